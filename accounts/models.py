@@ -1,0 +1,174 @@
+"""Who: users, teams, memberships, plans and API keys.
+
+Everything that costs money hangs off a team. Every sign-up makes a personal team; keys, credits
+and usage belong to the team, and users join teams with a role.
+"""
+
+from typing import ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users, who are known by their e-mail address."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
+        """Returns a new user. `password=None` makes one who can't sign in with a password.
+
+        Raises ValueError for an empty e-mail address and IntegrityError for one in use.
+        """
+        if not email:
+            raise ValueError("A user needs an e-mail address.")
+        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None) -> "User":
+        """Returns a new user who may do everything in the admin."""
+        return self.create_user(email, password, is_staff=True, is_superuser=True)
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person who signs in with an e-mail address."""
+
+    email = models.EmailField(max_length=254, unique=True)
+    name = models.CharField(max_length=150, blank=True)
+    is_staff = models.BooleanField(default=False, help_text="May sign in to the admin.")
+    is_active = models.BooleanField(default=True, help_text="Clear this instead of deleting.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = UserManager()
+
+    EMAIL_FIELD = "email"
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("email"), name="user_email_unique")]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Plan(models.Model):
+    """The limits that a team's keys share by default."""
+
+    name = models.SlugField(unique=True)
+    title = models.CharField(max_length=80)
+    requests_per_minute = models.PositiveIntegerField(default=60)
+    tokens_per_minute = models.PositiveBigIntegerField(default=120_000)
+    is_default = models.BooleanField(default=False, help_text="New teams start on this plan.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"],
+                condition=models.Q(is_default=True),
+                name="plan_one_default",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Team(models.Model):
+    """The customer: what owns credits, keys and usage."""
+
+    name = models.CharField(max_length=120)
+    slug = models.SlugField(max_length=80, unique=True)
+    is_personal = models.BooleanField(default=False)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="teams")
+    suspended_at = models.DateTimeField(
+        null=True, blank=True, help_text="Set: every key of the team is refused (403)."
+    )
+    suspended_reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    members = models.ManyToManyField(User, through="Membership", related_name="teams")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.TextChoices):
+    """What a member may do in a team."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    DEVELOPER = "developer"
+    BILLING = "billing"
+
+
+class Membership(models.Model):
+    """A user's place in a team."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role, default=Role.DEVELOPER)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "team"], name="membership_once"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=Role.values), name="membership_role_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.team} as {self.role}"
+
+
+class ApiKey(models.Model):
+    """A key's digest and rules; the plaintext is shown once and never stored.
+
+    Limits that are null fall back to the team's plan. A budget that is null is no budget.
+    """
+
+    class Scope(models.TextChoices):
+        """Which API a key opens: the models, or the management of its team's keys."""
+
+        INFERENCE = "inference"
+        MANAGEMENT = "management"
+
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="api_keys")
+    created_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    name = models.CharField(max_length=120)
+    scope = models.CharField(max_length=16, choices=Scope, default=Scope.INFERENCE)
+    prefix = models.CharField(max_length=32, editable=False)
+    last_four = models.CharField(max_length=4, editable=False)
+    digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    pepper_version = models.PositiveSmallIntegerField(editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    allowed_models = ArrayField(
+        models.CharField(max_length=120),
+        default=list,
+        blank=True,
+        help_text="Public model names, separated by commas. Empty: every model.",
+    )
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    tokens_per_minute = models.PositiveBigIntegerField(null=True, blank=True)
+    budget_day_nanos = models.PositiveBigIntegerField(null=True, blank=True)
+    budget_month_nanos = models.PositiveBigIntegerField(null=True, blank=True)
+    budget_total_nanos = models.PositiveBigIntegerField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["team", "-created_at"], name="apikey_by_team")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(scope__in=["inference", "management"]),
+                name="apikey_scope_known",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…{self.last_four})"

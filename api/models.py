@@ -1,0 +1,182 @@
+"""What: the catalogue that staff edit. Models, their other names, upstreams and routes.
+
+A change of any of these tables advances `billing.CatalogueVersion` (by trigger); the relay's
+processes then load a new snapshot (`api/catalogue.py`).
+"""
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils import timezone
+
+from billing.models import Product
+
+
+class Service(models.Model):
+    """The one row that names the service: what its pages and its keys are called."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    name = models.CharField(max_length=80, default="Tollgate")
+    tagline = models.CharField(max_length=200, blank=True)
+    key_prefix = models.CharField(max_length=20, default="sk-tg-")
+    contact_email = models.EmailField(blank=True)
+    catalogue = models.CharField(max_length=80, blank=True, help_text="The file loaded last.")
+    is_open = models.BooleanField(
+        default=True, help_text="Cleared: every request is refused with 503 service_unavailable."
+    )
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="service_one_row")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Upstream(models.Model):
+    """A provider that answers requests. Its key stays in the environment, never in a row."""
+
+    name = models.SlugField(max_length=80, unique=True)
+    base_url = models.URLField(help_text="Up to and without `/chat/completions`.")
+    api_key_env = models.CharField(
+        max_length=80, blank=True, help_text="The environment variable that holds the key."
+    )
+    is_enabled = models.BooleanField(default=True)
+    max_concurrency = models.PositiveIntegerField(default=512)
+    connect_timeout_seconds = models.FloatField(default=5)
+    first_token_timeout_seconds = models.FloatField(default=120)
+    idle_timeout_seconds = models.FloatField(default=60)
+    total_timeout_seconds = models.FloatField(default=900)
+    drains_on_disconnect = models.BooleanField(
+        default=False,
+        help_text="It bills to the end anyway: read on to its usage when the client goes away.",
+    )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Model(models.Model):
+    """What customers call by its public name."""
+
+    class Kind(models.TextChoices):
+        """Which endpoint serves it."""
+
+        CHAT = "chat"
+        IMAGE = "image"
+        VIDEO = "video"
+
+    name = models.CharField(max_length=120, unique=True, help_text="The public name.")
+    title = models.CharField(max_length=120, blank=True)
+    description = models.TextField(blank=True)
+    owner = models.CharField(max_length=80, blank=True, help_text="`owned_by` in the models list.")
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.CHAT)
+    product = models.OneToOneField(Product, on_delete=models.PROTECT, related_name="model")
+    is_enabled = models.BooleanField(default=True)
+    is_coding = models.BooleanField(default=False, help_text="Served by the coding surface.")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    context_tokens = models.PositiveIntegerField(default=131_072)
+    max_output_tokens = models.PositiveIntegerField(default=8_192)
+    default_max_tokens = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Sent when the client names none. Empty: the maximum."
+    )
+    default_temperature = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(2)]
+    )
+    default_top_p = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(1)]
+    )
+    max_messages = models.PositiveIntegerField(null=True, blank=True)
+    bytes_per_token = models.FloatField(
+        default=4, validators=[MinValueValidator(0.5)], help_text="For estimates, not for holds."
+    )
+    tokens_per_image = models.PositiveIntegerField(
+        default=4_096, help_text="The most that one image in a prompt can count for."
+    )
+
+    input_modalities = ArrayField(models.CharField(max_length=16), default=list, blank=True)
+    output_modalities = ArrayField(models.CharField(max_length=16), default=list, blank=True)
+    features = ArrayField(
+        models.CharField(max_length=32),
+        default=list,
+        blank=True,
+        help_text="tools, json_mode, structured_outputs, reasoning, web_search, ...",
+    )
+    sampling_parameters = ArrayField(models.CharField(max_length=32), default=list, blank=True)
+    refused_parameters = ArrayField(
+        models.CharField(max_length=64),
+        default=list,
+        blank=True,
+        help_text="Answered with 400 unsupported_parameter. `a+b` refuses the two together.",
+    )
+    quantization = models.CharField(max_length=16, blank=True)
+    datacenters = ArrayField(models.CharField(max_length=2), default=list, blank=True)
+    image_sizes = ArrayField(models.CharField(max_length=16), default=list, blank=True)
+    requests_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, help_text="A limit of its own per key, as for free models."
+    )
+    source = models.CharField(max_length=200, blank=True, help_text="Where the figures are from.")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelAlias(models.Model):
+    """Another public name of a model."""
+
+    name = models.CharField(max_length=120, unique=True)
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="aliases")
+
+    class Meta:
+        verbose_name_plural = "model aliases"
+
+    def __str__(self) -> str:
+        return f"{self.name} → {self.model}"
+
+
+class Route(models.Model):
+    """One way to an answer: a model at an upstream, under the upstream's name for it."""
+
+    class ReasoningDialect(models.TextChoices):
+        """Where the upstream puts its reasoning."""
+
+        REASONING_CONTENT = "reasoning_content"
+        REASONING = "reasoning"
+        THINK_TAGS = "think"
+
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="routes")
+    upstream = models.ForeignKey(Upstream, on_delete=models.PROTECT, related_name="routes")
+    upstream_model = models.CharField(max_length=200)
+    priority = models.PositiveSmallIntegerField(default=0, help_text="The lowest is tried first.")
+    weight = models.PositiveIntegerField(default=1, help_text="The share among equal priorities.")
+    reasoning_dialect = models.CharField(
+        max_length=20, choices=ReasoningDialect, default=ReasoningDialect.REASONING_CONTENT
+    )
+    is_enabled = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model", "upstream", "upstream_model"], name="route_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} at {self.upstream}"
+
+
+class ModelHealth(models.Model):
+    """What the relay's processes saw of a model, by minute: the source of `/health`."""
+
+    model = models.CharField(max_length=120)
+    minute = models.DateTimeField()
+    succeeded = models.IntegerField(default=0)
+    failed = models.IntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["model", "minute"], name="modelhealth_once")]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model} {self.minute:%H:%M}: {self.succeeded} of {self.succeeded + self.failed}"
+        )

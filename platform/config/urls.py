@@ -1,0 +1,8 @@
+"""The pages and the management API. The relay's paths never come here (config/asgi.py)."""
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, path
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/", admin.site.urls),
+]
