@@ -42,7 +42,7 @@ BEGIN
            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, amount_nanos,
            'none', 'expired', false, 0,
            'The process that served this request ended before it could settle it.', '', '[]',
-           (extract(epoch FROM now() - created_at) * 1000)::integer, now()
+           least(2147483647, extract(epoch FROM now() - created_at) * 1000)::integer, now()
     FROM ended;
     GET DIAGNOSTICS swept = ROW_COUNT;
     RETURN swept;
