@@ -142,8 +142,8 @@ class Model(models.Model):
         blank=True,
         help_text=(
             "Answered with 400 unsupported_parameter. A parameter's name (`tools`), or `name.value`"
-            " for one of its variants (`response_format.json_schema`, `plugins.web`); `a+b` refuses "
-            "the request that has both."
+            " for a variant of it (`response_format.json_schema`, `plugins.web`); `a+b` refuses the "
+            "request that has both."
         ),
     )
     quantization = models.CharField(max_length=16, blank=True)
