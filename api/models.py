@@ -142,7 +142,7 @@ class Model(models.Model):
         blank=True,
         help_text=(
             "Answered with 400 unsupported_parameter. A parameter's name (`tools`), or `name.value`"
-            " for a variant of it (`response_format.json_schema`, `plugins.web`); `a+b` refuses the "
+            " for a variant of it (`response_format.json_schema`, `plugins.web`); `a+b` refuses a "
             "request that has both."
         ),
     )
