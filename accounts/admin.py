@@ -50,7 +50,7 @@ class MembersOfTeam(TabularInline):
 
 
 @admin.register(User)
-class UserAdmin(BaseUserAdmin, ModelAdmin):
+class UserAdmin(BaseUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfold's annotations
     """Users. Staff without all powers neither hand any out nor touch those who have them."""
 
     form = ChangedUserForm
@@ -68,7 +68,7 @@ class UserAdmin(BaseUserAdmin, ModelAdmin):
         ("Staff", {"fields": _POWERS, "classes": ("tab",)}),
         ("Times", {"fields": ("last_login", "created_at")}),
     )
-    add_fieldsets = (
+    add_fieldsets = (  # type: ignore[assignment]
         (
             None,
             {
@@ -98,7 +98,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(BaseGroupAdmin, ModelAdmin):
+class GroupAdmin(BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold's annotations
     """Sets of staff's permissions."""
 
 

@@ -161,7 +161,7 @@ class ApiKeyAdmin(MoneyAdmin):
         """Leaves deletion to nobody: the books name the key. Revoke it instead."""
         return False
 
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Saves a key's rules, or makes a new key."""
         if change:
             # Only what the form shows: a revocation that came meanwhile stays.

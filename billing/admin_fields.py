@@ -53,7 +53,7 @@ class DollarsField(forms.CharField):
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Tells whether the typed amount is another than the row's."""
         try:
-            return initial != self.clean(data)
+            return bool(initial != self.clean(data))
         except forms.ValidationError:
             return True
 
@@ -79,7 +79,6 @@ class ReadOnlyAdmin(ModelAdmin):
     """Rows that staff read and nobody writes here: only the ledger's own functions do."""
 
     show_full_result_count = False  # It counts the whole table on every page.
-    actions = None
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Answers no."""
