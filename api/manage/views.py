@@ -30,6 +30,8 @@ from api.manage.serializers import (
 )
 from api.service import current_service
 
+_SHOWN_WITH_KEYS = ("created_by", "spend", "replaced_by")
+
 
 class AlwaysJson(DefaultContentNegotiation):
     """Answers JSON whatever the client says it accepts, as the rest of the API does."""
@@ -89,8 +91,10 @@ class ManageView(APIView):
             )
         return key
 
-
-_SHOWN_WITH_KEYS = ("created_by", "spend", "replaced_by")
+    def created(self, key: ApiKey, plaintext: str) -> Response:
+        """Returns the one answer that has a key's plaintext."""
+        shown = NewKeyShown(self.key(key.pk), context={"plaintext": plaintext})
+        return Response(shown.data, status=201)
 
 
 class KeysView(ManageView):
@@ -124,7 +128,7 @@ class KeysView(ManageView):
             prefix=current_service().key_prefix,
             **new.validated_data,
         )
-        return Response(NewKeyShown(key, context={"plaintext": plaintext}).data, status=201)
+        return self.created(key, plaintext)
 
 
 class KeyView(ManageView):
@@ -141,7 +145,8 @@ class KeyView(ManageView):
         key = self.managed_key(key_id)
         rules = KeyRules(data=request.data, partial=True, context={"team": self.actor.team})
         rules.is_valid(raise_exception=True)
-        return Response(KeyShown(api_keys.update_key(key, rules.validated_data)).data)
+        api_keys.update_key(key, rules.validated_data)
+        return Response(KeyShown(self.key(key_id)).data)
 
     @schema.operation("revoke_key", answer=KeyShown)
     def delete(self, request: Request, key_id: int) -> Response:
@@ -158,7 +163,7 @@ class KeyRotationView(ManageView):
         rotation = Rotation(data=request.data)
         rotation.is_valid(raise_exception=True)
         key, plaintext = api_keys.rotate_key(self.managed_key(key_id), **rotation.validated_data)
-        return Response(NewKeyShown(key, context={"plaintext": plaintext}).data, status=201)
+        return self.created(key, plaintext)
 
 
 class TeamView(ManageView):
