@@ -148,7 +148,7 @@ class Stack:
     def journal(self, **filters: str) -> list[dict[str, Any]]:
         """Returns the simulator's account of the calls it got."""
         answer = httpx.get(f"{self.simulator_url}/journal", params=filters)
-        calls: list[dict[str, Any]] = answer.json()["data"]
+        calls: list[dict[str, Any]] = answer.json()
         return calls
 
     def client(self, key: str, **options: Any) -> httpx.Client:
