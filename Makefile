@@ -33,7 +33,7 @@ bench: $(VENV)/dev.stamp ## measure; ARGS go to tests.bench
 lint: $(VENV)/dev.stamp ## check style, layers and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	PYTHONPATH=platform $(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
 fmt: $(VENV)/dev.stamp ## put the code into the project's style

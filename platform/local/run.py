@@ -62,9 +62,7 @@ def programs(options: Options, simulator_port: int) -> Programs:
     web = [python, "-m", "gunicorn", "--bind", f"{HOST}:{options.port}"]
     simulator = [python, "-m", "gunicorn", "--bind", f"{HOST}:{simulator_port}"]
     prepare = [python, "manage.py", "prepare_demo", "--catalogue", options.catalogue, "--json"]
-    demo = options.folder / "demo.json"
-    if demo.exists():
-        prepare += ["--demo-file", str(demo)]
+    prepare += ["--demo-file", str(options.folder / "demo.json")]
     worker = [python, "-m", "celery", "-A", "config.celery", "worker", "-B", "-P", "threads"]
     worker += ["--concurrency", "4", "--schedule", str(options.folder / "celerybeat-schedule")]
     return Programs(
@@ -97,17 +95,16 @@ class Run:
         self.simulator_url = f"http://{HOST}:{simulator_port}"
         self.commands = commands or programs(options, simulator_port)
         folder, logs = options.folder, options.folder / "log"
-        self.postgres = self.valkey = None
-        if not options.database_url:
-            self.postgres = Postgres(folder / "postgres", log=logs / "postgres.log")
-        if not options.redis_url:
-            self.valkey = Valkey(folder / "valkey", log=logs / "valkey.log")
+        postgres = Postgres(folder / "postgres", log=logs / "postgres.log")
+        valkey = Valkey(folder / "valkey", log=logs / "valkey.log")
+        self.postgres = None if options.database_url else postgres
+        self.valkey = None if options.redis_url else valkey
         # Each grace is a little longer than the program's own.
         self.web = self._program("web", self.commands.web, grace=12)
         self.worker = self._program("worker", self.commands.worker, grace=10)
         self.simulator = self._program("simulator", self.commands.simulator, grace=2)
-        members = [self.postgres, self.valkey, self.simulator, self.worker, self.web]
-        supervisor.watch(*filter(None, members))
+        servers = [server for server in (self.postgres, self.valkey) if server]
+        supervisor.watch(*servers, self.simulator, self.worker, self.web)
 
     def start(self) -> dict[str, Any]:
         """Starts everything and returns the demo's data once the web server answers.
@@ -179,18 +176,19 @@ class Run:
         Raises LocalError with the end of its output where it fails.
         """
         child = self._program("prepare", self.commands.prepare, grace=5)
-        child.log.unlink(missing_ok=True)
+        log = self.options.folder / "log" / "prepare.log"
+        log.unlink(missing_ok=True)
         child.start()
         try:
             until(lambda: not child.running, float("inf"))
         finally:
             child.stop()
-        said = _last_object(child.log.read_text(errors="replace")) if child.code == 0 else None
+        said = _last_object(log.read_text(errors="replace")) if child.code == 0 else None
         if said is None:
             raise LocalError(f"the database could not be prepared: {obituary(child)}")
-        child.log.unlink()  # it holds the key and the passwords
+        log.unlink()  # it holds the key and the passwords
         path = self.options.folder / "demo.json"
-        demo = state.read(path) | {name: value for name, value in said.items() if value}
+        demo = state.read(path) | {name: value for name, value in said.items() if value is not None}
         demo |= {"base_url": self.base_url, "simulator_url": self.simulator_url}
         state.write(path, demo)
         return demo
@@ -287,7 +285,7 @@ def _simulator_port(web_port: int) -> int:
         return web_port + 1
     with socket.socket() as probe:
         probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def _is_free(port: int) -> bool:
