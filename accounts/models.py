@@ -32,6 +32,10 @@ class UserManager(BaseUserManager["User"]):
         """Returns a new user who may do everything in the admin."""
         return self.create_user(email, password, is_staff=True, is_superuser=True)
 
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """Returns the user who signs in with this e-mail address, in whatever case it is typed."""
+        return self.get(email=(username or "").lower())
+
 
 class User(AbstractBaseUser, PermissionsMixin):
     """A person who signs in with an e-mail address."""
@@ -53,6 +57,11 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+    def clean(self) -> None:
+        """Brings the address of a form into the case in which it is stored."""
+        super().clean()
+        self.email = self.email.lower()
 
 
 class Plan(models.Model):
@@ -89,7 +98,9 @@ class Team(models.Model):
     )
     suspended_reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    members = models.ManyToManyField(User, through="Membership", related_name="teams")
+    members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
+        User, through="Membership", related_name="teams"
+    )
 
     def __str__(self) -> str:
         return self.name
@@ -149,6 +160,15 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    replaces = models.OneToOneField(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="replaced_by",
+        help_text="The key that was rotated into this one. A key is rotated once.",
+    )
     allowed_models = ArrayField(
         models.CharField(max_length=120),
         default=list,
