@@ -1,4 +1,4 @@
-"""The relay's snapshot: read in one statement, renewed in one flight, the same by either way."""
+"""The relay's snapshot: what it holds of the rows, and how a process renews it."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -7,9 +7,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
-from django.db import connection
 from django.utils import timezone
-from psycopg.conninfo import make_conninfo
 
 from api.catalogue import (
     EMPTY,
@@ -17,7 +15,6 @@ from api.catalogue import (
     ModelEntry,
     ServiceEntry,
     Snapshot,
-    load,
     load_synchronously,
 )
 from api.models import Model, ModelAlias, Route, Service, Upstream
@@ -177,26 +174,6 @@ def test_a27_a_listing_answers_an_alias_under_the_alias() -> None:
     assert entry.listing(now, name="a")["id"] == "a"
     assert entry.listing(now)["pricing"] == {"prompt": "0.000000475", "completion": "0"}
     assert entry.listing(now - timedelta(days=1))["pricing"] == {}
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_relays_way_and_djangos_read_the_same_snapshot() -> None:
-    model = make_model("alpha")
-    add_price(model, timezone.now(), input_nanos_per_million=1)
-    upstream = Upstream.objects.create(name="maker", base_url="http://maker/v1")
-    add_route(model, upstream, "alpha")
-    assert connection.connection is not None
-    address = make_conninfo(
-        connection.connection.info.dsn, password=connection.connection.info.password or None
-    )
-
-    async def read() -> Snapshot:
-        async with await psycopg.AsyncConnection.connect(address) as own:
-            return await load(own)
-
-    snapshot = asyncio.run(read())
-    assert snapshot == load_synchronously()
-    assert snapshot.find("alpha") == snapshot.ordered[0]
 
 
 # The holder

@@ -93,9 +93,9 @@ def test_a_delete_advances_the_version_unless_it_takes_no_row(table: str) -> Non
 
 
 @pytest.mark.usefixtures("rows")
-@pytest.mark.parametrize("table", sorted(COLUMNS))
+@pytest.mark.parametrize("table", sorted(COLUMNS.keys() - {"accounts_plan"}))
 def test_a_truncate_advances_the_version(table: str) -> None:
-    before = version()
+    before = version()  # plans are left out: from them it would cascade to the ledger
     with connection.cursor() as cursor:
         cursor.execute(f"TRUNCATE {table} CASCADE")
     assert version() > before
