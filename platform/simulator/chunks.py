@@ -7,6 +7,7 @@ chunks a second are then mostly the server's work, not JSON's.
 import itertools
 import json
 from collections.abc import Iterator
+from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
 
 from simulator import usage
@@ -113,7 +114,7 @@ class Chunks:
                 if sent >= limit:
                     return
                 units = units[: limit - sent] if units[0].tokens else units
-            tokens = sum(unit.tokens for unit in units)
+            tokens = len(units) if units[0].tokens else 0
             sent += tokens
             text = "".join(unit.text for unit in units)
             yield Chunk(self._text_event(group.choice, units[0].field, text, sent), tokens)
@@ -157,7 +158,7 @@ class Chunks:
             body = self._body([self.text_choice(choice, field, _SLOT)])
             template = self._templates[choice.index, field] = self.events.template(body)
         head, tail = template
-        return head + json.dumps(text).encode() + tail
+        return head + encode_basestring_ascii(text).encode() + tail
 
     def _body(self, choices: list[Json]) -> Json:
         nulls: Json = {"usage": None} if self.script.usage.nulls else {}
