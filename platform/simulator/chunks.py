@@ -139,12 +139,10 @@ class Chunks:
 
     def _groups(self) -> Iterator[Group]:
         """Yields the chunks' units, the choices taking turns."""
-        lanes = [
-            [Group(choice, units) for units in _grouped(choice.units, self.script.chunk_tokens)]
-            for choice in self.answer.choices
-        ]
+        size = self.script.chunk_tokens
+        lanes = [_grouped(choice, size) for choice in self.answer.choices]
         if len(lanes) == 1:
-            return iter(lanes[0])
+            return lanes[0]
         turns = itertools.chain.from_iterable(itertools.zip_longest(*lanes))
         return (group for group in turns if group is not None)
 
@@ -228,17 +226,16 @@ def _text(choice: Choice, text: str, finish: str | None) -> Json:
     return {"text": text, "index": choice.index, "logprobs": None, "finish_reason": finish}
 
 
-def _grouped(units: list[Unit], size: int) -> Iterator[list[Unit]]:
+def _grouped(choice: Choice, size: int) -> Iterator[Group]:
     """Yields runs of at most `size` tokens of one field; a unit worth nothing goes alone."""
     run: list[Unit] = []
-    for unit in units:
-        full = len(run) == size or (run and (run[0].field != unit.field or not unit.tokens))
-        if full:
-            yield run
+    for unit in choice.units:
+        if run and (len(run) == size or run[0].field != unit.field or not unit.tokens):
+            yield Group(choice, run)
             run = []
         run.append(unit)
         if not unit.tokens:
-            yield run
+            yield Group(choice, run)
             run = []
     if run:
-        yield run
+        yield Group(choice, run)

@@ -20,7 +20,7 @@ from simulator.journal import journal
 PROMPT = [{"role": "user", "content": "Hello, sim!"}]  # 11 bytes: 3 tokens
 
 
-@dataclass
+@dataclass(repr=False)  # a body of megabytes is nothing to print
 class Answer:
     """What the application sent for one call."""
 
@@ -58,7 +58,7 @@ class Answer:
 
     def text(self, name: str = "content", index: int = 0) -> str:
         """One field of one choice, joined over the stream."""
-        choices = [choice for chunk in self.chunks for choice in chunk["choices"]]
+        choices = [choice for chunk in self.chunks for choice in chunk.get("choices", [])]
         return "".join(
             choice["delta"].get(name) or "" for choice in choices if choice["index"] == index
         )

@@ -255,7 +255,7 @@ def test_usage_can_be_wrong_in_every_way(sim, value):
         ({"model": 5}, "model"),
         ({"messages": []}, "messages"),
         ({"messages": "hi"}, "messages"),
-        ({"messages": [{"content": "x"}]}, "messages[...]"),
+        ({"messages": [{"content": "x"}]}, "messages[0]"),
         ({"messages": [{"role": "king", "content": "x"}]}, "messages[0]"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]"),
         ({"messages": [{"role": "user"}]}, "messages[0]"),
