@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -203,7 +204,7 @@ def server() -> Iterator[Server]:
             assert json.load(answer)["status"] == "ok"
         yield server
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGQUIT)  # gunicorn's quick end
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:

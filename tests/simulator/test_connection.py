@@ -61,13 +61,19 @@ def test_a_disconnect_before_the_first_byte_is_noticed(server):
 def test_a_client_that_never_reads_holds_the_stream_back_until_it_leaves(server):
     script = "tokens=1000000&chunk_tokens=100&chunks_per_write=10"
     connection = server.connect(STREAM | {"simulate": script}, "unread")
-    time.sleep(0.5)
-    held = server.journal("unread")["tokens_sent"]
-    time.sleep(0.2)
+    sent = [-1, server.journal("unread")["tokens_sent"]]
+    until = time.monotonic() + 5
+    # The buffers between the two fill first, and the kernel lets them grow.
+    while sent[-1] == 0 or sent[-1] != sent[-2]:
+        assert time.monotonic() < until
+        time.sleep(0.3)
+        sent.append(server.journal("unread")["tokens_sent"])
 
-    assert server.journal("unread")["tokens_sent"] == held < 1_000_000
+    held = sent[-1]
+    assert held < 1_000_000
     connection.close()
-    assert server.ended("unread")["tokens_sent"] == held
+    # What a last wake-up may have squeezed in before the close was seen is one write.
+    assert held <= server.ended("unread")["tokens_sent"] <= held + 1000
 
 
 def test_a_stall_stays_open_until_the_client_leaves(server):
@@ -115,7 +121,7 @@ def test_a_dropped_connection_has_no_byte(server):
 
 
 def test_streams_keep_their_pace_side_by_side(server):
-    body = STREAM | {"simulate": "tokens=50&pace_ms=20"}
+    body = STREAM | {"simulate": "tokens=26&pace_ms=20"}
 
     def run(number):
         connection = server.connect(body, f"pace-{number}")
@@ -129,8 +135,8 @@ def test_streams_keep_their_pace_side_by_side(server):
         thread.join()
     for number in range(20):
         entry = server.ended(f"pace-{number}")
-        assert 0.97 <= entry["closed_at"] - entry["first_at"] < 1.5
-        assert (entry["end"], entry["tokens_sent"]) == ("completed", 50)
+        assert 0.48 <= entry["closed_at"] - entry["first_at"] < 1.0
+        assert (entry["end"], entry["tokens_sent"]) == ("completed", 26)
 
 
 def test_a_connection_is_kept_for_the_next_call(server):
