@@ -229,6 +229,22 @@ def test_a_price_to_come_can_be_changed(staff: Client, rows: None) -> None:
     assert later.input_nanos_per_million == 99_000_000_000
 
 
+# The service
+
+
+@pytest.mark.parametrize(
+    ("prefix", "is_taken"),
+    [("weatmood-", True), ("sk-", True), ("sk", False), ("a_b-", False), ("", False)],
+)
+def test_a_key_prefix_ends_in_a_dash(
+    staff: Client, rows: None, prefix: str, is_taken: bool
+) -> None:
+    form = {"name": "S", "key_prefix": prefix, "is_open": "on"}
+    response = staff.post(url(Service, "change", 1), form)
+    assert response.status_code == (302 if is_taken else 200)
+    assert (Service.objects.get().key_prefix == prefix) == is_taken
+
+
 # API keys
 
 
