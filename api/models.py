@@ -4,12 +4,35 @@ A change of any of these tables advances `billing.CatalogueVersion` (by trigger)
 processes then load a new snapshot (`api/catalogue.py`).
 """
 
+import re
+from urllib.parse import urlsplit
+
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
 from billing.models import Product
+
+
+def validate_base_url(url: str) -> None:
+    """Refuses what is no upstream's address with Django's ValidationError.
+
+    URLField would refuse a host without a dot, such as a container's name, and would take a query,
+    a fragment or a password, which don't belong into a row.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for what is no port
+    except ValueError as error:
+        raise ValidationError(f"{url!r} is no address: {error}.") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"\s", url):
+        raise ValidationError(f"{url!r} is no http or https address.")
+    if parts.query or parts.fragment or parts.username is not None or url.endswith(("/", "?", "#")):
+        raise ValidationError(
+            f"{url!r} must end with its path, without a slash, and hold no user, query or fragment."
+        )
 
 
 class Service(models.Model):
@@ -36,7 +59,11 @@ class Upstream(models.Model):
     """A provider that answers requests. Its key stays in the environment, never in a row."""
 
     name = models.SlugField(max_length=80, unique=True)
-    base_url = models.URLField(help_text="Up to and without `/chat/completions`.")
+    base_url = models.CharField(
+        max_length=200,
+        validators=[validate_base_url],
+        help_text="Up to and without `/chat/completions`.",
+    )
     api_key_env = models.CharField(
         max_length=80, blank=True, help_text="The environment variable that holds the key."
     )
@@ -71,11 +98,14 @@ class Model(models.Model):
     owner = models.CharField(max_length=80, blank=True, help_text="`owned_by` in the models list.")
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.CHAT)
     product = models.OneToOneField(Product, on_delete=models.PROTECT, related_name="model")
+    position = models.PositiveIntegerField(default=0, help_text="Its place in lists.")
     is_enabled = models.BooleanField(default=True)
     is_coding = models.BooleanField(default=False, help_text="Served by the coding surface.")
     created_at = models.DateTimeField(default=timezone.now)
 
-    context_tokens = models.PositiveIntegerField(default=131_072)
+    context_tokens = models.PositiveIntegerField(
+        default=131_072, help_text="0 where tokens don't count, as for pictures and videos."
+    )
     max_output_tokens = models.PositiveIntegerField(default=8_192)
     default_max_tokens = models.PositiveIntegerField(
         null=True, blank=True, help_text="Sent when the client names none. Empty: the maximum."
@@ -100,22 +130,37 @@ class Model(models.Model):
         models.CharField(max_length=32),
         default=list,
         blank=True,
-        help_text="tools, json_mode, structured_outputs, reasoning, web_search, ...",
+        help_text=(
+            "What lists announce: tools, json_mode, structured_outputs, reasoning, web_search. "
+            "What is refused, `refused parameters` says."
+        ),
     )
     sampling_parameters = ArrayField(models.CharField(max_length=32), default=list, blank=True)
     refused_parameters = ArrayField(
         models.CharField(max_length=64),
         default=list,
         blank=True,
-        help_text="Answered with 400 unsupported_parameter. `a+b` refuses the two together.",
+        help_text=(
+            "Answered with 400 unsupported_parameter. A parameter's name (`tools`), or `name.value`"
+            " for a variant of it (`response_format.json_schema`, `plugins.web`); `a+b` refuses a "
+            "request that has both."
+        ),
     )
     quantization = models.CharField(max_length=16, blank=True)
     datacenters = ArrayField(models.CharField(max_length=2), default=list, blank=True)
-    image_sizes = ArrayField(models.CharField(max_length=16), default=list, blank=True)
+    image_sizes = ArrayField(
+        models.CharField(max_length=16),
+        default=list,
+        blank=True,
+        help_text="The sizes of pictures or videos that it makes. Empty: any.",
+    )
     requests_per_minute = models.PositiveIntegerField(
         null=True, blank=True, help_text="A limit of its own per key, as for free models."
     )
     source = models.CharField(max_length=200, blank=True, help_text="Where the figures are from.")
+
+    class Meta:
+        ordering = ["position", "name"]
 
     def __str__(self) -> str:
         return self.name

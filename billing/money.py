@@ -1,10 +1,14 @@
 """Money: integer nano-dollars, and the one rounding rule."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 
 from billing.models import NANOS_PER_DOLLAR
 
 PER_MILLION = 1_000_000
+
+# Decimal() also takes "1_0", "1e9", " 1 ", "NaN" and other scripts' digits: no amounts of money.
+_AMOUNT = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,30})?", re.ASCII)
 
 
 def price_of(quantity: int, nanos_per_million: int) -> int:
@@ -18,15 +22,20 @@ def price_of(quantity: int, nanos_per_million: int) -> int:
 def nanos_from_dollars(dollars: str | int | Decimal) -> int:
     """Returns an exact amount in nano-dollars.
 
-    Raises ValueError for a text that is no amount or is finer than a nano-dollar.
+    Takes a plain decimal number ("0.70", "-1", Decimal("2.5")). Raises ValueError for anything
+    else, and for what is finer than a nano-dollar.
     """
-    try:
-        nanos = Decimal(dollars) * NANOS_PER_DOLLAR
-    except InvalidOperation:
-        raise ValueError(f"{dollars!r} is no amount of dollars.") from None
-    if not nanos.is_finite() or nanos != nanos.to_integral_value():
-        raise ValueError(f"{dollars!r} is no whole number of nano-dollars.")
-    return int(nanos)
+    if isinstance(dollars, Decimal) and dollars.is_finite() and abs(dollars.adjusted()) <= 30:
+        text = f"{dollars:f}"
+    else:
+        text = str(dollars)
+    if not _AMOUNT.fullmatch(text):
+        raise ValueError(f"{text!r} is no amount of dollars.")
+    # The digits themselves, since Decimal's arithmetic would round to its context's precision.
+    whole, _, fraction = text.partition(".")
+    if fraction[9:].strip("0"):
+        raise ValueError(f"{text!r} is no whole number of nano-dollars.")
+    return int(whole + fraction[:9].ljust(9, "0"))
 
 
 def dollars_text(amount_nanos: int) -> str:
@@ -34,3 +43,14 @@ def dollars_text(amount_nanos: int) -> str:
     sign = "-" if amount_nanos < 0 else ""
     whole, fraction = divmod(abs(amount_nanos), NANOS_PER_DOLLAR)
     return f"{sign}{whole}.{fraction:09d}"
+
+
+def dollars_short_text(amount_nanos: int) -> str:
+    """Returns the amount in dollars without the zeros at its end, such as `0.015` or `2`."""
+    return dollars_text(amount_nanos).rstrip("0").rstrip(".")
+
+
+def token_price_text(nanos_per_million: int) -> str:
+    """Returns the dollars that one token costs, such as `0.000000475` for $0.475 per million."""
+    whole, fraction = divmod(nanos_per_million, NANOS_PER_DOLLAR * PER_MILLION)
+    return f"{whole}.{fraction:015d}".rstrip("0").rstrip(".")

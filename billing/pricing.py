@@ -7,11 +7,9 @@ import msgspec
 from billing.money import PER_MILLION, price_of
 
 
-class Prices(msgspec.Struct, frozen=True, kw_only=True):
-    """A price version as the relay holds it. Amounts are nano-dollars, token prices per million."""
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """What each component costs, in nano-dollars; tokens per million, the rest per piece."""
 
-    version_id: int
-    effective_from: datetime
     input_nanos_per_million: int = 0
     cached_input_nanos_per_million: int = 0
     output_nanos_per_million: int = 0
@@ -20,6 +18,18 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
     second_nanos: int = 0
     piece_nanos: int = 0
     request_nanos: int = 0
+
+
+class Prices(Rates, frozen=True, kw_only=True):
+    """A price version as the relay holds it: the customer's rates, and `costs`, the upstream's.
+
+    Where the row leaves the price of cached input or of reasoning empty, these fields repeat the
+    price of input or of output.
+    """
+
+    version_id: int
+    effective_from: datetime
+    costs: Rates = Rates()
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,40 +70,86 @@ NOTHING_USED = Usage(requests=0)
 NO_COST = Cost()
 
 
-def cost_of(prices: Prices, usage: Usage) -> Cost:
-    """Returns the cost of the usage, each component rounded by itself."""
+def cost_of(rates: Rates, usage: Usage) -> Cost:
+    """Returns the cost of the usage in nano-dollars, each component rounded by itself.
+
+    Expects counts that are not negative, cached within input and reasoning within output; the
+    reader of the upstream's usage sees to that (a negative component would be a gift).
+    """
     return Cost(
         input_nanos=price_of(
-            usage.input_tokens - usage.cached_tokens, prices.input_nanos_per_million
+            usage.input_tokens - usage.cached_tokens, rates.input_nanos_per_million
         ),
-        cached_nanos=price_of(usage.cached_tokens, prices.cached_input_nanos_per_million),
+        cached_nanos=price_of(usage.cached_tokens, rates.cached_input_nanos_per_million),
         output_nanos=price_of(
-            usage.output_tokens - usage.reasoning_tokens, prices.output_nanos_per_million
+            usage.output_tokens - usage.reasoning_tokens, rates.output_nanos_per_million
         ),
-        reasoning_nanos=price_of(usage.reasoning_tokens, prices.reasoning_nanos_per_million),
-        units_nanos=usage.images * prices.image_nanos
-        + usage.seconds * prices.second_nanos
-        + usage.pieces * prices.piece_nanos
-        + usage.requests * prices.request_nanos,
+        reasoning_nanos=price_of(usage.reasoning_tokens, rates.reasoning_nanos_per_million),
+        units_nanos=usage.images * rates.image_nanos
+        + usage.seconds * rates.second_nanos
+        + usage.pieces * rates.piece_nanos
+        + usage.requests * rates.request_nanos,
     )
 
 
-def quote(prices: Prices, *, input_tokens_max: int, output_tokens_max: int) -> int:
-    """Returns the most that a chat request can cost, in nano-dollars.
+def upstream_cost_nanos(prices: Prices, usage: Usage) -> int:
+    """Returns what the upstream asks of the operator for the usage, in nano-dollars."""
+    return cost_of(prices.costs, usage).total_nanos
 
-    Cached input and reasoning are priced at the dearer of the two prices they could get, and one
-    nano-dollar a component is added, since what is split is rounded more than once.
+
+def _most(quantity: int, price: int, other_price: int) -> int:
+    """Returns the most that `quantity` tokens can cost, split between two prices in any way.
+
+    Two parts are rounded apart: each gains at most half a nano-dollar, so their sum passes the
+    rounded whole by one at most. Where the whole rounds to nothing, so does every part of it.
     """
-    input_price = max(prices.input_nanos_per_million, prices.cached_input_nanos_per_million)
-    output_price = max(prices.output_nanos_per_million, prices.reasoning_nanos_per_million)
-    tokens = price_of(input_tokens_max, input_price) + price_of(output_tokens_max, output_price)
-    return tokens + (2 if tokens else 0) + prices.request_nanos
+    whole = price_of(quantity, max(price, other_price))
+    return whole + 1 if whole else 0
 
 
-def affordable_output_tokens(prices: Prices, *, input_tokens_max: int, amount_nanos: int) -> int:
-    """Returns the largest `output_tokens_max` whose quote is within `amount_nanos`, or 0."""
-    rest = amount_nanos - quote(prices, input_tokens_max=input_tokens_max, output_tokens_max=0) - 2
-    output_price = max(prices.output_nanos_per_million, prices.reasoning_nanos_per_million)
-    if output_price == 0:
-        raise ValueError("Output that costs nothing has no affordable limit.")
-    return max(0, (rest * PER_MILLION - PER_MILLION // 2) // output_price)
+def quote(
+    prices: Rates,
+    *,
+    input_tokens_max: int = 0,
+    output_tokens_max: int = 0,
+    images: int = 0,
+    seconds: int = 0,
+    pieces: int = 0,
+    requests: int = 1,
+) -> int:
+    """Returns the most that a request can cost, in nano-dollars: no usage within it costs more.
+
+    A request for `n` choices passes `n` times the output of one. Whatever is cached and whatever
+    is reasoning, `cost_of` a usage within these bounds is within the quote.
+    """
+    return (
+        _most(
+            input_tokens_max, prices.input_nanos_per_million, prices.cached_input_nanos_per_million
+        )
+        + _most(
+            output_tokens_max, prices.output_nanos_per_million, prices.reasoning_nanos_per_million
+        )
+        + images * prices.image_nanos
+        + seconds * prices.second_nanos
+        + pieces * prices.piece_nanos
+        + requests * prices.request_nanos
+    )
+
+
+def affordable_output_tokens(
+    prices: Rates, *, input_tokens_max: int, amount_nanos: int
+) -> int | None:
+    """Returns the largest `output_tokens_max` whose quote is within `amount_nanos`.
+
+    0 where no output is affordable, be it that the input alone costs more; None where output costs
+    nothing and the input is affordable, so that money sets no limit. All choices of a request
+    share the result. The inverse of `quote` in that `quote(n) <= amount < quote(n + 1)`.
+    """
+    rest = amount_nanos - quote(prices, input_tokens_max=input_tokens_max)
+    if rest < 0:
+        return 0
+    price = max(prices.output_nanos_per_million, prices.reasoning_nanos_per_million)
+    if price == 0:
+        return None
+    # The largest n with price_of(n) < max(rest, 1), solved for n; see price_of and _most.
+    return (max(rest, 1) * PER_MILLION - PER_MILLION // 2 - 1) // price

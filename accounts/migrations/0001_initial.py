@@ -95,6 +95,7 @@ class Migration(migrations.Migration):
                 ('budget_month_nanos', models.PositiveBigIntegerField(blank=True, null=True)),
                 ('budget_total_nanos', models.PositiveBigIntegerField(blank=True, null=True)),
                 ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('replaces', models.OneToOneField(blank=True, editable=False, help_text='The key that was rotated into this one. A key is rotated once.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='replaced_by', to='accounts.apikey')),
                 ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='accounts.team')),
             ],
         ),

@@ -1,8 +1,9 @@
 """The pages and the management API. The relay's paths never come here (config/asgi.py)."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
+    path("api/manage/v1/", include("api.manage.urls")),
 ]

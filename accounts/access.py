@@ -1,0 +1,95 @@
+"""Who may see and do what in a team: decided here and nowhere else.
+
+| role      | sees keys | makes keys | manages keys             | management keys |
+|-----------|-----------|------------|--------------------------|-----------------|
+| owner     | all       | yes        | all                      | yes             |
+| admin     | all       | yes        | all but management keys  | no              |
+| developer | all       | yes        | those they made          | no              |
+| billing   | all       | no         | none                     | no              |
+
+To manage a key is to change, rotate or revoke it. A management key acts for its team as an admin
+does, and may besides rotate or revoke itself; it makes no other management key, so that revoking it
+ends what it could do. It belongs to the team: it outlives its maker's membership, as all keys do.
+"""
+
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from accounts.models import ApiKey, Membership, Role, Team, User
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Somebody who acts on one team's keys: a member, or a management key in their stead."""
+
+    team: Team
+    user: User | None = None
+    role: str | None = None
+    key: ApiKey | None = None
+
+    def visible_keys(self) -> QuerySet[ApiKey]:
+        """Returns the keys that the actor may know of: the team's."""
+        return ApiKey.objects.filter(team=self.team)
+
+    def may_create_keys(self, scope: str = ApiKey.Scope.INFERENCE) -> bool:
+        """Tells whether the actor may make a key of this scope."""
+        if scope == ApiKey.Scope.MANAGEMENT:
+            return self.role == Role.OWNER
+        return self.key is not None or self.role in {Role.OWNER, Role.ADMIN, Role.DEVELOPER}
+
+    def may_manage(self, key: ApiKey) -> bool:
+        """Tells whether the actor may change, rotate or revoke the key."""
+        if key.team_id != self.team.pk:
+            return False
+        if key.scope == ApiKey.Scope.MANAGEMENT:
+            return self.role == Role.OWNER or (self.key is not None and self.key.pk == key.pk)
+        if self.key is not None or self.role in {Role.OWNER, Role.ADMIN}:
+            return True
+        return (
+            self.role == Role.DEVELOPER
+            and self.user is not None
+            and key.created_by_id == self.user.pk
+        )
+
+
+def teams_of(user: User) -> QuerySet[Team]:
+    """Returns the teams that the user is a member of."""
+    return Team.objects.filter(memberships__user=user)
+
+
+def membership_in(user: User, team: Team) -> Membership | None:
+    """Returns the user's place in the team, if they have one."""
+    return Membership.objects.filter(user=user, team=team).first()
+
+
+def keys_visible_to(user: User) -> QuerySet[ApiKey]:
+    """Returns the keys of every team that the user is a member of."""
+    return ApiKey.objects.filter(team__memberships__user=user)
+
+
+def actor_of_user(user: User, slug: str | None = None) -> Actor | None:
+    """Returns the user as a member of one of their teams, in one query.
+
+    `slug` names the team; without it, it is the personal team, else the only one. None: the user
+    is in no such team, or in several of which none is personal.
+    """
+    memberships = Membership.objects.filter(user=user).select_related("team__plan")
+    if slug is not None:
+        return _actor_of(memberships.filter(team__slug=slug).first())
+    found = list(memberships.order_by("id"))
+    personal = [each for each in found if each.team.is_personal and each.role == Role.OWNER]
+    if personal:
+        return _actor_of(personal[0])
+    return _actor_of(found[0]) if len(found) == 1 else None
+
+
+def actor_of_key(key: ApiKey) -> Actor | None:
+    """Returns a management key as what acts on its team; a key of another scope acts on none."""
+    return Actor(team=key.team, key=key) if key.scope == ApiKey.Scope.MANAGEMENT else None
+
+
+def _actor_of(membership: Membership | None) -> Actor | None:
+    if membership is None:
+        return None
+    return Actor(team=membership.team, user=membership.user, role=membership.role)

@@ -1,0 +1,161 @@
+"""What may happen to an API key: made, changed, rotated, revoked.
+
+Who may do it is decided in `accounts/access.py`. Times that end a key are the database's, because
+the gate compares them with the database's clock.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TypedDict
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Least, Now
+
+from accounts import keys
+from accounts.errors import KeyAlreadyRotatedError, KeyNotActiveError
+from accounts.models import ApiKey, Team, User
+
+LONGEST_GRACE_SECONDS = 30 * 24 * 3600
+
+
+class KeyRules(TypedDict, total=False):
+    """What a key may be changed in. Limits and budgets of None fall back to the plan's and to none.
+
+    Limits are per minute, budgets in nano-dollars.
+    """
+
+    name: str
+    expires_at: datetime | None
+    allowed_models: list[str]
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    budget_day_nanos: int | None
+    budget_month_nanos: int | None
+    budget_total_nanos: int | None
+
+
+def create_key(
+    team: Team,
+    created_by: User | None,
+    name: str,
+    *,
+    prefix: str,
+    scope: str = ApiKey.Scope.INFERENCE,
+    expires_at: datetime | None = None,
+    allowed_models: Sequence[str] = (),
+    requests_per_minute: int | None = None,
+    tokens_per_minute: int | None = None,
+    budget_day_nanos: int | None = None,
+    budget_month_nanos: int | None = None,
+    budget_total_nanos: int | None = None,
+) -> tuple[ApiKey, str]:
+    """Makes a key and returns it with its plaintext, which is nowhere else from then on.
+
+    `prefix` is the service's. Limits are per minute and None means the plan's; budgets are in
+    nano-dollars and None means no budget; no `allowed_models` means every model.
+
+    Raises ValueError for a prefix that can't be one.
+    """
+    key = ApiKey(
+        team=team,
+        created_by=created_by,
+        name=name,
+        scope=scope,
+        expires_at=expires_at,
+        allowed_models=list(allowed_models),
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        budget_day_nanos=budget_day_nanos,
+        budget_month_nanos=budget_month_nanos,
+        budget_total_nanos=budget_total_nanos,
+    )
+    return key, _save_with_new_secret(key, prefix)
+
+
+def update_key(key: ApiKey, rules: KeyRules) -> ApiKey:
+    """Changes the rules that are named and returns the key as it then is.
+
+    Raises KeyNotActiveError for a key that is revoked or expired: neither comes back to life.
+    """
+    if rules and not active(ApiKey.objects.filter(pk=key.pk)).update(**rules):
+        raise KeyNotActiveError("The key is revoked or expired and stays so. Create a new one.")
+    key.refresh_from_db()
+    return key
+
+
+def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
+    """Replaces a key by one with the same rules and returns that with its plaintext.
+
+    The old key expires after `grace_seconds` (0 to LONGEST_GRACE_SECONDS), never later than it
+    would have. A key is rotated once, however many ask at the same time.
+
+    Raises KeyAlreadyRotatedError, KeyNotActiveError, and ValueError for a grace out of range.
+    """
+    if not 0 <= grace_seconds <= LONGEST_GRACE_SECONDS:
+        raise ValueError(f"The grace is 0 to {LONGEST_GRACE_SECONDS} seconds, not {grace_seconds}.")
+    with transaction.atomic():
+        # The lock makes a second rotation wait for the first, and then see its successor.
+        old = active(ApiKey.objects.select_for_update().filter(pk=key.pk)).first()
+        if ApiKey.objects.filter(replaces_id=key.pk).exists():
+            raise KeyAlreadyRotatedError("The key was rotated before. Rotate its successor.")
+        if old is None:
+            raise KeyNotActiveError("The key is revoked or expired. Create a new one.")
+        new = ApiKey(
+            team_id=old.team_id,
+            created_by_id=old.created_by_id,
+            name=old.name,
+            scope=old.scope,
+            expires_at=old.expires_at,
+            allowed_models=old.allowed_models,
+            requests_per_minute=old.requests_per_minute,
+            tokens_per_minute=old.tokens_per_minute,
+            budget_day_nanos=old.budget_day_nanos,
+            budget_month_nanos=old.budget_month_nanos,
+            budget_total_nanos=old.budget_total_nanos,
+            replaces=old,
+        )
+        plaintext = _save_with_new_secret(new, old.prefix)
+        # PostgreSQL's LEAST passes over NULL, so a key without an end gets this one.
+        ApiKey.objects.filter(pk=old.pk).update(
+            expires_at=Least("expires_at", Now() + timedelta(seconds=grace_seconds))
+        )
+    key.refresh_from_db()
+    return new, plaintext
+
+
+def revoke_key(key: ApiKey) -> ApiKey:
+    """Ends a key from the next request on. A second revocation keeps the time of the first."""
+    ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=Now())
+    key.refresh_from_db(fields=["revoked_at"])
+    return key
+
+
+def active(queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+    """Returns those of the keys that are neither revoked nor expired, by the database's clock."""
+    return queryset.filter(
+        Q(expires_at__isnull=True) | Q(expires_at__gt=Now()), revoked_at__isnull=True
+    )
+
+
+def find_active(plaintext: str) -> ApiKey | None:
+    """Returns the active key that a plaintext is of, with its team and plan; one query at most."""
+    if not keys.is_well_formed(plaintext):
+        return None
+    candidates = [bytes.fromhex(digest) for digest in keys.digests(plaintext)]
+    found = active(ApiKey.objects.filter(digest__in=candidates)).select_related("team__plan")
+    for key in found:
+        if any(keys.same_digest(bytes(key.digest), candidate) for candidate in candidates):
+            return key
+    return None
+
+
+def _save_with_new_secret(key: ApiKey, prefix: str) -> str:
+    """Gives the key a new secret, inserts it and returns the plaintext."""
+    plaintext = keys.new_key(prefix)
+    key.prefix = prefix
+    key.last_four = plaintext[-4:]
+    key.digest = bytes.fromhex(keys.digests(plaintext)[0])
+    key.pepper_version = keys.newest_pepper_version()
+    key.save(force_insert=True)
+    return plaintext

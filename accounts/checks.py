@@ -1,0 +1,85 @@
+"""Checks of the settings that this app's safety rests on, run by every command.
+
+E001 no pepper · E002 a pepper under 32 bytes · E003 a pepper's version out of range · E004 the
+SECRET_KEY of the source code outside DEBUG · W001 (`--deploy`) any Host header is trusted.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+
+_SHORTEST_PEPPER_BYTES = (
+    32  # as long as SHA-256's result: a shorter key weakens the HMAC (RFC 2104)
+)
+_LARGEST_VERSION = 32_767  # ApiKey.pepper_version is a smallint
+_MAKE_A_PEPPER = "Make one with `python -c 'import secrets; print(secrets.token_hex(32))'`."
+
+
+@checks.register(checks.Tags.security)
+def check_peppers(
+    app_configs: Sequence[AppConfig] | None, **_options: Any
+) -> list[checks.CheckMessage]:
+    """Returns errors for peppers that are missing, short or misnumbered."""
+    peppers: dict[int, bytes] = settings.API_KEY_PEPPERS
+    if not peppers:
+        return [
+            checks.Error(
+                "API_KEY_PEPPERS is empty: API keys can't be made or checked.",
+                hint=f"Set API_KEY_PEPPERS='1:<64 hex digits>'. {_MAKE_A_PEPPER}",
+                id="accounts.E001",
+            )
+        ]
+    found: list[checks.CheckMessage] = [
+        checks.Error(
+            f"Pepper {version} of API_KEY_PEPPERS is shorter than {_SHORTEST_PEPPER_BYTES} bytes.",
+            hint=f"Give it {_SHORTEST_PEPPER_BYTES * 2} hex digits. {_MAKE_A_PEPPER}",
+            id="accounts.E002",
+        )
+        for version, pepper in peppers.items()
+        if len(pepper) < _SHORTEST_PEPPER_BYTES
+    ]
+    found += [
+        checks.Error(
+            f"Pepper version {version} of API_KEY_PEPPERS is not from 1 to {_LARGEST_VERSION}.",
+            hint="Number peppers 1, 2, 3, ...; new keys use the highest.",
+            id="accounts.E003",
+        )
+        for version in peppers
+        if not 1 <= version <= _LARGEST_VERSION
+    ]
+    return found
+
+
+@checks.register(checks.Tags.security)
+def check_secret_key(
+    app_configs: Sequence[AppConfig] | None, **_options: Any
+) -> list[checks.CheckMessage]:
+    """Returns an error where sessions would be signed with a key that anybody can read."""
+    if settings.DEBUG or not settings.SECRET_KEY.startswith("insecure-"):
+        return []
+    return [
+        checks.Error(
+            "SECRET_KEY is the one of the source code, so anybody can forge a session.",
+            hint="Set SECRET_KEY to 50 random characters or more and keep it.",
+            id="accounts.E004",
+        )
+    ]
+
+
+@checks.register(checks.Tags.security, deploy=True)
+def check_allowed_hosts(
+    app_configs: Sequence[AppConfig] | None, **_options: Any
+) -> list[checks.CheckMessage]:
+    """Returns a warning where links in e-mails could be made to lead to another host."""
+    if "*" not in settings.ALLOWED_HOSTS:
+        return []
+    return [
+        checks.Warning(
+            "ALLOWED_HOSTS has '*': any Host header is believed.",
+            hint="Name the hosts that this service is reached by.",
+            id="accounts.W001",
+        )
+    ]

@@ -1,0 +1,36 @@
+"""The base of the operator's commands."""
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
+
+from accounts.models import Team
+from accounts.teams import find_team
+
+
+class OperatorCommand(BaseCommand):
+    """A command that says what to do where it would else end in a traceback."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Runs the command. Raises CommandError where the database or the settings are wanting."""
+        try:
+            return super().execute(*args, **options)
+        except (OperationalError, InterfaceError) as error:
+            raise CommandError(
+                f"The database can't be reached ({str(error).strip()}). Start it with `make run`, "
+                "or set DATABASE_URL."
+            ) from error
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+
+    def team(self, text: str) -> Team:
+        """Returns the team of a slug, an id or a member's e-mail. Raises CommandError for none."""
+        team = find_team(text)
+        if team is None:
+            raise CommandError(
+                f"No team has the slug, the id or a member with the e-mail {text!r}. "
+                "Make one with `manage.py create_customer EMAIL`."
+            )
+        return team

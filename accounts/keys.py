@@ -1,0 +1,91 @@
+"""The format of API keys and their digests.
+
+A key is a prefix, 32 base62 characters from a CSPRNG (190 bits) and the CRC32 of all before it as 6
+base62 characters, so that a mistyped key is refused without a look at the database. What is stored
+is its HMAC-SHA256 under a secret ("pepper") that is not in the database: a copy of the database
+opens nothing. A slow password hash would add nothing against 190 random bits, and would be a way to
+keep us busy.
+"""
+
+import hmac
+import re
+import secrets
+import zlib
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_RANDOM_LENGTH = 32
+_CHECK_LENGTH = 6
+_PREFIX = re.compile(r"[A-Za-z0-9-]{1,20}")
+# Any prefix is taken, not only today's: keys survive a change of the prefix.
+_KEY = re.compile(r"[A-Za-z0-9-]{1,20}[0-9A-Za-z]{38}")
+_LONGEST_KEY = 20 + _RANDOM_LENGTH + _CHECK_LENGTH
+
+MISSING_PEPPER = (
+    "API_KEY_PEPPERS is empty, so no API key can be made or checked. Set it to "
+    "'1:<64 hex digits>', such as from `python -c 'import secrets; print(secrets.token_hex(32))'`, "
+    "and keep it: without it every key made under it is lost."
+)
+
+
+def new_key(prefix: str) -> str:
+    """Returns a new key's plaintext.
+
+    Raises ValueError for a prefix that is not 1 to 20 letters, digits and dashes.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise ValueError(f"{prefix!r} is no key prefix: 1 to 20 letters, digits and dashes.")
+    body = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
+    return body + _check_characters(body)
+
+
+def is_well_formed(text: str) -> bool:
+    """Tells whether a text has a key's form and checksum, in bounded time and without a query."""
+    if len(text) > _LONGEST_KEY or not _KEY.fullmatch(text):
+        return False
+    return text[-_CHECK_LENGTH:] == _check_characters(text[:-_CHECK_LENGTH])
+
+
+def digests(text: str) -> list[str]:
+    """Returns a key's HMAC-SHA256 as hex under each pepper in use, the newest pepper's first.
+
+    Raises ImproperlyConfigured where no pepper is set.
+    """
+    key = text.encode("utf-8", "surrogatepass")
+    peppers = _peppers()
+    return [
+        hmac.digest(peppers[version], key, "sha256").hex()
+        for version in sorted(peppers, reverse=True)
+    ]
+
+
+def same_digest(one: bytes, other: bytes) -> bool:
+    """Compares two digests in a time that says nothing about where they differ."""
+    return hmac.compare_digest(one, other)
+
+
+def newest_pepper_version() -> int:
+    """Returns the version of the pepper that new keys are digested under.
+
+    Raises ImproperlyConfigured where no pepper is set.
+    """
+    return max(_peppers())
+
+
+def _peppers() -> dict[int, bytes]:
+    peppers: dict[int, bytes] = settings.API_KEY_PEPPERS
+    if not peppers:
+        raise ImproperlyConfigured(MISSING_PEPPER)
+    return peppers
+
+
+def _check_characters(body: str) -> str:
+    """Returns the CRC32 of the text before it as 6 base62 characters, the highest digit first."""
+    rest = zlib.crc32(body.encode("ascii"))
+    characters = []
+    for _ in range(_CHECK_LENGTH):
+        rest, digit = divmod(rest, len(_ALPHABET))
+        characters.append(_ALPHABET[digit])
+    return "".join(reversed(characters))

@@ -1,0 +1,92 @@
+"""Users and their teams: signing up, and how staff find a team."""
+
+import secrets
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import IntegrityError, transaction
+from django.utils.text import slugify
+
+from accounts.errors import EmailInUseError
+from accounts.models import Membership, Plan, Role, Team, User
+
+_SLUG_LENGTH = 60  # of the 80 that the column holds: room for a suffix
+_SLUG_ATTEMPTS = 5
+
+
+def sign_up(email: str, password: str | None, name: str = "") -> tuple[User, Team]:
+    """Makes a user, their personal team and their ownership of it, all or nothing.
+
+    `password=None` makes a user who can't sign in with a password. The password is not validated
+    here: a form does that where it can still say why. The team's credit account is billing's.
+
+    Raises EmailInUseError.
+    """
+    with transaction.atomic():
+        try:
+            # A savepoint, so that a caller's transaction outlives the refusal.
+            with transaction.atomic():
+                user = User.objects.create_user(email, password, name=name)
+        except IntegrityError:
+            raise EmailInUseError(
+                f"{email} is in use already. Sign in with it, or take another address."
+            ) from None
+        team = create_team(name or user.email.partition("@")[0], owner=user, is_personal=True)
+    return user, team
+
+
+def create_team(name: str, *, owner: User, is_personal: bool = False) -> Team:
+    """Makes a team on the default plan, with a slug of its own, and its owner's membership."""
+    with transaction.atomic():
+        team = _insert_team(name, is_personal=is_personal)
+        Membership.objects.create(user=owner, team=team, role=Role.OWNER)
+    return team
+
+
+def personal_team(user: User) -> Team | None:
+    """Returns the personal team that the user owns: the one of their sign-up."""
+    return Team.objects.filter(
+        is_personal=True, memberships__user=user, memberships__role=Role.OWNER
+    ).first()
+
+
+def find_team(text: str) -> Team | None:
+    """Returns the team that staff mean by a slug, an id or a member's e-mail address.
+
+    Of the teams of an address it is the personal one, else the first that was joined.
+    """
+    teams = Team.objects.select_related("plan")
+    if "@" in text:
+        memberships = Membership.objects.filter(user__email=text.strip().lower())
+        membership = (
+            memberships.select_related("team__plan").order_by("-team__is_personal", "id").first()
+        )
+        return membership.team if membership else None
+    # No slug is a number alone (see _slug_from), so the two can't be mistaken for one another.
+    return teams.filter(pk=int(text)).first() if _is_id(text) else teams.filter(slug=text).first()
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 18  # of a bigint
+
+
+def _insert_team(name: str, *, is_personal: bool) -> Team:
+    plan = Plan.objects.filter(is_default=True).first()
+    if plan is None:
+        raise ImproperlyConfigured("No plan is the default: mark one in the admin, under Plans.")
+    base = slug = _slug_from(name)
+    for _ in range(_SLUG_ATTEMPTS):
+        if not Team.objects.filter(slug=slug).exists():
+            try:
+                with transaction.atomic():
+                    return Team.objects.create(
+                        name=name[:120], slug=slug, is_personal=is_personal, plan=plan
+                    )
+            except IntegrityError:
+                pass  # Somebody took the slug between the look and the insert.
+        slug = f"{base}-{secrets.token_hex(3)}"
+    raise RuntimeError(f"No free slug for a team called {name!r} in {_SLUG_ATTEMPTS} attempts.")
+
+
+def _slug_from(name: str) -> str:
+    slug = slugify(name)[:_SLUG_LENGTH].strip("-_")
+    return slug if slug and not slug.isdigit() else f"team-{slug or secrets.token_hex(3)}"

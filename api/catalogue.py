@@ -1,0 +1,276 @@
+"""The catalogue as the relay holds it: an immutable snapshot in memory, read in one statement.
+
+A snapshot belongs to one version of the catalogue. The ledger's verdicts carry the version that is
+current in the database; a process that sees another one than its snapshot's asks
+`Catalogue.refresh_to` for a new snapshot. No ORM: the relay's way has no thread hops.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Set
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import psycopg
+from msgspec.structs import force_setattr
+
+from api.catalogue_query import SNAPSHOT_SQL
+from billing.money import dollars_short_text, token_price_text
+from billing.pricing import Prices
+
+
+class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What the service is called, and whether it is open. Its defaults are the row's."""
+
+    name: str = "Tollgate"
+    tagline: str = ""
+    key_prefix: str = "sk-tg-"
+    contact_email: str = ""
+    is_open: bool = True
+
+
+class UpstreamEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider that is switched on. `base_url` ends without a slash."""
+
+    id: int
+    name: str
+    base_url: str
+    api_key_env: str
+    max_concurrency: int
+    connect_timeout_seconds: float
+    first_token_timeout_seconds: float
+    idle_timeout_seconds: float
+    total_timeout_seconds: float
+    drains_on_disconnect: bool
+
+
+class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to an answer. `reasoning_dialect` is one of `Route.ReasoningDialect`."""
+
+    id: int
+    upstream: UpstreamEntry
+    upstream_model: str
+    priority: int
+    weight: int
+    reasoning_dialect: str
+
+
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that is switched on: its row, its routes in the order to try, its prices.
+
+    `prices` is newest first and holds versions to come. `refusals` are the row's
+    `refused_parameters` taken apart; see `refused_by`.
+    """
+
+    id: int
+    name: str
+    title: str
+    description: str
+    owner: str
+    kind: str
+    is_coding: bool
+    created: int
+    context_tokens: int
+    max_output_tokens: int
+    default_max_tokens: int | None
+    default_temperature: float | None
+    default_top_p: float | None
+    max_messages: int | None
+    bytes_per_token: float
+    tokens_per_image: int
+    input_modalities: tuple[str, ...]
+    output_modalities: tuple[str, ...]
+    supported_features: tuple[str, ...]
+    sampling_parameters: tuple[str, ...]
+    refused_parameters: tuple[str, ...]
+    quantization: str
+    datacenters: tuple[str, ...]
+    image_sizes: tuple[str, ...]
+    requests_per_minute: int | None
+    aliases: tuple[str, ...]
+    routes: tuple[RouteEntry, ...]
+    prices: tuple[Prices, ...]
+    features: frozenset[str] = frozenset()
+    refusals: tuple[frozenset[str], ...] = ()
+    facts: dict[str, Any] = {}
+    pricings: tuple[dict[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Works out once what every request and every models list needs of the row."""
+        force_setattr(self, "features", frozenset(self.supported_features))
+        force_setattr(
+            self, "refusals", tuple(frozenset(rule.split("+")) for rule in self.refused_parameters)
+        )
+        force_setattr(self, "facts", _facts(self))
+        force_setattr(self, "pricings", tuple(_pricing(prices) for prices in self.prices))
+
+    def price_at(self, now: datetime) -> Prices | None:
+        """Returns the prices in force at `now` (aware), or None: then the model is not sold."""
+        for prices in self.prices:
+            if prices.effective_from <= now:
+                return prices
+        return None
+
+    def refused_by(self, shown: Set[str]) -> str | None:
+        """Returns the first of `refused_parameters` that forbids what a request shows, or None.
+
+        A request shows its parameters by name (`tools`), and by `name.value` the variants of those
+        that have them: `response_format.json_schema`, `plugins.web`, `thinking.enabled`. A rule
+        forbids the request that shows all of its parts.
+        """
+        for rule, parts in zip(self.refused_parameters, self.refusals, strict=True):
+            if parts <= shown:
+                return rule
+        return None
+
+    def listing(self, now: datetime, name: str | None = None) -> dict[str, Any]:
+        """Returns the model's object in the models list, a new dict, with the prices of `now`.
+
+        `name` is the alias it was asked for by, which it then answers as its id.
+        """
+        listing = {**self.facts, "id": name or self.name, "pricing": {}}
+        for prices, pricing in zip(self.prices, self.pricings, strict=True):
+            if prices.effective_from <= now:
+                listing["pricing"] = pricing
+                break
+        return listing
+
+    def chat_listing(self, now: datetime) -> dict[str, Any]:
+        """Returns its object in `/v1/chat/models` (WeryAI): the key and the output limits."""
+        return {
+            **self.listing(now),
+            "key": self.name,
+            "max_output_tokens": self.max_output_tokens,
+            "default_max_tokens": self.default_max_tokens,
+            "max_messages": self.max_messages,
+            "supports_web_search": "web_search" in self.features,
+        }
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole catalogue at one version. `models` is by public name and by alias."""
+
+    version: int
+    service: ServiceEntry
+    ordered: tuple[ModelEntry, ...]
+    models: dict[str, ModelEntry] = {}
+
+    def __post_init__(self) -> None:
+        """Indexes the models; an alias never hides a model's own name."""
+        by_name = {alias: entry for entry in self.ordered for alias in entry.aliases}
+        by_name.update((entry.name, entry) for entry in self.ordered)
+        force_setattr(self, "models", by_name)
+
+    def find(self, name: str) -> ModelEntry | None:
+        """Returns the model of that public name or alias, or None."""
+        return self.models.get(name)
+
+    def public_models(self, *, coding_only: bool = False, kind: str = "") -> list[ModelEntry]:
+        """Returns the models by their place in the catalogue; aliases are not listed apart."""
+        return [
+            entry
+            for entry in self.ordered
+            if (entry.is_coding or not coding_only) and kind in {"", entry.kind}
+        ]
+
+
+EMPTY = Snapshot(version=0, service=ServiceEntry(), ordered=())
+
+
+def _facts(entry: ModelEntry) -> dict[str, Any]:
+    """Returns all of a models-list object but its prices: Weatmood's and Answira's fields."""
+    facts: dict[str, Any] = {
+        "id": entry.name,
+        "object": "model",
+        "created": entry.created,
+        "owned_by": entry.owner,
+        "name": entry.title or entry.name,
+    }
+    if entry.description:
+        facts["description"] = entry.description
+    if entry.context_tokens:
+        facts["context_length"] = entry.context_tokens
+        facts["max_completion_tokens"] = entry.max_output_tokens
+    facts |= {
+        "reasoning": "reasoning" in entry.supported_features,
+        "supports_files": "file" in entry.input_modalities,
+        "supports_images": "image" in entry.input_modalities,
+        "input_modalities": list(entry.input_modalities),
+        "output_modalities": list(entry.output_modalities),
+        "quantization": entry.quantization or None,
+        "pricing": {},
+        "supported_sampling_parameters": list(entry.sampling_parameters),
+        "supported_features": list(entry.supported_features),
+        "datacenters": [{"country_code": code} for code in entry.datacenters],
+    }
+    return facts
+
+
+def _pricing(prices: Prices) -> dict[str, str]:
+    """Returns the prices as the models list shows them: dollars per token and per piece."""
+    pricing = {
+        "prompt": token_price_text(prices.input_nanos_per_million),
+        "completion": token_price_text(prices.output_nanos_per_million),
+    }
+    if prices.cached_input_nanos_per_million != prices.input_nanos_per_million:
+        pricing["input_cache_read"] = token_price_text(prices.cached_input_nanos_per_million)
+    if prices.reasoning_nanos_per_million != prices.output_nanos_per_million:
+        pricing["internal_reasoning"] = token_price_text(prices.reasoning_nanos_per_million)
+    pieces = {
+        "image": prices.image_nanos,
+        "second": prices.second_nanos,
+        "video": prices.piece_nanos,
+        "request": prices.request_nanos,
+    }
+    return pricing | {name: dollars_short_text(nanos) for name, nanos in pieces.items() if nanos}
+
+
+_DECODER = msgspec.json.Decoder(Snapshot)
+
+
+def snapshot_from_row(row: tuple[Any, ...] | None) -> Snapshot:
+    """Returns the snapshot in the one row that `SNAPSHOT_SQL` answers."""
+    if row is None:
+        raise ValueError("The catalogue's query answered no row.")
+    return _DECODER.decode(row[0])
+
+
+async def load(connection: psycopg.AsyncConnection[Any]) -> Snapshot:
+    """Returns the catalogue that the database holds now.
+
+    One statement, hence one point in time: the version is that of the rows beside it. Raises
+    psycopg.Error.
+    """
+    cursor = await connection.execute(SNAPSHOT_SQL)
+    return snapshot_from_row(await cursor.fetchone())
+
+
+class Catalogue:
+    """Holds a process's current snapshot and renews it, in one flight at a time."""
+
+    def __init__(self, read: Callable[[], Awaitable[Snapshot]]) -> None:
+        """`read` fetches a snapshot, such as `load` on a connection of a pool."""
+        self.current: Snapshot = EMPTY
+        self._read = read
+        self._flight: asyncio.Task[None] | None = None
+
+    async def refresh_to(self, version: int) -> Snapshot:
+        """Returns the snapshot after bringing it to `version` or later.
+
+        Callers that come while a read is under way wait for that one; if it was of an older
+        version, they share one more. A version that went backwards, as after a restored backup, is
+        followed too. Raises what `read` raises, and the old snapshot stays.
+        """
+        for _ in range(2):
+            if self.current.version == version:
+                break
+            if self._flight is None or self._flight.done():
+                self._flight = asyncio.create_task(self._renew())
+            # A caller that goes away must not end the read that others wait for.
+            await asyncio.shield(self._flight)
+            if self.current.version >= version:
+                break
+        return self.current
+
+    async def _renew(self) -> None:
+        self.current = await self._read()

@@ -1,0 +1,254 @@
+"""Checks a whole catalogue file by itself: everything that needs no database.
+
+Every mistake is reported with its place, such as
+`weatmood.toml: models[1] "glm-5.2": prices.input: "-1" is a negative price` (indexes from 0).
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+from api.catalogue_file import (
+    Document,
+    ModelTable,
+    PlanTable,
+    ServiceTable,
+    SharedTable,
+    UpstreamTable,
+    read_dollars,
+)
+from api.catalogue_reader import CatalogueMistakesError, Mistakes, Reader, shown
+from api.models import validate_base_url
+
+CATALOGUES = Path(__file__).parent / "catalogues"
+LONGEST_FILE_BYTES = 4 * 1024 * 1024
+SECTIONS = ("service", "plans", "upstreams", "model_defaults", "models")
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+Rows = list[tuple[str, Row]]
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# What a kind of model must be sold by: one of these at least.
+_PRICED_BY = {"chat": ("input", "output"), "image": ("image",), "video": ("piece", "second")}
+
+
+def find_catalogue(name: str) -> Path:
+    """Returns the file of a shipped catalogue (`weatmood`), or the path itself (`my/own.toml`).
+
+    Raises CatalogueMistakesError where there is no such file.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = CATALOGUES / f"{name}.toml"
+        shipped = ", ".join(sorted(file.stem for file in CATALOGUES.glob("*.toml")))
+        if path.parent != CATALOGUES or not path.is_file():
+            raise CatalogueMistakesError([f"{name}: is no catalogue; there are {shipped}"])
+    if not path.is_file():
+        raise CatalogueMistakesError([f"{path}: is no file"])
+    return path
+
+
+def read_catalogue(path: Path, variable: Callable[[str], str]) -> Document:
+    """Returns the file's content, checked, with environment variables put in.
+
+    `variable` returns an environment variable's text, empty where it is unset. Raises
+    CatalogueMistakesError with every mistake.
+    """
+    mistakes = Mistakes(path.name)
+    raw = _parsed(path)
+    for key in [key for key in raw if key not in SECTIONS]:
+        mistakes.add(key, f"is no section; there are {', '.join(SECTIONS)}")
+    reader = Reader(mistakes, read_dollars)
+    service = reader.table(ServiceTable, raw.get("service", {}), "service")
+    shared = raw.get("model_defaults", {})
+    if reader.table(SharedTable, shared, "model_defaults") is None:
+        shared = {}
+    plans = _rows(reader, mistakes, PlanTable, raw, "plans")
+    upstreams = _rows(reader, mistakes, UpstreamTable, raw, "upstreams")
+    models = _rows(reader, mistakes, ModelTable, raw, "models", shared=shared)
+    if service is not None:
+        _check_service(service, mistakes)
+    _check_plans(plans, mistakes)
+    for place, upstream in upstreams:
+        _check_upstream(upstream, place, variable, mistakes)
+    _check_names(models, mistakes)
+    names = {upstream.name for _, upstream in upstreams}
+    for place, model in models:
+        _check_model(model, place, mistakes)
+        _check_prices(model, place, mistakes)
+        _check_routes(model, place, names, mistakes)
+    mistakes.raise_if_any()
+    assert service is not None  # noqa: S101 (else a mistake was raised above)
+    return Document(
+        service=service,
+        plans=[plan for _, plan in plans],
+        upstreams=[upstream for _, upstream in upstreams],
+        models=[model for _, model in models],
+    )
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """Returns the file as TOML. Raises CatalogueMistakesError where it is none."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(LONGEST_FILE_BYTES + 1)
+        if len(text) > LONGEST_FILE_BYTES:
+            raise ValueError(f"is longer than {LONGEST_FILE_BYTES} bytes")
+        return tomllib.loads(text.decode())
+    except RecursionError:
+        raise CatalogueMistakesError([f"{path.name}: is nested too deeply"]) from None
+    except (OSError, ValueError) as error:  # TOMLDecodeError names the line and the column
+        raise CatalogueMistakesError([f"{path.name}: is no TOML: {error}"]) from None
+
+
+def _rows(
+    reader: Reader,
+    mistakes: Mistakes,
+    kind: type[Row],
+    raw: Mapping[str, Any],
+    section: str,
+    *,
+    shared: Mapping[str, object] | None = None,
+) -> Rows[Row]:
+    """Returns the tables of a section, each with its place."""
+    tables = raw.get(section, [])
+    if not isinstance(tables, list):
+        mistakes.add(section, f"must be tables, each under [[{section}]]")
+        return []
+    rows: Rows[Row] = []
+    for index, table in enumerate(tables):
+        name = table.get("name") if isinstance(table, dict) else None
+        place = f"{section}[{index}]" + (f" {shown(name)}" if isinstance(name, str) else "")
+        row = reader.table(kind, table, place, joint=": ", shared=("model_defaults", shared or {}))
+        if row is not None:
+            rows.append((place, row))
+    return rows
+
+
+def _check_service(service: ServiceTable, mistakes: Mistakes) -> None:
+    if service.contact_email:
+        try:
+            validate_email(service.contact_email)
+        except ValidationError:
+            mistakes.add(
+                "service.contact_email", f"{shown(service.contact_email)} is no e-mail address"
+            )
+
+
+def _check_plans(plans: Rows[PlanTable], mistakes: Mistakes) -> None:
+    """Notes names given twice, and what is not exactly one default."""
+    _check_once([(place, plan.name) for place, plan in plans], mistakes)
+    defaults = [place for place, plan in plans if plan.is_default]
+    for place in defaults[1:]:
+        mistakes.add(f"{place}: is_default", f"{defaults[0]} is the default already")
+    if plans and not defaults:
+        mistakes.add("plans", "none is the default (is_default = true), on which new teams start")
+
+
+def _check_once(names: list[tuple[str, str]], mistakes: Mistakes) -> None:
+    """Notes each name that an earlier place has. A name that was mistaken is None."""
+    first: dict[str, str] = {}
+    for place, name in names:
+        if name in first:
+            mistakes.add(f"{place}: name", f"{shown(name)} is the name of {first[name]} already")
+        elif name is not None:
+            first[name] = place
+
+
+def _check_upstream(
+    upstream: UpstreamTable, place: str, variable: Callable[[str], str], mistakes: Mistakes
+) -> None:
+    """Puts the environment into the base URL and notes what is wrong with it."""
+    if upstream.base_url is None:
+        return
+    place = f"{place}: base_url"
+    values = {name: variable(name) for name in _VARIABLE.findall(upstream.base_url)}
+    for name in [name for name, value in values.items() if not value]:
+        mistakes.add(place, f"the environment variable {name} is not set")
+    if not all(values.values()):
+        return
+    # An address in the environment may well end with a slash, and a path follows it here.
+    upstream.base_url = _VARIABLE.sub(lambda found: values[found[1]].rstrip("/"), upstream.base_url)
+    try:
+        validate_base_url(upstream.base_url)
+    except ValidationError as error:
+        mistakes.add(place, error.messages[0])
+
+
+def _check_names(models: Rows[ModelTable], mistakes: Mistakes) -> None:
+    """Notes public names that two models claim, be it as their name or as an alias."""
+    if not models:
+        mistakes.add("models", "there is none")
+    _check_once([(place, model.name) for place, model in models], mistakes)
+    taken = {model.name: f"{place}'s name" for place, model in reversed(models)}
+    for place, model in models:
+        for index, alias in enumerate(model.aliases or []):
+            if alias in taken:
+                mistakes.add(f"{place}: aliases[{index}]", f"{shown(alias)} is {taken[alias]}")
+            else:
+                taken[alias] = f"{place}'s alias"
+
+
+def _check_model(model: ModelTable, place: str, mistakes: Mistakes) -> None:
+    """Notes figures that contradict each other. Those that were mistaken are None."""
+    most, context, default = (
+        model.max_output_tokens,
+        model.context_tokens,
+        model.default_max_tokens,
+    )
+    if model.kind == "chat":
+        for name, figure in (("context_tokens", context), ("max_output_tokens", most)):
+            if figure == 0:
+                mistakes.add(f"{place}: {name}", "is missing; a chat model needs it")
+    if most and context and most > context:
+        mistakes.add(
+            f"{place}: max_output_tokens", f"{most} is more than the context of {context} tokens"
+        )
+    if most and default and default > most:
+        mistakes.add(
+            f"{place}: default_max_tokens", f"{default} is more than max_output_tokens, {most}"
+        )
+    for name, modalities in (
+        ("input_modalities", model.input_modalities),
+        ("output_modalities", model.output_modalities),
+    ):
+        if modalities == []:
+            mistakes.add(f"{place}: {name}", "is empty")
+
+
+def _check_prices(model: ModelTable, place: str, mistakes: Mistakes) -> None:
+    """Notes a model without the prices it must be sold by. Zero on purpose is a price."""
+    if model.prices is None or model.kind is None:
+        return
+    needed = _PRICED_BY[model.kind]
+    missing = [name for name in needed if getattr(model.prices, name) is None]
+    if model.kind == "chat":
+        for name in missing:
+            mistakes.add(f"{place}: prices.{name}", 'is missing; what is free costs "0"')
+    elif len(missing) == len(needed):
+        mistakes.add(f"{place}: prices", f"needs a price by {' or by '.join(needed)}")
+
+
+def _check_routes(model: ModelTable, place: str, upstreams: set[str], mistakes: Mistakes) -> None:
+    """Notes a model without a route, and routes that lead nowhere or are there twice."""
+    if model.routes == []:
+        mistakes.add(f"{place}: routes", "is missing; a model needs one at least")
+    seen: set[tuple[str, str]] = set()
+    for index, route in enumerate(model.routes or []):
+        if route.upstream is None:
+            continue
+        if route.upstream not in upstreams:
+            mistakes.add(
+                f"{place}: routes[{index}].upstream",
+                f"there is no upstream {shown(route.upstream)}",
+            )
+        route.upstream_model = route.upstream_model or model.name
+        if (route.upstream, route.upstream_model) in seen:
+            mistakes.add(f"{place}: routes[{index}]", "is there twice")
+        seen.add((route.upstream, route.upstream_model))

@@ -1,0 +1,228 @@
+"""What a catalogue file (TOML) may say: one struct per table, one field per key.
+
+Fields have the names of the columns they fill (`api.models`, `accounts.models.Plan`). The reader
+(`api/catalogue_reader.py`) quotes a `Meta`'s description for a value that doesn't fit it.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from billing.money import nanos_from_dollars
+
+LARGEST_INTEGER = 2**31 - 1  # PostgreSQL's integer
+LARGEST_PRICE_NANOS = 10**15  # $1,000,000 for a million tokens or one piece: a slip of the finger
+
+Word = Annotated[str, Meta(min_length=1, max_length=80)]
+Line = Annotated[str, Meta(max_length=200)]
+Slug = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_-]+\Z",
+        max_length=50,
+        description="a word of letters, digits, _ and -",
+    ),
+]
+ModelName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*\Z",
+        max_length=120,
+        description="a model's name: letters, digits, and . _ : / @ - after the first of them",
+    ),
+]
+KeyPrefix = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,19}\Z",
+        description="a key prefix: at most 20 letters, digits, _ and -",
+    ),
+]
+Variable = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?\Z",
+        max_length=80,
+        description="an environment variable's name",
+    ),
+]
+Refusal = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z_]+(\.[a-z0-9_-]+)?(\+[a-z_]+(\.[a-z0-9_-]+)?)*\Z",
+        max_length=64,
+        description="a parameter (tools), a variant (plugins.web), or several joined by +",
+    ),
+]
+Country = Annotated[
+    str, Meta(pattern=r"^[A-Z]{2}\Z", description="a country's code of two capitals (ISO 3166-1)")
+]
+Size = Annotated[
+    str,
+    Meta(pattern=r"^[1-9][0-9]{1,4}x[1-9][0-9]{1,4}\Z", description="a size such as 1280x1280"),
+]
+Count = Annotated[int, Meta(ge=1, le=LARGEST_INTEGER)]
+CountOrNone = Annotated[int, Meta(ge=0, le=LARGEST_INTEGER)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+Kind = Literal["chat", "image", "video"]
+Modality = Literal["text", "image", "file", "audio", "video"]
+Feature = Literal["tools", "json_mode", "structured_outputs", "reasoning", "web_search"]
+SamplingParameter = Literal[
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "repetition_penalty",
+    "stop",
+    "seed",
+    "n",
+    "max_tokens",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+]
+Dialect = Literal["reasoning_content", "reasoning", "think"]
+
+
+class Dollars(int):
+    """Nano-dollars, written in the file as a text of dollars: `"0.70"`."""
+
+
+def read_dollars(kind: type, written: object) -> object:
+    """Reads `Dollars` for msgspec (its `dec_hook`). Raises ValueError for what is no price.
+
+    Only texts, since a TOML float has lost the digits by the time it is read.
+    """
+    if kind is not Dollars:
+        raise NotImplementedError(kind)
+    if not isinstance(written, str):
+        raise ValueError(f'{written!r} must be a text, such as "0.70"')
+    nanos = nanos_from_dollars(written)
+    if nanos < 0:
+        raise ValueError(f'"{written}" is a negative price')
+    if nanos > LARGEST_PRICE_NANOS:
+        raise ValueError(f'"{written}" is more than $1,000,000')
+    return Dollars(nanos)
+
+
+class Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class ServiceTable(Table, kw_only=True):
+    """`[service]`: the brand."""
+
+    name: Word
+    tagline: Line = ""
+    key_prefix: KeyPrefix = "sk-tg-"
+    contact_email: Annotated[str, Meta(max_length=254)] = ""
+
+
+class PlanTable(Table, kw_only=True):
+    """`[[plans]]`: limits that teams' keys have by default."""
+
+    name: Slug
+    title: Word
+    requests_per_minute: Count
+    tokens_per_minute: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    is_default: bool = False
+
+
+class UpstreamTable(Table, kw_only=True):
+    """`[[upstreams]]`: a provider. `${NAME}` in its base URL is read from the environment."""
+
+    name: Slug
+    base_url: str
+    api_key_env: Variable = ""
+    is_enabled: bool = True
+    max_concurrency: Count = 512
+    connect_timeout_seconds: Seconds = 5
+    first_token_timeout_seconds: Seconds = 120
+    idle_timeout_seconds: Seconds = 60
+    total_timeout_seconds: Seconds = 900
+    drains_on_disconnect: bool = False
+
+
+class CostTable(Table, kw_only=True):
+    """`[models.cost]`: what the upstream asks. Tokens per million, the others per piece."""
+
+    input: Dollars | None = None
+    cached_input: Dollars | None = None
+    output: Dollars | None = None
+    reasoning: Dollars | None = None
+    image: Dollars | None = None
+    second: Dollars | None = None
+    piece: Dollars | None = None
+    request: Dollars | None = None
+
+
+class PricesTable(CostTable, kw_only=True):
+    """`[models.prices]`: what customers pay, in force from a moment on, or at once."""
+
+    effective_from: Annotated[datetime, Meta(tz=True)] | None = None
+    source: Line = ""
+
+
+class RouteTable(Table, kw_only=True):
+    """`[[models.routes]]`: a way to an answer. `upstream_model` is the model's name if unsaid."""
+
+    upstream: Slug
+    upstream_model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    priority: Annotated[int, Meta(ge=0, le=32_767)] = 0
+    weight: Count = 1
+    reasoning_dialect: Dialect = "reasoning_content"
+    is_enabled: bool = True
+
+
+class SharedTable(Table, kw_only=True):
+    """`[model_defaults]`: what each model of the file has unless its own table says otherwise."""
+
+    description: str = ""
+    owner: Annotated[str, Meta(max_length=80)] = ""
+    kind: Kind = "chat"
+    is_enabled: bool = True
+    is_coding: bool = False
+    created: Annotated[int, Meta(ge=0, le=253_402_300_799)] | None = None
+    context_tokens: CountOrNone = 0
+    max_output_tokens: CountOrNone = 0
+    default_max_tokens: Count | None = None
+    default_temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    default_top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_messages: Count | None = None
+    bytes_per_token: Annotated[float, Meta(ge=0.5, le=64)] = 4
+    tokens_per_image: CountOrNone = 4_096
+    input_modalities: list[Modality] = msgspec.field(default_factory=lambda: ["text"])
+    output_modalities: list[Modality] = msgspec.field(default_factory=lambda: ["text"])
+    features: list[Feature] = []
+    sampling_parameters: list[SamplingParameter] = []
+    refused_parameters: list[Refusal] = []
+    quantization: Annotated[str, Meta(max_length=16)] = ""
+    datacenters: list[Country] = []
+    image_sizes: list[Size] = []
+    requests_per_minute: Count | None = None
+    source: Line = ""
+    cost: CostTable = msgspec.field(default_factory=CostTable)
+    routes: list[RouteTable] = []
+
+
+class ModelTable(SharedTable, kw_only=True):
+    """`[[models]]`: what customers call by its name."""
+
+    name: ModelName
+    title: Annotated[str, Meta(max_length=120)] = ""
+    aliases: list[ModelName] = []
+    prices: PricesTable
+
+
+class Document(Table, kw_only=True):
+    """The whole file. An upstream's base URL is complete here: its variables are put in."""
+
+    service: ServiceTable
+    models: list[ModelTable]
+    plans: list[PlanTable] = []
+    upstreams: list[UpstreamTable] = []

@@ -1,0 +1,322 @@
+"""Brings the database to a catalogue file: all of it or nothing, and a second time nothing.
+
+The file is the truth for every row it names; other rows stay as they are. A named model's routes
+and aliases are brought to the file's. Prices in use are never rewritten: a new version follows.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from django.db import connection, models, transaction
+
+from accounts.models import Plan
+from api.catalogue_file import CostTable, Document, ModelTable, PricesTable, SharedTable
+from api.catalogue_reader import Mistakes, shown
+from api.models import Model, ModelAlias, Route, Service, Upstream
+from billing.models import PriceVersion, Product
+
+# Two loads at once, or a load and a hand in the admin, take turns. Readers are not held up.
+LOCK_SQL = """
+LOCK TABLE accounts_plan, api_service, api_upstream, api_model, api_modelalias, api_route,
+  billing_product, billing_priceversion IN SHARE ROW EXCLUSIVE MODE
+"""
+# Keys of the file that are columns of the model, under the same name.
+MODEL_COLUMNS = [
+    field
+    for field in ("title", *SharedTable.__struct_fields__)
+    if field not in {"created", "cost", "routes"}
+]
+MAY_BE_EMPTY = {"cached_input", "reasoning"}
+
+M = TypeVar("M", bound=models.Model)
+
+
+class Changes:
+    """What a load did: for each kind of row, how many were added, changed, unchanged, disabled."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, Counter[str]] = {}
+        self.details: list[str] = []
+
+    def note(self, kind: str, what: str, name: str) -> None:
+        """Counts one row; the unchanged ones are not listed by name."""
+        self.counts.setdefault(kind, Counter())[what] += 1
+        if what != "unchanged":
+            self.details.append(f"{what} {kind}: {name}")
+
+    def is_empty(self) -> bool:
+        """Says whether the database was as the file says already."""
+        return not self.details
+
+
+def load_document(
+    document: Document, *, file: str, name: str, replace: bool = False, dry_run: bool = False
+) -> Changes:
+    """Loads a checked file in one transaction and returns what changed.
+
+    `file` names it in mistakes, `name` is kept as the catalogue loaded last. `replace` disables the
+    models that the file does not name; `dry_run` takes everything back. Raises
+    CatalogueMistakesError for what contradicts the database; then nothing is loaded.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(LOCK_SQL)
+            # Read after the lock: a transaction's now() may lie before what another load wrote.
+            cursor.execute("SELECT clock_timestamp()")
+            now: datetime = cursor.fetchone()[0]
+        loader = _Loader(document, now=now, replace=replace)
+        loader.check(file)
+        loader.write(name)
+        transaction.set_rollback(dry_run)
+    return loader.changes
+
+
+def figures_of(prices: PricesTable, cost: CostTable) -> dict[str, int | None]:
+    """Returns the columns of a price version, in nano-dollars."""
+    figures: dict[str, int | None] = {}
+    for infix, table in (("", prices), ("_cost", cost)):
+        for name in CostTable.__struct_fields__:
+            unit = "" if name in {"image", "second", "piece", "request"} else "_per_million"
+            nanos = getattr(table, name)
+            if nanos is not None:
+                nanos = int(nanos)
+            elif name not in MAY_BE_EMPTY:
+                nanos = 0
+            figures[f"{name}{infix}_nanos{unit}"] = nanos
+    return figures
+
+
+class _Loader:
+    """One load, under the lock: first `check` against the database, then `write`."""
+
+    def __init__(self, document: Document, *, now: datetime, replace: bool) -> None:
+        self.changes = Changes()
+        self._document = document
+        self._now = now
+        self._replace = replace
+        self._named = {model.name: model for model in document.models}
+        self._models = {model.name: model for model in Model.objects.all()}
+        self._products = {
+            product.sku: product for product in Product.objects.filter(sku__in=self._named)
+        }
+        self._versions: dict[int, list[PriceVersion]] = {}
+        for version in PriceVersion.objects.all():
+            self._versions.setdefault(version.product_id, []).append(version)
+        self._new_prices: dict[str, dict[str, Any]] = {}
+
+    def check(self, file: str) -> None:
+        """Raises CatalogueMistakesError for names and prices that the database contradicts."""
+        mistakes = Mistakes(file)
+        # A model that is disabled, or will be by this load, has no claim to a name.
+        kept = {
+            name
+            for name, model in self._models.items()
+            if model.is_enabled and not self._replace and name not in self._named
+        }
+        aliases = {
+            alias.name: alias.model.name
+            for alias in ModelAlias.objects.select_related("model")
+            if alias.model.name in kept
+        }
+        for index, model in enumerate(self._document.models):
+            place = f"models[{index}] {shown(model.name)}"
+            if model.name in aliases:
+                mistakes.add(
+                    f"{place}: name",
+                    f'is an alias of "{aliases[model.name]}", a model that is not in this file',
+                )
+            for position, alias in enumerate(model.aliases):
+                owner = aliases.get(alias, alias if alias in kept else None)
+                if owner is not None:
+                    mistakes.add(
+                        f"{place}: aliases[{position}]",
+                        f'{shown(alias)} belongs to "{owner}", a model that is not in this file',
+                    )
+            self._check_product(model, place, mistakes)
+            self._choose_price(model, place, mistakes)
+        mistakes.raise_if_any()
+
+    def _check_product(self, model: ModelTable, place: str, mistakes: Mistakes) -> None:
+        """Notes a new model whose product's name another model has."""
+        product = self._products.get(model.name)
+        if product and model.name not in self._models:
+            holder = Model.objects.filter(product=product).first()
+            if holder:
+                mistakes.add(f"{place}: name", f'is the product of "{holder.name}" already')
+
+    def _choose_price(self, model: ModelTable, place: str, mistakes: Mistakes) -> None:
+        """Decides whether the file's prices need a new version; notes a moment that can't be."""
+        figures = figures_of(model.prices, model.cost)
+        at = model.prices.effective_from
+        row, product = self._models.get(model.name), self._products.get(model.name)
+        product_id = row.product_id if row else product.pk if product else 0
+        known = {one.effective_from: one for one in self._versions.get(product_id, [])}
+        begun = [moment for moment in known if moment <= self._now]
+        in_force = known[max(begun)] if begun else None
+        if at is not None and at in known:
+            if not _has(known[at], figures):
+                mistakes.add(
+                    f"{place}: prices.effective_from",
+                    f"other prices stand from {at:%Y-%m-%d %H:%M} on and are never rewritten;"
+                    " name another moment, or none for now",
+                )
+        elif in_force and (at is None or at <= self._now) and _has(in_force, figures):
+            pass
+        elif in_force and at is not None and at <= self._now:
+            mistakes.add(
+                f"{place}: prices.effective_from",
+                f"{at:%Y-%m-%d %H:%M} has passed and other prices are in force;"
+                " name a moment to come, or none for now",
+            )
+        else:
+            self._new_prices[model.name] = {
+                **figures,
+                "effective_from": at or self._now,
+                "source": model.prices.source or model.source,
+            }
+
+    def write(self, name: str) -> None:
+        """Writes what differs. Nothing here can be refused but by the database itself."""
+        self._write_service(name)
+        self._write_plans()
+        upstreams = self._bring(
+            Upstream,
+            "upstream",
+            {
+                row.name: {field: getattr(row, field) for field in row.__struct_fields__}
+                for row in self._document.upstreams
+            },
+            {upstream.name: upstream for upstream in Upstream.objects.all()},
+        )
+        self._write_models()
+        self._write_prices()
+        self._write_aliases()
+        self._write_routes({name: upstream.pk for name, upstream in upstreams.items()})
+
+    def _write_service(self, name: str) -> None:
+        brand = self._document.service
+        columns = {field: getattr(brand, field) for field in brand.__struct_fields__}
+        self._bring(
+            Service,
+            "service",
+            {"1": {"id": 1, **columns, "catalogue": name[:80]}},
+            {str(service.pk): service for service in Service.objects.all()},
+        )
+
+    def _write_plans(self) -> None:
+        rows = {
+            row.name: {field: getattr(row, field) for field in row.__struct_fields__}
+            for row in self._document.plans
+        }
+        default = next((name for name, row in rows.items() if row["is_default"]), None)
+        former = Plan.objects.filter(is_default=True).exclude(name=default)
+        if default and former.exists():  # first, since there can be one default only
+            former.update(is_default=False)
+        self._bring(Plan, "plan", rows, {plan.name: plan for plan in Plan.objects.all()})
+
+    def _write_models(self) -> None:
+        new = [name for name in self._named if name not in self._models]
+        made = [Product(sku=name) for name in new if name not in self._products]
+        self._products |= {product.sku: product for product in Product.objects.bulk_create(made)}
+        rows: dict[str, dict[str, Any]] = {}
+        for position, (name, table) in enumerate(self._named.items()):
+            rows[name] = {field: getattr(table, field) for field in MODEL_COLUMNS}
+            rows[name] |= {"name": name, "position": position}
+            if table.created is not None:
+                rows[name]["created_at"] = datetime.fromtimestamp(table.created, UTC)
+            if name in new:
+                rows[name]["product_id"] = self._products[name].pk
+        existing = dict(self._models)
+        self._models |= self._bring(Model, "model", rows, existing)
+        for name in existing if self._replace else ():
+            if name not in self._named and existing[name].is_enabled:
+                existing[name].is_enabled = False
+                existing[name].save(update_fields=["is_enabled"])
+                self.changes.note("model", "disabled", name)
+
+    def _write_prices(self) -> None:
+        versions = []
+        for name in self._named:
+            columns = self._new_prices.get(name)
+            self.changes.note("price", "added" if columns else "unchanged", name)
+            if columns:
+                product_id = self._models[name].product_id
+                versions.append(PriceVersion(product_id=product_id, **columns))
+        PriceVersion.objects.bulk_create(versions)
+
+    def _write_aliases(self) -> None:
+        wanted = {
+            alias: {"name": alias, "model_id": self._models[name].pk}
+            for name, table in self._named.items()
+            for alias in table.aliases
+        }
+        existing = {alias.name: alias for alias in ModelAlias.objects.select_related("model")}
+        stale = [
+            alias
+            for alias in existing.values()
+            if alias.name not in wanted
+            and (alias.model.name in self._named or alias.name in self._named)
+        ]
+        for alias in stale:
+            alias.delete()
+            self.changes.note("alias", "removed", alias.name)
+        self._bring(ModelAlias, "alias", wanted, existing)
+
+    def _write_routes(self, upstreams: dict[str, int]) -> None:
+        rows: dict[tuple[int, int, str], dict[str, Any]] = {}
+        for name, table in self._named.items():
+            for route in table.routes:
+                columns = {
+                    **{field: getattr(route, field) for field in route.__struct_fields__},
+                    "model_id": self._models[name].pk,
+                    "upstream_id": upstreams[route.upstream],
+                    "upstream_model": route.upstream_model or name,
+                }
+                del columns["upstream"]
+                key = (columns["model_id"], columns["upstream_id"], columns["upstream_model"])
+                rows[key] = columns
+        named = Route.objects.filter(model__name__in=self._named).select_related(
+            "model", "upstream"
+        )
+        existing = {(one.model_id, one.upstream_id, one.upstream_model): one for one in named}
+        self._bring(Route, "route", rows, existing)
+        for key, row in existing.items():
+            if key not in rows and row.is_enabled:
+                row.is_enabled = False
+                row.save(update_fields=["is_enabled"])
+                self.changes.note("route", "disabled", str(row))
+
+    def _bring(
+        self,
+        kind: type[M],
+        label: str,
+        rows: Mapping[Any, Mapping[str, Any]],
+        existing: Mapping[Any, M],
+    ) -> dict[Any, M]:
+        """Adds the rows that are missing, saves those that differ, returns all of them by key."""
+        brought: dict[Any, M] = {}
+        new: list[M] = []
+        for key, columns in rows.items():
+            brought[key] = row = existing.get(key) or kind(**columns)
+            name = key if isinstance(key, str) else key[-1]
+            if key not in existing:
+                new.append(row)
+                self.changes.note(label, "added", name)
+                continue
+            changed = [field for field, value in columns.items() if getattr(row, field) != value]
+            for field in changed:
+                setattr(row, field, columns[field])
+            if changed:
+                row.save(update_fields=changed)
+                self.changes.note(label, "changed", f"{name} ({', '.join(changed)})")
+            else:
+                self.changes.note(label, "unchanged", name)
+        kind._default_manager.bulk_create(new)
+        return brought
+
+
+def _has(version: PriceVersion, figures: Mapping[str, int | None]) -> bool:
+    """Says whether a price version has these figures."""
+    return all(getattr(version, column) == nanos for column, nanos in figures.items())

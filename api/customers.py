@@ -1,0 +1,73 @@
+"""Opening a customer's books: user, team, credit account, credits and first key at once."""
+
+import secrets
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from accounts import api_keys, teams
+from accounts.models import ApiKey, Team, User
+from api.service import current_service
+from billing import ledger
+from billing.models import CreditAccount
+
+
+@dataclass(frozen=True)
+class Customer:
+    """What was opened. `password` is there only when one was made up for a new user."""
+
+    user: User
+    team: Team
+    account: CreditAccount
+    key: ApiKey
+    plaintext: str
+    password: str | None
+
+
+def open_customer(
+    email: str,
+    *,
+    password: str | None = None,
+    name: str = "",
+    team_name: str = "",
+    key_name: str = "First key",
+    credit_nanos: int = 0,
+    reference: str = "",
+    memo: str = "",
+) -> Customer:
+    """Makes what is missing of a customer, a new API key in any case, and grants credits.
+
+    A user, team and account that exist are kept as they are, their password too. A grant of
+    `credit_nanos` (0 for none) moves once for each `reference`; an empty one is a grant of its own.
+    """
+    with transaction.atomic():
+        user = User.objects.filter(email=User.objects.normalize_email(email).lower()).first()
+        made_up = None
+        if user is None:
+            made_up = None if password else new_password()
+            user, team = teams.sign_up(email, password or made_up, name)
+        else:
+            team = teams.personal_team(user) or teams.create_team(
+                name or user.name or user.email.partition("@")[0], owner=user, is_personal=True
+            )
+        if team_name and team.name != team_name:
+            team.name = team_name
+            team.save(update_fields=["name"])
+        account = ledger.open_account(team)
+        if credit_nanos:
+            ledger.grant(
+                account,
+                amount_nanos=credit_nanos,
+                reference=reference or f"command:{secrets.token_hex(16)}",
+                memo=memo,
+            )
+            account.refresh_from_db()
+        key, plaintext = api_keys.create_key(
+            team, user, key_name, prefix=current_service().key_prefix
+        )
+    return Customer(user, team, account, key, plaintext, made_up)
+
+
+def new_password() -> str:
+    """Returns a random password of 96 bits, for a person to type once."""
+    return secrets.token_urlsafe(12)

@@ -1,0 +1,398 @@
+"""Every error that the API answers with, in OpenAI's shape, and their one renderer.
+
+    ApiError
+    ├── InvalidRequestError             400 invalid_request_error   (type invalid_request_error)
+    │   ├── InvalidJsonError            400 invalid_json
+    │   ├── InvalidTypeError            400 invalid_type
+    │   ├── InvalidValueError           400 invalid_value
+    │   ├── MissingParameterError       400 missing_required_parameter
+    │   ├── UnknownParameterError       400 unknown_parameter
+    │   ├── UnsupportedParameterError   400 unsupported_parameter
+    │   ├── ContextLengthError          400 context_length_exceeded
+    │   ├── AuthenticationError         401 invalid_api_key
+    │   │   ├── MissingApiKeyError
+    │   │   └── InvalidApiKeyError
+    │   ├── PermissionDeniedError       403 permission_denied
+    │   │   ├── ModelNotAllowedError    403 model_not_allowed
+    │   │   ├── EndpointNotAllowedError 403 endpoint_not_allowed
+    │   │   └── TeamSuspendedError      403 team_suspended
+    │   ├── NotFoundError               404 not_found
+    │   │   ├── UnknownUrlError         404 unknown_url
+    │   │   └── ModelNotFoundError      404 model_not_found
+    │   ├── MethodNotAllowedError       405 method_not_allowed
+    │   ├── ConflictError               409 conflict
+    │   ├── RequestTooLargeError        413 request_too_large
+    │   └── UnsupportedMediaTypeError   415 unsupported_media_type
+    ├── InsufficientQuotaError          402 insufficient_quota      (type insufficient_quota)
+    │   └── BudgetExceededError         402 budget_exceeded
+    ├── RateLimitError                  429 rate_limit_exceeded     (type requests)
+    │   └── TokensRateLimitError        429 rate_limit_exceeded     (type tokens)
+    └── ServerError                     500 internal_error          (type server_error)
+        ├── UpstreamError               502 upstream_error
+        ├── ServiceUnavailableError     503 service_unavailable
+        │   ├── ModelOfflineError       503 model_offline
+        │   └── ModelUnpricedError      503 model_unpriced
+        └── UpstreamTimeoutError        504 upstream_timeout
+
+Types and codes are OpenAI's where it has one (its SDKs choose the exception by the status alone);
+which status means what is decided in `platform/docs/architecture.md`.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+import msgspec
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+_LONGEST_MESSAGE = 1_000
+_LONGEST_PARAM = 200
+_LONGEST_QUOTE = 80
+_UNSAFE_IN_HEADER = re.compile(r"[^\x20-\x7e]")
+_encode = msgspec.json.Encoder().encode
+
+
+class AnsweringSurface(Protocol):
+    """What the renderer must know of the surface that a request came in by."""
+
+    @property
+    def auth_error_type(self) -> str:
+        """Returns the `type` of a 401; `authentication_error` also leaves `param` out."""
+
+
+class ApiError(Exception):
+    """An answer other than success. Raise one of the classes below.
+
+    `param` is the path of the offending field, such as `messages[2].content`. `headers` go out with
+    the answer, besides the class's own. Texts may quote the client: they are cut and cleaned here.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str] = "internal_error"
+    default_message: ClassVar[str] = "Something failed on our side. Try again."
+    default_headers: ClassVar[Mapping[str, str]] = {}
+    default_param: ClassVar[str | None] = None
+    template: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        self.message = _cleaned(message or self.default_message, _LONGEST_MESSAGE)
+        param = self.default_param if param is None else param
+        self.param = None if param is None else _cleaned(param, _LONGEST_PARAM)
+        self.headers = {**self.default_headers, **(headers or {})}
+        if retry_after_seconds is not None:
+            self.headers["Retry-After"] = str(max(1, retry_after_seconds))
+        super().__init__(self.message)
+
+    @classmethod
+    def about(cls, *names: str, param: str | None = None) -> Self:
+        """Returns the error with names, such as the client's model, put into its `template`."""
+        return cls(cls.template.format(*(quoted(name) for name in names)), param=param)
+
+    def body(self, surface: AnsweringSurface | None = None) -> dict[str, dict[str, str | None]]:
+        """Returns the answer's JSON object, in the dialect of the surface."""
+        error = {"message": self.message, "type": self.type, "code": self.code, "param": self.param}
+        return {"error": error}
+
+
+class InvalidRequestError(ApiError):
+    """The request can't be answered as it is; sending it again changes nothing."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_request_error"
+    default_message = "The request is not valid. Compare it with the API's documentation."
+
+
+class InvalidJsonError(InvalidRequestError):
+    """The body is no JSON."""
+
+    code = "invalid_json"
+    default_message = "The body is not valid JSON. Send one JSON object in UTF-8."
+
+
+class InvalidTypeError(InvalidRequestError):
+    """A field has another JSON type than it should."""
+
+    code = "invalid_type"
+
+
+class InvalidValueError(InvalidRequestError):
+    """A field has the right type and a value that is not taken."""
+
+    code = "invalid_value"
+
+
+class MissingParameterError(InvalidRequestError):
+    """A required field is absent."""
+
+    code = "missing_required_parameter"
+    template = "Missing required parameter: '{}'. Add it."
+
+
+class UnknownParameterError(InvalidRequestError):
+    """A field that the endpoint doesn't know, where unknown ones are refused."""
+
+    code = "unknown_parameter"
+    template = "Unknown parameter: '{}'. Leave it out."
+
+
+class UnsupportedParameterError(InvalidRequestError):
+    """A field that the model doesn't support."""
+
+    code = "unsupported_parameter"
+    template = "'{}' is not supported by the model '{}'. Leave it out or use another model."
+
+
+class ContextLengthError(InvalidRequestError):
+    """Prompt and output don't fit the model's context."""
+
+    code = "context_length_exceeded"
+    default_message = "The messages exceed the model's context. Shorten them or lower max_tokens."
+
+
+class AuthenticationError(InvalidRequestError):
+    """Nobody whom we know asks."""
+
+    status = 401
+    code = "invalid_api_key"
+    # RFC 9110 11.6.1: a 401 names the scheme.
+    default_headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+    def body(self, surface: AnsweringSurface | None = None) -> dict[str, dict[str, str | None]]:
+        """Returns the answer's JSON object; two of the documented services differ on a 401."""
+        body = super().body(surface)
+        if surface is not None and surface.auth_error_type != self.type:
+            body["error"]["type"] = surface.auth_error_type
+            if surface.auth_error_type == "authentication_error":
+                del body["error"]["param"]
+        return body
+
+
+class MissingApiKeyError(AuthenticationError):
+    """The request brings no credentials."""
+
+    default_message = (
+        "You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`; "
+        "create one in your account's settings."
+    )
+
+
+class InvalidApiKeyError(AuthenticationError):
+    """The key is malformed, unknown, revoked or expired; the answer doesn't say which."""
+
+    default_message = (
+        "Invalid API key provided. Check that it is complete and was not revoked, "
+        "or create a new one in your account's settings."
+    )
+
+
+class PermissionDeniedError(InvalidRequestError):
+    """We know who asks; they may not do this."""
+
+    status = 403
+    code = "permission_denied"
+    default_message = "You may not do this. Ask an owner of the team."
+
+
+class ModelNotAllowedError(PermissionDeniedError):
+    """The key's list of models doesn't have this one."""
+
+    code = "model_not_allowed"
+    template = "This API key may not use the model '{}'. Allow it in the key's settings."
+    default_param = "model"
+
+
+class EndpointNotAllowedError(PermissionDeniedError):
+    """The key is of another scope, or the surface doesn't serve the model."""
+
+    code = "endpoint_not_allowed"
+    default_message = "This API key may not use this endpoint. Use a key of the right scope."
+
+
+class TeamSuspendedError(PermissionDeniedError):
+    """The team is suspended by staff."""
+
+    code = "team_suspended"
+    default_message = "This team is suspended. Contact support."
+
+
+class NotFoundError(InvalidRequestError):
+    """There is no such object, or none that the asker may know of."""
+
+    status = 404
+    code = "not_found"
+    default_message = "There is no such object. Check its id."
+
+
+class UnknownUrlError(NotFoundError):
+    """There is no such path."""
+
+    code = "unknown_url"
+    template = "Unknown request URL: {} {}. Check the path and the base URL."
+    default_message = "Unknown request URL. Check the path and the base URL."
+
+
+class ModelNotFoundError(NotFoundError):
+    """No model has this name."""
+
+    code = "model_not_found"
+    template = "The model '{}' does not exist. List the models with GET /v1/models."
+    default_param = "model"
+
+
+class MethodNotAllowedError(InvalidRequestError):
+    """The path takes other methods: raise it with the header Allow (RFC 9110 15.5.6)."""
+
+    status = 405
+    code = "method_not_allowed"
+    default_message = "The path doesn't take this method. See the Allow header."
+
+
+class ConflictError(InvalidRequestError):
+    """The object's state doesn't allow the change."""
+
+    status = 409
+    code = "conflict"
+
+
+class RequestTooLargeError(InvalidRequestError):
+    """The body is larger than we read."""
+
+    status = 413
+    code = "request_too_large"
+    default_message = "The body is too large. Send a smaller one."
+
+
+class UnsupportedMediaTypeError(InvalidRequestError):
+    """The body is of another media type."""
+
+    status = 415
+    code = "unsupported_media_type"
+    default_message = "Send JSON, with the header `Content-Type: application/json`."
+
+
+class InsufficientQuotaError(ApiError):
+    """The team's credits don't cover the request."""
+
+    status = 402
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+    default_message = "Not enough credits for this request. Buy credits, or lower max_tokens."
+
+
+class BudgetExceededError(InsufficientQuotaError):
+    """The key's own budget doesn't cover the request."""
+
+    code = "budget_exceeded"
+    default_message = "The API key's budget is used up. Raise it or wait for its next period."
+
+
+class RateLimitError(ApiError):
+    """Too many requests in this minute."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
+    default_message = "Too many requests. Wait as Retry-After says, then back off exponentially."
+
+
+class TokensRateLimitError(RateLimitError):
+    """Too many tokens in this minute."""
+
+    type = "tokens"
+    default_message = "Too many tokens a minute. Wait as Retry-After says, or send less at a time."
+
+
+class ServerError(ApiError):
+    """Our fault, or our upstream's; the client may try again."""
+
+
+class UpstreamError(ServerError):
+    """The model's provider answered badly."""
+
+    status = 502
+    code = "upstream_error"
+    default_message = "The model's provider failed to answer. You were not charged; try again."
+
+
+class ServiceUnavailableError(ServerError):
+    """Switched off, or something that we need is away for the moment."""
+
+    status = 503
+    code = "service_unavailable"
+    default_message = "The service is not available now. Try again as Retry-After says."
+    default_headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
+
+
+class ModelOfflineError(ServiceUnavailableError):
+    """No route to the model is up."""
+
+    code = "model_offline"
+    default_message = "The model is offline. Try again as Retry-After says, or use another model."
+    default_headers: ClassVar[Mapping[str, str]] = {"Retry-After": "30"}
+
+
+class ModelUnpricedError(ServiceUnavailableError):
+    """The model has no price yet, and nothing is free by accident."""
+
+    code = "model_unpriced"
+    default_message = "The model has no price yet, so it can't be used. Use another model."
+    default_headers: ClassVar[Mapping[str, str]] = {"Retry-After": "60"}
+
+
+class UpstreamTimeoutError(ServerError):
+    """The model's provider took too long."""
+
+    status = 504
+    code = "upstream_timeout"
+    default_message = "The model's provider took too long. You were not charged; try again."
+
+
+def render(
+    error: ApiError, surface: AnsweringSurface | None = None
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Returns an error's status, headers (lower-case names, length included) and JSON body.
+
+    Whoever sends it adds `x-request-id`.
+    """
+    body = render_body(error, surface)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers += [
+        (name.lower().encode("ascii"), _UNSAFE_IN_HEADER.sub(" ", value).encode("ascii"))
+        for name, value in error.headers.items()
+    ]
+    return error.status, headers, body
+
+
+def render_body(error: ApiError, surface: AnsweringSurface | None = None) -> bytes:
+    """Returns an error's JSON alone, for an event of a stream that has begun."""
+    return _encode(error.body(surface))
+
+
+def drf_exception_handler(exception: Exception, context: dict[str, Any]) -> "HttpResponse":
+    """Returns the answer to an exception in a DRF view (settings.REST_FRAMEWORK names this)."""
+    # Not at the top: the relay renders its errors without loading DRF.
+    from api.drf_errors import answer  # noqa: PLC0415
+
+    return answer(exception, context)
+
+
+def quoted(text: str) -> str:
+    """Returns a client's text short enough to be quoted in a message."""
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+
+
+def _cleaned(text: str, longest: int) -> str:
+    """Returns the text cut to a length and without lone surrogates, which no JSON can carry."""
+    text = text[:longest]
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

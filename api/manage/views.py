@@ -1,0 +1,196 @@
+"""The management API's views: each parses, calls one function and responds."""
+
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import access, api_keys
+from accounts.authentication import KeyAuthentication
+from accounts.models import ApiKey, User
+from api import errors
+from api.manage.parsers import JsonParser
+from api.manage.serializers import KeyRules, NewKey, Page, Rotation, key_json, team_json
+from api.service import current_service
+from billing.balances import balance_of
+
+
+class AlwaysJson(DefaultContentNegotiation):
+    """Answers JSON whatever the client says it accepts, as the rest of the API does."""
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
+        """Returns the first renderer and its media type."""
+        return renderers[0], renderers[0].media_type
+
+
+class ManageView(APIView):
+    """A view for a member of a team or for a management key: `self.actor` says who."""
+
+    authentication_classes = [KeyAuthentication, SessionAuthentication]
+    # Who may do what is decided on `self.actor`, by accounts/access.py alone.
+    permission_classes = [AllowAny]
+    parser_classes = [JsonParser]
+    content_negotiation_class = AlwaysJson
+    actor: access.Actor
+    request_id: str
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Gives the request its id, which the answer and every log line carry."""
+        self.request_id = str(uuid4())
+        structlog.contextvars.bind_contextvars(request_id=self.request_id)
+        return super().initialize_request(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Authenticates and finds out for which team the request acts."""
+        super().initial(request, *args, **kwargs)
+        self.actor = _actor_of(request)
+
+    def finalize_response(
+        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Adds the request's id; keys must be in nobody's cache."""
+        response["x-request-id"] = self.request_id
+        response["Cache-Control"] = "no-store"
+        structlog.contextvars.unbind_contextvars("request_id")
+        return super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
+
+    def key(self, key_id: int) -> ApiKey:
+        """Returns the team's key of this id. Raises NotFoundError for any other."""
+        shown = self.actor.visible_keys().select_related(*_SHOWN_WITH_KEYS)
+        key = shown.filter(pk=key_id).first()
+        if key is None:
+            raise errors.NotFoundError(
+                f"The team has no API key with the id {key_id}. List its keys."
+            )
+        return key
+
+    def managed_key(self, key_id: int) -> ApiKey:
+        """Returns a key that the actor may change. Raises NotFound- and PermissionDeniedError."""
+        key = self.key(key_id)
+        if not self.actor.may_manage(key):
+            raise errors.PermissionDeniedError(
+                "You may not manage this API key. Ask its maker or an owner of the team."
+            )
+        return key
+
+
+_SHOWN_WITH_KEYS = ("created_by", "spend", "replaced_by")
+
+
+class KeysView(ManageView):
+    """`keys`: the team's keys, the newest first."""
+
+    def get(self, request: Request) -> Response:
+        """Lists a page of keys."""
+        page = Page(data=request.query_params)
+        page.is_valid(raise_exception=True)
+        limit: int = page.validated_data["limit"]
+        keys = self.actor.visible_keys().select_related(*_SHOWN_WITH_KEYS).order_by("-id")
+        if "after" in page.validated_data:
+            keys = keys.filter(pk__lt=page.validated_data["after"])
+        found = list(keys[: limit + 1])
+        data = [key_json(key) for key in found[:limit]]
+        return Response({"object": "list", "data": data, "has_more": len(found) > limit})
+
+    def post(self, request: Request) -> Response:
+        """Makes a key and shows its plaintext, once."""
+        new = NewKey(data=request.data, context={"team": self.actor.team})
+        new.is_valid(raise_exception=True)
+        if not self.actor.may_create_keys(new.validated_data["scope"]):
+            raise errors.PermissionDeniedError(
+                "You may not create such an API key. Ask an owner of the team."
+            )
+        key, plaintext = api_keys.create_key(
+            self.actor.team,
+            self.actor.user,
+            prefix=current_service().key_prefix,
+            **new.validated_data,
+        )
+        return Response(key_json(key, plaintext), status=201)
+
+
+class KeyView(ManageView):
+    """`keys/{id}`: one key."""
+
+    def get(self, request: Request, key_id: int) -> Response:
+        """Shows a key."""
+        return Response(key_json(self.key(key_id)))
+
+    def patch(self, request: Request, key_id: int) -> Response:
+        """Changes a key's rules."""
+        key = self.managed_key(key_id)
+        rules = KeyRules(data=request.data, partial=True, context={"team": self.actor.team})
+        rules.is_valid(raise_exception=True)
+        return Response(key_json(api_keys.update_key(key, rules.validated_data)))
+
+    def delete(self, request: Request, key_id: int) -> Response:
+        """Revokes a key from its next request on, and shows it so."""
+        return Response(key_json(api_keys.revoke_key(self.managed_key(key_id))))
+
+
+class KeyRotationView(ManageView):
+    """`keys/{id}/rotate`: a key's replacement."""
+
+    def post(self, request: Request, key_id: int) -> Response:
+        """Makes a key's successor and shows its plaintext, once."""
+        rotation = Rotation(data=request.data)
+        rotation.is_valid(raise_exception=True)
+        key, plaintext = api_keys.rotate_key(self.managed_key(key_id), **rotation.validated_data)
+        return Response(key_json(key, plaintext), status=201)
+
+
+class TeamView(ManageView):
+    """`team`: the team that the request acts for."""
+
+    def get(self, request: Request) -> Response:
+        """Shows the team, its plan and its balance."""
+        return Response(team_json(self.actor.team, balance_of(self.actor.team)))
+
+
+class UnknownView(ManageView):
+    """Any other path under the management API."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuses the path, whoever asks and by whatever method."""
+        raise errors.UnknownUrlError.about(str(request.method), request.path)
+
+
+def _actor_of(request: Request) -> access.Actor:
+    """Returns who acts, by the request's key or session."""
+    slug = request.query_params.get("team")
+    if isinstance(request.auth, ApiKey):
+        actor = access.actor_of_key(request.auth)
+        if actor is None:
+            raise errors.EndpointNotAllowedError(
+                "This API key is for inference. Use a management key of the team."
+            )
+        if actor.team.suspended_at is not None:
+            raise errors.TeamSuspendedError
+        if slug not in {None, actor.team.slug}:
+            raise _no_such_team(slug)
+        return actor
+    if not isinstance(request.user, User):
+        raise errors.MissingApiKeyError
+    actor = access.actor_of_user(request.user, slug)
+    if actor is None and slug is None:
+        raise errors.MissingParameterError(
+            "Name the team with the query parameter `team`: you are in none or several.",
+            param="team",
+        )
+    if actor is None:
+        raise _no_such_team(slug)
+    return actor
+
+
+def _no_such_team(slug: str | None) -> errors.NotFoundError:
+    return errors.NotFoundError(
+        f"You are in no team '{errors.quoted(slug or '')}'. Check the team's slug.", param="team"
+    )

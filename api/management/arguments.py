@@ -1,0 +1,30 @@
+"""Types of the commands' arguments."""
+
+import argparse
+from datetime import UTC, datetime
+
+from billing.money import nanos_from_dollars
+
+_MOST_DOLLARS = 1_000_000_000
+
+
+def dollars(text: str) -> int:
+    """Returns an amount given in dollars in nano-dollars. Raises ArgumentTypeError."""
+    try:
+        nanos = nanos_from_dollars(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not 0 <= nanos <= nanos_from_dollars(_MOST_DOLLARS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to {_MOST_DOLLARS} dollars.")
+    return nanos
+
+
+def moment(text: str) -> datetime:
+    """Returns an ISO 8601 moment, which is UTC's if it names no zone. Raises ArgumentTypeError."""
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no moment such as 2027-01-31T12:00:00Z."
+        ) from None
+    return given if given.tzinfo else given.replace(tzinfo=UTC)

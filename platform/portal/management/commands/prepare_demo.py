@@ -1,0 +1,126 @@
+"""Makes a database ready to be tried: tables, a catalogue, a customer with credits, staff."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import Tags
+from django.core.management import call_command
+from django.core.management.base import CommandError, CommandParser
+from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+
+from accounts.api_keys import find_active
+from accounts.commands import OperatorCommand
+from accounts.models import User
+from api.customers import new_password, open_customer
+from billing.money import nanos_from_dollars
+
+CUSTOMER_EMAIL = "demo@example.com"
+STAFF_EMAIL = "staff@example.com"
+CREDIT_NANOS = nanos_from_dollars(25)
+
+
+class Command(OperatorCommand):
+    """The command."""
+
+    help = (
+        "Migrates, loads a catalogue and makes a demo customer and a staff login. The last line "
+        "printed is one JSON object: api_key, customer, staff, created. A second run makes nothing."
+    )
+    requires_system_checks = [Tags.security]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declares the arguments."""
+        parser.add_argument("--catalogue", metavar="NAME", required=True)
+        parser.add_argument(
+            "--demo-file", metavar="PATH", type=Path, help="keeps the keys and passwords made"
+        )
+        parser.add_argument("--json", action="store_true", help="print the JSON object alone")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Prepares the database and prints what a person needs to try it."""
+        say = (lambda _line: None) if options["json"] else self.stdout.write
+        catalogue = _catalogue_file(options["catalogue"])
+        if _has_pending_migrations():
+            call_command("migrate", interactive=False, verbosity=0)
+            say("The tables are up to date.")
+        call_command("load_catalogue", str(catalogue), stdout=self.stderr)
+        say(f"The catalogue {options['catalogue']} is loaded.")
+        demo = _read_demo(options["demo_file"])
+        if demo is None:
+            demo = _make_demo(options["demo_file"])
+        self.stdout.write(json.dumps(demo))
+
+
+def _catalogue_file(name: str) -> Path:
+    folder = settings.BASE_DIR / "api" / "catalogues"
+    names = sorted(path.stem for path in folder.glob("*.toml"))
+    if name not in names:
+        raise CommandError(f"There is no catalogue {name!r}. There are: {', '.join(names)}.")
+    return Path(folder / f"{name}.toml")
+
+
+def _has_pending_migrations() -> bool:
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _read_demo(demo_file: Path | None) -> dict[str, Any] | None:
+    """Returns what an earlier run made, if its key still opens this database's account."""
+    if demo_file is None or not demo_file.exists():
+        return None
+    try:
+        demo: dict[str, Any] = json.loads(demo_file.read_text())
+        known = find_active(demo["api_key"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return {**demo, "created": False} if known else None
+
+
+def _make_demo(demo_file: Path | None) -> dict[str, Any]:
+    """Makes the demo's customer and staff, with new passwords for those who are there already."""
+    with transaction.atomic():
+        customer = open_customer(
+            CUSTOMER_EMAIL,
+            name="Demo",
+            team_name="Demo",
+            key_name="Demo key",
+            credit_nanos=CREDIT_NANOS,
+            reference="demo",
+            memo="Demo credit",
+        )
+        demo = {
+            "api_key": customer.plaintext,
+            "customer": {"email": CUSTOMER_EMAIL, "password": _reset_password(customer.user)},
+            "staff": {"email": STAFF_EMAIL, "password": _reset_password(_staff())},
+            "created": True,
+        }
+        if demo_file is not None:
+            # Inside the transaction: a file whose account is not in the database is made anew.
+            _write_for_owner(demo_file, json.dumps(demo))
+    return demo
+
+
+def _staff() -> User:
+    return User.objects.filter(email=STAFF_EMAIL).first() or User.objects.create_superuser(
+        STAFF_EMAIL
+    )
+
+
+def _reset_password(user: User) -> str:
+    password = new_password()
+    user.set_password(password)
+    user.save(update_fields=["password"])
+    return password
+
+
+def _write_for_owner(path: Path, text: str) -> None:
+    """Writes a file that only its owner may read, whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    part.replace(path)
