@@ -16,7 +16,7 @@ import msgspec
 
 # More would be no conversation, but an attempt to fill the memory: `[[],[],…` costs 30 bytes of
 # memory for each byte sent.
-MAX_CONTAINERS = 1_000_000
+MAX_MARKS = 1_000_000
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -36,8 +36,8 @@ class InvalidJsonError(ValueError):
 
 def decode_object(body: bytes) -> dict[str, object]:
     """Returns the JSON object that the body is. Raises InvalidJsonError."""
-    if body.count(b"{") + body.count(b"[") > MAX_CONTAINERS:
-        raise InvalidJsonError("it has more than a million objects and arrays.")
+    if body.count(b"{") + body.count(b"[") + body.count(b'":') > MAX_MARKS:
+        raise InvalidJsonError("it has more than a million objects, arrays and keys.")
     try:
         decoded = _decode(body)
         encoded = _encode(decoded)
