@@ -1,7 +1,7 @@
 """What `msgspec` finds wrong with a request, said in OpenAI's words with OpenAI's codes.
 
-`msgspec`'s messages name the types and the place (``Expected `int`, got `bool` - at `$.max_tokens` ``)
-but not for readers of an API's documentation, whose clients also look at `param` and `code`.
+`msgspec` names the types and the place (``Expected `int`, got `bool` - at `$.max_tokens` ``), but
+not for readers of an API's documentation, whose clients also look at `param` and `code`.
 """
 
 import re
