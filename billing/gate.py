@@ -1,12 +1,22 @@
-"""The gate: the relay's only way to the ledger. One statement admits, one settles."""
+"""The gate: the relay's only way to the ledger. One statement admits, one settles.
+
+The statements are the SQL functions in `billing/sql/`; `platform/docs/ledger.md` is their contract.
+"""
 
 import asyncio
 
 import msgspec
+import structlog
 
+from billing import spool
+from billing.failpoints import failpoint
+from billing.lanes import Lane, LaneAnswer, LedgerUnavailableError
 
-class LedgerUnavailableError(Exception):
-    """The database can't be reached now; nothing was reserved."""
+__all__ = ["Admission", "Gate", "LedgerUnavailableError", "Receipt", "Settlement", "Verdict"]
+
+log = structlog.get_logger(__name__)
+
+ADMIT_PATIENCE_SECONDS = 2.0
 
 
 class Admission(msgspec.Struct, kw_only=True):
@@ -30,7 +40,7 @@ class Admission(msgspec.Struct, kw_only=True):
     catalogue_version: int
 
 
-class Verdict(msgspec.Struct, kw_only=True):
+class Verdict(LaneAnswer, kw_only=True):
     """The ledger's answer to an admission (or to `identify`, which reserves nothing).
 
     `code` is `admitted`, `identified`, or why not: `invalid_api_key`, `wrong_scope`,
@@ -57,8 +67,9 @@ class Verdict(msgspec.Struct, kw_only=True):
 class Settlement(msgspec.Struct, kw_only=True):
     """The end of a reservation and its usage record: every column that the relay knows.
 
-    A settlement whose components are all zero releases the reservation. `outcome` says how the
-    request ended: `completed`, `client_closed`, `upstream_error`, `upstream_timeout`, `empty`, ...
+    `outcome` says how the request ended: `completed`, `client_closed`, `upstream_error`,
+    `upstream_timeout`, `empty`, ... Where nothing is charged and `source` is `none`, the
+    reservation is released, else settled.
     """
 
     request_id: str
@@ -95,9 +106,10 @@ class Settlement(msgspec.Struct, kw_only=True):
     first_token_ms: int | None = None
 
 
-class Receipt(msgspec.Struct, kw_only=True):
+class Receipt(LaneAnswer, kw_only=True):
     """What a settlement did: `settled`, `released`, `late` (its hold had expired),
-    `already_ended` (a repeat changed nothing), or `unknown_reservation`."""
+    `already_ended` (a repeat changed nothing), `unknown_reservation`, or `refused` (the database
+    would not take the row, which is kept in the spool for a person to look at)."""
 
     code: str
     charged_nanos: int = 0
@@ -109,30 +121,122 @@ class Gate:
     """Sends admissions and settlements to the ledger, those that wait together as one statement."""
 
     def __init__(self, database_url: str) -> None:
-        raise RuntimeError("replaced in the next commit")
+        self._admissions: Lane[Verdict] = Lane(
+            "billing_admit",
+            database_url,
+            Verdict,
+            patience_seconds=ADMIT_PATIENCE_SECONDS,
+            missing=_no_such_key,
+        )
+        self._identities: Lane[Verdict] = Lane(
+            "billing_identify",
+            database_url,
+            Verdict,
+            patience_seconds=ADMIT_PATIENCE_SECONDS,
+            missing=_no_such_key,
+        )
+        self._settlements: Lane[Receipt] = Lane(
+            "billing_settle",
+            database_url,
+            Receipt,
+            patience_seconds=None,
+            missing=_no_such_account,
+        )
+        self._encoder = msgspec.json.Encoder()
 
     async def open(self) -> None:
-        """Starts the connections in the background; admissions before they stand get 503."""
+        """Starts the lanes; they connect in the background."""
+        self._admissions.open()
+        self._identities.open()
+        self._settlements.open()
 
     async def close(self, timeout_seconds: float) -> None:
-        """Waits for queued settlements, writes what is left to the spool, closes."""
+        """Waits for queued settlements and writes those that are left to the spool."""
+        await self._admissions.close(0)
+        await self._identities.close(0)
+        left = await self._settlements.close(timeout_seconds)
+        if left:
+            path = spool.write(left)
+            log.warning("settlements_spooled", rows=len(left), file=path.name)
 
     async def admit(self, admission: Admission) -> Verdict:
-        """Returns the verdict. Raises LedgerUnavailableError; then nothing was reserved.
+        """Returns the verdict. Raises LedgerUnavailableError; then the caller holds nothing.
 
         A caller that is cancelled while it waits does not cancel the statement: what it was
         admitted for is released.
         """
-        raise RuntimeError
+        future = self._admissions.submit(admission.request_id, self._encoder.encode(admission))
+        try:
+            verdict = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(lambda answered: self._release(admission, answered))
+            raise
+        failpoint("after_admit")
+        return verdict
 
-    async def identify(self, digests: list[str]) -> Verdict:
-        """Returns who a key belongs to and its limits, reserving and counting nothing."""
-        raise RuntimeError
+    async def identify(self, request_id: str, digests: list[str]) -> Verdict:
+        """Returns who a key belongs to and its limits, reserving and counting nothing.
 
-    def settle(self, settlement: Settlement) -> "asyncio.Future[Receipt]":
+        Raises LedgerUnavailableError.
+        """
+        payload = self._encoder.encode({"request_id": request_id, "digests": digests})
+        return await self._identities.submit(request_id, payload)
+
+    def settle(self, settlement: Settlement) -> asyncio.Future[Receipt]:
         """Queues a settlement, which is retried until the ledger has it, and returns its receipt.
 
-        The future is never cancelled by the gate and never raises; wait for it with a bound
-        (`asyncio.wait`), since a database that is away keeps it open.
+        The future never raises. Wait for it with a bound (`asyncio.wait`), since a database that
+        is away keeps it open.
         """
-        raise RuntimeError
+        payload = self._encoder.encode(settlement)
+        answer = self._settlements.submit(settlement.request_id, _without_nul(payload))
+        receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(lambda settled: _hand_on(settled, receipt, payload))
+        return receipt
+
+    def _release(self, admission: Admission, answered: asyncio.Future[Verdict]) -> None:
+        """Releases what a request was admitted for after its caller had gone."""
+        if answered.cancelled() or answered.exception() or answered.result().code != "admitted":
+            return
+        verdict = answered.result()
+        self.settle(
+            Settlement(
+                request_id=admission.request_id,
+                account_id=verdict.account_id,
+                key_id=verdict.key_id,
+                price_version_id=admission.price_version_id,
+                model=admission.model,
+                surface=admission.surface,
+                endpoint="",
+                outcome="client_closed",
+                status=499,
+            )
+        )
+
+
+def _hand_on(
+    settled: asyncio.Future[Receipt], receipt: asyncio.Future[Receipt], payload: bytes
+) -> None:
+    """Gives the caller its receipt; a row that the database refuses is kept for a person."""
+    failpoint("after_settle")
+    if settled.cancelled():
+        return
+    refusal = settled.exception()
+    if refusal is not None:
+        path = spool.write([payload], refused=True)
+        log.error("settlement_refused", file=path.name, error=str(refusal))
+    if not receipt.done():
+        receipt.set_result(Receipt(code="refused") if refusal else settled.result())
+
+
+def _no_such_key(request_id: str) -> Verdict:
+    return Verdict(request_id=request_id, code="invalid_api_key")
+
+
+def _no_such_account(request_id: str) -> Receipt:
+    return Receipt(request_id=request_id, code="unknown_reservation")
+
+
+def _without_nul(payload: bytes) -> bytes:
+    """Returns the JSON without NUL characters, which PostgreSQL's text can't hold."""
+    return payload.replace(b"\\u0000", b"\\ufffd") if b"\\u0000" in payload else payload

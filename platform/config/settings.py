@@ -6,6 +6,8 @@ The variables are listed, with their meaning, in `platform/docs/operations.md`.
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from celery.schedules import crontab
+
 from config import env
 from config.logging import configure_logging
 
@@ -140,9 +142,35 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {"TITLE": "API", "VERSION": "1.0", "SERVE_INCLUDE_SCHEMA": False}
 
+# How often Celery ends reservations whose process died.
+SWEEP_SECONDS = env.number("SWEEP_SECONDS", 30)
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace(
     "?db=", "?virtual_host="
 )
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TIMEZONE = "UTC"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE = {
+    "sweep expired reservations": {
+        "task": "billing.tasks.sweep_expired_reservations",
+        "schedule": SWEEP_SECONDS,
+    },
+    "replay spooled settlements": {
+        "task": "billing.tasks.replay_spooled_settlements",
+        "schedule": SWEEP_SECONDS,
+    },
+    "roll up usage": {"task": "billing.tasks.roll_up_usage", "schedule": 60.0},
+    "roll up two days of usage": {
+        "task": "billing.tasks.roll_up_usage",
+        "schedule": crontab(hour=3, minute=10),
+        "kwargs": {"hours": 48},
+    },
+    "prove the ledger": {
+        "task": "billing.tasks.prove_ledger",
+        "schedule": crontab(hour=3, minute=30),
+    },
+}
 
 # API keys: prefix + 32 base62 + 6 base62 of CRC32, stored as HMAC-SHA256 under the newest pepper.
 # "1:hex,2:hex" keeps the keys of older peppers valid while new ones use the newest.
@@ -161,7 +189,6 @@ KEEPALIVE_SECONDS = env.number("KEEPALIVE_SECONDS", 15)
 WRITE_TIMEOUT_SECONDS = env.number("WRITE_TIMEOUT_SECONDS", 30)
 SETTLE_WAIT_SECONDS = env.number("SETTLE_WAIT_SECONDS", 5)
 HOLD_GRACE_SECONDS = env.number("HOLD_GRACE_SECONDS", 120)
-SWEEP_SECONDS = env.number("SWEEP_SECONDS", 30)
 SPOOL_DIR = Path(env.text("SPOOL_DIR", str(LOCAL_DIR / "spool")))
 
 LOGGING_CONFIG = None

@@ -1,0 +1,153 @@
+"""What must hold of the ledger at any moment, each as a query that lists its violations."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import connection, transaction
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """A rule and the query that returns one row of text for each violation of it."""
+
+    name: str
+    rule: str
+    violations: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the check of one invariant came to: how many violations, and the first of them."""
+
+    invariant: Invariant
+    count: int
+    examples: list[str]
+
+
+INVARIANTS = [
+    Invariant(
+        "I1",
+        "every transfer moves a positive amount between two accounts",
+        """
+        SELECT format('transfer %s', id) FROM billing_transfer
+        WHERE amount_nanos <= 0 OR debit_account_id = credit_account_id
+           OR (customer_id IS NOT NULL
+               AND customer_id NOT IN (debit_account_id, credit_account_id))
+        """,
+    ),
+    Invariant(
+        "I2 posted",
+        "a customer's posted balance is the sum of the transfers",
+        """
+        SELECT format('account %s: posted %s, transfers %s', a.id, a.posted_nanos, t.sum)
+        FROM billing_creditaccount a
+        LEFT JOIN LATERAL (
+            SELECT coalesce(sum(CASE WHEN credit_account_id = a.id THEN amount_nanos
+                                     ELSE -amount_nanos END), 0) AS sum
+            FROM billing_transfer WHERE customer_id = a.id) AS t ON true
+        WHERE a.kind = 'customer' AND a.posted_nanos <> t.sum
+        """,
+    ),
+    Invariant(
+        "I2 held",
+        "what is held is the sum of the open reservations, by account and by key",
+        """
+        WITH holds AS (
+            SELECT account_id, key_id, sum(amount_nanos) AS sum
+            FROM billing_reservation WHERE state = 'open' GROUP BY account_id, key_id)
+        SELECT format('account %s: held %s, reservations %s', a.id, a.held_nanos, h.sum)
+        FROM billing_creditaccount a
+        LEFT JOIN (SELECT account_id, sum(sum) AS sum FROM holds GROUP BY account_id) AS h
+               ON h.account_id = a.id
+        WHERE a.held_nanos <> coalesce(h.sum, 0)
+        UNION ALL
+        SELECT format('key %s: held %s, reservations %s', s.key_id, s.held_nanos, h.sum)
+        FROM billing_keyspend s LEFT JOIN holds h ON h.key_id = s.key_id
+        WHERE s.held_nanos <> coalesce(h.sum, 0)
+        """,
+    ),
+    Invariant(
+        "I3",
+        "no customer's posted, held or available balance is negative",
+        """
+        SELECT format('account %s: posted %s, held %s', id, posted_nanos, held_nanos)
+        FROM billing_creditaccount
+        WHERE held_nanos < 0 OR (kind = 'customer' AND posted_nanos < held_nanos)
+        """,
+    ),
+    Invariant(
+        "I4 charged",
+        "a request is charged once, what its usage record says, and no cost is left unbooked",
+        """
+        SELECT format('request %s: record %s + %s, transfers %s + %s', u.request_id,
+                      u.charged_nanos, u.written_off_nanos, c.amount_nanos, w.amount_nanos)
+        FROM billing_usagerecord u
+        LEFT JOIN billing_transfer c
+               ON c.kind = 'usage' AND c.reference = u.request_id::text
+        LEFT JOIN billing_transfer w
+               ON w.kind = 'write_off' AND w.reference = u.request_id::text
+        WHERE u.charged_nanos <> coalesce(c.amount_nanos, 0)
+           OR u.written_off_nanos <> coalesce(w.amount_nanos, 0)
+        UNION ALL
+        SELECT format('transfer %s has no usage record', t.id) FROM billing_transfer t
+        LEFT JOIN billing_usagerecord u ON u.request_id::text = t.reference
+        WHERE t.kind IN ('usage', 'write_off') AND u.request_id IS NULL
+        """,
+    ),
+    Invariant(
+        "I4 ended",
+        "every ended reservation has its usage record, and an open one has none",
+        """
+        SELECT format('reservation %s is %s', r.id, r.state) FROM billing_reservation r
+        LEFT JOIN billing_usagerecord u ON u.request_id = r.id
+        WHERE (r.state = 'open') = (u.request_id IS NOT NULL)
+        """,
+    ),
+    Invariant(
+        "I5",
+        "no reservation is open past its expiry and two periods of the sweep",
+        """
+        SELECT format('reservation %s expired at %s', id, expires_at) FROM billing_reservation
+        WHERE state = 'open' AND expires_at < now() - make_interval(secs => 2 * {sweep_seconds})
+        """,
+    ),
+    Invariant(
+        "I8",
+        "a customer's transfers are numbered without a gap, each balance following from the last",
+        """
+        SELECT format('transfer %s of account %s: sequence %s, balance %s', id, customer_id,
+                      sequence, balance_nanos)
+        FROM (
+            SELECT *, CASE WHEN credit_account_id = customer_id THEN amount_nanos
+                           ELSE -amount_nanos END AS change,
+                   lag(sequence, 1, 0::bigint) OVER own AS last_sequence,
+                   lag(balance_nanos, 1, 0::bigint) OVER own AS last_balance
+            FROM billing_transfer WHERE customer_id IS NOT NULL
+            WINDOW own AS (PARTITION BY customer_id ORDER BY sequence)) AS t
+        WHERE sequence <> last_sequence + 1 OR balance_nanos <> last_balance + change
+        UNION ALL
+        SELECT format('account %s: last sequence %s, transfers %s', a.id, a.last_sequence, t.max)
+        FROM billing_creditaccount a
+        LEFT JOIN (SELECT customer_id, max(sequence) AS max FROM billing_transfer
+                   GROUP BY customer_id) AS t ON t.customer_id = a.id
+        WHERE a.last_sequence <> coalesce(t.max, 0)
+        """,
+    ),
+]
+
+
+def check() -> list[Finding]:
+    """Checks every invariant in one snapshot of the database, and returns what each came to."""
+    is_outermost = not connection.in_atomic_block
+    findings = []
+    with transaction.atomic(), connection.cursor() as cursor:
+        if is_outermost:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        for invariant in INVARIANTS:
+            sweep_seconds = str(float(settings.SWEEP_SECONDS))
+            cursor.execute(invariant.violations.replace("{sweep_seconds}", sweep_seconds))
+            rows = cursor.fetchall()
+            findings.append(Finding(invariant, len(rows), [row[0] for row in rows[:EXAMPLES]]))
+    return findings

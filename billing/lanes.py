@@ -1,0 +1,204 @@
+"""Group commit: rows that wait while a statement is in flight go together in the next one.
+
+A lane owns one connection and one SQL function. The function takes a JSON array of rows and gives
+an answer for each, by its request id. Measured: reserve and settle one by one cost 239 µs of CPU
+each, in batches 20 µs.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+import psycopg
+import structlog
+
+from billing.failpoints import failpoint
+
+log = structlog.get_logger(__name__)
+
+MAX_ROWS = 256
+STATEMENT_TIMEOUT_SECONDS = 10
+CONNECT_TIMEOUT_SECONDS = 3
+RECONNECT_SECONDS = 0.2
+
+# A batch is small and the tables are large: every join finds its row by an index, in the order
+# written. Left to itself the planner scans a table of keys that it has no statistics of yet
+# (measured: 97 ms a batch instead of 4), and plans anew for each length of the arrays.
+PLANNER = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "plan_cache_mode=force_generic_plan",
+        "join_collapse_limit=1",
+        "enable_seqscan=off",
+        "enable_hashjoin=off",
+        "enable_mergejoin=off",
+        "jit=off",
+    )
+)
+
+Answer = TypeVar("Answer", bound="LaneAnswer")
+
+
+class LaneAnswer(msgspec.Struct, kw_only=True):
+    """What a lane's SQL function says of one row."""
+
+    request_id: str = ""
+
+
+class LedgerUnavailableError(Exception):
+    """The database can't be reached now."""
+
+
+class RefusedRowError(Exception):
+    """The database refuses this row for what it says; a repeat would be refused again."""
+
+
+class _Waiting(NamedTuple):
+    request_id: str
+    payload: bytes
+    submitted_at: float
+    future: asyncio.Future[LaneAnswer]
+
+
+class Lane(Generic[Answer]):
+    """One SQL function behind a queue.
+
+    `patience_seconds` bounds how long a row waits for a database that is away; None waits for
+    ever. `missing` makes the answer for a row that the function says nothing about.
+    """
+
+    def __init__(
+        self,
+        function: str,
+        database_url: str,
+        answer_type: type[Answer],
+        *,
+        patience_seconds: float | None,
+        missing: Callable[[str], Answer],
+    ) -> None:
+        self.function = function
+        self._statement = f"SELECT json_agg(answer)::text FROM {function}(%s::jsonb) AS answer"  # noqa: S608
+        self._database_url = database_url
+        self._decoder: msgspec.json.Decoder[list[Answer]] = msgspec.json.Decoder(
+            list[answer_type]  # type: ignore[valid-type]
+        )
+        self._patience_seconds = patience_seconds
+        self._missing = missing
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._connection: psycopg.AsyncConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Starts the lane; it connects in the background."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self, timeout_seconds: float) -> list[bytes]:
+        """Waits for the queue to empty, stops, and returns the rows that were left."""
+        if self._queue:
+            await asyncio.wait([row.future for row in self._queue], timeout=timeout_seconds)
+        left = [waiting.payload for waiting in self._queue]
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._disconnect()
+        return left
+
+    def submit(self, request_id: str, payload: bytes) -> asyncio.Future[Answer]:
+        """Queues a row, given as its JSON, and returns the future of its answer.
+
+        The future raises LedgerUnavailableError when the lane's patience is over, and
+        RefusedRowError where the database refuses the row itself.
+        """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._queue.append(
+            _Waiting(request_id.replace("-", ""), payload, time.monotonic(), future)  # type: ignore[arg-type]
+        )
+        self._wake.set()
+        return future
+
+    async def _run(self) -> None:
+        while True:
+            if not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+            # Rows stay in the queue until they are answered: what a crash of this loop or a stop
+            # leaves there is what was not acknowledged.
+            rows = [self._queue[index] for index in range(min(len(self._queue), MAX_ROWS))]
+            try:
+                answers = await self._send(rows)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                # Whether a batch in flight was committed is unknown: it is sent again, with the
+                # same ids, and finds what it did.
+                log.warning("ledger_unavailable", lane=self.function, error=str(error))
+                await self._disconnect()
+                self._give_up_the_impatient()
+                await asyncio.sleep(RECONNECT_SECONDS)
+            except psycopg.Error as error:
+                await self._send_one_by_one(rows, error)
+            else:
+                for row in rows:
+                    self._queue.popleft()
+                    self._answer(row, answers.get(row.request_id))
+
+    async def _send(self, rows: list[_Waiting]) -> dict[str, Answer]:
+        """Returns the answers by request id. Raises psycopg's errors."""
+        connection = self._connection or await self._connect()
+        batch = b"[" + b",".join([row.payload for row in rows]) + b"]"
+        try:
+            async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):
+                cursor = await connection.execute(self._statement, [batch.decode()], prepare=True)
+                failpoint(f"sent_{self.function}")
+                result = await cursor.fetchone()
+        except TimeoutError:
+            raise psycopg.OperationalError("no answer in time") from None
+        text = result[0] if result else None
+        answers = self._decoder.decode(text) if text else []
+        return {answer.request_id.replace("-", ""): answer for answer in answers}
+
+    async def _send_one_by_one(self, rows: list[_Waiting], error: psycopg.Error) -> None:
+        """Finds the row that the database refuses, so that its neighbours go through."""
+        log.warning("ledger_batch_refused", lane=self.function, rows=len(rows), error=str(error))
+        for row in rows:
+            try:
+                answers = await self._send([row])
+            except psycopg.OperationalError:
+                return  # the loop sends again what is still queued
+            except psycopg.Error as refusal:
+                self._queue.popleft()
+                if not row.future.done():
+                    row.future.set_exception(RefusedRowError(str(refusal)))
+            else:
+                self._queue.popleft()
+                self._answer(row, answers.get(row.request_id))
+
+    def _answer(self, row: _Waiting, answer: Answer | None) -> None:
+        if not row.future.done():
+            row.future.set_result(answer or self._missing(row.request_id))
+
+    def _give_up_the_impatient(self) -> None:
+        if self._patience_seconds is None:
+            return
+        oldest = time.monotonic() - self._patience_seconds
+        while self._queue and self._queue[0].submitted_at < oldest:
+            row = self._queue.popleft()
+            if not row.future.done():
+                row.future.set_exception(LedgerUnavailableError())
+
+    async def _connect(self) -> psycopg.AsyncConnection:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                self._connection = await psycopg.AsyncConnection.connect(
+                    self._database_url, autocommit=True, options=PLANNER
+                )
+        except TimeoutError:
+            raise psycopg.OperationalError("no connection in time") from None
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()

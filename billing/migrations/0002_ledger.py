@@ -1,0 +1,31 @@
+"""Installs the ledger's functions and guards, and opens the platform's own accounts."""
+
+from pathlib import Path
+
+from django.db import migrations
+
+SQL = Path(__file__).resolve().parents[1] / "sql"
+FILES = ["types", "guards", "admit", "settle", "sweep", "post", "rollup"]
+
+SEED = """
+INSERT INTO billing_catalogueversion (id, version) VALUES (1, 1) ON CONFLICT DO NOTHING;
+INSERT INTO billing_creditaccount
+    (kind, posted_nanos, held_nanos, last_sequence, created_at)
+SELECT kind, 0, 0, 0, now()
+FROM unnest(ARRAY['revenue', 'stripe_clearing', 'promotional_grants', 'adjustments', 'write_off',
+                  'receivable']) AS kind
+ON CONFLICT DO NOTHING;
+"""
+
+
+def install(apps, schema_editor):
+    with schema_editor.connection.cursor() as cursor:
+        for name in FILES:
+            # No parameters, so a percent sign in the files stays one.
+            cursor.execute((SQL / f"{name}.sql").read_text())
+        cursor.execute(SEED)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("billing", "0001_initial")]
+    operations = [migrations.RunPython(install, migrations.RunPython.noop)]

@@ -1,0 +1,226 @@
+-- Admission: key, limits, budget and reservation for all requests that wait together.
+--
+-- `batch` is a JSON array of gate.Admission. One row comes back for each request whose key is
+-- valid; a request without a row has none. Nothing here raises for what one request asks, so none
+-- can fail its neighbours.
+--
+-- Every function that writes money first locks the accounts' rows, in the order of their ids. The
+-- lock guards all that belongs to an account (its keys' windows and spend too): processes never
+-- deadlock, and what is read after it holds until commit. Decisions are made one request after
+-- the other; what they come to is written once for each account and key.
+
+CREATE OR REPLACE FUNCTION billing_admit(batch jsonb)
+RETURNS TABLE (
+    request_id uuid, code text, catalogue_version bigint,
+    key_id bigint, account_id bigint, team_id bigint,
+    amount_nanos bigint, available_nanos bigint,
+    requests_limit bigint, requests_remaining bigint,
+    tokens_limit bigint, tokens_remaining bigint,
+    reset_at bigint, retry_after_seconds bigint
+)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    minute constant interval := '1 minute';
+    ask record;
+    catalogue bigint;
+    admitted billing_admitted[] := '{}';
+    touched billing_touched_key[] := '{}';
+    own billing_touched_key;  -- the key of the request at hand, as this batch leaves it
+    current_account bigint;
+    available bigint;         -- of the account: posted less held, less what this batch admitted
+    budget_left bigint;       -- of the key; null without a budget
+    granted bigint;
+    verdict text;
+BEGIN
+    SELECT version INTO STRICT catalogue FROM billing_catalogueversion WHERE id = 1;
+    PERFORM billing_lock_accounts_of_keys(batch);
+    FOR ask IN
+        SELECT r.*, k.id AS key_id, k.team_id, k.scope, k.allowed_models, t.suspended_at,
+               a.id AS account_id, a.posted_nanos - a.held_nanos AS available_nanos,
+               coalesce(k.requests_per_minute, p.requests_per_minute) AS requests_limit,
+               coalesce(k.tokens_per_minute, p.tokens_per_minute) AS tokens_limit,
+               w.started_at, w.requests, w.tokens AS window_tokens,
+               least(k.budget_day_nanos - CASE WHEN s.day = u.today THEN s.day_nanos ELSE 0 END,
+                     k.budget_month_nanos - CASE WHEN s.month = u.month THEN s.month_nanos
+                                                 ELSE 0 END,
+                     k.budget_total_nanos - coalesce(s.total_nanos, 0))
+                   - coalesce(s.held_nanos, 0) AS budget_left,
+               done.amount_nanos AS held_before
+        FROM jsonb_to_recordset(batch) AS r(
+                 request_id uuid, digests text[], model text, surface text,
+                 price_version_id bigint, amount_nanos bigint, minimum_nanos bigint,
+                 tokens bigint, hold_seconds double precision, catalogue_version bigint)
+        CROSS JOIN billing_today() AS u
+        CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
+        JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
+        JOIN accounts_team t ON t.id = k.team_id
+        JOIN accounts_plan p ON p.id = t.plan_id
+        JOIN billing_creditaccount a ON a.team_id = k.team_id
+        LEFT JOIN billing_ratewindow w ON w.key_id = k.id AND w.started_at > now() - minute
+        LEFT JOIN billing_keyspend s ON s.key_id = k.id
+        LEFT JOIN billing_reservation done ON done.id = r.request_id
+        WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+        ORDER BY a.id, k.id, r.request_id
+    LOOP
+        IF ask.account_id IS DISTINCT FROM current_account THEN
+            current_account := ask.account_id;
+            available := ask.available_nanos;
+        END IF;
+        IF ask.key_id IS DISTINCT FROM own.key_id THEN
+            touched := touched || own;
+            own := (ask.key_id, coalesce(ask.started_at, now()), coalesce(ask.requests, 0),
+                    coalesce(ask.window_tokens, 0), 0);
+            budget_left := ask.budget_left;
+        END IF;
+
+        granted := greatest(0, least(ask.amount_nanos, available, budget_left));
+        verdict := CASE
+            WHEN ask.held_before IS NOT NULL THEN 'admitted'
+            WHEN ask.scope <> 'inference' THEN 'wrong_scope'
+            WHEN ask.suspended_at IS NOT NULL THEN 'team_suspended'
+            WHEN ask.catalogue_version <> catalogue THEN 'stale_catalogue'
+            WHEN cardinality(ask.allowed_models) > 0 AND ask.model <> ALL (ask.allowed_models)
+                THEN 'model_not_allowed'
+            WHEN own.requests >= ask.requests_limit THEN 'rate_limited_requests'
+            WHEN own.tokens + ask.tokens > ask.tokens_limit THEN 'rate_limited_tokens'
+            WHEN granted < ask.minimum_nanos AND budget_left < available THEN 'budget_exceeded'
+            WHEN granted < ask.minimum_nanos THEN 'insufficient_quota'
+            ELSE 'admitted'
+        END;
+
+        IF ask.held_before IS NOT NULL THEN
+            granted := ask.held_before;  -- a repeat of a batch whose commit was uncertain
+        ELSIF verdict = 'admitted' THEN
+            admitted := admitted || (
+                ask.request_id, ask.account_id, ask.key_id, ask.price_version_id, granted,
+                ask.model, ask.surface, ask.tokens, own.started_at,
+                ask.hold_seconds)::billing_admitted;
+            available := available - granted;
+            budget_left := budget_left - granted;
+            own.requests := own.requests + 1;
+            own.tokens := own.tokens + ask.tokens;
+            own.holds := own.holds + granted;
+        ELSE
+            granted := 0;
+        END IF;
+
+        request_id := ask.request_id;
+        code := verdict;
+        catalogue_version := catalogue;
+        key_id := ask.key_id;
+        account_id := ask.account_id;
+        team_id := ask.team_id;
+        amount_nanos := granted;
+        available_nanos := available;
+        requests_limit := ask.requests_limit;
+        requests_remaining := greatest(0, ask.requests_limit - own.requests);
+        tokens_limit := ask.tokens_limit;
+        tokens_remaining := greatest(0, ask.tokens_limit - own.tokens);
+        reset_at := ceil(extract(epoch FROM own.started_at + minute));
+        retry_after_seconds := CASE WHEN verdict LIKE 'rate\_limited%' THEN
+            greatest(1, ceil(extract(epoch FROM own.started_at + minute - now()))) ELSE 0 END;
+        RETURN NEXT;
+    END LOOP;
+    IF admitted <> '{}' THEN
+        PERFORM billing_write_admitted(admitted);
+        PERFORM billing_write_touched_keys(touched || own);
+    END IF;
+END
+$$;
+
+-- Locks the accounts of a batch's keys, in the order of their ids.
+CREATE OR REPLACE FUNCTION billing_lock_accounts_of_keys(batch jsonb)
+RETURNS void LANGUAGE sql AS $$
+    SELECT a.id
+    FROM jsonb_to_recordset(batch) AS r(digests text[])
+    CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
+    JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
+    JOIN billing_creditaccount a ON a.team_id = k.team_id
+    ORDER BY a.id
+    FOR NO KEY UPDATE OF a
+$$;
+
+-- Returns today and this month, by UTC.
+CREATE OR REPLACE FUNCTION billing_today(OUT today date, OUT month date)
+LANGUAGE sql STABLE AS $$
+    SELECT (now() AT TIME ZONE 'UTC')::date, date_trunc('month', now() AT TIME ZONE 'UTC')::date
+$$;
+
+-- Writes the reservations, and holds their sums by guarded updates: all is available, or it fails.
+CREATE OR REPLACE FUNCTION billing_write_admitted(admitted billing_admitted[])
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    accounts integer;
+    held integer;
+BEGIN
+    INSERT INTO billing_reservation (
+        id, account_id, key_id, price_version_id, amount_nanos, model, surface,
+        tokens_counted, window_started_at, state, created_at, expires_at)
+    SELECT request_id, account_id, key_id, price_version_id, amount_nanos, model, surface,
+           tokens, window_started_at, 'open', now(), now() + make_interval(secs => hold_seconds)
+    FROM unnest(admitted);
+
+    WITH holds AS (
+        SELECT account_id, sum(amount_nanos)::bigint AS amount_nanos
+        FROM unnest(admitted) GROUP BY account_id
+    ), updated AS (
+        UPDATE billing_creditaccount a SET held_nanos = a.held_nanos + h.amount_nanos
+        FROM holds h
+        WHERE a.id = h.account_id AND a.posted_nanos - a.held_nanos >= h.amount_nanos
+        RETURNING a.id
+    )
+    SELECT (SELECT count(*) FROM holds), (SELECT count(*) FROM updated) INTO accounts, held;
+    IF held < accounts THEN
+        RAISE EXCEPTION 'a batch would hold more than is available';
+    END IF;
+END
+$$;
+
+-- Writes what a batch has counted against its keys' minutes and budgets.
+CREATE OR REPLACE FUNCTION billing_write_touched_keys(touched billing_touched_key[])
+RETURNS void LANGUAGE sql AS $$
+    INSERT INTO billing_ratewindow (key_id, started_at, requests, tokens)
+    SELECT key_id, started_at, requests, tokens FROM unnest(touched) WHERE key_id IS NOT NULL
+    ON CONFLICT (key_id) DO UPDATE
+    SET started_at = excluded.started_at, requests = excluded.requests, tokens = excluded.tokens;
+
+    INSERT INTO billing_keyspend AS s
+        (key_id, day, day_nanos, month, month_nanos, total_nanos, held_nanos, last_used_at)
+    SELECT key_id, today, 0, month, 0, 0, holds, now()
+    FROM unnest(touched) CROSS JOIN billing_today() WHERE key_id IS NOT NULL
+    ON CONFLICT (key_id) DO UPDATE
+    SET held_nanos = s.held_nanos + excluded.held_nanos, last_used_at = excluded.last_used_at;
+$$;
+
+-- Who keys belong to and what is left of their minute; reserves and counts nothing.
+CREATE OR REPLACE FUNCTION billing_identify(batch jsonb)
+RETURNS TABLE (
+    request_id uuid, code text, catalogue_version bigint,
+    key_id bigint, account_id bigint, team_id bigint, available_nanos bigint,
+    requests_limit bigint, requests_remaining bigint,
+    tokens_limit bigint, tokens_remaining bigint, reset_at bigint
+)
+LANGUAGE sql STABLE AS $$
+    SELECT r.request_id,
+           CASE WHEN k.scope <> 'inference' THEN 'wrong_scope'
+                WHEN t.suspended_at IS NOT NULL THEN 'team_suspended'
+                ELSE 'identified' END,
+           v.version, k.id, a.id, t.id, a.posted_nanos - a.held_nanos,
+           l.requests, greatest(0, l.requests - coalesce(w.requests, 0)),
+           l.tokens, greatest(0, l.tokens - coalesce(w.tokens, 0)),
+           ceil(extract(epoch FROM coalesce(w.started_at, now()) + interval '1 minute'))::bigint
+    FROM jsonb_to_recordset(batch) AS r(request_id uuid, digests text[])
+    CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
+    JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
+    JOIN accounts_team t ON t.id = k.team_id
+    JOIN accounts_plan p ON p.id = t.plan_id
+    JOIN billing_creditaccount a ON a.team_id = k.team_id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(k.requests_per_minute, p.requests_per_minute)::bigint AS requests,
+               coalesce(k.tokens_per_minute, p.tokens_per_minute)::bigint AS tokens) AS l
+    JOIN billing_catalogueversion v ON v.id = 1
+    LEFT JOIN billing_ratewindow w
+           ON w.key_id = k.id AND w.started_at > now() - interval '1 minute'
+    WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+$$;

@@ -1,0 +1,65 @@
+"""Locks on files: who runs in a folder, and whether anything of an earlier run is left in it.
+
+The kernel drops a lock with the last descriptor of it, however its holders died. A child that
+inherits the descriptor therefore says "I live" more surely than a number in a pid file, which may
+name a zombie or a stranger.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+def take(path: Path) -> int | None:
+    """Returns a descriptor that holds the lock on the file, or None where somebody holds it.
+
+    The descriptor is not inherited unless the caller passes it on (`pass_fds`).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def is_free(path: Path) -> bool:
+    """Returns whether nobody holds the lock on the file."""
+    descriptor = take(path)
+    if descriptor is None:
+        return False
+    os.close(descriptor)
+    return True
+
+
+def holders(path: Path) -> list[int]:
+    """Returns the ids of the processes, other than this one, that have the file open.
+
+    Processes whose descriptors we may not read are left out.
+    """
+    try:
+        wanted = path.stat()
+    except FileNotFoundError:
+        return []
+    found = []
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        pid = int(folder.parent.name)
+        if pid == os.getpid():
+            continue
+        try:
+            with os.scandir(folder) as entries:
+                if any(_is_same(entry.path, wanted) for entry in entries):
+                    found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def _is_same(descriptor: str, wanted: os.stat_result) -> bool:
+    """Returns whether an entry of /proc/<pid>/fd is the wanted file."""
+    try:
+        return os.path.samestat(os.stat(descriptor), wanted)  # noqa: PTH116 - a hot loop
+    except OSError:
+        return False

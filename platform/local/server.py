@@ -1,0 +1,215 @@
+"""What the embedded PostgreSQL and Valkey have in common: a folder, a socket, locks, a process.
+
+A server's folder holds everything of it:
+
+    data/    its files             socket/  its unix socket (elsewhere where the path is long)
+    owner    locked by us          alive    locked by the server's processes, inherited
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import stat
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local import locks
+from local.child import Child
+from local.errors import LocalError, until
+
+SOCKET_PATH_BYTES = 107  # what the kernel's sockaddr_un holds, less the closing zero
+LEFTOVER_SECONDS = 15
+
+
+def package_folder(package: str, replacement: str) -> Path:
+    """Returns the folder of an installed wheel without importing it.
+
+    Raises LocalError, naming the variable `replacement` that does without it, where it is absent.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise LocalError(
+            f"the package {package} is not installed here: install requirements-local.txt, "
+            f"or name a server of your own in {replacement}"
+        )
+    return Path(spec.origin).parent
+
+
+class Server:
+    """An embedded server; subclasses say what it runs.
+
+    folder: where everything of it is kept. log: the file its output goes to, <folder>/log by
+    default. Starts belong in the main thread (see `Child.start`).
+    """
+
+    name = "server"
+    socket_name = "socket"
+    stop_signal: int = signal.SIGTERM
+    grace = 10.0  # seconds for a stop before it is killed
+    start_seconds = 60.0  # a recovery after a crash may take a while
+
+    def __init__(self, folder: Path | str, *, log: Path | None = None) -> None:
+        self.folder = Path(folder).resolve()
+        self.data = self.folder / "data"
+        self.log = log or self.folder / "log"
+        self.socket_folder = _socket_folder(self.folder, self.socket_name)
+        self.child: Child | None = None
+        self._owner: int | None = None
+
+    @property
+    def url(self) -> str:
+        """The address for clients."""
+        raise NotImplementedError
+
+    @property
+    def running(self) -> bool:
+        """Whether its main process lives (it may not answer yet)."""
+        return self.child is not None and self.child.running
+
+    @property
+    def pid(self) -> int:
+        """Its main process. Raises LocalError where it was never started."""
+        if self.child is None:
+            raise LocalError(f"{self.name} was not started")
+        return self.child.pid
+
+    def start(self) -> None:
+        """Starts it and waits until it answers; does nothing where it runs already.
+
+        Raises LocalError with the end of its log where it does not come up, or where another
+        process runs it.
+        """
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Starts it without waiting for an answer. Raises LocalError as `start` does."""
+        if self.running:
+            return
+        if self._owner is None:
+            self._owner = locks.take(self.folder / "owner")
+            if self._owner is None:
+                raise LocalError(f"{self.name} in {self.folder} is run by another process")
+        alive = self._end_leftovers()
+        try:
+            self._make_socket_folder()
+            self.child = self._prepare(alive)
+            self.child.start(lock=alive)
+        finally:
+            os.close(alive)  # from here on only the server's own processes hold it
+
+    def wait_ready(self) -> None:
+        """Waits until it answers. Raises LocalError with the end of its log where it does not."""
+        if not until(lambda: not self.running or self._answers(), self.start_seconds):
+            self.kill()
+            raise LocalError(
+                f"{self.name} did not answer within {self.start_seconds:g} s\n{self.tail()}"
+            )
+        if not self.running:
+            raise LocalError(f"{self.name} ended while it started\n{self.tail()}")
+
+    def stop(self) -> None:
+        """Stops it in its orderly way and gives the folder free for other processes."""
+        if self.child is not None:
+            self.child.stop()
+        self._release()
+
+    def kill(self) -> None:
+        """Kills the main process as a crash would, and waits until all its processes are gone."""
+        if self.child is not None:
+            # Only the main process: that its children end by themselves is a part of the crash.
+            self.child.signal(signal.SIGKILL)
+            self.child.wait(5)
+            until(lambda: locks.is_free(self.folder / "alive"), LEFTOVER_SECONDS)
+
+    def tail(self, lines: int = 15) -> str:
+        """Returns the last lines of its log, indented."""
+        return self.child.tail(lines) if self.child else ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _prepare(self, alive: int) -> Child:
+        """Puts the folder in order and returns the child to start, which inherits `alive`."""
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        """Returns whether it serves clients."""
+        raise NotImplementedError
+
+    def _end_leftovers(self) -> int:
+        """Returns the locked descriptor of `alive` once no process of an earlier run is left.
+
+        They have been told to stop by the death of their parent, so they get time for it. Raises
+        LocalError where they cannot be ended.
+        """
+        path = self.folder / "alive"
+        got: list[int] = []
+
+        def take() -> bool:
+            descriptor = locks.take(path)
+            if descriptor is not None:
+                got.append(descriptor)
+            return bool(got)
+
+        if not until(take, LEFTOVER_SECONDS):
+            for pid in locks.holders(path):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            if not until(take, LEFTOVER_SECONDS):
+                raise LocalError(f"processes of an earlier {self.name} still use {self.folder}")
+        return got[0]
+
+    def _make_socket_folder(self) -> None:
+        """Makes the socket's folder, closed to other users.
+
+        Raises LocalError where somebody else made a folder of that name before us.
+        """
+        with contextlib.suppress(FileExistsError):
+            self.socket_folder.mkdir(mode=0o700, parents=True)
+        found = self.socket_folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in self._owners():
+            raise LocalError(f"{self.socket_folder} belongs to somebody else: remove it")
+        self.socket_folder.chmod(0o700)
+
+    def _owners(self) -> set[int]:
+        """Returns the user ids that the server's files may belong to."""
+        return {os.geteuid()}
+
+    def _release(self) -> None:
+        """Gives up the folder; a socket folder outside of it goes."""
+        if self.socket_folder.parent != self.folder:
+            shutil.rmtree(self.socket_folder, ignore_errors=True)
+        if self._owner is not None:
+            os.close(self._owner)
+            self._owner = None
+
+
+def _socket_folder(folder: Path, name: str) -> Path:
+    """Returns where a server's socket goes: in its folder, or in a short temporary one.
+
+    Clients also split addresses at commas and spaces, so an unusual path counts as too long. The
+    temporary folder's name follows from the path: the next start finds it again, and none pile up.
+    """
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    short = f"tollgate-{os.geteuid()}-{digest}"
+    for candidate in (folder / "socket", Path(tempfile.gettempdir(), short), Path("/tmp", short)):  # noqa: S108
+        path = str(candidate / name)
+        if len(os.fsencode(path)) <= SOCKET_PATH_BYTES and re.fullmatch(r"[\w./+-]+", path, re.A):
+            return candidate
+    raise LocalError(f"no folder is short enough for a socket; set TMPDIR (tried {candidate})")
