@@ -70,7 +70,7 @@ def create_key(
         budget_month_nanos=budget_month_nanos,
         budget_total_nanos=budget_total_nanos,
     )
-    return key, _save_with_new_secret(key, prefix)
+    return key, save_with_new_secret(key, prefix)
 
 
 def update_key(key: ApiKey, rules: KeyRules) -> ApiKey:
@@ -115,7 +115,7 @@ def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
             budget_total_nanos=old.budget_total_nanos,
             replaces=old,
         )
-        plaintext = _save_with_new_secret(new, old.prefix)
+        plaintext = save_with_new_secret(new, old.prefix)
         # PostgreSQL's LEAST passes over NULL, so a key without an end gets this one.
         ApiKey.objects.filter(pk=old.pk).update(
             expires_at=Least("expires_at", Now() + timedelta(seconds=grace_seconds))
@@ -150,8 +150,8 @@ def find_active(plaintext: str) -> ApiKey | None:
     return None
 
 
-def _save_with_new_secret(key: ApiKey, prefix: str) -> str:
-    """Gives the key a new secret, inserts it and returns the plaintext."""
+def save_with_new_secret(key: ApiKey, prefix: str) -> str:
+    """Gives an unsaved key its secret, inserts it and returns the plaintext."""
     plaintext = keys.new_key(prefix)
     key.prefix = prefix
     key.last_four = plaintext[-4:]

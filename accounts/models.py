@@ -32,6 +32,10 @@ class UserManager(BaseUserManager["User"]):
         """Returns a new user who may do everything in the admin."""
         return self.create_user(email, password, is_staff=True, is_superuser=True)
 
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """Returns the user who signs in with this e-mail address, in whatever case it is typed."""
+        return self.get(email=(username or "").lower())
+
 
 class User(AbstractBaseUser, PermissionsMixin):
     """A person who signs in with an e-mail address."""
@@ -53,6 +57,11 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+    def clean(self) -> None:
+        """Brings the address of a form into the case in which it is stored."""
+        super().clean()
+        self.email = self.email.lower()
 
 
 class Plan(models.Model):

@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal
 
-from billing.models import NANOS_PER_DOLLAR
+NANOS_PER_DOLLAR = 1_000_000_000
 
 PER_MILLION = 1_000_000
 

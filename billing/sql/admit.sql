@@ -22,9 +22,12 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     minute constant interval := '1 minute';
+    today constant date := now() AT TIME ZONE 'UTC';
+    month constant date := date_trunc('month', today);
     ask record;
-    catalogue bigint;
     admitted billing_admitted[] := '{}';
+    accounts integer := 0;    -- how many accounts have a request among them
+    last_admitted bigint;
     touched billing_touched_key[] := '{}';
     own billing_touched_key;  -- the key of the request at hand, as this batch leaves it
     current_account bigint;
@@ -33,7 +36,6 @@ DECLARE
     granted bigint;
     verdict text;
 BEGIN
-    SELECT version INTO STRICT catalogue FROM billing_catalogueversion WHERE id = 1;
     PERFORM billing_lock_accounts_of_keys(batch);
     FOR ask IN
         SELECT r.*, k.id AS key_id, k.team_id, k.scope, k.allowed_models, t.suspended_at,
@@ -41,17 +43,17 @@ BEGIN
                coalesce(k.requests_per_minute, p.requests_per_minute) AS requests_limit,
                coalesce(k.tokens_per_minute, p.tokens_per_minute) AS tokens_limit,
                w.started_at, w.requests, w.tokens AS window_tokens,
-               least(k.budget_day_nanos - CASE WHEN s.day = u.today THEN s.day_nanos ELSE 0 END,
-                     k.budget_month_nanos - CASE WHEN s.month = u.month THEN s.month_nanos
+               least(k.budget_day_nanos - CASE WHEN s.day = today THEN s.day_nanos ELSE 0 END,
+                     k.budget_month_nanos - CASE WHEN s.month = month THEN s.month_nanos
                                                  ELSE 0 END,
                      k.budget_total_nanos - coalesce(s.total_nanos, 0))
                    - coalesce(s.held_nanos, 0) AS budget_left,
-               done.amount_nanos AS held_before
+               done.amount_nanos AS held_before, v.version AS catalogue_now
         FROM jsonb_to_recordset(batch) AS r(
                  request_id uuid, digests text[], model text, surface text,
                  price_version_id bigint, amount_nanos bigint, minimum_nanos bigint,
                  tokens bigint, hold_seconds double precision, catalogue_version bigint)
-        CROSS JOIN billing_today() AS u
+        CROSS JOIN billing_catalogueversion v
         CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
         JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
         JOIN accounts_team t ON t.id = k.team_id
@@ -79,7 +81,7 @@ BEGIN
             WHEN ask.held_before IS NOT NULL THEN 'admitted'
             WHEN ask.scope <> 'inference' THEN 'wrong_scope'
             WHEN ask.suspended_at IS NOT NULL THEN 'team_suspended'
-            WHEN ask.catalogue_version <> catalogue THEN 'stale_catalogue'
+            WHEN ask.catalogue_version <> ask.catalogue_now THEN 'stale_catalogue'
             WHEN cardinality(ask.allowed_models) > 0 AND ask.model <> ALL (ask.allowed_models)
                 THEN 'model_not_allowed'
             WHEN own.requests >= ask.requests_limit THEN 'rate_limited_requests'
@@ -96,6 +98,10 @@ BEGIN
                 ask.request_id, ask.account_id, ask.key_id, ask.price_version_id, granted,
                 ask.model, ask.surface, ask.tokens, own.started_at,
                 ask.hold_seconds)::billing_admitted;
+            IF ask.account_id IS DISTINCT FROM last_admitted THEN
+                last_admitted := ask.account_id;
+                accounts := accounts + 1;
+            END IF;
             available := available - granted;
             budget_left := budget_left - granted;
             own.requests := own.requests + 1;
@@ -107,7 +113,7 @@ BEGIN
 
         request_id := ask.request_id;
         code := verdict;
-        catalogue_version := catalogue;
+        catalogue_version := ask.catalogue_now;
         key_id := ask.key_id;
         account_id := ask.account_id;
         team_id := ask.team_id;
@@ -123,7 +129,7 @@ BEGIN
         RETURN NEXT;
     END LOOP;
     IF admitted <> '{}' THEN
-        PERFORM billing_write_admitted(admitted);
+        PERFORM billing_write_admitted(admitted, accounts);
         PERFORM billing_write_touched_keys(touched || own);
     END IF;
 END
@@ -141,17 +147,10 @@ RETURNS void LANGUAGE sql AS $$
     FOR NO KEY UPDATE OF a
 $$;
 
--- Returns today and this month, by UTC.
-CREATE OR REPLACE FUNCTION billing_today(OUT today date, OUT month date)
-LANGUAGE sql STABLE AS $$
-    SELECT (now() AT TIME ZONE 'UTC')::date, date_trunc('month', now() AT TIME ZONE 'UTC')::date
-$$;
-
--- Writes the reservations, and holds their sums by guarded updates: all is available, or it fails.
-CREATE OR REPLACE FUNCTION billing_write_admitted(admitted billing_admitted[])
+-- Writes the reservations, and holds their sums by a guarded update: all is available, or it fails.
+CREATE OR REPLACE FUNCTION billing_write_admitted(admitted billing_admitted[], accounts integer)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    accounts integer;
     held integer;
 BEGIN
     INSERT INTO billing_reservation (
@@ -161,17 +160,12 @@ BEGIN
            tokens, window_started_at, 'open', now(), now() + make_interval(secs => hold_seconds)
     FROM unnest(admitted);
 
-    WITH holds AS (
-        SELECT account_id, sum(amount_nanos)::bigint AS amount_nanos
-        FROM unnest(admitted) GROUP BY account_id
-    ), updated AS (
-        UPDATE billing_creditaccount a SET held_nanos = a.held_nanos + h.amount_nanos
-        FROM holds h
-        WHERE a.id = h.account_id AND a.posted_nanos - a.held_nanos >= h.amount_nanos
-        RETURNING a.id
-    )
-    SELECT (SELECT count(*) FROM holds), (SELECT count(*) FROM updated) INTO accounts, held;
-    IF held < accounts THEN
+    UPDATE billing_creditaccount a SET held_nanos = a.held_nanos + h.amount_nanos
+    FROM (SELECT account_id, sum(amount_nanos)::bigint AS amount_nanos
+          FROM unnest(admitted) GROUP BY account_id) AS h
+    WHERE a.id = h.account_id AND a.posted_nanos - a.held_nanos >= h.amount_nanos;
+    GET DIAGNOSTICS held = ROW_COUNT;
+    IF held <> accounts THEN
         RAISE EXCEPTION 'a batch would hold more than is available';
     END IF;
 END
@@ -179,7 +173,10 @@ $$;
 
 -- Writes what a batch has counted against its keys' minutes and budgets.
 CREATE OR REPLACE FUNCTION billing_write_touched_keys(touched billing_touched_key[])
-RETURNS void LANGUAGE sql AS $$
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    today constant date := now() AT TIME ZONE 'UTC';
+BEGIN
     INSERT INTO billing_ratewindow (key_id, started_at, requests, tokens)
     SELECT key_id, started_at, requests, tokens FROM unnest(touched) WHERE key_id IS NOT NULL
     ON CONFLICT (key_id) DO UPDATE
@@ -187,10 +184,11 @@ RETURNS void LANGUAGE sql AS $$
 
     INSERT INTO billing_keyspend AS s
         (key_id, day, day_nanos, month, month_nanos, total_nanos, held_nanos, last_used_at)
-    SELECT key_id, today, 0, month, 0, 0, holds, now()
-    FROM unnest(touched) CROSS JOIN billing_today() WHERE key_id IS NOT NULL
+    SELECT key_id, today, 0, date_trunc('month', today), 0, 0, holds, now()
+    FROM unnest(touched) WHERE key_id IS NOT NULL
     ON CONFLICT (key_id) DO UPDATE
     SET held_nanos = s.held_nanos + excluded.held_nanos, last_used_at = excluded.last_used_at;
+END
 $$;
 
 -- Who keys belong to and what is left of their minute; reserves and counts nothing.

@@ -21,6 +21,7 @@ DECLARE
     held bigint;
     last_sequence bigint;
     charge bigint;
+    overran boolean := false;  -- whether a request of the batch cost more than its hold
     verdict text;
 BEGIN
     PERFORM a.id FROM jsonb_to_recordset(batch) AS r(account_id bigint)
@@ -72,6 +73,7 @@ BEGIN
                 last_sequence := last_sequence + 1;
                 own.spent := own.spent + charge;
             END IF;
+            overran := overran OR done.cost_nanos > hold.amount_nanos;
             ended := ended || (
                 done.request_id, current_account, hold.amount_nanos, done.cost_nanos, charge,
                 last_sequence, posted, verdict = 'late')::billing_ended;
@@ -89,6 +91,9 @@ BEGIN
         PERFORM billing_write_ended(ended);
         PERFORM billing_write_usage(batch, ended);
         PERFORM billing_write_settled_keys(settled || own);
+        IF overran THEN
+            PERFORM billing_write_overruns(ended);
+        END IF;
     END IF;
 END
 $$;
@@ -113,7 +118,6 @@ CREATE OR REPLACE FUNCTION billing_write_ended(ended billing_ended[])
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     revenue bigint;
-    write_off bigint;
 BEGIN
     SELECT id INTO STRICT revenue FROM billing_creditaccount WHERE kind = 'revenue';
     INSERT INTO billing_transfer (
@@ -134,21 +138,13 @@ BEGIN
         FROM unnest(ended) GROUP BY account_id
     ) AS e
     WHERE a.id = e.account_id;
-
-    IF EXISTS (SELECT FROM unnest(ended) WHERE cost_nanos > hold_nanos) THEN
-        SELECT id INTO STRICT write_off FROM billing_creditaccount WHERE kind = 'write_off';
-        INSERT INTO billing_transfer (
-            kind, reference, debit_account_id, credit_account_id, amount_nanos, memo, created_at)
-        SELECT 'write_off', request_id, write_off, revenue, cost_nanos - charge_nanos,
-               'Cost above the hold that no credit covered', now()
-        FROM unnest(ended) WHERE cost_nanos > charge_nanos;
-    END IF;
 END
 $$;
 
--- Writes the usage records, and tells staff of models whose holds were no upper bound.
+-- Writes the usage records.
 CREATE OR REPLACE FUNCTION billing_write_usage(batch jsonb, ended billing_ended[])
-RETURNS void LANGUAGE sql AS $$
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO billing_usagerecord (
         request_id, account_id, key_id, price_version_id, model, surface, endpoint, streamed,
         upstream, upstream_request_id, end_user,
@@ -169,6 +165,21 @@ RETURNS void LANGUAGE sql AS $$
            left(r.finish_reason, 40), r.attempts, r.latency_ms, r.first_token_ms, now()
     FROM unnest(ended) AS e
     JOIN jsonb_populate_recordset(NULL::billing_settlement, batch) AS r USING (request_id);
+END
+$$;
+
+-- Books what no credit covers, and tells staff of models whose holds were no upper bound.
+CREATE OR REPLACE FUNCTION billing_write_overruns(ended billing_ended[])
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO billing_transfer (
+        kind, reference, debit_account_id, credit_account_id, amount_nanos, memo, created_at)
+    SELECT 'write_off', e.request_id, w.id, r.id, e.cost_nanos - e.charge_nanos,
+           'Cost above the hold that no credit covered', now()
+    FROM unnest(ended) AS e
+    JOIN billing_creditaccount w ON w.kind = 'write_off'
+    JOIN billing_creditaccount r ON r.kind = 'revenue'
+    WHERE e.cost_nanos > e.charge_nanos;
 
     -- One alert an hour and model: a model whose bound is wrong overruns with every request.
     INSERT INTO billing_ledgeralert (kind, reference, detail, created_at)
@@ -180,22 +191,28 @@ RETURNS void LANGUAGE sql AS $$
     FROM unnest(ended) AS e JOIN billing_reservation h ON h.id = e.request_id
     WHERE e.cost_nanos > e.hold_nanos
     ON CONFLICT (kind, reference) DO NOTHING;
+END
 $$;
 
 -- Writes what a batch has spent and released of its keys' budgets, and corrects their minutes.
 CREATE OR REPLACE FUNCTION billing_write_settled_keys(settled billing_settled_key[])
-RETURNS void LANGUAGE sql AS $$
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    today constant date := now() AT TIME ZONE 'UTC';
+    this_month constant date := date_trunc('month', today);
+BEGIN
     UPDATE billing_keyspend s
-    SET day = u.today,
-        day_nanos = CASE WHEN s.day = u.today THEN s.day_nanos ELSE 0 END + k.spent,
-        month = u.month,
-        month_nanos = CASE WHEN s.month = u.month THEN s.month_nanos ELSE 0 END + k.spent,
+    SET day = today,
+        day_nanos = CASE WHEN s.day = today THEN s.day_nanos ELSE 0 END + k.spent,
+        month = this_month,
+        month_nanos = CASE WHEN s.month = this_month THEN s.month_nanos ELSE 0 END + k.spent,
         total_nanos = s.total_nanos + k.spent,
         held_nanos = s.held_nanos - k.released
-    FROM unnest(settled) AS k CROSS JOIN billing_today() AS u
+    FROM unnest(settled) AS k
     WHERE s.key_id = k.key_id;
 
     UPDATE billing_ratewindow w SET tokens = greatest(0, w.tokens + k.tokens)
     FROM unnest(settled) AS k
     WHERE w.key_id = k.key_id AND w.started_at = k.window_started_at AND k.tokens <> 0;
+END
 $$;

@@ -24,7 +24,8 @@ class Child:
     name: what people call it. argv: program and arguments; a bare program name is looked up on
     PATH. log: the file its output is appended to, or None to share ours. env: its whole
     environment, ours by default. identity: see `launch.py`. stop_signal asks it to end, and after
-    `grace` seconds it is killed; death_signal is what it gets when we die.
+    `grace` seconds it is killed; death_signal is what it gets when we die. lock: a descriptor that
+    it inherits.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Child:
         stop_signal: int = signal.SIGTERM,
         death_signal: int = signal.SIGTERM,
         grace: float = 5.0,
+        lock: int | None = None,
     ) -> None:
         self.name = name
         self.argv = list(argv)
@@ -49,29 +51,28 @@ class Child:
         self.stop_signal = stop_signal
         self.death_signal = death_signal
         self.grace = grace
+        self.lock = lock
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, lock: int | None = None) -> None:
+    def start(self) -> None:
         """Starts the program and returns at once.
 
-        The child inherits the descriptor `lock`. Call it in the main thread: the kernel sends the
-        death signal when the thread that started the child ends. Raises LocalError where the
-        program does not exist.
+        Call it in the main thread: the kernel sends the death signal when the thread that started
+        the child ends. Raises LocalError where the program does not exist.
         """
-        program = _find(self.argv[0], (self.env or os.environ).get("PATH", os.defpath))
+        program = find(self.argv[0], (self.env or os.environ).get("PATH", os.defpath))
         with contextlib.ExitStack() as stack:
             output = None
             if self.log:
                 output = stack.enter_context(_opened(self.log))
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid())]
-                + [str(int(self.death_signal)), self.identity, program, *self.argv[1:]],
+                [*launcher(self.identity, self.death_signal), program, *self.argv[1:]],
                 stdin=subprocess.DEVNULL if output else None,
                 stdout=output,
                 stderr=output,
                 env=self.env,
                 cwd=self.cwd,
-                pass_fds=() if lock is None else (lock,),
+                pass_fds=() if self.lock is None else (self.lock,),
                 start_new_session=True,
             )
 
@@ -138,7 +139,13 @@ class Child:
         return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 
 
-def _find(program: str, path: str) -> str:
+def launcher(identity: str, death_signal: int) -> list[str]:
+    """Returns the words that, before a program's, start it as that identity of `launch.py`."""
+    words = [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), str(int(death_signal))]
+    return [*words, identity]
+
+
+def find(program: str, path: str) -> str:
     """Returns the program's full path. Raises LocalError where there is none."""
     found = shutil.which(program, path=path)
     if found is None:

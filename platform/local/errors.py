@@ -1,7 +1,9 @@
-"""What the launcher raises, and the one flag that says a stop was asked for."""
+"""What the launcher raises, and how a signal to stop reaches every wait."""
 
+import signal
 import time
 from collections.abc import Callable
+from types import FrameType
 
 POLL_SECONDS = 0.02
 
@@ -10,7 +12,7 @@ class LocalError(Exception):
     """Something a person must put right; its text is all that they read."""
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """A start was given up because a stop was asked for meanwhile."""
 
 
@@ -28,15 +30,26 @@ class StopFlag:
 stop_flag = StopFlag()
 
 
+def on_stop_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Installs the handler for SIGINT, SIGTERM and SIGHUP.
+
+    A SIGHUP that is ignored stays so: `nohup make run` shall go on.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, handler)
+
+
 def until(condition: Callable[[], bool], seconds: float) -> bool:
     """Waits until the condition holds and returns True, or False after that many seconds.
 
-    Raises Stopped as soon as a stop is asked for.
+    Raises StoppedError as soon as a stop is asked for.
     """
     deadline = time.monotonic() + seconds
     while not condition():
         if stop_flag.asked:
-            raise Stopped
+            raise StoppedError
         if time.monotonic() >= deadline:
             return False
         time.sleep(POLL_SECONDS)

@@ -46,6 +46,11 @@ def write(path: str, text: str) -> None:
         os.close(descriptor)
 
 
+def end_with_parent(number: int) -> None:
+    """Asks the kernel for this signal when our parent ends. Raises OSError where it refuses."""
+    call(libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0), "prctl")
+
+
 def enter_user_namespace() -> None:
     """Goes into a new user namespace in which our user is called 1000."""
     user, group = os.geteuid(), os.getegid()
@@ -92,7 +97,7 @@ def main() -> None:
         elif identity == "nobody":
             become_nobody()
         # After the change of identity, which clears it.
-        call(libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0), "prctl")
+        end_with_parent(death_signal)
     except (OSError, KeyError) as error:
         sys.stderr.write(f"cannot start as {identity}: {error}\n")
         sys.exit(REFUSED)

@@ -5,9 +5,13 @@ inherits the descriptor therefore says "I live" more surely than a number in a p
 name a zombie or a stranger.
 """
 
+import contextlib
 import fcntl
 import os
+import signal
 from pathlib import Path
+
+from local.errors import until
 
 
 def take(path: Path) -> int | None:
@@ -32,6 +36,28 @@ def is_free(path: Path) -> bool:
         return False
     os.close(descriptor)
     return True
+
+
+def take_over(path: Path, seconds: float) -> int | None:
+    """Returns the lock once every process that inherited it earlier has ended.
+
+    They were told to end when their parent died, so they get that many seconds for it; then they
+    are killed. None where even that does not free the lock.
+    """
+    got: list[int] = []
+
+    def take_it() -> bool:
+        descriptor = take(path)
+        if descriptor is not None:
+            got.append(descriptor)
+        return bool(got)
+
+    if not until(take_it, seconds):
+        for pid in holders(path):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        until(take_it, seconds)
+    return got[0] if got else None
 
 
 def holders(path: Path) -> list[int]:

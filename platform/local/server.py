@@ -79,6 +79,11 @@ class Server:
             raise LocalError(f"{self.name} was not started")
         return self.child.pid
 
+    @property
+    def code(self) -> int | None:
+        """The exit code of its main process; None while it runs and before."""
+        return self.child.code if self.child else None
+
     def start(self) -> None:
         """Starts it and waits until it answers; does nothing where it runs already.
 
@@ -96,11 +101,13 @@ class Server:
             self._owner = locks.take(self.folder / "owner")
             if self._owner is None:
                 raise LocalError(f"{self.name} in {self.folder} is run by another process")
-        alive = self._end_leftovers()
+        alive = locks.take_over(self.folder / "alive", LEFTOVER_SECONDS)
+        if alive is None:
+            raise LocalError(f"processes of an earlier {self.name} still use {self.folder}")
         try:
             self._make_socket_folder()
             self.child = self._prepare(alive)
-            self.child.start(lock=alive)
+            self.child.start()
         finally:
             os.close(alive)  # from here on only the server's own processes hold it
 
@@ -128,6 +135,11 @@ class Server:
             self.child.wait(5)
             until(lambda: locks.is_free(self.folder / "alive"), LEFTOVER_SECONDS)
 
+    def clear(self) -> None:
+        """Kills what a main process that has ended left of its process group."""
+        if self.child is not None:
+            self.child.clear()
+
     def tail(self, lines: int = 15) -> str:
         """Returns the last lines of its log, indented."""
         return self.child.tail(lines) if self.child else ""
@@ -151,29 +163,6 @@ class Server:
     def _answers(self) -> bool:
         """Returns whether it serves clients."""
         raise NotImplementedError
-
-    def _end_leftovers(self) -> int:
-        """Returns the locked descriptor of `alive` once no process of an earlier run is left.
-
-        They have been told to stop by the death of their parent, so they get time for it. Raises
-        LocalError where they cannot be ended.
-        """
-        path = self.folder / "alive"
-        got: list[int] = []
-
-        def take() -> bool:
-            descriptor = locks.take(path)
-            if descriptor is not None:
-                got.append(descriptor)
-            return bool(got)
-
-        if not until(take, LEFTOVER_SECONDS):
-            for pid in locks.holders(path):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            if not until(take, LEFTOVER_SECONDS):
-                raise LocalError(f"processes of an earlier {self.name} still use {self.folder}")
-        return got[0]
 
     def _make_socket_folder(self) -> None:
         """Makes the socket's folder, closed to other users.

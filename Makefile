@@ -1,0 +1,82 @@
+# What a developer types. `make help` lists the targets.
+
+PYTHON ?= python3
+PORT ?= 8000
+ARGS ?=
+export PORT
+
+VENV := .venv
+BIN := $(VENV)/bin
+# `exec` and FOLLOW_PARENT: the launcher ends with `make`, however that ends.
+LOCAL := exec env FOLLOW_PARENT=1 $(BIN)/python -m local
+LOCKED := uv export -q --no-emit-project --format requirements-txt --no-header
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench faults lint fmt lock clean
+.SILENT:
+
+help: ## list the targets
+	sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: $(VENV)/local.stamp ## start everything on http://127.0.0.1:$PORT, until Ctrl-C
+	$(LOCAL) run
+
+test: $(VENV)/dev.stamp ## run the tests; ARGS="-k foo" goes to pytest
+	$(LOCAL) test -m "not faults" $(ARGS)
+
+faults: $(VENV)/dev.stamp ## run the tests that kill, restart and starve real processes
+	$(LOCAL) test -m faults $(ARGS)
+
+bench: $(VENV)/dev.stamp ## measure; ARGS go to tests.bench
+	$(LOCAL) with-services -- python -m tests.bench $(ARGS)
+
+lint: $(VENV)/dev.stamp ## check style, layers and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+
+fmt: $(VENV)/dev.stamp ## put the code into the project's style
+	$(BIN)/ruff check --fix --quiet || true
+	$(BIN)/ruff format
+
+lock: ## resolve the dependencies anew and write the requirements files (needs uv)
+	uv lock
+	$(LOCKED) --no-dev -o requirements.txt
+	$(LOCKED) --no-default-groups --group embedded -o requirements-local.txt
+	$(LOCKED) --all-groups -o requirements-dev.txt
+
+clean: ## remove the environment and the caches; data in .local stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# The stamps say which requirements file the environment was made from, so that an unchanged one
+# costs nothing. The file for developers holds everything of the one for `make run`.
+$(VENV)/local.stamp: requirements-local.txt pyproject.toml | $(VENV)/bin/python
+	$(call install,requirements-local.txt)
+
+$(VENV)/dev.stamp: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
+	$(call install,requirements-dev.txt)
+	touch $(VENV)/local.stamp
+
+$(VENV)/bin/python:
+	command -v $(PYTHON) >/dev/null || { \
+	  echo "there is no $(PYTHON) here: install Python 3.11 or later, or name one in PYTHON="; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or later is needed ($(PYTHON) is older): name one in PYTHON="; exit 1; }
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "Python's venv module is missing: on Debian, apt-get install python3-venv"; exit 1; }
+	echo "making $(VENV) ..."
+	$(PYTHON) -m venv $(VENV)
+
+# $(1): a requirements file. uv where there is one, as it takes a tenth of pip's time.
+define install
+echo "installing the packages of $(1) ..."
+if command -v uv >/dev/null; then \
+  uv pip install -q --python $(BIN)/python --require-hashes -r $(1) && \
+  uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .; \
+else \
+  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $(1) && \
+  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+fi
+touch $@
+endef

@@ -1,0 +1,149 @@
+"""Staff's pages for users, teams and plans. (API keys are in `api/admin.py`: making one needs the
+service's prefix, and showing one needs money's form, both of which this app knows nothing of.)"""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
+from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
+from django.contrib.auth.models import Group
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from accounts.models import Membership, Plan, Team, User
+
+# What makes somebody staff: only a superuser hands it out.
+_POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+class NewUserForm(UserCreationForm):
+    """A new user: e-mail address and password."""
+
+    class Meta:
+        model = User
+        fields = ("email", "name")
+
+
+class ChangedUserForm(UserChangeForm):
+    """A user, whose password is behind a link."""
+
+    class Meta:
+        model = User
+        fields = "__all__"
+
+
+class TeamsOfUser(TabularInline):
+    """The teams of a user."""
+
+    model = Membership
+    extra = 0
+    autocomplete_fields = ("team",)
+
+
+class MembersOfTeam(TabularInline):
+    """The members of a team."""
+
+    model = Membership
+    extra = 0
+    autocomplete_fields = ("user",)
+
+
+@admin.register(User)
+class UserAdmin(BaseUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfold's annotations
+    """Users. Staff without all powers neither hand any out nor touch those who have them."""
+
+    form = ChangedUserForm
+    add_form = NewUserForm
+    change_password_form = AdminPasswordChangeForm
+    ordering = ("email",)
+    list_display = ("email", "name", "is_active", "is_staff", "last_login", "created_at")
+    list_filter = ("is_active", "is_staff", "is_superuser", "created_at")
+    search_fields = ("email", "name")
+    readonly_fields = ("last_login", "created_at")
+    filter_horizontal = ("groups", "user_permissions")
+    inlines = (TeamsOfUser,)
+    fieldsets = (
+        (None, {"fields": ("email", "name", "password", "is_active")}),
+        ("Staff", {"fields": _POWERS, "classes": ("tab",)}),
+        ("Times", {"fields": ("last_login", "created_at")}),
+    )
+    add_fieldsets = (  # type: ignore[assignment]
+        (
+            None,
+            {
+                "classes": ("wide",),
+                "fields": ("email", "name", "usable_password", "password1", "password2"),
+            },
+        ),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Returns the fields that are only shown."""
+        shown = tuple(super().get_readonly_fields(request, obj))
+        return shown if _has_all_powers(request) else (*shown, *_POWERS)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Keeps superusers, their passwords too, from those who are none."""
+        if obj is not None and obj.is_superuser and not _has_all_powers(request):
+            return False
+        return super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Leaves deletion to nobody: a user is switched off, and the books keep their name."""
+        return False
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold's annotations
+    """Sets of staff's permissions."""
+
+
+@admin.register(Plan)
+class PlanAdmin(ModelAdmin):
+    """Plans. The default one is what new teams start on."""
+
+    list_display = ("title", "name", "requests_per_minute", "tokens_per_minute", "is_default")
+    list_filter = ("is_default",)
+    search_fields = ("name", "title")
+
+
+@admin.register(Team)
+class TeamAdmin(ModelAdmin):
+    """Teams, who are the customers."""
+
+    list_display = ("name", "slug", "plan", "is_personal", "suspended_at", "created_at")
+    list_filter = (
+        "plan",
+        "is_personal",
+        ("suspended_at", admin.EmptyFieldListFilter),
+        "created_at",
+    )
+    list_select_related = ("plan",)
+    search_fields = ("name", "slug", "memberships__user__email")
+    prepopulated_fields = {"slug": ("name",)}
+    readonly_fields = ("created_at",)
+    inlines = (MembersOfTeam,)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Leaves deletion to nobody: a team's books are kept. Suspend it instead."""
+        return False
+
+
+@admin.register(Membership)
+class MembershipAdmin(ModelAdmin):
+    """Who is in which team."""
+
+    list_display = ("user", "team", "role", "created_at")
+    list_filter = ("role", "created_at")
+    list_select_related = ("user", "team")
+    search_fields = ("user__email", "team__name", "team__slug")
+    autocomplete_fields = ("user", "team")
+    readonly_fields = ("created_at",)
+
+
+def _has_all_powers(request: HttpRequest) -> bool:
+    return isinstance(request.user, User) and request.user.is_superuser

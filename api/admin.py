@@ -1,0 +1,197 @@
+"""Staff's pages for the service, the catalogue and API keys."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.admin import ModelAdmin, TabularInline
+
+from accounts import api_keys
+from accounts.models import ApiKey
+from api.models import Model, ModelAlias, ModelHealth, Route, Service, Upstream
+from api.service import current_service
+from billing.admin_fields import MoneyAdmin, ReadOnlyAdmin, dollars
+
+
+@admin.register(Service)
+class ServiceAdmin(ModelAdmin):
+    """The one row that names the service."""
+
+    list_display = ("name", "key_prefix", "contact_email", "catalogue", "is_open")
+    list_filter = ("is_open",)
+    search_fields = ("name",)
+    readonly_fields = ("catalogue",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Allows the row to be made where no catalogue was loaded yet."""
+        return not Service.objects.exists() and super().has_add_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Leaves deletion to nobody."""
+        return False
+
+
+@admin.register(Upstream)
+class UpstreamAdmin(ModelAdmin):
+    """Providers. Their keys are in the environment, under the name that the row says."""
+
+    list_display = ("name", "base_url", "api_key_env", "is_enabled", "max_concurrency")
+    list_filter = ("is_enabled", "drains_on_disconnect")
+    search_fields = ("name", "base_url")
+
+
+class AliasesOfModel(TabularInline):
+    """A model's other names."""
+
+    model = ModelAlias
+    extra = 0
+
+
+class RoutesOfModel(TabularInline):
+    """A model's ways to an answer."""
+
+    model = Route
+    extra = 0
+    autocomplete_fields = ("upstream",)
+
+
+@admin.register(Model)
+class ModelAdminPage(ModelAdmin):
+    """Models."""
+
+    list_display = (
+        "name",
+        "title",
+        "owner",
+        "kind",
+        "product",
+        "context_tokens",
+        "max_output_tokens",
+        "is_enabled",
+        "is_coding",
+    )
+    list_filter = ("kind", "is_enabled", "is_coding")
+    list_select_related = ("product",)
+    search_fields = ("name", "title", "owner", "aliases__name")
+    autocomplete_fields = ("product",)
+    inlines = (AliasesOfModel, RoutesOfModel)
+
+
+@admin.register(ModelAlias)
+class ModelAliasAdmin(ModelAdmin):
+    """Models' other names."""
+
+    list_display = ("name", "model")
+    list_filter = ("model__kind",)
+    list_select_related = ("model",)
+    search_fields = ("name", "model__name")
+    autocomplete_fields = ("model",)
+
+
+@admin.register(Route)
+class RouteAdmin(ModelAdmin):
+    """Ways to an answer."""
+
+    list_display = ("model", "upstream", "upstream_model", "priority", "weight", "is_enabled")
+    list_filter = ("is_enabled", "upstream", "reasoning_dialect")
+    list_select_related = ("model", "upstream")
+    search_fields = ("model__name", "upstream__name", "upstream_model")
+    autocomplete_fields = ("model", "upstream")
+
+
+@admin.register(ModelHealth)
+class ModelHealthAdmin(ReadOnlyAdmin):
+    """What the relay saw of the models."""
+
+    list_display = ("minute", "model", "succeeded", "failed")
+    list_filter = ("minute",)
+    search_fields = ("=model",)
+    ordering = ("-minute",)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(MoneyAdmin):
+    """API keys, without their plaintext: that is on the page that follows the making, once."""
+
+    list_display = (
+        "__str__",
+        "team",
+        "scope",
+        "created_by",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+        dollars("budget_month_nanos"),
+    )
+    list_filter = (
+        "scope",
+        ("revoked_at", admin.EmptyFieldListFilter),
+        ("expires_at", admin.EmptyFieldListFilter),
+        "created_at",
+    )
+    list_select_related = ("team", "created_by")
+    search_fields = ("name", "=prefix", "=last_four", "team__name", "team__slug")
+    autocomplete_fields = ("team",)
+    ordering = ("-id",)
+    actions = ("revoke",)
+    _rules = (
+        "name",
+        "expires_at",
+        "allowed_models",
+        "requests_per_minute",
+        "tokens_per_minute",
+        "budget_day_nanos",
+        "budget_month_nanos",
+        "budget_total_nanos",
+    )
+    _facts = ("team", "scope", "prefix", "last_four", "created_by", "created_at", "revoked_at")
+
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        """Returns the form's fields: whose key it is can be said only of a new one."""
+        return ("team", "scope", *self._rules) if obj is None else (*self._facts, *self._rules)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        """Returns the fields that are only shown."""
+        return () if obj is None else self._facts
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Leaves deletion to nobody: the books name the key. Revoke it instead."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Saves a key's rules, or makes a new key."""
+        if change:
+            # Only what the form shows: a revocation that came meanwhile stays.
+            obj.save(update_fields=self._rules)
+            return
+        obj.created_by = request.user if not request.user.is_anonymous else None
+        plaintext = api_keys.save_with_new_secret(obj, current_service().key_prefix)
+        setattr(request, _PLAINTEXT, plaintext)
+
+    def response_add(
+        self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Shows the new key on the answer itself: a message would be kept in the session's row."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "API key made",
+            "key": obj,
+            "plaintext": getattr(request, _PLAINTEXT),
+            "back_url": reverse("admin:accounts_apikey_changelist"),
+        }
+        response = TemplateResponse(request, "accounts/key_shown_once.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    @admin.action(description="Revoke", permissions=["change"])
+    def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
+        """Ends the keys from their next request on."""
+        for key in keys:
+            api_keys.revoke_key(key)
+        self.message_user(request, f"Revoked: {len(keys)}.", messages.SUCCESS)
+
+
+_PLAINTEXT = "_plaintext_of_new_api_key"

@@ -1,0 +1,73 @@
+"""What things cost: products, their price versions, and the catalogue's version."""
+
+from django.db import models
+from django.utils import timezone
+
+
+class Product(models.Model):
+    """What is sold: one model's work, under the name that usage and prices refer to."""
+
+    sku = models.CharField(max_length=120, unique=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return self.sku
+
+
+class PriceVersion(models.Model):
+    """A product's prices from one moment on. A version in use is never changed: a new one follows.
+
+    Token prices are nano-dollars per million tokens, so $0.0375 per million is exact; the others
+    are nano-dollars per piece. `…_cost_…` is what the upstream asks of the operator.
+    """
+
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="price_versions")
+    effective_from = models.DateTimeField()
+    input_nanos_per_million = models.PositiveBigIntegerField(default=0)
+    cached_input_nanos_per_million = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Empty: cached input costs as much as input."
+    )
+    output_nanos_per_million = models.PositiveBigIntegerField(default=0)
+    reasoning_nanos_per_million = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Empty: reasoning costs as much as output."
+    )
+    image_nanos = models.PositiveBigIntegerField(default=0, help_text="Per image made.")
+    second_nanos = models.PositiveBigIntegerField(default=0, help_text="Per second made.")
+    piece_nanos = models.PositiveBigIntegerField(default=0, help_text="Per video or other piece.")
+    request_nanos = models.PositiveBigIntegerField(default=0, help_text="Per answered request.")
+    input_cost_nanos_per_million = models.PositiveBigIntegerField(default=0)
+    cached_input_cost_nanos_per_million = models.PositiveBigIntegerField(null=True, blank=True)
+    output_cost_nanos_per_million = models.PositiveBigIntegerField(default=0)
+    reasoning_cost_nanos_per_million = models.PositiveBigIntegerField(null=True, blank=True)
+    image_cost_nanos = models.PositiveBigIntegerField(default=0)
+    second_cost_nanos = models.PositiveBigIntegerField(default=0)
+    piece_cost_nanos = models.PositiveBigIntegerField(default=0)
+    request_cost_nanos = models.PositiveBigIntegerField(default=0)
+    source = models.CharField(max_length=200, blank=True, help_text="Where the figures are from.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["product", "-effective_from"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["product", "effective_from"], name="price_one_version_at_a_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.product} from {self.effective_from:%Y-%m-%d %H:%M}"
+
+
+class CatalogueVersion(models.Model):
+    """One row that counts the changes of models, routes and prices; triggers advance it."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    version = models.BigIntegerField(default=1)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="catalogueversion_one_row")
+        ]
+
+    def __str__(self) -> str:
+        return str(self.version)

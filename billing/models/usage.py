@@ -1,0 +1,168 @@
+"""What was used: a record for each request, its sums by hour, and each key's counters.
+
+The functions in `billing/sql/` are the only code that writes these tables.
+"""
+
+from django.db import models
+from django.utils import timezone
+
+from accounts.models import ApiKey
+from billing.models.ledger import CreditAccount
+from billing.models.prices import PriceVersion
+
+
+class UsageRecord(models.Model):
+    """What one request used and cost, written in the transaction that settles it.
+
+    Prompts and completions are never stored.
+    """
+
+    class Source(models.TextChoices):
+        """Who counted: the upstream, our estimate, or nobody (the request was not answered)."""
+
+        UPSTREAM = "upstream"
+        ESTIMATED = "estimated"
+        NONE = "none"
+
+    request_id = models.UUIDField(primary_key=True)
+    account = models.ForeignKey(
+        CreditAccount, on_delete=models.PROTECT, related_name="usage_records", db_index=False
+    )
+    key = models.ForeignKey(
+        ApiKey, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    price_version = models.ForeignKey(
+        PriceVersion,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+    model = models.CharField(max_length=120)
+    surface = models.CharField(max_length=40)
+    endpoint = models.CharField(max_length=40)
+    streamed = models.BooleanField(default=False)
+    upstream = models.CharField(max_length=80, blank=True)
+    upstream_request_id = models.CharField(max_length=200, blank=True)
+    end_user = models.CharField(max_length=200, blank=True, help_text="The request's `user`.")
+    input_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0, help_text="Part of the input tokens.")
+    output_tokens = models.BigIntegerField(default=0)
+    reasoning_tokens = models.BigIntegerField(default=0, help_text="Part of the output tokens.")
+    images = models.IntegerField(default=0)
+    seconds = models.IntegerField(default=0)
+    pieces = models.IntegerField(default=0)
+    input_nanos = models.BigIntegerField(default=0)
+    cached_nanos = models.BigIntegerField(default=0)
+    output_nanos = models.BigIntegerField(default=0)
+    reasoning_nanos = models.BigIntegerField(default=0)
+    units_nanos = models.BigIntegerField(default=0, help_text="Images, seconds, pieces, request.")
+    cost_nanos = models.BigIntegerField(default=0, help_text="The components' sum.")
+    charged_nanos = models.BigIntegerField(default=0)
+    written_off_nanos = models.BigIntegerField(default=0, help_text="Cost that no credit covered.")
+    upstream_cost_nanos = models.BigIntegerField(default=0, help_text="What we owe the upstream.")
+    reserved_nanos = models.BigIntegerField(default=0)
+    source = models.CharField(max_length=10, choices=Source, default=Source.NONE)
+    outcome = models.CharField(
+        max_length=32, help_text="completed, client_closed, upstream_error, expired, ..."
+    )
+    is_late = models.BooleanField(default=False, help_text="Settled after the hold had expired.")
+    status = models.SmallIntegerField(default=0, help_text="The HTTP status we answered.")
+    error = models.CharField(max_length=500, blank=True)
+    finish_reason = models.CharField(max_length=40, blank=True)
+    attempts = models.JSONField(default=list, help_text="Each upstream call that was tried.")
+    latency_ms = models.IntegerField(default=0)
+    first_token_ms = models.IntegerField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(
+                    cost_nanos=models.F("charged_nanos") + models.F("written_off_nanos")
+                ),
+                name="usage_cost_accounted_for",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(charged_nanos__gte=0, written_off_nanos__gte=0),
+                name="usage_not_negative",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "-created_at"], name="usage_by_account"),
+            models.Index(fields=["created_at"], name="usage_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.request_id}: {self.model}, {self.cost_nanos} nanos"
+
+
+class KeySpend(models.Model):
+    """What a key has spent and holds, against its budgets. Days and months are UTC's."""
+
+    key = models.OneToOneField(
+        ApiKey, on_delete=models.CASCADE, primary_key=True, related_name="spend"
+    )
+    day = models.DateField()
+    day_nanos = models.BigIntegerField(default=0)
+    month = models.DateField(help_text="Its first day.")
+    month_nanos = models.BigIntegerField(default=0)
+    total_nanos = models.BigIntegerField(default=0)
+    held_nanos = models.BigIntegerField(default=0)
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(held_nanos__gte=0), name="keyspend_held_not_negative"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key_id}: {self.total_nanos} nanos"
+
+
+class RateWindow(models.Model):
+    """What a key has used of its current minute. The table is UNLOGGED: a crash empties it."""
+
+    key = models.OneToOneField(
+        ApiKey, on_delete=models.CASCADE, primary_key=True, related_name="+", db_constraint=False
+    )
+    started_at = models.DateTimeField()
+    requests = models.IntegerField(default=0)
+    tokens = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.key_id} since {self.started_at}"
+
+
+class UsageHour(models.Model):
+    """Usage rolled up by hour, key and model, for charts that stay fast."""
+
+    hour = models.DateTimeField()
+    account = models.ForeignKey(CreditAccount, on_delete=models.PROTECT, related_name="+")
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+", db_index=False)
+    model = models.CharField(max_length=120)
+    requests = models.IntegerField(default=0)
+    errors = models.IntegerField(default=0)
+    input_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    reasoning_tokens = models.BigIntegerField(default=0)
+    images = models.BigIntegerField(default=0)
+    charged_nanos = models.BigIntegerField(default=0)
+    upstream_cost_nanos = models.BigIntegerField(default=0)
+    latency_ms_total = models.BigIntegerField(default=0)
+    first_token_ms_total = models.BigIntegerField(default=0)
+    first_token_count = models.IntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour", "account", "key", "model"], name="usagehour_once"
+            )
+        ]
+        indexes = [models.Index(fields=["account", "hour"], name="usagehour_by_account")]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}h {self.model}: {self.requests}"

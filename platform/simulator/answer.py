@@ -1,0 +1,158 @@
+"""What a chat or completion call will say, planned whole before the first byte goes out.
+
+A plan is a list of units per choice. A unit is one token (or a bit of markup worth none) and the
+field it belongs to, so that a plain answer, a stream and a stream cut after N tokens are three
+readings of the same plan.
+"""
+
+import itertools
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from simulator import text
+from simulator.schema_sample import sample
+from simulator.script import Script
+from simulator.usage import Counts
+
+CONTENT = "content"
+ARGUMENTS = "arguments"
+# Opens a tool call; its text is the function's name.
+CALL = "call"
+
+_calls = itertools.count(1)
+
+
+class Unit(NamedTuple):
+    """A piece of an answer that is never cut further."""
+
+    field: str
+    text: str
+    tokens: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request asks of the answer, whatever the endpoint."""
+
+    choices: int = 1
+    max_tokens: int | None = None
+    prompt_tokens: int = 0
+    reasoning: bool | None = None  # None: not said
+    function: dict[str, Any] | None = None
+    json_schema: Any = None  # the schema, or True for any JSON object
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One choice of an answer."""
+
+    index: int
+    units: list[Unit]
+    finish: str | None
+    reasoning: int  # tokens of its units that are reasoning
+    function: str = ""  # the name of the function it calls
+
+    @property
+    def call_id(self) -> str:
+        """Returns the id of its tool call, the same for the same choice."""
+        return f"call_sim{self.index:04d}"
+
+    def joined(self, field: str) -> str:
+        """Returns the whole text of one field."""
+        return "".join(unit.text for unit in self.units if unit.field == field)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The whole plan."""
+
+    number: int
+    created: int
+    model: str
+    choices: list[Choice]
+    counts: Counts
+
+
+def plan(model: str, wish: Wish, script: Script) -> Answer:
+    """Returns the answer to a request under a script. Same arguments, same texts."""
+    choices = [_choice(index, wish, script) for index in range(wish.choices)]
+    prompt = wish.prompt_tokens if script.prompt_tokens is None else script.prompt_tokens
+    completion = sum(unit.tokens for choice in choices for unit in choice.units)
+    reasoning = sum(choice.reasoning for choice in choices)
+    return Answer(
+        number=next(_calls),
+        created=int(time.time()),
+        model=model,
+        choices=choices,
+        counts=Counts(prompt, completion, reasoning),
+    )
+
+
+def _choice(index: int, wish: Wish, script: Script) -> Choice:
+    reasoning = text.words(
+        _reasoning_tokens(wish, script), text.REASONING_OFFSET + index * text.CHOICE_OFFSET
+    )
+    answer, natural_finish = _answer_units(index, wish, script)
+    wanted = len(reasoning) + len(answer)
+    if wish.max_tokens is not None:
+        reasoning = reasoning[: wish.max_tokens]
+        answer = answer[: wish.max_tokens - len(reasoning)]
+    cut = len(reasoning) + len(answer) < wanted
+    if wish.function is not None and answer and reasoning:
+        # Without reasoning the call is opened together with the role.
+        answer = [Unit(CALL, wish.function["name"], 0), *answer]
+    finish = script.finish or ("length" if cut else natural_finish)
+    return Choice(
+        index=index,
+        units=_with_reasoning(reasoning, answer, script.dialect, cut=cut),
+        finish=None if finish == "none" else finish,
+        reasoning=len(reasoning),
+        function=str(wish.function["name"]) if wish.function is not None and answer else "",
+    )
+
+
+def _reasoning_tokens(wish: Wish, script: Script) -> int:
+    if script.content == "empty" or wish.reasoning is False:
+        return 0
+    if script.reasoning is not None:
+        return script.reasoning
+    return 8 if wish.reasoning else 0
+
+
+def _answer_units(index: int, wish: Wish, script: Script) -> tuple[list[Unit], str]:
+    """Returns the units of the answer proper, and how it ends when nothing cuts it."""
+    if script.content == "empty":
+        return [], "stop"
+    if wish.function is not None:
+        schema = wish.function.get("parameters") or {"type": "object"}
+        arguments = json.dumps(sample(schema), separators=(",", ":"))
+        return [Unit(ARGUMENTS, piece) for piece in text.pieces(arguments)], "tool_calls"
+    if wish.json_schema is not None:
+        value = {"city": "Tokyo", "ok": True}
+        if wish.json_schema is not True:
+            value = sample(wish.json_schema)
+        whole = json.dumps(value, separators=(",", ":"))
+        return [Unit(CONTENT, piece) for piece in text.pieces(whole)], "stop"
+    words = text.words(script.tokens, index * text.CHOICE_OFFSET)
+    return [Unit(CONTENT, word) for word in words], "stop"
+
+
+def _with_reasoning(
+    reasoning: list[str], answer: list[Unit], dialect: str, *, cut: bool
+) -> list[Unit]:
+    if dialect != "think":
+        return [Unit(dialect, word) for word in reasoning] + answer
+    if not reasoning:
+        return answer
+    # The tags are cut where a parser would least like it: inside, and glued to their neighbours.
+    first, *rest = [Unit(CONTENT, word) for word in reasoning]
+    units = [Unit(CONTENT, "<th", 0), Unit(CONTENT, "ink>" + first.text), *rest]
+    if cut and not answer:
+        # Cut off while reasoning: as with real models, the tag is never closed.
+        return units
+    units[-1] = Unit(CONTENT, units[-1].text + "</thi")
+    if not answer or answer[0].field != CONTENT:
+        return [*units, Unit(CONTENT, "nk>", 0), *answer]
+    return [*units, Unit(CONTENT, "nk>" + answer[0].text), *answer[1:]]

@@ -1,0 +1,193 @@
+"""`POST /chat/completions`, plain and streamed."""
+
+from typing import Any
+
+import msgspec
+
+from simulator import delivery, faults, text, usage
+from simulator.answer import ARGUMENTS, CONTENT, Answer, Choice, Wish, plan
+from simulator.call import Choices, Flag, MaxTokens, StreamOptions, open_call
+from simulator.chunks import ChatChunks
+from simulator.errors import SimulatedError
+from simulator.exchange import Exchange
+from simulator.script import Script
+
+_SAMPLE_FUNCTION = {
+    "name": "get_weather",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+
+
+class Message(msgspec.Struct):
+    """A message; what it carries besides is the model's business, and this one ignores it."""
+
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class ChatRequest(msgspec.Struct):
+    """The fields of a chat request that change the answer."""
+
+    model: str
+    messages: list[Message]
+    stream: Flag = None
+    stream_options: StreamOptions | None = None
+    n: Choices = None
+    max_tokens: MaxTokens = None
+    max_completion_tokens: MaxTokens = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
+    thinking: dict[str, Any] | None = None
+
+
+_ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
+
+
+async def create(exchange: Exchange) -> None:
+    """Answers a chat request."""
+    call = open_call(exchange, ChatRequest)
+    request, script = call.fields, call.script
+    _check_messages(request.messages)
+    wish = _wish(request, script)
+    answer = plan(request.model, wish, script)
+    call.note(
+        answer.counts.prompt,
+        messages=len(request.messages),
+        prompt_bytes=_prompt_bytes(request.messages),
+    )
+    if await faults.instead(exchange, script, stream=bool(request.stream)):
+        return
+    if request.stream:
+        chunks = ChatChunks(answer, script, usage_asked=call.usage_asked)
+        await delivery.stream(exchange, chunks)
+    else:
+        body = _body(answer, script)
+        await delivery.plain(exchange, body, script, answer.counts.completion)
+
+
+def _check_messages(messages: list[Message]) -> None:
+    if not messages:
+        raise SimulatedError("messages: at least one is needed", param="messages")
+    for place, message in enumerate(messages):
+        param = f"messages[{place}]"
+        if message.role not in _ROLES:
+            raise SimulatedError(f"{param}.role: {message.role!r} is no role", param=param)
+        if message.role == "tool" and not message.tool_call_id:
+            raise SimulatedError(f"{param}: a tool's message names its tool_call_id", param=param)
+        if message.content is None and not message.tool_calls and message.role != "assistant":
+            raise SimulatedError(f"{param}.content: a text or parts are needed", param=param)
+
+
+def _prompt_bytes(messages: list[Message]) -> int:
+    return sum(text.text_bytes(message.content) for message in messages)
+
+
+def _wish(request: ChatRequest, script: Script) -> Wish:
+    limits = [
+        limit for limit in (request.max_tokens, request.max_completion_tokens) if limit is not None
+    ]
+    return Wish(
+        choices=request.n or 1,
+        max_tokens=min(limits, default=None),
+        prompt_tokens=text.token_count(_prompt_bytes(request.messages)),
+        reasoning=_thinking(request.thinking),
+        function=_function(request, script),
+        json_schema=_json_schema(request.response_format),
+    )
+
+
+def _thinking(thinking: dict[str, Any] | None) -> bool | None:
+    """Returns whether reasoning is switched on or off, or None where nothing is said."""
+    if thinking is None:
+        return None
+    match thinking.get("type"):
+        case "enabled":
+            return True
+        case "disabled":
+            return False
+    raise SimulatedError("thinking.type: enabled or disabled", param="thinking")
+
+
+def _function(request: ChatRequest, script: Script) -> dict[str, Any] | None:
+    """Returns the function to call, if one is to be called."""
+    functions = [_declared(tool) for tool in request.tools or []]
+    named = _named(request.tool_choice)
+    chosen = [function for function in functions if not named or function["name"] == named]
+    if named and not chosen:
+        raise SimulatedError(f"tool_choice: no tool is named {named!r}", param="tool_choice")
+    if script.tool is not None:
+        return (chosen or [_SAMPLE_FUNCTION])[0] if script.tool else None
+    answered = request.messages[-1].role == "tool"
+    return chosen[0] if chosen and request.tool_choice != "none" and not answered else None
+
+
+def _declared(tool: dict[str, Any]) -> dict[str, Any]:
+    function = tool.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise SimulatedError("tools: each needs a function with a name", param="tools")
+    return function
+
+
+def _named(choice: str | dict[str, Any] | None) -> str:
+    """Returns the function that `tool_choice` names, or nothing."""
+    if isinstance(choice, dict):
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, dict) else None
+        if not isinstance(name, str):
+            raise SimulatedError("tool_choice: a function's name is needed", param="tool_choice")
+        return name
+    if choice not in {None, "none", "auto", "required"}:
+        raise SimulatedError(f"tool_choice: {choice!r} is no choice", param="tool_choice")
+    return ""
+
+
+def _json_schema(response_format: dict[str, Any] | None) -> Any:
+    """Returns the schema to satisfy, True for any JSON object, None for free text."""
+    match (response_format or {"type": "text"}).get("type"):
+        case "text":
+            return None
+        case "json_object":
+            return True
+        case "json_schema":
+            named = (response_format or {}).get("json_schema")
+            if isinstance(named, dict) and isinstance(named.get("schema"), dict):
+                return named["schema"]
+    raise SimulatedError("response_format: unknown, or without its schema", param="response_format")
+
+
+def _body(answer: Answer, script: Script) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "id": f"{ChatChunks.id_prefix}{answer.number:08d}",
+        "object": "chat.completion",
+        "created": answer.created,
+        "model": answer.model,
+        "choices": [
+            {
+                "index": choice.index,
+                "message": _message(choice, script),
+                "logprobs": None,
+                "finish_reason": choice.finish,
+            }
+            for choice in answer.choices
+        ],
+    }
+    if not script.usage.missing:
+        body["usage"] = usage.usage_object(answer.counts, script)
+    return body
+
+
+def _message(choice: Choice, script: Script) -> dict[str, Any]:
+    content = choice.joined(CONTENT)
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": content or None if choice.function else content,
+    }
+    if choice.reasoning and script.dialect != "think":
+        message[script.dialect] = choice.joined(script.dialect)
+    if choice.function:
+        function = {"name": choice.function, "arguments": choice.joined(ARGUMENTS)}
+        message["tool_calls"] = [{"id": choice.call_id, "type": "function", "function": function}]
+    return message

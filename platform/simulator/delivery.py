@@ -1,0 +1,141 @@
+"""How an answer goes out: pacing, and the faults that need the connection."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+
+from simulator.chunks import Chunk, Chunks
+from simulator.errors import error_body
+from simulator.exchange import Exchange, encode_json
+from simulator.script import Script, Stop
+
+COMMENT_EVERY_S = 0.2
+
+SSE = "text/event-stream; charset=utf-8"
+SSE_HEADERS = (("cache-control", "no-cache"),)
+
+
+class Pace:
+    """Waits between writes on a fixed schedule, so that small delays do not add up."""
+
+    def __init__(self, step_s: float) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._step_s = step_s
+        self._due_at = self._clock()
+
+    def wait_s(self) -> float:
+        """Returns how long to wait for the next write; one that is late starts the schedule anew.
+
+        Making up for lost time would send a burst that no script asked for.
+        """
+        now = self._clock()
+        self._due_at = max(self._due_at + self._step_s, now)
+        return self._due_at - now
+
+
+async def stream(exchange: Exchange, chunks: Chunks) -> None:
+    """Sends an answer as events, as slowly and as badly as its script says."""
+    script = chunks.script
+    comment = chunks.events.comment if script.comments else b""
+    if comment:
+        # The headers must be out for a comment to follow them.
+        await exchange.start(200, SSE, SSE_HEADERS)
+        await exchange.write(comment)
+    await wait(exchange, script.first_ms / 1000, comment)
+    if not exchange.started:
+        await exchange.start(200, SSE, SSE_HEADERS)
+    stop = script.stop
+    if stop is not None and stop.after > chunks.answer.counts.completion:
+        stop = None
+    await exchange.write(chunks.opening())
+    await _write_texts(exchange, chunks, stop, comment)
+    if stop is not None:
+        await _break_stream(exchange, chunks, stop, comment)
+        return
+    await exchange.write(chunks.closing())
+    await exchange.finish()
+
+
+async def plain(exchange: Exchange, body: object, script: Script, tokens: int) -> None:
+    """Sends an answer in one piece, after the time its stream would have taken."""
+    writes = -(-tokens // (script.chunk_tokens * script.chunks_per_write))
+    await wait(exchange, (script.first_ms + script.pace_ms * max(writes - 1, 0)) / 1000, b"")
+    stop = script.stop
+    if stop is None or stop.after > tokens:
+        await exchange.answer(200, body, tokens=tokens, spaced=script.spaces)
+        return
+    if stop.kind == "error":
+        # Some providers do say 200 and then an error.
+        await exchange.answer(200, _error_event(script), end="error")
+        return
+    data = encode_json(body, script.spaces)
+    # As much of the body as the tokens are of the answer, but never all of it.
+    part = data[: min(len(data) * stop.after // max(tokens, 1), len(data) - 1)]
+    length = () if stop.kind == "end" else (("content-length", str(len(data))),)
+    await exchange.start(200, "application/json", length)
+    await exchange.write(part, stop.after)
+    await _break(exchange, stop, b"")
+
+
+async def wait(exchange: Exchange, seconds: float, comment: bytes) -> None:
+    """Waits, dripping comments if there is one to drip. Always lets others run.
+
+    The client's leaving needs no look-out here: it cancels the task that waits.
+    """
+    if not comment:
+        await asyncio.sleep(seconds)
+        return
+    clock = asyncio.get_running_loop().time
+    until = clock() + seconds
+    while (left := until - clock()) > COMMENT_EVERY_S:
+        await asyncio.sleep(COMMENT_EVERY_S)
+        await exchange.write(comment)
+    await asyncio.sleep(max(left, 0))
+
+
+async def _write_texts(
+    exchange: Exchange, chunks: Chunks, stop: Stop | None, comment: bytes
+) -> None:
+    script = chunks.script
+    texts = chunks.texts(stop.after if stop else None)
+    pace = Pace(script.pace_ms / 1000)
+    for place, (data, tokens) in enumerate(_batches(texts, script.chunks_per_write)):
+        if place:
+            await wait(exchange, pace.wait_s(), comment)
+        await exchange.write(data, tokens)
+
+
+def _batches(texts: Iterator[Chunk], size: int) -> Iterator[Chunk]:
+    if size == 1:
+        yield from texts
+        return
+    while batch := list(itertools.islice(texts, size)):
+        data = b"".join(chunk.data for chunk in batch)
+        yield Chunk(data, sum(chunk.tokens for chunk in batch))
+
+
+async def _break_stream(exchange: Exchange, chunks: Chunks, stop: Stop, comment: bytes) -> None:
+    if stop.kind == "error":
+        await exchange.write(chunks.error(_error_event(chunks.script)))
+    await _break(exchange, stop, comment)
+
+
+async def _break(exchange: Exchange, stop: Stop, comment: bytes) -> None:
+    match stop.kind:
+        case "stall":
+            await exchange.flush()
+            while True:
+                await wait(exchange, 3600, comment)
+        case "cut":
+            await exchange.cut()
+        case "reset":
+            await exchange.reset()
+        case "error":
+            await exchange.finish("error")
+        case "end":
+            await exchange.finish("ended")
+
+
+def _error_event(script: Script) -> dict[str, object]:
+    message = script.message or "The simulated model failed while it was answering."
+    return error_body(message, status=script.status or 500)

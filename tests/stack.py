@@ -1,0 +1,234 @@
+"""The whole service as real processes, for tests that use it as a client would.
+
+A stack has a database of its own, the simulator as its upstream, web workers and, if asked, Celery.
+Its processes die with the test run; its logs are in its folder.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+
+from local.child import Child
+from local.postgres import Postgres
+from local.valkey import Valkey
+
+ROOT = Path(__file__).resolve().parents[1]
+SECRETS = {
+    "SECRET_KEY": "only-for-tests-" * 4,
+    "API_KEY_PEPPERS": "1:" + "5a" * 32,
+}
+
+
+def free_port() -> int:
+    """Returns a port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(
+    check: Callable[[], Any], *, seconds: float = 10, every: float = 0.05, what: str = ""
+) -> Any:
+    """Returns the first truthy answer of `check`; fails when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (answer := check()):
+        assert time.monotonic() < deadline, what or f"not within {seconds} s"
+        time.sleep(every)
+    return answer
+
+
+class Stack:
+    """PostgreSQL, Valkey, simulator and web workers in one folder.
+
+    workers: web processes. environment: variables for the service's processes, over the scaled
+    defaults here. Use it as a context manager; `start_web` and the like restart parts.
+    """
+
+    def __init__(self, folder: Path, *, workers: int = 1, **environment: str) -> None:
+        self.folder = folder
+        self.workers = workers
+        self.postgres = Postgres(folder / "postgres", quick=True)
+        self.valkey = Valkey(folder / "valkey")
+        self.port = free_port()
+        self.simulator_port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.simulator_url = f"http://127.0.0.1:{self.simulator_port}"
+        self.web: Child | None = None
+        self.worker: Child | None = None
+        self.simulator: Child | None = None
+        self._environment = environment
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of the service's processes."""
+        return {
+            **os.environ,
+            **SECRETS,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "LOCAL_DIR": str(self.folder),
+            "DATABASE_URL": self.postgres.url,
+            "REDIS_URL": self.valkey.url,
+            "SIMULATOR_URL": self.simulator_url,
+            "BASE_URL": self.base_url,
+            "PORT": str(self.port),
+            "WEB_CONCURRENCY": str(self.workers),
+            "SWEEP_SECONDS": "1",
+            "HOLD_GRACE_SECONDS": "2",
+            **self._environment,
+        }
+
+    def __enter__(self) -> "Stack":
+        try:
+            self.valkey.launch()
+            self.postgres.start()
+            self.valkey.wait_ready()
+            self._start_simulator()
+            self.manage("prepare_demo", "--catalogue", "default", "--json")
+            self.start_web()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for child in (self.worker, self.web, self.simulator):
+            if child is not None:
+                child.stop()
+        self.valkey.stop()
+        self.postgres.stop("immediate")
+
+    def manage(self, *arguments: str) -> str:
+        """Runs a management command and returns what it prints; fails where it does."""
+        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def customer(self, email: str, credit: str = "10", **limits: str) -> str:
+        """Makes a customer with credit in dollars; returns the API key (`create_key` options)."""
+        made = json.loads(self.manage("create_customer", email, "--credit", credit, "--json"))
+        if not limits:
+            return str(made["api_key"])
+        options = [
+            word
+            for name, value in limits.items()
+            for word in (f"--{name.replace('_', '-')}", value)
+        ]
+        made = json.loads(self.manage("create_key", email, *options, "--json"))
+        return str(made["api_key"])
+
+    def balance(self, team: str) -> dict[str, Any]:
+        """Returns what `manage.py balance` says of a team or a member's e-mail."""
+        answer: dict[str, Any] = json.loads(self.manage("balance", team, "--json"))
+        return answer
+
+    def check_ledger(self) -> None:
+        """Fails where an invariant of the books is broken."""
+        self.manage("check_ledger")
+
+    def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Returns the rows of a query (none for a statement)."""
+        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
+            cursor = connection.execute(query, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def journal(self, **filters: str) -> list[dict[str, Any]]:
+        """Returns the simulator's account of the calls it got."""
+        answer = httpx.get(f"{self.simulator_url}/journal", params=filters)
+        calls: list[dict[str, Any]] = answer.json()
+        return calls
+
+    def client(self, key: str, **options: Any) -> httpx.Client:
+        """Returns an HTTP client for the API under /v1."""
+        return httpx.Client(
+            base_url=f"{self.base_url}/v1",
+            headers={"authorization": f"Bearer {key}"},
+            timeout=options.pop("timeout", 30),
+            **options,
+        )
+
+    def start_web(self, **environment: str) -> None:
+        """Starts the web workers and waits until they answer."""
+        command = ["gunicorn", "-c", "platform/config/gunicorn.py", "config.asgi:application"]
+        self.web = self._start("web", command, **environment)
+        self._wait_for(f"{self.base_url}/health", self.web)
+
+    def start_worker(self, **environment: str) -> None:
+        """Starts Celery's worker and beat."""
+        schedule = str(self.folder / "celerybeat-schedule")
+        command = ["celery", "-A", "config.celery", "worker", "-B", "-P", "threads"]
+        command += ["--concurrency", "2", "--schedule", schedule, "--loglevel", "INFO"]
+        self.worker = self._start("worker", command, **environment)
+
+    def kill_web(self) -> None:
+        """Kills every web process at once, as a crash would."""
+        assert self.web is not None
+        self.web.signal(signal.SIGKILL, group=True)
+        self.web.wait(5)
+
+    def web_pids(self) -> list[int]:
+        """Returns the worker processes' ids (not their master's)."""
+        assert self.web is not None
+        path = Path(f"/proc/{self.web.pid}/task/{self.web.pid}/children")
+        return [int(pid) for pid in path.read_text().split()]
+
+    def log(self, name: str) -> str:
+        """Returns a process's log."""
+        return (self.folder / f"{name}.log").read_text()
+
+    def _start_simulator(self) -> None:
+        bind = f"127.0.0.1:{self.simulator_port}"
+        command = ["gunicorn", "-k", "asgi", "--workers", "1", "--bind", bind]
+        self.simulator = self._start("simulator", [*command, "simulator.app:application"])
+        self._wait_for(f"{self.simulator_url}/healthz", self.simulator)
+
+    def _start(self, name: str, command: list[str], **environment: str) -> Child:
+        child = Child(
+            name,
+            command,
+            log=self.folder / f"{name}.log",
+            env=self.environment | environment,
+            grace=30,
+            cwd=ROOT,
+        )
+        child.start()
+        return child
+
+    def _wait_for(self, url: str, child: Child) -> None:
+        def answers() -> bool:
+            assert child.running, f"{child.name} ended:\n{self.log(child.name)}"
+            with contextlib.suppress(httpx.TransportError):
+                return httpx.get(url, timeout=2).status_code == 200
+            return False
+
+        eventually(answers, seconds=20, what=f"{url} does not answer")
+
+
+@contextlib.contextmanager
+def running(folder: Path, **options: Any) -> Iterator[Stack]:
+    """Gives a started stack, and proves its books when the test is over."""
+    with Stack(folder, **options) as stack:
+        yield stack
+        stack.check_ledger()
+
+
+def chat(content: str = "Hello!", **fields: Any) -> dict[str, Any]:
+    """Returns the body of a small chat completion request."""
+    return {
+        "model": "glm-5.2",
+        "messages": [{"role": "user", "content": content}],
+        **fields,
+    }
