@@ -5,7 +5,7 @@ included; `parse_chat` reads from it what we must know and refuses what is of th
 shapes are those of OpenAI's chat completions, widened where the documented services take more.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -245,6 +245,14 @@ class ChatRequest(Struct, kw_only=True, gc=False):
     def choices(self) -> int:
         """How many answers are asked for."""
         return self.n or 1
+
+
+class ChatBody(NamedTuple):
+    """A chat completion's body: what we know of it, all its fields, and its size as JSON."""
+
+    chat: ChatRequest
+    fields: dict[str, object]
+    size_bytes: int
 
 
 def parse_chat(body: dict[str, object]) -> ChatRequest:
