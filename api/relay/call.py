@@ -24,10 +24,22 @@ _STREAM = [
 _ANY_ORIGIN = (b"access-control-allow-origin", b"*")
 _EXPOSED = (
     b"access-control-expose-headers",
-    b"x-request-id, x-request-cost, retry-after, "
-    b"x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, "
-    b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
-    b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
+    b", ".join(
+        (
+            b"x-request-id",
+            b"x-request-cost",
+            b"retry-after",
+            b"x-ratelimit-limit",
+            b"x-ratelimit-remaining",
+            b"x-ratelimit-reset",
+            b"x-ratelimit-limit-requests",
+            b"x-ratelimit-remaining-requests",
+            b"x-ratelimit-reset-requests",
+            b"x-ratelimit-limit-tokens",
+            b"x-ratelimit-remaining-tokens",
+            b"x-ratelimit-reset-tokens",
+        )
+    ),
 )
 
 

@@ -16,7 +16,7 @@ from api.relay.plain import PlainResponder
 from api.relay.relay import Relay
 from api.relay.stream import StreamResponder
 from api.relay.watch import Watch
-from api.requests import ChatRequest, parse_chat
+from api.requests import ChatBody, parse_chat
 
 log = structlog.get_logger(__name__)
 
@@ -29,16 +29,13 @@ async def chat_completions(relay: Relay, call: Call) -> None:
     digests = call.key_digests()
     if relay.is_shutting_down:
         raise ShuttingDownError()
-    chat, body, body_bytes = await _read_chat(relay, call, digests)
-    plan, verdict = await admit_chat(relay, call, digests, chat, body, body_bytes)
-    exchange = Exchange(relay.gate, call.request_id, call.surface, plan, verdict, call.started_at)
-    await run_exchange(relay, call, exchange)
+    body = await _read_chat(relay, call, digests)
+    plan, verdict = await admit_chat(relay, call, digests, body)
+    await run_exchange(relay, call, Exchange(relay.gate, call, plan, verdict))
 
 
-async def _read_chat(
-    relay: Relay, call: Call, digests: list[str]
-) -> tuple[ChatRequest, dict[str, object], int]:
-    """Returns the body, typed and as it is, and its size.
+async def _read_chat(relay: Relay, call: Call, digests: list[str]) -> ChatBody:
+    """Returns the body. Raises an error of `api.errors`.
 
     Who sends a bad body with a bad key is told of the key first, as with a good body.
     """
@@ -46,8 +43,8 @@ async def _read_chat(
         check_head(call, settings.MAX_BODY_BYTES)
         if stated_length(call) > TRUSTED_BYTES or b"transfer-encoding" in call.headers:
             await identify(relay, call, digests)
-        body, size = await read_object(call, settings.MAX_BODY_BYTES)
-        return parse_chat(body), body, size
+        fields, size_bytes = await read_object(call, settings.MAX_BODY_BYTES)
+        return ChatBody(parse_chat(fields), fields, size_bytes)
     except errors.InvalidRequestError:
         if call.verdict is None:
             await identify(relay, call, digests)
