@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from local import locks, state
-from local.child import Child, find
+from local.child import Child, environment, find
 from local.errors import POLL_SECONDS, StoppedError, on_stop_signals, stop_flag
 from local.postgres import Postgres
 from local.valkey import Valkey
@@ -44,7 +44,7 @@ def with_services(command: Sequence[str]) -> int:
     try:
         with _folder() as folder, _services(folder) as services:
             own = {**services, "LOCAL_DIR": str(folder), "PATH": path}
-            return _obey(Child("command", command, env={**os.environ, **own}), signals)
+            return _obey(Child("command", command, env=environment(own)), signals)
     except StoppedError:
         return 130
 
