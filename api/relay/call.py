@@ -1,7 +1,7 @@
 """A call of the API: what came in, who asks, and how to answer."""
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from accounts import keys
@@ -11,8 +11,8 @@ from api.relay.ids import new_request_id
 from api.surfaces import Surface
 from billing.gate import Verdict
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 _JSON = (b"content-type", b"application/json")
 _STREAM = [

@@ -1,10 +1,10 @@
 """The way back to the client: one response, its clocks, and its keep-alive comments."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 KEEPALIVE = b": keepalive\n\n"
@@ -30,7 +30,7 @@ class Downstream:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._loop = asyncio.get_running_loop()
-        self._start: MutableMapping[str, Any] = {}
+        self._start: Mapping[str, Any] = {}
         self._comment: asyncio.Task[None] | None = None
         self.has_begun = False
         self.blocked_since: float | None = None

@@ -6,18 +6,16 @@ and its signals hop to a thread twice (measured; `platform/docs/architecture.md`
 
 import os
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-
 from django.core.asgi import get_asgi_application
-
-# Loads the apps, which the imports below need.
-django_application = get_asgi_application()
 
 from api.relay.call import Receive, Scope
 from api.relay.downstream import Send
 from api.relay.relay import Relay, new_relay
 from api.relay.router import handle
 from api.surfaces import match
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django_application = get_asgi_application()
 
 # What a stopping process takes for settlements that are still queued, before it spools them.
 CLOSE_SECONDS = 2.0

@@ -10,15 +10,15 @@ leaves time to settle and to close.
 import asyncio
 from typing import Any
 
-from gunicorn.asgi.protocol import ASGIProtocol
-from gunicorn.workers import gasgi
+from gunicorn.asgi.protocol import ASGIProtocol  # type: ignore[import-untyped]
+from gunicorn.workers import gasgi  # type: ignore[import-untyped]
 
 # Before the deadline: when running requests are told to end, and when the relay is closed.
 END_REQUESTS_SECONDS = 5.0
 CLOSE_SECONDS = 3.5
 
 
-class Protocol(ASGIProtocol):
+class Protocol(ASGIProtocol):  # type: ignore[misc]
     """A connection that its worker knows of."""
 
     def connection_made(self, transport: Any) -> None:
@@ -36,7 +36,7 @@ class Protocol(ASGIProtocol):
 gasgi.ASGIProtocol = Protocol
 
 
-class DrainingWorker(gasgi.ASGIWorker):
+class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]
     """Serves ASGI until SIGTERM, then drains within `graceful_timeout`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
