@@ -23,7 +23,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     minute constant interval := '1 minute';
     today constant date := now() AT TIME ZONE 'UTC';
-    month constant date := date_trunc('month', today);
+    this_month constant date := date_trunc('month', today);
     ask record;
     admitted billing_admitted[] := '{}';
     accounts integer := 0;    -- how many accounts have a request among them
@@ -44,7 +44,7 @@ BEGIN
                coalesce(k.tokens_per_minute, p.tokens_per_minute) AS tokens_limit,
                w.started_at, w.requests, w.tokens AS window_tokens,
                least(k.budget_day_nanos - CASE WHEN s.day = today THEN s.day_nanos ELSE 0 END,
-                     k.budget_month_nanos - CASE WHEN s.month = month THEN s.month_nanos
+                     k.budget_month_nanos - CASE WHEN s.month = this_month THEN s.month_nanos
                                                  ELSE 0 END,
                      k.budget_total_nanos - coalesce(s.total_nanos, 0))
                    - coalesce(s.held_nanos, 0) AS budget_left,
