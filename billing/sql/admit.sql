@@ -61,7 +61,7 @@ BEGIN
         JOIN billing_creditaccount a ON a.team_id = k.team_id
         LEFT JOIN billing_ratewindow w ON w.key_id = k.id AND w.started_at > now() - minute
         LEFT JOIN billing_keyspend s ON s.key_id = k.id
-        LEFT JOIN billing_reservation done ON done.id = r.request_id
+        LEFT JOIN billing_reservation done ON done.id = r.request_id AND done.key_id = k.id
         WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
         ORDER BY a.id, k.id, r.request_id
     LOOP

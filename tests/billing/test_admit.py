@@ -361,6 +361,17 @@ def test_a_repeat_of_an_admission_finds_it_and_holds_nothing_more():
     assert RateWindow.objects.get(key=customer.key).requests == 1
 
 
+def test_an_id_of_another_keys_request_admits_nobody():
+    """Else the second key's request would be served on the first one's hold."""
+    first, second = make_customer(1000), make_customer(0)
+    request_id = new_id()
+    admit(first.ask(request_id=request_id))
+
+    (verdict,) = admit(second.ask(request_id=request_id))
+
+    assert verdict.code == "insufficient_quota"
+
+
 def test_identify_tells_the_limits_and_counts_nothing():
     customer = make_customer(1000, requests_per_minute=5, tokens_per_minute=50)
     admit(customer.ask(tokens=20))
