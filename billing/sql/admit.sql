@@ -34,6 +34,8 @@ DECLARE
     available bigint;         -- of the account: posted less held, less what this batch admitted
     budget_left bigint;       -- of the key; null without a budget
     granted bigint;
+    last_request uuid;        -- the last that was admitted, with what it was granted: a repeat
+    last_granted bigint;      -- within the batch comes right after it
     verdict text;
 BEGIN
     PERFORM billing_lock_accounts_of_keys(batch);
@@ -76,6 +78,9 @@ BEGIN
             budget_left := ask.budget_left;
         END IF;
 
+        IF ask.request_id = last_request THEN
+            ask.held_before := last_granted;
+        END IF;
         granted := greatest(0, least(ask.amount_nanos, available, budget_left));
         verdict := CASE
             WHEN ask.held_before IS NOT NULL THEN 'admitted'
@@ -102,6 +107,8 @@ BEGIN
                 last_admitted := ask.account_id;
                 accounts := accounts + 1;
             END IF;
+            last_request := ask.request_id;
+            last_granted := granted;
             available := available - granted;
             budget_left := budget_left - granted;
             own.requests := own.requests + 1;

@@ -361,6 +361,17 @@ def test_a_repeat_of_an_admission_finds_it_and_holds_nothing_more():
     assert RateWindow.objects.get(key=customer.key).requests == 1
 
 
+def test_a_repeat_within_one_batch_is_held_once():
+    customer = make_customer(150)
+    ask, neighbour = customer.ask(), make_customer(100)
+
+    verdicts = admit(ask, neighbour.ask(), ask)
+
+    assert [verdict.code for verdict in verdicts] == ["admitted"] * 3
+    assert customer.balances == (150, 100)
+    assert neighbour.balances == (100, 100)
+
+
 def test_an_id_of_another_keys_request_admits_nobody():
     """Else the second key's request would be served on the first one's hold."""
     first, second = make_customer(1000), make_customer(0)
