@@ -30,6 +30,7 @@ DECLARE
     last_admitted bigint;
     touched billing_touched_key[] := '{}';
     own billing_touched_key;  -- the key of the request at hand, as this batch leaves it
+    is_touched boolean := false;  -- whether the batch admitted anything of that key
     current_account bigint;
     available bigint;         -- of the account: posted less held, less what this batch admitted
     budget_left bigint;       -- of the key; null without a budget
@@ -72,7 +73,10 @@ BEGIN
             available := ask.available_nanos;
         END IF;
         IF ask.key_id IS DISTINCT FROM own.key_id THEN
-            touched := touched || own;
+            IF is_touched THEN
+                touched := touched || own;
+            END IF;
+            is_touched := false;
             own := (ask.key_id, coalesce(ask.started_at, now()), coalesce(ask.requests, 0),
                     coalesce(ask.window_tokens, 0), 0);
             budget_left := ask.budget_left;
@@ -111,6 +115,7 @@ BEGIN
             last_granted := granted;
             available := available - granted;
             budget_left := budget_left - granted;
+            is_touched := true;
             own.requests := own.requests + 1;
             own.tokens := own.tokens + ask.tokens;
             own.holds := own.holds + granted;
@@ -137,7 +142,8 @@ BEGIN
     END LOOP;
     IF admitted <> '{}' THEN
         PERFORM billing_write_admitted(admitted, accounts);
-        PERFORM billing_write_touched_keys(touched || own);
+        PERFORM billing_write_touched_keys(
+            CASE WHEN is_touched THEN touched || own ELSE touched END);
     END IF;
 END
 $$;
@@ -185,14 +191,14 @@ DECLARE
     today constant date := now() AT TIME ZONE 'UTC';
 BEGIN
     INSERT INTO billing_ratewindow (key_id, started_at, requests, tokens)
-    SELECT key_id, started_at, requests, tokens FROM unnest(touched) WHERE key_id IS NOT NULL
+    SELECT key_id, started_at, requests, tokens FROM unnest(touched)
     ON CONFLICT (key_id) DO UPDATE
     SET started_at = excluded.started_at, requests = excluded.requests, tokens = excluded.tokens;
 
     INSERT INTO billing_keyspend AS s
         (key_id, day, day_nanos, month, month_nanos, total_nanos, held_nanos, last_used_at)
     SELECT key_id, today, 0, date_trunc('month', today), 0, 0, holds, now()
-    FROM unnest(touched) WHERE key_id IS NOT NULL
+    FROM unnest(touched)
     ON CONFLICT (key_id) DO UPDATE
     SET held_nanos = s.held_nanos + excluded.held_nanos, last_used_at = excluded.last_used_at;
 END

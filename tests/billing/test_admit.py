@@ -153,6 +153,18 @@ def test_a_refused_request_counts_nothing():
     assert not KeySpend.objects.filter(key=customer.key).exists()
 
 
+def test_a_refused_request_counts_nothing_beside_one_that_is_admitted():
+    """Whoever shares the batch must make no difference."""
+    poor, rich = make_customer(50), make_customer(1000)
+
+    verdicts = admit(poor.ask(), rich.ask())
+
+    assert [verdict.code for verdict in verdicts] == ["insufficient_quota", "admitted"]
+    assert not RateWindow.objects.filter(key=poor.key).exists()
+    assert not KeySpend.objects.filter(key=poor.key).exists()
+    assert KeySpend.objects.get(key=rich.key).last_used_at is not None
+
+
 def test_requests_above_the_minutes_limit_are_refused_until_it_ends():
     customer = make_customer(10_000, requests_per_minute=3)
 
