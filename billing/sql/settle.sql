@@ -21,7 +21,7 @@ DECLARE
     held bigint;
     last_sequence bigint;
     charge bigint;
-    overran boolean := false;  -- whether a request of the batch cost more than its hold
+    overran boolean := false;  -- whether a request cost more than its hold, or than was charged
     verdict text;
 BEGIN
     PERFORM a.id FROM jsonb_to_recordset(batch) AS r(account_id bigint)
@@ -73,7 +73,7 @@ BEGIN
                 last_sequence := last_sequence + 1;
                 own.spent := own.spent + charge;
             END IF;
-            overran := overran OR done.cost_nanos > hold.amount_nanos;
+            overran := overran OR done.cost_nanos > least(hold.amount_nanos, charge);
             ended := ended || (
                 done.request_id, current_account, hold.amount_nanos, done.cost_nanos, charge,
                 last_sequence, posted, verdict = 'late')::billing_ended;
@@ -175,7 +175,7 @@ BEGIN
     INSERT INTO billing_transfer (
         kind, reference, debit_account_id, credit_account_id, amount_nanos, memo, created_at)
     SELECT 'write_off', e.request_id, w.id, r.id, e.cost_nanos - e.charge_nanos,
-           'Cost above the hold that no credit covered', now()
+           'Cost that no credit covered', now()
     FROM unnest(ended) AS e
     JOIN billing_creditaccount w ON w.kind = 'write_off'
     JOIN billing_creditaccount r ON r.kind = 'revenue'
@@ -189,7 +189,7 @@ BEGIN
                   e.cost_nanos, e.hold_nanos, e.cost_nanos - e.charge_nanos),
            now()
     FROM unnest(ended) AS e JOIN billing_reservation h ON h.id = e.request_id
-    WHERE e.cost_nanos > e.hold_nanos
+    WHERE e.cost_nanos > least(e.hold_nanos, e.charge_nanos)
     ON CONFLICT (kind, reference) DO NOTHING;
 END
 $$;

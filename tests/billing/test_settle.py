@@ -266,6 +266,21 @@ def test_a_late_settlement_is_charged_once_and_says_so():
     assert (record.is_late, record.outcome, record.charged_nanos) == (True, "completed", 40)
 
 
+def test_a_late_settlement_takes_what_is_left_and_writes_off_the_rest():
+    customer = make_customer(100)
+    ask = admitted(customer, hold_seconds=-1, model="late-1")
+    sweep()
+    other = admitted(customer, amount_nanos=70)
+
+    (receipt,) = settle(customer.end(ask, output_nanos=90))
+
+    assert (receipt.code, receipt.charged_nanos, receipt.written_off_nanos) == ("late", 30, 60)
+    assert customer.balances == (70, 70)
+    assert Transfer.objects.get(kind="write_off", reference=ask.request_id).amount_nanos == 60
+    assert LedgerAlert.objects.get(reference__startswith="late-1 ").kind == "written_off"
+    assert settle(customer.end(other, output_nanos=70))[0].charged_nanos == 70
+
+
 def test_a_late_release_replaces_the_sweeps_record():
     customer = make_customer(100)
     ask = admitted(customer, hold_seconds=-1)
