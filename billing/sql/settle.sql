@@ -190,6 +190,7 @@ BEGIN
            now()
     FROM unnest(ended) AS e JOIN billing_reservation h ON h.id = e.request_id
     WHERE e.cost_nanos > least(e.hold_nanos, e.charge_nanos)
+    ORDER BY 1, 2  -- one order for all: two processes that alert of the same models never deadlock
     ON CONFLICT (kind, reference) DO NOTHING;
 END
 $$;

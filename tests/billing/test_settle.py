@@ -248,6 +248,20 @@ def test_overruns_of_a_model_alert_once_an_hour():
     assert LedgerAlert.objects.filter(reference__startswith="overrun-3 ").count() == 1
 
 
+def test_alerts_are_written_in_one_order_whatever_the_batchs():
+    """Two processes that alert of the same models in two orders would deadlock."""
+    first, second = make_customer(1000), make_customer(1000)
+    ends = [
+        customer.end(admitted(customer, model=model), output_nanos=150)
+        for customer, model in ((first, "order-b"), (second, "order-a"))
+    ]
+
+    settle(*ends)
+
+    alerts = LedgerAlert.objects.filter(reference__startswith="order-").order_by("pk")
+    assert [alert.reference[:7] for alert in alerts] == ["order-a", "order-b"]
+
+
 def test_a_late_settlement_is_charged_once_and_says_so():
     customer = make_customer(1000)
     ask = admitted(customer, hold_seconds=-1)
