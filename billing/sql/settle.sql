@@ -28,15 +28,16 @@ BEGIN
     JOIN billing_creditaccount a ON a.id = r.account_id
     ORDER BY a.id FOR NO KEY UPDATE OF a;
     FOR done IN
-        SELECT r.request_id, r.key_id, r.input_tokens + r.output_tokens AS tokens,
+        SELECT r.ordinality AS line, r.request_id, r.key_id,
+               r.input_tokens + r.output_tokens AS tokens,
                r.input_nanos + r.cached_nanos + r.output_nanos + r.reasoning_nanos
                    + r.units_nanos AS cost_nanos,
                r.source, a.id AS account_id, a.posted_nanos, a.held_nanos, a.last_sequence,
                w.started_at AS window_started_at
-        FROM jsonb_populate_recordset(NULL::billing_settlement, batch) AS r
+        FROM jsonb_populate_recordset(NULL::billing_settlement, batch) WITH ORDINALITY AS r
         JOIN billing_creditaccount a ON a.id = r.account_id
         LEFT JOIN billing_ratewindow w ON w.key_id = r.key_id
-        ORDER BY a.id, r.key_id, r.request_id
+        ORDER BY a.id, r.key_id, r.request_id, line
     LOOP
         IF done.account_id IS DISTINCT FROM current_account THEN
             current_account := done.account_id;
@@ -75,8 +76,8 @@ BEGIN
             END IF;
             overran := overran OR done.cost_nanos > least(hold.amount_nanos, charge);
             ended := ended || (
-                done.request_id, current_account, hold.amount_nanos, done.cost_nanos, charge,
-                last_sequence, posted, verdict = 'late')::billing_ended;
+                done.line, done.request_id, current_account, hold.amount_nanos, done.cost_nanos,
+                charge, last_sequence, posted, verdict = 'late')::billing_ended;
         END IF;
 
         request_id := done.request_id;
@@ -164,7 +165,8 @@ BEGIN
            r.source, r.outcome, e.is_late, r.status, left(r.error, 500),
            left(r.finish_reason, 40), r.attempts, r.latency_ms, r.first_token_ms, now()
     FROM unnest(ended) AS e
-    JOIN jsonb_populate_recordset(NULL::billing_settlement, batch) AS r USING (request_id);
+    JOIN jsonb_populate_recordset(NULL::billing_settlement, batch) WITH ORDINALITY AS r
+      ON r.ordinality = e.line;
 END
 $$;
 

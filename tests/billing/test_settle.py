@@ -183,6 +183,30 @@ def test_a_release_can_not_follow_a_settlement():
     assert customer.reservation(ask).state == Reservation.State.SETTLED
 
 
+def test_a_repeat_within_one_batch_is_charged_once():
+    customer, neighbour = make_customer(1000), make_customer(1000)
+    ask, other = admitted(customer), admitted(neighbour)
+    end = customer.end(ask, output_nanos=40)
+
+    receipts = settle(end, neighbour.end(other, output_nanos=5), end)
+
+    assert sorted(receipt.code for receipt in receipts) == ["already_ended", "settled", "settled"]
+    assert customer.balances == (960, 0)
+    assert neighbour.balances == (995, 0)
+
+
+def test_two_ends_of_one_request_in_a_batch_leave_the_record_of_the_one_that_counts():
+    customer = make_customer(1000)
+    ask = admitted(customer)
+
+    receipts = settle(customer.end(ask, output_nanos=40), customer.end(ask, output_nanos=70))
+
+    (charged,) = (receipt.charged_nanos for receipt in receipts if receipt.code == "settled")
+    record = customer.record(ask)
+    assert (record.output_nanos, record.charged_nanos) == (charged, charged)
+    assert customer.balances == (1000 - charged, 0)
+
+
 def test_an_unknown_reservation_is_named_and_changes_nothing():
     customer, other = make_customer(1000), make_customer(1000)
     ask = admitted(customer)
