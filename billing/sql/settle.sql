@@ -99,13 +99,14 @@ BEGIN
 END
 $$;
 
--- Decides about a settlement whose reservation is no longer open. The sweep left a usage record
--- that says `expired`; whoever removes it settles late, so that too happens once.
+-- Decides about a settlement whose reservation is no longer open. The sweep left it `expired`, and
+-- a usage record that says so; whoever removes that record settles late, so that too happens once.
 CREATE OR REPLACE FUNCTION billing_claim_expired(of_request uuid, of_account bigint)
 RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM billing_usagerecord
-    WHERE request_id = of_request AND account_id = of_account AND outcome = 'expired';
+    DELETE FROM billing_usagerecord u USING billing_reservation r
+    WHERE r.id = of_request AND r.account_id = of_account AND r.state = 'expired'
+      AND u.request_id = r.id AND u.outcome = 'expired' AND NOT u.is_late;
     IF FOUND THEN
         RETURN 'late';
     END IF;

@@ -330,6 +330,16 @@ def test_a_late_release_replaces_the_sweeps_record():
     assert customer.record(ask).outcome == "upstream_error"
 
 
+def test_only_the_sweep_makes_a_settlement_late():
+    """A caller that says `expired` of its own accord is no reason to charge a second time."""
+    customer = make_customer(1000)
+    ask = admitted(customer)
+    end = customer.end(ask, output_nanos=40, outcome="expired")
+
+    assert [settle(end)[0].code for _ in range(2)] == ["settled", "already_ended"]
+    assert customer.balances == (960, 0)
+
+
 def test_settlement_corrects_the_tokens_that_were_counted():
     customer = make_customer(1000, tokens_per_minute=100)
     ask = admitted(customer, tokens=90)
