@@ -1,10 +1,10 @@
 """billing_settle: the one end of a reservation, its charge and its usage record."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
 from billing.gate import Admission
@@ -363,12 +363,9 @@ def test_more_tokens_than_were_counted_are_counted_too():
 def test_tokens_of_an_earlier_minute_are_not_corrected_in_this_one():
     customer = make_customer(1000, tokens_per_minute=100)
     ask = admitted(customer, tokens=90)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE billing_ratewindow SET started_at = started_at - interval '1 minute'"
-            " WHERE key_id = %s",
-            [customer.key.pk],
-        )
+    earlier = timezone.now() - timedelta(seconds=61)
+    RateWindow.objects.filter(key=customer.key).update(started_at=earlier)
+    Reservation.objects.filter(pk=ask.request_id).update(window_started_at=earlier)
     admitted(customer, tokens=30)
 
     settle(customer.end(ask, input_tokens=1, output_nanos=1))

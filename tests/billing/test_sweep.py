@@ -76,6 +76,19 @@ def test_a_sweep_serves_many_accounts_and_keys():
     assert (one.spend.held_nanos, other.spend.held_nanos) == (100, 0)
 
 
+def test_a_reservation_older_than_a_month_is_ended_too():
+    """As after a long outage: its age in milliseconds is more than the column holds."""
+    customer = make_customer(1000)
+    ask = customer.ask(hold_seconds=-1)
+    admit(ask)
+    Reservation.objects.filter(pk=ask.request_id).update(
+        created_at=timezone.now() - timedelta(days=30)
+    )
+
+    assert sweep() == 1
+    assert customer.record(ask).latency_ms == 2**31 - 1
+
+
 @pytest.mark.django_db(transaction=True)
 def test_sweeps_at_once_release_a_hold_once():
     customers = [make_customer(10_000) for _ in range(5)]
