@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from billing.models import KeySpend, RateWindow, Reservation
+from billing.models import CatalogueVersion, KeySpend, RateWindow, Reservation
 from tests.billing.customers import (
     Customer,
     admit,
@@ -229,6 +229,7 @@ def test_limits_that_the_key_leaves_open_are_the_plans():
     customer.team.plan.requests_per_minute = 2
     customer.team.plan.tokens_per_minute = 77
     customer.team.plan.save()
+    customer.catalogue_version = CatalogueVersion.objects.get(pk=1).version  # plans are part of it
 
     (verdict,) = admit(customer.ask())
 
