@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -95,6 +96,13 @@ class Customer:
     def transfers(self) -> list[Transfer]:
         """The account's transfers, in order."""
         return list(Transfer.objects.filter(customer=self.account).order_by("sequence"))
+
+    def move_spend(self, day: date) -> None:
+        """Lets what the key has spent lie on another day."""
+        KeySpend.objects.filter(key=self.key).update(day=day, month=day.replace(day=1))
+        UsageRecord.objects.filter(key=self.key).update(
+            created_at=datetime.combine(day, datetime.min.time(), UTC)
+        )
 
     def record(self, request: Admission) -> UsageRecord:
         """The usage record of a request."""

@@ -316,29 +316,28 @@ def test_the_least_of_the_budgets_counts():
 
 
 @pytest.mark.parametrize(
-    ("budget", "day_before", "left"),
-    [("day", True, 100), ("month", True, 40), ("month", False, 100), ("total", False, 40)],
+    ("budget", "left"),
+    [("day", (40, 100, 100)), ("month", (40, 40, 100)), ("total", (40, 40, 40))],
 )
-def test_budgets_of_days_and_months_begin_anew_at_midnight_utc(budget, day_before, left):
-    """The spend lies a day back in the same month, or in an earlier month."""
+@pytest.mark.parametrize("ago", [0, 1, 2], ids=["today", "this month", "last month"])
+def test_budgets_of_days_and_months_begin_anew_at_midnight_utc(budget, left, ago):
     customer = make_customer(10_000, **{f"budget_{budget}_nanos": 100})
     ask = customer.ask()
     admit(ask)
     settle(customer.end(ask, output_nanos=60))
     today = timezone.now().date()
-    earlier = {"day": today - timedelta(days=1)}
-    if not day_before:
-        earlier["month"] = date(today.year - 1, 1, 1)
-    KeySpend.objects.filter(key=customer.key).update(**earlier)
+    other_day_this_month = today.replace(day=2 if today.day == 1 else 1)
+    last_month = today.replace(day=1) - timedelta(days=1)
+    customer.move_spend((today, other_day_this_month, last_month)[ago])
 
-    assert code(customer, amount_nanos=left + 1) == "budget_exceeded"
-    assert code(customer, amount_nanos=left) == "admitted"
+    assert code(customer, amount_nanos=left[ago] + 1) == "budget_exceeded"
+    assert code(customer, amount_nanos=left[ago]) == "admitted"
 
 
 def test_a_hold_from_before_midnight_still_counts_after_it():
     customer = make_customer(10_000, budget_day_nanos=100)
     assert code(customer, amount_nanos=70) == "admitted"
-    KeySpend.objects.filter(key=customer.key).update(day=date(2020, 1, 1))
+    customer.move_spend(date(2020, 1, 1))
 
     assert code(customer, amount_nanos=31) == "budget_exceeded"
     assert code(customer, amount_nanos=30) == "admitted"

@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from billing.gate import Admission
 from billing.models import (
-    KeySpend,
     LedgerAlert,
     RateWindow,
     Reservation,
@@ -389,7 +388,7 @@ def test_spend_counts_in_the_day_and_month_of_the_settlement():
     customer = make_customer(1000)
     ask, other = admitted(customer), admitted(customer)
     settle(customer.end(ask, output_nanos=60))
-    KeySpend.objects.filter(key=customer.key).update(day=date(2020, 1, 1), month=date(2020, 1, 1))
+    customer.move_spend(date(2020, 1, 1))
 
     settle(customer.end(other, output_nanos=7))
 
