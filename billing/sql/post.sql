@@ -39,26 +39,13 @@ BEGIN
 
     SELECT * INTO earlier FROM billing_transfer
     WHERE kind = transfer_kind AND reference = transfer_reference;
-    IF FOUND THEN
-        RETURN QUERY SELECT
-            CASE WHEN earlier.amount_nanos = amount AND customer = CASE direction
-                     WHEN 'debit' THEN earlier.debit_account_id
-                     ELSE earlier.credit_account_id END
-                 THEN 'exists' ELSE 'exists_with_different_fields' END,
-            earlier.id, earlier.amount_nanos, account.posted_nanos;
-        RETURN;
-    END IF;
-    IF direction = 'debit' AND account.posted_nanos - account.held_nanos < amount THEN
-        RETURN QUERY SELECT 'exceeds_credits', NULL::bigint, 0::bigint, account.posted_nanos;
-        RETURN;
-    END IF;
-
-    UPDATE billing_creditaccount
-    SET posted_nanos = posted_nanos + CASE direction WHEN 'debit' THEN -amount ELSE amount END,
-        last_sequence = last_sequence + 1
-    WHERE id = customer
-    RETURNING posted_nanos INTO new_balance;
-    RETURN QUERY
+    IF NOT FOUND THEN
+        IF direction = 'debit' AND account.posted_nanos - account.held_nanos < amount THEN
+            RETURN QUERY SELECT 'exceeds_credits', NULL::bigint, 0::bigint, account.posted_nanos;
+            RETURN;
+        END IF;
+        new_balance := account.posted_nanos
+            + CASE direction WHEN 'debit' THEN -amount ELSE amount END;
         INSERT INTO billing_transfer (
             kind, reference, debit_account_id, credit_account_id, amount_nanos,
             customer_id, sequence, balance_nanos, memo, created_at)
@@ -67,7 +54,24 @@ BEGIN
             CASE direction WHEN 'debit' THEN customer ELSE platform END,
             CASE direction WHEN 'debit' THEN platform ELSE customer END,
             amount, customer, account.last_sequence + 1, new_balance, transfer_memo, now())
-        RETURNING 'posted', id, amount_nanos, balance_nanos;
+        ON CONFLICT (kind, reference) DO NOTHING
+        RETURNING id INTO transfer_id;
+        IF FOUND THEN
+            UPDATE billing_creditaccount
+            SET posted_nanos = new_balance, last_sequence = last_sequence + 1 WHERE id = customer;
+            RETURN QUERY SELECT 'posted', transfer_id, amount, new_balance;
+            RETURN;
+        END IF;
+        -- Another customer's posting, whose account's lock this one does not wait for, was first.
+        SELECT * INTO STRICT earlier FROM billing_transfer
+        WHERE kind = transfer_kind AND reference = transfer_reference;
+    END IF;
+    RETURN QUERY SELECT
+        CASE WHEN earlier.amount_nanos = amount AND customer = CASE direction
+                 WHEN 'debit' THEN earlier.debit_account_id
+                 ELSE earlier.credit_account_id END
+             THEN 'exists' ELSE 'exists_with_different_fields' END,
+        earlier.id, earlier.amount_nanos, account.posted_nanos;
 END
 $$;
 

@@ -171,6 +171,28 @@ def test_a_hundred_copies_at_once_post_once(kind, direction, against, balance):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_one_reference_for_two_customers_at_once_posts_for_one():
+    """The other is told so, as it would be a moment later."""
+    customers = [make_customer(1000), make_customer(1000)]
+    reference = new_id()
+
+    def post(own: Any, customer: Customer) -> str:
+        row = ["grant", reference, customer.account.pk, "credit", "promotional_grants", 100]
+        return own.execute(POST, row).fetchone()[0]
+
+    with connect(autocommit=False) as first:
+        assert post(first, customers[0]) == "posted"
+        with ThreadPoolExecutor(1) as thread, connect() as second:
+            later = thread.submit(post, second, customers[1])
+            wait_until_blocked(second.info.backend_pid)
+            first.commit()
+            code = later.result(timeout=10)
+
+    assert code == "exists_with_different_fields"
+    assert [customer.balances for customer in customers] == [(1100, 0), (1000, 0)]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_refunds_at_once_take_no_more_than_there_is():
     customer = make_customer(1000)
 
