@@ -49,6 +49,38 @@ def test_of_an_empty_account_everything_is_a_receivable():
     assert customer.transfers == []
 
 
+@pytest.mark.parametrize("balance", [1000, 60, 0])
+def test_a_repeat_takes_nothing_and_tells_what_the_first_took(balance):
+    customer = make_customer(balance)
+    reference = new_id()
+    first = ledger.claw_back(customer.account, 100, reference=reference)
+    ledger.grant(customer.account, 500, reference=new_id())
+
+    again = ledger.claw_back(customer.account, 100, reference=reference)
+
+    assert again.code == "exists"
+    assert (again.amount_nanos, again.receivable_nanos) == (
+        first.amount_nanos,
+        first.receivable_nanos,
+    )
+    assert customer.balances == (first.balance_nanos + 500, 0)
+
+
+@pytest.mark.parametrize("balance", [1000, 60, 0])
+@pytest.mark.parametrize("change", ["amount", "customer"])
+def test_a_reference_names_one_dispute(balance, change):
+    customer, other = make_customer(balance), make_customer(balance)
+    reference = new_id()
+    ledger.claw_back(customer.account, 100, reference=reference)
+
+    with pytest.raises(ledger.ReferenceReusedError):
+        if change == "customer":
+            ledger.claw_back(other.account, 100, reference=reference)
+        else:
+            ledger.claw_back(customer.account, 101, reference=reference)
+    assert other.balances == (balance, 0)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_hundred_copies_at_once_take_once():
     customer = make_customer(60)
