@@ -34,6 +34,9 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]
 
 # The worker makes its connections of this name, and offers no other way to choose their class.
 gasgi.ASGIProtocol = Protocol
+# What it finds out about the parser in C it notes on the class that asks first, and reads from the
+# base class.
+ASGIProtocol._check_h1c_protocol_available()
 
 
 class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]
