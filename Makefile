@@ -68,11 +68,12 @@ $(VENV)/bin/python:
 	echo "making $(VENV) ..."
 	$(PYTHON) -m venv $(VENV)
 
-# $(1): a requirements file. uv where there is one, as it takes a tenth of pip's time.
+# $(1): a requirements file. uv where there is one, as it takes a tenth of pip's time; compiled like
+# pip does, as every start would pay for it otherwise.
 define install
 echo "installing the packages of $(1) ..."
 if command -v uv >/dev/null; then \
-  uv pip install -q --python $(BIN)/python --require-hashes -r $(1) && \
+  uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r $(1) && \
   uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .; \
 else \
   $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $(1) && \

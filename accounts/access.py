@@ -76,12 +76,14 @@ def actor_of_user(user: User, slug: str | None = None) -> Actor | None:
     """
     memberships = Membership.objects.filter(user=user).select_related("team__plan")
     if slug is not None:
-        return _actor_of(memberships.filter(team__slug=slug).first())
+        # PostgreSQL takes no NUL in a text, and no slug has one.
+        named = None if "\0" in slug else memberships.filter(team__slug=slug).first()
+        return _actor_of(user, named)
     found = list(memberships.order_by("id"))
     personal = [each for each in found if each.team.is_personal and each.role == Role.OWNER]
     if personal:
-        return _actor_of(personal[0])
-    return _actor_of(found[0]) if len(found) == 1 else None
+        return _actor_of(user, personal[0])
+    return _actor_of(user, found[0]) if len(found) == 1 else None
 
 
 def actor_of_key(key: ApiKey) -> Actor | None:
@@ -89,7 +91,7 @@ def actor_of_key(key: ApiKey) -> Actor | None:
     return Actor(team=key.team, key=key) if key.scope == ApiKey.Scope.MANAGEMENT else None
 
 
-def _actor_of(membership: Membership | None) -> Actor | None:
+def _actor_of(user: User, membership: Membership | None) -> Actor | None:
     if membership is None:
         return None
-    return Actor(team=membership.team, user=membership.user, role=membership.role)
+    return Actor(team=membership.team, user=user, role=membership.role)

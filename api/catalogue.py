@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import psycopg
+from django.db import connection as django_connection
 from msgspec.structs import force_setattr
 
 from api.catalogue_query import SNAPSHOT_SQL
@@ -243,6 +244,13 @@ async def load(connection: psycopg.AsyncConnection[Any]) -> Snapshot:
     """
     cursor = await connection.execute(SNAPSHOT_SQL)
     return snapshot_from_row(await cursor.fetchone())
+
+
+def load_synchronously() -> Snapshot:
+    """Returns the same through Django's connection, for pages, commands and tests."""
+    with django_connection.cursor() as cursor:
+        cursor.execute(SNAPSHOT_SQL)
+        return snapshot_from_row(cursor.fetchone())
 
 
 class Catalogue:

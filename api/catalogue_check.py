@@ -23,7 +23,7 @@ from api.catalogue_file import (
     UpstreamTable,
     read_dollars,
 )
-from api.catalogue_reader import CatalogueMistakesError, Mistakes, Reader, shown
+from api.catalogue_reader import MISTAKEN, CatalogueMistakesError, Mistakes, Reader, shown
 from api.models import validate_base_url
 
 CATALOGUES = Path(__file__).parent / "catalogues"
@@ -132,6 +132,7 @@ def _rows(
 
 
 def _check_service(service: ServiceTable, mistakes: Mistakes) -> None:
+    """Notes a contact that is no e-mail address."""
     if service.contact_email:
         try:
             validate_email(service.contact_email)
@@ -152,12 +153,12 @@ def _check_plans(plans: Rows[PlanTable], mistakes: Mistakes) -> None:
 
 
 def _check_once(names: list[tuple[str, str]], mistakes: Mistakes) -> None:
-    """Notes each name that an earlier place has. A name that was mistaken is None."""
+    """Notes each name that an earlier place has."""
     first: dict[str, str] = {}
     for place, name in names:
         if name in first:
             mistakes.add(f"{place}: name", f"{shown(name)} is the name of {first[name]} already")
-        elif name is not None:
+        elif name is not MISTAKEN:
             first[name] = place
 
 
@@ -165,7 +166,7 @@ def _check_upstream(
     upstream: UpstreamTable, place: str, variable: Callable[[str], str], mistakes: Mistakes
 ) -> None:
     """Puts the environment into the base URL and notes what is wrong with it."""
-    if upstream.base_url is None:
+    if upstream.base_url is MISTAKEN:
         return
     place = f"{place}: base_url"
     values = {name: variable(name) for name in _VARIABLE.findall(upstream.base_url)}
@@ -189,6 +190,8 @@ def _check_names(models: Rows[ModelTable], mistakes: Mistakes) -> None:
     taken = {model.name: f"{place}'s name" for place, model in reversed(models)}
     for place, model in models:
         for index, alias in enumerate(model.aliases or []):
+            if alias is MISTAKEN:
+                continue
             if alias in taken:
                 mistakes.add(f"{place}: aliases[{index}]", f"{shown(alias)} is {taken[alias]}")
             else:
@@ -196,7 +199,7 @@ def _check_names(models: Rows[ModelTable], mistakes: Mistakes) -> None:
 
 
 def _check_model(model: ModelTable, place: str, mistakes: Mistakes) -> None:
-    """Notes figures that contradict each other. Those that were mistaken are None."""
+    """Notes figures that contradict each other."""
     most, context, default = (
         model.max_output_tokens,
         model.context_tokens,
@@ -224,7 +227,7 @@ def _check_model(model: ModelTable, place: str, mistakes: Mistakes) -> None:
 
 def _check_prices(model: ModelTable, place: str, mistakes: Mistakes) -> None:
     """Notes a model without the prices it must be sold by. Zero on purpose is a price."""
-    if model.prices is None or model.kind is None:
+    if model.prices is MISTAKEN or model.kind is MISTAKEN:
         return
     needed = _PRICED_BY[model.kind]
     missing = [name for name in needed if getattr(model.prices, name) is None]
@@ -241,7 +244,7 @@ def _check_routes(model: ModelTable, place: str, upstreams: set[str], mistakes: 
         mistakes.add(f"{place}: routes", "is missing; a model needs one at least")
     seen: set[tuple[str, str]] = set()
     for index, route in enumerate(model.routes or []):
-        if route.upstream is None:
+        if route is MISTAKEN or MISTAKEN in {route.upstream, route.upstream_model}:
             continue
         if route.upstream not in upstreams:
             mistakes.add(

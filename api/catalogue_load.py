@@ -211,9 +211,11 @@ class _Loader:
             for row in self._document.plans
         }
         default = next((name for name, row in rows.items() if row["is_default"]), None)
-        former = Plan.objects.filter(is_default=True).exclude(name=default)
-        if default and former.exists():  # first, since there can be one default only
-            former.update(is_default=False)
+        former = Plan.objects.filter(is_default=True).exclude(name=default).first()
+        if default and former:  # first, since there can be one default only
+            former.is_default = False
+            former.save(update_fields=["is_default"])
+            self.changes.note("plan", "changed", f"{former.name} (is_default)")
         self._bring(Plan, "plan", rows, {plan.name: plan for plan in Plan.objects.all()})
 
     def _write_models(self) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 import msgspec
 
 T = TypeVar("T", bound=msgspec.Struct)
+MISTAKEN: Any = msgspec.UNSET
 
 
 class CatalogueMistakesError(ValueError):
@@ -44,8 +45,9 @@ def shown(value: object) -> str:
 class Reader:
     """Reads the tables of one file. `hook` reads the types that msgspec leaves to its `dec_hook`.
 
-    A field that is missing or mistaken is None in the struct that comes back, whatever its type
-    says, so that the rules that need several fields can still be held against the others.
+    A field that is missing or mistaken is MISTAKEN (which counts as false) in the struct that comes
+    back, whatever its type says, and so is an item of a list, so that the rules that need several
+    fields can still be held against the others, and places keep their indexes.
     """
 
     def __init__(self, mistakes: Mistakes, hook: Callable[[type, Any], Any]) -> None:
@@ -82,38 +84,39 @@ class Reader:
                 values[name] = self._value(field.type, shared[1][name], f"{shared[0]}.{name}")
             elif field.required:
                 self._mistakes.add(f"{place}{joint}{name}", "is missing")
-                values[name] = None
+                values[name] = MISTAKEN
         return kind(**values)
 
     def _value(self, kind: Any, raw: object, place: str) -> Any:
-        """Returns the value of a field, or None where it is mistaken."""
+        """Returns the value of a field, or MISTAKEN."""
         if get_origin(kind) in {Union, types.UnionType}:  # TOML has no null, so it is the other
             kind = next(one for one in get_args(kind) if one is not type(None))
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            return self.table(kind, raw, place)
+            table = self.table(kind, raw, place)
+            return MISTAKEN if table is None else table
         if get_origin(kind) is list:
             return self._list(get_args(kind)[0], raw, place)
         if isinstance(raw, str) and "\0" in raw:  # PostgreSQL holds no such text
             self._mistakes.add(place, "holds a NUL character")
-            return None
+            return MISTAKEN
         try:
             return msgspec.convert(raw, kind, dec_hook=self._hook)
         except msgspec.ValidationError as error:
             self._mistakes.add(place, _explained(kind, raw, error))
-            return None
+            return MISTAKEN
 
-    def _list(self, kind: Any, raw: object, place: str) -> list[Any] | None:
-        """Returns the items that are as they should be, or None where there is no list."""
+    def _list(self, kind: Any, raw: object, place: str) -> Any:
+        """Returns the list, with its mistaken items marked as such, or MISTAKEN if it is none."""
         if not isinstance(raw, list):
             self._mistakes.add(place, f"{shown(raw)} is no list")
-            return None
+            return MISTAKEN
         items: list[Any] = []
         for index, one in enumerate(raw):
             item = self._value(kind, one, f"{place}[{index}]")
             if isinstance(item, str) and item in items:
                 self._mistakes.add(f"{place}[{index}]", f"{shown(item)} is there twice")
-            elif item is not None:
-                items.append(item)
+                item = MISTAKEN
+            items.append(item)
         return items
 
 

@@ -135,7 +135,12 @@ class Model(models.Model):
             "What is refused, `refused parameters` says."
         ),
     )
-    sampling_parameters = ArrayField(models.CharField(max_length=32), default=list, blank=True)
+    sampling_parameters = ArrayField(
+        models.CharField(max_length=32),
+        default=list,
+        blank=True,
+        help_text="What lists announce; others are passed on unless they are refused.",
+    )
     refused_parameters = ArrayField(
         models.CharField(max_length=64),
         default=list,

@@ -97,14 +97,22 @@ def upstream_cost_nanos(prices: Prices, usage: Usage) -> int:
     return cost_of(prices.costs, usage).total_nanos
 
 
+def _slack(price: int, other_price: int) -> int:
+    """Returns by how much parts that are rounded apart can pass the rounded whole: 1 or 0.
+
+    Each of two parts gains at most half a nano-dollar. Where a token costs a whole number of
+    nano-dollars, as it does at $0.70 per million, nothing is ever rounded.
+    """
+    return 1 if price % PER_MILLION or other_price % PER_MILLION else 0
+
+
 def _most(quantity: int, price: int, other_price: int) -> int:
     """Returns the most that `quantity` tokens can cost, split between two prices in any way.
 
-    Two parts are rounded apart: each gains at most half a nano-dollar, so their sum passes the
-    rounded whole by one at most. Where the whole rounds to nothing, so does every part of it.
+    Where the whole at the dearer price rounds to nothing, so does every part of it.
     """
     whole = price_of(quantity, max(price, other_price))
-    return whole + 1 if whole else 0
+    return whole + _slack(price, other_price) if whole else 0
 
 
 def quote(
@@ -151,5 +159,7 @@ def affordable_output_tokens(
     price = max(prices.output_nanos_per_million, prices.reasoning_nanos_per_million)
     if price == 0:
         return None
-    # The largest n with price_of(n) < max(rest, 1), solved for n; see price_of and _most.
-    return (max(rest, 1) * PER_MILLION - PER_MILLION // 2 - 1) // price
+    slack = _slack(prices.output_nanos_per_million, prices.reasoning_nanos_per_million)
+    # The largest n with price_of(n) <= most, hence n * price < (most + 1) million - half a million.
+    most = max(rest - slack, 0)
+    return ((most + 1) * PER_MILLION - PER_MILLION // 2 - 1) // price

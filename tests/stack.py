@@ -201,6 +201,7 @@ class Stack:
             command,
             log=self.folder / f"{name}.log",
             env=self.environment | environment,
+            grace=30,
             cwd=ROOT,
         )
         child.start()

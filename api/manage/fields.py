@@ -4,6 +4,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from billing.money import dollars_text, nanos_from_dollars
@@ -28,6 +29,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+@extend_schema_field({"type": "string", "example": "12.500000000"})
 class DollarsField(serializers.Field[int, str | int | float, str, int]):
     """An amount in dollars outside, such as `"12.50"`, and in nano-dollars inside."""
 

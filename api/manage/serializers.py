@@ -1,17 +1,17 @@
 """What the management API takes and gives, field by field. Nothing else can be written."""
 
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
 from accounts.api_keys import LONGEST_GRACE_SECONDS
-from accounts.models import ApiKey, Team
+from accounts.models import ApiKey, Plan, Team
 from api.manage.fields import LARGEST_BIGINT, DollarsField, StrictSerializer
-from billing.balances import Balance
+from billing.balances import Balance, balance_of
 
-Limit = TypeVar("Limit", bound=int)
 LARGEST_PAGE = 100
 MOST_MODELS = 200
 
@@ -80,56 +80,91 @@ class Page(serializers.Serializer[Any]):
     after = serializers.IntegerField(required=False, min_value=0, max_value=LARGEST_BIGINT)
 
 
-def key_json(key: ApiKey, plaintext: str | None = None) -> dict[str, Any]:
-    """Returns a key as the API shows it; the plaintext is only ever there when it was just made.
+class KeyShown(serializers.Serializer[ApiKey]):
+    """A key as the API shows it. It comes with `created_by`, `spend` and `replaced_by` selected."""
 
-    The key comes with `created_by`, `spend` and `replaced_by` selected.
-    """
-    spend = getattr(key, "spend", None)
-    successor = getattr(key, "replaced_by", None)
-    dollars = DollarsField().to_representation
-    shown: dict[str, Any] = {
-        "object": "api_key",
-        "id": key.pk,
-        "name": key.name,
-        "scope": key.scope,
-        "prefix": key.prefix,
-        "last_four": key.last_four,
-        "created_at": _moment(key.created_at),
-        "created_by": key.created_by.email if key.created_by else None,
-        "last_used_at": _moment(spend.last_used_at) if spend else None,
-        "expires_at": _moment(key.expires_at),
-        "revoked_at": _moment(key.revoked_at),
-        "replaced_by": successor.pk if successor else None,
-        "allowed_models": key.allowed_models,
-        "requests_per_minute": key.requests_per_minute,
-        "tokens_per_minute": key.tokens_per_minute,
-    }
-    for period in ("day", "month", "total"):
-        budget = getattr(key, f"budget_{period}_nanos")
-        shown[f"budget_{period}"] = None if budget is None else dollars(budget)
-    if plaintext is not None:
-        shown["key"] = plaintext
-    return shown
+    object = serializers.SerializerMethodField()
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    scope = serializers.ChoiceField(choices=ApiKey.Scope.choices)
+    prefix = serializers.CharField()
+    last_four = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    created_by = serializers.EmailField(source="created_by.email", allow_null=True)
+    last_used_at = serializers.DateTimeField(source="spend.last_used_at", allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    replaced_by = serializers.IntegerField(source="replaced_by.pk", allow_null=True)
+    allowed_models = serializers.ListField(child=serializers.CharField())
+    requests_per_minute = serializers.IntegerField(allow_null=True)
+    tokens_per_minute = serializers.IntegerField(allow_null=True)
+    budget_day = DollarsField(source="budget_day_nanos", allow_null=True)
+    budget_month = DollarsField(source="budget_month_nanos", allow_null=True)
+    budget_total = DollarsField(source="budget_total_nanos", allow_null=True)
+
+    def get_object(self, key: ApiKey) -> str:
+        """Returns what kind of object it is."""
+        return "api_key"
 
 
-def team_json(team: Team, balance: Balance) -> dict[str, Any]:
-    """Returns a team as the API shows it."""
-    return {
-        "object": "team",
-        "id": team.pk,
-        "name": team.name,
-        "slug": team.slug,
-        "suspended": team.suspended_at is not None,
-        "plan": {
-            "name": team.plan.name,
-            "title": team.plan.title,
-            "requests_per_minute": team.plan.requests_per_minute,
-            "tokens_per_minute": team.plan.tokens_per_minute,
-        },
-        "balance": balance.as_json(),
-    }
+class NewKeyShown(KeyShown):
+    """A key that was just made: the one time that its plaintext is shown (as `key`)."""
+
+    key = serializers.SerializerMethodField()
+
+    def get_key(self, key: ApiKey) -> str:
+        """Returns the plaintext, which is nowhere but in the context."""
+        plaintext: str = self.context["plaintext"]
+        return plaintext
 
 
-def _moment(value: datetime | None) -> str | None:
-    return None if value is None else value.isoformat().replace("+00:00", "Z")
+# Built, not declared: a serializer can't declare a field called `data`.
+KeyPage = inline_serializer(
+    "KeyPage",
+    {
+        "object": serializers.ChoiceField(choices=["list"]),
+        "data": KeyShown(many=True),
+        "has_more": serializers.BooleanField(),
+    },
+)
+
+
+class PlanShown(serializers.Serializer[Plan]):
+    """A team's plan as the API shows it."""
+
+    name = serializers.CharField()
+    title = serializers.CharField()
+    requests_per_minute = serializers.IntegerField()
+    tokens_per_minute = serializers.IntegerField()
+
+
+class BalanceShown(serializers.Serializer[Balance]):
+    """A balance as the API shows it: in dollars with nine decimals, and in nano-dollars."""
+
+    posted = DollarsField(source="posted_nanos")
+    held = DollarsField(source="held_nanos")
+    available = DollarsField(source="available_nanos")
+    posted_nanos = serializers.IntegerField()
+    held_nanos = serializers.IntegerField()
+    available_nanos = serializers.IntegerField()
+
+
+class TeamShown(serializers.Serializer[Team]):
+    """A team as the API shows it."""
+
+    object = serializers.SerializerMethodField()
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    slug = serializers.CharField()
+    suspended_at = serializers.DateTimeField(allow_null=True)
+    plan = PlanShown()
+    balance = serializers.SerializerMethodField()
+
+    def get_object(self, team: Team) -> str:
+        """Returns what kind of object it is."""
+        return "team"
+
+    @extend_schema_field(BalanceShown)
+    def get_balance(self, team: Team) -> Any:
+        """Returns what the team has."""
+        return BalanceShown(balance_of(team)).data

@@ -8,7 +8,6 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,10 +16,21 @@ from accounts import access, api_keys
 from accounts.authentication import KeyAuthentication
 from accounts.models import ApiKey, User
 from api import errors
+from api.manage import schema
 from api.manage.parsers import JsonParser
-from api.manage.serializers import KeyRules, NewKey, Page, Rotation, key_json, team_json
+from api.manage.serializers import (
+    KeyPage,
+    KeyRules,
+    KeyShown,
+    NewKey,
+    NewKeyShown,
+    Page,
+    Rotation,
+    TeamShown,
+)
 from api.service import current_service
-from billing.balances import balance_of
+
+_SHOWN_WITH_KEYS = ("created_by", "spend", "replaced_by")
 
 
 class AlwaysJson(DefaultContentNegotiation):
@@ -36,7 +46,7 @@ class ManageView(APIView):
 
     authentication_classes = [KeyAuthentication, SessionAuthentication]
     # Who may do what is decided on `self.actor`, by accounts/access.py alone.
-    permission_classes = [AllowAny]
+    permission_classes = ()
     parser_classes = [JsonParser]
     content_negotiation_class = AlwaysJson
     actor: access.Actor
@@ -81,13 +91,16 @@ class ManageView(APIView):
             )
         return key
 
-
-_SHOWN_WITH_KEYS = ("created_by", "spend", "replaced_by")
+    def created(self, key: ApiKey, plaintext: str) -> Response:
+        """Returns the one answer that has a key's plaintext."""
+        shown = NewKeyShown(self.key(key.pk), context={"plaintext": plaintext})
+        return Response(shown.data, status=201)
 
 
 class KeysView(ManageView):
     """`keys`: the team's keys, the newest first."""
 
+    @schema.operation("list_keys", answer=KeyPage, query=Page)
     def get(self, request: Request) -> Response:
         """Lists a page of keys."""
         page = Page(data=request.query_params)
@@ -97,9 +110,10 @@ class KeysView(ManageView):
         if "after" in page.validated_data:
             keys = keys.filter(pk__lt=page.validated_data["after"])
         found = list(keys[: limit + 1])
-        data = [key_json(key) for key in found[:limit]]
+        data = [KeyShown(key).data for key in found[:limit]]
         return Response({"object": "list", "data": data, "has_more": len(found) > limit})
 
+    @schema.operation("create_key", answer=NewKeyShown, body=NewKey, status=201)
     def post(self, request: Request) -> Response:
         """Makes a key and shows its plaintext, once."""
         new = NewKey(data=request.data, context={"team": self.actor.team})
@@ -114,49 +128,57 @@ class KeysView(ManageView):
             prefix=current_service().key_prefix,
             **new.validated_data,
         )
-        return Response(key_json(key, plaintext), status=201)
+        return self.created(key, plaintext)
 
 
 class KeyView(ManageView):
     """`keys/{id}`: one key."""
 
+    @schema.operation("get_key", answer=KeyShown)
     def get(self, request: Request, key_id: int) -> Response:
         """Shows a key."""
-        return Response(key_json(self.key(key_id)))
+        return Response(KeyShown(self.key(key_id)).data)
 
+    @schema.operation("update_key", answer=KeyShown, body=KeyRules)
     def patch(self, request: Request, key_id: int) -> Response:
         """Changes a key's rules."""
         key = self.managed_key(key_id)
         rules = KeyRules(data=request.data, partial=True, context={"team": self.actor.team})
         rules.is_valid(raise_exception=True)
-        return Response(key_json(api_keys.update_key(key, rules.validated_data)))
+        api_keys.update_key(key, rules.validated_data)
+        return Response(KeyShown(self.key(key_id)).data)
 
+    @schema.operation("revoke_key", answer=KeyShown)
     def delete(self, request: Request, key_id: int) -> Response:
         """Revokes a key from its next request on, and shows it so."""
-        return Response(key_json(api_keys.revoke_key(self.managed_key(key_id))))
+        return Response(KeyShown(api_keys.revoke_key(self.managed_key(key_id))).data)
 
 
 class KeyRotationView(ManageView):
     """`keys/{id}/rotate`: a key's replacement."""
 
+    @schema.operation("rotate_key", answer=NewKeyShown, body=Rotation, status=201)
     def post(self, request: Request, key_id: int) -> Response:
         """Makes a key's successor and shows its plaintext, once."""
         rotation = Rotation(data=request.data)
         rotation.is_valid(raise_exception=True)
         key, plaintext = api_keys.rotate_key(self.managed_key(key_id), **rotation.validated_data)
-        return Response(key_json(key, plaintext), status=201)
+        return self.created(key, plaintext)
 
 
 class TeamView(ManageView):
     """`team`: the team that the request acts for."""
 
+    @schema.operation("get_team", answer=TeamShown)
     def get(self, request: Request) -> Response:
         """Shows the team, its plan and its balance."""
-        return Response(team_json(self.actor.team, balance_of(self.actor.team)))
+        return Response(TeamShown(self.actor.team).data)
 
 
 class UnknownView(ManageView):
     """Any other path under the management API."""
+
+    schema = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses the path, whoever asks and by whatever method."""

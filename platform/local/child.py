@@ -139,6 +139,17 @@ class Child:
         return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 
 
+def environment(own: Mapping[str, str]) -> dict[str, str]:
+    """Returns our environment with these variables of the child's own.
+
+    A Python that may not keep its compiled modules takes seconds longer to start, each time: ours
+    may, whatever the environment says.
+    """
+    everything = {**os.environ, **own}
+    everything.pop("PYTHONDONTWRITEBYTECODE", None)
+    return everything
+
+
 def launcher(identity: str, death_signal: int) -> list[str]:
     """Returns the words that, before a program's, start it as that identity of `launch.py`."""
     words = [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), str(int(death_signal))]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from local import locks, state
-from local.child import Child
+from local.child import Child, environment
 from local.errors import LocalError, StoppedError, stop_flag, until
 from local.postgres import Postgres
 from local.supervisor import Supervisor, obituary
@@ -164,7 +164,7 @@ class Run:
             name,
             argv,
             log=self.options.folder / "log" / f"{name}.log",
-            env={**os.environ, **own},
+            env=environment(own),
             cwd=state.REPO,
             grace=grace,
             lock=self.alive,

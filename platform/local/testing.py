@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from local import locks, state
-from local.child import Child, find
+from local.child import Child, environment, find
 from local.errors import POLL_SECONDS, StoppedError, on_stop_signals, stop_flag
 from local.postgres import Postgres
 from local.valkey import Valkey
@@ -44,7 +44,7 @@ def with_services(command: Sequence[str]) -> int:
     try:
         with _folder() as folder, _services(folder) as services:
             own = {**services, "LOCAL_DIR": str(folder), "PATH": path}
-            return _obey(Child("command", command, env={**os.environ, **own}), signals)
+            return _obey(Child("command", command, env=environment(own)), signals)
     except StoppedError:
         return 130
 
@@ -91,6 +91,8 @@ def _folder() -> Iterator[Path]:
         if time.time() - old.stat().st_mtime < YOUNG_SECONDS:
             continue  # perhaps just made, and its lock not taken yet
         if all(locks.is_free(old / name) for name in ("lock", "postgres/alive", "valkey/alive")):
+            for server in (Postgres(old / "postgres"), Valkey(old / "valkey")):
+                server.stop()  # it does not run: this removes a socket folder elsewhere
             shutil.rmtree(old, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     lock = locks.take(folder / "lock")

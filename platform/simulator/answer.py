@@ -51,7 +51,8 @@ class Choice:
     index: int
     units: list[Unit]
     finish: str | None
-    reasoning: int  # tokens of its units that are reasoning
+    tokens: int
+    reasoning: int  # how many of the tokens are reasoning
     function: str = ""  # the name of the function it calls
 
     @property
@@ -79,7 +80,7 @@ def plan(model: str, wish: Wish, script: Script) -> Answer:
     """Returns the answer to a request under a script. Same arguments, same texts."""
     choices = [_choice(index, wish, script) for index in range(wish.choices)]
     prompt = wish.prompt_tokens if script.prompt_tokens is None else script.prompt_tokens
-    completion = sum(unit.tokens for choice in choices for unit in choice.units)
+    completion = sum(choice.tokens for choice in choices)
     reasoning = sum(choice.reasoning for choice in choices)
     return Answer(
         number=next(_calls),
@@ -91,23 +92,26 @@ def plan(model: str, wish: Wish, script: Script) -> Answer:
 
 
 def _choice(index: int, wish: Wish, script: Script) -> Choice:
-    reasoning = text.words(
-        _reasoning_tokens(wish, script), text.REASONING_OFFSET + index * text.CHOICE_OFFSET
-    )
+    field = CONTENT if script.dialect == "think" else script.dialect
+    offset = index * text.CHOICE_OFFSET
+    reasoning = _words(field, _reasoning_tokens(wish, script), text.REASONING_OFFSET + offset)
     answer, natural_finish = _answer_units(index, wish, script)
     wanted = len(reasoning) + len(answer)
     if wish.max_tokens is not None:
         reasoning = reasoning[: wish.max_tokens]
         answer = answer[: wish.max_tokens - len(reasoning)]
-    cut = len(reasoning) + len(answer) < wanted
+    tokens = len(reasoning) + len(answer)
+    cut = tokens < wanted
     if wish.function is not None and answer and reasoning:
         # Without reasoning the call is opened together with the role.
         answer = [Unit(CALL, wish.function["name"], 0), *answer]
     finish = script.finish or ("length" if cut else natural_finish)
+    think = script.dialect == "think"
     return Choice(
         index=index,
-        units=_with_reasoning(reasoning, answer, script.dialect, cut=cut),
+        units=_in_tags(reasoning, answer, cut=cut) if think else reasoning + answer,
         finish=None if finish == "none" else finish,
+        tokens=tokens,
         reasoning=len(reasoning),
         function=str(wish.function["name"]) if wish.function is not None and answer else "",
     )
@@ -135,19 +139,21 @@ def _answer_units(index: int, wish: Wish, script: Script) -> tuple[list[Unit], s
             value = sample(wish.json_schema)
         whole = json.dumps(value, separators=(",", ":"))
         return [Unit(CONTENT, piece) for piece in text.pieces(whole)], "stop"
-    words = text.words(script.tokens, index * text.CHOICE_OFFSET)
-    return [Unit(CONTENT, word) for word in words], "stop"
+    return _words(CONTENT, script.tokens, index * text.CHOICE_OFFSET), "stop"
 
 
-def _with_reasoning(
-    reasoning: list[str], answer: list[Unit], dialect: str, *, cut: bool
-) -> list[Unit]:
-    if dialect != "think":
-        return [Unit(dialect, word) for word in reasoning] + answer
+def _words(field: str, count: int, offset: int) -> list[Unit]:
+    """Returns tokens of the list in turn. They share 64 units: a million cost milliseconds."""
+    start = offset % len(text.WORDS)
+    units = [Unit(field, word) for word in text.WORDS[start:] + text.WORDS[:start]]
+    return list(itertools.islice(itertools.cycle(units), count))
+
+
+def _in_tags(reasoning: list[Unit], answer: list[Unit], *, cut: bool) -> list[Unit]:
     if not reasoning:
         return answer
     # The tags are cut where a parser would least like it: inside, and glued to their neighbours.
-    first, *rest = [Unit(CONTENT, word) for word in reasoning]
+    first, *rest = reasoning
     units = [Unit(CONTENT, "<th", 0), Unit(CONTENT, "ink>" + first.text), *rest]
     if cut and not answer:
         # Cut off while reasoning: as with real models, the tag is never closed.

@@ -7,6 +7,7 @@ chunks a second are then mostly the server's work, not JSON's.
 import itertools
 import json
 from collections.abc import Iterator
+from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
 
 from simulator import usage
@@ -113,7 +114,7 @@ class Chunks:
                 if sent >= limit:
                     return
                 units = units[: limit - sent] if units[0].tokens else units
-            tokens = sum(unit.tokens for unit in units)
+            tokens = len(units) if units[0].tokens else 0
             sent += tokens
             text = "".join(unit.text for unit in units)
             yield Chunk(self._text_event(group.choice, units[0].field, text, sent), tokens)
@@ -138,12 +139,10 @@ class Chunks:
 
     def _groups(self) -> Iterator[Group]:
         """Yields the chunks' units, the choices taking turns."""
-        lanes = [
-            [Group(choice, units) for units in _grouped(choice.units, self.script.chunk_tokens)]
-            for choice in self.answer.choices
-        ]
+        size = self.script.chunk_tokens
+        lanes = [_grouped(choice, size) for choice in self.answer.choices]
         if len(lanes) == 1:
-            return iter(lanes[0])
+            return lanes[0]
         turns = itertools.chain.from_iterable(itertools.zip_longest(*lanes))
         return (group for group in turns if group is not None)
 
@@ -157,7 +156,7 @@ class Chunks:
             body = self._body([self.text_choice(choice, field, _SLOT)])
             template = self._templates[choice.index, field] = self.events.template(body)
         head, tail = template
-        return head + json.dumps(text).encode() + tail
+        return head + encode_basestring_ascii(text).encode() + tail
 
     def _body(self, choices: list[Json]) -> Json:
         nulls: Json = {"usage": None} if self.script.usage.nulls else {}
@@ -227,17 +226,16 @@ def _text(choice: Choice, text: str, finish: str | None) -> Json:
     return {"text": text, "index": choice.index, "logprobs": None, "finish_reason": finish}
 
 
-def _grouped(units: list[Unit], size: int) -> Iterator[list[Unit]]:
+def _grouped(choice: Choice, size: int) -> Iterator[Group]:
     """Yields runs of at most `size` tokens of one field; a unit worth nothing goes alone."""
     run: list[Unit] = []
-    for unit in units:
-        full = len(run) == size or (run and (run[0].field != unit.field or not unit.tokens))
-        if full:
-            yield run
+    for unit in choice.units:
+        if run and (len(run) == size or run[0].field != unit.field or not unit.tokens):
+            yield Group(choice, run)
             run = []
         run.append(unit)
         if not unit.tokens:
-            yield run
+            yield Group(choice, run)
             run = []
     if run:
-        yield run
+        yield Group(choice, run)

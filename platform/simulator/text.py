@@ -23,11 +23,6 @@ REASONING_OFFSET = 32
 CHOICE_OFFSET = 7
 
 
-def words(count: int, offset: int = 0) -> list[str]:
-    """Returns `count` tokens, taken in turn from the list from `offset` on."""
-    return [WORDS[(offset + place) % len(WORDS)] for place in range(count)]
-
-
 def token_count(size_bytes: int) -> int:
     """Returns the tokens of a text of that many bytes, rounded up."""
     return -(-size_bytes // TOKEN_BYTES)

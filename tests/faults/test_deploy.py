@@ -38,7 +38,7 @@ def test_short_streams_finish_and_long_ones_end_with_an_error_event_and_a_bill(
     stack.web.signal(signal.SIGTERM)
     for thread in threads:
         thread.join(30)
-    assert stack.web.wait(15) is not None
+    assert stack.web.wait(15)
 
     assert texts["short"].rstrip().endswith("data: [DONE]")
     events = [line[6:] for line in texts["long"].splitlines() if line.startswith("data: ")]

@@ -55,8 +55,8 @@ def summary_of(changes: Changes, *, dry_run: bool) -> str:
     """Returns what a load did, or would do, in a line."""
     if changes.is_empty():
         return "nothing to change"
-    kinds = [
-        f"{kind}{'es' if kind.endswith('s') else 's'} {', '.join(f'{count} {what}' for what, count in sorted(counts.items()))}"
-        for kind, counts in changes.counts.items()
-    ]
+    kinds = []
+    for kind, counts in changes.counts.items():
+        plural = f"{kind}es" if kind.endswith("s") else f"{kind}s"
+        kinds.append(f"{plural} {', '.join(f'{n} {what}' for what, n in sorted(counts.items()))}")
     return f"{'would load' if dry_run else 'loaded'}: {'; '.join(kinds)}"

@@ -16,10 +16,13 @@ from accounts.api_keys import find_active
 from accounts.commands import OperatorCommand
 from accounts.models import User
 from api.customers import new_password, open_customer
+from api.models import Upstream
+from api.service import current_service
 from billing.money import nanos_from_dollars
 
 CUSTOMER_EMAIL = "demo@example.com"
 STAFF_EMAIL = "staff@example.com"
+SIMULATOR = "simulator"  # the name of its upstream in the shipped catalogues
 CREDIT_NANOS = nanos_from_dollars(25)
 
 
@@ -47,7 +50,10 @@ class Command(OperatorCommand):
         if _has_pending_migrations():
             call_command("migrate", interactive=False, verbosity=0)
             say("The tables are up to date.")
-        call_command("load_catalogue", str(catalogue), stdout=self.stderr)
+        if current_service().catalogue == catalogue.stem:
+            _follow_simulator()  # what staff have changed since the first load stays
+        else:
+            call_command("load_catalogue", str(catalogue), "--replace", stdout=self.stderr)
         say(f"The catalogue {options['catalogue']} is loaded.")
         demo = _read_demo(options["demo_file"])
         if demo is None:
@@ -66,6 +72,14 @@ def _catalogue_file(name: str) -> Path:
 def _has_pending_migrations() -> bool:
     executor = MigrationExecutor(connection)
     return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _follow_simulator() -> None:
+    """Points the simulator's upstream to where the simulator listens this time."""
+    url = settings.READ_ENVIRONMENT("SIMULATOR_URL")
+    if url:
+        upstreams = Upstream.objects.filter(name=SIMULATOR)
+        upstreams.exclude(base_url=f"{url}/v1").update(base_url=f"{url}/v1")
 
 
 def _read_demo(demo_file: Path | None) -> dict[str, Any] | None:

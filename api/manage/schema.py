@@ -1,0 +1,43 @@
+"""The management API in OpenAPI's terms."""
+
+from collections.abc import Callable
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.serializers import Serializer
+
+_TEAM = OpenApiParameter(
+    "team",
+    str,
+    description="The team's slug, for members of several. Without it: your personal team.",
+)
+
+
+class KeyAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes `accounts.authentication.KeyAuthentication`."""
+
+    target_class = "accounts.authentication.KeyAuthentication"
+    name = "managementKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """Returns OpenAPI's security scheme."""
+        return {"type": "http", "scheme": "bearer", "description": "A management key."}
+
+
+def operation(
+    name: str,
+    *,
+    answer: type[Serializer[Any]] | Serializer[Any],
+    body: type[Serializer[Any]] | None = None,
+    query: type[Serializer[Any]] | None = None,
+    status: int = 200,
+) -> Callable[[Any], Any]:
+    """Returns a decorator that describes a view's method: its name, body, query and answer."""
+    return extend_schema(
+        operation_id=f"manage_{name}",
+        tags=["Management"],
+        request=body,
+        parameters=[_TEAM, query] if query else [_TEAM],
+        responses={status: answer},
+    )

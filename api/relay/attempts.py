@@ -1,0 +1,114 @@
+"""The attempts at an answer: which routes are tried, in which order, and when to stop trying."""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Protocol
+
+from api.catalogue import RouteEntry
+from api.relay.exchange import Exchange
+from api.relay.faults import AttemptError
+from api.relay.plan import upstream_body
+from api.relay.upstream import Answer, Upstreams
+from api.relay.watch import Watch
+from billing.failpoints import failpoint
+
+MAX_ATTEMPTS = 3
+BACKOFF_SECONDS = 0.1
+# An upstream that was asked and gave nothing in time may bill us all the same.
+MAX_SILENT_ATTEMPTS = 2
+
+
+class Responder(Protocol):
+    """Relays an answer in one of its forms."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the client has a part of the answer, so that no other attempt can follow."""
+
+    async def attempt(self, route: RouteEntry) -> None:
+        """Relays the answer of a route's upstream. Raises AttemptError."""
+
+
+async def relay_answer(exchange: Exchange, responder: Responder, watch: Watch) -> None:
+    """Tries the model's routes until one answers.
+
+    Raises the last attempt's AttemptError, or CancelledError if the client left.
+    """
+    silent = 0
+    last: AttemptError | None = None
+    for route in _routes_to_try(exchange.plan.model.routes):
+        if last is not None and route is exchange.route:
+            if not last.is_passing:
+                break
+            await asyncio.sleep(BACKOFF_SECONDS * (1 + random.random()))
+        last = await _attempt(exchange, responder, watch, route)
+        if last is None:
+            return
+        silent += last.kind == "first_token"
+        if responder.has_begun or not last.is_retryable or silent >= MAX_SILENT_ATTEMPTS:
+            break
+    raise last or AttemptError("connect", "the model has no route")
+
+
+async def open_answer(exchange: Exchange, upstreams: Upstreams, route: RouteEntry) -> Answer:
+    """Returns the upstream's answer to the exchange's request. Raises AttemptError."""
+    answer = await upstreams.post(
+        route.upstream,
+        "/chat/completions",
+        upstream_body(exchange.plan, route),
+        exchange.request_id,
+    )
+    failpoint("after_dispatch")
+    exchange.upstream_request_id = answer.headers.get("x-request-id", "")
+    return answer
+
+
+async def _attempt(
+    exchange: Exchange, responder: Responder, watch: Watch, route: RouteEntry
+) -> AttemptError | None:
+    """Makes one attempt and notes it. Returns what went wrong, if anything."""
+    began_at = time.monotonic()
+    exchange.begin_attempt(route)
+    watch.begin_attempt(route.upstream)
+    try:
+        await responder.attempt(route)
+    except AttemptError as error:
+        fault = error
+    except asyncio.CancelledError:
+        reason = watch.take_reason()
+        if reason is None:
+            exchange.end_attempt(began_at, 0, "the client left")
+            raise
+        fault = AttemptError(reason, f"timed out: {reason}")
+    else:
+        exchange.end_attempt(began_at, 200)
+        return None
+    exchange.end_attempt(began_at, fault.status, fault.detail)
+    if fault.kind in {"connect", "busy"}:
+        exchange.was_dispatched = False
+    return fault
+
+
+def _routes_to_try(routes: tuple[RouteEntry, ...]) -> Iterator[RouteEntry]:
+    """Yields routes by priority, by lot among equals; where there are few, the last one again."""
+    left = MAX_ATTEMPTS
+    for _, equals in groupby(routes, key=lambda route: route.priority):
+        for route in _by_lot(list(equals)):
+            yield route
+            left -= 1
+            if left == 0:
+                return
+    yield route
+
+
+def _by_lot(routes: list[RouteEntry]) -> Iterator[RouteEntry]:
+    """Yields the routes in a random order in which a heavier one tends to come earlier."""
+    left = list(routes)
+    while len(left) > 1:
+        (route,) = random.choices(left, weights=[max(1, route.weight) for route in left])
+        left.remove(route)
+        yield route
+    yield from left

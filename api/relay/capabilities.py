@@ -1,0 +1,66 @@
+"""What a model's row says it can't do, held against a request."""
+
+from collections.abc import Sequence
+
+from api import errors
+from api.catalogue import ModelEntry
+from api.requests import AudioPart, ChatBody, FilePart, ImagePart, Part, VideoPart
+from api.surfaces import Surface
+
+_MODALITIES: dict[type[Part], str] = {
+    ImagePart: "image",
+    AudioPart: "audio",
+    FilePart: "file",
+    VideoPart: "video",
+}
+
+
+def check_capabilities(model: ModelEntry, surface: Surface, body: ChatBody) -> None:
+    """Raises the error of `api.errors` that says what of the request the model doesn't serve."""
+    chat = body.chat
+    if model.kind != "chat":
+        raise errors.InvalidValueError(
+            f"The model '{errors.quoted(chat.model)}' makes no chat completions.", param="model"
+        )
+    if surface.models == "coding" and not model.is_coding:
+        raise errors.EndpointNotAllowedError(
+            f"The model '{errors.quoted(chat.model)}' is not served by the coding endpoint. "
+            "Use a coding model, or the general endpoint.",
+            param="model",
+        )
+    if model.max_messages is not None and len(chat.messages) > model.max_messages:
+        raise errors.InvalidValueError(
+            f"Invalid 'messages': expected at most {model.max_messages} items, "
+            f"but got {len(chat.messages)}.",
+            param="messages",
+        )
+    if model.refusals and (rule := model.refused_by(_shown(body))):
+        first = rule.partition("+")[0]
+        raise errors.UnsupportedParameterError.about(rule, chat.model, param=first)
+    for index, message in enumerate(chat.messages):
+        if isinstance(message.content, list):
+            _check_modalities(model, chat.model, message.content, f"messages[{index}].content")
+
+
+def _shown(body: ChatBody) -> set[str]:
+    """Returns what a request uses, by the names that `refused_parameters` is written in."""
+    chat = body.chat
+    shown = {name for name, value in body.fields.items() if value is not None}
+    if chat.response_format is not None:
+        shown.add(f"response_format.{chat.response_format.__struct_config__.tag}")
+    for plugin in chat.plugins or ():
+        shown.add(f"plugins.{plugin.id}")
+    if chat.thinking is not None:
+        shown.add(f"thinking.{chat.thinking.get('type')}")
+    return shown
+
+
+def _check_modalities(model: ModelEntry, name: str, parts: Sequence[Part], place: str) -> None:
+    for index, part in enumerate(parts):
+        modality = _MODALITIES.get(type(part))
+        if modality is not None and modality not in model.input_modalities:
+            raise errors.UnsupportedParameterError(
+                f"The model '{errors.quoted(name)}' takes no {modality} input. "
+                "Leave it out or use another model.",
+                param=f"{place}[{index}]",
+            )

@@ -1,0 +1,104 @@
+"""`POST …/chat/completions`."""
+
+import asyncio
+
+import structlog
+from django.conf import settings
+
+from api import errors
+from api.relay.admission import admit_chat, identify
+from api.relay.attempts import relay_answer
+from api.relay.body import check_head, read_object, stated_length
+from api.relay.call import Call
+from api.relay.exchange import Exchange
+from api.relay.faults import AttemptError, ShuttingDownError
+from api.relay.plain import PlainResponder
+from api.relay.relay import Relay
+from api.relay.stream import StreamResponder
+from api.relay.watch import Watch
+from api.requests import ChatBody, parse_chat
+
+log = structlog.get_logger(__name__)
+
+# A larger body is read only for those whose key is known: it costs us memory and time.
+TRUSTED_BYTES = 256 * 1024
+
+
+async def chat_completions(relay: Relay, call: Call) -> None:
+    """Answers a chat completion. Raises an error of `api.errors` while nothing is reserved."""
+    digests = call.key_digests()
+    if relay.is_shutting_down:
+        raise ShuttingDownError()
+    body = await _read_chat(relay, call, digests)
+    plan, verdict = await admit_chat(relay, call, digests, body)
+    await run_exchange(relay, call, Exchange(relay.gate, call, plan, verdict))
+
+
+async def _read_chat(relay: Relay, call: Call, digests: list[str]) -> ChatBody:
+    """Returns the body. Raises an error of `api.errors`.
+
+    Who sends a bad body with a bad key is told of the key first, as with a good body.
+    """
+    try:
+        check_head(call, settings.MAX_BODY_BYTES)
+        if stated_length(call) > TRUSTED_BYTES or b"transfer-encoding" in call.headers:
+            await identify(relay, call, digests)
+        fields, size_bytes = await read_object(call, settings.MAX_BODY_BYTES)
+        return ChatBody(parse_chat(fields), fields, size_bytes)
+    except errors.InvalidRequestError:
+        if call.verdict is None:
+            await identify(relay, call, digests)
+        raise
+
+
+async def run_exchange(relay: Relay, call: Call, exchange: Exchange) -> None:
+    """Relays the answer of an admitted request and settles it, whatever happens."""
+    watch: Watch | None = None
+    responder: StreamResponder | PlainResponder | None = None
+    try:
+        watch = Watch(
+            call.downstream,
+            total_seconds=exchange.plan.total_seconds,
+            write_seconds=settings.WRITE_TIMEOUT_SECONDS,
+            keepalive_seconds=settings.KEEPALIVE_SECONDS if exchange.plan.is_streamed else None,
+        )
+        relay.watches.add(watch)
+        if exchange.plan.is_streamed:
+            responder = StreamResponder(relay, call, exchange, watch)
+        else:
+            responder = PlainResponder(relay, call, exchange)
+        await _answer(relay, exchange, responder, watch)
+    except asyncio.CancelledError:
+        exchange.abandon()
+        if watch is None or watch.take_reason() is None:
+            raise
+    except Exception as error:
+        exchange.crash(error)
+        raise
+    finally:
+        if watch is not None:
+            watch.stop()
+            relay.watches.discard(watch)
+        if responder is not None:
+            await responder.close()
+
+
+async def _answer(
+    relay: Relay, exchange: Exchange, responder: StreamResponder | PlainResponder, watch: Watch
+) -> None:
+    """Lets the responder answer or apologise; settled is both before the last byte leaves."""
+    model = exchange.plan.model.name
+    try:
+        await relay_answer(exchange, responder, watch)
+    except AttemptError as fault:
+        watch.end_attempts()
+        if fault.is_upstreams:
+            relay.health.failed(model)
+        exchange.fail(fault, fault.as_error().status)
+        await exchange.receipt(settings.SETTLE_WAIT_SECONDS)
+        if fault.kind != "write":
+            await responder.apologise(fault)
+        return
+    watch.end_attempts()
+    relay.health.succeeded(model)
+    await responder.complete()

@@ -1,0 +1,201 @@
+"""Reads an upstream's stream event by event, and makes of each what the client gets.
+
+Every event is decoded into a struct of just the fields that matter: 0.9 µs for a usual chunk, which
+is less than looking for the same facts with byte searches (3.7 µs), and finds broken JSON too. The
+client gets the upstream's bytes, with the public name put in place of the upstream's name for the
+model. Only an event that carries usage is taken apart: usage goes to the client once, at the end,
+with what it cost, and only if the client asked.
+"""
+
+from typing import Any
+
+import msgspec
+
+from api.relay.faults import AttemptError
+from api.relay.sse import EventSplitter, OversizedEventError, data_of
+from billing.money import dollars_short_text
+from billing.pricing import Cost, Usage
+
+DONE = b"data: [DONE]\n\n"
+_encode = msgspec.json.Encoder().encode
+_decode_anything = msgspec.json.Decoder().decode
+
+
+class _Function(msgspec.Struct, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct, gc=False):
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    model: str | None = None
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class ChunkReader:
+    """Reads one attempt's stream.
+
+    `events` counts what is not a comment; `text_bytes` is the text among it, in UTF-8. `usage` is
+    the last that the upstream reported, as it reported it.
+    """
+
+    __slots__ = (
+        "_latest",
+        "_name",
+        "_public_name",
+        "_renames",
+        "_splitter",
+        "events",
+        "fault",
+        "finish_reason",
+        "is_done",
+        "text_bytes",
+        "usage",
+    )
+
+    def __init__(self, public_name: str) -> None:
+        self._splitter = EventSplitter()
+        self._public_name = public_name
+        self._name = public_name
+        self._renames: tuple[tuple[bytes, bytes], ...] = ()
+        self._latest = b"{}"
+        self.events = 0
+        self.fault: AttemptError | None = None
+        self.finish_reason = ""
+        self.is_done = False
+        self.text_bytes = 0
+        self.usage: object = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Returns the bytes for the client that the upstream's bytes make, whole events only.
+
+        What can't be passed on (no chunk, or one that tells of an error) is left in `fault`, and
+        what came before it is returned.
+        """
+        passed_on = b""
+        try:
+            for event in self._splitter.feed(data):
+                passed_on += self._read(event)
+        except OversizedEventError:
+            self.fault = AttemptError("bad_answer", "an event of the stream is too long")
+        except AttemptError as fault:
+            self.fault = fault
+        return passed_on
+
+    def finish(self) -> bytes:
+        """Returns what an unfinished last event makes, after the upstream's last byte.
+
+        Raises AttemptError for no chunk, and if the stream ended before its end: with neither
+        `[DONE]` nor a finish reason.
+        """
+        passed_on = self._read(self._splitter.rest()) if not self.is_done else b""
+        if not self.is_done and not self.finish_reason:
+            raise AttemptError("incomplete", "the stream ended without [DONE] or finish reason")
+        return passed_on
+
+    def _read(self, event: bytes) -> bytes:
+        data = data_of(event)
+        if not data or self.is_done:
+            return b""
+        self.events += 1
+        if data == b"[DONE]":
+            self.is_done = True
+            return b""
+        try:
+            chunk = _decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise AttemptError("bad_answer", "an event of the stream is no chunk") from None
+        self._latest = data
+        if chunk.error is not None:
+            raise AttemptError("error_event", f"an error event: {_encode(chunk.error)[:200]!r}")
+        for choice in chunk.choices or ():
+            if choice.finish_reason is not None:
+                self.finish_reason = choice.finish_reason
+            if choice.delta is not None:
+                self.text_bytes += _text_bytes(choice.delta)
+        if chunk.usage is not None:
+            return self._without_usage(chunk, data)
+        if chunk.model != self._public_name:
+            data = self._renamed(chunk, data)
+        return b"data: " + data + b"\n\n"
+
+    def _renamed(self, chunk: _Chunk, data: bytes) -> bytes:
+        """Returns the chunk's bytes with the public name for the upstream's.
+
+        A quote inside of a JSON string is escaped, so the bytes `"model":"x"` are that member and
+        nothing else.
+        """
+        if chunk.model is None:
+            return data
+        if chunk.model != self._name:
+            self._name = chunk.model
+            theirs, ours = _encode(chunk.model), _encode(self._public_name)
+            self._renames = tuple(
+                (b'"model":' + space + theirs, b'"model":' + space + ours) for space in (b"", b" ")
+            )
+        for theirs, ours in self._renames:
+            if theirs in data:
+                return data.replace(theirs, ours, 1)
+        return _encode({**_decode_anything(data), "model": self._public_name})
+
+    def _without_usage(self, chunk: _Chunk, data: bytes) -> bytes:
+        """Keeps the usage, and returns the rest of the chunk if there is any."""
+        self.usage = chunk.usage
+        if not chunk.choices:
+            return b""
+        rest = _decode_anything(data)
+        del rest["usage"]
+        return b"data: " + _encode({**rest, "model": self._public_name}) + b"\n\n"
+
+    def usage_event(self, usage: Usage, cost: Cost) -> bytes:
+        """Returns the event that tells the client its usage, and what it cost in dollars.
+
+        It says the figures that were charged, beside whatever else the upstream reported.
+        """
+        chunk = _decode_anything(self._latest)
+        figures: dict[str, Any] = {
+            **(self.usage if isinstance(self.usage, dict) else {}),
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+            "cost": msgspec.Raw(dollars_short_text(cost.total_nanos).encode()),
+        }
+        chunk |= {"model": self._public_name, "choices": [], "usage": figures}
+        return b"data: " + _encode(chunk) + b"\n\n"
+
+
+def _text_bytes(delta: _Delta) -> int:
+    """Returns how many bytes of text a delta brings, of any kind that is generated."""
+    count = 0
+    for text in (delta.content, delta.reasoning_content, delta.reasoning, delta.refusal):
+        if text:
+            count += len(text) if text.isascii() else len(text.encode())
+    for call in delta.tool_calls or ():
+        if call.function is not None:
+            count += len(call.function.name or "") + len(call.function.arguments or "")
+    if delta.function_call is not None:
+        call_text = (delta.function_call.name or "") + (delta.function_call.arguments or "")
+        count += len(call_text)
+    return count

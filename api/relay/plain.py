@@ -1,0 +1,136 @@
+"""Answers in one piece: read whole, checked, metered, settled, and then handed on."""
+
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from api.catalogue import RouteEntry
+from api.relay.attempts import open_answer
+from api.relay.call import Call
+from api.relay.exchange import Exchange
+from api.relay.faults import AttemptError
+from api.relay.relay import Relay
+from api.relay.usage import meter
+from billing.money import dollars_text
+from billing.pricing import Usage
+
+_encode = msgspec.json.Encoder().encode
+_decode_anything = msgspec.json.Decoder().decode
+
+
+class _Message(msgspec.Struct, gc=False):
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    refusal: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+    audio: Any = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    message: _Message | None = None
+    finish_reason: str | None = None
+
+
+class _Completion(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    model: str | None = None
+    usage: Any = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Completion).decode
+
+
+class PlainResponder:
+    """Relays an answer in one piece."""
+
+    has_begun = False
+
+    def __init__(self, relay: Relay, call: Call, exchange: Exchange) -> None:
+        self._relay = relay
+        self._call = call
+        self._exchange = exchange
+        self._body = b""
+        self._completion = _Completion()
+
+    async def attempt(self, route: RouteEntry) -> None:
+        """Reads the answer of a route's upstream. Raises AttemptError."""
+        answer = await open_answer(self._exchange, self._relay.upstreams, route)
+        try:
+            self._body = await answer.read(settings.MAX_ANSWER_BYTES)
+        finally:
+            await answer.close()
+        try:
+            self._completion = _decode(self._body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise AttemptError("bad_answer", "the answer is no completion") from None
+        if self._completion.error is not None or self._completion.choices is None:
+            raise AttemptError("bad_answer", "the answer has an error or no choices")
+
+    async def complete(self) -> None:
+        """Settles the answer, and then hands it on."""
+        exchange, completion = self._exchange, self._completion
+        choices = completion.choices or []
+        exchange.delivered_bytes = text_bytes = sum(map(_text_bytes, choices))
+        if choices:
+            exchange.finish_reason = choices[0].finish_reason or ""
+        exchange.complete(meter(completion.usage, text_bytes, exchange.plan))
+        body = self._public_body()
+        await exchange.receipt(settings.SETTLE_WAIT_SECONDS)
+        cost = dollars_text(exchange.cost.total_nanos).encode()
+        await self._call.respond(body, headers=[(b"x-request-cost", cost)])
+
+    async def apologise(self, fault: AttemptError) -> None:
+        """Tells the client what went wrong."""
+        await self._call.respond_error(fault.as_error())
+
+    async def close(self) -> None:
+        """Does nothing: each attempt ends its own call."""
+
+    def _public_body(self) -> bytes:
+        """Returns the upstream's bytes under the public name of the model, with a usage."""
+        completion, name = self._completion, self._exchange.plan.public_name
+        if completion.usage is None:
+            usage = _figures(self._exchange.usage)
+            return _encode({**_decode_anything(self._body), "model": name, "usage": usage})
+        if completion.model == name:
+            return self._body
+        theirs, ours = _encode(completion.model), _encode(name)
+        for prefix in (b'"model":', b'"model": '):
+            # Quotes inside of strings are escaped, so these bytes can be nothing but the member.
+            if self._body.count(prefix + theirs) == 1:
+                return self._body.replace(prefix + theirs, prefix + ours)
+        return _encode({**_decode_anything(self._body), "model": name})
+
+
+def _text_bytes(choice: _Choice) -> int:
+    """Returns how many bytes of text a choice has, of any kind that is generated."""
+    message = choice.message
+    if message is None:
+        return 0
+    count = 0
+    for part in (
+        message.content,
+        message.reasoning_content,
+        message.reasoning,
+        message.refusal,
+        message.tool_calls,
+        message.function_call,
+        message.audio,
+    ):
+        if isinstance(part, str):
+            count += len(part) if part.isascii() else len(part.encode())
+        elif part:
+            count += len(_encode(part))
+    return count
+
+
+def _figures(usage: Usage) -> dict[str, int]:
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }

@@ -1,0 +1,101 @@
+"""What a process needs to serve the API, and its life: open, shut down, close."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import psycopg
+import structlog
+from django.conf import settings
+
+from api import catalogue, errors
+from api.catalogue import Catalogue, Snapshot
+from api.relay.health import Health
+from api.relay.upstream import Upstreams
+from api.relay.watch import Watch
+from billing.gate import Gate, Verdict
+
+log = structlog.get_logger(__name__)
+
+CONNECT_SECONDS = 3
+
+
+class Relay:
+    """One process's relay. Make it inside the running event loop."""
+
+    def __init__(
+        self, gate: Gate, snapshots: Catalogue, upstreams: Upstreams, health: Health
+    ) -> None:
+        self.gate = gate
+        self.catalogue = snapshots
+        self.upstreams = upstreams
+        self.health = health
+        self.is_shutting_down = False
+        self.watches: set[Watch] = set()
+        # The loop itself keeps only weak references to its tasks.
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Starts the connections. A database that is away now is tried again by requests."""
+        await self.gate.open()
+        self.health.open()
+        try:
+            self.catalogue.current = await read_catalogue()
+        except psycopg.Error as error:
+            log.warning("catalogue_unavailable", error=str(error))
+
+    async def catalogue_of(self, verdict: Verdict) -> Snapshot:
+        """Returns the catalogue at the version that the ledger goes by, or later.
+
+        Raises ServiceUnavailableError where it can't be read.
+        """
+        if self.catalogue.current.version == verdict.catalogue_version:
+            return self.catalogue.current
+        try:
+            return await self.catalogue.refresh_to(verdict.catalogue_version)
+        except psycopg.Error:
+            raise errors.ServiceUnavailableError() from None
+
+    def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs something that outlives its request."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def shut_down(self) -> None:
+        """Ends the running requests: streams by an error event, each with its settlement."""
+        self.is_shutting_down = True
+        log.info("relay_shutting_down", requests=len(self.watches))
+        for watch in list(self.watches):
+            watch.abort("shutdown")
+        for task in list(self._background):
+            task.cancel()
+
+    async def close(self, timeout_seconds: float) -> None:
+        """Closes everything; settlements that can't be made in time go to the spool."""
+        for task in list(self._background):
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background, timeout=1)
+        await self.health.close()
+        await self.gate.close(timeout_seconds)
+        await self.upstreams.close()
+
+
+def new_relay() -> Relay:
+    """Returns a relay on the settings' database."""
+    return Relay(
+        Gate(settings.DATABASE_URL),
+        Catalogue(read_catalogue),
+        Upstreams(),
+        Health(settings.DATABASE_URL),
+    )
+
+
+async def read_catalogue() -> Snapshot:
+    """Returns the catalogue's snapshot. Raises psycopg.Error."""
+    connection = await psycopg.AsyncConnection.connect(
+        settings.DATABASE_URL, autocommit=True, connect_timeout=CONNECT_SECONDS
+    )
+    async with connection:
+        return await catalogue.load(connection)

@@ -1,0 +1,58 @@
+"""The process's ASGI application: the relay for the API's paths, Django for all others.
+
+The relay's way is plain ASGI. Django's handler and its URL resolver would take 15 % of a request,
+and its signals hop to a thread twice (measured; `platform/docs/architecture.md`).
+"""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+from api.relay.call import Receive, Scope
+from api.relay.downstream import Send
+from api.relay.relay import Relay, new_relay
+from api.relay.router import handle
+from api.surfaces import match
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django_application = get_asgi_application()
+
+# What a stopping process takes for settlements that are still queued, before it spools them.
+CLOSE_SECONDS = 2.0
+
+
+class Application:
+    """Leads each request where it belongs, and opens and closes the relay with the process."""
+
+    def __init__(self) -> None:
+        self._relay: Relay | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request, or the process's life (ASGI's lifespan)."""
+        if scope["type"] == "http":
+            found = match(scope["path"])
+            if found is None:
+                await django_application(scope, receive, send)
+            elif self._relay is None:
+                raise RuntimeError("The server has not run the application's lifespan.")
+            else:
+                await handle(self._relay, found, scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+
+    def shut_down(self) -> None:
+        """Ends the running requests: the process is about to stop (config/worker.py)."""
+        if self._relay is not None:
+            self._relay.shut_down()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._relay = new_relay()
+        await self._relay.open()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._relay.close(CLOSE_SECONDS)
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+application = Application()

@@ -1,0 +1,22 @@
+"""Gunicorn's settings: `gunicorn -c python:config.gunicorn config.asgi:application`."""
+
+from config import env
+
+bind = [f"{env.text('HOST', '127.0.0.1')}:{env.whole('PORT', 8000)}"]
+workers = env.whole("WEB_CONCURRENCY", 1)
+worker_class = "config.worker.DrainingWorker"
+asgi_loop = "uvloop"
+http_parser = "fast"  # gunicorn-h1c, in C
+preload_app = False  # connections and the event loop belong to each worker
+
+# Streams live for minutes; on SIGTERM they get this long, and are ended in good order before.
+graceful_timeout = env.whole("GRACEFUL_SECONDS", 20)
+timeout = 60
+keepalive = 75  # longer than a load balancer's, which otherwise sends into a closing connection
+# The relay settles for a client that left when its task is cancelled: at once, not in 3 seconds.
+asgi_disconnect_grace_period = 0
+
+# Whom to believe X-Forwarded-For and -Proto: nobody unless told.
+forwarded_allow_ips = env.text("FORWARDED_ALLOW_IPS", "127.0.0.1")
+limit_request_line = 8_190
+accesslog = None  # a line for each request costs more than the request; usage records tell more

@@ -1,0 +1,80 @@
+"""Gunicorn's ASGI worker, made to stop in good order.
+
+After SIGTERM gunicorn's own waits until every connection is gone, and the arbiter kills it at the
+moment it stops waiting: running streams are cut without their settlement, and idle connections
+that clients keep open hold up every restart. This one stops taking connections at once, closes
+those that are idle, tells the relay to end what still runs some seconds before the deadline, and
+leaves time to settle and to close.
+"""
+
+import asyncio
+from typing import Any
+
+from gunicorn.asgi.protocol import ASGIProtocol  # type: ignore[import-untyped]
+from gunicorn.workers import gasgi  # type: ignore[import-untyped]
+
+# Before the deadline: when running requests are told to end, and when the relay is closed.
+END_REQUESTS_SECONDS = 5.0
+CLOSE_SECONDS = 3.5
+
+
+class Protocol(ASGIProtocol):  # type: ignore[misc]
+    """A connection that its worker knows of."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Called when a connection is established."""
+        super().connection_made(transport)
+        self.worker.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called when the connection is gone."""
+        self.worker.connections.discard(self)
+        super().connection_lost(exc)
+
+
+# The worker makes its connections of this name, and offers no other way to choose their class.
+gasgi.ASGIProtocol = Protocol
+# What it finds out about the parser in C it notes on the class that asks first, and reads from the
+# base class.
+ASGIProtocol._check_h1c_protocol_available()
+
+
+class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]
+    """Serves ASGI until SIGTERM, then drains within `graceful_timeout`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connections: set[Protocol] = set()
+        self._deadline: float | None = None
+
+    def handle_exit_signal(self) -> None:
+        """Begins to stop: the arbiter's patience counts from now on, not from the next second."""
+        if self._deadline is None:
+            self._deadline = self.loop.time() + self.cfg.graceful_timeout
+            self.loop.call_at(self._deadline - END_REQUESTS_SECONDS, self.asgi.shut_down)
+            for server in self.servers:
+                server.close()
+            self._close_idle_connections()
+        super().handle_exit_signal()
+
+    async def _shutdown(self) -> None:
+        """Waits for running requests, and closes the application before the deadline."""
+        for server in self.servers:
+            server.close()
+        deadline = self._deadline or self.loop.time() + self.cfg.graceful_timeout
+        while self.connections and self.loop.time() < deadline - CLOSE_SECONDS:
+            if self._quick_shutdown:
+                self.asgi.shut_down()
+                break
+            self._close_idle_connections()
+            await asyncio.sleep(0.05)
+        if self.connections:
+            self.log.warning("Closing with %d connections left", len(self.connections))
+        if self.lifespan is not None:
+            await self.lifespan.shutdown()
+
+    def _close_idle_connections(self) -> None:
+        """Closes the connections between two requests; busy ones close after their answer."""
+        for connection in list(self.connections):
+            if connection._awaiting_request and connection.req_count > 1:
+                connection._keepalive_timeout()

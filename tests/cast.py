@@ -1,0 +1,42 @@
+"""Helpers for the cast of `conftest.py`: keys for them, browsers for them, a look at all text."""
+
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.db import connection
+from django.test import Client
+
+from accounts import api_keys
+from accounts.models import ApiKey, Team, User
+
+PREFIX = "sk-tg-"
+
+
+class IssuedKey(NamedTuple):
+    """A key and its plaintext, as on the day it was made."""
+
+    key: ApiKey
+    plaintext: str
+
+
+def issue(team: Team, maker: User | None, name: str = "key", **rules: Any) -> IssuedKey:
+    """Makes a key; `rules` are `create_key`'s."""
+    return IssuedKey(*api_keys.create_key(team, maker, name, prefix=PREFIX, **rules))
+
+
+def signed_in(user: User, *, enforce_csrf_checks: bool = False) -> Client:
+    """Returns a browser in which the user is signed in."""
+    client = Client(enforce_csrf_checks=enforce_csrf_checks)
+    client.force_login(user)
+    return client
+
+
+def everything_in_the_database() -> str:
+    """Returns every row of every table of ours and Django's as text, to search for secrets."""
+    tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    rows: list[str] = []
+    with connection.cursor() as cursor:
+        for table in sorted(tables):
+            cursor.execute(f'SELECT t::text FROM "{table}" t')
+            rows += [row for (row,) in cursor.fetchall()]
+    return "\n".join(rows)

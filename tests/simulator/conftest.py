@@ -1,0 +1,212 @@
+"""A client that calls the simulator's application directly, and one real server for the rest."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from simulator.app import application
+from simulator.journal import journal
+
+PROMPT = [{"role": "user", "content": "Hello, sim!"}]  # 11 bytes: 3 tokens
+
+
+@dataclass(repr=False)  # a body of megabytes is nothing to print
+class Answer:
+    """What the application sent for one call."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    pieces: list[bytes] = field(default_factory=list)
+    complete: bool = False
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return self.json["error"]
+
+    @property
+    def events(self) -> list[Any]:
+        """The events of a stream: JSON objects, and "[DONE]" as it is."""
+        texts = [line for line in self.body.decode().splitlines() if line.startswith("data:")]
+        texts = [text.removeprefix("data:").strip() for text in texts]
+        return [text if text == "[DONE]" else json.loads(text) for text in texts]
+
+    @property
+    def chunks(self) -> list[dict[str, Any]]:
+        return [event for event in self.events if isinstance(event, dict)]
+
+    @property
+    def deltas(self) -> list[dict[str, Any]]:
+        return [choice["delta"] for chunk in self.chunks for choice in chunk["choices"]]
+
+    def text(self, name: str = "content", index: int = 0) -> str:
+        """One field of one choice, joined over the stream."""
+        choices = [choice for chunk in self.chunks for choice in chunk.get("choices", [])]
+        return "".join(
+            choice["delta"].get(name) or "" for choice in choices if choice["index"] == index
+        )
+
+
+class Simulator:
+    """Calls the application without a server."""
+
+    def get(self, path: str, script: str = "") -> Answer:
+        return self.call("GET", path, b"", script)
+
+    def post(self, path: str, body: Any, script: str = "", **how: Any) -> Answer:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.call("POST", path, data, script, **how)
+
+    def chat(self, script: str = "", **fields: Any) -> Answer:
+        return self.post("/v1/chat/completions", chat_body(**fields), script)
+
+    def stream(self, script: str = "", **fields: Any) -> Answer:
+        return self.chat(script, stream=True, **fields)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        data: bytes,
+        script: str = "",
+        *,
+        headers: dict[str, str] | None = None,
+        leave: str = "",
+        leave_after: float = 0.1,
+    ) -> Answer:
+        """One call. The client may `leave` by "message" (as ASGI tells it) or by "cancel"."""
+        target, _, query = path.partition("?")
+        sent = {"x-simulate": script, "x-request-id": "req-1"} | (headers or {})
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": target,
+            "query_string": query.encode(),
+            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+        }
+        return asyncio.run(_exchange(scope, data, leave, leave_after))
+
+    def entry(self) -> dict[str, Any]:
+        """The newest entry of the journal."""
+        return self.get("/journal?limit=1").json[0]
+
+
+async def _exchange(scope: dict[str, Any], data: bytes, leave: str, leave_after: float) -> Answer:
+    answer = Answer()
+    left = asyncio.Event()
+    # The body comes in two halves, as from a slow client.
+    half = len(data) // 2
+    messages = [
+        {"type": "http.request", "body": data[half:], "more_body": False},
+        {"type": "http.request", "body": data[:half], "more_body": True},
+    ]
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            answer.status = message["status"]
+            answer.headers = {name.decode(): text.decode() for name, text in message["headers"]}
+        else:
+            answer.pieces += [message["body"]] if message["body"] else []
+            answer.complete = not message.get("more_body", False)
+
+    call = asyncio.create_task(application(scope, receive, send))
+    if leave:
+        await asyncio.sleep(leave_after)
+        call.cancel() if leave == "cancel" else left.set()
+        await asyncio.gather(call, return_exceptions=True)
+    else:
+        await asyncio.wait_for(call, 5)
+    return answer
+
+
+def chat_body(**fields: Any) -> dict[str, Any]:
+    """A chat request with these fields over the usual ones."""
+    return {"model": "sim", "messages": PROMPT} | fields
+
+
+class Server:
+    """The simulator under gunicorn, and raw sockets to it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+
+    def connect(self, body: dict[str, Any], request_id: str) -> socket.socket:
+        """A connection on which a chat request has been sent."""
+        data = json.dumps(body).encode()
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+        head = (
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: sim\r\n"
+            f"X-Request-Id: {request_id}\r\nContent-Length: {len(data)}\r\n\r\n"
+        )
+        connection.sendall(head.encode() + data)
+        return connection
+
+    def journal(self, request_id: str) -> dict[str, Any]:
+        """The entry of a call."""
+        with urllib.request.urlopen(f"{self.url}/journal?request_id={request_id}") as answer:
+            (entry,) = json.load(answer)
+        return entry
+
+    def ended(self, request_id: str, within_s: float = 3) -> dict[str, Any]:
+        """The entry of a call, once it has ended."""
+        until = time.monotonic() + within_s
+        while (entry := self.journal(request_id))["end"] is None:
+            assert time.monotonic() < until, f"still open: {entry}"
+            time.sleep(0.01)
+        return entry
+
+
+@pytest.fixture
+def sim() -> Simulator:
+    journal.clear()
+    return Simulator()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        port, handle = listening.getsockname()[1], listening.fileno()
+        command = [sys.executable, "-m", "gunicorn", "-k", "asgi", "--workers", "1"]
+        command += ["--bind", f"fd://{handle}", "--log-level", "critical"]
+        environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+        process = subprocess.Popen(
+            [*command, "simulator.app:application"], pass_fds=[handle], env=environment
+        )
+    try:
+        server = Server(port)
+        # The socket listens already: the first call simply waits for the worker.
+        with urllib.request.urlopen(f"{server.url}/healthz", timeout=20) as answer:
+            assert json.load(answer)["status"] == "ok"
+        yield server
+    finally:
+        process.send_signal(signal.SIGQUIT)  # gunicorn's quick end
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
