@@ -24,6 +24,10 @@ STATEMENT_TIMEOUT_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 3
 RECONNECT_SECONDS = 0.2
 
+# What a row can be refused for: its own values. Everything else (a standby that takes no writes, a
+# function that a deploy has yet to make) is the database's, and passes.
+REFUSALS = (psycopg.DataError, psycopg.IntegrityError)
+
 # A batch is small and the tables are large: every join finds its row by an index, in the order
 # written. Left to itself the planner scans a table of keys that it has no statistics of yet
 # (measured: 97 ms a batch instead of 4), and plans anew for each length of the arrays.
@@ -129,20 +133,40 @@ class Lane(Generic[Answer]):
             # leaves there is what was not acknowledged.
             rows = [self._queue[index] for index in range(min(len(self._queue), MAX_ROWS))]
             try:
-                answers = await self._send(rows)
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                await self._deliver(rows)
+            except Exception as error:
                 # Whether a batch in flight was committed is unknown: it is sent again, with the
-                # same ids, and finds what it did.
-                log.warning("ledger_unavailable", lane=self.function, error=str(error))
+                # same ids, and finds what it did. Nothing but a row's own fault ends it here, and
+                # nothing ends the lane.
+                log.warning("ledger_unavailable", lane=self.function, error=repr(error))
                 await self._disconnect()
                 self._give_up_the_impatient()
                 await asyncio.sleep(RECONNECT_SECONDS)
-            except psycopg.Error as error:
-                await self._send_one_by_one(rows, error)
+
+    async def _deliver(self, rows: list[_Waiting]) -> None:
+        """Answers the rows, which stand first in the queue. Raises what keeps the ledger away."""
+        try:
+            answers = await self._send(rows)
+        except REFUSALS as error:
+            await self._deliver_one_by_one(rows, error)
+        else:
+            for row in rows:
+                self._queue.popleft()
+                self._answer(row, answers.get(row.request_id))
+
+    async def _deliver_one_by_one(self, rows: list[_Waiting], error: psycopg.Error) -> None:
+        """Finds the row that the database refuses, so that its neighbours go through."""
+        log.warning("ledger_batch_refused", lane=self.function, rows=len(rows), error=str(error))
+        for row in rows:
+            try:
+                answers = await self._send([row])
+            except REFUSALS as refusal:
+                self._queue.popleft()
+                if not row.future.done():
+                    row.future.set_exception(RefusedRowError(str(refusal)))
             else:
-                for row in rows:
-                    self._queue.popleft()
-                    self._answer(row, answers.get(row.request_id))
+                self._queue.popleft()
+                self._answer(row, answers.get(row.request_id))
 
     async def _send(self, rows: list[_Waiting]) -> dict[str, Answer]:
         """Returns the answers by request id. Raises psycopg's errors."""
@@ -158,22 +182,6 @@ class Lane(Generic[Answer]):
         text = result[0] if result else None
         answers = self._decoder.decode(text) if text else []
         return {answer.request_id.replace("-", ""): answer for answer in answers}
-
-    async def _send_one_by_one(self, rows: list[_Waiting], error: psycopg.Error) -> None:
-        """Finds the row that the database refuses, so that its neighbours go through."""
-        log.warning("ledger_batch_refused", lane=self.function, rows=len(rows), error=str(error))
-        for row in rows:
-            try:
-                answers = await self._send([row])
-            except psycopg.OperationalError:
-                return  # the loop sends again what is still queued
-            except psycopg.Error as refusal:
-                self._queue.popleft()
-                if not row.future.done():
-                    row.future.set_exception(RefusedRowError(str(refusal)))
-            else:
-                self._queue.popleft()
-                self._answer(row, answers.get(row.request_id))
 
     def _answer(self, row: _Waiting, answer: Answer | None) -> None:
         if not row.future.done():
