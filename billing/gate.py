@@ -108,8 +108,9 @@ class Settlement(msgspec.Struct, kw_only=True):
 
 class Receipt(LaneAnswer, kw_only=True):
     """What a settlement did: `settled`, `released`, `late` (its hold had expired),
-    `already_ended` (a repeat changed nothing), `unknown_reservation`, or `refused` (the database
-    would not take the row, which is kept in the spool for a person to look at)."""
+    `already_ended` (a repeat changed nothing), `unknown_reservation`, `spooled` (the gate was
+    closed before the ledger had it; Celery replays it), or `refused` (the database would not take
+    the row, which is kept in the spool for a person to look at)."""
 
     code: str
     charged_nanos: int = 0
@@ -151,13 +152,20 @@ class Gate:
         self._settlements.open()
 
     async def close(self, timeout_seconds: float) -> None:
-        """Waits for queued settlements and writes those that are left to the spool."""
-        await self._admissions.close(0)
-        await self._identities.close(0)
-        left = await self._settlements.close(timeout_seconds)
+        """Waits for queued settlements and writes those that are left to the spool.
+
+        The file is written before anything else is waited for: a process that stops may have no
+        more time. Admissions that are under way are refused; settlements that come later are
+        spooled.
+        """
+        await self._admissions.drain(0)
+        await self._identities.drain(0)
+        left = await self._settlements.drain(timeout_seconds)
         if left:
             path = spool.write(left)
             log.warning("settlements_spooled", rows=len(left), file=path.name)
+        for lane in (self._admissions, self._identities, self._settlements):
+            await lane.stop()
 
     async def admit(self, admission: Admission) -> Verdict:
         """Returns the verdict. Raises LedgerUnavailableError; then the caller holds nothing.
@@ -189,8 +197,12 @@ class Gate:
         is away keeps it open.
         """
         payload = self._encoder.encode(settlement)
-        answer = self._settlements.submit(settlement.request_id, _without_nul(payload))
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        if not self._settlements.takes_rows:
+            spool.write([payload])
+            receipt.set_result(Receipt(request_id=settlement.request_id, code="spooled"))
+            return receipt
+        answer = self._settlements.submit(settlement.request_id, _without_nul(payload))
         answer.add_done_callback(lambda settled: _hand_on(settled, receipt, payload))
         return receipt
 
@@ -222,11 +234,16 @@ def _hand_on(
     if settled.cancelled():
         return
     refusal = settled.exception()
-    if refusal is not None:
+    if isinstance(refusal, LedgerUnavailableError):  # The gate was closed, which spooled the row.
+        answer = Receipt(code="spooled")
+    elif refusal is not None:
         path = spool.write([payload], refused=True)
         log.error("settlement_refused", file=path.name, error=str(refusal))
+        answer = Receipt(code="refused")
+    else:
+        answer = settled.result()
     if not receipt.done():
-        receipt.set_result(Receipt(code="refused") if refusal else settled.result())
+        receipt.set_result(answer)
 
 
 def _no_such_key(request_id: str) -> Verdict:

@@ -23,6 +23,7 @@ MAX_ROWS = 256
 STATEMENT_TIMEOUT_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 3
 RECONNECT_SECONDS = 0.2
+STOP_SECONDS = 0.5
 
 # What a row can be refused for: its own values. Everything else (a standby that takes no writes, a
 # function that a deploy has yet to make) is the database's, and passes.
@@ -95,29 +96,47 @@ class Lane(Generic[Answer]):
         self._wake = asyncio.Event()
         self._connection: psycopg.AsyncConnection | None = None
         self._task: asyncio.Task[None] | None = None
+        self.takes_rows = True
 
     def open(self) -> None:
         """Starts the lane; it connects in the background."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    async def close(self, timeout_seconds: float) -> list[bytes]:
-        """Waits for the queue to empty, stops, and returns the rows that were left."""
-        if self._queue:
-            await asyncio.wait([row.future for row in self._queue], timeout=timeout_seconds)
-        left = [waiting.payload for waiting in self._queue]
-        if self._task is not None:
+    async def drain(self, timeout_seconds: float) -> list[bytes]:
+        """Waits for the queue to empty and returns the rows that are left.
+
+        From then on the lane takes no more rows, and who still waits is told
+        LedgerUnavailableError.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_seconds
+        while self._queue and clock() < deadline:
+            await asyncio.wait([row.future for row in self._queue], timeout=deadline - clock())
+        self.takes_rows = False
+        for row in self._queue:
+            if not row.future.done():
+                row.future.set_exception(LedgerUnavailableError())
+        return [row.payload for row in self._queue]
+
+    async def stop(self) -> None:
+        """Ends the lane, whatever it is doing."""
+        while self._task is not None and not self._task.done():
+            # A cancelled statement first asks the server to cancel it, for as long as ten seconds
+            # where the server hangs; a second cancellation ends that.
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=STOP_SECONDS)
         await self._disconnect()
-        return left
 
     def submit(self, request_id: str, payload: bytes) -> asyncio.Future[Answer]:
         """Queues a row, given as its JSON, and returns the future of its answer.
 
-        The future raises LedgerUnavailableError when the lane's patience is over, and
-        RefusedRowError where the database refuses the row itself.
+        The future raises LedgerUnavailableError when the lane's patience is over or it was drained,
+        and RefusedRowError where the database refuses the row itself.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if not self.takes_rows:
+            future.set_exception(LedgerUnavailableError())
+            return future
         self._queue.append(
             _Waiting(request_id.replace("-", ""), payload, time.monotonic(), future)  # type: ignore[arg-type]
         )

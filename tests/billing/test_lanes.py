@@ -27,7 +27,7 @@ class ToyAnswer(LaneAnswer, kw_only=True):
 
 
 # A toy with a lane's signature. A row may name an SQLSTATE that it raises, always (`raises`) or
-# at the first call only (`raises_once`); may be passed over (`is_unknown`) or take long (`seconds`).
+# at the first call only (`raises_once`); it may be unknown (`is_unknown`) or take long (`seconds`).
 TOY = """
 CREATE SEQUENCE toy_calls;
 CREATE FUNCTION toy_lane(batch jsonb) RETURNS TABLE (request_id text, rows integer, call bigint)
@@ -74,7 +74,8 @@ async def toy_lane(
     try:
         yield lane
     finally:
-        await lane.close(0)
+        await lane.drain(0)
+        await lane.stop()
 
 
 def send(lane: Lane[ToyAnswer], **row: Any) -> asyncio.Future[ToyAnswer]:
@@ -269,3 +270,55 @@ def test_a_database_that_hangs_is_left_for_a_new_connection(monkeypatch):
 
     assert answer.code == "done"
     assert seconds < 2
+
+
+def test_draining_waits_for_what_is_queued():
+    async def work() -> tuple[list[bytes], list[str]]:
+        async with toy_lane() as lane:
+            rows = [send(lane, seconds=0.2), send(lane), send(lane)]
+            left = await lane.drain(5)
+            return left, [row.result().code for row in rows]
+
+    assert run(work()) == ([], ["done"] * 3)
+
+
+def test_draining_returns_what_is_left_and_tells_those_who_wait():
+    async def work() -> tuple[list[bytes], list[Any], float]:
+        async with FaultyLink() as link, toy_lane(link.address, patience=60) as lane:
+            await link.close()
+            rows = [send(lane, request_id="a"), send(lane, request_id="b")]
+            began_at = time.monotonic()
+            left = await lane.drain(0.2)
+            return left, await answers_of(rows), time.monotonic() - began_at
+
+    left, answers, seconds = run(work())
+
+    assert [json.loads(payload)["request_id"] for payload in left] == ["a", "b"]
+    assert {type(answer) for answer in answers} == {LedgerUnavailableError}
+    assert 0.2 <= seconds < 1
+
+
+def test_a_drained_lane_takes_no_more_rows():
+    async def work() -> Any:
+        async with toy_lane() as lane:
+            await lane.drain(1)
+            return await asyncio.wait_for(answers_of([send(lane)]), 1)
+
+    assert [type(answer) for answer in run(work())] == [LedgerUnavailableError]
+
+
+def test_a_lane_stops_soon_even_while_the_database_hangs():
+    """A process that stops has seconds, not the ten that psycopg would wait for a cancellation."""
+
+    async def work() -> float:
+        async with FaultyLink() as link, toy_lane(link.address) as lane:
+            await send(lane)
+            link.hold()
+            send(lane)
+            await asyncio.sleep(0.1)
+            began_at = time.monotonic()
+            await lane.drain(0)
+            await lane.stop()
+            return time.monotonic() - began_at
+
+    assert run(work()) < 2
