@@ -168,16 +168,19 @@ class Gate:
             await lane.stop()
 
     async def admit(self, admission: Admission) -> Verdict:
-        """Returns the verdict. Raises LedgerUnavailableError; then the caller holds nothing.
+        """Returns the verdict. Raises LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
 
-        A caller that is cancelled while it waits does not cancel the statement: what it was
+        A caller that is cancelled or loses patience does not cancel the statement: what it was
         admitted for is released.
         """
         future = self._admissions.submit(admission.request_id, self._encoder.encode(admission))
         try:
-            verdict = await asyncio.shield(future)
-        except asyncio.CancelledError:
+            async with asyncio.timeout(ADMIT_PATIENCE_SECONDS):
+                verdict = await asyncio.shield(future)
+        except (asyncio.CancelledError, TimeoutError) as gone:
             future.add_done_callback(lambda answered: self._release(admission, answered))
+            if isinstance(gone, TimeoutError):
+                raise LedgerUnavailableError from None
             raise
         failpoint("after_admit")
         return verdict
@@ -185,10 +188,14 @@ class Gate:
     async def identify(self, request_id: str, digests: list[str]) -> Verdict:
         """Returns who a key belongs to and its limits, reserving and counting nothing.
 
-        Raises LedgerUnavailableError.
+        Raises LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
         """
         payload = self._encoder.encode({"request_id": request_id, "digests": digests})
-        return await self._identities.submit(request_id, payload)
+        try:
+            async with asyncio.timeout(ADMIT_PATIENCE_SECONDS):
+                return await self._identities.submit(request_id, payload)
+        except TimeoutError:
+            raise LedgerUnavailableError from None
 
     def settle(self, settlement: Settlement) -> asyncio.Future[Receipt]:
         """Queues a settlement, which is retried until the ledger has it, and returns its receipt.

@@ -409,9 +409,59 @@ def _little_patience(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     return
 
 
+@pytest.mark.parametrize("fault", ["close", "hold"])
+@pytest.mark.usefixtures("_little_patience")
+def test_a_database_that_is_away_or_hangs_is_told_within_the_patience(fault):
+    customer = make_customer(1000)
+
+    async def work() -> tuple[list[Any], Any]:
+        async with FaultyLink() as link, open_gate(link.address) as gate:
+            await gate.admit(customer.ask())
+            await gate.identify("00" * 16, customer.ask().digests)
+            await (link.close() if fault == "close" else as_coroutine(link.hold))
+            told = [
+                await timed(gate.admit(customer.ask(amount_nanos=10))),
+                await timed(gate.admit(customer.ask(amount_nanos=10))),
+                await timed(gate.identify("00" * 16, customer.ask().digests)),
+            ]
+            await (link.open() if fault == "close" else as_coroutine(link.release))
+            async with asyncio.timeout(10):
+                while True:
+                    try:
+                        return told, await gate.admit(customer.ask())
+                    except LedgerUnavailableError:
+                        continue
+
+    told, verdict = run(work())
+
+    for result, seconds in told:
+        assert isinstance(result, LedgerUnavailableError)
+        assert seconds < 1.2
+    assert verdict.code == "admitted"
+
+
 async def as_coroutine(work: Callable[[], None]) -> None:
     """Calls a function, for where a coroutine is awaited."""
     work()
+
+
+@pytest.mark.usefixtures("_little_patience")
+def test_what_was_admitted_after_its_caller_lost_patience_is_released():
+    customer = make_customer(1000)
+    ask = customer.ask()
+
+    async def work() -> None:
+        async with open_gate() as gate:
+            with LockedAccount(customer) as account:
+                with pytest.raises(LedgerUnavailableError):
+                    await gate.admit(ask)
+                account.unlock()
+            await gate.admit(customer.ask(amount_nanos=0))
+
+    run(work())
+
+    assert customer.reservation(ask).state == Reservation.State.RELEASED
+    assert customer.balances == (1000, 0)
 
 
 def test_settlements_wait_for_a_database_that_is_away():
