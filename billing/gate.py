@@ -4,6 +4,7 @@ The statements are the SQL functions in `billing/sql/`; `platform/docs/ledger.md
 """
 
 import asyncio
+import json
 
 import msgspec
 import structlog
@@ -203,7 +204,7 @@ class Gate:
         The future never raises. Wait for it with a bound (`asyncio.wait`), since a database that
         is away keeps it open.
         """
-        payload = self._encoder.encode(settlement)
+        payload = self._payload(settlement)
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         if not self._settlements.takes_rows:
             spool.write([payload])
@@ -212,6 +213,14 @@ class Gate:
         answer = self._settlements.submit(settlement.request_id, _without_nul(payload))
         answer.add_done_callback(lambda settled: _hand_on(settled, receipt, payload))
         return receipt
+
+    def _payload(self, settlement: Settlement) -> bytes:
+        """Returns the settlement's JSON, with a question mark for what is no UTF-8."""
+        try:
+            return self._encoder.encode(settlement)
+        except UnicodeEncodeError:  # half of a surrogate pair
+            fields = msgspec.to_builtins(settlement)
+            return json.dumps(fields, ensure_ascii=False).encode(errors="replace")
 
     def _release(self, admission: Admission, answered: asyncio.Future[Verdict]) -> None:
         """Releases what a request was admitted for after its caller had gone."""

@@ -191,6 +191,29 @@ def test_a_refused_settlement_is_kept_and_its_neighbours_are_settled(spool_folde
     assert customer.balances == (990, 100)
 
 
+def test_texts_that_the_database_can_not_hold_fail_no_settlement():
+    """NUL, and halves of surrogate pairs: what upstreams and clients send now and then."""
+    customer = make_customer(1000)
+    ask = customer.ask()
+    end = customer.end(
+        ask,
+        output_nanos=5,
+        error="a\0b\ud800c",
+        end_user="\udfff",
+        attempts=[{"upstream": "x\0y\ud800"}],
+    )
+
+    async def work() -> str:
+        async with open_gate() as gate:
+            await gate.admit(ask)
+            return (await gate.settle(end)).code
+
+    assert run(work()) == "settled"
+    record = customer.record(ask)
+    assert record.error[0] + record.error[-1] == "ac"
+    assert record.charged_nanos == 5
+
+
 async def until(condition: Callable[[], Any]) -> None:
     """Waits for something, ten seconds at most."""
     for _ in range(1000):
