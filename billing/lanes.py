@@ -171,7 +171,7 @@ class Lane(Generic[Answer]):
         else:
             for row in rows:
                 self._queue.popleft()
-                self._answer(row, answers.get(row.request_id))
+                self._answer(row, answers)
 
     async def _deliver_one_by_one(self, rows: list[_Waiting], error: psycopg.Error) -> None:
         """Finds the row that the database refuses, so that its neighbours go through."""
@@ -185,9 +185,9 @@ class Lane(Generic[Answer]):
                     row.future.set_exception(RefusedRowError(str(refusal)))
             else:
                 self._queue.popleft()
-                self._answer(row, answers.get(row.request_id))
+                self._answer(row, answers)
 
-    async def _send(self, rows: list[_Waiting]) -> dict[str, Answer]:
+    async def _send(self, rows: list[_Waiting]) -> dict[str, list[Answer]]:
         """Returns the answers by request id. Raises psycopg's errors."""
         connection = self._connection or await self._connect()
         batch = b"[" + b",".join([row.payload for row in rows]) + b"]"
@@ -199,12 +199,17 @@ class Lane(Generic[Answer]):
         except TimeoutError:
             raise psycopg.OperationalError("no answer in time") from None
         text = result[0] if result else None
-        answers = self._decoder.decode(text) if text else []
-        return {answer.request_id.replace("-", ""): answer for answer in answers}
+        answers: dict[str, list[Answer]] = {}
+        for answer in self._decoder.decode(text) if text else []:
+            answers.setdefault(answer.request_id.replace("-", ""), []).append(answer)
+        return answers
 
-    def _answer(self, row: _Waiting, answer: Answer | None) -> None:
+    def _answer(self, row: _Waiting, answers: dict[str, list[Answer]]) -> None:
+        """Gives the row its answer; repeats of one id get theirs in order."""
+        own = answers.get(row.request_id)
+        answer = own.pop(0) if own else self._missing(row.request_id)
         if not row.future.done():
-            row.future.set_result(answer or self._missing(row.request_id))
+            row.future.set_result(answer)
 
     def _give_up_the_impatient(self) -> None:
         if self._patience_seconds is None:

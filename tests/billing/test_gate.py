@@ -159,6 +159,25 @@ def test_requests_from_admission_to_settlement_at_once_come_out_exact():
         assert customer.balances == (50_000 - sum(charged[index::3]), 0)
 
 
+def test_a_hundred_settlements_of_one_request_settle_it_once():
+    customer = make_customer(1000)
+    ask = customer.ask()
+
+    async def work() -> list[Any]:
+        async with open_gate() as one, open_gate() as two:
+            await one.admit(ask)
+            ends = [
+                (one, two)[n % 2].settle(customer.end(ask, output_nanos=40)) for n in range(100)
+            ]
+            return await asyncio.gather(*ends)
+
+    receipts = run(work())
+
+    assert codes_of(receipts) == ["already_ended"] * 99 + ["settled"]
+    assert sum(receipt.charged_nanos for receipt in receipts) == 40
+    assert customer.balances == (960, 0)
+
+
 def test_an_unknown_key_and_an_unknown_account_are_named():
     customer = make_customer(100)
     stray = customer.end(customer.ask())
