@@ -30,6 +30,12 @@ def write(rows: list[bytes], *, refused: bool = False) -> Path:
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
+    # The name, too, must outlive a power cut.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
     return path
 
 
