@@ -134,6 +134,32 @@ def test_a_replay_after_the_sweep_charges_late():
     assert customer.record(ask).is_late
 
 
+@pytest.mark.parametrize(
+    "bad_row",
+    [
+        pytest.param(lambda c, ask: row(c.end(ask, status=70_000)), id="a value no column holds"),
+        pytest.param(lambda c, ask: row(c.end(c.ask(), output_nanos=1)), id="of no reservation"),
+        pytest.param(lambda c, ask: b"{}", id="of no account"),
+        pytest.param(lambda c, ask: b"{", id="no JSON"),
+        pytest.param(lambda c, ask: b"\xff\xfe", id="no UTF-8"),
+        pytest.param(lambda c, ask: b'"text"', id="no object"),
+    ],
+)
+def test_a_refused_row_is_kept_and_the_others_are_settled(bad_row, spool_folder):
+    customer = make_customer(1000)
+    asks = [admitted(customer) for _ in range(2)]
+    bad = bad_row(customer, asks[0])
+    spool.write([bad, row(customer.end(asks[1], output_nanos=10))])
+
+    spool.replay()
+
+    (kept,) = spool_folder.iterdir()
+    assert (kept.suffix, kept.read_bytes()) == (".refused", bad + b"\n")
+    assert customer.record(asks[1]).charged_nanos == 10
+    assert spool.replay() == 0
+    assert kept.exists()
+
+
 def test_nul_in_a_row_is_no_reason_to_refuse_it(spool_folder):
     customer = make_customer(1000)
     ask = admitted(customer)
@@ -160,3 +186,26 @@ def test_the_files_stay_while_the_database_is_away(monkeypatch, spool_folder):
     assert names(spool_folder) == [".jsonl"]
     assert spool.replay() == 1
     assert customer.balances == (990, 0)
+
+
+def test_two_replays_at_once_do_no_harm(monkeypatch, spool_folder):
+    """The other worker is done with the files while this one reads or settles them."""
+    customer = make_customer(1000)
+    for _ in range(2):
+        spool.write([row(customer.end(admitted(customer), output_nanos=10))])
+    settle_row = spool._settle
+    others: list[int] = []
+
+    def settle_after_the_other(text: bytes) -> None:
+        if not others:
+            others.append(0)
+            others.append(spool.replay())
+        settle_row(text)
+
+    monkeypatch.setattr(spool, "_settle", settle_after_the_other)
+
+    spool.replay()
+
+    assert others == [0, 2]
+    assert customer.balances == (980, 0)
+    assert names(spool_folder) == []
