@@ -23,17 +23,20 @@ LANGUAGE plpgsql AS $$
 DECLARE
     minute constant interval := '1 minute';
     today constant date := now() AT TIME ZONE 'UTC';
-    month constant date := date_trunc('month', today);
+    this_month constant date := date_trunc('month', today);
     ask record;
     admitted billing_admitted[] := '{}';
     accounts integer := 0;    -- how many accounts have a request among them
     last_admitted bigint;
     touched billing_touched_key[] := '{}';
     own billing_touched_key;  -- the key of the request at hand, as this batch leaves it
+    is_touched boolean := false;  -- whether the batch admitted anything of that key
     current_account bigint;
     available bigint;         -- of the account: posted less held, less what this batch admitted
     budget_left bigint;       -- of the key; null without a budget
     granted bigint;
+    last_request uuid;        -- the last that was admitted, with what it was granted: a repeat
+    last_granted bigint;      -- within the batch comes right after it
     verdict text;
 BEGIN
     PERFORM billing_lock_accounts_of_keys(batch);
@@ -44,7 +47,7 @@ BEGIN
                coalesce(k.tokens_per_minute, p.tokens_per_minute) AS tokens_limit,
                w.started_at, w.requests, w.tokens AS window_tokens,
                least(k.budget_day_nanos - CASE WHEN s.day = today THEN s.day_nanos ELSE 0 END,
-                     k.budget_month_nanos - CASE WHEN s.month = month THEN s.month_nanos
+                     k.budget_month_nanos - CASE WHEN s.month = this_month THEN s.month_nanos
                                                  ELSE 0 END,
                      k.budget_total_nanos - coalesce(s.total_nanos, 0))
                    - coalesce(s.held_nanos, 0) AS budget_left,
@@ -61,7 +64,7 @@ BEGIN
         JOIN billing_creditaccount a ON a.team_id = k.team_id
         LEFT JOIN billing_ratewindow w ON w.key_id = k.id AND w.started_at > now() - minute
         LEFT JOIN billing_keyspend s ON s.key_id = k.id
-        LEFT JOIN billing_reservation done ON done.id = r.request_id
+        LEFT JOIN billing_reservation done ON done.id = r.request_id AND done.key_id = k.id
         WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
         ORDER BY a.id, k.id, r.request_id
     LOOP
@@ -70,12 +73,18 @@ BEGIN
             available := ask.available_nanos;
         END IF;
         IF ask.key_id IS DISTINCT FROM own.key_id THEN
-            touched := touched || own;
+            IF is_touched THEN
+                touched := touched || own;
+            END IF;
+            is_touched := false;
             own := (ask.key_id, coalesce(ask.started_at, now()), coalesce(ask.requests, 0),
                     coalesce(ask.window_tokens, 0), 0);
             budget_left := ask.budget_left;
         END IF;
 
+        IF ask.request_id = last_request THEN
+            ask.held_before := last_granted;
+        END IF;
         granted := greatest(0, least(ask.amount_nanos, available, budget_left));
         verdict := CASE
             WHEN ask.held_before IS NOT NULL THEN 'admitted'
@@ -102,8 +111,11 @@ BEGIN
                 last_admitted := ask.account_id;
                 accounts := accounts + 1;
             END IF;
+            last_request := ask.request_id;
+            last_granted := granted;
             available := available - granted;
             budget_left := budget_left - granted;
+            is_touched := true;
             own.requests := own.requests + 1;
             own.tokens := own.tokens + ask.tokens;
             own.holds := own.holds + granted;
@@ -130,7 +142,8 @@ BEGIN
     END LOOP;
     IF admitted <> '{}' THEN
         PERFORM billing_write_admitted(admitted, accounts);
-        PERFORM billing_write_touched_keys(touched || own);
+        PERFORM billing_write_touched_keys(
+            CASE WHEN is_touched THEN touched || own ELSE touched END);
     END IF;
 END
 $$;
@@ -178,14 +191,14 @@ DECLARE
     today constant date := now() AT TIME ZONE 'UTC';
 BEGIN
     INSERT INTO billing_ratewindow (key_id, started_at, requests, tokens)
-    SELECT key_id, started_at, requests, tokens FROM unnest(touched) WHERE key_id IS NOT NULL
+    SELECT key_id, started_at, requests, tokens FROM unnest(touched)
     ON CONFLICT (key_id) DO UPDATE
     SET started_at = excluded.started_at, requests = excluded.requests, tokens = excluded.tokens;
 
     INSERT INTO billing_keyspend AS s
         (key_id, day, day_nanos, month, month_nanos, total_nanos, held_nanos, last_used_at)
     SELECT key_id, today, 0, date_trunc('month', today), 0, 0, holds, now()
-    FROM unnest(touched) WHERE key_id IS NOT NULL
+    FROM unnest(touched)
     ON CONFLICT (key_id) DO UPDATE
     SET held_nanos = s.held_nanos + excluded.held_nanos, last_used_at = excluded.last_used_at;
 END

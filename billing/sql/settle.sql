@@ -21,22 +21,23 @@ DECLARE
     held bigint;
     last_sequence bigint;
     charge bigint;
-    overran boolean := false;  -- whether a request of the batch cost more than its hold
+    overran boolean := false;  -- whether a request cost more than its hold, or than was charged
     verdict text;
 BEGIN
     PERFORM a.id FROM jsonb_to_recordset(batch) AS r(account_id bigint)
     JOIN billing_creditaccount a ON a.id = r.account_id
     ORDER BY a.id FOR NO KEY UPDATE OF a;
     FOR done IN
-        SELECT r.request_id, r.key_id, r.input_tokens + r.output_tokens AS tokens,
+        SELECT r.ordinality AS line, r.request_id, r.key_id,
+               r.input_tokens + r.output_tokens AS tokens,
                r.input_nanos + r.cached_nanos + r.output_nanos + r.reasoning_nanos
                    + r.units_nanos AS cost_nanos,
                r.source, a.id AS account_id, a.posted_nanos, a.held_nanos, a.last_sequence,
                w.started_at AS window_started_at
-        FROM jsonb_populate_recordset(NULL::billing_settlement, batch) AS r
+        FROM jsonb_populate_recordset(NULL::billing_settlement, batch) WITH ORDINALITY AS r
         JOIN billing_creditaccount a ON a.id = r.account_id
         LEFT JOIN billing_ratewindow w ON w.key_id = r.key_id
-        ORDER BY a.id, r.key_id, r.request_id
+        ORDER BY a.id, r.key_id, r.request_id, line
     LOOP
         IF done.account_id IS DISTINCT FROM current_account THEN
             current_account := done.account_id;
@@ -73,10 +74,10 @@ BEGIN
                 last_sequence := last_sequence + 1;
                 own.spent := own.spent + charge;
             END IF;
-            overran := overran OR done.cost_nanos > hold.amount_nanos;
+            overran := overran OR done.cost_nanos > least(hold.amount_nanos, charge);
             ended := ended || (
-                done.request_id, current_account, hold.amount_nanos, done.cost_nanos, charge,
-                last_sequence, posted, verdict = 'late')::billing_ended;
+                done.line, done.request_id, current_account, hold.amount_nanos, done.cost_nanos,
+                charge, last_sequence, posted, verdict = 'late')::billing_ended;
         END IF;
 
         request_id := done.request_id;
@@ -98,13 +99,14 @@ BEGIN
 END
 $$;
 
--- Decides about a settlement whose reservation is no longer open. The sweep left a usage record
--- that says `expired`; whoever removes it settles late, so that too happens once.
+-- Decides about a settlement whose reservation is no longer open. The sweep left it `expired`, and
+-- a usage record that says so; whoever removes that record settles late, so that too happens once.
 CREATE OR REPLACE FUNCTION billing_claim_expired(of_request uuid, of_account bigint)
 RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM billing_usagerecord
-    WHERE request_id = of_request AND account_id = of_account AND outcome = 'expired';
+    DELETE FROM billing_usagerecord u USING billing_reservation r
+    WHERE r.id = of_request AND r.account_id = of_account AND r.state = 'expired'
+      AND u.request_id = r.id AND u.outcome = 'expired' AND NOT u.is_late;
     IF FOUND THEN
         RETURN 'late';
     END IF;
@@ -164,7 +166,8 @@ BEGIN
            r.source, r.outcome, e.is_late, r.status, left(r.error, 500),
            left(r.finish_reason, 40), r.attempts, r.latency_ms, r.first_token_ms, now()
     FROM unnest(ended) AS e
-    JOIN jsonb_populate_recordset(NULL::billing_settlement, batch) AS r USING (request_id);
+    JOIN jsonb_populate_recordset(NULL::billing_settlement, batch) WITH ORDINALITY AS r
+      ON r.ordinality = e.line;
 END
 $$;
 
@@ -175,7 +178,7 @@ BEGIN
     INSERT INTO billing_transfer (
         kind, reference, debit_account_id, credit_account_id, amount_nanos, memo, created_at)
     SELECT 'write_off', e.request_id, w.id, r.id, e.cost_nanos - e.charge_nanos,
-           'Cost above the hold that no credit covered', now()
+           'Cost that no credit covered', now()
     FROM unnest(ended) AS e
     JOIN billing_creditaccount w ON w.kind = 'write_off'
     JOIN billing_creditaccount r ON r.kind = 'revenue'
@@ -189,7 +192,8 @@ BEGIN
                   e.cost_nanos, e.hold_nanos, e.cost_nanos - e.charge_nanos),
            now()
     FROM unnest(ended) AS e JOIN billing_reservation h ON h.id = e.request_id
-    WHERE e.cost_nanos > e.hold_nanos
+    WHERE e.cost_nanos > least(e.hold_nanos, e.charge_nanos)
+    ORDER BY 1, 2  -- one order for all: two processes that alert of the same models never deadlock
     ON CONFLICT (kind, reference) DO NOTHING;
 END
 $$;

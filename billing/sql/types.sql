@@ -28,10 +28,10 @@ CREATE TYPE billing_touched_key AS (
     key_id bigint, started_at timestamptz, requests bigint, tokens bigint, holds bigint
 );
 
--- A request whose settlement does something: what was held, what is charged, and the customer's
--- sequence and balance after it.
+-- A request whose settlement does something: its place in the batch, what was held, what is
+-- charged, and the customer's sequence and balance after it.
 CREATE TYPE billing_ended AS (
-    request_id uuid, account_id bigint, hold_nanos bigint, cost_nanos bigint,
+    line bigint, request_id uuid, account_id bigint, hold_nanos bigint, cost_nanos bigint,
     charge_nanos bigint, sequence bigint, balance_nanos bigint, is_late boolean
 );
 

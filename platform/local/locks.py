@@ -63,29 +63,44 @@ def take_over(path: Path, seconds: float) -> int | None:
 def holders(path: Path) -> list[int]:
     """Returns the ids of the processes, other than this one, that have the file open.
 
-    Processes whose descriptors we may not read are left out.
+    Of a process whose descriptors we may not read (another user's, in a container) the command
+    line must do: it counts where it names something in the file's folder.
     """
     try:
         wanted = path.stat()
     except FileNotFoundError:
         return []
     found = []
-    for folder in Path("/proc").glob("[0-9]*/fd"):
-        pid = int(folder.parent.name)
-        if pid == os.getpid():
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
             continue
         try:
-            with os.scandir(folder) as entries:
-                if any(_is_same(entry.path, wanted) for entry in entries):
-                    found.append(pid)
-        except OSError:
+            with os.scandir(process / "fd") as entries:
+                is_holder = any(_is_same(entry.path, wanted) for entry in entries)
+        except PermissionError:
+            is_holder = _names(process / "cmdline", path.parent)
+        except OSError:  # it has ended
             continue
+        if is_holder:
+            found.append(int(process.name))
     return found
 
 
+def _names(command_line: Path, folder: Path) -> bool:
+    """Returns whether a process was started with a path in the folder as an argument."""
+    try:
+        words = command_line.read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return any(word.startswith(os.fsencode(folder) + b"/") for word in words)
+
+
 def _is_same(descriptor: str, wanted: os.stat_result) -> bool:
-    """Returns whether an entry of /proc/<pid>/fd is the wanted file."""
+    """Returns whether an entry of /proc/<pid>/fd is the wanted file.
+
+    Raises PermissionError where we may not know.
+    """
     try:
         return os.path.samestat(os.stat(descriptor), wanted)  # noqa: PTH116 - a hot loop
-    except OSError:
+    except FileNotFoundError:  # closed meanwhile, or no file
         return False

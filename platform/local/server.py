@@ -101,24 +101,21 @@ class Server:
             self._owner = locks.take(self.folder / "owner")
             if self._owner is None:
                 raise LocalError(f"{self.name} in {self.folder} is run by another process")
-        alive = locks.take_over(self.folder / "alive", LEFTOVER_SECONDS)
-        if alive is None:
-            raise LocalError(f"processes of an earlier {self.name} still use {self.folder}")
         try:
-            self._make_socket_folder()
-            self.child = self._prepare(alive)
-            self.child.start()
-        finally:
-            os.close(alive)  # from here on only the server's own processes hold it
+            self._launch()
+        except BaseException:
+            self._release()
+            raise
 
     def wait_ready(self) -> None:
         """Waits until it answers. Raises LocalError with the end of its log where it does not."""
         if not until(lambda: not self.running or self._answers(), self.start_seconds):
-            self.kill()
+            self.stop()
             raise LocalError(
                 f"{self.name} did not answer within {self.start_seconds:g} s\n{self.tail()}"
             )
         if not self.running:
+            self._release()
             raise LocalError(f"{self.name} ended while it started\n{self.tail()}")
 
     def stop(self) -> None:
@@ -155,6 +152,18 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _launch(self) -> None:
+        """Starts the process as the owner of the folder."""
+        alive = locks.take_over(self.folder / "alive", LEFTOVER_SECONDS)
+        if alive is None:
+            raise LocalError(f"processes of an earlier {self.name} still use {self.folder}")
+        try:
+            self._make_socket_folder()
+            self.child = self._prepare(alive)
+            self.child.start()
+        finally:
+            os.close(alive)  # from here on only the server's own processes hold it
 
     def _prepare(self, alive: int) -> Child:
         """Puts the folder in order and returns the child to start, which inherits `alive`."""

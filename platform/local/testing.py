@@ -91,6 +91,8 @@ def _folder() -> Iterator[Path]:
         if time.time() - old.stat().st_mtime < YOUNG_SECONDS:
             continue  # perhaps just made, and its lock not taken yet
         if all(locks.is_free(old / name) for name in ("lock", "postgres/alive", "valkey/alive")):
+            for server in (Postgres(old / "postgres"), Valkey(old / "valkey")):
+                server.stop()  # it does not run: this removes a socket folder elsewhere
             shutil.rmtree(old, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     lock = locks.take(folder / "lock")

@@ -12,7 +12,7 @@ import pytest
 
 from local import child
 from local.errors import LocalError
-from local.postgres import Postgres
+from local.postgres import Postgres, is_allowed
 
 from .conftest import eventually, lives, processes_of
 
@@ -162,7 +162,7 @@ def test_a_start_that_fails_shows_the_end_of_the_log(cluster: Postgres) -> None:
     broken = Postgres(cluster.folder, settings={"shared_buffers": "nonsense"})
     with pytest.raises(LocalError, match="invalid value for parameter"):
         broken.start()
-    broken.stop()
+    cluster.start()  # the failure let go of the folder
 
 
 def test_an_ordinary_user_runs_it_directly(tmp_path: Path) -> None:
@@ -188,9 +188,11 @@ def test_root_runs_it_as_nobody_where_namespaces_are_refused(cluster: Postgres) 
         write(nobody, "by nobody")
     with Postgres(cluster.folder) as server:  # the record says: not as root again
         assert server.data.stat().st_uid != 0
-    with Postgres(cluster.folder, identity="userns") as server:
-        assert server.data.stat().st_uid == 0
         assert "by nobody" in notes(server)
+    if is_allowed("userns"):
+        with Postgres(cluster.folder, identity="userns") as server:
+            assert server.data.stat().st_uid == 0
+            assert "by nobody" in notes(server)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's server is its own child")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,10 +27,11 @@ print(json.dumps(services | {"folder": str(folder)}), flush=True)
 
 
 @pytest.fixture
-def base(tmp_path: Path) -> Iterator[Path]:
-    """A LOCAL_DIR for the nested runs."""
-    yield tmp_path
-    shutil.rmtree(tmp_path)
+def base() -> Iterator[Path]:
+    """A LOCAL_DIR for the nested runs; short, so that the sockets are in it."""
+    path = Path(tempfile.mkdtemp(prefix="launcher-"))
+    yield path
+    shutil.rmtree(path)
 
 
 def start(base: Path, *words: str) -> "subprocess.Popen[str]":

@@ -1,0 +1,202 @@
+"""Customers of the tests' own, and the ledger's functions as the tests call them.
+
+Every test makes its own teams and keys and leaves them: the ledger keeps its transfers for ever.
+`admit`, `settle`, `identify` and `sweep` call SQL on Django's connection (or another), one
+statement a call, so that a test that is rolled back leaves nothing.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, TypeVar
+
+import msgspec
+import psycopg
+from django.db import connection
+
+from accounts.models import ApiKey, Plan, Team
+from billing import ledger
+from billing.gate import Admission, Receipt, Settlement, Verdict
+from billing.models import (
+    CatalogueVersion,
+    CreditAccount,
+    KeySpend,
+    Reservation,
+    Transfer,
+    UsageRecord,
+)
+
+Answer = TypeVar("Answer", Verdict, Receipt)
+Result = TypeVar("Result")
+
+ROOMY = {"requests_per_minute": 1_000_000, "tokens_per_minute": 1_000_000_000}
+
+
+@dataclass
+class Customer:
+    """A team with a credit account and one inference key."""
+
+    team: Team
+    account: CreditAccount
+    key: ApiKey
+    catalogue_version: int
+
+    def another_key(self, **rules: Any) -> "Customer":
+        """Returns the same customer with a further key."""
+        return Customer(
+            self.team, self.account, make_key(self.team, **rules), self.catalogue_version
+        )
+
+    def ask(self, **changes: Any) -> Admission:
+        """Returns a request of 100 nanos and 10 tokens."""
+        fields = {
+            "request_id": new_id(),
+            "digests": [bytes(self.key.digest).hex()],
+            "model": "small",
+            "surface": "openai",
+            "price_version_id": 1,
+            "amount_nanos": 100,
+            "tokens": 10,
+            "hold_seconds": 600.0,
+            "catalogue_version": self.catalogue_version,
+        } | changes
+        return Admission(**({"minimum_nanos": fields["amount_nanos"]} | fields))
+
+    def end(self, request: "Admission | str", **changes: Any) -> Settlement:
+        """Returns the settlement of a request, without a cost where none is given."""
+        fields = {
+            "request_id": request if isinstance(request, str) else request.request_id,
+            "account_id": self.account.pk,
+            "key_id": self.key.pk,
+            "price_version_id": 1,
+            "model": "small",
+            "surface": "openai",
+            "endpoint": "chat/completions",
+            "outcome": "completed",
+            "status": 200,
+        }
+        if "output_nanos" in changes:
+            fields["source"] = "upstream"
+        return Settlement(**(fields | changes))
+
+    @property
+    def balances(self) -> tuple[int, int]:
+        """What is posted and held now."""
+        self.account.refresh_from_db()
+        return self.account.posted_nanos, self.account.held_nanos
+
+    @property
+    def spend(self) -> KeySpend:
+        """The key's budget counters now."""
+        return KeySpend.objects.get(key=self.key)
+
+    @property
+    def transfers(self) -> list[Transfer]:
+        """The account's transfers, in order."""
+        return list(Transfer.objects.filter(customer=self.account).order_by("sequence"))
+
+    def move_spend(self, day: date) -> None:
+        """Lets what the key has spent lie on another day."""
+        KeySpend.objects.filter(key=self.key).update(day=day, month=day.replace(day=1))
+        UsageRecord.objects.filter(key=self.key).update(
+            created_at=datetime.combine(day, datetime.min.time(), UTC)
+        )
+
+    def record(self, request: Admission) -> UsageRecord:
+        """The usage record of a request."""
+        return UsageRecord.objects.get(request_id=request.request_id)
+
+    def reservation(self, request: Admission) -> Reservation:
+        """The reservation of a request."""
+        return Reservation.objects.get(pk=request.request_id)
+
+
+def new_id() -> str:
+    """Returns a request id as the relay would make it (here from chance alone)."""
+    digits = secrets.token_hex(16)
+    return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
+
+
+def make_key(team: Team, **rules: Any) -> ApiKey:
+    """Makes an inference key whose limits leave room, where `rules` don't say otherwise."""
+    fields = {"name": "key", "prefix": "test", "last_four": "0000", "pepper_version": 1}
+    return ApiKey.objects.create(
+        team=team, digest=secrets.token_bytes(32), **(fields | ROOMY | rules)
+    )
+
+
+def make_customer(balance_nanos: int = 0, **rules: Any) -> Customer:
+    """Makes a team with credits and a key; `rules` are the key's."""
+    name = f"team-{secrets.token_hex(6)}"
+    plan, _ = Plan.objects.get_or_create(name="ledger-tests", defaults={"title": "Tests"})
+    team = Team.objects.create(name=name, slug=name, plan=plan)
+    account = ledger.open_account(team)
+    if balance_nanos:
+        ledger.grant(account, balance_nanos, reference=f"grant {name}")
+    version = CatalogueVersion.objects.get(pk=1).version
+    return Customer(team, account, make_key(team, **rules), version)
+
+
+def database() -> str:
+    """Returns the address of the tests' database, for connections besides Django's."""
+    parameters = connection.get_connection_params()
+    names = ("dbname", "user", "password", "host", "port")
+    return psycopg.conninfo.make_conninfo(
+        **{name: parameters[name] for name in names if parameters.get(name)}
+    )
+
+
+def connect(**options: Any) -> psycopg.Connection:
+    """Opens a connection of its own, which commits each statement."""
+    return psycopg.connect(database(), **({"autocommit": True} | options))
+
+
+def admit(*asks: Admission, on: Any = None) -> list[Verdict]:
+    """Admits as one statement; the verdicts come in the order of the requests."""
+    answers = {verdict.request_id: verdict for verdict in call("admit", asks, Verdict, on)}
+    missing = {ask.request_id: Verdict(code="invalid_api_key") for ask in asks}
+    return [(missing | answers)[ask.request_id] for ask in asks]
+
+
+def settle(*ends: Settlement, on: Any = None) -> list[Receipt]:
+    """Settles as one statement; the receipts come as the function gives them."""
+    return call("settle", ends, Receipt, on)
+
+
+def identify(customer: Customer) -> Verdict | None:
+    """Identifies the customer's key."""
+    question = {"request_id": new_id(), "digests": [bytes(customer.key.digest).hex()]}
+    answers = call("identify", [question], Verdict)
+    return answers[0] if answers else None
+
+
+def sweep(on: Any = None) -> int:
+    """Ends the reservations that have expired, of everybody."""
+    return _value("SELECT billing_sweep(100000)", [], on)
+
+
+def call(function: str, rows: Any, answer: type[Answer], on: Any = None) -> list[Answer]:
+    """Calls one of the ledger's batch functions."""
+    text = _value(
+        f"SELECT json_agg(answer)::text FROM billing_{function}(%s::jsonb) AS answer",
+        [msgspec.json.encode(rows).decode()],
+        on,
+    )
+    return msgspec.json.decode(text or b"[]", type=list[answer])
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Runs a coroutine to its end, a minute at most."""
+
+    async def bounded() -> Result:
+        return await asyncio.wait_for(work, 60)
+
+    return asyncio.run(bounded())
+
+
+def _value(sql: str, parameters: list[Any], on: Any) -> Any:
+    with (on or connection).cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchone()[0]

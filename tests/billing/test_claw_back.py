@@ -1,0 +1,101 @@
+"""billing_claw_back: what a dispute takes back, and what the customer then owes."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from billing import ledger
+from billing.models import Transfer
+from tests.billing.customers import admit, connect, make_customer, new_id
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
+
+
+def test_a_dispute_takes_back_what_a_payment_gave():
+    customer = make_customer(1000)
+    reference = new_id()
+
+    posting = ledger.claw_back(customer.account, 400, reference=reference, memo="dispute")
+
+    assert (posting.code, posting.amount_nanos, posting.receivable_nanos) == ("posted", 400, 0)
+    assert posting.balance_nanos == 600
+    taken = customer.transfers[-1]
+    assert (taken.kind, taken.reference, taken.memo) == ("clawback", reference, "dispute")
+    assert (taken.debit_account, taken.credit_account.kind) == (customer.account, "stripe_clearing")
+    assert not Transfer.objects.filter(kind="receivable", reference=reference).exists()
+
+
+def test_what_is_spent_or_held_becomes_a_receivable():
+    customer = make_customer(300)
+    admit(customer.ask(amount_nanos=100))
+    reference = new_id()
+
+    posting = ledger.claw_back(customer.account, 1000, reference=reference, memo="dispute")
+
+    assert (posting.code, posting.amount_nanos, posting.receivable_nanos) == ("posted", 200, 800)
+    assert customer.balances == (100, 100)
+    owed = Transfer.objects.get(kind="receivable", reference=reference)
+    assert (owed.amount_nanos, owed.customer) == (800, None)
+    assert (owed.debit_account.kind, owed.credit_account.kind) == ("receivable", "stripe_clearing")
+    assert owed.memo == f"dispute (account {customer.account.pk})"
+
+
+def test_of_an_empty_account_everything_is_a_receivable():
+    customer = make_customer()
+
+    posting = ledger.claw_back(customer.account, 50, reference=new_id())
+
+    assert (posting.amount_nanos, posting.receivable_nanos, posting.balance_nanos) == (0, 50, 0)
+    assert customer.transfers == []
+
+
+@pytest.mark.parametrize("balance", [1000, 60, 0])
+def test_a_repeat_takes_nothing_and_tells_what_the_first_took(balance):
+    customer = make_customer(balance)
+    reference = new_id()
+    first = ledger.claw_back(customer.account, 100, reference=reference)
+    ledger.grant(customer.account, 500, reference=new_id())
+
+    again = ledger.claw_back(customer.account, 100, reference=reference)
+
+    assert again.code == "exists"
+    assert (again.amount_nanos, again.receivable_nanos) == (
+        first.amount_nanos,
+        first.receivable_nanos,
+    )
+    assert customer.balances == (first.balance_nanos + 500, 0)
+
+
+@pytest.mark.parametrize("balance", [1000, 60, 0])
+@pytest.mark.parametrize("change", ["amount", "customer"])
+def test_a_reference_names_one_dispute(balance, change):
+    customer, other = make_customer(balance), make_customer(balance)
+    reference = new_id()
+    ledger.claw_back(customer.account, 100, reference=reference)
+
+    with pytest.raises(ledger.ReferenceReusedError):
+        if change == "customer":
+            ledger.claw_back(other.account, 100, reference=reference)
+        else:
+            ledger.claw_back(customer.account, 101, reference=reference)
+    assert other.balances == (balance, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hundred_copies_at_once_take_once():
+    customer = make_customer(60)
+    row = [new_id(), customer.account.pk, 100, ""]
+
+    def some(_: int) -> list[str]:
+        with connect() as own:
+            return [
+                own.execute("SELECT code FROM billing_claw_back(%s, %s, %s, %s)", row).fetchone()[0]
+                for _ in range(10)
+            ]
+
+    with ThreadPoolExecutor(10) as threads:
+        codes = sum(threads.map(some, range(10)), [])
+
+    assert sorted(codes) == ["exists"] * 99 + ["posted"]
+    assert customer.balances == (0, 0)
+    assert Transfer.objects.get(kind="receivable", reference=row[0]).amount_nanos == 40
