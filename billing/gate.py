@@ -49,8 +49,8 @@ class Verdict(LaneAnswer, kw_only=True):
     `code` is `admitted`, `identified`, or why not: `invalid_api_key`, `wrong_scope`,
     `team_suspended`, `model_not_allowed`, `rate_limited_requests`, `rate_limited_tokens`,
     `budget_exceeded`, `insufficient_quota`, `stale_catalogue`. `amount_nanos` is what was held.
-    The limits are the key's for the current minute, or the model's own where fewer requests are left
-    of that; `reset_at` is in unix seconds.
+    The limits are the key's for the current minute, or the model's own where fewer requests are
+    left of that; `reset_at` is in unix seconds.
     """
 
     code: str
