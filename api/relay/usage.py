@@ -5,14 +5,18 @@ from typing import Any, NamedTuple
 from api.relay.plan import Plan
 from billing.pricing import Usage
 
-# Where upstreams put the count of cached prompt tokens; the first that is there counts.
-_CACHED = (
+# Where upstreams put the count of cached prompt tokens as a part of the prompt's: OpenAI, DeepSeek
+# (its `prompt_tokens` is hits and misses), Moonshot.
+_CACHED_WITHIN = (
     ("prompt_tokens_details", "cached_tokens"),
     ("input_tokens_details", "cached_tokens"),
     ("prompt_cache_hit_tokens",),
     ("cached_tokens",),
-    ("cache_read_input_tokens",),
 )
+# Anthropic's: beside `input_tokens`, and so are those that were written to the cache
+# (docs.anthropic.com, prompt caching: total input = read + created + input_tokens).
+_CACHED_BESIDE = (("cache_read_input_tokens",),)
+_CACHE_WRITES = (("cache_creation_input_tokens",),)
 _REASONING = (
     ("completion_tokens_details", "reasoning_tokens"),
     ("output_tokens_details", "reasoning_tokens"),
@@ -56,26 +60,88 @@ def read_usage(reported: object, plan: Plan) -> Usage | None:
     """
     if not isinstance(reported, dict):
         return None
-    most = plan.model.context_tokens + plan.max_tokens * plan.choices
-    counts = [
-        _count(reported, places, most) for places in (_INPUT, _OUTPUT, _CACHED, _REASONING, _TOTAL)
+    most = plan.most_tokens
+    prompt, output, reasoning, total = counts = [
+        _count(reported, places, most) for places in (_INPUT, _OUTPUT, _REASONING, _TOTAL)
     ]
     if _ABSURD in counts or _ABSENT in counts[:2]:
         return None
-    prompt, output, cached, reasoning, total = counts
-    cached, reasoning = max(cached, 0), max(reasoning, 0)
-    if cached > prompt or (cached and total == prompt + cached + output):
-        prompt += cached
+    reasoning = max(reasoning, 0)
     if reasoning > output or (reasoning and total == prompt + output + reasoning):
         output += reasoning
-    if prompt + output > most:
+    read = _read_input(reported, prompt, total - output, most)
+    if read is None or read[0] + output > most:
         return None
+    prompt, cached = read
     return Usage(
         input_tokens=prompt,
         cached_tokens=cached,
         output_tokens=output,
         reasoning_tokens=reasoning,
     )
+
+
+def shown_usage(reported: object, usage: Usage) -> dict[str, Any]:
+    """Returns the usage object for the client: the figures that were charged.
+
+    What else the upstream `reported` stays beside them.
+    """
+    figures: dict[str, Any] = {
+        **(reported if isinstance(reported, dict) else {}),
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+    _show_part(figures, "prompt_tokens_details", "cached_tokens", usage.cached_tokens)
+    _show_part(figures, "completion_tokens_details", "reasoning_tokens", usage.reasoning_tokens)
+    return figures
+
+
+def shows_as_reported(reported: object, usage: Usage) -> bool:
+    """Returns whether the upstream's usage object already is what the client is to be shown."""
+    return isinstance(reported, dict) and shown_usage(reported, usage) == reported
+
+
+def _show_part(figures: dict[str, Any], name: str, part: str, count: int) -> None:
+    """Sets a part of the figures, in a new object, if there is something to tell."""
+    details = figures.get(name)
+    if not isinstance(details, dict):
+        details = {}
+    if count or part in details:
+        figures[name] = {**details, part: count}
+
+
+def _read_input(
+    reported: dict[str, Any], prompt: int, total_input: int, most: int
+) -> tuple[int, int] | None:
+    """Returns the prompt's tokens and how many of them were cached, or None if it can't be.
+
+    `total_input` is what the upstream's total leaves for the input, if it gives one: it decides
+    between cached tokens within the prompt and beside it where the place is used for both.
+    """
+    cached = _count(reported, _CACHED_WITHIN, most)
+    if cached == _ABSENT:
+        return _read_input_beside(reported, prompt, total_input, most)
+    if cached == _ABSURD:
+        return None
+    if cached and total_input == prompt + cached:
+        return prompt + cached, cached
+    return (prompt, cached) if cached <= prompt else None
+
+
+def _read_input_beside(
+    reported: dict[str, Any], prompt: int, total_input: int, most: int
+) -> tuple[int, int] | None:
+    """Returns the same for an upstream that counts in Anthropic's way, if it counts at all."""
+    cached = _count(reported, _CACHED_BESIDE, most)
+    written = _count(reported, _CACHE_WRITES, most)
+    if _ABSURD in {cached, written}:
+        return None
+    cached, written = max(cached, 0), max(written, 0)
+    # Proxies that translate to OpenAI's form keep the name and count it within.
+    if "prompt_tokens" in reported and total_input == prompt and cached + written <= prompt:
+        return prompt, cached
+    return prompt + cached + written, cached
 
 
 def _count(reported: dict[str, Any], places: tuple[tuple[str, ...], ...], most: int) -> int:
