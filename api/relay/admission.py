@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-from django.conf import settings
-
 from api import errors
 from api.catalogue import Snapshot
 from api.relay.call import Call
@@ -97,7 +95,7 @@ async def _ask(relay: Relay, call: Call, digests: list[str], plan: Plan) -> Verd
         amount_nanos=plan.amount_nanos,
         minimum_nanos=plan.minimum_nanos,
         tokens=plan.limited_tokens,
-        hold_seconds=plan.total_seconds + settings.HOLD_GRACE_SECONDS,
+        hold_seconds=plan.total_seconds + relay.limits.hold_grace_seconds,
         catalogue_version=plan.catalogue_version,
     )
     try:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-from django.conf import settings
 
 from api.catalogue import RouteEntry
 from api.relay.attempts import open_answer
@@ -63,7 +62,7 @@ class PlainResponder:
         """Reads the answer of a route's upstream. Raises AttemptError."""
         answer = await open_answer(self._exchange, self._relay.upstreams, route)
         try:
-            self._body = await answer.read(settings.MAX_ANSWER_BYTES)
+            self._body = await answer.read(self._relay.limits.max_answer_bytes)
         finally:
             await answer.close()
         self._is_tagged = self._exchange.plan.is_tagged_by(route)
@@ -86,7 +85,7 @@ class PlainResponder:
         if metered.usage is None:
             completion.usage = None  # it can't be true, so nobody is told
         body = self._public_body()
-        await exchange.receipt(settings.SETTLE_WAIT_SECONDS)
+        await exchange.receipt(self._relay.limits.settle_wait_seconds)
         cost = dollars_text(exchange.cost.total_nanos).encode()
         await self._call.respond(body, headers=[(b"x-request-cost", cost)])
 

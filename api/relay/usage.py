@@ -1,32 +1,37 @@
 """Reads the usage that an upstream reports, whatever its dialect, and trusts no figure blindly."""
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
 
 from api.relay.plan import Plan
 from billing.pricing import Usage
 
-# Where upstreams put the count of cached prompt tokens as a part of the prompt's: OpenAI, DeepSeek
-# (its `prompt_tokens` is hits and misses), Moonshot.
-_CACHED_WITHIN = (
-    ("prompt_tokens_details", "cached_tokens"),
-    ("input_tokens_details", "cached_tokens"),
-    ("prompt_cache_hit_tokens",),
-    ("cached_tokens",),
-)
-# Anthropic's: beside `input_tokens`, and so are those that were written to the cache
-# (docs.anthropic.com, prompt caching: total input = read + created + input_tokens).
-_CACHED_BESIDE = (("cache_read_input_tokens",),)
-_CACHE_WRITES = (("cache_creation_input_tokens",),)
-_REASONING = (
-    ("completion_tokens_details", "reasoning_tokens"),
-    ("output_tokens_details", "reasoning_tokens"),
-    ("reasoning_tokens",),
-)
-_INPUT = (("prompt_tokens",), ("input_tokens",))
-_OUTPUT = (("completion_tokens",), ("output_tokens",))
-_TOTAL = (("total_tokens",),)
-_ABSENT = -1
-_ABSURD = -2
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
+
+
+class _Reported(msgspec.Struct, gc=False):
+    """The names under which upstreams report counts; the first of those for one thing counts."""
+
+    prompt_tokens: Count | None = None
+    input_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    output_tokens: Count | None = None
+    total_tokens: Count | None = None
+    prompt_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+    prompt_cache_hit_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    completion_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+    reasoning_tokens: Count | None = None
 
 
 class Metered(NamedTuple):
@@ -58,21 +63,20 @@ def read_usage(reported: object, plan: Plan) -> Usage | None:
     tokens are made part of the input and reasoning part of the output, for upstreams that count
     them beside.
     """
-    if not isinstance(reported, dict):
+    try:
+        counts = msgspec.convert(reported, _Reported)
+    except msgspec.ValidationError:
         return None
-    most = plan.most_tokens
-    prompt, output, reasoning, total = counts = [
-        _count(reported, places, most) for places in (_INPUT, _OUTPUT, _REASONING, _TOTAL)
-    ]
-    if _ABSURD in counts or _ABSENT in counts[:2]:
+    prompt = _first(counts.prompt_tokens, counts.input_tokens)
+    output = _first(counts.completion_tokens, counts.output_tokens)
+    if prompt is None or output is None:
         return None
-    reasoning = max(reasoning, 0)
+    total, reasoning = counts.total_tokens, _reasoning(counts)
     if reasoning > output or (reasoning and total == prompt + output + reasoning):
         output += reasoning
-    read = _read_input(reported, prompt, total - output, most)
-    if read is None or read[0] + output > most:
+    prompt, cached = _read_input(counts, prompt, None if total is None else total - output)
+    if cached > prompt or prompt + output > plan.most_tokens:
         return None
-    prompt, cached = read
     return Usage(
         input_tokens=prompt,
         cached_tokens=cached,
@@ -111,48 +115,42 @@ def _show_part(figures: dict[str, Any], name: str, part: str, count: int) -> Non
         figures[name] = {**details, part: count}
 
 
-def _read_input(
-    reported: dict[str, Any], prompt: int, total_input: int, most: int
-) -> tuple[int, int] | None:
-    """Returns the prompt's tokens and how many of them were cached, or None if it can't be.
+def _read_input(counts: _Reported, prompt: int, total_input: int | None) -> tuple[int, int]:
+    """Returns the prompt's tokens, and how many of them were cached.
 
     `total_input` is what the upstream's total leaves for the input, if it gives one: it decides
-    between cached tokens within the prompt and beside it where the place is used for both.
+    between cached tokens within the prompt and beside it.
     """
-    cached = _count(reported, _CACHED_WITHIN, most)
-    if cached == _ABSENT:
-        return _read_input_beside(reported, prompt, total_input, most)
-    if cached == _ABSURD:
-        return None
-    if cached and total_input == prompt + cached:
-        return prompt + cached, cached
-    return (prompt, cached) if cached <= prompt else None
-
-
-def _read_input_beside(
-    reported: dict[str, Any], prompt: int, total_input: int, most: int
-) -> tuple[int, int] | None:
-    """Returns the same for an upstream that counts in Anthropic's way, if it counts at all."""
-    cached = _count(reported, _CACHED_BESIDE, most)
-    written = _count(reported, _CACHE_WRITES, most)
-    if _ABSURD in {cached, written}:
-        return None
-    cached, written = max(cached, 0), max(written, 0)
-    # Proxies that translate to OpenAI's form keep the name and count it within.
-    if "prompt_tokens" in reported and total_input == prompt and cached + written <= prompt:
+    details = counts.prompt_tokens_details or counts.input_tokens_details
+    # OpenAI, DeepSeek (its `prompt_tokens` is hits and misses) and Moonshot count within.
+    cached = _first(
+        details.cached_tokens if details is not None else None,
+        counts.prompt_cache_hit_tokens,
+        counts.cached_tokens,
+    )
+    if cached is not None:
+        return (prompt + cached if cached and total_input == prompt + cached else prompt), cached
+    # Anthropic counts beside, and so what was written to the cache (docs.anthropic.com, prompt
+    # caching: all of the input is read + created + input). Proxies that translate to OpenAI's
+    # form keep the name and count within.
+    cached, written = counts.cache_read_input_tokens or 0, counts.cache_creation_input_tokens or 0
+    is_within = total_input == prompt and cached + written <= prompt
+    if is_within and counts.prompt_tokens is not None:
         return prompt, cached
     return prompt + cached + written, cached
 
 
-def _count(reported: dict[str, Any], places: tuple[tuple[str, ...], ...], most: int) -> int:
-    """Returns the count at the first of the places that has one, else _ABSENT, or _ABSURD."""
-    for place in places:
-        value: Any = reported
-        for name in place:
-            value = value.get(name) if isinstance(value, dict) else None
-        if value is None:
-            continue
-        if type(value) is not int or not 0 <= value <= most:
-            return _ABSURD
-        return value
-    return _ABSENT
+def _reasoning(counts: _Reported) -> int:
+    details = counts.completion_tokens_details or counts.output_tokens_details
+    return (
+        _first(details.reasoning_tokens if details is not None else None, counts.reasoning_tokens)
+        or 0
+    )
+
+
+def _first(*counts: int | None) -> int | None:
+    """Returns the first count that is there."""
+    for count in counts:
+        if count is not None:
+            return count
+    return None
