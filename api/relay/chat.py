@@ -94,7 +94,7 @@ async def _answer(
     """Lets the responder answer or apologise; settled is both before the last byte leaves."""
     model = exchange.plan.model.name
     try:
-        await relay_answer(exchange, responder, watch)
+        await relay_answer(exchange, responder, watch, relay.upstreams.throttle)
     except AttemptError as fault:
         watch.end_attempts()
         if fault.is_upstreams:

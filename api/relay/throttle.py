@@ -12,9 +12,9 @@ window (a second, or longer where answers take longer):
   To be comparable, seconds are divided by the request's work (`work_of`), and each model is
   compared with itself.
 
-A sign cuts the limit below the most calls that were under way in the window; every calm second
-raises it by its square root, so that four become five hundred within a minute, in use or not. This
-is AIMD with a gradient, as in TCP Vegas and in Netflix's concurrency limits.
+A sign cuts the limit below the most calls that were under way in the window. Calm raises it, slowly
+in the first seconds and then by its square root each second, so that four become five hundred
+within a minute, in use or not. It is AIMD with a gradient, as TCP Vegas and CUBIC do it.
 
 What exceeds the limit is answered 429 before anything is reserved, if no other route has room. Its
 Retry-After comes from a virtual queue: places come free every (mean duration / limit) seconds, and
@@ -26,7 +26,7 @@ allows so many calls to each of them.
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 from api.catalogue import RouteEntry, UpstreamEntry
 from api.relay.faults import UpstreamBusyError
@@ -40,13 +40,14 @@ COMPLAINTS = 3
 COMPLAINTS_SHARE = 0.1
 CUT = 0.75
 DEEPEST_CUT = 0.5
+CALM_SECONDS = 10.0
 # Fewer answers of a model say too little about its speed.
 LEAST_ANSWERS = 8
 SLOWNESS = 2.0
 # A tenth of a second more is no queue, however fast the best was.
 SLACK_SECONDS = 0.1
 # By so much the memory of the best fades with each window, so that a lasting change becomes normal.
-FADING = 1.01
+FADING = 1.003
 LONGEST_WAIT_SECONDS = 60
 PROMPT_TOKENS_OF_WORK = 2_000
 OUTPUT_TOKENS_OF_WORK = 25
@@ -61,7 +62,7 @@ def work_of(prompt_tokens: int, output_tokens: int = 0) -> float:
 
 
 class _Speed:
-    """The times of one model's answers: the best ever, and this window's. By unit of work."""
+    """The times of one kind of answers: the best so far, and this window's. By unit of work."""
 
     __slots__ = ("answers", "best", "fastest")
 
@@ -87,14 +88,15 @@ class Limiter:
 
     __slots__ = (
         "_answers",
+        "_calm_seconds",
         "_complaints",
         "_held_seconds",
         "_now",
         "_peak",
         "_promised_at",
         "_speeds",
-        "_window_ends_at",
         "_window_began_at",
+        "_window_ends_at",
         "in_flight",
         "limit",
     )
@@ -104,9 +106,10 @@ class Limiter:
         self.limit = CEILING
         self.in_flight = 0
         self._peak = 0
+        self._calm_seconds = 0.0
         self._answers = 0
         self._complaints = 0
-        self._speeds: dict[str, _Speed] = {}
+        self._speeds: dict[Hashable, _Speed] = {}
         self._held_seconds = 0.0
         self._promised_at = 0.0
         self._window_began_at = now()
@@ -125,8 +128,7 @@ class Limiter:
         if not self.has_room(most):
             return False
         self.in_flight += 1
-        if self.in_flight > self._peak:
-            self._peak = self.in_flight
+        self._peak = max(self._peak, self.in_flight)
         return True
 
     def leave(self, began_at: float) -> None:
@@ -136,15 +138,17 @@ class Limiter:
         # The first call's time counts whole, later ones a tenth each.
         self._held_seconds += (held - self._held_seconds) * (0.1 if self._held_seconds else 1)
 
-    def answered(self, model: str, seconds: float, work: float) -> None:
-        """Notes that an answer, or its first token, came after so many seconds."""
-        speed = self._speeds.get(model)
+    def answered(self, kind: Hashable, seconds: float, work: float) -> None:
+        """Notes that an answer, or its first token, came after so many seconds.
+
+        Those of one `kind` (a model's, streamed or not) are compared with each other.
+        """
+        speed = self._speeds.get(kind)
         if speed is None:
-            speed = self._speeds[model] = _Speed()
+            speed = self._speeds[kind] = _Speed()
         speed.answers += 1
         seconds /= work
-        if seconds < speed.fastest:
-            speed.fastest = seconds
+        speed.fastest = min(speed.fastest, seconds)
         self._answers += 1
         self._end_window_if_due()
 
@@ -165,7 +169,10 @@ class Limiter:
     def _end_window_if_due(self) -> None:
         now = self._now()
         if now >= self._window_ends_at:
-            self._judge(now - self._window_began_at)
+            # Time in which nobody called belongs to no window: it is calm.
+            calm = now - self._window_ends_at
+            self._judge(self._window_ends_at - self._window_began_at)
+            self._grow(calm)
             self._peak = self.in_flight
             self._answers = self._complaints = 0
             self._window_began_at = now
@@ -183,9 +190,27 @@ class Limiter:
         if gradient < 1.0:
             reached = min(self.limit, self._peak)
             self.limit = max(FLOOR, reached * max(gradient, DEEPEST_CUT))
+            self._calm_seconds = 0.0
         else:
-            # What a limit becomes that grows by its square root each second.
-            self.limit = min(CEILING, (math.sqrt(self.limit) + seconds / 2) ** 2)
+            self._grow(seconds)
+
+    def _grow(self, seconds: float) -> None:
+        """Raises the limit for so many calm seconds: by its square root each, at full speed.
+
+        The speed comes over the first CALM_SECONDS, so that the limit stays a while where the last
+        sign showed the upstream's capacity to be.
+        """
+        before = self._calm_seconds
+        self._calm_seconds += seconds
+        full_speed_seconds = _ramp(self._calm_seconds) - _ramp(before)
+        self.limit = min(CEILING, (math.sqrt(self.limit) + full_speed_seconds / 2) ** 2)
+
+
+def _ramp(seconds: float) -> float:
+    """Returns the distance covered from rest by a speed that grows to 1 over CALM_SECONDS."""
+    if seconds < CALM_SECONDS:
+        return seconds * seconds / (2 * CALM_SECONDS)
+    return seconds - CALM_SECONDS / 2
 
 
 class Throttle:
