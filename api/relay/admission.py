@@ -96,7 +96,7 @@ async def _ask(relay: Relay, call: Call, digests: list[str], plan: Plan) -> Verd
         amount_nanos=plan.amount_nanos,
         minimum_nanos=plan.minimum_nanos,
         tokens=plan.limited_tokens,
-        hold_seconds=plan.total_seconds + relay.limits.hold_grace_seconds,
+        hold_seconds=plan.total_seconds + plan.job_seconds + relay.limits.hold_grace_seconds,
         catalogue_version=plan.catalogue_version,
         model_requests_per_minute=plan.model.requests_per_minute,
     )

@@ -32,6 +32,15 @@ class Responder(Protocol):
     async def attempt(self, route: RouteEntry) -> None:
         """Relays the answer of a route's upstream. Raises AttemptError."""
 
+    async def complete(self) -> None:
+        """Settles the answer, and then lets its last bytes go."""
+
+    async def apologise(self, fault: AttemptError) -> None:
+        """Tells the client what went wrong."""
+
+    async def close(self) -> None:
+        """Ends the upstream's call, if one is under way."""
+
 
 async def relay_answer(
     exchange: Exchange, responder: Responder, watch: Watch, throttle: Throttle
