@@ -16,6 +16,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# Two base62 digits at a time: the check is on the relay's way.
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 _RANDOM_LENGTH = 32
 _CHECK_LENGTH = 6
 _PREFIX = re.compile(r"[A-Za-z0-9-]{1,20}")
@@ -39,6 +41,14 @@ def new_key(prefix: str) -> str:
         raise ValueError(f"{prefix!r} is no key prefix: 1 to 20 letters, digits and dashes.")
     body = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
     return body + _check_characters(body)
+
+
+def is_prefix(text: str) -> bool:
+    """Tells whether a text may be a service's key prefix.
+
+    It ends in a dash, by which the logs' mask (config/logging.py) knows a key from a word.
+    """
+    return bool(_PREFIX.fullmatch(text)) and text.endswith("-")
 
 
 def is_well_formed(text: str) -> bool:
@@ -83,9 +93,6 @@ def _peppers() -> dict[int, bytes]:
 
 def _check_characters(body: str) -> str:
     """Returns the CRC32 of the text before it as 6 base62 characters, the highest digit first."""
-    rest = zlib.crc32(body.encode("ascii"))
-    characters = []
-    for _ in range(_CHECK_LENGTH):
-        rest, digit = divmod(rest, len(_ALPHABET))
-        characters.append(_ALPHABET[digit])
-    return "".join(reversed(characters))
+    rest, third = divmod(zlib.crc32(body.encode("ascii")), len(_PAIRS))
+    first, second = divmod(rest, len(_PAIRS))
+    return _PAIRS[first] + _PAIRS[second] + _PAIRS[third]

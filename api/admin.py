@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -9,17 +10,32 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 
-from accounts import api_keys
+from accounts import api_keys, keys
 from accounts.models import ApiKey
 from api.models import Model, ModelAlias, ModelHealth, Route, Service, Upstream
 from api.service import current_service
 from billing.admin_fields import MoneyAdmin, ReadOnlyAdmin, dollars
 
 
+class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """The service's row, with a prefix that keys can have."""
+
+    def clean_key_prefix(self) -> str:
+        """Returns the prefix. Raises ValidationError for one that would fail or hide a key."""
+        prefix: str = self.cleaned_data["key_prefix"]
+        if not keys.is_prefix(prefix):
+            raise forms.ValidationError(
+                "Give at most 20 letters, digits and dashes, the last of them a dash: "
+                "by it the logs know a key from a word."
+            )
+        return prefix
+
+
 @admin.register(Service)
 class ServiceAdmin(ModelAdmin):
     """The one row that names the service."""
 
+    form = ServiceForm
     list_display = ("name", "key_prefix", "contact_email", "catalogue", "is_open")
     list_filter = ("is_open",)
     search_fields = ("name",)

@@ -1,0 +1,364 @@
+"""Staff's pages: all there, quick, and the ledger's for reading alone."""
+
+import re
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts import teams
+from accounts.api_keys import find_active
+from accounts.models import ApiKey, Plan, Team, User
+from api.models import Model, ModelAlias, ModelHealth, Route, Service, Upstream
+from billing import ledger, models
+from tests.cast import everything_in_the_database, issue, signed_in
+
+pytestmark = pytest.mark.django_db
+
+OURS = [
+    model
+    for label in ("accounts", "billing", "api")
+    for model in apps.get_app_config(label).get_models()
+]
+LEDGER = [
+    *(models.CreditAccount, models.Transfer, models.Reservation, models.UsageRecord),
+    *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
+    *(models.LedgerAlert, ModelHealth),
+]
+
+
+def url(model: Any, page: str, *arguments: Any) -> str:
+    meta = model._meta
+    return reverse(f"admin:{meta.app_label}_{meta.model_name}_{page}", args=arguments)
+
+
+def add_rows(n: int) -> None:
+    """Makes one more row of every model."""
+    now = timezone.now()
+    user, team = teams.sign_up(f"user{n}@example.com", None, f"User {n}")
+    account = ledger.open_account(team)
+    ledger.grant(account, 10**9, reference=f"admin {n}", memo="test")
+    key = issue(team, user, f"key {n}", budget_month_nanos=n).key
+    Plan.objects.create(name=f"plan-{n}", title=f"Plan {n}")
+    product = models.Product.objects.create(sku=f"sku-{n}")
+    price = models.PriceVersion.objects.create(product=product, effective_from=now)
+    model = Model.objects.create(name=f"model-{n}", product=product)
+    ModelAlias.objects.create(name=f"alias-{n}", model=model)
+    upstream = Upstream.objects.create(name=f"upstream-{n}", base_url="http://127.0.0.1/v1")
+    Route.objects.create(model=model, upstream=upstream, upstream_model="m")
+    Service.objects.get_or_create(pk=1)
+    ModelHealth.objects.create(model=model.name, minute=now)
+    ids = {"account": account, "key": key, "price_version": price, "model": model.name}
+    request_id = uuid.uuid4()
+    models.Reservation.objects.create(
+        id=request_id, amount_nanos=1, surface="v1", tokens_counted=1, expires_at=now, **ids
+    )
+    models.UsageRecord.objects.create(
+        request_id=request_id, surface="v1", endpoint="chat", outcome="completed", **ids
+    )
+    models.KeySpend.objects.create(key=key, day=now.date(), month=now.date())
+    models.RateWindow.objects.create(key=key, started_at=now)
+    models.UsageHour.objects.create(hour=now, account=account, key=key, model=model.name)
+    models.LedgerAlert.objects.create(kind="overrun", reference=f"request {n}", detail="test")
+
+
+@pytest.fixture
+def rows(db: None) -> None:
+    add_rows(1)
+
+
+def a_row_of(model: Any) -> Any:
+    row = model._default_manager.order_by("-pk").first()
+    assert row is not None, f"add_rows makes no {model.__name__}"
+    return row
+
+
+def test_every_model_of_ours_is_registered_with_search_filters_and_columns() -> None:
+    for model in OURS:
+        page = admin.site._registry[model]
+        assert page.search_fields, model
+        assert page.list_filter, model
+        assert len(page.list_display) > 1, model
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+def test_every_page_of_every_model_answers(staff: Client, rows: None, model: Any) -> None:
+    page = admin.site._registry[model]
+    assert staff.get(url(model, "changelist")).status_code == 200
+    assert staff.get(url(model, "changelist"), {"q": "alice"}).status_code == 200
+    assert staff.get(url(model, "change", a_row_of(model).pk)).status_code == 200
+    adds = staff.get(url(model, "add")).status_code
+    closed = model in LEDGER or model is Service  # of the service there is one row
+    assert adds == (403 if closed else 200), page
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "1", "9" * 30, "é", "'\"\\", "00000000-0000-0000-0000-000000000000"]
+)
+def test_a_search_for_anything_answers(staff: Client, rows: None, text: str) -> None:
+    for model in OURS:
+        assert staff.get(url(model, "changelist"), {"q": text}).status_code == 200, model
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+def test_a_lists_queries_do_not_grow_with_its_rows(staff: Client, rows: None, model: Any) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert staff.get(url(model, "changelist")).status_code == 200
+        return len(captured)
+
+    queries()  # The first page of a process also fills caches, as of content types.
+    few = queries()
+    for n in range(2, 8):
+        add_rows(n)
+    assert queries() <= few
+
+
+@pytest.mark.parametrize("model", LEDGER, ids=lambda model: model.__name__)
+def test_ledger_rows_are_not_added_changed_or_deleted_by_url_either(
+    staff: Client, rows: None, model: Any
+) -> None:
+    row = a_row_of(model)
+    before = list(model._default_manager.values())
+    page = staff.get(url(model, "change", row.pk)).content.decode()
+    assert 'name="_save"' not in page
+    assert url(model, "delete", row.pk) not in page
+    assert staff.post(url(model, "change", row.pk), {"posted_nanos": "1"}).status_code == 403
+    assert staff.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+    assert staff.get(url(model, "delete", row.pk)).status_code == 403
+    assert staff.post(url(model, "add"), {}).status_code == 403
+    action = {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}
+    staff.post(url(model, "changelist"), action)
+    assert list(model._default_manager.values()) == before
+
+
+@pytest.mark.parametrize("model", [User, Team, ApiKey], ids=lambda model: model.__name__)
+def test_who_is_in_the_books_is_not_deleted(staff: Client, rows: None, model: Any) -> None:
+    row = a_row_of(model)
+    assert staff.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+    action = {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}
+    staff.post(url(model, "changelist"), action)
+    assert model.objects.filter(pk=row.pk).exists()
+
+
+def test_an_alert_is_marked_as_handled_once(staff: Client, rows: None) -> None:
+    alert = models.LedgerAlert.objects.get()
+    action = {"action": "mark_as_handled", "_selected_action": [alert.pk]}
+    staff.post(url(models.LedgerAlert, "changelist"), action)
+    alert.refresh_from_db()
+    first = alert.handled_at
+    assert first is not None
+    staff.post(url(models.LedgerAlert, "changelist"), action)
+    alert.refresh_from_db()
+    assert alert.handled_at == first
+
+
+def test_money_is_shown_in_dollars(staff: Client, rows: None) -> None:
+    assert "$1.000000000" in staff.get(url(models.CreditAccount, "changelist")).content.decode()
+    assert "$1.000000000" in staff.get(url(models.Transfer, "changelist")).content.decode()
+
+
+# Prices
+
+
+def price_form(product: models.Product, **changes: str) -> dict[str, str]:
+    names = [field.name for field in models.PriceVersion._meta.fields if "nanos" in field.name]
+    optional = {name: "" for name in names if name.startswith(("cached", "reasoning"))}
+    moment = {"effective_from_0": "2099-01-01", "effective_from_1": "00:00:00"}
+    zeros = dict.fromkeys(names, "0")
+    return {"product": str(product.pk), "source": "", **zeros, **optional, **moment, **changes}
+
+
+def test_a_price_is_typed_in_dollars_and_kept_exactly(staff: Client, rows: None) -> None:
+    product = models.Product.objects.create(sku="new")
+    form = price_form(
+        product,
+        input_nanos_per_million="0.0375",
+        output_nanos_per_million="$2.50",
+        image_nanos="0.015",
+    )
+    response = staff.post(url(models.PriceVersion, "add"), form)
+    assert response.status_code == 302, response.context["adminform"].form.errors
+    price = product.price_versions.get()
+    assert price.input_nanos_per_million == 37_500_000
+    assert price.output_nanos_per_million == 2_500_000_000
+    assert price.image_nanos == 15_000_000
+    assert price.cached_input_nanos_per_million is None
+    page = staff.get(url(models.PriceVersion, "change", price.pk)).content.decode()
+    assert 'value="0.037500000"' in page
+
+
+@pytest.mark.parametrize("text", ["", "free", "-1", "1e9", "0.0000000001", "9" * 30])
+def test_a_price_that_is_no_amount_is_refused(staff: Client, rows: None, text: str) -> None:
+    product = models.Product.objects.create(sku="new")
+    form = price_form(product, input_nanos_per_million=text)
+    response = staff.post(url(models.PriceVersion, "add"), form)
+    assert response.status_code == 200
+    assert "input_nanos_per_million" in response.context["adminform"].form.errors
+    assert not product.price_versions.exists()
+
+
+def test_a_price_that_took_effect_is_neither_changed_nor_deleted(staff: Client, rows: None) -> None:
+    price = models.PriceVersion.objects.get()
+    form = price_form(price.product, input_nanos_per_million="99")
+    assert staff.post(url(models.PriceVersion, "change", price.pk), form).status_code == 403
+    assert (
+        staff.post(url(models.PriceVersion, "delete", price.pk), {"post": "y"}).status_code == 403
+    )
+    action = {"action": "delete_selected", "_selected_action": [price.pk], "post": "yes"}
+    staff.post(url(models.PriceVersion, "changelist"), action)
+    assert models.PriceVersion.objects.get().input_nanos_per_million == 0
+
+
+def test_a_price_to_come_can_be_changed(staff: Client, rows: None) -> None:
+    price = models.PriceVersion.objects.get()
+    later = models.PriceVersion.objects.create(
+        product=price.product, effective_from=timezone.now() + timedelta(days=1)
+    )
+    form = price_form(price.product, input_nanos_per_million="99")
+    assert staff.post(url(models.PriceVersion, "change", later.pk), form).status_code == 302
+    later.refresh_from_db()
+    assert later.input_nanos_per_million == 99_000_000_000
+
+
+# The service
+
+
+@pytest.mark.parametrize(
+    ("prefix", "is_taken"),
+    [("weatmood-", True), ("sk-", True), ("sk", False), ("a_b-", False), ("", False)],
+)
+def test_a_key_prefix_ends_in_a_dash(
+    staff: Client, rows: None, prefix: str, is_taken: bool
+) -> None:
+    form = {"name": "S", "key_prefix": prefix, "is_open": "on"}
+    response = staff.post(url(Service, "change", 1), form)
+    assert response.status_code == (302 if is_taken else 200)
+    assert (Service.objects.get().key_prefix == prefix) == is_taken
+
+
+# API keys
+
+
+def key_form(**changes: str) -> dict[str, str]:
+    moment = {"expires_at_0": "", "expires_at_1": ""}
+    return {"name": "CI", "scope": "inference", "allowed_models": "a,b", **moment, **changes}
+
+
+def test_a_new_keys_plaintext_is_on_the_answer_and_nowhere_else(staff: Client, alices_team) -> None:
+    Service.objects.create(key_prefix="sk-new-")
+    form = key_form(team=str(alices_team.pk), budget_day_nanos="1.50")
+    response = staff.post(url(ApiKey, "add"), form)
+    assert response.status_code == 200
+    assert "no-store" in response["Cache-Control"]
+    plaintext = re.search(r'id="api-key">([^<]+)<', response.content.decode())[1]
+    key = find_active(plaintext)
+    assert (key.team, key.prefix, key.allowed_models) == (alices_team, "sk-new-", ["a", "b"])
+    assert key.budget_day_nanos == 1_500_000_000
+    assert key.created_by.email == "staff@example.com"
+    assert plaintext not in everything_in_the_database()
+    for page in (url(ApiKey, "changelist"), url(ApiKey, "change", key.pk)):
+        shown = staff.get(page).content.decode()
+        assert plaintext not in shown
+        assert key.digest.hex() not in shown
+
+
+def test_a_keys_rules_change_and_its_facts_do_not(staff: Client, alices_key, charlies_team) -> None:
+    before = ApiKey.objects.values().get()
+    form = key_form(
+        name="New name",
+        team=str(charlies_team.pk),
+        scope="management",
+        digest="00",
+        revoked_at_0="2020-01-01",
+        requests_per_minute="7",
+    )
+    response = staff.post(url(ApiKey, "change", alices_key.key.pk), form)
+    assert response.status_code == 302
+    after = ApiKey.objects.values().get()
+    assert (after["name"], after["requests_per_minute"]) == ("New name", 7)
+    for fact in ("team_id", "scope", "digest", "prefix", "last_four", "revoked_at", "created_at"):
+        assert after[fact] == before[fact]
+
+
+def test_keys_are_revoked_from_the_list(staff: Client, alices_key, charlies_key) -> None:
+    action = {"action": "revoke", "_selected_action": [alices_key.key.pk]}
+    staff.post(url(ApiKey, "changelist"), action)
+    assert find_active(alices_key.plaintext) is None
+    assert find_active(charlies_key.plaintext) == charlies_key.key
+
+
+# Users
+
+
+def test_a_user_is_made_with_a_password_and_signs_in(staff: Client) -> None:
+    form = {
+        "email": "New@Example.com",
+        "name": "New",
+        "usable_password": "true",
+        "password1": "correct horse battery",
+        "password2": "correct horse battery",
+        "memberships-TOTAL_FORMS": "0",
+        "memberships-INITIAL_FORMS": "0",
+    }
+    response = staff.post(url(User, "add"), form)
+    assert response.status_code == 302, response.context["adminform"].form.errors
+    assert User.objects.get(name="New").email == "new@example.com"
+    assert Client().login(username="new@example.com", password="correct horse battery")
+
+
+def test_a_password_is_changed_on_its_own_page_and_never_shown(staff: Client, alice: User) -> None:
+    page = reverse("admin:auth_user_password_change", args=[alice.pk])
+    assert staff.get(page).status_code == 200
+    form = {
+        "usable_password": "true",
+        "password1": "another horse battery",
+        "password2": "another horse battery",
+    }
+    assert staff.post(page, form).status_code == 302
+    assert Client().login(username="alice@example.com", password="another horse battery")
+    alice.refresh_from_db()
+    assert alice.password not in staff.get(url(User, "change", alice.pk)).content.decode()
+
+
+def test_staff_without_all_powers_hand_none_out_and_touch_nobody_who_has_them(
+    staff: Client, alice: User
+) -> None:
+    clerk = User.objects.create_user("clerk@example.com", is_staff=True)
+    permissions = apps.get_model("auth", "Permission").objects
+    clerk.user_permissions.set(permissions.filter(content_type__app_label="accounts"))
+    browser = signed_in(clerk)
+    boss = User.objects.get(email="staff@example.com")
+    form = {
+        "email": "alice@example.com",
+        "name": "Alice the Second",
+        "is_active": "on",
+        "is_staff": "on",
+        "is_superuser": "on",
+        "memberships-TOTAL_FORMS": "0",
+        "memberships-INITIAL_FORMS": "0",
+    }
+    assert browser.post(url(User, "change", alice.pk), form).status_code == 302
+    alice.refresh_from_db()
+    assert alice.name == "Alice the Second"
+    assert not alice.is_superuser
+    assert not alice.is_staff
+    assert browser.post(url(User, "change", boss.pk), form).status_code == 403
+    page = reverse("admin:auth_user_password_change", args=[boss.pk])
+    assert browser.post(page, {"password1": "x", "password2": "x"}).status_code == 403
+
+
+def test_customers_are_not_let_in(alice: User) -> None:
+    browser = signed_in(alice)
+    for model in OURS:
+        response = browser.get(url(model, "changelist"))
+        assert response.status_code == 302
+        assert "/admin/login/" in response["Location"]
