@@ -1,4 +1,4 @@
-"""A scripted upstream: a real server on a real socket whose every answer is a few lines of a test."""
+"""A scripted upstream: a real server on a real socket, whose answers are a few lines of a test."""
 
 import asyncio
 import json
