@@ -76,8 +76,10 @@ class PlainResponder:
         exchange.delivered_bytes = text_bytes = sum(map(_text_bytes, choices))
         if choices:
             exchange.finish_reason = choices[0].finish_reason or ""
-        exchange.complete(meter(completion.usage, text_bytes, exchange.plan))
-        body = self._public_body()
+        metered = meter(completion.usage, text_bytes, exchange.plan)
+        # Before the settlement, so that a mistake of ours here costs the client nothing.
+        body = self._public_body(metered.usage or exchange.estimated())
+        exchange.complete(metered)
         await exchange.receipt(self._relay.limits.settle_wait_seconds)
         cost = dollars_text(exchange.cost.total_nanos).encode()
         await self._call.respond(body, headers=[(b"x-request-cost", cost)])
@@ -89,12 +91,12 @@ class PlainResponder:
     async def close(self) -> None:
         """Does nothing: each attempt ends its own call."""
 
-    def _public_body(self) -> bytes:
+    def _public_body(self, usage: Usage) -> bytes:
         """Returns the upstream's bytes under the public name of the model, with a usage."""
         completion, name = self._completion, self._exchange.plan.public_name
         if completion.usage is None:
-            usage = _figures(self._exchange.usage)
-            return _encode({**_decode_anything(self._body), "model": name, "usage": usage})
+            completed = {"model": name, "usage": _figures(usage)}
+            return _encode({**_decode_anything(self._body), **completed})
         if completion.model == name:
             return self._body
         theirs, ours = _encode(completion.model), _encode(name)
