@@ -140,6 +140,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "api.errors.drf_exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
+UNFOLD = {"SITE_TITLE": "Tollgate", "SITE_HEADER": "Tollgate"}
 SPECTACULAR_SETTINGS = {"TITLE": "API", "VERSION": "1.0", "SERVE_INCLUDE_SCHEMA": False}
 
 # How often Celery ends reservations whose process died.

@@ -1,0 +1,61 @@
+"""The catalogue as people read it: a line for each model, prices in dollars."""
+
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from api.catalogue import ModelEntry, Snapshot
+from billing.money import dollars_short_text
+from billing.pricing import Prices
+
+
+@dataclass(frozen=True)
+class PricedModel:
+    """A model's line in a price list; prices are texts such as `$0.70`, empty where none apply."""
+
+    name: str
+    title: str
+    kind: str
+    context: str
+    input_price: str
+    output_price: str
+    unit_price: str
+
+
+def price_list(snapshot: Snapshot) -> list[PricedModel]:
+    """Returns the lines of all models that have a price now, in the catalogue's order."""
+    now = timezone.now()
+    priced = [(model, model.price_at(now)) for model in snapshot.public_models()]
+    return [_line(model, prices) for model, prices in priced if prices is not None]
+
+
+def _line(model: ModelEntry, prices: Prices) -> PricedModel:
+    is_chat = model.kind == "chat"
+    return PricedModel(
+        name=model.name,
+        title=model.title or model.name,
+        kind=model.kind,
+        context=f"{model.context_tokens:,}" if is_chat else "",
+        input_price=_dollars(prices.input_nanos_per_million) if is_chat else "",
+        output_price=_dollars(prices.output_nanos_per_million) if is_chat else "",
+        unit_price=_unit_price(prices),
+    )
+
+
+def _unit_price(prices: Prices) -> str:
+    """Returns what is asked for a thing that is counted, not measured in tokens."""
+    units = {
+        "an image": prices.image_nanos,
+        "a video": prices.piece_nanos,
+        "a second": prices.second_nanos,
+        "a request": prices.request_nanos,
+    }
+    return ", ".join(f"{_dollars(nanos)} {unit}" for unit, nanos in units.items() if nanos)
+
+
+def _dollars(amount_nanos: int) -> str:
+    """Returns the amount with at least its cents."""
+    if amount_nanos == 0:
+        return "free"
+    whole, _, decimals = dollars_short_text(amount_nanos).partition(".")
+    return f"${whole}.{decimals:0<2}"

@@ -1,0 +1,20 @@
+"""The customer's pages: each view asks one function for what its template shows."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from api import catalogue
+from portal.prices import price_list
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """What this service is: its address, its models, their prices."""
+    snapshot = catalogue.load_synchronously()
+    context = {
+        "service": snapshot.service,
+        "base_url": request.build_absolute_uri("/v1"),
+        "models": price_list(snapshot),
+    }
+    return render(request, "portal/home.html", context)
