@@ -95,7 +95,7 @@ class Exchange:
         if metered.is_empty:
             self._settle("empty", 200)
         elif metered.usage is None:
-            self._settle("completed", 200, self._estimated(), "estimated")
+            self._settle("completed", 200, self.estimated(), "estimated")
         else:
             self._settle("completed", 200, metered.usage, "upstream")
 
@@ -106,7 +106,7 @@ class Exchange:
     def fail(self, fault: AttemptError, status: int) -> None:
         """Settles an answer that failed: what was delivered is paid for, nothing else."""
         if self.delivered_bytes:
-            self._settle(fault.outcome, status, self._estimated(), "estimated", fault.detail)
+            self._settle(fault.outcome, status, self.estimated(), "estimated", fault.detail)
         else:
             self._settle(fault.outcome, status, error=fault.detail)
 
@@ -118,7 +118,7 @@ class Exchange:
         if self._is_handed_over:
             return
         if self.was_dispatched and self.plan.units is None:
-            self._settle("client_closed", 499, self._estimated(), "estimated")
+            self._settle("client_closed", 499, self.estimated(), "estimated")
         else:
             self._settle("client_closed", 499)
 
@@ -143,7 +143,7 @@ class Exchange:
         if self._receipt is not None and not self._receipt.done():
             await asyncio.wait([self._receipt], timeout=patience_seconds)
 
-    def _estimated(self) -> Usage:
+    def estimated(self) -> Usage:
         """Returns the likely prompt and what was delivered, within what was held."""
         plan = self.plan
         output = tokens_of(max(0, self.delivered_bytes - plan.echoed_bytes), plan.model)

@@ -13,6 +13,7 @@ from api.relay.reasoning import message_needs_translation, translate_message
 from api.relay.relay import Relay
 from api.relay.usage import meter, shown_usage, shows_as_reported
 from billing.money import dollars_text
+from billing.pricing import Usage
 
 _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
@@ -82,10 +83,11 @@ class PlainResponder:
         if choices:
             exchange.finish_reason = choices[0].finish_reason or ""
         metered = meter(completion.usage, text_bytes, exchange.plan)
-        exchange.complete(metered)
         if metered.usage is None:
             completion.usage = None  # it can't be true, so nobody is told
-        body = self._public_body()
+        # Before the settlement, so that a mistake of ours here costs the client nothing.
+        body = self._public_body(metered.usage or exchange.estimated())
+        exchange.complete(metered)
         await exchange.receipt(self._relay.limits.settle_wait_seconds)
         cost = dollars_text(exchange.cost.total_nanos).encode()
         await self._call.respond(body, headers=[(b"x-request-cost", cost)])
@@ -97,13 +99,12 @@ class PlainResponder:
     async def close(self) -> None:
         """Does nothing: each attempt ends its own call."""
 
-    def _public_body(self) -> bytes:
+    def _public_body(self, usage: Usage) -> bytes:
         """Returns the upstream's bytes with what the client gets in other words.
 
-        That is the model's public name, the usage that was charged, and reasoning in its place.
+        That is the model's public name, the usage that is charged, and reasoning in its place.
         """
-        completion, exchange = self._completion, self._exchange
-        name, usage = exchange.plan.public_name, exchange.usage
+        completion, name = self._completion, self._exchange.plan.public_name
         is_strange = self._has_strange_reasoning()
         if is_strange or not shows_as_reported(completion.usage, usage):
             told: dict[str, Any] = _decode_anything(self._body)

@@ -63,7 +63,7 @@ def _handler(match: Match, method: str, scope: Scope) -> Handler:
 
 async def _answer_error(call: Call, error: errors.ApiError) -> None:
     await call.respond_error(error)
-    if error.status in {401, 413, 415}:
+    if not call.is_body_read:
         await linger(call)
 
 

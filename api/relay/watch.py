@@ -56,7 +56,6 @@ class Watch:
 
     def begin_attempt(self, upstream: UpstreamEntry) -> None:
         """Starts the wait for an upstream's first token."""
-        self._reason = None
         self._idle_seconds = upstream.idle_timeout_seconds
         self._silent_by = self._loop.time() + upstream.first_token_timeout_seconds
         self._silent_reason = "first_token"
@@ -86,9 +85,10 @@ class Watch:
 
         Where both happened, the client counts.
         """
-        if self._reason is None or self._task is None or self._task.uncancel() > 0:
+        reason, self._reason = self._reason, None
+        if reason is None or self._task is None or self._task.uncancel() > 0:
             return None
-        return self._reason
+        return reason
 
     def look(self, now: float) -> None:
         """Acts on the deadlines that have passed: aborts, or sends a sign of life."""
