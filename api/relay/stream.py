@@ -68,7 +68,7 @@ class StreamResponder:
         metered = meter(reader.usage, reader.text_bytes, exchange.plan)
         exchange.complete(metered)
         await self._read_to_eof()
-        await exchange.receipt(self._relay.limits.settle_wait_seconds)
+        await exchange.receipt(self._watch, self._relay.limits.settle_wait_seconds)
         last = DONE
         if exchange.plan.wants_usage:
             last = reader.usage_event(exchange.usage, exchange.cost) + DONE
