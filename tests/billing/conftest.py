@@ -1,6 +1,8 @@
 """What the ledger's tests share."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import TransactionTestCase
@@ -26,6 +28,13 @@ def books_are_right(request: pytest.FixtureRequest) -> Iterator[None]:
     request.getfixturevalue("_django_db_helper")
     yield
     assert broken_invariants() == {}
+
+
+@pytest.fixture
+def spool_folder(settings: Any, tmp_path: Path) -> Path:
+    """A spool of the test's own, which does not exist yet."""
+    settings.SPOOL_DIR = tmp_path / "var" / "spool"
+    return settings.SPOOL_DIR
 
 
 def broken_invariants() -> dict[str, list[str]]:

@@ -10,12 +10,13 @@ import secrets
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
 import psycopg
 from django.db import connection
+from django.db.models import F
 
 from accounts.models import ApiKey, Plan, Team
 from billing import ledger
@@ -24,6 +25,7 @@ from billing.models import (
     CatalogueVersion,
     CreditAccount,
     KeySpend,
+    RateWindow,
     Reservation,
     Transfer,
     UsageRecord,
@@ -82,6 +84,16 @@ class Customer:
             fields["source"] = "upstream"
         return Settlement(**(fields | changes))
 
+    def code(self, **changes: Any) -> str:
+        """Asks for a request and returns the verdict's code."""
+        return admit(self.ask(**changes))[0].code
+
+    def admitted(self, **changes: Any) -> Admission:
+        """Returns a request that was admitted."""
+        ask = self.ask(**changes)
+        assert admit(ask)[0].code == "admitted"
+        return ask
+
     @property
     def balances(self) -> tuple[int, int]:
         """What is posted and held now."""
@@ -97,6 +109,20 @@ class Customer:
     def transfers(self) -> list[Transfer]:
         """The account's transfers, in order."""
         return list(Transfer.objects.filter(customer=self.account).order_by("sequence"))
+
+    def change_key(self, **fields: Any) -> None:
+        """Changes the key's row."""
+        ApiKey.objects.filter(pk=self.key.pk).update(**fields)
+
+    def change_team(self, **fields: Any) -> None:
+        """Changes the team's row."""
+        Team.objects.filter(pk=self.team.pk).update(**fields)
+
+    def age_minute(self, seconds: int) -> None:
+        """Lets the key's minute have begun earlier."""
+        RateWindow.objects.filter(key=self.key).update(
+            started_at=F("started_at") - timedelta(seconds=seconds)
+        )
 
     def move_spend(self, day: date) -> None:
         """Lets what the key has spent lie on another day."""
@@ -197,6 +223,18 @@ def at_once(work: Callable[[psycopg.Connection], Result]) -> list[Result]:
 
     with ThreadPoolExecutor(10) as threads:
         return [result for results in threads.map(ten_times, range(10)) for result in results]
+
+
+def wait_until_blocked(backend: int) -> None:
+    """Waits until a connection waits for a lock."""
+    with connect() as watcher:
+        for _ in range(1000):
+            (waits,) = watcher.execute(
+                "SELECT cardinality(pg_blocking_pids(%s)) > 0", [backend]
+            ).fetchone()
+            if waits:
+                return
+    raise AssertionError("nothing blocked")
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

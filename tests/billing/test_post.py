@@ -8,7 +8,15 @@ from django.db import DataError, transaction
 
 from billing import ledger
 from billing.models import CreditAccount
-from tests.billing.customers import Customer, admit, at_once, connect, make_customer, new_id
+from tests.billing.customers import (
+    Customer,
+    admit,
+    at_once,
+    connect,
+    make_customer,
+    new_id,
+    wait_until_blocked,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -218,15 +226,3 @@ def test_an_account_opened_at_once_is_opened_once():
 
     assert len(set(accounts)) == 1
     assert customer.account.pk not in accounts
-
-
-def wait_until_blocked(backend: int) -> None:
-    """Waits until a connection waits for a lock."""
-    with connect() as watcher:
-        for _ in range(1000):
-            (waits,) = watcher.execute(
-                "SELECT cardinality(pg_blocking_pids(%s)) > 0", [backend]
-            ).fetchone()
-            if waits:
-                return
-    raise AssertionError("nothing blocked")

@@ -264,7 +264,7 @@ def test_the_ledger_is_what_the_model_says() -> None:
     run_state_machine_as_test(
         LedgerAndModel,
         settings=settings(
-            max_examples=40,
+            max_examples=25,
             stateful_step_count=30,
             deadline=None,
             database=None,

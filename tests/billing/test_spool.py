@@ -3,34 +3,19 @@
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from django.db import OperationalError
 
 from billing import spool
-from billing.gate import Admission, Settlement
-from tests.billing.customers import Customer, admit, make_customer, settle, sweep
+from billing.gate import Settlement
+from tests.billing.customers import make_customer, settle, sweep
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("books_are_right"),
+    pytest.mark.usefixtures("books_are_right", "spool_folder"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def spool_folder(settings: Any, tmp_path: Path) -> Path:
-    """A spool that does not exist yet."""
-    settings.SPOOL_DIR = tmp_path / "var" / "spool"
-    return settings.SPOOL_DIR
-
-
-def admitted(customer: Customer, **changes: Any) -> Admission:
-    """Returns a request that was admitted."""
-    ask = customer.ask(**changes)
-    assert admit(ask)[0].code == "admitted"
-    return ask
 
 
 def row(settlement: Settlement) -> bytes:
@@ -82,7 +67,7 @@ def test_a_file_that_can_not_be_written_whole_does_not_appear(monkeypatch, spool
 
 def test_a_replay_settles_what_the_files_say_and_deletes_them(spool_folder):
     customer = make_customer(1000)
-    asks = [admitted(customer) for _ in range(3)]
+    asks = [customer.admitted() for _ in range(3)]
     spool.write([row(customer.end(ask, output_nanos=10)) for ask in asks[:2]])
     spool.write([row(customer.end(asks[2], output_nanos=20))])
 
@@ -99,7 +84,7 @@ def test_an_empty_spool_is_nothing_to_replay():
 def test_a_second_replay_of_the_same_rows_changes_nothing(spool_folder):
     """As when a process is killed after it settled and before it deleted the file."""
     customer = make_customer(1000)
-    rows = [row(customer.end(admitted(customer), output_nanos=10))]
+    rows = [row(customer.end(customer.admitted(), output_nanos=10))]
     spool.write(rows)
     spool.replay()
     spool.write(rows)
@@ -113,7 +98,7 @@ def test_a_second_replay_of_the_same_rows_changes_nothing(spool_folder):
 
 def test_a_replay_of_what_was_settled_after_all_changes_nothing():
     customer = make_customer(1000)
-    end = customer.end(admitted(customer), output_nanos=10)
+    end = customer.end(customer.admitted(), output_nanos=10)
     spool.write([row(end)])
     settle(end)
 
@@ -124,7 +109,7 @@ def test_a_replay_of_what_was_settled_after_all_changes_nothing():
 
 def test_a_replay_after_the_sweep_charges_late():
     customer = make_customer(1000)
-    ask = admitted(customer, hold_seconds=-1)
+    ask = customer.admitted(hold_seconds=-1)
     spool.write([row(customer.end(ask, output_nanos=10))])
     sweep()
 
@@ -147,7 +132,7 @@ def test_a_replay_after_the_sweep_charges_late():
 )
 def test_a_refused_row_is_kept_and_the_others_are_settled(bad_row, spool_folder):
     customer = make_customer(1000)
-    asks = [admitted(customer) for _ in range(2)]
+    asks = [customer.admitted() for _ in range(2)]
     bad = bad_row(customer, asks[0])
     spool.write([bad, row(customer.end(asks[1], output_nanos=10))])
 
@@ -162,7 +147,7 @@ def test_a_refused_row_is_kept_and_the_others_are_settled(bad_row, spool_folder)
 
 def test_nul_in_a_row_is_no_reason_to_refuse_it(spool_folder):
     customer = make_customer(1000)
-    ask = admitted(customer)
+    ask = customer.admitted()
     spool.write([row(customer.end(ask, output_nanos=10, error="a\0b"))])
 
     spool.replay()
@@ -173,7 +158,7 @@ def test_nul_in_a_row_is_no_reason_to_refuse_it(spool_folder):
 
 def test_the_files_stay_while_the_database_is_away(monkeypatch, spool_folder):
     customer = make_customer(1000)
-    spool.write([row(customer.end(admitted(customer), output_nanos=10))])
+    spool.write([row(customer.end(customer.admitted(), output_nanos=10))])
 
     def away(_: bytes) -> None:
         raise OperationalError
@@ -192,7 +177,7 @@ def test_two_replays_at_once_do_no_harm(monkeypatch, spool_folder):
     """The other worker is done with the files while this one reads or settles them."""
     customer = make_customer(1000)
     for _ in range(2):
-        spool.write([row(customer.end(admitted(customer), output_nanos=10))])
+        spool.write([row(customer.end(customer.admitted(), output_nanos=10))])
     settle_row = spool._settle
     others: list[int] = []
 

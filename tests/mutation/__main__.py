@@ -1,0 +1,119 @@
+"""Takes the ledger's safeguards out one at a time, and proves that the tests notice.
+
+`python -m tests.mutation [WORD ...]` works on a copy of the tree and on a database of its own, and
+runs the tests that are listed beside each mutant (those whose names hold a WORD). It exits with 1
+if a mutant survives one of its tests, or if a test is red without any.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+from xml.etree import ElementTree as ET
+
+from tests.mutation.mutants import MUTANTS, Mutant
+
+ROOT = Path(__file__).resolve().parents[2]
+LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "staticfiles")
+RUN_SECONDS = 300
+
+
+def main(words: list[str]) -> int:
+    """Runs the mutants and returns the exit code."""
+    mutants = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
+    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+        tree = Path(folder, "tree")
+        shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
+        named = sorted({test for mutant in mutants for test in mutant.tests})
+        red = {test for test, is_red in outcomes(tree, named).items() if is_red is not False}
+        for test in sorted(red):
+            print(f"RED WITHOUT A MUTANT  {test}", flush=True)
+        survivors = sum([not is_killed(tree, mutant) for mutant in mutants])
+    print(f"{len(mutants)} mutants, {survivors} survived.")
+    return 1 if survivors or red or not mutants else 0
+
+
+def is_killed(tree: Path, mutant: Mutant) -> bool:
+    """Tells whether every test that is listed beside the mutant turns red."""
+    began_at = time.monotonic()
+    kept = {file: (tree / file).read_text() for file, _, _ in mutant.edits}
+    try:
+        for file, old, new in mutant.edits:
+            text = (tree / file).read_text()
+            if text.count(old) != 1:
+                raise SystemExit(f"{mutant.name}: {file} has {text.count(old)} times {old!r}")
+            (tree / file).write_text(text.replace(old, new))
+        found = outcomes(tree, list(mutant.tests))
+    finally:
+        for file, text in kept.items():
+            (tree / file).write_text(text)
+    green = [test for test, is_red in found.items() if not is_red]
+    verdict = "SURVIVED" if green else "killed"
+    print(f"{verdict:8} {time.monotonic() - began_at:5.1f} s  {mutant.name}", flush=True)
+    for test in mutant.tests:
+        print(f"    {'GREEN' if test in green else 'red  '} {test}", flush=True)
+    return not green
+
+
+def outcomes(tree: Path, tests: list[str]) -> dict[str, bool | None]:
+    """Runs tests and tells of each whether it is red (any of its cases), or None if it is lost."""
+    report = tree.parent / "report.xml"
+    report.unlink(missing_ok=True)
+    nodes = [f"tests/billing/{test}" for test in tests]
+    command = ["-m", "pytest", "-q", "--tb=no", "--create-db", "-p", "no:cacheprovider"]
+    subprocess.run(
+        [sys.executable, *command, f"--junitxml={report}", *nodes],
+        cwd=tree,
+        env=environment(tree),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    if not report.exists():
+        return dict.fromkeys(tests, None)
+    cases = [(case_name(case), is_red(case)) for case in ET.parse(report).iter("testcase")]
+    return {
+        test: any(reds) if (reds := [red for name, red in cases if belongs(name, test)]) else None
+        for test in tests
+    }
+
+
+def case_name(case: ET.Element) -> str:
+    """Returns a case's name as the list has it: file, test and parameters."""
+    file = case.get("classname", "").rpartition(".")[2]
+    return f"{file}.py::{case.get('name')}"
+
+
+def is_red(case: ET.Element) -> bool:
+    """Tells whether a case failed, in the test or in the proof after it.
+
+    A test that could not even be set up has noticed nothing.
+    """
+    error = case.find("error")
+    is_after = error is not None and "teardown" in error.get("message", "")
+    return is_after or case.find("failure") is not None
+
+
+def belongs(case: str, test: str) -> bool:
+    """Tells whether a case is the test, or one of its parameters."""
+    return case == test or case.startswith(f"{test}[")
+
+
+def environment(tree: Path) -> dict[str, str]:
+    """Returns the environment of a run: the copy's modules, and a database of its own."""
+    url = urlsplit(os.environ["DATABASE_URL"])
+    own = url._replace(path=f"{url.path or '/tollgate'}_mutants")
+    return os.environ | {
+        "DATABASE_URL": own.geturl(),
+        "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'platform'}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

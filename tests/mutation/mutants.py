@@ -1,0 +1,214 @@
+"""What is taken out of the ledger in turn, and the tests that must notice."""
+
+from dataclasses import dataclass
+
+ADMIT, SETTLE, SWEEP = (f"billing/sql/{name}.sql" for name in ("admit", "settle", "sweep"))
+POST, GUARDS = "billing/sql/post.sql", "billing/sql/guards.sql"
+GATE, LANES, SPOOL = "billing/gate.py", "billing/lanes.py", "billing/spool.py"
+TABLES = "billing/migrations/0001_initial.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: texts to replace (each occurs once), and the tests that must turn red with it."""
+
+    name: str
+    edits: tuple[tuple[str, str, str], ...]
+    tests: tuple[str, ...]
+
+
+def mutant(name: str, file: str, old: str, new: str, *tests: str) -> Mutant:
+    """Returns a mutant of one edit."""
+    return Mutant(name, ((file, old, new),), tests)
+
+
+BALANCE = "least(ask.amount_nanos, available, budget_left)"
+SHORT = (
+    "            WHEN granted < ask.minimum_nanos THEN 'insufficient_quota'\n",
+    "            WHEN false THEN 'insufficient_quota'\n",
+)
+
+MUTANTS = [
+    Mutant(
+        "the guard of the reserve: the decision and the update's WHERE",
+        (
+            (ADMIT, BALANCE, "least(ask.amount_nanos, budget_left)"),
+            (ADMIT, *SHORT),
+            (ADMIT, "AND a.posted_nanos - a.held_nanos >= h.amount_nanos", ""),
+        ),
+        (
+            "test_admit.py::test_the_last_nano_is_held_once",
+            "test_gate.py::test_a_thousand_requests_at_once_share_the_last_nano_once",
+            "test_gate.py::test_a_thousand_requests_at_once_hold_no_more_than_there_is[299-0]",
+        ),
+    ),
+    mutant(
+        "the least hold that makes sense",
+        ADMIT,
+        *SHORT,
+        "test_admit.py::test_a_hold_is_not_lowered_below_the_least_that_makes_sense",
+        "test_admit.py::test_the_last_nano_is_held_once",
+    ),
+    mutant(
+        "the account lock of the admission",
+        ADMIT,
+        "    PERFORM billing_lock_accounts_of_keys(batch);\n",
+        "",
+        "test_locks.py::test_a_batch_locks_the_accounts_of_all_its_keys",
+        "test_locks.py::test_an_admission_waits_for_the_one_before_it",
+    ),
+    mutant(
+        "the account lock of the settlement",
+        SETTLE,
+        "ORDER BY a.id FOR NO KEY UPDATE OF a;",
+        "ORDER BY a.id;",
+        "test_locks.py::test_a_settlement_waits_for_a_posting",
+    ),
+    mutant(
+        "the account lock of the sweep",
+        SWEEP,
+        "ORDER BY a.id FOR NO KEY UPDATE OF a;",
+        "ORDER BY a.id;",
+        "test_locks.py::test_the_sweep_waits_for_a_posting",
+    ),
+    mutant(
+        "the account lock of a posting",
+        POST,
+        "WHERE id = customer AND kind = 'customer' FOR NO KEY UPDATE;\n    SELECT id INTO STRICT",
+        "WHERE id = customer AND kind = 'customer';\n    SELECT id INTO STRICT",
+        "test_post.py::test_refunds_at_once_take_no_more_than_there_is",
+    ),
+    mutant(
+        "the budget",
+        ADMIT,
+        BALANCE,
+        "least(ask.amount_nanos, available)",
+        "test_budgets.py::test_a_budget_is_held_and_spent_to_the_nano",
+        "test_gate.py::test_budgets_are_exact_at_once",
+    ),
+    mutant(
+        "the new month of a budget",
+        ADMIT,
+        "s.month = this_month",
+        "s.month = s.month",
+        "test_budgets.py::test_budgets_of_days_and_months_begin_anew_at_midnight_utc",
+    ),
+    mutant(
+        "the count of requests in a minute",
+        ADMIT,
+        "            own.requests := own.requests + 1;\n",
+        "",
+        "test_limits.py::test_requests_above_the_minutes_limit_are_refused_until_it_ends",
+        "test_gate.py::test_sixty_of_a_hundred_requests_at_once_pass_a_limit_of_sixty",
+    ),
+    mutant(
+        "the limit of tokens",
+        ADMIT,
+        "WHEN own.tokens + ask.tokens > ask.tokens_limit THEN",
+        "WHEN false THEN",
+        "test_limits.py::test_tokens_above_the_minutes_limit_are_refused",
+        "test_gate.py::test_tokens_at_once_pass_up_to_the_limit",
+    ),
+    mutant(
+        "what a batch finds of its earlier try",
+        ADMIT,
+        "done.amount_nanos AS held_before",
+        "NULL::bigint AS held_before",
+        "test_admit.py::test_a_repeat_of_an_admission_finds_it_and_holds_nothing_more",
+        "test_gate_faults.py::test_an_admission_whose_answer_was_lost_after_its_commit_is_made_once",
+    ),
+    mutant(
+        "`state = 'open'` of the settlement",
+        SETTLE,
+        "AND account_id = current_account AND state = 'open'",
+        "AND account_id = current_account",
+        "test_settle.py::test_a_second_settlement_changes_nothing",
+        "test_settle.py::test_a_hundred_settlements_at_once_end_a_reservation_once",
+        "test_gate_faults.py::test_a_settlement_whose_answer_was_lost_after_its_commit_is_made_once",
+    ),
+    mutant(
+        "the bound of a charge by what is available",
+        SETTLE,
+        "charge := least(done.cost_nanos, posted - held);",
+        "charge := done.cost_nanos;",
+        "test_overruns.py::test_a_cost_above_what_is_available_never_takes_other_holds",
+        "test_overruns.py::test_a_late_settlement_takes_what_is_left_and_writes_off_the_rest",
+    ),
+    mutant(
+        "the write-off of a late settlement",
+        SETTLE,
+        "overran OR done.cost_nanos > least(hold.amount_nanos, charge)",
+        "overran OR done.cost_nanos > hold.amount_nanos",
+        "test_overruns.py::test_a_late_settlement_takes_what_is_left_and_writes_off_the_rest",
+    ),
+    mutant(
+        "the mark that a late settlement removes",
+        SETTLE,
+        "AND u.request_id = r.id AND u.outcome = 'expired' AND NOT u.is_late;",
+        "AND u.request_id = r.id;",
+        "test_overruns.py::test_a_late_settlement_is_charged_once_and_says_so",
+    ),
+    mutant(
+        "the sweep",
+        SWEEP,
+        "WHERE state = 'open' AND expires_at < now()",
+        "WHERE false",
+        "test_sweep.py::test_the_sweep_releases_what_has_expired_and_says_why",
+        "test_tasks.py::test_the_sweep_goes_on_until_nothing_is_due",
+        "test_overruns.py::test_a_late_settlement_is_charged_once_and_says_so",
+    ),
+    Mutant(
+        "the unique constraint on transfers",
+        (
+            (
+                TABLES,
+                "models.UniqueConstraint(fields=('kind', 'reference'), name='transfer_once')",
+                "models.CheckConstraint(condition=models.Q(id__gt=0), name='transfer_once')",
+            ),
+            (POST, "ON CONFLICT (kind, reference) DO NOTHING", "ON CONFLICT DO NOTHING"),
+        ),
+        (
+            "test_guards.py::test_a_transfer_can_not_be_put_wrong",
+            "test_post.py::test_one_reference_for_two_customers_at_once_posts_for_one",
+        ),
+    ),
+    mutant(
+        "the guard of the transfers",
+        GUARDS,
+        "BEFORE UPDATE OR DELETE ON billing_transfer FOR EACH ROW",
+        "BEFORE UPDATE OR DELETE ON billing_transfer FOR EACH STATEMENT WHEN (false)",
+        "test_guards.py::test_a_transfer_is_never_changed",
+        "test_guards.py::test_a_transfer_is_never_deleted",
+    ),
+    mutant(
+        "the shield in the gate's admission",
+        GATE,
+        "await asyncio.shield(future)",
+        "await future",
+        "test_gate_faults.py::test_a_caller_that_goes_while_it_is_admitted_leaves_no_hold",
+    ),
+    mutant(
+        "the release of what nobody waits for",
+        GATE,
+        "lambda answered: self._release(admission, answered)",
+        "lambda answered: None",
+        "test_gate_faults.py::test_a_caller_that_goes_while_it_is_admitted_leaves_no_hold",
+        "test_gate_faults.py::test_what_was_admitted_after_its_caller_lost_patience_is_released",
+    ),
+    mutant(
+        "what counts as a row's own fault",
+        LANES,
+        "REFUSALS = (psycopg.DataError, psycopg.IntegrityError)",
+        "REFUSALS = (psycopg.Error,)",
+        "test_lanes.py::test_what_is_no_rows_fault_is_tried_again[read-only after a failover]",
+        "test_lanes.py::test_a_function_that_is_not_there_yet_is_waited_for",
+    ),
+    mutant(
+        "the spool at the close",
+        GATE,
+        '            path = spool.write(left)\n            log.warning("settlements_spooled", '
+        "rows=len(left), file=path.name)\n",
+        "            pass\n",
+        "test_gate_close.py::test_closing_spools_what_the_database_does_not_take",
+    ),
+]
