@@ -156,7 +156,10 @@ async def test_a_mistake_is_named_with_its_place(
             {"refused_parameters": ("plugins.web+response_format.json_schema",)},
             {
                 "plugins": [{"id": "web"}],
-                "response_format": {"type": "json_schema", "json_schema": {"name": "n"}},
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "n", "schema": {}},
+                },
             },
             "plugins.web",
         ),
