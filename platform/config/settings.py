@@ -140,7 +140,8 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "api.errors.drf_exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
-SPECTACULAR_SETTINGS = {"TITLE": "API", "VERSION": "1.0", "SERVE_INCLUDE_SCHEMA": False}
+# The management API's part of the OpenAPI document (api/openapi).
+SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}
 
 # How often Celery ends reservations whose process died.
 SWEEP_SECONDS = env.number("SWEEP_SECONDS", 30)

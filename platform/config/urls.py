@@ -3,7 +3,10 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from api.openapi.view import openapi_json
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("api/manage/v1/", include("api.manage.urls")),
+    path("openapi.json", openapi_json, name="openapi"),
 ]
