@@ -4,6 +4,7 @@ The statements are the SQL functions in `billing/sql/`; `platform/docs/ledger.md
 """
 
 import asyncio
+import json
 
 import msgspec
 import structlog
@@ -108,8 +109,9 @@ class Settlement(msgspec.Struct, kw_only=True):
 
 class Receipt(LaneAnswer, kw_only=True):
     """What a settlement did: `settled`, `released`, `late` (its hold had expired),
-    `already_ended` (a repeat changed nothing), `unknown_reservation`, or `refused` (the database
-    would not take the row, which is kept in the spool for a person to look at)."""
+    `already_ended` (a repeat changed nothing), `unknown_reservation`, `spooled` (the gate was
+    closed before the ledger had it; Celery replays it), or `refused` (the database would not take
+    the row, which is kept in the spool for a person to look at)."""
 
     code: str
     charged_nanos: int = 0
@@ -151,25 +153,35 @@ class Gate:
         self._settlements.open()
 
     async def close(self, timeout_seconds: float) -> None:
-        """Waits for queued settlements and writes those that are left to the spool."""
-        await self._admissions.close(0)
-        await self._identities.close(0)
-        left = await self._settlements.close(timeout_seconds)
+        """Waits for queued settlements and writes those that are left to the spool.
+
+        The file is written before anything else is waited for: a process that stops may have no
+        more time. Admissions that are under way are refused; settlements that come later are
+        spooled.
+        """
+        await self._admissions.drain(0)
+        await self._identities.drain(0)
+        left = await self._settlements.drain(timeout_seconds)
         if left:
             path = spool.write(left)
             log.warning("settlements_spooled", rows=len(left), file=path.name)
+        for lane in (self._admissions, self._identities, self._settlements):
+            await lane.stop()
 
     async def admit(self, admission: Admission) -> Verdict:
-        """Returns the verdict. Raises LedgerUnavailableError; then the caller holds nothing.
+        """Returns the verdict. Raises LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
 
-        A caller that is cancelled while it waits does not cancel the statement: what it was
+        A caller that is cancelled or loses patience does not cancel the statement: what it was
         admitted for is released.
         """
         future = self._admissions.submit(admission.request_id, self._encoder.encode(admission))
         try:
-            verdict = await asyncio.shield(future)
-        except asyncio.CancelledError:
+            async with asyncio.timeout(ADMIT_PATIENCE_SECONDS):
+                verdict = await asyncio.shield(future)
+        except (asyncio.CancelledError, TimeoutError) as gone:
             future.add_done_callback(lambda answered: self._release(admission, answered))
+            if isinstance(gone, TimeoutError):
+                raise LedgerUnavailableError from None
             raise
         failpoint("after_admit")
         return verdict
@@ -177,10 +189,14 @@ class Gate:
     async def identify(self, request_id: str, digests: list[str]) -> Verdict:
         """Returns who a key belongs to and its limits, reserving and counting nothing.
 
-        Raises LedgerUnavailableError.
+        Raises LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
         """
         payload = self._encoder.encode({"request_id": request_id, "digests": digests})
-        return await self._identities.submit(request_id, payload)
+        try:
+            async with asyncio.timeout(ADMIT_PATIENCE_SECONDS):
+                return await self._identities.submit(request_id, payload)
+        except TimeoutError:
+            raise LedgerUnavailableError from None
 
     def settle(self, settlement: Settlement) -> asyncio.Future[Receipt]:
         """Queues a settlement, which is retried until the ledger has it, and returns its receipt.
@@ -188,11 +204,23 @@ class Gate:
         The future never raises. Wait for it with a bound (`asyncio.wait`), since a database that
         is away keeps it open.
         """
-        payload = self._encoder.encode(settlement)
-        answer = self._settlements.submit(settlement.request_id, _without_nul(payload))
+        payload = self._payload(settlement)
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        if not self._settlements.takes_rows:
+            spool.write([payload])
+            receipt.set_result(Receipt(request_id=settlement.request_id, code="spooled"))
+            return receipt
+        answer = self._settlements.submit(settlement.request_id, _without_nul(payload))
         answer.add_done_callback(lambda settled: _hand_on(settled, receipt, payload))
         return receipt
+
+    def _payload(self, settlement: Settlement) -> bytes:
+        """Returns the settlement's JSON, with a question mark for what is no UTF-8."""
+        try:
+            return self._encoder.encode(settlement)
+        except UnicodeEncodeError:  # half of a surrogate pair
+            fields = msgspec.to_builtins(settlement)
+            return json.dumps(fields, ensure_ascii=False).encode(errors="replace")
 
     def _release(self, admission: Admission, answered: asyncio.Future[Verdict]) -> None:
         """Releases what a request was admitted for after its caller had gone."""
@@ -222,11 +250,16 @@ def _hand_on(
     if settled.cancelled():
         return
     refusal = settled.exception()
-    if refusal is not None:
+    if isinstance(refusal, LedgerUnavailableError):  # The gate was closed, which spooled the row.
+        answer = Receipt(code="spooled")
+    elif refusal is not None:
         path = spool.write([payload], refused=True)
         log.error("settlement_refused", file=path.name, error=str(refusal))
+        answer = Receipt(code="refused")
+    else:
+        answer = settled.result()
     if not receipt.done():
-        receipt.set_result(Receipt(code="refused") if refusal else settled.result())
+        receipt.set_result(answer)
 
 
 def _no_such_key(request_id: str) -> Verdict:

@@ -29,12 +29,15 @@ class Finding:
 INVARIANTS = [
     Invariant(
         "I1",
-        "every transfer moves a positive amount between two accounts",
+        "every transfer moves a positive amount between two accounts, and names its customer",
         """
-        SELECT format('transfer %s', id) FROM billing_transfer
-        WHERE amount_nanos <= 0 OR debit_account_id = credit_account_id
-           OR (customer_id IS NOT NULL
-               AND customer_id NOT IN (debit_account_id, credit_account_id))
+        SELECT format('transfer %s', t.id) FROM billing_transfer t
+        LEFT JOIN billing_creditaccount d ON d.id = t.debit_account_id
+        LEFT JOIN billing_creditaccount c ON c.id = t.credit_account_id
+        WHERE t.amount_nanos <= 0 OR t.debit_account_id = t.credit_account_id
+           OR d.id IS NULL OR c.id IS NULL OR (d.kind = 'customer' AND c.kind = 'customer')
+           OR t.customer_id IS DISTINCT FROM CASE 'customer' WHEN d.kind THEN d.id
+                                                             WHEN c.kind THEN c.id END
         """,
     ),
     Invariant(
@@ -81,8 +84,9 @@ INVARIANTS = [
         "I4 charged",
         "a request is charged once, what its usage record says, and no cost is left unbooked",
         """
-        SELECT format('request %s: record %s + %s, transfers %s + %s', u.request_id,
-                      u.charged_nanos, u.written_off_nanos, c.amount_nanos, w.amount_nanos)
+        SELECT format('request %s of account %s: record %s + %s = %s, transfers %s + %s of %s',
+                      u.request_id, u.account_id, u.charged_nanos, u.written_off_nanos,
+                      u.cost_nanos, c.amount_nanos, w.amount_nanos, c.customer_id)
         FROM billing_usagerecord u
         LEFT JOIN billing_transfer c
                ON c.kind = 'usage' AND c.reference = u.request_id::text
@@ -90,10 +94,27 @@ INVARIANTS = [
                ON w.kind = 'write_off' AND w.reference = u.request_id::text
         WHERE u.charged_nanos <> coalesce(c.amount_nanos, 0)
            OR u.written_off_nanos <> coalesce(w.amount_nanos, 0)
+           OR u.cost_nanos <> u.charged_nanos + u.written_off_nanos
+           OR c.customer_id <> u.account_id
         UNION ALL
         SELECT format('transfer %s has no usage record', t.id) FROM billing_transfer t
         LEFT JOIN billing_usagerecord u ON u.request_id::text = t.reference
         WHERE t.kind IN ('usage', 'write_off') AND u.request_id IS NULL
+        """,
+    ),
+    Invariant(
+        "I4 spent",
+        "what a key has spent of its budgets is what its usage records charge",
+        """
+        SELECT format('key %s: %s today, %s this month, %s in all; records %s',
+                      s.key_id, s.day_nanos, s.month_nanos, s.total_nanos, sum(u.charged_nanos))
+        FROM billing_keyspend s LEFT JOIN billing_usagerecord u ON u.key_id = s.key_id
+        GROUP BY s.key_id
+        HAVING s.total_nanos <> coalesce(sum(u.charged_nanos), 0)
+            OR s.day_nanos <> coalesce(sum(u.charged_nanos) FILTER (
+                   WHERE (u.created_at AT TIME ZONE 'UTC')::date = s.day), 0)
+            OR s.month_nanos <> coalesce(sum(u.charged_nanos) FILTER (
+                   WHERE date_trunc('month', u.created_at AT TIME ZONE 'UTC') = s.month), 0)
         """,
     ),
     Invariant(

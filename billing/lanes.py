@@ -23,6 +23,11 @@ MAX_ROWS = 256
 STATEMENT_TIMEOUT_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 3
 RECONNECT_SECONDS = 0.2
+STOP_SECONDS = 0.5
+
+# What a row can be refused for: its own values. Everything else (a standby that takes no writes, a
+# function that a deploy has yet to make) is the database's, and passes.
+REFUSALS = (psycopg.DataError, psycopg.IntegrityError)
 
 # A batch is small and the tables are large: every join finds its row by an index, in the order
 # written. Left to itself the planner scans a table of keys that it has no statistics of yet
@@ -91,29 +96,47 @@ class Lane(Generic[Answer]):
         self._wake = asyncio.Event()
         self._connection: psycopg.AsyncConnection | None = None
         self._task: asyncio.Task[None] | None = None
+        self.takes_rows = True
 
     def open(self) -> None:
         """Starts the lane; it connects in the background."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    async def close(self, timeout_seconds: float) -> list[bytes]:
-        """Waits for the queue to empty, stops, and returns the rows that were left."""
-        if self._queue:
-            await asyncio.wait([row.future for row in self._queue], timeout=timeout_seconds)
-        left = [waiting.payload for waiting in self._queue]
-        if self._task is not None:
+    async def drain(self, timeout_seconds: float) -> list[bytes]:
+        """Waits for the queue to empty and returns the rows that are left.
+
+        From then on the lane takes no more rows, and who still waits is told
+        LedgerUnavailableError.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_seconds
+        while self._queue and clock() < deadline:
+            await asyncio.wait([row.future for row in self._queue], timeout=deadline - clock())
+        self.takes_rows = False
+        for row in self._queue:
+            if not row.future.done():
+                row.future.set_exception(LedgerUnavailableError())
+        return [row.payload for row in self._queue]
+
+    async def stop(self) -> None:
+        """Ends the lane, whatever it is doing."""
+        while self._task is not None and not self._task.done():
+            # A cancelled statement first asks the server to cancel it, for as long as ten seconds
+            # where the server hangs; a second cancellation ends that.
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=STOP_SECONDS)
         await self._disconnect()
-        return left
 
     def submit(self, request_id: str, payload: bytes) -> asyncio.Future[Answer]:
         """Queues a row, given as its JSON, and returns the future of its answer.
 
-        The future raises LedgerUnavailableError when the lane's patience is over, and
-        RefusedRowError where the database refuses the row itself.
+        The future raises LedgerUnavailableError when the lane's patience is over or it was drained,
+        and RefusedRowError where the database refuses the row itself.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if not self.takes_rows:
+            future.set_exception(LedgerUnavailableError())
+            return future
         self._queue.append(
             _Waiting(request_id.replace("-", ""), payload, time.monotonic(), future)  # type: ignore[arg-type]
         )
@@ -129,22 +152,42 @@ class Lane(Generic[Answer]):
             # leaves there is what was not acknowledged.
             rows = [self._queue[index] for index in range(min(len(self._queue), MAX_ROWS))]
             try:
-                answers = await self._send(rows)
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                await self._deliver(rows)
+            except Exception as error:
                 # Whether a batch in flight was committed is unknown: it is sent again, with the
-                # same ids, and finds what it did.
-                log.warning("ledger_unavailable", lane=self.function, error=str(error))
+                # same ids, and finds what it did. Nothing but a row's own fault ends it here, and
+                # nothing ends the lane.
+                log.warning("ledger_unavailable", lane=self.function, error=repr(error))
                 await self._disconnect()
                 self._give_up_the_impatient()
                 await asyncio.sleep(RECONNECT_SECONDS)
-            except psycopg.Error as error:
-                await self._send_one_by_one(rows, error)
-            else:
-                for row in rows:
-                    self._queue.popleft()
-                    self._answer(row, answers.get(row.request_id))
 
-    async def _send(self, rows: list[_Waiting]) -> dict[str, Answer]:
+    async def _deliver(self, rows: list[_Waiting]) -> None:
+        """Answers the rows, which stand first in the queue. Raises what keeps the ledger away."""
+        try:
+            answers = await self._send(rows)
+        except REFUSALS as error:
+            await self._deliver_one_by_one(rows, error)
+        else:
+            for row in rows:
+                self._queue.popleft()
+                self._answer(row, answers)
+
+    async def _deliver_one_by_one(self, rows: list[_Waiting], error: psycopg.Error) -> None:
+        """Finds the row that the database refuses, so that its neighbours go through."""
+        log.warning("ledger_batch_refused", lane=self.function, rows=len(rows), error=str(error))
+        for row in rows:
+            try:
+                answers = await self._send([row])
+            except REFUSALS as refusal:
+                self._queue.popleft()
+                if not row.future.done():
+                    row.future.set_exception(RefusedRowError(str(refusal)))
+            else:
+                self._queue.popleft()
+                self._answer(row, answers)
+
+    async def _send(self, rows: list[_Waiting]) -> dict[str, list[Answer]]:
         """Returns the answers by request id. Raises psycopg's errors."""
         connection = self._connection or await self._connect()
         batch = b"[" + b",".join([row.payload for row in rows]) + b"]"
@@ -156,28 +199,17 @@ class Lane(Generic[Answer]):
         except TimeoutError:
             raise psycopg.OperationalError("no answer in time") from None
         text = result[0] if result else None
-        answers = self._decoder.decode(text) if text else []
-        return {answer.request_id.replace("-", ""): answer for answer in answers}
+        answers: dict[str, list[Answer]] = {}
+        for answer in self._decoder.decode(text) if text else []:
+            answers.setdefault(answer.request_id.replace("-", ""), []).append(answer)
+        return answers
 
-    async def _send_one_by_one(self, rows: list[_Waiting], error: psycopg.Error) -> None:
-        """Finds the row that the database refuses, so that its neighbours go through."""
-        log.warning("ledger_batch_refused", lane=self.function, rows=len(rows), error=str(error))
-        for row in rows:
-            try:
-                answers = await self._send([row])
-            except psycopg.OperationalError:
-                return  # the loop sends again what is still queued
-            except psycopg.Error as refusal:
-                self._queue.popleft()
-                if not row.future.done():
-                    row.future.set_exception(RefusedRowError(str(refusal)))
-            else:
-                self._queue.popleft()
-                self._answer(row, answers.get(row.request_id))
-
-    def _answer(self, row: _Waiting, answer: Answer | None) -> None:
+    def _answer(self, row: _Waiting, answers: dict[str, list[Answer]]) -> None:
+        """Gives the row its answer; repeats of one id get theirs in order."""
+        own = answers.get(row.request_id)
+        answer = own.pop(0) if own else self._missing(row.request_id)
         if not row.future.done():
-            row.future.set_result(answer or self._missing(row.request_id))
+            row.future.set_result(answer)
 
     def _give_up_the_impatient(self) -> None:
         if self._patience_seconds is None:

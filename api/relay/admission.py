@@ -1,7 +1,5 @@
 """From a body to a reservation: the plan, and the ledger's verdict on it."""
 
-from django.conf import settings
-
 from api import errors
 from api.relay.call import Call
 from api.relay.plan import Plan, plan_chat
@@ -92,7 +90,7 @@ async def _ask(relay: Relay, call: Call, digests: list[str], plan: Plan) -> Verd
         amount_nanos=plan.amount_nanos,
         minimum_nanos=plan.minimum_nanos,
         tokens=plan.limited_tokens,
-        hold_seconds=plan.total_seconds + settings.HOLD_GRACE_SECONDS,
+        hold_seconds=plan.total_seconds + relay.limits.hold_grace_seconds,
         catalogue_version=plan.catalogue_version,
     )
     try:

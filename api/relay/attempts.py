@@ -94,6 +94,9 @@ async def _attempt(
 
 def _routes_to_try(routes: tuple[RouteEntry, ...]) -> Iterator[RouteEntry]:
     """Yields routes by priority, by lot among equals; where there are few, the last one again."""
+    if len(routes) == 1:
+        yield from routes * 2
+        return
     left = MAX_ATTEMPTS
     for _, equals in groupby(routes, key=lambda route: route.priority):
         for route in _by_lot(list(equals)):

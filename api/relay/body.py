@@ -16,13 +16,15 @@ LINGER_SECONDS = 5
 def check_head(call: Call, max_bytes: int) -> None:
     """Refuses a body by its headers, before any of it is read."""
     headers = call.headers
+    if stated_length(call) > max_bytes:
+        raise _too_large(max_bytes)
+    if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
+        raise errors.UnsupportedMediaTypeError("Send the body without a Content-Encoding.")
+    if headers.get(b"content-type") == b"application/json":
+        return
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type not in {b"application/json", b""} and not media_type.endswith(b"+json"):
         raise errors.UnsupportedMediaTypeError()
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise errors.UnsupportedMediaTypeError("Send the body without a Content-Encoding.")
-    if stated_length(call) > max_bytes:
-        raise _too_large(max_bytes)
 
 
 def stated_length(call: Call) -> int:

@@ -3,7 +3,6 @@
 import asyncio
 
 import structlog
-from django.conf import settings
 
 from api import errors
 from api.relay.admission import admit_chat, identify
@@ -40,10 +39,10 @@ async def _read_chat(relay: Relay, call: Call, digests: list[str]) -> ChatBody:
     Who sends a bad body with a bad key is told of the key first, as with a good body.
     """
     try:
-        check_head(call, settings.MAX_BODY_BYTES)
+        check_head(call, relay.limits.max_body_bytes)
         if stated_length(call) > TRUSTED_BYTES or b"transfer-encoding" in call.headers:
             await identify(relay, call, digests)
-        fields, size_bytes = await read_object(call, settings.MAX_BODY_BYTES)
+        fields, size_bytes = await read_object(call, relay.limits.max_body_bytes)
         return ChatBody(parse_chat(fields), fields, size_bytes)
     except errors.InvalidRequestError:
         if call.verdict is None:
@@ -53,34 +52,31 @@ async def _read_chat(relay: Relay, call: Call, digests: list[str]) -> ChatBody:
 
 async def run_exchange(relay: Relay, call: Call, exchange: Exchange) -> None:
     """Relays the answer of an admitted request and settles it, whatever happens."""
-    watch: Watch | None = None
-    responder: StreamResponder | PlainResponder | None = None
+    limits, is_streamed = relay.limits, exchange.plan.is_streamed
+    watch = Watch(
+        call.downstream,
+        total_seconds=exchange.plan.total_seconds,
+        write_seconds=limits.write_timeout_seconds,
+        keepalive_seconds=limits.keepalive_seconds if is_streamed else None,
+    )
+    responder: StreamResponder | PlainResponder
+    if is_streamed:
+        responder = StreamResponder(relay, call, exchange, watch)
+    else:
+        responder = PlainResponder(relay, call, exchange)
+    relay.clock.watches.add(watch)
     try:
-        watch = Watch(
-            call.downstream,
-            total_seconds=exchange.plan.total_seconds,
-            write_seconds=settings.WRITE_TIMEOUT_SECONDS,
-            keepalive_seconds=settings.KEEPALIVE_SECONDS if exchange.plan.is_streamed else None,
-        )
-        relay.watches.add(watch)
-        if exchange.plan.is_streamed:
-            responder = StreamResponder(relay, call, exchange, watch)
-        else:
-            responder = PlainResponder(relay, call, exchange)
         await _answer(relay, exchange, responder, watch)
     except asyncio.CancelledError:
         exchange.abandon()
-        if watch is None or watch.take_reason() is None:
+        if watch.take_reason() is None:
             raise
     except Exception as error:
         exchange.crash(error)
         raise
     finally:
-        if watch is not None:
-            watch.stop()
-            relay.watches.discard(watch)
-        if responder is not None:
-            await responder.close()
+        relay.clock.watches.discard(watch)
+        await responder.close()
 
 
 async def _answer(
@@ -95,7 +91,7 @@ async def _answer(
         if fault.is_upstreams:
             relay.health.failed(model)
         exchange.fail(fault, fault.as_error().status)
-        await exchange.receipt(settings.SETTLE_WAIT_SECONDS)
+        await exchange.receipt(relay.limits.settle_wait_seconds)
         if fault.kind != "write":
             await responder.apologise(fault)
         return

@@ -200,5 +200,7 @@ def _ms_since(began_at: float) -> int:
 
 def _clean(text: str) -> str:
     """Returns a text cut to a length that PostgreSQL takes: no NUL, no lone surrogates."""
+    if not text:
+        return text
     text = text[:_LONGEST_TEXT].replace("\0", "")
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-from django.conf import settings
 
 from api.catalogue import RouteEntry
 from api.relay.attempts import open_answer
@@ -60,7 +59,7 @@ class PlainResponder:
         """Reads the answer of a route's upstream. Raises AttemptError."""
         answer = await open_answer(self._exchange, self._relay.upstreams, route)
         try:
-            self._body = await answer.read(settings.MAX_ANSWER_BYTES)
+            self._body = await answer.read(self._relay.limits.max_answer_bytes)
         finally:
             await answer.close()
         try:
@@ -79,7 +78,7 @@ class PlainResponder:
             exchange.finish_reason = choices[0].finish_reason or ""
         exchange.complete(meter(completion.usage, text_bytes, exchange.plan))
         body = self._public_body()
-        await exchange.receipt(settings.SETTLE_WAIT_SECONDS)
+        await exchange.receipt(self._relay.limits.settle_wait_seconds)
         cost = dollars_text(exchange.cost.total_nanos).encode()
         await self._call.respond(body, headers=[(b"x-request-cost", cost)])
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
 import psycopg
 import structlog
 from django.conf import settings
@@ -12,7 +13,7 @@ from api import catalogue, errors
 from api.catalogue import Catalogue, Snapshot
 from api.relay.health import Health
 from api.relay.upstream import Upstreams
-from api.relay.watch import Watch
+from api.relay.watch import Clock
 from billing.gate import Gate, Verdict
 
 log = structlog.get_logger(__name__)
@@ -20,18 +21,35 @@ log = structlog.get_logger(__name__)
 CONNECT_SECONDS = 3
 
 
+class Limits(msgspec.Struct, kw_only=True, frozen=True):
+    """The settings that every request needs, read once: Django's own look-up takes 1 µs each."""
+
+    max_body_bytes: int
+    max_answer_bytes: int
+    keepalive_seconds: float
+    write_timeout_seconds: float
+    settle_wait_seconds: float
+    hold_grace_seconds: float
+
+
 class Relay:
     """One process's relay. Make it inside the running event loop."""
 
     def __init__(
-        self, gate: Gate, snapshots: Catalogue, upstreams: Upstreams, health: Health
+        self,
+        gate: Gate,
+        snapshots: Catalogue,
+        upstreams: Upstreams,
+        health: Health,
+        limits: Limits,
     ) -> None:
         self.gate = gate
         self.catalogue = snapshots
         self.upstreams = upstreams
         self.health = health
+        self.limits = limits
+        self.clock = Clock()
         self.is_shutting_down = False
-        self.watches: set[Watch] = set()
         # The loop itself keeps only weak references to its tasks.
         self._background: set[asyncio.Task[None]] = set()
 
@@ -39,6 +57,7 @@ class Relay:
         """Starts the connections. A database that is away now is tried again by requests."""
         await self.gate.open()
         self.health.open()
+        self.clock.start()
         try:
             self.catalogue.current = await read_catalogue()
         except psycopg.Error as error:
@@ -65,9 +84,8 @@ class Relay:
     def shut_down(self) -> None:
         """Ends the running requests: streams by an error event, each with its settlement."""
         self.is_shutting_down = True
-        log.info("relay_shutting_down", requests=len(self.watches))
-        for watch in list(self.watches):
-            watch.abort("shutdown")
+        log.info("relay_shutting_down", requests=len(self.clock.watches))
+        self.clock.abort_all("shutdown")
         for task in list(self._background):
             task.cancel()
 
@@ -77,6 +95,7 @@ class Relay:
             task.cancel()
         if self._background:
             await asyncio.wait(self._background, timeout=1)
+        self.clock.stop()
         await self.health.close()
         await self.gate.close(timeout_seconds)
         await self.upstreams.close()
@@ -89,6 +108,19 @@ def new_relay() -> Relay:
         Catalogue(read_catalogue),
         Upstreams(),
         Health(settings.DATABASE_URL),
+        limits_of_settings(),
+    )
+
+
+def limits_of_settings() -> Limits:
+    """Returns the limits that the settings say."""
+    return Limits(
+        max_body_bytes=settings.MAX_BODY_BYTES,
+        max_answer_bytes=settings.MAX_ANSWER_BYTES,
+        keepalive_seconds=settings.KEEPALIVE_SECONDS,
+        write_timeout_seconds=settings.WRITE_TIMEOUT_SECONDS,
+        settle_wait_seconds=settings.SETTLE_WAIT_SECONDS,
+        hold_grace_seconds=settings.HOLD_GRACE_SECONDS,
     )
 
 

@@ -3,8 +3,6 @@
 import asyncio
 from contextlib import suppress
 
-from django.conf import settings
-
 from api.catalogue import RouteEntry
 from api.errors import render_body
 from api.relay.attempts import open_answer
@@ -70,7 +68,7 @@ class StreamResponder:
         metered = meter(reader.usage, reader.text_bytes, exchange.plan)
         exchange.complete(metered)
         await self._read_to_eof()
-        await exchange.receipt(settings.SETTLE_WAIT_SECONDS)
+        await exchange.receipt(self._relay.limits.settle_wait_seconds)
         last = DONE
         if exchange.plan.wants_usage:
             last = reader.usage_event(exchange.usage, exchange.cost) + DONE

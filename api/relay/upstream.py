@@ -14,6 +14,7 @@ import aiohttp
 import httpx
 import structlog
 from httpx_aiohttp import AiohttpTransport
+from multidict import CIMultiDict
 
 from api.catalogue import UpstreamEntry
 from api.relay.faults import AttemptError
@@ -45,7 +46,7 @@ class _Target:
         key = os.environ.get(upstream.api_key_env) if upstream.api_key_env else None
         if key:
             headers["authorization"] = f"Bearer {key}"
-        self.headers = list(headers.items())
+        self.headers = CIMultiDict(headers)
 
 
 class Answer:
@@ -123,11 +124,14 @@ class Upstreams:
         request = httpx.Request(
             "POST",
             target.url,
-            headers=[*target.headers, ("x-request-id", request_id)],
             stream=httpx.ByteStream(body),
             extensions={"timeout": {"connect": upstream.connect_timeout_seconds}},
         )
         request.read()
+        # aiohttp copies a mapping of its own kind in C; httpx's it would read item by item.
+        headers = target.headers.copy()
+        headers["x-request-id"] = request_id
+        request.headers = headers  # type: ignore[assignment]
         target.active += 1
         try:
             response = await self._transport.handle_async_request(request)

@@ -1,28 +1,36 @@
 """Reads the usage that an upstream reports, whatever its dialect, and trusts no figure blindly."""
 
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
+
+import msgspec
 
 from api.relay.plan import Plan
 from billing.pricing import Usage
 
-# Where upstreams put the count of cached prompt tokens; the first that is there counts.
-_CACHED = (
-    ("prompt_tokens_details", "cached_tokens"),
-    ("input_tokens_details", "cached_tokens"),
-    ("prompt_cache_hit_tokens",),
-    ("cached_tokens",),
-    ("cache_read_input_tokens",),
-)
-_REASONING = (
-    ("completion_tokens_details", "reasoning_tokens"),
-    ("output_tokens_details", "reasoning_tokens"),
-    ("reasoning_tokens",),
-)
-_INPUT = (("prompt_tokens",), ("input_tokens",))
-_OUTPUT = (("completion_tokens",), ("output_tokens",))
-_TOTAL = (("total_tokens",),)
-_ABSENT = -1
-_ABSURD = -2
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
+
+
+class _Reported(msgspec.Struct, gc=False):
+    """The names under which upstreams report counts; the first of those for one thing counts."""
+
+    prompt_tokens: Count | None = None
+    input_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    output_tokens: Count | None = None
+    total_tokens: Count | None = None
+    prompt_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+    prompt_cache_hit_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    completion_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+    reasoning_tokens: Count | None = None
 
 
 class Metered(NamedTuple):
@@ -54,21 +62,20 @@ def read_usage(reported: object, plan: Plan) -> Usage | None:
     tokens are made part of the input and reasoning part of the output, for upstreams that count
     them beside.
     """
-    if not isinstance(reported, dict):
+    try:
+        counts = msgspec.convert(reported, _Reported)
+    except msgspec.ValidationError:
         return None
-    most = plan.model.context_tokens + plan.max_tokens * plan.choices
-    counts = [
-        _count(reported, places, most) for places in (_INPUT, _OUTPUT, _CACHED, _REASONING, _TOTAL)
-    ]
-    if _ABSURD in counts or _ABSENT in counts[:2]:
+    prompt = _first(counts.prompt_tokens, counts.input_tokens)
+    output = _first(counts.completion_tokens, counts.output_tokens)
+    if prompt is None or output is None:
         return None
-    prompt, output, cached, reasoning, total = counts
-    cached, reasoning = max(cached, 0), max(reasoning, 0)
-    if cached > prompt or (cached and total == prompt + cached + output):
+    cached, reasoning = _cached(counts), _reasoning(counts)
+    if cached > prompt or (cached and counts.total_tokens == prompt + cached + output):
         prompt += cached
-    if reasoning > output or (reasoning and total == prompt + output + reasoning):
+    if reasoning > output or (reasoning and counts.total_tokens == prompt + output + reasoning):
         output += reasoning
-    if prompt + output > most:
+    if prompt + output > plan.model.context_tokens + plan.max_tokens * plan.choices:
         return None
     return Usage(
         input_tokens=prompt,
@@ -78,15 +85,30 @@ def read_usage(reported: object, plan: Plan) -> Usage | None:
     )
 
 
-def _count(reported: dict[str, Any], places: tuple[tuple[str, ...], ...], most: int) -> int:
-    """Returns the count at the first of the places that has one, else _ABSENT, or _ABSURD."""
-    for place in places:
-        value: Any = reported
-        for name in place:
-            value = value.get(name) if isinstance(value, dict) else None
-        if value is None:
-            continue
-        if type(value) is not int or not 0 <= value <= most:
-            return _ABSURD
-        return value
-    return _ABSENT
+def _cached(counts: _Reported) -> int:
+    details = counts.prompt_tokens_details or counts.input_tokens_details
+    return (
+        _first(
+            details.cached_tokens if details is not None else None,
+            counts.prompt_cache_hit_tokens,
+            counts.cached_tokens,
+            counts.cache_read_input_tokens,
+        )
+        or 0
+    )
+
+
+def _reasoning(counts: _Reported) -> int:
+    details = counts.completion_tokens_details or counts.output_tokens_details
+    return (
+        _first(details.reasoning_tokens if details is not None else None, counts.reasoning_tokens)
+        or 0
+    )
+
+
+def _first(*counts: int | None) -> int | None:
+    """Returns the first count that is there."""
+    for count in counts:
+        if count is not None:
+            return count
+    return None

@@ -132,7 +132,12 @@ class Transfer(models.Model):
 
 
 class Reservation(models.Model):
-    """Credits held for one request, from before the upstream call to its one end."""
+    """Credits held for one request, from before the upstream call to its one end.
+
+    The ledger's functions take the account from the row they have locked, so the database need not
+    look it up again for each row (measured: a tenth of admission and settlement). Transfers, which
+    are the books, keep their foreign keys.
+    """
 
     class State(models.TextChoices):
         """`open` ends once, in one of the others."""
@@ -144,7 +149,11 @@ class Reservation(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, help_text="The request's id.")
     account = models.ForeignKey(
-        CreditAccount, on_delete=models.PROTECT, related_name="reservations", db_index=False
+        CreditAccount,
+        on_delete=models.PROTECT,
+        related_name="reservations",
+        db_index=False,
+        db_constraint=False,
     )
     key = models.ForeignKey(
         ApiKey, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False

@@ -26,7 +26,11 @@ class UsageRecord(models.Model):
 
     request_id = models.UUIDField(primary_key=True)
     account = models.ForeignKey(
-        CreditAccount, on_delete=models.PROTECT, related_name="usage_records", db_index=False
+        CreditAccount,
+        on_delete=models.PROTECT,
+        related_name="usage_records",
+        db_index=False,
+        db_constraint=False,
     )
     key = models.ForeignKey(
         ApiKey, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False

@@ -17,13 +17,11 @@ CREATE OR REPLACE TRIGGER transfer_never_emptied
 
 -- The condition stands in the trigger's WHEN, so the usual end (from `open`) costs no call.
 CREATE OR REPLACE TRIGGER reservation_ends_once
-    BEFORE UPDATE ON billing_reservation FOR EACH ROW WHEN (OLD.state <> 'open')
-    EXECUTE FUNCTION billing_refuse_change('A reservation has exactly one end.');
-
-CREATE OR REPLACE TRIGGER reservation_terms_fixed
     BEFORE UPDATE ON billing_reservation FOR EACH ROW
-    WHEN (OLD.amount_nanos <> NEW.amount_nanos OR OLD.account_id <> NEW.account_id)
-    EXECUTE FUNCTION billing_refuse_change('What was held is settled, not changed.');
+    WHEN (OLD.state <> 'open' OR OLD.amount_nanos <> NEW.amount_nanos
+          OR OLD.account_id <> NEW.account_id)
+    EXECUTE FUNCTION billing_refuse_change(
+        'A reservation has exactly one end, and what was held is settled, not changed.');
 
 CREATE OR REPLACE TRIGGER reservation_kept
     BEFORE DELETE ON billing_reservation FOR EACH ROW WHEN (OLD.state = 'open')

@@ -12,11 +12,11 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     done record;
-    hold record;
     ended billing_ended[] := '{}';
     settled billing_settled_key[] := '{}';
     own billing_settled_key;  -- the key of the request at hand, as this batch leaves it
     current_account bigint;
+    current_request uuid;
     posted bigint;
     held bigint;
     last_sequence bigint;
@@ -28,16 +28,18 @@ BEGIN
     JOIN billing_creditaccount a ON a.id = r.account_id
     ORDER BY a.id FOR NO KEY UPDATE OF a;
     FOR done IN
-        SELECT r.ordinality AS line, r.request_id, r.key_id,
+        SELECT r AS said, r.request_id, r.key_id,
                r.input_tokens + r.output_tokens AS tokens,
                r.input_nanos + r.cached_nanos + r.output_nanos + r.reasoning_nanos
                    + r.units_nanos AS cost_nanos,
                r.source, a.id AS account_id, a.posted_nanos, a.held_nanos, a.last_sequence,
-               w.started_at AS window_started_at
-        FROM jsonb_populate_recordset(NULL::billing_settlement, batch) WITH ORDINALITY AS r
+               h.state, h.amount_nanos AS hold_nanos, h.tokens_counted, h.window_started_at,
+               w.started_at AS current_window
+        FROM jsonb_populate_recordset(NULL::billing_settlement, batch) AS r
         JOIN billing_creditaccount a ON a.id = r.account_id
+        LEFT JOIN billing_reservation h ON h.id = r.request_id AND h.account_id = a.id
         LEFT JOIN billing_ratewindow w ON w.key_id = r.key_id
-        ORDER BY a.id, r.key_id, r.request_id, line
+        ORDER BY a.id, r.key_id, r.request_id
     LOOP
         IF done.account_id IS DISTINCT FROM current_account THEN
             current_account := done.account_id;
@@ -47,26 +49,27 @@ BEGIN
         END IF;
         IF done.key_id IS DISTINCT FROM own.key_id THEN
             settled := settled || own;
-            own := (done.key_id, 0, 0, done.window_started_at, 0);
-        END IF;
-
-        verdict := CASE WHEN done.cost_nanos > 0 OR done.source <> 'none'
-                   THEN 'settled' ELSE 'released' END;
-        UPDATE billing_reservation SET state = verdict, ended_at = now()
-        WHERE id = done.request_id AND account_id = current_account AND state = 'open'
-        RETURNING amount_nanos, tokens_counted, window_started_at INTO hold;
-        IF FOUND THEN
-            held := held - hold.amount_nanos;
-            own.released := own.released + hold.amount_nanos;
-            IF hold.window_started_at = own.window_started_at THEN
-                own.tokens := own.tokens - hold.tokens_counted + done.tokens;
-            END IF;
-        ELSE
-            verdict := billing_claim_expired(done.request_id, current_account);
-            SELECT amount_nanos INTO hold FROM billing_reservation WHERE id = done.request_id;
+            own := (done.key_id, 0, 0, done.current_window, 0);
         END IF;
 
         charge := 0;
+        verdict := CASE
+            WHEN done.state IS NULL THEN 'unknown_reservation'
+            WHEN done.request_id = current_request THEN 'already_ended'
+            WHEN done.state = 'open' AND done.cost_nanos = 0 AND done.source = 'none'
+                THEN 'released'
+            WHEN done.state = 'open' THEN 'settled'
+            WHEN done.state = 'expired' AND billing_claim_expired(done.request_id) THEN 'late'
+            ELSE 'already_ended'
+        END;
+        current_request := done.request_id;
+        IF verdict IN ('settled', 'released') THEN
+            held := held - done.hold_nanos;
+            own.released := own.released + done.hold_nanos;
+            IF done.window_started_at = done.current_window THEN
+                own.tokens := own.tokens - done.tokens_counted + done.tokens;
+            END IF;
+        END IF;
         IF verdict IN ('settled', 'released', 'late') THEN
             charge := least(done.cost_nanos, posted - held);
             IF charge > 0 THEN
@@ -74,10 +77,10 @@ BEGIN
                 last_sequence := last_sequence + 1;
                 own.spent := own.spent + charge;
             END IF;
-            overran := overran OR done.cost_nanos > least(hold.amount_nanos, charge);
+            overran := overran OR done.cost_nanos > least(done.hold_nanos, charge);
             ended := ended || (
-                done.line, done.request_id, current_account, hold.amount_nanos, done.cost_nanos,
-                charge, last_sequence, posted, verdict = 'late')::billing_ended;
+                done.request_id, current_account, verdict, done.hold_nanos, done.cost_nanos,
+                charge, last_sequence, posted, done.said)::billing_ended;
         END IF;
 
         request_id := done.request_id;
@@ -90,7 +93,7 @@ BEGIN
     END LOOP;
     IF ended <> '{}' THEN
         PERFORM billing_write_ended(ended);
-        PERFORM billing_write_usage(batch, ended);
+        PERFORM billing_write_usage(ended);
         PERFORM billing_write_settled_keys(settled || own);
         IF overran THEN
             PERFORM billing_write_overruns(ended);
@@ -99,28 +102,32 @@ BEGIN
 END
 $$;
 
--- Decides about a settlement whose reservation is no longer open. The sweep left it `expired`, and
--- a usage record that says so; whoever removes that record settles late, so that too happens once.
-CREATE OR REPLACE FUNCTION billing_claim_expired(of_request uuid, of_account bigint)
-RETURNS text LANGUAGE plpgsql AS $$
+-- Returns whether a settlement of an expired reservation is the first. The sweep left a usage
+-- record that says `expired`; whoever removes it settles late, so that too happens once.
+CREATE OR REPLACE FUNCTION billing_claim_expired(of_request uuid)
+RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM billing_usagerecord u USING billing_reservation r
-    WHERE r.id = of_request AND r.account_id = of_account AND r.state = 'expired'
-      AND u.request_id = r.id AND u.outcome = 'expired' AND NOT u.is_late;
-    IF FOUND THEN
-        RETURN 'late';
-    END IF;
-    PERFORM 1 FROM billing_reservation WHERE id = of_request AND account_id = of_account;
-    RETURN CASE WHEN FOUND THEN 'already_ended' ELSE 'unknown_reservation' END;
+    DELETE FROM billing_usagerecord
+    WHERE request_id = of_request AND outcome = 'expired' AND NOT is_late;
+    RETURN FOUND;
 END
 $$;
 
--- Writes the transfers, and the balances that they leave.
+-- Ends the reservations, and writes the transfers and the balances that they leave.
 CREATE OR REPLACE FUNCTION billing_write_ended(ended billing_ended[])
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     revenue bigint;
+    open_ones integer;
 BEGIN
+    UPDATE billing_reservation h SET state = e.verdict, ended_at = now()
+    FROM unnest(ended) AS e
+    WHERE e.verdict <> 'late' AND h.id = e.request_id AND h.state = 'open';
+    GET DIAGNOSTICS open_ones = ROW_COUNT;
+    IF open_ones <> (SELECT count(*) FROM unnest(ended) WHERE verdict <> 'late') THEN
+        RAISE EXCEPTION 'a batch would end a reservation that is not open';
+    END IF;
+
     SELECT id INTO STRICT revenue FROM billing_creditaccount WHERE kind = 'revenue';
     INSERT INTO billing_transfer (
         kind, reference, debit_account_id, credit_account_id, amount_nanos,
@@ -135,7 +142,7 @@ BEGIN
         last_sequence = e.sequence
     FROM (
         SELECT account_id, sum(charge_nanos)::bigint AS charge_nanos,
-               coalesce(sum(hold_nanos) FILTER (WHERE NOT is_late), 0)::bigint AS hold_nanos,
+               coalesce(sum(hold_nanos) FILTER (WHERE verdict <> 'late'), 0)::bigint AS hold_nanos,
                max(sequence) AS sequence
         FROM unnest(ended) GROUP BY account_id
     ) AS e
@@ -144,7 +151,7 @@ END
 $$;
 
 -- Writes the usage records.
-CREATE OR REPLACE FUNCTION billing_write_usage(batch jsonb, ended billing_ended[])
+CREATE OR REPLACE FUNCTION billing_write_usage(ended billing_ended[])
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO billing_usagerecord (
@@ -163,11 +170,9 @@ BEGIN
            r.input_nanos, r.cached_nanos, r.output_nanos, r.reasoning_nanos, r.units_nanos,
            e.cost_nanos, e.charge_nanos, e.cost_nanos - e.charge_nanos,
            r.upstream_cost_nanos, e.hold_nanos,
-           r.source, r.outcome, e.is_late, r.status, left(r.error, 500),
+           r.source, r.outcome, e.verdict = 'late', r.status, left(r.error, 500),
            left(r.finish_reason, 40), r.attempts, r.latency_ms, r.first_token_ms, now()
-    FROM unnest(ended) AS e
-    JOIN jsonb_populate_recordset(NULL::billing_settlement, batch) WITH ORDINALITY AS r
-      ON r.ordinality = e.line;
+    FROM unnest(ended) AS e CROSS JOIN LATERAL (SELECT (e.said).*) AS r;
 END
 $$;
 

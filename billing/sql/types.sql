@@ -28,11 +28,11 @@ CREATE TYPE billing_touched_key AS (
     key_id bigint, started_at timestamptz, requests bigint, tokens bigint, holds bigint
 );
 
--- A request whose settlement does something: its place in the batch, what was held, what is
--- charged, and the customer's sequence and balance after it.
+-- A request whose settlement does something: what it says, what was held, what is charged, and the
+-- customer's sequence and balance after it. The verdict is `settled`, `released` or `late`.
 CREATE TYPE billing_ended AS (
-    line bigint, request_id uuid, account_id bigint, hold_nanos bigint, cost_nanos bigint,
-    charge_nanos bigint, sequence bigint, balance_nanos bigint, is_late boolean
+    request_id uuid, account_id bigint, verdict text, hold_nanos bigint, cost_nanos bigint,
+    charge_nanos bigint, sequence bigint, balance_nanos bigint, said billing_settlement
 );
 
 -- A key as a batch of settlements leaves it: what it spent and released, and the correction of

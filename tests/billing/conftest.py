@@ -31,7 +31,5 @@ def books_are_right(request: pytest.FixtureRequest) -> Iterator[None]:
 def broken_invariants() -> dict[str, list[str]]:
     """Returns what the invariants' check finds wrong."""
     return {
-        finding.invariant.name: finding.examples
-        for finding in invariants.check()
-        if finding.count
+        finding.invariant.name: finding.examples for finding in invariants.check() if finding.count
     }

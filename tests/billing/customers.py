@@ -7,7 +7,8 @@ statement a call, so that a test that is rolled back leaves nothing.
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
@@ -185,6 +186,17 @@ def call(function: str, rows: Any, answer: type[Answer], on: Any = None) -> list
         on,
     )
     return msgspec.json.decode(text or b"[]", type=list[answer])
+
+
+def at_once(work: Callable[[psycopg.Connection], Result]) -> list[Result]:
+    """Does something a hundred times, on ten connections at once."""
+
+    def ten_times(_: int) -> list[Result]:
+        with connect() as own:
+            return [work(own) for _ in range(10)]
+
+    with ThreadPoolExecutor(10) as threads:
+        return [result for results in threads.map(ten_times, range(10)) for result in results]
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

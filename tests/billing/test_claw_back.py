@@ -1,12 +1,10 @@
 """billing_claw_back: what a dispute takes back, and what the customer then owes."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from billing import ledger
 from billing.models import Transfer
-from tests.billing.customers import admit, connect, make_customer, new_id
+from tests.billing.customers import admit, at_once, make_customer, new_id
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -73,11 +71,9 @@ def test_a_reference_names_one_dispute(balance, change):
     reference = new_id()
     ledger.claw_back(customer.account, 100, reference=reference)
 
+    account, amount = (other.account, 100) if change == "customer" else (customer.account, 101)
     with pytest.raises(ledger.ReferenceReusedError):
-        if change == "customer":
-            ledger.claw_back(other.account, 100, reference=reference)
-        else:
-            ledger.claw_back(customer.account, 101, reference=reference)
+        ledger.claw_back(account, amount, reference=reference)
     assert other.balances == (balance, 0)
 
 
@@ -86,15 +82,11 @@ def test_a_hundred_copies_at_once_take_once():
     customer = make_customer(60)
     row = [new_id(), customer.account.pk, 100, ""]
 
-    def some(_: int) -> list[str]:
-        with connect() as own:
-            return [
-                own.execute("SELECT code FROM billing_claw_back(%s, %s, %s, %s)", row).fetchone()[0]
-                for _ in range(10)
-            ]
-
-    with ThreadPoolExecutor(10) as threads:
-        codes = sum(threads.map(some, range(10)), [])
+    codes = at_once(
+        lambda own: own.execute(
+            "SELECT code FROM billing_claw_back(%s, %s, %s, %s)", row
+        ).fetchone()[0]
+    )
 
     assert sorted(codes) == ["exists"] * 99 + ["posted"]
     assert customer.balances == (0, 0)

@@ -126,6 +126,12 @@ def transfer_between(debit: int, credit: int, **fields: object) -> Transfer:
     return Transfer(debit_account_id=debit, credit_account_id=credit, **row)
 
 
+def save(transfer: Transfer) -> None:
+    """Saves a transfer past the functions, and checks what is deferred to the commit."""
+    transfer.save()
+    run("SELECT 1")
+
+
 def test_a_transfer_can_not_be_put_wrong(customer):
     own = customer.account.pk
     revenue = CreditAccount.objects.get(kind="revenue").pk
@@ -140,8 +146,7 @@ def test_a_transfer_can_not_be_put_wrong(customer):
 
     for constraint, transfer in wrong.items():
         with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
-            transfer.save()
-            run("SELECT 1")
+            save(transfer)
 
 
 def test_a_usage_record_accounts_for_its_cost(customer):

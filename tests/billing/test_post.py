@@ -1,6 +1,5 @@
 """billing_post: grants, top-ups, adjustments and refunds, each named by its reference."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,7 +8,7 @@ from django.db import DataError, transaction
 
 from billing import ledger
 from billing.models import CreditAccount
-from tests.billing.customers import Customer, admit, connect, make_customer, new_id
+from tests.billing.customers import Customer, admit, at_once, connect, make_customer, new_id
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -164,7 +163,7 @@ def test_a_hundred_copies_at_once_post_once(kind, direction, against, balance):
     customer = make_customer(1000)
     row = [kind, new_id(), customer.account.pk, direction, against, 100]
 
-    codes = in_parallel(lambda own: own.execute(POST, row).fetchone()[0])
+    codes = at_once(lambda own: own.execute(POST, row).fetchone()[0])
 
     assert sorted(codes) == ["exists"] * 99 + ["posted"]
     assert customer.balances == (balance, 0)
@@ -200,7 +199,7 @@ def test_refunds_at_once_take_no_more_than_there_is():
         row = ["refund", new_id(), customer.account.pk, "debit", "stripe_clearing", 70]
         return own.execute(POST, row).fetchone()[0]
 
-    codes = in_parallel(refund)
+    codes = at_once(refund)
 
     assert codes.count("posted") == 14
     assert codes.count("exceeds_credits") == 86
@@ -213,23 +212,12 @@ def test_an_account_opened_at_once_is_opened_once():
     bare = make_customer()
     CreditAccount.objects.filter(pk=bare.account.pk).delete()
 
-    accounts = in_parallel(
+    accounts = at_once(
         lambda own: own.execute("SELECT billing_open_account(%s)", [bare.team.pk]).fetchone()[0]
     )
 
     assert len(set(accounts)) == 1
     assert customer.account.pk not in accounts
-
-
-def in_parallel(work: Callable[[Any], Any]) -> list[Any]:
-    """Does something a hundred times on ten connections at once."""
-
-    def some(_: int) -> list[Any]:
-        with connect() as own:
-            return [work(own) for _ in range(10)]
-
-    with ThreadPoolExecutor(10) as threads:
-        return sum(threads.map(some, range(10)), [])
 
 
 def wait_until_blocked(backend: int) -> None:

@@ -15,7 +15,7 @@ from billing.models import (
     Transfer,
     UsageRecord,
 )
-from tests.billing.customers import Customer, admit, connect, make_customer, settle, sweep
+from tests.billing.customers import Customer, admit, at_once, connect, make_customer, settle, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -444,12 +444,7 @@ def test_a_hundred_settlements_at_once_end_a_reservation_once():
     ask = admitted(customer)
     end = customer.end(ask, output_nanos=40)
 
-    def one(_: int) -> list[str]:
-        with connect() as own:
-            return [settle(end, on=own)[0].code for _ in range(10)]
-
-    with ThreadPoolExecutor(10) as threads:
-        codes = sum(threads.map(one, range(10)), [])
+    codes = at_once(lambda own: settle(end, on=own)[0].code)
 
     assert sorted(codes) == ["already_ended"] * 99 + ["settled"]
     assert customer.balances == (960, 0)

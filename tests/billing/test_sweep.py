@@ -96,9 +96,7 @@ def test_sweeps_at_once_release_a_hold_once():
 
     def sweep_some(_: int) -> int:
         with connect() as own:
-            return sum(
-                own.execute("SELECT billing_sweep(15)").fetchone()[0] for _ in range(20)
-            )
+            return sum(own.execute("SELECT billing_sweep(15)").fetchone()[0] for _ in range(20))
 
     with ThreadPoolExecutor(4) as threads:
         ended = sum(threads.map(sweep_some, range(4)))

@@ -51,5 +51,5 @@ def test_short_streams_finish_and_long_ones_end_with_an_error_event_and_a_bill(
             " ORDER BY output_tokens"
         )
     )
-    assert records == [("completed", "upstream", True), ("shutdown", "estimated", True)]
+    assert records == [("completed", "upstream", True), ("server_shutting_down", "estimated", True)]
     stack.start_web()

@@ -1,0 +1,195 @@
+"""check_ledger: each kind of corruption is found and named."""
+
+import io
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from tests.billing.conftest import broken_invariants
+from tests.billing.customers import Customer, admit, make_customer, settle, sweep
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def customer() -> Customer:
+    """A customer with a request of each fate: settled, overrun, released, expired, open."""
+    customer = make_customer(1000)
+    fates = [customer.ask() for _ in range(3)]
+    admit(*fates)
+    settle(customer.end(fates[0], output_nanos=40))
+    settle(customer.end(fates[1], output_nanos=1000))
+    settle(customer.end(fates[2]))
+    return customer
+
+
+@pytest.fixture
+def unguarded(customer: Customer) -> Iterator[None]:
+    """Takes triggers and constraints away until the test's transaction is rolled back."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET session_replication_role = replica")
+        for table, constraint in CONSTRAINTS:
+            cursor.execute(f"ALTER TABLE billing_{table} DROP CONSTRAINT {constraint}")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = origin")
+
+
+CONSTRAINTS = [
+    ("creditaccount", "account_held_not_negative"),
+    ("creditaccount", "account_available_not_negative"),
+    ("transfer", "transfer_amount_positive"),
+    ("transfer", "transfer_between_two_accounts"),
+    ("usagerecord", "usage_cost_accounted_for"),
+    ("usagerecord", "usage_not_negative"),
+    ("keyspend", "keyspend_held_not_negative"),
+]
+
+
+def change(table: str, what: str, where: str) -> str:
+    """Returns SQL that changes rows."""
+    return f"UPDATE billing_{table} SET {what} WHERE {where}"
+
+
+def loss(table: str, where: str) -> str:
+    """Returns SQL that deletes rows."""
+    return f"DELETE FROM billing_{table} WHERE {where}"
+
+
+def last(kind: str) -> str:
+    """Returns a condition: the customer's last transfer of a kind."""
+    return (
+        "id = (SELECT max(id) FROM billing_transfer WHERE customer_id = {account}"
+        f" AND kind = '{kind}')"
+    )
+
+
+ACCOUNT, KEY = "id = {account}", "key_id = {key}"
+RECORDS = "account_id = {account}"
+OPEN = "account_id = {account} AND state = 'open'"
+SETTLED = "account_id = {account} AND state = 'settled'"
+WRITTEN_OFF = (
+    "kind = 'write_off'"
+    " AND reference IN (SELECT id::text FROM billing_reservation WHERE account_id = {account})"
+)
+
+WRONG_BALANCE = change("creditaccount", "posted_nanos = 77", ACCOUNT)
+
+CORRUPTIONS = [
+    ("I1", change("transfer", "amount_nanos = -1", last("usage"))),
+    ("I1", change("transfer", "debit_account_id = credit_account_id", last("usage"))),
+    ("I1", change("transfer", "credit_account_id = 0", last("usage"))),
+    ("I1", change("transfer", "credit_account_id = {other}", last("usage"))),
+    ("I1", change("transfer", "customer_id = {other}", last("usage"))),
+    ("I1", change("transfer", "customer_id = NULL, sequence = NULL", last("usage"))),
+    ("I2 posted", change("creditaccount", "posted_nanos = posted_nanos + 1", ACCOUNT)),
+    ("I2 posted", change("transfer", "amount_nanos = amount_nanos + 1", last("grant"))),
+    ("I2 posted", loss("transfer", last("usage"))),
+    ("I2 held", change("creditaccount", "held_nanos = held_nanos + 1", ACCOUNT)),
+    ("I2 held", change("keyspend", "held_nanos = held_nanos + 1", KEY)),
+    ("I2 held", loss("reservation", OPEN)),
+    ("I2 held", change("reservation", "amount_nanos = amount_nanos + 1", OPEN)),
+    ("I3", change("creditaccount", "held_nanos = -1", ACCOUNT)),
+    ("I3", change("creditaccount", "held_nanos = posted_nanos + 1", ACCOUNT)),
+    ("I3", change("creditaccount", "posted_nanos = -1", ACCOUNT)),
+    ("I4 charged", change("usagerecord", "charged_nanos = charged_nanos + 1", RECORDS)),
+    ("I4 charged", change("usagerecord", "written_off_nanos = written_off_nanos + 1", RECORDS)),
+    ("I4 charged", change("usagerecord", "cost_nanos = cost_nanos + 1", RECORDS)),
+    ("I4 charged", change("usagerecord", "account_id = {other}", RECORDS)),
+    ("I4 charged", loss("usagerecord", RECORDS)),
+    ("I4 charged", loss("transfer", WRITTEN_OFF)),
+    ("I4 spent", change("keyspend", "total_nanos = total_nanos - 1", KEY)),
+    ("I4 spent", change("keyspend", "month_nanos = month_nanos - 1", KEY)),
+    ("I4 spent", change("keyspend", "day_nanos = day_nanos - 1", KEY)),
+    ("I4 ended", loss("usagerecord", RECORDS)),
+    ("I4 ended", change("reservation", "state = 'open', ended_at = NULL", SETTLED)),
+    ("I5", change("reservation", "expires_at = now() - interval '1 hour'", OPEN)),
+    ("I8", change("transfer", "sequence = sequence + 9", last("usage"))),
+    ("I8", change("transfer", "balance_nanos = balance_nanos + 1", last("grant"))),
+    ("I8", loss("transfer", last("grant"))),
+    ("I8", change("creditaccount", "last_sequence = last_sequence + 1", ACCOUNT)),
+]
+
+
+def open_request(customer: Customer) -> None:
+    """Admits one more request, which stays open."""
+    assert admit(customer.ask(amount_nanos=50))[0].code == "admitted"
+
+
+@pytest.mark.parametrize(("name", "corruption"), CORRUPTIONS)
+def test_a_corruption_is_found_and_named(customer, unguarded, name, corruption):
+    open_request(customer)
+    names = {
+        "account": customer.account.pk,
+        "key": customer.key.pk,
+        "other": make_customer().account.pk,
+    }
+    assert broken_invariants() == {}
+
+    with connection.cursor() as cursor:
+        cursor.execute(corruption.format(**names))
+        assert cursor.rowcount
+
+    broken = broken_invariants()
+    assert name in broken
+    assert 0 < len(broken[name]) <= 5
+
+
+def test_right_books_of_every_fate_pass(customer):
+    ask = customer.ask(amount_nanos=0, hold_seconds=-1)
+    admit(ask)
+    sweep()
+    settle(customer.end(ask, output_nanos=3))
+    open_request(customer)
+    output = io.StringIO()
+
+    call_command("check_ledger", stdout=output)
+
+    lines = output.getvalue().splitlines()
+    assert len(lines) == 10
+    assert all(" ok: " in line for line in lines[:-1])
+    assert lines[-1].startswith("Checked ")
+
+
+def test_the_command_fails_and_shows_examples(customer, unguarded):
+    with connection.cursor() as cursor:
+        cursor.execute(WRONG_BALANCE.format(account=customer.account.pk))
+    output = io.StringIO()
+
+    with pytest.raises(CommandError, match="books are wrong") as failure:
+        call_command("check_ledger", stdout=output)
+
+    assert failure.value.returncode == 1
+    assert "I2 posted    1 VIOLATIONS" in output.getvalue()
+    assert f"account {customer.account.pk}: posted 77, transfers" in output.getvalue()
+
+
+def test_the_command_speaks_json(customer, unguarded):
+    output = io.StringIO()
+    call_command("check_ledger", json=True, stdout=output)
+    right = msgspec.json.decode(output.getvalue())
+
+    with connection.cursor() as cursor:
+        cursor.execute(WRONG_BALANCE.format(account=customer.account.pk))
+    output = io.StringIO()
+    with pytest.raises(CommandError):
+        call_command("check_ledger", json=True, stdout=output)
+    wrong = msgspec.json.decode(output.getvalue())
+
+    assert (right["ok"], right["violations"]) == (True, {})
+    assert right["checked"]["transfers"] >= 3
+    assert not wrong["ok"]
+    assert "I2 posted" in wrong["violations"]
+
+
+def test_a_reservation_just_past_its_expiry_is_the_sweeps_business(customer, settings):
+    """Two periods of the sweep must pass before it counts as forgotten."""
+    settings.SWEEP_SECONDS = 30
+    admit(customer.ask(amount_nanos=0, hold_seconds=-59))
+    assert broken_invariants() == {}
+    admit(customer.ask(amount_nanos=0, hold_seconds=-61))
+    assert list(broken_invariants()) == ["I5"]

@@ -1,0 +1,273 @@
+"""Whatever happens in whatever order, the ledger is what the model says, to the nano."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from accounts.models import ApiKey, Team
+from billing import ledger
+from billing.gate import Settlement
+from billing.models import CreditAccount, KeySpend, RateWindow, Reservation
+from tests.billing.conftest import broken_invariants
+from tests.billing.customers import Customer, admit, make_customer, new_id, settle, sweep
+from tests.billing.ledger_model import Account, Key, Model
+
+AMOUNTS = st.integers(0, 400)
+KEYS = st.integers(0, 2)
+REFERENCES = st.sampled_from(["one", "two", "three"])
+ASKS = st.tuples(KEYS, AMOUNTS, st.integers(0, 400), st.integers(0, 60), st.booleans())
+ENDS = st.tuples(AMOUNTS, st.integers(0, 50), st.sampled_from(["upstream", "estimated", "none"]))
+POSTS = {
+    "grant": (ledger.grant, 1),
+    "top_up": (ledger.top_up, 1),
+    "refund": (ledger.refund, -1),
+}
+
+
+class LedgerAndModel(RuleBasedStateMachine):
+    """Drives both alike: two teams, three keys, of which two share an account."""
+
+    requests = Bundle("requests")
+
+    @initialize()
+    def _begin(self) -> None:
+        self.savepoint = transaction.savepoint()
+        first = make_customer(budget_total_nanos=900)
+        second = make_customer(requests_per_minute=6, tokens_per_minute=100)
+        self.keys: list[Customer] = [first, first.another_key(), second]
+        self.model = Model(
+            accounts={customer.account.pk: Account() for customer in (first, second)},
+            keys={
+                customer.key.pk: Key(
+                    customer.account.pk,
+                    customer.key.requests_per_minute,
+                    customer.key.tokens_per_minute,
+                    customer.key.budget_total_nanos,
+                )
+                for customer in self.keys
+            },
+        )
+        self.prefix = new_id()
+        for customer in (first, second):
+            self.grant(customer, 1000)
+
+    def grant(self, customer: Customer, amount: int) -> None:
+        """Gives credits under a reference of their own."""
+        reference = new_id()
+        ledger.grant(customer.account, amount, reference=reference)
+        self.model.post("grant", reference, customer.account.pk, amount)
+
+    def teardown(self) -> None:
+        """Proves the books, and takes back what happened."""
+        if not hasattr(self, "savepoint"):
+            return
+        try:
+            assert broken_invariants() == {}
+        finally:
+            transaction.savepoint_rollback(self.savepoint)
+
+    @rule(target=requests, asks=st.lists(ASKS, min_size=1, max_size=5))
+    def admit(self, asks: list[tuple[int, int, int, int, bool]]) -> Any:
+        """Admits a batch."""
+        batch = []
+        for which, amount, minimum, tokens, expires in asks:
+            customer = self.keys[which]
+            ask = customer.ask(
+                amount_nanos=amount,
+                minimum_nanos=min(minimum, amount),
+                tokens=tokens,
+                hold_seconds=-1 if expires else 600,
+            )
+            batch.append((customer.key.pk, ask))
+        self.expect_admission(batch)
+        return multiple(*[(key_id, ask) for key_id, ask in batch])
+
+    @rule(again=st.lists(requests, min_size=1, max_size=3))
+    def admit_again(self, again: list[Any]) -> None:
+        """Repeats admissions, as after a lost answer: some in one batch, some twice in it."""
+        self.expect_admission(again)
+
+    def expect_admission(self, batch: list[Any]) -> None:
+        """Admits, and compares the verdicts."""
+        expected = self.model.admit(batch)
+        verdicts = admit(*[ask for _, ask in batch])
+        found = [(verdict.code, verdict.amount_nanos) for verdict in verdicts]
+        assert found == [expected[ask.request_id] for _, ask in batch]
+
+    def end(self, key_id: int, request_id: str, cost: int, tokens: int, source: str) -> Settlement:
+        """Returns the end of a request."""
+        customer = next(customer for customer in self.keys if customer.key.pk == key_id)
+        return customer.end(
+            request_id,
+            input_nanos=cost // 3,
+            output_nanos=cost - cost // 3,
+            output_tokens=tokens,
+            source="upstream" if cost else source,
+        )
+
+    @rule(which=st.lists(requests, min_size=1, max_size=5), how=st.lists(ENDS, min_size=5))
+    def settle(self, which: list[Any], how: list[Any]) -> None:
+        """Settles a batch: open, ended or refused requests, some of them twice."""
+        self.expect_settlement(
+            [
+                self.end(key_id, ask.request_id, *end)
+                for (key_id, ask), end in zip(which, how, strict=False)
+            ]
+        )
+
+    @rule(which=KEYS, how=ENDS)
+    def settle_unknown(self, which: int, how: Any) -> None:
+        """Settles a request that nobody admitted."""
+        self.expect_settlement([self.end(self.keys[which].key.pk, new_id(), *how)])
+
+    def expect_settlement(self, ends: list[Settlement]) -> None:
+        """Settles, and compares the receipts."""
+        expected = self.model.settle(ends)
+        receipts = settle(*ends)
+        assert [
+            (r.request_id, r.code, r.charged_nanos, r.written_off_nanos, r.balance_nanos)
+            for r in receipts
+        ] == expected
+
+    @rule()
+    def sweep(self) -> None:
+        """Ends what has expired."""
+        assert sweep() == self.model.sweep()
+
+    @rule(
+        kind=st.sampled_from(sorted(POSTS)),
+        reference=REFERENCES,
+        which=KEYS,
+        amount=st.sampled_from([1, 70, 300, 2000]),
+    )
+    def post(self, kind: str, reference: str, which: int, amount: int) -> None:
+        """Posts, under a reference that may be in use."""
+        function, sign = POSTS[kind]
+        account = self.keys[which].account
+        reference = f"{self.prefix} {reference}"
+        expected = self.model.post(kind, reference, account.pk, sign * amount)
+        assert outcome_of(function, account, amount, reference=reference) == expected
+
+    @rule(
+        reference=REFERENCES,
+        which=KEYS,
+        amount=st.integers(-500, 500).filter(lambda amount: amount),
+    )
+    def adjust(self, reference: str, which: int, amount: int) -> None:
+        """Corrects a balance either way."""
+        account = self.keys[which].account
+        reference = f"{self.prefix} {reference}"
+        expected = self.model.post("adjustment", reference, account.pk, amount)
+        assert outcome_of(ledger.adjust, account, amount, reference=reference, memo="") == expected
+
+    @rule(reference=REFERENCES, which=KEYS, amount=st.sampled_from([1, 250, 5000]))
+    def claw_back(self, reference: str, which: int, amount: int) -> None:
+        """Takes back what a payment gave."""
+        account = self.keys[which].account
+        reference = f"{self.prefix} {reference}"
+        code, taken, owed = self.model.claw_back(reference, account.pk, amount)
+        found = outcome_of(ledger.claw_back, account, amount, reference=reference, whole=True)
+        if isinstance(found, ledger.Posting):
+            found = (found.code, found.amount_nanos, found.receivable_nanos)
+        else:
+            found = (found, 0, 0)
+        assert found == (code, taken, owed)
+
+    @rule(which=KEYS, budget=st.none() | st.integers(0, 1500))
+    def change_budget(self, which: int, budget: int | None) -> None:
+        """Gives a key another budget, maybe below what it has spent."""
+        key = self.keys[which].key
+        ApiKey.objects.filter(pk=key.pk).update(budget_total_nanos=budget)
+        self.model.keys[key.pk].budget = budget
+
+    @rule(is_suspended=st.booleans())
+    def suspend(self, is_suspended: bool) -> None:
+        """Suspends the second team, or lets it back in."""
+        customer = self.keys[2]
+        since = timezone.now() if is_suspended else None
+        Team.objects.filter(pk=customer.team.pk).update(suspended_at=since)
+        self.model.keys[customer.key.pk].is_suspended = is_suspended
+
+    @rule()
+    def next_minute(self) -> None:
+        """Lets a minute pass. (In one transaction the database's clock stands still.)"""
+        keys = list(self.model.keys)
+        minute = timedelta(seconds=61)
+        RateWindow.objects.filter(key__in=keys).update(started_at=F("started_at") - minute)
+        Reservation.objects.filter(key__in=keys, state="open").update(
+            window_started_at=F("window_started_at") - minute
+        )
+        self.model.next_minute()
+
+    @invariant()
+    def everything_is_as_the_model_says(self) -> None:
+        """Compares balances, counters and states."""
+        accounts = CreditAccount.objects.filter(pk__in=self.model.accounts)
+        assert {
+            pk: (posted, held, sequence)
+            for pk, posted, held, sequence in accounts.values_list(
+                "pk", "posted_nanos", "held_nanos", "last_sequence"
+            )
+        } == {pk: (a.posted, a.held, a.sequence) for pk, a in self.model.accounts.items()}
+        states = Reservation.objects.filter(key__in=self.model.keys)
+        assert {str(pk): state for pk, state in states.values_list("pk", "state")} == {
+            request_id: hold.state for request_id, hold in self.model.holds.items()
+        }
+        self.counters_are_as_the_model_says()
+
+    def counters_are_as_the_model_says(self) -> None:
+        """Compares the keys' budgets and minutes."""
+        keys = self.model.keys
+        spends = KeySpend.objects.filter(key__in=keys).values_list(
+            "key", "total_nanos", "held_nanos"
+        )
+        nothing = dict.fromkeys(keys, (0, 0))
+        assert nothing | {pk: (total, held) for pk, total, held in spends} == {
+            pk: (key.spent, key.held) for pk, key in keys.items()
+        }
+        windows = RateWindow.objects.filter(
+            key__in=keys, started_at__gt=timezone.now() - timedelta(seconds=55)
+        ).values_list("key", "requests", "tokens")
+        assert nothing | {pk: (requests, tokens) for pk, requests, tokens in windows} == {
+            pk: (key.requests, key.tokens) for pk, key in keys.items()
+        }
+
+
+def outcome_of(function: Any, *arguments: Any, whole: bool = False, **named: Any) -> Any:
+    """Returns a posting's code, as the SQL function gave it; or the whole posting."""
+    try:
+        posting = function(*arguments, **named)
+    except ledger.InsufficientCreditsError:
+        return "exceeds_credits"
+    except ledger.ReferenceReusedError:
+        return "exists_with_different_fields"
+    return posting if whole else posting.code
+
+
+@pytest.mark.django_db
+def test_the_ledger_is_what_the_model_says() -> None:
+    run_state_machine_as_test(
+        LedgerAndModel,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
