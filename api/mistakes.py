@@ -30,6 +30,7 @@ _SUPPORTED = {
     "content.type": ("text", "image_url", "input_audio", "file", "video_url", "refusal"),
     "tools.type": ("function",),
     "tool_choice.type": ("function",),
+    "thinking.type": ("enabled", "disabled"),
 }
 
 

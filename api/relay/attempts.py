@@ -57,7 +57,7 @@ async def open_answer(exchange: Exchange, upstreams: Upstreams, route: RouteEntr
     """Returns the upstream's answer to the exchange's request. Raises AttemptError."""
     answer = await upstreams.post(
         route.upstream,
-        "/chat/completions",
+        exchange.plan.path,
         upstream_body(exchange.plan, route),
         exchange.request_id,
     )

@@ -139,7 +139,7 @@ class Exchange:
     def _estimated(self) -> Usage:
         """Returns the likely prompt and what was delivered, within what was held."""
         plan = self.plan
-        output = tokens_of(self.delivered_bytes, plan.model)
+        output = tokens_of(max(0, self.delivered_bytes - plan.echoed_bytes), plan.model)
         return Usage(
             input_tokens=plan.prompt.likely,
             output_tokens=min(output, plan.max_tokens * plan.choices),
@@ -167,7 +167,7 @@ class Exchange:
             price_version_id=plan.prices.version_id,
             model=plan.model.name,
             surface=self.surface.name,
-            endpoint="chat_completions",
+            endpoint=plan.endpoint,
             outcome=outcome,
             status=status,
             streamed=plan.is_streamed,

@@ -9,10 +9,10 @@ from api.relay.attempts import open_answer
 from api.relay.call import Call
 from api.relay.exchange import Exchange
 from api.relay.faults import AttemptError
+from api.relay.reasoning import message_needs_translation, translate_message
 from api.relay.relay import Relay
-from api.relay.usage import meter
+from api.relay.usage import meter, shown_usage, shows_as_reported
 from billing.money import dollars_text
-from billing.pricing import Usage
 
 _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
@@ -31,6 +31,8 @@ class _Message(msgspec.Struct, gc=False):
 class _Choice(msgspec.Struct, gc=False):
     message: _Message | None = None
     finish_reason: str | None = None
+    # The legacy completions' choices have this in place of a message.
+    text: Any = None
 
 
 class _Completion(msgspec.Struct, gc=False):
@@ -54,6 +56,7 @@ class PlainResponder:
         self._exchange = exchange
         self._body = b""
         self._completion = _Completion()
+        self._is_tagged = False
 
     async def attempt(self, route: RouteEntry) -> None:
         """Reads the answer of a route's upstream. Raises AttemptError."""
@@ -62,6 +65,7 @@ class PlainResponder:
             self._body = await answer.read(self._relay.limits.max_answer_bytes)
         finally:
             await answer.close()
+        self._is_tagged = self._exchange.plan.is_tagged_by(route)
         try:
             self._completion = _decode(self._body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -76,7 +80,10 @@ class PlainResponder:
         exchange.delivered_bytes = text_bytes = sum(map(_text_bytes, choices))
         if choices:
             exchange.finish_reason = choices[0].finish_reason or ""
-        exchange.complete(meter(completion.usage, text_bytes, exchange.plan))
+        metered = meter(completion.usage, text_bytes, exchange.plan)
+        exchange.complete(metered)
+        if metered.usage is None:
+            completion.usage = None  # it can't be true, so nobody is told
         body = self._public_body()
         await exchange.receipt(self._relay.limits.settle_wait_seconds)
         cost = dollars_text(exchange.cost.total_nanos).encode()
@@ -90,11 +97,19 @@ class PlainResponder:
         """Does nothing: each attempt ends its own call."""
 
     def _public_body(self) -> bytes:
-        """Returns the upstream's bytes under the public name of the model, with a usage."""
-        completion, name = self._completion, self._exchange.plan.public_name
-        if completion.usage is None:
-            usage = _figures(self._exchange.usage)
-            return _encode({**_decode_anything(self._body), "model": name, "usage": usage})
+        """Returns the upstream's bytes with what the client gets in other words.
+
+        That is the model's public name, the usage that was charged, and reasoning in its place.
+        """
+        completion, exchange = self._completion, self._exchange
+        name, usage = exchange.plan.public_name, exchange.usage
+        is_strange = self._has_strange_reasoning()
+        if is_strange or not shows_as_reported(completion.usage, usage):
+            told: dict[str, Any] = _decode_anything(self._body)
+            told |= {"model": name, "usage": shown_usage(completion.usage, usage)}
+            if is_strange:
+                self._translate(told)
+            return _encode(told)
         if completion.model == name:
             return self._body
         theirs, ours = _encode(completion.model), _encode(name)
@@ -104,14 +119,29 @@ class PlainResponder:
                 return self._body.replace(prefix + theirs, prefix + ours)
         return _encode({**_decode_anything(self._body), "model": name})
 
+    def _has_strange_reasoning(self) -> bool:
+        """Returns whether reasoning is elsewhere than where the surface has it."""
+        return message_needs_translation(
+            self._body,
+            [choice.message for choice in self._completion.choices or () if choice.message],
+            self._call.surface.reasoning_field,
+            is_tagged=self._is_tagged,
+        )
+
+    def _translate(self, told: dict[str, Any]) -> None:
+        """Puts reasoning where the surface has it, or nowhere."""
+        for choice in told["choices"]:
+            if choice.get("message") is not None:
+                field = self._call.surface.reasoning_field
+                translate_message(choice["message"], field, is_tagged=self._is_tagged)
+
 
 def _text_bytes(choice: _Choice) -> int:
     """Returns how many bytes of text a choice has, of any kind that is generated."""
-    message = choice.message
-    if message is None:
-        return 0
+    message = choice.message or _Message()
     count = 0
     for part in (
+        choice.text,
         message.content,
         message.reasoning_content,
         message.reasoning,
@@ -125,11 +155,3 @@ def _text_bytes(choice: _Choice) -> int:
         elif part:
             count += len(_encode(part))
     return count
-
-
-def _figures(usage: Usage) -> dict[str, int]:
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-    }

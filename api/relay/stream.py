@@ -11,6 +11,7 @@ from api.relay.chunks import DONE, ChunkReader
 from api.relay.drain import drain
 from api.relay.exchange import Exchange
 from api.relay.faults import AttemptError
+from api.relay.reasoning import StreamTranslator
 from api.relay.relay import Relay
 from api.relay.upstream import Answer
 from api.relay.usage import meter
@@ -30,7 +31,7 @@ class StreamResponder:
         self._call = call
         self._exchange = exchange
         self._watch = watch
-        self._reader = ChunkReader(exchange.plan.public_name)
+        self._reader = self._new_reader()
         self._answer: Answer | None = None
         call.downstream.prepare_stream(call.stream_headers())
 
@@ -41,7 +42,7 @@ class StreamResponder:
 
     async def attempt(self, route: RouteEntry) -> None:
         """Relays the stream of a route's upstream up to its end. Raises AttemptError."""
-        reader = self._reader = ChunkReader(self._exchange.plan.public_name)
+        reader = self._reader = self._new_reader(route)
         answer = self._answer = await open_answer(self._exchange, self._relay.upstreams, route)
         try:
             if not answer.headers.get("content-type", "").startswith("text/event-stream"):
@@ -52,6 +53,9 @@ class StreamResponder:
                     break
             await self._write(reader, reader.finish())
         except asyncio.CancelledError:
+            if self._watch.is_quiet:
+                # Who leaves pays for what was generated, also for what was still held back.
+                self._exchange.delivered_bytes = reader.text_bytes
             if self._watch.is_quiet and route.upstream.drains_on_disconnect:
                 self._answer = None
                 self._exchange.hand_over()
@@ -67,6 +71,8 @@ class StreamResponder:
         exchange.finish_reason = reader.finish_reason
         metered = meter(reader.usage, reader.text_bytes, exchange.plan)
         exchange.complete(metered)
+        if metered.usage is None:
+            reader.usage = None  # it can't be true, so nobody is told
         await self._read_to_eof()
         await exchange.receipt(self._relay.limits.settle_wait_seconds)
         last = DONE
@@ -91,6 +97,15 @@ class StreamResponder:
         answer, self._answer = self._answer, None
         if answer is not None:
             await answer.close()
+
+    def _new_reader(self, route: RouteEntry | None = None) -> ChunkReader:
+        """Returns a reader of a route's stream."""
+        plan = self._exchange.plan
+        is_tagged = plan.is_tagged_by(route) if route is not None else False
+        field = self._call.surface.reasoning_field
+        return ChunkReader(
+            plan.public_name, StreamTranslator(field, is_tagged=is_tagged, choices=plan.choices)
+        )
 
     async def _pass_on(self, reader: ChunkReader, data: bytes) -> None:
         """Hands on what the upstream sent. Raises AttemptError if it says that it failed."""

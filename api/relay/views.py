@@ -1,4 +1,4 @@
-"""`GET …/models`, `…/models/{id}` and `…/health`."""
+"""`GET …/models`, `…/models/{id}`, `…/chat/models` and `…/health`."""
 
 from datetime import UTC, datetime
 
@@ -21,6 +21,15 @@ async def list_models(relay: Relay, call: Call) -> None:
     now = datetime.now(UTC)
     listed = snapshot.public_models(coding_only=call.surface.models == "coding")
     data = [model.listing(now) for model in listed]
+    await call.respond(_encode({"object": "list", "data": data}))
+
+
+async def list_chat_models(relay: Relay, call: Call) -> None:
+    """Answers the surface's chat models with their keys and output limits (WeryAI)."""
+    snapshot = await _snapshot(relay, call)
+    now = datetime.now(UTC)
+    listed = snapshot.public_models(coding_only=call.surface.models == "coding", kind="chat")
+    data = [model.chat_listing(now) for model in listed]
     await call.respond(_encode({"object": "list", "data": data}))
 
 

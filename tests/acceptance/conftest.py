@@ -16,7 +16,7 @@ from tests.stack import Stack, running
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The default service: every mount, every model name of the five documents."""
-    with running(tmp_path_factory.mktemp("stack")) as started:
+    with running(tmp_path_factory.mktemp("stack"), workers=2) as started:
         yield started
 
 
