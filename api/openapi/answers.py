@@ -102,6 +102,26 @@ class ChatCompletionChunk(Struct):
     usage: Usage | None = None
 
 
+class TextChoice(Struct):
+    """One of the texts; in a stream, a part of one."""
+
+    text: str
+    index: Annotated[int, Meta(ge=0)]
+    finish_reason: str | None = None
+    logprobs: dict[str, Any] | None = None
+
+
+class TextCompletion(Struct):
+    """A legacy completion. A stream's events are of this form, too, without the usage."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: UnixSeconds
+    model: str
+    choices: list[TextChoice]
+    usage: Usage | None = None
+
+
 class Pricing(Struct):
     """What is paid, in dollars as exact decimals: per token, and per piece."""
 
@@ -149,6 +169,23 @@ class ModelList(Struct):
 
     object: Literal["list"]
     data: list[ModelObject]
+
+
+class ChatModelObject(ModelObject, kw_only=True):
+    """A chat model, with its output limits."""
+
+    key: Annotated[str, Meta(description="What requests call the model by; `id` again.")]
+    max_output_tokens: Tokens
+    default_max_tokens: Annotated[Tokens, Meta(description="Without `max_tokens`.")] | None
+    max_messages: Annotated[int, Meta(ge=1)] | None
+    supports_web_search: bool
+
+
+class ChatModelList(Struct):
+    """The chat models that the mount serves."""
+
+    object: Literal["list"]
+    data: list[ChatModelObject]
 
 
 class Health(Struct):

@@ -18,7 +18,15 @@ TAGS = [
     {"name": "Management", "description": "A team's keys and balance, with a management key."},
 ]
 
-_SAMPLING = {
+_COMMON = {
+    "model": "A model's name or alias: see `GET /models`.",
+    "max_tokens": "The most tokens to generate, reasoning included. Default: the model's. "
+    "More than the model's largest output counts as that.",
+    "n": "How many answers to generate; each is paid for.",
+    "stream": "Whether to answer as server-sent events.",
+    "stream_options": "With `include_usage`, the usage is the last event before `[DONE]`.",
+    "logit_bias": "What to add to tokens' logits, by token id.",
+    "metadata": "Passed on as it is.",
     "temperature": "How varied the output is. Default: the model's.",
     "top_p": "Nucleus sampling: the share of probability to choose from. Default: the model's.",
     "top_k": "Choose from the K most likely tokens only.",
@@ -33,14 +41,9 @@ _SAMPLING = {
 # Fields of the request structs, by struct. Those of an answer are described in `answers.py`.
 FIELD_NOTES: dict[str, dict[str, str]] = {
     "ChatRequest": {
-        "model": "A model's name or alias: see `GET /models`.",
+        **_COMMON,
         "messages": "The conversation so far.",
-        "max_tokens": "The most tokens to generate, reasoning included. Default: the model's. "
-        "More than the model's largest output counts as that.",
         "max_completion_tokens": "OpenAI's newer name of `max_tokens`; of both, the smaller holds.",
-        "n": "How many answers to generate; each is paid for.",
-        "stream": "Whether to answer as server-sent events.",
-        "stream_options": "With `include_usage`, the usage is the last event before `[DONE]`.",
         "tools": "Functions that the model may call.",
         "tool_choice": "`auto` (the default), `none`, `required`, or one function by name.",
         "parallel_tool_calls": "Whether the model may call several at once.",
@@ -50,8 +53,13 @@ FIELD_NOTES: dict[str, dict[str, str]] = {
         "plugins": '`[{"id": "web"}]` lets the model search the web, where it can.',
         "logprobs": "Whether to tell the tokens' log probabilities.",
         "top_logprobs": "For how many of the most likely tokens.",
-        "logit_bias": "What to add to tokens' logits, by token id.",
-        "metadata": "Passed on as it is.",
-        **_SAMPLING,
+    },
+    "CompletionRequest": {
+        **_COMMON,
+        "prompt": "One text, several, one list of token ids, or several.",
+        "echo": "Whether to repeat the prompt before its continuation.",
+        "suffix": "What comes after the continuation.",
+        "best_of": "How many to generate, of which the best `n` are shown; each is paid for.",
+        "logprobs": "For how many of the most likely tokens to tell log probabilities.",
     },
 }

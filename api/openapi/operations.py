@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from api.completion_requests import CompletionRequest
 from api.openapi import answers
 from api.requests import ChatRequest
 
@@ -52,6 +53,29 @@ _MODEL = {
     "supported_sampling_parameters": ["temperature", "top_p", "stop"],
     "supported_features": ["tools", "json_mode", "structured_outputs", "reasoning"],
     "datacenters": [],
+}
+_TEXT = {
+    "id": "cmpl-0198c2f0a1b27cc8",
+    "object": "text_completion",
+    "created": 1_719_000_000,
+    "model": "zai-org/GLM-4.7-FP8",
+    "choices": [
+        {"index": 0, "text": " there was a mill.", "logprobs": None, "finish_reason": "stop"}
+    ],
+    "usage": _USAGE,
+}
+_TEXT_CHUNK = (
+    'data: {"id":"cmpl-0198c2f0a1b27cc8","object":"text_completion","created":1719000000,'
+    '"model":"zai-org/GLM-4.7-FP8","choices":[{"index":0,"text":" there","logprobs":null,'
+    '"finish_reason":null}]}\n\ndata: [DONE]\n\n'
+)
+_CHAT_MODEL = {
+    **_MODEL,
+    "key": "glm-5.2",
+    "max_output_tokens": 128_000,
+    "default_max_tokens": 16_384,
+    "max_messages": None,
+    "supports_web_search": False,
 }
 
 
@@ -112,6 +136,43 @@ OPERATIONS: dict[str, Operation] = {
         stream_example=_CHUNK,
         errors=CALL_ERRORS,
         headers=(*COMMON_HEADERS, *LIMIT_HEADERS, "X-Request-Cost"),
+    ),
+    "completions": Operation(
+        path="/completions",
+        method="post",
+        operation_id="create_completion",
+        tag="Chat",
+        summary="Continue a text (legacy)",
+        description=(
+            "Continues one or several prompts, whole or streamed. For anything new, use chat "
+            "completions: the same models answer there, at the same prices."
+        ),
+        body=CompletionRequest,
+        examples={
+            "Minimal": {
+                "model": "zai-org/GLM-4.7-FP8",
+                "prompt": "Once upon a time",
+                "max_tokens": 200,
+                "temperature": 0.7,
+            }
+        },
+        answer=answers.TextCompletion,
+        answer_example=_TEXT,
+        stream=answers.TextCompletion,
+        stream_example=_TEXT_CHUNK,
+        errors=CALL_ERRORS,
+        headers=(*COMMON_HEADERS, *LIMIT_HEADERS, "X-Request-Cost"),
+    ),
+    "chat_models": Operation(
+        path="/chat/models",
+        method="get",
+        operation_id="list_chat_models",
+        tag="Models",
+        summary="List the chat models with their output limits",
+        description="What `GET /models` says of chat models, and how much they may generate.",
+        answer=answers.ChatModelList,
+        answer_example={"object": "list", "data": [_CHAT_MODEL]},
+        errors=KEY_ERRORS,
     ),
     "models": Operation(
         path="/models",
