@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from api import errors
+from api.json_schema import check_schema
 from api.mistakes import explained
 
 FunctionName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]
@@ -186,7 +187,7 @@ class JsonSchema(Struct, gc=False):
     """A schema that the answer is to match."""
 
     name: FunctionName
-    schema: dict[str, Any] | None = None
+    schema: dict[str, Any]
     description: str | None = None
     strict: bool | None = None
 
@@ -197,19 +198,23 @@ class JsonSchemaFormat(Struct, tag_field="type", tag="json_schema", gc=False):
     json_schema: JsonSchema
 
 
+class Thinking(Struct, gc=False):
+    """Whether the model is to reason first (Z.AI)."""
+
+    type: Literal["enabled", "disabled"]
+
+
 class Plugin(Struct, gc=False):
     """Something that the upstream is to add, such as a web search."""
 
     id: str
 
 
-class ChatRequest(Struct, kw_only=True, gc=False):
-    """A chat completion's parameters, as far as we must know them."""
+class GenerationRequest(Struct, kw_only=True, gc=False):
+    """The parameters that every request for text has, as far as we must know them."""
 
     model: Annotated[str, Meta(min_length=1, max_length=200)]
-    messages: Annotated[list[Message], Meta(min_length=1)]
     max_tokens: Count | None = None
-    max_completion_tokens: Count | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=1_000_000)] | None = None
@@ -221,17 +226,29 @@ class ChatRequest(Struct, kw_only=True, gc=False):
     seed: Int64 | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    logit_bias: dict[str, float] | None = None
+    metadata: dict[str, Any] | None = None
+    user: str | None = None
+
+    @property
+    def named_max_tokens(self) -> int | None:
+        """The output limit that the client names."""
+        return self.max_tokens
+
+
+class ChatRequest(GenerationRequest, kw_only=True, gc=False):
+    """A chat completion's parameters, as far as we must know them."""
+
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    max_completion_tokens: Count | None = None
     tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
     tool_choice: str | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
-    thinking: dict[str, Any] | None = None
+    thinking: Thinking | None = None
     plugins: list[Plugin] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    logit_bias: dict[str, float] | None = None
-    metadata: dict[str, Any] | None = None
-    user: str | None = None
 
     @property
     def named_max_tokens(self) -> int | None:
@@ -255,6 +272,11 @@ class ChatBody(NamedTuple):
     size_bytes: int
 
 
+def parse_chat_body(fields: dict[str, object], size_bytes: int) -> ChatBody:
+    """Returns a chat completion's body with its typed view. Raises like `parse_chat`."""
+    return ChatBody(parse_chat(fields), fields, size_bytes)
+
+
 def parse_chat(body: dict[str, object]) -> ChatRequest:
     """Returns the typed view of a chat completion's body.
 
@@ -266,14 +288,21 @@ def parse_chat(body: dict[str, object]) -> ChatRequest:
         raise explained(str(error)) from None
     if chat.tool_choice is not None:
         _check_tool_choice(chat)
-    if chat.stream_options is not None and not chat.stream:
-        raise errors.InvalidValueError(
-            "'stream_options' is only allowed when 'stream' is true.", param="stream_options"
-        )
+    check_stream_options(chat)
+    if type(chat.response_format) is JsonSchemaFormat:
+        check_schema(chat.response_format.json_schema.schema, "response_format.json_schema.schema")
     for index, message in enumerate(chat.messages):
         if type(message) is AssistantMessage and message.content is None:
             _check_calls_instead(message, index)
     return chat
+
+
+def check_stream_options(request: GenerationRequest) -> None:
+    """Refuses options of a stream where none is asked for. Raises InvalidValueError."""
+    if request.stream_options is not None and not request.stream:
+        raise errors.InvalidValueError(
+            "'stream_options' is only allowed when 'stream' is true.", param="stream_options"
+        )
 
 
 def _check_tool_choice(chat: ChatRequest) -> None:

@@ -49,6 +49,8 @@ class Match(NamedTuple):
 
 ENDPOINTS = (
     Endpoint("chat_completions", "/chat/completions", ("POST",)),
+    Endpoint("completions", "/completions", ("POST",)),
+    Endpoint("chat_models", "/chat/models", ("GET", "HEAD")),
     Endpoint("models", "/models", ("GET", "HEAD")),
     Endpoint("model", "/models/", ("GET", "HEAD")),
     Endpoint("health", "/health", ("GET", "HEAD")),
@@ -66,7 +68,15 @@ SURFACES = (
 )
 
 # At the root, paths that start with one of these belong to the API and to no page.
-ROOT_NAMES = ("/chat/completions", "/completions", "/models", "/images", "/videos", "/health")
+ROOT_NAMES = (
+    "/chat/completions",
+    "/chat/models",
+    "/completions",
+    "/models",
+    "/images",
+    "/videos",
+    "/health",
+)
 
 _EXACT = {
     surface.mount + endpoint.path: Match(surface, endpoint)

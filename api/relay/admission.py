@@ -1,20 +1,25 @@
 """From a body to a reservation: the plan, and the ledger's verdict on it."""
 
+from collections.abc import Callable
+
 from api import errors
+from api.catalogue import Snapshot
 from api.relay.call import Call
-from api.relay.plan import Plan, plan_chat
+from api.relay.plan import Plan
 from api.relay.relay import Relay
-from api.requests import ChatBody
 from billing.gate import Admission, LedgerUnavailableError, Verdict
 
 # A catalogue that changes faster than this many readings is being edited; the client may wait.
 MAX_PLANS = 3
 
 
-async def admit_chat(
-    relay: Relay, call: Call, digests: list[str], body: ChatBody
+async def admit(
+    relay: Relay, call: Call, digests: list[str], make_plan: Callable[[Snapshot], Plan]
 ) -> tuple[Plan, Verdict]:
-    """Returns the plan of a chat completion and the verdict that admitted it.
+    """Returns a request's plan and the verdict that admitted it.
+
+    `make_plan` makes the plan from a catalogue's snapshot, and is asked again when that is no
+    longer what the ledger goes by.
 
     Raises an error of `api.errors`; then nothing is reserved. Await nothing between this and the
     `Exchange` that owns the reservation's end.
@@ -22,7 +27,8 @@ async def admit_chat(
     for _ in range(MAX_PLANS):
         snapshot = relay.catalogue.current
         try:
-            plan = plan_chat(snapshot, call.surface, body)
+            plan = make_plan(snapshot)
+            relay.upstreams.throttle.check(plan.model.routes)
         except errors.ApiError as error:
             verdict = await identify(relay, call, digests)
             if verdict is not None and verdict.catalogue_version != snapshot.version:
@@ -90,8 +96,9 @@ async def _ask(relay: Relay, call: Call, digests: list[str], plan: Plan) -> Verd
         amount_nanos=plan.amount_nanos,
         minimum_nanos=plan.minimum_nanos,
         tokens=plan.limited_tokens,
-        hold_seconds=plan.total_seconds + relay.limits.hold_grace_seconds,
+        hold_seconds=plan.total_seconds + plan.job_seconds + relay.limits.hold_grace_seconds,
         catalogue_version=plan.catalogue_version,
+        model_requests_per_minute=plan.model.requests_per_minute,
     )
     try:
         call.verdict = verdict = await relay.gate.admit(admission)

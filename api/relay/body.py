@@ -70,6 +70,7 @@ async def _read(call: Call, max_bytes: int) -> bytes:
             raise _too_large(max_bytes)
         parts.append(part)
         if not message.get("more_body", False):
+            call.is_body_read = True
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -54,6 +54,7 @@ class Call:
         "argument",
         "downstream",
         "headers",
+        "is_body_read",
         "receive",
         "request_id",
         "started_at",
@@ -70,6 +71,7 @@ class Call:
         self.argument = argument
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.receive = receive
+        self.is_body_read = False
         self.downstream = Downstream(send)
         self.verdict: Verdict | None = None
 

@@ -67,6 +67,20 @@ def estimate_prompt(chat: ChatRequest, model: ModelEntry, body_bytes: int) -> Es
     return Estimate(min(likely, most), most)
 
 
+def estimate_texts(
+    prompts: Sequence[str | list[int]], model: ModelEntry, body_bytes: int
+) -> Estimate:
+    """Returns the estimate of bare prompts, together, in a JSON body of `body_bytes`.
+
+    A prompt of token ids counts itself; in JSON each id takes more bytes than it has tokens.
+    """
+    text_bytes = sum(_utf8_bytes(prompt) for prompt in prompts if isinstance(prompt, str))
+    ids = sum(len(prompt) for prompt in prompts if not isinstance(prompt, str))
+    # A tokeniser may begin each prompt with a token of its own.
+    most = min(model.context_tokens * len(prompts), body_bytes + len(prompts))
+    return Estimate(min(tokens_of(text_bytes, model) + ids, most), most)
+
+
 def tokens_of(text_bytes: int, model: ModelEntry) -> int:
     """Returns how many tokens a text of so many UTF-8 bytes likely has in the model's eyes."""
     return math.ceil(text_bytes / model.bytes_per_token)

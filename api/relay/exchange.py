@@ -6,6 +6,7 @@ one settlement is queued, and queueing it never waits.
 """
 
 import asyncio
+import math
 import time
 
 from api.catalogue import RouteEntry
@@ -14,6 +15,7 @@ from api.relay.estimate import tokens_of
 from api.relay.faults import AttemptError
 from api.relay.plan import Plan
 from api.relay.usage import Metered
+from api.relay.watch import Watch
 from billing.failpoints import failpoint
 from billing.gate import Gate, Receipt, Settlement, Verdict
 from billing.pricing import NO_COST, NOTHING_USED, Cost, Usage, cost_of, upstream_cost_nanos
@@ -95,23 +97,30 @@ class Exchange:
         if metered.is_empty:
             self._settle("empty", 200)
         elif metered.usage is None:
-            self._settle("completed", 200, self._estimated(), "estimated")
+            self._settle("completed", 200, self.estimated(), "estimated")
         else:
             self._settle("completed", 200, metered.usage, "upstream")
+
+    def complete_units(self, usage: Usage) -> None:
+        """Settles an answer that is paid for by the piece, at what was delivered."""
+        self._settle("completed", 200, usage, "upstream")
 
     def fail(self, fault: AttemptError, status: int) -> None:
         """Settles an answer that failed: what was delivered is paid for, nothing else."""
         if self.delivered_bytes:
-            self._settle(fault.outcome, status, self._estimated(), "estimated", fault.detail)
+            self._settle(fault.outcome, status, self.estimated(), "estimated", fault.detail)
         else:
             self._settle(fault.outcome, status, error=fault.detail)
 
     def abandon(self) -> None:
-        """Settles for a client who left: prompt and delivered output, if an upstream was asked."""
+        """Settles for a client who left: prompt and delivered output, if an upstream was asked.
+
+        What is paid for by the piece is delivered as a whole or not at all.
+        """
         if self._is_handed_over:
             return
-        if self.was_dispatched:
-            self._settle("client_closed", 499, self._estimated(), "estimated")
+        if self.was_dispatched and self.plan.units is None:
+            self._settle("client_closed", 499, self.estimated(), "estimated")
         else:
             self._settle("client_closed", 499)
 
@@ -131,15 +140,25 @@ class Exchange:
         """Settles after a mistake of ours: free of charge."""
         self._settle("internal_error", 500, error=type(error).__name__)
 
-    async def receipt(self, patience_seconds: float) -> None:
-        """Waits until the settlement is durable, or the patience is over: it stays queued then."""
-        if self._receipt is not None and not self._receipt.done():
-            await asyncio.wait([self._receipt], timeout=patience_seconds)
+    async def receipt(self, watch: Watch, patience_seconds: float) -> None:
+        """Waits until the settlement is durable, or the patience is over: it stays queued then.
 
-    def _estimated(self) -> Usage:
+        Only we wait for the receipt, so that a cancellation may end it; the settlement goes on.
+        """
+        if self._receipt is None or self._receipt.done():
+            return
+        watch.allow(patience_seconds)
+        try:
+            await self._receipt
+        except asyncio.CancelledError:
+            if watch.take_reason() is None:
+                raise
+        watch.allow(math.inf)
+
+    def estimated(self) -> Usage:
         """Returns the likely prompt and what was delivered, within what was held."""
         plan = self.plan
-        output = tokens_of(self.delivered_bytes, plan.model)
+        output = tokens_of(max(0, self.delivered_bytes - plan.echoed_bytes), plan.model)
         return Usage(
             input_tokens=plan.prompt.likely,
             output_tokens=min(output, plan.max_tokens * plan.choices),
@@ -167,7 +186,7 @@ class Exchange:
             price_version_id=plan.prices.version_id,
             model=plan.model.name,
             surface=self.surface.name,
-            endpoint="chat_completions",
+            endpoint=plan.endpoint,
             outcome=outcome,
             status=status,
             streamed=plan.is_streamed,
@@ -178,6 +197,9 @@ class Exchange:
             cached_tokens=usage.cached_tokens,
             output_tokens=usage.output_tokens,
             reasoning_tokens=usage.reasoning_tokens,
+            images=usage.images,
+            seconds=usage.seconds,
+            pieces=usage.pieces,
             input_nanos=cost.input_nanos,
             cached_nanos=cost.cached_nanos,
             output_nanos=cost.output_nanos,

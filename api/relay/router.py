@@ -8,9 +8,10 @@ from api import errors
 from api.relay.body import linger
 from api.relay.call import Call, Receive, Scope
 from api.relay.chat import chat_completions
+from api.relay.completions import completions
 from api.relay.downstream import Send
 from api.relay.relay import Relay
-from api.relay.views import list_models, show_health, show_model
+from api.relay.views import list_chat_models, list_models, show_health, show_model
 from api.surfaces import Match
 
 log = structlog.get_logger(__name__)
@@ -19,6 +20,8 @@ Handler = Callable[[Relay, Call], Awaitable[None]]
 
 HANDLERS: dict[str, Handler] = {
     "chat_completions": chat_completions,
+    "completions": completions,
+    "chat_models": list_chat_models,
     "models": list_models,
     "model": show_model,
     "health": show_health,
@@ -60,7 +63,7 @@ def _handler(match: Match, method: str, scope: Scope) -> Handler:
 
 async def _answer_error(call: Call, error: errors.ApiError) -> None:
     await call.respond_error(error)
-    if error.status in {401, 413, 415}:
+    if not call.is_body_read:
         await linger(call)
 
 

@@ -5,12 +5,13 @@ from contextlib import suppress
 
 from api.catalogue import RouteEntry
 from api.errors import render_body
-from api.relay.attempts import open_answer
+from api.relay.attempts import note_speed, open_answer
 from api.relay.call import Call
 from api.relay.chunks import DONE, ChunkReader
 from api.relay.drain import drain
 from api.relay.exchange import Exchange
 from api.relay.faults import AttemptError
+from api.relay.reasoning import StreamTranslator
 from api.relay.relay import Relay
 from api.relay.upstream import Answer
 from api.relay.usage import meter
@@ -30,7 +31,7 @@ class StreamResponder:
         self._call = call
         self._exchange = exchange
         self._watch = watch
-        self._reader = ChunkReader(exchange.plan.public_name)
+        self._reader = self._new_reader()
         self._answer: Answer | None = None
         call.downstream.prepare_stream(call.stream_headers())
 
@@ -41,7 +42,7 @@ class StreamResponder:
 
     async def attempt(self, route: RouteEntry) -> None:
         """Relays the stream of a route's upstream up to its end. Raises AttemptError."""
-        reader = self._reader = ChunkReader(self._exchange.plan.public_name)
+        reader = self._reader = self._new_reader(route)
         answer = self._answer = await open_answer(self._exchange, self._relay.upstreams, route)
         try:
             if not answer.headers.get("content-type", "").startswith("text/event-stream"):
@@ -52,6 +53,9 @@ class StreamResponder:
                     break
             await self._write(reader, reader.finish())
         except asyncio.CancelledError:
+            if self._watch.is_quiet:
+                # Who leaves pays for what was generated, also for what was still held back.
+                self._exchange.delivered_bytes = reader.text_bytes
             if self._watch.is_quiet and route.upstream.drains_on_disconnect:
                 self._answer = None
                 self._exchange.hand_over()
@@ -67,8 +71,10 @@ class StreamResponder:
         exchange.finish_reason = reader.finish_reason
         metered = meter(reader.usage, reader.text_bytes, exchange.plan)
         exchange.complete(metered)
+        if metered.usage is None:
+            reader.usage = None  # it can't be true, so nobody is told
         await self._read_to_eof()
-        await exchange.receipt(self._relay.limits.settle_wait_seconds)
+        await exchange.receipt(self._watch, self._relay.limits.settle_wait_seconds)
         last = DONE
         if exchange.plan.wants_usage:
             last = reader.usage_event(exchange.usage, exchange.cost) + DONE
@@ -92,6 +98,15 @@ class StreamResponder:
         if answer is not None:
             await answer.close()
 
+    def _new_reader(self, route: RouteEntry | None = None) -> ChunkReader:
+        """Returns a reader of a route's stream."""
+        plan = self._exchange.plan
+        is_tagged = plan.is_tagged_by(route) if route is not None else False
+        field = self._call.surface.reasoning_field
+        return ChunkReader(
+            plan.public_name, StreamTranslator(field, is_tagged=is_tagged, choices=plan.choices)
+        )
+
     async def _pass_on(self, reader: ChunkReader, data: bytes) -> None:
         """Hands on what the upstream sent. Raises AttemptError if it says that it failed."""
         events_before = reader.events
@@ -100,6 +115,8 @@ class StreamResponder:
             self._watch.saw_data()
             if events_before == 0:
                 self._exchange.saw_first_token()
+                if self._answer is not None:
+                    note_speed(self._exchange, self._answer)
         await self._write(reader, passed_on)
         if reader.fault is not None:
             raise reader.fault

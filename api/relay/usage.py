@@ -1,6 +1,6 @@
 """Reads the usage that an upstream reports, whatever its dialect, and trusts no figure blindly."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,7 @@ class _Reported(msgspec.Struct, gc=False):
     prompt_cache_hit_tokens: Count | None = None
     cached_tokens: Count | None = None
     cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
     completion_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
     reasoning_tokens: Count | None = None
@@ -70,12 +71,11 @@ def read_usage(reported: object, plan: Plan) -> Usage | None:
     output = _first(counts.completion_tokens, counts.output_tokens)
     if prompt is None or output is None:
         return None
-    cached, reasoning = _cached(counts), _reasoning(counts)
-    if cached > prompt or (cached and counts.total_tokens == prompt + cached + output):
-        prompt += cached
-    if reasoning > output or (reasoning and counts.total_tokens == prompt + output + reasoning):
+    total, reasoning = counts.total_tokens, _reasoning(counts)
+    if reasoning > output or (reasoning and total == prompt + output + reasoning):
         output += reasoning
-    if prompt + output > plan.model.context_tokens + plan.max_tokens * plan.choices:
+    prompt, cached = _read_input(counts, prompt, None if total is None else total - output)
+    if cached > prompt or prompt + output > plan.most_tokens:
         return None
     return Usage(
         input_tokens=prompt,
@@ -85,17 +85,59 @@ def read_usage(reported: object, plan: Plan) -> Usage | None:
     )
 
 
-def _cached(counts: _Reported) -> int:
+def shown_usage(reported: object, usage: Usage) -> dict[str, Any]:
+    """Returns the usage object for the client: the figures that were charged.
+
+    What else the upstream `reported` stays beside them.
+    """
+    figures: dict[str, Any] = {
+        **(reported if isinstance(reported, dict) else {}),
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+    _show_part(figures, "prompt_tokens_details", "cached_tokens", usage.cached_tokens)
+    _show_part(figures, "completion_tokens_details", "reasoning_tokens", usage.reasoning_tokens)
+    return figures
+
+
+def shows_as_reported(reported: object, usage: Usage) -> bool:
+    """Returns whether the upstream's usage object already is what the client is to be shown."""
+    return isinstance(reported, dict) and shown_usage(reported, usage) == reported
+
+
+def _show_part(figures: dict[str, Any], name: str, part: str, count: int) -> None:
+    """Sets a part of the figures, in a new object, if there is something to tell."""
+    details = figures.get(name)
+    if not isinstance(details, dict):
+        details = {}
+    if count or part in details:
+        figures[name] = {**details, part: count}
+
+
+def _read_input(counts: _Reported, prompt: int, total_input: int | None) -> tuple[int, int]:
+    """Returns the prompt's tokens, and how many of them were cached.
+
+    `total_input` is what the upstream's total leaves for the input, if it gives one: it decides
+    between cached tokens within the prompt and beside it.
+    """
     details = counts.prompt_tokens_details or counts.input_tokens_details
-    return (
-        _first(
-            details.cached_tokens if details is not None else None,
-            counts.prompt_cache_hit_tokens,
-            counts.cached_tokens,
-            counts.cache_read_input_tokens,
-        )
-        or 0
+    # OpenAI, DeepSeek (its `prompt_tokens` is hits and misses) and Moonshot count within.
+    cached = _first(
+        details.cached_tokens if details is not None else None,
+        counts.prompt_cache_hit_tokens,
+        counts.cached_tokens,
     )
+    if cached is not None:
+        return (prompt + cached if cached and total_input == prompt + cached else prompt), cached
+    # Anthropic counts beside, and so what was written to the cache (docs.anthropic.com, prompt
+    # caching: all of the input is read + created + input). Proxies that translate to OpenAI's
+    # form keep the name and count within.
+    cached, written = counts.cache_read_input_tokens or 0, counts.cache_creation_input_tokens or 0
+    is_within = total_input == prompt and cached + written <= prompt
+    if is_within and counts.prompt_tokens is not None:
+        return prompt, cached
+    return prompt + cached + written, cached
 
 
 def _reasoning(counts: _Reported) -> int:

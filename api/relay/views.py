@@ -1,8 +1,10 @@
-"""`GET …/models`, `…/models/{id}` and `…/health`."""
+"""`GET …/models`, `…/models/{id}`, `…/chat/models` and `…/health`."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
+import psycopg
 
 from api import errors
 from api.catalogue import Snapshot
@@ -24,6 +26,15 @@ async def list_models(relay: Relay, call: Call) -> None:
     await call.respond(_encode({"object": "list", "data": data}))
 
 
+async def list_chat_models(relay: Relay, call: Call) -> None:
+    """Answers the surface's chat models with their keys and output limits (WeryAI)."""
+    snapshot = await _snapshot(relay, call)
+    now = datetime.now(UTC)
+    listed = snapshot.public_models(coding_only=call.surface.models == "coding", kind="chat")
+    data = [model.chat_listing(now) for model in listed]
+    await call.respond(_encode({"object": "list", "data": data}))
+
+
 async def show_model(relay: Relay, call: Call) -> None:
     """Answers one model, by its name or an alias. Raises ModelNotFoundError."""
     snapshot = await _snapshot(relay, call)
@@ -35,7 +46,12 @@ async def show_model(relay: Relay, call: Call) -> None:
 
 async def show_health(relay: Relay, call: Call) -> None:
     """Answers how the models do. Needs no key."""
-    models = await relay.health.states(relay.catalogue.current)
+    await relay.health.refresh()
+    # No verdict brings the news of a changed catalogue to a process that shows health only.
+    if relay.health.catalogue_version > relay.catalogue.current.version:
+        with suppress(psycopg.Error):
+            await relay.catalogue.refresh_to(relay.health.catalogue_version)
+    models = relay.health.states(relay.catalogue.current)
     await call.respond(_encode({"status": "ok", "version": VERSION, "models": models}))
 
 

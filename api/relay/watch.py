@@ -8,6 +8,7 @@ the reason, or finds none: then it was the client who left.
 """
 
 import asyncio
+import math
 from typing import Literal
 
 from api.catalogue import UpstreamEntry
@@ -56,7 +57,6 @@ class Watch:
 
     def begin_attempt(self, upstream: UpstreamEntry) -> None:
         """Starts the wait for an upstream's first token."""
-        self._reason = None
         self._idle_seconds = upstream.idle_timeout_seconds
         self._silent_by = self._loop.time() + upstream.first_token_timeout_seconds
         self._silent_reason = "first_token"
@@ -68,7 +68,11 @@ class Watch:
 
     def end_attempts(self) -> None:
         """Stops waiting for upstreams; the client still has to read in time."""
-        self._silent_by = self._total_by = float("inf")
+        self._silent_by = self._total_by = math.inf
+
+    def allow(self, seconds: float) -> None:
+        """Gives what is left to do so much time from now on."""
+        self._total_by = self._loop.time() + seconds
 
     def abort(self, reason: Reason) -> None:
         """Cancels the task, for a reason that `take_reason` then gives."""
@@ -86,9 +90,10 @@ class Watch:
 
         Where both happened, the client counts.
         """
-        if self._reason is None or self._task is None or self._task.uncancel() > 0:
+        reason, self._reason = self._reason, None
+        if reason is None or self._task is None or self._task.uncancel() > 0:
             return None
-        return self._reason
+        return reason
 
     def look(self, now: float) -> None:
         """Acts on the deadlines that have passed: aborts, or sends a sign of life."""

@@ -61,20 +61,24 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]
         """Waits for running requests, and closes the application before the deadline."""
         for server in self.servers:
             server.close()
-        deadline = self._deadline or self.loop.time() + self.cfg.graceful_timeout
+        began_at = self.loop.time()
+        deadline = self._deadline or began_at + self.cfg.graceful_timeout
         while self.connections and self.loop.time() < deadline - CLOSE_SECONDS:
             if self._quick_shutdown:
                 self.asgi.shut_down()
                 break
-            self._close_idle_connections()
+            self._close_idle_connections(even_new=self.loop.time() > began_at + 1)
             await asyncio.sleep(0.05)
         if self.connections:
             self.log.warning("Closing with %d connections left", len(self.connections))
         if self.lifespan is not None:
             await self.lifespan.shutdown()
 
-    def _close_idle_connections(self) -> None:
-        """Closes the connections between two requests; busy ones close after their answer."""
+    def _close_idle_connections(self, *, even_new: bool = False) -> None:
+        """Closes the connections between two requests; busy ones close after their answer.
+
+        On a new connection the first request may be on its way.
+        """
         for connection in list(self.connections):
-            if connection._awaiting_request and connection.req_count > 1:
+            if connection._awaiting_request and (even_new or connection.req_count > 1):
                 connection._keepalive_timeout()

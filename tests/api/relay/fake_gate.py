@@ -1,0 +1,78 @@
+"""A ledger that admits everybody, remembers all, and does as the test says."""
+
+import asyncio
+
+from billing.gate import Admission, LedgerUnavailableError, Receipt, Settlement, Verdict
+
+
+class FakeGate:
+    """Stands in for `billing.gate.Gate`."""
+
+    def __init__(self) -> None:
+        self.admissions: list[Admission] = []
+        self.settlements: list[Settlement] = []
+        self.identified = 0
+        self.is_away = False
+        self.code = "admitted"
+        self.key_code = "identified"
+        self.catalogue_version = 1
+        self.granted_nanos: int | None = None
+        self.receipts_wait: asyncio.Event | None = None
+
+    def _verdict(self, code: str, amount_nanos: int = 0) -> Verdict:
+        return Verdict(
+            code=code,
+            catalogue_version=self.catalogue_version,
+            key_id=1,
+            account_id=2,
+            team_id=3,
+            amount_nanos=amount_nanos,
+            requests_limit=60,
+            requests_remaining=59,
+            tokens_limit=120_000,
+            tokens_remaining=119_000,
+            reset_at=2_000_000_000,
+            retry_after_seconds=7,
+        )
+
+    async def open(self) -> None: ...
+
+    async def close(self, timeout_seconds: float) -> None: ...
+
+    async def admit(self, admission: Admission) -> Verdict:
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise LedgerUnavailableError
+        self.admissions.append(admission)
+        if admission.catalogue_version != self.catalogue_version:
+            return self._verdict("stale_catalogue")
+        granted = admission.amount_nanos if self.granted_nanos is None else self.granted_nanos
+        return self._verdict(self.code, granted)
+
+    async def identify(self, request_id: str, digests: list[str]) -> Verdict:
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise LedgerUnavailableError
+        self.identified += 1
+        return self._verdict(self.key_code)
+
+    def settle(self, settlement: Settlement) -> "asyncio.Future[Receipt]":
+        self.settlements.append(settlement)
+        receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        if self.receipts_wait is None:
+            receipt.set_result(Receipt(code="settled"))
+        else:
+            event = self.receipts_wait
+
+            async def later() -> None:
+                await event.wait()
+                receipt.set_result(Receipt(code="settled"))
+
+            self._later = asyncio.get_running_loop().create_task(later())
+        return receipt
+
+    @property
+    def only(self) -> Settlement:
+        """The one settlement that there must be."""
+        assert len(self.settlements) == 1, self.settlements
+        return self.settlements[0]
