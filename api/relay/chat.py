@@ -72,7 +72,7 @@ async def run_exchange(relay: Relay, call: Call, exchange: Exchange) -> None:
     if is_streamed:
         responder = StreamResponder(relay, call, exchange, watch)
     else:
-        responder = PlainResponder(relay, call, exchange)
+        responder = PlainResponder(relay, call, exchange, watch)
     relay.clock.watches.add(watch)
     try:
         await _answer(relay, exchange, responder, watch)
@@ -100,7 +100,7 @@ async def _answer(
         if fault.is_upstreams:
             relay.health.failed(model)
         exchange.fail(fault, fault.as_error().status)
-        await exchange.receipt(relay.limits.settle_wait_seconds)
+        await exchange.receipt(watch, relay.limits.settle_wait_seconds)
         if fault.kind != "write":
             await responder.apologise(fault)
         return

@@ -12,6 +12,7 @@ from api.relay.faults import AttemptError
 from api.relay.reasoning import needs_translation, translate_message
 from api.relay.relay import Relay
 from api.relay.usage import meter, shown_usage, shows_as_reported
+from api.relay.watch import Watch
 from billing.money import dollars_text
 from billing.pricing import Usage
 
@@ -51,10 +52,11 @@ class PlainResponder:
 
     has_begun = False
 
-    def __init__(self, relay: Relay, call: Call, exchange: Exchange) -> None:
+    def __init__(self, relay: Relay, call: Call, exchange: Exchange, watch: Watch) -> None:
         self._relay = relay
         self._call = call
         self._exchange = exchange
+        self._watch = watch
         self._body = b""
         self._completion = _Completion()
         self._is_tagged = False
@@ -87,7 +89,7 @@ class PlainResponder:
         # Before the settlement, so that a mistake of ours here costs the client nothing.
         body = self._public_body(metered.usage or exchange.estimated())
         exchange.complete(metered)
-        await exchange.receipt(self._relay.limits.settle_wait_seconds)
+        await exchange.receipt(self._watch, self._relay.limits.settle_wait_seconds)
         cost = dollars_text(exchange.cost.total_nanos).encode()
         await self._call.respond(body, headers=[(b"x-request-cost", cost)])
 
