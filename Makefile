@@ -2,8 +2,9 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+CATALOGUE ?= default
 ARGS ?=
-export PORT
+export PORT CATALOGUE
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +19,7 @@ LOCKED := uv export -q --no-emit-project --format requirements-txt --no-header
 help: ## list the targets
 	sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-run: $(VENV)/local.stamp ## start everything on http://127.0.0.1:$PORT, until Ctrl-C
+run: $(VENV)/local.stamp ## start everything on http://127.0.0.1:$PORT, until Ctrl-C (CATALOGUE=weatmood, ...)
 	$(LOCAL) run
 
 test: $(VENV)/dev.stamp ## run the tests; ARGS="-k foo" goes to pytest

@@ -26,6 +26,7 @@ _KINDS = {
 _ITEMS = {"str": "character", "array": "item", "object": "field"}
 _SUPPORTED = {
     "role": ("system", "developer", "user", "assistant", "tool", "function"),
+    "response_format": ("url", "b64_json"),
     "response_format.type": ("text", "json_object", "json_schema"),
     "content.type": ("text", "image_url", "input_audio", "file", "video_url", "refusal"),
     "tools.type": ("function",),

@@ -27,6 +27,7 @@ class Admission(msgspec.Struct, kw_only=True):
     that makes sense: below `amount_nanos` where the client left the output's length to us.
     `tokens` counts against the key's tokens per minute until settlement corrects it.
     `catalogue_version` is that of the snapshot the quote was made from.
+    `model_requests_per_minute` is the model's own limit for each key, if it has one.
     """
 
     request_id: str
@@ -39,6 +40,7 @@ class Admission(msgspec.Struct, kw_only=True):
     tokens: int
     hold_seconds: float
     catalogue_version: int
+    model_requests_per_minute: int | None = None
 
 
 class Verdict(LaneAnswer, kw_only=True):
@@ -47,7 +49,8 @@ class Verdict(LaneAnswer, kw_only=True):
     `code` is `admitted`, `identified`, or why not: `invalid_api_key`, `wrong_scope`,
     `team_suspended`, `model_not_allowed`, `rate_limited_requests`, `rate_limited_tokens`,
     `budget_exceeded`, `insufficient_quota`, `stale_catalogue`. `amount_nanos` is what was held.
-    The limits are the key's for the current minute; `reset_at` is in unix seconds.
+    The limits are the key's for the current minute, or the model's own where fewer requests are
+    left of that; `reset_at` is in unix seconds.
     """
 
     code: str

@@ -28,6 +28,7 @@ async def admit(
         snapshot = relay.catalogue.current
         try:
             plan = make_plan(snapshot)
+            relay.upstreams.throttle.check(plan.model.routes)
         except errors.ApiError as error:
             verdict = await identify(relay, call, digests)
             if verdict is not None and verdict.catalogue_version != snapshot.version:
@@ -95,8 +96,9 @@ async def _ask(relay: Relay, call: Call, digests: list[str], plan: Plan) -> Verd
         amount_nanos=plan.amount_nanos,
         minimum_nanos=plan.minimum_nanos,
         tokens=plan.limited_tokens,
-        hold_seconds=plan.total_seconds + relay.limits.hold_grace_seconds,
+        hold_seconds=plan.total_seconds + plan.job_seconds + relay.limits.hold_grace_seconds,
         catalogue_version=plan.catalogue_version,
+        model_requests_per_minute=plan.model.requests_per_minute,
     )
     try:
         call.verdict = verdict = await relay.gate.admit(admission)

@@ -11,6 +11,7 @@ from api.catalogue import RouteEntry
 from api.relay.exchange import Exchange
 from api.relay.faults import AttemptError
 from api.relay.plan import upstream_body
+from api.relay.throttle import Throttle, work_of
 from api.relay.upstream import Answer, Upstreams
 from api.relay.watch import Watch
 from billing.failpoints import failpoint
@@ -31,13 +32,25 @@ class Responder(Protocol):
     async def attempt(self, route: RouteEntry) -> None:
         """Relays the answer of a route's upstream. Raises AttemptError."""
 
+    async def complete(self) -> None:
+        """Settles the answer, and then lets its last bytes go."""
 
-async def relay_answer(exchange: Exchange, responder: Responder, watch: Watch) -> None:
+    async def apologise(self, fault: AttemptError) -> None:
+        """Tells the client what went wrong."""
+
+    async def close(self) -> None:
+        """Ends the upstream's call, if one is under way."""
+
+
+async def relay_answer(
+    exchange: Exchange, responder: Responder, watch: Watch, throttle: Throttle
+) -> None:
     """Tries the model's routes until one answers.
 
-    Raises the last attempt's AttemptError, or CancelledError if the client left.
+    An upstream without room for the call is passed over, and counts as no attempt. Raises the last
+    attempt's AttemptError, or CancelledError if the client left.
     """
-    silent = 0
+    asked = silent = 0
     last: AttemptError | None = None
     for route in _routes_to_try(exchange.plan.model.routes):
         if last is not None and route is exchange.route:
@@ -47,8 +60,13 @@ async def relay_answer(exchange: Exchange, responder: Responder, watch: Watch) -
         last = await _attempt(exchange, responder, watch, route)
         if last is None:
             return
+        asked += last.kind != "busy"
         silent += last.kind == "first_token"
+        if last.is_overload:
+            throttle.of(route.upstream).complained()
         if responder.has_begun or not last.is_retryable or silent >= MAX_SILENT_ATTEMPTS:
+            break
+        if asked == MAX_ATTEMPTS:
             break
     raise last or AttemptError("connect", "the model has no route")
 
@@ -64,6 +82,17 @@ async def open_answer(exchange: Exchange, upstreams: Upstreams, route: RouteEntr
     failpoint("after_dispatch")
     exchange.upstream_request_id = answer.headers.get("x-request-id", "")
     return answer
+
+
+def note_speed(exchange: Exchange, answer: Answer, output_tokens: int = 0) -> None:
+    """Tells the throttle that the answer has come, or the first token of a streamed one.
+
+    `output_tokens` is roughly how long an answer in one piece is.
+    """
+    plan = exchange.plan
+    if exchange.route is not None:
+        kind = (exchange.route.upstream_model, plan.is_streamed)
+        answer.came(kind, work_of(plan.prompt.likely, output_tokens))
 
 
 async def _attempt(
@@ -97,13 +126,9 @@ def _routes_to_try(routes: tuple[RouteEntry, ...]) -> Iterator[RouteEntry]:
     if len(routes) == 1:
         yield from routes * 2
         return
-    left = MAX_ATTEMPTS
     for _, equals in groupby(routes, key=lambda route: route.priority):
         for route in _by_lot(list(equals)):
             yield route
-            left -= 1
-            if left == 0:
-                return
     yield route
 
 

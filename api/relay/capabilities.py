@@ -15,6 +15,8 @@ _MODALITIES: dict[type[Part], str] = {
     VideoPart: "video",
 }
 
+_WORKS = {"chat": "text completions", "image": "images", "video": "videos"}
+
 
 def check_capabilities(model: ModelEntry, surface: Surface, body: ChatBody) -> None:
     """Raises the error of `api.errors` that says what of a chat the model doesn't serve."""
@@ -44,10 +46,23 @@ def check_text_capabilities(model: ModelEntry, surface: Surface, body: Completio
         _check_refusals(model, name, _named(body.fields))
 
 
-def _check_served(model: ModelEntry, surface: Surface, name: str) -> None:
-    if model.kind != "chat":
+def check_media_capabilities(
+    model: ModelEntry, surface: Surface, name: str, kind: str, fields: dict[str, object]
+) -> None:
+    """Raises the error of `api.errors` that says what of a request for pictures isn't served.
+
+    `kind` is the model's that the endpoint takes. A row refuses a value as `quality.hd`.
+    """
+    _check_served(model, surface, name, kind)
+    if model.refusals:
+        values = {f"{field}.{value}" for field, value in fields.items() if type(value) is str}
+        _check_refusals(model, name, _named(fields) | values)
+
+
+def _check_served(model: ModelEntry, surface: Surface, name: str, kind: str = "chat") -> None:
+    if model.kind != kind:
         raise errors.InvalidValueError(
-            f"The model '{errors.quoted(name)}' makes no text completions.", param="model"
+            f"The model '{errors.quoted(name)}' makes no {_WORKS[kind]}.", param="model"
         )
     if surface.models == "coding" and not model.is_coding:
         raise errors.EndpointNotAllowedError(

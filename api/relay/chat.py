@@ -8,7 +8,7 @@ import structlog
 
 from api import errors
 from api.relay.admission import admit, identify
-from api.relay.attempts import relay_answer
+from api.relay.attempts import Responder, relay_answer
 from api.relay.body import check_head, read_object, stated_length
 from api.relay.call import Call
 from api.relay.exchange import Exchange
@@ -59,8 +59,16 @@ async def read_body(
         raise
 
 
-async def run_exchange(relay: Relay, call: Call, exchange: Exchange) -> None:
-    """Relays the answer of an admitted request and settles it, whatever happens."""
+async def run_exchange(
+    relay: Relay,
+    call: Call,
+    exchange: Exchange,
+    plain: Callable[[Relay, Call, Exchange, Watch], Responder] = PlainResponder,
+) -> None:
+    """Relays the answer of an admitted request and settles it, whatever happens.
+
+    `plain` makes the responder for an answer in one piece.
+    """
     limits, is_streamed = relay.limits, exchange.plan.is_streamed
     watch = Watch(
         call.downstream,
@@ -68,11 +76,11 @@ async def run_exchange(relay: Relay, call: Call, exchange: Exchange) -> None:
         write_seconds=limits.write_timeout_seconds,
         keepalive_seconds=limits.keepalive_seconds if is_streamed else None,
     )
-    responder: StreamResponder | PlainResponder
+    responder: Responder
     if is_streamed:
         responder = StreamResponder(relay, call, exchange, watch)
     else:
-        responder = PlainResponder(relay, call, exchange, watch)
+        responder = plain(relay, call, exchange, watch)
     relay.clock.watches.add(watch)
     try:
         await _answer(relay, exchange, responder, watch)
@@ -88,13 +96,11 @@ async def run_exchange(relay: Relay, call: Call, exchange: Exchange) -> None:
         await responder.close()
 
 
-async def _answer(
-    relay: Relay, exchange: Exchange, responder: StreamResponder | PlainResponder, watch: Watch
-) -> None:
+async def _answer(relay: Relay, exchange: Exchange, responder: Responder, watch: Watch) -> None:
     """Lets the responder answer or apologise; settled is both before the last byte leaves."""
     model = exchange.plan.model.name
     try:
-        await relay_answer(exchange, responder, watch)
+        await relay_answer(exchange, responder, watch, relay.upstreams.throttle)
     except AttemptError as fault:
         watch.end_attempts()
         if fault.is_upstreams:

@@ -101,6 +101,10 @@ class Exchange:
         else:
             self._settle("completed", 200, metered.usage, "upstream")
 
+    def complete_units(self, usage: Usage) -> None:
+        """Settles an answer that is paid for by the piece, at what was delivered."""
+        self._settle("completed", 200, usage, "upstream")
+
     def fail(self, fault: AttemptError, status: int) -> None:
         """Settles an answer that failed: what was delivered is paid for, nothing else."""
         if self.delivered_bytes:
@@ -109,10 +113,13 @@ class Exchange:
             self._settle(fault.outcome, status, error=fault.detail)
 
     def abandon(self) -> None:
-        """Settles for a client who left: prompt and delivered output, if an upstream was asked."""
+        """Settles for a client who left: prompt and delivered output, if an upstream was asked.
+
+        What is paid for by the piece is delivered as a whole or not at all.
+        """
         if self._is_handed_over:
             return
-        if self.was_dispatched:
+        if self.was_dispatched and self.plan.units is None:
             self._settle("client_closed", 499, self.estimated(), "estimated")
         else:
             self._settle("client_closed", 499)
@@ -190,6 +197,9 @@ class Exchange:
             cached_tokens=usage.cached_tokens,
             output_tokens=usage.output_tokens,
             reasoning_tokens=usage.reasoning_tokens,
+            images=usage.images,
+            seconds=usage.seconds,
+            pieces=usage.pieces,
             input_nanos=cost.input_nanos,
             cached_nanos=cost.cached_nanos,
             output_nanos=cost.output_nanos,

@@ -84,6 +84,11 @@ class AttemptError(Exception):
         return self.kind in _PASSING
 
     @property
+    def is_overload(self) -> bool:
+        """Whether it tells that the upstream has more to do than it can."""
+        return self.kind in {"limited", "first_token"}
+
+    @property
     def is_upstreams(self) -> bool:
         """Whether it tells of the upstream's health, rather than of the client or of us."""
         return self.kind not in {"refused", "busy", "write", "shutdown"}

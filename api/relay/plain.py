@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from api.catalogue import RouteEntry
-from api.relay.attempts import open_answer
+from api.relay.attempts import note_speed, open_answer
 from api.relay.call import Call
 from api.relay.exchange import Exchange
 from api.relay.faults import AttemptError
@@ -66,6 +66,7 @@ class PlainResponder:
         answer = await open_answer(self._exchange, self._relay.upstreams, route)
         try:
             self._body = await answer.read(self._relay.limits.max_answer_bytes)
+            note_speed(self._exchange, answer, len(self._body) // 4)
         finally:
             await answer.close()
         self._is_tagged = self._exchange.plan.is_tagged_by(route)

@@ -15,7 +15,7 @@ from api.relay.capabilities import check_capabilities, check_text_capabilities
 from api.relay.estimate import Estimate, estimate_prompt, estimate_texts
 from api.requests import ChatBody, ChatRequest
 from api.surfaces import Surface
-from billing.pricing import Prices, affordable_output_tokens, quote
+from billing.pricing import Prices, Usage, affordable_output_tokens, quote
 
 # The least output that is worth a call, where the client leaves its length to us.
 LEAST_OUTPUT_TOKENS = 16
@@ -31,12 +31,17 @@ class Plan(msgspec.Struct, kw_only=True, gc=False):
     `max_tokens` limits each of `choices` answers to all of `prompts`. `public_name` is the name
     that the client asked for the model by, and gets back. `echoed_bytes` is how much of the text
     that comes back is the prompt's.
+
+    `units` is what is asked for where the answer is no text, and `job_seconds` how long that may
+    take after the answer.
     """
 
     endpoint: str = "chat_completions"
     path: str = "/chat/completions"
     prompts: int = 1
     echoed_bytes: int = 0
+    units: Usage | None = None
+    job_seconds: float = 0
     model: ModelEntry
     prices: Prices
     prompt: Estimate
@@ -81,7 +86,7 @@ class Plan(msgspec.Struct, kw_only=True, gc=False):
 def plan_chat(snapshot: Snapshot, surface: Surface, body: ChatBody) -> Plan:
     """Returns the plan of a chat completion. Raises an error of `api.errors`."""
     chat = body.chat
-    model, prices = _find(snapshot, chat.model)
+    model, prices = find_sold(snapshot, chat.model)
     check_capabilities(model, surface, body)
     prompt = estimate_prompt(chat, model, body.size_bytes)
     limit = _output_limit(model, prompt.likely, chat.named_max_tokens)
@@ -91,7 +96,7 @@ def plan_chat(snapshot: Snapshot, surface: Surface, body: ChatBody) -> Plan:
 def plan_completion(snapshot: Snapshot, surface: Surface, body: CompletionBody) -> Plan:
     """Returns the plan of a legacy completion. Raises an error of `api.errors`."""
     request = body.request
-    model, prices = _find(snapshot, request.model)
+    model, prices = find_sold(snapshot, request.model)
     check_text_capabilities(model, surface, body)
     prompts = len(request.prompts)
     prompt = estimate_texts(request.prompts, model, body.size_bytes)
@@ -158,7 +163,7 @@ def upstream_body(plan: Plan, route: RouteEntry) -> bytes:
     return _encode(body)
 
 
-def _find(snapshot: Snapshot, name: str) -> tuple[ModelEntry, Prices]:
+def find_sold(snapshot: Snapshot, name: str) -> tuple[ModelEntry, Prices]:
     """Returns a model that can be sold now, with its prices."""
     if not snapshot.service.is_open:
         raise errors.ServiceUnavailableError(

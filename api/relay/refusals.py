@@ -30,7 +30,7 @@ def fault_of_status(status: int, headers: Mapping[str, str], body: bytes) -> Att
         return AttemptError("failed", detail, status=status)
     if status in _MISCONFIGURED or status < 400:
         return AttemptError("misconfigured", detail, status=status)
-    message, param = _told(body)
+    message, param = told(body)
     return AttemptError(
         "refused", f"{detail}: {message}", status=status, message=message, param=param
     )
@@ -51,13 +51,13 @@ def retry_after_seconds(headers: Mapping[str, str]) -> int | None:
     return max(1, min(math.ceil(seconds), MAX_RETRY_AFTER_SECONDS))
 
 
-def _told(body: bytes) -> tuple[str, str | None]:
+def told(body: bytes) -> tuple[str, str | None]:
     """Returns the message and the param in an upstream's error, fit to be shown."""
     try:
-        told: Any = msgspec.json.decode(body)
+        answer: Any = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "", None
-    error = told.get("error", told) if isinstance(told, dict) else None
+    error = answer.get("error", answer) if isinstance(answer, dict) else None
     if isinstance(error, str):
         return _cleaned(error), None
     if not isinstance(error, dict):

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from api.catalogue import RouteEntry
 from api.errors import render_body
-from api.relay.attempts import open_answer
+from api.relay.attempts import note_speed, open_answer
 from api.relay.call import Call
 from api.relay.chunks import DONE, ChunkReader
 from api.relay.drain import drain
@@ -115,6 +115,8 @@ class StreamResponder:
             self._watch.saw_data()
             if events_before == 0:
                 self._exchange.saw_first_token()
+                if self._answer is not None:
+                    note_speed(self._exchange, self._answer)
         await self._write(reader, passed_on)
         if reader.fault is not None:
             raise reader.fault

@@ -4,11 +4,12 @@
 for a request with headers in a dict, 3 µs as here), so addresses and headers are prepared once for
 each upstream. No proxy from the environment, no redirects, no cookies; addresses come from the
 catalogue only. The transport reports refused connections, names that don't resolve and a full pool
-all as ConnectTimeout; the cause tells them apart, and a count per upstream bounds its calls.
+all as ConnectTimeout; the cause tells them apart. The throttle bounds each upstream's calls.
 """
 
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Hashable
 
 import aiohttp
 import httpx
@@ -19,6 +20,7 @@ from multidict import CIMultiDict
 from api.catalogue import UpstreamEntry
 from api.relay.faults import AttemptError
 from api.relay.refusals import fault_of_status
+from api.relay.throttle import Limiter, Throttle
 
 log = structlog.get_logger(__name__)
 
@@ -28,12 +30,11 @@ KEEPALIVE_SECONDS = 30
 
 
 class _Target:
-    """An upstream's prepared address and headers, and how many calls are under way."""
+    """An upstream's prepared address and headers."""
 
-    __slots__ = ("active", "headers", "url")
+    __slots__ = ("headers", "url")
 
     def __init__(self, upstream: UpstreamEntry, path: str) -> None:
-        self.active = 0
         self.url = httpx.URL(upstream.base_url + path)
         headers = {
             "content-type": "application/json",
@@ -52,13 +53,14 @@ class _Target:
 class Answer:
     """An upstream's answer whose body is still to be read. Close it, whatever happens."""
 
-    __slots__ = ("_response", "_target", "headers", "status")
+    __slots__ = ("_began_at", "_limiter", "_response", "headers", "status")
 
-    def __init__(self, response: httpx.Response, target: _Target) -> None:
+    def __init__(self, response: httpx.Response, limiter: Limiter, began_at: float) -> None:
         self.status = response.status_code
         self.headers = response.headers
         self._response = response
-        self._target: _Target | None = target
+        self._limiter: Limiter | None = limiter
+        self._began_at = began_at
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yields the body as it comes. Raises AttemptError where the connection breaks."""
@@ -81,12 +83,20 @@ class Answer:
             parts.append(chunk)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def came(self, kind: Hashable, work: float) -> None:
+        """Tells the throttle that the answer has come, or the first token of a streamed one.
+
+        Answers of one `kind` are compared with each other, by their `work` (`throttle.work_of`).
+        """
+        if self._limiter is not None:
+            self._limiter.answered(kind, time.monotonic() - self._began_at, work)
+
     async def close(self) -> None:
         """Ends the call: the connection is kept if the body was read to its end, else closed."""
-        if self._target is None:
+        limiter, self._limiter = self._limiter, None
+        if limiter is None:
             return
-        self._target.active -= 1
-        self._target = None
+        limiter.leave(self._began_at)
         await self._response.aclose()
 
 
@@ -106,6 +116,7 @@ class Upstreams:
         )
         self._transport = AiohttpTransport(trust_env=False, client=session)
         self._targets: dict[tuple[str, str, str], _Target] = {}
+        self.throttle = Throttle()
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -118,9 +129,29 @@ class Upstreams:
 
         Raises AttemptError for everything else: nothing is left open then.
         """
+        limiter = self.throttle.of(upstream)
+        if not limiter.enter(upstream.max_concurrency):
+            wait = limiter.next_place_seconds(upstream.max_concurrency)
+            detail = f"{limiter.in_flight} calls are under way, which is the limit"
+            raise AttemptError("busy", detail, retry_after_seconds=wait)
+        began_at = time.monotonic()
+        try:
+            response = await self._send(upstream, path, body, request_id)
+        except BaseException as error:
+            limiter.leave(began_at)
+            if isinstance(error, httpx.TransportError):
+                raise _fault_of(error) from None
+            raise
+        answer = Answer(response, limiter, began_at)
+        if response.status_code != 200 or "content-encoding" in response.headers:
+            await self._refuse(answer, upstream)
+        return answer
+
+    async def _send(
+        self, upstream: UpstreamEntry, path: str, body: bytes, request_id: str
+    ) -> httpx.Response:
+        """Returns the response once its head has come. Raises httpx.TransportError."""
         target = self._target(upstream, path)
-        if target.active >= upstream.max_concurrency:
-            raise AttemptError("busy", "as many calls as its row allows are under way")
         request = httpx.Request(
             "POST",
             target.url,
@@ -132,18 +163,7 @@ class Upstreams:
         headers = target.headers.copy()
         headers["x-request-id"] = request_id
         request.headers = headers  # type: ignore[assignment]
-        target.active += 1
-        try:
-            response = await self._transport.handle_async_request(request)
-        except BaseException as error:
-            target.active -= 1
-            if isinstance(error, httpx.TransportError):
-                raise _fault_of(error) from None
-            raise
-        answer = Answer(response, target)
-        if response.status_code != 200 or "content-encoding" in response.headers:
-            await self._refuse(answer, upstream)
-        return answer
+        return await self._transport.handle_async_request(request)
 
     def _target(self, upstream: UpstreamEntry, path: str) -> _Target:
         key = (upstream.base_url, upstream.api_key_env, path)

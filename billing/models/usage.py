@@ -135,6 +135,9 @@ class RateWindow(models.Model):
     started_at = models.DateTimeField()
     requests = models.IntegerField(default=0)
     tokens = models.BigIntegerField(default=0)
+    model_requests = models.JSONField(
+        default=dict, help_text="Of the requests, those for models with limits of their own."
+    )
 
     def __str__(self) -> str:
         return f"{self.key_id} since {self.started_at}"

@@ -8,6 +8,9 @@
 -- lock guards all that belongs to an account (its keys' windows and spend too): processes never
 -- deadlock, and what is read after it holds until commit. Decisions are made one request after
 -- the other; what they come to is written once for each account and key.
+--
+-- A request for a model with a limit of its own counts against two limits in the key's one minute:
+-- the key's, and the model's for this key. The verdict tells of the one that is nearer.
 
 CREATE OR REPLACE FUNCTION billing_admit(batch jsonb)
 RETURNS TABLE (
@@ -34,6 +37,9 @@ DECLARE
     current_account bigint;
     available bigint;         -- of the account: posted less held, less what this batch admitted
     budget_left bigint;       -- of the key; null without a budget
+    model_requests bigint;    -- of the key in its minute, for a model with a limit of its own
+    left_of_key bigint;
+    left_of_model bigint;     -- null for a model without a limit of its own
     granted bigint;
     last_request uuid;        -- the last that was admitted, with what it was granted: a repeat
     last_granted bigint;      -- within the batch comes right after it
@@ -45,7 +51,7 @@ BEGIN
                a.id AS account_id, a.posted_nanos - a.held_nanos AS available_nanos,
                coalesce(k.requests_per_minute, p.requests_per_minute) AS requests_limit,
                coalesce(k.tokens_per_minute, p.tokens_per_minute) AS tokens_limit,
-               w.started_at, w.requests, w.tokens AS window_tokens,
+               w.started_at, w.requests, w.tokens AS window_tokens, w.model_requests AS by_model,
                least(k.budget_day_nanos - CASE WHEN s.day = today THEN s.day_nanos ELSE 0 END,
                      k.budget_month_nanos - CASE WHEN s.month = this_month THEN s.month_nanos
                                                  ELSE 0 END,
@@ -55,7 +61,8 @@ BEGIN
         FROM jsonb_to_recordset(batch) AS r(
                  request_id uuid, digests text[], model text, surface text,
                  price_version_id bigint, amount_nanos bigint, minimum_nanos bigint,
-                 tokens bigint, hold_seconds double precision, catalogue_version bigint)
+                 tokens bigint, hold_seconds double precision, catalogue_version bigint,
+                 model_requests_per_minute bigint)
         CROSS JOIN billing_catalogueversion v
         CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
         JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
@@ -78,12 +85,18 @@ BEGIN
             END IF;
             is_touched := false;
             own := (ask.key_id, coalesce(ask.started_at, now()), coalesce(ask.requests, 0),
-                    coalesce(ask.window_tokens, 0), 0);
+                    coalesce(ask.window_tokens, 0), coalesce(ask.by_model, '{}'), 0);
             budget_left := ask.budget_left;
         END IF;
 
         IF ask.request_id = last_request THEN
             ask.held_before := last_granted;
+        END IF;
+        left_of_key := ask.requests_limit - own.requests;
+        left_of_model := NULL;
+        IF ask.model_requests_per_minute IS NOT NULL THEN
+            model_requests := coalesce((own.model_requests ->> ask.model)::bigint, 0);
+            left_of_model := ask.model_requests_per_minute - model_requests;
         END IF;
         granted := greatest(0, least(ask.amount_nanos, available, budget_left));
         verdict := CASE
@@ -93,7 +106,7 @@ BEGIN
             WHEN ask.catalogue_version <> ask.catalogue_now THEN 'stale_catalogue'
             WHEN cardinality(ask.allowed_models) > 0 AND ask.model <> ALL (ask.allowed_models)
                 THEN 'model_not_allowed'
-            WHEN own.requests >= ask.requests_limit THEN 'rate_limited_requests'
+            WHEN least(left_of_key, left_of_model) <= 0 THEN 'rate_limited_requests'
             WHEN own.tokens + ask.tokens > ask.tokens_limit THEN 'rate_limited_tokens'
             WHEN granted < ask.minimum_nanos AND budget_left < available THEN 'budget_exceeded'
             WHEN granted < ask.minimum_nanos THEN 'insufficient_quota'
@@ -119,6 +132,12 @@ BEGIN
             own.requests := own.requests + 1;
             own.tokens := own.tokens + ask.tokens;
             own.holds := own.holds + granted;
+            left_of_key := left_of_key - 1;
+            IF left_of_model IS NOT NULL THEN
+                left_of_model := left_of_model - 1;
+                own.model_requests :=
+                    own.model_requests || jsonb_build_object(ask.model, model_requests + 1);
+            END IF;
         ELSE
             granted := 0;
         END IF;
@@ -131,8 +150,9 @@ BEGIN
         team_id := ask.team_id;
         amount_nanos := granted;
         available_nanos := available;
-        requests_limit := ask.requests_limit;
-        requests_remaining := greatest(0, ask.requests_limit - own.requests);
+        requests_limit := CASE WHEN left_of_model < left_of_key
+                               THEN ask.model_requests_per_minute ELSE ask.requests_limit END;
+        requests_remaining := greatest(0, least(left_of_key, left_of_model));
         tokens_limit := ask.tokens_limit;
         tokens_remaining := greatest(0, ask.tokens_limit - own.tokens);
         reset_at := ceil(extract(epoch FROM own.started_at + minute));
@@ -190,10 +210,11 @@ RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     today constant date := now() AT TIME ZONE 'UTC';
 BEGIN
-    INSERT INTO billing_ratewindow (key_id, started_at, requests, tokens)
-    SELECT key_id, started_at, requests, tokens FROM unnest(touched)
+    INSERT INTO billing_ratewindow (key_id, started_at, requests, tokens, model_requests)
+    SELECT key_id, started_at, requests, tokens, model_requests FROM unnest(touched)
     ON CONFLICT (key_id) DO UPDATE
-    SET started_at = excluded.started_at, requests = excluded.requests, tokens = excluded.tokens;
+    SET started_at = excluded.started_at, requests = excluded.requests, tokens = excluded.tokens,
+        model_requests = excluded.model_requests;
 
     INSERT INTO billing_keyspend AS s
         (key_id, day, day_nanos, month, month_nanos, total_nanos, held_nanos, last_used_at)

@@ -23,9 +23,11 @@ CREATE TYPE billing_admitted AS (
     window_started_at timestamptz, hold_seconds double precision
 );
 
--- A key as a batch of admissions leaves it: its minute, and what the batch holds on its budgets.
+-- A key as a batch of admissions leaves it: its minute, in which models with a limit of their own
+-- are counted by name besides, and what the batch holds on its budgets.
 CREATE TYPE billing_touched_key AS (
-    key_id bigint, started_at timestamptz, requests bigint, tokens bigint, holds bigint
+    key_id bigint, started_at timestamptz, requests bigint, tokens bigint, model_requests jsonb,
+    holds bigint
 );
 
 -- A request whose settlement does something: what it says, what was held, what is charged, and the
