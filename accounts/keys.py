@@ -51,6 +51,11 @@ def is_prefix(text: str) -> bool:
     return bool(_PREFIX.fullmatch(text)) and text.endswith("-")
 
 
+def prefix_of(key: str) -> str:
+    """Returns the prefix that a key was made with (`sk-` begins one of `sk-glm5-`, too)."""
+    return key[: -_RANDOM_LENGTH - _CHECK_LENGTH]
+
+
 def is_well_formed(text: str) -> bool:
     """Tells whether a text has a key's form and checksum, in bounded time and without a query."""
     if len(text) > _LONGEST_KEY or not _KEY.fullmatch(text):

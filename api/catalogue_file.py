@@ -36,8 +36,8 @@ ModelName = Annotated[
 KeyPrefix = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,19}\Z",
-        description="a key prefix: at most 20 letters, digits, _ and -",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,18}-\Z",
+        description="a key prefix: at most 20 letters, digits and -, of which - is the last",
     ),
 ]
 Variable = Annotated[

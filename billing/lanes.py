@@ -166,7 +166,9 @@ class Lane(Generic[Answer]):
         """Answers the rows, which stand first in the queue. Raises what keeps the ledger away."""
         try:
             answers = await self._send(rows)
-        except REFUSALS as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise
+        except psycopg.Error as error:
             await self._deliver_one_by_one(rows, error)
         else:
             for row in rows:
@@ -174,8 +176,12 @@ class Lane(Generic[Answer]):
                 self._answer(row, answers)
 
     async def _deliver_one_by_one(self, rows: list[_Waiting], error: psycopg.Error) -> None:
-        """Finds the row that the database refuses, so that its neighbours go through."""
+        """Finds the row that the database refuses, so that its neighbours go through.
+
+        A row that fails for another reason stays, behind the others. Raises that reason.
+        """
         log.warning("ledger_batch_refused", lane=self.function, rows=len(rows), error=str(error))
+        trouble: psycopg.Error | None = None
         for row in rows:
             try:
                 answers = await self._send([row])
@@ -183,9 +189,16 @@ class Lane(Generic[Answer]):
                 self._queue.popleft()
                 if not row.future.done():
                     row.future.set_exception(RefusedRowError(str(refusal)))
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                raise
+            except psycopg.Error as reason:
+                self._queue.append(self._queue.popleft())
+                trouble = reason
             else:
                 self._queue.popleft()
                 self._answer(row, answers)
+        if trouble is not None:
+            raise trouble
 
     async def _send(self, rows: list[_Waiting]) -> dict[str, list[Answer]]:
         """Returns the answers by request id. Raises psycopg's errors."""
@@ -215,10 +228,10 @@ class Lane(Generic[Answer]):
         if self._patience_seconds is None:
             return
         oldest = time.monotonic() - self._patience_seconds
-        while self._queue and self._queue[0].submitted_at < oldest:
-            row = self._queue.popleft()
-            if not row.future.done():
+        for row in self._queue:
+            if row.submitted_at < oldest and not row.future.done():
                 row.future.set_exception(LedgerUnavailableError())
+        self._queue = deque(row for row in self._queue if row.submitted_at >= oldest)
 
     async def _connect(self) -> psycopg.AsyncConnection:
         try:

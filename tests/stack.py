@@ -51,13 +51,18 @@ def eventually(
 class Stack:
     """PostgreSQL, Valkey, simulator and web workers in one folder.
 
-    workers: web processes. environment: variables for the service's processes, over the scaled
-    defaults here. Use it as a context manager; `start_web` and the like restart parts.
+    workers: web processes. catalogue: which of `api/catalogues`. environment: variables for the
+    service's processes, over the scaled defaults here. Use it as a context manager; `start_web` and
+    the like restart parts.
     """
 
-    def __init__(self, folder: Path, *, workers: int = 1, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, *, workers: int = 1, catalogue: str = "default", **environment: str
+    ) -> None:
         self.folder = folder
         self.workers = workers
+        self.catalogue = catalogue
+        self.demo: dict[str, Any] = {}
         self.postgres = Postgres(folder / "postgres", quick=True)
         self.valkey = Valkey(folder / "valkey")
         self.port = free_port()
@@ -94,7 +99,7 @@ class Stack:
             self.postgres.start()
             self.valkey.wait_ready()
             self._start_simulator()
-            self.manage("prepare_demo", "--catalogue", "default", "--json")
+            self.load_catalogue(self.catalogue)
             self.start_web()
         except BaseException:
             self.__exit__()
@@ -107,6 +112,15 @@ class Stack:
                 child.stop()
         self.valkey.stop()
         self.postgres.stop("immediate")
+
+    def load_catalogue(self, name: str) -> None:
+        """Brings the service to a catalogue, as `make run CATALOGUE=name` does; a second one
+        replaces the first. `demo` is then the demo customer's key and logins.
+        """
+        demo_file = str(self.folder / "demo.json")
+        arguments = ["--catalogue", name, "--demo-file", demo_file, "--json"]
+        self.demo = json.loads(self.manage("prepare_demo", *arguments))
+        self.catalogue = name
 
     def manage(self, *arguments: str) -> str:
         """Runs a management command and returns what it prints; fails where it does."""

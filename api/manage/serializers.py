@@ -17,10 +17,9 @@ MOST_MODELS = 200
 
 
 class KeyRules(StrictSerializer):
-    """What a key may be changed in. `context["team"]` is the key's team.
+    """What a key may be changed in. A limit of null is the plan's, a higher one staff's to give."""
 
-    A limit of null is the plan's. One above the plan's is staff's to give, not the team's to take.
-    """
+    # `context["team"]` is the key's team.
 
     name = serializers.CharField(max_length=120)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
@@ -81,8 +80,9 @@ class Page(serializers.Serializer[Any]):
 
 
 class KeyShown(serializers.Serializer[ApiKey]):
-    """A key as the API shows it. It comes with `created_by`, `spend` and `replaced_by` selected."""
+    """A key, without its plaintext."""
 
+    # It comes with `created_by`, `spend` and `replaced_by` selected.
     object = serializers.SerializerMethodField()
     id = serializers.IntegerField()
     name = serializers.CharField()
@@ -103,7 +103,7 @@ class KeyShown(serializers.Serializer[ApiKey]):
     budget_total = DollarsField(source="budget_total_nanos", allow_null=True)
 
     def get_object(self, key: ApiKey) -> str:
-        """Returns what kind of object it is."""
+        """Always `api_key`."""
         return "api_key"
 
 
@@ -113,7 +113,7 @@ class NewKeyShown(KeyShown):
     key = serializers.SerializerMethodField()
 
     def get_key(self, key: ApiKey) -> str:
-        """Returns the plaintext, which is nowhere but in the context."""
+        """The key itself, shown this once."""
         plaintext: str = self.context["plaintext"]
         return plaintext
 
@@ -130,7 +130,7 @@ KeyPage = inline_serializer(
 
 
 class PlanShown(serializers.Serializer[Plan]):
-    """A team's plan as the API shows it."""
+    """A team's plan."""
 
     name = serializers.CharField()
     title = serializers.CharField()
@@ -139,7 +139,7 @@ class PlanShown(serializers.Serializer[Plan]):
 
 
 class BalanceShown(serializers.Serializer[Balance]):
-    """A balance as the API shows it: in dollars with nine decimals, and in nano-dollars."""
+    """A balance, in dollars with nine decimals and in nano-dollars."""
 
     posted = DollarsField(source="posted_nanos")
     held = DollarsField(source="held_nanos")
@@ -150,7 +150,7 @@ class BalanceShown(serializers.Serializer[Balance]):
 
 
 class TeamShown(serializers.Serializer[Team]):
-    """A team as the API shows it."""
+    """A team, its plan and its balance."""
 
     object = serializers.SerializerMethodField()
     id = serializers.IntegerField()
@@ -161,7 +161,7 @@ class TeamShown(serializers.Serializer[Team]):
     balance = serializers.SerializerMethodField()
 
     def get_object(self, team: Team) -> str:
-        """Returns what kind of object it is."""
+        """Always `team`."""
         return "team"
 
     @extend_schema_field(BalanceShown)

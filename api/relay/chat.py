@@ -63,7 +63,7 @@ async def run_exchange(
     relay: Relay,
     call: Call,
     exchange: Exchange,
-    plain: Callable[[Relay, Call, Exchange], Responder] = PlainResponder,
+    plain: Callable[[Relay, Call, Exchange, Watch], Responder] = PlainResponder,
 ) -> None:
     """Relays the answer of an admitted request and settles it, whatever happens.
 
@@ -80,7 +80,7 @@ async def run_exchange(
     if is_streamed:
         responder = StreamResponder(relay, call, exchange, watch)
     else:
-        responder = plain(relay, call, exchange)
+        responder = plain(relay, call, exchange, watch)
     relay.clock.watches.add(watch)
     try:
         await _answer(relay, exchange, responder, watch)
@@ -106,7 +106,7 @@ async def _answer(relay: Relay, exchange: Exchange, responder: Responder, watch:
         if fault.is_upstreams:
             relay.health.failed(model)
         exchange.fail(fault, fault.as_error().status)
-        await exchange.receipt(relay.limits.settle_wait_seconds)
+        await exchange.receipt(watch, relay.limits.settle_wait_seconds)
         if fault.kind != "write":
             await responder.apologise(fault)
         return

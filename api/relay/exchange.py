@@ -6,6 +6,7 @@ one settlement is queued, and queueing it never waits.
 """
 
 import asyncio
+import math
 import time
 
 from api.catalogue import RouteEntry
@@ -14,6 +15,7 @@ from api.relay.estimate import tokens_of
 from api.relay.faults import AttemptError
 from api.relay.plan import Plan
 from api.relay.usage import Metered
+from api.relay.watch import Watch
 from billing.failpoints import failpoint
 from billing.gate import Gate, Receipt, Settlement, Verdict
 from billing.pricing import NO_COST, NOTHING_USED, Cost, Usage, cost_of, upstream_cost_nanos
@@ -138,10 +140,20 @@ class Exchange:
         """Settles after a mistake of ours: free of charge."""
         self._settle("internal_error", 500, error=type(error).__name__)
 
-    async def receipt(self, patience_seconds: float) -> None:
-        """Waits until the settlement is durable, or the patience is over: it stays queued then."""
-        if self._receipt is not None and not self._receipt.done():
-            await asyncio.wait([self._receipt], timeout=patience_seconds)
+    async def receipt(self, watch: Watch, patience_seconds: float) -> None:
+        """Waits until the settlement is durable, or the patience is over: it stays queued then.
+
+        Only we wait for the receipt, so that a cancellation may end it; the settlement goes on.
+        """
+        if self._receipt is None or self._receipt.done():
+            return
+        watch.allow(patience_seconds)
+        try:
+            await self._receipt
+        except asyncio.CancelledError:
+            if watch.take_reason() is None:
+                raise
+        watch.allow(math.inf)
 
     def estimated(self) -> Usage:
         """Returns the likely prompt and what was delivered, within what was held."""

@@ -103,7 +103,7 @@ class AttemptError(Exception):
         if self.kind == "write":
             return "client_stalled"
         if self.kind == "shutdown":
-            return "shutdown"
+            return "server_shutting_down"
         return "upstream_error"
 
     def as_error(self) -> errors.ApiError:

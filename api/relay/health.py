@@ -39,6 +39,7 @@ _READ = """
 SELECT model, sum(succeeded)::int, sum(failed)::int FROM api_modelhealth
 WHERE minute > now() - interval '5 minutes' GROUP BY model
 """
+_READ_VERSION = "SELECT version FROM billing_catalogueversion"
 
 
 class Health:
@@ -50,6 +51,7 @@ class Health:
         self._failed: Counter[str] = Counter()
         self._seen: dict[str, tuple[int, int]] = {}
         self._read_at = float("-inf")
+        self.catalogue_version = 0  # as it was when everybody's counts were read
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -73,14 +75,17 @@ class Health:
         """Counts a failure that is not the client's."""
         self._failed[model] += 1
 
-    async def states(self, snapshot: Snapshot) -> dict[str, str]:
-        """Returns `operational`, `degraded` or `offline` for each model by its public name."""
+    async def refresh(self) -> None:
+        """Reads everybody's counts, if the last known are old; without the database they stay."""
         if time.monotonic() - self._read_at > SHOWN_FOR_SECONDS:
             self._read_at = time.monotonic()
             try:
                 await self._read()
             except psycopg.Error as error:
                 log.warning("health_unavailable", error=str(error))
+
+    def states(self, snapshot: Snapshot) -> dict[str, str]:
+        """Returns `operational`, `degraded` or `offline` for each model by its public name."""
         return {
             model.name: _state(*self._seen.get(model.name, (0, 0))) if model.routes else "offline"
             for model in snapshot.public_models()
@@ -114,6 +119,8 @@ class Health:
         async with await self._connect() as connection:
             cursor = await connection.execute(_READ)
             self._seen = {model: (ok, bad) for model, ok, bad in await cursor.fetchall()}
+            cursor = await connection.execute(_READ_VERSION)
+            self.catalogue_version = (await cursor.fetchone() or (0,))[0]
 
     async def _connect(self) -> psycopg.AsyncConnection:
         return await psycopg.AsyncConnection.connect(

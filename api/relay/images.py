@@ -14,6 +14,7 @@ from api.relay.exchange import Exchange
 from api.relay.faults import AttemptError
 from api.relay.media_plan import media_body, plan_images
 from api.relay.relay import Relay
+from api.relay.watch import Watch
 from billing.failpoints import failpoint
 from billing.money import dollars_text
 from billing.pricing import Usage
@@ -47,10 +48,11 @@ class ImageResponder:
 
     has_begun = False
 
-    def __init__(self, relay: Relay, call: Call, exchange: Exchange) -> None:
+    def __init__(self, relay: Relay, call: Call, exchange: Exchange, watch: Watch) -> None:
         self._relay = relay
         self._call = call
         self._exchange = exchange
+        self._watch = watch
         self._pictures: list[dict[str, Any]] = []
         self._created = 0
 
@@ -84,7 +86,7 @@ class ImageResponder:
         exchange = self._exchange
         body = _encode({"created": self._created, "data": self._pictures})
         exchange.complete_units(Usage(images=len(self._pictures)))
-        await exchange.receipt(self._relay.limits.settle_wait_seconds)
+        await exchange.receipt(self._watch, self._relay.limits.settle_wait_seconds)
         cost = dollars_text(exchange.cost.total_nanos).encode()
         await self._call.respond(body, headers=[(b"x-request-cost", cost)])
 

@@ -74,7 +74,7 @@ class StreamResponder:
         if metered.usage is None:
             reader.usage = None  # it can't be true, so nobody is told
         await self._read_to_eof()
-        await exchange.receipt(self._relay.limits.settle_wait_seconds)
+        await exchange.receipt(self._watch, self._relay.limits.settle_wait_seconds)
         last = DONE
         if exchange.plan.wants_usage:
             last = reader.usage_event(exchange.usage, exchange.cost) + DONE

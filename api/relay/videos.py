@@ -124,7 +124,7 @@ class _Order:
             await relay_answer(exchange, self, watch, relay.upstreams.throttle)
             await self._keep()
         except AttemptError as fault:
-            return await self._fail(fault)
+            return await self._fail(fault, watch)
         except psycopg.Error as error:
             exchange.crash(error)
             return errors.ServiceUnavailableError()
@@ -183,7 +183,7 @@ class _Order:
             else:
                 return
 
-    async def _fail(self, fault: AttemptError) -> errors.ApiError:
+    async def _fail(self, fault: AttemptError, watch: Watch) -> errors.ApiError:
         """Releases the hold of an order that no upstream took."""
         relay, exchange = self._relay, self._exchange
         if fault.is_upstreams:
@@ -193,7 +193,8 @@ class _Order:
         # If this fails, Celery finds a row without an upstream's id, and its hold released.
         with suppress(psycopg.Error):
             await relay.videos.refuse(exchange.request_id, error.message)
-        await exchange.receipt(relay.limits.settle_wait_seconds)
+        watch.end_attempts()
+        await exchange.receipt(watch, relay.limits.settle_wait_seconds)
         return error
 
 

@@ -1,8 +1,10 @@
 """`GET …/models`, `…/models/{id}`, `…/chat/models` and `…/health`."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
+import psycopg
 
 from api import errors
 from api.catalogue import Snapshot
@@ -44,7 +46,12 @@ async def show_model(relay: Relay, call: Call) -> None:
 
 async def show_health(relay: Relay, call: Call) -> None:
     """Answers how the models do. Needs no key."""
-    models = await relay.health.states(relay.catalogue.current)
+    await relay.health.refresh()
+    # No verdict brings the news of a changed catalogue to a process that shows health only.
+    if relay.health.catalogue_version > relay.catalogue.current.version:
+        with suppress(psycopg.Error):
+            await relay.catalogue.refresh_to(relay.health.catalogue_version)
+    models = relay.health.states(relay.catalogue.current)
     await call.respond(_encode({"status": "ok", "version": VERSION, "models": models}))
 
 

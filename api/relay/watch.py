@@ -8,6 +8,7 @@ the reason, or finds none: then it was the client who left.
 """
 
 import asyncio
+import math
 from typing import Literal
 
 from api.catalogue import UpstreamEntry
@@ -67,7 +68,11 @@ class Watch:
 
     def end_attempts(self) -> None:
         """Stops waiting for upstreams; the client still has to read in time."""
-        self._silent_by = self._total_by = float("inf")
+        self._silent_by = self._total_by = math.inf
+
+    def allow(self, seconds: float) -> None:
+        """Gives what is left to do so much time from now on."""
+        self._total_by = self._loop.time() + seconds
 
     def abort(self, reason: Reason) -> None:
         """Cancels the task, for a reason that `take_reason` then gives."""

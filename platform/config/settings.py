@@ -141,7 +141,8 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 UNFOLD = {"SITE_TITLE": "Tollgate", "SITE_HEADER": "Tollgate"}
-SPECTACULAR_SETTINGS = {"TITLE": "API", "VERSION": "1.0", "SERVE_INCLUDE_SCHEMA": False}
+# The management API's part of the OpenAPI document (api/openapi).
+SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}
 
 # How often Celery ends reservations whose process died.
 SWEEP_SECONDS = env.number("SWEEP_SECONDS", 30)

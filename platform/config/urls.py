@@ -3,8 +3,11 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from api.openapi.view import openapi_json
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("portal.urls")),
     path("admin/", admin.site.urls),
     path("api/manage/v1/", include("api.manage.urls")),
+    path("openapi.json", openapi_json, name="openapi"),
 ]

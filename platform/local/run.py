@@ -239,9 +239,10 @@ def banner(demo: Mapping[str, Any], options: Options) -> str:
     """Returns what a person needs to use the running service."""
     customer, staff = demo.get("customer", {}), demo.get("staff", {})
     url, key = demo["base_url"], demo.get("api_key", "")
-    body = {"model": "glm-5.2", "messages": [{"role": "user", "content": "Hello!"}]}
+    model = demo.get("model") or "glm-5.2"
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}]}
     return f"""
-Tollgate runs at {url}
+{demo.get("service") or "Tollgate"} runs at {url}
 
   Customer   {customer.get("email")}   {customer.get("password")}
   Staff      {staff.get("email")}   {staff.get("password")}   {url}/admin/

@@ -1,17 +1,47 @@
-"""One stack for all tests of this folder; each test makes customers of its own."""
+"""Two stacks for all acceptance tests: the default service, and one that becomes each of the five.
+
+Each takes about eight seconds to start. Tests that change what others see put it back.
+"""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 from openai import OpenAI
 
+from tests.acceptance.services import Service, open_service
 from tests.stack import Stack, running
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The default service: every mount, every model name of the five documents."""
     with running(tmp_path_factory.mktemp("stack"), workers=2) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def default(stack: Stack) -> Service:
+    """The default service with a customer who meets no limits."""
+    return open_service(stack)
+
+
+@pytest.fixture(scope="session")
+def _changing_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running(tmp_path_factory.mktemp("service"), catalogue="weatmood") as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def service(_changing_stack: Stack, request: pytest.FixtureRequest) -> Service:
+    """The service of a catalogue: `@pytest.mark.parametrize("service", [...], indirect=True)`.
+
+    Being of the session, it lets pytest run one service's tests of all modules in a row.
+    """
+    if _changing_stack.catalogue != request.param:
+        _changing_stack.load_catalogue(request.param)
+    return open_service(_changing_stack)
 
 
 @pytest.fixture
@@ -23,4 +53,26 @@ def customer(stack: Stack, request: pytest.FixtureRequest) -> tuple[str, str]:
 
 @pytest.fixture
 def openai(stack: Stack, customer: tuple[str, str]) -> OpenAI:
+    """OpenAI's SDK as this test's own customer."""
     return OpenAI(base_url=f"{stack.base_url}/v1", api_key=customer[1], max_retries=0)
+
+
+@pytest.fixture
+def http(default: Service) -> Iterator[httpx.Client]:
+    """A client of the default service's root, whose calls bring the key."""
+    with default.client() as client:
+        yield client
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs each service's tests in a row, whatever their module: a switch takes two seconds."""
+
+    def service_of(item: pytest.Item) -> str:
+        callspec = getattr(item, "callspec", None)
+        return str(callspec.params.get("service", "")) if callspec else ""
+
+    folder = Path(__file__).parent
+    places = [index for index, item in enumerate(items) if folder in item.path.parents]
+    ordered = sorted((items[place] for place in places), key=service_of)
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item

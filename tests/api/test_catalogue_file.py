@@ -133,6 +133,8 @@ CASES = [
     (('["n", ', '["n!", '), f'{ALPHA}refused_parameters[0]: "n!" is not a parameter (tools)'),
     (('"tools", "reasoning"', '"tools", "tools"'), f'{ALPHA}features[1]: "tools" is there twice'),
     (('"sk-shop-"', '"sk shop"'), 'service.key_prefix: "sk shop" is not a key prefix'),
+    (('"sk-shop-"', '"sk_shop-"'), 'service.key_prefix: "sk_shop-" is not a key prefix'),
+    (('"sk-shop-"', '"sk-shop"'), 'service.key_prefix: "sk-shop" is not a key prefix'),
     (('"help@shop.example"', '"help"'), 'service.contact_email: "help" is no e-mail address'),
     # prices
     (('"0.70"', '"-1"'), f'{ALPHA}prices.input: "-1" is a negative price'),

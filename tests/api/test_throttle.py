@@ -1,4 +1,4 @@
-"""The adaptive limit of an upstream: driven by a simulated upstream on a simulated clock."""
+"""The adaptive limit of an upstream's calls, on a simulated upstream and a simulated clock."""
 
 import heapq
 import itertools

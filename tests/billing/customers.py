@@ -7,6 +7,7 @@ statement a call, so that a test that is rolled back leaves nothing.
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -226,7 +227,7 @@ def at_once(work: Callable[[psycopg.Connection], Result]) -> list[Result]:
 
 
 def wait_until_blocked(backend: int) -> None:
-    """Waits until a connection waits for a lock."""
+    """Waits until a connection waits for a lock, ten seconds at most."""
     with connect() as watcher:
         for _ in range(1000):
             (waits,) = watcher.execute(
@@ -234,6 +235,7 @@ def wait_until_blocked(backend: int) -> None:
             ).fetchone()
             if waits:
                 return
+            time.sleep(0.01)
     raise AssertionError("nothing blocked")
 
 

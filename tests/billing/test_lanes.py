@@ -27,7 +27,7 @@ class ToyAnswer(LaneAnswer, kw_only=True):
 
 
 # A toy with a lane's signature. A row may name an SQLSTATE that it raises, always (`raises`) or
-# at the first call only (`raises_once`); it may be unknown (`is_unknown`) or take long (`seconds`).
+# in the first three calls (`raises_at_first`); it may be unknown (`is_unknown`) or take `seconds`.
 TOY = """
 CREATE SEQUENCE toy_calls;
 CREATE FUNCTION toy_lane(batch jsonb) RETURNS TABLE (request_id text, rows integer, call bigint)
@@ -37,7 +37,7 @@ DECLARE
     state text;
 BEGIN
     PERFORM pg_sleep(max((r->>'seconds')::float)) FROM jsonb_array_elements(batch) AS r;
-    SELECT max(coalesce(r->>'raises', CASE WHEN this_call = 1 THEN r->>'raises_once' END))
+    SELECT max(coalesce(r->>'raises', CASE WHEN this_call <= 3 THEN r->>'raises_at_first' END))
     INTO state FROM jsonb_array_elements(batch) AS r;
     IF state IS NOT NULL THEN
         RAISE EXCEPTION 'the toy raises' USING ERRCODE = state;
@@ -160,12 +160,32 @@ def test_what_is_no_rows_fault_is_tried_again(state):
 
     async def work() -> list[ToyAnswer]:
         async with toy_lane() as lane:
-            return await answers_of([send(lane), send(lane, raises_once=state)])
+            return await answers_of([send(lane), send(lane, raises_at_first=state)])
 
     answers = run(work())
 
     assert [answer.code for answer in answers] == ["done", "done"]
-    assert {answer.rows for answer in answers} == {2}
+
+
+@pytest.mark.parametrize("state", ["P0001", "XX000"])
+def test_a_row_that_the_database_always_fails_on_holds_nobody_up(state):
+    """It stays until it can be done: nobody knows that the fault is the row's."""
+
+    async def work() -> tuple[list[Any], bool]:
+        async with toy_lane() as lane:
+            bad = send(lane, raises=state)
+            others = [send(lane), send(lane)]
+            first = await asyncio.wait_for(answers_of(others), 5)
+            second = await asyncio.wait_for(answers_of([send(lane)]), 5)
+            is_waiting = not bad.done()
+            await lane.drain(0)
+            await answers_of([bad])
+            return first + second, is_waiting
+
+    answers, is_waiting = run(work())
+
+    assert [answer.code for answer in answers] == ["done"] * 3
+    assert is_waiting
 
 
 def test_a_function_that_is_not_there_yet_is_waited_for():
@@ -314,11 +334,13 @@ def test_a_lane_stops_soon_even_while_the_database_hangs():
         async with FaultyLink() as link, toy_lane(link.address) as lane:
             await send(lane)
             link.hold()
-            send(lane)
+            row = send(lane)
             await asyncio.sleep(0.1)
             began_at = time.monotonic()
             await lane.drain(0)
             await lane.stop()
-            return time.monotonic() - began_at
+            seconds = time.monotonic() - began_at
+            await answers_of([row])
+            return seconds
 
     assert run(work()) < 2

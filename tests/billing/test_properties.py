@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.postgres.functions import TransactionNow
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
@@ -241,7 +242,7 @@ class LedgerAndModel(RuleBasedStateMachine):
             pk: (key.spent, key.held) for pk, key in keys.items()
         }
         windows = RateWindow.objects.filter(
-            key__in=keys, started_at__gt=timezone.now() - timedelta(seconds=55)
+            key__in=keys, started_at__gt=TransactionNow() - timedelta(seconds=60)
         ).values_list("key", "requests", "tokens")
         assert nothing | {pk: (requests, tokens) for pk, requests, tokens in windows} == {
             pk: (key.requests, key.tokens) for pk, key in keys.items()

@@ -52,8 +52,8 @@ MUTANTS = [
     mutant(
         "the account lock of the admission",
         ADMIT,
-        "    PERFORM billing_lock_accounts_of_keys(batch);\n",
-        "",
+        "ORDER BY a.id FOR NO KEY UPDATE OF a;",
+        "ORDER BY a.id;",
         "test_locks.py::test_a_batch_locks_the_accounts_of_all_its_keys",
         "test_locks.py::test_an_admission_waits_for_the_one_before_it",
     ),
@@ -117,14 +117,17 @@ MUTANTS = [
         "test_admit.py::test_a_repeat_of_an_admission_finds_it_and_holds_nothing_more",
         "test_gate_faults.py::test_an_admission_whose_answer_was_lost_after_its_commit_is_made_once",
     ),
-    mutant(
-        "`state = 'open'` of the settlement",
-        SETTLE,
-        "AND account_id = current_account AND state = 'open'",
-        "AND account_id = current_account",
-        "test_settle.py::test_a_second_settlement_changes_nothing",
-        "test_settle.py::test_a_hundred_settlements_at_once_end_a_reservation_once",
-        "test_gate_faults.py::test_a_settlement_whose_answer_was_lost_after_its_commit_is_made_once",
+    Mutant(
+        "`state = 'open'` of the settlement: the decision and the update's WHERE",
+        (
+            (SETTLE, "WHEN done.state = 'open' THEN 'settled'", "WHEN true THEN 'settled'"),
+            (SETTLE, "AND h.id = e.request_id AND h.state = 'open';", "AND h.id = e.request_id;"),
+        ),
+        (
+            "test_settle.py::test_a_second_settlement_changes_nothing",
+            "test_settle.py::test_a_hundred_settlements_at_once_end_a_reservation_once",
+            "test_gate_faults.py::test_a_settlement_whose_answer_was_lost_after_its_commit_is_made_once",
+        ),
     ),
     mutant(
         "the bound of a charge by what is available",
@@ -137,15 +140,15 @@ MUTANTS = [
     mutant(
         "the write-off of a late settlement",
         SETTLE,
-        "overran OR done.cost_nanos > least(hold.amount_nanos, charge)",
-        "overran OR done.cost_nanos > hold.amount_nanos",
+        "overran OR done.cost_nanos > least(done.hold_nanos, charge)",
+        "overran OR done.cost_nanos > done.hold_nanos",
         "test_overruns.py::test_a_late_settlement_takes_what_is_left_and_writes_off_the_rest",
     ),
     mutant(
         "the mark that a late settlement removes",
         SETTLE,
-        "AND u.request_id = r.id AND u.outcome = 'expired' AND NOT u.is_late;",
-        "AND u.request_id = r.id;",
+        "WHERE request_id = of_request AND outcome = 'expired' AND NOT is_late;",
+        "WHERE request_id = of_request;",
         "test_overruns.py::test_a_late_settlement_is_charged_once_and_says_so",
     ),
     mutant(

@@ -294,7 +294,8 @@ async def test_a_shutdown_ends_streams_with_an_event_and_a_bill() -> None:
         world.relay.shut_down()
         await task
     assert reply.events[-1]["error"]["code"] == "server_shutting_down"
-    assert (world.gate.only.outcome, world.gate.only.source) == ("shutdown", "estimated")
+    settlement = world.gate.only
+    assert (settlement.outcome, settlement.source) == ("server_shutting_down", "estimated")
 
 
 @in_loop

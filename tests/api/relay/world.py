@@ -133,9 +133,8 @@ class World:
         for upstream in self.upstreams:
             await upstream.__aexit__()
 
-    def snapshot(self, version: int = 1, **model: Any) -> Snapshot:
-        """Returns a catalogue of the one model."""
-        routes = tuple(
+    def _routes(self) -> tuple[RouteEntry, ...]:
+        return tuple(
             RouteEntry(
                 **{
                     "id": number,
@@ -163,6 +162,9 @@ class World:
             )
             for number, upstream in enumerate(self.upstreams)
         )
+
+    def snapshot(self, version: int = 1, **model: Any) -> Snapshot:
+        """Returns a catalogue of the one model."""
         fields = {
             "id": 1,
             "name": "public-model",
@@ -190,7 +192,7 @@ class World:
             "image_sizes": (),
             "requests_per_minute": None,
             "aliases": ("other-name",),
-            "routes": routes,
+            "routes": self._routes(),
             "prices": (
                 Prices(
                     version_id=5,

@@ -12,9 +12,11 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
-from accounts.api_keys import find_active
+from accounts.api_keys import create_key, find_active
 from accounts.commands import OperatorCommand
+from accounts.keys import prefix_of
 from accounts.models import User
+from api.catalogue import load_synchronously
 from api.customers import new_password, open_customer
 from api.models import Upstream
 from api.service import current_service
@@ -31,7 +33,8 @@ class Command(OperatorCommand):
 
     help = (
         "Migrates, loads a catalogue and makes a demo customer and a staff login. The last line "
-        "printed is one JSON object: api_key, customer, staff, created. A second run makes nothing."
+        "printed is one JSON object: api_key, customer, staff, created, service, model. A second "
+        "run makes nothing; with another catalogue it makes a key with that service's prefix."
     )
     requires_system_checks = [Tags.security]
 
@@ -58,7 +61,10 @@ class Command(OperatorCommand):
         demo = _read_demo(options["demo_file"])
         if demo is None:
             demo = _make_demo(options["demo_file"])
-        self.stdout.write(json.dumps(demo))
+        elif prefix_of(demo["api_key"]) != current_service().key_prefix:
+            demo = _change_key(demo, options["demo_file"])
+        shown = {name: demo[name] for name in ("api_key", "customer", "staff", "created")}
+        self.stdout.write(json.dumps({**shown, **_brand()}))
 
 
 def _catalogue_file(name: str) -> Path:
@@ -116,6 +122,32 @@ def _make_demo(demo_file: Path | None) -> dict[str, Any]:
             # Inside the transaction: a file whose account is not in the database is made anew.
             _write_for_owner(demo_file, json.dumps(demo))
     return demo
+
+
+def _change_key(demo: dict[str, Any], demo_file: Path) -> dict[str, Any]:
+    """Returns the demo with a key of the present service's prefix.
+
+    The file keeps the other services' keys, so that switching back and forth makes one key for
+    each, and a client that was set up for one of them goes on working.
+    """
+    prefix = current_service().key_prefix
+    others = {**demo.get("other_keys", {}), prefix_of(demo["api_key"]): demo["api_key"]}
+    plaintext = others.pop(prefix, None)
+    is_new = plaintext is None or find_active(plaintext) is None
+    with transaction.atomic():
+        if is_new:
+            user = User.objects.get(email=CUSTOMER_EMAIL)
+            team = find_active(demo["api_key"]).team  # type: ignore[union-attr]
+            _, plaintext = create_key(team, user, "Demo key", prefix=prefix)
+        demo = {**demo, "api_key": plaintext, "created": is_new, "other_keys": others}
+        _write_for_owner(demo_file, json.dumps(demo))
+    return demo
+
+
+def _brand() -> dict[str, str]:
+    """Returns what the service is called, and a model that its first request can name."""
+    chat_models = load_synchronously().public_models(kind="chat")
+    return {"service": current_service().name, "model": chat_models[0].name if chat_models else ""}
 
 
 def _staff() -> User:

@@ -1,0 +1,164 @@
+"""Joins the relay's operations and the management API to one OpenAPI 3.1 document."""
+
+from typing import Any, cast
+
+from drf_spectacular.generators import SchemaGenerator
+from msgspec import Struct
+
+from api.openapi.answers import Error
+from api.openapi.notes import FIELD_NOTES, INTRODUCTION, TAGS
+from api.openapi.operations import OPERATIONS, Operation
+from api.openapi.parts import (
+    HEADERS,
+    REF,
+    Json,
+    error_refs,
+    error_responses,
+    header_refs,
+    schemas,
+    servers,
+)
+from api.relay.views import VERSION
+from api.surfaces import ENDPOINTS
+
+_MANAGE_ERRORS = (400, 401, 403, 404, 500, 503)
+_MANAGE_WRITE_ERRORS = (409, 413, 415)
+
+
+def document(service_name: str, contact_email: str = "") -> Json:
+    """Returns the OpenAPI document of a service of that name."""
+    management = _management()
+    info: Json = {"title": f"{service_name} API", "version": VERSION, "description": INTRODUCTION}
+    if contact_email:
+        info["contact"] = {"email": contact_email}
+    return {
+        "openapi": "3.1.0",
+        "info": info,
+        "servers": servers(),
+        "security": [{"apiKey": []}],
+        "tags": TAGS,
+        "paths": {**_relay_paths(), **management["paths"]},
+        "components": {
+            "schemas": {**_relay_schemas(), **management["components"]["schemas"]},
+            "headers": HEADERS,
+            "responses": error_responses(),
+            "securitySchemes": {
+                "apiKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key of the scope `inference`.",
+                },
+                **management["components"]["securitySchemes"],
+            },
+        },
+    }
+
+
+def _relay_paths() -> Json:
+    """Returns a path for each endpoint of the surfaces, relative to their mounts."""
+    paths: Json = {}
+    for endpoint in ENDPOINTS:
+        operation = OPERATIONS[endpoint.name]
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return paths
+
+
+def _operation(row: Operation) -> Json:
+    described: Json = {
+        "operationId": row.operation_id,
+        "tags": [row.tag],
+        "summary": row.summary,
+        "description": row.description,
+        "responses": {"200": _success(row), **error_refs(row.errors)},
+    }
+    if row.argument:
+        name = row.path.partition("{")[2].rstrip("}")
+        described["parameters"] = [
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": row.argument,
+                "schema": {"type": "string", "minLength": 1},
+            }
+        ]
+    if row.body is not None:
+        examples = {title: {"value": value} for title, value in row.examples.items()}
+        described["requestBody"] = {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _ref(row.body.__name__), "examples": examples}
+            },
+        }
+    if row.is_public:
+        described["security"] = []
+    return described
+
+
+def _success(row: Operation) -> Json:
+    content: Json = {
+        "application/json": {
+            "schema": _ref(row.answer.__name__),
+            "examples": {"Answer": {"value": row.answer_example}},
+        }
+    }
+    if row.stream is not None:
+        # As tools read OpenAPI 3.1, the schema of a stream is that of one of its events.
+        content["text/event-stream"] = {
+            "schema": {
+                "type": "object",
+                "description": "One event. Where the stream fails, the last one's is an `Error`.",
+                "properties": {
+                    "data": {
+                        "anyOf": [
+                            {"const": "[DONE]"},
+                            {
+                                "type": "string",
+                                "contentMediaType": "application/json",
+                                "contentSchema": _ref(row.stream.__name__),
+                            },
+                        ]
+                    }
+                },
+                "required": ["data"],
+            },
+            "examples": {"Stream": {"value": row.stream_example}},
+        }
+    return {
+        "description": "Done.",
+        "headers": header_refs(row.headers),
+        "content": content,
+    }
+
+
+def _relay_schemas() -> Json:
+    """Returns the schemas of all requests and answers, their fields described."""
+    kinds: list[type[Struct]] = [Error]
+    for row in OPERATIONS.values():
+        kinds += [kind for kind in (row.body, row.answer, row.stream) if kind is not None]
+    found = schemas(dict.fromkeys(kinds))
+    for name, notes in FIELD_NOTES.items():
+        for field, note in notes.items():
+            found[name]["properties"][field].setdefault("description", note)
+    return found
+
+
+def _management() -> Json:
+    """Returns what drf-spectacular says of the management API, with the errors it can't know."""
+    # Untyped in drf-spectacular.
+    made = cast(Any, SchemaGenerator)().get_schema(request=None, public=True)
+    for item in made["paths"].values():
+        for operation in item.values():
+            writes = _MANAGE_WRITE_ERRORS if "requestBody" in operation else ()
+            for success in operation["responses"].values():
+                success["description"] = "Done."
+                success["headers"] = header_refs(("X-Request-Id",))
+            operation["responses"] |= error_refs(sorted((*_MANAGE_ERRORS, *writes)))
+            operation["summary"] = operation.pop("description").rstrip(".")
+        # The mounts above are the relay's.
+        item["servers"] = [{"url": "/"}]
+    return cast(Json, made)
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": REF.format("schemas", name)}

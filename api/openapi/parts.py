@@ -1,0 +1,168 @@
+"""The parts of the OpenAPI document that operations refer to: schemas, headers, errors, mounts."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from api import errors
+from api.openapi.answers import Error
+from api.relay import faults  # noqa: F401  (its errors belong to the tree, too)
+from api.surfaces import SURFACES, Surface
+
+Json = dict[str, Any]
+REF = "#/components/{}/{}"
+
+HEADERS: Json = {
+    "X-Request-Id": {
+        "description": "The request's id; name it when you ask us about the request.",
+        "schema": {"type": "string"},
+    },
+    "X-Request-Cost": {
+        "description": "What the request cost, in dollars. Streams say it in their usage.",
+        "schema": {"type": "string", "examples": ["0.002850000"]},
+    },
+    "X-RateLimit-Limit": {
+        "description": "How many requests a minute the key may make.",
+        "schema": {"type": "integer"},
+    },
+    "X-RateLimit-Remaining": {
+        "description": "How many of them are left in this minute.",
+        "schema": {"type": "integer"},
+    },
+    "X-RateLimit-Reset": {
+        "description": "When the minute ends, in unix seconds.",
+        "schema": {"type": "integer"},
+    },
+    "Retry-After": {
+        "description": "In how many seconds to try again.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {
+        "description": "The scheme of authentication.",
+        "schema": {"type": "string", "const": "Bearer"},
+    },
+}
+_ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_MEANINGS = {
+    400: "The request is at fault; `param` says where.",
+    401: "The API key is missing, malformed, revoked or expired.",
+    402: "The credits, or the key's budget, do not cover the request.",
+    403: "The key may not do this, or use this model or endpoint.",
+    404: "There is no such path, model or object.",
+    405: "The path takes other methods.",
+    409: "The object's state does not allow the change.",
+    413: "The body is too large.",
+    415: "The body is no JSON.",
+    429: "Too many requests or tokens in this minute, or the model is busy: back off.",
+    500: "Our fault. Nothing was charged.",
+    502: "The model's provider answered badly. Nothing was charged; try again.",
+    503: "Switched off, the model is offline, or something we need is away: try again later.",
+    504: "The model's provider took too long. Nothing was charged; try again.",
+}
+
+# What stands in the templates of messages; elsewhere it is a parameter and a model.
+_NAMES = {
+    "unknown_url": ("GET", "/v1/unknown"),
+    "model_not_found": ("gpt-0",),
+    "model_not_allowed": ("glm-5.2",),
+}
+
+
+def schemas(structs: Iterable[type[msgspec.Struct]]) -> Json:
+    """Returns the components' schemas of structs and of all that they refer to, by name."""
+    _, found = msgspec.json.schema_components(structs, ref_template=REF.format("schemas", "{name}"))
+    return {name: _tidy(schema) for name, schema in sorted(found.items())}
+
+
+def error_responses() -> Json:
+    """Returns the components' responses: one for each status of the tree of errors."""
+    by_status: dict[int, list[errors.ApiError]] = {}
+    for error in map(_example_of, dict.fromkeys(_tree(errors.ApiError))):
+        by_status.setdefault(error.status, []).append(error)
+    return {
+        f"Error{status}": {
+            "description": _MEANINGS[status],
+            "headers": header_refs(("X-Request-Id", *_ERROR_HEADERS.get(status, ()))),
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": REF.format("schemas", Error.__name__)},
+                    "examples": {
+                        type(error).__name__.removesuffix("Error"): {"value": error.body()}
+                        for error in found
+                    },
+                }
+            },
+        }
+        for status, found in sorted(by_status.items())
+    }
+
+
+def error_refs(statuses: Iterable[int]) -> Json:
+    """Returns an operation's error responses."""
+    return {str(status): {"$ref": REF.format("responses", f"Error{status}")} for status in statuses}
+
+
+def header_refs(names: Iterable[str]) -> Json:
+    """Returns a response's headers."""
+    return {name: {"$ref": REF.format("headers", name)} for name in names}
+
+
+def servers(surfaces: Iterable[Surface] = SURFACES) -> list[Json]:
+    """Returns the mounts as OpenAPI's servers, `/v1` before the others."""
+    ordered = sorted(surfaces, key=lambda surface: surface.mount != "/v1")
+    return [{"url": one.mount or "/", "description": _description(one)} for one in ordered]
+
+
+def _description(surface: Surface) -> str:
+    """Returns what a mount changes, from its row."""
+    said = [
+        "Reasoning in `content`, if at all"
+        if surface.reasoning_field is None
+        else f"Reasoning in `{surface.reasoning_field}`",
+        f"a refused key is an `{surface.auth_error_type}`",
+    ]
+    if surface.models == "coding":
+        said.append("coding models only")
+    return "; ".join(said) + "."
+
+
+def _tree(kind: type[errors.ApiError]) -> Iterator[type[errors.ApiError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _tree(child)
+
+
+def _example_of(kind: type[errors.ApiError]) -> errors.ApiError:
+    """Returns an error with its text, or with its template filled."""
+    if not kind.template:
+        return kind()
+    names = _NAMES.get(kind.code, ("tools", "deepseek-r1"))
+    return kind.about(*names, param=None if kind.code in _NAMES else names[0])
+
+
+def _tidy(node: Any) -> Any:
+    """Returns a schema of msgspec's in OpenAPI's customs.
+
+    Its titles repeat the names; a default of null says nothing; `\\Z` is Python's for `$`.
+    """
+    if isinstance(node, list):
+        return [_tidy(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    tidied: Json = {}
+    for name, value in node.items():
+        if (name == "default" and value is None) or (name == "title" and isinstance(value, str)):
+            continue
+        is_pattern = name == "pattern" and isinstance(value, str)
+        tidied[name] = value.replace("\\Z", "$") if is_pattern else _tidy(value)
+    return _without_anyof(tidied)
+
+
+def _without_anyof(schema: Json) -> Json:
+    """Returns `{"type": [x, "null"]}` for the alternative of a plain type and null."""
+    match schema.get("anyOf"):
+        case [{"type": str()} as plain, {"type": "null"}] if "enum" not in plain:
+            others = {name: value for name, value in schema.items() if name != "anyOf"}
+            return {**plain, "type": [plain["type"], "null"], **others}
+    return schema

@@ -1,0 +1,131 @@
+"""Runs a document's samples as programs of their own, against a running service.
+
+Host and key take the place of the document's; nothing else changes. A language whose runtime is not
+on this machine is skipped, and so is the `openai` package of Node where it can't be downloaded.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.acceptance.services import Service
+from tests.stack import ROOT
+
+SNIPPETS = Path(__file__).with_name("snippets")
+HOSTS = {
+    "weatmood": "https://weatmood.ru",
+    "weryai": "https://api.weryai.com",
+    "answira": "https://answira.ai",
+    "zai": "https://api.z.ai",
+    "glm5": "https://glm5.app",
+}
+PLACEHOLDERS = ("weatmood-YOUR_KEY", "YOUR_API_KEY", "your-api-key", "<token>", "sk-glm5-...")
+# The documents' samples that take the key from the environment name it so.
+KEY_VARIABLE = "GLM5_API_KEY"
+NODE_PACKAGE = "openai@6.49.0"
+NODE_FOLDER = ROOT / ".local" / "acceptance-node"
+SECONDS = 120
+
+
+def read(service: Service, name: str) -> str:
+    """Returns a snippet's text with this service's host and key."""
+    text = (SNIPPETS / service.name / name).read_text().replace(HOSTS[service.name], service.url)
+    for placeholder in PLACEHOLDERS:
+        text = text.replace(placeholder, service.demo_key)
+    return text
+
+
+def read_json(service: Service, name: str) -> Any:
+    """Returns a request body that a document shows."""
+    return json.loads(read(service, name))
+
+
+def bash(service: Service, name: str) -> str:
+    """Runs a curl sample; returns what curl prints, in silence as to its progress."""
+    _needs("bash", "curl")
+    return _run(service, ["bash", "-euc", read(service, name).replace("curl ", "curl -sS ", 1)])
+
+
+def curl(service: Service, name: str) -> Any:
+    """Runs a curl sample; returns the JSON that it prints."""
+    return json.loads(bash(service, name))
+
+
+def python(service: Service, *names: str, then: str = "", stdin: str = "") -> str:
+    """Runs Python samples as one program, with `then` as its last lines; returns its output."""
+    text = "\n".join(read(service, name) for name in names)
+    return _run(service, [sys.executable, "-c", f"{text}\n{then}"], stdin)
+
+
+def node(service: Service, name: str, *, needs_openai: bool = True) -> str:
+    """Runs a JavaScript sample as an ES module; returns its output."""
+    _needs("node")
+    if needs_openai:
+        _install_openai()
+    program = NODE_FOLDER / f"{uuid4().hex}.mjs"
+    NODE_FOLDER.mkdir(parents=True, exist_ok=True)
+    program.write_text(read(service, name))
+    try:
+        return _run(service, ["node", str(program)])
+    finally:
+        program.unlink()
+
+
+def go(service: Service, name: str, folder: Path) -> str:
+    """Compiles and runs a Go sample; returns its output."""
+    _needs("go")
+    program = folder / Path(name).name
+    program.write_text(read(service, name))
+    return _run(service, ["go", "run", str(program)])
+
+
+def _run(service: Service, command: list[str], stdin: str = "") -> str:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        # Neither an operator's own key nor a proxy has a part in these.
+        if not name.startswith("OPENAI_") and not name.lower().endswith("_proxy")
+    }
+    environment |= {KEY_VARIABLE: service.demo_key, "GOTOOLCHAIN": "local", "GOFLAGS": ""}
+    done = subprocess.run(
+        command,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _needs(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"there is no {program} here, so its samples cannot run")
+
+
+def _install_openai() -> None:
+    """Puts Node's `openai` package where the programs find it, once for all runs."""
+    if (NODE_FOLDER / "node_modules" / "openai").exists():
+        return
+    _needs("npm")
+    NODE_FOLDER.mkdir(parents=True, exist_ok=True)
+    command = ["npm", "install", "--prefix", str(NODE_FOLDER), "--no-audit", "--no-fund"]
+    done = subprocess.run(
+        [*command, "--no-save", "--fetch-retries=1", NODE_PACKAGE],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    if done.returncode != 0:
+        pytest.skip(f"npm cannot download {NODE_PACKAGE} here, which the samples import")

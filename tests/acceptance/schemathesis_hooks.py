@@ -1,0 +1,24 @@
+"""What schemathesis (a process of its own) is told of the running service: real models and keys."""
+
+import os
+from typing import Any
+
+import schemathesis
+
+
+@schemathesis.hook
+def map_body(context: schemathesis.HookContext, body: Any) -> Any:
+    """Calls a model that exists, three times in four."""
+    if isinstance(body, dict) and isinstance(body.get("model"), str) and len(body["model"]) % 4:
+        return {**body, "model": "glm-5.2"}
+    return body
+
+
+@schemathesis.hook
+def map_path_parameters(context: schemathesis.HookContext, path_parameters: Any) -> Any:
+    """Names what exists: any other key might be the one that the calls are made with."""
+    if path_parameters and "model" in path_parameters and len(path_parameters["model"]) % 2:
+        return {**path_parameters, "model": "zai-org/GLM-4.7-FP8"}
+    if path_parameters and "key_id" in path_parameters:
+        return {**path_parameters, "key_id": int(os.environ["KEY_ID"])}
+    return path_parameters

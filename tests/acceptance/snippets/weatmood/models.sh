@@ -1,0 +1,2 @@
+curl https://weatmood.ru/v1/models \
+  -H "Authorization: Bearer YOUR_API_KEY"

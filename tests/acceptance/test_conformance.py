@@ -1,0 +1,66 @@
+"""The OpenAPI document and the running service agree, as schemathesis finds by trying.
+
+Its hooks (`schemathesis_hooks.py`) name real models and keys, so that it comes beyond 404.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.services import EMAIL, Service
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+
+
+def conform(service: Service, tmp_path: Path, url: str, key: str, *options: str, **env: str) -> str:
+    """Runs schemathesis against the service; fails where it finds a contradiction."""
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")), "run", f"{service.url}/openapi.json",
+        "--url", url, "--header", f"Authorization: Bearer {key}", "--checks", ",".join(CHECKS),
+        "--seed", "7", "--generation-database", "none",
+        "--no-color", *options,
+    ]  # fmt: skip
+    environment = {
+        **os.environ,
+        "SCHEMATHESIS_HOOKS": "tests.acceptance.schemathesis_hooks",
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        **env,
+    }
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("mount", "phases", "examples"),
+    [("/v1", "examples,coverage,fuzzing", "30"), ("/ide/v1", "examples,fuzzing", "5")],
+)
+def test_the_relay_answers_as_documented(default, tmp_path, mount, phases, examples) -> None:
+    options = ("--exclude-tag", "Management", "--phases", phases, "--max-examples", examples)
+    conform(default, tmp_path, default.url + mount, default.key, *options)
+
+
+def test_the_management_api_answers_as_documented(default, tmp_path) -> None:
+    arguments = (EMAIL, "--scope", "management", "--json")
+    key = json.loads(default.stack.manage("create_key", *arguments))["api_key"]
+    made = httpx.post(
+        f"{default.url}/api/manage/v1/keys",
+        json={"name": "to be changed"},
+        headers={"authorization": f"Bearer {key}"},
+    )
+    phases = "examples,coverage,fuzzing"
+    options = ("--include-tag", "Management", "--phases", phases, "--max-examples", "10")
+    conform(default, tmp_path, default.url, key, *options, KEY_ID=str(made.json()["id"]))
