@@ -28,7 +28,7 @@ async def admit(
         snapshot = relay.catalogue.current
         try:
             plan = make_plan(snapshot)
-            relay.upstreams.throttle.check(plan.model.routes)
+            place = relay.upstreams.throttle.expect(plan.model.routes)
         except errors.ApiError as error:
             verdict = await identify(relay, call, digests)
             if verdict is not None and verdict.catalogue_version != snapshot.version:
@@ -37,7 +37,10 @@ async def admit(
             if snapshot.version == 0 and isinstance(error, errors.NotFoundError):
                 raise errors.ServiceUnavailableError() from None
             raise
-        verdict = await _ask(relay, call, digests, plan)
+        try:
+            verdict = await _ask(relay, call, digests, plan)
+        finally:
+            place.expected -= 1
         if verdict.code == "admitted":
             if verdict.amount_nanos < plan.amount_nanos:
                 plan.lower_to(verdict.amount_nanos)

@@ -26,7 +26,7 @@ allows so many calls to each of them.
 
 import math
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Sequence
 
 from api.catalogue import RouteEntry, UpstreamEntry
 from api.relay.faults import UpstreamBusyError
@@ -84,7 +84,10 @@ class _Speed:
 
 
 class Limiter:
-    """How many calls one upstream gets at once from this process."""
+    """How many calls one upstream gets at once from this process.
+
+    `in_flight` are under way; `expected` wait for the ledger's word on them.
+    """
 
     __slots__ = (
         "_answers",
@@ -97,6 +100,7 @@ class Limiter:
         "_speeds",
         "_window_began_at",
         "_window_ends_at",
+        "expected",
         "in_flight",
         "limit",
     )
@@ -105,6 +109,7 @@ class Limiter:
         self._now = now
         self.limit = CEILING
         self.in_flight = 0
+        self.expected = 0
         self._peak = 0
         self._calm_seconds = 0.0
         self._answers = 0
@@ -117,11 +122,11 @@ class Limiter:
 
     def has_room(self, most: int) -> bool:
         """Returns whether a call may begin now; `most` is what the upstream's row allows."""
-        in_flight = self.in_flight
-        if in_flight < self.limit and in_flight < most:
+        calls = self.in_flight + self.expected
+        if calls < self.limit and calls < most:
             return True
         self._end_window_if_due()
-        return in_flight < min(self.limit, most)
+        return calls < min(self.limit, most)
 
     def enter(self, most: int) -> bool:
         """Begins a call if there is room, and returns whether it did; `leave` ends it."""
@@ -227,16 +232,20 @@ class Throttle:
             limiter = self._limiters[upstream.id] = Limiter(self._now)
         return limiter
 
-    def check(self, routes: Iterable[RouteEntry]) -> None:
-        """Raises UpstreamBusyError if none of the routes' upstreams has room for another call."""
-        full: list[RouteEntry] = []
+    def expect(self, routes: Sequence[RouteEntry]) -> Limiter:
+        """Keeps a place, at the first of the routes' upstreams that has one, and returns where.
+
+        Calls that ask the ledger at the same time are thus not all promised the last place. Count
+        the limiter's `expected` down when the ledger has answered. Raises UpstreamBusyError if
+        there is no place.
+        """
         for route in routes:
-            if self.of(route.upstream).has_room(route.upstream.max_concurrency):
-                return
-            full.append(route)
-        if full:
-            waits = [
-                self.of(route.upstream).next_place_seconds(route.upstream.max_concurrency)
-                for route in full
-            ]
-            raise UpstreamBusyError(retry_after_seconds=min(waits))
+            limiter = self.of(route.upstream)
+            if limiter.has_room(route.upstream.max_concurrency):
+                limiter.expected += 1
+                return limiter
+        waits = [
+            self.of(route.upstream).next_place_seconds(route.upstream.max_concurrency)
+            for route in routes
+        ]
+        raise UpstreamBusyError(retry_after_seconds=min(waits))

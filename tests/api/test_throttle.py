@@ -236,11 +236,10 @@ def test_a_request_is_refused_only_when_no_route_has_room():
     throttle = Throttle()
     first, second = route(1), route(2)
     assert throttle.of(first.upstream).enter(1)
-    throttle.check([first, second])
-    assert throttle.of(second.upstream).enter(1)
+    assert throttle.expect([first, second]) is throttle.of(second.upstream)
 
     with pytest.raises(UpstreamBusyError) as refusal:
-        throttle.check([first, second])
+        throttle.expect([first, second])
 
     assert refusal.value.status == 429
     assert refusal.value.code == "rate_limit_exceeded"
@@ -251,8 +250,18 @@ def test_a_row_that_staff_change_holds_at_once():
     throttle = Throttle()
     assert throttle.of(route(1).upstream).enter(1)
     with pytest.raises(UpstreamBusyError):
-        throttle.check([route(1)])
-    throttle.check([route(1, most=2)])
+        throttle.expect([route(1)])
+    throttle.expect([route(1, most=2)])
+
+
+def test_a_place_that_is_expected_is_nobody_elses():
+    throttle = Throttle()
+    limiter = throttle.expect([route(1)])
+    with pytest.raises(UpstreamBusyError):
+        throttle.expect([route(1)])
+    limiter.expected -= 1
+    assert limiter.enter(1)
+    assert not limiter.enter(1)
 
 
 def test_a_call_costs_about_a_microsecond():
