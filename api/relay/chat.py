@@ -82,6 +82,7 @@ async def run_exchange(relay: Relay, call: Call, exchange: Exchange) -> None:
             raise
     except Exception as error:
         exchange.crash(error)
+        await exchange.receipt(relay.limits.settle_wait_seconds)
         raise
     finally:
         relay.clock.watches.discard(watch)
