@@ -90,6 +90,7 @@ async def run_exchange(
             raise
     except Exception as error:
         exchange.crash(error)
+        await exchange.receipt(relay.limits.settle_wait_seconds)
         raise
     finally:
         relay.clock.watches.discard(watch)
