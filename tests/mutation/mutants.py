@@ -110,6 +110,14 @@ MUTANTS = [
         "test_gate.py::test_tokens_at_once_pass_up_to_the_limit",
     ),
     mutant(
+        "the limit of a model",
+        ADMIT,
+        "WHEN least(left_of_key, left_of_model) <= 0 THEN",
+        "WHEN left_of_key <= 0 THEN",
+        "test_admit_model_limits.py::test_a_models_own_limit_is_exact_within_a_batch",
+        "test_admit_model_limits.py::test_a_models_own_limit_holds_for_each_key_beside_the_keys",
+    ),
+    mutant(
         "what a batch finds of its earlier try",
         ADMIT,
         "done.amount_nanos AS held_before",
@@ -117,14 +125,22 @@ MUTANTS = [
         "test_admit.py::test_a_repeat_of_an_admission_finds_it_and_holds_nothing_more",
         "test_gate_faults.py::test_an_admission_whose_answer_was_lost_after_its_commit_is_made_once",
     ),
-    mutant(
-        "`state = 'open'` of the settlement",
-        SETTLE,
-        "AND account_id = current_account AND state = 'open'",
-        "AND account_id = current_account",
-        "test_settle.py::test_a_second_settlement_changes_nothing",
-        "test_settle.py::test_a_hundred_settlements_at_once_end_a_reservation_once",
-        "test_gate_faults.py::test_a_settlement_whose_answer_was_lost_after_its_commit_is_made_once",
+    Mutant(
+        "`state = 'open'` of the settlement: the decision and the update's WHERE",
+        (
+            (
+                SETTLE,
+                "WHEN done.state = 'open' AND done.cost_nanos = 0",
+                "WHEN done.cost_nanos = 0",
+            ),
+            (SETTLE, "WHEN done.state = 'open' THEN 'settled'", "WHEN true THEN 'settled'"),
+            (SETTLE, "AND h.id = e.request_id AND h.state = 'open';", "AND h.id = e.request_id;"),
+        ),
+        (
+            "test_settle.py::test_a_second_settlement_changes_nothing",
+            "test_settle.py::test_a_hundred_settlements_at_once_end_a_reservation_once",
+            "test_gate_faults.py::test_a_settlement_whose_answer_was_lost_after_its_commit_is_made_once",
+        ),
     ),
     mutant(
         "the bound of a charge by what is available",
@@ -137,15 +153,15 @@ MUTANTS = [
     mutant(
         "the write-off of a late settlement",
         SETTLE,
-        "overran OR done.cost_nanos > least(hold.amount_nanos, charge)",
-        "overran OR done.cost_nanos > hold.amount_nanos",
+        "overran OR done.cost_nanos > least(done.hold_nanos, charge)",
+        "overran OR done.cost_nanos > done.hold_nanos",
         "test_overruns.py::test_a_late_settlement_takes_what_is_left_and_writes_off_the_rest",
     ),
     mutant(
         "the mark that a late settlement removes",
         SETTLE,
-        "AND u.request_id = r.id AND u.outcome = 'expired' AND NOT u.is_late;",
-        "AND u.request_id = r.id;",
+        "WHERE request_id = of_request AND outcome = 'expired' AND NOT is_late;",
+        "WHERE request_id = of_request;",
         "test_overruns.py::test_a_late_settlement_is_charged_once_and_says_so",
     ),
     mutant(
@@ -171,6 +187,13 @@ MUTANTS = [
             "test_guards.py::test_a_transfer_can_not_be_put_wrong",
             "test_post.py::test_one_reference_for_two_customers_at_once_posts_for_one",
         ),
+    ),
+    mutant(
+        "the order of alerts",
+        SETTLE,
+        "    ORDER BY 1, 2  -- one order for all",
+        "    -- one order for all",
+        "test_overruns.py::test_alerts_are_written_in_one_order_whatever_the_batchs",
     ),
     mutant(
         "the guard of the transfers",
