@@ -13,7 +13,7 @@ LOCAL := exec env FOLLOW_PARENT=1 $(BIN)/python -m local
 LOCKED := uv export -q --no-emit-project --format requirements-txt --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench faults lint fmt lock clean
+.PHONY: help run test mutation bench faults lint fmt lock clean
 .SILENT:
 
 help: ## list the targets
@@ -27,6 +27,9 @@ test: $(VENV)/dev.stamp ## run the tests; ARGS="-k foo" goes to pytest
 
 faults: $(VENV)/dev.stamp ## run the tests that kill, restart and starve real processes
 	$(LOCAL) test -m faults $(ARGS)
+
+mutation: $(VENV)/dev.stamp ## take out the ledger's safeguards in turn: tests must turn red
+	$(LOCAL) with-services -- python -m tests.mutation $(ARGS)
 
 bench: $(VENV)/dev.stamp ## measure; ARGS go to tests.bench
 	$(LOCAL) with-services -- python -m tests.bench $(ARGS)

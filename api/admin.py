@@ -12,7 +12,7 @@ from unfold.admin import ModelAdmin, TabularInline
 
 from accounts import api_keys, keys
 from accounts.models import ApiKey
-from api.models import Model, ModelAlias, ModelHealth, Route, Service, Upstream
+from api.models import Model, ModelAlias, ModelHealth, Route, Service, Upstream, VideoJob
 from api.service import current_service
 from billing.admin_fields import MoneyAdmin, ReadOnlyAdmin, dollars
 
@@ -211,3 +211,23 @@ class ApiKeyAdmin(MoneyAdmin):
 
 
 _PLAINTEXT = "_plaintext_of_new_api_key"
+
+
+@admin.register(VideoJob)
+class VideoJobAdmin(ReadOnlyAdmin):
+    """Videos that upstreams were asked to make, and how they came along."""
+
+    list_display = (
+        "public_id",
+        "team",
+        "model",
+        "upstream",
+        "state",
+        dollars("cost_nanos"),
+        "created_at",
+        "ended_at",
+        "error",
+    )
+    list_filter = ("state", "model", "upstream", "created_at")
+    list_select_related = ("team", "upstream")
+    search_fields = ("=id", "=upstream_job_id", "team__slug")

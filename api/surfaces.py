@@ -53,6 +53,9 @@ ENDPOINTS = (
     Endpoint("chat_models", "/chat/models", ("GET", "HEAD")),
     Endpoint("models", "/models", ("GET", "HEAD")),
     Endpoint("model", "/models/", ("GET", "HEAD")),
+    Endpoint("images_generations", "/images/generations", ("POST",)),
+    Endpoint("videos_generations", "/videos/generations", ("POST",)),
+    Endpoint("video", "/videos/", ("GET", "HEAD")),
     Endpoint("health", "/health", ("GET", "HEAD")),
 )
 

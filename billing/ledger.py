@@ -1,14 +1,16 @@
 """The ledger's synchronous side, for staff, payments and Celery.
 
-Each function makes at most one posting, named by its `reference`: a repeat with the same fields
-changes nothing and says `exists`. `platform/docs/ledger.md` is the contract.
+Each function makes at most one posting, named by its `reference` (a settlement by its request): a
+repeat with the same fields changes nothing and says so. `platform/docs/ledger.md` is the contract.
 """
 
 from dataclasses import dataclass
 
+import msgspec
 from django.db import connection
 
 from accounts.models import Team
+from billing.gate import Receipt, Settlement
 from billing.models import CreditAccount, Transfer
 
 
@@ -115,6 +117,33 @@ def claw_back(
         code, clawed_back_nanos, receivable_nanos, balance_nanos = cursor.fetchone()
     _require_accepted(code, reference)
     return Posting(code, clawed_back_nanos, balance_nanos, receivable_nanos)
+
+
+def settle(settlement: Settlement) -> Receipt:
+    """Ends a reservation, as the relay does: for work that ends outside of a request.
+
+    It joins the caller's transaction, so that a job's end and its settlement are one. A repeat
+    changes nothing and says `already_ended`.
+    """
+    # PostgreSQL's text holds no NUL.
+    row = msgspec.json.encode(settlement).replace(b"\\u0000", b"\\ufffd").decode()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT code, charged_nanos, written_off_nanos, balance_nanos"
+            " FROM billing_settle(%s::jsonb)",
+            [f"[{row}]"],
+        )
+        found = cursor.fetchone()
+    if found is None:
+        return Receipt(request_id=settlement.request_id, code="unknown_reservation")
+    code, charged, written_off, balance = found
+    return Receipt(
+        request_id=settlement.request_id,
+        code=code,
+        charged_nanos=charged,
+        written_off_nanos=written_off,
+        balance_nanos=balance,
+    )
 
 
 def sweep(row_limit: int = 1000) -> int:

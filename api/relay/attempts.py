@@ -22,8 +22,8 @@ BACKOFF_SECONDS = 0.1
 MAX_SILENT_ATTEMPTS = 2
 
 
-class Responder(Protocol):
-    """Relays an answer in one of its forms."""
+class Asker(Protocol):
+    """Asks a route's upstream for an answer."""
 
     @property
     def has_begun(self) -> bool:
@@ -31,6 +31,10 @@ class Responder(Protocol):
 
     async def attempt(self, route: RouteEntry) -> None:
         """Relays the answer of a route's upstream. Raises AttemptError."""
+
+
+class Responder(Asker, Protocol):
+    """Relays an answer in one of its forms."""
 
     async def complete(self) -> None:
         """Settles the answer, and then lets its last bytes go."""
@@ -43,7 +47,7 @@ class Responder(Protocol):
 
 
 async def relay_answer(
-    exchange: Exchange, responder: Responder, watch: Watch, throttle: Throttle
+    exchange: Exchange, responder: Asker, watch: Watch, throttle: Throttle
 ) -> None:
     """Tries the model's routes until one answers.
 
@@ -96,7 +100,7 @@ def note_speed(exchange: Exchange, answer: Answer, output_tokens: int = 0) -> No
 
 
 async def _attempt(
-    exchange: Exchange, responder: Responder, watch: Watch, route: RouteEntry
+    exchange: Exchange, responder: Asker, watch: Watch, route: RouteEntry
 ) -> AttemptError | None:
     """Makes one attempt and notes it. Returns what went wrong, if anything."""
     began_at = time.monotonic()

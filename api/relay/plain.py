@@ -9,7 +9,7 @@ from api.relay.attempts import note_speed, open_answer
 from api.relay.call import Call
 from api.relay.exchange import Exchange
 from api.relay.faults import AttemptError
-from api.relay.reasoning import message_needs_translation, translate_message
+from api.relay.reasoning import needs_translation, translate_message
 from api.relay.relay import Relay
 from api.relay.usage import meter, shown_usage, shows_as_reported
 from api.relay.watch import Watch
@@ -107,7 +107,12 @@ class PlainResponder:
         That is the model's public name, the usage that is charged, and reasoning in its place.
         """
         completion, name = self._completion, self._exchange.plan.public_name
-        is_strange = self._has_strange_reasoning()
+        is_strange = needs_translation(
+            self._body,
+            completion.choices or (),
+            self._call.surface.reasoning_field,
+            is_tagged=self._is_tagged,
+        )
         if is_strange or not shows_as_reported(completion.usage, usage):
             told: dict[str, Any] = _decode_anything(self._body)
             told |= {"model": name, "usage": shown_usage(completion.usage, usage)}
@@ -122,15 +127,6 @@ class PlainResponder:
             if self._body.count(prefix + theirs) == 1:
                 return self._body.replace(prefix + theirs, prefix + ours)
         return _encode({**_decode_anything(self._body), "model": name})
-
-    def _has_strange_reasoning(self) -> bool:
-        """Returns whether reasoning is elsewhere than where the surface has it."""
-        return message_needs_translation(
-            self._body,
-            [choice.message for choice in self._completion.choices or () if choice.message],
-            self._call.surface.reasoning_field,
-            is_tagged=self._is_tagged,
-        )
 
     def _translate(self, told: dict[str, Any]) -> None:
         """Puts reasoning where the surface has it, or nowhere."""

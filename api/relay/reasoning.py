@@ -9,11 +9,12 @@ What comes in the surface's own field isn't touched. Where only the field's name
 is replaced in the bytes; all else is taken apart and encoded anew.
 """
 
+from collections.abc import Iterable
 from io import StringIO
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from api.relay.faults import AttemptError
-from api.relay.think import ThinkSplitter
+from api.relay.think import OPENING, ThinkSplitter
 
 Field = Literal["reasoning", "reasoning_content"] | None
 Json = dict[str, Any]
@@ -190,18 +191,30 @@ def translate_message(message: Json, field: Field, *, is_tagged: bool) -> None:
         message["content"] = reasoning
 
 
-def message_needs_translation(
-    body: bytes, messages: list[Any], field: Field, *, is_tagged: bool
+class AnsweredChoice(Protocol):
+    """A choice of a whole answer, as far as reasoning goes."""
+
+    @property
+    def message(self) -> Any:
+        """The message, with `content`, `reasoning` and `reasoning_content`, or None."""
+
+
+def needs_translation(
+    body: bytes, choices: Iterable[AnsweredChoice], field: Field, *, is_tagged: bool
 ) -> bool:
-    """Returns whether any of an answer's messages (structs) must be translated."""
+    """Returns whether the choices of a whole answer, whose JSON is `body`, must be translated."""
     if field is None and _MARK in body:
         return True
     foreign = foreign_field(field)
-    return any(
-        getattr(message, foreign)
-        or (is_tagged and isinstance(message.content, str) and "<think>" in message.content)
-        for message in messages
-    )
+    for choice in choices:
+        message = choice.message
+        if message is None:
+            continue
+        if getattr(message, foreign):
+            return True
+        if is_tagged and isinstance(message.content, str) and OPENING in message.content:
+            return True
+    return False
 
 
 def _take_reasoning(message: Json, field: Field) -> tuple[str, bool]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
@@ -13,12 +13,15 @@ from api import catalogue, errors
 from api.catalogue import Catalogue, Snapshot
 from api.relay.health import Health
 from api.relay.upstream import Upstreams
+from api.relay.video_store import VideoStore
 from api.relay.watch import Clock
 from billing.gate import Gate, Verdict
 
 log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS = 3
+
+Result = TypeVar("Result")
 
 
 class Limits(msgspec.Struct, kw_only=True, frozen=True):
@@ -30,6 +33,8 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     write_timeout_seconds: float
     settle_wait_seconds: float
     hold_grace_seconds: float
+    video_max_seconds: float
+    video_poll_seconds: float
 
 
 class Relay:
@@ -37,26 +42,30 @@ class Relay:
 
     def __init__(
         self,
+        *,
         gate: Gate,
         snapshots: Catalogue,
         upstreams: Upstreams,
         health: Health,
+        videos: VideoStore,
         limits: Limits,
     ) -> None:
         self.gate = gate
         self.catalogue = snapshots
         self.upstreams = upstreams
         self.health = health
+        self.videos = videos
         self.limits = limits
         self.clock = Clock()
         self.is_shutting_down = False
         # The loop itself keeps only weak references to its tasks.
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
         """Starts the connections. A database that is away now is tried again by requests."""
         await self.gate.open()
         self.health.open()
+        await self.videos.open()
         self.clock.start()
         try:
             self.catalogue.current = await read_catalogue()
@@ -75,11 +84,12 @@ class Relay:
         except psycopg.Error:
             raise errors.ServiceUnavailableError() from None
 
-    def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs something that outlives its request."""
+    def run_in_background(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
+        """Runs something that outlives its request, and returns its task."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     def shut_down(self) -> None:
         """Ends the running requests: streams by an error event, each with its settlement."""
@@ -97,6 +107,7 @@ class Relay:
             await asyncio.wait(self._background, timeout=1)
         self.clock.stop()
         await self.health.close()
+        await self.videos.close()
         await self.gate.close(timeout_seconds)
         await self.upstreams.close()
 
@@ -104,11 +115,12 @@ class Relay:
 def new_relay() -> Relay:
     """Returns a relay on the settings' database."""
     return Relay(
-        Gate(settings.DATABASE_URL),
-        Catalogue(read_catalogue),
-        Upstreams(),
-        Health(settings.DATABASE_URL),
-        limits_of_settings(),
+        gate=Gate(settings.DATABASE_URL),
+        snapshots=Catalogue(read_catalogue),
+        upstreams=Upstreams(),
+        health=Health(settings.DATABASE_URL),
+        videos=VideoStore(settings.DATABASE_URL),
+        limits=limits_of_settings(),
     )
 
 
@@ -121,6 +133,8 @@ def limits_of_settings() -> Limits:
         write_timeout_seconds=settings.WRITE_TIMEOUT_SECONDS,
         settle_wait_seconds=settings.SETTLE_WAIT_SECONDS,
         hold_grace_seconds=settings.HOLD_GRACE_SECONDS,
+        video_max_seconds=settings.VIDEO_MAX_SECONDS,
+        video_poll_seconds=settings.VIDEO_POLL_SECONDS,
     )
 
 

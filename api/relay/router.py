@@ -10,7 +10,9 @@ from api.relay.call import Call, Receive, Scope
 from api.relay.chat import chat_completions
 from api.relay.completions import completions
 from api.relay.downstream import Send
+from api.relay.images import image_generations
 from api.relay.relay import Relay
+from api.relay.videos import show_video, video_generations
 from api.relay.views import list_chat_models, list_models, show_health, show_model
 from api.surfaces import Match
 
@@ -24,6 +26,9 @@ HANDLERS: dict[str, Handler] = {
     "chat_models": list_chat_models,
     "models": list_models,
     "model": show_model,
+    "images_generations": image_generations,
+    "videos_generations": video_generations,
+    "video": show_video,
     "health": show_health,
 }
 ALLOWED_HEADERS = b"authorization, content-type"

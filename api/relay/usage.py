@@ -103,7 +103,18 @@ def shown_usage(reported: object, usage: Usage) -> dict[str, Any]:
 
 def shows_as_reported(reported: object, usage: Usage) -> bool:
     """Returns whether the upstream's usage object already is what the client is to be shown."""
-    return isinstance(reported, dict) and shown_usage(reported, usage) == reported
+    if type(reported) is not dict:
+        return False
+    output = usage.output_tokens
+    if (
+        reported.get("prompt_tokens") != usage.input_tokens
+        or reported.get("completion_tokens") != output
+        or reported.get("total_tokens") != usage.input_tokens + output
+    ):
+        return False
+    if not usage.cached_tokens and not usage.reasoning_tokens:
+        return True
+    return shown_usage(reported, usage) == reported
 
 
 def _show_part(figures: dict[str, Any], name: str, part: str, count: int) -> None:

@@ -44,8 +44,15 @@ DECLARE
     last_request uuid;        -- the last that was admitted, with what it was granted: a repeat
     last_granted bigint;      -- within the batch comes right after it
     verdict text;
+    written boolean;
 BEGIN
-    PERFORM billing_lock_accounts_of_keys(batch);
+    PERFORM a.id
+    FROM jsonb_to_recordset(batch) AS r(digests text[])
+    CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
+    JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
+    JOIN billing_creditaccount a ON a.team_id = k.team_id
+    ORDER BY a.id FOR NO KEY UPDATE OF a;
+
     FOR ask IN
         SELECT r.*, k.id AS key_id, k.team_id, k.scope, k.allowed_models, t.suspended_at,
                a.id AS account_id, a.posted_nanos - a.held_nanos AS available_nanos,
@@ -161,28 +168,17 @@ BEGIN
         RETURN NEXT;
     END LOOP;
     IF admitted <> '{}' THEN
-        PERFORM billing_write_admitted(admitted, accounts);
-        PERFORM billing_write_touched_keys(
+        -- Assigned, not performed: PERFORM would plan and run a SELECT around each call.
+        written := billing_write_admitted(admitted, accounts);
+        written := billing_write_touched_keys(
             CASE WHEN is_touched THEN touched || own ELSE touched END);
     END IF;
 END
 $$;
 
--- Locks the accounts of a batch's keys, in the order of their ids.
-CREATE OR REPLACE FUNCTION billing_lock_accounts_of_keys(batch jsonb)
-RETURNS void LANGUAGE sql AS $$
-    SELECT a.id
-    FROM jsonb_to_recordset(batch) AS r(digests text[])
-    CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
-    JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
-    JOIN billing_creditaccount a ON a.team_id = k.team_id
-    ORDER BY a.id
-    FOR NO KEY UPDATE OF a
-$$;
-
 -- Writes the reservations, and holds their sums by a guarded update: all is available, or it fails.
 CREATE OR REPLACE FUNCTION billing_write_admitted(admitted billing_admitted[], accounts integer)
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     held integer;
 BEGIN
@@ -201,12 +197,13 @@ BEGIN
     IF held <> accounts THEN
         RAISE EXCEPTION 'a batch would hold more than is available';
     END IF;
+    RETURN true;
 END
 $$;
 
 -- Writes what a batch has counted against its keys' minutes and budgets.
 CREATE OR REPLACE FUNCTION billing_write_touched_keys(touched billing_touched_key[])
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     today constant date := now() AT TIME ZONE 'UTC';
 BEGIN
@@ -222,6 +219,7 @@ BEGIN
     FROM unnest(touched)
     ON CONFLICT (key_id) DO UPDATE
     SET held_nanos = s.held_nanos + excluded.held_nanos, last_used_at = excluded.last_used_at;
+    RETURN true;
 END
 $$;
 

@@ -23,6 +23,7 @@ DECLARE
     charge bigint;
     overran boolean := false;  -- whether a request cost more than its hold, or than was charged
     verdict text;
+    written boolean;
 BEGIN
     PERFORM a.id FROM jsonb_to_recordset(batch) AS r(account_id bigint)
     JOIN billing_creditaccount a ON a.id = r.account_id
@@ -92,9 +93,10 @@ BEGIN
         RETURN NEXT;
     END LOOP;
     IF ended <> '{}' THEN
-        PERFORM billing_write_ended(ended);
-        PERFORM billing_write_usage(ended);
-        PERFORM billing_write_settled_keys(settled || own);
+        -- Assigned, not performed: PERFORM would plan and run a SELECT around each call.
+        written := billing_write_ended(ended);
+        written := billing_write_usage(ended);
+        written := billing_write_settled_keys(settled || own);
         IF overran THEN
             PERFORM billing_write_overruns(ended);
         END IF;
@@ -115,7 +117,7 @@ $$;
 
 -- Ends the reservations, and writes the transfers and the balances that they leave.
 CREATE OR REPLACE FUNCTION billing_write_ended(ended billing_ended[])
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     revenue bigint;
     open_ones integer;
@@ -147,12 +149,13 @@ BEGIN
         FROM unnest(ended) GROUP BY account_id
     ) AS e
     WHERE a.id = e.account_id;
+    RETURN true;
 END
 $$;
 
 -- Writes the usage records.
 CREATE OR REPLACE FUNCTION billing_write_usage(ended billing_ended[])
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO billing_usagerecord (
         request_id, account_id, key_id, price_version_id, model, surface, endpoint, streamed,
@@ -173,6 +176,7 @@ BEGIN
            r.source, r.outcome, e.verdict = 'late', r.status, left(r.error, 500),
            left(r.finish_reason, 40), r.attempts, r.latency_ms, r.first_token_ms, now()
     FROM unnest(ended) AS e CROSS JOIN LATERAL (SELECT (e.said).*) AS r;
+    RETURN true;
 END
 $$;
 
@@ -205,7 +209,7 @@ $$;
 
 -- Writes what a batch has spent and released of its keys' budgets, and corrects their minutes.
 CREATE OR REPLACE FUNCTION billing_write_settled_keys(settled billing_settled_key[])
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     today constant date := now() AT TIME ZONE 'UTC';
     this_month constant date := date_trunc('month', today);
@@ -223,5 +227,6 @@ BEGIN
     UPDATE billing_ratewindow w SET tokens = greatest(0, w.tokens + k.tokens)
     FROM unnest(settled) AS k
     WHERE w.key_id = k.key_id AND w.started_at = k.window_started_at AND k.tokens <> 0;
+    RETURN true;
 END
 $$;

@@ -162,6 +162,12 @@ CELERY_BEAT_SCHEDULE = {
         "task": "billing.tasks.replay_spooled_settlements",
         "schedule": SWEEP_SECONDS,
     },
+    "ask for videos": {
+        "task": "api.tasks.poll_videos",
+        "schedule": env.number("VIDEO_POLL_SECONDS", 3),
+        # After an outage one round is enough, not one for each that was missed.
+        "options": {"expires": 60},
+    },
     "roll up usage": {"task": "billing.tasks.roll_up_usage", "schedule": 60.0},
     "roll up two days of usage": {
         "task": "billing.tasks.roll_up_usage",
@@ -191,6 +197,10 @@ KEEPALIVE_SECONDS = env.number("KEEPALIVE_SECONDS", 15)
 WRITE_TIMEOUT_SECONDS = env.number("WRITE_TIMEOUT_SECONDS", 30)
 SETTLE_WAIT_SECONDS = env.number("SETTLE_WAIT_SECONDS", 5)
 HOLD_GRACE_SECONDS = env.number("HOLD_GRACE_SECONDS", 120)
+# A video's job that is not finished after so long has failed, and its hold lasts as long. How often
+# its upstream is asked, at first; later less often.
+VIDEO_MAX_SECONDS = env.number("VIDEO_MAX_SECONDS", 1800)
+VIDEO_POLL_SECONDS = env.number("VIDEO_POLL_SECONDS", 3)
 SPOOL_DIR = Path(env.text("SPOOL_DIR", str(LOCAL_DIR / "spool")))
 
 LOGGING_CONFIG = None

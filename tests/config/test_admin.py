@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts import teams
 from accounts.api_keys import find_active
 from accounts.models import ApiKey, Plan, Team, User
-from api.models import Model, ModelAlias, ModelHealth, Route, Service, Upstream
+from api.models import Model, ModelAlias, ModelHealth, Route, Service, Upstream, VideoJob
 from billing import ledger, models
 from tests.cast import everything_in_the_database, issue, signed_in
 
@@ -31,7 +31,7 @@ OURS = [
 LEDGER = [
     *(models.CreditAccount, models.Transfer, models.Reservation, models.UsageRecord),
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
-    *(models.LedgerAlert, ModelHealth),
+    *(models.LedgerAlert, ModelHealth, VideoJob),
 ]
 
 
@@ -58,6 +58,10 @@ def add_rows(n: int) -> None:
     ModelHealth.objects.create(model=model.name, minute=now)
     ids = {"account": account, "key": key, "price_version": price, "model": model.name}
     request_id = uuid.uuid4()
+    times = {"expires_at": now, "next_poll_at": now}
+    VideoJob.objects.create(
+        pk=request_id, team=team, upstream=upstream, cost_nanos=1, **times, **ids
+    )
     models.Reservation.objects.create(
         id=request_id, amount_nanos=1, surface="v1", tokens_counted=1, expires_at=now, **ids
     )

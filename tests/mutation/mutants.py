@@ -52,8 +52,8 @@ MUTANTS = [
     mutant(
         "the account lock of the admission",
         ADMIT,
-        "    PERFORM billing_lock_accounts_of_keys(batch);\n",
-        "",
+        "ORDER BY a.id FOR NO KEY UPDATE OF a;",
+        "ORDER BY a.id;",
         "test_locks.py::test_a_batch_locks_the_accounts_of_all_its_keys",
         "test_locks.py::test_an_admission_waits_for_the_one_before_it",
     ),

@@ -28,6 +28,7 @@ from api.relay.health import Health
 from api.relay.relay import Limits, Relay
 from api.relay.router import handle
 from api.relay.upstream import Upstreams
+from api.relay.video_store import VideoStore
 from api.surfaces import match
 from billing.pricing import Prices
 from tests.api.relay.fake_gate import FakeGate
@@ -110,14 +111,17 @@ class World:
             "write_timeout_seconds": 30.0,
             "settle_wait_seconds": 5.0,
             "hold_grace_seconds": 120.0,
+            "video_max_seconds": 1800.0,
+            "video_poll_seconds": 3.0,
             **self._limits,
         }
         self.relay = Relay(
-            self.gate,  # type: ignore[arg-type]
-            Catalogue(self._read),
-            Upstreams(),
-            Health("postgresql://nobody@127.0.0.1:1/none"),
-            Limits(**limits),
+            gate=self.gate,  # type: ignore[arg-type]
+            snapshots=Catalogue(self._read),
+            upstreams=Upstreams(),
+            health=Health("postgresql://nobody@127.0.0.1:1/none"),
+            videos=VideoStore("postgresql://nobody@127.0.0.1:1/none"),
+            limits=Limits(**limits),
         )
         self.relay.clock.start()
         self.relay.catalogue.current = self.snapshot()

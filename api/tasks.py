@@ -1,0 +1,11 @@
+"""What Celery does for the API: every task may run twice, late or at once, and does no harm."""
+
+from celery import shared_task
+
+from api import videos
+
+
+@shared_task
+def poll_videos() -> int:
+    """Asks upstreams about the videos they make, and ends those that are done. Returns how many."""
+    return videos.poll_due()

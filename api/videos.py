@@ -1,0 +1,158 @@
+"""Videos' jobs, from the upstream's word on them to their one end: what Celery does for them.
+
+Any number of pollers may ask about a job at once, and be killed at any point. A job ends by one
+guarded update (`WHERE state = 'processing'`), and its settlement is in the same transaction:
+whoever wins the update settles, everybody else finds nothing left to do. A poller that dies before
+its transaction leaves the job as it was, to be claimed again when its time comes.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import structlog
+from django.conf import settings
+from django.db import Error, connection, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from api.models import VideoJob
+from api.video_upstream import News, VideoUpstream
+from billing import ledger
+from billing.failpoints import failpoint
+from billing.gate import Settlement
+from billing.models import LedgerAlert
+
+log = structlog.get_logger(__name__)
+
+JOBS_A_ROUND = 64
+# Calls to upstreams wait most of their time; nothing but the call itself runs in these threads.
+THREADS = 16
+SLOWEST_POLL_SECONDS = 15
+LOST = "The order was lost before the provider's answer to it was kept. You were not charged."
+LATE = "The video was not finished in time. You were not charged."
+
+# A claim only moves the next poll: a claimer who dies is followed by the next one. By and by the
+# polls of a job that takes long become rare.
+_CLAIM = """
+UPDATE api_videojob SET next_poll_at = now() + make_interval(
+    secs => greatest(%s, least(%s, extract(epoch FROM now() - created_at)::float8 / 10)))
+WHERE id IN (
+    SELECT id FROM api_videojob WHERE state = 'processing' AND next_poll_at <= now()
+    ORDER BY next_poll_at LIMIT %s FOR UPDATE SKIP LOCKED)
+RETURNING id, expires_at <= now()
+"""
+
+
+def poll_due(limit: int = JOBS_A_ROUND) -> int:
+    """Asks about the jobs whose time has come, up to `limit`. Returns how many those were."""
+    overdue = _claim(limit)
+    if not overdue:
+        return 0
+    jobs = list(VideoJob.objects.filter(pk__in=overdue).select_related("upstream"))
+    for job, news in _ask(jobs):
+        failpoint("after_video_poll")
+        try:
+            conclude(job, news, is_overdue=overdue[job.pk])
+        except Error as error:
+            log.warning("video_not_ended", job=str(job), error=str(error))
+    return len(jobs)
+
+
+def conclude(job: VideoJob, news: News, *, is_overdue: bool) -> bool:
+    """Ends a job if it is time to, by what its upstream said. Returns whether this did end it.
+
+    An upstream that can't be reached, or has nothing new, is asked again until the job is overdue;
+    a video that is finished is taken even then.
+    """
+    if news.state == "completed":
+        return _end(job, VideoJob.State.COMPLETED, url=news.url)
+    if news.state == "failed":
+        return _end(job, VideoJob.State.FAILED, error=news.error)
+    if not job.upstream_job_id:
+        return _end_lost(job)
+    if is_overdue:
+        return _end(job, VideoJob.State.EXPIRED, error=LATE)
+    return False
+
+
+def _claim(limit: int) -> dict[object, bool]:
+    """Returns the ids of due jobs, which are not due for others for a while, and if overdue."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [settings.VIDEO_POLL_SECONDS, SLOWEST_POLL_SECONDS, limit])
+        return dict(cursor.fetchall())
+
+
+def _ask(jobs: Sequence[VideoJob]) -> Iterator[tuple[VideoJob, News]]:
+    """Yields what the upstreams say of the jobs, as they answer."""
+    with VideoUpstream() as upstream, ThreadPoolExecutor(THREADS) as threads:
+        asked = {threads.submit(upstream.ask, job): job for job in jobs}
+        for answer in as_completed(asked):
+            yield asked[answer], answer.result()
+
+
+def _end_lost(job: VideoJob) -> bool:
+    """Ends a job of which we know no upstream's id: its process died before it was kept."""
+    with transaction.atomic():
+        is_ended = _end(job, VideoJob.State.FAILED, error=LOST)
+        if is_ended:
+            LedgerAlert.objects.get_or_create(
+                kind="video_order_lost",
+                reference=str(job.pk),
+                defaults={
+                    "detail": f"Order {job.public_id} of {job.model} was lost before the upstream's"
+                    " answer was kept. The upstream may bill it; the customer was not charged."
+                },
+            )
+    return is_ended
+
+
+def _end(job: VideoJob, state: VideoJob.State, *, url: str = "", error: str = "") -> bool:
+    """Ends and settles a job, in one transaction. Returns whether it had not ended before."""
+    with transaction.atomic():
+        won = VideoJob.objects.filter(pk=job.pk, state=VideoJob.State.PROCESSING).update(
+            state=state, url=url, error=error, ended_at=Now()
+        )
+        if not won:
+            return False
+        receipt = ledger.settle(_settlement(job, state, error))
+    log.info(
+        "video_ended",
+        job=job.public_id,
+        state=state.value,
+        settlement=receipt.code,
+        charged_nanos=receipt.charged_nanos,
+    )
+    return True
+
+
+def _settlement(job: VideoJob, state: VideoJob.State, error: str) -> Settlement:
+    """Returns the settlement: the ordered price for a finished video, nothing for any other."""
+    is_finished = state == VideoJob.State.COMPLETED
+    outcome, status = {
+        VideoJob.State.COMPLETED: ("completed", 200),
+        VideoJob.State.FAILED: ("upstream_error", 502),
+        VideoJob.State.EXPIRED: ("upstream_timeout", 504),
+    }[state]
+    latency = (timezone.now() - job.created_at).total_seconds() * 1000
+    return Settlement(
+        request_id=job.pk.hex,
+        account_id=job.account_id,
+        key_id=job.key_id,
+        price_version_id=job.price_version_id,
+        model=job.model,
+        surface=job.surface,
+        endpoint="videos_generations",
+        outcome=outcome,
+        status=status,
+        upstream=job.upstream.name if job.upstream is not None else "",
+        upstream_request_id=job.upstream_job_id,
+        end_user=job.end_user,
+        pieces=1 if is_finished else 0,
+        seconds=job.seconds if is_finished else 0,
+        units_nanos=job.cost_nanos if is_finished else 0,
+        upstream_cost_nanos=job.upstream_cost_nanos if is_finished else 0,
+        source="upstream" if is_finished else "none",
+        error=error,
+        attempts=job.attempts,
+        latency_ms=min(max(0, int(latency)), 2**31 - 1),
+    )

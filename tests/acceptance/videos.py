@@ -1,0 +1,75 @@
+"""What the tests of videos share: orders, and a look at how they come along."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from tests.acceptance.talk import Json, Talk
+from tests.stack import Stack, eventually
+
+# Z's own example.
+BIRD: Json = {
+    "model": "cogvideox-3",
+    "prompt": "A bird flying over the ocean",
+    "quality": "quality",
+    "size": "1920x1080",
+    "fps": 30,
+    "with_audio": True,
+}
+VIDEO_NANOS = 200_000_000
+PATH = "/v1/videos/generations"
+
+
+@contextmanager
+def celery(stack: Stack, **environment: str) -> Iterator[None]:
+    """Runs Celery, whose rounds about videos are frequent, and stops it."""
+    stack.start_worker(VIDEO_POLL_SECONDS="0.5", **environment)
+    try:
+        yield
+    finally:
+        assert stack.worker is not None
+        stack.worker.stop()
+
+
+def order(talk: Talk, simulate: str = "", **fields: Any) -> str:
+    """Orders a video and returns its id."""
+    answer = talk.post(PATH, {**BIRD, **({"simulate": simulate} if simulate else {}), **fields})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def show(talk: Talk, video_id: str, mount: str = "/v1") -> httpx.Response:
+    """Returns the answer to how a video is coming along."""
+    with talk.client() as client:
+        return client.get(f"{mount}/videos/{video_id}")
+
+
+def finished(talk: Talk, video_id: str, *, seconds: float = 20) -> Json:
+    """Returns a video once it is no longer processing."""
+
+    def done() -> Json | None:
+        answer: Json = show(talk, video_id).json()
+        return None if answer["status"] == "processing" else answer
+
+    told: Json = eventually(done, seconds=seconds, every=0.2, what=f"{video_id} goes on")
+    return told
+
+
+def request_id(video_id: str) -> str:
+    """Returns the id of the request that ordered a video, which its usage record has."""
+    return video_id.removeprefix("video-")
+
+
+def settlements(stack: Stack, video_id: str) -> tuple[int, int]:
+    """Returns how many charges and how many usage records a video has."""
+    number = request_id(video_id)
+    (charges,) = stack.sql(
+        "SELECT count(*) FROM billing_transfer WHERE kind = 'usage' AND reference = %s::uuid::text",
+        number,
+    )
+    (records,) = stack.sql(
+        "SELECT count(*) FROM billing_usagerecord WHERE request_id = %s::uuid", number
+    )
+    return charges[0], records[0]
