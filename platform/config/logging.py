@@ -58,3 +58,5 @@ def configure_logging(*, level: str, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    # A line for each of its calls would be one for each look at a video.
+    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -13,6 +13,7 @@ from tests.acceptance.videos import (
     BIRD,
     PATH,
     VIDEO_NANOS,
+    balance,
     celery,
     finished,
     order,
@@ -23,6 +24,12 @@ from tests.acceptance.videos import (
 from tests.stack import Stack, eventually
 
 COLUMNS = ("outcome", "source", "charged_nanos", "pieces", "endpoint", "error")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _celery(stack: Stack) -> Iterator[None]:
+    with celery(stack):
+        yield
 
 
 @pytest.fixture
@@ -55,19 +62,16 @@ def test_a11_an_order_answers_an_id_and_processing_under_every_mount(
 def test_a11_a_video_is_held_at_the_order_and_charged_when_it_is_finished(
     stack: Stack, customer: tuple[str, str]
 ) -> None:
-    email, key = customer
-    talk = Talk(stack, key)
-    video = order(talk, "video_s=1")
-    held = stack.balance(email)
-    with celery(stack):
-        told = finished(talk, video)
-    paid = stack.balance(email)
+    talk = Talk(stack, customer[1])
+    video = order(talk, "video_s=2")
+    held = balance(talk, video)
+    told = finished(talk, video)
 
-    assert (held["posted_nanos"], held["held_nanos"]) == (10_000_000_000, VIDEO_NANOS)
+    assert held == (10_000_000_000, VIDEO_NANOS)
+    assert balance(talk, video) == (10_000_000_000 - VIDEO_NANOS, 0)
     assert told.keys() == {"id", "status", "video_url"}
     assert (told["id"], told["status"]) == (video, "completed")
     assert told["video_url"].startswith("https://videos.sim.invalid/")
-    assert (paid["posted_nanos"], paid["held_nanos"]) == (10_000_000_000 - VIDEO_NANOS, 0)
     assert talk.usage(request_id(video), *COLUMNS) == (
         *("completed", "upstream", VIDEO_NANOS, 1, "videos_generations", ""),
     )
@@ -80,18 +84,15 @@ def test_a11_a_video_is_held_at_the_order_and_charged_when_it_is_finished(
 def test_a11_a_video_that_fails_is_free_and_says_why(
     stack: Stack, customer: tuple[str, str]
 ) -> None:
-    email, key = customer
-    talk = Talk(stack, key)
+    talk = Talk(stack, customer[1])
     video = order(talk, "video_s=0&video=failed")
-    with celery(stack):
-        told = finished(talk, video)
-    balance = stack.balance(email)
+    told = finished(talk, video)
 
     assert (told["id"], told["status"]) == (video, "failed")
     assert told["error"]["code"] == "video_failed"
     assert told["error"]["message"] == "The video could not be made."
     assert "video_url" not in told
-    assert (balance["posted_nanos"], balance["held_nanos"]) == (10_000_000_000, 0)
+    assert balance(talk, video) == (10_000_000_000, 0)
     outcome, source, charged, pieces, _, why = talk.usage(request_id(video), *COLUMNS)
     assert (outcome, source, charged, pieces) == ("upstream_error", "none", 0, 0)
     assert why == "The video could not be made."
@@ -99,8 +100,7 @@ def test_a11_a_video_that_fails_is_free_and_says_why(
 
 
 def test_a11_a_video_that_takes_too_long_is_free(stack: Stack, customer: tuple[str, str]) -> None:
-    email, key = customer
-    talk = Talk(stack, key)
+    talk = Talk(stack, customer[1])
     video = order(talk, "video=stuck")
     (bound,) = stack.sql(
         "SELECT extract(epoch FROM j.expires_at - j.created_at)::float8,"
@@ -109,34 +109,31 @@ def test_a11_a_video_that_takes_too_long_is_free(stack: Stack, customer: tuple[s
         request_id(video),
     )
     assert bound == (1800.0, True)  # VIDEO_MAX_SECONDS, and the hold outlives it
-    with celery(stack):
-        time.sleep(1.5)
-        assert show(talk, video).json()["status"] == "processing"
-        stack.sql(
-            "UPDATE api_videojob SET expires_at = now(), next_poll_at = now() WHERE id = %s::uuid",
-            request_id(video),
-        )
-        told = finished(talk, video)
-    balance = stack.balance(email)
+    eventually(lambda: stack.journal(request_id=request_id(video))[-1]["method"] == "GET")
+    assert show(talk, video).json()["status"] == "processing"
+    stack.sql(
+        "UPDATE api_videojob SET expires_at = now(), next_poll_at = now() WHERE id = %s::uuid",
+        request_id(video),
+    )
+    told = finished(talk, video)
 
     assert (told["status"], told["error"]["code"]) == ("failed", "video_expired")
-    assert (balance["posted_nanos"], balance["held_nanos"]) == (10_000_000_000, 0)
+    assert balance(talk, video) == (10_000_000_000, 0)
     assert talk.usage(request_id(video), "outcome", "charged_nanos") == ("upstream_timeout", 0)
     stack.check_ledger()
 
 
 def test_a11_an_upstream_that_is_away_while_polled_is_asked_again(stack: Stack, talk: Talk) -> None:
-    video = order(talk, "video_s=0")
+    video = order(talk, "video_s=2")
     address = "UPDATE api_upstream SET base_url = %s WHERE base_url = %s"
     (here,) = stack.sql("SELECT DISTINCT base_url FROM api_upstream")[0]
     away = "http://127.0.0.1:9/v1"
     stack.sql(address, away, here)
     try:
-        with celery(stack):
-            eventually(lambda: "video_upstream_silent" in stack.log("worker"))
-            assert show(talk, video).json()["status"] == "processing"
-            stack.sql(address, here, away)
-            assert finished(talk, video)["status"] == "completed"
+        eventually(lambda: "video_upstream_silent" in stack.log("worker"))
+        assert show(talk, video).json()["status"] == "processing"
+        stack.sql(address, here, away)
+        assert finished(talk, video)["status"] == "completed"
     finally:
         stack.sql(address, here, away)
     assert settlements(stack, video) == (1, 1)
@@ -144,14 +141,15 @@ def test_a11_an_upstream_that_is_away_while_polled_is_asked_again(stack: Stack, 
 
 def test_a11_a_worker_killed_between_polls_harms_nothing(stack: Stack, talk: Talk) -> None:
     """It has the upstream's word that the video is finished, and dies before it writes it down."""
+    stack.worker.stop()
     video = order(talk, "video_s=0")
     stack.start_worker(VIDEO_POLL_SECONDS="0.5", TOLLGATE_FAILPOINT="after_video_poll")
     eventually(lambda: not stack.worker.running, seconds=20, what="the worker lives on")
     assert show(talk, video).json()["status"] == "processing"
     assert settlements(stack, video) == (0, 0)
 
-    with celery(stack):
-        assert finished(talk, video)["status"] == "completed"
+    stack.start_worker(VIDEO_POLL_SECONDS="0.5")
+    assert finished(talk, video)["status"] == "completed"
 
     assert settlements(stack, video) == (1, 1)
     stack.check_ledger()
@@ -161,8 +159,7 @@ def test_a11_twenty_racing_polls_end_in_one_settlement(
     stack: Stack, customer: tuple[str, str]
 ) -> None:
     """Two workers whose jobs are always due, and twenty clients who ask, over the whole time."""
-    email, key = customer
-    talk = Talk(stack, key)
+    talk = Talk(stack, customer[1])
     videos = [order(talk, "video_s=2") for _ in range(3)]
     seen: dict[str, list[str]] = {video: [] for video in videos}
     stop = threading.Event()
@@ -178,24 +175,23 @@ def test_a11_twenty_racing_polls_end_in_one_settlement(
 
     threads = [threading.Thread(target=due)]
     threads += [threading.Thread(target=ask, args=(videos[n % 3],)) for n in range(20)]
+    first = stack.worker
     with celery(stack):
-        first = stack.worker
-        with celery(stack):
-            for thread in threads:
-                thread.start()
-            told = [finished(talk, video) for video in videos]
-            time.sleep(1)
-            stop.set()
-            for thread in threads:
-                thread.join()
-        stack.worker = first
+        for thread in threads:
+            thread.start()
+        told = [finished(talk, video) for video in videos]
+        time.sleep(1)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    stack.worker = first
 
     assert [answer["status"] for answer in told] == ["completed"] * 3
     for video in videos:
         # Never back from its end.
         assert "processing" not in seen[video][seen[video].index("completed") :]
         assert settlements(stack, video) == (1, 1)
-    assert stack.balance(email)["posted_nanos"] == 10_000_000_000 - 3 * VIDEO_NANOS
+    assert balance(talk, videos[0]) == (10_000_000_000 - 3 * VIDEO_NANOS, 0)
     stack.check_ledger()
 
 
@@ -214,33 +210,26 @@ def test_a11_an_order_that_no_upstream_takes_is_free(
     assert stack.sql("SELECT state FROM api_videojob WHERE id = %s::uuid", number) == [("failed",)]
 
 
-def test_a11_an_order_whose_process_dies_before_it_keeps_the_answer_is_free_and_alerts(
+def test_a11_an_order_whose_answer_was_never_kept_is_free_and_alerts(
     stack: Stack, talk: Talk
 ) -> None:
-    stack.web.stop()
-    stack.start_web(TOLLGATE_FAILPOINT="after_video_order")
-    with pytest.raises(httpx.TransportError):
-        talk.post(PATH, BIRD)
-    stack.web.stop()
-    stack.start_web()
-    ((number,),) = stack.sql(
-        "SELECT id::text FROM api_videojob WHERE state = 'processing' AND upstream_job_id = ''"
+    """What a process leaves that dies in between (tests/faults has the crash itself)."""
+    video = order(talk, "video=stuck")
+    number = request_id(video)
+    stack.sql(
+        "UPDATE api_videojob SET upstream_job_id = '', next_poll_at = now() WHERE id = %s::uuid",
+        number,
     )
-    video = "video-" + number.replace("-", "")
-    assert show(talk, video).json()["status"] == "processing"
-
-    stack.sql("UPDATE api_videojob SET next_poll_at = now() WHERE id = %s::uuid", number)
-    with celery(stack):
-        told = finished(talk, video)
+    told = finished(talk, video)
 
     assert (told["status"], told["error"]["code"]) == ("failed", "video_failed")
     assert talk.usage(number, "charged_nanos", "outcome") == (0, "upstream_error")
-    (detail,) = stack.sql(
-        "SELECT detail FROM billing_ledgeralert WHERE kind = 'video_order_lost' AND reference = %s",
+    ((detail,),) = stack.sql(
+        "SELECT detail FROM billing_ledgeralert"
+        " WHERE kind = 'video_order_lost' AND reference = %s::uuid::text",
         number,
     )
-    assert video in detail[0]
-    stack.check_ledger()
+    assert video in detail
 
 
 def test_a11_a_client_who_leaves_during_the_order_finds_the_video_by_the_requests_id(
@@ -248,13 +237,9 @@ def test_a11_a_client_who_leaves_during_the_order_finds_the_video_by_the_request
 ) -> None:
     with pytest.raises(httpx.ReadTimeout), talk.client() as client:
         client.post(PATH, json={**BIRD, "simulate": "first_ms=1000&video_s=0"}, timeout=0.3)
-    query = (
-        "SELECT id::text, upstream_job_id FROM api_videojob"
-        " WHERE state = 'processing' AND upstream_job_id <> '' ORDER BY created_at DESC LIMIT 1"
-    )
-    ((number, _),) = eventually(lambda: stack.sql(query))
-    with celery(stack):
-        assert finished(talk, f"video-{number.replace('-', '')}")["status"] == "completed"
+    newest = "SELECT id::text FROM api_videojob ORDER BY created_at DESC LIMIT 1"
+    ((number,),) = stack.sql(newest)
+    assert finished(talk, f"video-{number.replace('-', '')}")["status"] == "completed"
     assert talk.usage(number, "charged_nanos")[0] == VIDEO_NANOS
 
 

@@ -33,6 +33,16 @@ def celery(stack: Stack, **environment: str) -> Iterator[None]:
         stack.worker.stop()
 
 
+def balance(talk: Talk, video_id: str) -> tuple[int, int]:
+    """Returns what is posted and held of the account that a video was ordered on."""
+    (row,) = talk.stack.sql(
+        "SELECT a.posted_nanos, a.held_nanos FROM billing_creditaccount a"
+        " JOIN api_videojob j ON j.account_id = a.id WHERE j.id = %s::uuid",
+        request_id(video_id),
+    )
+    return row[0], row[1]
+
+
 def order(talk: Talk, simulate: str = "", **fields: Any) -> str:
     """Orders a video and returns its id."""
     answer = talk.post(PATH, {**BIRD, **({"simulate": simulate} if simulate else {}), **fields})
