@@ -99,7 +99,7 @@ def read_dollars(kind: type, written: object) -> object:
     Only texts, since a TOML float has lost the digits by the time it is read.
     """
     if kind is not Dollars:
-        raise NotImplementedError(kind)
+        raise TypeError(f"{kind} is not read here.")
     if not isinstance(written, str):
         raise ValueError(f'{written!r} must be a text, such as "0.70"')
     nanos = nanos_from_dollars(written)

@@ -29,7 +29,7 @@ async def admit(
         try:
             plan = make_plan(snapshot)
             place = relay.upstreams.throttle.expect(plan.model.routes)
-        except errors.ApiError as error:
+        except Exception as error:  # a mistaken row can crash the plan until staff correct it
             verdict = await identify(relay, call, digests)
             if verdict is not None and verdict.catalogue_version != snapshot.version:
                 await relay.catalogue_of(verdict)

@@ -89,7 +89,9 @@ async def run_exchange(
         if watch.take_reason() is None:
             raise
     except Exception as error:
+        watch.end_attempts()
         exchange.crash(error)
+        await exchange.receipt(watch, relay.limits.settle_wait_seconds)
         raise
     finally:
         relay.clock.watches.discard(watch)

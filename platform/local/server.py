@@ -15,6 +15,7 @@ import shutil
 import signal
 import stat
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -41,7 +42,7 @@ def package_folder(package: str, replacement: str) -> Path:
     return Path(spec.origin).parent
 
 
-class Server:
+class Server(ABC):
     """An embedded server; subclasses say what it runs.
 
     folder: where everything of it is kept. log: the file its output goes to, <folder>/log by
@@ -63,9 +64,9 @@ class Server:
         self._owner: int | None = None
 
     @property
+    @abstractmethod
     def url(self) -> str:
         """The address for clients."""
-        raise NotImplementedError
 
     @property
     def running(self) -> bool:
@@ -165,13 +166,13 @@ class Server:
         finally:
             os.close(alive)  # from here on only the server's own processes hold it
 
+    @abstractmethod
     def _prepare(self, alive: int) -> Child:
         """Puts the folder in order and returns the child to start, which inherits `alive`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _answers(self) -> bool:
         """Returns whether it serves clients."""
-        raise NotImplementedError
 
     def _make_socket_folder(self) -> None:
         """Makes the socket's folder, closed to other users.

@@ -6,6 +6,7 @@ chunks a second are then mostly the server's work, not JSON's.
 
 import itertools
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
@@ -61,7 +62,7 @@ class Events:
         return head.encode(), tail.encode()
 
 
-class Chunks:
+class Chunks(ABC):
     """The events of one answer; each endpoint adds its own shapes."""
 
     kind = ""
@@ -81,17 +82,17 @@ class Chunks:
         }
         self._templates: dict[tuple[int, str], tuple[bytes, bytes]] = {}
 
+    @abstractmethod
     def opening_choices(self, choice: Choice) -> list[Json]:
         """Returns what comes before a choice's first text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def text_choice(self, choice: Choice, field: str, text: str) -> Json:
         """Returns a piece of a choice's text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def closing_choice(self, choice: Choice) -> Json:
         """Returns what tells a choice's finish reason."""
-        raise NotImplementedError
 
     def opening(self) -> bytes:
         """Returns the events before the first token."""

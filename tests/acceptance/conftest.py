@@ -3,6 +3,7 @@
 Each takes about eight seconds to start. Tests that change what others see put it back.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from openai import OpenAI
 
-from tests.acceptance.services import Service, open_service
+from tests.acceptance.services import EMAIL, Service, open_service
 from tests.stack import Stack, running
 
 
@@ -55,6 +56,26 @@ def customer(stack: Stack, request: pytest.FixtureRequest) -> tuple[str, str]:
 def openai(stack: Stack, customer: tuple[str, str]) -> OpenAI:
     """OpenAI's SDK as this test's own customer."""
     return OpenAI(base_url=f"{stack.base_url}/v1", api_key=customer[1], max_retries=0)
+
+
+@pytest.fixture(scope="session")
+def management_key(default: Service) -> str:
+    """A management key of the default service's customer."""
+    arguments = (EMAIL, "--scope", "management", "--json")
+    return str(json.loads(default.stack.manage("create_key", *arguments))["api_key"])
+
+
+@pytest.fixture
+def manager(default: Service, management_key: str) -> Iterator[httpx.Client]:
+    """A client with the management key."""
+    with default.client(management_key) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def poor_key(default: Service) -> str:
+    """The key of a new customer, poor@example.com, with a thousandth of a cent."""
+    return default.stack.customer("poor@example.com", "0.00001")
 
 
 @pytest.fixture

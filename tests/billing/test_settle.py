@@ -6,6 +6,7 @@ import pytest
 from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
+from billing import ledger
 from billing.models import (
     Reservation,
     UsageRecord,
@@ -276,3 +277,29 @@ def test_settlement_and_sweep_at_once_end_a_reservation_once():
     assert codes.count("already_ended") == 40
     assert customer.balances == (10_000 - 40 * 40, 0)
     assert customer.spend.held_nanos == 0
+
+
+def test_work_outside_of_a_request_settles_in_its_own_transaction():
+    """As a video's job: its end and its settlement are committed together or not at all."""
+    customer = make_customer(1000)
+    end = customer.end(customer.admitted(), output_nanos=40, error="a\0b")
+
+    with transaction.atomic():
+        undone = ledger.settle(end)
+        transaction.set_rollback(True)
+    assert customer.balances == (1000, 100)
+    receipts = [ledger.settle(end), ledger.settle(end)]
+
+    assert [receipt.code for receipt in (undone, *receipts)] == [
+        "settled",
+        "settled",
+        "already_ended",
+    ]
+    assert (receipts[0].charged_nanos, receipts[0].balance_nanos) == (40, 960)
+    assert customer.balances == (960, 0)
+
+
+def test_work_outside_of_a_request_is_told_of_an_unknown_account():
+    stray = make_customer().end("00" * 16, account_id=0)
+
+    assert ledger.settle(stray).code == "unknown_reservation"

@@ -110,6 +110,14 @@ MUTANTS = [
         "test_gate.py::test_tokens_at_once_pass_up_to_the_limit",
     ),
     mutant(
+        "the limit of a model",
+        ADMIT,
+        "WHEN least(left_of_key, left_of_model) <= 0 THEN",
+        "WHEN left_of_key <= 0 THEN",
+        "test_admit_model_limits.py::test_a_models_own_limit_is_exact_within_a_batch",
+        "test_admit_model_limits.py::test_a_models_own_limit_holds_for_each_key_beside_the_keys",
+    ),
+    mutant(
         "what a batch finds of its earlier try",
         ADMIT,
         "done.amount_nanos AS held_before",
@@ -120,6 +128,11 @@ MUTANTS = [
     Mutant(
         "`state = 'open'` of the settlement: the decision and the update's WHERE",
         (
+            (
+                SETTLE,
+                "WHEN done.state = 'open' AND done.cost_nanos = 0",
+                "WHEN done.cost_nanos = 0",
+            ),
             (SETTLE, "WHEN done.state = 'open' THEN 'settled'", "WHEN true THEN 'settled'"),
             (SETTLE, "AND h.id = e.request_id AND h.state = 'open';", "AND h.id = e.request_id;"),
         ),
@@ -174,6 +187,13 @@ MUTANTS = [
             "test_guards.py::test_a_transfer_can_not_be_put_wrong",
             "test_post.py::test_one_reference_for_two_customers_at_once_posts_for_one",
         ),
+    ),
+    mutant(
+        "the order of alerts",
+        SETTLE,
+        "    ORDER BY 1, 2  -- one order for all",
+        "    -- one order for all",
+        "test_overruns.py::test_alerts_are_written_in_one_order_whatever_the_batchs",
     ),
     mutant(
         "the guard of the transfers",
