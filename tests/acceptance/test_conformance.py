@@ -48,7 +48,17 @@ def conform(service: Service, tmp_path: Path, url: str, key: str, *options: str,
 )
 def test_the_relay_answers_as_documented(default, tmp_path, mount, phases, examples) -> None:
     options = ("--exclude-tag", "Management", "--phases", phases, "--max-examples", examples)
+    began_at = default.stack.sql("SELECT now()")[0][0]
     conform(default, tmp_path, default.url + mount, default.key, *options)
+    # It did come beyond the refusals.
+    served = default.stack.sql(
+        "SELECT endpoint FROM billing_usagerecord WHERE created_at > %s AND status = 200"
+        " UNION SELECT 'videos' FROM api_videojob WHERE created_at > %s AND upstream_job_id <> ''",
+        began_at,
+        began_at,
+    )
+    paid = {"chat_completions", "completions", "images_generations", "videos"}
+    assert paid <= {endpoint for (endpoint,) in served}
 
 
 def test_the_management_api_answers_as_documented(

@@ -71,6 +71,13 @@ def test_a13_answiras_request_body_is_taken_as_it_is(service: Service) -> None:
 
 
 @of("answira")
+def test_a07_answiras_legacy_body_is_taken_as_it_is(service: Service) -> None:
+    answer = post(service, "/api/v1/completions", programs.read_json(service, "completions.json"))
+    assert answer["object"] == "text_completion"
+    assert WORDS.fullmatch(answer["choices"][0]["text"])
+
+
+@of("answira")
 def test_a19_answiras_sample_gets_a_tool_called(service: Service) -> None:
     said = programs.python(service, "client.py", "tool_calling.py", then=SHOW)
     (choice,) = json.loads(said)["choices"]
@@ -110,6 +117,25 @@ def test_a14_zais_message_with_an_image_is_taken_by_a_vision_model(service: Serv
     body = {"model": "glm-4.6v", "messages": [message]}
     answer = post(service, "/api/paas/v4/chat/completions", body)
     assert WORDS.fullmatch(answer["choices"][0]["message"]["content"])
+
+
+@of("zai")
+def test_a10_zais_body_makes_a_picture(service: Service) -> None:
+    path = "/api/paas/v4/images/generations"
+    answer = post(service, path, programs.read_json(service, "image.json"))
+    assert set(answer) == {"created", "data"}
+    (picture,) = answer["data"]
+    assert picture["url"].startswith("http")
+
+
+@of("zai")
+def test_a11_zais_body_orders_a_video_that_can_be_asked_for(service: Service) -> None:
+    path = "/api/paas/v4/videos"
+    order = post(service, f"{path}/generations", programs.read_json(service, "video.json"))
+    assert order["id"].startswith("video-")
+    assert order["status"] == "processing"
+    with service.client(service.demo_key) as client:
+        assert client.get(f"{path}/{order['id']}").json() == order
 
 
 @of("glm5")
