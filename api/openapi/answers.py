@@ -102,6 +102,29 @@ class ChatCompletionChunk(Struct):
     usage: Usage | None = None
 
 
+class ErrorObject(Struct):
+    """What went wrong. Act on the HTTP status and on `code`."""
+
+    message: Annotated[str, Meta(description="For people: what is wrong and what to do.")]
+    type: str
+    code: str
+    param: (
+        Annotated[
+            str,
+            Meta(
+                description="The offending field, such as `messages[2].content`. Some 401 lack it."
+            ),
+        ]
+        | None
+    ) = None
+
+
+class Error(Struct):
+    """The one form of all errors."""
+
+    error: ErrorObject
+
+
 class TextChoice(Struct):
     """One of the texts; in a stream, a part of one."""
 
@@ -120,6 +143,40 @@ class TextCompletion(Struct):
     model: str
     choices: list[TextChoice]
     usage: Usage | None = None
+
+
+class Picture(Struct):
+    """A picture: by its address, or in itself."""
+
+    url: Annotated[str, Meta(description="Where it is; nobody but you fetches it.")] | None = None
+    b64_json: Annotated[str, Meta(description="The picture in base64.")] | None = None
+    revised_prompt: str | None = None
+
+
+class Pictures(Struct):
+    """The pictures that were made. Each is paid for; those that failed are not."""
+
+    created: UnixSeconds
+    data: Annotated[list[Picture], Meta(min_length=1)]
+
+
+VideoId = Annotated[str, Meta(pattern="^video-[0-9a-f]{32}$")]
+
+
+class VideoOrder(Struct):
+    """A video that is being made: ask for it by its id."""
+
+    id: VideoId
+    status: Literal["processing"]
+
+
+class Video(Struct):
+    """How a video is coming along. Only a completed one is paid for."""
+
+    id: VideoId
+    status: Literal["processing", "completed", "failed"]
+    video_url: str | UnsetType = UNSET
+    error: ErrorObject | UnsetType = UNSET
 
 
 class Pricing(Struct):
@@ -197,26 +254,3 @@ class Health(Struct):
         dict[str, Literal["operational", "degraded", "offline"]],
         Meta(description="By what requests saw of each model in the last minutes."),
     ]
-
-
-class ErrorObject(Struct):
-    """What went wrong. Act on the HTTP status and on `code`."""
-
-    message: Annotated[str, Meta(description="For people: what is wrong and what to do.")]
-    type: str
-    code: str
-    param: (
-        Annotated[
-            str,
-            Meta(
-                description="The offending field, such as `messages[2].content`. Some 401 lack it."
-            ),
-        ]
-        | None
-    ) = None
-
-
-class Error(Struct):
-    """The one form of all errors."""
-
-    error: ErrorObject

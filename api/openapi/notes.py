@@ -13,11 +13,13 @@ says where it is there. Nothing that failed is charged.
 
 TAGS = [
     {"name": "Chat", "description": "Conversations with a model."},
+    {"name": "Pictures and videos", "description": "Made to order, paid by the piece."},
     {"name": "Models", "description": "What can be called, and at what price."},
     {"name": "Health", "description": "How the models do."},
     {"name": "Management", "description": "A team's keys and balance, with a management key."},
 ]
 
+_PASSED_ON = "As the model understands it; passed on."
 _COMMON = {
     "model": "A model's name or alias: see `GET /models`.",
     "max_tokens": "The most tokens to generate, reasoning included. Default: the model's. "
@@ -61,5 +63,27 @@ FIELD_NOTES: dict[str, dict[str, str]] = {
         "suffix": "What comes after the continuation.",
         "best_of": "How many to generate, of which the best `n` are shown; each is paid for.",
         "logprobs": "For how many of the most likely tokens to tell log probabilities.",
+    },
+    "ImageRequest": {
+        "model": _COMMON["model"],
+        "prompt": "What is to be seen.",
+        "n": "How many pictures; each that comes is paid for. Default: 1.",
+        "size": "Width and height in pixels, such as `1280x1280`: one of the model's sizes.",
+        "quality": _PASSED_ON,
+        "style": _PASSED_ON,
+        "response_format": "`url` for addresses, `b64_json` for the pictures themselves.",
+        "user": _COMMON["user"],
+    },
+    "VideoRequest": {
+        "model": _COMMON["model"],
+        "prompt": "What is to happen. Needed where there are no pictures.",
+        "image_url": "A picture to start from, or several: addresses or `data:` URLs.",
+        "image_urls": "Pictures to start from; another name of `image_url`.",
+        "quality": _PASSED_ON,
+        "size": "Width and height in pixels, such as `1920x1080`: one of the model's sizes.",
+        "fps": "Pictures a second.",
+        "with_audio": "Whether it has sound.",
+        "duration": "How long it is, in seconds. Default: the model's.",
+        "user": _COMMON["user"],
     },
 }

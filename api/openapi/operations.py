@@ -6,77 +6,14 @@ from typing import Any
 from msgspec import Struct
 
 from api.completion_requests import CompletionRequest
-from api.openapi import answers
+from api.media_requests import ImageRequest, VideoRequest
+from api.openapi import answers, samples
 from api.requests import ChatRequest
 
 KEY_ERRORS = (401, 403, 429, 500, 503)
 CALL_ERRORS = (400, 401, 402, 403, 404, 413, 415, 429, 500, 502, 503, 504)
 COMMON_HEADERS = ("X-Request-Id",)
 LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-
-HELLO = [{"role": "user", "content": "Hello!"}]
-_USAGE = {"prompt_tokens": 2, "completion_tokens": 9, "total_tokens": 11}
-_COMPLETION = {
-    "id": "chatcmpl-0198c2f0a1b27cc8",
-    "object": "chat.completion",
-    "created": 1_719_000_000,
-    "model": "glm-5.2",
-    "choices": [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": "Hello! How can I help you?"},
-            "finish_reason": "stop",
-        }
-    ],
-    "usage": _USAGE,
-}
-_CHUNK = (
-    'data: {"id":"chatcmpl-0198c2f0a1b27cc8","object":"chat.completion.chunk",'
-    '"created":1719000000,"model":"glm-5.2","choices":[{"index":0,"delta":{"content":"Hello"},'
-    '"logprobs":null,"finish_reason":null}]}\n\ndata: [DONE]\n\n'
-)
-_MODEL = {
-    "id": "glm-5.2",
-    "object": "model",
-    "created": 1_700_000_000,
-    "owned_by": "z-ai",
-    "name": "GLM-5.2",
-    "context_length": 256_000,
-    "max_completion_tokens": 128_000,
-    "reasoning": True,
-    "supports_files": True,
-    "supports_images": False,
-    "input_modalities": ["text", "file"],
-    "output_modalities": ["text"],
-    "quantization": None,
-    "pricing": {"prompt": "0.0000007", "completion": "0.0000025"},
-    "supported_sampling_parameters": ["temperature", "top_p", "stop"],
-    "supported_features": ["tools", "json_mode", "structured_outputs", "reasoning"],
-    "datacenters": [],
-}
-_TEXT = {
-    "id": "cmpl-0198c2f0a1b27cc8",
-    "object": "text_completion",
-    "created": 1_719_000_000,
-    "model": "zai-org/GLM-4.7-FP8",
-    "choices": [
-        {"index": 0, "text": " there was a mill.", "logprobs": None, "finish_reason": "stop"}
-    ],
-    "usage": _USAGE,
-}
-_TEXT_CHUNK = (
-    'data: {"id":"cmpl-0198c2f0a1b27cc8","object":"text_completion","created":1719000000,'
-    '"model":"zai-org/GLM-4.7-FP8","choices":[{"index":0,"text":" there","logprobs":null,'
-    '"finish_reason":null}]}\n\ndata: [DONE]\n\n'
-)
-_CHAT_MODEL = {
-    **_MODEL,
-    "key": "glm-5.2",
-    "max_output_tokens": 128_000,
-    "default_max_tokens": 16_384,
-    "max_messages": None,
-    "supports_web_search": False,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,18 +59,18 @@ OPERATIONS: dict[str, Operation] = {
         ),
         body=ChatRequest,
         examples={
-            "Minimal": {"model": "glm-5.2", "messages": HELLO},
+            "Minimal": {"model": "glm-5.2", "messages": samples.HELLO},
             "Streamed, with usage": {
                 "model": "glm-5.2",
-                "messages": HELLO,
+                "messages": samples.HELLO,
                 "stream": True,
                 "stream_options": {"include_usage": True},
             },
         },
         answer=answers.ChatCompletion,
-        answer_example=_COMPLETION,
+        answer_example=samples.COMPLETION,
         stream=answers.ChatCompletionChunk,
-        stream_example=_CHUNK,
+        stream_example=samples.CHUNK,
         errors=CALL_ERRORS,
         headers=(*COMMON_HEADERS, *LIMIT_HEADERS, "X-Request-Cost"),
     ),
@@ -157,9 +94,9 @@ OPERATIONS: dict[str, Operation] = {
             }
         },
         answer=answers.TextCompletion,
-        answer_example=_TEXT,
+        answer_example=samples.TEXT,
         stream=answers.TextCompletion,
-        stream_example=_TEXT_CHUNK,
+        stream_example=samples.TEXT_CHUNK,
         errors=CALL_ERRORS,
         headers=(*COMMON_HEADERS, *LIMIT_HEADERS, "X-Request-Cost"),
     ),
@@ -171,7 +108,7 @@ OPERATIONS: dict[str, Operation] = {
         summary="List the chat models with their output limits",
         description="What `GET /models` says of chat models, and how much they may generate.",
         answer=answers.ChatModelList,
-        answer_example={"object": "list", "data": [_CHAT_MODEL]},
+        answer_example={"object": "list", "data": [samples.CHAT_MODEL]},
         errors=KEY_ERRORS,
     ),
     "models": Operation(
@@ -182,7 +119,7 @@ OPERATIONS: dict[str, Operation] = {
         summary="List the models",
         description="Lists the models that the mount serves, with capabilities and prices.",
         answer=answers.ModelList,
-        answer_example={"object": "list", "data": [_MODEL]},
+        answer_example={"object": "list", "data": [samples.MODEL]},
         errors=KEY_ERRORS,
     ),
     "model": Operation(
@@ -194,7 +131,71 @@ OPERATIONS: dict[str, Operation] = {
         description="Shows one model by its name or an alias. Names may contain slashes.",
         argument="The model's name.",
         answer=answers.ModelObject,
-        answer_example=_MODEL,
+        answer_example=samples.MODEL,
+        errors=(*KEY_ERRORS, 404),
+    ),
+    "images_generations": Operation(
+        path="/images/generations",
+        method="post",
+        operation_id="create_images",
+        tag="Pictures and videos",
+        summary="Make pictures",
+        description="Makes `n` pictures of a text. What is delivered is paid for, piece by piece.",
+        body=ImageRequest,
+        examples={
+            "Minimal": {
+                "model": "glm-image",
+                "prompt": "A sunset over mountains",
+                "size": "1280x1280",
+            }
+        },
+        answer=answers.Pictures,
+        answer_example={
+            "created": 1_719_000_000,
+            "data": [{"url": "https://pictures.example/sunset.png"}],
+        },
+        errors=CALL_ERRORS,
+        headers=(*COMMON_HEADERS, *LIMIT_HEADERS, "X-Request-Cost"),
+    ),
+    "videos_generations": Operation(
+        path="/videos/generations",
+        method="post",
+        operation_id="create_video",
+        tag="Pictures and videos",
+        summary="Order a video",
+        description=(
+            "Orders a video of a text, of pictures, or of both, and answers before it is made. Its "
+            "price is held until it is ready, and released if it fails."
+        ),
+        body=VideoRequest,
+        examples={
+            "Whole": {
+                "model": "cogvideox-3",
+                "prompt": "A bird flying over the ocean",
+                "quality": "quality",
+                "size": "1920x1080",
+                "fps": 30,
+                "with_audio": True,
+            }
+        },
+        answer=answers.VideoOrder,
+        answer_example={"id": samples.VIDEO_ID, "status": "processing"},
+        errors=CALL_ERRORS,
+    ),
+    "video": Operation(
+        path="/videos/{id}",
+        method="get",
+        operation_id="get_video",
+        tag="Pictures and videos",
+        summary="Ask for a video",
+        description="Shows how a video of the key's team is coming along, and where it is.",
+        argument="The order's id.",
+        answer=answers.Video,
+        answer_example={
+            "id": samples.VIDEO_ID,
+            "status": "completed",
+            "video_url": "https://videos.example/bird.mp4",
+        },
         errors=(*KEY_ERRORS, 404),
     ),
     "health": Operation(
