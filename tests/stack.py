@@ -182,6 +182,8 @@ class Stack:
 
     def start_worker(self, **environment: str) -> None:
         """Starts Celery's worker and beat."""
+        if self.worker is not None and not self.worker.running:
+            self.worker.clear()  # one that was killed leaves its beat behind
         schedule = str(self.folder / "celerybeat-schedule")
         command = ["celery", "-A", "config.celery", "worker", "-B", "-P", "threads"]
         command += ["--concurrency", "2", "--schedule", schedule, "--loglevel", "INFO"]
