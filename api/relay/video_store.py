@@ -7,7 +7,8 @@ rare thing, and asking for a video is one look-up by primary key.
 from typing import Any, NamedTuple
 
 import msgspec
-from psycopg_pool import AsyncConnectionPool
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from api.relay.exchange import Exchange
 from billing.pricing import Usage, cost_of, upstream_cost_nanos
@@ -22,6 +23,7 @@ INSERT INTO api_videojob (
     created_at, expires_at, next_poll_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '[]', 'processing', '', '',
         now(), now() + make_interval(secs => %s), now() + make_interval(secs => %s))
+ON CONFLICT (id) DO NOTHING
 """
 _ACCEPT = """
 UPDATE api_videojob SET upstream_id = %s, upstream_job_id = %s, attempts = %s::jsonb,
@@ -44,7 +46,10 @@ class Found(NamedTuple):
 
 
 class VideoStore:
-    """The table of videos, as the relay uses it. Every method raises psycopg.Error."""
+    """The table of videos, as the relay uses it. Every method raises psycopg.Error.
+
+    Every statement may be sent twice, and changes nothing the second time.
+    """
 
     def __init__(self, database_url: str) -> None:
         self._pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
@@ -52,9 +57,10 @@ class VideoStore:
             min_size=0,
             max_size=POOL_SIZE,
             timeout=WAIT_SECONDS,
+            # Else attempts to connect that began in an outage come minutes after its end, and keep
+            # a place in the pool until then.
+            reconnect_timeout=WAIT_SECONDS,
             kwargs={"autocommit": True},
-            # A connection that a restart of the database ended is replaced before it is used.
-            check=AsyncConnectionPool.check_connection,
             open=False,
         )
 
@@ -102,11 +108,22 @@ class VideoStore:
 
     async def find(self, request_id: str, team_id: int) -> Found | None:
         """Returns a team's video, or None."""
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(_FIND, (request_id, team_id))
-            row = await cursor.fetchone()
-        return None if row is None else Found(*row)
+        rows = await self._execute(_FIND, (request_id, team_id))
+        return Found(*rows[0]) if rows else None
 
-    async def _execute(self, statement: str, row: tuple[object, ...]) -> None:
+    async def _execute(self, statement: str, row: tuple[object, ...]) -> list[Any]:
+        """Returns the statement's rows, if it has any."""
+        try:
+            return await self._execute_once(statement, row)
+        except PoolTimeout:
+            raise
+        except psycopg.OperationalError:
+            # A restart of the database ends all idle connections. The pool's own check would find
+            # one after the other, with a second's wait between them.
+            await self._pool.check()
+            return await self._execute_once(statement, row)
+
+    async def _execute_once(self, statement: str, row: tuple[object, ...]) -> list[Any]:
         async with self._pool.connection() as connection:
-            await connection.execute(statement, row)
+            cursor = await connection.execute(statement, row)
+            return await cursor.fetchall() if cursor.description else []

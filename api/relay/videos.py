@@ -126,6 +126,7 @@ class _Order:
         except AttemptError as fault:
             return await self._fail(fault, watch)
         except psycopg.Error as error:
+            log.warning("video_not_begun", request_id=exchange.request_id, error=repr(error))
             exchange.crash(error)
             return errors.ServiceUnavailableError()
         except asyncio.CancelledError:

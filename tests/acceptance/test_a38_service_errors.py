@@ -5,6 +5,7 @@ Nothing of it is charged, and whoever may try again is told when.
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -144,3 +145,18 @@ def test_a38_503_the_database_is_away_and_no_upstream_is_asked(default: Service)
         finally:
             stack.postgres.start()
         eventually(lambda: client.post(PATH, json=CHAT).status_code == 200, seconds=20)
+
+
+def test_a38_a_restart_of_the_database_is_over_when_it_is_over(default: Service) -> None:
+    order = {"model": "cogvideox-3", "prompt": "A bird"}
+
+    def ask(_: int) -> int:
+        with default.client() as client:  # a connection of its own, hence any of the workers
+            client.get("/v1/videos/video-" + "0" * 32)
+            return client.post("/v1/videos/generations", json=order).status_code
+
+    with ThreadPoolExecutor(16) as threads:
+        assert set(threads.map(ask, range(32))) == {200}
+        default.stack.postgres.restart("immediate")
+        # Connections of every kind are dead now, and found to be so by the first who need them.
+        assert set(threads.map(ask, range(32))) == {200}
