@@ -1,11 +1,14 @@
 """Who may see and do what in a team: decided here and nowhere else.
 
-| role      | sees keys | makes keys | manages keys             | management keys |
-|-----------|-----------|------------|--------------------------|-----------------|
-| owner     | all       | yes        | all                      | yes             |
-| admin     | all       | yes        | all but management keys  | no              |
-| developer | all       | yes        | those they made          | no              |
-| billing   | all       | no         | none                     | no              |
+| role      | makes keys | manages keys        | management keys | billing | members        |
+|-----------|------------|---------------------|-----------------|---------|----------------|
+| owner     | yes        | all                 | yes             | yes     | all            |
+| admin     | yes        | but management keys | no              | yes     | all but owners |
+| developer | yes        | those they made     | no              | no      | none           |
+| billing   | no         | none                | no              | yes     | none           |
+
+Every member sees the team's keys, usage, available balance and members. "Billing" is to see the
+statement and to pay; "members" are those whom one may invite, change and remove.
 
 To manage a key is to change, rotate or revoke it. A management key acts for its team as an admin
 does, and may besides rotate or revoke itself; it makes no other management key, so that revoking it
@@ -38,6 +41,16 @@ class Actor:
             return self.role == Role.OWNER
         return self.key is not None or self.role in {Role.OWNER, Role.ADMIN, Role.DEVELOPER}
 
+    @property
+    def may_see_billing(self) -> bool:
+        """Whether the actor may see the team's statement, and pay."""
+        return self.role in {Role.OWNER, Role.ADMIN, Role.BILLING}
+
+    @property
+    def may_manage_members(self) -> bool:
+        """Whether the actor may invite, change and remove members (owners only an owner)."""
+        return self.role in {Role.OWNER, Role.ADMIN}
+
     def may_manage(self, key: ApiKey) -> bool:
         """Tells whether the actor may change, rotate or revoke the key."""
         if key.team_id != self.team.pk:
@@ -56,6 +69,12 @@ class Actor:
 def teams_of(user: User) -> QuerySet[Team]:
     """Returns the teams that the user is a member of."""
     return Team.objects.filter(memberships__user=user)
+
+
+def memberships_of(user: User) -> list[Membership]:
+    """Returns the user's places, each with its team and plan: their personal team's comes first."""
+    memberships = Membership.objects.filter(user=user).select_related("team__plan")
+    return list(memberships.order_by("-team__is_personal", "id"))
 
 
 def membership_in(user: User, team: Team) -> Membership | None:

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from accounts.models import Membership, Plan, Team, User
+from accounts.models import AuditEntry, Membership, Plan, Team, User
 
 # What makes somebody staff: only a superuser hands it out.
 _POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -143,6 +143,29 @@ class MembershipAdmin(ModelAdmin):
     search_fields = ("user__email", "team__name", "team__slug")
     autocomplete_fields = ("user", "team")
     readonly_fields = ("created_at",)
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ModelAdmin):
+    """Who did what; nobody rewrites it."""
+
+    list_display = ("created_at", "team", "actor_label", "action", "subject", "ip_address")
+    list_filter = ("action", "created_at")
+    list_select_related = ("team",)
+    search_fields = ("actor_label", "subject", "team__name", "team__slug")
+    date_hierarchy = "created_at"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Leaves writing to `accounts/audit.py`."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Lets nobody change what was written."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Lets nobody take it away."""
+        return False
 
 
 def _has_all_powers(request: HttpRequest) -> bool:

@@ -192,3 +192,26 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…{self.last_four})"
+
+
+class AuditEntry(models.Model):
+    """Who did what in a team, kept as it was said then: names may change, entries don't."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="audit_entries")
+    actor = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    actor_label = models.CharField(
+        max_length=254, help_text="The actor's e-mail address then, or what acted in their stead."
+    )
+    action = models.CharField(max_length=60, help_text="key.created, member.removed, ...")
+    subject = models.CharField(max_length=254, blank=True, help_text="What it was done to.")
+    detail = models.JSONField(default=dict, blank=True)
+    ip_address = models.GenericIPAddressField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["team", "-created_at"], name="audit_by_team")]
+
+    def __str__(self) -> str:
+        return f"{self.actor_label}: {self.action} {self.subject}"

@@ -2,6 +2,7 @@
 
 import secrets
 
+from allauth.account.models import EmailAddress
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
@@ -13,8 +14,12 @@ _SLUG_LENGTH = 60  # of the 80 that the column holds: room for a suffix
 _SLUG_ATTEMPTS = 5
 
 
-def sign_up(email: str, password: str | None, name: str = "") -> tuple[User, Team]:
+def sign_up(
+    email: str, password: str | None, name: str = "", *, is_verified: bool = False
+) -> tuple[User, Team]:
     """Makes a user, their personal team and their ownership of it, all or nothing.
+
+    `is_verified` vouches for the address, so that signing in asks for no code first.
 
     `password=None` makes a user who can't sign in with a password. The password is not validated
     here: a form does that where it can still say why. The team's credit account is billing's.
@@ -30,6 +35,7 @@ def sign_up(email: str, password: str | None, name: str = "") -> tuple[User, Tea
             raise EmailInUseError(
                 f"{email} is in use already. Sign in with it, or take another address."
             ) from None
+        EmailAddress.objects.create(user=user, email=user.email, verified=is_verified, primary=True)
         team = create_team(name or user.email.partition("@")[0], owner=user, is_personal=True)
     return user, team
 

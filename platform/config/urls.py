@@ -7,6 +7,7 @@ from api.openapi.view import openapi_json
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("portal.urls")),
+    path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("api/manage/v1/", include("api.manage.urls")),
     path("openapi.json", openapi_json, name="openapi"),

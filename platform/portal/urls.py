@@ -1,7 +1,20 @@
-"""The customer's pages."""
+"""The customer's pages, one package for each area."""
 
-from django.urls import path
+from django.urls import include, path
 
-from portal import views
+AREAS = (
+    "home",
+    "dashboard",
+    "keys",
+    "usage",
+    "statement",
+    "chat",
+    "playground",
+    "docs",
+    "status",
+    "team",
+    "profile",
+    "design",
+)
 
-urlpatterns = [path("", views.home, name="home")]
+urlpatterns = [path("", include(f"portal.{area}.urls")) for area in AREAS]

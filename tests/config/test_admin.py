@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts import teams
 from accounts.api_keys import find_active
-from accounts.models import ApiKey, Plan, Team, User
+from accounts.models import ApiKey, AuditEntry, Plan, Team, User
 from api.models import Model, ModelAlias, ModelHealth, Route, Service, Upstream, VideoJob
 from billing import ledger, models
 from tests.cast import everything_in_the_database, issue, signed_in
@@ -31,7 +31,7 @@ OURS = [
 LEDGER = [
     *(models.CreditAccount, models.Transfer, models.Reservation, models.UsageRecord),
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
-    *(models.LedgerAlert, ModelHealth, VideoJob),
+    *(models.LedgerAlert, ModelHealth, VideoJob, AuditEntry),
 ]
 
 
@@ -71,6 +71,7 @@ def add_rows(n: int) -> None:
     models.KeySpend.objects.create(key=key, day=now.date(), month=now.date())
     models.RateWindow.objects.create(key=key, started_at=now)
     models.UsageHour.objects.create(hour=now, account=account, key=key, model=model.name)
+    AuditEntry.objects.create(team=team, actor=user, actor_label=user.email, action="key.created")
     models.LedgerAlert.objects.create(kind="overrun", reference=f"request {n}", detail="test")
 
 

@@ -17,11 +17,11 @@ def catalogue(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda name: call_command("load_catalogue", name, "--replace", verbosity=0)
 
 
-def test_models_are_shown_with_their_prices_in_one_query(
+def test_models_are_shown_with_their_prices_in_two_queries(
     catalogue: Any, client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     catalogue("weatmood")
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):
         page = client.get("/").content.decode()
     assert "<title>Weatmood" in page
     row = re.search(r"glm-5\.2</code>.*?</tr>", page, re.S).group()

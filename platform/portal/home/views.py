@@ -1,4 +1,4 @@
-"""The customer's pages: each view asks one function for what its template shows."""
+"""The front page: what this service is."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -10,11 +10,11 @@ from portal.prices import price_list
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """What this service is: its address, its models, their prices."""
+    """Its address, its models, their prices."""
     snapshot = catalogue.load_synchronously()
     context = {
         "service": snapshot.service,
         "base_url": request.build_absolute_uri("/v1"),
         "models": price_list(snapshot),
     }
-    return render(request, "portal/home.html", context)
+    return render(request, "home/home.html", context)

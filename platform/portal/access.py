@@ -1,0 +1,75 @@
+"""Who is asking: the member behind a request, and the team they act for."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from accounts.access import Actor, memberships_of
+from accounts.models import Membership, Team, User
+
+TEAM_SESSION_KEY = "team"
+
+
+class MemberRequest(HttpRequest):
+    """A request of a signed-in member. `actor` is who they are in the team they chose."""
+
+    user: User
+    actor: Actor
+    teams: list[Team]
+
+
+View = Callable[..., HttpResponse]
+
+
+def member_page(view: View) -> View:
+    """Lets only a team's member see the page, and puts `actor` and `teams` on the request.
+
+    Who is signed out is asked to sign in; who is in no team is told so.
+    """
+
+    @login_required
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not _recognise(request):
+            return render(request, "no_team.html", status=403)
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
+    """Like member_page, for those members only whom `may` lets: the others get 403."""
+
+    def decorate(view: View) -> View:
+        @member_page
+        @wraps(view)
+        def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not may(request.actor):
+                raise PermissionDenied
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+def _recognise(request: HttpRequest) -> bool:
+    """Puts the member on the request, in one query. False: they are in no team."""
+    user = cast(User, request.user)  # login_required has let it through
+    memberships = memberships_of(user)
+    if not memberships:
+        return False
+    chosen = _chosen(memberships, request.session.get(TEAM_SESSION_KEY))
+    request.actor = Actor(team=chosen.team, user=user, role=chosen.role)  # type: ignore[attr-defined]
+    request.teams = [each.team for each in memberships]  # type: ignore[attr-defined]
+    return True
+
+
+def _chosen(memberships: list[Membership], slug: str | None) -> Membership:
+    """Returns the membership in the team that the session names, else the first."""
+    return next((each for each in memberships if each.team.slug == slug), memberships[0])

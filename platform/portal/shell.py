@@ -1,0 +1,93 @@
+"""What surrounds a page: the service's name, the ways to go, the team and what it can spend."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from accounts.access import Actor
+from accounts.models import Team
+from api.models import Service
+from api.service import current_service
+from billing.models import CreditAccount
+
+
+@dataclass(frozen=True)
+class Link:
+    """A way to go. `is_current` marks where the reader is."""
+
+    title: str
+    url: str
+    icon: str = ""
+    is_current: bool = False
+
+
+PUBLIC = (("Models", "models"), ("Docs", "docs"), ("Status", "status"))
+
+
+class Shell:
+    """Looks up what the templates around a page ask for, and nothing that they don't."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    @cached_property
+    def service(self) -> Service:
+        """The service's row: its name, its line, its address for letters."""
+        return current_service()
+
+    @cached_property
+    def public_links(self) -> list[Link]:
+        """Where anyone may go."""
+        return [self._link(title, name) for title, name in PUBLIC]
+
+    @cached_property
+    def rail(self) -> list[list[Link]]:
+        """Where this member may go, in groups."""
+        groups = [
+            [
+                ("Dashboard", "dashboard", "layout-dashboard"),
+                ("Usage", "usage", "chart-column"),
+                ("API keys", "apikeys", "key-round"),
+            ],
+            [("Chat", "chat", "message-square"), ("Playground", "playground", "terminal")],
+            [("Team", "team", "users"), ("Settings", "profile", "settings")],
+            [("Docs", "docs", "book-open"), ("Status", "status", "activity")],
+        ]
+        if self.actor is not None and self.actor.may_see_billing:
+            groups[0].append(("Statement", "statement", "receipt-text"))
+        return [[self._link(*link) for link in group] for group in groups]
+
+    @property
+    def actor(self) -> Actor | None:
+        """The member whose page it is; None on public pages."""
+        return getattr(self._request, "actor", None)
+
+    @property
+    def teams(self) -> list[Team]:
+        """The teams that the member can act for."""
+        return getattr(self._request, "teams", [])
+
+    @cached_property
+    def account(self) -> CreditAccount | None:
+        """The team's credit account."""
+        if self.actor is None:
+            return None
+        return CreditAccount.objects.filter(team=self.actor.team).first()
+
+    @property
+    def money_url(self) -> str:
+        """Where a click on the balance leads."""
+        may = self.actor is not None and self.actor.may_see_billing
+        return reverse("statement" if may else "usage")
+
+    def _link(self, title: str, name: str, icon: str = "") -> Link:
+        url = reverse(name)
+        path = self._request.path
+        return Link(title, url, icon, path == url or path.startswith(f"{url}/"))
+
+
+def shell(request: HttpRequest) -> dict[str, Shell]:
+    """Gives every template its `shell` (a context processor)."""
+    return {"shell": Shell(request)}

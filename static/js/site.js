@@ -1,0 +1,102 @@
+// What every page shares: copying, menus, dialogs, tabs, times, light or dark.
+"use strict";
+
+const one = (selector, within = document) => within.querySelector(selector);
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+// <button class="copy" data-copy="#id"> copies that element's text; data-copy-text, its own.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy], [data-copy-text]");
+  if (!button) return;
+  const text = button.dataset.copyText ?? one(button.dataset.copy).textContent;
+  await navigator.clipboard.writeText(text);
+  button.classList.add("is-done");
+  const label = button.getAttribute("aria-label");
+  button.setAttribute("aria-label", "Copied");
+  setTimeout(() => {
+    button.classList.remove("is-done");
+    button.setAttribute("aria-label", label ?? "Copy");
+  }, 1600);
+});
+
+// <button data-opens="id-of-a-dialog"> opens it; <button data-closes> closes its own.
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-opens]");
+  if (opener) document.getElementById(opener.dataset.opens).showModal();
+  const closer = event.target.closest("[data-closes]");
+  if (closer) closer.closest("dialog").close();
+});
+
+// A menu closes when something else is clicked, and with Escape.
+document.addEventListener("click", (event) => {
+  for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of all("details.menu[open]")) {
+    menu.open = false;
+    one("summary", menu).focus();
+  }
+});
+
+// The rail, where it is a menu.
+const railButton = one("[data-rail]");
+railButton?.addEventListener("click", () => {
+  const open = document.body.classList.toggle("rail-open");
+  railButton.setAttribute("aria-expanded", String(open));
+});
+
+// <div data-tabs> with role=tab buttons (aria-controls) over role=tabpanel panels.
+const choose = (tab) => {
+  for (const other of all("[role=tab]", tab.closest("[role=tablist]"))) {
+    const chosen = other === tab;
+    other.setAttribute("aria-selected", String(chosen));
+    other.tabIndex = chosen ? 0 : -1;
+    document.getElementById(other.getAttribute("aria-controls")).hidden = !chosen;
+  }
+};
+document.addEventListener("click", (event) => {
+  const tab = event.target.closest("[role=tab]");
+  if (tab) choose(tab);
+});
+document.addEventListener("keydown", (event) => {
+  const tab = event.target.closest?.("[role=tab]");
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!tab || !step) return;
+  const tabs = all("[role=tab]", tab.closest("[role=tablist]"));
+  const next = tabs[(tabs.indexOf(tab) + step + tabs.length) % tabs.length];
+  choose(next);
+  next.focus();
+});
+
+// <time datetime> in the reader's own zone, with the exact moment in its title.
+const showTimes = (within) => {
+  for (const time of all("time[datetime]", within)) {
+    const moment = new Date(time.dateTime);
+    if (Number.isNaN(moment.getTime())) continue;
+    const style = time.dataset.style === "date" ? { dateStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
+    time.textContent = new Intl.DateTimeFormat(undefined, style).format(moment);
+    time.title = moment.toISOString();
+  }
+};
+showTimes(document);
+document.addEventListener("htmx:load", (event) => showTimes(event.target));
+
+// Light, dark, or as the system is.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-theme-choice]");
+  if (!button) return;
+  const choice = button.dataset.themeChoice;
+  if (choice === "auto") {
+    localStorage.removeItem("theme");
+    delete document.documentElement.dataset.theme;
+  } else {
+    localStorage.setItem("theme", choice);
+    document.documentElement.dataset.theme = choice;
+  }
+});
+
+// <form data-submits-on-change> asks again when a choice changes.
+document.addEventListener("change", (event) => {
+  event.target.closest("form[data-submits-on-change]")?.requestSubmit();
+});

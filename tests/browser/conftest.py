@@ -1,0 +1,84 @@
+"""A real browser on the whole service. Every page is watched: nothing from another host, no error
+in its console.
+
+The tests need Debian's chromium and are skipped without it.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.browser.watch import Watch
+from tests.stack import Stack, running
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips the folder's tests where there is no browser, and says so."""
+    if CHROMIUM is None:
+        skip = pytest.mark.skip(reason="no chromium here: apt-get install chromium")
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole service, with Celery, and the demo customer of `site.demo`."""
+    with running(tmp_path_factory.mktemp("site")) as stack:
+        stack.start_worker()
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def new_page(browser: Browser, site: Stack) -> Iterator[Callable[..., Page]]:
+    """Opens pages, each in a context of its own (options are the context's); all are watched."""
+    contexts: list[BrowserContext] = []
+    watch = Watch(site.base_url)
+
+    def open_page(**options: object) -> Page:
+        context = browser.new_context(base_url=site.base_url, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        watch.over(page)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert watch.faults == []
+
+
+@pytest.fixture
+def page(new_page: Callable[..., Page]) -> Page:
+    """A signed-out page, wide and light."""
+    return new_page(viewport={"width": 1280, "height": 900})
+
+
+@pytest.fixture
+def customer_page(page: Page, site: Stack) -> Page:
+    """A page on which the demo customer is signed in."""
+    sign_in(page, **site.demo["customer"])
+    return page
+
+
+def sign_in(page: Page, email: str, password: str) -> None:
+    """Signs in by the form."""
+    page.goto("/accounts/login/")
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/dashboard")

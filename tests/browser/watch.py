@@ -1,0 +1,43 @@
+"""What no page may do, and what none may lack: faults collected while tests click."""
+
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import ConsoleMessage, Page, Request
+
+AXE = Path(__file__).with_name("axe.min.js").read_text()
+
+
+class Watch:
+    """Collects foreign requests, console errors and uncaught exceptions of pages."""
+
+    def __init__(self, base_url: str) -> None:
+        self.faults: list[str] = []
+        self._own = (base_url, "data:", "blob:", "about:")
+
+    def over(self, page: Page) -> None:
+        """Watches a page from now on."""
+        page.on("request", self._on_request)
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.faults.append(f"{page.url}: {error}"))
+
+    def _on_request(self, request: Request) -> None:
+        if not request.url.startswith(self._own):
+            self.faults.append(f"loads {request.url}")
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        # The browser itself reports statuses that a test asks for on purpose.
+        if message.type == "error" and "the server responded with a status of" not in message.text:
+            self.faults.append(f"console: {message.text}")
+
+
+def accessibility_faults(page: Page) -> list[str]:
+    """Returns axe-core's serious and critical findings on the page as it is now."""
+    page.evaluate(AXE)
+    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{violation['id']}: {node['target']} {node['failureSummary']}"
+        for violation in found["violations"]
+        if violation["impact"] in {"serious", "critical"}
+        for node in violation["nodes"]
+    ]
