@@ -1,5 +1,5 @@
 // The chat page: which conversation is open, what is said, and who answers.
-import { ask } from "../relay/http.js";
+import { learnCharge } from "../relay/http.js";
 import { Sidebar } from "./sidebar.js";
 import { Store } from "./store.js";
 import { Answer, personTurn } from "./turn.js";
@@ -15,8 +15,6 @@ const box = byId("message");
 const picker = byId("model");
 const announcer = byId("announcer");
 const MODEL_KEY = "chat-model";
-const CHARGE_TRIES = 6;
-const CHARGE_PAUSE_MS = 400;
 const NEAR_PX = 80;
 
 const store = new Store(data);
@@ -173,22 +171,9 @@ async function settle(conversation, message, shown, advice) {
       refresh();
     }
   }
-  if (message.request_id) await learnCost(message, shown);
-}
-
-// Asks what an answer cost until its settlement is in the books, and shows what is left.
-async function learnCost(message, shown) {
-  for (let tries = 0; tries < CHARGE_TRIES; tries += 1) {
-    const told = await ask("GET", `/chat/charges/${message.request_id}`).catch(() => null);
-    const balance = document.querySelector(".rail-balance strong");
-    if (told && balance) balance.textContent = told.available;
-    if (told?.cost) {
-      message.cost = told.cost;
-      shown.showCost(message);
-      return;
-    }
-    await new Promise((done) => setTimeout(done, CHARGE_PAUSE_MS));
-  }
+  if (!message.request_id) return;
+  message.cost = (await learnCharge(message.request_id)) ?? message.cost;
+  shown.showCost(message);
 }
 
 function send(text) {

@@ -2,9 +2,9 @@
 //
 // markdown-it knows no HTML here; DOMPurify cleans what it made once more. Images are links, so that
 // nothing is loaded by being shown. Links lead to the web or a mailbox and say where.
-/* global markdownit, DOMPurify, hljs */
+/* global markdownit, DOMPurify */
+import { paint, visible } from "../relay/text.js";
 
-const LONGEST_HIGHLIGHTED = 40_000;
 const markdown = markdownit({ html: false, linkify: false, breaks: true });
 
 markdown.validateLink = (url) => /^(https?:\/\/|mailto:)/i.test(url.trim());
@@ -56,15 +56,6 @@ const CLEANING = {
   RETURN_DOM_FRAGMENT: true,
 };
 
-// Makes characters visible that hide text or turn its direction around.
-const HIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
-export function visible(text) {
-  return text.replace(HIDDEN, (character) => {
-    const code = character.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
-    return `\u27e8U+${code}\u27e9`;
-  });
-}
-
 // Returns the text's nodes. `copyButton` makes a button for a block of code; none while it grows.
 export function render(text, copyButton) {
   const fragment = DOMPurify.sanitize(markdown.render(visible(text)), CLEANING);
@@ -86,10 +77,7 @@ function frame(pre, copyButton) {
   const language = /\blanguage-([\w+#-]+)/.exec(code.className)?.[1] ?? "";
   code.className = "";
   code.dir = "ltr";
-  if (copyButton && hljs.getLanguage(language) && source.length <= LONGEST_HIGHLIGHTED) {
-    const { value } = hljs.highlight(source, { language, ignoreIllegals: true });
-    code.replaceChildren(DOMPurify.sanitize(value, { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], RETURN_DOM_FRAGMENT: true }));
-  }
+  if (copyButton) paint(code, source, language);
   const box = document.createElement("div");
   box.className = "code";
   pre.tabIndex = 0;

@@ -1,5 +1,6 @@
 // One message on the page: the person's, or a model's while and after it is written.
-import { render, visible } from "./markdown.js";
+import { visible } from "../relay/text.js";
+import { render } from "./markdown.js";
 
 const clone = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 const part = (element, name) => element.querySelector(`[data-part=${name}]`);
@@ -46,6 +47,7 @@ export class Answer {
     this.#show(message, copyButton);
     this.element.removeAttribute("aria-busy");
     this.foot.hidden = !message.content && !message.reasoning;
+    this.onGrown?.();
     part(this.element, "copy").dataset.copyText = message.content;
     part(this.element, "ending").textContent = { stopped: "Stopped", length: "Ended by the token limit", error: "Broken off" }[message.finish_reason] ?? "";
     this.showCost(message);

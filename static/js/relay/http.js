@@ -7,6 +7,8 @@ export class AskError extends Error {
   }
 }
 
+const CHARGE_TRIES = 6;
+const CHARGE_PAUSE_MS = 400;
 const SIGNED_OUT = "You are signed out. Reload the page to sign in again.";
 const UNREACHABLE = "The service can't be reached. Check your connection and try again.";
 
@@ -32,7 +34,7 @@ export async function ask(method, url, body) {
 let held = null;
 const SPARE_MS = 60_000;
 
-async function sessionKey(team) {
+export async function sessionKey(team) {
   if (held === null || held.until < Date.now()) {
     const made = await ask("POST", "/chat/key", { team });
     held = { key: made.key, until: Date.now() + made.expires_in_seconds * 1000 - SPARE_MS };
@@ -92,6 +94,19 @@ export function explain(status, error, retryAfter) {
   if (status === 401) return { text: SIGNED_OUT };
   if (status === 503 && retryAfter) return { text: `${said}${said.includes("again") ? "" : wait}` };
   return { text: said };
+}
+
+// Asks what a request cost until its settlement is in the books, and brings the balance beside the
+// page up to date. Returns the cost as a text, null if it isn't settled by then.
+export async function learnCharge(requestId) {
+  for (let tries = 0; tries < CHARGE_TRIES; tries += 1) {
+    const told = await ask("GET", `/chat/charges/${requestId}`).catch(() => null);
+    const balance = document.querySelector(".rail-balance strong");
+    if (told && balance) balance.textContent = told.available;
+    if (told?.cost) return told.cost;
+    await new Promise((done) => setTimeout(done, CHARGE_PAUSE_MS));
+  }
+  return null;
 }
 
 // A price as people read it: whole cents at least, and all that is finer.
