@@ -3,11 +3,13 @@
 import json
 import uuid
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpResponse
 from django.test import Client
 
-from accounts.models import ApiKey
+from accounts import teams
+from accounts.models import ApiKey, Team, User
 from billing.models import CreditAccount, PriceVersion, UsageRecord
 from portal.models import Conversation
 
@@ -15,10 +17,18 @@ URL = "/chat/conversations"
 SETTINGS = {"system": "", "temperature": None, "max_tokens": None, "thinking": None}
 
 
-def send(browser: Client, method: str, url: str, body: Any = None) -> HttpResponse:
-    """Sends JSON as the page's script does."""
+def send(
+    browser: Client, method: str, url: str, body: Any = None, *, team: Team | None = None
+) -> HttpResponse:
+    """Sends JSON as the script of the team's page does; the team is that of the session."""
+    slug = team.slug if team else browser.session.get("team") or _personal_team(browser)
     data = body if isinstance(body, str) else json.dumps(body) if body is not None else ""
-    return browser.generic(method, url, data, "application/json")
+    return browser.generic(method, url, data, "application/json", headers={"x-team": slug})
+
+
+def search(browser: Client, text: str, **options: Any) -> Any:
+    """Asks for the stored conversations that hold the text."""
+    return send(browser, "GET", f"{URL}?{urlencode({'q': text})}", **options)
 
 
 def store(browser: Client, stores: bool = True) -> None:
@@ -60,3 +70,9 @@ def charge(account: CreditAccount, key: ApiKey, nanos: int) -> uuid.UUID:
     )
     record.save(force_insert=True)
     return record.request_id
+
+
+def _personal_team(browser: Client) -> str:
+    team = teams.personal_team(User.objects.get(pk=browser.session["_auth_user_id"]))
+    assert team is not None
+    return team.slug

@@ -13,7 +13,7 @@ from portal.chat import conversations
 from portal.chat.export import stored_conversations
 from portal.models import Conversation, Message
 from tests.cast import IssuedKey, signed_in
-from tests.portal.chat_pages import SETTINGS, URL, charge, made, new, send, store, turn
+from tests.portal.chat_pages import SETTINGS, URL, charge, made, new, search, send, store, turn
 
 pytestmark = pytest.mark.django_db
 
@@ -42,7 +42,7 @@ def test_a_conversation_comes_back_as_it_was_said(browser: Client) -> None:
         turn("user", "<b>Hi</b>"),
         turn("assistant", "Hello", reasoning="Hm.", model="glm-5.2", finish_reason="stop"),
     ]
-    shown = browser.get(f"{URL}/{made(browser, 'Greeting', *said).id}").json()
+    shown = send(browser, "GET", f"{URL}/{made(browser, 'Greeting', *said).id}").json()
     assert shown["title"] == "Greeting"
     assert [(each["role"], each["content"]) for each in shown["messages"]] == [
         ("user", "<b>Hi</b>"),
@@ -66,9 +66,9 @@ def test_costs_are_the_books(
     request_id = charge(alices_account, alices_key.key, 2_850)
     answered = turn("assistant", "A fee.", request_id=str(request_id))
     conversation = made(browser, "Tolls", turn("user", "?"), answered)
-    shown = browser.get(f"{URL}/{conversation.id}").json()["messages"]
+    shown = send(browser, "GET", f"{URL}/{conversation.id}").json()["messages"]
     assert [each["cost"] for each in shown] == ["", "$0.00000285"]
-    told = browser.get(f"/chat/charges/{request_id}").json()
+    told = send(browser, "GET", f"/chat/charges/{request_id}").json()
     assert told == {"cost": "$0.00000285", "available": "$0.00"}
 
 
@@ -76,20 +76,20 @@ def test_another_teams_charge_is_not_told(
     browser: Client, alices_account: CreditAccount, charlies_account: Any, charlies_key: IssuedKey
 ) -> None:
     request_id = charge(charlies_account, charlies_key.key, 2_850)
-    assert browser.get(f"/chat/charges/{request_id}").json()["cost"] is None
+    assert send(browser, "GET", f"/chat/charges/{request_id}").json()["cost"] is None
     answered = turn("assistant", "A fee.", request_id=str(request_id))
     conversation = made(browser, "Tolls", answered)
-    assert browser.get(f"{URL}/{conversation.id}").json()["messages"][0]["cost"] == ""
+    assert send(browser, "GET", f"{URL}/{conversation.id}").json()["messages"][0]["cost"] == ""
 
 
 def test_search_finds_titles_and_messages(browser: Client) -> None:
     made(browser, "Bridges", turn("user", "How wide?"))
     made(browser, "Roads", turn("user", "Which bridge is toll-free?"))
     made(browser, "Ferries", turn("user", "When?"))
-    found = browser.get(URL, {"q": "bridge"}).json()["data"]
+    found = search(browser, "bridge").json()["data"]
     assert [each["title"] for each in found] == ["Roads", "Bridges"]
-    assert len(browser.get(URL, {"q": ""}).json()["data"]) == 3
-    assert browser.get(URL, {"q": "\0%_"}).json()["data"] == []
+    assert len(search(browser, "").json()["data"]) == 3
+    assert search(browser, "\0%_").json()["data"] == []
 
 
 def test_rename_and_settings_change_what_is_named_alone(browser: Client) -> None:
@@ -136,7 +136,7 @@ def test_other_peoples_conversations_are_not_found(
     assert colleague.get(f"/chat/{conversation.id}").status_code == 404
     conversation.refresh_from_db()
     assert (conversation.title, conversation.messages.count()) == ("Tolls", 2)
-    assert colleague.get(URL).json()["data"] == []
+    assert send(colleague, "GET", URL).json()["data"] == []
 
 
 def test_a_conversation_stays_in_its_team(
@@ -147,7 +147,15 @@ def test_a_conversation_stays_in_its_team(
     session = browser.session
     session["team"] = charlies_team.slug
     session.save()
-    assert browser.get(f"{URL}/{conversation.id}").status_code == 404
+    assert send(browser, "GET", f"{URL}/{conversation.id}").status_code == 404
+
+
+def test_a_page_that_was_made_for_another_team_stores_nothing(
+    browser: Client, charlies_team: Team
+) -> None:
+    answer = send(browser, "POST", URL, new(), team=charlies_team)
+    assert (answer.status_code, "Reload" in answer.json()["error"]) == (409, True)
+    assert not Conversation.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -198,14 +206,16 @@ def test_control_characters_are_stored_as_far_as_the_database_can(browser: Clien
 
 
 def test_the_list_and_a_conversation_take_few_queries(
-    browser: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+    browser: Client,
+    alices_team: Team,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     said = [turn("assistant", "x", request_id=str(uuid.uuid4())) for _ in range(20)]
     conversation = made(browser, "Long", *said)
     with django_assert_max_num_queries(8):
-        browser.get(f"{URL}/{conversation.id}")
+        send(browser, "GET", f"{URL}/{conversation.id}", team=alices_team)
     with django_assert_max_num_queries(8):
-        browser.get(URL, {"q": "x"})
+        search(browser, "x", team=alices_team)
 
 
 def test_the_export_has_all_that_is_stored_and_nobody_elses(

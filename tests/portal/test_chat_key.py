@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 def ask_for_key(browser: Client, team: Team) -> Any:
-    return send(browser, "POST", "/chat/key", {"team": team.slug})
+    return send(browser, "POST", "/chat/key", team=team)
 
 
 def test_the_key_opens_the_team_and_is_the_members(alice: User, alices_team: Team) -> None:

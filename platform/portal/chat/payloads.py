@@ -65,12 +65,6 @@ class Choice(Struct, forbid_unknown_fields=True):
     stores: bool
 
 
-class TeamName(Struct, forbid_unknown_fields=True):
-    """The team that a page was made for, by its slug."""
-
-    team: Annotated[str, Meta(max_length=80)]
-
-
 class PayloadError(Exception):
     """The body can't be used; the text says why, `status` is the answer's."""
 

@@ -21,7 +21,6 @@ def page_data(actor: Actor, snapshot: Snapshot, opened: UUID | None) -> dict[str
     stores = stores_conversations(user)
     kept = [conversation_line(each) for each in listed(actor)]
     return {
-        "team": actor.team.slug,
         "owner": f"{user.pk}-{actor.team.pk}",
         "models": chat_models(snapshot),
         "stores": stores,

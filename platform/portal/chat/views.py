@@ -24,12 +24,17 @@ from portal.templatetags.ui import dollars
 
 
 def _json_view(view: View) -> View:
-    """Lets those who may chat ask, and answers their mistakes as `{"error": "what to do"}`."""
+    """Lets those who may chat ask, and answers their mistakes as `{"error": "what to do"}`.
+
+    A page goes on acting for the team that it was made for, or not at all.
+    """
 
     @never_cache
     @member_page_if(may_chat)
     @wraps(view)
     def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.headers.get("x-team") != request.actor.team.slug:
+            return _refusal("You act for another team now. Reload the page to go on.", 409)
         try:
             return view(request, *args, **kwargs)
         except payloads.PayloadError as error:
@@ -69,9 +74,6 @@ def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpRes
 @_json_view
 def key(request: MemberRequest) -> HttpResponse:
     """Answers a key for the page's next calls, and ends the session's former one."""
-    page = payloads.read(request, payloads.TeamName)
-    if page.team != request.actor.team.slug:
-        return _refusal("You act for another team now. Reload the page to go on.", 409)
     try:
         plaintext = renew_chat_key(request.actor, request.session)
     except TooManyKeysError:

@@ -19,7 +19,6 @@ def playground(request: MemberRequest) -> HttpResponse:
         return render(request, "chat/not_for_role.html", {"title": "Playground"}, status=403)
     models = price_list(catalogue.load_synchronously())
     data = {
-        "team": request.actor.team.slug,
         "models": [
             {"name": model.name, "title": model.title, "kind": model.kind} for model in models
         ],

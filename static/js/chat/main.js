@@ -123,7 +123,7 @@ async function respond() {
   shown.onGrown = () => wasNear && (scroller.scrollTop = scroller.scrollHeight);
   let advice = null;
   try {
-    await answer(data.team, body, message, controller.signal, () => {
+    await answer(body, message, controller.signal, () => {
       wasNear = isNear();
       shown.grow(message);
     });

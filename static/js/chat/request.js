@@ -25,10 +25,10 @@ export function bodyOf({ model, settings, messages }) {
 
 // Asks, and writes the answer into `message` as it comes; `onMore` is called for every part.
 // Throws Refused with what to do, AbortError when stopped.
-export async function answer(team, body, message, signal, onMore) {
+export async function answer(body, message, signal, onMore) {
   let response;
   try {
-    response = await callApi(team, "/v1/chat/completions", {
+    response = await callApi("/v1/chat/completions", {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(body),

@@ -77,12 +77,11 @@ async function send() {
   byId("stop").hidden = false;
   byId("send").disabled = true;
   announce("The request is under way.");
-  const team = form.operation.isPublic ? null : data.team;
   let result = new Result(data.request_url);
   try {
-    if (team !== null) await sessionKey(team);
+    if (!form.operation.isPublic) await sessionKey();
     result = new Result(data.request_url); // its clock starts here, with the key at hand
-    await exchange(result, team, path, body, controller.signal);
+    await exchange(result, path, body, controller.signal);
     announce("The answer is complete.");
   } catch (error) {
     result.end();
@@ -101,9 +100,9 @@ async function send() {
   if (cost !== null && running === null) result.showCost(cost);
 }
 
-async function exchange(result, team, path, body, signal) {
+async function exchange(result, path, body, signal) {
   const options = body === null ? { method: form.operation.method } : { method: form.operation.method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
-  const response = await callApi(team, baseUrl() + path, { ...options, signal });
+  const response = await callApi(baseUrl() + path, { ...options, signal }, form.operation);
   result.begin(response);
   let error = null;
   if (response.headers.get("content-type")?.startsWith("text/event-stream")) {

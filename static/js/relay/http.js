@@ -15,7 +15,8 @@ const UNREACHABLE = "The service can't be reached. Check your connection and try
 // Asks one of the pages' JSON endpoints; returns what it answers (null for nothing).
 export async function ask(method, url, body) {
   const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
-  const headers = { "x-csrftoken": token, accept: "application/json" };
+  const { team } = document.querySelector("[data-team]").dataset;
+  const headers = { "x-csrftoken": token, "x-team": team, accept: "application/json" };
   if (body !== undefined) headers["content-type"] = "application/json";
   let response;
   try {
@@ -34,20 +35,20 @@ export async function ask(method, url, body) {
 let held = null;
 const SPARE_MS = 60_000;
 
-export async function sessionKey(team) {
+export async function sessionKey() {
   if (held === null || held.until < Date.now()) {
-    const made = await ask("POST", "/chat/key", { team });
+    const made = await ask("POST", "/chat/key");
     held = { key: made.key, until: Date.now() + made.expires_in_seconds * 1000 - SPARE_MS };
   }
   return held.key;
 }
 
-// Calls the API as any client does and returns the response. `team` is whose credits pay; null
-// sends no key. A key that was revoked, as by another tab, is replaced once.
-export async function callApi(team, url, options) {
+// Calls the API as any client does and returns the response. A key that was revoked, as by another
+// tab, is replaced once; a public endpoint gets none.
+export async function callApi(url, options, { isPublic = false } = {}) {
   const send = async () => {
     const headers = { ...options.headers };
-    if (team !== null) headers.authorization = `Bearer ${await sessionKey(team)}`;
+    if (!isPublic) headers.authorization = `Bearer ${await sessionKey()}`;
     try {
       return await fetch(url, { ...options, headers, credentials: "omit", redirect: "error", cache: "no-store" });
     } catch (error) {
@@ -56,7 +57,7 @@ export async function callApi(team, url, options) {
     }
   };
   const response = await send();
-  if (response.status !== 401 || team === null) return response;
+  if (response.status !== 401 || isPublic) return response;
   held = null;
   return send();
 }
