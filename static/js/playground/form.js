@@ -70,8 +70,7 @@ export class Form {
     if (field.isRequired) control.required = true;
     const element = made("div", { className: "field" });
     if (field.control === "checkbox") {
-      label.append(made("br"), help);
-      element.append(made("div", { className: "check" }, control, label), error);
+      element.append(made("div", { className: "check" }, control, made("div", {}, label, made("br"), help)), error);
     } else element.append(label, control, help, error);
     return { field, control, element, error };
   }
