@@ -68,13 +68,11 @@ def worked_cost(model: ModelEntry, prices: Prices, *, with_cache: bool = False) 
         return _chat(model, prices, CACHED_TOKENS if with_cache else 0)
     seconds = SECONDS if prices.second_nanos else 0
     usage = Usage(images=IMAGES) if model.kind == "image" else Usage(pieces=1, seconds=seconds)
-    lines = [
-        Line(
-            "pictures", usage.images, prices.image_nanos, usage.images * prices.image_nanos, False
-        ),
-        Line("video", usage.pieces, prices.piece_nanos, usage.pieces * prices.piece_nanos, False),
-        Line("seconds", seconds, prices.second_nanos, seconds * prices.second_nanos, False),
-        *_request_line(prices),
+    counted = [
+        ("pictures", usage.images, prices.image_nanos),
+        ("video", usage.pieces, prices.piece_nanos),
+        ("seconds", seconds, prices.second_nanos),
+        ("request", 1, prices.request_nanos),
     ]
     held = quote(prices, images=usage.images, seconds=usage.seconds, pieces=usage.pieces)
     return WorkedCost(
