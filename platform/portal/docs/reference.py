@@ -1,6 +1,7 @@
 """The documentation's tables, read from the code that they describe."""
 
 import inspect
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -63,16 +64,16 @@ def parameters(slug: str) -> list[Parameter]:
 
 def error_rows() -> list[ErrorRow]:
     """Returns every status, type and code that the API answers with, by status."""
-    rows: dict[tuple[int, str, str], ErrorRow] = {}
     # The relay's own are subclasses, too, known once their module is.
     told: list[type[errors.ApiError]] = [*_tree(errors.ApiError), faults.ShuttingDownError]
+    by_identity: dict[tuple[int, str, str], list[type[errors.ApiError]]] = defaultdict(list)
     for error in told:
-        identity = (error.status, error.type, error.code)
-        text = error.default_message
-        if text == errors.ApiError.default_message and error is not errors.ServerError:
-            text = error.template.format("…", "…") if error.template else _meaning(error)
-        rows.setdefault(identity, ErrorRow(*identity, text, error.status in _RETRIED))
-    return sorted(rows.values(), key=lambda row: row.status)
+        by_identity[error.status, error.type, error.code].append(error)
+    rows = [
+        ErrorRow(*identity, _text(found), identity[0] in _RETRIED)
+        for identity, found in by_identity.items()
+    ]
+    return sorted(rows, key=lambda row: row.status)
 
 
 def surfaces() -> list[Surface]:
@@ -88,8 +89,17 @@ def _tree(error: type[errors.ApiError]) -> Iterator[type[errors.ApiError]]:
             yield from _tree(child)
 
 
-def _meaning(error: type[errors.ApiError]) -> str:
-    return " ".join((inspect.getdoc(error) or "").split("\n\n")[0].split())
+def _text(found: list[type[errors.ApiError]]) -> str:
+    """Returns the message of the last of the errors that has one of its own.
+
+    Where each case has another message, it is what the error means.
+    """
+    for error in reversed(found):
+        if "default_message" in vars(error):
+            return error.default_message
+        if "template" in vars(error):
+            return error.template.format("…", "…")
+    return " ".join((inspect.getdoc(found[0]) or "").split("\n\n")[0].split())
 
 
 def _type(field: dict[str, Any]) -> str:

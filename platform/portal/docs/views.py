@@ -131,6 +131,13 @@ def _filtered(reader: Reader, chosen: Any) -> dict[str, Any]:
     ]
     return {
         "shown": shown,
+        # A column in which all models have the same as in another says nothing.
+        "columns": {
+            "text": any(model.kind == "chat" for model in shown),
+            "cached": any(model.cached_price for model in shown),
+            "reasoning": any(model.reasoning_price for model in shown),
+            "unit": any(model.unit_price for model in shown),
+        },
         "kinds": KINDS,
         "capabilities": CAPABILITIES,
         "kind": kind,

@@ -19,6 +19,12 @@ _CAPABILITIES = {
     "reasoning": "reasoning",
     "web_search": "web search",
 }
+_TAKES = {
+    "image": "sees pictures",
+    "file": "reads files",
+    "audio": "hears",
+    "video": "sees videos",
+}
 
 
 class CodeNode(template.Node):
@@ -56,7 +62,6 @@ def code(parser: Parser, token: Token) -> CodeNode:
 def capabilities(model: ModelEntry) -> list[str]:
     """Returns what a model announces that it can, in words."""
     said = [word for name, word in _CAPABILITIES.items() if name in model.features]
-    seen = [kind for kind in model.input_modalities if kind not in {"text"}]
-    if seen and model.kind == "chat":
-        said.append(f"takes {', '.join(seen)}")
+    if model.kind == "chat":
+        said += [words for kind, words in _TAKES.items() if kind in model.input_modalities]
     return said + (["coding"] if model.is_coding else [])
