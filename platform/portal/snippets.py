@@ -1,7 +1,4 @@
-"""Ready requests in the languages that people call the API from, for a host, a key and a model.
-
-Nothing here is a secret: `key` is a placeholder, unless its owner has just made it.
-"""
+"""Code that calls the service, ready to be copied: curl, Python, JavaScript."""
 
 import json
 import shlex
@@ -11,177 +8,182 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Snippet:
-    """A program. `id` is fit for HTML, `language` is highlight.js's name."""
+    """A piece of code. `name` is unique among those shown together, `language` a highlighter's."""
 
-    id: str
+    name: str
     title: str
     language: str
     text: str
 
 
-def chat_snippets(base_url: str, key: str, model: str) -> list[Snippet]:
-    """Returns the same chat completion as curl, Python, Node, fetch and Go.
+def chat_snippets(
+    *, base_url: str, model: str, api_key: str, message: str = "Hello!"
+) -> list[Snippet]:
+    """Returns a chat completion in curl, with OpenAI's SDKs for Python and Node, and by fetch.
 
-    `base_url` ends with the mount, without a slash, such as `https://host/v1`.
+    `base_url` is the reader's own address of the API, such as `https://example.com/v1`. `api_key`
+    is a key's plaintext, or a word in its place.
     """
-    arguments = (base_url, key, model)
-    return [
-        Snippet("curl", "curl", "bash", chat_curl(*arguments)),
-        Snippet("python", "Python", "python", chat_python(*arguments)),
-        Snippet("node", "Node", "javascript", chat_node(*arguments)),
-        Snippet("fetch", "fetch", "javascript", chat_fetch(*arguments)),
-        Snippet("go", "Go", "go", chat_go(*arguments)),
-    ]
+    body = {"model": model, "messages": [{"role": "user", "content": message}]}
+    url, key, name, text = (_quoted(each) for each in (base_url, api_key, model, message))
+    curl = _post_by_curl(f"{base_url}/chat/completions", api_key, body)
+    python = f"""from openai import OpenAI
 
-
-def image_snippets(base_url: str, key: str, model: str) -> list[Snippet]:
-    """Returns the same request for a picture as curl, Python and fetch."""
-    body = {"model": model, "prompt": "A toll bridge at dawn"}
-    python = f"""\
-from openai import OpenAI
-
-client = OpenAI(base_url={_text(base_url)}, api_key={_text(key)})
-answer = client.images.generate(model={_text(model)}, prompt="A toll bridge at dawn")
-print(answer.data[0].url)
-"""
-    return [
-        Snippet("curl", "curl", "bash", _curl(f"{base_url}/images/generations", key, body)),
-        Snippet("python", "Python", "python", python),
-        Snippet(
-            "fetch",
-            "fetch",
-            "javascript",
-            _fetch(f"{base_url}/images/generations", key, body, "answer.data[0].url"),
-        ),
-    ]
-
-
-def video_snippets(base_url: str, key: str, model: str) -> list[Snippet]:
-    """Returns the same order of a video as curl and fetch."""
-    body = {"model": model, "prompt": "A bird flying over the ocean"}
-    url = f"{base_url}/videos/generations"
-    return [
-        Snippet("curl", "curl", "bash", _curl(url, key, body)),
-        Snippet("fetch", "fetch", "javascript", _fetch(url, key, body, "answer.id")),
-    ]
-
-
-def chat_curl(base_url: str, key: str, model: str) -> str:
-    """Returns a chat completion by curl."""
-    return _curl(f"{base_url}/chat/completions", key, _chat_body(model))
-
-
-def chat_python(base_url: str, key: str, model: str) -> str:
-    """Returns a chat completion by OpenAI's Python SDK."""
-    return f"""\
-from openai import OpenAI
-
-client = OpenAI(base_url={_text(base_url)}, api_key={_text(key)})
+client = OpenAI(base_url={url}, api_key={key})
 answer = client.chat.completions.create(
-    model={_text(model)},
-    messages=[{{"role": "user", "content": "Hello!"}}],
+    model={name},
+    messages=[{{"role": "user", "content": {text}}}],
 )
-print(answer.choices[0].message.content)
-"""
+print(answer.choices[0].message.content)"""
+    node = f"""import OpenAI from "openai";
 
-
-def chat_node(base_url: str, key: str, model: str) -> str:
-    """Returns a chat completion by OpenAI's SDK for Node, as an ES module."""
-    return f"""\
-import OpenAI from "openai";
-
-const client = new OpenAI({{ baseURL: {_text(base_url)}, apiKey: {_text(key)} }});
+const client = new OpenAI({{ baseURL: {url}, apiKey: {key} }});
 const answer = await client.chat.completions.create({{
-  model: {_text(model)},
-  messages: [{{ role: "user", content: "Hello!" }}],
+  model: {name},
+  messages: [{{ role: "user", content: {text} }}],
 }});
-console.log(answer.choices[0].message.content);
-"""
+console.log(answer.choices[0].message.content);"""
+    fetch = f"""const response = await fetch({_quoted(f"{base_url}/chat/completions")}, {{
+  method: "POST",
+  headers: {{
+    "Authorization": {_quoted(f"Bearer {api_key}")},
+    "Content-Type": "application/json",
+  }},
+  body: JSON.stringify({{
+    model: {name},
+    messages: [{{ role: "user", content: {text} }}],
+  }}),
+}});
+const answer = await response.json();
+console.log(answer.choices[0].message.content);"""
+    return [
+        Snippet("curl", "curl", "bash", curl),
+        Snippet("python", "Python", "python", python),
+        Snippet("node", "JavaScript", "javascript", node),
+        Snippet("fetch", "fetch", "javascript", fetch),
+    ]
 
 
-def chat_fetch(base_url: str, key: str, model: str) -> str:
-    """Returns a chat completion by `fetch`, for Node and browsers, without a package."""
-    return _fetch(
-        f"{base_url}/chat/completions",
-        key,
-        _chat_body(model),
-        "answer.choices[0].message.content",
-    )
-
-
-def chat_go(base_url: str, key: str, model: str) -> str:
-    """Returns a chat completion by Go's standard library."""
-    body = json.dumps(_chat_body(model), ensure_ascii=False)
-    return f"""\
-package main
+def chat_in_go(*, base_url: str, model: str, api_key: str, message: str = "Hello!") -> Snippet:
+    """Returns the same chat completion in Go, by its standard library."""
+    body = {"model": model, "messages": [{"role": "user", "content": message}]}
+    url, sent = f"{base_url}/chat/completions", json.dumps(body)
+    text = f"""package main
 
 import (
-	"fmt"
-	"io"
-	"net/http"
-	"strings"
+\t"fmt"
+\t"io"
+\t"net/http"
+\t"strings"
 )
 
 func main() {{
-	body := strings.NewReader({_text(body)})
-	request, err := http.NewRequest("POST", {_text(f"{base_url}/chat/completions")}, body)
-	if err != nil {{
-		panic(err)
-	}}
-	request.Header.Set("Authorization", {_text(f"Bearer {key}")})
-	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {{
-		panic(err)
-	}}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {{
-		panic(err)
-	}}
-	fmt.Println(response.Status, string(answer))
-}}
-"""
+\tbody := strings.NewReader({_quoted(sent)})
+\trequest, err := http.NewRequest("POST", {_quoted(url)}, body)
+\tif err != nil {{
+\t\tpanic(err)
+\t}}
+\trequest.Header.Set("Authorization", {_quoted(f"Bearer {api_key}")})
+\trequest.Header.Set("Content-Type", "application/json")
+\tresponse, err := http.DefaultClient.Do(request)
+\tif err != nil {{
+\t\tpanic(err)
+\t}}
+\tdefer response.Body.Close()
+\tanswer, err := io.ReadAll(response.Body)
+\tif err != nil {{
+\t\tpanic(err)
+\t}}
+\tfmt.Println(response.Status, string(answer))
+}}"""
+    return Snippet("go", "Go", "go", text)
 
 
-def _chat_body(model: str) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": "Hello!"}]}
+def image_snippets(*, base_url: str, model: str, api_key: str) -> list[Snippet]:
+    """Returns a request for a picture in curl, with OpenAI's SDK for Python, and by fetch."""
+    prompt = "A toll bridge at dawn"
+    url, body = f"{base_url}/images/generations", {"model": model, "prompt": prompt}
+    python = f"""from openai import OpenAI
+
+client = OpenAI(base_url={_quoted(base_url)}, api_key={_quoted(api_key)})
+answer = client.images.generate(model={_quoted(model)}, prompt={_quoted(prompt)})
+print(answer.data[0].url)"""
+    return [
+        Snippet("curl", "curl", "bash", _post_by_curl(url, api_key, body)),
+        Snippet("python", "Python", "python", python),
+        Snippet("fetch", "fetch", "javascript", _post_by_fetch(url, api_key, body, "data[0].url")),
+    ]
 
 
-def _curl(url: str, key: str, body: dict[str, Any]) -> str:
-    return f"""\
-curl {shlex.quote(url)} \\
-  -H {shlex.quote(f"Authorization: Bearer {key}")} \\
+def video_snippets(*, base_url: str, model: str, api_key: str) -> list[Snippet]:
+    """Returns an order of a video in curl and by fetch."""
+    url = f"{base_url}/videos/generations"
+    body = {"model": model, "prompt": "A bird flying over the ocean"}
+    return [
+        Snippet("curl", "curl", "bash", _post_by_curl(url, api_key, body)),
+        Snippet("fetch", "fetch", "javascript", _post_by_fetch(url, api_key, body, "id")),
+    ]
+
+
+def management_snippets(*, base_url: str, api_key: str) -> list[Snippet]:
+    """Returns how to list a team's keys with a management key, in curl, Python and by fetch.
+
+    `base_url` is the reader's own address of the management API.
+    """
+    url, authorization = f"{base_url}/keys", f"Bearer {api_key}"
+    curl = f"""curl {_shell(url)} \\
+  -H {_shell(f"Authorization: {authorization}")}"""
+    python = f"""import httpx
+
+answer = httpx.get({_quoted(url)}, headers={{"Authorization": {_quoted(authorization)}}})
+print(answer.json()["data"])"""
+    fetch = f"""const response = await fetch({_quoted(url)}, {{
+  headers: {{ "Authorization": {_quoted(authorization)} }},
+}});
+console.log((await response.json()).data);"""
+    return [
+        Snippet("curl", "curl", "bash", curl),
+        Snippet("python", "Python", "python", python),
+        Snippet("fetch", "JavaScript", "javascript", fetch),
+    ]
+
+
+def _post_by_curl(url: str, api_key: str, body: dict[str, Any]) -> str:
+    return f"""curl {_shell(url)} \\
+  -H {_shell(f"Authorization: Bearer {api_key}")} \\
   -H 'Content-Type: application/json' \\
-  -d {shlex.quote(_lines_of(body))}
-"""
+  -d {_shell(_lines(body))}"""
 
 
-def _fetch(url: str, key: str, body: dict[str, Any], result: str) -> str:
-    lines = json.dumps(body, ensure_ascii=False, indent=2).replace("\n", "\n  ")
-    return f"""\
-const response = await fetch({_text(url)}, {{
+def _post_by_fetch(url: str, api_key: str, body: dict[str, Any], result: str) -> str:
+    return f"""const response = await fetch({_quoted(url)}, {{
   method: "POST",
   headers: {{
-    Authorization: {_text(f"Bearer {key}")},
+    "Authorization": {_quoted(f"Bearer {api_key}")},
     "Content-Type": "application/json",
   }},
-  body: JSON.stringify({lines}),
+  body: JSON.stringify({json.dumps(body)}),
 }});
 const answer = await response.json();
-if (!response.ok) throw new Error(answer.error.message);
-console.log({result});
-"""
+console.log(answer.{result});"""
 
 
-def _lines_of(body: dict[str, Any]) -> str:
-    """Returns the body as JSON, a member on each line."""
-    members = [
-        f"{_text(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in body.items()
-    ]
+def _lines(body: dict[str, Any]) -> str:
+    """Returns the body as JSON, a member on each line, so that it is seen whole."""
+    members = [f"{_quoted(name)}: {_in_full(value)}" for name, value in body.items()]
     return "{\n    " + ",\n    ".join(members) + "\n  }"
 
 
-def _text(text: str) -> str:
-    """Returns a text as a literal of JSON, which Python, JavaScript and Go read as the same."""
-    return json.dumps(text, ensure_ascii=False)
+def _in_full(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _quoted(text: str) -> str:
+    """Returns the text as a literal that Python and JavaScript read alike."""
+    return json.dumps(text)
+
+
+def _shell(text: str) -> str:
+    """Returns the text as one word of a POSIX shell, always in quotes."""
+    word = shlex.quote(text)
+    return word if word.startswith("'") else f"'{word}'"

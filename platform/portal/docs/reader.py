@@ -15,7 +15,13 @@ from accounts.models import ApiKey, Plan
 from api.catalogue import ModelEntry, Snapshot
 from portal.access import actor_of
 from portal.prices import PricedModel, price_list
-from portal.snippets import Snippet, chat_snippets, image_snippets, video_snippets
+from portal.snippets import (
+    Snippet,
+    chat_in_go,
+    chat_snippets,
+    image_snippets,
+    video_snippets,
+)
 from portal.worked_cost import WorkedCost, example_model, worked_cost
 
 # What an example names where the catalogue has no model for it.
@@ -140,17 +146,18 @@ class Reader:
     @property
     def chat_snippets(self) -> list[Snippet]:
         """A chat completion in each language."""
-        return chat_snippets(self.base_url, self.key, _first(self.chat_models))
+        given = self._given(self.chat_models)
+        return [*chat_snippets(**given), chat_in_go(**given)]
 
     @property
     def image_snippets(self) -> list[Snippet]:
         """A request for a picture in each language."""
-        return image_snippets(self.base_url, self.key, _first(self.image_models))
+        return image_snippets(**self._given(self.image_models))
 
     @property
     def video_snippets(self) -> list[Snippet]:
         """An order of a video in each language."""
-        return video_snippets(self.base_url, self.key, _first(self.video_models))
+        return video_snippets(**self._given(self.video_models))
 
     @property
     def worked_cost(self) -> WorkedCost | None:
@@ -176,6 +183,9 @@ class Reader:
             "video": _first(self.video_models),
             "coding": _first(self.coding_models or self.chat_models),
         }
+
+    def _given(self, models: list[PricedModel]) -> dict[str, str]:
+        return {"base_url": self.base_url, "model": _first(models), "api_key": self.key}
 
     def _worked(self, models: list[ModelEntry], *, with_cache: bool = False) -> WorkedCost | None:
         now = timezone.now()

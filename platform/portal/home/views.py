@@ -14,7 +14,13 @@ from api import catalogue
 from api.catalogue import Snapshot
 from api.service import current_service
 from portal.prices import PricedModel, price_list
-from portal.snippets import Snippet, chat_snippets, image_snippets, video_snippets
+from portal.snippets import (
+    Snippet,
+    chat_in_go,
+    chat_snippets,
+    image_snippets,
+    video_snippets,
+)
 from portal.worked_cost import WorkedCost, example_model, worked_cost
 
 FEATURED = {"chat": 6, "image": 2, "video": 2}
@@ -78,11 +84,13 @@ def _featured(models: list[PricedModel], kind: str) -> list[PricedModel]:
 
 def _first_request(base_url: str, key: str, models: list[PricedModel]) -> list[Snippet]:
     """Returns a request to the first model, rather one of text; none where there is no model."""
-    kinds = {"chat": chat_snippets, "image": image_snippets, "video": video_snippets}
-    for kind, snippets in kinds.items():
+    for kind in ("chat", "image", "video"):
         for model in models:
             if model.kind == kind:
-                return snippets(base_url, key, model.name)
+                given = {"base_url": base_url, "model": model.name, "api_key": key}
+                if kind == "chat":
+                    return [*chat_snippets(**given), chat_in_go(**given)]
+                return image_snippets(**given) if kind == "image" else video_snippets(**given)
     return []
 
 
