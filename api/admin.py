@@ -12,7 +12,16 @@ from unfold.admin import ModelAdmin, TabularInline
 
 from accounts import api_keys, keys
 from accounts.models import ApiKey
-from api.models import Model, ModelAlias, ModelHealth, Route, Service, Upstream, VideoJob
+from api.models import (
+    Model,
+    ModelAlias,
+    ModelHealth,
+    ModelHealthHour,
+    Route,
+    Service,
+    Upstream,
+    VideoJob,
+)
 from api.service import current_service
 from billing.admin_fields import MoneyAdmin, ReadOnlyAdmin, dollars
 
@@ -126,6 +135,16 @@ class ModelHealthAdmin(ReadOnlyAdmin):
     list_filter = ("minute",)
     search_fields = ("=model",)
     ordering = ("-minute",)
+
+
+@admin.register(ModelHealthHour)
+class ModelHealthHourAdmin(ReadOnlyAdmin):
+    """The same by hour, as the status page shows it."""
+
+    list_display = ("hour", "model", "succeeded", "failed")
+    list_filter = ("hour",)
+    search_fields = ("=model",)
+    ordering = ("-hour",)
 
 
 @admin.register(ApiKey)

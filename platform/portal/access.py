@@ -58,6 +58,13 @@ def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
     return decorate
 
 
+def actor_of(request: HttpRequest) -> Actor | None:
+    """Returns the member who reads a page that anyone may read; None: signed out, or in no team."""
+    if not request.user.is_authenticated or not _recognise(request):
+        return None
+    return cast(MemberRequest, request).actor
+
+
 def _recognise(request: HttpRequest) -> bool:
     """Puts the member on the request, in one query. False: they are in no team."""
     user = cast(User, request.user)  # login_required has let it through

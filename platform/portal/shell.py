@@ -1,6 +1,6 @@
 """What surrounds a page: the service's name, the ways to go, the team and what it can spend."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from django.http import HttpRequest
@@ -39,8 +39,10 @@ class Shell:
 
     @cached_property
     def public_links(self) -> list[Link]:
-        """Where anyone may go."""
-        return [self._link(title, name) for title, name in PUBLIC]
+        """Where anyone may go. The models' page is one of the docs', and is marked alone."""
+        links = [self._link(title, name) for title, name in PUBLIC]
+        here = max((link.url for link in links if link.is_current), key=len, default="")
+        return [replace(link, is_current=link.url == here) for link in links]
 
     @cached_property
     def rail(self) -> list[list[Link]]:
