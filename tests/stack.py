@@ -90,6 +90,7 @@ class Stack:
             "WEB_CONCURRENCY": str(self.workers),
             "SWEEP_SECONDS": "1",
             "HOLD_GRACE_SECONDS": "2",
+            "MAIL_DIR": str(self.folder / "mail"),
             **self._environment,
         }
 

@@ -144,6 +144,22 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
 
+# Letters go to a mail server, or into a folder that /dev/mail shows to everybody (`make run`).
+MAIL_DIR = env.text("MAIL_DIR")
+EMAIL_BACKEND = f"django.core.mail.backends.{'filebased' if MAIL_DIR else 'smtp'}.EmailBackend"
+EMAIL_FILE_PATH = MAIL_DIR or None
+EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS")
+EMAIL_USE_SSL = env.flag("EMAIL_USE_SSL")
+EMAIL_PORT = env.whole("EMAIL_PORT", 587 if EMAIL_USE_TLS else 465 if EMAIL_USE_SSL else 25)
+EMAIL_HOST_USER = env.text("EMAIL_USER")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text(
+    "DEFAULT_FROM_EMAIL", f"no-reply@{urlsplit(BASE_URL).hostname or 'localhost'}"
+)
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -197,6 +213,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "api.tasks.poll_videos",
         "schedule": env.number("VIDEO_POLL_SECONDS", 3),
         # After an outage one round is enough, not one for each that was missed.
+        "options": {"expires": 60},
+    },
+    "send notices": {
+        "task": "portal.tasks.send_notices",
+        "schedule": env.number("NOTICE_SECONDS", 60),
         "options": {"expires": 60},
     },
     "roll up usage": {"task": "billing.tasks.roll_up_usage", "schedule": 60.0},
