@@ -246,11 +246,13 @@ class AuditEntry(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        # The log is paged by id, newest first, with or without one of its two filters.
+        # The log is read newest first, with or without one of its two filters.
         indexes = [
-            models.Index(fields=["team", "-id"], name="audit_by_team"),
-            models.Index(fields=["team", "action", "-id"], name="audit_by_action"),
-            models.Index(fields=["team", "actor_label", "-id"], name="audit_by_actor"),
+            models.Index(fields=["team", "-created_at", "-id"], name="audit_by_team"),
+            models.Index(fields=["team", "action", "-created_at", "-id"], name="audit_by_action"),
+            models.Index(
+                fields=["team", "actor_label", "-created_at", "-id"], name="audit_by_actor"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -56,15 +56,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='auditentry',
-            index=models.Index(fields=['team', '-id'], name='audit_by_team'),
+            index=models.Index(fields=['team', '-created_at', '-id'], name='audit_by_team'),
         ),
         migrations.AddIndex(
             model_name='auditentry',
-            index=models.Index(fields=['team', 'action', '-id'], name='audit_by_action'),
+            index=models.Index(fields=['team', 'action', '-created_at', '-id'], name='audit_by_action'),
         ),
         migrations.AddIndex(
             model_name='auditentry',
-            index=models.Index(fields=['team', 'actor_label', '-id'], name='audit_by_actor'),
+            index=models.Index(fields=['team', 'actor_label', '-created_at', '-id'], name='audit_by_actor'),
         ),
         migrations.AddField(
             model_name='invitation',

@@ -1,9 +1,13 @@
-"""The audit log as a page: filtered by deed or doer, newest first, paged by id."""
+"""The audit log as a page: filtered by deed or doer, newest first.
+
+It goes by time and then by id: by id alone, the database may prefer the primary key, and read the
+entries of all other teams on its way.
+"""
 
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from accounts.models import AuditEntry, Team
 
@@ -46,7 +50,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which entries: of a deed, of a doer (their e-mail address then), before or after an id."""
+    """Which entries: of a deed, of a doer (their address then), before or after an entry's id."""
 
     action: str = ""
     actor: str = ""
@@ -55,23 +59,35 @@ class Filter:
 
 
 def page_of(team: Team, chosen: Filter) -> Page:
-    """Returns a page of the team's log. One query, along an index, however long the log is."""
+    """Returns a page of the team's log; two queries along an index, however long the log is."""
     entries = _matching(team, chosen)
-    if chosen.after is not None:
-        found = list(entries.filter(id__gt=chosen.after).order_by("id")[: PAGE_ROWS + 1])
-        has_newer, has_older = len(found) > PAGE_ROWS, bool(found)
-        found = found[:PAGE_ROWS][::-1]
-    else:
-        if chosen.before is not None:
-            entries = entries.filter(id__lt=chosen.before)
-        found = list(entries.order_by("-id")[: PAGE_ROWS + 1])
-        has_newer, has_older = chosen.before is not None, len(found) > PAGE_ROWS
-        found = found[:PAGE_ROWS]
+    edge = chosen.before or chosen.after
+    bound = AuditEntry.objects.filter(team=team, pk=edge).first() if edge else None
+    is_back = bound is not None and chosen.before is None
+    if bound is not None:
+        entries = entries.filter(_is_newer(bound) if is_back else _is_older(bound))
+    order = ("created_at", "id") if is_back else ("-created_at", "-id")
+    found = list(entries.order_by(*order)[: PAGE_ROWS + 1])
+    has_more = len(found) > PAGE_ROWS
+    found = found[:PAGE_ROWS]
+    if is_back:
+        found.reverse()
+    has_newer, has_older = (has_more, True) if is_back else (bound is not None, has_more)
     return Page(
         lines=[_line(entry) for entry in found],
         newer_url=_url(chosen, after=found[0].pk) if has_newer and found else "",
         older_url=_url(chosen, before=found[-1].pk) if has_older and found else "",
     )
+
+
+def _is_older(entry: AuditEntry) -> Q:
+    at = entry.created_at
+    return Q(created_at__lte=at) & (Q(created_at__lt=at) | Q(id__lt=entry.pk))
+
+
+def _is_newer(entry: AuditEntry) -> Q:
+    at = entry.created_at
+    return Q(created_at__gte=at) & (Q(created_at__gt=at) | Q(id__gt=entry.pk))
 
 
 def _matching(team: Team, chosen: Filter) -> QuerySet[AuditEntry]:
