@@ -4,6 +4,7 @@ PYTHON ?= python3
 PORT ?= 8000
 CATALOGUE ?= default
 ARGS ?=
+WORKERS ?= 3
 export PORT CATALOGUE
 
 VENV := .venv
@@ -22,8 +23,8 @@ help: ## list the targets
 run: $(VENV)/local.stamp ## start everything on http://127.0.0.1:$PORT, until Ctrl-C (CATALOGUE=weatmood, ...)
 	$(LOCAL) run
 
-test: $(VENV)/dev.stamp ## run the tests; ARGS="-k foo" goes to pytest
-	$(LOCAL) test -m "not faults" $(ARGS)
+test: $(VENV)/dev.stamp ## run the tests, WORKERS files at a time; ARGS="-k foo" goes to pytest
+	$(LOCAL) test -m "not faults" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: $(VENV)/dev.stamp ## run the tests that kill, restart and starve real processes
 	$(LOCAL) test -m faults $(ARGS)

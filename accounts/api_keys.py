@@ -18,6 +18,9 @@ from accounts.models import ApiKey, Team, User
 
 LONGEST_GRACE_SECONDS = 30 * 24 * 3600
 
+# Neither revoked nor expired, by the database's clock.
+ACTIVE = Q(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()), revoked_at__isnull=True)
+
 
 class KeyRules(TypedDict, total=False):
     """What a key may be changed in. Limits and budgets of None fall back to the plan's and to none.
@@ -133,9 +136,7 @@ def revoke_key(key: ApiKey) -> ApiKey:
 
 def active(queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
     """Returns those of the keys that are neither revoked nor expired, by the database's clock."""
-    return queryset.filter(
-        Q(expires_at__isnull=True) | Q(expires_at__gt=Now()), revoked_at__isnull=True
-    )
+    return queryset.filter(ACTIVE)
 
 
 def find_active(plaintext: str) -> ApiKey | None:

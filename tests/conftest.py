@@ -5,11 +5,14 @@ of his own. Each team has a credit account; Alice, Bob and Charlie each have an 
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
-from django.test import Client
+from django.test import Client, TransactionTestCase
+from pytest_django import DjangoDbBlocker
 
 from accounts import teams
 from accounts.models import ApiKey, Membership, Role, Team, User
@@ -17,28 +20,43 @@ from billing import ledger
 from billing.models import CreditAccount
 from tests.cast import IssuedKey, issue, signed_in
 
+# Tests of whole stacks wait for real processes: run first, they do so beside the others.
+SLOW_FIRST = ("faults", "browser", "acceptance", "e2e")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Restores the rows that migrations made (plans, platform accounts) around flushing tests."""
-    for item in items:
-        marker = item.get_closest_marker("django_db")
-        if marker and marker.kwargs.get("transaction"):
-            kept = pytest.mark.django_db(*marker.args, **marker.kwargs, serialized_rollback=True)
-            item.add_marker(kept, append=False)
+    """Puts the slow folders first."""
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: _place(item.path.relative_to(folder).parts[0]))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _flush_may_empty_the_ledger() -> Iterator[None]:
-    """Lets Django's flush between tests do what the ledger's guard refuses everybody else."""
-    operations = type(connection.ops)
-    flush = operations.sql_flush
+def _place(folder: str) -> int:
+    return SLOW_FIRST.index(folder) if folder in SLOW_FIRST else len(SLOW_FIRST)
 
-    def sql_flush(*args: Any, **kwargs: Any) -> list[str]:
-        guard = "ALTER TABLE billing_transfer {} TRIGGER transfer_never_emptied;"
-        return [guard.format("DISABLE"), *flush(*args, **kwargs), guard.format("ENABLE")]
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Makes Django's flush after a committing test one that the ledger's guard lets through, and
+    that brings back what the migrations made (plans, the platform's accounts).
+    """
+    with django_db_blocker.unblock():
+        rows = connection.creation.serialize_db_to_string()
+
+    def empty(_case: TransactionTestCase) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE billing_transfer DISABLE TRIGGER transfer_never_emptied")
+            call_command(
+                "flush",
+                interactive=False,
+                verbosity=0,
+                reset_sequences=False,
+                inhibit_post_migrate=True,
+            )
+            cursor.execute("ALTER TABLE billing_transfer ENABLE TRIGGER transfer_never_emptied")
+        connection.creation.deserialize_db_from_string(rows)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(operations, "sql_flush", sql_flush)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
         yield
 
 

@@ -14,20 +14,36 @@ from billing.balances import Balance, balance_of
 
 LARGEST_PAGE = 100
 MOST_MODELS = 200
+LONGEST_NAME = 120
+
+NAME_MESSAGES: dict[str, Any] = {
+    "blank": "Give the key a name.",
+    "max_length": "Give at most {max_length} characters.",
+}
+_LIMIT_MESSAGES: dict[str, Any] = {
+    "invalid": "Give a whole number, such as 60.",
+    "min_value": "Give at least {min_value}.",
+    "max_string_length": "Give a whole number, such as 60.",
+}
 
 
 class KeyRules(StrictSerializer):
     """What a key may be changed in. A limit of null is the plan's, a higher one staff's to give."""
 
-    # `context["team"]` is the key's team.
+    # `context["team"]` is the key's team. The pages' forms ask this too (portal/keys/forms.py), so
+    # that both have the same rules in the same words.
 
-    name = serializers.CharField(max_length=120)
+    name = serializers.CharField(max_length=LONGEST_NAME, error_messages=NAME_MESSAGES)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
     allowed_models = serializers.ListField(
         child=serializers.CharField(max_length=120), max_length=MOST_MODELS, required=False
     )
-    requests_per_minute = serializers.IntegerField(required=False, allow_null=True, min_value=1)
-    tokens_per_minute = serializers.IntegerField(required=False, allow_null=True, min_value=1)
+    requests_per_minute = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, error_messages=_LIMIT_MESSAGES
+    )
+    tokens_per_minute = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, error_messages=_LIMIT_MESSAGES
+    )
     budget_day = DollarsField(required=False, allow_null=True, source="budget_day_nanos")
     budget_month = DollarsField(required=False, allow_null=True, source="budget_month_nanos")
     budget_total = DollarsField(required=False, allow_null=True, source="budget_total_nanos")

@@ -12,8 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import access, api_keys
+from accounts import access, key_deeds
 from accounts.authentication import KeyAuthentication
+from accounts.client_ip import client_ip
 from accounts.models import ApiKey, User
 from api import errors
 from api.manage import schema
@@ -122,10 +123,10 @@ class KeysView(ManageView):
             raise errors.PermissionDeniedError(
                 "You may not create such an API key. Ask an owner of the team."
             )
-        key, plaintext = api_keys.create_key(
-            self.actor.team,
-            self.actor.user,
+        key, plaintext = key_deeds.create_key(
+            self.actor,
             prefix=current_service().key_prefix,
+            ip_address=client_ip(request),
             **new.validated_data,
         )
         return self.created(key, plaintext)
@@ -145,13 +146,15 @@ class KeyView(ManageView):
         key = self.managed_key(key_id)
         rules = KeyRules(data=request.data, partial=True, context={"team": self.actor.team})
         rules.is_valid(raise_exception=True)
-        api_keys.update_key(key, rules.validated_data)
+        key_deeds.update_key(self.actor, key, rules.validated_data, ip_address=client_ip(request))
         return Response(KeyShown(self.key(key_id)).data)
 
     @schema.operation("revoke_key", answer=KeyShown)
     def delete(self, request: Request, key_id: int) -> Response:
         """Revokes a key from its next request on, and shows it so."""
-        return Response(KeyShown(api_keys.revoke_key(self.managed_key(key_id))).data)
+        key = self.managed_key(key_id)
+        revoked = key_deeds.revoke_key(self.actor, key, ip_address=client_ip(request))
+        return Response(KeyShown(revoked).data)
 
 
 class KeyRotationView(ManageView):
@@ -162,8 +165,11 @@ class KeyRotationView(ManageView):
         """Makes a key's successor and shows its plaintext, once."""
         rotation = Rotation(data=request.data)
         rotation.is_valid(raise_exception=True)
-        key, plaintext = api_keys.rotate_key(self.managed_key(key_id), **rotation.validated_data)
-        return self.created(key, plaintext)
+        key = self.managed_key(key_id)
+        successor, plaintext = key_deeds.rotate_key(
+            self.actor, key, **rotation.validated_data, ip_address=client_ip(request)
+        )
+        return self.created(successor, plaintext)
 
 
 class TeamView(ManageView):

@@ -22,6 +22,8 @@ asgi_disconnect_grace_period = 0
 # Whom to believe X-Forwarded-For and -Proto: nobody unless told.
 forwarded_allow_ips = env.text("FORWARDED_ALLOW_IPS", "127.0.0.1")
 limit_request_line = 8_190
+# Nothing steers it by a socket, which would lie in the home folder, one for all services there.
+control_socket_disable = True
 accesslog = None  # a line for each request costs more than the request; usage records tell more
 
 

@@ -19,6 +19,7 @@ from local.valkey import Valkey
 
 LEFTOVER_SECONDS = 20
 HEALTH_SECONDS = 60
+WEB_GRACE_SECONDS = 10  # for streams that run when Ctrl-C comes
 HOST = "127.0.0.1"
 
 
@@ -60,6 +61,7 @@ def programs(options: Options, simulator_port: int) -> Programs:
     """Returns the project's own programs."""
     python = sys.executable
     web = [python, "-m", "gunicorn", "--bind", f"{HOST}:{options.port}"]
+    web += ["--graceful-timeout", str(WEB_GRACE_SECONDS)]
     simulator = [python, "-m", "gunicorn", "--bind", f"{HOST}:{simulator_port}"]
     prepare = [python, "manage.py", "prepare_demo", "--catalogue", options.catalogue, "--json"]
     prepare += ["--demo-file", str(options.folder / "demo.json")]
@@ -100,7 +102,7 @@ class Run:
         self.postgres = None if options.database_url else postgres
         self.valkey = None if options.redis_url else valkey
         # Each grace is a little longer than the program's own.
-        self.web = self._program("web", self.commands.web, grace=12)
+        self.web = self._program("web", self.commands.web, grace=WEB_GRACE_SECONDS + 2)
         self.worker = self._program("worker", self.commands.worker, grace=10)
         self.simulator = self._program("simulator", self.commands.simulator, grace=2)
         servers = [server for server in (self.postgres, self.valkey) if server]

@@ -19,10 +19,14 @@ document.addEventListener("click", async (event) => {
   }, 1600);
 });
 
-// <button data-opens="id-of-a-dialog"> opens it; <button data-closes> closes its own.
+// <button data-opens="id-of-a-dialog"> opens it; <button data-closes> closes its own. A link may open
+// one too: without scripts it leads to a page that asks the same.
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-opens]");
-  if (opener) document.getElementById(opener.dataset.opens).showModal();
+  if (opener) {
+    event.preventDefault();
+    document.getElementById(opener.dataset.opens).showModal();
+  }
   const closer = event.target.closest("[data-closes]");
   if (closer) closer.closest("dialog").close();
 });

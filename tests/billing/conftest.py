@@ -6,20 +6,22 @@ from typing import Any
 
 import pytest
 from django.test import TransactionTestCase
+from pytest_django import DjangoDbBlocker
 
 from billing import invariants
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _nothing_is_flushed() -> Iterator[None]:
-    """Leaves what committing tests wrote, instead of Django's flush.
-
-    The transfers' guard refuses TRUNCATE, and rightly so: nothing empties the ledger. Every test
-    makes its own teams, so what others left is in nobody's way.
+def _flushed_once(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Leaves what committing tests wrote until the end of their file: a flush takes longer than
+    most of them. Every test makes its own teams, so what others left is in nobody's way.
     """
+    flush = TransactionTestCase._fixture_teardown
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda self: None)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: None)
         yield
+    with django_db_blocker.unblock():
+        flush(TransactionTestCase())
 
 
 @pytest.fixture

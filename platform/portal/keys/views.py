@@ -1,14 +1,174 @@
-"""The API keys of a team."""
+"""The API keys of a team: listed, made, changed, rotated, revoked."""
 
-from django.http import HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from typing import Any, cast
 
-from portal.access import MemberRequest, member_page
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts import key_deeds
+from accounts.api_keys import KeyRules
+from accounts.client_ip import client_ip
+from accounts.errors import AccountsError
+from accounts.models import ApiKey
+from api import catalogue
+from billing.key_spending import use_by_day
+from portal.access import MemberRequest, member_page, member_page_if
+from portal.keys import once
+from portal.keys.chart import chart_of
+from portal.keys.forms import KeyForm, NewKeyForm, RotationForm
+from portal.keys.listing import listing_of
+from portal.keys.shown import ShownKey, shown, visible_keys
+from portal.keys.shown_once import show_once
+
+_shows_or_does = require_http_methods(["GET", "HEAD", "POST"])
 
 
 @require_safe
 @member_page
 def apikeys(request: MemberRequest) -> HttpResponse:
-    """To come."""
-    return render(request, "to_come.html", {"title": "Apikeys"})
+    """Lists the team's keys: the active ones, or all."""
+    listing = listing_of(
+        request.actor,
+        is_all=request.GET.get("show") == "all",
+        page=request.GET.get("page", ""),
+    )
+    return render(request, "keys/list.html", {"listing": listing})
+
+
+@_shows_or_does
+@never_cache  # going back shows a form that can be sent, not the one that was
+@member_page_if(lambda actor: actor.may_create_keys())
+def new_key(request: MemberRequest) -> HttpResponse:
+    """Makes a key and shows it, this once, as the form's own answer."""
+    snapshot = catalogue.load_synchronously()
+    form = NewKeyForm(_sent(request), actor=request.actor, models=snapshot.public_models())
+    if not form.is_valid():
+        context = {"form": form, "token": once.new_token()}
+        return render(request, "keys/new.html", context, status=400 if form.is_bound else 200)
+    if not request.actor.may_create_keys(form.rules["scope"]):
+        raise PermissionDenied
+    try:
+        key, plaintext = once.make_once(
+            request,
+            request.POST.get("token") or once.new_token(),
+            lambda: key_deeds.create_key(
+                request.actor,
+                prefix=snapshot.service.key_prefix,
+                ip_address=client_ip(request),
+                **form.rules,
+            ),
+        )
+    except once.MadeBeforeError as error:
+        made = request.actor.visible_keys().filter(pk=error.key_id).first()
+        return render(request, "keys/made_before.html", {"key": made}, status=409)
+    return show_once(request, key, plaintext, snapshot)
+
+
+@require_safe
+@member_page
+def key(request: MemberRequest, key_id: int) -> HttpResponse:
+    """Shows a key: its rules, its state, what it spends."""
+    return _key_page(request, _key(request, key_id))
+
+
+@_shows_or_does
+@member_page
+def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
+    """Changes a key's rules."""
+    own = _managed_key(request, key_id)
+    models = catalogue.load_synchronously().public_models()
+    form = KeyForm(_sent(request), actor=request.actor, models=models, key=own.key)
+    if not own.is_active:
+        return _key_page(request, own, "A key that is revoked or expired stays as it is.")
+    if not form.is_valid():
+        context = {"form": form, "own": own}
+        return render(request, "keys/edit.html", context, status=400 if form.is_bound else 200)
+    try:
+        key_deeds.update_key(
+            request.actor, own.key, cast(KeyRules, form.rules), ip_address=client_ip(request)
+        )
+    except AccountsError as error:
+        return _key_page(request, _key(request, key_id), str(error))
+    messages.success(request, "The changes are saved and hold from the key's next request on.")
+    return redirect("key", key_id)
+
+
+@_shows_or_does
+@never_cache
+@member_page
+def rotate_key(request: MemberRequest, key_id: int) -> HttpResponse:
+    """Makes a key's successor and shows it, this once."""
+    own = _managed_key(request, key_id)
+    form = RotationForm(_sent(request))
+    if not own.may_rotate:
+        return _key_page(request, own, _why_not_rotated(own))
+    if not form.is_valid():
+        context = {"form": form, "own": own}
+        return render(request, "keys/rotate.html", context, status=400 if form.is_bound else 200)
+    grace_seconds: int = form.cleaned_data["grace_seconds"]
+    try:
+        successor, plaintext = key_deeds.rotate_key(
+            request.actor, own.key, grace_seconds, ip_address=client_ip(request)
+        )
+    except AccountsError as error:
+        return _key_page(request, _key(request, key_id), str(error))
+    return show_once(
+        request,
+        successor,
+        plaintext,
+        catalogue.load_synchronously(),
+        old=own.key,
+        grace_seconds=grace_seconds,
+    )
+
+
+@_shows_or_does
+@member_page
+def revoke_key(request: MemberRequest, key_id: int) -> HttpResponse:
+    """Asks whether to end a key, and ends it."""
+    own = _managed_key(request, key_id)
+    if request.method != "POST":
+        return render(request, "keys/revoke.html", {"own": own})
+    if not own.is_revoked:
+        key_deeds.revoke_key(request.actor, own.key, ip_address=client_ip(request))
+        messages.success(request, "The key is revoked: its next request is refused.")
+    return redirect("key", key_id)
+
+
+def _sent(request: MemberRequest) -> QueryDict | None:
+    """Returns what a form was sent with; None where it is only asked for."""
+    return request.POST if request.method == "POST" else None
+
+
+def _key(request: MemberRequest, key_id: int) -> ShownKey:
+    """Returns the team's key of this id. Raises Http404 for any other."""
+    found: ApiKey = get_object_or_404(visible_keys(request.actor), pk=key_id)
+    return shown(found, request.actor)
+
+
+def _managed_key(request: MemberRequest, key_id: int) -> ShownKey:
+    """Returns a key that the member may change. Raises Http404 and PermissionDenied."""
+    own = _key(request, key_id)
+    if not own.may_manage:
+        raise PermissionDenied
+    return own
+
+
+def _key_page(request: MemberRequest, own: ShownKey, refusal: str = "") -> HttpResponse:
+    """Returns the key's page; with a refusal it says why nothing was done (409)."""
+    days = use_by_day(own.key, own.now)
+    context: dict[str, Any] = {"own": own, "chart": chart_of(days), "refusal": refusal}
+    return render(request, "keys/key.html", context, status=409 if refusal else 200)
+
+
+def _why_not_rotated(own: ShownKey) -> str:
+    if own.successor is not None:
+        return (
+            "This key was rotated before. Its successor was shown once; if you have not copied "
+            "that, rotate the successor."
+        )
+    return "A key that is revoked or expired is not rotated. Create a new one."

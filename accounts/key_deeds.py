@@ -1,0 +1,66 @@
+"""What members and management keys do to keys, each deed with its line in the audit log.
+
+`accounts/api_keys.py` does the work and `accounts/access.py` says who may; nothing is asked here.
+The line says what was done to which rules, never anything of the key itself.
+"""
+
+from typing import Any
+
+from django.db import transaction
+
+from accounts import api_keys, audit
+from accounts.access import Actor
+from accounts.api_keys import KeyRules
+from accounts.models import ApiKey
+
+
+def create_key(
+    actor: Actor, name: str, *, ip_address: str | None, **rules: Any
+) -> tuple[ApiKey, str]:
+    """Makes a key of the actor's team and returns it with its plaintext.
+
+    `rules` are those of `api_keys.create_key`. Raises ValueError for a prefix that can't be one.
+    """
+    with transaction.atomic():
+        key, plaintext = api_keys.create_key(actor.team, actor.user, name, **rules)
+        detail = {"scope": str(key.scope)}
+        audit.record(actor, "key.created", str(key), detail=detail, ip_address=ip_address)
+    return key, plaintext
+
+
+def update_key(actor: Actor, key: ApiKey, rules: KeyRules, *, ip_address: str | None) -> ApiKey:
+    """Changes the rules that are named and returns the key as it then is.
+
+    A change to what is so already is none to write down. Raises KeyNotActiveError.
+    """
+    changed = sorted(name for name, value in rules.items() if getattr(key, name) != value)
+    with transaction.atomic():
+        key = api_keys.update_key(key, rules)
+        if changed:
+            detail = {"fields": changed}
+            audit.record(actor, "key.updated", str(key), detail=detail, ip_address=ip_address)
+    return key
+
+
+def rotate_key(
+    actor: Actor, key: ApiKey, grace_seconds: int, *, ip_address: str | None
+) -> tuple[ApiKey, str]:
+    """Replaces a key and returns the successor with its plaintext.
+
+    Raises KeyAlreadyRotatedError, KeyNotActiveError, and ValueError for a grace out of range.
+    """
+    with transaction.atomic():
+        successor, plaintext = api_keys.rotate_key(key, grace_seconds)
+        detail = {"successor": str(successor), "grace_seconds": grace_seconds}
+        audit.record(actor, "key.rotated", str(key), detail=detail, ip_address=ip_address)
+    return successor, plaintext
+
+
+def revoke_key(actor: Actor, key: ApiKey, *, ip_address: str | None) -> ApiKey:
+    """Ends a key from the next request on. A second revocation changes and writes nothing."""
+    with transaction.atomic():
+        # Locked, so that of two revocations at once one is written down.
+        locked = ApiKey.objects.select_for_update().get(pk=key.pk)
+        if locked.revoked_at is None:
+            audit.record(actor, "key.revoked", str(locked), ip_address=ip_address)
+        return api_keys.revoke_key(key)

@@ -1,0 +1,99 @@
+"""What keys have spent, for people to read. (The gate counts for itself, when it admits.)
+
+Days and months are UTC's.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from django.db.models import Sum
+from django.db.models.functions import TruncDate
+
+from accounts.models import ApiKey
+from billing.models import KeySpend, UsageHour
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What was spent of a period's budget, in nano-dollars. A limit of None is no budget."""
+
+    period: str
+    spent_nanos: int
+    limit_nanos: int | None
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether nothing is left, so that every request that costs something is refused."""
+        return self.limit_nanos is not None and self.spent_nanos >= self.limit_nanos
+
+    @property
+    def percent(self) -> int | None:
+        """How much of the budget is spent, 0 to 100 and rounded down; None without a budget."""
+        if self.limit_nanos is None:
+            return None
+        return 100 if self.is_reached else self.spent_nanos * 100 // self.limit_nanos
+
+
+@dataclass(frozen=True)
+class KeySpending:
+    """A key's budgets for the day, the month and in all, and what its open requests hold."""
+
+    day: Budget
+    month: Budget
+    total: Budget
+    held_nanos: int
+    last_used_at: datetime | None
+
+    @property
+    def budgets(self) -> list[Budget]:
+        """The three of them, the shortest period first."""
+        return [self.day, self.month, self.total]
+
+    @property
+    def is_budget_reached(self) -> bool:
+        """Whether one of the budgets is spent."""
+        return any(budget.is_reached for budget in self.budgets)
+
+
+@dataclass(frozen=True)
+class DayOfUse:
+    """One day of a key's use."""
+
+    day: date
+    requests: int = 0
+    errors: int = 0
+    charged_nanos: int = 0
+
+
+def spending_of(key: ApiKey, now: datetime) -> KeySpending:
+    """Returns what the key has spent up to `now`. Select `spend` with the key: no query then."""
+    # A key that was never used has no row.
+    spend: KeySpend = getattr(key, "spend", None) or KeySpend()
+    today = now.astimezone(UTC).date()
+    this_month = today.replace(day=1)
+    return KeySpending(
+        day=Budget("day", spend.day_nanos if spend.day == today else 0, key.budget_day_nanos),
+        month=Budget(
+            "month", spend.month_nanos if spend.month == this_month else 0, key.budget_month_nanos
+        ),
+        total=Budget("total", spend.total_nanos, key.budget_total_nanos),
+        held_nanos=spend.held_nanos,
+        last_used_at=spend.last_used_at,
+    )
+
+
+def use_by_day(key: ApiKey, now: datetime, days: int = 30) -> list[DayOfUse]:
+    """Returns the key's last `days` days up to today, the oldest first, each of them.
+
+    One query, of the roll-up by hour: what was used within the last minute may be missing.
+    """
+    today = now.astimezone(UTC).date()
+    first = today - timedelta(days=days - 1)
+    since = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    hours = UsageHour.objects.filter(account__team_id=key.team_id, key=key, hour__gte=since)
+    rows = hours.values(day=TruncDate("hour", tzinfo=UTC)).annotate(
+        requests=Sum("requests"), errors=Sum("errors"), charged_nanos=Sum("charged_nanos")
+    )
+    used = {row["day"]: DayOfUse(**row) for row in rows.order_by()}
+    every = [first + timedelta(days=count) for count in range(days)]
+    return [used.get(day, DayOfUse(day)) for day in every]

@@ -1,0 +1,25 @@
+// The list of models in a key's form can be searched, and says what it comes to.
+"use strict";
+
+(() => {
+  const list = document.getElementById("model-list");
+  if (!list) return;
+  const rows = [...list.querySelectorAll("[data-model]")];
+  const search = document.querySelector("[data-model-search]");
+  const count = document.querySelector("[data-model-count]");
+  search.hidden = rows.length < 8;
+
+  const tell = () => {
+    const chosen = list.querySelectorAll("input:checked").length;
+    count.textContent = chosen ? `${chosen} of ${rows.length} chosen` : "None chosen: every model is allowed";
+  };
+  search.addEventListener("input", (event) => {
+    const wanted = event.target.value.trim().toLowerCase();
+    for (const row of rows) row.hidden = !row.dataset.model.toLowerCase().includes(wanted);
+  });
+  search.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") event.preventDefault(); // it searches already, and must not send the form
+  });
+  list.addEventListener("change", tell);
+  tell();
+})();

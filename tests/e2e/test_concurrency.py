@@ -1,0 +1,59 @@
+"""Many requests at once, through two worker processes: no limit and no balance is overrun."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.stack import Stack, chat
+
+PICTURE = {"model": "glm-image", "prompt": "A toll gate at dawn"}
+PICTURE_NANOS = 15_000_000  # its hold is its price, whatever else is under way
+AFFORDED = 37
+
+
+@pytest.fixture
+def without_limits(stack: Stack, customer: tuple[str, str]) -> str:
+    """The key of a customer whose credit buys `AFFORDED` pictures and half of one more."""
+    email = customer[0].replace("@", "-few@")
+    key = stack.customer(email, credit=f"{(AFFORDED + 0.5) * PICTURE_NANOS / 1e9:.4f}")
+    stack.sql(
+        "UPDATE accounts_apikey k SET requests_per_minute = 100000 FROM accounts_membership m"
+        " JOIN accounts_user u ON u.id = m.user_id WHERE m.team_id = k.team_id AND u.email = %s",
+        email,
+    )
+    return key
+
+
+def at_once(stack: Stack, key: str, path: str, body: dict[str, Any], number: int) -> Counter[int]:
+    """Sends the request as often, over as many connections; returns how often each status came."""
+
+    async def send_all() -> list[int]:
+        limits = httpx.Limits(max_connections=number)
+        headers = {"authorization": f"Bearer {key}"}
+        async with httpx.AsyncClient(limits=limits, headers=headers, timeout=120) as client:
+            calls = [client.post(f"{stack.base_url}{path}", json=body) for _ in range(number)]
+            return [answer.status_code for answer in await asyncio.gather(*calls)]
+
+    return Counter(asyncio.run(send_all()))
+
+
+def test_of_a_thousand_requests_at_once_those_are_relayed_that_the_balance_affords(
+    stack: Stack, customer: tuple[str, str], without_limits: str
+) -> None:
+    told = at_once(stack, without_limits, "/v1/images/generations", PICTURE, 1000)
+
+    assert told == {200: AFFORDED, 402: 1000 - AFFORDED}
+    balance = stack.balance(customer[0].replace("@", "-few@"))
+    assert (balance["posted_nanos"], balance["held_nanos"]) == (PICTURE_NANOS // 2, 0)
+    stack.check_ledger()
+
+
+def test_sixty_a_minute_are_sixty_whatever_the_number_of_processes(
+    stack: Stack, customer: tuple[str, str]
+) -> None:
+    assert len(stack.web_pids()) > 1
+
+    assert at_once(stack, customer[1], "/v1/chat/completions", chat(), 150) == {200: 60, 429: 90}

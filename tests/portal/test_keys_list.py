@@ -1,0 +1,189 @@
+"""The list of a team's keys."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from django.utils.html import escape
+
+from accounts import api_keys
+from accounts.models import ApiKey, Membership, Role, Team
+from tests.billing.customers import Customer, make_customer, settle
+from tests.cast import issue, signed_in
+from tests.portal.keys_pages import URL
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def browser(alice: Any, alices_account: Any) -> Client:
+    return signed_in(alice)
+
+
+def names(response: Any) -> list[str]:
+    return [own.key.name for own in response.context["listing"].keys]
+
+
+def test_a_key_shows_its_rules_and_not_itself(browser: Client, alices_team: Team, alice) -> None:
+    key, plaintext = issue(
+        alices_team,
+        alice,
+        "CI",
+        allowed_models=["a-1", "b-2", "c-3", "d-4"],
+        requests_per_minute=20,
+        budget_day_nanos=10**9,
+        expires_at=timezone.now() + timedelta(days=30),
+    )
+    page = browser.get(URL).content.decode()
+    assert f"sk-tg-…{plaintext[-4:]}" in page
+    assert plaintext[6:-4] not in page
+    assert "alice@example.com" in page
+    assert "and 1 more" in page
+    assert "20 requests and 120,000 tokens a minute" in page
+    assert "of $1.00" in page
+    assert "Never used" in page
+    assert f'href="{URL}/{key.pk}"' in page
+
+
+def test_each_state_has_its_badge(browser: Client, alices_team: Team, alice) -> None:
+    now = timezone.now()
+    issue(alices_team, alice, "active")
+    issue(alices_team, alice, "soon", expires_at=now + timedelta(days=6))
+    issue(alices_team, alice, "expired", expires_at=now - timedelta(seconds=1))
+    api_keys.revoke_key(issue(alices_team, alice, "revoked").key)
+    api_keys.rotate_key(issue(alices_team, alice, "rotating").key, 3600)
+    issue(alices_team, alice, "spent", budget_day_nanos=0)
+    shown = browser.get(f"{URL}?show=all").context["listing"].keys
+    states = [(own.key.name, own.state.title) for own in shown]
+    assert states == [
+        ("spent", "Budget reached"),
+        ("rotating", "Active"),
+        ("rotating", "Being rotated"),
+        ("revoked", "Revoked"),
+        ("expired", "Expired"),
+        ("soon", "Expires soon"),
+        ("active", "Active"),
+    ]
+
+
+def test_only_active_keys_are_listed_until_all_are_asked_for(
+    browser: Client, alices_team: Team, alice
+) -> None:
+    issue(alices_team, alice, "active")
+    api_keys.revoke_key(issue(alices_team, alice, "revoked").key)
+    issue(alices_team, alice, "expired", expires_at=timezone.now() - timedelta(days=1))
+    assert names(browser.get(URL)) == ["active"]
+    everything = browser.get(f"{URL}?show=all")
+    assert names(everything) == ["expired", "revoked", "active"]
+    listing = everything.context["listing"]
+    assert (listing.active_count, listing.all_count) == (1, 3)
+
+
+def test_a_rotated_key_leads_to_its_successor(browser: Client, alices_team: Team, alice) -> None:
+    old = issue(alices_team, alice).key
+    new, _ = api_keys.rotate_key(old, 60)
+    page = browser.get(URL).content.decode()
+    assert f'Rotated into <a href="{URL}/{new.pk}">sk-tg-…{new.last_four}</a>' in page
+
+
+def test_spending_and_last_use_are_the_ledgers(alice: Any) -> None:
+    customer = make_customer(10**9, budget_month_nanos=1_000)
+    Membership.objects.create(user=alice, team=customer.team, role=Role.OWNER)
+    browser = signed_in(alice)
+    browser.post("/team/switch", {"team": customer.team.slug})
+    spend(customer, 250)
+    (own,) = browser.get(URL).context["listing"].keys
+    assert [budget.spent_nanos for budget in own.spending.budgets] == [250, 250, 250]
+    assert (own.spending.month.percent, own.spending.day.percent) == (25, None)
+    assert own.spending.last_used_at is not None
+    customer.move_spend((timezone.now() - timedelta(days=40)).date())
+    (own,) = browser.get(URL).context["listing"].keys
+    assert [budget.spent_nanos for budget in own.spending.budgets] == [0, 0, 250]
+
+
+def test_a_team_without_keys_is_told_the_first_step(browser: Client) -> None:
+    page = browser.get(URL).content.decode()
+    assert "No keys yet" in page
+    assert f'href="{URL}/new"' in page
+
+
+def test_who_may_make_none_is_told_whom_to_ask(bob: Any, alices_team: Team) -> None:
+    Membership.objects.filter(user=bob, team=alices_team).update(role=Role.BILLING)
+    client = signed_in(bob)
+    client.post("/team/switch", {"team": alices_team.slug})
+    page = client.get(URL).content.decode()
+    assert "Ask an owner" in page
+    assert f"{URL}/new" not in page
+
+
+def test_a_team_whose_keys_have_all_ended_is_told_so(
+    browser: Client, alices_team: Team, alice
+) -> None:
+    api_keys.revoke_key(issue(alices_team, alice).key)
+    assert "No active keys" in browser.get(URL).content.decode()
+
+
+def test_a_suspended_team_is_told_so(browser: Client, alices_team: Team) -> None:
+    Team.objects.update(suspended_at=timezone.now())
+    assert "This team is suspended" in browser.get(URL).content.decode()
+
+
+def test_other_teams_keys_are_not_listed(browser: Client, charlies_key: Any) -> None:
+    assert names(browser.get(f"{URL}?show=all")) == []
+
+
+@pytest.mark.parametrize("page", ["", "0", "-1", "x", "999"])
+def test_a_page_that_is_none_shows_one_that_is(
+    browser: Client, alices_team: Team, alice, page: str
+) -> None:
+    issue(alices_team, alice, "CI")
+    assert names(browser.get(URL, {"page": page})) == ["CI"]
+
+
+def test_a_long_list_has_pages_of_few_queries(
+    browser: Client, alices_team: Team, alice, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(30):
+        issue(alices_team, alice, f"key {number}")
+    with django_assert_max_num_queries(10):
+        first = browser.get(URL)
+    assert names(first) == [f"key {number}" for number in range(29, 4, -1)]
+    older = first.context["listing"].older_url
+    second = browser.get(older)
+    assert names(second) == [f"key {number}" for number in range(4, -1, -1)]
+    assert second.context["listing"].newer_url.endswith("page=1")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "{{ 7|add:7 }}",
+        "\u202egnitirw tfel ot thgir\u202c",
+        "bell\x07 and escape\x1b[31m",
+        "שלום עולם",
+    ],
+)
+def test_a_name_is_shown_as_text(browser: Client, alices_team: Team, alice, name: str) -> None:
+    key = issue(alices_team, alice, name).key
+    for url in (URL, f"{URL}/{key.pk}", f"{URL}/{key.pk}/edit", f"{URL}/{key.pk}/rotate"):
+        page = browser.get(url).content.decode()
+        assert escape(name) in page
+        assert "<script>alert" not in page
+        assert "<img src=x" not in page
+    row = browser.get(URL).content.decode()
+    assert f'dir="auto">{escape(name)}</a>' in row
+
+
+def spend(customer: Customer, nanos: int) -> None:
+    """Lets the customer's key spend."""
+    ask = customer.admitted(amount_nanos=max(nanos, 100), minimum_nanos=0)
+    settle(customer.end(ask, output_nanos=nanos))
+
+
+def test_the_list_is_only_read(browser: Client) -> None:
+    assert browser.post(URL).status_code == 405
+    assert not ApiKey.objects.exists()
