@@ -85,7 +85,7 @@ def test_what_was_lost_is_made_anew_and_the_credit_granted_once(demo_file, loss:
     assert second["created"] is True
     assert find_active(second["api_key"])
     assert Team.objects.count() == 2
-    assert CreditAccount.objects.get(kind="customer").posted_nanos == 25_000_000_000
+    assert CreditAccount.objects.get(team__name="Demo").posted_nanos == 25_000_000_000
     for login in (second["customer"], second["staff"]):
         assert Client().login(username=login["email"], password=login["password"])
 
