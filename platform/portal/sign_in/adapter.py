@@ -12,6 +12,7 @@ from allauth.socialaccount.models import SocialLogin
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.forms import BaseForm
 from django.http import HttpRequest
@@ -34,6 +35,12 @@ _LETTERS = {
     "account_already_exists": ("account_exists", ["password_reset_url"]),
     "unknown_account": ("unknown_account", ["signup_url"]),
     "password_reset_key": ("password_reset", ["password_reset_url"]),
+}
+
+_WAYS = {
+    "reauthenticate": "Use your password",
+    "mfa_reauthenticate": "Use a code of your app",
+    "mfa_reauthenticate:webauthn": "Use your passkey",
 }
 
 
@@ -78,6 +85,13 @@ class AccountAdapter(DefaultAccountAdapter):
                 allauth_context.request,
                 "The e-mail could not be sent. Try again in a few minutes.",
             )
+
+    def get_reauthentication_methods(
+        self, user: AbstractBaseUser | AnonymousUser
+    ) -> list[dict[str, Any]]:
+        """Returns the ways for the user to show that it is them, in our words."""
+        methods = super().get_reauthentication_methods(user)
+        return [{**each, "description": _WAYS[each["id"]]} for each in methods]
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Returns the client's address, by which allauth's limits count."""
