@@ -48,9 +48,7 @@ def open_customer(
             made_up = None if password else new_password()
             user, team = teams.sign_up(email, password or made_up, name, is_verified=True)
         else:
-            team = teams.personal_team(user) or teams.create_team(
-                name or user.name or user.email.partition("@")[0], owner=user, is_personal=True
-            )
+            team = teams.ensure_personal_team(user)
         if team_name and team.name != team_name:
             team.name = team_name
             team.save(update_fields=["name"])

@@ -20,6 +20,9 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 BASE_URL = env.text("BASE_URL", "http://127.0.0.1:8000")
 HTTPS = env.flag("HTTPS", BASE_URL.startswith("https://"))
+# Whether X-Forwarded-For and -Proto are the operator's proxies', and how many of these there are.
+BEHIND_PROXY = env.flag("BEHIND_PROXY")
+PROXY_COUNT = env.whole("PROXY_COUNT", 1)
 
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
@@ -28,6 +31,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+
+# Other services whose accounts may sign in here, by allauth's names: "google,github".
+SOCIAL_PROVIDERS = env.words("SOCIAL_PROVIDERS")
 
 INSTALLED_APPS = [
     "unfold",
@@ -47,6 +53,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "allauth.mfa",
     "allauth.usersessions",
+    *(f"allauth.socialaccount.providers.{name}" for name in SOCIAL_PROVIDERS),
     "accounts",
     "billing",
     "api",
@@ -65,6 +72,7 @@ MIDDLEWARE = [
     "config.csp.ContentSecurityPolicyMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "portal.sign_in.limits.SignInLimits",
 ]
 
 TEMPLATES = [
@@ -139,10 +147,46 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_RESEND = True
 ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_ADAPTER = "portal.sign_in.adapter.AccountAdapter"
+ACCOUNT_FORMS = {"signup": "portal.sign_in.forms.SignupForm"}
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+# What one address may do in all, SIGN_IN_RATE and its like below say.
+ACCOUNT_RATE_LIMITS = {"login": None, "signup": None, "reset_password": "5/m/key"}
+ALLAUTH_USER_CODE_FORMAT = {"numeric": True, "dashed": False, "length": 6}
+MFA_ADAPTER = "portal.sign_in.adapter.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
+MFA_TOTP_TOLERANCE = 1  # clocks of telephones
+SOCIALACCOUNT_ADAPTER = "portal.sign_in.adapter.SocialAccountAdapter"
+SOCIALACCOUNT_PROVIDERS = {
+    name: {
+        "APP": {
+            "client_id": env.text(f"{name.upper()}_CLIENT_ID"),
+            "secret": env.text(f"{name.upper()}_CLIENT_SECRET"),
+        },
+        "VERIFIED_EMAIL": False,
+    }
+    for name in SOCIAL_PROVIDERS
+}
+
+# Who may sign up, what they get, and how often one address may try (django-ratelimit's rates).
+SIGNUP_OPEN = env.flag("SIGNUP_OPEN", True)
+TRIAL_CREDIT_DOLLARS = env.text("TRIAL_CREDIT_DOLLARS", "0")
+DISPOSABLE_EMAIL_DOMAINS = {
+    domain.lower()
+    for domain in env.words("DISPOSABLE_EMAIL_DOMAINS") + env.lines("DISPOSABLE_EMAIL_DOMAINS_FILE")
+}
+SIGN_UPS_PER_DAY = env.whole("SIGN_UPS_PER_DAY", 10)
+SIGN_UP_RATE = env.text("SIGN_UP_RATE", "20/h")
+SIGN_IN_RATE = env.text("SIGN_IN_RATE", "30/5m")
+ADMIN_SIGN_IN_RATE = env.text("ADMIN_SIGN_IN_RATE", "10/5m")
+PASSWORD_RESET_RATE = env.text("PASSWORD_RESET_RATE", "20/h")
+RATELIMIT_IP_META_KEY = "portal.client_ip.client_ip"
 
 # Letters go to a mail server, or into a folder that /dev/mail shows to everybody (`make run`).
 MAIL_DIR = env.text("MAIL_DIR")
@@ -171,8 +215,6 @@ SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
-# Whether every request comes through our proxy, whose word on scheme and client is then believed.
-BEHIND_PROXY = env.flag("BEHIND_PROXY")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
@@ -187,7 +229,11 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "api.errors.drf_exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
-UNFOLD = {"SITE_TITLE": "Tollgate", "SITE_HEADER": "Tollgate"}
+UNFOLD = {
+    "SITE_TITLE": "Tollgate",
+    "SITE_HEADER": "Tollgate",
+    "LOGIN": {"form": "portal.sign_in.admin_form.AdminSignInForm"},
+}
 # The management API's part of the OpenAPI document (api/openapi).
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -35,7 +35,7 @@ def member_page(view: View) -> View:
     @login_required
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not _recognise(request):
+        if not recognise(request):
             return render(request, "no_team.html", status=403)
         return view(request, *args, **kwargs)
 
@@ -58,9 +58,13 @@ def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
     return decorate
 
 
-def _recognise(request: HttpRequest) -> bool:
-    """Puts the member on the request, in one query. False: they are in no team."""
-    user = cast(User, request.user)  # login_required has let it through
+def recognise(request: HttpRequest) -> bool:
+    """Puts the member on the request, in one query. False: they are signed out or in no team."""
+    if hasattr(request, "actor"):
+        return True
+    if not request.user.is_authenticated:
+        return False
+    user = request.user
     memberships = memberships_of(user)
     if not memberships:
         return False

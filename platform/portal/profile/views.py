@@ -6,7 +6,7 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django_ratelimit.core import is_ratelimited  # type: ignore[import-untyped]
+from django_ratelimit.core import is_ratelimited
 
 from accounts.access import memberships_of
 from accounts.client_ip import client_ip
@@ -111,4 +111,7 @@ def delete_account(request: MemberRequest) -> HttpResponse:
 
 def _is_often(request: MemberRequest, group: str, rate: str) -> bool:
     """Tells whether the user has asked for this more often than the rate lets them."""
-    return bool(is_ratelimited(request, group=group, key="user", rate=rate, increment=True))
+    is_often = is_ratelimited(  # type: ignore[no-untyped-call]
+        request, group=group, key="user", rate=rate, increment=True
+    )
+    return bool(is_often)

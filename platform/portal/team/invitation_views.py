@@ -6,7 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
-from django_ratelimit.core import is_ratelimited  # type: ignore[import-untyped]
+from django_ratelimit.core import is_ratelimited
 
 from accounts import invitations
 from accounts.client_ip import client_ip
@@ -128,8 +128,7 @@ def _send(request: MemberRequest, made: Invitation, token: str) -> None:
 
 
 def _has_sent_enough(request: MemberRequest) -> bool:
-    return bool(
-        is_ratelimited(
-            request, group="invitations", key="user", rate=LETTERS_PER_USER, increment=True
-        )
+    has_sent_enough = is_ratelimited(  # type: ignore[no-untyped-call]
+        request, group="invitations", key="user", rate=LETTERS_PER_USER, increment=True
     )
+    return bool(has_sent_enough)
