@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.notifications import notification_settings_of
 from portal import mail
 from portal.client_ip import client_ip
 from portal.sign_in.devices import device_name
@@ -38,6 +39,8 @@ def _on_logged_in(request: HttpRequest, user: User, **_named: Any) -> None:
     sessions = list(UserSession.objects.filter(user=user).values_list("ip", "user_agent"))
     here = client_ip(request), device_name(request.headers.get("User-Agent", ""))
     if not sessions or here in {(ip, device_name(agent)) for ip, agent in sessions}:
+        return
+    if not notification_settings_of(user).new_sign_in:
         return
     ip, device = here
     at = f"{timezone.now():%Y-%m-%d %H:%M} UTC"
