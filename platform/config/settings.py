@@ -3,6 +3,7 @@
 The variables are listed, with their meaning, in `platform/docs/operations.md`.
 """
 
+import re
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -199,9 +200,9 @@ EMAIL_PORT = env.whole("EMAIL_PORT", 587 if EMAIL_USE_TLS else 465 if EMAIL_USE_
 EMAIL_HOST_USER = env.text("EMAIL_USER")
 EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD")
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL = env.text(
-    "DEFAULT_FROM_EMAIL", f"no-reply@{urlsplit(BASE_URL).hostname or 'localhost'}"
-)
+# An address of numbers is no domain for mail.
+_MAIL_DOMAIN = re.sub(r"^[\d.:]*$", "localhost", urlsplit(BASE_URL).hostname or "")
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", f"no-reply@{_MAIL_DOMAIN}")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 STATIC_URL = "/static/"

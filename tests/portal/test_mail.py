@@ -11,6 +11,7 @@ from django.test import Client
 from kombu.exceptions import OperationalError
 
 from portal import mail
+from portal.checks import check_mail_is_sent
 from portal.mail.mailbox import letters
 from portal.mail.outgoing import write
 from portal.sign_in.notices import NOTICES
@@ -129,3 +130,10 @@ def test_without_a_folder_there_is_no_dev_mail(client: Client, settings: Any) ->
     settings.MAIL_DIR = ""
     for path in ("/dev/mail", "/dev/mail/1-1-1-0", "/dev/mail/1-1-1-0/html"):
         assert client.get(path).status_code == 404
+
+
+def test_a_deployment_whose_letters_anybody_can_read_is_warned_of(settings: Any) -> None:
+    settings.MAIL_DIR = ""
+    assert check_mail_is_sent(None) == []
+    settings.MAIL_DIR = "/tmp/mail"
+    assert [each.id for each in check_mail_is_sent(None)] == ["portal.W001"]
