@@ -90,6 +90,12 @@ class Stack:
             "WEB_CONCURRENCY": str(self.workers),
             "SWEEP_SECONDS": "1",
             "HOLD_GRACE_SECONDS": "2",
+            "MAIL_DIR": str(self.folder / "mail"),
+            # All of the tests' browsers are on one machine.
+            **dict.fromkeys(("SIGN_IN_RATE", "SIGN_UP_RATE", "PASSWORD_RESET_RATE"), "10000/h"),
+            "ADMIN_SIGN_IN_RATE": "10000/h",
+            "SIGN_UPS_PER_DAY": "10000",
+            "TRIAL_CREDIT_DOLLARS": "1",
             **self._environment,
         }
 

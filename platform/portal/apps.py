@@ -5,13 +5,15 @@ from django.contrib.auth.signals import user_logged_out
 
 
 class PortalConfig(AppConfig):
-    """Names the app, and ends what a session's end ends."""
+    """Names the app, registers its checks and connects its receivers of signals."""
 
     name = "portal"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connects the receivers."""
-        from portal.chat.keys import revoke_at_sign_out  # noqa: PLC0415  (needs the models)
+        """Registers checks and receivers, which their import does."""
+        from portal import checks  # noqa: F401, PLC0415  (models must be loaded first)
+        from portal.chat.keys import revoke_at_sign_out  # noqa: PLC0415
+        from portal.sign_in import receivers  # noqa: F401, PLC0415
 
         user_logged_out.connect(revoke_at_sign_out, dispatch_uid="revoke_chat_key")

@@ -11,6 +11,8 @@ from accounts.models import Team
 from api.models import Service
 from api.service import current_service
 from billing.models import CreditAccount
+from portal.access import recognise
+from portal.settings_tabs import settings_tabs
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,23 @@ class Shell:
             groups[0].append(("Statement", "statement", "receipt-text"))
         return [[self._link(*link) for link in group] for group in groups]
 
-    @property
+    @cached_property
+    def settings_tabs(self) -> list[Link]:
+        """The pages of the member's settings; the one that is shown is current."""
+        # The profile's address is the beginning of others' that are not of the settings.
+        tabs = [(title, reverse(name), name != "profile") for title, name in settings_tabs()]
+        here = self._request.path
+        inside = [url for _, url, deep in tabs if here == url or (deep and here.startswith(url))]
+        current = max(inside, key=len, default=None)
+        return [Link(title, url, is_current=url == current) for title, url, _ in tabs]
+
+    @cached_property
     def actor(self) -> Actor | None:
-        """The member whose page it is; None on public pages."""
+        """The member whose page it is; None for who is signed out or in no team.
+
+        Looked up where the page's view has not: allauth's views know nothing of teams.
+        """
+        recognise(self._request)
         return getattr(self._request, "actor", None)
 
     @property
@@ -87,6 +103,8 @@ class Shell:
     def _link(self, title: str, name: str, icon: str = "") -> Link:
         url = reverse(name)
         path = self._request.path
+        if name == "profile":  # stands for all pages of the settings
+            return Link(title, url, icon, any(tab.is_current for tab in self.settings_tabs))
         return Link(title, url, icon, path == url or path.startswith(f"{url}/"))
 
 

@@ -16,7 +16,16 @@ from django.utils import timezone
 
 from accounts import teams
 from accounts.api_keys import find_active
-from accounts.models import ApiKey, AuditEntry, Plan, Team, User
+from accounts.models import (
+    ApiKey,
+    AuditEntry,
+    Invitation,
+    NotificationSettings,
+    Plan,
+    SentNotice,
+    Team,
+    User,
+)
 from api.models import (
     Model,
     ModelAlias,
@@ -41,6 +50,7 @@ LEDGER = [
     *(models.CreditAccount, models.Transfer, models.Reservation, models.UsageRecord),
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
     *(models.LedgerAlert, ModelHealth, ModelHealthHour, VideoJob, AuditEntry),
+    *(Invitation, SentNotice),
 ]
 
 
@@ -82,6 +92,11 @@ def add_rows(n: int) -> None:
     models.RateWindow.objects.create(key=key, started_at=now)
     models.UsageHour.objects.create(hour=now, account=account, key=key, model=model.name)
     AuditEntry.objects.create(team=team, actor=user, actor_label=user.email, action="key.created")
+    Invitation.objects.create(
+        team=team, email=f"guest{n}@example.com", role="admin", digest=bytes([n]), expires_at=now
+    )
+    NotificationSettings.objects.create(user=user)
+    SentNotice.objects.create(user=user, team=team, kind="low_balance", reference=f"test {n}")
     models.LedgerAlert.objects.create(kind="overrun", reference=f"request {n}", detail="test")
 
 

@@ -32,7 +32,7 @@ def _json_view(view: View) -> View:
     @never_cache
     @member_page_if(may_chat)
     @wraps(view)
-    def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.headers.get("x-team") != request.actor.team.slug:
             return _refusal("You act for another team now. Reload the page to go on.", 409)
         try:
