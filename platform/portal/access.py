@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
 from accounts.access import Actor, memberships_of
@@ -23,7 +23,7 @@ class MemberRequest(HttpRequest):
     teams: list[Team]
 
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def member_page(view: View) -> View:
@@ -34,7 +34,7 @@ def member_page(view: View) -> View:
 
     @login_required
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not _recognise(request):
             return render(request, "no_team.html", status=403)
         return view(request, *args, **kwargs)
@@ -48,7 +48,7 @@ def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @member_page
         @wraps(view)
-        def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not may(request.actor):
                 raise PermissionDenied
             return view(request, *args, **kwargs)
