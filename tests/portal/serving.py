@@ -39,6 +39,8 @@ def serve(
 ) -> UsageRecord:
     """Serves one request to its end and returns its record, which is moved to the time `at`."""
     price_id = end.setdefault("price_version_id", 1)
+    # A price that the test has made since is a newer catalogue.
+    customer.catalogue_version = CatalogueVersion.objects.get(pk=1).version
     ask = customer.admitted(amount_nanos=hold_nanos, model=model, price_version_id=price_id)
     settle(customer.end(ask, model=model, **end))
     record = UsageRecord.objects.filter(pk=ask.request_id)
