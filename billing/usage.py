@@ -4,8 +4,9 @@ Days and hours are UTC's. What is rolled up is read from the roll-up; the rest, 
 two, from the records themselves.
 """
 
+import operator
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -66,11 +67,10 @@ class UsageSum:
     first_token_count: int = 0
 
     def __add__(self, other: "UsageSum") -> "UsageSum":
-        return UsageSum(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+        return UsageSum(*map(operator.add, _figures(self), _figures(other)))
 
     def __sub__(self, other: "UsageSum") -> "UsageSum":
-        pairs = zip(astuple(self), astuple(other), strict=True)
-        return UsageSum(*(mine - others for mine, others in pairs))
+        return UsageSum(*map(operator.sub, _figures(self), _figures(other)))
 
     @property
     def error_share(self) -> float | None:
@@ -88,6 +88,9 @@ class UsageSum:
         count = self.first_token_count
         return self.first_token_ms_total / count if count else None
 
+
+# As dataclasses.astuple, which copies deeply: that was half of a page's time.
+_figures = operator.attrgetter(*(field.name for field in fields(UsageSum)))
 
 # By the start of a day or an hour, and by model.
 Sums = dict[tuple[datetime, str], UsageSum]

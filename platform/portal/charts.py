@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing.usage import Sums, UsageSum, total
+from billing.usage import Sums, UsageSum
 
 MOST_SERIES = 6  # as many as there are --series-N tokens; the last is for all others
 OTHERS = "Other models"
@@ -93,5 +93,4 @@ def _series(sums: Sums, places: list[datetime], models: list[str]) -> list[Serie
 
 
 def _nanos(sums: Sums, place: datetime, models: list[str]) -> int:
-    parts = (sums[place, model] for model in models if (place, model) in sums)
-    return total(parts).charged_nanos
+    return sum(sums[place, model].charged_nanos for model in models if (place, model) in sums)

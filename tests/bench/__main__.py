@@ -195,10 +195,6 @@ LIMITS: dict[str, tuple[str, float]] = {
     "dashboard_live_ms_p50": ("<=", 100),
     "usage_ms_p50": ("<=", 100),
     "usage_page_100_ms_p50": ("<=", 100),
-    "usage_seldom_model_ms_p50": ("<=", 100),
-    "usage_failed_ms_p50": ("<=", 100),
-    "usage_completed_ms_p50": ("<=", 100),
-    "usage_end_user_ms_p50": ("<=", 100),
     "usage_csv_ms_p50": ("<=", 100),
 }
 
