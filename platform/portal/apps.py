@@ -1,7 +1,6 @@
 """The Django app."""
 
 from django.apps import AppConfig
-from django.contrib.auth.signals import user_logged_out
 
 
 class PortalConfig(AppConfig):
@@ -13,7 +12,5 @@ class PortalConfig(AppConfig):
     def ready(self) -> None:
         """Registers checks and receivers, which their import does."""
         from portal import checks  # noqa: F401, PLC0415  (models must be loaded first)
-        from portal.chat.keys import revoke_at_sign_out  # noqa: PLC0415
-        from portal.sign_in import receivers  # noqa: F401, PLC0415
-
-        user_logged_out.connect(revoke_at_sign_out, dispatch_uid="revoke_chat_key")
+        from portal.chat import receivers as of_chat  # noqa: F401, PLC0415
+        from portal.sign_in import receivers as of_sign_in  # noqa: F401, PLC0415
