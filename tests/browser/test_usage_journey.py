@@ -47,7 +47,8 @@ def test_a_call_appears_explains_itself_and_adds_up(customer_page: Page, site: S
     expect(newest).not_to_have_attribute("href", before or "", timeout=15_000)
     assert page.evaluate("window.wasNotLoadedAgain")
     expect(page.get_by_role("region", name="Spend by day")).to_be_visible()
-    expect(page.locator(".bars svg rect.series-1")).not_to_have_count(0)
+    drawn = "Chart.getChart(document.querySelector('canvas[data-chart]'))?.data.datasets.length"
+    page.wait_for_function(f"({drawn}) > 0")
 
     newest.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("glm-5.2")

@@ -14,6 +14,7 @@ from accounts.api_keys import active
 from accounts.models import ApiKey, Plan
 from api.catalogue import ModelEntry, Snapshot
 from portal.access import actor_of
+from portal.chat.keys import without_chat_keys
 from portal.prices import PricedModel, price_list
 from portal.snippets import (
     Snippet,
@@ -51,7 +52,8 @@ class Reader:
         """The newest key that the reader made and that still opens the API."""
         if self.actor is None:
             return None
-        keys = active(self.actor.visible_keys()).filter(scope=ApiKey.Scope.INFERENCE)
+        own = without_chat_keys(active(self.actor.visible_keys()))
+        keys = own.filter(scope=ApiKey.Scope.INFERENCE)
         return keys.filter(created_by=self.actor.user).order_by("-created_at").first()
 
     @property
