@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import sign_in
 from tests.browser.watch import Watch, accessibility_faults
-from tests.stack import Stack
+from tests.stack import Stack, eventually
 
 PASSWORD = "correct horse battery"
 WIDE = {"width": 1280, "height": 900}
@@ -23,10 +23,14 @@ SIZES = pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow
 def letter(page: Page, to: str, subject: str) -> Page:
     """Opens, in a tab of its own, the latest letter to an address with such a subject."""
     tab = page.context.new_page()
-    tab.goto("/dev/mail")
-    tab.get_by_role("row").filter(has_text=to).filter(has_text=subject).first.get_by_role(
-        "link"
-    ).click()
+    found = tab.get_by_role("row").filter(has_text=to).filter(has_text=subject)
+
+    def has_come() -> bool:
+        tab.goto("/dev/mail")
+        return found.count() > 0
+
+    eventually(has_come, seconds=20, every=0.3, what=f"no letter {subject!r} to {to}")
+    found.first.get_by_role("link").click()
     return tab
 
 
@@ -144,6 +148,7 @@ def test_an_authenticator_app_is_the_second_step(
     page.get_by_role("button", name="Turn on").click()
     expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
     no_faults(page)
+    letter(page, customer["email"], "Two-step sign-in is on").close()
     recovery = page.locator("#codes").inner_text().split()[0]
 
     # An app's code works once, so the next one is taken; a recovery code in its place, too.

@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from accounts.deletion import delete_user
 from accounts.models import Membership, Role, Team, User
 from billing.models import CreditAccount
 from portal.chat import conversations
@@ -230,3 +231,10 @@ def test_the_export_has_all_that_is_stored_and_nobody_elses(
     assert [each["title"] for each in exported] == ["First", "Second"]
     assert [each["content"] for each in exported[0]["messages"]] == ["One", "Two"]
     assert exported[0]["messages"][1]["reasoning"] == "Hm."
+
+
+def test_the_end_of_an_account_takes_its_conversations_along(browser: Client, alice: User) -> None:
+    assert send(browser, "POST", URL, new()).status_code == 201
+    delete_user(alice)
+    assert not Conversation.objects.exists()
+    assert not Message.objects.exists()

@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts import api_keys
 from accounts.models import ApiKey, Membership, Role, Team, User
 from portal.chat import keys
-from tests.cast import everything_in_the_database, signed_in
+from tests.cast import everything_in_the_database, issue, signed_in
 from tests.portal.chat_pages import send
 
 pytestmark = pytest.mark.django_db
@@ -62,6 +62,18 @@ def test_signing_out_revokes_the_key(alice: User, alices_team: Team) -> None:
     plaintext = ask_for_key(browser, alices_team).json()["key"]
     browser.post("/accounts/logout/")
     assert api_keys.find_active(plaintext) is None
+
+
+def test_leaving_the_team_revokes_the_key_and_no_other(bob: User, alices_team: Team) -> None:
+    browser = signed_in(bob)
+    session = browser.session
+    session["team"] = alices_team.slug
+    session.save()
+    plaintext = ask_for_key(browser, alices_team).json()["key"]
+    made = issue(alices_team, bob, "By hand")
+    Membership.objects.filter(user=bob, team=alices_team).delete()
+    assert api_keys.find_active(plaintext) is None
+    assert api_keys.find_active(made.plaintext) is not None
 
 
 def test_signing_out_leaves_keys_that_people_made(alice: User, alices_key: Any) -> None:

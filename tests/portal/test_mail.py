@@ -82,6 +82,10 @@ def test_a_letter_is_sent_by_celery_after_the_commit(
     assert django_mail.outbox[0].to == ["a@example.com"]
 
 
+def test_pages_queue_where_the_worker_looks(settings: Any) -> None:
+    assert send_mail.app.conf.broker_url == settings.CELERY_BROKER_URL
+
+
 def test_a_queue_that_is_away_breaks_nothing(
     django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

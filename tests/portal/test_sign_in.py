@@ -19,7 +19,7 @@ from django.test import Client, RequestFactory
 
 from accounts import teams
 from accounts.client_ip import client_ip
-from accounts.models import User
+from accounts.models import NotificationSettings, User
 from portal.sign_in.devices import device_name
 from portal.tasks import send_mail
 from tests.cast import signed_in
@@ -215,6 +215,16 @@ def test_a_new_device_is_told_to_its_owner(commits: Callable[[], Any], dana: Use
     assert "New sign-in" in letter.subject
     assert "Chrome on Windows" in letter.body
     assert "192.0.2.7" in letter.body
+
+
+def test_a_new_device_is_not_told_to_who_switched_that_off(
+    commits: Callable[[], Any], dana: User
+) -> None:
+    NotificationSettings.objects.create(user=dana, new_sign_in=False)
+    for agent in (FIREFOX, CHROME):
+        with commits():
+            login(Client(), dana.email, HTTP_USER_AGENT=agent)
+    assert mail.outbox == []
 
 
 def test_who_signs_out_every_evening_is_known_in_the_morning(

@@ -4,18 +4,16 @@ The relay takes API keys and nothing else, and there is no second way to the mon
 makes a short-lived inference key for a browser session and answers its plaintext once; the page
 keeps it in its memory, calls `/v1` itself and asks for another when it has ended. At rest there is
 only the digest, as of every key. A session has one live key: a new one revokes the one before, and
-signing out revokes it.
+signing out or leaving the team revokes it.
 """
 
 import secrets
 from datetime import timedelta
 
-from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.base import SessionBase
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.http import HttpRequest
 
 from accounts import api_keys
 from accounts.access import Actor
@@ -71,13 +69,16 @@ def renew_chat_key(actor: Actor, session: SessionBase) -> str:
     return plaintext
 
 
-def revoke_at_sign_out(
-    sender: object, request: HttpRequest | None, user: User | AnonymousUser | None, **_: object
-) -> None:
-    """Revokes the key of a session that ends (a receiver of `user_logged_out`)."""
-    browser = request.session.get(_SESSION_KEY) if request is not None else None
-    if browser:
+def revoke_of_session(session: SessionBase) -> None:
+    """Revokes the key of a session that ends."""
+    if browser := session.get(_SESSION_KEY):
         _revoke(browser)
+
+
+def revoke_of_member(user_id: int, team_id: int) -> None:
+    """Revokes the keys of a member who leaves a team, in all of their sessions."""
+    keys = ApiKey.objects.filter(created_by=user_id, team=team_id)
+    api_keys.active(only_chat_keys(keys)).update(revoked_at=Now())
 
 
 def without_chat_keys(keys: "QuerySet[ApiKey]") -> "QuerySet[ApiKey]":
