@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -45,6 +46,11 @@ class Shell:
         links = [self._link(title, name) for title, name in PUBLIC]
         here = max((link.url for link in links if link.is_current), key=len, default="")
         return [replace(link, is_current=link.url == here) for link in links]
+
+    @property
+    def is_sign_up_open(self) -> bool:
+        """Whether a stranger may make an account (who is invited always may)."""
+        return bool(settings.SIGNUP_OPEN)
 
     @cached_property
     def rail(self) -> list[list[Link]]:

@@ -42,7 +42,8 @@ def test_a_new_team_is_shown_its_first_steps_with_a_call_to_copy(browser: Client
     page = browser.get("/dashboard").content.decode()
     assert "Three steps to your first answer" in page
     assert "http://testserver/v1" in page
-    assert "/settings/apikeys" in page
+    for link in ("/settings/apikeys/new", "/docs/quick-start", "/playground", "/usage"):
+        assert f'href="{link}"' in page
     assert "Recent requests" not in page
 
 

@@ -24,7 +24,8 @@ from billing import ledger
 from billing.models import CreditAccount, KeySpend
 from portal.notices import send_due
 from portal.tasks import send_mail
-from tests.cast import IssuedKey, issue
+from tests.cast import IssuedKey, issue, signed_in
+from tests.portal.chat_pages import send
 
 pytestmark = pytest.mark.django_db
 
@@ -262,6 +263,14 @@ def test_who_joins_later_and_old_keys_are_no_news(
     letters = send_round()
     assert recipients(letters) == ["alice@example.com"]
     assert "New" in letters[0].subject
+
+
+def test_a_chats_keys_are_no_news(
+    alice: User, alices_account: CreditAccount, send_round: Round
+) -> None:
+    forget_new_keys()
+    assert send(signed_in(alice), "POST", "/chat/key").status_code == 200
+    assert send_round() == []
 
 
 def test_a_rotation_is_told_as_one(alices_key: IssuedKey, send_round: Round) -> None:

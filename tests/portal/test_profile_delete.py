@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.models import Membership, Role, User
+from accounts.models import ApiKey, Membership, Role, Team, User
 from api.customers import open_team
 from billing import ledger
 from billing.models import CreditAccount
+from portal.models import ChatPreference, Conversation
 from tests.cast import signed_in
+from tests.portal.chat_pages import made, send, store
 
 pytestmark = pytest.mark.django_db
 
@@ -26,6 +28,22 @@ def test_the_right_password_deletes_and_signs_out(browser: Client, alice: User) 
     assert not alice.is_active
     assert browser.get("/settings").status_code == 302
     assert not Client().login(username="alice@example.com", password="alices secret")
+
+
+def test_stored_chats_and_their_keys_end_with_the_account(bob: User, alices_team: Team) -> None:
+    browser = signed_in(bob)
+    browser.post("/team/switch", {"team": alices_team.slug})  # which outlives his account
+    send(browser, "POST", "/chat/key")
+    store(browser)
+    made(browser)
+    browser.post("/settings/delete", {"proof": "bobs secret"})
+    bob.refresh_from_db()
+    assert not bob.is_active
+    assert not Conversation.objects.exists()
+    assert not ChatPreference.objects.exists()
+    key = ApiKey.objects.get()
+    assert key.team == alices_team
+    assert key.revoked_at is not None
 
 
 @pytest.mark.parametrize("proof", ["", "wrong", "alice@example.com"])

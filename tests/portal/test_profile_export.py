@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -17,6 +18,7 @@ from accounts.models import Team, User
 from api.customers import open_team
 from billing import ledger
 from billing.models import CreditAccount, UsageRecord
+from portal.models import Conversation
 from portal.profile import export
 from portal.profile.export import archive
 from tests.cast import IssuedKey, issue, signed_in
@@ -69,12 +71,14 @@ def test_all_that_is_kept_is_in_it_and_no_secret(
     files = opened(alice)
     assert set(files) == {
         *("profile.json", "memberships.json", "keys.json", "usage.csv", "transfers.csv"),
+        "conversations.json",
     }
     assert json.loads(files["profile.json"])["email"] == "alice@example.com"
     teams = {each["team"]: each["role"] for each in json.loads(files["memberships.json"])}
     assert teams == {"Alice": "owner", "Shared": "owner"}
     (key,) = json.loads(files["keys.json"])
     assert key["last_four"] == alices_key.plaintext[-4:]
+    assert json.loads(files["conversations.json"]) == []
     everything = "".join(files.values())
     assert alices_key.plaintext not in everything
     assert bytes(alices_key.key.digest).hex() not in everything
@@ -102,6 +106,29 @@ def test_no_row_is_left_out_or_twice_where_pages_meet(
     assert sorted(ids) == sorted(map(str, UsageRecord.objects.values_list("pk", flat=True)))
     references = [row["reference"] for row in csv.DictReader(io.StringIO(files["transfers.csv"]))]
     assert references == [f"{number}" for number in range(9)]
+
+
+@pytest.mark.django_db(transaction=True)  # so that the connection may be closed on the way
+def test_stored_conversations_are_in_it_one_page_after_another(
+    alice: User, charlie: User, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("portal.chat.export.CONVERSATIONS", 2)
+    team = alice.teams.get()
+    now = timezone.now()
+    for number in range(5):
+        stored = Conversation.objects.create(
+            user=alice, team=team, title=f"About {number}", model="m", created_at=now
+        )
+        stored.messages.create(position=0, role="user", content=f"Question {number}")
+    Conversation.objects.create(user=charlie, team=charlie.teams.get(), title="Other", model="m")
+    pieces = export.conversations(alice)
+    made = b""
+    for piece in pieces:
+        made += piece
+        connection.close()
+    exported = json.loads(made)
+    assert sorted(each["title"] for each in exported) == [f"About {n}" for n in range(5)]
+    assert exported[0]["messages"][0]["content"].startswith("Question")
 
 
 def test_nobody_elses_data_is_in_it(

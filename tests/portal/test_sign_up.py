@@ -126,6 +126,17 @@ def test_a_closed_sign_up_makes_nobody_and_says_so(client: Client, settings: Any
     assert not User.objects.exists()
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize("path", ["/", "/docs", "/status", "/accounts/login/"])
+def test_pages_offer_to_sign_up_where_one_can(
+    client: Client, settings: Any, path: str, is_open: bool
+) -> None:
+    settings.SIGNUP_OPEN = is_open
+    page = client.get(path).content.decode()
+    assert "/accounts/login/" in page
+    assert ("/accounts/signup/" in page) == is_open
+
+
 def test_an_address_makes_so_many_accounts_a_day(client: Client, settings: Any) -> None:
     settings.SIGN_UPS_PER_DAY = 2
     for n in range(2):

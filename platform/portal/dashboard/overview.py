@@ -6,10 +6,12 @@ from statistics import median
 from typing import Any
 
 from accounts.access import Actor
+from accounts.api_keys import active
 from api import catalogue
 from billing.models import CreditAccount, UsageRecord
 from billing.usage import Selection, UsageSum, sums, total
 from portal.charts import Chart, chart_of
+from portal.chat.keys import without_chat_keys
 from portal.outcomes import Outcome, outcome_of
 from portal.periods import Period, last_days, midnight, month_of, today
 
@@ -95,8 +97,9 @@ def first_steps(actor: Actor, base_url: str) -> FirstSteps:
         "key": f"{snapshot.service.key_prefix}…",
         "model": model,
     }
+    keys = without_chat_keys(active(actor.visible_keys().filter(scope="inference")))
     return FirstSteps(
-        has_key=actor.visible_keys().filter(scope="inference", revoked_at=None).exists(),
+        has_key=keys.exists(),
         may_create_keys=actor.may_create_keys(),
         snippet=_PYTHON.format(**values),
         curl=_CURL.format(**values),

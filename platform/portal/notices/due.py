@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce
 
 from accounts.models import ApiKey, Membership, NotificationSettings, Role, SentNotice, Team, User
 from billing.models import CreditAccount, KeySpend, Transfer
+from portal.chat.keys import without_chat_keys
 
 BILLING_ROLES = (Role.OWNER, Role.ADMIN, Role.BILLING)
 KEY_ROLES = (Role.OWNER, Role.ADMIN)
@@ -97,10 +98,9 @@ def reached_budgets(today: date) -> Iterator[Notice]:
 
 
 def new_keys(now: datetime) -> Iterator[Notice]:
-    """Yields who should hear of the keys made in the day before `now`."""
-    keys = ApiKey.objects.filter(created_at__gt=now - NEW_KEY_AGE).select_related(
-        "team", "created_by"
-    )
+    """Yields who should hear of the keys made in the day before `now`; a chat's are no news."""
+    made = ApiKey.objects.filter(created_at__gt=now - NEW_KEY_AGE)
+    keys = without_chat_keys(made).select_related("team", "created_by")
     for key, member in _listeners(list(keys), _wanting("key_created")):
         if member.created_at > key.created_at:  # who joins later is told of no history
             continue

@@ -15,6 +15,7 @@ from accounts.notifications import notification_settings_of
 from accounts.teams import personal_team
 from billing.models import CreditAccount, Transfer, UsageRecord
 from billing.money import dollars_text
+from portal.chat.export import stored_conversations
 
 CHUNK_ROWS = 1000
 
@@ -123,6 +124,16 @@ def transfers(user: User) -> Iterator[bytes]:
         yield _csv([_transfer_line(each, account) for each in found])
 
 
+def conversations(user: User) -> Iterator[bytes]:
+    """Yields the conversations that the user chose to store, as JSON."""
+    yield b"["
+    between = b"\n"
+    for conversation in stored_conversations(user):
+        yield between + msgspec.json.encode(conversation)
+        between = b",\n"
+    yield b"\n]\n"
+
+
 # Another part is another line here.
 PARTS: tuple[Part, ...] = (
     ("profile.json", profile),
@@ -130,6 +141,7 @@ PARTS: tuple[Part, ...] = (
     ("keys.json", keys),
     ("usage.csv", usage),
     ("transfers.csv", transfers),
+    ("conversations.json", conversations),
 )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -15,6 +16,7 @@ from billing.money import dollars_text
 from billing.usage import Selection, models_used, records, sums, total
 from portal.access import MemberRequest, member_page
 from portal.charts import chart_of
+from portal.chat.keys import without_chat_keys
 from portal.outcomes import outcome_of
 from portal.spreadsheet import Row, csv_response
 from portal.usage.charge import charge_of
@@ -64,7 +66,7 @@ def usage(request: MemberRequest) -> HttpResponse:
         before=read_place(request.GET.get("before", "")),
         after=read_place(request.GET.get("after", "")),
     )
-    names = {key.pk: key.name for key in keys}
+    names = _names(request.actor.visible_keys().filter(pk__in={row.key_id for row in page.records}))
     context |= {
         "span": form.span,
         "total": total(parts.values()),
@@ -84,7 +86,7 @@ def usage_csv(request: MemberRequest) -> HttpResponseBase:
     form = UsageFilter(request.GET, keys)
     if not form.is_valid():
         return redirect(_url(request, "usage"))  # where the errors stand beside their fields
-    names = {key.pk: key.name for key in keys}
+    names = _names(request.actor.visible_keys())
     selection = form.selection(_account_id(request.actor))
     name = f"usage-{form.span.first}-{form.span.last}"
     return csv_response(name, CSV_HEADER, _csv_batches(selection, names))
@@ -138,8 +140,13 @@ def _csv_row(record: UsageRecord, names: dict[int, str]) -> Row:
 
 
 def _keys_of(actor: Actor) -> list[ApiKey]:
-    keys = actor.visible_keys().filter(scope=ApiKey.Scope.INFERENCE)
+    """Returns the keys to choose from. Those of chats are too many, and mean nothing to anyone."""
+    keys = without_chat_keys(actor.visible_keys().filter(scope=ApiKey.Scope.INFERENCE))
     return list(keys.order_by("revoked_at", "name", "pk"))
+
+
+def _names(keys: QuerySet[ApiKey]) -> dict[int, str]:
+    return dict(keys.values_list("pk", "name"))
 
 
 def _account_id(actor: Actor) -> int:
