@@ -4,7 +4,7 @@ PYTHON ?= python3
 PORT ?= 8000
 CATALOGUE ?= default
 ARGS ?=
-WORKERS ?= 3
+WORKERS ?= 4
 export PORT CATALOGUE
 
 VENV := .venv
