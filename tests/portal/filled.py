@@ -111,7 +111,7 @@ def _serve_many(
             endpoint="chat/completions",
             end_user=text,
             outcome="upstream_error" if number % 3 == 0 else "completed",
-            status=502 if number % 3 == 0 else 200,
+            status=400 if number % 3 == 0 else 200,
             error=error if number % 3 == 0 else "",
             latency_ms=number,
             created_at=now - timedelta(hours=number),
