@@ -302,8 +302,7 @@ def test_stored_conversations_are_found_renamed_and_deleted(
     expect(chat_page.locator("#storage-state")).to_have_text("Kept in this tab only")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_page_is_accessible_and_fits(
     site: Stack, new_page: Callable[..., Page], scheme: str, width: int
 ) -> None:

@@ -140,8 +140,7 @@ def test_the_curl_snippet_runs(playground: Page, site: Stack) -> None:
     assert "data: [DONE]" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_page_is_accessible_and_fits(
     site: Stack, new_page: Callable[..., Page], scheme: str, width: int
 ) -> None:

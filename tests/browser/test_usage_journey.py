@@ -3,15 +3,12 @@
 import re
 from collections.abc import Callable
 
-import pytest
 from openai import OpenAI
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import sign_in
 from tests.browser.watch import accessibility_faults
 from tests.stack import Stack
-
-PATHS = ("/dashboard", "/usage", "/usage?status=error", "/usage?period=own", "/statement")
 
 
 def call(site: Stack, content: str = "Hello!") -> None:
@@ -24,11 +21,6 @@ def call(site: Stack, content: str = "Hello!") -> None:
         stream=True,
     )
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
-
-
-def overflow_of(page: Page) -> int:
-    """Returns by how much the page is wider than its window, in pixels."""
-    return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
 
 def test_a_call_appears_explains_itself_and_adds_up(customer_page: Page, site: Stack) -> None:
@@ -84,22 +76,6 @@ def test_the_usage_page_filters_and_its_csv_has_what_it_shows(
         page.get_by_role("link", name="Download CSV").click()
     text = download.value.path().read_text()
     assert len(text.splitlines()) == shown + 1
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_pages_are_accessible_and_fit(
-    new_page: Callable[..., Page], site: Stack, scheme: str, width: int
-) -> None:
-    call(site)
-    page = new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    sign_in(page, **site.demo["customer"])
-    page.goto("/usage")
-    request = page.locator("tbody tr th a").first.get_attribute("href")
-    for path in (*PATHS, request or ""):
-        page.goto(path)
-        assert accessibility_faults(page) == [], path
-        assert overflow_of(page) <= 0, path
 
 
 def test_the_keyboard_alone_reaches_a_charge(customer_page: Page, site: Stack) -> None:
