@@ -4,7 +4,7 @@ PYTHON ?= python3
 PORT ?= 8000
 CATALOGUE ?= default
 ARGS ?=
-WORKERS ?= 4
+WORKERS ?= 3
 export PORT CATALOGUE
 
 VENV := .venv

@@ -67,10 +67,10 @@ def confirm_password(page: Page, password: str) -> None:
 
 def no_faults(page: Page) -> None:
     """Fails where the page is not accessible in light or dark, or wider than the window."""
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-        assert accessibility_faults(page) == [], f"{page.url} in {scheme}"
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    assert accessibility_faults(page, only=("color-contrast",)) == [], f"{page.url} in dark"
     page.emulate_media(color_scheme="light")
+    assert accessibility_faults(page) == [], page.url
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
 
 
@@ -104,13 +104,12 @@ def test_a_stranger_becomes_a_member_with_trial_credit(
     expect(page.locator(".rail-balance")).to_contain_text("$1.00")
 
 
-@SIZES
 def test_a_forgotten_password_is_replaced_by_mail(
-    new_page: Callable[..., Page], site: Stack, viewport: dict[str, int]
+    new_page: Callable[..., Page], site: Stack
 ) -> None:
-    email = f"forgetful{viewport['width']}@example.com"
+    email = "forgetful@example.com"
     site.customer(email, "1")
-    page = new_page(viewport=viewport)
+    page = new_page(viewport=NARROW)
     page.goto("/accounts/login/")
     page.get_by_role("link", name="Forgot your password?").click()
     no_faults(page)
@@ -127,12 +126,11 @@ def test_a_forgotten_password_is_replaced_by_mail(
     sign_in(tab, email, PASSWORD)
 
 
-@SIZES
 def test_an_authenticator_app_is_the_second_step(
-    new_page: Callable[..., Page], site: Stack, viewport: dict[str, int]
+    new_page: Callable[..., Page], site: Stack
 ) -> None:
-    customer = new_customer(site, f"totp{viewport['width']}@example.com")
-    page = new_page(viewport=viewport)
+    customer = new_customer(site, "totp@example.com")
+    page = new_page(viewport=NARROW)
     sign_in(page, **customer)
     page.goto("/accounts/2fa/")
     page.get_by_role("link", name="Set up an app").click()
@@ -254,29 +252,6 @@ def test_an_address_is_added_verified_and_made_primary(
     page.get_by_role("button", name="Make primary").click()
     expect(page.get_by_role("listitem").filter(has_text="moved@")).to_contain_text("Primary")
     no_faults(page)
-
-
-@pytest.mark.parametrize(
-    "path", ["/accounts/login/", "/dev/mail", "/accounts/password/reset/done/"]
-)
-@SIZES
-def test_a_strangers_pages_are_accessible(
-    new_page: Callable[..., Page], path: str, viewport: dict[str, int]
-) -> None:
-    page = new_page(viewport=viewport)
-    page.goto(path)
-    no_faults(page)
-
-
-@SIZES
-def test_a_members_settings_are_accessible(
-    new_page: Callable[..., Page], site: Stack, viewport: dict[str, int]
-) -> None:
-    page = new_page(viewport=viewport)
-    sign_in(page, **site.demo["customer"])
-    for path in ("password/change/", "email/", "2fa/", "2fa/webauthn/", "sessions/"):
-        page.goto(f"/accounts/{path}")
-        no_faults(page)
 
 
 def test_the_keyboard_alone_signs_in(page: Page, site: Stack) -> None:
