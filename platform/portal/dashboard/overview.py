@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
-from typing import Any
 
 from accounts.access import Actor
 from accounts.api_keys import active
@@ -14,6 +13,7 @@ from portal.charts import Chart, chart_of
 from portal.chat.keys import without_chat_keys
 from portal.outcomes import Outcome, outcome_of
 from portal.periods import Period, last_days, midnight, month_of, today
+from portal.snippets import Snippet, chat_snippets
 
 DAYS = 30
 RECENT_ROWS = 8
@@ -49,8 +49,7 @@ class FirstSteps:
 
     has_key: bool
     may_create_keys: bool
-    snippet: str
-    curl: str
+    snippets: list[Snippet]
 
 
 def version_of(account: CreditAccount | None) -> str:
@@ -92,17 +91,13 @@ def first_steps(actor: Actor, base_url: str) -> FirstSteps:
     snapshot = catalogue.load_synchronously()
     chat_models = snapshot.public_models(kind="chat")
     model = chat_models[0].name if chat_models else "model"
-    values: dict[str, Any] = {
-        "base_url": base_url,
-        "key": f"{snapshot.service.key_prefix}…",
-        "model": model,
-    }
     keys = without_chat_keys(active(actor.visible_keys().filter(scope="inference")))
     return FirstSteps(
         has_key=keys.exists(),
         may_create_keys=actor.may_create_keys(),
-        snippet=_PYTHON.format(**values),
-        curl=_CURL.format(**values),
+        snippets=chat_snippets(
+            base_url=base_url, model=model, api_key=f"{snapshot.service.key_prefix}…"
+        ),
     )
 
 
@@ -126,19 +121,3 @@ def _sample(account: CreditAccount | None) -> Sample:
         latency_ms=median(latency for latency, _ in figures) if figures else None,
         first_token_ms=median(firsts) if firsts else None,
     )
-
-
-_PYTHON = """\
-from openai import OpenAI
-
-client = OpenAI(base_url="{base_url}", api_key="{key}")
-answer = client.chat.completions.create(
-    model="{model}",
-    messages=[{{"role": "user", "content": "Hello!"}}],
-)
-print(answer.choices[0].message.content)"""
-_CURL = """\
-curl {base_url}/chat/completions \\
-  -H "Authorization: Bearer {key}" \\
-  -H "Content-Type: application/json" \\
-  -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'"""
