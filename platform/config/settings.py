@@ -239,11 +239,32 @@ UNFOLD = {
 # The management API's part of the OpenAPI document (api/openapi).
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}
 
+# Payments, off without a key. STRIPE_API_BASE leads to a stand-in; STRIPE_ACCOUNT names a Connect
+# account whose events are ours; STRIPE_TAX adds tax by Stripe Tax. CHECKOUT_ORIGINS are the hosts
+# of the pages that customers are sent to.
+STRIPE_SECRET_KEY = env.text("STRIPE_SECRET_KEY")
+STRIPE_WEBHOOK_SECRET = env.text("STRIPE_WEBHOOK_SECRET")
+STRIPE_API_BASE = env.text("STRIPE_API_BASE")
+STRIPE_ACCOUNT = env.text("STRIPE_ACCOUNT")
+STRIPE_TAX = env.flag("STRIPE_TAX")
+STRIPE_TIMEOUT_SECONDS = env.number("STRIPE_TIMEOUT_SECONDS", 10)
+CHECKOUT_ORIGINS = env.words(
+    "CHECKOUT_ORIGINS",
+    "{0.scheme}://{0.netloc}".format(urlsplit(STRIPE_API_BASE))
+    if STRIPE_API_BASE
+    else "https://checkout.stripe.com,https://billing.stripe.com",
+)
+TOP_UP_MINIMUM_DOLLARS = env.text("TOP_UP_MINIMUM_DOLLARS", "5")
+TOP_UP_MAXIMUM_DOLLARS = env.text("TOP_UP_MAXIMUM_DOLLARS", "10000")
+TOP_UP_PRESETS_DOLLARS = env.words("TOP_UP_PRESETS_DOLLARS", "10,25,50,100")
+REFERRAL_CREDIT_DOLLARS = env.text("REFERRAL_CREDIT_DOLLARS", "0")
+
 # How often Celery ends reservations whose process died.
 SWEEP_SECONDS = env.number("SWEEP_SECONDS", 30)
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace(
     "?db=", "?virtual_host="
 )
+CELERY_IMPORTS = ("billing.payments.tasks",)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -253,9 +274,23 @@ CELERY_BEAT_SCHEDULE = {
         "task": "billing.tasks.sweep_expired_reservations",
         "schedule": SWEEP_SECONDS,
     },
+    "take back expired credits": {
+        "task": "billing.tasks.expire_credits",
+        "schedule": SWEEP_SECONDS,
+    },
     "replay spooled settlements": {
         "task": "billing.tasks.replay_spooled_settlements",
         "schedule": SWEEP_SECONDS,
+    },
+    "handle due Stripe events": {
+        "task": "billing.payments.tasks.handle_due_stripe_events",
+        "schedule": 15.0,
+        "options": {"expires": 60},
+    },
+    "check open orders": {
+        "task": "billing.payments.tasks.check_open_orders",
+        "schedule": env.number("ORDER_CHECK_SECONDS", 3600),
+        "options": {"expires": 3600},
     },
     "ask for videos": {
         "task": "api.tasks.poll_videos",

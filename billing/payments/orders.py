@@ -1,0 +1,210 @@
+"""Orders of credits: placed, paid at Checkout, and credited once, whoever notices first.
+
+A row is written before Stripe hears of the order. What it credits is the row's figure, after what
+Stripe says was paid has been held against it. Nothing is credited because a browser or a webhook
+says so: both only make us ask.
+"""
+
+import uuid
+from datetime import timedelta
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import Team, User
+from billing import ledger
+from billing.models import LedgerAlert, Order
+from billing.money import NANOS_PER_DOLLAR, dollars_short_text, nanos_from_dollars
+from billing.payments.customers import customer_of
+from billing.stripe_api import checkout, client, payments
+from billing.stripe_api.objects import PaymentIntent, Session
+
+log = structlog.get_logger(__name__)
+
+NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
+FIRST_CHECK = timedelta(minutes=5)
+# A session lives for a day, and a slow payment method takes up to two weeks after it.
+LAST_CHECK = timedelta(days=21)
+
+
+class OrderError(Exception):
+    """An order that can't be placed; the message is for the customer."""
+
+
+class PaymentMismatchError(Exception):
+    """What was paid is not what the order asked for: a person has to look."""
+
+
+def amount_bounds_cents() -> tuple[int, int]:
+    """Returns the smallest and the largest amount of an order."""
+    return (
+        nanos_from_dollars(settings.TOP_UP_MINIMUM_DOLLARS) // NANOS_PER_CENT,
+        nanos_from_dollars(settings.TOP_UP_MAXIMUM_DOLLARS) // NANOS_PER_CENT,
+    )
+
+
+def require_amount(amount_cents: int) -> None:
+    """Raises OrderError for an amount that is not sold."""
+    least, most = amount_bounds_cents()
+    if not least <= amount_cents <= most:
+        lower, upper = (dollars_short_text(cents * NANOS_PER_CENT) for cents in (least, most))
+        raise OrderError(f"Credits are sold from ${lower} to ${upper}. Choose an amount between.")
+
+
+def place(team: Team, user: User, amount_cents: int, order_id: uuid.UUID | None = None) -> Order:
+    """Writes an order down, or finds the one of that id: a form sent twice is one order.
+
+    Raises OrderError for an amount that is not sold, and for an id that is somebody else's.
+    """
+    require_amount(amount_cents)
+    order, _ = Order.objects.get_or_create(
+        id=order_id or uuid.uuid4(),
+        defaults={
+            "team": team,
+            "user": user,
+            "amount_cents": amount_cents,
+            "credit_nanos": amount_cents * NANOS_PER_CENT,
+            "is_live": client.is_live(),
+        },
+    )
+    if (order.team_id, order.amount_cents) != (team.pk, amount_cents):
+        raise OrderError("This form was sent before with another amount. Load the page again.")
+    return order
+
+
+def open_checkout(order: Order, user: User, *, success_url: str, cancel_url: str) -> str:
+    """Returns the address of Stripe's page for the order; empty where it can't be paid any more.
+
+    Asked twice it is the same page. Raises StripeError.
+    """
+    if order.session_id:
+        return checkout.get_session(order.session_id).url
+    session = checkout.open_payment(
+        order=str(order.pk),
+        customer_id=customer_of(order.team, user).stripe_id,
+        amount_cents=order.amount_cents,
+        title="API credits",
+        success_url=success_url,
+        cancel_url=cancel_url,
+    )
+    Order.objects.filter(pk=order.pk, session_id=None).update(session_id=session.id)
+    return session.url
+
+
+def confirm(order: Order) -> Order:
+    """Asks Stripe how the order stands, credits it if it is paid, and returns it as it is then.
+
+    Raises StripeError, and PaymentMismatchError (after an alert) where something else was paid.
+    """
+    if order.state == Order.State.PAID:
+        return order
+    if order.session_id:
+        return confirm_session(order, checkout.get_session(order.session_id))
+    if order.payment_intent_id:
+        return confirm_payment(order, payments.get_payment_intent(order.payment_intent_id))
+    return order
+
+
+def confirm_session(order: Order, session: Session) -> Order:
+    """Confirms an order by its session, as Stripe has it now. Raises as confirm does."""
+    if order.session_id not in (None, session.id) or session.client_reference_id != str(order.pk):
+        raise _mismatch(order, f"session {session.id} is of another order")
+    if session.status == "expired":
+        return _end(order, Order.State.EXPIRED, "Checkout was not finished in time.")
+    if session.status != "complete" or not session.payment_intent_id:
+        return order
+    return confirm_payment(order, payments.get_payment_intent(session.payment_intent_id), session)
+
+
+def confirm_payment(order: Order, intent: PaymentIntent, session: Session | None = None) -> Order:
+    """Confirms an order by its payment, as Stripe has it now. Raises as confirm does."""
+    if intent.status == "processing":
+        return order
+    if intent.status != "succeeded":
+        return _end(order, Order.State.FAILED, intent.failure or "The payment was not completed.")
+    subtotal = session.subtotal_cents if session else intent.amount_cents
+    total = session.total_cents if session else intent.amount_cents
+    found = (intent.order, intent.currency, intent.is_live, subtotal, intent.received_cents)
+    if found != (str(order.pk), "usd", order.is_live, order.amount_cents, total):
+        raise _mismatch(order, f"payment {intent.id} has {found}")
+    return _credit(order, intent, session, tax_cents=total - subtotal)
+
+
+def order_of_payment(payment_intent_id: str) -> Order | None:
+    """Returns the order that a payment is of, confirmed first; None: it is none of ours.
+
+    So whatever befell a payment finds it credited, in whatever order the news comes. Raises as
+    confirm does.
+    """
+    order = Order.objects.filter(payment_intent_id=payment_intent_id).first()
+    if order is not None and order.state == Order.State.PAID:
+        return order
+    intent = payments.get_payment_intent(payment_intent_id)
+    order = order or find_order(intent.order)
+    if order is None:
+        return None
+    return confirm(order) if order.session_id else confirm_payment(order, intent)
+
+
+def find_order(text: str) -> Order | None:
+    """Returns the order of an id that came from outside, if it is one."""
+    try:
+        return Order.objects.filter(pk=uuid.UUID(text)).first()
+    except ValueError:
+        return None
+
+
+def open_orders() -> list[Order]:
+    """Returns the orders whose webhook may have been lost: open for minutes, or for days."""
+    now = timezone.now()
+    found = Order.objects.filter(
+        state=Order.State.OPEN,
+        created_at__lt=now - FIRST_CHECK,
+        created_at__gt=now - LAST_CHECK,
+    )
+    return list(found.select_related("team").order_by("created_at"))
+
+
+def _credit(
+    order: Order, intent: PaymentIntent, session: Session | None, *, tax_cents: int
+) -> Order:
+    """Credits the order, if nobody has yet."""
+    account = ledger.open_account(order.team)
+    with transaction.atomic():
+        order = Order.objects.select_for_update().get(pk=order.pk)
+        if order.state == Order.State.PAID:
+            return order
+        order.state = Order.State.PAID
+        order.payment_intent_id = intent.id
+        order.charge_id = intent.charge_id or None
+        order.session_id = session.id if session else order.session_id
+        order.invoice_id = session.invoice_id if session else ""
+        order.tax_cents = tax_cents
+        order.failure = ""
+        order.ended_at = timezone.now()
+        order.save()
+        ledger.top_up(
+            account, order.credit_nanos, reference=intent.id, memo=f"Order {order.number}"
+        )
+    log.info("order_paid", order=order.number, amount_cents=order.amount_cents)
+    return order
+
+
+def _end(order: Order, state: Order.State, why: str) -> Order:
+    """Ends an open order that came to nothing."""
+    Order.objects.filter(pk=order.pk, state=Order.State.OPEN).update(
+        state=state, failure=why[:300], ended_at=timezone.now()
+    )
+    order.refresh_from_db()
+    return order
+
+
+def _mismatch(order: Order, what: str) -> PaymentMismatchError:
+    """Raises the alarm, and returns the error."""
+    LedgerAlert.objects.get_or_create(
+        kind="payment_mismatch", reference=str(order.pk), defaults={"detail": what[:500]}
+    )
+    log.error("payment_mismatch", order=order.number, what=what)
+    return PaymentMismatchError(f"Order {order.number}: {what}")

@@ -1,0 +1,103 @@
+"""The one client of Stripe, and what its errors mean to us."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import stripe
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+SHORTEST_WEBHOOK_SECRET = 16
+
+
+class StripeError(Exception):
+    """A call to Stripe that gave no object."""
+
+
+class PaymentsOffError(StripeError):
+    """The operator has set no STRIPE_SECRET_KEY."""
+
+
+class StripeUnavailableError(StripeError):
+    """Stripe failed or did not answer: it may have done it or not. Ask again with the same key."""
+
+
+class StripeRefusedError(StripeError):
+    """Stripe did not accept the call; asking again changes nothing. `code` is Stripe's."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class CardRefusedError(StripeRefusedError):
+    """The card's bank said no, or asks for the cardholder (`authentication_required`)."""
+
+    def __init__(self, message: str, code: str, payment_intent_id: str) -> None:
+        super().__init__(message, code)
+        self.payment_intent_id = payment_intent_id
+
+    @property
+    def needs_authentication(self) -> bool:
+        """Whether the cardholder could still pay, being there in person."""
+        return self.code == "authentication_required"
+
+
+def is_on() -> bool:
+    """Tells whether payments are configured."""
+    return bool(settings.STRIPE_SECRET_KEY)
+
+
+def is_live() -> bool:
+    """Tells whether the money is real: the key is one of Stripe's live mode."""
+    key: str = settings.STRIPE_SECRET_KEY
+    return key.startswith(("sk_live_", "rk_live_"))
+
+
+def require_secrets() -> None:
+    """Raises ImproperlyConfigured where payments are on and anybody could sign a webhook.
+
+    Stripe's signature is an HMAC, which an empty secret does not protect.
+    """
+    secret = settings.STRIPE_WEBHOOK_SECRET
+    if is_on() and not (
+        secret.startswith("whsec_") and len(secret.strip()) >= SHORTEST_WEBHOOK_SECRET
+    ):
+        raise ImproperlyConfigured(
+            "STRIPE_SECRET_KEY is set, but STRIPE_WEBHOOK_SECRET is not the `whsec_…` that Stripe "
+            "shows for the webhook endpoint. Set it: without it anybody could announce payments."
+        )
+
+
+@contextmanager
+def calling() -> Iterator[stripe.StripeClient]:
+    """Gives the client, and turns what it raises into StripeError's kinds."""
+    if not is_on():
+        raise PaymentsOffError("Payments are not set up on this service.")
+    try:
+        yield _client(
+            settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE, settings.STRIPE_TIMEOUT_SECONDS
+        )
+    except stripe.CardError as error:
+        intent = getattr(error.error, "payment_intent", None)
+        raise CardRefusedError(
+            error.user_message or "The card was refused.",
+            error.code or "",
+            getattr(intent, "id", None) or "",
+        ) from error
+    except (stripe.InvalidRequestError, stripe.IdempotencyError) as error:
+        raise StripeRefusedError(error.user_message or str(error), error.code or "") from error
+    except stripe.StripeError as error:
+        # Of what is left an authentication error is ours to mend, and then the call is repeated.
+        raise StripeUnavailableError(f"{type(error).__name__}: {error.user_message}") from error
+
+
+@lru_cache(maxsize=8)
+def _client(key: str, base: str, timeout_seconds: float) -> stripe.StripeClient:
+    return stripe.StripeClient(
+        key,
+        base_addresses={"api": base} if base else None,
+        http_client=stripe.RequestsClient(timeout=timeout_seconds),
+        max_network_retries=1,
+    )

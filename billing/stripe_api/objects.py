@@ -1,0 +1,118 @@
+"""What Stripe tells of its objects, as far as we act on it. Amounts are cents; ids are Stripe's."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Session:
+    """A Checkout Session. `url` is empty once it is over."""
+
+    id: str
+    url: str
+    mode: str
+    status: str
+    payment_status: str
+    client_reference_id: str
+    subtotal_cents: int
+    total_cents: int
+    currency: str
+    is_live: bool
+    customer_id: str
+    payment_intent_id: str
+    subscription_id: str
+    invoice_id: str
+
+
+@dataclass(frozen=True)
+class PaymentIntent:
+    """A payment. `order` is the id of ours that its metadata names, if any."""
+
+    id: str
+    status: str
+    amount_cents: int
+    received_cents: int
+    currency: str
+    is_live: bool
+    customer_id: str
+    charge_id: str
+    order: str
+    failure: str
+
+
+@dataclass(frozen=True)
+class Charge:
+    """Money that was taken from a card."""
+
+    id: str
+    payment_intent_id: str
+    amount_cents: int
+    receipt_url: str
+    is_live: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """A customer's kept card."""
+
+    payment_method_id: str
+    brand: str
+    last_four: str
+
+
+@dataclass(frozen=True)
+class Refund:
+    """Money that goes back. `request` is the id of ours that its metadata names, if any."""
+
+    id: str
+    payment_intent_id: str
+    amount_cents: int
+    currency: str
+    status: str
+    failure: str
+    request: str
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """A cardholder's dispute; withdrawn and reinstated are what moved on Stripe's balance."""
+
+    id: str
+    payment_intent_id: str
+    amount_cents: int
+    reason: str
+    status: str
+    is_withdrawn: bool
+    is_reinstated: bool
+    evidence_due_at: datetime | None
+
+
+@dataclass(frozen=True)
+class FraudWarning:
+    """An issuer's early warning about a charge."""
+
+    id: str
+    payment_intent_id: str
+    fraud_type: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """A webhook's envelope: what happened to which object, and not the object itself."""
+
+    id: str
+    type: str
+    object_id: str
+    created_at: datetime
+
+
+def id_of(thing: Any) -> str:
+    """Returns the id of what Stripe gives as an id, as the object itself, or not at all."""
+    return thing if isinstance(thing, str) else getattr(thing, "id", None) or ""
+
+
+def metadata_of(thing: Any, name: str) -> str:
+    """Returns a text of an object's metadata, which is ours; empty where it has none."""
+    metadata = getattr(thing, "metadata", None)
+    return str(getattr(metadata, name, "")) if metadata is not None else ""
