@@ -8,7 +8,10 @@
 | billing   | no         | none                | no              | yes     | none           |
 
 Every member sees the team's keys, usage, available balance and members. "Billing" is to see the
-statement and to pay; "members" are those whom one may invite, change and remove.
+statement and to pay; "members" are those whom one may invite, change and remove. Who may manage
+members also renames the team and reads its audit log.
+
+A personal team can be shared, but it stays its person's: they are its one owner and can't leave.
 
 To manage a key is to change, rotate or revoke it. A management key acts for its team as an admin
 does, and may besides rotate or revoke itself; it makes no other management key, so that revoking it
@@ -19,7 +22,7 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
-from accounts.models import ApiKey, Membership, Role, Team, User
+from accounts.models import ApiKey, Invitation, Membership, Role, Team, User
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,41 @@ class Actor:
     def may_manage_members(self) -> bool:
         """Whether the actor may invite, change and remove members (owners only an owner)."""
         return self.role in {Role.OWNER, Role.ADMIN}
+
+    @property
+    def may_rename_team(self) -> bool:
+        """Whether the actor may give the team another name."""
+        return self.may_manage_members
+
+    @property
+    def may_see_audit_log(self) -> bool:
+        """Whether the actor may read who did what in the team."""
+        return self.may_manage_members
+
+    @property
+    def grantable_roles(self) -> list[Role]:
+        """The roles that the actor may give to a member and offer in an invitation."""
+        if not self.may_manage_members:
+            return []
+        may_make_owners = self.role == Role.OWNER and not self.team.is_personal
+        return [role for role in Role if role != Role.OWNER or may_make_owners]
+
+    def may_change(self, member: Membership) -> bool:
+        """Tells whether the actor may give the member another role, or remove them."""
+        if member.team_id != self.team.pk or not self.may_manage_members:
+            return False
+        if member.role == Role.OWNER:
+            return self.role == Role.OWNER and not self.team.is_personal
+        return True
+
+    def may_handle(self, invitation: Invitation) -> bool:
+        """Tells whether the actor may resend or withdraw the invitation."""
+        return invitation.team_id == self.team.pk and invitation.role in self.grantable_roles
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether the actor may leave the team (a last owner may not either: accounts/members)."""
+        return self.user is not None and not (self.team.is_personal and self.role == Role.OWNER)
 
     def may_manage(self, key: ApiKey) -> bool:
         """Tells whether the actor may change, rotate or revoke the key."""

@@ -1,5 +1,6 @@
-"""Staff's pages for users, teams and plans. (API keys are in `api/admin.py`: making one needs the
-service's prefix, and showing one needs money's form, both of which this app knows nothing of.)"""
+"""Staff's pages for users, teams and plans. (API keys and notification settings are in
+`api/admin.py`: they need the service's prefix and money's form, of which this app knows nothing.)
+"""
 
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from accounts.models import AuditEntry, Membership, Plan, Team, User
+from accounts.models import AuditEntry, Invitation, Membership, Plan, SentNotice, Team, User
 
 # What makes somebody staff: only a superuser hands it out.
 _POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -145,18 +146,11 @@ class MembershipAdmin(ModelAdmin):
     readonly_fields = ("created_at",)
 
 
-@admin.register(AuditEntry)
-class AuditEntryAdmin(ModelAdmin):
-    """Who did what; nobody rewrites it."""
-
-    list_display = ("created_at", "team", "actor_label", "action", "subject", "ip_address")
-    list_filter = ("action", "created_at")
-    list_select_related = ("team",)
-    search_fields = ("actor_label", "subject", "team__name", "team__slug")
-    date_hierarchy = "created_at"
+class WrittenElsewhereAdmin(ModelAdmin):
+    """Rows that staff read and nobody writes here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Leaves writing to `accounts/audit.py`."""
+        """Leaves writing to the deeds themselves."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -166,6 +160,37 @@ class AuditEntryAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Lets nobody take it away."""
         return False
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(WrittenElsewhereAdmin):
+    """Who did what; nobody rewrites it."""
+
+    list_display = ("created_at", "team", "actor_label", "action", "subject", "ip_address")
+    list_filter = ("action", "created_at")
+    list_select_related = ("team",)
+    search_fields = ("actor_label", "subject", "team__name", "team__slug")
+    date_hierarchy = "created_at"
+
+
+@admin.register(Invitation)
+class InvitationAdmin(WrittenElsewhereAdmin):
+    """Who was invited to which team, and what became of it."""
+
+    list_display = ("email", "team", "role", "invited_by", "expires_at", "accepted_at")
+    list_filter = ("role", "created_at", ("accepted_at", admin.EmptyFieldListFilter))
+    list_select_related = ("team", "invited_by")
+    search_fields = ("email", "team__name", "team__slug")
+
+
+@admin.register(SentNotice)
+class SentNoticeAdmin(WrittenElsewhereAdmin):
+    """Which notices went out by e-mail."""
+
+    list_display = ("created_at", "user", "team", "kind", "reference")
+    list_filter = ("kind", "created_at")
+    list_select_related = ("user", "team")
+    search_fields = ("user__email", "team__name", "team__slug", "reference")
 
 
 def _has_all_powers(request: HttpRequest) -> bool:

@@ -1,4 +1,4 @@
-"""Who: users, teams, memberships, plans and API keys.
+"""Who: users, teams, memberships, invitations, plans and API keys; and what users are told.
 
 Everything that costs money hangs off a team. Every sign-up makes a personal team; keys, credits
 and usage belong to the team, and users join teams with a role.
@@ -135,6 +135,41 @@ class Membership(models.Model):
         return f"{self.user} in {self.team} as {self.role}"
 
 
+class Invitation(models.Model):
+    """A team's offer to whoever has the e-mail address: open until accepted, withdrawn or expired.
+
+    The token is in the letter alone; the row has its digest.
+    """
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField(max_length=254)
+    role = models.CharField(max_length=16, choices=Role)
+    digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    invited_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "team",
+                Lower("email"),
+                condition=models.Q(accepted_at__isnull=True, revoked_at__isnull=True),
+                name="invitation_one_open",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(role__in=Role.values), name="invitation_role_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} to {self.team} as {self.role}"
+
+
 class ApiKey(models.Model):
     """A key's digest and rules; the plaintext is shown once and never stored.
 
@@ -211,7 +246,60 @@ class AuditEntry(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        indexes = [models.Index(fields=["team", "-created_at"], name="audit_by_team")]
+        # The log is read newest first, with or without one of its two filters.
+        indexes = [
+            models.Index(fields=["team", "-created_at", "-id"], name="audit_by_team"),
+            models.Index(fields=["team", "action", "-created_at", "-id"], name="audit_by_action"),
+            models.Index(
+                fields=["team", "actor_label", "-created_at", "-id"], name="audit_by_actor"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.actor_label}: {self.action} {self.subject}"
+
+
+class NotificationSettings(models.Model):
+    """Which e-mails a user wants. Who has no row wants all of them, with the thresholds here."""
+
+    user = models.OneToOneField(
+        User, on_delete=models.CASCADE, primary_key=True, related_name="notification_settings"
+    )
+    low_balance = models.BooleanField(default=True)
+    low_balance_nanos = models.PositiveBigIntegerField(
+        default=5_000_000_000, help_text="A balance below this is low."
+    )
+    budget_reached = models.BooleanField(default=True)
+    key_created = models.BooleanField(default=True)
+    new_sign_in = models.BooleanField(default=True)
+
+    class Meta:
+        verbose_name_plural = "notification settings"
+
+    def __str__(self) -> str:
+        return f"{self.user}"
+
+
+class SentNotice(models.Model):
+    """That a user was told of something. The reference names what, so that they hear it once."""
+
+    class Kind(models.TextChoices):
+        """What the notice was about."""
+
+        LOW_BALANCE = "low_balance"
+        BUDGET_REACHED = "budget_reached"
+        KEY_CREATED = "key_created"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=20, choices=Kind)
+    reference = models.CharField(max_length=120)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "kind", "reference"], name="notice_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} to {self.user}: {self.reference}"

@@ -36,8 +36,15 @@ def sign_up(
                 f"{email} is in use already. Sign in with it, or take another address."
             ) from None
         EmailAddress.objects.create(user=user, email=user.email, verified=is_verified, primary=True)
-        team = create_team(name or user.email.partition("@")[0], owner=user, is_personal=True)
+        team = ensure_personal_team(user)
     return user, team
+
+
+def ensure_personal_team(user: User) -> Team:
+    """Returns the user's personal team, which is made where there is none."""
+    return personal_team(user) or create_team(
+        user.name or user.email.partition("@")[0], owner=user, is_personal=True
+    )
 
 
 def create_team(name: str, *, owner: User, is_personal: bool = False) -> Team:

@@ -1,4 +1,4 @@
-"""Staff's pages for the service, the catalogue and API keys."""
+"""Staff's pages for the service, the catalogue, API keys and users' notification settings."""
 
 from typing import Any
 
@@ -11,8 +11,17 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 
 from accounts import api_keys, keys
-from accounts.models import ApiKey
-from api.models import Model, ModelAlias, ModelHealth, Route, Service, Upstream, VideoJob
+from accounts.models import ApiKey, NotificationSettings
+from api.models import (
+    Model,
+    ModelAlias,
+    ModelHealth,
+    ModelHealthHour,
+    Route,
+    Service,
+    Upstream,
+    VideoJob,
+)
 from api.service import current_service
 from billing.admin_fields import MoneyAdmin, ReadOnlyAdmin, dollars
 
@@ -128,6 +137,16 @@ class ModelHealthAdmin(ReadOnlyAdmin):
     ordering = ("-minute",)
 
 
+@admin.register(ModelHealthHour)
+class ModelHealthHourAdmin(ReadOnlyAdmin):
+    """The same by hour, as the status page shows it."""
+
+    list_display = ("hour", "model", "succeeded", "failed")
+    list_filter = ("hour",)
+    search_fields = ("=model",)
+    ordering = ("-hour",)
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(MoneyAdmin):
     """API keys, without their plaintext: that is on the page that follows the making, once."""
@@ -231,3 +250,14 @@ class VideoJobAdmin(ReadOnlyAdmin):
     list_filter = ("state", "model", "upstream", "created_at")
     list_select_related = ("team", "upstream")
     search_fields = ("=id", "=upstream_job_id", "team__slug")
+
+
+@admin.register(NotificationSettings)
+class NotificationSettingsAdmin(MoneyAdmin):
+    """Which e-mails a user wants. Who has no row wants all of them."""
+
+    list_display = ("user", "low_balance", dollars("low_balance_nanos"), "budget_reached")
+    list_filter = ("low_balance", "budget_reached", "key_created", "new_sign_in")
+    list_select_related = ("user",)
+    search_fields = ("user__email", "user__name")
+    autocomplete_fields = ("user",)

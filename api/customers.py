@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from accounts import api_keys, teams
-from accounts.models import ApiKey, Team, User
+from accounts import api_keys, audit, teams
+from accounts.access import Actor
+from accounts.models import ApiKey, Role, Team, User
 from api.service import current_service
 from billing import ledger
 from billing.models import CreditAccount
@@ -47,9 +48,7 @@ def open_customer(
             made_up = None if password else new_password()
             user, team = teams.sign_up(email, password or made_up, name, is_verified=True)
         else:
-            team = teams.personal_team(user) or teams.create_team(
-                name or user.name or user.email.partition("@")[0], owner=user, is_personal=True
-            )
+            team = teams.ensure_personal_team(user)
         if team_name and team.name != team_name:
             team.name = team_name
             team.save(update_fields=["name"])
@@ -66,6 +65,16 @@ def open_customer(
             team, user, key_name, prefix=current_service().key_prefix
         )
     return Customer(user, team, account, key, plaintext, made_up)
+
+
+def open_team(owner: User, name: str, *, ip_address: str | None = None) -> Team:
+    """Makes a further team of the user's with an empty credit account, and returns it."""
+    with transaction.atomic():
+        team = teams.create_team(name, owner=owner)
+        ledger.open_account(team)
+        actor = Actor(team=team, user=owner, role=Role.OWNER)
+        audit.record(actor, "team.created", name, ip_address=ip_address)
+    return team
 
 
 def new_password() -> str:

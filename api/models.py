@@ -305,3 +305,30 @@ class ModelHealth(models.Model):
         return (
             f"{self.model} {self.minute:%H:%M}: {self.succeeded} of {self.succeeded + self.failed}"
         )
+
+
+class ModelHealthHour(models.Model):
+    """The same by hour, kept for 31 days: the source of `/status`.
+
+    `latency_ms_total` is over the answers that succeeded, `first_token_ms_total` over those of
+    them (`first_token_count`) that were streamed.
+    """
+
+    model = models.CharField(max_length=120)
+    hour = models.DateTimeField()
+    succeeded = models.BigIntegerField(default=0)
+    failed = models.BigIntegerField(default=0)
+    latency_ms_total = models.BigIntegerField(default=0)
+    first_token_ms_total = models.BigIntegerField(default=0)
+    first_token_count = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["hour", "model"], name="modelhealthhour_once")
+        ]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model} {self.hour:%Y-%m-%d %H}h: "
+            f"{self.succeeded} of {self.succeeded + self.failed}"
+        )

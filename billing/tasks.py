@@ -1,7 +1,5 @@
 """What Celery does for the ledger: every task may run twice, late or at once, and does no harm."""
 
-from datetime import timedelta
-
 import structlog
 from celery import shared_task
 from django.utils import timezone
@@ -33,8 +31,11 @@ def replay_spooled_settlements() -> int:
 
 @shared_task
 def roll_up_usage(hours: int = 2) -> int:
-    """Makes the hourly roll-up of the last `hours` hours anew. Returns the rows written."""
-    return usage.roll_up(timezone.now() - timedelta(hours=hours))
+    """Makes the hourly roll-up of the last `hours` hours anew, and of all that is missing.
+
+    Returns the rows written.
+    """
+    return usage.roll_up_recent(hours)
 
 
 @shared_task

@@ -1,8 +1,99 @@
-"""Usage as charts need it: rolled up by hour."""
+"""Usage as pages and charts need it: rolled up by hour, and exact to the last request all the same.
 
-from datetime import datetime
+Days and hours are UTC's. What is rolled up is read from the roll-up; the rest, of the last hour or
+two, from the records themselves.
+"""
 
-from django.db import connection
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import connection, models
+from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce, TruncDay, TruncHour
+from django.utils import timezone
+
+from billing.models import UsageHour, UsageRecord
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class Status(models.TextChoices):
+    """How a request ended, for people: every request is exactly one of these."""
+
+    OK = "ok", "Completed"
+    CANCELLED = "cancelled", "Cancelled"
+    ERROR = "error", "Failed"
+
+
+_COMPLETED = Q(outcome="completed")
+_OF_STATUS = {
+    Status.OK: _COMPLETED,
+    Status.CANCELLED: Q(outcome="client_closed"),
+    # As the roll-up counts errors. The first part alone matches the partial index.
+    Status.ERROR: ~_COMPLETED & ~Q(outcome="client_closed"),
+}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of an account's requests: those from `since` to before `until`, both full hours."""
+
+    account_id: int
+    since: datetime
+    until: datetime
+    key_id: int | None = None
+    model: str = ""
+    status: str = ""
+    end_user: str = ""
+
+
+@dataclass(frozen=True)
+class UsageSum:
+    """What some requests came to. The fields are those of the roll-up."""
+
+    requests: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    images: int = 0
+    charged_nanos: int = 0
+    latency_ms_total: int = 0
+    first_token_ms_total: int = 0
+    first_token_count: int = 0
+
+    def __add__(self, other: "UsageSum") -> "UsageSum":
+        return UsageSum(*map(operator.add, _figures(self), _figures(other)))
+
+    def __sub__(self, other: "UsageSum") -> "UsageSum":
+        return UsageSum(*map(operator.sub, _figures(self), _figures(other)))
+
+    @property
+    def error_share(self) -> float | None:
+        """How many of a hundred requests failed; None where there were none."""
+        return 100 * self.errors / self.requests if self.requests else None
+
+    @property
+    def latency_ms(self) -> float | None:
+        """The average latency."""
+        return self.latency_ms_total / self.requests if self.requests else None
+
+    @property
+    def first_token_ms(self) -> float | None:
+        """The average time to the first token, of the requests that have one."""
+        count = self.first_token_count
+        return self.first_token_ms_total / count if count else None
+
+
+# As dataclasses.astuple, which copies deeply: that was half of a page's time.
+_figures = operator.attrgetter(*(field.name for field in fields(UsageSum)))
+
+# By the start of a day or an hour, and by model.
+Sums = dict[tuple[datetime, str], UsageSum]
 
 
 def roll_up(since: datetime) -> int:
@@ -11,3 +102,190 @@ def roll_up(since: datetime) -> int:
         cursor.execute("SELECT billing_roll_up(%s)", [since])
         (written,) = cursor.fetchone()
     return int(written)
+
+
+def roll_up_recent(hours: int) -> int:
+    """Makes the roll-up of the last `hours` hours anew, and of all that is not rolled up yet.
+
+    So no hour is missing after a time without Celery. Returns the rows written.
+    """
+    return roll_up(min(timezone.now() - timedelta(hours=hours), rolled_up_until()))
+
+
+def rolled_up_until() -> datetime:
+    """Returns the moment before which the roll-up is complete.
+
+    It is an hour before the roll-up's last hour: what was settled on the hour may not have been
+    committed when the roll-up was made.
+    """
+    last = UsageHour.objects.aggregate(last=Max("hour"))["last"]
+    return last - timedelta(hours=1) if last is not None else _NEVER
+
+
+def records(selection: Selection) -> QuerySet[UsageRecord]:
+    """Returns the selection's records, in no order."""
+    found = UsageRecord.objects.filter(
+        account_id=selection.account_id,
+        created_at__gte=selection.since,
+        created_at__lt=selection.until,
+    )
+    if selection.key_id is not None:
+        found = found.filter(key_id=selection.key_id)
+    if selection.model:
+        found = found.filter(model=selection.model)
+    if selection.status:
+        found = found.filter(_OF_STATUS[Status(selection.status)])
+    if selection.end_user:
+        found = found.filter(end_user=selection.end_user)
+    return found
+
+
+def sums(selection: Selection, *, by_hour: bool = False) -> Sums:
+    """Returns what the selection came to, by day (or by hour) and model, exact to this moment."""
+    if selection.end_user or selection.status in {Status.CANCELLED, Status.ERROR}:
+        return _of_records(records(selection), by_hour)
+    everything = Selection(
+        selection.account_id, selection.since, selection.until, selection.key_id, selection.model
+    )
+    rolled_up = rolled_up_until()
+    since = max(selection.since, rolled_up)
+    found = _added(
+        _of_hours(everything, rolled_up, by_hour),
+        _of_records(records(everything).filter(created_at__gte=since), by_hour),
+    )
+    if selection.status == Status.OK:
+        # Nearly all complete: the others are the fewer to count.
+        others = _of_records(records(everything).exclude(outcome="completed"), by_hour)
+        found = {place: found[place] - others.get(place, UsageSum()) for place in found}
+    return {place: part for place, part in found.items() if part.requests}
+
+
+def narrowed(
+    selection: Selection,
+    rows: int,
+    *,
+    before: datetime | None = None,
+    after: datetime | None = None,
+) -> QuerySet[UsageRecord]:
+    """Returns the selection's records in as few hours as have the `rows` next to a moment.
+
+    Those are the newest, the newest before `before`, or the oldest after `after`. For a key or a
+    model that is seldom used, the roll-up says in which hours to look; an index for it would be
+    written with every request.
+    """
+    found = records(selection)
+    is_seldom = selection.key_id is not None or selection.model
+    if not is_seldom or selection.end_user or selection.status:
+        return found
+    rolled_up = rolled_up_until()
+    hours = _hours(selection, rolled_up)
+    if before is not None:
+        hours = hours.filter(hour__lte=before)
+    if after is not None:
+        hours = hours.filter(hour__gt=after - timedelta(hours=1))
+    counted = hours.values("hour").annotate(sum_requests=Sum("requests"))
+    ordered = counted.order_by("hour" if after is not None else "-hour")
+    # What is left of the hour of the moment itself may be nothing: it is not counted.
+    wanted = Q(created_at__gte=rolled_up)
+    missing = rows
+    for row in ordered[: rows + 1]:
+        if missing <= 0:
+            break
+        start = row["hour"]
+        wanted |= Q(created_at__gte=start, created_at__lt=start + timedelta(hours=1))
+        is_partial = any(
+            moment and start <= moment < start + timedelta(hours=1) for moment in (before, after)
+        )
+        missing -= 0 if is_partial else row["sum_requests"]
+    return found.filter(wanted)
+
+
+def total(parts: Iterable[UsageSum]) -> UsageSum:
+    """Returns the sum of sums."""
+    return sum(parts, UsageSum())
+
+
+def models_used(selection: Selection) -> list[str]:
+    """Returns the names of the models that the roll-up knows of in the selection's time."""
+    hours = UsageHour.objects.filter(
+        account_id=selection.account_id, hour__gte=selection.since, hour__lt=selection.until
+    )
+    return sorted(hours.values_list("model", flat=True).distinct())
+
+
+def _of_hours(selection: Selection, rolled_up: datetime, by_hour: bool) -> Sums:
+    place = _place("hour", by_hour)
+    return _read(
+        _hours(selection, rolled_up)
+        .values("model", place=place)
+        .annotate(
+            sum_requests=Sum("requests"),
+            sum_errors=Sum("errors"),
+            sum_latency_ms_total=Sum("latency_ms_total"),
+            sum_first_token_ms_total=Sum("first_token_ms_total"),
+            sum_first_token_count=Sum("first_token_count"),
+            **_COMMON_SUMS,
+        )
+    )
+
+
+def _hours(selection: Selection, rolled_up: datetime) -> QuerySet[UsageHour]:
+    """Returns the roll-up's rows of the selection's account, time, key and model."""
+    hours = UsageHour.objects.filter(
+        account_id=selection.account_id,
+        hour__gte=selection.since,
+        hour__lt=min(selection.until, rolled_up),
+    )
+    if selection.key_id is not None:
+        hours = hours.filter(key_id=selection.key_id)
+    return hours.filter(model=selection.model) if selection.model else hours
+
+
+def _of_records(found: QuerySet[UsageRecord], by_hour: bool) -> Sums:
+    place = _place("created_at", by_hour)
+    return _read(
+        found.values("model", place=place).annotate(
+            sum_requests=Count("*"),
+            sum_errors=Count("outcome", filter=_OF_STATUS[Status.ERROR]),
+            sum_latency_ms_total=Sum("latency_ms"),
+            sum_first_token_ms_total=Coalesce(Sum("first_token_ms"), 0),
+            sum_first_token_count=Count("first_token_ms"),
+            **_COMMON_SUMS,
+        )
+    )
+
+
+_COMMON_SUMS = {
+    f"sum_{name}": Sum(name)
+    for name in (
+        "input_tokens",
+        "cached_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "images",
+        "charged_nanos",
+    )
+}
+
+
+def _place(field: str, by_hour: bool) -> TruncDay | TruncHour:
+    return TruncHour(field, tzinfo=UTC) if by_hour else TruncDay(field, tzinfo=UTC)
+
+
+def _read(rows: Iterable[dict[str, Any]]) -> Sums:
+    return {
+        (row["place"], row["model"]): UsageSum(
+            **{
+                name.removeprefix("sum_"): int(figure)
+                for name, figure in row.items()
+                if name.startswith("sum_")
+            }
+        )
+        for row in rows
+    }
+
+
+def _added(one: Sums, other: Sums) -> Sums:
+    return {
+        place: one.get(place, UsageSum()) + other.get(place, UsageSum()) for place in one | other
+    }

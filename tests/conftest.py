@@ -66,6 +66,13 @@ def _fast_passwords(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(settings: Any, request: pytest.FixtureRequest) -> None:
+    """Gives each test a cache of its own, so that limits of sign-in begin anew."""
+    backend = "django.core.cache.backends.locmem.LocMemCache"
+    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": request.node.nodeid}}
+
+
 @pytest.fixture
 def alice(db: None) -> User:
     """The owner of `alices_team`."""

@@ -113,5 +113,7 @@ async def _answer(relay: Relay, exchange: Exchange, responder: Responder, watch:
             await responder.apologise(fault)
         return
     watch.end_attempts()
-    relay.health.succeeded(model)
+    relay.health.succeeded(
+        model, latency_ms=exchange.elapsed_ms, first_token_ms=exchange.first_token_ms
+    )
     await responder.complete()

@@ -67,6 +67,11 @@ class Exchange:
         self._receipt: asyncio.Future[Receipt] | None = None
         self._is_handed_over = False
 
+    @property
+    def elapsed_ms(self) -> int:
+        """How long ago the request came."""
+        return _ms_since(self.started_at)
+
     def begin_attempt(self, route: RouteEntry) -> None:
         """Notes that the route's upstream is now asked."""
         self.route = route

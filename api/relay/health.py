@@ -1,12 +1,13 @@
 """How the models do, from what the relay saw of them: the source of `/health`.
 
-Each process counts by itself and adds its counts to the table every two seconds; what is shown is
+Each process counts by itself and adds its counts to the tables every two seconds; what is shown is
 the sum over all processes of the last five minutes. Without the database the last known is shown.
+The counts by hour, with how long answers took, are kept for the status page.
 """
 
 import asyncio
 import time
-from collections import Counter
+from collections import defaultdict
 from contextlib import suppress
 
 import psycopg
@@ -26,14 +27,31 @@ OFFLINE_SHARE = 0.9
 LEAST_FAILURES = 3
 
 _ADD = """
-WITH forgotten AS (DELETE FROM api_modelhealth WHERE minute < now() - interval '1 hour')
-INSERT INTO api_modelhealth (model, minute, succeeded, failed)
-SELECT model, date_trunc('minute', now()), succeeded, failed
-FROM unnest(%s::text[], %s::int[], %s::int[]) AS seen (model, succeeded, failed)
-ORDER BY model
-ON CONFLICT (model, minute) DO UPDATE SET
-    succeeded = api_modelhealth.succeeded + excluded.succeeded,
-    failed = api_modelhealth.failed + excluded.failed
+WITH forgotten AS (DELETE FROM api_modelhealth WHERE minute < now() - interval '1 hour'),
+forgotten_hours AS (DELETE FROM api_modelhealthhour WHERE hour < now() - interval '31 days'),
+seen AS (
+    SELECT * FROM unnest(
+        %s::text[], %s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::int[]
+    ) AS seen (model, succeeded, failed, latency_ms, first_token_ms, first_tokens)
+),
+minutes AS (
+    INSERT INTO api_modelhealth (model, minute, succeeded, failed)
+    SELECT model, date_trunc('minute', now()), succeeded, failed FROM seen ORDER BY model
+    ON CONFLICT (model, minute) DO UPDATE SET
+        succeeded = api_modelhealth.succeeded + excluded.succeeded,
+        failed = api_modelhealth.failed + excluded.failed
+)
+INSERT INTO api_modelhealthhour AS hours (
+    model, hour, succeeded, failed, latency_ms_total, first_token_ms_total, first_token_count)
+SELECT model, date_trunc('hour', now(), 'UTC'), succeeded, failed, latency_ms, first_token_ms,
+       first_tokens
+FROM seen ORDER BY model
+ON CONFLICT (hour, model) DO UPDATE SET
+    succeeded = hours.succeeded + excluded.succeeded,
+    failed = hours.failed + excluded.failed,
+    latency_ms_total = hours.latency_ms_total + excluded.latency_ms_total,
+    first_token_ms_total = hours.first_token_ms_total + excluded.first_token_ms_total,
+    first_token_count = hours.first_token_count + excluded.first_token_count
 """
 _READ = """
 SELECT model, sum(succeeded)::int, sum(failed)::int FROM api_modelhealth
@@ -42,13 +60,30 @@ WHERE minute > now() - interval '5 minutes' GROUP BY model
 _READ_VERSION = "SELECT version FROM billing_catalogueversion"
 
 
+class Seen:
+    """What one process saw of a model since it last told the table. Times are milliseconds."""
+
+    __slots__ = ("failed", "first_token_count", "first_token_ms", "latency_ms", "succeeded")
+
+    def __init__(self) -> None:
+        self.succeeded = 0
+        self.failed = 0
+        self.latency_ms = 0
+        self.first_token_ms = 0
+        self.first_token_count = 0
+
+    def add(self, other: "Seen") -> None:
+        """Adds what was seen besides."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
 class Health:
     """One process's counts, and its view of everybody's."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
-        self._succeeded: Counter[str] = Counter()
-        self._failed: Counter[str] = Counter()
+        self._untold: defaultdict[str, Seen] = defaultdict(Seen)
         self._seen: dict[str, tuple[int, int]] = {}
         self._read_at = float("-inf")
         self.catalogue_version = 0  # as it was when everybody's counts were read
@@ -67,13 +102,20 @@ class Health:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._flush()
 
-    def succeeded(self, model: str) -> None:
-        """Counts an answer."""
-        self._succeeded[model] += 1
+    def succeeded(
+        self, model: str, *, latency_ms: int = 0, first_token_ms: int | None = None
+    ) -> None:
+        """Counts an answer, and how long it and its first token took."""
+        seen = self._untold[model]
+        seen.succeeded += 1
+        seen.latency_ms += latency_ms
+        if first_token_ms is not None:
+            seen.first_token_ms += first_token_ms
+            seen.first_token_count += 1
 
     def failed(self, model: str) -> None:
         """Counts a failure that is not the client's."""
-        self._failed[model] += 1
+        self._untold[model].failed += 1
 
     async def refresh(self) -> None:
         """Reads everybody's counts, if the last known are old; without the database they stay."""
@@ -87,7 +129,7 @@ class Health:
     def states(self, snapshot: Snapshot) -> dict[str, str]:
         """Returns `operational`, `degraded` or `offline` for each model by its public name."""
         return {
-            model.name: _state(*self._seen.get(model.name, (0, 0))) if model.routes else "offline"
+            model.name: state_of(*self._seen.get(model.name, (0, 0))) if model.routes else "offline"
             for model in snapshot.public_models()
         }
 
@@ -101,18 +143,21 @@ class Health:
 
     async def _flush(self) -> None:
         """Adds the counts to the table; they are kept where that fails. Raises psycopg.Error."""
-        if not self._succeeded and not self._failed:
+        if not self._untold:
             return
-        succeeded, self._succeeded = self._succeeded, Counter()
-        failed, self._failed = self._failed, Counter()
-        models = sorted(succeeded.keys() | failed.keys())
-        rows = [models, [succeeded[model] for model in models], [failed[model] for model in models]]
+        told, self._untold = self._untold, defaultdict(Seen)
+        models = sorted(told)
+        columns: list[list[str] | list[int]] = [models]
+        columns += [
+            [getattr(told[model], name) for model in models]
+            for name in ("succeeded", "failed", "latency_ms", "first_token_ms", "first_token_count")
+        ]
         try:
             async with await self._connect() as connection:
-                await connection.execute(_ADD, rows)
+                await connection.execute(_ADD, columns)
         except BaseException:
-            self._succeeded += succeeded
-            self._failed += failed
+            for model, seen in told.items():
+                self._untold[model].add(seen)
             raise
 
     async def _read(self) -> None:
@@ -128,7 +173,8 @@ class Health:
         )
 
 
-def _state(succeeded: int, failed: int) -> str:
+def state_of(succeeded: int, failed: int) -> str:
+    """Returns `operational`, `degraded` or `offline` for counts of a few minutes or of an hour."""
     if failed < LEAST_FAILURES:
         return "operational"
     share = failed / (succeeded + failed)

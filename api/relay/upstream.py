@@ -1,7 +1,7 @@
 """The only way to an upstream: httpx on aiohttp's transport, called without a client.
 
 `httpx.AsyncClient` and a full `httpx.Request` cost more than the whole of the rest (measured: 21 µs
-for a request with headers in a dict, 3 µs as here), so addresses and headers are prepared once for
+for a request with headers in a dict, 1 µs as here), so addresses and headers are prepared once for
 each upstream. No proxy from the environment, no redirects, no cookies; addresses come from the
 catalogue only. The transport reports refused connections, names that don't resolve and a full pool
 all as ConnectTimeout; the cause tells them apart. The throttle bounds each upstream's calls.
@@ -35,7 +35,7 @@ class _Target:
     __slots__ = ("headers", "url")
 
     def __init__(self, upstream: UpstreamEntry, path: str) -> None:
-        self.url = httpx.URL(upstream.base_url + path)
+        self.url = str(httpx.URL(upstream.base_url + path))
         headers = {
             "content-type": "application/json",
             "accept": "application/json, text/event-stream",
@@ -48,6 +48,23 @@ class _Target:
         if key:
             headers["authorization"] = f"Bearer {key}"
         self.headers = CIMultiDict(headers)
+
+
+class _Post(httpx.Request):
+    """A POST with what the transport reads of a request, and nothing else.
+
+    The address is a text, as aiohttp gets it, and the headers are a mapping of aiohttp's own kind,
+    which it copies in C; httpx's it would read item by item.
+    """
+
+    def __init__(
+        self, url: str, headers: CIMultiDict[str], body: bytes, connect_seconds: float
+    ) -> None:
+        self.method = "POST"
+        self.url = url  # type: ignore[assignment]
+        self.headers = headers  # type: ignore[assignment]
+        self.extensions = {"timeout": {"connect": connect_seconds}}
+        self._content = body
 
 
 class Answer:
@@ -152,17 +169,9 @@ class Upstreams:
     ) -> httpx.Response:
         """Returns the response once its head has come. Raises httpx.TransportError."""
         target = self._target(upstream, path)
-        request = httpx.Request(
-            "POST",
-            target.url,
-            stream=httpx.ByteStream(body),
-            extensions={"timeout": {"connect": upstream.connect_timeout_seconds}},
-        )
-        request.read()
-        # aiohttp copies a mapping of its own kind in C; httpx's it would read item by item.
         headers = target.headers.copy()
         headers["x-request-id"] = request_id
-        request.headers = headers  # type: ignore[assignment]
+        request = _Post(target.url, headers, body, upstream.connect_timeout_seconds)
         return await self._transport.handle_async_request(request)
 
     def _target(self, upstream: UpstreamEntry, path: str) -> _Target:

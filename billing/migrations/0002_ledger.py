@@ -1,11 +1,8 @@
 """Installs the ledger's functions and guards, and opens the platform's own accounts."""
 
-from pathlib import Path
-
 from django.db import migrations
 
-SQL = Path(__file__).resolve().parents[1] / "sql"
-FILES = ["types", "guards", "admit", "settle", "sweep", "post", "rollup"]
+from billing.sql_functions import install
 
 SEED = """
 INSERT INTO billing_catalogueversion (id, version) VALUES (1, 1) ON CONFLICT DO NOTHING;
@@ -18,14 +15,14 @@ ON CONFLICT DO NOTHING;
 """
 
 
-def install(apps, schema_editor):
+def seed(apps, schema_editor):
     with schema_editor.connection.cursor() as cursor:
-        for name in FILES:
-            # No parameters, so a percent sign in the files stays one.
-            cursor.execute((SQL / f"{name}.sql").read_text())
         cursor.execute(SEED)
 
 
 class Migration(migrations.Migration):
     dependencies = [("billing", "0001_initial")]
-    operations = [migrations.RunPython(install, migrations.RunPython.noop)]
+    operations = [
+        migrations.RunPython(install, migrations.RunPython.noop),
+        migrations.RunPython(seed, migrations.RunPython.noop),
+    ]

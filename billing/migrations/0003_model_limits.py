@@ -1,18 +1,8 @@
 """Counts a key's requests by model, for models with limits of their own; installs the SQL anew."""
 
-from pathlib import Path
-
 from django.db import migrations, models
 
-SQL = Path(__file__).resolve().parents[1] / "sql"
-FILES = ["types", "guards", "admit", "settle", "sweep", "post", "rollup"]
-
-
-def install(apps, schema_editor):
-    with schema_editor.connection.cursor() as cursor:
-        for name in FILES:
-            # No parameters, so a percent sign in the files stays one.
-            cursor.execute((SQL / f"{name}.sql").read_text())
+from billing.sql_functions import install
 
 
 class Migration(migrations.Migration):

@@ -126,6 +126,14 @@ class Transfer(models.Model):
                 name="transfer_sequence",
             ),
         ]
+        indexes = [
+            # The few lines of a statement among the many of usage.
+            models.Index(
+                fields=["customer", "sequence"],
+                condition=~models.Q(kind="usage"),
+                name="transfer_not_usage",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.reference}: {self.amount_nanos} nanos"

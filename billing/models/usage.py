@@ -95,6 +95,30 @@ class UsageRecord(models.Model):
         indexes = [
             models.Index(fields=["account", "-created_at"], name="usage_by_account"),
             models.Index(fields=["created_at"], name="usage_by_time"),
+            # For the pages' filters. Both are small, as most requests complete and few name a user:
+            # an index of every request by key or model would slow settlement by a third.
+            models.Index(
+                fields=["account", "end_user", "-created_at"],
+                condition=~models.Q(end_user=""),
+                name="usage_by_end_user",
+            ),
+            models.Index(
+                fields=["account", "-created_at"],
+                include=[
+                    "model",
+                    "outcome",
+                    "input_tokens",
+                    "cached_tokens",
+                    "output_tokens",
+                    "reasoning_tokens",
+                    "images",
+                    "charged_nanos",
+                    "latency_ms",
+                    "first_token_ms",
+                ],
+                condition=~models.Q(outcome="completed"),
+                name="usage_not_completed",
+            ),
         ]
 
     def __str__(self) -> str:

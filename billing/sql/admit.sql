@@ -13,37 +13,36 @@
 -- the key's, and the model's for this key. The verdict tells of the one that is nearer.
 
 CREATE OR REPLACE FUNCTION billing_admit(batch jsonb)
-RETURNS TABLE (
-    request_id uuid, code text, catalogue_version bigint,
-    key_id bigint, account_id bigint, team_id bigint,
-    amount_nanos bigint, available_nanos bigint,
-    requests_limit bigint, requests_remaining bigint,
-    tokens_limit bigint, tokens_remaining bigint,
-    reset_at bigint, retry_after_seconds bigint
-)
-LANGUAGE plpgsql AS $$
+RETURNS SETOF billing_verdict LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     minute constant interval := '1 minute';
     today constant date := now() AT TIME ZONE 'UTC';
     this_month constant date := date_trunc('month', today);
     ask record;
+    answer billing_verdict;
     admitted billing_admitted[] := '{}';
-    accounts integer := 0;    -- how many accounts have a request among them
-    last_admitted bigint;
-    touched billing_touched_key[] := '{}';
-    own billing_touched_key;  -- the key of the request at hand, as this batch leaves it
-    is_touched boolean := false;  -- whether the batch admitted anything of that key
+    accounts billing_held_account[] := '{}';
+    keys billing_touched_key[] := '{}';
     current_account bigint;
     available bigint;         -- of the account: posted less held, less what this batch admitted
+    account_holds bigint;     -- what this batch holds of the account; null where it admits nothing
+    current_key bigint;
     budget_left bigint;       -- of the key; null without a budget
-    model_requests bigint;    -- of the key in its minute, for a model with a limit of its own
+    key_holds bigint;         -- as account_holds
+    window_started_at timestamptz;  -- the key's minute, and what is counted in it
+    reset_at bigint;
+    requests bigint;
+    tokens bigint;
+    by_model jsonb;
+    model_requests bigint;    -- for a model with a limit of its own
     left_of_key bigint;
     left_of_model bigint;     -- null for a model without a limit of its own
     granted bigint;
     last_request uuid;        -- the last that was admitted, with what it was granted: a repeat
     last_granted bigint;      -- within the batch comes right after it
     verdict text;
+    retry_after bigint;
     written boolean;
 BEGIN
     PERFORM a.id
@@ -82,27 +81,36 @@ BEGIN
         WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
         ORDER BY a.id, k.id, r.request_id
     LOOP
+        IF ask.key_id IS DISTINCT FROM current_key THEN
+            IF key_holds IS NOT NULL THEN
+                keys := keys || (current_key, window_started_at, requests, tokens, by_model,
+                                 key_holds)::billing_touched_key;
+            END IF;
+            current_key := ask.key_id;
+            budget_left := ask.budget_left;
+            key_holds := NULL;
+            window_started_at := coalesce(ask.started_at, now());
+            reset_at := ceil(extract(epoch FROM window_started_at + minute));
+            requests := coalesce(ask.requests, 0);
+            tokens := coalesce(ask.window_tokens, 0);
+            by_model := coalesce(ask.by_model, '{}');
+        END IF;
         IF ask.account_id IS DISTINCT FROM current_account THEN
+            IF account_holds IS NOT NULL THEN
+                accounts := accounts || (current_account, account_holds)::billing_held_account;
+            END IF;
             current_account := ask.account_id;
             available := ask.available_nanos;
-        END IF;
-        IF ask.key_id IS DISTINCT FROM own.key_id THEN
-            IF is_touched THEN
-                touched := touched || own;
-            END IF;
-            is_touched := false;
-            own := (ask.key_id, coalesce(ask.started_at, now()), coalesce(ask.requests, 0),
-                    coalesce(ask.window_tokens, 0), coalesce(ask.by_model, '{}'), 0);
-            budget_left := ask.budget_left;
+            account_holds := NULL;
         END IF;
 
         IF ask.request_id = last_request THEN
             ask.held_before := last_granted;
         END IF;
-        left_of_key := ask.requests_limit - own.requests;
+        left_of_key := ask.requests_limit - requests;
         left_of_model := NULL;
         IF ask.model_requests_per_minute IS NOT NULL THEN
-            model_requests := coalesce((own.model_requests ->> ask.model)::bigint, 0);
+            model_requests := coalesce((by_model ->> ask.model)::bigint, 0);
             left_of_model := ask.model_requests_per_minute - model_requests;
         END IF;
         granted := greatest(0, least(ask.amount_nanos, available, budget_left));
@@ -114,70 +122,69 @@ BEGIN
             WHEN cardinality(ask.allowed_models) > 0 AND ask.model <> ALL (ask.allowed_models)
                 THEN 'model_not_allowed'
             WHEN least(left_of_key, left_of_model) <= 0 THEN 'rate_limited_requests'
-            WHEN own.tokens + ask.tokens > ask.tokens_limit THEN 'rate_limited_tokens'
+            WHEN tokens + ask.tokens > ask.tokens_limit THEN 'rate_limited_tokens'
             WHEN granted < ask.minimum_nanos AND budget_left < available THEN 'budget_exceeded'
             WHEN granted < ask.minimum_nanos THEN 'insufficient_quota'
             ELSE 'admitted'
         END;
 
+        retry_after := 0;
         IF ask.held_before IS NOT NULL THEN
             granted := ask.held_before;  -- a repeat of a batch whose commit was uncertain
         ELSIF verdict = 'admitted' THEN
             admitted := admitted || (
-                ask.request_id, ask.account_id, ask.key_id, ask.price_version_id, granted,
-                ask.model, ask.surface, ask.tokens, own.started_at,
+                ask.request_id, current_account, current_key, ask.price_version_id, granted,
+                ask.model, ask.surface, ask.tokens, window_started_at,
                 ask.hold_seconds)::billing_admitted;
-            IF ask.account_id IS DISTINCT FROM last_admitted THEN
-                last_admitted := ask.account_id;
-                accounts := accounts + 1;
-            END IF;
             last_request := ask.request_id;
             last_granted := granted;
             available := available - granted;
+            account_holds := coalesce(account_holds, 0) + granted;
             budget_left := budget_left - granted;
-            is_touched := true;
-            own.requests := own.requests + 1;
-            own.tokens := own.tokens + ask.tokens;
-            own.holds := own.holds + granted;
+            key_holds := coalesce(key_holds, 0) + granted;
+            requests := requests + 1;
+            tokens := tokens + ask.tokens;
             left_of_key := left_of_key - 1;
             IF left_of_model IS NOT NULL THEN
                 left_of_model := left_of_model - 1;
-                own.model_requests :=
-                    own.model_requests || jsonb_build_object(ask.model, model_requests + 1);
+                by_model := by_model || jsonb_build_object(ask.model, model_requests + 1);
             END IF;
         ELSE
             granted := 0;
+            IF verdict LIKE 'rate\_limited%' THEN
+                retry_after := greatest(
+                    1, ceil(extract(epoch FROM window_started_at + minute - now())));
+            END IF;
         END IF;
 
-        request_id := ask.request_id;
-        code := verdict;
-        catalogue_version := ask.catalogue_now;
-        key_id := ask.key_id;
-        account_id := ask.account_id;
-        team_id := ask.team_id;
-        amount_nanos := granted;
-        available_nanos := available;
-        requests_limit := CASE WHEN left_of_model < left_of_key
-                               THEN ask.model_requests_per_minute ELSE ask.requests_limit END;
-        requests_remaining := greatest(0, least(left_of_key, left_of_model));
-        tokens_limit := ask.tokens_limit;
-        tokens_remaining := greatest(0, ask.tokens_limit - own.tokens);
-        reset_at := ceil(extract(epoch FROM own.started_at + minute));
-        retry_after_seconds := CASE WHEN verdict LIKE 'rate\_limited%' THEN
-            greatest(1, ceil(extract(epoch FROM own.started_at + minute - now()))) ELSE 0 END;
-        RETURN NEXT;
+        answer := (
+            ask.request_id, verdict, ask.catalogue_now, current_key, current_account, ask.team_id,
+            granted, available,
+            CASE WHEN left_of_model < left_of_key
+                 THEN ask.model_requests_per_minute ELSE ask.requests_limit END,
+            greatest(0, least(left_of_key, left_of_model)),
+            ask.tokens_limit, greatest(0, ask.tokens_limit - tokens),
+            reset_at, retry_after);
+        RETURN NEXT answer;
     END LOOP;
     IF admitted <> '{}' THEN
+        IF account_holds IS NOT NULL THEN
+            accounts := accounts || (current_account, account_holds)::billing_held_account;
+        END IF;
+        IF key_holds IS NOT NULL THEN
+            keys := keys || (current_key, window_started_at, requests, tokens, by_model,
+                             key_holds)::billing_touched_key;
+        END IF;
         -- Assigned, not performed: PERFORM would plan and run a SELECT around each call.
         written := billing_write_admitted(admitted, accounts);
-        written := billing_write_touched_keys(
-            CASE WHEN is_touched THEN touched || own ELSE touched END);
+        written := billing_write_touched_keys(keys);
     END IF;
 END
 $$;
 
 -- Writes the reservations, and holds their sums by a guarded update: all is available, or it fails.
-CREATE OR REPLACE FUNCTION billing_write_admitted(admitted billing_admitted[], accounts integer)
+CREATE OR REPLACE FUNCTION billing_write_admitted(
+    admitted billing_admitted[], accounts billing_held_account[])
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     held integer;
@@ -190,11 +197,10 @@ BEGIN
     FROM unnest(admitted);
 
     UPDATE billing_creditaccount a SET held_nanos = a.held_nanos + h.amount_nanos
-    FROM (SELECT account_id, sum(amount_nanos)::bigint AS amount_nanos
-          FROM unnest(admitted) GROUP BY account_id) AS h
+    FROM unnest(accounts) AS h
     WHERE a.id = h.account_id AND a.posted_nanos - a.held_nanos >= h.amount_nanos;
     GET DIAGNOSTICS held = ROW_COUNT;
-    IF held <> accounts THEN
+    IF held <> cardinality(accounts) THEN
         RAISE EXCEPTION 'a batch would hold more than is available';
     END IF;
     RETURN true;

@@ -1,7 +1,7 @@
 -- Rows that the functions pass among themselves.
 
-DROP TYPE IF EXISTS billing_settlement, billing_admitted, billing_touched_key, billing_ended,
-    billing_settled_key CASCADE;
+DROP TYPE IF EXISTS billing_settlement, billing_verdict, billing_admitted, billing_held_account,
+    billing_touched_key, billing_ended, billing_settled_key CASCADE;
 
 -- gate.Settlement, field by field, as the relay sends it.
 CREATE TYPE billing_settlement AS (
@@ -16,12 +16,25 @@ CREATE TYPE billing_settlement AS (
     latency_ms integer, first_token_ms integer
 );
 
+-- gate.Verdict, field by field, as the relay gets it.
+CREATE TYPE billing_verdict AS (
+    request_id uuid, code text, catalogue_version bigint,
+    key_id bigint, account_id bigint, team_id bigint,
+    amount_nanos bigint, available_nanos bigint,
+    requests_limit bigint, requests_remaining bigint,
+    tokens_limit bigint, tokens_remaining bigint,
+    reset_at bigint, retry_after_seconds bigint
+);
+
 -- A request that admission let through, with what is held for it.
 CREATE TYPE billing_admitted AS (
     request_id uuid, account_id bigint, key_id bigint, price_version_id bigint,
     amount_nanos bigint, model text, surface text, tokens bigint,
     window_started_at timestamptz, hold_seconds double precision
 );
+
+-- An account with what a batch of admissions holds of it.
+CREATE TYPE billing_held_account AS (account_id bigint, amount_nanos bigint);
 
 -- A key as a batch of admissions leaves it: its minute, in which models with a limit of their own
 -- are counted by name besides, and what the batch holds on its budgets.

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 _COMMON = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
@@ -13,6 +14,8 @@ POLICY = f"{_COMMON}script-src 'self'; style-src 'self'"
 ADMIN_POLICY = (
     f"{_COMMON}script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 )
+# /dev/mail shows letters in a frame, with a policy of their own (portal/mail/views.py).
+MAIL_POLICY = f"{POLICY}; frame-src 'self'"
 
 Answer = HttpResponseBase | Awaitable[HttpResponseBase]
 
@@ -41,6 +44,16 @@ class ContentSecurityPolicyMiddleware:
 
 
 def _with_policy(request: HttpRequest, answer: HttpResponseBase) -> HttpResponseBase:
-    is_admin = request.path.startswith("/admin/")
-    answer.headers.setdefault("Content-Security-Policy", ADMIN_POLICY if is_admin else POLICY)
+    answer.headers.setdefault("Content-Security-Policy", _policy(request.path))
     return answer
+
+
+def _policy(path: str) -> str:
+    if path.startswith("/admin/"):
+        return ADMIN_POLICY
+    if path.startswith("/dev/mail"):
+        return MAIL_POLICY
+    if path.startswith("/accounts/") and settings.SOCIAL_PROVIDERS:
+        # A browser holds a form's redirects to the policy, and these lead to the providers.
+        return POLICY.replace("form-action 'self'", "form-action 'self' https:")
+    return POLICY

@@ -60,3 +60,13 @@ def whole(name: str, default: int) -> int:
 def words(name: str, default: str = "") -> list[str]:
     """Returns a comma-separated variable as a list without empty items."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def lines(name: str) -> list[str]:
+    """Returns the lines of the file that a variable names, without empty ones and `#` comments.
+
+    Raises OSError where the file can't be read.
+    """
+    path = text(name)
+    found = Path(path).read_text().splitlines() if path else []
+    return [line.strip() for line in found if line.strip() and not line.lstrip().startswith("#")]

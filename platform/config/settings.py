@@ -3,6 +3,7 @@
 The variables are listed, with their meaning, in `platform/docs/operations.md`.
 """
 
+import re
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -20,6 +21,9 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 BASE_URL = env.text("BASE_URL", "http://127.0.0.1:8000")
 HTTPS = env.flag("HTTPS", BASE_URL.startswith("https://"))
+# Whether X-Forwarded-For and -Proto are the operator's proxies', and how many of these there are.
+BEHIND_PROXY = env.flag("BEHIND_PROXY")
+PROXY_COUNT = env.whole("PROXY_COUNT", 1)
 
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
@@ -28,6 +32,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+
+# Other services whose accounts may sign in here, by allauth's names: "google,github".
+SOCIAL_PROVIDERS = env.words("SOCIAL_PROVIDERS")
 
 INSTALLED_APPS = [
     "unfold",
@@ -39,6 +46,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
     "rest_framework",
     "drf_spectacular",
     "django_htmx",
@@ -47,6 +55,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "allauth.mfa",
     "allauth.usersessions",
+    *(f"allauth.socialaccount.providers.{name}" for name in SOCIAL_PROVIDERS),
     "accounts",
     "billing",
     "api",
@@ -65,6 +74,7 @@ MIDDLEWARE = [
     "config.csp.ContentSecurityPolicyMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "portal.sign_in.limits.SignInLimits",
 ]
 
 TEMPLATES = [
@@ -139,10 +149,62 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_RESEND = True
 ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_ADAPTER = "portal.sign_in.adapter.AccountAdapter"
+ACCOUNT_FORMS = {"signup": "portal.sign_in.forms.SignupForm"}
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+# What one address may do in all, SIGN_IN_RATE and its like below say.
+ACCOUNT_RATE_LIMITS = {"login": None, "signup": None, "reset_password": "5/m/key"}
+ALLAUTH_USER_CODE_FORMAT = {"numeric": True, "dashed": False, "length": 6}
+MFA_ADAPTER = "portal.sign_in.adapter.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
+MFA_TOTP_TOLERANCE = 1  # clocks of telephones
+SOCIALACCOUNT_ADAPTER = "portal.sign_in.adapter.SocialAccountAdapter"
+SOCIALACCOUNT_PROVIDERS = {
+    name: {
+        "APP": {
+            "client_id": env.text(f"{name.upper()}_CLIENT_ID"),
+            "secret": env.text(f"{name.upper()}_CLIENT_SECRET"),
+        },
+        "VERIFIED_EMAIL": False,
+    }
+    for name in SOCIAL_PROVIDERS
+}
+
+# Who may sign up, what they get, and how often one address may try (django-ratelimit's rates).
+SIGNUP_OPEN = env.flag("SIGNUP_OPEN", True)
+TRIAL_CREDIT_DOLLARS = env.text("TRIAL_CREDIT_DOLLARS", "0")
+DISPOSABLE_EMAIL_DOMAINS = {
+    domain.lower()
+    for domain in env.words("DISPOSABLE_EMAIL_DOMAINS") + env.lines("DISPOSABLE_EMAIL_DOMAINS_FILE")
+}
+SIGN_UPS_PER_DAY = env.whole("SIGN_UPS_PER_DAY", 10)
+SIGN_UP_RATE = env.text("SIGN_UP_RATE", "20/h")
+SIGN_IN_RATE = env.text("SIGN_IN_RATE", "30/5m")
+ADMIN_SIGN_IN_RATE = env.text("ADMIN_SIGN_IN_RATE", "10/5m")
+PASSWORD_RESET_RATE = env.text("PASSWORD_RESET_RATE", "20/h")
+RATELIMIT_IP_META_KEY = "accounts.client_ip.client_ip"
+
+# Letters go to a mail server, or into a folder that /dev/mail shows to everybody (`make run`).
+MAIL_DIR = env.text("MAIL_DIR")
+EMAIL_BACKEND = f"django.core.mail.backends.{'filebased' if MAIL_DIR else 'smtp'}.EmailBackend"
+EMAIL_FILE_PATH = MAIL_DIR or None
+EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS")
+EMAIL_USE_SSL = env.flag("EMAIL_USE_SSL")
+EMAIL_PORT = env.whole("EMAIL_PORT", 587 if EMAIL_USE_TLS else 465 if EMAIL_USE_SSL else 25)
+EMAIL_HOST_USER = env.text("EMAIL_USER")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD")
+EMAIL_TIMEOUT = 10
+# An address of numbers is no domain for mail.
+_MAIL_DOMAIN = re.sub(r"^[\d.:]*$", "localhost", urlsplit(BASE_URL).hostname or "")
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", f"no-reply@{_MAIL_DOMAIN}")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -155,8 +217,6 @@ SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
-# Whether every request comes through our proxy, whose word on scheme and client is then believed.
-BEHIND_PROXY = env.flag("BEHIND_PROXY")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
@@ -171,7 +231,11 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "api.errors.drf_exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
-UNFOLD = {"SITE_TITLE": "Tollgate", "SITE_HEADER": "Tollgate"}
+UNFOLD = {
+    "SITE_TITLE": "Tollgate",
+    "SITE_HEADER": "Tollgate",
+    "LOGIN": {"form": "portal.sign_in.admin_form.AdminSignInForm"},
+}
 # The management API's part of the OpenAPI document (api/openapi).
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}
 
@@ -197,6 +261,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "api.tasks.poll_videos",
         "schedule": env.number("VIDEO_POLL_SECONDS", 3),
         # After an outage one round is enough, not one for each that was missed.
+        "options": {"expires": 60},
+    },
+    "send notices": {
+        "task": "portal.tasks.send_notices",
+        "schedule": env.number("NOTICE_SECONDS", 60),
         "options": {"expires": 60},
     },
     "roll up usage": {"task": "billing.tasks.roll_up_usage", "schedule": 60.0},

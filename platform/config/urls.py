@@ -12,3 +12,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/manage/v1/", include("api.manage.urls")),
     path("openapi.json", openapi_json, name="openapi"),
 ]
+
+handler429 = "portal.sign_in.limits.too_many"  # allauth's limits; Django itself has none

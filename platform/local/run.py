@@ -124,6 +124,7 @@ class Run:
             "SIMULATOR_URL": self.simulator_url,
             "BASE_URL": os.environ.get("BASE_URL") or self.base_url,
         }
+        services |= self._tryout()
         services |= state.kept_secrets(self.options.folder / "secrets.json")
         # The quick ones first: they come up while PostgreSQL makes its files.
         if self.valkey:
@@ -146,12 +147,18 @@ class Run:
         """Stops everything, and tells later commands that nothing runs."""
         self.supervisor.stop()
         path = self.options.folder / "services.json"
-        gone = {"SIMULATOR_URL", "BASE_URL"}
+        gone = {"SIMULATOR_URL", "BASE_URL", *self._tryout()}
         gone |= {"DATABASE_URL"} if self.postgres else set()
         gone |= {"REDIS_URL"} if self.valkey else set()
         services = state.read(path)
         if services:
             state.write(path, {name: services[name] for name in services.keys() - gone})
+
+    def _tryout(self) -> dict[str, str]:
+        """Returns what makes trying it simple: letters to read at /dev/mail, and trial credit."""
+        folder = str(self.options.folder / "mail")
+        mail = {} if os.environ.get("EMAIL_HOST") else {"MAIL_DIR": folder}
+        return {"TRIAL_CREDIT_DOLLARS": "1", **mail}
 
     def _program(self, name: str, argv: list[str], grace: float) -> Child:
         """Returns one of the project's programs; its log is log/<name>.log."""
@@ -249,6 +256,7 @@ def banner(demo: Mapping[str, Any], options: Options) -> str:
   Customer   {customer.get("email")}   {customer.get("password")}
   Staff      {staff.get("email")}   {staff.get("password")}   {url}/admin/
   API key    {key}
+  E-mail     {url}/dev/mail
 
   curl {url}/v1/chat/completions \\
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\

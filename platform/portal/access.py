@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
 from accounts.access import Actor, memberships_of
@@ -23,7 +23,7 @@ class MemberRequest(HttpRequest):
     teams: list[Team]
 
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def member_page(view: View) -> View:
@@ -34,8 +34,8 @@ def member_page(view: View) -> View:
 
     @login_required
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not _recognise(request):
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not recognise(request):
             return render(request, "no_team.html", status=403)
         return view(request, *args, **kwargs)
 
@@ -48,7 +48,7 @@ def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @member_page
         @wraps(view)
-        def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not may(request.actor):
                 raise PermissionDenied
             return view(request, *args, **kwargs)
@@ -58,9 +58,18 @@ def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
     return decorate
 
 
-def _recognise(request: HttpRequest) -> bool:
-    """Puts the member on the request, in one query. False: they are in no team."""
-    user = cast(User, request.user)  # login_required has let it through
+def actor_of(request: HttpRequest) -> Actor | None:
+    """Returns the member who reads a page that anyone may read; None: signed out, or in no team."""
+    return cast(MemberRequest, request).actor if recognise(request) else None
+
+
+def recognise(request: HttpRequest) -> bool:
+    """Puts the member on the request, in one query. False: they are signed out or in no team."""
+    if hasattr(request, "actor"):
+        return True
+    if not request.user.is_authenticated:
+        return False
+    user = request.user
     memberships = memberships_of(user)
     if not memberships:
         return False

@@ -11,14 +11,21 @@ from billing.pricing import Prices
 
 @dataclass(frozen=True)
 class PricedModel:
-    """A model's line in a price list; prices are texts such as `$0.70`, empty where none apply."""
+    """A model's line in a price list; prices are texts such as `$0.70`, empty where none apply.
 
+    Those of cached input and of reasoning are empty where they are those of input and output.
+    """
+
+    entry: ModelEntry
     name: str
     title: str
     kind: str
     context: str
+    max_output: str
     input_price: str
+    cached_price: str
     output_price: str
+    reasoning_price: str
     unit_price: str
 
 
@@ -31,14 +38,21 @@ def price_list(snapshot: Snapshot) -> list[PricedModel]:
 
 def _line(model: ModelEntry, prices: Prices) -> PricedModel:
     is_chat = model.kind == "chat"
+    cached, reasoning = prices.cached_input_nanos_per_million, prices.reasoning_nanos_per_million
+    has_cached = is_chat and cached != prices.input_nanos_per_million
+    has_reasoning = is_chat and reasoning != prices.output_nanos_per_million
     return PricedModel(
+        entry=model,
         name=model.name,
         title=model.title or model.name,
         kind=model.kind,
         context=f"{model.context_tokens:,}" if is_chat else "",
+        max_output=f"{model.max_output_tokens:,}" if is_chat else "",
         input_price=_dollars(prices.input_nanos_per_million) if is_chat else "",
+        cached_price=_dollars(cached) if has_cached else "",
         output_price=_dollars(prices.output_nanos_per_million) if is_chat else "",
-        unit_price=_unit_price(prices),
+        reasoning_price=_dollars(reasoning) if has_reasoning else "",
+        unit_price=_unit_price(prices) or ("" if is_chat else "free"),
     )
 
 

@@ -1,8 +1,9 @@
 """What surrounds a page: the service's name, the ways to go, the team and what it can spend."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -11,6 +12,8 @@ from accounts.models import Team
 from api.models import Service
 from api.service import current_service
 from billing.models import CreditAccount
+from portal.access import recognise
+from portal.settings_tabs import settings_tabs
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,15 @@ class Shell:
 
     @cached_property
     def public_links(self) -> list[Link]:
-        """Where anyone may go."""
-        return [self._link(title, name) for title, name in PUBLIC]
+        """Where anyone may go. The models' page is one of the docs', and is marked alone."""
+        links = [self._link(title, name) for title, name in PUBLIC]
+        here = max((link.url for link in links if link.is_current), key=len, default="")
+        return [replace(link, is_current=link.url == here) for link in links]
+
+    @property
+    def is_sign_up_open(self) -> bool:
+        """Whether a stranger may make an account (who is invited always may)."""
+        return bool(settings.SIGNUP_OPEN)
 
     @cached_property
     def rail(self) -> list[list[Link]]:
@@ -59,9 +69,23 @@ class Shell:
             groups[0].append(("Statement", "statement", "receipt-text"))
         return [[self._link(*link) for link in group] for group in groups]
 
-    @property
+    @cached_property
+    def settings_tabs(self) -> list[Link]:
+        """The pages of the member's settings; the one that is shown is current."""
+        # The profile's address is the beginning of others' that are not of the settings.
+        tabs = [(title, reverse(name), name != "profile") for title, name in settings_tabs()]
+        here = self._request.path
+        inside = [url for _, url, deep in tabs if here == url or (deep and here.startswith(url))]
+        current = max(inside, key=len, default=None)
+        return [Link(title, url, is_current=url == current) for title, url, _ in tabs]
+
+    @cached_property
     def actor(self) -> Actor | None:
-        """The member whose page it is; None on public pages."""
+        """The member whose page it is; None for who is signed out or in no team.
+
+        Looked up where the page's view has not: allauth's views know nothing of teams.
+        """
+        recognise(self._request)
         return getattr(self._request, "actor", None)
 
     @property
@@ -85,6 +109,8 @@ class Shell:
     def _link(self, title: str, name: str, icon: str = "") -> Link:
         url = reverse(name)
         path = self._request.path
+        if name == "profile":  # stands for all pages of the settings
+            return Link(title, url, icon, any(tab.is_current for tab in self.settings_tabs))
         return Link(title, url, icon, path == url or path.startswith(f"{url}/"))
 
 

@@ -15,6 +15,7 @@ AREAS = (
     "team",
     "profile",
     "design",
+    "mail",
 )
 
 urlpatterns = [path("", include(f"portal.{area}.urls")) for area in AREAS]

@@ -15,15 +15,15 @@ from accounts.client_ip import client_ip
         (False, "192.0.2.1", "203.0.113.9", "192.0.2.1"),
         (False, "2001:db8::1", None, "2001:db8::1"),
         (False, "fe80::1%eth0", None, "fe80::1"),
-        (False, "", None, None),
+        (False, "", None, "127.0.0.1"),
         (True, "10.0.0.1", "203.0.113.9", "203.0.113.9"),
         (True, "10.0.0.1", "198.51.100.66, 203.0.113.9", "203.0.113.9"),
-        (True, "10.0.0.1", "'; DROP TABLE x", None),
-        (True, "10.0.0.1", None, None),
+        (True, "10.0.0.1", "'; DROP TABLE x", "10.0.0.1"),
+        (True, "10.0.0.1", None, "10.0.0.1"),
     ],
 )
 def test_only_our_proxys_word_is_believed(
-    settings: Any, behind_proxy: bool, remote: str, forwarded: str | None, expected: str | None
+    settings: Any, behind_proxy: bool, remote: str, forwarded: str | None, expected: str
 ) -> None:
     settings.BEHIND_PROXY = behind_proxy
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}

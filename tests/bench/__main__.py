@@ -174,6 +174,15 @@ def measure_ledger(keys: list[str]) -> Figures:
     }
 
 
+def measure_pages() -> Figures:
+    """What pages cost at a million usage rows of one team."""
+    output = subprocess.run(
+        servers.python("tests.bench.pages"), check=True, capture_output=True, text=True, cwd=ROOT
+    ).stdout
+    figures: Figures = json.loads(output.splitlines()[-1])
+    return figures
+
+
 LIMITS: dict[str, tuple[str, float]] = {
     "plain_rps_ratio": (">=", 0.35),
     "lone_added_ms_p50": ("<=", 1.5),
@@ -182,6 +191,11 @@ LIMITS: dict[str, tuple[str, float]] = {
     "stream_cpu_per_chunk_ratio": ("<=", 2),
     "ledger_batch_ratio": (">=", 8),
     "ledger_hot_ratio": (">=", 0.9),
+    "dashboard_ms_p50": ("<=", 100),
+    "dashboard_live_ms_p50": ("<=", 100),
+    "usage_ms_p50": ("<=", 100),
+    "usage_page_100_ms_p50": ("<=", 100),
+    "usage_csv_ms_p50": ("<=", 100),
 }
 
 
@@ -207,6 +221,7 @@ def main() -> None:
             figures |= measure_streams(service, bare, direct, keys[0])
             figures |= measure_memory(service, keys[0])
         figures |= measure_ledger(keys)
+    figures |= measure_pages()
     print(manage("check_ledger"))
     report(figures)
 

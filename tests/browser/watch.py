@@ -31,10 +31,15 @@ class Watch:
             self.faults.append(f"console: {message.text}")
 
 
-def accessibility_faults(page: Page) -> list[str]:
-    """Returns axe-core's serious and critical findings on the page as it is now."""
-    page.evaluate(AXE)
-    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+def accessibility_faults(page: Page, *, only: tuple[str, ...] = ()) -> list[str]:
+    """Returns axe-core's serious and critical findings on the page as it is now.
+
+    `only` names the rules to check instead of all, which takes a fraction of the time.
+    """
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
+    options = {"resultTypes": ["violations"]} | ({"runOnly": list(only)} if only else {})
+    found: dict[str, Any] = page.evaluate("options => axe.run(document, options)", options)
     return [
         f"{violation['id']}: {node['target']} {node['failureSummary']}"
         for violation in found["violations"]

@@ -16,8 +16,26 @@ from django.utils import timezone
 
 from accounts import teams
 from accounts.api_keys import find_active
-from accounts.models import ApiKey, AuditEntry, Plan, Team, User
-from api.models import Model, ModelAlias, ModelHealth, Route, Service, Upstream, VideoJob
+from accounts.models import (
+    ApiKey,
+    AuditEntry,
+    Invitation,
+    NotificationSettings,
+    Plan,
+    SentNotice,
+    Team,
+    User,
+)
+from api.models import (
+    Model,
+    ModelAlias,
+    ModelHealth,
+    ModelHealthHour,
+    Route,
+    Service,
+    Upstream,
+    VideoJob,
+)
 from billing import ledger, models
 from tests.cast import everything_in_the_database, issue, signed_in
 
@@ -31,7 +49,8 @@ OURS = [
 LEDGER = [
     *(models.CreditAccount, models.Transfer, models.Reservation, models.UsageRecord),
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
-    *(models.LedgerAlert, ModelHealth, VideoJob, AuditEntry),
+    *(models.LedgerAlert, ModelHealth, ModelHealthHour, VideoJob, AuditEntry),
+    *(Invitation, SentNotice),
 ]
 
 
@@ -56,6 +75,7 @@ def add_rows(n: int) -> None:
     Route.objects.create(model=model, upstream=upstream, upstream_model="m")
     Service.objects.get_or_create(pk=1)
     ModelHealth.objects.create(model=model.name, minute=now)
+    ModelHealthHour.objects.create(model=model.name, hour=now)
     ids = {"account": account, "key": key, "price_version": price, "model": model.name}
     request_id = uuid.uuid4()
     times = {"expires_at": now, "next_poll_at": now}
@@ -72,6 +92,11 @@ def add_rows(n: int) -> None:
     models.RateWindow.objects.create(key=key, started_at=now)
     models.UsageHour.objects.create(hour=now, account=account, key=key, model=model.name)
     AuditEntry.objects.create(team=team, actor=user, actor_label=user.email, action="key.created")
+    Invitation.objects.create(
+        team=team, email=f"guest{n}@example.com", role="admin", digest=bytes([n]), expires_at=now
+    )
+    NotificationSettings.objects.create(user=user)
+    SentNotice.objects.create(user=user, team=team, kind="low_balance", reference=f"test {n}")
     models.LedgerAlert.objects.create(kind="overrun", reference=f"request {n}", detail="test")
 
 

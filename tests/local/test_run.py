@@ -95,6 +95,7 @@ def test_it_announces_what_works_and_stops_in_order(folder: Path, launch: Launch
     services = json.loads((folder / "services.json").read_text())
     assert set(services) == {
         "DATABASE_URL", "REDIS_URL", "SIMULATOR_URL", "BASE_URL", "SECRET_KEY", "API_KEY_PEPPERS",
+        "MAIL_DIR", "TRIAL_CREDIT_DOLLARS",
     }  # fmt: skip
     assert re.fullmatch(r"1:[0-9a-f]{64}", services["API_KEY_PEPPERS"])
     demo = json.loads((folder / "demo.json").read_text())

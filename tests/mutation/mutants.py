@@ -96,7 +96,7 @@ MUTANTS = [
     mutant(
         "the count of requests in a minute",
         ADMIT,
-        "            own.requests := own.requests + 1;\n",
+        "            requests := requests + 1;\n",
         "",
         "test_limits.py::test_requests_above_the_minutes_limit_are_refused_until_it_ends",
         "test_gate.py::test_sixty_of_a_hundred_requests_at_once_pass_a_limit_of_sixty",
@@ -104,7 +104,7 @@ MUTANTS = [
     mutant(
         "the limit of tokens",
         ADMIT,
-        "WHEN own.tokens + ask.tokens > ask.tokens_limit THEN",
+        "WHEN tokens + ask.tokens > ask.tokens_limit THEN",
         "WHEN false THEN",
         "test_limits.py::test_tokens_above_the_minutes_limit_are_refused",
         "test_gate.py::test_tokens_at_once_pass_up_to_the_limit",

@@ -9,9 +9,10 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from accounts import api_keys
-from accounts.models import ApiKey, Membership, Role, Team
+from accounts.models import ApiKey, Membership, Role, Team, User
 from tests.billing.customers import Customer, make_customer, settle
 from tests.cast import issue, signed_in
+from tests.portal.chat_pages import send
 from tests.portal.keys_pages import URL
 
 pytestmark = pytest.mark.django_db
@@ -187,3 +188,25 @@ def spend(customer: Customer, nanos: int) -> None:
 def test_the_list_is_only_read(browser: Client) -> None:
     assert browser.post(URL).status_code == 405
     assert not ApiKey.objects.exists()
+
+
+def test_a_chats_keys_are_counted_and_not_listed(
+    browser: Client, alices_team: Team, alice: User
+) -> None:
+    issue(alices_team, alice, "CI")
+    for _ in range(2):
+        send(browser, "POST", "/chat/key")
+    for query in ("", "?show=all"):
+        page = browser.get(URL + query)
+        assert names(page) == ["CI"]
+        assert "2 short-lived keys" in page.content.decode()
+    assert "Chat session" not in browser.get("/usage").content.decode()
+
+
+def test_who_has_a_chats_key_alone_is_offered_a_key(browser: Client) -> None:
+    send(browser, "POST", "/chat/key")
+    page = browser.get(URL).content.decode()
+    assert "No keys yet" in page
+    assert "1 short-lived key " in page
+    steps = browser.get("/dashboard").context["steps"]
+    assert not steps.has_key

@@ -1,14 +1,156 @@
-"""Conversations with the models."""
+"""Conversations with the models: the page, its key, and what it stores if the member chose so.
 
-from django.http import HttpResponse
+The page itself calls the API (static/js/chat); nothing here asks a model.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from portal.access import MemberRequest, member_page
+from api import catalogue
+from billing.models import CreditAccount
+from portal.access import MemberRequest, View, member_page, member_page_if
+from portal.chat import conversations, payloads
+from portal.chat.keys import CHAT_KEY_SECONDS, TooManyKeysError, may_chat, renew_chat_key
+from portal.chat.shown import conversation_line, conversation_whole, page_data
+from portal.models import Conversation
+from portal.templatetags.ui import dollars
+
+
+def _json_view(view: View) -> View:
+    """Lets those who may chat ask, and answers their mistakes as `{"error": "what to do"}`.
+
+    A page goes on acting for the team that it was made for, or not at all.
+    """
+
+    @never_cache
+    @member_page_if(may_chat)
+    @wraps(view)
+    def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.headers.get("x-team") != request.actor.team.slug:
+            return _refusal("You act for another team now. Reload the page to go on.", 409)
+        try:
+            return view(request, *args, **kwargs)
+        except payloads.PayloadError as error:
+            return _refusal(str(error), error.status)
+        except conversations.FullError as error:
+            return _refusal(str(error), 409)
+
+    return guarded
+
+
+def _writes(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Refuses to store anything new for a member who did not choose it."""
+
+    @wraps(view)
+    def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.method == "POST" and not conversations.stores_conversations(request.user):
+            return _refusal("You chose to store no conversations.", 409)
+        return view(request, *args, **kwargs)
+
+    return guarded
 
 
 @require_safe
 @member_page
-def chat(request: MemberRequest) -> HttpResponse:
-    """To come."""
-    return render(request, "to_come.html", {"title": "Chat"})
+def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpResponse:
+    """The page; a role that may not call models is told so."""
+    if not may_chat(request.actor):
+        return render(request, "chat/not_for_role.html", {"title": "Chat"}, status=403)
+    if conversation_id is not None:
+        _find(request, conversation_id)
+    snapshot = catalogue.load_synchronously()
+    data = page_data(request.actor, snapshot, conversation_id)
+    return render(request, "chat/chat.html", {"data": data})
+
+
+@require_POST
+@_json_view
+def key(request: MemberRequest) -> HttpResponse:
+    """Answers a key for the page's next calls, and ends the session's former one."""
+    try:
+        plaintext = renew_chat_key(request.actor, request.session)
+    except TooManyKeysError:
+        return _refusal("This page was opened too often. Wait a few minutes.", 429)
+    return JsonResponse({"key": plaintext, "expires_in_seconds": CHAT_KEY_SECONDS})
+
+
+@require_safe
+@_json_view
+def charge(request: MemberRequest, request_id: UUID) -> HttpResponse:
+    """Answers what a request cost, once that is settled, and what the team has left."""
+    costs = conversations.costs_of(request.actor, [request_id])
+    account = CreditAccount.objects.filter(team=request.actor.team).first()
+    answer = {
+        "cost": dollars(costs.get(request_id)) or None,
+        "available": dollars(account.available_nanos if account else 0),
+    }
+    return JsonResponse(answer)
+
+
+@require_POST
+@_json_view
+def storage(request: MemberRequest) -> HttpResponse:
+    """Keeps whether conversations are stored from now on."""
+    choice = payloads.read(request, payloads.Choice)
+    conversations.choose_storage(request.user, stores=choice.stores)
+    return JsonResponse({"stores": choice.stores})
+
+
+@require_http_methods(["GET", "POST", "DELETE"])
+@_json_view
+@_writes
+def conversation_list(request: MemberRequest) -> HttpResponse:
+    """GET lists or searches (`?q=`), POST stores a conversation, DELETE deletes all of them."""
+    if request.method == "POST":
+        new = payloads.read(request, payloads.NewConversation)
+        made = conversations.create(request.actor, new)
+        return JsonResponse(conversation_line(made), status=201)
+    if request.method == "DELETE":
+        conversations.of_member(request.actor).delete()
+        return HttpResponse(status=204)
+    found = conversations.listed(request.actor, request.GET.get("q", "")[:200])
+    return JsonResponse({"data": [conversation_line(each) for each in found]})
+
+
+@require_http_methods(["GET", "PATCH", "DELETE"])
+@_json_view
+@_writes
+def conversation(request: MemberRequest, conversation_id: UUID) -> HttpResponse:
+    """GET shows a conversation, PATCH changes its title, model or settings, DELETE deletes it."""
+    found = _find(request, conversation_id)
+    if request.method == "DELETE":
+        found.delete()
+        return HttpResponse(status=204)
+    if request.method == "PATCH":
+        conversations.change(found, payloads.read(request, payloads.Changes))
+        return JsonResponse(conversation_line(found))
+    return JsonResponse(conversation_whole(request.actor, found))
+
+
+@require_POST
+@_json_view
+@_writes
+def message_list(request: MemberRequest, conversation_id: UUID) -> HttpResponse:
+    """Puts messages after those of a conversation that are kept."""
+    found = _find(request, conversation_id)
+    turns = payloads.read(request, payloads.NewTurns)
+    return JsonResponse({"messages": conversations.extend(found, turns)})
+
+
+def _find(request: MemberRequest, conversation_id: UUID) -> Conversation:
+    """Returns the member's conversation. Raises Http404 for any other."""
+    found = conversations.of_member(request.actor).filter(pk=conversation_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _refusal(text: str, status: int) -> HttpResponse:
+    return JsonResponse({"error": text}, status=status)

@@ -1,4 +1,4 @@
-"""Today's spending and requests."""
+"""Balance, spending and requests, as they happen."""
 
 from django.urls import path
 
@@ -6,4 +6,5 @@ from portal.dashboard import views
 
 urlpatterns = [
     path("dashboard", views.dashboard, name="dashboard"),
+    path("dashboard/live", views.live, name="dashboard_live"),
 ]

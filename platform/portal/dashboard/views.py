@@ -1,14 +1,44 @@
-"""Today's spending and requests."""
+"""Balance, spending and requests, as they happen."""
+
+from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
+from portal.dashboard.overview import first_steps, overview_of, version_of
 
 
 @require_safe
 @member_page
 def dashboard(request: MemberRequest) -> HttpResponse:
-    """To come."""
-    return render(request, "to_come.html", {"title": "Dashboard"})
+    """The whole page."""
+    return render(request, "dashboard/dashboard.html", _context(request, _account(request)))
+
+
+@require_safe
+@member_page
+def live(request: MemberRequest) -> HttpResponse:
+    """The page's content again if there is news since `version`, else 204: asked every few seconds.
+
+    Without news it takes one query of the ledger's tables more than any page.
+    """
+    account = _account(request)
+    if request.GET.get("version") == version_of(account):
+        return HttpResponse(status=204)
+    return render(request, "dashboard/live.html", _context(request, account))
+
+
+def _context(request: MemberRequest, account: CreditAccount | None) -> dict[str, Any]:
+    overview = overview_of(request.actor, account)
+    context: dict[str, Any] = {"overview": overview}
+    if not overview.recent:
+        base_url = request.build_absolute_uri("/v1")
+        context["steps"] = first_steps(request.actor, base_url)
+    return context
+
+
+def _account(request: MemberRequest) -> CreditAccount | None:
+    return CreditAccount.objects.filter(team=request.actor.team).first()

@@ -5,6 +5,8 @@ from django.urls import path
 from portal.docs import views
 
 urlpatterns = [
-    path("docs/models", views.models, name="models"),
     path("docs", views.docs, name="docs"),
+    path("docs/models", views.page, {"slug": "models"}, name="models"),
+    path("docs/search", views.search_docs, name="docs_search"),
+    path("docs/<slug:slug>", views.page, name="docs_page"),
 ]

@@ -1,17 +1,151 @@
-"""How to use the API."""
+"""How to use the API: pages whose tables and examples are read from what runs."""
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from itertools import count
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
+
+from api import catalogue
+from api.media_requests import MAX_PICTURES, MAX_SECONDS
+from api.relay.media_plan import DEFAULT_SECONDS
+from portal.docs import reference
+from portal.docs.pages import PAGES, Page, find_page, groups, neighbours
+from portal.docs.reader import Reader
+from portal.docs.search import LONGEST_QUERY, index_of, search
+from portal.docs.sections import sections
+
+KINDS = {"chat": "Text", "image": "Pictures", "video": "Videos"}
+CAPABILITIES = {
+    "tools": "Tools",
+    "json_mode": "JSON mode",
+    "structured_outputs": "JSON schemas",
+    "reasoning": "Reasoning",
+    "web_search": "Web search",
+    "image": "Sees pictures",
+    "file": "Reads files",
+    "coding": "Coding endpoint",
+}
+QUICK_RESULTS = 8
 
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    """To come."""
-    return render(request, "public_to_come.html", {"title": "Docs"})
+    """Shows the first page."""
+    return _show(request, PAGES[0])
 
 
 @require_safe
-def models(request: HttpRequest) -> HttpResponse:
-    """To come."""
-    return render(request, "public_to_come.html", {"title": "Models"})
+def page(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """Shows a page of the documentation, or 404."""
+    found = find_page(slug)
+    if found is None:
+        raise Http404
+    if found is PAGES[0]:
+        return redirect("docs", permanent=True)
+    return _show(request, found)
+
+
+@require_safe
+def search_docs(request: HttpRequest) -> HttpResponse:
+    """Finds sections by words; for htmx, only the list of what was found."""
+    query = request.GET.get("q", "").replace("\0", "")[:LONGEST_QUERY].strip()
+    reader = _reader_of(request)
+    nobody = Reader(reader.snapshot, settings.BASE_URL)
+    index = index_of(lambda page: _article(page, nobody, {}), reader.snapshot.version)
+    results = search(query, index)
+    is_quick = bool(request.headers.get("HX-Request"))
+    context = {
+        "query": query,
+        "results": results[:QUICK_RESULTS] if is_quick else results,
+        "is_quick": is_quick,
+        "groups": groups(),
+    }
+    answer = render(request, "docs/results.html" if is_quick else "docs/search.html", context)
+    answer["Vary"] = "HX-Request, Cookie"
+    return answer
+
+
+def _show(request: HttpRequest, page: Page) -> HttpResponse:
+    reader = _reader_of(request)
+    article = _article(page, reader, request.GET)
+    before, after = neighbours(page)
+    context = {
+        "page": page,
+        "article": article,
+        "contents": [section for section in sections(article) if section.level == 2],
+        "groups": groups(),
+        "before": before,
+        "after": after,
+        "reader": reader,
+    }
+    return render(request, "docs/page.html", context)
+
+
+def _reader_of(request: HttpRequest) -> Reader:
+    origin = request.build_absolute_uri("/").rstrip("/")
+    return Reader(catalogue.load_synchronously(), origin, request)
+
+
+def _article(page: Page, reader: Reader, chosen: Any) -> str:
+    """Returns a page's text as HTML. `chosen` are the filters of the models' page."""
+    context: dict[str, Any] = {
+        "page": page,
+        "reader": reader,
+        "service": reader.snapshot.service,
+        "base_url": reader.base_url,
+        "origin": reader.origin,
+        "key": reader.key,
+        "names": reader.names,
+        "parameters": reference.parameters(page.slug),
+        "numbers": count(1),
+        "limits": {
+            "keepalive_seconds": settings.KEEPALIVE_SECONDS,
+            "video_minutes": settings.VIDEO_MAX_SECONDS / 60,
+            "body_mib": settings.MAX_BODY_BYTES // 1024**2,
+            "pictures": MAX_PICTURES,
+            "video_seconds": MAX_SECONDS,
+            "default_video_seconds": DEFAULT_SECONDS,
+        },
+    }
+    if page.slug == "errors":
+        context["errors"] = reference.error_rows()
+    if page.slug in {"endpoints", "reasoning", "errors"}:
+        context["surfaces"] = reference.surfaces()
+    if page.slug == "models":
+        context |= _filtered(reader, chosen)
+    return render_to_string(page.template, context)
+
+
+def _filtered(reader: Reader, chosen: Any) -> dict[str, Any]:
+    """Returns what the models' page shows: the models of a kind that have a capability."""
+    kind, capability = chosen.get("kind", ""), chosen.get("can", "")
+    shown = [
+        model
+        for model in reader.models
+        if kind in {"", model.kind} or kind not in KINDS
+        if capability not in CAPABILITIES or _can(model.entry, capability)
+    ]
+    return {
+        "shown": shown,
+        # A column in which all models have the same as in another says nothing.
+        "columns": {
+            "text": any(model.kind == "chat" for model in shown),
+            "cached": any(model.cached_price for model in shown),
+            "reasoning": any(model.reasoning_price for model in shown),
+            "unit": any(model.unit_price for model in shown),
+        },
+        "kinds": KINDS,
+        "capabilities": CAPABILITIES,
+        "kind": kind,
+        "capability": capability,
+    }
+
+
+def _can(model: catalogue.ModelEntry, capability: str) -> bool:
+    if capability == "coding":
+        return model.is_coding
+    return capability in model.features or capability in model.input_modalities

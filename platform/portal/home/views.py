@@ -1,20 +1,102 @@
-"""The front page: what this service is."""
+"""The front page: what this service is. And the small files that browsers and robots ask for."""
 
-from django.http import HttpRequest, HttpResponse
+from datetime import timedelta
+
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.templatetags.static import static
+from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
+from django.views.generic import RedirectView
 
 from api import catalogue
-from portal.prices import price_list
+from api.catalogue import Snapshot
+from api.service import current_service
+from portal.prices import PricedModel, price_list
+from portal.snippets import (
+    Snippet,
+    chat_in_go,
+    chat_snippets,
+    image_snippets,
+    video_snippets,
+)
+from portal.worked_cost import WorkedCost, example_model, worked_cost
+
+FEATURED = {"chat": 6, "image": 2, "video": 2}
+SECURITY_TXT_DAYS = 180
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Its address, its models, their prices."""
+    """Its address, some of its models with their prices, and what a request costs."""
     snapshot = catalogue.load_synchronously()
+    models = price_list(snapshot)
+    base_url = request.build_absolute_uri("/v1")
     context = {
         "service": snapshot.service,
-        "base_url": request.build_absolute_uri("/v1"),
-        "models": price_list(snapshot),
+        "base_url": base_url,
+        "snippets": _first_request(base_url, f"{snapshot.service.key_prefix}YOUR_KEY", models),
+        "chat_models": _featured(models, "chat"),
+        "media_models": _featured(models, "image") + _featured(models, "video"),
+        "model_count": len(models),
+        "example": _example(snapshot),
     }
     return render(request, "home/home.html", context)
+
+
+@require_safe
+def robots_txt(request: HttpRequest) -> HttpResponse:
+    """Keeps robots off the pages that are no reading."""
+    lines = ["User-agent: *", "Disallow: /accounts/", "Disallow: /admin/", "Disallow: /api/"]
+    return HttpResponse("\n".join([*lines, ""]), content_type="text/plain")
+
+
+@require_safe
+def security_txt(request: HttpRequest) -> HttpResponse:
+    """Says whom to tell of a weakness (RFC 9116), where the operator has named an address."""
+    contact = current_service().contact_email
+    if not contact:
+        raise Http404
+    expires = timezone.now() + timedelta(days=SECURITY_TXT_DAYS)
+    lines = [
+        f"Contact: mailto:{contact}",
+        f"Expires: {expires:%Y-%m-%dT00:00:00Z}",
+        f"Canonical: {request.build_absolute_uri(reverse('security_txt'))}",
+        "Preferred-Languages: en",
+    ]
+    return HttpResponse("\n".join([*lines, ""]), content_type="text/plain; charset=utf-8")
+
+
+class Favicon(RedirectView):
+    """Leads browsers that ask for the old name to the icon."""
+
+    http_method_names = ["get", "head"]
+
+    def get_redirect_url(self, *args: object, **kwargs: object) -> str:
+        """Returns the icon's address."""
+        return static("icon.svg")
+
+
+def _featured(models: list[PricedModel], kind: str) -> list[PricedModel]:
+    return [model for model in models if model.kind == kind][: FEATURED[kind]]
+
+
+def _first_request(base_url: str, key: str, models: list[PricedModel]) -> list[Snippet]:
+    """Returns a request to the first model, rather one of text; none where there is no model."""
+    for kind in ("chat", "image", "video"):
+        for model in models:
+            if model.kind == kind:
+                given = {"base_url": base_url, "model": model.name, "api_key": key}
+                if kind == "chat":
+                    return [*chat_snippets(**given), chat_in_go(**given)]
+                return image_snippets(**given) if kind == "image" else video_snippets(**given)
+    return []
+
+
+def _example(snapshot: Snapshot) -> WorkedCost | None:
+    """Returns a worked cost at the prices of now, or None where nothing costs anything."""
+    now = timezone.now()
+    model = example_model(snapshot.public_models(), now)
+    prices = model.price_at(now) if model is not None else None
+    return worked_cost(model, prices) if model is not None and prices is not None else None

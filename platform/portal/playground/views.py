@@ -1,14 +1,27 @@
-"""Every endpoint, as a form."""
+"""Every endpoint of the API, as a form that the page makes from the OpenAPI document."""
 
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from api import catalogue
 from portal.access import MemberRequest, member_page
+from portal.chat.keys import may_chat
+from portal.chat.shown import REQUEST_URL
+from portal.prices import price_list
 
 
 @require_safe
 @member_page
 def playground(request: MemberRequest) -> HttpResponse:
-    """To come."""
-    return render(request, "to_come.html", {"title": "Playground"})
+    """The page; a role that may not call models is told so."""
+    if not may_chat(request.actor):
+        return render(request, "chat/not_for_role.html", {"title": "Playground"}, status=403)
+    models = price_list(catalogue.load_synchronously())
+    data = {
+        "models": [
+            {"name": model.name, "title": model.title, "kind": model.kind} for model in models
+        ],
+        "request_url": REQUEST_URL,
+    }
+    return render(request, "playground/playground.html", {"data": data})

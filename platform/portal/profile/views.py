@@ -1,14 +1,117 @@
-"""What a user may change of themselves."""
+"""What a user may change of themselves: name, letters, their data, their leave."""
 
-from django.http import HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.contrib import messages
+from django.contrib.auth import logout
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django_ratelimit.core import is_ratelimited
 
+from accounts.access import memberships_of
+from accounts.client_ip import client_ip
+from accounts.deletion import consequences_for, delete_user
+from accounts.errors import SharedTeamError
+from accounts.notifications import notification_settings_of
+from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
+from portal.profile.export import archive
+from portal.profile.forms import DeletionForm, NotificationsForm, ProfileForm
+from portal.profile.streaming import in_threads
+
+EXPORTS_PER_USER = "5/h"
+DELETION_TRIES_PER_USER = "10/h"
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page
+def profile(request: MemberRequest) -> HttpResponse:
+    """Shows name, address and teams; POST changes the name."""
+    user = request.user
+    form = ProfileForm(
+        request.POST if request.method == "POST" else None, initial={"name": user.name}
+    )
+    if request.method == "POST" and form.is_valid():
+        user.name = form.cleaned_data["name"]
+        user.save(update_fields=["name"])
+        messages.success(request, "Your profile is saved.")
+        return redirect("profile")
+    context = {"form": form, "memberships": memberships_of(user)}
+    return render(request, "profile/profile.html", context, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page
+def notifications(request: MemberRequest) -> HttpResponse:
+    """Shows which e-mails the user gets; POST changes it."""
+    wanted = notification_settings_of(request.user)
+    form = NotificationsForm(request.POST if request.method == "POST" else None, instance=wanted)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "Your notifications are saved.")
+        return redirect("notifications")
+    status = 422 if form.errors else 200
+    return render(request, "profile/notifications.html", {"form": form}, status=status)
 
 
 @require_safe
 @member_page
-def profile(request: MemberRequest) -> HttpResponse:
-    """To come."""
-    return render(request, "to_come.html", {"title": "Profile"})
+def your_data(request: MemberRequest) -> HttpResponse:
+    """Says what an export holds and what a deletion does."""
+    return render(request, "profile/data.html")
+
+
+@require_POST
+@member_page
+def export(request: MemberRequest) -> HttpResponseBase:
+    """Streams the user's data as a ZIP archive."""
+    if _is_often(request, "export", EXPORTS_PER_USER):
+        messages.error(request, "You have exported your data several times. Try again in an hour.")
+        return render(request, "profile/data.html", status=429)
+    name = f"data-{timezone.now():%Y-%m-%d}.zip"
+    return StreamingHttpResponse(
+        in_threads(archive(request.user)),
+        content_type="application/zip",
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page
+def delete_account(request: MemberRequest) -> HttpResponse:
+    """Says what the deletion of the account does; POST does it."""
+    user = request.user
+    consequences = consequences_for(user)
+    accounts = CreditAccount.objects.filter(team__in=consequences.ending, posted_nanos__gt=0)
+    forfeited = list(accounts.select_related("team"))
+    data = request.POST if request.method == "POST" else None
+    form = DeletionForm(user, has_credit=bool(forfeited), data=data)
+    status = 200
+    if data is not None:
+        if _is_often(request, "deletion", DELETION_TRIES_PER_USER):
+            form.add_error(None, "There were many tries. Try again in an hour.")
+            status = 429
+        elif consequences.blocking:
+            status = 409
+        elif form.is_valid():
+            try:
+                delete_user(user, ip_address=client_ip(request))
+            except SharedTeamError:  # somebody joined or left between the look and the deed
+                return redirect("delete_account")
+            logout(request)
+            return render(request, "profile/deleted.html")
+        else:
+            status = 422
+    context = {"form": form, "consequences": consequences, "forfeited": forfeited}
+    return render(request, "profile/delete.html", context, status=status)
+
+
+def _is_often(request: MemberRequest, group: str, rate: str) -> bool:
+    """Tells whether the user has asked for this more often than the rate lets them."""
+    is_often = is_ratelimited(  # type: ignore[no-untyped-call]
+        request, group=group, key="user", rate=rate, increment=True
+    )
+    return bool(is_often)

@@ -6,4 +6,5 @@ from portal.statement import views
 
 urlpatterns = [
     path("statement", views.statement, name="statement"),
+    path("statement.csv", views.statement_csv, name="statement_csv"),
 ]

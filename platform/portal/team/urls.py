@@ -2,9 +2,27 @@
 
 from django.urls import path
 
-from portal.team import views
+from portal.team import invitation_views, views
 
 urlpatterns = [
-    path("team/switch", views.switch_team, name="switch_team"),
     path("team", views.team, name="team"),
+    path("team/switch", views.switch_team, name="switch_team"),
+    path("team/new", views.new_team, name="new_team"),
+    path("team/settings", views.team_settings, name="team_settings"),
+    path("team/leave", views.leave_team, name="leave_team"),
+    path("team/audit", views.audit_log, name="audit_log"),
+    path("team/members/<int:member_id>", views.member, name="member"),
+    path("team/members/<int:member_id>/remove", views.remove_member, name="remove_member"),
+    path("team/invitations", invitation_views.invite, name="invite"),
+    path(
+        "team/invitations/<int:invitation_id>/resend",
+        invitation_views.resend,
+        name="resend_invitation",
+    ),
+    path(
+        "team/invitations/<int:invitation_id>/withdraw",
+        invitation_views.withdraw,
+        name="withdraw_invitation",
+    ),
+    path("invitations/<str:token>", invitation_views.invitation, name="invitation"),
 ]

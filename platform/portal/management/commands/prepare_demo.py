@@ -12,6 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
+from accounts import teams
 from accounts.api_keys import create_key, find_active
 from accounts.commands import OperatorCommand
 from accounts.keys import prefix_of
@@ -20,6 +21,7 @@ from api.catalogue import load_synchronously
 from api.customers import new_password, open_customer
 from api.models import Upstream
 from api.service import current_service
+from billing import ledger
 from billing.money import nanos_from_dollars
 
 CUSTOMER_EMAIL = "demo@example.com"
@@ -151,9 +153,14 @@ def _brand() -> dict[str, str]:
 
 
 def _staff() -> User:
-    return User.objects.filter(email=STAFF_EMAIL).first() or User.objects.create_superuser(
-        STAFF_EMAIL
-    )
+    """Returns the staff's user, who is a customer too, so as to see what customers see."""
+    user = User.objects.filter(email=STAFF_EMAIL).first()
+    if user is None:
+        user, _ = teams.sign_up(STAFF_EMAIL, None, "Staff", is_verified=True)
+        user.is_staff = user.is_superuser = True
+        user.save(update_fields=["is_staff", "is_superuser"])
+    ledger.open_account(teams.ensure_personal_team(user))
+    return user
 
 
 def _reset_password(user: User) -> str:

@@ -1,0 +1,130 @@
+"""The end of a user's account: the person goes, the books stay.
+
+The user's row is kept without anything personal in it, because keys, transfers and other teams'
+audit logs refer to it.
+"""
+
+from dataclasses import dataclass
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import Count, Q
+from django.db.models.functions import Now
+from django.dispatch import Signal
+
+from accounts import audit
+from accounts.access import Actor
+from accounts.errors import SharedTeamError
+from accounts.models import (
+    ApiKey,
+    Invitation,
+    Membership,
+    NotificationSettings,
+    Role,
+    SentNotice,
+    Team,
+    User,
+)
+
+# Sent with `user` in the transaction of a deletion, for what other apps keep of a person.
+user_deleted = Signal()
+
+
+@dataclass(frozen=True)
+class Consequences:
+    """What deleting a user would do to teams.
+
+    `blocking` would lose their only owner while others are in them; `ending` have nobody else.
+    """
+
+    blocking: list[Team]
+    ending: list[Team]
+
+
+def consequences_for(user: User) -> Consequences:
+    """Returns what deleting the user would do to their teams, in two queries."""
+    teams = Team.objects.filter(memberships__user=user).values("pk")
+    counted = Team.objects.filter(pk__in=teams).annotate(
+        others=Count("memberships", filter=~Q(memberships__user=user)),
+        other_owners=Count(
+            "memberships", filter=Q(memberships__role=Role.OWNER) & ~Q(memberships__user=user)
+        ),
+    )
+    owned = set(
+        Membership.objects.filter(user=user, role=Role.OWNER).values_list("team_id", flat=True)
+    )
+    found = list(counted.order_by("-is_personal", "id"))
+    return Consequences(
+        blocking=[
+            team for team in found if team.pk in owned and team.others and not team.other_owners
+        ],
+        ending=[team for team in found if not team.others],
+    )
+
+
+def delete_user(user: User, *, ip_address: str | None = None) -> None:
+    """Makes the user a nobody who can't sign in, and revokes the keys of teams left empty.
+
+    Credit accounts, transfers and usage stay as they are. Raises SharedTeamError where a team with
+    other members has no other owner; nothing was changed then.
+    """
+    with transaction.atomic():
+        memberships = Membership.objects.filter(user=user)
+        mine = memberships.values("team_id")
+        # In one order for all, so that two deletions never wait for each other.
+        locked = Team.objects.select_for_update(no_key=True).filter(pk__in=mine).order_by("pk")
+        teams = list(locked)
+        consequences = consequences_for(user)
+        if consequences.blocking:
+            names = ", ".join(team.name for team in consequences.blocking)
+            raise SharedTeamError(f"You are the only owner of {names}, which has other members.")
+        _write_down(user, teams, ip_address)
+        _close(consequences.ending)
+        memberships.delete()
+        user_deleted.send(sender=User, user=user)
+        _forget(user)
+
+
+def _write_down(user: User, teams: list[Team], ip_address: str | None) -> None:
+    roles = dict(Membership.objects.filter(user=user).values_list("team_id", "role"))
+    for team in teams:
+        actor = Actor(team=team, user=user, role=roles[team.pk])
+        audit.record(actor, "member.left", user.email, ip_address=ip_address)
+
+
+def _close(teams: list[Team]) -> None:
+    """Ends the keys and invitations of teams that nobody is in any more."""
+    ApiKey.objects.filter(team__in=teams, revoked_at__isnull=True).update(revoked_at=Now())
+    unended = Invitation.objects.filter(team__in=teams, accepted_at__isnull=True)
+    unended.filter(revoked_at__isnull=True).update(revoked_at=Now())
+    for team in teams:
+        if team.is_personal:  # it was called after its person
+            team.name, team.slug = "Deleted", f"deleted-team-{team.pk}"
+            team.save(update_fields=["name", "slug"])
+
+
+def _forget(user: User) -> None:
+    """Takes away everything that is of the person, and every way to sign in."""
+    sessions = UserSession.objects.filter(user=user)
+    Session.objects.filter(session_key__in=sessions.values("session_key")).delete()
+    for personal in (
+        sessions,
+        EmailAddress.objects.filter(user=user),
+        Authenticator.objects.filter(user=user),
+        SocialAccount.objects.filter(user=user),
+        NotificationSettings.objects.filter(user=user),
+        SentNotice.objects.filter(user=user),
+        Invitation.objects.filter(email=user.email, accepted_at__isnull=False),
+    ):
+        personal.delete()
+    user.groups.clear()
+    user.user_permissions.clear()
+    user.email = f"deleted-{user.pk}@invalid"
+    user.name = ""
+    user.is_active = user.is_staff = user.is_superuser = False
+    user.set_unusable_password()
+    user.save()

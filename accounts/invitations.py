@@ -1,0 +1,161 @@
+"""Invitations to a team: made, sent again, withdrawn, accepted.
+
+A token is 256 random bits, so a plain SHA-256 of it tells nothing. Whoever accepts must both have
+the token and be signed in with the address it was sent to.
+"""
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from allauth.account.models import EmailAddress
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts import audit
+from accounts.access import Actor, membership_in
+from accounts.errors import (
+    AlreadyInvitedError,
+    AlreadyMemberError,
+    InvitationClosedError,
+    InvitationMismatchError,
+    NotAllowedError,
+)
+from accounts.members import lock_team
+from accounts.models import Invitation, Membership, Team, User
+
+LIFETIME = timedelta(days=7)
+
+
+def invite(
+    actor: Actor, email: str, role: str, *, ip_address: str | None = None
+) -> tuple[Invitation, str]:
+    """Makes an invitation and returns it with its token, which is nowhere else from then on.
+
+    An expired one of the same address makes room. Raises NotAllowedError, AlreadyMemberError and
+    AlreadyInvitedError.
+    """
+    email = email.strip().lower()
+    now = timezone.now()
+    with transaction.atomic():
+        actor = lock_team(actor)
+        if role not in actor.grantable_roles:
+            raise NotAllowedError(f"Your role does not let you invite somebody as {role}.")
+        if actor.team.memberships.filter(user__email=email).exists():
+            raise AlreadyMemberError(f"{email} is in the team already.")
+        unended = _unended(actor.team).filter(email=email)
+        if unended.filter(expires_at__gt=now).exists():
+            raise AlreadyInvitedError(f"{email} is invited already. Send the invitation again.")
+        unended.update(revoked_at=now)
+        token = _new_token()
+        invitation = Invitation.objects.create(
+            team=actor.team,
+            email=email,
+            role=role,
+            digest=_digest(token),
+            invited_by=actor.user,
+            expires_at=now + LIFETIME,
+        )
+        detail = {"role": role}
+        audit.record(actor, "member.invited", email, detail=detail, ip_address=ip_address)
+    return invitation, token
+
+
+def renew(actor: Actor, invitation: Invitation) -> tuple[Invitation, str]:
+    """Gives the invitation a new token and a new week; the letter sent before opens nothing then.
+
+    Returns both. Raises NotAllowedError, and InvitationClosedError for one that has ended.
+    """
+    with transaction.atomic():
+        actor, invitation = _lock(actor, invitation)
+        token = _new_token()
+        invitation.digest = _digest(token)
+        invitation.expires_at = timezone.now() + LIFETIME
+        invitation.save(update_fields=["digest", "expires_at"])
+    return invitation, token
+
+
+def withdraw(actor: Actor, invitation: Invitation, *, ip_address: str | None = None) -> None:
+    """Ends the invitation. Raises NotAllowedError, and InvitationClosedError for an ended one."""
+    with transaction.atomic():
+        actor, invitation = _lock(actor, invitation)
+        invitation.revoked_at = timezone.now()
+        invitation.save(update_fields=["revoked_at"])
+        audit.record(actor, "invitation.withdrawn", invitation.email, ip_address=ip_address)
+
+
+def find(token: str) -> Invitation | None:
+    """Returns the invitation that the token is of, whatever became of it, with its team."""
+    rows = Invitation.objects.select_related("team", "invited_by")
+    return rows.filter(digest=_digest(token)).first()
+
+
+def open_invitations(team: Team) -> list[Invitation]:
+    """Returns the team's invitations that may still be accepted or renewed, newest first."""
+    return list(_unended(team).select_related("invited_by").order_by("-id"))
+
+
+def is_open(invitation: Invitation) -> bool:
+    """Tells whether the invitation can be accepted now."""
+    has_ended = invitation.accepted_at is not None or invitation.revoked_at is not None
+    return not has_ended and invitation.expires_at > timezone.now()
+
+
+def is_for(invitation: Invitation, user: User) -> bool:
+    """Tells whether the invitation's address is the user's, or one they have verified besides."""
+    if user.email.lower() == invitation.email.lower():
+        return True
+    addresses = EmailAddress.objects.filter(user=user, verified=True)
+    return addresses.filter(email__iexact=invitation.email).exists()
+
+
+def accept(invitation: Invitation, user: User, *, ip_address: str | None = None) -> Membership:
+    """Makes the user a member with the role offered, once, and returns the membership.
+
+    Who is in the team already keeps their role. Raises InvitationMismatchError and
+    InvitationClosedError.
+    """
+    if not is_for(invitation, user):
+        raise InvitationMismatchError(
+            f"This invitation is for {invitation.email}; you are signed in as {user.email}."
+        )
+    with transaction.atomic():
+        team = Team.objects.select_for_update(no_key=True).get(pk=invitation.team_id)
+        invitation.refresh_from_db()
+        if not is_open(invitation):
+            raise InvitationClosedError("This invitation is no longer open. Ask for a new one.")
+        invitation.accepted_at = timezone.now()
+        invitation.save(update_fields=["accepted_at"])
+        known = membership_in(user, team)
+        if known is not None:
+            return known
+        member = Membership.objects.create(user=user, team=team, role=invitation.role)
+        actor = Actor(team=team, user=user, role=member.role)
+        detail = {"role": member.role}
+        audit.record(actor, "member.joined", user.email, detail=detail, ip_address=ip_address)
+    return member
+
+
+def _lock(actor: Actor, invitation: Invitation) -> tuple[Actor, Invitation]:
+    """Returns both as they are now, with the team locked."""
+    actor = lock_team(actor)
+    if not actor.may_handle(invitation):
+        raise NotAllowedError("Your role does not cover this invitation.")
+    found = _unended(actor.team).filter(pk=invitation.pk).first()
+    if found is None:
+        raise InvitationClosedError("The invitation was accepted or withdrawn meanwhile.")
+    return actor, found
+
+
+def _unended(team: Team) -> QuerySet[Invitation]:
+    """Returns what was neither accepted nor withdrawn; it may have expired."""
+    return Invitation.objects.filter(team=team, accepted_at__isnull=True, revoked_at__isnull=True)
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

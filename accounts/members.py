@@ -1,0 +1,122 @@
+"""What may happen to a team's members: another role, removal, leaving; and to the team's name.
+
+Every deed locks the team's row first and then reads the roles anew. So deeds on one team come one
+after another, each judged by what the one before left, and a team keeps an owner whoever races.
+Keys belong to the team: they outlive their maker's membership.
+"""
+
+from dataclasses import replace
+
+from django.db import transaction
+
+from accounts import audit
+from accounts.access import Actor, membership_in
+from accounts.errors import LastOwnerError, NoSuchMemberError, NotAllowedError
+from accounts.models import Membership, Role, Team
+
+
+def change_role(
+    actor: Actor, member: Membership, role: str, *, ip_address: str | None = None
+) -> Membership:
+    """Gives the member another role and returns them. The role they have already changes nothing.
+
+    Raises NotAllowedError, NoSuchMemberError and LastOwnerError.
+    """
+    with transaction.atomic():
+        actor = lock_team(actor)
+        member = _find(actor, member)
+        if not actor.may_change(member) or role not in actor.grantable_roles:
+            raise NotAllowedError(f"Your role does not let you make this member {role}.")
+        before = member.role
+        if before == role:
+            return member
+        if before == Role.OWNER:
+            _require_another_owner(member)
+        member.role = role
+        member.save(update_fields=["role"])
+        change = {"from": before, "to": role}
+        audit.record(
+            actor,
+            "member.role_changed",
+            member.user.email,
+            detail=change,
+            ip_address=ip_address,
+        )
+    return member
+
+
+def remove_member(actor: Actor, member: Membership, *, ip_address: str | None = None) -> None:
+    """Takes the member out of the team; what they made stays.
+
+    Raises NotAllowedError, NoSuchMemberError and LastOwnerError.
+    """
+    with transaction.atomic():
+        actor = lock_team(actor)
+        member = _find(actor, member)
+        if not actor.may_change(member):
+            raise NotAllowedError("Your role does not let you remove this member.")
+        _end(actor, member, "member.removed", ip_address)
+
+
+def leave_team(actor: Actor, *, ip_address: str | None = None) -> None:
+    """Takes the actor out of their team; what they made stays.
+
+    Raises NotAllowedError in one's own personal team, and LastOwnerError.
+    """
+    with transaction.atomic():
+        actor = lock_team(actor)
+        if not actor.may_leave or actor.user is None:
+            raise NotAllowedError("Your personal team is yours: you can't leave it.")
+        member = membership_in(actor.user, actor.team)
+        if member is not None:
+            _end(actor, member, "member.left", ip_address)
+
+
+def rename_team(actor: Actor, name: str, *, ip_address: str | None = None) -> Team:
+    """Gives the team another name and returns it. Its slug stays. Raises NotAllowedError."""
+    with transaction.atomic():
+        actor = lock_team(actor)
+        if not actor.may_rename_team:
+            raise NotAllowedError("Your role does not let you rename the team.")
+        team, before = actor.team, actor.team.name
+        if before != name:
+            team.name = name
+            team.save(update_fields=["name"])
+            change = {"from": before, "to": name}
+            audit.record(actor, "team.renamed", name, detail=change, ip_address=ip_address)
+    return team
+
+
+def lock_team(actor: Actor) -> Actor:
+    """Locks the actor's team until the transaction ends; returns the actor with their role of now.
+
+    Raises NotAllowedError for who is no longer a member.
+    """
+    team = Team.objects.select_for_update(no_key=True).get(pk=actor.team.pk)
+    membership = membership_in(actor.user, team) if actor.user is not None else None
+    if membership is None:
+        raise NotAllowedError("You are no longer a member of this team.")
+    return replace(actor, team=team, role=membership.role)
+
+
+def _find(actor: Actor, member: Membership) -> Membership:
+    """Returns the member as they are now."""
+    found = actor.team.memberships.filter(pk=member.pk).select_related("user").first()
+    if found is None:
+        raise NoSuchMemberError("They are no longer in the team.")
+    return found
+
+
+def _end(actor: Actor, member: Membership, action: str, ip_address: str | None) -> None:
+    """Ends a membership; the entry keeps the role that it had."""
+    if member.role == Role.OWNER:
+        _require_another_owner(member)
+    detail = {"role": member.role}
+    audit.record(actor, action, member.user.email, detail=detail, ip_address=ip_address)
+    member.delete()
+
+
+def _require_another_owner(member: Membership) -> None:
+    owners = Membership.objects.filter(team_id=member.team_id, role=Role.OWNER)
+    if not owners.exclude(pk=member.pk).exists():
+        raise LastOwnerError("A team needs an owner. Make another member its owner first.")

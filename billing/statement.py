@@ -1,0 +1,207 @@
+"""An account's statement: its transfers between two balances, and the proof of their sum.
+
+A statement's rows are consecutive transfers. Its figures are added up from their amounts, and
+compared with the balances that the ledger recorded after each of them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from operator import attrgetter
+
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    Count,
+    F,
+    Func,
+    IntegerField,
+    Max,
+    Min,
+    Q,
+    QuerySet,
+    Sum,
+    Value,
+    When,
+)
+from django.db.models.functions import TruncDay
+
+from billing.models import CreditAccount, Transfer
+
+BATCH_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class Line:
+    """A transfer, or a day's transfers for usage. Debits have a negative `amount_nanos`."""
+
+    at: datetime
+    kind: str
+    amount_nanos: int
+    sequence: int
+    balance_nanos: int
+    count: int = 1
+    reference: str = ""
+    memo: str = ""
+    is_day: bool = False
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A time's sums in nano-dollars, from transfers' amounts, and what the ledger recorded.
+
+    Its transfers are those with sequences from `first` to before `end`.
+    """
+
+    account: CreditAccount
+    first: int
+    end: int
+    opening_nanos: int
+    credits_nanos: int
+    debits_nanos: int
+    recorded_opening_nanos: int
+    recorded_closing_nanos: int
+
+    @property
+    def closing_nanos(self) -> int:
+        """The balance after the last transfer, as the amounts have it."""
+        return self.opening_nanos + self.credits_nanos - self.debits_nanos
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the amounts' sums are the balances that the ledger recorded."""
+        return (
+            self.opening_nanos == self.recorded_opening_nanos
+            and self.closing_nanos == self.recorded_closing_nanos
+        )
+
+
+def statement_of(account: CreditAccount, since: datetime, until: datetime) -> Statement:
+    """Returns the account's statement from `since` to before `until`, summed from its transfers.
+
+    What is posted while it is made is not in it.
+    """
+    end_of_all = (
+        CreditAccount.objects.values_list("last_sequence", flat=True).get(pk=account.pk) + 1
+    )
+    own = Transfer.objects.filter(customer=account, sequence__lt=end_of_all)
+    bounds = own.aggregate(
+        first=Min("sequence", filter=Q(created_at__gte=since)),
+        end=Min("sequence", filter=Q(created_at__gte=until)),
+    )
+    first, end = bounds["first"] or end_of_all, bounds["end"] or end_of_all
+    is_credit, is_before = Q(credit_account=account), Q(sequence__lt=first)
+    summed = own.filter(sequence__lt=end).aggregate(
+        credits_before=_sum_where(is_credit & is_before),
+        debits_before=_sum_where(~is_credit & is_before),
+        credits=_sum_where(is_credit & ~is_before),
+        debits=_sum_where(~is_credit & ~is_before),
+    )
+    return Statement(
+        account=account,
+        first=first,
+        end=end,
+        opening_nanos=summed["credits_before"] - summed["debits_before"],
+        credits_nanos=summed["credits"],
+        debits_nanos=summed["debits"],
+        recorded_opening_nanos=_recorded_before(account, first),
+        recorded_closing_nanos=_recorded_before(account, end),
+    )
+
+
+def lines_by_day(statement: Statement) -> list[Line]:
+    """Returns the statement's lines, a day's usage between two other transfers as one of them."""
+    others = list(_transfers(statement).exclude(kind=Transfer.Kind.USAGE).order_by("sequence"))
+    thresholds = Value([row.sequence for row in others], ArrayField(BigIntegerField()))
+    runs = (
+        _transfers(statement)
+        .filter(kind=Transfer.Kind.USAGE)
+        .values(
+            day=TruncDay("created_at", tzinfo=UTC),
+            run=Func(
+                F("sequence"),
+                thresholds,
+                function="width_bucket",
+                template="%(function)s(%(expressions)s::bigint[])",
+                output_field=IntegerField(),
+            ),
+        )
+        .annotate(amount=Sum("amount_nanos"), transfers=Count("pk"), last=Max("sequence"))
+    )
+    found = [_line(statement, row) for row in others]
+    found += [
+        Line(
+            at=run["day"],
+            kind=Transfer.Kind.USAGE,
+            amount_nanos=-int(run["amount"]),
+            sequence=run["last"],
+            balance_nanos=0,
+            count=run["transfers"],
+            is_day=True,
+        )
+        for run in runs
+    ]
+    return _balanced(sorted(found, key=attrgetter("sequence")), statement.opening_nanos)
+
+
+def lines_from(statement: Statement, start: int, rows: int) -> list[Line]:
+    """Returns up to `rows` lines of the statement's transfers, from a sequence on."""
+    own = Transfer.objects.filter(customer=statement.account, sequence__lt=start)
+    is_credit = Q(credit_account=statement.account)
+    before = own.aggregate(credits=_sum_where(is_credit), debits=_sum_where(~is_credit))
+    found = _transfers(statement).filter(sequence__gte=start).order_by("sequence")[:rows]
+    lines = [_line(statement, row) for row in found]
+    return _balanced(lines, before["credits"] - before["debits"])
+
+
+def every_line(statement: Statement) -> Iterator[list[Line]]:
+    """Yields the lines of all the statement's transfers, each batch with a query of its own."""
+    start, balance_nanos = statement.first, statement.opening_nanos
+    while True:
+        rows = _transfers(statement).filter(sequence__gte=start).order_by("sequence")[:BATCH_ROWS]
+        lines = _balanced([_line(statement, row) for row in rows], balance_nanos)
+        if not lines:
+            return
+        yield lines
+        start, balance_nanos = lines[-1].sequence + 1, lines[-1].balance_nanos
+
+
+def _transfers(statement: Statement) -> QuerySet[Transfer]:
+    return Transfer.objects.filter(
+        customer=statement.account, sequence__gte=statement.first, sequence__lt=statement.end
+    )
+
+
+def _recorded_before(account: CreditAccount, sequence: int) -> int:
+    """Returns the balance after the last transfer before a sequence."""
+    earlier = Transfer.objects.filter(customer=account, sequence__lt=sequence)
+    recorded = earlier.order_by("-sequence").values_list("balance_nanos", flat=True).first()
+    return recorded or 0
+
+
+def _sum_where(condition: Q) -> Sum:
+    amount = Case(When(condition, then=F("amount_nanos")), default=Value(0))
+    return Sum(amount, default=0, output_field=BigIntegerField())
+
+
+def _line(statement: Statement, row: Transfer) -> Line:
+    is_credit = row.credit_account_id == statement.account.pk
+    return Line(
+        at=row.created_at,
+        kind=row.kind,
+        amount_nanos=row.amount_nanos if is_credit else -row.amount_nanos,
+        sequence=row.sequence or 0,
+        balance_nanos=0,
+        reference=row.reference,
+        memo=row.memo,
+    )
+
+
+def _balanced(lines: list[Line], opening_nanos: int) -> list[Line]:
+    """Returns the lines with the balance after each, added up from the opening balance."""
+    balance_nanos, balanced = opening_nanos, []
+    for line in lines:
+        balance_nanos += line.amount_nanos
+        balanced.append(replace(line, balance_nanos=balance_nanos))
+    return balanced

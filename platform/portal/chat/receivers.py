@@ -1,0 +1,33 @@
+"""What ends a chat's keys and conversations besides time: signing out, leaving a team, an account's
+end.
+"""
+
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.signals import user_logged_out
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
+from django.http import HttpRequest
+
+from accounts.deletion import user_deleted
+from accounts.models import Membership, User
+from portal.chat import keys
+from portal.models import ChatPreference, Conversation
+
+
+@receiver(user_logged_out, dispatch_uid="chat_signed_out")
+def _on_signed_out(
+    sender: object, request: HttpRequest | None, user: User | AnonymousUser | None, **_: object
+) -> None:
+    if request is not None:
+        keys.revoke_of_session(request.session)
+
+
+@receiver(post_delete, sender=Membership, dispatch_uid="chat_left_team")
+def _on_left_team(sender: object, instance: Membership, **_: object) -> None:
+    keys.revoke_of_member(instance.user_id, instance.team_id)
+
+
+@receiver(user_deleted, dispatch_uid="chat_forgotten")
+def _on_user_deleted(sender: object, user: User, **_: object) -> None:
+    Conversation.objects.filter(user=user).delete()
+    ChatPreference.objects.filter(user=user).delete()

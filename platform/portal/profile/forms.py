@@ -1,0 +1,108 @@
+"""What a user types about themselves."""
+
+from typing import Any
+
+from django import forms
+
+from accounts.models import NotificationSettings, User
+from billing.money import dollars_short_text, nanos_from_dollars
+from portal.team.forms import OneLineField
+
+MOST_NANOS = nanos_from_dollars(1_000_000)
+
+
+class ProfileForm(forms.Form):
+    """A user's name."""
+
+    name = OneLineField(
+        max_length=150,
+        required=False,
+        help_text="Members of your teams see it beside your e-mail address.",
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+    )
+
+
+class DollarsField(forms.CharField):
+    """An amount typed in dollars, in nano-dollars to the program."""
+
+    def prepare_value(self, value: Any) -> Any:
+        """Returns what the input shows: an amount in dollars, a typed text as it is."""
+        return dollars_short_text(value) if isinstance(value, int) else value
+
+    def clean(self, value: Any) -> int:
+        """Returns nano-dollars. Raises ValidationError."""
+        text = super().clean(value).strip().removeprefix("$")
+        try:
+            nanos = nanos_from_dollars(text) if len(text) <= 20 else -1
+        except ValueError:
+            nanos = -1
+        if not 0 < nanos <= MOST_NANOS:
+            raise forms.ValidationError(
+                "Give an amount of dollars such as 5 or 2.50, at most 1000000."
+            )
+        return nanos
+
+
+class NotificationsForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """Which e-mails a user wants."""
+
+    low_balance_nanos = DollarsField(
+        label="Low means below, in dollars",
+        widget=forms.TextInput(attrs={"inputmode": "decimal"}),
+        help_text="You hear it once, and again after the balance was above.",
+    )
+
+    class Meta:
+        model = NotificationSettings
+        fields = (
+            "low_balance",
+            "low_balance_nanos",
+            "budget_reached",
+            "key_created",
+            "new_sign_in",
+        )
+        labels = {
+            "low_balance": "A team's balance is low",
+            "budget_reached": "A key has used 90 % or all of its budget",
+            "key_created": "A key was made",
+            "new_sign_in": "Somebody signed in from a new device",
+        }
+        help_texts = {
+            "low_balance": "For teams whose billing you see.",
+            "budget_reached": "For keys you made, and all keys of teams you administer.",
+            "key_created": "For keys you made, and all keys of teams you administer.",
+            "new_sign_in": "To your account.",
+        }
+
+
+class DeletionForm(forms.Form):
+    """The proof that it is really the user who wants to go, and knows what is lost."""
+
+    proof = forms.CharField(max_length=1000)
+    forfeits = forms.BooleanField(
+        label="I give up the credit that is left. It is not paid back.",
+        error_messages={"required": "Tick this to go on: the credit can't be brought back."},
+    )
+
+    def __init__(self, user: User, *, has_credit: bool, data: Any = None) -> None:
+        super().__init__(data)
+        self._user = user
+        if not has_credit:
+            del self.fields["forfeits"]
+        proof = self.fields["proof"]
+        if user.has_usable_password():
+            proof.label = "Your password"
+            proof.widget = forms.PasswordInput(attrs={"autocomplete": "current-password"})
+        else:
+            proof.label = f"Type {user.email} to confirm"
+            proof.widget = forms.TextInput(attrs={"autocomplete": "off"})
+
+    def clean_proof(self) -> str:
+        """Returns what was typed. Raises ValidationError where it proves nothing."""
+        typed: str = self.cleaned_data["proof"]
+        if self._user.has_usable_password():
+            if not self._user.check_password(typed):
+                raise forms.ValidationError("This is not your password.")
+        elif typed.strip().lower() != self._user.email.lower():
+            raise forms.ValidationError("This is not your e-mail address.")
+        return typed

@@ -1,0 +1,56 @@
+"""What time a statement is for."""
+
+from datetime import date, timedelta
+from typing import Any
+
+from django import forms
+
+from portal.periods import Period, month_of, today
+from portal.usage.forms import DayRangeForm
+
+OWN_RANGE = "own"
+GROUPINGS = [("day", "Usage by day"), ("transfer", "Every transfer")]
+
+
+class StatementForm(DayRangeForm):
+    """A month since the account was opened, or a range of days; usage by day or one by one."""
+
+    month = forms.ChoiceField(label="Month", required=False)
+    by = forms.ChoiceField(label="Show", choices=GROUPINGS, required=False)
+
+    def __init__(self, data: Any, opened_on: date) -> None:
+        super().__init__({"month": f"{today():%Y-%m}", "by": "day"} | data.dict())
+        months = [(f"{month:%Y-%m}", f"{month:%B %Y}") for month in _months_since(opened_on)]
+        field = forms.ChoiceField(
+            label="Month", choices=[*months, (OWN_RANGE, "Own range")], required=False
+        )
+        self.fields["month"] = field
+
+    def clean(self) -> dict[str, Any]:
+        """Makes `cleaned_data["span"]`, the period that is asked for."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        month = cleaned.get("month") or f"{today():%Y-%m}"
+        if month == OWN_RANGE:
+            cleaned["span"] = self.own_range(cleaned)
+        else:
+            cleaned["span"] = month_of(date.fromisoformat(f"{month}-01"))
+        return cleaned
+
+    @property
+    def span(self) -> Period:
+        """The period of a form that is valid."""
+        span: Period = self.cleaned_data["span"]
+        return span
+
+    @property
+    def is_by_day(self) -> bool:
+        """Whether a day's usage is one line."""
+        return self.cleaned_data.get("by") != "transfer"
+
+
+def _months_since(opened_on: date) -> list[date]:
+    """Returns the first days of the months from today's back to that of a day."""
+    months = [today().replace(day=1)]
+    while months[-1] > opened_on.replace(day=1):
+        months.append((months[-1] - timedelta(days=1)).replace(day=1))
+    return months

@@ -1,0 +1,61 @@
+"""What is typed about a team, its members and its guests."""
+
+from typing import Any
+
+from django import forms
+
+from accounts.access import Actor
+from accounts.models import Role
+
+ROLE_MEANINGS = {
+    Role.OWNER: "Everything, management keys and other owners included.",
+    Role.ADMIN: "All keys, billing and members, but neither management keys nor owners.",
+    Role.DEVELOPER: "Makes keys and manages their own. Sees the team's usage.",
+    Role.BILLING: "Sees the statement and pays. Makes no keys.",
+}
+
+
+class OneLineField(forms.CharField):
+    """A text without line breaks, which mail headers could not hold."""
+
+    def to_python(self, value: Any) -> str:
+        """Returns the text with each run of white space as one space."""
+        return " ".join(str(super().to_python(value) or "").split())
+
+
+class TeamForm(forms.Form):
+    """A team's name."""
+
+    name = OneLineField(label="Team name", max_length=120)
+
+
+class RoleForm(forms.Form):
+    """A member's role, of those that the actor may give."""
+
+    role = forms.ChoiceField(widget=forms.RadioSelect)
+
+    def __init__(self, actor: Actor, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._field().choices = role_choices(actor)
+
+    def _field(self) -> forms.ChoiceField:
+        field = self.fields["role"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type alone)
+        return field
+
+
+class InvitationForm(RoleForm):
+    """Whom to invite, and as what."""
+
+    email = forms.EmailField(
+        label="E-mail address",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
+    role = forms.ChoiceField(initial=Role.DEVELOPER)
+    field_order = ("email", "role")
+
+
+def role_choices(actor: Actor) -> list[tuple[str, str]]:
+    """Returns the roles that the actor may give, with their titles."""
+    return [(role.value, str(role.label)) for role in actor.grantable_roles]

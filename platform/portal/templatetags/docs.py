@@ -1,0 +1,67 @@
+"""What the documentation's pages are written with."""
+
+import textwrap
+
+from django import template
+from django.template.base import FilterExpression, NodeList, Parser, Token
+from django.template.context import Context
+from django.template.loader import render_to_string
+from django.utils.html import escape
+
+from api.catalogue import ModelEntry
+
+register = template.Library()
+
+_CAPABILITIES = {
+    "tools": "tools",
+    "json_mode": "JSON",
+    "structured_outputs": "schemas",
+    "reasoning": "reasoning",
+    "web_search": "web search",
+}
+_TAKES = {
+    "image": "sees pictures",
+    "file": "reads files",
+    "audio": "hears",
+    "video": "sees videos",
+}
+
+
+class CodeNode(template.Node):
+    """Code with its copy button."""
+
+    def __init__(self, language: FilterExpression, nodes: NodeList) -> None:
+        self._language = language
+        self._nodes = nodes
+
+    def render(self, context: Context) -> str:
+        """Returns the component. Everything in the code is text, whatever it looks like."""
+        # Escaped once, as a whole: the values in it are text like the code around them.
+        with context.push():
+            context.autoescape, kept = False, context.autoescape
+            text = self._nodes.render(context)
+            context.autoescape = kept
+        shown = {
+            "id": f"code-{next(context['numbers'])}",
+            "language": self._language.resolve(context),
+            "text": escape(textwrap.dedent(text).strip("\n") + "\n"),
+        }
+        return render_to_string("components/code.html", shown)
+
+
+@register.tag
+def code(parser: Parser, token: Token) -> CodeNode:
+    """`{% code "python" %}…{% endcode %}`: highlighted, with a copy button."""
+    _, language = token.split_contents()
+    nodes = parser.parse(("endcode",))
+    parser.delete_first_token()
+    return CodeNode(parser.compile_filter(language), nodes)
+
+
+@register.filter
+def capabilities(model: ModelEntry) -> list[str]:
+    """Returns what a model announces that it can, in words."""
+    said = [word for name, word in _CAPABILITIES.items() if name in model.features]
+    if model.kind == "chat":
+        said += [words for kind, words in _TAKES.items() if kind in model.input_modalities]
+    return said + (["coding"] if model.is_coding else [])

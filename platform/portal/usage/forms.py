@@ -1,0 +1,122 @@
+"""What one asks of the usage page."""
+
+from datetime import date
+from typing import Any
+
+from django import forms
+
+from accounts.models import ApiKey
+from billing.usage import Selection, Status
+from portal.periods import MOST_DAYS, Period, last_days, month_of, today
+
+PERIODS = [
+    ("today", "Today"),
+    ("7d", "7 days"),
+    ("30d", "30 days"),
+    ("month", "This month"),
+    ("own", "Own range"),
+]
+DEFAULT_PERIOD = "30d"
+
+
+class DayRangeForm(forms.Form):
+    """Two days that make a period; the subclass says when they are needed."""
+
+    first = forms.DateField(
+        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    last = forms.DateField(
+        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+
+    def own_range(self, cleaned: dict[str, Any]) -> Period | None:
+        """Returns the period of the two days, or None after an error that says what is wrong."""
+        for name in ("first", "last"):
+            if cleaned.get(name) is None and name not in self.errors:
+                self.add_error(name, "Choose a day.")
+        if self.errors:
+            return None
+        first: date = cleaned["first"]
+        last: date = cleaned["last"]
+        if last < first:
+            self.add_error("last", "Choose a day that is not before the first.")
+        elif (last - first).days >= MOST_DAYS:
+            self.add_error("last", f"Choose at most {MOST_DAYS} days.")
+        elif last.year >= 9999:
+            self.add_error("last", "Choose an earlier day.")
+        else:
+            return Period(first, last)
+        return None
+
+
+class UsageFilter(DayRangeForm):
+    """Which requests: of what time, key, model, status and end user."""
+
+    period = forms.ChoiceField(label="Time", choices=PERIODS, required=False)
+    key = forms.ModelChoiceField(
+        label="Key", queryset=ApiKey.objects.none(), required=False, empty_label="All keys"
+    )
+    model = forms.CharField(label="Model", required=False, max_length=120)
+    status = forms.ChoiceField(
+        label="Status", choices=[("", "Any status"), *Status.choices], required=False
+    )
+    end_user = forms.CharField(
+        label="User tag",
+        required=False,
+        max_length=200,
+        widget=forms.TextInput(attrs={"placeholder": "Any", "dir": "auto"}),
+    )
+
+    def __init__(self, data: Any, keys: list[ApiKey]) -> None:
+        super().__init__({"period": DEFAULT_PERIOD} | data.dict())
+        self._keys = {str(key.pk): key for key in keys}
+        names = [(str(key.pk), _name_of(key)) for key in keys]
+        self.fields["key"] = forms.ChoiceField(
+            label="Key", choices=[("", "All keys"), *names], required=False
+        )
+
+    def offer_models(self, names: list[str]) -> None:
+        """Makes the model a choice of these names, and of the one that is chosen."""
+        chosen = self["model"].value()
+        offered = sorted({*names, chosen} if chosen else names)
+        choices = [("", "All models"), *[(name, name) for name in offered]]
+        self.fields["model"].widget = forms.Select(choices=choices)
+
+    def clean(self) -> dict[str, Any]:
+        """Makes `cleaned_data["span"]`, the period that is asked for."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        match cleaned.get("period") or DEFAULT_PERIOD:
+            case "today":
+                cleaned["span"] = last_days(1)
+            case "7d":
+                cleaned["span"] = last_days(7)
+            case "30d":
+                cleaned["span"] = last_days(30)
+            case "month":
+                cleaned["span"] = Period(month_of(today()).first, today())
+            case _:
+                cleaned["span"] = self.own_range(cleaned)
+        return cleaned
+
+    @property
+    def span(self) -> Period:
+        """The period of a form that is valid."""
+        span: Period = self.cleaned_data["span"]
+        return span
+
+    def selection(self, account_id: int) -> Selection:
+        """Returns what a form that is valid selects of an account."""
+        chosen = self.cleaned_data
+        return Selection(
+            account_id=account_id,
+            since=self.span.since,
+            until=self.span.until,
+            key_id=int(chosen["key"]) if chosen["key"] else None,
+            model=chosen["model"],
+            status=chosen["status"],
+            end_user=chosen["end_user"],
+        )
+
+
+def _name_of(key: ApiKey) -> str:
+    return f"{key.name} (…{key.last_four}{', revoked' if key.revoked_at else ''})"

@@ -1,0 +1,167 @@
+// The form of an operation: controls made of its fields, and the values they hold.
+import { marked } from "../relay/text.js";
+
+const LONG_TEXTS = new Set(["prompt", "suffix"]);
+const FURTHER = "further-fields";
+
+function made(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+function optionsOf(values, isRequired) {
+  const options = values.map(([value, text]) => made("option", { value, textContent: text }));
+  return isRequired ? options : [made("option", { value: "", textContent: "Not set" }), ...options];
+}
+
+function controlOf(field, id, models) {
+  const { control, limits } = field;
+  if (field.name === "model") {
+    return made("select", { id }, ...optionsOf(models.map((model) => [model.name, `${model.title} (${model.name})`]), true));
+  }
+  if (control === "select") return made("select", { id }, ...optionsOf(field.options.map((each) => [String(each), String(each)]), field.isRequired));
+  if (control === "checkbox") return made("input", { id, type: "checkbox" });
+  if (control === "number") {
+    const input = made("input", { id, type: "number", step: limits.isWhole ? "1" : "any" });
+    if (Number.isSafeInteger(limits.minimum)) input.min = limits.minimum;
+    if (Number.isSafeInteger(limits.maximum)) input.max = limits.maximum;
+    return input;
+  }
+  if (control === "json") return made("textarea", { id, rows: field.isCommon ? 7 : 3, className: "is-json", spellcheck: false });
+  if (LONG_TEXTS.has(field.name)) return made("textarea", { id, rows: 3, dir: "auto" });
+  const input = made("input", { id, type: "text", dir: "auto" });
+  if (limits.longest) input.maxLength = limits.longest;
+  return input;
+}
+
+// What a number may be, in words; nothing where it may be any.
+function rangeOf({ minimum, maximum, above }) {
+  const from = above !== undefined ? `above ${above}` : Number.isSafeInteger(minimum) ? `${minimum}` : "";
+  const to = Number.isSafeInteger(maximum) ? maximum.toLocaleString("en-US") : "";
+  if (from && to) return above !== undefined ? `${from}, at most ${to}` : `${from} to ${to}`;
+  return from ? (above !== undefined ? from : `at least ${from}`) : to ? `at most ${to}` : "";
+}
+
+export class Form {
+  constructor(operation, models) {
+    this.operation = operation;
+    const kind = operation.modelKind;
+    this.models = models.filter((model) => !kind || model.kind === kind);
+    this.rows = operation.fields.map((field) => this.#row(field));
+    if (operation.takesBody) {
+      const further = { name: FURTHER, label: "Further fields", control: "json", types: ["object"], limits: {}, isCommon: false, help: "A JSON object that is laid over the request. What the API does not know is passed on to the model." };
+      this.rows.push(this.#row(further));
+    }
+    this.fill(operation.example);
+  }
+
+  #row(field) {
+    const id = `field-${field.name}`;
+    const control = controlOf(field, id, this.models);
+    const label = made("label", { htmlFor: id });
+    if (field.label) label.textContent = field.label;
+    else label.append(made("code", { textContent: field.name }));
+    if (!field.isRequired && field.control !== "checkbox") label.append(" ", made("span", { className: "quiet", textContent: "(optional)" }));
+    const notes = { mixed: "Text, or JSON.", json: field.types.includes("array") ? "A JSON array." : "JSON.", number: rangeOf(field.limits) }[field.control] ?? "";
+    const help = made("span", { className: "help", id: `${id}-help` }, ...marked([field.help, notes && `(${notes.replace(/\.$/, "")})`].filter(Boolean).join(" ")));
+    const error = made("span", { className: "error", id: `${id}-error`, hidden: true });
+    control.setAttribute("aria-describedby", `${help.id} ${error.id}`);
+    if (field.isRequired) control.required = true;
+    const element = made("div", { className: "field" });
+    if (field.control === "checkbox") {
+      element.append(made("div", { className: "check" }, control, made("div", {}, label, made("br"), help)), error);
+    } else element.append(label, control, help, error);
+    return { field, control, element, error };
+  }
+
+  // Puts the values of a request into the controls.
+  fill(body) {
+    for (const { field, control } of this.rows) {
+      const value = body[field.name];
+      if (field.control === "checkbox") control.checked = value === true;
+      else if (field.name === "model") control.value = this.models.some((model) => model.name === value) ? value : (this.models[0]?.name ?? "");
+      else if (value === undefined) control.value = "";
+      else control.value = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+    }
+  }
+
+  // Returns `{path, body}` of what the controls hold, and whether all of it can be sent; says beside
+  // a control what is wrong with it if `tells`.
+  read({ tells }) {
+    const values = {};
+    let isGood = true;
+    let firstBad = null;
+    for (const row of this.rows) {
+      let fault = "";
+      try {
+        const value = valueOf(row.field, row.control);
+        if (value !== undefined) values[row.field.name] = value;
+        else if (row.field.isRequired) fault = "This field is needed.";
+      } catch (error) {
+        fault = error.message;
+      }
+      if (fault) {
+        isGood = false;
+        firstBad ??= row;
+      }
+      if (tells || !fault) {
+        row.error.textContent = fault;
+        row.error.hidden = !fault;
+        row.control.toggleAttribute("aria-invalid", Boolean(fault));
+        if (fault) row.control.setAttribute("aria-invalid", "true");
+      }
+    }
+    if (tells && firstBad) {
+      const fold = firstBad.element.closest("details");
+      if (fold) fold.open = true;
+      firstBad.control.focus();
+    }
+    return { isGood, ...this.#request(values) };
+  }
+
+  #request(values) {
+    const { pathNames, takesBody } = this.operation;
+    let { path } = this.operation;
+    for (const name of pathNames) path = path.replace(`{${name}}`, encodeURIComponent(values[name] ?? name.toUpperCase()));
+    if (!takesBody) return { path, body: null, values };
+    const { [FURTHER]: further, ...body } = values;
+    for (const name of pathNames) delete body[name];
+    Object.assign(body, further);
+    if (!body.stream) delete body.stream_options;
+    return { path, body, values };
+  }
+}
+
+// Returns what a control holds as JSON's value, undefined for nothing. Throws Error with what to do.
+function valueOf({ control: kind, types, limits }, control) {
+  if (kind === "checkbox") return control.checked || undefined;
+  if (kind === "number" && control.validity.badInput) throw new Error("Write a number.");
+  const text = kind === "text" || kind === "mixed" ? control.value : control.value.trim();
+  if (text === "") return undefined;
+  if (kind === "number") return numberOf(text, limits);
+  if (kind === "json" || (kind === "mixed" && /^\s*[[{"]/.test(text))) return jsonOf(text, types);
+  return text;
+}
+
+function numberOf(text, { minimum, maximum, above, isWhole }) {
+  const number = Number(text);
+  if (Number.isNaN(number)) throw new Error("Write a number.");
+  if (isWhole && !Number.isSafeInteger(number)) throw new Error("Write a whole number.");
+  if (minimum !== undefined && number < minimum) throw new Error(`Write ${minimum} or more.`);
+  if (maximum !== undefined && number > maximum) throw new Error(`Write ${maximum} or less.`);
+  if (above !== undefined && number <= above) throw new Error(`Write more than ${above}.`);
+  return number;
+}
+
+function jsonOf(text, types) {
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`This is no JSON: ${error.message}`);
+  }
+  const type = Array.isArray(value) ? "array" : value === null ? "null" : typeof value;
+  if (!types.includes(type)) throw new Error(`Write JSON that is ${types.map((each) => (/^[aeiou]/.test(each) ? `an ${each}` : `a ${each}`)).join(" or ")}.`);
+  return value;
+}

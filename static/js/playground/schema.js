@@ -1,0 +1,84 @@
+// The API's operations and their fields, read from its OpenAPI document.
+
+const KINDS = { "/images/generations": "image", "/videos/generations": "video", "/chat/completions": "chat", "/completions": "chat" };
+// The fields that most requests name; the others are folded away.
+const COMMON = {
+  create_chat_completion: ["model", "messages", "max_tokens", "temperature", "stream"],
+  create_completion: ["model", "prompt", "max_tokens", "temperature", "stream"],
+  create_images: ["model", "prompt", "size", "n"],
+  create_video: ["model", "prompt", "size", "duration", "with_audio"],
+};
+const MANAGEMENT = "Management";
+
+// Returns the operations of the models' API; those of the management API take another key.
+export function operationsOf(document) {
+  const found = [];
+  for (const [path, item] of Object.entries(document.paths)) {
+    for (const [method, operation] of Object.entries(item)) {
+      if (!operation.operationId || operation.tags?.includes(MANAGEMENT)) continue;
+      found.push(described(document, path, method, operation));
+    }
+  }
+  return found;
+}
+
+function described(document, path, method, operation) {
+  const content = operation.requestBody?.content["application/json"];
+  const schema = content ? resolved(document, content.schema) : null;
+  const examples = Object.values(content?.examples ?? {}).map((example) => example.value);
+  const common = COMMON[operation.operationId] ?? [];
+  const fields = (operation.parameters ?? []).map((parameter) => fieldOf(document, parameter.name, parameter.schema, true, parameter.description));
+  const path_names = fields.map((field) => field.name);
+  for (const [name, property] of Object.entries(schema?.properties ?? {})) {
+    const isRequired = schema.required?.includes(name) ?? false;
+    fields.push(fieldOf(document, name, property, isRequired, property.description));
+  }
+  const place = (field) => (common.includes(field.name) ? common.indexOf(field.name) : path_names.includes(field.name) ? -1 : common.length);
+  for (const field of fields) field.isCommon = field.isRequired || common.includes(field.name);
+  fields.sort((one, other) => place(one) - place(other));
+  return {
+    id: operation.operationId,
+    path,
+    method: method.toUpperCase(),
+    tag: operation.tags?.[0] ?? "",
+    summary: operation.summary,
+    description: operation.description,
+    fields,
+    pathNames: path_names,
+    example: examples.at(-1) ?? {},
+    takesBody: schema !== null,
+    isPublic: Array.isArray(operation.security) && operation.security.length === 0,
+    modelKind: KINDS[path] ?? "",
+  };
+}
+
+function resolved(document, schema) {
+  if (!schema?.$ref) return schema ?? {};
+  const parts = schema.$ref.replace("#/", "").split("/");
+  return parts.reduce((node, part) => node[part], document);
+}
+
+// Returns the plain alternatives of a schema, null apart.
+function alternatives(document, schema) {
+  const one = resolved(document, schema);
+  if (one.anyOf) return one.anyOf.flatMap((each) => alternatives(document, each));
+  const types = [one.type ?? (one.enum ? "string" : "object")].flat().filter((type) => type !== "null");
+  return types.map((type) => ({ ...one, type }));
+}
+
+// A field's `control` is one of select, checkbox, number, text, json (checked against `types`), and
+// mixed: a text or JSON.
+function fieldOf(document, name, schema, isRequired, help) {
+  const found = alternatives(document, schema);
+  const types = [...new Set(found.map((each) => each.type))];
+  const [first] = found;
+  const field = { name, isRequired, help: help ?? "", types, options: first?.enum ?? null, limits: {} };
+  if (field.options) field.control = "select";
+  else if (types.length > 1) field.control = types.includes("string") ? "mixed" : "json";
+  else field.control = { boolean: "checkbox", integer: "number", number: "number", string: "text" }[types[0]] ?? "json";
+  if (field.control === "number") {
+    field.limits = { minimum: first.minimum, maximum: first.maximum, above: first.exclusiveMinimum, isWhole: types[0] === "integer" };
+  }
+  if (field.control === "text") field.limits = { longest: first.maxLength };
+  return field;
+}

@@ -1,0 +1,71 @@
+// A request as programs write it. The key is always a variable of the environment.
+
+const CHAT = "model messages max_tokens max_completion_tokens temperature top_p n stop presence_penalty frequency_penalty seed stream stream_options logit_bias metadata user tools tool_choice parallel_tool_calls response_format logprobs top_logprobs";
+const TEXT = "model prompt max_tokens temperature top_p n stop presence_penalty frequency_penalty seed stream stream_options logit_bias user echo suffix best_of logprobs";
+const IMAGES = "model prompt n size quality style response_format user";
+// The SDK's own method of an operation, what it takes by name, and what to print of its answer.
+const METHODS = {
+  create_chat_completion: { call: "chat.completions.create", takes: CHAT, prints: "answer.choices[0].message.content", streams: "chunk.choices[0].delta.content" },
+  create_completion: { call: "completions.create", takes: TEXT, prints: "answer.choices[0].text", streams: "chunk.choices[0].text" },
+  create_images: { call: "images.generate", takes: IMAGES, prints: "answer.data" },
+};
+
+// Returns the three snippets. `path` and `body` are the form's, `base` the server's whole address.
+export function snippets(operation, base, path, body, values) {
+  const request = { operation, base: base.replace(/\/$/, ""), path, body, values };
+  return { curl: curl(request), python: python(request), javascript: javascript(request) };
+}
+
+function curl({ operation, base, path, body }) {
+  const lines = [`curl ${body?.stream ? "-N " : ""}${quoted(base + path)}`];
+  if (!operation.isPublic) lines.push('-H "Authorization: Bearer $API_KEY"');
+  if (body) lines.push('-H "Content-Type: application/json"', `-d ${quoted(JSON.stringify(body, null, 2))}`);
+  return lines.join(" \\\n  ");
+}
+
+const quoted = (text) => (/^[\w:/.%-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
+function python({ operation, base, path, body, values }) {
+  const head = `import os\n\nfrom openai import OpenAI\n\nclient = OpenAI(base_url=${literal(base)}, api_key=os.environ["API_KEY"])\n`;
+  const method = METHODS[operation.id];
+  if (operation.id === "list_models") return `${head}for model in client.models.list():\n    print(model.id)`;
+  if (operation.id === "get_model") return `${head}print(client.models.retrieve(${literal(values.model ?? "")}))`;
+  if (!method) {
+    const sent = body ? `, body=${literal(body, 0)}` : "";
+    return `${head}print(client.${body ? "post" : "get"}(${literal(path)}, cast_to=object${sent}))`;
+  }
+  const known = method.takes.split(" ");
+  const named = Object.entries(body).filter(([name]) => known.includes(name));
+  const others = Object.entries(body).filter(([name]) => !known.includes(name));
+  if (others.length) named.push(["extra_body", Object.fromEntries(others)]);
+  const call = `client.${method.call}(\n${named.map(([name, value]) => `    ${name}=${literal(value, 1)},\n`).join("")})`;
+  if (!body.stream) return `${head}answer = ${call}\nprint(${method.prints})`;
+  return `${head}for chunk in ${call}:\n    if chunk.choices:\n        print(${method.streams} or "", end="", flush=True)\n    else:\n        print("\\n", chunk.usage)`;
+}
+
+// Returns a JSON value as Python writes it.
+function literal(value, depth = 0) {
+  const pad = "    ".repeat(depth + 1);
+  const end = "    ".repeat(depth);
+  if (value === null) return "None";
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (Array.isArray(value)) return value.length ? `[\n${value.map((each) => `${pad}${literal(each, depth + 1)},\n`).join("")}${end}]` : "[]";
+  if (typeof value === "object") {
+    const entries = Object.entries(value);
+    return entries.length ? `{\n${entries.map(([name, each]) => `${pad}${JSON.stringify(name)}: ${literal(each, depth + 1)},\n`).join("")}${end}}` : "{}";
+  }
+  return JSON.stringify(value);
+}
+
+function javascript({ operation, base, path, body }) {
+  const options = [];
+  const headers = [];
+  if (body) options.push('  method: "POST",');
+  if (!operation.isPublic) headers.push("    authorization: `Bearer ${process.env.API_KEY}`,");
+  if (body) headers.push('    "content-type": "application/json",');
+  if (headers.length) options.push(`  headers: {\n${headers.join("\n")}\n  },`);
+  if (body) options.push(`  body: JSON.stringify(${JSON.stringify(body, null, 2).replaceAll("\n", "\n  ")}),`);
+  const call = `const response = await fetch(${JSON.stringify(base + path)}${options.length ? `, {\n${options.join("\n")}\n}` : ""});\n`;
+  if (!body?.stream) return `${call}console.log(await response.json());`;
+  return `${call}for await (const part of response.body.pipeThrough(new TextDecoderStream())) {\n  process.stdout.write(part);\n}`;
+}

@@ -1,0 +1,270 @@
+"""The whole of it: from a stranger to a statement that adds up and a key that is refused; and every
+page, wide and on a phone, light and dark.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from portal.docs.pages import PAGES as DOCS
+from portal.mail.mailbox import letters
+from tests.browser.conftest import sign_in
+from tests.browser.watch import Watch, accessibility_faults
+from tests.portal.url_map import PAGES, address
+from tests.stack import Stack, eventually
+
+PASSWORD = "correct horse battery"
+WIDE = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+SIZES = pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+MOST_TABS = 150
+
+
+class Visitor:
+    """Somebody at a page: with a mouse or a finger, or with nothing but a keyboard."""
+
+    def __init__(self, page: Page, *, by_keyboard: bool, has_menu: bool) -> None:
+        self.page = page
+        self._by_keyboard = by_keyboard
+        self._has_menu = has_menu
+
+    def press(self, target: Locator) -> None:
+        """Clicks a link or a button, or presses Enter on it."""
+        if not self._by_keyboard:
+            target.click()
+            return
+        self._tab_to(target)
+        self.page.keyboard.press("Enter")
+
+    def write(self, label: str, text: str) -> None:
+        """Fills in a field."""
+        field = self.page.get_by_label(label, exact=True)
+        if not self._by_keyboard:
+            field.fill(text)
+            return
+        self._tab_to(field)
+        self.page.keyboard.type(text)
+
+    def link(self, name: str) -> None:
+        """Follows the first link of this name."""
+        self.press(self.page.get_by_role("link", name=name).first)
+
+    def button(self, name: str) -> None:
+        """Presses the button of this name."""
+        self.press(self.page.get_by_role("button", name=name, exact=True).first)
+
+    def go(self, name: str) -> None:
+        """Goes to one of the pages that each page leads to."""
+        if self._has_menu:
+            self.button("Menu")
+        self.press(self.page.locator(".rail").get_by_role("link", name=name, exact=True))
+
+    def _tab_to(self, target: Locator) -> None:
+        expect(target).to_be_visible()
+        for _ in range(MOST_TABS):
+            if target.evaluate("e => e === document.activeElement"):
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"Tab does not come to {target}")
+
+
+def code_for(site: Stack, email: str) -> str:
+    """Returns the code in the letter to an address."""
+
+    def found() -> str:
+        mine = [each for each in letters(site.folder / "mail") if each.to == email]
+        return next((code[0] for each in mine if (code := re.findall(r"\d{6}", each.subject))), "")
+
+    return str(eventually(found, what=f"no code for {email}"))
+
+
+def call(site: Stack, key: str) -> None:
+    """Makes a call as a customer's program does."""
+    client = OpenAI(base_url=f"{site.base_url}/v1", api_key=key, max_retries=0)
+    answer = client.chat.completions.create(
+        model="glm-5.2", messages=[{"role": "user", "content": "Hello!"}]
+    )
+    assert answer.choices[0].message.content
+
+
+def overflow_of(page: Page) -> int:
+    """Returns by how much the page is wider than its window, in pixels."""
+    return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+
+
+@pytest.mark.parametrize(
+    ("viewport", "by_keyboard"),
+    [(WIDE, False), (PHONE, False), (WIDE, True)],
+    ids=["wide", "phone", "keyboard"],
+)
+def test_from_a_stranger_to_a_statement_that_adds_up(
+    new_page: Callable[..., Page],
+    site: Stack,
+    request: pytest.FixtureRequest,
+    viewport: dict[str, int],
+    by_keyboard: bool,
+) -> None:
+    email = f"everything-{request.node.callspec.id}@example.com"
+    page = new_page(viewport=viewport)
+    visitor = Visitor(page, by_keyboard=by_keyboard, has_menu=viewport == PHONE)
+
+    page.goto("/")
+    visitor.link("Get started")
+    page.wait_for_url("**/accounts/signup/")
+    visitor.write("Email", email)
+    visitor.write("Password", PASSWORD)
+    visitor.button("Create account")
+    expect(page.get_by_label("Code")).to_be_visible()
+    visitor.write("Code", code_for(site, email))
+    visitor.button("Continue")
+    page.wait_for_url("**/dashboard")
+    expect(page.get_by_text("Three steps to your first answer")).to_be_visible()
+
+    visitor.link("Create a key")
+    page.wait_for_url("**/settings/apikeys/new")
+    visitor.write("Name", "First program")
+    visitor.button("Create the key")
+    key = page.locator("#plaintext").inner_text()
+    visitor.link("I have copied it")
+    call(site, key)
+
+    visitor.go("Dashboard")
+    rows = page.get_by_role("region", name="Recent requests")
+    expect(rows.get_by_role("row")).to_have_count(2)
+    visitor.press(rows.get_by_role("link").first)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Request to glm-5.2")
+    expect(page.get_by_text("Checked: each line below was computed again")).to_be_visible()
+    balance = re.search(r"balance after it: (\$\d+\.\d{9})", page.inner_text(".trail"))
+    assert balance is not None
+
+    visitor.link("See it in the statement")
+    expect(page.get_by_text("Checked: the amounts of all transfers")).to_be_visible()
+    closing = page.locator(".stat", has_text="Closing balance").locator(".stat-note")
+    expect(closing).to_have_text(balance[1])
+    assert overflow_of(page) <= 0
+
+    visitor.go("API keys")
+    visitor.link("First program")
+    page.wait_for_url(re.compile(r"/apikeys/\d+$"))
+    visitor.link("Revoke")
+    visitor.press(page.get_by_role("dialog").get_by_role("button", name="Revoke"))
+    expect(page.locator(".alert.good")).to_contain_text("its next request is refused")
+    with pytest.raises(openai.AuthenticationError) as refused:
+        call(site, key)
+    assert refused.value.status_code == 401
+
+
+FILL = """
+import json
+from accounts.models import User
+from tests.portal.filled import fill
+user = User.objects.get(email="everything@example.com")
+user.is_staff = True
+user.save()
+filled = fill(user, user.teams.get(), "A name as long as such names come to be", "Failed", many=10)
+print(json.dumps(filled.arguments, default=str))
+"""
+
+
+class Everybody:
+    """A browser's session of the owner of a filled team, and the addresses to see."""
+
+    def __init__(self, state: Any, arguments: dict[str, Any], letter_id: str) -> None:
+        self.state = state
+        arguments["letter_id"] = letter_id
+        own = [
+            address(name, arguments)
+            for name, page in PAGES.items()
+            if page.owner == 200 and "GET" in page.methods and name not in NO_PAGES
+        ]
+        docs = [page.url for page in DOCS[1:]]
+        mailbox = ["/dev/mail", f"/dev/mail/{letter_id}"]
+        further = ["/settings/apikeys?show=all", "/statement?by=transfer", "/usage?status=error"]
+        self.signed_in = [*own, *docs, *mailbox, *further, "/design", "/docs/search?q=stream"]
+        self.signed_out = [
+            *("/", "/docs", "/docs/models", "/status", "/nowhere", "/accounts/login/"),
+            *("/accounts/signup/", "/accounts/password/reset/", "/accounts/password/reset/done/"),
+            address("invitation", arguments),
+        ]
+
+
+# Files and fragments that no browser shows as a page.
+NO_PAGES = {
+    *("robots_txt", "security_txt", "openapi", "dashboard_live", "usage_csv", "statement_csv"),
+    *("chat_charge", "chat_conversations", "chat_conversation_json", "docs_page", "letter_html"),
+    *("manage-keys", "manage-key", "manage-team", "mfa_login_webauthn"),
+}
+
+
+@pytest.fixture(scope="module")
+def everybody(browser: Browser, site: Stack) -> Everybody:
+    """Signs in once, before the team's owner has a passkey to be asked for, and fills the team."""
+    made = json.loads(site.manage("create_customer", "everything@example.com", "--json"))
+    context = browser.new_context(base_url=site.base_url)
+    page = context.new_page()
+    sign_in(page, "everything@example.com", made["password"])
+    page.goto("/accounts/reauthenticate/?next=/dashboard")
+    page.get_by_label("Password", exact=True).fill(made["password"])
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_url("**/dashboard")
+    state = context.storage_state()
+    context.close()
+    arguments = json.loads(site.manage("shell", "-v", "0", "-c", FILL).splitlines()[-1])
+    newest = letters(site.folder / "mail")
+    return Everybody(state, arguments, newest[0].id if newest else "none")
+
+
+@pytest.fixture
+def visited(browser: Browser, site: Stack) -> Callable[..., list[str]]:
+    """Visits pages in one context, wide ones in light and in dark; returns what is wrong."""
+
+    def visit(paths: list[str], size: dict[str, int], state: Any = None) -> list[str]:
+        context = browser.new_context(
+            base_url=site.base_url,
+            viewport=size,  # type: ignore[arg-type]
+            storage_state=state,
+            reduced_motion="reduce",
+        )
+        page = context.new_page()
+        watch = Watch(site.base_url)
+        watch.over(page)
+        faults = [fault for path in paths for fault in _faults_of(page, path)]
+        context.close()
+        return faults + watch.faults
+
+    return visit
+
+
+def _faults_of(page: Page, path: str) -> Iterator[str]:
+    answer = page.goto(path)
+    if answer is None or answer.status not in {200, 404} or path not in page.url:
+        yield f"{path}: {answer.status if answer else ''} at {page.url}"
+    if overflow_of(page) > 0:
+        yield f"{path}: {overflow_of(page)} px too wide"
+    if page.viewport_size == PHONE:
+        return  # the same elements in the same colours
+    page.emulate_media(color_scheme="light")
+    yield from (f"{path}: {fault}" for fault in accessibility_faults(page))
+    page.emulate_media(color_scheme="dark")  # other colours, the same elements
+    only = ("color-contrast",)
+    yield from (f"{path}, dark: {fault}" for fault in accessibility_faults(page, only=only))
+
+
+@SIZES
+def test_every_page_of_a_member_is_accessible_and_fits(
+    everybody: Everybody, visited: Callable[..., list[str]], size: dict[str, int]
+) -> None:
+    assert visited(everybody.signed_in, size, everybody.state) == []
+
+
+@SIZES
+def test_every_page_of_a_stranger_is_accessible_and_fits(
+    everybody: Everybody, visited: Callable[..., list[str]], size: dict[str, int]
+) -> None:
+    assert visited(everybody.signed_out, size) == []

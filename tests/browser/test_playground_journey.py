@@ -1,0 +1,155 @@
+"""The playground in a browser: every endpoint, its request in three languages, its answer."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import sign_in
+from tests.browser.watch import accessibility_faults
+from tests.stack import Stack
+
+OPERATIONS = [
+    "create_chat_completion",
+    "create_completion",
+    "list_chat_models",
+    "list_models",
+    "get_model",
+    "create_images",
+    "create_video",
+    "get_health",
+]
+
+
+@pytest.fixture
+def playground(customer_page: Page) -> Page:
+    """The playground of the demo customer."""
+    customer_page.goto("/playground")
+    expect(customer_page.locator("#field-model")).to_be_visible()
+    return customer_page
+
+
+def choose(page: Page, operation: str) -> None:
+    page.get_by_label("Endpoint").select_option(operation)
+
+
+def simulate(page: Page, script: str) -> None:
+    """Tells the simulator how to answer, by a field that the API passes on."""
+    page.get_by_text("More fields").click()
+    page.get_by_label("Further fields").fill(json.dumps({"simulate": script}))
+
+
+def send(page: Page) -> None:
+    page.get_by_role("button", name="Send").click()
+
+
+def snippet(page: Page, language: str) -> str:
+    return str(page.locator(f"#snippet-{language}").text_content())
+
+
+def test_the_form_has_every_endpoint_of_the_openapi_document(playground: Page) -> None:
+    offered = playground.locator("#operation option").evaluate_all("all => all.map(o => o.value)")
+    assert sorted(offered) == sorted([*OPERATIONS, "get_video"])
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_endpoints_form_sends_as_it_stands(playground: Page, operation: str) -> None:
+    choose(playground, operation)
+    send(playground)
+    expect(playground.locator("#status")).to_have_text("200 OK")
+    expect(playground.locator("#announcer")).to_have_text("The answer is complete.")
+    assert playground.locator("#read").text_content()
+    assert "sk-tg-" not in playground.content()
+
+
+def test_a_stream_is_shown_raw_and_read_with_its_cost(playground: Page, site: Stack) -> None:
+    simulate(playground, "tokens=6&reasoning=4")
+    send(playground)
+    expect(playground.locator("#read")).to_have_text("sun fox map oak tea ink")
+    expect(playground.locator("#reasoning-text")).to_be_hidden()
+    facts = playground.locator("#facts")
+    expect(facts).to_contain_text("$0.0000")
+    expect(facts).to_contain_text("10 out")
+    playground.get_by_role("tab", name="Raw").click()
+    expect(playground.locator("#raw")).to_contain_text("data: [DONE]")
+    playground.get_by_role("tab", name="Headers").click()
+    expect(playground.locator("#headers")).to_contain_text("x-request-id: ")
+    href = str(facts.get_by_role("link").get_attribute("href"))
+    rows = site.sql(
+        "SELECT charged_nanos FROM billing_usagerecord WHERE request_id = %s",
+        href.removeprefix("/usage/requests/"),
+    )
+    assert f"${rows[0][0] / 1e9:.9f}".rstrip("0") in str(facts.text_content())
+
+
+def test_a_stream_can_be_stopped(playground: Page) -> None:
+    simulate(playground, "tokens=2000&pace_ms=20")
+    send(playground)
+    expect(playground.locator("#read")).to_contain_text("sun fox")
+    playground.get_by_role("button", name="Stop").click()
+    expect(playground.locator("#announcer")).to_have_text("Stopped.")
+    expect(playground.locator("#facts")).to_contain_text("$0.0")
+
+
+def test_mistakes_are_said_beside_their_fields_and_not_sent(playground: Page) -> None:
+    sent: list[str] = []
+    playground.on("request", lambda request: sent.append(request.url))
+    playground.get_by_label("messages").fill("[oops")
+    playground.get_by_label("temperature").fill("3")
+    playground.get_by_label("max_tokens").fill("1.5")
+    send(playground)
+    expect(playground.locator("#field-messages-error")).to_contain_text("This is no JSON")
+    expect(playground.locator("#field-temperature-error")).to_have_text("Write 2 or less.")
+    expect(playground.locator("#field-max_tokens-error")).to_have_text("Write a whole number.")
+    expect(playground.get_by_label("messages")).to_be_focused()
+    playground.get_by_label("messages").fill('{"role": "user"}')
+    send(playground)
+    expect(playground.locator("#field-messages-error")).to_have_text("Write JSON that is an array.")
+    assert not [url for url in sent if "/v1/" in url]
+
+
+def test_a_refusal_is_shown_with_its_status(playground: Page) -> None:
+    playground.get_by_label("messages").fill("[]")
+    send(playground)
+    expect(playground.locator("#status")).to_contain_text("400")
+    expect(playground.locator("#advice")).to_contain_text("messages")
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_the_python_snippet_runs(playground: Page, site: Stack, streams: bool) -> None:
+    playground.get_by_label("messages").fill('[{"role": "user", "content": "It\'s \\"é\\" \\\\n"}]')
+    playground.get_by_label("stream", exact=True).set_checked(streams)
+    simulate(playground, "tokens=3")
+    source = snippet(playground, "python")
+    environment = {**os.environ, "API_KEY": site.demo["api_key"]}
+    command = [sys.executable, "-c", source]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("sun fox map"), done.stderr
+
+
+def test_the_curl_snippet_runs(playground: Page, site: Stack) -> None:
+    playground.get_by_label("messages").fill('[{"role": "user", "content": "It\'s $HOME `id`"}]')
+    simulate(playground, "tokens=3")
+    environment = {**os.environ, "API_KEY": site.demo["api_key"]}
+    command = ["sh", "-c", snippet(playground, "curl")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "data: [DONE]" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_page_is_accessible_and_fits(
+    site: Stack, new_page: Callable[..., Page], scheme: str, width: int
+) -> None:
+    page = new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    sign_in(page, **site.demo["customer"])
+    page.goto("/playground#create_images")
+    expect(page.locator("#field-size")).to_be_visible()
+    page.get_by_text("More fields").click()
+    send(page)
+    expect(page.locator("#status")).to_have_text("200 OK")
+    assert accessibility_faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,116 @@
+"""From a call to its charge: it appears by itself, explains itself, and the statement adds up."""
+
+import re
+from collections.abc import Callable
+
+from openai import OpenAI
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import sign_in
+from tests.browser.watch import accessibility_faults
+from tests.stack import Stack
+
+
+def call(site: Stack, content: str = "Hello!") -> None:
+    """Makes a call as a customer's program does."""
+    client = OpenAI(base_url=f"{site.base_url}/v1", api_key=site.demo["api_key"], max_retries=0)
+    stream = client.chat.completions.create(
+        model="glm-5.2",
+        messages=[{"role": "user", "content": content}],
+        user="browser <b>test</b>",
+        stream=True,
+    )
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+
+
+def test_a_call_appears_explains_itself_and_adds_up(customer_page: Page, site: Stack) -> None:
+    page = customer_page
+    call(site, "First")
+    page.goto("/dashboard")
+    rows = page.get_by_role("region", name="Recent requests").locator("tbody tr")
+    expect(rows).not_to_have_count(0)
+    newest = rows.first.get_by_role("link")
+    before = newest.get_attribute("href")
+    page.evaluate("window.wasNotLoadedAgain = true")
+    page.get_by_text("The same as a table").click()
+
+    call(site, "Second")
+
+    expect(newest).not_to_have_attribute("href", before or "", timeout=15_000)
+    assert page.evaluate("window.wasNotLoadedAgain")
+    expect(page.get_by_role("region", name="Spend by day")).to_be_visible()
+    drawn = "Chart.getChart(document.querySelector('canvas[data-chart]'))?.data.datasets.length"
+    page.wait_for_function(f"({drawn}) > 0")
+
+    newest.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("glm-5.2")
+    expect(page.get_by_text("Checked: each line below was computed again")).to_be_visible()
+    balance = re.search(r"balance after it: (\$\d+\.\d{9})", page.inner_text(".trail"))
+    assert balance is not None
+
+    page.get_by_role("link", name="See it in the statement").click()
+    expect(page.get_by_text("Checked: the amounts of all transfers")).to_be_visible()
+    closing = page.locator(".stat", has_text="Closing balance").locator(".stat-note")
+    expect(closing).to_have_text(balance[1])
+
+    page.get_by_label("Show", exact=True).select_option("Every transfer")
+    page.get_by_role("button", name="Show").click()
+    last = page.get_by_role("region", name="Transfers").locator("tbody tr").last
+    expect(last).to_contain_text("Usage glm-5.2")
+    expect(last).to_contain_text(balance[1])
+
+
+def test_the_usage_page_filters_and_its_csv_has_what_it_shows(
+    customer_page: Page, site: Stack
+) -> None:
+    page = customer_page
+    call(site)
+    page.goto("/usage")
+    page.get_by_role("textbox", name="User tag").fill("browser <b>test</b>")
+    page.get_by_label("Time", exact=True).select_option("Today")
+    page.get_by_role("button", name="Show").click()
+    rows = page.get_by_role("region", name="Requests", exact=True).locator("tbody tr")
+    expect(rows.first).to_contain_text("browser <b>test</b>")
+    shown = rows.count()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download CSV").click()
+    text = download.value.path().read_text()
+    assert len(text.splitlines()) == shown + 1
+
+
+def test_the_keyboard_alone_reaches_a_charge(customer_page: Page, site: Stack) -> None:
+    page = customer_page
+    call(site)
+    page.goto("/dashboard")
+    link = page.get_by_role("region", name="Recent requests").get_by_role("link").first
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if link.evaluate("link => link === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Request to")
+
+
+def test_first_steps_give_way_to_the_first_call(new_page: Callable[..., Page], site: Stack) -> None:
+    key = site.customer("first-steps@example.com")
+    page = new_page(viewport={"width": 1280, "height": 900})
+    password = "a password of the test's own"
+    site.manage(
+        "shell",
+        "-c",
+        "from accounts.models import User;"
+        "u = User.objects.get(email='first-steps@example.com');"
+        f'u.set_password("{password}"); u.save()',
+    )
+    sign_in(page, "first-steps@example.com", password)
+    expect(page.get_by_text("Three steps to your first answer")).to_be_visible()
+    assert accessibility_faults(page) == []
+    page.get_by_role("tab", name="curl").click()
+    expect(page.locator("#first-curl")).to_contain_text("/v1/chat/completions")
+
+    with site.client(key) as http:
+        body = {"model": "glm-5.2", "messages": [{"role": "user", "content": "Hi"}]}
+        assert http.post("/chat/completions", json=body).status_code == 200
+
+    expect(page.get_by_text("Three steps to your first answer")).to_have_count(0, timeout=15_000)
+    expect(page.get_by_role("region", name="Recent requests")).to_be_visible()

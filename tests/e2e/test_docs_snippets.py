@@ -1,0 +1,74 @@
+"""The documentation's own examples, run as they stand on its pages against a running service.
+
+Only the placeholder for the key is replaced. Every example in curl and Python is run, and its pages
+say which there are: a new one is run without a word here.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from html import unescape
+
+import httpx
+import pytest
+
+from portal.docs.pages import PAGES
+from tests.stack import Stack, running
+
+SECONDS = 60
+EXAMPLE = re.compile(r'<code id="([^"]+)" class="language-(bash|python)">(.*?)</code></pre>', re.S)
+PLACEHOLDER = "sk-tg-YOUR_KEY"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    # Videos are asked for often, so that their example ends soon.
+    with running(tmp_path_factory.mktemp("docs"), VIDEO_POLL_SECONDS="0.2") as started:
+        started.start_worker()
+        yield started
+
+
+@pytest.fixture(scope="module")
+def key(stack: Stack) -> str:
+    return stack.customer("reader@example.com", "5", requests_per_minute="100000")
+
+
+def run(language: str, text: str) -> str:
+    """Runs an example; fails where it fails."""
+    command = [sys.executable, "-c", text]
+    if language == "bash":
+        if shutil.which("curl") is None:
+            pytest.skip("there is no curl here")
+        command = ["bash", "-euc", text.replace("curl ", "curl -sS --fail-with-body ", 1)]
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("OPENAI_") and not name.lower().endswith("_proxy")
+    }
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=SECONDS, env=own
+    )
+    assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("slug", [page.slug for page in PAGES])
+def test_a_pages_examples_run_as_they_stand(stack: Stack, key: str, slug: str) -> None:
+    page = httpx.get(f"{stack.base_url}/docs/{slug}", follow_redirects=True)
+    assert page.status_code == 200
+    for name, language, escaped in EXAMPLE.findall(page.text):
+        text = unescape(escaped)
+        assert PLACEHOLDER in text, f"{slug}: {name} needs no key?"
+        printed = run(language, text.replace(PLACEHOLDER, key))
+        assert printed.strip(), f"{slug}: {name} prints nothing"
+
+
+def test_the_front_pages_examples_run_as_they_stand(stack: Stack, key: str) -> None:
+    page = httpx.get(stack.base_url).text
+    examples = EXAMPLE.findall(page)
+    assert [language for _, language, _ in examples] == ["bash", "python"]
+    for _, language, escaped in examples:
+        assert run(language, unescape(escaped).replace(PLACEHOLDER, key)).strip()

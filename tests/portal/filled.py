@@ -1,0 +1,175 @@
+"""A team that has been at work for a while: some of everything that pages show."""
+
+import hashlib
+import json
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.utils import timezone
+from fido2.cose import ES256
+from fido2.utils import websafe_encode
+from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, AuthenticatorData
+
+from accounts import audit, invitations, teams
+from accounts.access import Actor
+from accounts.models import ApiKey, Membership, Role, Team, User
+from api.models import ModelHealthHour
+from billing import ledger, usage
+from billing.models import CatalogueVersion, PriceVersion, UsageRecord
+from portal.models import ChatPreference, Conversation
+from tests.billing.customers import Customer
+from tests.cast import issue
+from tests.portal.serving import serve
+
+MODEL = "glm-5.2"
+GRANT_NANOS = 8_642_131_797_531
+COST_NANOS = 7_531_864_297
+ROLES = (Role.ADMIN, Role.DEVELOPER, Role.BILLING)
+LETTER_ID = "20261121-120000-1-0"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A filled team, and one object for each argument that an address of its pages takes."""
+
+    team: Team
+    owner: User
+    key: ApiKey
+    record: UsageRecord
+    arguments: dict[str, Any]
+
+
+def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) -> Filled:
+    """Fills the team; `text` is in every name that a person gives, `error` in failed requests.
+
+    There are so `many` of each thing, and ten times as many requests. Some of it is done as the
+    product does it, the rest are rows.
+    """
+    owner.name = team.name = text
+    owner.save(update_fields=["name"])
+    team.save(update_fields=["name"])
+    actor = Actor(team=team, user=owner, role=Role.OWNER)
+    account = ledger.open_account(team)
+    ledger.grant(account, GRANT_NANOS, reference=f"filled {team.pk}", memo=text)
+    keys = [issue(team, owner, f"{text} {number}").key for number in range(many)]
+    version = CatalogueVersion.objects.get(pk=1).version
+    price = PriceVersion.objects.filter(product__sku=MODEL).first() or PriceVersion(pk=1)
+    record = serve(
+        Customer(team, account, keys[0], version),
+        hold_nanos=COST_NANOS,
+        model=MODEL,
+        price_version_id=price.pk,
+        output_nanos=COST_NANOS,
+        end_user=text,
+        finish_reason="stop",
+        first_token_ms=300,
+    )
+    _serve_many(account, keys, text, error, price.pk, 10 * many)
+    members = _add_members(team, text, many)
+    invitation, token = _invite(actor, many)
+    for number in range(many):
+        audit.record(actor, "key.created", f"{text} {number}", ip_address="192.0.2.1")
+    passkey = _passkey(owner, text)
+    return Filled(
+        team=team,
+        owner=owner,
+        key=keys[0],
+        record=record,
+        arguments={
+            "key_id": keys[0].pk,
+            "request_id": record.request_id,
+            "conversation_id": _converse(owner, team, record, text, many),
+            "member_id": members[0].pk,
+            "invitation_id": invitation.pk,
+            "token": token,
+            "pk": passkey.pk,
+            "slug": "streaming",
+            "letter_id": LETTER_ID,
+            "uidb36": "1",
+            "key": "set-password",
+        },
+    )
+
+
+def _serve_many(
+    account: Any, keys: list[ApiKey], text: str, error: str, price_id: int, count: int
+) -> None:
+    now = timezone.now()
+    UsageRecord.objects.bulk_create(
+        UsageRecord(
+            request_id=uuid.uuid4(),
+            account=account,
+            key=keys[number % len(keys)],
+            price_version_id=price_id,
+            model=MODEL,
+            surface="openai",
+            endpoint="chat/completions",
+            end_user=text,
+            outcome="upstream_error" if number % 3 == 0 else "completed",
+            status=400 if number % 3 == 0 else 200,
+            error=error if number % 3 == 0 else "",
+            latency_ms=number,
+            created_at=now - timedelta(hours=number),
+        )
+        for number in range(count)
+    )
+    usage.roll_up(now - timedelta(days=40))
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    for ago in range(0, 600, 24):
+        ModelHealthHour.objects.get_or_create(
+            model=MODEL,
+            hour=hour - timedelta(hours=ago),
+            defaults={"succeeded": 3, "failed": ago % 7},
+        )
+
+
+def _add_members(team: Team, text: str, many: int) -> list[Membership]:
+    made = []
+    for number in range(many):
+        user, _ = teams.sign_up(f"member{number}.{team.pk}@example.com", None, text)
+        made.append(Membership.objects.create(user=user, team=team, role=ROLES[number % 3]))
+    return made
+
+
+def _invite(actor: Actor, many: int) -> tuple[Any, str]:
+    for number in range(many):
+        invitations.invite(actor, f"other{number}.{actor.team.pk}@example.com", Role.DEVELOPER)
+    return invitations.invite(actor, f"invited.{actor.team.pk}@example.com", Role.DEVELOPER)
+
+
+def _passkey(owner: User, text: str) -> Authenticator:
+    """Registers a passkey, as it would come from a device that attests nothing."""
+    public_key = ES256.from_cryptography_key(ec.generate_private_key(ec.SECP256R1()).public_key())
+    credential_id = secrets.token_bytes(16)
+    attested = AttestedCredentialData.create(Aaguid(bytes(16)), credential_id, public_key)
+    flags = AuthenticatorData.FLAG.UP | AuthenticatorData.FLAG.UV | AuthenticatorData.FLAG.AT
+    made = AuthenticatorData.create(hashlib.sha256(b"testserver").digest(), flags, 1, attested)
+    client = {"type": "webauthn.create", "challenge": "AA", "origin": "http://testserver"}
+    response = {
+        "clientDataJSON": websafe_encode(json.dumps(client).encode()),
+        "attestationObject": websafe_encode(AttestationObject.create("none", made, {})),
+    }
+    name = websafe_encode(credential_id)
+    credential = {"id": name, "rawId": name, "type": "public-key", "response": response}
+    data = {"name": text, "credential": credential}
+    return Authenticator.objects.create(user=owner, type=Authenticator.Type.WEBAUTHN, data=data)
+
+
+def _converse(owner: User, team: Team, record: UsageRecord, text: str, many: int) -> uuid.UUID:
+    ChatPreference.objects.update_or_create(user=owner, defaults={"stores_conversations": True})
+    for _ in range(many):
+        stored = Conversation.objects.create(user=owner, team=team, title=text[:120], model=MODEL)
+        stored.messages.create(position=0, role="user", content=text)
+        stored.messages.create(
+            position=1,
+            role="assistant",
+            content=text,
+            reasoning=text,
+            request_id=record.request_id,
+        )
+    return stored.id

@@ -1,0 +1,229 @@
+"""The documentation: every page renders for every service, and its tables are what runs."""
+
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from accounts.models import Plan
+from api import errors
+from api.models import Model, Service
+from api.surfaces import SURFACES
+from portal.docs.pages import PAGES
+from portal.docs.reader import ANY_MODEL
+from portal.docs.sections import sections
+from tests.cast import IssuedKey, signed_in
+
+pytestmark = pytest.mark.django_db
+URLS = [page.slug for page in PAGES[1:]]
+WITHOUT_EXAMPLES = {"caching", "rate-limits", "pricing"}
+
+
+@pytest.fixture
+def catalogue(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("SIMULATOR_URL", "http://127.0.0.1:9")
+    return lambda name: call_command("load_catalogue", name, "--replace", verbosity=0)
+
+
+def read(client: Client, slug: str, **query: str) -> str:
+    answer = client.get(f"/docs/{slug}" if slug else "/docs", query)
+    assert answer.status_code == 200, slug
+    return answer.content.decode()
+
+
+def text_of(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+
+@pytest.mark.parametrize("name", ["default", "weatmood", "zai", "weryai", "answira", "glm5"])
+def test_every_page_of_every_service_has_its_words_and_its_host(
+    catalogue: Any, client: Client, name: str
+) -> None:
+    catalogue(name)
+    prefix = Service.objects.get().key_prefix
+    for slug in ["", *URLS]:
+        page = read(client, slug)
+        assert "http://testserver" in page or slug in WITHOUT_EXAMPLES, slug
+        assert not re.search(r"\{[{%]|127\.0\.0\.1|localhost", page), slug
+        for other in {"weatmood-", "sk-tg-", "sk-glm5-"} - {prefix}:
+            assert f"{other}YOUR" not in page, slug
+        anchors = re.findall(r'<h2 id="(.*?)"', page)
+        assert len(anchors) == len(set(anchors)), slug
+        links = re.findall(r'<a href="#(.*?)"', page)
+        assert set(links) - {"main"} <= set(anchors), slug
+
+
+def test_links_within_the_documentation_lead_somewhere(catalogue: Any, client: Client) -> None:
+    catalogue("default")
+    pages = {url: client.get(url).content.decode() for url in [page.url for page in PAGES]}
+    for html in pages.values():
+        for path, anchor in re.findall(r'href="(/docs[^"#?]*)[^"#]*(#[^"]*)?"', html):
+            assert path in pages or path == "/docs/search", path
+            if anchor:
+                assert f'id="{anchor[1:]}"' in pages[path], path + anchor
+
+
+def test_an_empty_catalogue_is_told_and_breaks_no_page(client: Client) -> None:
+    for slug in ["", *URLS]:
+        assert "has not loaded a catalogue" in read(client, slug)
+    assert ANY_MODEL in read(client, "")
+
+
+def test_the_first_page_has_one_address(client: Client) -> None:
+    assert client.get("/docs/quick-start").url == "/docs"
+    assert client.get("/docs/no-such-page").status_code == 404
+    assert client.post("/docs").status_code == 405
+
+
+def test_pages_take_few_queries(
+    catalogue: Any,
+    alices_key: IssuedKey,
+    alice: Any,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    catalogue("default")
+    browser = signed_in(alice)
+    for slug in ("", "models", "rate-limits"):
+        with django_assert_max_num_queries(8):
+            read(browser, slug)
+
+
+def test_the_models_table_has_every_model_with_its_figures(catalogue: Any, client: Client) -> None:
+    catalogue("default")
+    page = read(client, "models")
+    rows = {
+        re.search(r"<code>(.*?)</code>", row)[1]: text_of(row)
+        for row in re.findall(r"<tr>\s*<th scope=\"row\"><span.*?</tr>", page, re.S)
+    }
+    assert set(rows) == set(Model.objects.values_list("name", flat=True))
+    assert rows["glm-5.2"].endswith("256,000 128,000 $0.70 $0.70 $2.50")
+    assert "131,072 131,072 $0.475 $0.08 $2.00" in rows["zai-org/GLM-4.7-FP8"]
+    assert rows["glm-image"].endswith("$0.015 an image")
+    assert rows["cogvideox-3"].endswith("$0.20 a video")
+
+
+@pytest.mark.parametrize(
+    ("query", "here", "gone"),
+    [
+        ({"kind": "image"}, "glm-image", "glm-5.2"),
+        ({"can": "image"}, "glm-4.7", "deepseek-r1"),
+        ({"can": "coding"}, "glm-4.7", "glm-5.2"),
+        ({"kind": "video", "can": "tools"}, "No model fits", "cogvideox-3"),
+        ({"kind": "nonsense", "can": "<script>"}, "glm-image", "<script>alert"),
+    ],
+)
+def test_the_models_table_is_filtered(
+    catalogue: Any, client: Client, query: dict[str, str], here: str, gone: str
+) -> None:
+    catalogue("default")
+    page = read(client, "models", **query)
+    table = page[page.index('class="filters"') : page.index('id="meaning"')]
+    assert here in table
+    assert f">{gone}<" not in table
+
+
+def test_every_error_of_the_tree_is_in_the_table(client: Client) -> None:
+    def tree(error: type[errors.ApiError]) -> list[type[errors.ApiError]]:
+        return [error, *(each for child in error.__subclasses__() for each in tree(child))]
+
+    rows = {
+        tuple(re.findall(r">([^<>]+)<", row)[:1] + re.findall(r"<code>(.*?)</code>", row))
+        for row in re.findall(r"<tr>.*?</tr>", read(client, "errors"), re.S)
+    }
+    shown = {(status[0], status[1]) for status in rows if len(status) == 2}
+    ours = {error for error in tree(errors.ApiError) if error.__module__.startswith("api.")}
+    assert {(str(error.status), error.code) for error in ours} <= shown
+
+
+def test_every_address_is_in_the_table(client: Client) -> None:
+    page = read(client, "endpoints")
+    for surface in SURFACES:
+        assert f"<code>http://testserver{surface.mount}</code>" in page
+
+
+@pytest.mark.parametrize(
+    ("slug", "fields"),
+    [
+        ("chat-completions", {"messages", "max_tokens", "tools", "thinking", "plugins"}),
+        ("completions", {"prompt", "best_of", "echo"}),
+        ("images", {"prompt", "size", "n"}),
+        ("videos", {"image_url", "fps", "with_audio", "duration"}),
+    ],
+)
+def test_parameters_are_the_validating_structs(client: Client, slug: str, fields: set[str]) -> None:
+    page = read(client, slug)
+    named = set(re.findall(r'<th scope="row"><code>(.*?)</code>', page))
+    assert fields <= named
+    assert "number, 0 to 2" in page or slug in {"images", "videos"}
+
+
+def test_the_worked_cost_is_the_documented_one(catalogue: Any, client: Client) -> None:
+    catalogue("weatmood")  # its own document: 500 in, 1,000 out on glm-5.2 cost $0.00285
+    Model.objects.exclude(name="glm-5.2").update(is_enabled=False)
+    assert "Charged $0.002850000" in text_of(read(client, "pricing"))
+
+
+def test_cached_input_is_worked_out_at_its_own_price(catalogue: Any, client: Client) -> None:
+    catalogue("answira")
+    page = text_of(read(client, "caching"))
+    assert re.search(r"300 input tokens . \$0\.475 / million \$0\.000142500", page)
+    assert re.search(r"200 cached input tokens . \$0\.08 / million \$0\.000016000", page)
+
+
+def test_limits_are_the_default_plans_for_strangers(client: Client) -> None:
+    Plan.objects.filter(is_default=True).update(title="Start", requests_per_minute=61)
+    page = text_of(read(client, "rate-limits"))
+    assert "New teams start on the plan Start" in page
+    assert "61 requests" in page
+
+
+def test_limits_are_the_readers_own_plans(alice: Any, alices_team: Any) -> None:
+    alices_team.plan = Plan.objects.create(name="big", title="Big", requests_per_minute=4321)
+    alices_team.save()
+    page = text_of(read(signed_in(alice), "rate-limits"))
+    assert "is on the plan Big" in page
+    assert "4,321 requests" in page
+
+
+def test_examples_name_the_readers_key_and_never_its_secret(
+    catalogue: Any, alice: Any, alices_key: IssuedKey, bobs_key: IssuedKey
+) -> None:
+    catalogue("default")
+    for slug in ["", *URLS]:
+        page = read(signed_in(alice), slug)
+        assert alices_key.plaintext not in page
+        assert "Bob" not in page
+    assert "sk-tg-YOUR_KEY_Alice_s_key" in read(signed_in(alice), "")
+
+
+def test_a_keys_name_puts_no_code_into_an_example(
+    catalogue: Any, alice: Any, alices_key: IssuedKey
+) -> None:
+    catalogue("default")
+    alices_key.key.name = "'; rm -rf ~ #<script>\u202e\"$(x)"
+    alices_key.key.save()
+    page = read(signed_in(alice), "")
+    assert "sk-tg-YOUR_KEY_rm_rf_script_x" in page
+    code = "".join(re.findall(r"<pre.*?</pre>", page, re.S))
+    assert "rm -rf" not in unescape(code)
+    assert "<script>\u202e" not in page
+
+
+def test_names_in_examples_are_text(catalogue: Any, client: Client) -> None:
+    catalogue("weatmood")
+    name = "</code><script>alert(1)</script>"
+    Model.objects.filter(name="glm-4.7").update(name=name, title=name)
+    for slug in ["", *URLS]:
+        assert "<script>alert" not in read(client, slug)
+
+
+def test_sections_are_told_apart_by_their_headings() -> None:
+    found = sections("<p>Before</p><h2 id='a'>One <b>two</b></h2><p>x</p><p>y &lt;z&gt;</p>")
+    assert [(each.id, each.heading, each.text) for each in found] == [
+        ("", "", "Before"),
+        ("a", "One two", "x y <z>"),
+    ]

@@ -1,0 +1,323 @@
+"""Signing in: the limits, the second step, what others are told, sessions, resets, the admin."""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import (
+    TOTP,
+    format_hotp_value,
+    generate_totp_secret,
+    hotp_value,
+)
+from allauth.usersessions.models import UserSession
+from django.core import mail
+from django.test import Client, RequestFactory
+
+from accounts import teams
+from accounts.client_ip import client_ip
+from accounts.models import NotificationSettings, User
+from portal.sign_in.devices import device_name
+from portal.tasks import send_mail
+from tests.cast import signed_in
+from tests.portal.letters import last_to, link_to
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "correct horse battery"
+LOGIN = "/accounts/login/"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+CHROME = "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/140.0 Safari/537.36"
+
+
+@pytest.fixture
+def dana(db: None) -> User:
+    """A user with a verified address, who can sign in."""
+    return teams.sign_up("dana@example.com", PASSWORD, "Dana", is_verified=True)[0]
+
+
+@pytest.fixture
+def commits(django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs what waits for a commit, with Celery's part done at once."""
+    monkeypatch.setattr(send_mail, "apply_async", lambda args, **_: send_mail(*args))
+    return lambda: django_capture_on_commit_callbacks(execute=True)
+
+
+def login(client: Client, email: str, password: str = PASSWORD, **headers: Any) -> Any:
+    return client.post(LOGIN, {"login": email, "password": password}, **headers)
+
+
+def add_totp(user: User) -> str:
+    secret = generate_totp_secret()
+    TOTP.activate(user, secret)
+    return secret
+
+
+def code_of(secret: str) -> str:
+    return format_hotp_value(hotp_value(secret, int(time.time()) // 30))
+
+
+def test_the_right_password_signs_in_and_is_a_session(client: Client, dana: User) -> None:
+    assert login(client, "Dana@Example.com", HTTP_USER_AGENT=FIREFOX)["Location"] == "/dashboard"
+    page = client.get("/accounts/sessions/").content.decode()
+    assert "Firefox on Linux" in page
+    assert "This one" in page
+
+
+def test_a_wrong_password_and_an_unknown_address_are_answered_alike(dana: User) -> None:
+    pages = []
+    for email in ("dana@example.com", "nobody@example.com"):
+        page = login(Client(), email, "wrong").content.decode().replace(email, "ADDRESS")
+        pages.append(re.sub(r'csrfmiddlewaretoken" value="\w+"', "", page))
+    assert pages[0] == pages[1]
+    assert "No account has this e-mail address and password." in pages[0]
+
+
+def test_failures_for_one_account_are_limited_wherever_they_come_from(dana: User) -> None:
+    for n in range(5):
+        login(Client(), dana.email, "wrong", REMOTE_ADDR=f"192.0.2.{n}")
+    page = login(Client(), dana.email, REMOTE_ADDR="192.0.2.77").content.decode()
+    assert "Try again in five minutes" in page
+
+
+@pytest.mark.parametrize(
+    ("path", "setting", "fields"),
+    [
+        (LOGIN, "SIGN_IN_RATE", {"login": "x@example.com", "password": "y"}),
+        ("/admin/login/", "SIGN_IN_RATE", {"username": "x@example.com", "password": "y"}),
+        ("/admin/login/", "ADMIN_SIGN_IN_RATE", {"username": "x@example.com", "password": "y"}),
+        ("/accounts/signup/", "SIGN_UP_RATE", {"email": "x", "password1": "y"}),
+        ("/accounts/password/reset/", "PASSWORD_RESET_RATE", {"email": "x"}),
+    ],
+)
+def test_each_form_has_a_limit_and_says_when_to_try_again(
+    client: Client, settings: Any, path: str, setting: str, fields: dict[str, str]
+) -> None:
+    setattr(settings, setting, "2/h")
+    for _ in range(2):
+        assert client.post(path, fields).status_code == 200
+    refused = client.post(path, fields)
+    assert refused.status_code == 429
+    assert 0 < int(refused["Retry-After"]) <= 3600
+    assert re.search(r"Try again in (a|\d+) minute", refused.content.decode())
+    assert client.get(path).status_code == 200, "to look at the form counts nothing"
+
+
+def test_the_customers_form_and_the_admins_count_together(client: Client, settings: Any) -> None:
+    settings.SIGN_IN_RATE = "2/h"
+    client.post(LOGIN, {})
+    client.post("/admin/login/", {})
+    assert client.post(LOGIN, {}).status_code == 429
+
+
+def test_a_forged_header_is_no_way_around_a_limit(client: Client, settings: Any) -> None:
+    settings.SIGN_IN_RATE = "2/h"
+    answers = [
+        client.post(LOGIN, {}, HTTP_X_FORWARDED_FOR=f"198.51.100.{n}").status_code for n in range(3)
+    ]
+    assert answers == [200, 200, 429]
+
+
+@pytest.mark.parametrize(
+    ("behind", "proxies", "header", "address"),
+    [
+        (False, 1, "198.51.100.1", "192.0.2.1"),
+        (True, 1, "198.51.100.1", "198.51.100.1"),
+        (True, 1, "203.0.113.5, 198.51.100.1", "198.51.100.1"),
+        (True, 2, "203.0.113.5, 198.51.100.1", "203.0.113.5"),
+        (True, 2, "198.51.100.1", "192.0.2.1"),
+        (True, 1, "nonsense", "192.0.2.1"),
+        (True, 1, "::ffff:198.51.100.1", "198.51.100.1"),
+        (True, 1, "2001:DB8::1", "2001:db8::1"),
+        (True, 1, None, "192.0.2.1"),
+    ],
+)
+def test_the_clients_address_is_what_the_operators_proxy_saw(
+    settings: Any, behind: bool, proxies: int, header: str | None, address: str
+) -> None:
+    settings.BEHIND_PROXY, settings.PROXY_COUNT = behind, proxies
+    headers = {"HTTP_X_FORWARDED_FOR": header} if header is not None else {}
+    request = RequestFactory().get("/", REMOTE_ADDR="192.0.2.1", **headers)
+    assert client_ip(request) == address
+
+
+def test_a_socket_without_addresses_is_this_machine() -> None:
+    assert client_ip(RequestFactory().get("/", REMOTE_ADDR="")) == "127.0.0.1"
+
+
+def test_the_second_step_is_asked_and_takes_a_code_once_right(client: Client, dana: User) -> None:
+    secret = add_totp(dana)
+    assert login(client, dana.email)["Location"] == "/accounts/2fa/authenticate/"
+    assert client.get("/dashboard").status_code == 302
+    wrong = client.post("/accounts/2fa/authenticate/", {"code": "12"}).content.decode()
+    assert "did not match" in wrong
+    right = client.post("/accounts/2fa/authenticate/", {"code": code_of(secret)})
+    assert right["Location"] == "/dashboard"
+
+
+def test_the_admins_form_lets_nobody_around_the_second_step(client: Client) -> None:
+    user = User.objects.create_superuser("boss@example.com", PASSWORD)
+    fields = {"username": user.email, "password": PASSWORD}
+    add_totp(user)
+    page = client.post("/admin/login/?next=/admin/", fields).content.decode()
+    assert "Two-step sign-in is on" in page
+    assert client.get("/admin/").status_code == 302
+    Authenticator.objects.all().delete()
+    assert client.post("/admin/login/?next=/admin/", fields)["Location"] == "/admin/"
+
+
+def test_a_reset_answers_the_same_whether_there_is_an_account(client: Client, dana: User) -> None:
+    reset = "/accounts/password/reset/"
+    known, unknown = (
+        client.post(reset, {"email": email}) for email in (dana.email, "no@example.com")
+    )
+    assert (known.status_code, known["Location"]) == (unknown.status_code, unknown["Location"])
+    assert "No account has this address" in last_to("no@example.com").body
+    assert link_to(dana.email, "reset/key")
+
+
+def test_a_reset_link_works_once(client: Client, dana: User) -> None:
+    client.post("/accounts/password/reset/", {"email": dana.email})
+    link = link_to(dana.email, "reset/key")
+    form = client.get(link, follow=True).request["PATH_INFO"]
+    fields = {"password1": "another horse battery", "password2": "another horse battery"}
+    assert client.post(form, fields).status_code == 302
+    page = Client().get(link, follow=True).content.decode()
+    assert "This link no longer works" in page
+    assert "Location" in login(Client(), dana.email, "another horse battery")
+
+
+def test_other_sessions_can_be_ended(client: Client, dana: User) -> None:
+    other = Client()
+    login(other, dana.email, HTTP_USER_AGENT=CHROME)
+    login(client, dana.email, HTTP_USER_AGENT=FIREFOX)
+    page = client.get("/accounts/sessions/").content.decode()
+    assert "Chrome on Windows" in page
+    client.post("/accounts/sessions/")
+    assert other.get("/dashboard").status_code == 302
+    assert client.get("/dashboard").status_code == 200
+    assert UserSession.objects.count() == 1
+
+
+def test_a_new_device_is_told_to_its_owner(commits: Callable[[], Any], dana: User) -> None:
+    with commits():
+        login(Client(), dana.email, HTTP_USER_AGENT=FIREFOX)
+        assert mail.outbox == [], "the first sign-in of all is no news"
+    with commits():
+        login(Client(), dana.email, HTTP_USER_AGENT=FIREFOX.replace("140", "141"))
+    assert mail.outbox == [], "the same device, with a newer browser"
+    with commits():
+        login(Client(), dana.email, HTTP_USER_AGENT=CHROME, REMOTE_ADDR="192.0.2.7")
+    letter = last_to(dana.email)
+    assert "New sign-in" in letter.subject
+    assert "Chrome on Windows" in letter.body
+    assert "192.0.2.7" in letter.body
+
+
+def test_a_new_device_is_not_told_to_who_switched_that_off(
+    commits: Callable[[], Any], dana: User
+) -> None:
+    NotificationSettings.objects.create(user=dana, new_sign_in=False)
+    for agent in (FIREFOX, CHROME):
+        with commits():
+            login(Client(), dana.email, HTTP_USER_AGENT=agent)
+    assert mail.outbox == []
+
+
+def test_who_signs_out_every_evening_is_known_in_the_morning(
+    commits: Callable[[], Any], dana: User
+) -> None:
+    client = Client(HTTP_USER_AGENT=FIREFOX)
+    for _ in range(3):
+        with commits():
+            login(client, dana.email)
+            client.post("/accounts/logout/")
+    assert mail.outbox == []
+
+
+def test_a_changed_password_is_told_to_its_owner(commits: Callable[[], Any], dana: User) -> None:
+    client = Client(HTTP_USER_AGENT=FIREFOX)
+    login(client, dana.email)
+    new = "another horse battery"
+    with commits():
+        client.post(
+            "/accounts/password/change/",
+            {"oldpassword": PASSWORD, "password1": new, "password2": new},
+        )
+    assert "Your password was changed" in last_to(dana.email).subject
+    assert "Firefox on Linux" in last_to(dana.email).body
+    assert client.get("/dashboard").status_code == 200, "this session goes on"
+
+
+SETTINGS_PAGES = [
+    "/accounts/password/change/",
+    "/accounts/email/",
+    "/accounts/2fa/",
+    "/accounts/2fa/webauthn/",
+    "/accounts/sessions/",
+]
+
+
+@pytest.mark.parametrize("path", SETTINGS_PAGES)
+def test_settings_pages_stand_in_the_members_shell(
+    dana: User, path: str, django_assert_max_num_queries: Any
+) -> None:
+    client = Client()
+    login(client, dana.email)
+    with django_assert_max_num_queries(15):
+        page = client.get(path).content.decode()
+    assert "Dana" in page, "the team"
+    assert page.count('aria-current="page"') == 2, "the rail's settings and the tab"
+    assert "<script>" not in page
+    assert "style=" not in page
+
+
+@pytest.mark.parametrize("path", SETTINGS_PAGES)
+def test_settings_pages_ask_who_is_signed_out_to_sign_in(client: Client, path: str) -> None:
+    assert client.get(path)["Location"].startswith(f"{LOGIN}?")
+
+
+def test_who_is_in_no_team_sees_their_settings_all_the_same() -> None:
+    user = User.objects.create_user("alone@example.com", PASSWORD)
+    assert signed_in(user).get("/accounts/2fa/").status_code == 200
+
+
+def test_guarding_pages_ask_for_the_password_again(client: Client, dana: User) -> None:
+    login(client, dana.email)
+    answer = client.get("/accounts/2fa/totp/activate/")
+    assert answer["Location"].startswith("/accounts/reauthenticate/")
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    page = client.get("/accounts/2fa/totp/activate/").content.decode()
+    assert "data:image/svg+xml" in page
+
+
+def test_another_users_passkey_is_not_there(client: Client, dana: User, alice: User) -> None:
+    key = Authenticator.objects.create(user=alice, type="webauthn", data={})
+    login(client, dana.email)
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    for action in ("edit", "remove"):
+        url = f"/accounts/2fa/webauthn/keys/{key.pk}/{action}/"
+        assert client.get(url).status_code == client.post(url).status_code == 404
+
+
+def test_other_services_are_offered_only_where_the_operator_sets_them(client: Client) -> None:
+    assert "Continue with" not in client.get(LOGIN).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        (FIREFOX, "Firefox on Linux"),
+        (CHROME, "Chrome on Windows"),
+        (f"{CHROME} Edg/140.0", "Edge on Windows"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0) Version/18.0 Safari/604.1", "Safari on iPhone"),
+        ("curl/8.5.0", "curl"),
+        ("", "Unknown browser"),
+        ("<script>", "Unknown browser"),
+    ],
+)
+def test_devices_have_names_that_people_know(agent: str, name: str) -> None:
+    assert device_name(agent) == name
