@@ -30,6 +30,7 @@ SECRETS = {
     "SECRET_KEY": "only-for-tests-" * 4,
     "API_KEY_PEPPERS": "1:" + "5a" * 32,
 }
+WEBHOOK_SECRET = "whsec_only_for_tests"
 
 
 def free_port() -> int:
@@ -102,6 +103,11 @@ class Stack:
         self._environment = environment
 
     @property
+    def stripe_url(self) -> str:
+        """Where the stand-in for Stripe answers."""
+        return f"{self.simulator_url}/stripe"
+
+    @property
     def environment(self) -> dict[str, str]:
         """The variables of the service's processes."""
         return {
@@ -118,6 +124,9 @@ class Stack:
             "SWEEP_SECONDS": "1",
             "HOLD_GRACE_SECONDS": "2",
             "MAIL_DIR": str(self.folder / "mail"),
+            "STRIPE_SECRET_KEY": "sk_test_simulated",
+            "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "STRIPE_API_BASE": self.stripe_url,
             # All of the tests' browsers are on one machine.
             **dict.fromkeys(("SIGN_IN_RATE", "SIGN_UP_RATE", "PASSWORD_RESET_RATE"), "10000/h"),
             "ADMIN_SIGN_IN_RATE": "10000/h",
@@ -193,6 +202,11 @@ class Stack:
             cursor = connection.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def stripe(self, deed: str, **order: Any) -> Any:
+        """Has the stand-in for Stripe do something (the controls of its README)."""
+        answer = httpx.post(f"{self.stripe_url}/control/{deed}", json=order, timeout=30)
+        return answer.raise_for_status().json()
+
     def journal(self, **filters: str) -> list[dict[str, Any]]:
         """Returns the simulator's account of the calls it got."""
         answer = httpx.get(f"{self.simulator_url}/journal", params=filters)
@@ -242,7 +256,9 @@ class Stack:
     def _start_simulator(self) -> None:
         bind = f"127.0.0.1:{self.simulator_port}"
         command = ["gunicorn", "-k", "asgi", "--workers", "1", "--bind", bind]
-        self.simulator = self._start("simulator", [*command, "simulator.app:application"])
+        webhooks = f"{self.base_url}/webhooks/stripe"
+        command += ["simulator.app:application"]
+        self.simulator = self._start("simulator", command, STRIPE_WEBHOOK_URL=webhooks)
         self._wait_for(f"{self.simulator_url}/healthz", self.simulator)
 
     def _start(self, name: str, command: list[str], **environment: str) -> Child:

@@ -192,7 +192,7 @@ def server() -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         port, handle = listening.getsockname()[1], listening.fileno()
         command = [sys.executable, "-m", "gunicorn", "-k", "asgi", "--workers", "1"]
-        command += ["--bind", f"fd://{handle}", "--log-level", "critical"]
+        command += ["--bind", f"fd://{handle}", "--log-level", "critical", "--keep-alive", "75"]
         environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
         process = subprocess.Popen(
             [*command, "simulator.app:application"], pass_fds=[handle], env=environment
