@@ -1,0 +1,128 @@
+"""A stand-in for Stripe on a port of its own, and what a test does to it and hears from it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import stripe
+from django.test import Client
+
+from billing import invariants
+from billing.models import Order, StripeEvent
+from billing.payments import inbox, orders
+
+SECRET = "whsec_only_for_tests"
+PAGES = {"success_url": "http://testserver/paid", "cancel_url": "http://testserver/left"}
+
+
+class StripeStandIn:
+    """The stand-in's controls, its events, and the clicks of a customer at Checkout."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = httpx.Client(timeout=10)
+
+    def control(self, deed: str, **order: Any) -> Any:
+        """Does one of the stand-in's deeds (platform/simulator/stripe/controls.py)."""
+        return self.http.post(f"{self.url}/control/{deed}", json=order).raise_for_status().json()
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Reads the stand-in's API."""
+        answer = self.http.get(
+            f"{self.url}/v1/{path}", params=query, headers={"authorization": "Bearer sk_test"}
+        )
+        return answer.raise_for_status().json()
+
+    def pay(self, page_url: str, card: str = "pm_card_visa") -> httpx.Response:
+        """Clicks on a button of a Checkout page."""
+        return self.http.post(f"{page_url}/pay", data={"card": card})
+
+    def events(self, *types: str) -> list[dict[str, Any]]:
+        """Returns the events so far, the oldest first; all, or those of some types."""
+        found = self.get("events", limit=100)["data"][::-1]
+        return [event for event in found if not types or event["type"] in types]
+
+    def post(self, event: dict[str, Any], secret: str = SECRET, at: int | None = None) -> Any:
+        """Sends an event to the webhook as Stripe would, and returns the answer."""
+        payload = json.dumps(event)
+        signature = stripe.WebhookSignature.generate_signature_header(payload, secret, at)
+        return Client().post(
+            "/webhooks/stripe",
+            payload,
+            content_type="application/json",
+            headers={"Stripe-Signature": signature},
+        )
+
+    def tell(self, *events: dict[str, Any]) -> list[StripeEvent]:
+        """Sends events, in this order, has each handled, and returns what became of them."""
+        for event in events:
+            assert self.post(event).status_code == 200
+            inbox.handle(event["id"])
+        return [StripeEvent.objects.get(pk=event["id"]) for event in events]
+
+    def tell_everything(self) -> list[StripeEvent]:
+        """Sends all events so far, as they happened."""
+        return self.tell(*self.events())
+
+
+@pytest.fixture(scope="session")
+def _stand_in_url() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        port, handle = listening.getsockname()[1], listening.fileno()
+        command = [sys.executable, "-m", "gunicorn", "-k", "asgi", "--workers", "1"]
+        command += ["--bind", f"fd://{handle}", "--log-level", "critical", "--keep-alive", "75"]
+        environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+        process = subprocess.Popen(
+            [*command, "simulator.app:application"], pass_fds=[handle], env=environment
+        )
+    try:
+        httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=20).raise_for_status()
+        yield f"http://127.0.0.1:{port}/stripe"
+    finally:
+        process.send_signal(signal.SIGQUIT)
+        process.wait(10)
+
+
+@pytest.fixture
+def stand_in(
+    _stand_in_url: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> StripeStandIn:
+    """An empty stand-in for Stripe, which the settings lead to. Events wait to be told."""
+    settings.STRIPE_SECRET_KEY = "sk_test_simulated"
+    settings.STRIPE_WEBHOOK_SECRET = SECRET
+    settings.STRIPE_API_BASE = _stand_in_url
+    monkeypatch.setattr("billing.payments.views.handle_stripe_event.delay", lambda event_id: None)
+    found = StripeStandIn(_stand_in_url)
+    found.control("forget")
+    return found
+
+
+@pytest.fixture
+def books_are_right(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Proves the invariants after the test."""
+    request.getfixturevalue("_django_db_helper")
+    yield
+    broken = {each.invariant.name: each.examples for each in invariants.check() if each.count}
+    assert broken == {}
+
+
+def wait_until(holds: Any, seconds: float = 10) -> None:
+    """Waits until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.02)
+
+
+def checkout(team: Any, user: Any, amount_cents: int = 1000) -> tuple[Order, str]:
+    """Places an order and opens its Checkout; returns both."""
+    order = orders.place(team, user, amount_cents)
+    return order, orders.open_checkout(order, user, **PAGES)
