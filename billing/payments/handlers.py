@@ -6,7 +6,7 @@ that. It returns what it came to, in a few words for staff. It may be called aga
 
 from collections.abc import Callable
 
-from billing.payments import orders
+from billing.payments import invoices, orders, subscriptions
 from billing.stripe_api import checkout
 
 
@@ -23,6 +23,12 @@ def handle_checkout_session(session_id: str) -> str:
             raise NotOursError("The session is of no order of ours.")
         order = orders.confirm_session(order, session)
         return f"Order {order.number} is {order.state}."
+    if session.mode == "subscription":
+        row = subscriptions.find_row(session.client_reference_id)
+        if row is None:
+            raise NotOursError("The session is of no subscription of ours.")
+        row = subscriptions.confirm_session(row, session)
+        return f"The subscription is {row.status}."
     raise NotOursError(f"Nothing is done about sessions to {session.mode}.")
 
 
@@ -34,6 +40,30 @@ def handle_payment_intent(payment_intent_id: str) -> str:
     return f"Order {order.number} is {order.state}."
 
 
+def handle_subscription(subscription_id: str) -> str:
+    """A subscription began, changed, paused or ended."""
+    row = subscriptions.sync(subscription_id)
+    if row is None:
+        raise NotOursError("The subscription is none of ours.")
+    return f"The subscription is {row.status}."
+
+
+def handle_paid_invoice(invoice_id: str) -> str:
+    """A month of a plan is paid, or the rest of one on a dearer plan."""
+    payment = invoices.note_invoice(invoice_id)
+    if payment is None:
+        raise NotOursError("The invoice is of no subscription of ours.")
+    return f"{payment.amount_cents} cents are booked."
+
+
+def handle_failed_invoice(invoice_id: str) -> str:
+    """A month of a plan could not be collected."""
+    row = invoices.subscription_of(invoice_id)
+    if row is None:
+        raise NotOursError("The invoice is of no subscription of ours.")
+    return f"The subscription is {row.status}."
+
+
 HANDLERS: dict[str, Callable[[str], str]] = {
     "checkout.session.completed": handle_checkout_session,
     "checkout.session.async_payment_succeeded": handle_checkout_session,
@@ -41,4 +71,11 @@ HANDLERS: dict[str, Callable[[str], str]] = {
     "checkout.session.expired": handle_checkout_session,
     "payment_intent.succeeded": handle_payment_intent,
     "payment_intent.payment_failed": handle_payment_intent,
+    "customer.subscription.created": handle_subscription,
+    "customer.subscription.updated": handle_subscription,
+    "customer.subscription.deleted": handle_subscription,
+    "customer.subscription.paused": handle_subscription,
+    "customer.subscription.resumed": handle_subscription,
+    "invoice.paid": handle_paid_invoice,
+    "invoice.payment_failed": handle_failed_invoice,
 }

@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from billing.payments import inbox, orders
+from billing.payments import inbox, invoices, orders, subscriptions
 from billing.stripe_api.client import StripeError, is_on
 
 log = structlog.get_logger(__name__)
@@ -36,3 +36,19 @@ def check_open_orders() -> int:
         except (StripeError, orders.PaymentMismatchError) as error:
             log.warning("order_not_checked", order=order.number, error=str(error))
     return paid
+
+
+@shared_task
+def check_subscriptions() -> int:
+    """Asks Stripe about subscriptions whose webhook may have been lost. Returns how many changed."""
+    if not is_on():
+        return 0
+    changed = 0
+    for row in subscriptions.uncertain():
+        try:
+            found = subscriptions.check(row)
+            changed += found.revision != row.revision
+            invoices.note_paid_invoices(found)
+        except (StripeError, orders.PaymentMismatchError) as error:
+            log.warning("subscription_not_checked", subscription=str(row.pk), error=str(error))
+    return changed

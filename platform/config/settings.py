@@ -292,6 +292,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": env.number("ORDER_CHECK_SECONDS", 3600),
         "options": {"expires": 3600},
     },
+    "check subscriptions": {
+        "task": "billing.payments.tasks.check_subscriptions",
+        "schedule": env.number("SUBSCRIPTION_CHECK_SECONDS", 3600),
+        "options": {"expires": 3600},
+    },
     "ask for videos": {
         "task": "api.tasks.poll_videos",
         "schedule": env.number("VIDEO_POLL_SECONDS", 3),
