@@ -121,14 +121,13 @@ def _apply(
 ) -> tuple[Subscription, bool]:
     """Writes what was found, unless the row has changed since it was asked for (False)."""
     with transaction.atomic():
-        team = Team.objects.select_for_update(no_key=True, of=("self",)).select_related("plan")
-        team_row = team.get(pk=team_id)
+        team = Team.objects.select_for_update(no_key=True).get(pk=team_id)
         row = Subscription.objects.select_related("price__plan", "next_price").get(pk=row_id)
         if row.is_duplicate:
             return row, True
         if row.revision != revision:
             return row, False
-        if row.stripe_id is None and live_subscription(team_row) is not None:
+        if row.stripe_id is None and live_subscription(team) is not None:
             _mark_duplicate(row, found)
             return row, True
         before, had = _state(row), _plan_given(row)
@@ -136,7 +135,7 @@ def _apply(
         if _state(row) != before:
             row.revision += 1
             row.save()
-            _move(team_row, had, _plan_given(row))
+            _move(team, had, _plan_given(row))
             log.info("subscription_changed", subscription=str(row.pk), status=row.status)
     return row, True
 
