@@ -14,9 +14,14 @@ from accounts.access import Actor
 from accounts.models import Team, User
 from billing.models import PlanOffer, PlanPrice, Subscription
 from billing.payments.customers import customer_of
-from billing.payments.subscriptions import confirm_session, live_subscription, sync
+from billing.payments.subscriptions import (
+    confirm_session,
+    end_checkout,
+    live_subscription,
+    sync,
+)
 from billing.stripe_api import checkout, client, subscriptions
-from billing.stripe_api.client import StripeRefusedError
+from billing.stripe_api.client import StripeError, StripeRefusedError
 from billing.stripe_api.objects import Session
 from billing.stripe_api.objects import Subscription as Found
 
@@ -73,10 +78,8 @@ def open_checkout(
 def quote(subscription: Subscription, offer: PlanOffer) -> Quote:
     """Returns what a change to an offer costs as of now. Raises PlanError and StripeError."""
     _require_offered(offer)
-    found = _running(subscription)
+    subscription, found = _running(subscription, offer)
     old = subscription.price
-    if offer.plan_id == old.plan_id:
-        raise PlanError(f"Your team is on {old.plan.title} already.")
     if offer.price_cents <= old.price_cents:
         return Quote(False, 0, 0, found.period_end)
     now = datetime.now(UTC).replace(microsecond=0)
@@ -106,9 +109,7 @@ def change(
     charged once. Raises PlanError and the kinds of StripeError.
     """
     _require_offered(offer)
-    if offer.plan_id == subscription.price.plan_id:
-        raise PlanError(f"Your team is on {offer.plan.title} already.")
-    found = _running(subscription)
+    subscription, found = _running(subscription, offer)
     price = price_of(offer)
     if price.price_cents > subscription.price.price_cents:
         subscriptions.upgrade(found, _at_stripe(price), at=int(at.timestamp()), attempt=attempt)
@@ -160,14 +161,12 @@ def price_of(offer: PlanOffer) -> PlanPrice:
         is_live=client.is_live(),
     )
     if price.stripe_id is None:
+        # Two at once may make two at Stripe: the one that nobody keeps is in nobody's way.
         stripe_id = subscriptions.create_price(
-            row=str(price.pk),
-            plan=offer.plan.name,
-            title=f"{offer.plan.title} plan",
-            amount_cents=price.price_cents,
+            plan=offer.plan.name, title=f"{offer.plan.title} plan", amount_cents=price.price_cents
         )
-        PlanPrice.objects.filter(pk=price.pk).update(stripe_id=stripe_id)
-        price.stripe_id = stripe_id
+        PlanPrice.objects.filter(pk=price.pk, stripe_id=None).update(stripe_id=stripe_id)
+        price.refresh_from_db(fields=["stripe_id"])
     return price
 
 
@@ -176,8 +175,14 @@ def _require_offered(offer: PlanOffer) -> None:
         raise PlanError(f"{offer.plan.title} is no longer offered.")
 
 
-def _running(subscription: Subscription) -> Found:
-    """Returns Stripe's subscription, whose plan can be changed. Raises PlanError where it can't."""
+def _running(subscription: Subscription, offer: PlanOffer) -> tuple[Subscription, Found]:
+    """Returns the subscription, in line with Stripe's, and Stripe's.
+
+    Raises PlanError where it can't be changed to the offer.
+    """
+    subscription = _synced(subscription)
+    if offer.plan_id == subscription.price.plan_id:
+        raise PlanError(f"Your team is on {offer.plan.title} already.")
     found = subscriptions.get_subscription(_id_of(subscription))
     if found.status not in RUNNING:
         raise PlanError("Your plan is not paid. Pay the open invoice first, then change the plan.")
@@ -186,7 +191,7 @@ def _running(subscription: Subscription) -> Found:
             f"Your plan changes with the next period already. Keep"
             f" {subscription.price.plan.title} first, then choose another plan."
         )
-    return found
+    return subscription, found
 
 
 def _begin(team: Team, user: User, price: PlanPrice) -> Subscription:
@@ -208,18 +213,22 @@ def _begin(team: Team, user: User, price: PlanPrice) -> Subscription:
     return row
 
 
-def _session_of(
-    row: Subscription, user: User, *, success_url: str, cancel_url: str
-) -> Session:
+def _session_of(row: Subscription, user: User, *, success_url: str, cancel_url: str) -> Session:
     if row.session_id:
         return checkout.get_session(row.session_id)
-    session = checkout.open_subscription(
-        row=str(row.pk),
-        customer_id=customer_of(row.team, user).stripe_id,
-        price_id=_at_stripe(row.price),
-        success_url=success_url,
-        cancel_url=cancel_url,
-    )
+    try:
+        session = checkout.open_subscription(
+            row=str(row.pk),
+            customer_id=customer_of(row.team, user).stripe_id,
+            price_id=_at_stripe(row.price),
+            success_url=success_url,
+            cancel_url=cancel_url,
+        )
+    except StripeError:
+        # Stripe keeps a failure as the key's answer. A page whose address nobody got is never paid,
+        # so the next try may begin anew.
+        end_checkout(row)
+        raise
     Subscription.objects.filter(pk=row.pk, session_id=None).update(session_id=session.id)
     return session
 
@@ -243,9 +252,7 @@ def _record(
     detail = {"plan": subscription.price.plan.title}
     if price is not None:
         detail |= {"to": price.plan.title, "price": f"${price.price_cents / 100:.2f}"}
-    audit.record(
-        actor, action, subscription.price.plan.title, detail=detail, ip_address=ip_address
-    )
+    audit.record(actor, action, subscription.price.plan.title, detail=detail, ip_address=ip_address)
 
 
 def _synced(subscription: Subscription) -> Subscription:

@@ -68,8 +68,16 @@ def confirm_session(row: Subscription, session: Session) -> Subscription:
         if session.subscription_id:
             return sync(session.subscription_id) or row
         if session.status == "expired":
-            _end_checkout(row)
+            end_checkout(row)
     return row
+
+
+def end_checkout(row: Subscription) -> None:
+    """Ends a row whose page was not finished. (Should it turn out paid, it begins all the same.)"""
+    Subscription.objects.filter(pk=row.pk, stripe_id=None, ended_at=None).update(
+        status=Status.INCOMPLETE_EXPIRED, ended_at=timezone.now()
+    )
+    row.refresh_from_db()
 
 
 def find_row(text: str) -> Subscription | None:
@@ -105,7 +113,7 @@ def check(row: Subscription) -> Subscription:
     if row.session_id:
         return confirm_session(row, checkout.get_session(row.session_id))
     if row.created_at < timezone.now() - CHECKOUT_LIFE:
-        _end_checkout(row)
+        end_checkout(row)
     return row
 
 
@@ -146,9 +154,7 @@ def _take_over(row: Subscription, found: Found) -> None:
     if price is None:
         _alarm("subscription_price", found.id, f"Stripe bills {found.price_id}, no price of ours.")
     else:
-        is_new_period = (
-            row.current_period_end is None or found.period_end > row.current_period_end
-        )
+        is_new_period = row.current_period_end is None or found.period_end > row.current_period_end
         if is_new_period or price.price_cents >= row.price.price_cents:
             row.price, row.next_price = price, None
         else:
@@ -207,14 +213,6 @@ def _mark_duplicate(row: Subscription, found: Found) -> None:
         found.id,
         "The team has a subscription already: this one was cancelled. Give its payment back.",
     )
-
-
-def _end_checkout(row: Subscription) -> None:
-    """Ends a row whose Checkout was not finished."""
-    Subscription.objects.filter(pk=row.pk, stripe_id=None, ended_at=None).update(
-        status=Status.INCOMPLETE_EXPIRED, ended_at=timezone.now()
-    )
-    row.refresh_from_db()
 
 
 def _alarm(kind: str, reference: str, detail: str) -> None:

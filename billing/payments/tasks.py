@@ -40,7 +40,7 @@ def check_open_orders() -> int:
 
 @shared_task
 def check_subscriptions() -> int:
-    """Asks Stripe about subscriptions whose webhook may have been lost. Returns how many changed."""
+    """Asks Stripe about subscriptions whose webhook may be lost. Returns how many changed."""
     if not is_on():
         return 0
     changed = 0

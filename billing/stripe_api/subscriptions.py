@@ -10,11 +10,8 @@ from billing.stripe_api.objects import Invoice, InvoiceLine, Subscription, id_of
 NEWEST_INVOICES = 20
 
 
-def create_price(*, row: str, plan: str, title: str, amount_cents: int) -> str:
-    """Makes a monthly price with a product of its own, and returns its id.
-
-    The row's id is the idempotency key. Raises StripeError.
-    """
+def create_price(*, plan: str, title: str, amount_cents: int) -> str:
+    """Makes a monthly price with a product of its own, and returns its id. Raises StripeError."""
     with calling() as client:
         return client.v1.prices.create(
             {
@@ -23,9 +20,8 @@ def create_price(*, row: str, plan: str, title: str, amount_cents: int) -> str:
                 "recurring": {"interval": "month"},
                 "tax_behavior": "exclusive",
                 "product_data": {"name": title, "metadata": {"plan": plan}},
-                "metadata": {"row": row, "plan": plan},
-            },
-            {"idempotency_key": f"price-{row}"},
+                "metadata": {"plan": plan},
+            }
         ).id
 
 

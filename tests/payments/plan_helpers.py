@@ -15,6 +15,8 @@ from tests.payments.conftest import PAGES, StripeStandIn
 
 DOLLAR = 10**9
 VISA = "pm_card_visa"
+KEPT_THEN_DECLINED = "pm_card_chargeCustomerFail"
+HEADERS = {"authorization": "Bearer sk_test"}
 
 
 def owner(team: Team, user: User) -> Actor:
@@ -40,8 +42,28 @@ def subscribed(
 ) -> Subscription:
     """Subscribes, pays, and tells every event."""
     row = paid(stand_in, team, user, offer, card)
-    stand_in.tell_everything()
+    hear(stand_in)
     return again(row)
+
+
+def choose_card(stand_in: StripeStandIn, row: Subscription, card: str) -> None:
+    """Gives the subscription another card, as its owner would in Stripe's portal."""
+    customer = stand_in.get(f"subscriptions/{row.stripe_id}")["customer"]
+    method = stand_in.http.post(
+        f"{stand_in.url}/v1/payment_methods/{card}/attach",
+        data={"customer": customer},
+        headers=HEADERS,
+    ).raise_for_status()
+    stand_in.http.post(
+        f"{stand_in.url}/v1/subscriptions/{row.stripe_id}",
+        data={"default_payment_method": method.json()["id"]},
+        headers=HEADERS,
+    ).raise_for_status()
+
+
+def decline_from_now_on(stand_in: StripeStandIn, row: Subscription) -> None:
+    """Gives the subscription a card that is declined."""
+    choose_card(stand_in, row, KEPT_THEN_DECLINED)
 
 
 def again(row: Subscription) -> Subscription:
@@ -81,6 +103,11 @@ NEWS = ("checkout.session.", "customer.subscription.", "invoice.paid", "invoice.
 def news(stand_in: StripeStandIn, since: int = 0) -> list[dict[str, Any]]:
     """Returns the events that something is done about, but for the first `since` of all."""
     return [event for event in stand_in.events()[since:] if event["type"].startswith(NEWS)]
+
+
+def hear(stand_in: StripeStandIn) -> None:
+    """Tells all events that something is done about, as they happened."""
+    stand_in.tell(*news(stand_in))
 
 
 @contextmanager

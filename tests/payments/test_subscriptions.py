@@ -21,6 +21,7 @@ from tests.payments.plan_helpers import (
     begin,
     earned,
     granted,
+    hear,
     news,
     owner,
     paid,
@@ -51,7 +52,7 @@ def test_nothing_is_given_before_it_is_paid(
 ) -> None:
     url = begin(alices_team, alice, plus)
     assert stand_in.pay(url, "pm_card_chargeDeclined").status_code == 402
-    stand_in.tell_everything()
+    hear(stand_in)
     assert check_subscriptions() == 0
     assert plans.current(alices_team) is None
     assert (plan_of(alices_team), granted(alices_team), earned()) == ("default", [], [])
@@ -94,9 +95,7 @@ def test_a_downgrade_in_two_months_of_shuffled_news_ends_with_the_cheaper_plan(
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, pro)
     before = len(stand_in.events())
-    plans.change(
-        owner(alices_team, alice), row, plus, at=timezone.now(), attempt="one"
-    )
+    plans.change(owner(alices_team, alice), row, plus, at=timezone.now(), attempt="one")
     stand_in.control("renew", subscription=row.stripe_id)
     events = news(stand_in, before)
     for order in itertools.permutations(events):
@@ -111,7 +110,7 @@ def test_a_plan_ends_with_its_subscription(
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
     at_stripe.end_now(at_stripe.get_subscription(str(row.stripe_id)))
-    stand_in.tell_everything()
+    hear(stand_in)
     row = again(row)
     assert (row.status, row.ended_at is None) == ("canceled", False)
     assert plan_of(alices_team) == "default"
@@ -125,10 +124,10 @@ def test_a_plan_that_staff_gave_outlives_renewals_and_the_end(
     row = subscribed(stand_in, alices_team, alice, plus)
     give_by_hand(alices_team, requests_per_minute=6000)
     stand_in.control("renew", subscription=row.stripe_id)
-    stand_in.tell_everything()
+    hear(stand_in)
     assert (again(row).status, plan_of(alices_team)) == ("active", "by-hand")
     at_stripe.end_now(at_stripe.get_subscription(str(row.stripe_id)))
-    stand_in.tell_everything()
+    hear(stand_in)
     assert plan_of(alices_team) == "by-hand"
 
 
@@ -203,14 +202,17 @@ def test_a_row_that_never_reached_stripe_ends_after_a_day(
 
 def test_a_subscription_of_others_is_ignored(stand_in: StripeStandIn) -> None:
     customer = stand_in.http.post(
-        f"{stand_in.url}/v1/customers", data={"email": "someone@example.com"},
+        f"{stand_in.url}/v1/customers",
+        data={"email": "someone@example.com"},
         headers={"authorization": "Bearer sk_test"},
     ).json()["id"]
-    price = at_stripe.create_price(row="other", plan="other", title="Other", amount_cents=500)
+    price = at_stripe.create_price(plan="other", title="Other", amount_cents=500)
     stand_in.http.post(
         f"{stand_in.url}/v1/subscriptions",
         data={
-            "customer": customer, "items[0][price]": price, "metadata[row]": "nonsense",
+            "customer": customer,
+            "items[0][price]": price,
+            "metadata[row]": "nonsense",
         },
         headers={"authorization": "Bearer sk_test"},
     ).raise_for_status()
@@ -227,11 +229,13 @@ def test_a_second_subscription_is_cancelled_at_once_and_staff_are_told(
     # As if the first row had been lost sight of: nothing else lets a team have two pages.
     Subscription.objects.update(ended_at=timezone.now())
     second = paid(stand_in, alices_team, alice, plus)
-    stand_in.tell_everything()
+    hear(stand_in)
     rows = [again(first), again(second)]
     assert sorted(row.is_duplicate for row in rows) == [False, True]
     assert plans.current(alices_team) in rows
-    statuses = sorted(each["status"] for each in stand_in.get("subscriptions", status="all")["data"])
+    statuses = sorted(
+        each["status"] for each in stand_in.get("subscriptions", status="all")["data"]
+    )
     assert statuses == ["active", "canceled"]
     assert LedgerAlert.objects.filter(kind="subscription_duplicate").count() == 1
     assert (plan_of(alices_team), granted(alices_team)) == ("plus", [25])
@@ -242,10 +246,10 @@ def test_a_price_that_is_none_of_ours_raises_the_alarm_and_changes_no_plan(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
-    foreign = at_stripe.create_price(row="x", plan="x", title="X", amount_cents=999)
+    foreign = at_stripe.create_price(plan="x", title="X", amount_cents=999)
     found = at_stripe.get_subscription(str(row.stripe_id))
     at_stripe.continue_with(found, foreign)
-    stand_in.tell_everything()
+    hear(stand_in)
     assert (again(row).price.plan.name, plan_of(alices_team)) == ("plus", "plus")
     assert LedgerAlert.objects.filter(kind="subscription_price").count() == 1
 
@@ -285,7 +289,8 @@ def test_a_hundred_copies_of_the_news_at_once_give_one_plan_and_its_credits_once
     events = news(stand_in)
     (number,) = [each["id"] for each in stand_in.get("subscriptions")["data"]]
     (invoice,) = [each["data"]["object"]["id"] for each in events if each["type"] == "invoice.paid"]
-    def hear(turn: int) -> str:
+
+    def handle(turn: int) -> str:
         try:
             if turn % 2:
                 return HANDLERS["invoice.paid"](invoice)
@@ -294,7 +299,7 @@ def test_a_hundred_copies_of_the_news_at_once_give_one_plan_and_its_credits_once
             connection.close()
 
     with ThreadPoolExecutor(10) as threads:
-        assert len(list(threads.map(hear, range(100)))) == 100
+        assert len(list(threads.map(handle, range(100)))) == 100
     assert (plan_of(alices_team), granted(alices_team), earned()) == ("plus", [25], [20])
     assert SubscriptionPayment.objects.count() == 1
 
