@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection, models
-from django.db.models import Count, Max, Q, QuerySet, Sum
-from django.db.models.functions import Coalesce, TruncDay, TruncHour
+from django.db.models import Count, DateTimeField, Func, Max, Q, QuerySet, Sum, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from billing.models import UsageHour, UsageRecord
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
+_MIDNIGHT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Status(models.TextChoices):
@@ -171,7 +172,8 @@ def narrowed(
 
     Those are the newest, the newest before `before`, or the oldest after `after`. For a key or a
     model that is seldom used, the roll-up says in which hours to look; an index for it would be
-    written with every request.
+    written with every request. With a status or an end user the selection stays as it is: the
+    roll-up does not count them.
     """
     found = records(selection)
     is_seldom = selection.key_id is not None or selection.model
@@ -268,8 +270,12 @@ _COMMON_SUMS = {
 }
 
 
-def _place(field: str, by_hour: bool) -> TruncDay | TruncHour:
-    return TruncHour(field, tzinfo=UTC) if by_hour else TruncDay(field, tzinfo=UTC)
+def _place(field: str, by_hour: bool) -> Func:
+    """Returns the start of a moment's hour or day; a third of the work of `date_trunc`."""
+    width = timedelta(hours=1) if by_hour else timedelta(days=1)
+    return Func(
+        Value(width), field, Value(_MIDNIGHT), function="date_bin", output_field=DateTimeField()
+    )
 
 
 def _read(rows: Iterable[dict[str, Any]]) -> Sums:

@@ -35,6 +35,7 @@ def rows_of(answer: Any) -> list[dict[str, str]]:
 def test_it_has_every_request_of_the_filter_in_exact_dollars(
     alice: User, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(paging, "FIRST_BATCH_ROWS", 2)
     monkeypatch.setattr(paging, "BATCH_ROWS", 3)
     for index in range(8):
         serve(customer, output_nanos=2**index, end_user="ann", latency_ms=index)
