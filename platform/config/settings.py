@@ -94,8 +94,8 @@ TEMPLATES = [
 ]
 
 
-# The pages sum many rows into few groups, which the planner can't know: with memory for a hash table
-# it spares itself a sort (measured: half the time). Compiling would take longer than the sums.
+# The pages sum many rows into few groups, which the planner can't know: with memory for a hash
+# table it spares itself a sort (measured: half the time). Compiling takes longer than the sums.
 PLANNER = "-c work_mem=16MB -c jit=off"
 
 
