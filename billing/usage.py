@@ -202,6 +202,16 @@ def narrowed(
     return found.filter(wanted)
 
 
+def start_of(field: str, width: timedelta) -> Func:
+    """Returns an expression: when the hour or the day (`width`) of a moment began, in UTC.
+
+    It is a third of the work of `date_trunc`.
+    """
+    return Func(
+        Value(width), field, Value(_MIDNIGHT), function="date_bin", output_field=DateTimeField()
+    )
+
+
 def total(parts: Iterable[UsageSum]) -> UsageSum:
     """Returns the sum of sums."""
     return sum(parts, UsageSum())
@@ -271,11 +281,7 @@ _COMMON_SUMS = {
 
 
 def _place(field: str, by_hour: bool) -> Func:
-    """Returns the start of a moment's hour or day; a third of the work of `date_trunc`."""
-    width = timedelta(hours=1) if by_hour else timedelta(days=1)
-    return Func(
-        Value(width), field, Value(_MIDNIGHT), function="date_bin", output_field=DateTimeField()
-    )
+    return start_of(field, timedelta(hours=1) if by_hour else timedelta(days=1))
 
 
 def _read(rows: Iterable[dict[str, Any]]) -> Sums:
