@@ -14,6 +14,7 @@ AREAS = (
     "status",
     "team",
     "profile",
+    "sign_in",
     "design",
     "mail",
 )
