@@ -1,4 +1,4 @@
-"""Staff's pages for what is credited without a person at Checkout: codes, referrals, auto top-up."""
+"""Staff's pages for credit that nobody pays for at Checkout: codes, referrals, auto top-up."""
 
 from typing import Any
 
@@ -20,7 +20,10 @@ class CodeForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs alone kn
 
     class Meta:
         model = CreditCode
-        fields = "__all__"
+        fields = (
+            *("code", "amount_nanos", "redemptions_limit", "expires_at"),
+            *("credit_days", "is_active", "note"),
+        )
 
     def clean_code(self) -> str:
         """Returns the code without spaces, in capitals."""

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import Membership, Plan, Team, User
 from billing import ledger
 from billing.balances import balance_of
-from billing.models import AutoTopUp, CreditAccount, LedgerAlert, Order
+from billing.models import AutoTopUp, CreditAccount, LedgerAlert, Order, PaymentCustomer
 from billing.payments import auto_top_up, orders, tasks
 from billing.stripe_api import payments
 from billing.stripe_api.client import StripeUnavailableError
@@ -22,6 +22,7 @@ from tests.payments.conftest import StripeStandIn, checkout
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
+CHARGE = "POST /v1/payment_intents"
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
@@ -167,7 +168,8 @@ def test_orders_that_failed_or_that_a_person_placed_count_for_nothing(
 ) -> None:
     order, url = checkout(low, alice, 5000)
     stand_in.pay(url)
-    orders.confirm(order)
+    order.refresh_from_db()
+    assert orders.confirm(order).state == "paid"
     spend_all(alices_account)
     fields = {"origin": "auto_top_up", "amount_cents": 5000, "credit_nanos": 1, "is_live": False}
     Order.objects.create(team=low, state="failed", **fields)
@@ -231,6 +233,7 @@ def test_a_bank_that_asks_for_the_owner_pauses_until_they_pay_at_checkout(
 
     own, url = checkout(low, alice, 1000)
     stand_in.pay(url)
+    own.refresh_from_db()
     assert orders.confirm(own).state == "paid"
     assert settings_of(low).problem == ""
     spend_all(alices_account)
@@ -259,13 +262,10 @@ def test_without_a_card_it_waits_for_the_owner(low: Team, stand_in: StripeStandI
 def test_stripe_failing_or_silent_never_makes_two_charges(
     trouble: str, low: Team, stand_in: StripeStandIn, settings: Any
 ) -> None:
-    settings.STRIPE_TIMEOUT_SECONDS = 0.4
-    calls_for_the_card = 2
-    # Two for each call, as the SDK repeats it once by itself.
-    stand_in.control(
-        "trouble", next=[trouble] * (2 * (calls_for_the_card + 1)), hang_seconds=0.6
-    )
-    for _ in range(6):
+    settings.STRIPE_TIMEOUT_SECONDS = 0.3
+    # Two for each attempt, as the SDK repeats a call once by itself.
+    stand_in.control("trouble", next=[trouble] * 4, call=CHARGE, hang_seconds=0.5)
+    for _ in range(5):
         try:
             order = round_of(low)
         except StripeUnavailableError:
@@ -317,18 +317,18 @@ def test_a_crash_between_two_steps_is_taken_up_by_the_next_round(
 def test_a_card_changed_between_two_attempts_does_not_change_the_order(
     low: Team, alice: User, stand_in: StripeStandIn
 ) -> None:
-    stand_in.control("trouble", next=["error_before"] * 2)
+    first = PaymentCustomer.objects.get(team=low).payment_method_id
+    stand_in.control("trouble", next=["error_before"] * 2, call=CHARGE)
     with pytest.raises(StripeUnavailableError):
         round_of(low)
-    pass_time(low, MINUTE)
     stand_in.control("trouble", next=[])
-    order = Order.objects.get(origin="auto_top_up")
-    Order.objects.filter(pk=order.pk).update(payment_method_id=low.payment_customer.payment_method_id)
-    keep_card(stand_in, low, alice, "pm_card_mastercard")
+    second = keep_card(stand_in, low, alice, "pm_card_mastercard").payment_method_id
+    pass_time(low, MINUTE)
     order = round_of(low)
     assert order is not None
-    assert order.state == "paid"
-    assert order.payment_method_id == low.payment_customer.payment_method_id
+    assert (order.state, order.payment_method_id) == ("paid", first)
+    assert second != first
+    assert charged_cents(stand_in) == [1000]
 
 
 @pytest.mark.parametrize("was_charged", [True, False])
@@ -367,6 +367,21 @@ def test_after_an_hour_stripe_is_asked_what_came_of_it_instead_of_charging_again
         assert charged_cents(stand_in) == [1000]
 
 
+def test_a_failure_that_stripe_repeats_for_the_key_is_looked_behind(
+    low: Team, stand_in: StripeStandIn
+) -> None:
+    stand_in.control("trouble", next=["error_kept"], call=CHARGE)
+    for _ in range(2):
+        with pytest.raises(StripeUnavailableError):
+            round_of(low)
+        pass_time(low, MINUTE)
+    pass_time(low, HOUR + 4 * MINUTE)
+    order = round_of(low)
+    assert order is not None
+    assert order.state == "paid"
+    assert charged_cents(stand_in) == [1000]
+
+
 @pytest.mark.parametrize("was_charged", [True, False])
 def test_switched_off_meanwhile_an_open_order_is_concluded_and_not_charged(
     was_charged: bool, low: Team, stand_in: StripeStandIn, monkeypatch: pytest.MonkeyPatch
@@ -378,8 +393,8 @@ def test_switched_off_meanwhile_an_open_order_is_concluded_and_not_charged(
             charge(**order)
         raise Crash
 
-    with monkeypatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(payments, "charge_card", die)
+    monkeypatch.setattr(payments, "charge_card", die)
+    with pytest.raises(Crash):
         round_of(low)
     wish(low, is_enabled=False, next_attempt_at=None)
     order = round_of(low)
