@@ -17,11 +17,14 @@ from django.utils import timezone
 from accounts.models import Team, User
 from billing import ledger
 from billing.failpoints import failpoint
-from billing.models import LedgerAlert, Order
+from billing.models import AutoTopUp, LedgerAlert, Order
 from billing.money import NANOS_PER_DOLLAR, dollars_short_text, nanos_from_dollars
+from billing.payments import auto_top_up_outcomes
 from billing.payments.customers import customer_of
 from billing.stripe_api import checkout, client, payments
 from billing.stripe_api.objects import PaymentIntent, Session
+
+Problem = AutoTopUp.Problem
 
 log = structlog.get_logger(__name__)
 
@@ -129,7 +132,8 @@ def confirm_payment(order: Order, intent: PaymentIntent, session: Session | None
     if intent.status == "processing":
         return order
     if intent.status != "succeeded":
-        return _end(order, Order.State.FAILED, intent.failure or "The payment was not completed.")
+        problem = Problem.AUTHENTICATION if intent.needs_authentication else Problem.DECLINED
+        return fail(order, intent.failure or "The payment was not completed.", problem)
     subtotal = session.subtotal_cents if session else intent.amount_cents
     total = session.total_cents if session else intent.amount_cents
     found = (intent.order, intent.currency, intent.is_live, subtotal, intent.received_cents)
@@ -158,6 +162,14 @@ def order_of_payment(payment_intent_id: str) -> Order | None:
         session = checkout.session_of_payment(payment_intent_id)
         return confirm_session(order, session) if session else confirm(order)
     return confirm_payment(order, intent)
+
+
+def fail(order: Order, why: str, problem: Problem) -> Order:
+    """Ends an open order that was not paid, and returns it as it is then.
+
+    `problem` is what an auto top-up does about it.
+    """
+    return _end(order, Order.State.FAILED, why, problem)
 
 
 def find_order(text: str) -> Order | None:
@@ -219,6 +231,7 @@ def _credit(
             account, order.credit_nanos, reference=intent.id, memo=f"Order {order.number}"
         )
         failpoint("in_credit")
+        auto_top_up_outcomes.note_paid(order)
     log.info("order_paid", order=order.number, amount_cents=order.amount_cents)
     return order
 
@@ -231,11 +244,14 @@ def _end_if_never_opened(order: Order) -> Order:
     return order
 
 
-def _end(order: Order, state: Order.State, why: str) -> Order:
-    """Ends an open order that came to nothing."""
-    Order.objects.filter(pk=order.pk, state=Order.State.OPEN).update(
-        state=state, failure=why[:300], ended_at=timezone.now()
-    )
+def _end(order: Order, state: Order.State, why: str, problem: Problem = Problem.NONE) -> Order:
+    """Ends an open order that came to nothing; what that means to auto top-up is noted with it."""
+    with transaction.atomic():
+        ended = Order.objects.filter(pk=order.pk, state=Order.State.OPEN).update(
+            state=state, failure=why[:300], ended_at=timezone.now()
+        )
+        if ended:
+            auto_top_up_outcomes.note_failed(order, problem)
     order.refresh_from_db()
     return order
 

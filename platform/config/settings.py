@@ -264,6 +264,8 @@ TOP_UP_MINIMUM_DOLLARS = env.text("TOP_UP_MINIMUM_DOLLARS", "5")
 TOP_UP_MAXIMUM_DOLLARS = env.text("TOP_UP_MAXIMUM_DOLLARS", "10000")
 TOP_UP_PRESETS_DOLLARS = env.words("TOP_UP_PRESETS_DOLLARS", "10,25,50,100")
 REFERRAL_CREDIT_DOLLARS = env.text("REFERRAL_CREDIT_DOLLARS", "0")
+REFERRAL_WAIT_DAYS = env.number("REFERRAL_WAIT_DAYS", 7)
+CODE_RATE = env.text("CODE_RATE", "10/h")
 
 # How often Celery ends reservations whose process died.
 SWEEP_SECONDS = env.number("SWEEP_SECONDS", 30)
@@ -299,6 +301,16 @@ CELERY_BEAT_SCHEDULE = {
         "task": "billing.payments.tasks.check_open_orders",
         "schedule": env.number("ORDER_CHECK_SECONDS", 3600),
         "options": {"expires": 3600},
+    },
+    "top up low balances": {
+        "task": "billing.payments.tasks.top_up_low_balances",
+        "schedule": env.number("AUTO_TOP_UP_SECONDS", 20),
+        "options": {"expires": 60},
+    },
+    "reward referrals": {
+        "task": "billing.payments.tasks.reward_referrals",
+        "schedule": 300.0,
+        "options": {"expires": 300},
     },
     "ask for videos": {
         "task": "api.tasks.poll_videos",

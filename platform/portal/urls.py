@@ -8,6 +8,7 @@ AREAS = (
     "keys",
     "usage",
     "statement",
+    "billing",
     "chat",
     "playground",
     "docs",

@@ -53,6 +53,7 @@ PAGES: dict[str, Page] = {
     "request": Page("GET", 200, LOGIN, 404, 200, 200, 403),
     "statement": Page("GET", 200, LOGIN, 200, 403, 200, 403),
     "statement_csv": Page("GET", 200, LOGIN, 302, 403, 200, 403),
+    "billing": Page("GET", 200, LOGIN, 200, 403, 200, 403),
     "chat": Page("GET", 200, LOGIN, 200, 200, 403, 403),
     "chat_conversation": Page("GET", 200, LOGIN, 404, 404, 403, 403),
     "chat_key": Page("POST", 200, LOGIN, 200, 200, 403, 403),
