@@ -17,6 +17,7 @@ from accounts.models import Team, User
 from billing import ledger
 from billing.models import LedgerAlert, Order
 from billing.money import NANOS_PER_DOLLAR, dollars_short_text, nanos_from_dollars
+from billing.payments import debts
 from billing.payments.customers import customer_of
 from billing.stripe_api import checkout, client, payments
 from billing.stripe_api.objects import PaymentIntent, Session
@@ -189,6 +190,7 @@ def _credit(
             account, order.credit_nanos, reference=intent.id, memo=f"Order {order.number}"
         )
     log.info("order_paid", order=order.number, amount_cents=order.amount_cents)
+    debts.collect(order.team)
     return order
 
 

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 SHORTEST_WEBHOOK_SECRET = 16
+KEY_IN_USE = "idempotency_key_in_use"  # two asked at once: it comes to what the other one gets
 
 
 class StripeError(Exception):
@@ -87,6 +88,8 @@ def calling() -> Iterator[stripe.StripeClient]:
             getattr(intent, "id", None) or "",
         ) from error
     except (stripe.InvalidRequestError, stripe.IdempotencyError) as error:
+        if error.code == KEY_IN_USE:
+            raise StripeUnavailableError("Another call with this key is under way.") from error
         raise StripeRefusedError(error.user_message or str(error), error.code or "") from error
     except stripe.StripeError as error:
         # Of what is left an authentication error is ours to mend, and then the call is repeated.
