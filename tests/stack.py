@@ -24,6 +24,7 @@ import psycopg
 from local.child import Child
 from local.postgres import Postgres
 from local.valkey import Valkey
+from tests.stripe_simulator import StripeSimulator
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRETS = {
@@ -81,7 +82,7 @@ class Stack:
 
     workers: web processes. catalogue: which of `api/catalogues`. environment: variables for the
     service's processes, over the scaled defaults here. Use it as a context manager; `start_web` and
-    the like restart parts.
+    the like restart parts. `stripe` is its stand-in for Stripe, which sends its webhooks here.
     """
 
     def __init__(
@@ -97,15 +98,11 @@ class Stack:
         self.simulator_port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.simulator_url = f"http://127.0.0.1:{self.simulator_port}"
+        self.stripe = StripeSimulator(f"{self.simulator_url}/stripe")
         self.web: Child | None = None
         self.worker: Child | None = None
         self.simulator: Child | None = None
         self._environment = environment
-
-    @property
-    def stripe_url(self) -> str:
-        """Where the stand-in for Stripe answers."""
-        return f"{self.simulator_url}/stripe"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -126,7 +123,7 @@ class Stack:
             "MAIL_DIR": str(self.folder / "mail"),
             "STRIPE_SECRET_KEY": "sk_test_simulated",
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
-            "STRIPE_API_BASE": self.stripe_url,
+            "STRIPE_API_BASE": self.stripe.url,
             # All of the tests' browsers are on one machine.
             **dict.fromkeys(("SIGN_IN_RATE", "SIGN_UP_RATE", "PASSWORD_RESET_RATE"), "10000/h"),
             "ADMIN_SIGN_IN_RATE": "10000/h",
@@ -201,11 +198,6 @@ class Stack:
         with psycopg.connect(self.postgres.url, autocommit=True) as connection:
             cursor = connection.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
-
-    def stripe(self, deed: str, **order: Any) -> Any:
-        """Has the stand-in for Stripe do something (the controls of its README)."""
-        answer = httpx.post(f"{self.stripe_url}/control/{deed}", json=order, timeout=30)
-        return answer.raise_for_status().json()
 
     def journal(self, **filters: str) -> list[dict[str, Any]]:
         """Returns the simulator's account of the calls it got."""

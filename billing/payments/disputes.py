@@ -112,7 +112,7 @@ def _take_back(payment: Payment, dispute: Dispute, found: StripeDispute) -> None
             ledger.open_account(dispute.team),
             share.credit_nanos,
             reference=dispute.stripe_id,
-            payment=_top_up_of(payment),
+            payment=_credit_of(payment),
             memo=dispute.payment,
         )
         dispute.owed_nanos = posting.shortfall_nanos
@@ -134,7 +134,7 @@ def _share_of(payment: Payment, charged_cents: int) -> Share:
     if isinstance(payment, Order):
         return part_of_charge(left_of(payment), charged_cents)
     account = ledger.open_account(payment.subscription.team)
-    return Share(charged_cents, 0, left_of_grant(account, payment.invoice_id))
+    return Share(charged_cents, 0, left_of_grant(account, _credit_of(payment)))
 
 
 def _alert_of_a_part(dispute: Dispute, found: StripeDispute) -> None:
@@ -158,6 +158,8 @@ def _link(payment: Payment) -> dict[str, Payment]:
     return {"order" if isinstance(payment, Order) else "subscription_payment": payment}
 
 
-def _top_up_of(payment: Payment) -> str:
+def _credit_of(payment: Payment) -> str:
     """Returns the reference of the transfer that gave the payment's credits."""
-    return payment.payment_intent_id or "" if isinstance(payment, Order) else payment.invoice_id
+    if isinstance(payment, Order):
+        return payment.payment_intent_id or ""
+    return f"subscription:{payment.invoice_id}"

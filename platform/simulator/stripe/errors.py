@@ -30,17 +30,31 @@ def missing(kind: str, name: str) -> StripeError:
     return StripeError(f"No such {kind}: '{name}'", status=404, code="resource_missing", param="id")
 
 
-def declined(code: str, intent: dict[str, Any]) -> StripeError:
-    """Returns the error of a card that was not charged; `code` is `card_declined` or
-    `authentication_required`.
-    """
-    return StripeError(
-        "Your card was declined."
-        if code == "card_declined"
-        else "Your card was declined. This transaction requires authentication.",
-        status=402,
-        kind="card_error",
-        code=code,
-        decline_code="generic_decline" if code == "card_declined" else code,
-        payment_intent=intent,
-    )
+_SAYS = {
+    "authentication_required": "Your card was declined. This transaction requires authentication.",
+    "expired_card": "Your card has expired.",
+    "insufficient_funds": "Your card has insufficient funds.",
+    "payment_intent_authentication_failure": (
+        "We are unable to authenticate your payment method. Please choose a different payment "
+        "method and try again."
+    ),
+}
+# Declines with a code of their own; the others are `card_declined` with a decline code.
+_OWN_CODES = {"authentication_required", "expired_card", "payment_intent_authentication_failure"}
+
+
+def card_error(reason: str, **more: Any) -> dict[str, Any]:
+    """Returns the error object of a card that was not charged, for a reason."""
+    return {
+        "type": "card_error",
+        "code": reason if reason in _OWN_CODES else "card_declined",
+        "decline_code": reason,
+        "message": _SAYS.get(reason, "Your card was declined."),
+        **more,
+    }
+
+
+def declined(error: dict[str, Any], **more: Any) -> StripeError:
+    """Returns the answer for a card's error object."""
+    parts = {key: value for key, value in error.items() if key not in {"type", "message"}}
+    return StripeError(error["message"], status=402, kind="card_error", **parts, **more)

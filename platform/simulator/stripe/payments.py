@@ -1,276 +1,184 @@
-"""Customers, payment methods, payment intents and what comes of them: charges, refunds, disputes.
+"""Payment intents, and the charges that come of them."""
 
-Test payment methods behave as Stripe's of the same names (docs.stripe.com/testing):
-`pm_card_visa` pays, `pm_card_chargeDeclined` does not, `pm_card_authenticationRequired` asks for
-authentication whenever its owner is away, `pm_card_chargeCustomerFail` is kept but never pays.
-"""
+from typing import Any, NoReturn
 
-from typing import Any
-
-from simulator.stripe.errors import StripeError, declined, missing
+from simulator.stripe import cards
+from simulator.stripe.balance import Balance, charge_fee
+from simulator.stripe.cards import Card
+from simulator.stripe.customers import Customers
+from simulator.stripe.errors import StripeError, card_error, declined
 from simulator.stripe.form import is_true, whole
+from simulator.stripe.present import present
 from simulator.stripe.store import Store, Thing
 from simulator.stripe.webhooks import Webhooks
 
-CARDS = {
-    "pm_card_visa": ("visa", "4242"),
-    "pm_card_mastercard": ("mastercard", "4444"),
-    "pm_card_chargeDeclined": ("visa", "0002"),
-    "pm_card_authenticationRequired": ("visa", "3184"),
-    "pm_card_chargeCustomerFail": ("visa", "0341"),
-}
-_REFUSES = {"0002", "0341"}
-_ASKS = {"3184"}
-FEE_PER_THOUSAND = 29
-FEE_FIXED_CENTS = 30
+LEAST_CENTS = 50
+OPEN = {"requires_payment_method", "requires_confirmation", "requires_action"}
 
 
 class Payments:
-    """Money coming in and going back."""
+    """Money coming in."""
 
-    def __init__(self, store: Store, webhooks: Webhooks) -> None:
-        self.store = store
-        self.webhooks = webhooks
+    def __init__(
+        self, store: Store, webhooks: Webhooks, balance: Balance, customers: Customers
+    ) -> None:
+        self._store = store
+        self._webhooks = webhooks
+        self._balance = balance
+        self._customers = customers
 
-    def create_customer(self, form: dict[str, Any]) -> Thing:
-        """Makes a customer."""
-        fields = {
-            key: form.get(key) for key in ("email", "name", "description", "address", "phone")
-        }
-        customer = self.store.create(
-            "customer",
-            "cus",
-            **fields,
-            metadata=form.get("metadata", {}),
-            invoice_settings={"default_payment_method": None},
-            default_source=None,
-        )
-        self.webhooks.emit("customer.created", customer)
-        return customer
-
-    def update_customer(self, number: str, form: dict[str, Any]) -> Thing:
-        """Changes a customer, its default payment method among the rest."""
-        customer = self.store.get("customer", number)
-        settings = form.pop("invoice_settings", {})
-        if method := settings.get("default_payment_method"):
-            self.store.get("payment_method", method)
-            customer["invoice_settings"]["default_payment_method"] = method
-        customer["metadata"].update(form.pop("metadata", {}))
-        customer.update(form)
-        self.store.keep()
-        self.webhooks.emit("customer.updated", customer)
-        return customer
-
-    def attach(self, name: str, customer: str) -> Thing:
-        """Keeps a card for a customer: a test card by its name, or a payment method by its id."""
-        self.store.get("customer", customer)
-        is_test_card = name in CARDS
-        method = self.new_method(name) if is_test_card else self.store.get("payment_method", name)
-        method["customer"] = customer
-        self.store.keep()
-        self.webhooks.emit("payment_method.attached", method)
-        return method
-
-    def new_method(self, name: str) -> Thing:
-        """Makes a payment method of a test card."""
-        brand, last4 = CARDS[name]
-        card = {"brand": brand, "last4": last4, "exp_month": 12, "exp_year": 2034}
-        return self.store.create("payment_method", "pm", type="card", card=card, customer=None)
-
-    def detach(self, number: str) -> Thing:
-        """Forgets a customer's card, and that it was the default."""
-        method = self.store.get("payment_method", number)
-        owner, method["customer"] = method["customer"], None
-        if owner:
-            settings = self.store.get("customer", owner)["invoice_settings"]
-            if settings["default_payment_method"] == number:
-                settings["default_payment_method"] = None
-        self.store.keep()
-        self.webhooks.emit("payment_method.detached", method, {"customer": owner})
-        return method
-
-    def create_intent(self, form: dict[str, Any]) -> Thing:
+    def create(self, form: dict[str, Any], *, authenticated: bool = False) -> Thing:
         """Makes a payment intent, and confirms it where the form says so."""
         amount = whole(form.get("amount"))
-        if amount < 50:
+        if amount < LEAST_CENTS:
             raise StripeError(
                 "Amount must be at least $0.50 usd", code="amount_too_small", param="amount"
             )
         if form.get("customer"):
-            self.store.get("customer", form["customer"])
-        intent = self.store.create(
+            self._customers.get(form["customer"])
+        intent = self._store.create(
             "payment_intent",
             "pi",
             amount=amount,
             amount_received=0,
+            canceled_at=None,
             currency=form.get("currency", "usd"),
             customer=form.get("customer"),
-            payment_method=form.get("payment_method"),
             description=form.get("description"),
+            last_payment_error=None,
+            latest_charge=None,
+            metadata=form.get("metadata", {}),
+            next_action=None,
+            payment_method=None,
             receipt_email=form.get("receipt_email"),
             setup_future_usage=form.get("setup_future_usage"),
-            metadata=form.get("metadata", {}),
             status="requires_payment_method",
-            latest_charge=None,
-            last_payment_error=None,
-            next_action=None,
-            invoice=None,
         )
         intent["client_secret"] = f"{intent['id']}_secret_simulated"
-        self.webhooks.emit("payment_intent.created", intent)
+        intent["simulated"] = {"billing": form.get("billing_details")}
+        self._webhooks.emit("payment_intent.created", intent)
         if is_true(form.get("confirm")):
-            self.confirm(intent["id"], form)
+            self.confirm(intent["id"], form, authenticated=authenticated)
+        elif form.get("payment_method"):
+            intent["payment_method"] = self._method(intent, form["payment_method"])["id"]
+            intent["status"] = "requires_confirmation"
         return intent
 
     def confirm(self, number: str, form: dict[str, Any], *, authenticated: bool = False) -> Thing:
         """Tries to take the money. Raises StripeError where the card does not give it."""
-        intent = self.store.get("payment_intent", number)
-        if intent["status"] in {"succeeded", "canceled"}:
-            raise StripeError(
-                f"This PaymentIntent's status is {intent['status']}.",
-                code="payment_intent_unexpected_state",
-            )
-        name = form.get("payment_method") or intent["payment_method"]
-        method = self._method(name)
+        intent = self._open_intent(number, "confirm")
+        method = self._method(intent, form.get("payment_method") or intent["payment_method"])
         intent["payment_method"] = method["id"]
-        last4 = method["card"]["last4"]
-        if last4 in _REFUSES:
-            self._fail(intent, "card_declined")
-        if last4 in _ASKS and not authenticated:
-            if is_true(form.get("off_session")):
-                self._fail(intent, "authentication_required")
+        card = cards.behaviour(method)
+        is_away = is_true(form.get("off_session"))
+        if card.declines:
+            self.fail(intent, card.declines)
+        if _must_ask(card, method) and not authenticated:
+            if is_away:
+                self.fail(intent, "authentication_required")
             intent["status"] = "requires_action"
-            intent["next_action"] = {"type": "redirect_to_url"}
-            self.store.keep()
-            self.webhooks.emit("payment_intent.requires_action", intent)
-            return intent
-        self._succeed(intent, method)
+            action = {"url": f"{self._store.own_url}/", "return_url": form.get("return_url")}
+            intent["next_action"] = {"type": "redirect_to_url", "redirect_to_url": action}
+            self._webhooks.emit("payment_intent.requires_action", intent)
+        elif card.is_delayed:
+            intent |= {"status": "processing", "next_action": None}
+            intent["latest_charge"] = self._charge(intent, method, status="pending")["id"]
+            self._webhooks.emit("payment_intent.processing", intent)
+        else:
+            self._succeed(intent, self._charge(intent, method, status="succeeded"))
         return intent
+
+    def settle(self, intent: Thing, *, succeeds: bool) -> None:
+        """Ends a delayed payment, well or not."""
+        if intent["status"] != "processing":
+            raise StripeError(f"This PaymentIntent's status is {intent['status']}.")
+        charge = self._store.get("charge", intent["latest_charge"])
+        if succeeds:
+            charge |= {"status": "succeeded", "paid": True, "amount_captured": charge["amount"]}
+            self._succeed(intent, charge)
+        else:
+            self._refuse(intent, charge, card_error("insufficient_funds"))
 
     def cancel(self, number: str) -> Thing:
         """Ends an intent that has taken no money."""
-        intent = self.store.get("payment_intent", number)
-        if intent["status"] == "succeeded":
-            raise StripeError(
-                "You cannot cancel this PaymentIntent because it has a status of succeeded.",
-                code="payment_intent_unexpected_state",
-            )
-        intent["status"] = "canceled"
-        self.store.keep()
-        self.webhooks.emit("payment_intent.canceled", intent)
+        intent = self._open_intent(number, "cancel")
+        intent |= {"status": "canceled", "canceled_at": intent["created"]}
+        self._webhooks.emit("payment_intent.canceled", intent)
         return intent
 
-    def refund(self, form: dict[str, Any]) -> Thing:
-        """Gives money back: all that is left, or `amount` cents of it."""
-        charge = self._charge_of(form)
-        left = charge["amount"] - charge["amount_refunded"]
-        amount = whole(form.get("amount"), left)
-        if left == 0:
-            raise StripeError("Charge has already been refunded.", code="charge_already_refunded")
-        if not 0 < amount <= left:
-            raise StripeError("Refund amount is greater than unrefunded amount.", param="amount")
-        if charge["disputed"]:
-            raise StripeError("The charge is disputed.", code="charge_disputed")
-        refund = self.store.create(
-            "refund",
-            "re",
-            amount=amount,
-            currency=charge["currency"],
-            charge=charge["id"],
-            payment_intent=charge["payment_intent"],
-            reason=form.get("reason"),
-            metadata=form.get("metadata", {}),
-            status="succeeded",
-        )
-        moved = self._move(-amount, "refund", refund["id"])
-        refund["balance_transaction"] = moved["id"]
-        charge["amount_refunded"] += amount
-        charge["refunded"] = charge["amount_refunded"] == charge["amount"]
-        self.store.keep()
-        self.webhooks.emit("refund.created", refund)
-        self.webhooks.emit("charge.refunded", charge)
-        return refund
+    def fail(self, intent: Thing, reason: str) -> NoReturn:
+        """Writes down why the card was not charged, and raises it."""
+        method = self._store.get("payment_method", intent["payment_method"])
+        error = card_error(reason, payment_method=present(self._store, method))
+        if reason not in {"authentication_required", "payment_intent_authentication_failure"}:
+            charge = self._charge(intent, method, status="failed")
+            error["charge"] = charge["id"]
+            self._refuse(intent, charge, error)
+        else:
+            self._refuse(intent, None, error)
+        raise declined(error, payment_intent=present(self._store, intent))
 
-    def dispute(self, charge_id: str, amount: int | None = None) -> Thing:
-        """A cardholder disputes a charge: Stripe takes the money back at once."""
-        charge = self.store.get("charge", charge_id)
-        charge["disputed"] = True
-        dispute = self.store.create(
-            "dispute",
-            "du",
-            amount=amount or charge["amount"] - charge["amount_refunded"],
-            currency=charge["currency"],
-            charge=charge["id"],
-            payment_intent=charge["payment_intent"],
-            reason="fraudulent",
-            status="needs_response",
-            balance_transactions=[],
-        )
-        self.webhooks.emit("charge.dispute.created", dispute)
-        moved = self._move(-dispute["amount"], "adjustment", dispute["id"], fee=1500)
-        dispute["balance_transactions"].append(moved)
-        self.store.keep()
-        self.webhooks.emit("charge.dispute.funds_withdrawn", dispute)
-        return dispute
+    def _open_intent(self, number: str, deed: str) -> Thing:
+        intent = self._store.get("payment_intent", number)
+        if intent["status"] not in OPEN:
+            raise StripeError(
+                f"You cannot {deed} this PaymentIntent because it has a status of "
+                f"{intent['status']}.",
+                code="payment_intent_unexpected_state",
+                payment_intent=present(self._store, intent),
+            )
+        return intent
 
-    def close_dispute(self, number: str, *, won: bool) -> Thing:
-        """Ends a dispute; what is won comes back."""
-        dispute = self.store.get("dispute", number)
-        dispute["status"] = "won" if won else "lost"
-        if won:
-            moved = self._move(dispute["amount"], "adjustment", dispute["id"])
-            dispute["balance_transactions"].append(moved)
-            self.store.get("charge", dispute["charge"])["disputed"] = False
-        self.store.keep()
-        if won:
-            self.webhooks.emit("charge.dispute.funds_reinstated", dispute)
-        self.webhooks.emit("charge.dispute.closed", dispute)
-        return dispute
-
-    def warn_of_fraud(self, charge_id: str) -> Thing:
-        """The card's issuer suspects fraud, before any dispute."""
-        charge = self.store.get("charge", charge_id)
-        warning = self.store.create(
-            "radar.early_fraud_warning",
-            "issfr",
-            charge=charge["id"],
-            payment_intent=charge["payment_intent"],
-            actionable=True,
-            fraud_type="unauthorized_use_of_card",
-        )
-        self.webhooks.emit("radar.early_fraud_warning.created", warning)
-        return warning
-
-    def _method(self, name: str | None) -> Thing:
+    def _method(self, intent: Thing, name: str | None) -> Thing:
         if not name:
             raise StripeError(
                 "You cannot confirm this PaymentIntent because it's missing a payment method.",
                 code="payment_intent_unexpected_state",
             )
-        return self.new_method(name) if name in CARDS else self.store.get("payment_method", name)
+        method = self._customers.method(name)
+        if method["customer"] not in {None, intent["customer"]}:
+            raise StripeError(
+                "The PaymentMethod belongs to a Customer. Please include the Customer in the "
+                "`customer` parameter on the PaymentIntent.",
+                param="payment_method",
+            )
+        return method
 
-    def _succeed(self, intent: Thing, method: Thing) -> None:
-        charge = self.store.create(
+    def _charge(self, intent: Thing, method: Thing, *, status: str) -> Thing:
+        is_paid = status == "succeeded"
+        kind = method["type"]
+        charge = self._store.create(
             "charge",
             "ch",
             amount=intent["amount"],
+            amount_captured=intent["amount"] if is_paid else 0,
             amount_refunded=0,
+            balance_transaction=None,
+            billing_details=intent["simulated"]["billing"] or method["billing_details"],
+            captured=True,
             currency=intent["currency"],
             customer=intent["customer"],
+            description=intent["description"],
+            disputed=False,
+            failure_code=None,
+            failure_message=None,
+            metadata=dict(intent["metadata"]),
+            paid=is_paid,
             payment_intent=intent["id"],
             payment_method=method["id"],
-            payment_method_details={"type": "card", "card": method["card"]},
-            paid=True,
+            payment_method_details={"type": kind, kind: method[kind]},
+            receipt_email=intent["receipt_email"],
             refunded=False,
-            disputed=False,
-            status="succeeded",
-            metadata=dict(intent["metadata"]),
-            receipt_url=None,
+            status=status,
         )
-        fee = intent["amount"] * FEE_PER_THOUSAND // 1000 + FEE_FIXED_CENTS
-        charge["balance_transaction"] = self._move(
-            intent["amount"], "charge", charge["id"], fee=fee
-        )["id"]
+        charge["receipt_url"] = f"{self._store.own_url}/receipts/{charge['id']}"
+        return charge
+
+    def _succeed(self, intent: Thing, charge: Thing) -> None:
+        kind = "charge" if charge["payment_method_details"]["type"] == "card" else "payment"
+        fee = charge_fee(intent["amount"])
+        moved = self._balance.move(intent["amount"], kind, charge["id"], fee=fee)
+        charge["balance_transaction"] = moved["id"]
         intent |= {
             "status": "succeeded",
             "amount_received": intent["amount"],
@@ -279,39 +187,25 @@ class Payments:
             "next_action": None,
         }
         if intent["setup_future_usage"] and intent["customer"]:
-            self.attach(method["id"], intent["customer"])
-        self.store.keep()
-        self.webhooks.emit("charge.succeeded", charge)
-        self.webhooks.emit("payment_intent.succeeded", intent)
+            self._customers.attach(charge["payment_method"], intent["customer"])
+        self._webhooks.emit("charge.succeeded", charge)
+        self._webhooks.emit("payment_intent.succeeded", intent)
 
-    def _fail(self, intent: Thing, code: str) -> None:
-        """Writes down that the card refused, and raises it."""
-        error = {"type": "card_error", "code": code, "message": "Your card was declined."}
-        intent["status"] = "requires_payment_method"
-        intent["last_payment_error"] = error
-        self.store.keep()
-        self.webhooks.emit("payment_intent.payment_failed", intent)
-        raise declined(code, intent)
+    def _refuse(self, intent: Thing, charge: Thing | None, error: Thing) -> None:
+        intent |= {
+            "status": "requires_payment_method",
+            "last_payment_error": error,
+            "next_action": None,
+            "payment_method": None,
+        }
+        if charge is not None:
+            charge |= {"status": "failed", "failure_code": error["code"]}
+            charge["failure_message"] = error["message"]
+            intent["latest_charge"] = charge["id"]
+            self._webhooks.emit("charge.failed", charge)
+        self._webhooks.emit("payment_intent.payment_failed", intent)
 
-    def _charge_of(self, form: dict[str, Any]) -> Thing:
-        if number := form.get("charge"):
-            return self.store.get("charge", number)
-        intent = self.store.get("payment_intent", str(form.get("payment_intent")))
-        if intent["latest_charge"] is None:
-            raise missing("charge", intent["id"])
-        return self.store.get("charge", intent["latest_charge"])
 
-    def _move(self, amount: int, kind: str, source: str, fee: int = 0) -> Thing:
-        """Books an amount in cents on the operator's Stripe balance."""
-        return self.store.create(
-            "balance_transaction",
-            "txn",
-            amount=amount,
-            fee=fee,
-            net=amount - fee,
-            currency="usd",
-            type=kind,
-            reporting_category={"adjustment": "dispute"}.get(kind, kind),
-            source=source,
-            status="available",
-        )
+def _must_ask(card: Card, method: Thing) -> bool:
+    """Tells whether the cardholder has to authenticate: each time, or until the card is kept."""
+    return card.asks == "always" or (card.asks == "kept" and method["customer"] is None)

@@ -11,29 +11,43 @@ from typing import Any
 from simulator.stripe.errors import missing
 
 Thing = dict[str, Any]
-API_VERSION = "2026-10-29.dahlia"
+API_VERSION = "2026-10-28.endive"
 LONGEST_PAGE = 100
+# Objects that do not say whether they are of test mode.
+MODELESS = {"refund", "balance_transaction", "line_item"}
 
 
 class Store:
-    """Objects, kept in a file too where one is named, so that a restart forgets nothing."""
+    """Objects, kept in a file too where one is named, so that a restart forgets nothing.
+
+    What the stand-in alone knows of an object is under its key `simulated`. `own_url` is where the
+    pages are, as the latest caller sees it.
+    """
 
     def __init__(self, file: Path | None = None) -> None:
+        self.own_url = ""
         self._file = file
         self._things: dict[str, Thing] = {}
         if file is not None and file.exists():
             with contextlib.suppress(ValueError):
                 self._things = json.loads(file.read_text())
 
-    def create(self, kind: str, prefix: str, **fields: Any) -> Thing:
-        """Adds an object with an id of its own, and returns it."""
+    def make(self, kind: str, prefix: str, **fields: Any) -> Thing:
+        """Returns an object with an id of its own, which `add` may add."""
         number = f"{prefix}_{secrets.token_hex(12)}"
-        thing = {"id": number, "object": kind, "created": int(time.time()), "livemode": False}
-        thing |= fields
-        thing.setdefault("metadata", {})
-        self._things[number] = thing
-        self.keep()
+        thing = {"id": number, "object": kind, "created": int(time.time())}
+        if kind not in MODELESS:
+            thing["livemode"] = False
+        return thing | fields
+
+    def add(self, thing: Thing) -> Thing:
+        """Adds an object, and returns it."""
+        self._things[thing["id"]] = thing
         return thing
+
+    def create(self, kind: str, prefix: str, **fields: Any) -> Thing:
+        """Makes and adds an object, and returns it."""
+        return self.add(self.make(kind, prefix, **fields))
 
     def get(self, kind: str, number: str) -> Thing:
         """Returns an object. Raises StripeError where there is none of that kind and id."""
@@ -42,39 +56,39 @@ class Store:
             raise missing(kind, number)
         return thing
 
-    def find(self, kind: str, matches: Callable[[Thing], bool] = lambda _: True) -> list[Thing]:
-        """Returns the objects of a kind, the newest first."""
+    def peek(self, number: str) -> Thing | None:
+        """Returns the object of an id, whatever its kind."""
+        return self._things.get(number)
+
+    def find(self, kind: str, **fields: Any) -> list[Thing]:
+        """Returns the objects of a kind with these fields, the newest first."""
         return [
-            thing for thing in self._newest_first() if thing["object"] == kind and matches(thing)
+            thing
+            for thing in self._newest_first()
+            if thing["object"] == kind
+            and all(thing.get(name) == value for name, value in fields.items())
         ]
 
-    def page(self, kind: str, query: dict[str, Any], *filters: str, url: str) -> Thing:
-        """Returns a list as Stripe pages it: `limit`, `starting_after`, `created[gte]` and the
-        fields that are named to filter by.
+    def page(
+        self, kind: str, query: Thing, matches: Callable[[Thing], bool] = lambda _: True
+    ) -> tuple[list[Thing], bool]:
+        """Returns a page of a list, and whether more come: by `limit`, `starting_after`,
+        `ending_before` and `created[gt, gte, lt, lte]`.
         """
-        created = query.get("created") or {}
-        found = self.find(
-            kind,
-            lambda thing: (
-                all(str(thing.get(name)) == str(query[name]) for name in filters if name in query)
-                and thing["created"] >= int(created.get("gte", 0))
-                and thing["created"] < int(created.get("lt", 2**40))
-            ),
-        )
-        if after := query.get("starting_after"):
-            places = [index for index, thing in enumerate(found) if thing["id"] == after]
-            if not places:
-                raise missing(kind, str(after))
-            found = found[places[0] + 1 :]
+        found = [
+            thing
+            for thing in self.find(kind)
+            if matches(thing) and _is_within(thing["created"], query.get("created") or {})
+        ]
         limit = min(int(query.get("limit", 10)), LONGEST_PAGE)
-        return {
-            "object": "list",
-            "url": url,
-            "has_more": len(found) > limit,
-            "data": found[:limit],
-        }
+        if before := query.get("ending_before"):
+            newer = found[: _place(found, kind, before)]
+            return newer[-limit:], len(newer) > limit
+        if after := query.get("starting_after"):
+            found = found[_place(found, kind, after) + 1 :]
+        return found[:limit], len(found) > limit
 
-    def keep(self) -> None:
+    def flush(self) -> None:
         """Writes everything to the file, whole or not at all."""
         if self._file is None:
             return
@@ -85,7 +99,25 @@ class Store:
     def forget(self) -> None:
         """Empties the store."""
         self._things.clear()
-        self.keep()
 
     def _newest_first(self) -> Iterator[Thing]:
         return reversed(list(self._things.values()))
+
+
+def _place(found: list[Thing], kind: str, number: str) -> int:
+    places = [index for index, thing in enumerate(found) if thing["id"] == number]
+    if not places:
+        raise missing(kind, number)
+    return places[0]
+
+
+def _is_within(created: int, bounds: Thing | str) -> bool:
+    """Tells whether a time is within bounds: those that a form names, or one very second."""
+    if isinstance(bounds, str):
+        return created == int(bounds)
+    return (
+        created >= int(bounds.get("gte", 0))
+        and created > int(bounds.get("gt", -1))
+        and created < int(bounds.get("lt", 2**40))
+        and created <= int(bounds.get("lte", 2**40))
+    )
