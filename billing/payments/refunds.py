@@ -102,6 +102,7 @@ def submit(refund: Refund, *, is_repeat: bool = False) -> Refund:
     except StripeError as error:
         log.warning("refund_waits", refund=str(refund.pk), error=str(error))
         return refund
+    failpoint("after_refund_submitted")
     return note_refund(refund.order, found) or refund
 
 
