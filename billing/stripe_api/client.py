@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from accounts.masking import mask_secrets
 
 SHORTEST_WEBHOOK_SECRET = 16
+KEY_IN_USE = "idempotency_key_in_use"  # two asked at once: it comes to what the other one gets
 
 
 class StripeError(Exception):
@@ -97,6 +98,8 @@ def _ours(error: stripe.StripeError) -> StripeError:
     if isinstance(error, stripe.CardError):
         intent = getattr(error.error, "payment_intent", None)
         return CardRefusedError(message, error.code or "", getattr(intent, "id", None) or "")
+    if error.code == KEY_IN_USE:
+        return StripeUnavailableError("Another call with this key is under way.")
     if isinstance(error, stripe.InvalidRequestError | stripe.IdempotencyError):
         return StripeRefusedError(message, error.code or "")
     # Of what is left an authentication error is ours to mend, and then the call is repeated.

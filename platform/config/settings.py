@@ -309,6 +309,21 @@ CELERY_BEAT_SCHEDULE = {
     },
     "reward referrals": {
         "task": "billing.payments.tasks.reward_referrals",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "submit requested refunds": {
+        "task": "billing.payments.tasks.submit_requested_refunds",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "check refunds and disputes": {
+        "task": "billing.payments.tasks.check_money_back",
+        "schedule": env.number("ORDER_CHECK_SECONDS", 3600),
+        "options": {"expires": 3600},
+    },
+    "collect debts": {
+        "task": "billing.payments.tasks.collect_debts",
         "schedule": 300.0,
         "options": {"expires": 300},
     },
