@@ -15,7 +15,7 @@ from billing import ledger
 from billing.models import LedgerAlert, PlanPrice, Subscription, SubscriptionPayment
 from billing.payments.orders import NANOS_PER_CENT, PaymentMismatchError
 from billing.payments.subscriptions import sync
-from billing.stripe_api import subscriptions
+from billing.stripe_api import payments, subscriptions
 from billing.stripe_api.objects import Invoice
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,9 @@ def note_invoice(invoice_id: str) -> SubscriptionPayment | None:
         return None
     if invoice.currency != "usd" or invoice.is_live != row.is_live:
         raise _mismatch(invoice)
-    return _book(row, invoice)
+    intent_id = invoice.payment_intent_id
+    charge_id = payments.get_payment_intent(intent_id).charge_id if intent_id else ""
+    return _book(row, invoice, charge_id)
 
 
 def subscription_of(invoice_id: str) -> Subscription | None:
@@ -78,7 +80,7 @@ def granted_nanos(invoice: Invoice) -> tuple[int, int]:
     return max(0, total), days
 
 
-def _book(row: Subscription, invoice: Invoice) -> SubscriptionPayment:
+def _book(row: Subscription, invoice: Invoice, charge_id: str) -> SubscriptionPayment:
     account = ledger.open_account(row.team)
     credit_nanos, days = (0, 0) if row.is_duplicate else granted_nanos(invoice)
     paid_at = invoice.paid_at or timezone.now()
@@ -92,6 +94,7 @@ def _book(row: Subscription, invoice: Invoice) -> SubscriptionPayment:
                 "amount_cents": invoice.paid_cents,
                 "credit_nanos": credit_nanos,
                 "payment_intent_id": invoice.payment_intent_id or None,
+                "charge_id": charge_id or None,
                 "paid_at": paid_at,
             },
         )

@@ -3,7 +3,17 @@
 import structlog
 from celery import shared_task
 
-from billing.payments import inbox, invoices, orders, subscriptions
+from billing.payments import (
+    auto_top_up,
+    debts,
+    inbox,
+    invoices,
+    money_back,
+    orders,
+    referrals,
+    refunds,
+    subscriptions,
+)
 from billing.stripe_api.client import StripeError, is_on
 
 log = structlog.get_logger(__name__)
@@ -52,3 +62,65 @@ def check_subscriptions() -> int:
         except (StripeError, orders.PaymentMismatchError) as error:
             log.warning("subscription_not_checked", subscription=str(row.pk), error=str(error))
     return changed
+
+
+@shared_task
+def top_up_low_balances() -> int:
+    """Has credits bought for the teams that run low and wish it. Returns how many teams."""
+    if not is_on():
+        return 0
+    due = auto_top_up.due_teams()
+    for team_id in due:
+        # A task for each: a card that Stripe takes long over holds up nobody else's.
+        top_up_team.apply_async((team_id,), expires=auto_top_up.LEASE.total_seconds())
+    return len(due)
+
+
+@shared_task
+def top_up_team(team_id: int) -> str:
+    """Buys credits for one team. Returns what its order came to, if there is one."""
+    try:
+        order = auto_top_up.top_up(team_id)
+    except (StripeError, orders.PaymentMismatchError) as error:
+        log.warning("auto_top_up_waits", team_id=team_id, error=str(error))
+        return ""
+    return order.state if order is not None else ""
+
+
+@shared_task
+def reward_referrals() -> int:
+    """Gives the credits of referrals whose team has paid. Returns how many referrals."""
+    return sum(referrals.reward(team_id) for team_id in referrals.due())
+
+
+@shared_task
+def submit_requested_refunds() -> int:
+    """Asks Stripe again for refunds that it has not answered for. Returns how many went through."""
+    if not is_on():
+        return 0
+    waiting = refunds.requested_refunds()
+    ended = [refunds.submit(refund, is_repeat=True) for refund in waiting]
+    return sum(refund.state != refund.State.REQUESTED for refund in ended)
+
+
+@shared_task
+def check_money_back() -> int:
+    """Asks Stripe about refunds and disputes under way, whose webhooks may have been lost.
+
+    Returns how many payments it asked about.
+    """
+    if not is_on():
+        return 0
+    unfinished = money_back.unfinished()
+    for payment in unfinished:
+        try:
+            money_back.catch_up(payment)
+        except StripeError as error:
+            log.warning("money_back_not_checked", payment=str(payment), error=str(error))
+    return len(unfinished)
+
+
+@shared_task
+def collect_debts() -> int:
+    """Collects what disputes left owing, where a team has it now. Returns how many debts."""
+    return debts.collect()

@@ -15,6 +15,7 @@ AREAS = (
     "status",
     "team",
     "profile",
+    "sign_in",
     "design",
     "mail",
 )

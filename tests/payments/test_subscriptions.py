@@ -44,7 +44,8 @@ def test_a_paid_subscription_gives_the_plan_and_its_credits(
     assert earned() == [20]
     (payment,) = SubscriptionPayment.objects.all()
     assert (payment.amount_cents, payment.subscription) == (2000, row)
-    assert payment.payment_intent_id.startswith("pi_")
+    intent = stand_in.get(f"payment_intents/{payment.payment_intent_id}")
+    assert payment.charge_id == intent["latest_charge"]
 
 
 def test_nothing_is_given_before_it_is_paid(

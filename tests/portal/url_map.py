@@ -85,6 +85,7 @@ PAGES: dict[str, Page] = {
     "your_data": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "export_data": Page("POST", 200, LOGIN, 200, 200, 200, 403),
     "delete_account": Page("GET POST", 200, LOGIN, 200, 200, 200, 403),
+    "end_session": Page("POST", 302, LOGIN, 404, 404, 404, 404),
     "design": Page("GET", LOGIN, LOGIN, LOGIN, LOGIN, LOGIN, LOGIN),
     "mailbox": Page("GET", 404, 404, 404, 404, 404, 404),
     "letter": Page("GET", 404, 404, 404, 404, 404, 404),

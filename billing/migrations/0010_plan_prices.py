@@ -10,8 +10,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0005_verified_addresses'),
-        ('billing', '0007_payments'),
+        ('accounts', '0007_money_notices'),
+        ('billing', '0009_money_back'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
