@@ -309,8 +309,8 @@ CELERY_BEAT_SCHEDULE = {
     },
     "reward referrals": {
         "task": "billing.payments.tasks.reward_referrals",
-        "schedule": 60.0,
-        "options": {"expires": 60},
+        "schedule": 300.0,
+        "options": {"expires": 300},
     },
     "submit requested refunds": {
         "task": "billing.payments.tasks.submit_requested_refunds",
