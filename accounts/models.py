@@ -289,6 +289,8 @@ class SentNotice(models.Model):
         LOW_BALANCE = "low_balance"
         BUDGET_REACHED = "budget_reached"
         KEY_CREATED = "key_created"
+        REFUND_MADE = "refund_made"
+        KEYS_PAUSED = "keys_paused"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")

@@ -19,6 +19,7 @@ from billing import ledger
 from billing.failpoints import failpoint
 from billing.models import LedgerAlert, Order
 from billing.money import NANOS_PER_DOLLAR, dollars_short_text, nanos_from_dollars
+from billing.payments import debts
 from billing.payments.customers import customer_of
 from billing.stripe_api import checkout, client, payments
 from billing.stripe_api.objects import PaymentIntent, Session
@@ -220,6 +221,7 @@ def _credit(
         )
         failpoint("in_credit")
     log.info("order_paid", order=order.number, amount_cents=order.amount_cents)
+    debts.collect(order.team)
     return order
 
 

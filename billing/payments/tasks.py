@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from billing.payments import inbox, orders
+from billing.payments import debts, inbox, money_back, orders, refunds
 from billing.stripe_api.client import StripeError, StripeUnavailableError, is_on
 
 log = structlog.get_logger(__name__)
@@ -49,3 +49,36 @@ def check_open_orders() -> int:
         if failures == FAILURES_IN_A_ROW:
             break
     return paid
+
+
+@shared_task
+def submit_requested_refunds() -> int:
+    """Asks Stripe again for refunds that it has not answered for. Returns how many went through."""
+    if not is_on():
+        return 0
+    waiting = refunds.requested_refunds()
+    ended = [refunds.submit(refund, is_repeat=True) for refund in waiting]
+    return sum(refund.state != refund.State.REQUESTED for refund in ended)
+
+
+@shared_task
+def check_money_back() -> int:
+    """Asks Stripe about refunds and disputes under way, whose webhooks may have been lost.
+
+    Returns how many payments it asked about.
+    """
+    if not is_on():
+        return 0
+    unfinished = money_back.unfinished()
+    for payment in unfinished:
+        try:
+            money_back.catch_up(payment)
+        except StripeError as error:
+            log.warning("money_back_not_checked", payment=str(payment), error=str(error))
+    return len(unfinished)
+
+
+@shared_task
+def collect_debts() -> int:
+    """Collects what disputes left owing, where a team has it now. Returns how many debts."""
+    return debts.collect()
