@@ -1,14 +1,18 @@
 """What Celery does for payments: every task may run twice, late or at once, and does no harm."""
 
+from datetime import timedelta
+
 import structlog
 from celery import shared_task
+from django.utils import timezone
 
-from billing.payments import debts, inbox, money_back, orders, refunds
+from billing.payments import debts, inbox, money_back, orders, reconciliation, refunds
 from billing.stripe_api.client import StripeError, StripeUnavailableError, is_on
 
 log = structlog.get_logger(__name__)
 
 FAILURES_IN_A_ROW = 5
+RECONCILED_DAYS = 4
 
 
 @shared_task
@@ -82,3 +86,21 @@ def check_money_back() -> int:
 def collect_debts() -> int:
     """Collects what disputes left owing, where a team has it now. Returns how many debts."""
     return debts.collect()
+
+
+@shared_task
+def reconcile_stripe() -> int:
+    """Compares the last days at Stripe with the books, and raises an alert for each difference.
+
+    Returns how many are new. Days are looked at more than once, so that one without Stripe's
+    answer is made up for.
+    """
+    if not is_on():
+        return 0
+    until = timezone.now() - reconciliation.GRACE
+    try:
+        report = reconciliation.reconcile(until - timedelta(days=RECONCILED_DAYS), until)
+    except StripeError as error:
+        log.warning("stripe_not_reconciled", error=str(error))
+        return 0
+    return reconciliation.raise_alerts(report)
