@@ -327,6 +327,10 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 300.0,
         "options": {"expires": 300},
     },
+    "reconcile with Stripe": {
+        "task": "billing.payments.tasks.reconcile_stripe",
+        "schedule": crontab(hour=4, minute=10),
+    },
     "ask for videos": {
         "task": "api.tasks.poll_videos",
         "schedule": env.number("VIDEO_POLL_SECONDS", 3),
