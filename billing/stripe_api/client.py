@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from accounts.masking import mask_secrets
 
 SHORTEST_WEBHOOK_SECRET = 16
+KEY_IN_USE = "idempotency_key_in_use"  # two asked at once: it comes to what the other one gets
 
 
 class StripeError(Exception):
