@@ -1,7 +1,10 @@
 """What Celery does for payments: every task may run twice, late or at once, and does no harm."""
 
+from datetime import timedelta
+
 import structlog
 from celery import shared_task
+from django.utils import timezone
 
 from billing.payments import (
     auto_top_up,
@@ -10,13 +13,17 @@ from billing.payments import (
     invoices,
     money_back,
     orders,
+    reconciliation,
     referrals,
     refunds,
     subscriptions,
 )
-from billing.stripe_api.client import StripeError, is_on
+from billing.stripe_api.client import StripeError, StripeUnavailableError, is_on
 
 log = structlog.get_logger(__name__)
+
+FAILURES_IN_A_ROW = 5
+RECONCILED_DAYS = 4
 
 
 @shared_task
@@ -27,11 +34,18 @@ def handle_stripe_event(event_id: str) -> None:
 
 @shared_task
 def handle_due_stripe_events() -> int:
-    """Handles the events whose task was lost or failed. Returns how many."""
-    due = inbox.due_events()
-    for event_id in due:
-        inbox.handle(event_id)
-    return len(due)
+    """Handles the events whose task was lost or failed. Returns how many it tried.
+
+    Where one after the other fails Stripe is away, and the rest waits for the next round.
+    """
+    failures = tried = 0
+    for event_id in inbox.due_events():
+        event = inbox.handle(event_id)
+        tried += event is not None
+        failures = failures + 1 if event and event.state == event.State.FAILED else 0
+        if failures == FAILURES_IN_A_ROW:
+            break
+    return tried
 
 
 @shared_task
@@ -39,12 +53,16 @@ def check_open_orders() -> int:
     """Asks Stripe about orders whose webhook has not come. Returns how many are paid after all."""
     if not is_on():
         return 0
-    paid = 0
+    failures = paid = 0
     for order in orders.open_orders():
         try:
             paid += orders.confirm(order).state == order.State.PAID
+            failures = 0
         except (StripeError, orders.PaymentMismatchError) as error:
             log.warning("order_not_checked", order=order.number, error=str(error))
+            failures += isinstance(error, StripeUnavailableError)
+        if failures == FAILURES_IN_A_ROW:
+            break
     return paid
 
 
@@ -124,3 +142,21 @@ def check_money_back() -> int:
 def collect_debts() -> int:
     """Collects what disputes left owing, where a team has it now. Returns how many debts."""
     return debts.collect()
+
+
+@shared_task
+def reconcile_stripe() -> int:
+    """Compares the last days at Stripe with the books, and raises an alert for each difference.
+
+    Returns how many are new. Days are looked at more than once, so that one without Stripe's
+    answer is made up for.
+    """
+    if not is_on():
+        return 0
+    until = timezone.now() - reconciliation.GRACE
+    try:
+        report = reconciliation.reconcile(until - timedelta(days=RECONCILED_DAYS), until)
+    except StripeError as error:
+        log.warning("stripe_not_reconciled", error=str(error))
+        return 0
+    return reconciliation.raise_alerts(report)

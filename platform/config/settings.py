@@ -314,8 +314,8 @@ CELERY_BEAT_SCHEDULE = {
     },
     "reward referrals": {
         "task": "billing.payments.tasks.reward_referrals",
-        "schedule": 60.0,
-        "options": {"expires": 60},
+        "schedule": 300.0,
+        "options": {"expires": 300},
     },
     "submit requested refunds": {
         "task": "billing.payments.tasks.submit_requested_refunds",
@@ -331,6 +331,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "billing.payments.tasks.collect_debts",
         "schedule": 300.0,
         "options": {"expires": 300},
+    },
+    "reconcile with Stripe": {
+        "task": "billing.payments.tasks.reconcile_stripe",
+        "schedule": crontab(hour=4, minute=10),
     },
     "ask for videos": {
         "task": "api.tasks.poll_videos",
