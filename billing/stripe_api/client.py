@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from http import HTTPStatus
 
 import stripe
 from django.conf import settings
@@ -21,6 +22,10 @@ class PaymentsOffError(StripeError):
 
 class StripeUnavailableError(StripeError):
     """Stripe failed or did not answer: it may have done it or not. Ask again with the same key."""
+
+
+class StripeBusyError(StripeUnavailableError):
+    """The same call is under way from elsewhere. Ask again in a moment, with the same key."""
 
 
 class StripeRefusedError(StripeError):
@@ -89,6 +94,8 @@ def calling() -> Iterator[stripe.StripeClient]:
     except (stripe.InvalidRequestError, stripe.IdempotencyError) as error:
         raise StripeRefusedError(error.user_message or str(error), error.code or "") from error
     except stripe.StripeError as error:
+        if error.http_status == HTTPStatus.CONFLICT:
+            raise StripeBusyError(error.user_message or "The call is under way.") from error
         # Of what is left an authentication error is ours to mend, and then the call is repeated.
         raise StripeUnavailableError(f"{type(error).__name__}: {error.user_message}") from error
 

@@ -92,9 +92,7 @@ def _stand_in_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def stand_in(
-    _stand_in_url: str, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> StripeStandIn:
+def stand_in(_stand_in_url: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> StripeStandIn:
     """An empty stand-in for Stripe, which the settings lead to. Events wait to be told."""
     settings.STRIPE_SECRET_KEY = "sk_test_simulated"
     settings.STRIPE_WEBHOOK_SECRET = SECRET

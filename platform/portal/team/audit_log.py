@@ -27,6 +27,9 @@ TITLES = {
     "key.updated": "Key changed",
     "key.rotated": "Key rotated",
     "key.revoked": "Key revoked",
+    "credits.ordered": "Credits ordered",
+    "billing.portal_opened": "Billing details opened",
+    "billing.card_setup_opened": "Adding a card",
 }
 
 
