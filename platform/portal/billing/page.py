@@ -18,6 +18,7 @@ from portal.access import MemberRequest, member_page_if
 from portal.billing.balance import balance_section
 from portal.billing.card import card_section
 from portal.billing.orders_list import orders_section
+from portal.billing.plans_shown import plan_section
 from portal.billing.top_up import top_up_section
 from portal.billing.transactions import transactions_section
 
@@ -27,6 +28,7 @@ Section = Callable[[Actor, CreditAccount | None], dict[str, Any]]
 SECTIONS: tuple[Section, ...] = (
     balance_section,
     top_up_section,
+    plan_section,
     card_section,
     orders_section,
     transactions_section,

@@ -32,6 +32,7 @@ TITLES = {
     "billing.card_setup_opened": "Adding a card",
     "auto_top_up.changed": "Auto top-up changed",
     "code.redeemed": "Code redeemed",
+    "plan.ordered": "Plan ordered",
     "plan.upgraded": "Plan raised",
     "plan.downgraded": "Plan lowered from the next period on",
     "plan.cancelled": "Plan cancelled",
