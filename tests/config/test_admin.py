@@ -52,7 +52,7 @@ LEDGER = [
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
     *(models.LedgerAlert, ModelHealth, ModelHealthHour, VideoJob, AuditEntry),
     *(Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
-    models.CreditLot,
+    *(models.CreditLot, models.PlanPrice, models.Subscription, models.SubscriptionPayment),
 ]
 
 
@@ -68,7 +68,14 @@ def add_rows(n: int) -> None:
     account = ledger.open_account(team)
     ledger.grant(account, 10**9, reference=f"admin {n}", memo="test")
     key = issue(team, user, f"key {n}", budget_month_nanos=n).key
-    Plan.objects.create(name=f"plan-{n}", title=f"Plan {n}")
+    plan = Plan.objects.create(name=f"plan-{n}", title=f"Plan {n}")
+    terms = {"price_cents": 2000, "credit_nanos": 25 * 10**9, "credit_days": 31}
+    models.PlanOffer.objects.create(plan=plan, **terms)
+    sold = models.PlanPrice.objects.create(plan=plan, is_live=False, **terms)
+    subscription = models.Subscription.objects.create(team=team, price=sold, is_live=False)
+    models.SubscriptionPayment.objects.create(
+        invoice_id=f"in_{n}", subscription=subscription, amount_cents=2000
+    )
     product = models.Product.objects.create(sku=f"sku-{n}")
     price = models.PriceVersion.objects.create(product=product, effective_from=now)
     model = Model.objects.create(name=f"model-{n}", product=product)
@@ -397,3 +404,18 @@ def test_customers_are_not_let_in(alice: User) -> None:
         response = browser.get(url(model, "changelist"))
         assert response.status_code == 302
         assert "/admin/login/" in response["Location"]
+
+
+def test_an_offer_is_priced_in_dollars(staff: Client) -> None:
+    plan = Plan.objects.create(name="sold", title="Sold")
+    form = {"plan": plan.pk, "credit_nanos": "25", "credit_days": 31, "position": 1}
+    address = url(models.PlanOffer, "add")
+    for price in ("0.49", "19.995", "-1", "many"):
+        page = staff.post(address, form | {"price_cents": price, "is_offered": "on"})
+        assert page.status_code == 200, price
+    assert not models.PlanOffer.objects.exists()
+    assert staff.post(address, form | {"price_cents": "19.99"}).status_code == 302
+    offer = models.PlanOffer.objects.get()
+    assert (offer.price_cents, offer.credit_nanos, offer.is_offered) == (1999, 25 * 10**9, False)
+    page = staff.get(url(models.PlanOffer, "change", offer.pk)).content.decode()
+    assert 'value="19.99"' in page
