@@ -98,6 +98,7 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "token": token,
             "pk": passkey.pk,
             "slug": "streaming",
+            "name": "plus",
             "letter_id": LETTER_ID,
             "session_id": _sign_in_elsewhere(owner).pk,
             "order_id": _order(owner, account, text, many).pk,
