@@ -15,12 +15,19 @@ from accounts.access import Actor
 from billing.models import CreditAccount
 from billing.stripe_api.client import is_live, is_on
 from portal.access import MemberRequest, member_page_if
+from portal.billing.auto_top_up import auto_top_up_section, code_section
 from portal.billing.balance import balance_section
+from portal.billing.referral import referral_section
 
 Section = Callable[[Actor, CreditAccount | None], dict[str, Any]]
 
 # What each gives goes into the template's context; names begin with the section's own.
-SECTIONS: tuple[Section, ...] = (balance_section,)
+SECTIONS: tuple[Section, ...] = (
+    balance_section,
+    auto_top_up_section,
+    code_section,
+    referral_section,
+)
 
 billing_page = member_page_if(lambda actor: actor.may_see_billing)
 
