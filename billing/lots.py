@@ -36,4 +36,4 @@ def lots_left(account: CreditAccount) -> list[Lot]:
 def refundable_nanos(account: CreditAccount) -> int:
     """Returns the paid credit that is neither spent nor held, which can be refunded."""
     paid = sum(lot.left_nanos for lot in lots_left(account) if lot.is_paid)
-    return min(paid, account.available_nanos)
+    return min(paid, CreditAccount.objects.get(pk=account.pk).available_nanos)

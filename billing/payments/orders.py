@@ -5,16 +5,21 @@ Stripe says was paid has been held against it. Nothing is credited because a bro
 says so: both only make us ask.
 """
 
+import time
 import uuid
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from accounts import audit
+from accounts.access import Actor
 from accounts.models import Team, User
 from billing import ledger
+from billing.failpoints import failpoint
 from billing.models import AutoTopUp, LedgerAlert, Order
 from billing.money import NANOS_PER_DOLLAR, dollars_short_text, nanos_from_dollars
 from billing.payments import auto_top_up_outcomes
@@ -28,8 +33,11 @@ log = structlog.get_logger(__name__)
 
 NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
 FIRST_CHECK = timedelta(minutes=5)
+SESSION_LIFE = timedelta(hours=25)
 # A session lives for a day, and a slow payment method takes up to two weeks after it.
 LAST_CHECK = timedelta(days=21)
+# Who clicks twice is there a moment after themselves.
+BUSY_PAUSES_SECONDS = (0.2, 0.5, 1, 2)
 
 
 class OrderError(Exception):
@@ -52,28 +60,43 @@ def require_amount(amount_cents: int) -> None:
     """Raises OrderError for an amount that is not sold."""
     least, most = amount_bounds_cents()
     if not least <= amount_cents <= most:
-        lower, upper = (dollars_short_text(cents * NANOS_PER_CENT) for cents in (least, most))
-        raise OrderError(f"Credits are sold from ${lower} to ${upper}. Choose an amount between.")
+        lower, upper = (f"${cents / 100:,.2f}".removesuffix(".00") for cents in (least, most))
+        raise OrderError(f"Credits are sold from {lower} to {upper}. Choose an amount between.")
 
 
-def place(team: Team, user: User, amount_cents: int, order_id: uuid.UUID | None = None) -> Order:
+def place(
+    team: Team,
+    user: User,
+    amount_cents: int,
+    order_id: uuid.UUID | None = None,
+    *,
+    ip_address: str | None = None,
+) -> Order:
     """Writes an order down, or finds the one of that id: a form sent twice is one order.
 
     Raises OrderError for an amount that is not sold, and for an id that is somebody else's.
     """
     require_amount(amount_cents)
-    order, _ = Order.objects.get_or_create(
-        id=order_id or uuid.uuid4(),
-        defaults={
-            "team": team,
-            "user": user,
-            "amount_cents": amount_cents,
-            "credit_nanos": amount_cents * NANOS_PER_CENT,
-            "is_live": client.is_live(),
-        },
-    )
+    credit_nanos = amount_cents * NANOS_PER_CENT
+    with transaction.atomic():
+        order, is_new = Order.objects.get_or_create(
+            id=order_id or uuid.uuid4(),
+            defaults={
+                "team": team,
+                "user": user,
+                "amount_cents": amount_cents,
+                "credit_nanos": credit_nanos,
+                "is_live": client.is_live(),
+            },
+        )
+        if is_new:
+            detail = {"amount_dollars": dollars_short_text(credit_nanos)}
+            actor = Actor(team=team, user=user)
+            audit.record(
+                actor, "credits.ordered", order.number, detail=detail, ip_address=ip_address
+            )
     if (order.team_id, order.amount_cents) != (team.pk, amount_cents):
-        raise OrderError("This form was sent before with another amount. Load the page again.")
+        raise OrderError("This form was sent before with another amount. Send it again.")
     return order
 
 
@@ -82,18 +105,27 @@ def open_checkout(order: Order, user: User, *, success_url: str, cancel_url: str
 
     Asked twice it is the same page. Raises StripeError.
     """
+    for pause_seconds in BUSY_PAUSES_SECONDS:
+        try:
+            return _open_checkout(order, user, success_url, cancel_url)
+        except client.StripeBusyError:
+            time.sleep(pause_seconds)
+    return _open_checkout(order, user, success_url, cancel_url)
+
+
+def _open_checkout(order: Order, user: User, success_url: str, cancel_url: str) -> str:
+    order.refresh_from_db()
     if order.session_id:
         return checkout.get_session(order.session_id).url
-    session = checkout.open_payment(
-        order=str(order.pk),
-        customer_id=customer_of(order.team, user).stripe_id,
-        amount_cents=order.amount_cents,
-        title="API credits",
-        success_url=success_url,
-        cancel_url=cancel_url,
-    )
-    Order.objects.filter(pk=order.pk, session_id=None).update(session_id=session.id)
-    return session.url
+    if order.state != Order.State.OPEN:
+        return ""
+    customer_id = customer_of(order.team, user).stripe_id
+    session = _open_session(order, customer_id, success_url, cancel_url)
+    failpoint("after_checkout_opened")
+    if Order.objects.filter(pk=order.pk, session_id=None).update(session_id=session.id):
+        return session.url
+    order.refresh_from_db()
+    return checkout.get_session(order.session_id or session.id).url
 
 
 def confirm(order: Order) -> Order:
@@ -101,19 +133,22 @@ def confirm(order: Order) -> Order:
 
     Raises StripeError, and PaymentMismatchError (after an alert) where something else was paid.
     """
+    order.refresh_from_db()
     if order.state == Order.State.PAID:
         return order
     if order.session_id:
         return confirm_session(order, checkout.get_session(order.session_id))
     if order.payment_intent_id:
         return confirm_payment(order, payments.get_payment_intent(order.payment_intent_id))
-    return order
+    return _end_if_never_opened(order)
 
 
 def confirm_session(order: Order, session: Session) -> Order:
     """Confirms an order by its session, as Stripe has it now. Raises as confirm does."""
-    if order.session_id not in (None, session.id) or session.client_reference_id != str(order.pk):
+    if session.client_reference_id != str(order.pk):
         raise _mismatch(order, f"session {session.id} is of another order")
+    if session.payment_status != "paid" and order.session_id not in {None, session.id}:
+        return order  # a page that nobody was led to, Stripe having lost its answer
     if session.status == "expired":
         return _end(order, Order.State.EXPIRED, "Checkout was not finished in time.")
     if session.status != "complete" or not session.payment_intent_id:
@@ -133,7 +168,10 @@ def confirm_payment(order: Order, intent: PaymentIntent, session: Session | None
     found = (intent.order, intent.currency, intent.is_live, subtotal, intent.received_cents)
     if found != (str(order.pk), "usd", order.is_live, order.amount_cents, total):
         raise _mismatch(order, f"payment {intent.id} has {found}")
-    return _credit(order, intent, session, tax_cents=total - subtotal)
+    order = _credit(order, intent, session, tax_cents=total - subtotal)
+    if order.payment_intent_id != intent.id:
+        raise _mismatch(order, f"paid by {order.payment_intent_id}, and again by {intent.id}")
+    return order
 
 
 def order_of_payment(payment_intent_id: str) -> Order | None:
@@ -149,7 +187,10 @@ def order_of_payment(payment_intent_id: str) -> Order | None:
     order = order or find_order(intent.order)
     if order is None:
         return None
-    return confirm(order) if order.session_id else confirm_payment(order, intent)
+    if order.origin == Order.Origin.CHECKOUT:
+        session = checkout.session_of_payment(payment_intent_id)
+        return confirm_session(order, session) if session else confirm(order)
+    return confirm_payment(order, intent)
 
 
 def fail(order: Order, why: str, problem: Problem) -> Order:
@@ -179,6 +220,24 @@ def open_orders() -> list[Order]:
     return list(found.select_related("team").order_by("created_at"))
 
 
+def _open_session(order: Order, customer_id: str, success_url: str, cancel_url: str) -> Session:
+    """Opens the order's session, or finds the one that was opened though Stripe said it failed."""
+    open_payment = partial(
+        checkout.open_payment,
+        order=str(order.pk),
+        customer_id=customer_id,
+        amount_cents=order.amount_cents,
+        title="API credits",
+        success_url=success_url,
+        cancel_url=cancel_url,
+    )
+    try:
+        return open_payment()
+    except client.FailureKeptError:
+        found = checkout.find_session(order=str(order.pk), customer_id=customer_id)
+        return found or open_payment(retry=uuid.uuid4().hex)
+
+
 def _credit(
     order: Order, intent: PaymentIntent, session: Session | None, *, tax_cents: int
 ) -> Order:
@@ -201,7 +260,16 @@ def _credit(
             account, order.credit_nanos, reference=intent.id, memo=f"Order {order.number}"
         )
         auto_top_up_outcomes.note_paid(order)
+        failpoint("in_credit")
     log.info("order_paid", order=order.number, amount_cents=order.amount_cents)
+    return order
+
+
+def _end_if_never_opened(order: Order) -> Order:
+    """Ends an order that nobody was led to pay, once its page would have expired."""
+    is_old = order.created_at < timezone.now() - SESSION_LIFE
+    if order.origin == Order.Origin.CHECKOUT and is_old:
+        return _end(order, Order.State.EXPIRED, "Checkout was never opened.")
     return order
 
 

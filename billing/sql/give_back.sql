@@ -84,6 +84,25 @@ BEGIN
 END
 $$;
 
+-- What a refund or a claw-back of this customer's came to so far.
+CREATE OR REPLACE FUNCTION billing_taken_back(
+    transfer_kind text, transfer_reference text, customer bigint,
+    OUT taken bigint, OUT missing bigint, OUT collected bigint, OUT is_reversed boolean)
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(amount_nanos) FILTER (WHERE t.kind = transfer_kind), 0)::bigint,
+           coalesce(sum(amount_nanos) FILTER (WHERE t.kind = s.kind), 0)::bigint,
+           coalesce(sum(amount_nanos) FILTER (WHERE t.kind = 'collection'), 0)::bigint,
+           count(*) FILTER (WHERE t.kind LIKE '%reversal') > 0
+    FROM billing_shortfall_of(transfer_kind) AS s
+    LEFT JOIN billing_transfer t
+           ON t.reference = transfer_reference
+          AND t.kind IN (transfer_kind, s.kind, transfer_kind || '_reversal',
+                         s.kind || '_reversal',
+                         CASE transfer_kind WHEN 'clawback' THEN 'collection' END)
+          AND (t.customer_id = customer
+               OR right(t.memo, length(billing_owner(customer))) = billing_owner(customer))
+$$;
+
 -- Undoes a refund that failed, or a claw-back whose dispute was won: the customer gets what was
 -- taken (and collected since), and the shortfall ends. `code` is `posted`, `exists`, or `unknown`
 -- where nothing was taken under that reference.
@@ -151,23 +170,4 @@ BEGIN
             transfer_memo) AS p;
     END IF;
 END
-$$;
-
--- What a refund or a claw-back of this customer's came to so far.
-CREATE OR REPLACE FUNCTION billing_taken_back(
-    transfer_kind text, transfer_reference text, customer bigint,
-    OUT taken bigint, OUT missing bigint, OUT collected bigint, OUT is_reversed boolean)
-LANGUAGE sql STABLE AS $$
-    SELECT coalesce(sum(amount_nanos) FILTER (WHERE t.kind = transfer_kind), 0)::bigint,
-           coalesce(sum(amount_nanos) FILTER (WHERE t.kind = s.kind), 0)::bigint,
-           coalesce(sum(amount_nanos) FILTER (WHERE t.kind = 'collection'), 0)::bigint,
-           count(*) FILTER (WHERE t.kind LIKE '%reversal') > 0
-    FROM billing_shortfall_of(transfer_kind) AS s
-    LEFT JOIN billing_transfer t
-           ON t.reference = transfer_reference
-          AND t.kind IN (transfer_kind, s.kind, transfer_kind || '_reversal',
-                         s.kind || '_reversal',
-                         CASE transfer_kind WHEN 'clawback' THEN 'collection' END)
-          AND (t.customer_id = customer
-               OR right(t.memo, length(billing_owner(customer))) = billing_owner(customer))
 $$;

@@ -266,6 +266,8 @@ SWEEP_SECONDS = env.number("SWEEP_SECONDS", 30)
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace(
     "?db=", "?virtual_host="
 )
+# A page that leaves Celery a task must not wait for ever for a broker that does not answer.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 2}
 CELERY_IMPORTS = ("billing.payments.tasks",)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TIMEZONE = "UTC"

@@ -1,6 +1,5 @@
 """What a customer says about auto top-up, and the word of a promotional code."""
 
-import re
 from typing import Any
 
 from django import forms
@@ -9,9 +8,7 @@ from billing.models import AutoTopUp
 from billing.payments.auto_top_up_settings import Wish
 from billing.payments.codes import LONGEST_CODE
 from billing.payments.orders import NANOS_PER_CENT, amount_bounds_cents
-
-# Dollars as people write them; a comma only between thousands, as elsewhere it parts the cents.
-_DOLLARS = re.compile(r"\$?\s*(\d{1,3}(?:,\d{3})+|\d{1,9})(?:\.(\d{1,2}))?", re.ASCII)
+from portal.billing.forms import cents_of
 
 USUAL_THRESHOLD_CENTS = 500
 USUAL_AMOUNT_CENTS = 2500
@@ -39,11 +36,10 @@ class DollarsField(forms.CharField):
 
     def clean(self, value: Any) -> int:
         """Returns cents. Raises ValidationError."""
-        found = _DOLLARS.fullmatch(super().clean(value))
-        if found is None:
+        cents = cents_of(super().clean(value))
+        if cents is None:
             raise forms.ValidationError("Write dollars and cents, such as 25 or 12.50.")
-        whole, fraction = found.groups("")
-        return int(whole.replace(",", "")) * 100 + int(fraction.ljust(2, "0"))
+        return cents
 
 
 class AutoTopUpForm(forms.Form):

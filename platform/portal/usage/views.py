@@ -18,10 +18,10 @@ from portal.access import MemberRequest, member_page
 from portal.charts import chart_of
 from portal.chat.keys import without_chat_keys
 from portal.outcomes import outcome_of
+from portal.paging import RowPage, batches_of, page_of, read_place
 from portal.spreadsheet import Row, csv_response
 from portal.usage.charge import charge_of
 from portal.usage.forms import UsageFilter
-from portal.usage.paging import RecordPage, batches_of, page_of, read_place
 
 MOST_DAYS_BY_HOUR = 2
 CSV_HEADER: Row = [
@@ -66,12 +66,12 @@ def usage(request: MemberRequest) -> HttpResponse:
         before=read_place(request.GET.get("before", "")),
         after=read_place(request.GET.get("after", "")),
     )
-    names = _names(request.actor.visible_keys().filter(pk__in={row.key_id for row in page.records}))
+    names = _names(request.actor.visible_keys().filter(pk__in={row.key_id for row in page.rows}))
     context |= {
         "span": form.span,
         "total": total(parts.values()),
         "chart": chart_of(parts, selection.since, selection.until, by_hour=by_hour),
-        "rows": [(row, outcome_of(row), names.get(row.key_id, "")) for row in page.records],
+        "rows": [(row, outcome_of(row), names.get(row.key_id, "")) for row in page.rows],
         "page": _Pager(request, page),
         "csv_url": _url(request, "usage_csv"),
     }
@@ -105,7 +105,7 @@ def request(request: MemberRequest, request_id: UUID) -> HttpResponse:
 class _Pager:
     """The addresses of a page's neighbours, for `components/pager.html`."""
 
-    def __init__(self, request: HttpRequest, page: RecordPage) -> None:
+    def __init__(self, request: HttpRequest, page: RowPage[UsageRecord]) -> None:
         self.newer_url = _url(request, "usage", after=str(page.newer)) if page.newer else ""
         self.older_url = _url(request, "usage", before=str(page.older)) if page.older else ""
 
