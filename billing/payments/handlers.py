@@ -6,8 +6,10 @@ that. It returns what it came to, in a few words for staff. It may be called aga
 
 from collections.abc import Callable
 
-from billing.payments import disputes, money_back, orders
+from billing.models import PaymentCustomer
+from billing.payments import customers, disputes, money_back, orders
 from billing.stripe_api import checkout, payments
+from billing.stripe_api.customers import owner_of
 
 
 class NotOursError(Exception):
@@ -23,6 +25,8 @@ def handle_checkout_session(session_id: str) -> str:
             raise NotOursError("The session is of no order of ours.")
         order = orders.confirm_session(order, session)
         return f"Order {order.number} is {order.state}."
+    if session.mode == "setup":
+        return handle_customer(session.customer_id)
     raise NotOursError(f"Nothing is done about sessions to {session.mode}.")
 
 
@@ -67,6 +71,25 @@ def _payment_of(payment_intent_id: str) -> disputes.Payment:
     return payment
 
 
+def handle_customer(customer_id: str) -> str:
+    """A customer changed, perhaps the card that pays for the team."""
+    customer = customers.find_customer(customer_id)
+    if customer is None:
+        raise NotOursError("The customer is no team's.")
+    customer = customers.refresh_card(customer)
+    card = f"{customer.card_brand} {customer.card_last_four}".strip()
+    return f"The team's card is {card or 'none'}."
+
+
+def handle_payment_method(payment_method_id: str) -> str:
+    """A card was kept or removed. A removed one has no owner any more, so we know it by its id."""
+    owner = owner_of(payment_method_id)
+    if not owner:
+        kept = PaymentCustomer.objects.filter(payment_method_id=payment_method_id).first()
+        owner = kept.stripe_id if kept else ""
+    return handle_customer(owner)
+
+
 HANDLERS: dict[str, Callable[[str], str]] = {
     "checkout.session.completed": handle_checkout_session,
     "checkout.session.async_payment_succeeded": handle_checkout_session,
@@ -84,4 +107,7 @@ HANDLERS: dict[str, Callable[[str], str]] = {
     "charge.dispute.funds_reinstated": handle_dispute,
     "charge.dispute.closed": handle_dispute,
     "radar.early_fraud_warning.created": handle_fraud_warning,
+    "payment_method.attached": handle_payment_method,
+    "payment_method.detached": handle_payment_method,
+    "customer.updated": handle_customer,
 }

@@ -38,7 +38,7 @@ from api.models import (
 )
 from billing import ledger, models
 from billing.payments import inbox
-from tests.cast import everything_in_the_database, issue, signed_in
+from tests.cast import issue, signed_in
 
 pytestmark = pytest.mark.django_db
 
