@@ -1,21 +1,26 @@
 """The team as Stripe knows it."""
 
+import uuid
+from functools import partial
+
 from django.db import transaction
 
 from accounts.models import Team, User
 from billing.models import PaymentCustomer
 from billing.stripe_api import customers
+from billing.stripe_api.client import FailureKeptError
 
 
 def customer_of(team: Team, user: User) -> PaymentCustomer:
     """Returns the team's customer, which is made with the user's address where there is none.
 
+    Made by two people at once, one of Stripe's customers is the team's, and the other nobody's.
     Raises StripeError.
     """
     found = PaymentCustomer.objects.filter(team=team).first()
     if found is not None:
         return found
-    stripe_id = customers.create_customer(team=team.slug, name=team.name, email=user.email)
+    stripe_id = _create(team, user)
     return PaymentCustomer.objects.get_or_create(team=team, defaults={"stripe_id": stripe_id})[0]
 
 
@@ -34,3 +39,11 @@ def refresh_card(customer: PaymentCustomer) -> PaymentCustomer:
 def find_customer(stripe_id: str) -> PaymentCustomer | None:
     """Returns the customer of one of our teams, by Stripe's id."""
     return PaymentCustomer.objects.filter(stripe_id=stripe_id).first()
+
+
+def _create(team: Team, user: User) -> str:
+    create = partial(customers.create_customer, team=team.slug, name=team.name, email=user.email)
+    try:
+        return create()
+    except FailureKeptError:
+        return create(retry=uuid.uuid4().hex)

@@ -7,6 +7,7 @@ says so: both only make us ask.
 
 import uuid
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from django.conf import settings
@@ -15,17 +16,21 @@ from django.utils import timezone
 
 from accounts.models import Team, User
 from billing import ledger
-from billing.models import LedgerAlert, Order
+from billing.failpoints import failpoint
+from billing.models import AutoTopUp, LedgerAlert, Order
 from billing.money import NANOS_PER_DOLLAR, dollars_short_text, nanos_from_dollars
-from billing.payments import debts
+from billing.payments import auto_top_up_outcomes, debts
 from billing.payments.customers import customer_of
 from billing.stripe_api import checkout, client, payments
 from billing.stripe_api.objects import PaymentIntent, Session
+
+Problem = AutoTopUp.Problem
 
 log = structlog.get_logger(__name__)
 
 NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
 FIRST_CHECK = timedelta(minutes=5)
+SESSION_LIFE = timedelta(hours=25)
 # A session lives for a day, and a slow payment method takes up to two weeks after it.
 LAST_CHECK = timedelta(days=21)
 
@@ -80,18 +85,18 @@ def open_checkout(order: Order, user: User, *, success_url: str, cancel_url: str
 
     Asked twice it is the same page. Raises StripeError.
     """
+    order.refresh_from_db()
     if order.session_id:
         return checkout.get_session(order.session_id).url
-    session = checkout.open_payment(
-        order=str(order.pk),
-        customer_id=customer_of(order.team, user).stripe_id,
-        amount_cents=order.amount_cents,
-        title="API credits",
-        success_url=success_url,
-        cancel_url=cancel_url,
-    )
-    Order.objects.filter(pk=order.pk, session_id=None).update(session_id=session.id)
-    return session.url
+    if order.state != Order.State.OPEN:
+        return ""
+    customer_id = customer_of(order.team, user).stripe_id
+    session = _open_session(order, customer_id, success_url, cancel_url)
+    failpoint("after_checkout_opened")
+    if Order.objects.filter(pk=order.pk, session_id=None).update(session_id=session.id):
+        return session.url
+    order.refresh_from_db()
+    return checkout.get_session(order.session_id or session.id).url
 
 
 def confirm(order: Order) -> Order:
@@ -99,19 +104,22 @@ def confirm(order: Order) -> Order:
 
     Raises StripeError, and PaymentMismatchError (after an alert) where something else was paid.
     """
+    order.refresh_from_db()
     if order.state == Order.State.PAID:
         return order
     if order.session_id:
         return confirm_session(order, checkout.get_session(order.session_id))
     if order.payment_intent_id:
         return confirm_payment(order, payments.get_payment_intent(order.payment_intent_id))
-    return order
+    return _end_if_never_opened(order)
 
 
 def confirm_session(order: Order, session: Session) -> Order:
     """Confirms an order by its session, as Stripe has it now. Raises as confirm does."""
-    if order.session_id not in (None, session.id) or session.client_reference_id != str(order.pk):
+    if session.client_reference_id != str(order.pk):
         raise _mismatch(order, f"session {session.id} is of another order")
+    if session.payment_status != "paid" and order.session_id not in {None, session.id}:
+        return order  # a page that nobody was led to, Stripe having lost its answer
     if session.status == "expired":
         return _end(order, Order.State.EXPIRED, "Checkout was not finished in time.")
     if session.status != "complete" or not session.payment_intent_id:
@@ -124,13 +132,17 @@ def confirm_payment(order: Order, intent: PaymentIntent, session: Session | None
     if intent.status == "processing":
         return order
     if intent.status != "succeeded":
-        return _end(order, Order.State.FAILED, intent.failure or "The payment was not completed.")
+        problem = Problem.AUTHENTICATION if intent.needs_authentication else Problem.DECLINED
+        return fail(order, intent.failure or "The payment was not completed.", problem)
     subtotal = session.subtotal_cents if session else intent.amount_cents
     total = session.total_cents if session else intent.amount_cents
     found = (intent.order, intent.currency, intent.is_live, subtotal, intent.received_cents)
     if found != (str(order.pk), "usd", order.is_live, order.amount_cents, total):
         raise _mismatch(order, f"payment {intent.id} has {found}")
-    return _credit(order, intent, session, tax_cents=total - subtotal)
+    order = _credit(order, intent, session, tax_cents=total - subtotal)
+    if order.payment_intent_id != intent.id:
+        raise _mismatch(order, f"paid by {order.payment_intent_id}, and again by {intent.id}")
+    return order
 
 
 def order_of_payment(payment_intent_id: str) -> Order | None:
@@ -146,7 +158,18 @@ def order_of_payment(payment_intent_id: str) -> Order | None:
     order = order or find_order(intent.order)
     if order is None:
         return None
-    return confirm(order) if order.session_id else confirm_payment(order, intent)
+    if order.origin == Order.Origin.CHECKOUT:
+        session = checkout.session_of_payment(payment_intent_id)
+        return confirm_session(order, session) if session else confirm(order)
+    return confirm_payment(order, intent)
+
+
+def fail(order: Order, why: str, problem: Problem) -> Order:
+    """Ends an open order that was not paid, and returns it as it is then.
+
+    `problem` is what an auto top-up does about it.
+    """
+    return _end(order, Order.State.FAILED, why, problem)
 
 
 def find_order(text: str) -> Order | None:
@@ -166,6 +189,24 @@ def open_orders() -> list[Order]:
         created_at__gt=now - LAST_CHECK,
     )
     return list(found.select_related("team").order_by("created_at"))
+
+
+def _open_session(order: Order, customer_id: str, success_url: str, cancel_url: str) -> Session:
+    """Opens the order's session, or finds the one that was opened though Stripe said it failed."""
+    open_payment = partial(
+        checkout.open_payment,
+        order=str(order.pk),
+        customer_id=customer_id,
+        amount_cents=order.amount_cents,
+        title="API credits",
+        success_url=success_url,
+        cancel_url=cancel_url,
+    )
+    try:
+        return open_payment()
+    except client.FailureKeptError:
+        found = checkout.find_session(order=str(order.pk), customer_id=customer_id)
+        return found or open_payment(retry=uuid.uuid4().hex)
 
 
 def _credit(
@@ -189,16 +230,29 @@ def _credit(
         ledger.top_up(
             account, order.credit_nanos, reference=intent.id, memo=f"Order {order.number}"
         )
+        failpoint("in_credit")
+        auto_top_up_outcomes.note_paid(order)
     log.info("order_paid", order=order.number, amount_cents=order.amount_cents)
     debts.collect(order.team)
     return order
 
 
-def _end(order: Order, state: Order.State, why: str) -> Order:
-    """Ends an open order that came to nothing."""
-    Order.objects.filter(pk=order.pk, state=Order.State.OPEN).update(
-        state=state, failure=why[:300], ended_at=timezone.now()
-    )
+def _end_if_never_opened(order: Order) -> Order:
+    """Ends an order that nobody was led to pay, once its page would have expired."""
+    is_old = order.created_at < timezone.now() - SESSION_LIFE
+    if order.origin == Order.Origin.CHECKOUT and is_old:
+        return _end(order, Order.State.EXPIRED, "Checkout was never opened.")
+    return order
+
+
+def _end(order: Order, state: Order.State, why: str, problem: Problem = Problem.NONE) -> Order:
+    """Ends an open order that came to nothing; what that means to auto top-up is noted with it."""
+    with transaction.atomic():
+        ended = Order.objects.filter(pk=order.pk, state=Order.State.OPEN).update(
+            state=state, failure=why[:300], ended_at=timezone.now()
+        )
+        if ended:
+            auto_top_up_outcomes.note_failed(order, problem)
     order.refresh_from_db()
     return order
 

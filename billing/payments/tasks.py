@@ -3,7 +3,15 @@
 import structlog
 from celery import shared_task
 
-from billing.payments import debts, inbox, money_back, orders, refunds
+from billing.payments import (
+    auto_top_up,
+    debts,
+    inbox,
+    money_back,
+    orders,
+    referrals,
+    refunds,
+)
 from billing.stripe_api.client import StripeError, is_on
 
 log = structlog.get_logger(__name__)
@@ -36,6 +44,35 @@ def check_open_orders() -> int:
         except (StripeError, orders.PaymentMismatchError) as error:
             log.warning("order_not_checked", order=order.number, error=str(error))
     return paid
+
+
+@shared_task
+def top_up_low_balances() -> int:
+    """Has credits bought for the teams that run low and wish it. Returns how many teams."""
+    if not is_on():
+        return 0
+    due = auto_top_up.due_teams()
+    for team_id in due:
+        # A task for each: a card that Stripe takes long over holds up nobody else's.
+        top_up_team.apply_async((team_id,), expires=auto_top_up.LEASE.total_seconds())
+    return len(due)
+
+
+@shared_task
+def top_up_team(team_id: int) -> str:
+    """Buys credits for one team. Returns what its order came to, if there is one."""
+    try:
+        order = auto_top_up.top_up(team_id)
+    except (StripeError, orders.PaymentMismatchError) as error:
+        log.warning("auto_top_up_waits", team_id=team_id, error=str(error))
+        return ""
+    return order.state if order is not None else ""
+
+
+@shared_task
+def reward_referrals() -> int:
+    """Gives the credits of referrals whose team has paid. Returns how many referrals."""
+    return sum(referrals.reward(team_id) for team_id in referrals.due())
 
 
 @shared_task

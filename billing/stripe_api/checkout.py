@@ -15,10 +15,12 @@ def open_payment(
     title: str,
     success_url: str,
     cancel_url: str,
+    retry: str = "",
 ) -> Session:
     """Opens a page where an order is paid, and the card kept for the customer.
 
-    The order's id is the idempotency key: asked again, it is the same page. Raises StripeError.
+    The order's id is the idempotency key: asked again, it is the same page. Where Stripe keeps a
+    failure for that key (FailureKeptError), a `retry` makes it another. Raises StripeError.
     """
     with calling() as client:
         session = client.v1.checkout.sessions.create(
@@ -52,9 +54,26 @@ def open_payment(
                 "success_url": success_url,
                 "cancel_url": cancel_url,
             },
-            {"idempotency_key": f"order-{order}"},
+            {"idempotency_key": f"order-{order}{retry}"},
         )
     return _session(session)
+
+
+def find_session(*, order: str, customer_id: str) -> Session | None:
+    """Returns the newest session of an order among a customer's. Raises StripeError."""
+    with calling() as client:
+        listed = client.v1.checkout.sessions.list({"customer": customer_id, "limit": 100})
+        for session in listed.auto_paging_iter():
+            if session.client_reference_id == order:
+                return _session(session)
+    return None
+
+
+def session_of_payment(payment_intent_id: str) -> Session | None:
+    """Returns the session at which a payment was made, if it was at one. Raises StripeError."""
+    with calling() as client:
+        found = client.v1.checkout.sessions.list({"payment_intent": payment_intent_id}).data
+    return _session(found[0]) if found else None
 
 
 def open_card_setup(*, customer_id: str, success_url: str, cancel_url: str) -> str:

@@ -8,6 +8,8 @@ import stripe
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from accounts.masking import mask_secrets
+
 SHORTEST_WEBHOOK_SECRET = 16
 KEY_IN_USE = "idempotency_key_in_use"  # two asked at once: it comes to what the other one gets
 
@@ -22,6 +24,10 @@ class PaymentsOffError(StripeError):
 
 class StripeUnavailableError(StripeError):
     """Stripe failed or did not answer: it may have done it or not. Ask again with the same key."""
+
+
+class FailureKeptError(StripeUnavailableError):
+    """Stripe failed, and will answer so to this idempotency key for a day, done or not done."""
 
 
 class StripeRefusedError(StripeError):
@@ -73,27 +79,33 @@ def require_secrets() -> None:
 
 @contextmanager
 def calling() -> Iterator[stripe.StripeClient]:
-    """Gives the client, and turns what it raises into StripeError's kinds."""
+    """Gives the client, and turns what it raises into StripeError's kinds.
+
+    Their messages may be written down and shown: a key that Stripe quotes is masked.
+    """
     if not is_on():
         raise PaymentsOffError("Payments are not set up on this service.")
     try:
         yield _client(
             settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE, settings.STRIPE_TIMEOUT_SECONDS
         )
-    except stripe.CardError as error:
-        intent = getattr(error.error, "payment_intent", None)
-        raise CardRefusedError(
-            error.user_message or "The card was refused.",
-            error.code or "",
-            getattr(intent, "id", None) or "",
-        ) from error
-    except (stripe.InvalidRequestError, stripe.IdempotencyError) as error:
-        if error.code == KEY_IN_USE:
-            raise StripeUnavailableError("Another call with this key is under way.") from error
-        raise StripeRefusedError(error.user_message or str(error), error.code or "") from error
     except stripe.StripeError as error:
-        # Of what is left an authentication error is ours to mend, and then the call is repeated.
-        raise StripeUnavailableError(f"{type(error).__name__}: {error.user_message}") from error
+        raise _ours(error) from None  # whose own text may quote the key
+
+
+def _ours(error: stripe.StripeError) -> StripeError:
+    message = mask_secrets(error.user_message or type(error).__name__)
+    if isinstance(error, stripe.CardError):
+        intent = getattr(error.error, "payment_intent", None)
+        return CardRefusedError(message, error.code or "", getattr(intent, "id", None) or "")
+    if error.code == KEY_IN_USE:
+        return StripeUnavailableError("Another call with this key is under way.")
+    if isinstance(error, stripe.InvalidRequestError | stripe.IdempotencyError):
+        return StripeRefusedError(message, error.code or "")
+    # Of what is left an authentication error is ours to mend, and then the call is repeated.
+    is_kept = (error.headers or {}).get("idempotent-replayed") == "true"
+    kind = FailureKeptError if is_kept else StripeUnavailableError
+    return kind(f"{type(error).__name__}: {message}")
 
 
 @lru_cache(maxsize=8)

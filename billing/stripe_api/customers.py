@@ -1,18 +1,22 @@
 """Customers at Stripe, and the cards that they keep there."""
 
+from hashlib import sha256
+
 from billing.stripe_api.client import calling
 from billing.stripe_api.objects import Card, id_of
 
 
-def create_customer(*, team: str, name: str, email: str) -> str:
-    """Makes a team's customer, or finds the one made before, and returns its id.
+def create_customer(*, team: str, name: str, email: str, retry: str = "") -> str:
+    """Makes a team's customer, or finds the one just made, and returns its id.
 
-    Raises StripeError.
+    Another name or address makes another customer, and so does a `retry`, which is for failures
+    that Stripe keeps (FailureKeptError). Raises StripeError.
     """
+    about = "\n".join([team, name, email, retry])
     with calling() as client:
         return client.v1.customers.create(
             {"name": name, "email": email, "metadata": {"team": team}},
-            {"idempotency_key": f"customer-{team}"},
+            {"idempotency_key": f"customer-{sha256(about.encode()).hexdigest()}"},
         ).id
 
 

@@ -27,7 +27,10 @@ class Session:
 
 @dataclass(frozen=True)
 class PaymentIntent:
-    """A payment. `order` is the id of ours that its metadata names, if any."""
+    """A payment. `order` is the id of ours that its metadata names, if any.
+
+    `needs_authentication`: the card's bank wants to hear of the cardholder in person.
+    """
 
     id: str
     status: str
@@ -39,6 +42,7 @@ class PaymentIntent:
     charge_id: str
     order: str
     failure: str
+    needs_authentication: bool
 
 
 @dataclass(frozen=True)

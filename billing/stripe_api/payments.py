@@ -15,6 +15,8 @@ from billing.stripe_api.objects import (
     metadata_of,
 )
 
+_AUTHENTICATION = "authentication_required"
+
 
 def charge_card(
     *, order: str, customer_id: str, payment_method_id: str, amount_cents: int, title: str
@@ -45,6 +47,18 @@ def get_payment_intent(payment_intent_id: str) -> PaymentIntent:
     """Returns a payment as it is now. Raises StripeError."""
     with calling() as client:
         return _intent(client.v1.payment_intents.retrieve(payment_intent_id))
+
+
+def payments_of(customer_id: str, since: datetime) -> list[PaymentIntent]:
+    """Returns the payments that were begun for a customer, the newest first. Raises StripeError.
+
+    A list shows what is there at once, where Stripe's search is minutes behind.
+    """
+    with calling() as client:
+        listed = client.v1.payment_intents.list(
+            {"customer": customer_id, "created": {"gte": int(since.timestamp())}, "limit": 100}
+        )
+        return [_intent(each) for each in listed.auto_paging_iter()]
 
 
 def cancel_payment_intent(payment_intent_id: str) -> PaymentIntent:
@@ -136,6 +150,8 @@ def _intent(intent: stripe.PaymentIntent) -> PaymentIntent:
         charge_id=id_of(intent.latest_charge),
         order=metadata_of(intent, "order"),
         failure=(error.message or error.code or "") if error else "",
+        needs_authentication=intent.status == "requires_action"
+        or _AUTHENTICATION in (getattr(error, "code", None), getattr(error, "decline_code", None)),
     )
 
 

@@ -326,6 +326,30 @@ def test_keys_are_revoked_from_the_list(staff: Client, alices_key, charlies_key)
     assert find_active(charlies_key.plaintext) == charlies_key.key
 
 
+def test_what_staff_do_to_a_key_is_in_the_teams_log(
+    staff: Client, alices_team: Team, alices_key, charlies_key
+) -> None:
+    User.objects.filter(email="staff@example.com").update(name="Sam")
+    Service.objects.create(key_prefix="sk-new-")
+    staff.post(url(ApiKey, "add"), key_form(team=str(alices_team.pk)))
+    made = ApiKey.objects.latest("pk")
+    form = key_form(name="New name", allowed_models="", requests_per_minute="7")
+    for _ in range(2):  # the second changes nothing
+        staff.post(url(ApiKey, "change", alices_key.key.pk), form)
+    action = {"action": "revoke", "_selected_action": [alices_key.key.pk]}
+    for _ in range(2):
+        staff.post(url(ApiKey, "changelist"), action)
+    alices_key.key.refresh_from_db()
+    entries = AuditEntry.objects.order_by("pk")
+    assert [(each.action, each.subject, each.detail) for each in entries] == [
+        ("key.created", str(made), {"scope": "inference"}),
+        ("key.updated", str(alices_key.key), {"fields": ["name", "requests_per_minute"]}),
+        ("key.revoked", str(alices_key.key), {}),
+    ]
+    told = {(each.team, each.actor_label, each.ip_address) for each in entries}
+    assert told == {(alices_team, "staff: Sam", None)}
+
+
 # Users
 
 

@@ -6,13 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 import stripe
+from django.db import connections
 from django.test import Client
 
 from billing import invariants
@@ -38,6 +41,15 @@ class StripeStandIn:
         """Reads the stand-in's API."""
         answer = self.http.get(
             f"{self.url}/v1/{path}", params=query, headers={"authorization": "Bearer sk_test"}
+        )
+        return answer.raise_for_status().json()
+
+    def create(self, path: str, **fields: Any) -> Any:
+        """Makes an object as another user of the same Stripe account would."""
+        answer = self.http.post(
+            f"{self.url}/v1/{path}",
+            data=dict(_form("", fields)),
+            headers={"authorization": "Bearer sk_test"},
         )
         return answer.raise_for_status().json()
 
@@ -118,6 +130,30 @@ def wait_until(holds: Any, seconds: float = 10) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it never came to hold"
         time.sleep(0.02)
+
+
+def _form(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yields a form's fields as Stripe writes them: `line_items[0][quantity]`."""
+    if not isinstance(value, dict | list):
+        yield name, str(value)
+        return
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _form(f"{name}[{key}]" if name else str(key), each)
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """Does things at once, each in a thread with a connection of its own; returns the results."""
+    start = threading.Barrier(len(works))
+
+    def do(work: Callable[[], Any]) -> Any:
+        start.wait(30)
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(works)) as threads:
+        return list(threads.map(do, works))
 
 
 def checkout(team: Any, user: Any, amount_cents: int = 1000) -> tuple[Order, str]:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.utils import timezone
 from fido2.cose import ES256
@@ -90,6 +91,7 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "pk": passkey.pk,
             "slug": "streaming",
             "letter_id": LETTER_ID,
+            "session_id": _sign_in_elsewhere(owner).pk,
             "uidb36": "1",
             "key": "set-password",
         },
@@ -140,6 +142,13 @@ def _invite(actor: Actor, many: int) -> tuple[Any, str]:
     for number in range(many):
         invitations.invite(actor, f"other{number}.{actor.team.pk}@example.com", Role.DEVELOPER)
     return invitations.invite(actor, f"invited.{actor.team.pk}@example.com", Role.DEVELOPER)
+
+
+def _sign_in_elsewhere(owner: User) -> UserSession:
+    key = uuid.uuid4().hex
+    return UserSession.objects.create(
+        user=owner, ip="192.0.2.1", user_agent="curl/8", session_key=key
+    )
 
 
 def _passkey(owner: User, text: str) -> Authenticator:

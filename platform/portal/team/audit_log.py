@@ -27,6 +27,8 @@ TITLES = {
     "key.updated": "Key changed",
     "key.rotated": "Key rotated",
     "key.revoked": "Key revoked",
+    "auto_top_up.changed": "Auto top-up changed",
+    "code.redeemed": "Code redeemed",
 }
 
 

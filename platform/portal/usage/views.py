@@ -13,7 +13,7 @@ from accounts.access import Actor
 from accounts.models import ApiKey
 from billing.models import CreditAccount, UsageRecord
 from billing.money import dollars_text
-from billing.usage import Selection, models_used, records, sums, total
+from billing.usage import Selection, models_used, sums, total
 from portal.access import MemberRequest, member_page
 from portal.charts import chart_of
 from portal.chat.keys import without_chat_keys
@@ -62,7 +62,7 @@ def usage(request: MemberRequest) -> HttpResponse:
     parts = sums(selection, by_hour=by_hour)
     form.offer_models(sorted({*models_used(selection), *(model for _, model in parts)}))
     page = page_of(
-        records(selection).defer("attempts", "error"),
+        selection,
         before=read_place(request.GET.get("before", "")),
         after=read_place(request.GET.get("after", "")),
     )
@@ -111,7 +111,7 @@ class _Pager:
 
 
 def _csv_batches(selection: Selection, names: dict[int, str]) -> Iterator[list[Row]]:
-    for batch in batches_of(records(selection).defer("attempts", "error")):
+    for batch in batches_of(selection):
         yield [_csv_row(record, names) for record in batch]
 
 
