@@ -12,9 +12,11 @@ from billing.payments import (
     referrals,
     refunds,
 )
-from billing.stripe_api.client import StripeError, is_on
+from billing.stripe_api.client import StripeError, StripeUnavailableError, is_on
 
 log = structlog.get_logger(__name__)
+
+FAILURES_IN_A_ROW = 5
 
 
 @shared_task
@@ -25,11 +27,18 @@ def handle_stripe_event(event_id: str) -> None:
 
 @shared_task
 def handle_due_stripe_events() -> int:
-    """Handles the events whose task was lost or failed. Returns how many."""
-    due = inbox.due_events()
-    for event_id in due:
-        inbox.handle(event_id)
-    return len(due)
+    """Handles the events whose task was lost or failed. Returns how many it tried.
+
+    Where one after the other fails Stripe is away, and the rest waits for the next round.
+    """
+    failures = tried = 0
+    for event_id in inbox.due_events():
+        event = inbox.handle(event_id)
+        tried += event is not None
+        failures = failures + 1 if event and event.state == event.State.FAILED else 0
+        if failures == FAILURES_IN_A_ROW:
+            break
+    return tried
 
 
 @shared_task
@@ -37,12 +46,16 @@ def check_open_orders() -> int:
     """Asks Stripe about orders whose webhook has not come. Returns how many are paid after all."""
     if not is_on():
         return 0
-    paid = 0
+    failures = paid = 0
     for order in orders.open_orders():
         try:
             paid += orders.confirm(order).state == order.State.PAID
+            failures = 0
         except (StripeError, orders.PaymentMismatchError) as error:
             log.warning("order_not_checked", order=order.number, error=str(error))
+            failures += isinstance(error, StripeUnavailableError)
+        if failures == FAILURES_IN_A_ROW:
+            break
     return paid
 
 
