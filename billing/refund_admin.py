@@ -51,7 +51,7 @@ class RefundForm(forms.Form):
 class RefundsOrder(ReadOnlyAdmin):
     """The part of an order's page that gives money back."""
 
-    actions_detail: ClassVar[Any] = ("refund",)
+    actions_detail: Any = ("refund",)
 
     def has_refund_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Tells whether the user may give money back."""

@@ -68,7 +68,7 @@ class TroubleAdmin(ReadOnlyAdmin):
     list_select_related = _OF_ORDERS
     search_fields = _SEARCHED
     ordering: ClassVar[Any] = (F("handled_at").asc(nulls_first=True), "-created_at")
-    actions_detail: ClassVar[Any] = ("handle",)
+    actions_detail: Any = ("handle",)
 
     def has_handle_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Tells whether the user may handle what nobody may edit."""
