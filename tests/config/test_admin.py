@@ -52,7 +52,7 @@ LEDGER = [
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
     *(models.LedgerAlert, ModelHealth, ModelHealthHour, VideoJob, AuditEntry),
     *(Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
-    models.CreditLot,
+    *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning),
 ]
 
 
