@@ -20,6 +20,7 @@ SECRET_KEY = env.text("SECRET_KEY", "insecure-until-SECRET_KEY-is-set")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 BASE_URL = env.text("BASE_URL", "http://127.0.0.1:8000")
+BILLING_URL = f"{BASE_URL.rstrip('/')}/billing"  # where credits are bought
 HTTPS = env.flag("HTTPS", BASE_URL.startswith("https://"))
 # Whether X-Forwarded-For and -Proto are the operator's proxies', and how many of these there are.
 BEHIND_PROXY = env.flag("BEHIND_PROXY")

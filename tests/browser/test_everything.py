@@ -31,24 +31,24 @@ class Visitor:
 
     def __init__(self, page: Page, *, by_keyboard: bool, has_menu: bool) -> None:
         self.page = page
-        self._by_keyboard = by_keyboard
+        self.is_by_keyboard = by_keyboard
         self._has_menu = has_menu
 
     def press(self, target: Locator) -> None:
         """Clicks a link or a button, or presses Enter on it."""
-        if not self._by_keyboard:
+        if not self.is_by_keyboard:
             target.click()
             return
-        self._tab_to(target)
+        self.tab_to(target)
         self.page.keyboard.press("Enter")
 
     def write(self, label: str, text: str) -> None:
         """Fills in a field."""
         field = self.page.get_by_label(label, exact=True)
-        if not self._by_keyboard:
+        if not self.is_by_keyboard:
             field.fill(text)
             return
-        self._tab_to(field)
+        self.tab_to(field)
         self.page.keyboard.type(text)
 
     def link(self, name: str) -> None:
@@ -65,7 +65,8 @@ class Visitor:
             self.button("Menu")
         self.press(self.page.locator(".rail").get_by_role("link", name=name, exact=True))
 
-    def _tab_to(self, target: Locator) -> None:
+    def tab_to(self, target: Locator) -> None:
+        """Moves the focus there, by nothing but Tab."""
         expect(target).to_be_visible()
         for _ in range(MOST_TABS):
             if target.evaluate("e => e === document.activeElement"):
@@ -198,7 +199,7 @@ class Everybody:
 NO_PAGES = {
     *("robots_txt", "security_txt", "openapi", "dashboard_live", "usage_csv", "statement_csv"),
     *("chat_charge", "chat_conversations", "chat_conversation_json", "docs_page", "letter_html"),
-    *("manage-keys", "manage-key", "manage-team", "mfa_login_webauthn"),
+    *("order_state", "manage-keys", "manage-key", "manage-team", "mfa_login_webauthn"),
 }
 
 
