@@ -10,11 +10,13 @@ from billing.payments import (
     auto_top_up,
     debts,
     inbox,
+    invoices,
     money_back,
     orders,
     reconciliation,
     referrals,
     refunds,
+    subscriptions,
 )
 from billing.stripe_api.client import StripeError, StripeUnavailableError, is_on
 
@@ -62,6 +64,22 @@ def check_open_orders() -> int:
         if failures == FAILURES_IN_A_ROW:
             break
     return paid
+
+
+@shared_task
+def check_subscriptions() -> int:
+    """Asks Stripe about subscriptions whose webhook may be lost. Returns how many changed."""
+    if not is_on():
+        return 0
+    changed = 0
+    for row in subscriptions.uncertain():
+        try:
+            found = subscriptions.check(row)
+            changed += found.revision != row.revision
+            invoices.note_paid_invoices(found)
+        except (StripeError, orders.PaymentMismatchError) as error:
+            log.warning("subscription_not_checked", subscription=str(row.pk), error=str(error))
+    return changed
 
 
 @shared_task

@@ -303,6 +303,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": env.number("ORDER_CHECK_SECONDS", 3600),
         "options": {"expires": 3600},
     },
+    "check subscriptions": {
+        "task": "billing.payments.tasks.check_subscriptions",
+        "schedule": env.number("SUBSCRIPTION_CHECK_SECONDS", 3600),
+        "options": {"expires": 3600},
+    },
     "top up low balances": {
         "task": "billing.payments.tasks.top_up_low_balances",
         "schedule": env.number("AUTO_TOP_UP_SECONDS", 20),
