@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from billing.admin_fields import ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.models import CreditLot, Order, PaymentCustomer, StripeEvent
 from billing.payments import inbox
+from billing.refund_admin import RefundsOrder
 
 
 @admin.register(PaymentCustomer)
@@ -21,7 +22,7 @@ class PaymentCustomerAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Order)
-class OrderAdmin(ReadOnlyAdmin):
+class OrderAdmin(RefundsOrder):
     """Purchases of credits. Only Stripe's word on a payment changes one."""
 
     list_display = (

@@ -57,6 +57,9 @@ class Order(models.Model):
     is_live = models.BooleanField(help_text="Stripe's live mode: the money is real.")
     state = models.CharField(max_length=10, choices=State, default=State.OPEN)
     session_id = models.CharField(max_length=100, null=True, blank=True, unique=True)
+    payment_method_id = models.CharField(
+        max_length=64, blank=True, help_text="The card that an auto top-up charges."
+    )
     payment_intent_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
     charge_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
     invoice_id = models.CharField(max_length=64, blank=True)
@@ -154,8 +157,22 @@ class AutoTopUp(models.Model):
     problem = models.CharField(max_length=32, choices=Problem, blank=True)
     problem_at = models.DateTimeField(null=True, blank=True)
     failures = models.PositiveSmallIntegerField(default=0, help_text="In a row.")
-    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    next_attempt_at = models.DateTimeField(
+        null=True, blank=True, help_text="Until then nothing is tried, or somebody is at it."
+    )
     updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(
+                    threshold_nanos__gt=0,
+                    amount_cents__gt=0,
+                    monthly_limit_cents__gte=models.F("amount_cents"),
+                ),
+                name="auto_top_up_amounts",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.team}: {'on' if self.is_enabled else 'off'}"

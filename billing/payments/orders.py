@@ -5,6 +5,7 @@ Stripe says was paid has been held against it. Nothing is credited because a bro
 says so: both only make us ask.
 """
 
+import time
 import uuid
 from datetime import timedelta
 from functools import partial
@@ -14,15 +15,19 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from accounts import audit
+from accounts.access import Actor
 from accounts.models import Team, User
 from billing import ledger
 from billing.failpoints import failpoint
-from billing.models import LedgerAlert, Order
+from billing.models import AutoTopUp, LedgerAlert, Order
 from billing.money import NANOS_PER_DOLLAR, dollars_short_text, nanos_from_dollars
-from billing.payments import debts
+from billing.payments import auto_top_up_outcomes, debts
 from billing.payments.customers import customer_of
 from billing.stripe_api import checkout, client, payments
 from billing.stripe_api.objects import PaymentIntent, Session
+
+Problem = AutoTopUp.Problem
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +36,8 @@ FIRST_CHECK = timedelta(minutes=5)
 SESSION_LIFE = timedelta(hours=25)
 # A session lives for a day, and a slow payment method takes up to two weeks after it.
 LAST_CHECK = timedelta(days=21)
+# Who clicks twice is there a moment after themselves.
+BUSY_PAUSES_SECONDS = (0.2, 0.5, 1, 2)
 
 
 class OrderError(Exception):
@@ -53,28 +60,43 @@ def require_amount(amount_cents: int) -> None:
     """Raises OrderError for an amount that is not sold."""
     least, most = amount_bounds_cents()
     if not least <= amount_cents <= most:
-        lower, upper = (dollars_short_text(cents * NANOS_PER_CENT) for cents in (least, most))
-        raise OrderError(f"Credits are sold from ${lower} to ${upper}. Choose an amount between.")
+        lower, upper = (f"${cents / 100:,.2f}".removesuffix(".00") for cents in (least, most))
+        raise OrderError(f"Credits are sold from {lower} to {upper}. Choose an amount between.")
 
 
-def place(team: Team, user: User, amount_cents: int, order_id: uuid.UUID | None = None) -> Order:
+def place(
+    team: Team,
+    user: User,
+    amount_cents: int,
+    order_id: uuid.UUID | None = None,
+    *,
+    ip_address: str | None = None,
+) -> Order:
     """Writes an order down, or finds the one of that id: a form sent twice is one order.
 
     Raises OrderError for an amount that is not sold, and for an id that is somebody else's.
     """
     require_amount(amount_cents)
-    order, _ = Order.objects.get_or_create(
-        id=order_id or uuid.uuid4(),
-        defaults={
-            "team": team,
-            "user": user,
-            "amount_cents": amount_cents,
-            "credit_nanos": amount_cents * NANOS_PER_CENT,
-            "is_live": client.is_live(),
-        },
-    )
+    credit_nanos = amount_cents * NANOS_PER_CENT
+    with transaction.atomic():
+        order, is_new = Order.objects.get_or_create(
+            id=order_id or uuid.uuid4(),
+            defaults={
+                "team": team,
+                "user": user,
+                "amount_cents": amount_cents,
+                "credit_nanos": credit_nanos,
+                "is_live": client.is_live(),
+            },
+        )
+        if is_new:
+            detail = {"amount_dollars": dollars_short_text(credit_nanos)}
+            actor = Actor(team=team, user=user)
+            audit.record(
+                actor, "credits.ordered", order.number, detail=detail, ip_address=ip_address
+            )
     if (order.team_id, order.amount_cents) != (team.pk, amount_cents):
-        raise OrderError("This form was sent before with another amount. Load the page again.")
+        raise OrderError("This form was sent before with another amount. Send it again.")
     return order
 
 
@@ -83,6 +105,15 @@ def open_checkout(order: Order, user: User, *, success_url: str, cancel_url: str
 
     Asked twice it is the same page. Raises StripeError.
     """
+    for pause_seconds in BUSY_PAUSES_SECONDS:
+        try:
+            return _open_checkout(order, user, success_url, cancel_url)
+        except client.StripeBusyError:
+            time.sleep(pause_seconds)
+    return _open_checkout(order, user, success_url, cancel_url)
+
+
+def _open_checkout(order: Order, user: User, success_url: str, cancel_url: str) -> str:
     order.refresh_from_db()
     if order.session_id:
         return checkout.get_session(order.session_id).url
@@ -130,7 +161,8 @@ def confirm_payment(order: Order, intent: PaymentIntent, session: Session | None
     if intent.status == "processing":
         return order
     if intent.status != "succeeded":
-        return _end(order, Order.State.FAILED, intent.failure or "The payment was not completed.")
+        problem = Problem.AUTHENTICATION if intent.needs_authentication else Problem.DECLINED
+        return fail(order, intent.failure or "The payment was not completed.", problem)
     subtotal = session.subtotal_cents if session else intent.amount_cents
     total = session.total_cents if session else intent.amount_cents
     found = (intent.order, intent.currency, intent.is_live, subtotal, intent.received_cents)
@@ -159,6 +191,14 @@ def order_of_payment(payment_intent_id: str) -> Order | None:
         session = checkout.session_of_payment(payment_intent_id)
         return confirm_session(order, session) if session else confirm(order)
     return confirm_payment(order, intent)
+
+
+def fail(order: Order, why: str, problem: Problem) -> Order:
+    """Ends an open order that was not paid, and returns it as it is then.
+
+    `problem` is what an auto top-up does about it.
+    """
+    return _end(order, Order.State.FAILED, why, problem)
 
 
 def find_order(text: str) -> Order | None:
@@ -220,6 +260,7 @@ def _credit(
         ledger.top_up(
             account, order.credit_nanos, reference=intent.id, memo=f"Order {order.number}"
         )
+        auto_top_up_outcomes.note_paid(order)
         failpoint("in_credit")
     log.info("order_paid", order=order.number, amount_cents=order.amount_cents)
     debts.collect(order.team)
@@ -234,11 +275,14 @@ def _end_if_never_opened(order: Order) -> Order:
     return order
 
 
-def _end(order: Order, state: Order.State, why: str) -> Order:
-    """Ends an open order that came to nothing."""
-    Order.objects.filter(pk=order.pk, state=Order.State.OPEN).update(
-        state=state, failure=why[:300], ended_at=timezone.now()
-    )
+def _end(order: Order, state: Order.State, why: str, problem: Problem = Problem.NONE) -> Order:
+    """Ends an open order that came to nothing; what that means to auto top-up is noted with it."""
+    with transaction.atomic():
+        ended = Order.objects.filter(pk=order.pk, state=Order.State.OPEN).update(
+            state=state, failure=why[:300], ended_at=timezone.now()
+        )
+        if ended:
+            auto_top_up_outcomes.note_failed(order, problem)
     order.refresh_from_db()
     return order
 

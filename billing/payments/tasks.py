@@ -6,7 +6,18 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from billing.payments import debts, inbox, money_back, orders, reconciliation, refunds
+from billing.payments import (
+    auto_top_up,
+    debts,
+    inbox,
+    invoices,
+    money_back,
+    orders,
+    reconciliation,
+    referrals,
+    refunds,
+    subscriptions,
+)
 from billing.stripe_api.client import StripeError, StripeUnavailableError, is_on
 
 log = structlog.get_logger(__name__)
@@ -53,6 +64,51 @@ def check_open_orders() -> int:
         if failures == FAILURES_IN_A_ROW:
             break
     return paid
+
+
+@shared_task
+def check_subscriptions() -> int:
+    """Asks Stripe about subscriptions whose webhook may be lost. Returns how many changed."""
+    if not is_on():
+        return 0
+    changed = 0
+    for row in subscriptions.uncertain():
+        try:
+            found = subscriptions.check(row)
+            changed += found.revision != row.revision
+            invoices.note_paid_invoices(found)
+        except (StripeError, orders.PaymentMismatchError) as error:
+            log.warning("subscription_not_checked", subscription=str(row.pk), error=str(error))
+    return changed
+
+
+@shared_task
+def top_up_low_balances() -> int:
+    """Has credits bought for the teams that run low and wish it. Returns how many teams."""
+    if not is_on():
+        return 0
+    due = auto_top_up.due_teams()
+    for team_id in due:
+        # A task for each: a card that Stripe takes long over holds up nobody else's.
+        top_up_team.apply_async((team_id,), expires=auto_top_up.LEASE.total_seconds())
+    return len(due)
+
+
+@shared_task
+def top_up_team(team_id: int) -> str:
+    """Buys credits for one team. Returns what its order came to, if there is one."""
+    try:
+        order = auto_top_up.top_up(team_id)
+    except (StripeError, orders.PaymentMismatchError) as error:
+        log.warning("auto_top_up_waits", team_id=team_id, error=str(error))
+        return ""
+    return order.state if order is not None else ""
+
+
+@shared_task
+def reward_referrals() -> int:
+    """Gives the credits of referrals whose team has paid. Returns how many referrals."""
+    return sum(referrals.reward(team_id) for team_id in referrals.due())
 
 
 @shared_task

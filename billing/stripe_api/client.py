@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from http import HTTPStatus
 
 import stripe
 from django.conf import settings
@@ -11,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from accounts.masking import mask_secrets
 
 SHORTEST_WEBHOOK_SECRET = 16
+KEY_IN_USE = "idempotency_key_in_use"  # two asked at once: it comes to what the other one gets
 
 
 class StripeError(Exception):
@@ -23,6 +25,10 @@ class PaymentsOffError(StripeError):
 
 class StripeUnavailableError(StripeError):
     """Stripe failed or did not answer: it may have done it or not. Ask again with the same key."""
+
+
+class StripeBusyError(StripeUnavailableError):
+    """The same call is under way from elsewhere. Ask again in a moment, with the same key."""
 
 
 class FailureKeptError(StripeUnavailableError):
@@ -98,8 +104,12 @@ def _ours(error: stripe.StripeError) -> StripeError:
     if isinstance(error, stripe.CardError):
         intent = getattr(error.error, "payment_intent", None)
         return CardRefusedError(message, code, getattr(intent, "id", None) or "")
+    if error.code == KEY_IN_USE:
+        return StripeUnavailableError("Another call with this key is under way.")
     if isinstance(error, stripe.InvalidRequestError | stripe.IdempotencyError):
         return StripeRefusedError(message, code)
+    if error.http_status == HTTPStatus.CONFLICT:
+        return StripeBusyError(message)
     # Of what is left an authentication error is ours to mend, and then the call is repeated.
     is_kept = (error.headers or {}).get("idempotent-replayed") == "true"
     kind = FailureKeptError if is_kept else StripeUnavailableError

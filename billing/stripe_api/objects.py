@@ -27,7 +27,10 @@ class Session:
 
 @dataclass(frozen=True)
 class PaymentIntent:
-    """A payment. `order` is the id of ours that its metadata names, if any."""
+    """A payment. `order` is the id of ours that its metadata names, if any.
+
+    `needs_authentication`: the card's bank wants to hear of the cardholder in person.
+    """
 
     id: str
     status: str
@@ -39,6 +42,7 @@ class PaymentIntent:
     charge_id: str
     order: str
     failure: str
+    needs_authentication: bool
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,49 @@ class FraudWarning:
     id: str
     payment_intent_id: str
     fraud_type: str
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A monthly subscription of one item. `row` is the id of ours that its metadata names."""
+
+    id: str
+    status: str
+    row: str
+    customer_id: str
+    is_live: bool
+    item_id: str
+    price_id: str
+    period_start: datetime
+    period_end: datetime
+    is_ending: bool
+    ended_at: datetime | None
+    latest_invoice_id: str
+
+
+@dataclass(frozen=True)
+class InvoiceLine:
+    """A line of an invoice, before tax and discounts: below zero it gives back unused time."""
+
+    price_id: str
+    amount_cents: int
+
+
+@dataclass(frozen=True)
+class Invoice:
+    """A subscription's invoice; `subscription_id` is empty for any other one."""
+
+    id: str
+    subscription_id: str
+    billing_reason: str
+    status: str
+    currency: str
+    is_live: bool
+    paid_cents: int
+    tax_cents: int
+    paid_at: datetime | None
+    payment_intent_id: str
+    lines: tuple[InvoiceLine, ...]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from billing.stripe_api.objects import (
     metadata_of,
 )
 
+_AUTHENTICATION = "authentication_required"
+
 
 def charge_card(
     *, order: str, customer_id: str, payment_method_id: str, amount_cents: int, title: str
@@ -47,6 +49,18 @@ def get_payment_intent(payment_intent_id: str) -> PaymentIntent:
         return _intent(client.v1.payment_intents.retrieve(payment_intent_id))
 
 
+def payments_of(customer_id: str, since: datetime) -> list[PaymentIntent]:
+    """Returns the payments that were begun for a customer, the newest first. Raises StripeError.
+
+    A list shows what is there at once, where Stripe's search is minutes behind.
+    """
+    with calling() as client:
+        listed = client.v1.payment_intents.list(
+            {"customer": customer_id, "created": {"gte": int(since.timestamp())}, "limit": 100}
+        )
+        return [_intent(each) for each in listed.auto_paging_iter()]
+
+
 def cancel_payment_intent(payment_intent_id: str) -> PaymentIntent:
     """Ends a payment that has taken no money. Raises StripeError."""
     with calling() as client:
@@ -66,9 +80,12 @@ def get_charge(charge_id: str) -> Charge:
     )
 
 
-def create_refund(*, request: str, payment_intent_id: str, amount_cents: int) -> Refund:
+def create_refund(
+    *, request: str, payment_intent_id: str, amount_cents: int, again: bool = False
+) -> Refund:
     """Gives back a part of a payment; the request's id is the idempotency key.
 
+    `again` has a second key, for when Stripe keeps a failure under the first and made no refund.
     Raises StripeError.
     """
     with calling() as client:
@@ -79,7 +96,7 @@ def create_refund(*, request: str, payment_intent_id: str, amount_cents: int) ->
                     "amount": amount_cents,
                     "metadata": {"refund": request},
                 },
-                {"idempotency_key": f"refund-{request}"},
+                {"idempotency_key": f"refund-{request}{'-again' if again else ''}"},
             )
         )
 
@@ -136,6 +153,8 @@ def _intent(intent: stripe.PaymentIntent) -> PaymentIntent:
         charge_id=id_of(intent.latest_charge),
         order=metadata_of(intent, "order"),
         failure=(error.message or error.code or "") if error else "",
+        needs_authentication=intent.status == "requires_action"
+        or _AUTHENTICATION in (getattr(error, "code", None), getattr(error, "decline_code", None)),
     )
 
 

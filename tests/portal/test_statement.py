@@ -57,11 +57,6 @@ def account(alices_account: CreditAccount) -> CreditAccount:
     return alices_account
 
 
-@pytest.fixture
-def browser(alice: User) -> Client:
-    return signed_in(alice)
-
-
 def page_of(browser: Client, **query: str) -> str:
     answer = browser.get("/statement", query)
     assert answer.status_code == 200

@@ -27,6 +27,11 @@ TITLES = {
     "key.updated": "Key changed",
     "key.rotated": "Key rotated",
     "key.revoked": "Key revoked",
+    "auto_top_up.changed": "Auto top-up changed",
+    "code.redeemed": "Code redeemed",
+    "credits.ordered": "Credits ordered",
+    "billing.portal_opened": "Billing details opened",
+    "billing.card_setup_opened": "Adding a card",
 }
 
 

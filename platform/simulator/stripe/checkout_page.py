@@ -54,7 +54,8 @@ def _summary(session: Thing) -> str:
     if session["automatic_tax"]["enabled"]:
         rows.append(("Tax", session["total_details"]["amount_tax"]))
     rows.append(("Total", session["amount_total"]))
-    each = " a month" if session["mode"] == "subscription" else ""
+    recurring = lines[0]["price"]["recurring"]
+    each = f" each {recurring['interval']}" if recurring else ""
     heading = f'<h1>Checkout</h1><p class="total">{money(session["amount_total"])}{each}</p>'
     return heading + sums(rows)
 

@@ -19,7 +19,7 @@ def page(title: str, inner: str, *, kind: str = "") -> str:
 <style>{STYLE}</style>
 </head>
 <body>
-<p class="mark">Test mode: a stand-in for Stripe. No money moves.</p>
+<p class="mark">Test mode: no money moves</p>
 <main class="{kind}">
 {inner}
 </main>

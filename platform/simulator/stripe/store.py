@@ -14,7 +14,7 @@ Thing = dict[str, Any]
 API_VERSION = "2026-10-28.endive"
 LONGEST_PAGE = 100
 # Objects that do not say whether they are of test mode.
-MODELESS = {"refund", "balance_transaction", "line_item"}
+MODELESS = {"refund", "balance_transaction", "subscription_item"}
 
 
 class Store:

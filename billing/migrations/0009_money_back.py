@@ -10,7 +10,7 @@ from billing.sql_functions import install
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0007_payments'),
+        ('billing', '0008_auto_top_up'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

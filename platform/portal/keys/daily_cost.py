@@ -9,7 +9,7 @@ _LOWEST = 2  # a day that cost anything can be seen
 
 
 @dataclass(frozen=True)
-class Bar:
+class DayBar:
     """A day's bar in the drawing's units, whose origin is the upper left."""
 
     use: DayOfUse
@@ -20,10 +20,10 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Chart:
+class DailyCost:
     """The bars of some days, oldest first, and the sums over them."""
 
-    bars: list[Bar]
+    bars: list[DayBar]
     charged_nanos: int
     requests: int
     most_nanos: int
@@ -36,15 +36,17 @@ class Chart:
         return "1 request" if self.requests == 1 else f"{self.requests:,} requests"
 
 
-def chart_of(days: list[DayOfUse]) -> Chart:
+def daily_cost_of(days: list[DayOfUse]) -> DailyCost:
     """Returns the bars: the dearest day's is as high as the drawing."""
     most = max((day.charged_nanos for day in days), default=0)
     step = WIDTH / max(len(days), 1)
     bars = []
     for index, day in enumerate(days):
         height = max(_LOWEST, day.charged_nanos * HEIGHT // most) if day.charged_nanos else 0
-        bars.append(Bar(day, round(index * step, 2), HEIGHT - height, round(step * 0.7, 2), height))
-    return Chart(
+        bars.append(
+            DayBar(day, round(index * step, 2), HEIGHT - height, round(step * 0.7, 2), height)
+        )
+    return DailyCost(
         bars=bars,
         charged_nanos=sum(day.charged_nanos for day in days),
         requests=sum(day.requests for day in days),
