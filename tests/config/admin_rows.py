@@ -59,6 +59,7 @@ def add_rows(n: int) -> None:
 
 
 def _add_payments(n: int, user: User, team: Team) -> None:
+    now = timezone.now()
     order = models.Order.objects.create(
         team=team, user=user, amount_cents=1250, credit_nanos=12_500_000_000, is_live=False
     )
@@ -67,7 +68,7 @@ def _add_payments(n: int, user: User, team: Team) -> None:
         id=f"evt_{n}",
         type="checkout.session.completed",
         object_id=f"cs_{n}",
-        created_at=timezone.now(),
+        created_at=now,
         state=models.StripeEvent.State.HANDLED,
     )
     models.Refund.objects.create(

@@ -44,7 +44,6 @@ def test_an_order_is_shown_in_dollars_and_found_by_what_people_have_of_it(
         page = staff.get(url(Order, "changelist"), {"q": text}).content.decode()
         assert order.number in page, text
         assert "$12.50" in page
-        assert "$12.500000000" in page
     page = staff.get(url(Order, "changelist"), {"q": "pi_2"}).content.decode()
     assert order.number not in page
 

@@ -11,7 +11,7 @@ from billing import ledger
 from billing.models import (
     Dispute,
     Order,
-    PlanOffer,
+    PlanPrice,
     Refund,
     Subscription,
     SubscriptionPayment,
@@ -56,13 +56,17 @@ def booked_order(team: Team, user: User, payment: str, charge: str | None = None
 
 def booked_invoice(team: Team, payment: str, charge: str, cents: int) -> SubscriptionPayment:
     """Writes a plan's invoice down as paid, whatever Stripe has of it."""
-    offer = PlanOffer.objects.create(
-        plan=Plan.objects.create(name="pro", title="Pro"), price_cents=cents
+    price = PlanPrice.objects.create(
+        plan=Plan.objects.create(name="pro", title="Pro"),
+        price_cents=cents,
+        credit_nanos=0,
+        credit_days=31,
+        is_live=False,
     )
     return SubscriptionPayment.objects.create(
         invoice_id="in_1",
         subscription=Subscription.objects.create(
-            team=team, offer=offer, is_live=False, stripe_id="sub_1"
+            team=team, price=price, is_live=False, stripe_id="sub_1"
         ),
         amount_cents=cents,
         payment_intent_id=payment,
