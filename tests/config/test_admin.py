@@ -294,3 +294,18 @@ def test_customers_are_not_let_in(alice: User) -> None:
         response = browser.get(url(model, "changelist"))
         assert response.status_code == 302
         assert "/admin/login/" in response["Location"]
+
+
+def test_an_offer_is_priced_in_dollars(staff: Client) -> None:
+    plan = Plan.objects.create(name="sold", title="Sold")
+    form = {"plan": plan.pk, "credit_nanos": "25", "credit_days": 31, "position": 1}
+    address = url(models.PlanOffer, "add")
+    for price in ("0.49", "19.995", "-1", "many"):
+        page = staff.post(address, form | {"price_cents": price, "is_offered": "on"})
+        assert page.status_code == 200, price
+    assert not models.PlanOffer.objects.exists()
+    assert staff.post(address, form | {"price_cents": "19.99"}).status_code == 302
+    offer = models.PlanOffer.objects.get()
+    assert (offer.price_cents, offer.credit_nanos, offer.is_offered) == (1999, 25 * 10**9, False)
+    page = staff.get(url(models.PlanOffer, "change", offer.pk)).content.decode()
+    assert 'value="19.99"' in page
