@@ -54,7 +54,13 @@ def current(team: Team) -> Subscription | None:
 
 
 def open_checkout(
-    team: Team, user: User, offer: PlanOffer, *, success_url: str, cancel_url: str
+    team: Team,
+    user: User,
+    offer: PlanOffer,
+    *,
+    success_url: str,
+    cancel_url: str,
+    ip_address: str | None = None,
 ) -> str:
     """Returns the address of Stripe's page where the team subscribes to an offer.
 
@@ -64,7 +70,7 @@ def open_checkout(
     _require_offered(offer)
     price = price_of(offer)
     while True:
-        row = _begin(team, user, price)
+        row = _begin(team, user, price, ip_address)
         session = _session_of(row, user, success_url=success_url, cancel_url=cancel_url)
         if session.status == "open" and row.price_id == price.pk:
             return session.url
@@ -194,7 +200,7 @@ def _running(subscription: Subscription, offer: PlanOffer) -> tuple[Subscription
     return subscription, found
 
 
-def _begin(team: Team, user: User, price: PlanPrice) -> Subscription:
+def _begin(team: Team, user: User, price: PlanPrice, ip_address: str | None) -> Subscription:
     """Returns the row of the team's one open Checkout, made where there is none.
 
     Raises PlanError where the team has a subscription.
@@ -204,12 +210,14 @@ def _begin(team: Team, user: User, price: PlanPrice) -> Subscription:
         live = live_subscription(team)
         if live is not None:
             raise PlanError(f"Your team is on {live.price.plan.title} already: change that plan.")
-        row, _ = Subscription.objects.select_related("price").get_or_create(
+        row, is_new = Subscription.objects.select_related("price").get_or_create(
             team=team,
             stripe_id=None,
             ended_at=None,
             defaults={"user": user, "price": price, "is_live": client.is_live()},
         )
+        if is_new:
+            _record(Actor(team=team, user=user), "plan.ordered", row, None, ip_address)
     return row
 
 

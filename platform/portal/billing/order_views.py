@@ -29,8 +29,9 @@ NO_DOCUMENT = "Stripe has none for this order yet. Try again in a minute."
 @billing_page
 def orders(request: MemberRequest) -> HttpResponse:
     """All of the team's orders, page by page."""
+    found = orders_of(request.actor.team)
     page = page_of(
-        lambda **_near: orders_of(request.actor.team),
+        lambda **_near: found,
         before=read_place(request.GET.get("before", "")),
         after=read_place(request.GET.get("after", "")),
     )

@@ -19,6 +19,7 @@ from portal.billing.auto_top_up import auto_top_up_section, code_section
 from portal.billing.balance import balance_section
 from portal.billing.card import card_section
 from portal.billing.orders_list import orders_section
+from portal.billing.plans_shown import plan_section
 from portal.billing.referral import referral_section
 from portal.billing.top_up import top_up_section
 from portal.billing.transactions import transactions_section
@@ -29,6 +30,7 @@ Section = Callable[[Actor, CreditAccount | None], dict[str, Any]]
 SECTIONS: tuple[Section, ...] = (
     balance_section,
     top_up_section,
+    plan_section,
     card_section,
     orders_section,
     transactions_section,

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.billing import auto_views, card_views, order_views, referral, views
+from portal.billing import auto_views, card_views, order_views, plan_views, referral, views
 
 urlpatterns = [
     path("billing", views.billing, name="billing"),
@@ -20,4 +20,8 @@ urlpatterns = [
     path("billing/auto-top-up", auto_views.save_auto_top_up, name="save_auto_top_up"),
     path("billing/code", auto_views.redeem_code, name="redeem_code"),
     path("r/<slug:code>", referral.referral, name="referral"),
+    path("billing/plan/begun", plan_views.plan_begun, name="plan_begun"),
+    path("billing/plan/cancel", plan_views.cancel_plan, name="cancel_plan"),
+    path("billing/plan/keep", plan_views.keep_plan, name="keep_plan"),
+    path("billing/plan/to/<slug:name>", plan_views.change_plan, name="change_plan"),
 ]

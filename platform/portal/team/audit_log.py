@@ -27,11 +27,16 @@ TITLES = {
     "key.updated": "Key changed",
     "key.rotated": "Key rotated",
     "key.revoked": "Key revoked",
-    "auto_top_up.changed": "Auto top-up changed",
-    "code.redeemed": "Code redeemed",
     "credits.ordered": "Credits ordered",
     "billing.portal_opened": "Billing details opened",
     "billing.card_setup_opened": "Adding a card",
+    "auto_top_up.changed": "Auto top-up changed",
+    "code.redeemed": "Code redeemed",
+    "plan.ordered": "Plan ordered",
+    "plan.upgraded": "Plan raised",
+    "plan.downgraded": "Plan lowered from the next period on",
+    "plan.cancelled": "Plan cancelled",
+    "plan.resumed": "Plan kept",
 }
 
 
