@@ -84,7 +84,8 @@ def shown_to(actor: Actor) -> PlanShown:
 
 def _of_default(plan: Plan, subscription: Subscription | None) -> Choice:
     is_next = subscription is not None and subscription.cancel_at_period_end
-    return Choice(plan, 0, 0, 0, "", subscription is None, is_next, "")
+    summary = "For every team, without a subscription."
+    return Choice(plan, 0, 0, 0, summary, subscription is None, is_next, "")
 
 
 def _of_offer(offer: PlanOffer, subscription: Subscription | None) -> Choice:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import SentNotice
 from portal import mail
-from portal.notices import due, top_ups
+from portal.notices import due, plans, top_ups
 from portal.notices.due import Notice
 
 BATCH = 200
@@ -29,6 +29,8 @@ def send_due() -> int:
         due.new_keys(now),
         top_ups.bought(now),
         top_ups.problems(now),
+        plans.failed_plan_payments(),
+        plans.ended_plans(now),
     )
     return sum(_send(notice) for batch in _batches(found) for notice in _unsaid(batch))
 
