@@ -120,6 +120,7 @@ class Stack:
             "PORT": str(self.port),
             "WEB_CONCURRENCY": str(self.workers),
             "SWEEP_SECONDS": "1",
+            "AUTO_TOP_UP_SECONDS": "1",
             "HOLD_GRACE_SECONDS": "2",
             "MAIL_DIR": str(self.folder / "mail"),
             "STRIPE_SECRET_KEY": "sk_test_simulated",

@@ -53,7 +53,7 @@ def browser() -> Iterator[Browser]:
 def new_page(browser: Browser, site: Stack) -> Iterator[Callable[..., Page]]:
     """Opens pages, each in a context of its own (options are the context's); all are watched."""
     contexts: list[BrowserContext] = []
-    watch = Watch(site.base_url, goes_to=site.stripe_url)
+    watch = Watch(site.base_url, goes_to=site.stripe.url)
 
     def open_page(**options: object) -> Page:
         context = browser.new_context(base_url=site.base_url, **options)  # type: ignore[arg-type]

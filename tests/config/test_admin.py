@@ -16,6 +16,7 @@ from accounts.models import (
     ApiKey,
     AuditEntry,
     Invitation,
+    Plan,
     SentNotice,
     Team,
     User,

@@ -63,6 +63,7 @@ PAGES: dict[str, Page] = {
     "left_order": Page("GET", 302, LOGIN, 404, 403, 302, 403),
     "receipt": Page("GET", 302, LOGIN, 404, 403, 302, 403),
     "invoice": Page("GET", 302, LOGIN, 404, 403, 302, 403),
+    "plan_invoice": Page("GET", 404, LOGIN, 404, 403, 404, 403),
     "card": Page("GET", 302, LOGIN, 302, 403, 302, 403),
     "add_card": Page("POST", 302, LOGIN, 302, 403, 302, 403),
     "billing_portal": Page("POST", 302, LOGIN, 302, 403, 302, 403),

@@ -14,6 +14,7 @@ urlpatterns = [
     path("billing/orders/<uuid:order_id>/left", order_views.left_order, name="left_order"),
     path("billing/orders/<uuid:order_id>/receipt", order_views.receipt, name="receipt"),
     path("billing/orders/<uuid:order_id>/invoice", order_views.invoice, name="invoice"),
+    path("billing/invoices/<slug:invoice_id>", order_views.plan_invoice, name="plan_invoice"),
     path("billing/card", card_views.card, name="card"),
     path("billing/card/add", card_views.add_card, name="add_card"),
     path("billing/portal", card_views.portal, name="billing_portal"),
