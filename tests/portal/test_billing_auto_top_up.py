@@ -76,7 +76,8 @@ def test_the_settings_are_kept_and_logged(alice: User, card: PaymentCustomer) ->
         "monthly_limit": "$1000",
     }
     shown = page(alice)
-    assert 'value="25"' in shown
+    assert 'value="$25"' in shown
+    assert 'value="$1,000"' in shown
     assert "Bought this month" in shown
 
     save(alice, is_enabled="")
@@ -115,7 +116,7 @@ def test_what_can_not_be_kept_is_said_beside_its_field(
 ) -> None:
     answer = save(alice, **changes)
     assert answer.status_code == 422
-    errors = re.search(rf'id="id_{field}_error">(.*?)</div>', answer.content.decode(), re.DOTALL)
+    errors = re.search(rf'id="auto_{field}_error">(.*?)</div>', answer.content.decode(), re.DOTALL)
     assert errors is not None
     assert said in errors[1]
     assert not AutoTopUp.objects.exists()
