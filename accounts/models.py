@@ -291,6 +291,8 @@ class SentNotice(models.Model):
         KEY_CREATED = "key_created"
         AUTO_TOP_UP = "auto_top_up"
         AUTO_TOP_UP_PROBLEM = "auto_top_up_problem"
+        REFUND_MADE = "refund_made"
+        KEYS_PAUSED = "keys_paused"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")

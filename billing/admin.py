@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 
-from billing import code_admin  # noqa: F401  (registers its pages)
+from billing import code_admin, payment_admin  # noqa: F401  (they register their pages)
 from billing.admin_fields import MoneyAdmin, ReadOnlyAdmin, dollars
 from billing.models import (
     CatalogueVersion,

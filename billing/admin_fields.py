@@ -28,6 +28,18 @@ def dollars(field: str, title: str = "") -> Callable[[Any], str]:
     return column
 
 
+def dollars_of_cents(field: str, title: str = "") -> Callable[[Any], str]:
+    """Returns a list column that shows a field of cents in dollars."""
+    name = field.removesuffix("_cents").replace("_", " ").capitalize()
+
+    @admin.display(description=title or f"{name}, $", ordering=field)
+    def column(row: Any) -> str:
+        return f"${getattr(row, field) / 100:,.2f}"
+
+    column.__name__ = f"{field}_in_dollars"
+    return column
+
+
 class DollarsField(forms.CharField):
     """An amount in dollars on the form, in nano-dollars in the row."""
 

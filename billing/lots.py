@@ -37,3 +37,16 @@ def refundable_nanos(account: CreditAccount) -> int:
     """Returns the paid credit that is neither spent nor held, which can be refunded."""
     paid = sum(lot.left_nanos for lot in lots_left(account) if lot.is_paid)
     return min(paid, CreditAccount.objects.get(pk=account.pk).available_nanos)
+
+
+def left_of_grant(account: CreditAccount, reference: str) -> int:
+    """Returns what is left of the gift of that reference, what open requests hold among it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(l.left_nanos), 0) FROM billing_lots_left(%s) AS l"
+            " JOIN billing_transfer t ON t.id = l.transfer_id"
+            " WHERE t.kind = 'grant' AND t.reference = %s",
+            [account.pk, reference],
+        )
+        (left_nanos,) = cursor.fetchone()
+    return int(left_nanos)

@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models import Team, User
+from billing.models.plans import SubscriptionPayment
 
 
 class PaymentCustomer(models.Model):
@@ -192,6 +193,7 @@ class Refund(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="refunds")
     amount_cents = models.PositiveIntegerField(help_text="Without the tax given back with it.")
+    tax_cents = models.PositiveIntegerField(default=0)
     credit_nanos = models.BigIntegerField()
     reason = models.CharField(max_length=300)
     is_forced = models.BooleanField(default=False, help_text="Even where the credit is spent.")
@@ -207,8 +209,16 @@ class Refund(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(amount_cents__gt=0, credit_nanos__gt=0),
+                condition=models.Q(credit_nanos__gt=0)
+                & (models.Q(amount_cents__gt=0) | models.Q(tax_cents__gt=0)),
                 name="refund_amount_positive",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(state__in=["requested", "pending"]),
+                name="refund_under_way",
             )
         ]
 
@@ -216,41 +226,94 @@ class Refund(models.Model):
         return f"{self.amount_cents} cents of {self.order.number}: {self.state}"
 
 
-class Dispute(models.Model):
-    """A cardholder's dispute of a payment, as Stripe has it, and what staff did about it."""
+class PaymentTrouble(models.Model):
+    """What a cardholder or their bank says against a payment: of an order, or of a plan."""
 
     stripe_id = models.CharField(max_length=64, primary_key=True)
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="disputes")
-    amount_cents = models.PositiveIntegerField()
-    credit_nanos = models.BigIntegerField(help_text="Of the order's credits, in proportion.")
+    order = models.ForeignKey(
+        Order, on_delete=models.PROTECT, null=True, blank=True, related_name="%(class)ss"
+    )
+    subscription_payment = models.ForeignKey(
+        SubscriptionPayment,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="%(class)ss",
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    handled_at = models.DateTimeField(null=True, blank=True)
+    handled_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    note = models.TextField(blank=True)
+
+    class Meta:
+        abstract = True
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(order__isnull=False, subscription_payment__isnull=True)
+                | models.Q(order__isnull=True, subscription_payment__isnull=False),
+                name="%(class)s_of_one_payment",
+            )
+        ]
+
+    @property
+    def source(self) -> Order | SubscriptionPayment:
+        """What the payment was for."""
+        found = self.order or self.subscription_payment
+        if found is None:
+            raise ValueError("A dispute or a warning is of one payment.")
+        return found
+
+    @property
+    def team(self) -> Team:
+        """Whose payment it is."""
+        source = self.source
+        return source.team if isinstance(source, Order) else source.subscription.team
+
+    @property
+    def payment(self) -> str:
+        """The payment's name for people."""
+        source = self.source
+        if isinstance(source, Order):
+            return f"Order {source.number}"
+        return f"Invoice {source.invoice_id}"
+
+
+class Dispute(PaymentTrouble):
+    """A cardholder's dispute of a payment, as Stripe has it, and what staff did about it."""
+
+    amount_cents = models.PositiveIntegerField(help_text="With its tax, as it was charged.")
+    tax_cents = models.PositiveIntegerField(default=0, help_text="Of the amount.")
+    credit_nanos = models.BigIntegerField(default=0, help_text="Taken back for it.")
+    owed_nanos = models.BigIntegerField(default=0, help_text="Of that, what was spent already.")
+    collected_at = models.DateTimeField(null=True, blank=True, help_text="What was owed.")
     reason = models.CharField(max_length=64)
     status = models.CharField(max_length=40, help_text="Stripe's word for it.")
     is_withdrawn = models.BooleanField(default=False, help_text="Stripe took the money.")
     is_reinstated = models.BooleanField(default=False, help_text="Stripe gave it back.")
     evidence_due_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    handled_at = models.DateTimeField(null=True, blank=True)
-    handled_by = models.ForeignKey(
-        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
-    note = models.TextField(blank=True)
+
+    class Meta(PaymentTrouble.Meta):
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(owed_nanos__gt=0, collected_at__isnull=True),
+                name="dispute_owed",
+            )
+        ]
 
     def __str__(self) -> str:
-        return f"{self.stripe_id} of {self.order.number}: {self.status}"
+        return f"{self.stripe_id} of {self.payment}: {self.status}"
 
 
-class FraudWarning(models.Model):
+class FraudWarning(PaymentTrouble):
     """A card issuer's early warning; most become disputes, so the team's keys pause with it."""
 
-    stripe_id = models.CharField(max_length=64, primary_key=True)
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="fraud_warnings")
     fraud_type = models.CharField(max_length=64)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    handled_at = models.DateTimeField(null=True, blank=True)
-    handled_by = models.ForeignKey(
-        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
-    note = models.TextField(blank=True)
+
+    class Meta(PaymentTrouble.Meta):
+        pass
 
     def __str__(self) -> str:
-        return f"{self.stripe_id} of {self.order.number}"
+        return f"{self.stripe_id} of {self.payment}"

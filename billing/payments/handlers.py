@@ -7,8 +7,8 @@ that. It returns what it came to, in a few words for staff. It may be called aga
 from collections.abc import Callable
 
 from billing.models import PaymentCustomer
-from billing.payments import customers, orders
-from billing.stripe_api import checkout
+from billing.payments import customers, disputes, money_back, orders
+from billing.stripe_api import checkout, payments
 from billing.stripe_api.customers import owner_of
 
 
@@ -57,6 +57,39 @@ def handle_payment_method(payment_method_id: str) -> str:
     return handle_customer(owner)
 
 
+def handle_refund(refund_id: str) -> str:
+    """A refund was made, or went on."""
+    return _catch_up(payments.get_refund(refund_id).payment_intent_id)
+
+
+def handle_charge_refunded(charge_id: str) -> str:
+    """A part of a charge was given back, or all of it."""
+    return _catch_up(payments.get_charge(charge_id).payment_intent_id)
+
+
+def handle_dispute(dispute_id: str) -> str:
+    """A payment is disputed, or a dispute went on."""
+    return _catch_up(payments.get_dispute(dispute_id).payment_intent_id)
+
+
+def handle_fraud_warning(warning_id: str) -> str:
+    """A card's issuer holds a payment for fraud."""
+    found = payments.get_fraud_warning(warning_id)
+    warning = disputes.note_fraud_warning(_payment_of(found.payment_intent_id), found)
+    return f"{warning.payment} may be fraud."
+
+
+def _catch_up(payment_intent_id: str) -> str:
+    return money_back.catch_up(_payment_of(payment_intent_id))
+
+
+def _payment_of(payment_intent_id: str) -> disputes.Payment:
+    payment = money_back.payment_of(payment_intent_id)
+    if payment is None:
+        raise NotOursError("It is of no payment of ours.")
+    return payment
+
+
 HANDLERS: dict[str, Callable[[str], str]] = {
     "checkout.session.completed": handle_checkout_session,
     "checkout.session.async_payment_succeeded": handle_checkout_session,
@@ -67,4 +100,14 @@ HANDLERS: dict[str, Callable[[str], str]] = {
     "payment_method.attached": handle_payment_method,
     "payment_method.detached": handle_payment_method,
     "customer.updated": handle_customer,
+    "refund.created": handle_refund,
+    "refund.updated": handle_refund,
+    "refund.failed": handle_refund,
+    "charge.refunded": handle_charge_refunded,
+    "charge.dispute.created": handle_dispute,
+    "charge.dispute.updated": handle_dispute,
+    "charge.dispute.funds_withdrawn": handle_dispute,
+    "charge.dispute.funds_reinstated": handle_dispute,
+    "charge.dispute.closed": handle_dispute,
+    "radar.early_fraud_warning.created": handle_fraud_warning,
 }

@@ -7,14 +7,18 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from accounts.masking import mask_secrets
+from billing.failpoints import failpoint
 from billing.models import LedgerAlert, StripeEvent
 from billing.payments.handlers import HANDLERS, NotOursError
+from billing.payments.orders import PaymentMismatchError
 from billing.stripe_api import webhooks
 
 log = structlog.get_logger(__name__)
 
-# Long enough for a handler; who died with an event is followed by another after it.
-LEASE = timedelta(minutes=2)
+# Longer than a handler takes, even if each of its calls to Stripe waits and is repeated; who died
+# with an event is followed by another after it.
+LEASE = timedelta(minutes=5)
 LONGEST_PAUSE = timedelta(hours=1)
 ATTEMPTS_BEFORE_ALERT = 8
 
@@ -53,18 +57,16 @@ def handle(event_id: str) -> StripeEvent | None:
     try:
         event.outcome = HANDLERS[event.type](event.object_id)[:300]
         event.state = StripeEvent.State.HANDLED
-    except NotOursError as error:
+    except (NotOursError, PaymentMismatchError) as error:  # the second with an alert of its own
         event.outcome = str(error)[:300]
         event.state = StripeEvent.State.IGNORED
     except Exception as error:
         log.exception("stripe_event_failed", event_id=event.id, event_type=event.type)
-        event.outcome = f"{type(error).__name__}: {error}"[:300]
+        event.outcome = mask_secrets(f"{type(error).__name__}: {error}")[:300]
         event.state = StripeEvent.State.FAILED
         event.next_attempt_at = timezone.now() + _pause(event.attempts)
-        _alert(event)
-    if event.state != StripeEvent.State.FAILED:
-        event.ended_at = timezone.now()
-    event.save(update_fields=["outcome", "state", "next_attempt_at", "ended_at"])
+    failpoint("after_event_handled")
+    _write_down(event)
     return event
 
 
@@ -102,8 +104,20 @@ def _pause(attempts: int) -> timedelta:
     return min(LONGEST_PAUSE, timedelta(seconds=5 * (1 << min(attempts, 12))))
 
 
-def _alert(event: StripeEvent) -> None:
-    if event.attempts == ATTEMPTS_BEFORE_ALERT:
+def _write_down(event: StripeEvent) -> None:
+    """Keeps what an event came to, unless another process has taken it over by now."""
+    has_failed = event.state == StripeEvent.State.FAILED
+    event.ended_at = None if has_failed else timezone.now()
+    own = StripeEvent.objects.filter(pk=event.pk, attempts=event.attempts)
+    own.update(
+        outcome=event.outcome,
+        state=event.state,
+        next_attempt_at=event.next_attempt_at,
+        ended_at=event.ended_at,
+    )
+    if has_failed and event.attempts == ATTEMPTS_BEFORE_ALERT:
         LedgerAlert.objects.get_or_create(
-            kind="stripe_event", reference=event.id, defaults={"detail": event.outcome}
+            kind="stripe_event",
+            reference=event.id,
+            defaults={"detail": f"{event.type} {event.object_id}: {event.outcome}"[:500]},
         )

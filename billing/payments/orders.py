@@ -22,7 +22,7 @@ from billing import ledger
 from billing.failpoints import failpoint
 from billing.models import AutoTopUp, LedgerAlert, Order
 from billing.money import NANOS_PER_DOLLAR, dollars_short_text, nanos_from_dollars
-from billing.payments import auto_top_up_outcomes
+from billing.payments import auto_top_up_outcomes, debts
 from billing.payments.customers import customer_of
 from billing.stripe_api import checkout, client, payments
 from billing.stripe_api.objects import PaymentIntent, Session
@@ -262,6 +262,7 @@ def _credit(
         auto_top_up_outcomes.note_paid(order)
         failpoint("in_credit")
     log.info("order_paid", order=order.number, amount_cents=order.amount_cents)
+    debts.collect(order.team)
     return order
 
 

@@ -1,12 +1,27 @@
 """What Celery does for payments: every task may run twice, late or at once, and does no harm."""
 
+from datetime import timedelta
+
 import structlog
 from celery import shared_task
+from django.utils import timezone
 
-from billing.payments import auto_top_up, inbox, orders, referrals
-from billing.stripe_api.client import StripeError, is_on
+from billing.payments import (
+    auto_top_up,
+    debts,
+    inbox,
+    money_back,
+    orders,
+    reconciliation,
+    referrals,
+    refunds,
+)
+from billing.stripe_api.client import StripeError, StripeUnavailableError, is_on
 
 log = structlog.get_logger(__name__)
+
+FAILURES_IN_A_ROW = 5
+RECONCILED_DAYS = 4
 
 
 @shared_task
@@ -17,11 +32,18 @@ def handle_stripe_event(event_id: str) -> None:
 
 @shared_task
 def handle_due_stripe_events() -> int:
-    """Handles the events whose task was lost or failed. Returns how many."""
-    due = inbox.due_events()
-    for event_id in due:
-        inbox.handle(event_id)
-    return len(due)
+    """Handles the events whose task was lost or failed. Returns how many it tried.
+
+    Where one after the other fails Stripe is away, and the rest waits for the next round.
+    """
+    failures = tried = 0
+    for event_id in inbox.due_events():
+        event = inbox.handle(event_id)
+        tried += event is not None
+        failures = failures + 1 if event and event.state == event.State.FAILED else 0
+        if failures == FAILURES_IN_A_ROW:
+            break
+    return tried
 
 
 @shared_task
@@ -29,12 +51,16 @@ def check_open_orders() -> int:
     """Asks Stripe about orders whose webhook has not come. Returns how many are paid after all."""
     if not is_on():
         return 0
-    paid = 0
+    failures = paid = 0
     for order in orders.open_orders():
         try:
             paid += orders.confirm(order).state == order.State.PAID
+            failures = 0
         except (StripeError, orders.PaymentMismatchError) as error:
             log.warning("order_not_checked", order=order.number, error=str(error))
+            failures += isinstance(error, StripeUnavailableError)
+        if failures == FAILURES_IN_A_ROW:
+            break
     return paid
 
 
@@ -65,3 +91,54 @@ def top_up_team(team_id: int) -> str:
 def reward_referrals() -> int:
     """Gives the credits of referrals whose team has paid. Returns how many referrals."""
     return sum(referrals.reward(team_id) for team_id in referrals.due())
+
+
+@shared_task
+def submit_requested_refunds() -> int:
+    """Asks Stripe again for refunds that it has not answered for. Returns how many went through."""
+    if not is_on():
+        return 0
+    waiting = refunds.requested_refunds()
+    ended = [refunds.submit(refund, is_repeat=True) for refund in waiting]
+    return sum(refund.state != refund.State.REQUESTED for refund in ended)
+
+
+@shared_task
+def check_money_back() -> int:
+    """Asks Stripe about refunds and disputes under way, whose webhooks may have been lost.
+
+    Returns how many payments it asked about.
+    """
+    if not is_on():
+        return 0
+    unfinished = money_back.unfinished()
+    for payment in unfinished:
+        try:
+            money_back.catch_up(payment)
+        except StripeError as error:
+            log.warning("money_back_not_checked", payment=str(payment), error=str(error))
+    return len(unfinished)
+
+
+@shared_task
+def collect_debts() -> int:
+    """Collects what disputes left owing, where a team has it now. Returns how many debts."""
+    return debts.collect()
+
+
+@shared_task
+def reconcile_stripe() -> int:
+    """Compares the last days at Stripe with the books, and raises an alert for each difference.
+
+    Returns how many are new. Days are looked at more than once, so that one without Stripe's
+    answer is made up for.
+    """
+    if not is_on():
+        return 0
+    until = timezone.now() - reconciliation.GRACE
+    try:
+        report = reconciliation.reconcile(until - timedelta(days=RECONCILED_DAYS), until)
+    except StripeError as error:
+        log.warning("stripe_not_reconciled", error=str(error))
+        return 0
+    return reconciliation.raise_alerts(report)

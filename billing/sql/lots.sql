@@ -31,8 +31,8 @@ RETURNS void LANGUAGE sql AS $$
     WHERE l.transfer_id = now_left.transfer_id AND l.remaining_nanos <> now_left.left_nanos
 $$;
 
--- Draws what is given back: from the payment's own lot, then from what would be spent last. The
--- caller has the lock, and has drawn the spending.
+-- Draws what is given back: from the payment's own lot (a plan's payment made a gift), then from
+-- what would be spent last. The caller has the lock, and has drawn the spending.
 CREATE OR REPLACE FUNCTION billing_draw_back(customer bigint, amount bigint, payment text)
 RETURNS void LANGUAGE sql AS $$
     WITH queue AS (
@@ -40,7 +40,7 @@ RETURNS void LANGUAGE sql AS $$
         FROM billing_creditlot l JOIN billing_transfer t ON t.id = l.transfer_id
         WHERE l.account_id = customer AND l.remaining_nanos > 0
         WINDOW giving_back AS (
-            ORDER BY (t.kind = 'top_up' AND t.reference = payment) DESC, l.is_paid DESC,
+            ORDER BY (t.kind IN ('top_up', 'grant') AND t.reference = payment) DESC, l.is_paid DESC,
                      l.expires_at DESC NULLS FIRST, l.transfer_id DESC)
     )
     UPDATE billing_creditlot l

@@ -76,20 +76,35 @@ class Refund:
     status: str
     failure: str
     request: str
+    created_at: datetime
 
 
 @dataclass(frozen=True)
 class Dispute:
-    """A cardholder's dispute; withdrawn and reinstated are what moved on Stripe's balance."""
+    """A cardholder's dispute.
+
+    `moved_cents` are the amounts, without fees, that moved on Stripe's balance: a negative one was
+    withdrawn, a positive one reinstated. `at` is when that began, or when the dispute did.
+    """
 
     id: str
     payment_intent_id: str
     amount_cents: int
     reason: str
     status: str
-    is_withdrawn: bool
-    is_reinstated: bool
+    moved_cents: tuple[int, ...]
+    at: datetime
     evidence_due_at: datetime | None
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether Stripe took the money, whatever came of it."""
+        return any(cents < 0 for cents in self.moved_cents)
+
+    @property
+    def is_reinstated(self) -> bool:
+        """Whether Stripe gave all of it back."""
+        return self.is_withdrawn and sum(self.moved_cents) >= 0
 
 
 @dataclass(frozen=True)

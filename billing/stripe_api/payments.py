@@ -117,6 +117,13 @@ def get_dispute(dispute_id: str) -> Dispute:
         return _dispute(client.v1.disputes.retrieve(dispute_id))
 
 
+def disputes_of(payment_intent_id: str) -> list[Dispute]:
+    """Returns every dispute of a payment. Raises StripeError."""
+    with calling() as client:
+        listed = client.v1.disputes.list({"payment_intent": payment_intent_id, "limit": 100})
+        return [_dispute(each) for each in listed.auto_paging_iter()]
+
+
 def get_fraud_warning(warning_id: str) -> FraudWarning:
     """Returns an early fraud warning. Raises StripeError."""
     with calling() as client:
@@ -157,11 +164,13 @@ def _refund(refund: stripe.Refund) -> Refund:
         status=refund.status or "",
         failure=getattr(refund, "failure_reason", None) or "",
         request=metadata_of(refund, "refund"),
+        created_at=datetime.fromtimestamp(refund.created, UTC),
     )
 
 
 def _dispute(dispute: stripe.Dispute) -> Dispute:
-    moved = [transaction.amount for transaction in dispute.balance_transactions]
+    moved = dispute.balance_transactions
+    begun = dispute.created
     due = getattr(getattr(dispute, "evidence_details", None), "due_by", None)
     return Dispute(
         id=dispute.id,
@@ -169,7 +178,7 @@ def _dispute(dispute: stripe.Dispute) -> Dispute:
         amount_cents=dispute.amount,
         reason=dispute.reason,
         status=dispute.status,
-        is_withdrawn=any(amount < 0 for amount in moved),
-        is_reinstated=any(amount > 0 for amount in moved),
+        moved_cents=tuple(transaction.amount for transaction in moved),
+        at=datetime.fromtimestamp(min([each.created for each in moved], default=begun), UTC),
         evidence_due_at=datetime.fromtimestamp(due, UTC) if due else None,
     )

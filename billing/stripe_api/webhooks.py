@@ -56,10 +56,12 @@ def _require_ours(told: dict[str, Any]) -> None:
 
 
 def _timestamp(signature: str) -> int:
-    return int(dict(item.split("=", 1) for item in signature.split(","))["t"])
+    """Returns the time that is signed for, which is the first one."""
+    items = [item.split("=", 1) for item in signature.split(",")]
+    return int(next(value for name, value in items if name == "t"))
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > 100 or "\0" in value:
-        raise ValueError(f"{value!r} is no id")
+        raise ValueError("something else stands where a name should")
     return value

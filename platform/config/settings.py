@@ -306,6 +306,25 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 300.0,
         "options": {"expires": 300},
     },
+    "submit requested refunds": {
+        "task": "billing.payments.tasks.submit_requested_refunds",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "check refunds and disputes": {
+        "task": "billing.payments.tasks.check_money_back",
+        "schedule": env.number("ORDER_CHECK_SECONDS", 3600),
+        "options": {"expires": 3600},
+    },
+    "collect debts": {
+        "task": "billing.payments.tasks.collect_debts",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
+    "reconcile with Stripe": {
+        "task": "billing.payments.tasks.reconcile_stripe",
+        "schedule": crontab(hour=4, minute=10),
+    },
     "ask for videos": {
         "task": "api.tasks.poll_videos",
         "schedule": env.number("VIDEO_POLL_SECONDS", 3),

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -37,6 +39,7 @@ from api.models import (
     VideoJob,
 )
 from billing import ledger, models
+from billing.payments import inbox
 from tests.cast import everything_in_the_database, issue, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +53,8 @@ LEDGER = [
     *(models.CreditAccount, models.Transfer, models.Reservation, models.UsageRecord),
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
     *(models.LedgerAlert, ModelHealth, ModelHealthHour, VideoJob, AuditEntry),
-    *(Invitation, SentNotice),
+    *(Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
+    models.CreditLot,
 ]
 
 
@@ -97,6 +101,17 @@ def add_rows(n: int) -> None:
     )
     NotificationSettings.objects.create(user=user)
     SentNotice.objects.create(user=user, team=team, kind="low_balance", reference=f"test {n}")
+    models.PaymentCustomer.objects.create(team=team, stripe_id=f"cus_{n}")
+    models.Order.objects.create(
+        team=team, user=user, amount_cents=1250, credit_nanos=12_500_000_000, is_live=False
+    )
+    models.StripeEvent.objects.create(
+        id=f"evt_{n}",
+        type="checkout.session.completed",
+        object_id=f"cs_{n}",
+        created_at=now,
+        state=models.StripeEvent.State.HANDLED,
+    )
     models.LedgerAlert.objects.create(kind="overrun", reference=f"request {n}", detail="test")
 
 
@@ -194,6 +209,49 @@ def test_an_alert_is_marked_as_handled_once(staff: Client, rows: None) -> None:
 def test_money_is_shown_in_dollars(staff: Client, rows: None) -> None:
     assert "$1.000000000" in staff.get(url(models.CreditAccount, "changelist")).content.decode()
     assert "$1.000000000" in staff.get(url(models.Transfer, "changelist")).content.decode()
+
+
+# Payments
+
+
+def test_an_order_is_shown_in_dollars_and_found_by_what_people_have_of_it(
+    staff: Client, rows: None
+) -> None:
+    order = models.Order.objects.get()
+    order.payment_intent_id = "pi_1"
+    order.save()
+    for text in (order.number, order.number.lower(), str(order.pk), "pi_1", "user1@example.com"):
+        page = staff.get(url(models.Order, "changelist"), {"q": text}).content.decode()
+        assert order.number in page, text
+        assert "$12.50" in page
+        assert "$12.500000000" in page
+    page = staff.get(url(models.Order, "changelist"), {"q": "pi_2"}).content.decode()
+    assert order.number not in page
+
+
+def test_staff_have_an_event_handled_again_and_that_is_written_down(
+    staff: Client, rows: None
+) -> None:
+    event = models.StripeEvent.objects.get()
+    assert inbox.due_events() == []
+    action = {"action": "handle_again", "_selected_action": [event.pk]}
+
+    page = staff.post(url(models.StripeEvent, "changelist"), action, follow=True)
+
+    assert "handled within a minute" in page.content.decode()
+    assert inbox.due_events() == [event.pk]
+    assert LogEntry.objects.get().object_id == event.pk
+
+
+def test_who_may_only_look_has_no_event_handled(rows: None) -> None:
+    viewer = User.objects.create_user("viewer@example.com", "viewers secret", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_stripeevent"))
+    event = models.StripeEvent.objects.get()
+    action = {"action": "handle_again", "_selected_action": [event.pk]}
+
+    signed_in(viewer).post(url(models.StripeEvent, "changelist"), action)
+
+    assert inbox.due_events() == []
 
 
 # Prices

@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='sentnotice',
             name='kind',
-            field=models.CharField(choices=[('low_balance', 'Low Balance'), ('budget_reached', 'Budget Reached'), ('key_created', 'Key Created'), ('auto_top_up', 'Auto Top Up'), ('auto_top_up_problem', 'Auto Top Up Problem')], max_length=20),
+            field=models.CharField(choices=[('low_balance', 'Low Balance'), ('budget_reached', 'Budget Reached'), ('key_created', 'Key Created'), ('refund_made', 'Refund Made'), ('keys_paused', 'Keys Paused')], max_length=20),
         ),
     ]

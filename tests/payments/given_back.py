@@ -1,0 +1,99 @@
+"""Paid orders, and what is left of them: what the tests of refunds and disputes share."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.db import connections
+
+from accounts.models import Team, User
+from billing import ledger
+from billing.balances import balance_of
+from billing.models import CatalogueVersion, Dispute, Order, Refund, Transfer
+from billing.payments import orders
+from tests.billing.customers import Customer, make_key
+from tests.payments.conftest import StripeStandIn, checkout
+
+CENT = 10**7
+DOLLAR = 100 * CENT
+_counter = itertools.count()
+
+
+def paid_order(stand_in: StripeStandIn, team: Team, user: User, cents: int = 1000) -> Order:
+    """Returns an order that was paid and credited; its events are not told."""
+    order, url = checkout(team, user, cents)
+    stand_in.pay(url)
+    order.refresh_from_db()
+    order = orders.confirm(order)
+    assert order.state == Order.State.PAID
+    return order
+
+
+def spend(team: Team, nanos: int) -> None:
+    """Takes credits as use does."""
+    account = ledger.open_account(team)
+    ledger.adjust(account, -nanos, reference=f"spent {next(_counter)}", memo="used")
+
+
+def posted(team: Team) -> int:
+    """Returns the balance; fails for a negative one."""
+    balance = balance_of(team)
+    assert balance.posted_nanos >= balance.held_nanos >= 0
+    return balance.posted_nanos
+
+
+def customer_of(team: Team) -> Customer:
+    """Returns the team as the gate's tests ask for it, with a key of its own."""
+    version = CatalogueVersion.objects.get(pk=1).version
+    return Customer(team, ledger.open_account(team), make_key(team), version)
+
+
+def moved(team: Team, *kinds: str) -> list[tuple[str, int]]:
+    """Returns the kinds and amounts of what befell the team's credits, of some kinds or all."""
+    found = Transfer.objects.filter(customer__team=team).order_by("sequence")
+    return [(each.kind, each.amount_nanos) for each in found if not kinds or each.kind in kinds]
+
+
+def booked(kind: str) -> list[int]:
+    """Returns the amounts of the transfers of a kind."""
+    return list(Transfer.objects.filter(kind=kind).values_list("amount_nanos", flat=True))
+
+
+def all_about(order: Order) -> dict[str, Any]:
+    """Returns what the order came to, without ids and times."""
+    order.refresh_from_db()
+    team = Team.objects.get(pk=order.team_id)
+    refunds = Refund.objects.filter(order=order)
+    disputes = Dispute.objects.filter(order=order)
+    return {
+        "balance": posted(team),
+        "paused": team.suspended_reason,
+        "order": (order.state, order.amount_cents, order.tax_cents),
+        "moved": sorted(moved(team)),
+        "refunds": sorted(
+            refunds.values_list("amount_cents", "tax_cents", "credit_nanos", "state", "is_forced")
+        ),
+        "disputes": sorted(
+            disputes.values_list(
+                *("amount_cents", "tax_cents", "credit_nanos", "owed_nanos", "status"),
+                *("is_withdrawn", "is_reinstated"),
+            )
+        ),
+    }
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """Does things at once, each in a thread with a connection of its own; returns the results."""
+    start = threading.Barrier(len(works))
+
+    def do(work: Callable[[], Any]) -> Any:
+        start.wait(30)
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(works)) as threads:
+        return list(threads.map(do, works))
