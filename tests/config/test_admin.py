@@ -54,7 +54,8 @@ LEDGER = [
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
     *(models.LedgerAlert, ModelHealth, ModelHealthHour, VideoJob, AuditEntry),
     *(Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
-    models.CreditLot,
+    *(models.CreditLot, models.CodeRedemption, models.ReferralLink, models.Referral),
+    models.AutoTopUp,
 ]
 
 
@@ -101,6 +102,16 @@ def add_rows(n: int) -> None:
     )
     NotificationSettings.objects.create(user=user)
     SentNotice.objects.create(user=user, team=team, kind="low_balance", reference=f"test {n}")
+    code = models.CreditCode.objects.create(
+        code=f"CODE{n}", amount_nanos=10**9, redemptions_limit=5
+    )
+    models.CodeRedemption.objects.create(code=code, team=team, user=user)
+    models.ReferralLink.objects.create(team=team, code=f"link{n}")
+    referred = teams.create_team(f"Referred {n}", owner=user)
+    models.Referral.objects.create(team=referred, referrer=team)
+    models.AutoTopUp.objects.create(
+        team=team, threshold_nanos=10**9, amount_cents=1000, monthly_limit_cents=5000
+    )
     models.PaymentCustomer.objects.create(team=team, stripe_id=f"cus_{n}")
     models.Order.objects.create(
         team=team, user=user, amount_cents=1250, credit_nanos=12_500_000_000, is_live=False
