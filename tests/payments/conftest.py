@@ -18,9 +18,11 @@ import stripe
 from django.db import connections
 from django.test import Client
 
-from billing import invariants
-from billing.models import Order, StripeEvent
+from accounts.models import Team, User
+from billing import invariants, ledger
+from billing.models import CreditAccount, Order, StripeEvent
 from billing.payments import inbox, orders
+from tests.payments import cards
 
 SECRET = "whsec_only_for_tests"
 PAGES = {"success_url": "http://testserver/paid", "cancel_url": "http://testserver/left"}
@@ -160,3 +162,14 @@ def checkout(team: Any, user: Any, amount_cents: int = 1000) -> tuple[Order, str
     """Places an order and opens its Checkout; returns both."""
     order = orders.place(team, user, amount_cents)
     return order, orders.open_checkout(order, user, **PAGES)
+
+
+@pytest.fixture
+def low(
+    stand_in: StripeStandIn, alice: User, alices_team: Team, alices_account: CreditAccount
+) -> Team:
+    """Alice's team: $3 left, a card on file, $10 to be bought below $5."""
+    cards.keep_card(stand_in, alices_team, alice)
+    ledger.grant(alices_account, 3 * cards.DOLLAR, reference="three dollars")
+    cards.wish(alices_team)
+    return alices_team
