@@ -9,6 +9,7 @@ from billing.payments.auto_top_up_settings import Wish
 from billing.payments.codes import LONGEST_CODE
 from billing.payments.orders import NANOS_PER_CENT, amount_bounds_cents
 from portal.billing.forms import cents_of
+from portal.templatetags.ui import dollars_of_cents
 
 USUAL_THRESHOLD_CENTS = 500
 USUAL_AMOUNT_CENTS = 2500
@@ -32,7 +33,9 @@ class DollarsField(forms.CharField):
 
     def prepare_value(self, value: Any) -> Any:
         """Returns what the field shows: cents as dollars, a typed text as it is."""
-        return f"{value / 100:.2f}".removesuffix(".00") if isinstance(value, int) else value
+        if not isinstance(value, int):
+            return value
+        return dollars_of_cents(value).removesuffix(".00")
 
     def clean(self, value: Any) -> int:
         """Returns cents. Raises ValidationError."""
@@ -50,12 +53,13 @@ class AutoTopUpForm(forms.Form):
         required=False,
         help_text="With the card that is kept, without asking you each time.",
     )
-    threshold = DollarsField(label="When less is available than, $")
-    amount = DollarsField(label="Buy, $")
-    monthly_limit = DollarsField(
-        label="At most a month, $",
-        help_text="Of auto top-up, in a calendar month (UTC).",
-    )
+    threshold = DollarsField(label="Below a balance of")
+    amount = DollarsField(label="Buy")
+    monthly_limit = DollarsField(label="At most a month")
+
+    def __init__(self, data: Any = None, initial: dict[str, Any] | None = None) -> None:
+        # The page has another form with an amount.
+        super().__init__(data, initial=initial, auto_id="auto_%s")
 
     @classmethod
     def of(cls, row: AutoTopUp | None) -> "AutoTopUpForm":
