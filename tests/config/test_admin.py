@@ -102,9 +102,16 @@ def add_rows(n: int) -> None:
     NotificationSettings.objects.create(user=user)
     SentNotice.objects.create(user=user, team=team, kind="low_balance", reference=f"test {n}")
     models.PaymentCustomer.objects.create(team=team, stripe_id=f"cus_{n}")
-    models.Order.objects.create(
+    order = models.Order.objects.create(
         team=team, user=user, amount_cents=1250, credit_nanos=12_500_000_000, is_live=False
     )
+    models.Refund.objects.create(
+        order=order, amount_cents=100, credit_nanos=1, reason="test", requested_by=user
+    )
+    models.Dispute.objects.create(
+        stripe_id=f"du_{n}", order=order, amount_cents=100, status="lost", handled_by=user
+    )
+    models.FraudWarning.objects.create(stripe_id=f"issfr_{n}", order=order, fraud_type="misc")
     models.StripeEvent.objects.create(
         id=f"evt_{n}",
         type="checkout.session.completed",

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import SentNotice
 from portal import mail
-from portal.notices import due
+from portal.notices import due, money_back
 from portal.notices.due import Notice
 
 BATCH = 200
@@ -23,7 +23,13 @@ def send_due() -> int:
     """
     due.rearm_low_balances()
     now = timezone.now()
-    found = chain(due.low_balances(), due.reached_budgets(now.date()), due.new_keys(now))
+    found = chain(
+        due.low_balances(),
+        due.reached_budgets(now.date()),
+        due.new_keys(now),
+        money_back.refunds_made(now),
+        money_back.paused_keys(now),
+    )
     return sum(_send(notice) for batch in _batches(found) for notice in _unsaid(batch))
 
 
@@ -67,6 +73,7 @@ def _context(notice: Notice) -> dict[str, object]:
         **notice.facts,
         "team_name": notice.team.name,
         "keys_url": f"{base_url}{reverse('apikeys')}",
+        "statement_url": f"{base_url}{reverse('statement')}",
         "usage_url": f"{base_url}{reverse('usage')}",
         "notifications_url": f"{base_url}{reverse('notifications')}",
     }

@@ -27,6 +27,11 @@ TITLES = {
     "key.updated": "Key changed",
     "key.rotated": "Key rotated",
     "key.revoked": "Key revoked",
+    "refund.requested": "Refund",
+    "team.paused": "Keys paused",
+    "team.resumed": "Keys accepted again",
+    "dispute.handled": "Dispute handled",
+    "fraudwarning.handled": "Fraud warning handled",
     "auto_top_up.changed": "Auto top-up changed",
     "code.redeemed": "Code redeemed",
 }
