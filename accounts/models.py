@@ -293,6 +293,8 @@ class SentNotice(models.Model):
         AUTO_TOP_UP_PROBLEM = "auto_top_up_problem"
         REFUND_MADE = "refund_made"
         KEYS_PAUSED = "keys_paused"
+        PLAN_PAYMENT_FAILED = "plan_payment_failed"
+        PLAN_ENDED = "plan_ended"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")

@@ -288,6 +288,12 @@ class InsufficientQuotaError(ApiError):
     type = "insufficient_quota"
     code = "insufficient_quota"
     default_message = "Not enough credits for this request. Buy credits, or lower max_tokens."
+    template = "Not enough credits for this request. Buy credits at {}, or lower max_tokens."
+
+    @classmethod
+    def at(cls, billing_url: str) -> Self:
+        """Returns the error with the address of the page where credits are bought."""
+        return cls(cls.template.format(billing_url))
 
 
 class BudgetExceededError(InsufficientQuotaError):

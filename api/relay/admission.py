@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from django.conf import settings
+
 from api import errors
 from api.catalogue import Snapshot
 from api.relay.call import Call
@@ -84,7 +86,7 @@ def refusal(verdict: Verdict, model: str = "") -> errors.ApiError:
         case "budget_exceeded":
             return errors.BudgetExceededError()
         case "insufficient_quota":
-            return errors.InsufficientQuotaError()
+            return errors.InsufficientQuotaError.at(settings.BILLING_URL)
     raise ValueError(f"The ledger's verdict {verdict.code!r} is unknown.")
 
 

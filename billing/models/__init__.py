@@ -16,7 +16,7 @@ from billing.models.payments import (
     Refund,
     StripeEvent,
 )
-from billing.models.plans import PlanOffer, Subscription, SubscriptionPayment
+from billing.models.plans import PlanOffer, PlanPrice, Subscription, SubscriptionPayment
 from billing.models.prices import CatalogueVersion, PriceVersion, Product
 from billing.models.usage import KeySpend, RateWindow, UsageHour, UsageRecord
 
@@ -34,6 +34,7 @@ __all__ = [
     "Order",
     "PaymentCustomer",
     "PlanOffer",
+    "PlanPrice",
     "PriceVersion",
     "Product",
     "RateWindow",

@@ -23,7 +23,6 @@ class PlanOffer(models.Model):
     summary = models.CharField(max_length=200, blank=True)
     is_offered = models.BooleanField(default=True, help_text="Clear it to sell it to nobody new.")
     position = models.PositiveSmallIntegerField(default=0)
-    stripe_price_id = models.CharField(max_length=64, blank=True, editable=False)
 
     class Meta:
         ordering = ["position", "price_cents"]
@@ -31,6 +30,30 @@ class PlanOffer(models.Model):
             models.CheckConstraint(
                 condition=models.Q(price_cents__gt=0, credit_nanos__gte=0, credit_days__gt=0),
                 name="offer_amounts",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.plan}: {self.price_cents} cents a month"
+
+
+class PlanPrice(models.Model):
+    """What a plan was sold for at some time. It stays so for those who subscribed then."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="prices")
+    price_cents = models.PositiveIntegerField(help_text="A month, before tax.")
+    credit_nanos = models.BigIntegerField(help_text="Granted with each payment.")
+    credit_days = models.PositiveSmallIntegerField(help_text="Until they expire.")
+    is_live = models.BooleanField(help_text="Stripe's live mode: the money is real.")
+    stripe_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["plan", "price_cents", "credit_nanos", "credit_days", "is_live"],
+                name="planprice_once",
             )
         ]
 
@@ -59,9 +82,9 @@ class Subscription(models.Model):
     user = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
-    offer = models.ForeignKey(PlanOffer, on_delete=models.PROTECT, related_name="+")
-    next_offer = models.ForeignKey(
-        PlanOffer,
+    price = models.ForeignKey(PlanPrice, on_delete=models.PROTECT, related_name="+")
+    next_price = models.ForeignKey(
+        PlanPrice,
         on_delete=models.PROTECT,
         null=True,
         blank=True,
@@ -74,6 +97,13 @@ class Subscription(models.Model):
     status = models.CharField(max_length=20, choices=Status, default=Status.STARTED)
     current_period_end = models.DateTimeField(null=True, blank=True)
     cancel_at_period_end = models.BooleanField(default=False)
+    latest_invoice_id = models.CharField(max_length=64, blank=True)
+    is_duplicate = models.BooleanField(
+        default=False, help_text="Came beside another one, and was cancelled at once."
+    )
+    revision = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Counts the changes, so that old news is noticed."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -83,12 +113,17 @@ class Subscription(models.Model):
                 fields=["team"],
                 condition=models.Q(stripe_id__isnull=False, ended_at__isnull=True),
                 name="subscription_one_a_team",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["team"],
+                condition=models.Q(stripe_id__isnull=True, ended_at__isnull=True),
+                name="subscription_one_checkout",
+            ),
         ]
         indexes = [models.Index(fields=["team", "-created_at"], name="subscription_by_team")]
 
     def __str__(self) -> str:
-        return f"{self.team} on {self.offer.plan}: {self.status}"
+        return f"{self.team} on {self.price.plan}: {self.status}"
 
 
 class SubscriptionPayment(models.Model):

@@ -5,6 +5,7 @@ Stripe says was paid has been held against it. Nothing is credited because a bro
 says so: both only make us ask.
 """
 
+import time
 import uuid
 from datetime import timedelta
 from functools import partial
@@ -14,6 +15,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from accounts import audit
+from accounts.access import Actor
 from accounts.models import Team, User
 from billing import ledger
 from billing.failpoints import failpoint
@@ -33,6 +36,8 @@ FIRST_CHECK = timedelta(minutes=5)
 SESSION_LIFE = timedelta(hours=25)
 # A session lives for a day, and a slow payment method takes up to two weeks after it.
 LAST_CHECK = timedelta(days=21)
+# Who clicks twice is there a moment after themselves.
+BUSY_PAUSES_SECONDS = (0.2, 0.5, 1, 2)
 
 
 class OrderError(Exception):
@@ -55,28 +60,43 @@ def require_amount(amount_cents: int) -> None:
     """Raises OrderError for an amount that is not sold."""
     least, most = amount_bounds_cents()
     if not least <= amount_cents <= most:
-        lower, upper = (dollars_short_text(cents * NANOS_PER_CENT) for cents in (least, most))
-        raise OrderError(f"Credits are sold from ${lower} to ${upper}. Choose an amount between.")
+        lower, upper = (f"${cents / 100:,.2f}".removesuffix(".00") for cents in (least, most))
+        raise OrderError(f"Credits are sold from {lower} to {upper}. Choose an amount between.")
 
 
-def place(team: Team, user: User, amount_cents: int, order_id: uuid.UUID | None = None) -> Order:
+def place(
+    team: Team,
+    user: User,
+    amount_cents: int,
+    order_id: uuid.UUID | None = None,
+    *,
+    ip_address: str | None = None,
+) -> Order:
     """Writes an order down, or finds the one of that id: a form sent twice is one order.
 
     Raises OrderError for an amount that is not sold, and for an id that is somebody else's.
     """
     require_amount(amount_cents)
-    order, _ = Order.objects.get_or_create(
-        id=order_id or uuid.uuid4(),
-        defaults={
-            "team": team,
-            "user": user,
-            "amount_cents": amount_cents,
-            "credit_nanos": amount_cents * NANOS_PER_CENT,
-            "is_live": client.is_live(),
-        },
-    )
+    credit_nanos = amount_cents * NANOS_PER_CENT
+    with transaction.atomic():
+        order, is_new = Order.objects.get_or_create(
+            id=order_id or uuid.uuid4(),
+            defaults={
+                "team": team,
+                "user": user,
+                "amount_cents": amount_cents,
+                "credit_nanos": credit_nanos,
+                "is_live": client.is_live(),
+            },
+        )
+        if is_new:
+            detail = {"amount_dollars": dollars_short_text(credit_nanos)}
+            actor = Actor(team=team, user=user)
+            audit.record(
+                actor, "credits.ordered", order.number, detail=detail, ip_address=ip_address
+            )
     if (order.team_id, order.amount_cents) != (team.pk, amount_cents):
-        raise OrderError("This form was sent before with another amount. Load the page again.")
+        raise OrderError("This form was sent before with another amount. Send it again.")
     return order
 
 
@@ -85,6 +105,15 @@ def open_checkout(order: Order, user: User, *, success_url: str, cancel_url: str
 
     Asked twice it is the same page. Raises StripeError.
     """
+    for pause_seconds in BUSY_PAUSES_SECONDS:
+        try:
+            return _open_checkout(order, user, success_url, cancel_url)
+        except client.StripeBusyError:
+            time.sleep(pause_seconds)
+    return _open_checkout(order, user, success_url, cancel_url)
+
+
+def _open_checkout(order: Order, user: User, success_url: str, cancel_url: str) -> str:
     order.refresh_from_db()
     if order.session_id:
         return checkout.get_session(order.session_id).url
@@ -230,8 +259,8 @@ def _credit(
         ledger.top_up(
             account, order.credit_nanos, reference=intent.id, memo=f"Order {order.number}"
         )
-        failpoint("in_credit")
         auto_top_up_outcomes.note_paid(order)
+        failpoint("in_credit")
     log.info("order_paid", order=order.number, amount_cents=order.amount_cents)
     debts.collect(order.team)
     return order

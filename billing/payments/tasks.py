@@ -1,22 +1,29 @@
 """What Celery does for payments: every task may run twice, late or at once, and does no harm."""
 
+from datetime import timedelta
+
 import structlog
 from celery import shared_task
+from django.utils import timezone
 
 from billing.payments import (
     auto_top_up,
     debts,
     inbox,
+    invoices,
     money_back,
     orders,
+    reconciliation,
     referrals,
     refunds,
+    subscriptions,
 )
 from billing.stripe_api.client import StripeError, StripeUnavailableError, is_on
 
 log = structlog.get_logger(__name__)
 
 FAILURES_IN_A_ROW = 5
+RECONCILED_DAYS = 4
 
 
 @shared_task
@@ -57,6 +64,22 @@ def check_open_orders() -> int:
         if failures == FAILURES_IN_A_ROW:
             break
     return paid
+
+
+@shared_task
+def check_subscriptions() -> int:
+    """Asks Stripe about subscriptions whose webhook may be lost. Returns how many changed."""
+    if not is_on():
+        return 0
+    changed = 0
+    for row in subscriptions.uncertain():
+        try:
+            found = subscriptions.check(row)
+            changed += found.revision != row.revision
+            invoices.note_paid_invoices(found)
+        except (StripeError, orders.PaymentMismatchError) as error:
+            log.warning("subscription_not_checked", subscription=str(row.pk), error=str(error))
+    return changed
 
 
 @shared_task
@@ -119,3 +142,21 @@ def check_money_back() -> int:
 def collect_debts() -> int:
     """Collects what disputes left owing, where a team has it now. Returns how many debts."""
     return debts.collect()
+
+
+@shared_task
+def reconcile_stripe() -> int:
+    """Compares the last days at Stripe with the books, and raises an alert for each difference.
+
+    Returns how many are new. Days are looked at more than once, so that one without Stripe's
+    answer is made up for.
+    """
+    if not is_on():
+        return 0
+    until = timezone.now() - reconciliation.GRACE
+    try:
+        report = reconciliation.reconcile(until - timedelta(days=RECONCILED_DAYS), until)
+    except StripeError as error:
+        log.warning("stripe_not_reconciled", error=str(error))
+        return 0
+    return reconciliation.raise_alerts(report)

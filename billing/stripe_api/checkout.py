@@ -59,6 +59,33 @@ def open_payment(
     return _session(session)
 
 
+def open_subscription(
+    *, row: str, customer_id: str, price_id: str, success_url: str, cancel_url: str
+) -> Session:
+    """Opens a page where a monthly price is subscribed to.
+
+    The row's id is the idempotency key: asked again, it is the same page. Raises StripeError.
+    """
+    with calling() as client:
+        session = client.v1.checkout.sessions.create(
+            {
+                "mode": "subscription",
+                "customer": customer_id,
+                "client_reference_id": row,
+                "line_items": [{"price": price_id, "quantity": 1}],
+                "subscription_data": {"metadata": {"row": row}},
+                "billing_address_collection": "required" if settings.STRIPE_TAX else "auto",
+                "customer_update": {"name": "auto", "address": "auto"},
+                "tax_id_collection": {"enabled": True},
+                "automatic_tax": {"enabled": settings.STRIPE_TAX},
+                "success_url": success_url,
+                "cancel_url": cancel_url,
+            },
+            {"idempotency_key": f"subscription-{row}"},
+        )
+    return _session(session)
+
+
 def find_session(*, order: str, customer_id: str) -> Session | None:
     """Returns the newest session of an order among a customer's. Raises StripeError."""
     with calling() as client:

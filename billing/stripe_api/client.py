@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from http import HTTPStatus
 
 import stripe
 from django.conf import settings
@@ -24,6 +25,10 @@ class PaymentsOffError(StripeError):
 
 class StripeUnavailableError(StripeError):
     """Stripe failed or did not answer: it may have done it or not. Ask again with the same key."""
+
+
+class StripeBusyError(StripeUnavailableError):
+    """The same call is under way from elsewhere. Ask again in a moment, with the same key."""
 
 
 class FailureKeptError(StripeUnavailableError):
@@ -102,6 +107,8 @@ def _ours(error: stripe.StripeError) -> StripeError:
         return StripeUnavailableError("Another call with this key is under way.")
     if isinstance(error, stripe.InvalidRequestError | stripe.IdempotencyError):
         return StripeRefusedError(message, error.code or "")
+    if error.http_status == HTTPStatus.CONFLICT:
+        return StripeBusyError(message)
     # Of what is left an authentication error is ours to mend, and then the call is repeated.
     is_kept = (error.headers or {}).get("idempotent-replayed") == "true"
     kind = FailureKeptError if is_kept else StripeUnavailableError

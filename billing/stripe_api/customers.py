@@ -34,3 +34,12 @@ def default_card(customer_id: str) -> Card | None:
         if method.card is not None:
             return Card(method.id, method.card.brand, method.card.last4 or "")
     return None
+
+
+def owner_of(payment_method_id: str) -> str:
+    """Returns the id of the customer who keeps a payment method; empty: nobody does.
+
+    Raises StripeError.
+    """
+    with calling() as client:
+        return id_of(client.v1.payment_methods.retrieve(payment_method_id).customer)

@@ -117,6 +117,49 @@ class FraudWarning:
 
 
 @dataclass(frozen=True)
+class Subscription:
+    """A monthly subscription of one item. `row` is the id of ours that its metadata names."""
+
+    id: str
+    status: str
+    row: str
+    customer_id: str
+    is_live: bool
+    item_id: str
+    price_id: str
+    period_start: datetime
+    period_end: datetime
+    is_ending: bool
+    ended_at: datetime | None
+    latest_invoice_id: str
+
+
+@dataclass(frozen=True)
+class InvoiceLine:
+    """A line of an invoice, before tax and discounts: below zero it gives back unused time."""
+
+    price_id: str
+    amount_cents: int
+
+
+@dataclass(frozen=True)
+class Invoice:
+    """A subscription's invoice; `subscription_id` is empty for any other one."""
+
+    id: str
+    subscription_id: str
+    billing_reason: str
+    status: str
+    currency: str
+    is_live: bool
+    paid_cents: int
+    tax_cents: int
+    paid_at: datetime | None
+    payment_intent_id: str
+    lines: tuple[InvoiceLine, ...]
+
+
+@dataclass(frozen=True)
 class Event:
     """A webhook's envelope: what happened to which object, and not the object itself."""
 

@@ -20,6 +20,7 @@ SECRET_KEY = env.text("SECRET_KEY", "insecure-until-SECRET_KEY-is-set")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 BASE_URL = env.text("BASE_URL", "http://127.0.0.1:8000")
+BILLING_URL = f"{BASE_URL.rstrip('/')}/billing"  # where credits are bought
 HTTPS = env.flag("HTTPS", BASE_URL.startswith("https://"))
 # Whether X-Forwarded-For and -Proto are the operator's proxies', and how many of these there are.
 BEHIND_PROXY = env.flag("BEHIND_PROXY")
@@ -302,6 +303,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": env.number("ORDER_CHECK_SECONDS", 3600),
         "options": {"expires": 3600},
     },
+    "check subscriptions": {
+        "task": "billing.payments.tasks.check_subscriptions",
+        "schedule": env.number("SUBSCRIPTION_CHECK_SECONDS", 3600),
+        "options": {"expires": 3600},
+    },
     "top up low balances": {
         "task": "billing.payments.tasks.top_up_low_balances",
         "schedule": env.number("AUTO_TOP_UP_SECONDS", 20),
@@ -309,8 +315,8 @@ CELERY_BEAT_SCHEDULE = {
     },
     "reward referrals": {
         "task": "billing.payments.tasks.reward_referrals",
-        "schedule": 60.0,
-        "options": {"expires": 60},
+        "schedule": 300.0,
+        "options": {"expires": 300},
     },
     "submit requested refunds": {
         "task": "billing.payments.tasks.submit_requested_refunds",
@@ -326,6 +332,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "billing.payments.tasks.collect_debts",
         "schedule": 300.0,
         "options": {"expires": 300},
+    },
+    "reconcile with Stripe": {
+        "task": "billing.payments.tasks.reconcile_stripe",
+        "schedule": crontab(hour=4, minute=10),
     },
     "ask for videos": {
         "task": "api.tasks.poll_videos",

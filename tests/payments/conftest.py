@@ -18,8 +18,9 @@ import stripe
 from django.db import connections
 from django.test import Client
 
+from accounts.models import Plan
 from billing import invariants
-from billing.models import Order, StripeEvent
+from billing.models import Order, PlanOffer, StripeEvent
 from billing.payments import inbox, orders
 
 SECRET = "whsec_only_for_tests"
@@ -160,3 +161,25 @@ def checkout(team: Any, user: Any, amount_cents: int = 1000) -> tuple[Order, str
     """Places an order and opens its Checkout; returns both."""
     order = orders.place(team, user, amount_cents)
     return order, orders.open_checkout(order, user, **PAGES)
+
+
+@pytest.fixture
+def plus(db: None) -> PlanOffer:
+    """$20 a month for $25 of credits, and more limits than the default plan's."""
+    return make_offer("plus", 20, 25, requests_per_minute=300)
+
+
+@pytest.fixture
+def pro(db: None) -> PlanOffer:
+    """$100 a month for $130 of credits."""
+    return make_offer("pro", 100, 130, requests_per_minute=900)
+
+
+def make_offer(name: str, price: int, credit: int, **limits: Any) -> PlanOffer:
+    """Makes a plan with an offer; amounts are dollars."""
+    plan, _ = Plan.objects.update_or_create(
+        name=name, defaults={"title": name.capitalize(), "tokens_per_minute": 1_000_000, **limits}
+    )
+    return PlanOffer.objects.create(
+        plan=plan, price_cents=price * 100, credit_nanos=credit * 10**9, credit_days=31
+    )

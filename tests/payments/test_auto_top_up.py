@@ -371,11 +371,6 @@ def test_a_failure_that_stripe_repeats_for_the_key_is_looked_behind(
     low: Team, stand_in: StripeStandIn
 ) -> None:
     stand_in.control("trouble", next=["error_kept"], call=CHARGE)
-    for _ in range(2):
-        with pytest.raises(StripeUnavailableError):
-            round_of(low)
-        pass_time(low, MINUTE)
-    pass_time(low, HOUR + 4 * MINUTE)
     order = round_of(low)
     assert order is not None
     assert order.state == "paid"

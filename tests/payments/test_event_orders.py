@@ -1,18 +1,17 @@
 """The order in which Stripe's news comes makes no difference: same balance, same rows."""
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.db import transaction
 
 from accounts.models import Team, User
 from billing.models import Order
 from tests.payments.conftest import StripeStandIn, checkout
 from tests.payments.given_back import DOLLAR, all_about, spend
+from tests.payments.plan_helpers import rolled_back
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -112,14 +111,6 @@ def begin(stand_in: StripeStandIn, alices_team: Team, alice: User, settings: Any
         return order, Story(stand_in, url)
 
     return do
-
-
-@contextmanager
-def rolled_back() -> Iterator[None]:
-    """Throws away what is written within: the next order of news begins where this one did."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 def told_in_time(begin: Begin, steps: list[Step]) -> dict[str, Any]:

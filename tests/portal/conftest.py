@@ -8,7 +8,10 @@ from accounts.models import User
 from billing.models import CreditAccount
 from tests.billing.customers import Customer
 from tests.cast import IssuedKey, signed_in
+from tests.payments.conftest import _stand_in_url, books_are_right, stand_in
 from tests.portal.serving import DOLLAR, NOON, customer_of
+
+__all__ = ["_stand_in_url", "books_are_right", "stand_in"]  # fixtures of the tests of payments
 
 
 @pytest.fixture

@@ -85,7 +85,8 @@ def test_paused_keys_are_told_once_for_each_pause(
     alices_team: Team, send_round: Round, reason: str, words: str
 ) -> None:
     join(alices_team, Role.DEVELOPER, "developer")
-    Team.objects.update(suspended_at=timezone.now(), suspended_reason=reason)
+    own = Team.objects.filter(pk=alices_team.pk)
+    own.update(suspended_at=timezone.now(), suspended_reason=reason)
 
     (letter,) = send_round()
 
@@ -95,7 +96,7 @@ def test_paused_keys_are_told_once_for_each_pause(
         assert words in text
         assert "/statement" in text
     assert send_round() == []
-    Team.objects.update(suspended_at=timezone.now())
+    own.update(suspended_at=timezone.now())
     assert len(send_round()) == 1
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import Team, User
 from billing import usage
 from billing.models import CreditAccount, UsageRecord
-from portal.usage import paging
+from portal import paging
 from tests.billing.customers import Customer
 from tests.cast import IssuedKey, issue, signed_in
 from tests.portal.serving import serve

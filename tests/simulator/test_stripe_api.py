@@ -118,6 +118,8 @@ def test_prices_are_found_by_their_lookup_key(simulator, client) -> None:
     form = {"currency": "usd", "unit_amount": 900, "lookup_key": "plus-1"}
     form |= {"recurring": {"interval": "month"}, "product_data": {"name": "Plus"}}
     price = client.v1.prices.create(form)
+    simulator.top_up()
+    assert [each.id for each in client.v1.prices.list({"active": True}).data] == [price.id]
     found = client.v1.prices.list({"lookup_keys": ["plus-1", "pro-1"], "active": True}).data
     assert [each.id for each in found] == [price.id]
     client.v1.prices.update(price.id, {"active": False})

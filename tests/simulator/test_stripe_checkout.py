@@ -180,6 +180,7 @@ def test_a_card_is_kept_but_is_no_default_by_that(simulator, client) -> None:
         {"expires_at": int(time.time()) + 60},
         {"customer": "cus_nobody"},
         {"mode": "gift"},
+        {"mode": "subscription"},
         {"line_items": [{"price_data": {"currency": "usd", "unit_amount": 49}, "quantity": 1}]},
     ],
 )

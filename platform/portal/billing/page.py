@@ -15,12 +15,27 @@ from accounts.access import Actor
 from billing.models import CreditAccount
 from billing.stripe_api.client import is_live, is_on
 from portal.access import MemberRequest, member_page_if
+from portal.billing.auto_top_up import auto_top_up_section, code_section
 from portal.billing.balance import balance_section
+from portal.billing.card import card_section
+from portal.billing.orders_list import orders_section
+from portal.billing.referral import referral_section
+from portal.billing.top_up import top_up_section
+from portal.billing.transactions import transactions_section
 
 Section = Callable[[Actor, CreditAccount | None], dict[str, Any]]
 
 # What each gives goes into the template's context; names begin with the section's own.
-SECTIONS: tuple[Section, ...] = (balance_section,)
+SECTIONS: tuple[Section, ...] = (
+    balance_section,
+    top_up_section,
+    card_section,
+    orders_section,
+    transactions_section,
+    auto_top_up_section,
+    code_section,
+    referral_section,
+)
 
 billing_page = member_page_if(lambda actor: actor.may_see_billing)
 
@@ -28,11 +43,12 @@ billing_page = member_page_if(lambda actor: actor.may_see_billing)
 def show_page(request: MemberRequest, *, status: int = 200, **more: Any) -> HttpResponse:
     """Returns the page; `more` goes before what its sections give."""
     account = CreditAccount.objects.filter(team=request.actor.team).first()
-    context: dict[str, Any] = {
-        "account": account,
-        "payments_on": is_on(),
-        "is_test_mode": is_on() and not is_live(),
-    }
+    context = {"account": account, **payment_mode()}
     for section in SECTIONS:
         context |= section(request.actor, account)
     return render(request, "billing/page.html", context | more, status=status)
+
+
+def payment_mode() -> dict[str, Any]:
+    """Gives `payments_on`, and `is_test_mode` for a key that moves no money."""
+    return {"payments_on": is_on(), "is_test_mode": is_on() and not is_live()}

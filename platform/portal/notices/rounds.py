@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import SentNotice
 from portal import mail
-from portal.notices import due, money_back
+from portal.notices import due, money_back, top_ups
 from portal.notices.due import Notice
 
 BATCH = 200
@@ -29,6 +29,8 @@ def send_due() -> int:
         due.new_keys(now),
         money_back.refunds_made(now),
         money_back.paused_keys(now),
+        top_ups.bought(now),
+        top_ups.problems(now),
     )
     return sum(_send(notice) for batch in _batches(found) for notice in _unsaid(batch))
 
@@ -74,6 +76,7 @@ def _context(notice: Notice) -> dict[str, object]:
         "team_name": notice.team.name,
         "keys_url": f"{base_url}{reverse('apikeys')}",
         "statement_url": f"{base_url}{reverse('statement')}",
+        "billing_url": f"{base_url}{reverse('billing')}",
         "usage_url": f"{base_url}{reverse('usage')}",
         "notifications_url": f"{base_url}{reverse('notifications')}",
     }

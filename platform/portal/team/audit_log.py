@@ -34,6 +34,9 @@ TITLES = {
     "fraudwarning.handled": "Fraud warning handled",
     "auto_top_up.changed": "Auto top-up changed",
     "code.redeemed": "Code redeemed",
+    "credits.ordered": "Credits ordered",
+    "billing.portal_opened": "Billing details opened",
+    "billing.card_setup_opened": "Adding a card",
 }
 
 

@@ -67,7 +67,7 @@ class Checkout:
         """Makes a session with a page of its own. Raises StripeError for a bad form."""
         mode = form.get("mode", "payment")
         self._check(form, mode)
-        lines = [self._line(line) for line in form.get("line_items", [])]
+        lines = [self._line(line, mode) for line in form.get("line_items", [])]
         subtotal = sum(line["amount_subtotal"] for line in lines)
         if mode == "payment" and subtotal < LEAST_CENTS:
             raise StripeError(
@@ -220,8 +220,12 @@ class Checkout:
                     code="customer_tax_location_invalid" if name == "address" else None,
                 )
 
-    def _line(self, line: Thing) -> Thing:
+    def _line(self, line: Thing, mode: str) -> Thing:
         price = self._prices.of_line(line)
+        if bool(price["recurring"]) != (mode == "subscription"):
+            raise StripeError(
+                f"A {price['type']} price is not for `{mode}` mode.", param="line_items"
+            )
         quantity = whole(line.get("quantity"), 1)
         cents = price["unit_amount"] * quantity
         name = self._store.get("product", price["product"])["name"]

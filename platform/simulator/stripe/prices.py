@@ -88,9 +88,13 @@ class Prices:
         return thing
 
     def of_line(self, line: Thing) -> Thing:
-        """Returns the price that a line names (`price`), or one of its own (`price_data`)."""
+        """Returns the price that a line names (`price`), or one of its own (`price_data`), which
+        serves for nothing else.
+        """
         if data := line.get("price_data"):
-            return self.create(data)
+            price = self.create(data)
+            price["active"] = False
+            return price
         return self._store.get("price", str(line.get("price")))
 
     def seconds(self, price: Thing) -> int:
