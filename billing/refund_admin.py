@@ -71,7 +71,7 @@ class RefundsOrder(ReadOnlyAdmin):
                 return redirect("admin:billing_refund_change", refund.pk)
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Refund of order {order.number}",
+            "title": f"Refund order {order.number}",
             "opts": self.model._meta,
             "original": order,
             "facts": _facts(order),
@@ -88,7 +88,7 @@ class RefundAdmin(ReadOnlyAdmin):
 
     list_display = (
         "created_at",
-        "order",
+        "order_link",
         "team",
         dollars_of_cents("amount_cents"),
         dollars_of_cents("tax_cents"),
@@ -128,7 +128,8 @@ class RefundAdmin(ReadOnlyAdmin):
     @admin.display(description="Order")
     def order_link(self, refund: Refund) -> str:
         """Leads to the order."""
-        return link("order", refund.order_id, str(refund.order))
+        url = reverse("admin:billing_order_change", args=[refund.order_id])
+        return link(url, f"Order {refund.order.number}")
 
     @admin.display(description="Ledger")
     def ledger(self, refund: Refund) -> str:
@@ -136,21 +137,21 @@ class RefundAdmin(ReadOnlyAdmin):
         return transfers_link(str(refund.pk))
 
 
-def link(model: str, pk: object, text: str) -> str:
-    """Returns a link to a row's page."""
+def link(url: str, text: str) -> str:
+    """Returns a link that looks like unfold's own."""
     return format_html(
-        '<a href="{}">{}</a>', reverse(f"admin:billing_{model}_change", args=[pk]), text
+        '<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', url, text
     )
 
 
 def transfers_link(reference: str) -> str:
     """Returns a link to the transfers of a reference."""
-    url = f"{reverse('admin:billing_transfer_changelist')}?q={reference}"
-    return format_html('<a href="{}">Transfers</a>', url)
+    return link(f"{reverse('admin:billing_transfer_changelist')}?q={reference}", "Transfers")
 
 
 def _initial(order: Order) -> dict[str, object]:
-    return {"id": uuid.uuid4(), "amount": refunds.unspent_cents(order) * NANOS_PER_CENT}
+    unspent = _dollars(refunds.unspent_cents(order)).removeprefix("$").replace(",", "")
+    return {"id": uuid.uuid4(), "amount": unspent}
 
 
 def _request(form: RefundForm, order: Order, staff: User) -> Refund | None:

@@ -9,7 +9,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.html import format_html
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
@@ -79,15 +78,22 @@ class TroubleAdmin(ReadOnlyAdmin):
         """Leads to the order."""
         source = trouble.source
         if isinstance(source, Order):
-            return link("order", source.pk, trouble.payment)
+            return link(reverse("admin:billing_order_change", args=[source.pk]), trouble.payment)
         return trouble.payment
 
     @admin.display(description="Team")
     def team_link(self, trouble: pauses.Trouble) -> str:
         """Leads to the team, where its suspension is."""
         team = trouble.team
-        url = reverse("admin:accounts_team_change", args=[team.pk])
-        return format_html('<a href="{}">{}</a> ({})', url, team, _keys_of(team))
+        return link(reverse("admin:accounts_team_change", args=[team.pk]), str(team))
+
+    @admin.display(description="Keys")
+    def keys(self, trouble: pauses.Trouble) -> str:
+        """Shows whether the team's keys are accepted."""
+        team = trouble.team
+        if team.suspended_at is None:
+            return "Accepted"
+        return "Paused" if team.suspended_reason in pauses.REASONS else "Suspended"
 
     @action(  # type: ignore[operator]  # unfold's annotations
         description="Handle…", url_path="handle", permissions=["handle"]
@@ -104,7 +110,7 @@ class TroubleAdmin(ReadOnlyAdmin):
             return redirect(back, trouble.pk)
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Handle {trouble.stripe_id}",
+            "title": f"Handle the {self.model._meta.verbose_name} of {trouble.payment}",
             "opts": self.model._meta,
             "original": trouble,
             "facts": self.facts(trouble),
@@ -131,7 +137,6 @@ class DisputeAdmin(TroubleAdmin):
     """Payments that cardholders dispute. Evidence is handed in at Stripe."""
 
     list_display = (
-        "stripe_id",
         "created_at",
         "team_link",
         "payment_link",
@@ -139,14 +144,16 @@ class DisputeAdmin(TroubleAdmin):
         "status",
         "reason",
         "evidence_due_at",
-        dollars("owed_nanos", "Was spent, $"),
+        "keys",
         "handled_at",
         "handled_by",
+        "stripe_id",
     )
     list_filter = (QueueFilter, "status", "reason", "is_withdrawn", "created_at")
     fields: ClassVar[Any] = (
         "stripe_id",
         "team_link",
+        "keys",
         "payment_link",
         dollars_of_cents("amount_cents"),
         "status",
@@ -181,18 +188,20 @@ class FraudWarningAdmin(TroubleAdmin):
     """Payments that a card's issuer holds for fraud. A refund now is cheaper than a dispute."""
 
     list_display = (
-        "stripe_id",
         "created_at",
         "team_link",
         "payment_link",
         "fraud_type",
+        "keys",
         "handled_at",
         "handled_by",
+        "stripe_id",
     )
     list_filter = (QueueFilter, "fraud_type", "created_at")
     fields: ClassVar[Any] = (
         "stripe_id",
         "team_link",
+        "keys",
         "payment_link",
         "fraud_type",
         "created_at",
@@ -209,8 +218,8 @@ class FraudWarningAdmin(TroubleAdmin):
 
 def _keys_of(team: Team) -> str:
     if team.suspended_at is None:
-        return "keys accepted"
-    return f"keys refused: {team.suspended_reason or 'suspended by staff'}"
+        return "Accepted"
+    return team.suspended_reason or "Suspended by staff"
 
 
 def _tell(request: HttpRequest, result: disputes.Handled, *, resumes: bool) -> None:

@@ -203,7 +203,7 @@ def _same(earlier: Refund, refund: Refund) -> Refund:
 
 def _book_foreign(order: Order, found: StripeRefund) -> Refund | None:
     """Books a refund that was made in Stripe's dashboard."""
-    share = part_of_charge(left_of(order), found.amount_cents)
+    share = part_of_charge(order, found.amount_cents)
     if share.credit_nanos == 0:
         detail = f"{found.id} of Order {order.number}, of which nothing is left"
         LedgerAlert.objects.get_or_create(

@@ -72,10 +72,14 @@ def _add_payments(n: int, user: User, team: Team) -> None:
         state=models.StripeEvent.State.HANDLED,
     )
     models.Refund.objects.create(
-        order=order, amount_cents=50, credit_nanos=500_000_000, reason="test"
+        order=order,
+        amount_cents=50,
+        credit_nanos=500_000_000,
+        reason="test",
+        requested_by=user,
     )
     models.Dispute.objects.create(
-        stripe_id=f"du_{n}", order=order, amount_cents=100, status="needs_response"
+        stripe_id=f"du_{n}", order=order, amount_cents=100, status="needs_response", handled_by=user
     )
     models.FraudWarning.objects.create(stripe_id=f"issfr_{n}", order=order, fraud_type="stolen")
     models.AutoTopUp.objects.create(

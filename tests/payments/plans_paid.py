@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from accounts.models import Plan, Team
 from billing import ledger
-from billing.models import PlanOffer, Subscription, SubscriptionPayment
+from billing.models import PlanPrice, Subscription, SubscriptionPayment
 from tests.payments.conftest import StripeStandIn
 
 
@@ -20,8 +20,10 @@ def plan_payment(
         data={"amount": "2000", "confirm": "true", "payment_method": "pm_card_visa"},
     ).json()
     plan = Plan.objects.create(name="pro", title="Pro")
-    offer = PlanOffer.objects.create(plan=plan, price_cents=2000, credit_nanos=credit_nanos)
-    subscription = Subscription.objects.create(team=team, offer=offer, is_live=False)
+    price = PlanPrice.objects.create(
+        plan=plan, price_cents=2000, credit_nanos=credit_nanos, credit_days=31, is_live=False
+    )
+    subscription = Subscription.objects.create(team=team, price=price, is_live=False)
     payment = SubscriptionPayment.objects.create(
         invoice_id="in_1",
         subscription=subscription,

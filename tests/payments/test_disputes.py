@@ -11,10 +11,9 @@ from billing import ledger
 from billing.models import Dispute, LedgerAlert, Order, StripeEvent, SubscriptionPayment
 from billing.payments import debts, disputes, pauses, tasks
 from tests.cast import IssuedKey, signed_in
-from tests.payments.conftest import StripeStandIn
+from tests.payments.conftest import StripeStandIn, at_once
 from tests.payments.given_back import (
     DOLLAR,
-    at_once,
     booked,
     customer_of,
     moved,

@@ -7,8 +7,8 @@ import pytest
 from accounts.models import AuditEntry, Team, User
 from billing.models import FraudWarning, Order
 from billing.payments import disputes, pauses
-from tests.payments.conftest import StripeStandIn
-from tests.payments.given_back import DOLLAR, at_once, customer_of, paid_order, posted
+from tests.payments.conftest import StripeStandIn, at_once
+from tests.payments.given_back import DOLLAR, customer_of, paid_order, posted
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
