@@ -8,7 +8,13 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 
-from billing import code_admin, payment_admin, plan_admin  # noqa: F401  (they register pages)
+from billing import (  # noqa: F401  (they register their pages)
+    code_admin,
+    payment_admin,
+    plan_admin,
+    refund_admin,
+    trouble_admin,
+)
 from billing.admin_fields import MoneyAdmin, ReadOnlyAdmin, dollars
 from billing.models import (
     CatalogueVersion,

@@ -54,7 +54,6 @@ class RedemptionsOfCode(TabularInline):
     extra = 0
     fields = readonly_fields = ("team", "user", "created_at")
     ordering = ("-created_at",)
-    per_page = 50
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Leaves redeeming to customers."""

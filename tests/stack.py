@@ -24,9 +24,9 @@ import psycopg
 from local.child import Child
 from local.postgres import Postgres
 from local.valkey import Valkey
+from tests.commands import ROOT, Commands
 from tests.stripe_simulator import StripeSimulator
 
-ROOT = Path(__file__).resolve().parents[1]
 SECRETS = {
     "SECRET_KEY": "only-for-tests-" * 4,
     "API_KEY_PEPPERS": "1:" + "5a" * 32,
@@ -103,6 +103,7 @@ class Stack:
         self.worker: Child | None = None
         self.simulator: Child | None = None
         self._environment = environment
+        self._commands: Commands | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -119,6 +120,7 @@ class Stack:
             "PORT": str(self.port),
             "WEB_CONCURRENCY": str(self.workers),
             "SWEEP_SECONDS": "1",
+            "AUTO_TOP_UP_SECONDS": "1",
             "HOLD_GRACE_SECONDS": "2",
             "MAIL_DIR": str(self.folder / "mail"),
             "STRIPE_SECRET_KEY": "sk_test_simulated",
@@ -134,6 +136,7 @@ class Stack:
 
     def __enter__(self) -> "Stack":
         try:
+            self._commands = Commands(self.environment)
             self.valkey.launch()
             copy_migrated(self.folder / "postgres")
             self.postgres.start()
@@ -150,6 +153,8 @@ class Stack:
         for child in (self.worker, self.web, self.simulator):
             if child is not None:
                 child.stop()
+        if self._commands is not None:
+            self._commands.close()
         self.valkey.stop()
         self.postgres.stop("immediate")
 
@@ -164,12 +169,11 @@ class Stack:
 
     def manage(self, *arguments: str) -> str:
         """Runs a management command and returns what it prints; fails where it does."""
-        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-        done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        if self._commands is None:
+            self._commands = Commands(self.environment)
+        code, said, complained = self._commands.run(*arguments)
+        assert code == 0, said + complained
+        return said
 
     def customer(self, email: str, credit: str = "10", **limits: str) -> str:
         """Makes a customer with credit in dollars; returns the API key (`create_key` options)."""

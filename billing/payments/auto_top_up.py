@@ -20,7 +20,12 @@ from billing.payments import orders
 from billing.payments.auto_top_up_outcomes import WAITING_FOR_OWNER
 from billing.payments.customers import refresh_card
 from billing.stripe_api import client, payments
-from billing.stripe_api.client import CardRefusedError, StripeError, StripeRefusedError
+from billing.stripe_api.client import (
+    CardRefusedError,
+    FailureKeptError,
+    StripeError,
+    StripeRefusedError,
+)
 from billing.stripe_api.objects import PaymentIntent
 
 log = structlog.get_logger(__name__)
@@ -29,8 +34,8 @@ Problem = AutoTopUp.Problem
 
 # Who takes a team up has it for so long, calls to Stripe and their repeats included.
 LEASE = timedelta(minutes=1)
-# For so long an order is charged with the same idempotency key. Stripe forgets keys after a day,
-# and repeats a failure of its own until then: after the hour it is asked what came of the order.
+# For so long an order is charged with the same idempotency key. Stripe forgets keys after a day:
+# long before, it is asked what came of the order instead.
 ASKING = timedelta(hours=1)
 # The last call is over by then, so that what Stripe does not list will never be.
 LOOKING = ASKING + timedelta(minutes=5)
@@ -148,6 +153,8 @@ def _pay(order: Order) -> Order:
             problem = Problem.AUTHENTICATION if error.needs_authentication else Problem.DECLINED
             return orders.fail(order, str(error), problem)
         intent = payments.get_payment_intent(error.payment_intent_id)
+    except FailureKeptError:
+        return _look(order)
     except StripeRefusedError as error:
         log.warning("auto_top_up_refused", order=order.number, error=str(error))
         return orders.fail(order, str(error), Problem.DECLINED)
@@ -170,7 +177,7 @@ def _choose_card(order: Order, customer: PaymentCustomer | None) -> Order:
 
 
 def _look(order: Order) -> Order:
-    """Asks Stripe what came of an order that must not be charged any more."""
+    """Asks Stripe what came of an order whose card must not be charged any more, or can't be."""
     customer = PaymentCustomer.objects.filter(team=order.team_id).first()
     if customer is not None:
         begun = payments.payments_of(customer.stripe_id, order.created_at - CLOCK_SKEW)

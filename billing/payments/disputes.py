@@ -16,7 +16,7 @@ from billing import ledger
 from billing.lots import left_of_grant
 from billing.models import Dispute, FraudWarning, LedgerAlert, Order, SubscriptionPayment
 from billing.payments import pauses, refunds
-from billing.payments.shares import Share, left_of, part_of_charge
+from billing.payments.shares import Share, part_of_charge
 from billing.stripe_api.objects import Dispute as StripeDispute
 from billing.stripe_api.objects import FraudWarning as StripeWarning
 
@@ -132,7 +132,7 @@ def _give_again(dispute: Dispute) -> None:
 def _share_of(payment: Payment, charged_cents: int) -> Share:
     """Returns what of the payment a dispute takes: of a plan's, what is left of its credits."""
     if isinstance(payment, Order):
-        return part_of_charge(left_of(payment), charged_cents)
+        return part_of_charge(payment, charged_cents)
     account = ledger.open_account(payment.subscription.team)
     return Share(charged_cents, 0, left_of_grant(account, _credit_of(payment)))
 

@@ -214,6 +214,7 @@ def open_orders() -> list[Order]:
     now = timezone.now()
     found = Order.objects.filter(
         state=Order.State.OPEN,
+        is_live=client.is_live(),
         created_at__lt=now - FIRST_CHECK,
         created_at__gt=now - LAST_CHECK,
     )
@@ -259,8 +260,8 @@ def _credit(
         ledger.top_up(
             account, order.credit_nanos, reference=intent.id, memo=f"Order {order.number}"
         )
-        failpoint("in_credit")
         auto_top_up_outcomes.note_paid(order)
+        failpoint("in_credit")
     log.info("order_paid", order=order.number, amount_cents=order.amount_cents)
     debts.collect(order.team)
     return order

@@ -6,6 +6,7 @@ can't be spent meanwhile. If Stripe refuses, or the refund fails later, they are
 
 import uuid
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from django.db import transaction
@@ -20,7 +21,7 @@ from billing.lots import refundable_nanos
 from billing.models import CreditAccount, LedgerAlert, Order, Refund
 from billing.payments.shares import Share, left_of, part_of_amount, part_of_charge
 from billing.stripe_api import payments
-from billing.stripe_api.client import StripeError, StripeRefusedError
+from billing.stripe_api.client import FailureKeptError, StripeError, StripeRefusedError
 from billing.stripe_api.objects import Refund as StripeRefund
 
 log = structlog.get_logger(__name__)
@@ -92,11 +93,7 @@ def submit(refund: Refund, *, is_repeat: bool = False) -> Refund:
         return refund
     try:
         found = _find_at_stripe(refund) if is_repeat else None
-        found = found or payments.create_refund(
-            request=str(refund.pk),
-            payment_intent_id=refund.order.payment_intent_id or "",
-            amount_cents=refund.amount_cents + refund.tax_cents,
-        )
+        found = found or _ask(refund)
     except StripeRefusedError as error:
         return _refuse(refund, str(error))
     except StripeError as error:
@@ -206,7 +203,7 @@ def _same(earlier: Refund, refund: Refund) -> Refund:
 
 def _book_foreign(order: Order, found: StripeRefund) -> Refund | None:
     """Books a refund that was made in Stripe's dashboard."""
-    share = part_of_charge(left_of(order), found.amount_cents)
+    share = part_of_charge(order, found.amount_cents)
     if share.credit_nanos == 0:
         detail = f"{found.id} of Order {order.number}, of which nothing is left"
         LedgerAlert.objects.get_or_create(
@@ -247,6 +244,20 @@ def _row_of(order: Order, found: StripeRefund) -> Refund | None:
         if (str(refund.pk), cents) == (found.request, found.amount_cents):
             return refund
     return None
+
+
+def _ask(refund: Refund) -> StripeRefund:
+    """Asks Stripe for a refund, or finds the one that was made though Stripe said it failed."""
+    create = partial(
+        payments.create_refund,
+        request=str(refund.pk),
+        payment_intent_id=refund.order.payment_intent_id or "",
+        amount_cents=refund.amount_cents + refund.tax_cents,
+    )
+    try:
+        return create()
+    except FailureKeptError:
+        return _find_at_stripe(refund) or create(again=True)
 
 
 def _find_at_stripe(refund: Refund) -> StripeRefund | None:

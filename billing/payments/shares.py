@@ -1,7 +1,7 @@
 """What of an order is still the customer's: less its refunds, and what disputes have taken.
 
-Parts are in proportion, whole cents and nano-dollars. Each is a part of what the ones before have
-left, so the last takes exactly the rest, and all together are never more than the order.
+Parts are in proportion, whole cents and nano-dollars. The one that completes the order takes the
+rest exactly, and all together are never more than the order.
 """
 
 from dataclasses import dataclass
@@ -57,13 +57,31 @@ def part_of_amount(left: Share, amount_cents: int) -> Share:
     )
 
 
-def part_of_charge(left: Share, charged_cents: int) -> Share:
-    """Returns the part that is so much of the customer's card, at most all that is left."""
+def part_of_charge(order: Order, charged_cents: int) -> Share:
+    """Returns the next part that is so much of the customer's card, at most all that is left.
+
+    It is proportioned by where it lies among all that ever went back, what returned since too. So
+    it is the same whether we hear first that an earlier part returned, or of this one.
+    """
+    left = left_of(order)
     if charged_cents >= left.charged_cents:
         return left
-    amount_cents = left.amount_cents * charged_cents // left.charged_cents
+    start = _ever_back(order)
+    end, whole = start + charged_cents, order.amount_cents + order.tax_cents
+    amount_cents = order.amount_cents * end // whole - order.amount_cents * start // whole
+    amount_cents = max(charged_cents - left.tax_cents, min(amount_cents, left.amount_cents))
+    credit_nanos = order.credit_nanos * end // whole - order.credit_nanos * start // whole
     return Share(
         amount_cents=amount_cents,
         tax_cents=charged_cents - amount_cents,
-        credit_nanos=left.credit_nanos * charged_cents // left.charged_cents,
+        credit_nanos=min(credit_nanos, left.credit_nanos),
+    )
+
+
+def _ever_back(order: Order) -> int:
+    """Returns the cents of all parts so far, whatever became of them."""
+    refunds = order.refunds.aggregate(cents=Sum(F("amount_cents") + F("tax_cents"), default=0))
+    disputes = order.disputes.filter(is_withdrawn=True)
+    return int(refunds["cents"]) + int(
+        disputes.aggregate(cents=Sum("amount_cents", default=0))["cents"]
     )

@@ -80,9 +80,12 @@ def get_charge(charge_id: str) -> Charge:
     )
 
 
-def create_refund(*, request: str, payment_intent_id: str, amount_cents: int) -> Refund:
+def create_refund(
+    *, request: str, payment_intent_id: str, amount_cents: int, again: bool = False
+) -> Refund:
     """Gives back a part of a payment; the request's id is the idempotency key.
 
+    `again` has a second key, for when Stripe keeps a failure under the first and made no refund.
     Raises StripeError.
     """
     with calling() as client:
@@ -93,7 +96,7 @@ def create_refund(*, request: str, payment_intent_id: str, amount_cents: int) ->
                     "amount": amount_cents,
                     "metadata": {"refund": request},
                 },
-                {"idempotency_key": f"refund-{request}"},
+                {"idempotency_key": f"refund-{request}{'-again' if again else ''}"},
             )
         )
 

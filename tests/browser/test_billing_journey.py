@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from openai import OpenAI
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import sign_in
@@ -22,6 +23,7 @@ class Buyer:
         self.page = page
         self.site = site
         self.email = email
+        self.api_key = made["api_key"]
         self.visitor = visitor
         sign_in(page, email, made["password"])
 
@@ -159,7 +161,7 @@ def test_a_delayed_payment_appears_by_itself(buyer: Buyer, site: Stack) -> None:
     expect(buyer.page.get_by_text("The payment is being processed.")).to_be_visible()
     number = buyer.page.url.rsplit("/", 1)[-1]
     ((session,),) = site.sql("SELECT session_id FROM billing_order WHERE id = %s", number)
-    site.stripe("settle", session=session, succeeds=True)
+    site.stripe.control("settle", session=session, succeeds=True)
     expect(buyer.page.locator(".alert.good")).to_contain_text("Paid.", timeout=20_000)
 
 
@@ -188,6 +190,89 @@ def test_cards_are_managed_at_stripe(buyer: Buyer) -> None:
     buyer.page.get_by_role("button", name=re.compile("^Remove")).click()
     buyer.page.get_by_text("Return to the service").click()
     expect(buyer.page.get_by_text("No card is kept for the team.")).to_be_visible()
+
+
+def test_a_call_that_runs_low_buys_more_by_itself(buyer: Buyer, site: Stack) -> None:
+    buyer.order()
+    buyer.pay()
+    expect(buyer.page.locator(".alert.good")).to_contain_text("Paid.")
+    buyer.page.goto("/billing")
+    eventually(lambda: _reloaded(buyer.page).get_by_text("Visa •••• 4242").count(), what="no card")
+    buyer.page.get_by_label("Buy credits when the balance is low").check()
+    buyer.page.get_by_label("When less is available than, $").fill("10.99")
+    buyer.page.get_by_label("Buy, $", exact=True).fill("20")
+    buyer.page.get_by_label("At most a month, $").fill("40")
+    buyer.page.locator("#auto-top-up").get_by_role("button", name="Save").click()
+    expect(buyer.page.locator("#auto-top-up .badge")).to_have_text("On")
+    assert [order[:2] for order in buyer.orders()] == [("paid", 1000)]
+
+    client = OpenAI(base_url=f"{site.base_url}/v1", api_key=buyer.api_key, max_retries=0)
+    client.chat.completions.create(
+        model="glm-5.2",
+        messages=[{"role": "user", "content": "Hello!"}],
+        max_tokens=8000,
+        extra_body={"simulate": {"tokens": 8000}},
+    )
+
+    def is_topped_up() -> bool:
+        return _reloaded(buyer.page).locator("#orders").get_by_text("auto top-up").count() == 1
+
+    eventually(is_topped_up, seconds=40, what="nothing was bought")
+    row = buyer.page.get_by_role("region", name="Orders").get_by_role("row").nth(1)
+    expect(row).to_contain_text("$20.00")
+    expect(row).to_contain_text("Paid")
+    expect(buyer.page.locator(".balance-figure")).to_have_text("$30.97")
+    expect(buyer.page.locator("#auto-top-up")).to_contain_text("$20.00 of $40.00")
+    site.check_ledger()
+
+
+def test_a_plan_is_subscribed_to_raised_and_cancelled(buyer: Buyer, site: Stack) -> None:
+    plan = buyer.page.locator("#plan")
+    buyer.page.goto("/billing")
+    plan.get_by_role("link", name=re.compile("^Choose ")).first.click()
+    buyer.visitor.button("Continue to payment")
+    buyer.page.wait_for_url("**/stripe/checkout/**")
+    buyer.pay(verb="Subscribe")
+    buyer.page.wait_for_url(re.compile(re.escape(site.base_url)))
+    buyer.page.goto("/billing")
+    eventually(lambda: _reloaded(buyer.page).locator("#plan", has_text="renews on").count())
+    plan.get_by_role("link", name=re.compile("^Upgrade to ")).first.click()
+    buyer.page.get_by_role("button", name=re.compile("and upgrade$")).click()
+    expect(buyer.page.locator(".alert.good").first).to_be_visible()
+    eventually(lambda: _reloaded(buyer.page).locator("#plan", has_text="renews on").count())
+    plan.get_by_role("link", name="Cancel the plan").click()
+    buyer.page.get_by_role("button", name="Cancel the plan").click()
+    expect(plan).to_contain_text("Nothing more is charged.")
+    site.check_ledger()
+
+
+def test_what_staff_refund_is_shown_with_its_order(
+    buyer: Buyer, new_page: Callable[..., Page], site: Stack
+) -> None:
+    buyer.order()
+    buyer.pay()
+    expect(buyer.page.locator(".alert.good")).to_contain_text("Paid.")
+    order_url = buyer.page.url
+
+    staff = new_page(viewport=WIDE)
+    staff.goto(f"/admin/billing/order/{order_url.rsplit('/', 1)[-1]}/change/")
+    staff.locator("input[name=username]").fill(site.demo["staff"]["email"])
+    staff.locator("input[name=password]").fill(site.demo["staff"]["password"])
+    staff.locator("input[name=password]").press("Enter")
+    staff.get_by_role("link", name="Refund…").click()
+    staff.locator("input[name=amount]").fill("4")
+    staff.locator("textarea[name=reason]").fill("Bought by mistake")
+    staff.get_by_role("button", name="Refund", exact=True).click()
+    staff.wait_for_url("**/admin/billing/refund/**")
+
+    buyer.expect_balance("$7.00")
+    row = buyer.page.get_by_role("region", name="Orders").get_by_role("row").nth(1)
+    expect(row).to_contain_text("Refunded in part")
+    expect(row).to_contain_text("$4.00 back")
+    buyer.page.goto(order_url)
+    expect(buyer.page.locator(".facts")).to_contain_text("$4.00, sent back to the card")
+    assert "Bought by mistake" not in buyer.page.content()
+    site.check_ledger()
 
 
 def _reloaded(page: Page) -> Page:

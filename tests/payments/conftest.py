@@ -18,10 +18,11 @@ import stripe
 from django.db import connections
 from django.test import Client
 
-from accounts.models import Plan
-from billing import invariants
-from billing.models import Order, PlanOffer, StripeEvent
+from accounts.models import Plan, Team, User
+from billing import invariants, ledger
+from billing.models import CreditAccount, Order, PlanOffer, StripeEvent
 from billing.payments import inbox, orders
+from tests.payments import cards
 
 SECRET = "whsec_only_for_tests"
 PAGES = {"success_url": "http://testserver/paid", "cancel_url": "http://testserver/left"}
@@ -183,3 +184,14 @@ def make_offer(name: str, price: int, credit: int, **limits: Any) -> PlanOffer:
     return PlanOffer.objects.create(
         plan=plan, price_cents=price * 100, credit_nanos=credit * 10**9, credit_days=31
     )
+
+
+@pytest.fixture
+def low(
+    stand_in: StripeStandIn, alice: User, alices_team: Team, alices_account: CreditAccount
+) -> Team:
+    """Alice's team: $3 left, a card on file, $10 to be bought below $5."""
+    cards.keep_card(stand_in, alices_team, alice)
+    ledger.grant(alices_account, 3 * cards.DOLLAR, reference="three dollars")
+    cards.wish(alices_team)
+    return alices_team

@@ -1,12 +1,7 @@
 """Paid orders, and what is left of them: what the tests of refunds and disputes share."""
 
 import itertools
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-
-from django.db import connections
 
 from accounts.models import Team, User
 from billing import ledger
@@ -82,18 +77,3 @@ def all_about(order: Order) -> dict[str, Any]:
             )
         ),
     }
-
-
-def at_once(*works: Callable[[], Any]) -> list[Any]:
-    """Does things at once, each in a thread with a connection of its own; returns the results."""
-    start = threading.Barrier(len(works))
-
-    def do(work: Callable[[], Any]) -> Any:
-        start.wait(30)
-        try:
-            return work()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(works)) as threads:
-        return list(threads.map(do, works))

@@ -15,11 +15,10 @@ from billing.payments import refunds, tasks
 from billing.payments.refunds import RefundError
 from billing.stripe_api.objects import Refund as StripeRefund
 from tests.billing.customers import admit
-from tests.payments.conftest import StripeStandIn
+from tests.payments.conftest import StripeStandIn, at_once
 from tests.payments.given_back import (
     CENT,
     DOLLAR,
-    at_once,
     booked,
     customer_of,
     moved,

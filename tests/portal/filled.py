@@ -100,7 +100,9 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "slug": "streaming",
             "name": "plus",
             "letter_id": LETTER_ID,
+            "invoice_id": "in_of_no_plan",
             "session_id": _sign_in_elsewhere(owner).pk,
+            "code": "nobodyscode",  # of a referral; every one is answered alike
             "order_id": _order(owner, account, text, many).pk,
             "uidb36": "1",
             "key": "set-password",

@@ -11,10 +11,11 @@ from django.urls import reverse
 
 from accounts.models import Membership, Role, Team, User
 from billing import ledger
-from billing.models import CreditAccount, Order, PaymentCustomer
+from billing.models import CreditAccount, Order, PaymentCustomer, PlanOffer
 from portal.billing.balance import MOST_PARTS
 from tests.cast import IssuedKey, signed_in
 from tests.payments.conftest import StripeStandIn
+from tests.payments.plan_helpers import subscribed
 from tests.portal.serving import DOLLAR, customer_of, serve
 
 pytestmark = pytest.mark.django_db
@@ -157,14 +158,16 @@ def test_orders_are_listed_with_state_tax_and_documents(
     browser: Client, alices_team: Team, alice: User
 ) -> None:
     paid = an_order(alices_team, alice, "paid", amount_cents=2500, tax_cents=475)
-    paid.refunds.create(amount_cents=500, credit_nanos=5 * DOLLAR, reason="x", state="pending")
+    paid.refunds.create(
+        amount_cents=500, tax_cents=95, credit_nanos=5 * DOLLAR, reason="x", state="pending"
+    )
     failed = an_order(alices_team, alice, "failed", amount_cents=700)
     an_order(alices_team, alice, "expired", amount_cents=900)
     page = page_of(browser).partition('id="orders"')[2]
     rows = re.findall(r"<tr>(.*?)</tr>", page.partition("<tbody>")[2].partition("</tbody>")[0])
     assert [number in row for row, number in zip(rows, (failed.number, paid.number), strict=True)]
     assert "Failed" in rows[0]
-    for text in ("$25.00", "$4.75", "Refunded in part", "$5.00 back", "Receipt", "Invoice (PDF)"):
+    for text in ("$25.00", "$4.75", "Refunded in part", "$5.95 back", "Receipt", "Invoice (PDF)"):
         assert text in rows[1]
     assert "$9.00" not in page
 
@@ -182,6 +185,39 @@ def test_all_orders_are_a_click_away_and_go_page_by_page(
         older = re.search(r'rel="next" href="([^"]+)"', page)
         path = older[1] if older else ""
     assert seen == made[::-1]
+
+
+def test_what_a_plan_cost_is_listed_with_its_invoice(
+    stand_in: StripeStandIn,
+    browser: Client,
+    alices_team: Team,
+    alice: User,
+    pro: PlanOffer,
+    charlie: User,
+) -> None:
+    assert "Payments for plans" not in page_of(browser)
+    subscribed(stand_in, alices_team, alice, pro)
+    page = page_of(browser).partition('id="plan-payments"')[2].partition("</section>")[0]
+    assert "Pro" in page
+    path = re.search(r'href="(/billing/invoices/[^"]+)"', page)
+    assert path is not None
+    invoice = stand_in.get(f"invoices/{path[1].rsplit('/', 1)[-1]}")
+    assert browser.get(path[1])["Location"] == invoice["invoice_pdf"]
+    assert signed_in(charlie).get(path[1]).status_code == 404
+    stand_in.control("trouble", next=["error_before"] * 4)
+    said = browser.get(path[1], follow=True).content.decode()
+    assert "Stripe has no such document to show just now." in said
+
+
+def test_a_disputed_order_is_marked(browser: Client, alices_team: Team, alice: User) -> None:
+    order = an_order(alices_team, alice, "paid", amount_cents=2500)
+    order.disputes.create(stripe_id="dp_1", amount_cents=2500, reason="fraudulent", status="lost")
+    assert "Disputed" in page_of(browser)
+    page = page_of(browser, f"/billing/orders/{order.pk}")
+    assert "the bank is looking into it" in page
+    order.disputes.update(is_withdrawn=True)
+    page = page_of(browser, f"/billing/orders/{order.pk}")
+    assert "its credits are taken back" in page
 
 
 def test_another_teams_orders_are_not_listed(
@@ -202,7 +238,7 @@ def test_the_dashboard_leads_to_more_credits(
     ledger.adjust(alices_account, -1, reference="a nano too little", memo="Less")
     assert "Your balance is low." in page_of(browser, "/dashboard")
     ledger.adjust(alices_account, 1 - 5 * DOLLAR, reference="the rest", memo="None")
-    assert "There are no credits left." in page_of(browser, "/dashboard")
+    assert "There are no credits." in page_of(browser, "/dashboard")
 
 
 def test_a_developer_is_told_whom_to_ask(

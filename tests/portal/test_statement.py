@@ -93,7 +93,7 @@ def test_a_period_goes_from_balance_to_balance(browser: Client, account: CreditA
         ("2026-03-30 08:00:00", "-$2.000000000", "$21.999945679"),
         ("2026-03-31 23:59:59", "-$3.000000000", "$18.999945679"),
     ]
-    for words in ("Credits bought", "Adjustment", "A correction", "Refund", "Payment taken back"):
+    for words in ("Credits bought", "Adjustment", "A correction", "Refund", "Disputed payment"):
         assert words in page
 
 

@@ -44,7 +44,7 @@ class TopUpForm(forms.Form):
     @classmethod
     def of_amount(cls, text: str) -> Self:
         """Returns a form in which an amount of dollars is chosen, where it is one."""
-        cents = _cents_of(text)
+        cents = cents_of(text)
         if cents is None:
             return cls()
         if cents in preset_cents():
@@ -57,7 +57,7 @@ class TopUpForm(forms.Form):
         amount = cleaned.get("amount")
         if amount is None:
             return cleaned
-        cents = _cents_of(cleaned.get("own", "")) if amount == OWN else int(amount)
+        cents = cents_of(cleaned.get("own", "")) if amount == OWN else int(amount)
         if cents is None:
             self.add_error("own", "Write dollars and cents, such as 25 or 12.50.")
             return cleaned
@@ -78,7 +78,8 @@ def preset_cents() -> list[int]:
     return [cents for cents in presets if least <= cents <= most]
 
 
-def _cents_of(text: str) -> int | None:
+def cents_of(text: str) -> int | None:
+    """Returns an amount that was typed in dollars; None: it is none."""
     found = _DOLLARS.fullmatch(text.strip())
     if found is None:
         return None

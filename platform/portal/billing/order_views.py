@@ -1,5 +1,6 @@
 """One order: how it stands, going on with it, its receipt and its invoice; and the list of all."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -15,14 +16,14 @@ from billing.stripe_api import documents
 from billing.stripe_api.client import StripeError
 from portal.access import MemberRequest
 from portal.billing.checkout import to_checkout, trouble_with
-from portal.billing.orders_list import line_of, orders_of
+from portal.billing.orders_list import line_of, orders_of, plan_payments_of
 from portal.billing.page import billing_page, payment_mode
 from portal.paging import page_of, read_place
 
 # Every two seconds; Stripe is asked at each fifth, as its webhook mostly comes first.
 MOST_POLLS = 60
 POLLS_PER_QUESTION = 5
-NO_DOCUMENT = "Stripe has none for this order yet. Try again in a minute."
+NO_DOCUMENT = "Stripe has no such document to show just now. Try again in a minute."
 
 
 @require_safe
@@ -31,7 +32,7 @@ def orders(request: MemberRequest) -> HttpResponse:
     """All of the team's orders, page by page."""
     found = orders_of(request.actor.team)
     page = page_of(
-        lambda *, before=None, after=None: found,
+        lambda **_near: found,
         before=read_place(request.GET.get("before", "")),
         after=read_place(request.GET.get("after", "")),
     )
@@ -95,7 +96,8 @@ def left_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
 def receipt(request: MemberRequest, order_id: UUID) -> HttpResponse:
     """Leads to Stripe's receipt of the payment."""
     found = _order(request, order_id)
-    return _to_document(request, found, found.charge_id or "", documents.receipt_url)
+    url = _document_url(found.charge_id or "", documents.receipt_url)
+    return redirect(url) if url else _without_document(request, "order", found.pk)
 
 
 @require_safe
@@ -103,22 +105,33 @@ def receipt(request: MemberRequest, order_id: UUID) -> HttpResponse:
 def invoice(request: MemberRequest, order_id: UUID) -> HttpResponse:
     """Leads to the invoice, a PDF of Stripe's."""
     found = _order(request, order_id)
-    return _to_document(request, found, found.invoice_id, documents.invoice_pdf_url)
+    url = _document_url(found.invoice_id, documents.invoice_pdf_url)
+    return redirect(url) if url else _without_document(request, "order", found.pk)
 
 
-def _to_document(request: MemberRequest, found: Order, number: str, url_of: Any) -> HttpResponse:
-    """Asks Stripe where a document is, which it changes now and then, and leads there."""
+@require_safe
+@billing_page
+def plan_invoice(request: MemberRequest, invoice_id: str) -> HttpResponse:
+    """Leads to an invoice of the team's plan."""
+    payment = plan_payments_of(request.actor.team).filter(pk=invoice_id).first()
+    url = _document_url(payment.pk if payment else "", documents.invoice_pdf_url)
+    return redirect(url) if url else _without_document(request, "billing")
+
+
+def _document_url(number: str, url_of: Callable[[str], str]) -> str:
+    """Asks Stripe where a document is, which changes now and then; empty: it has none to show."""
     if not number:
         raise Http404
     try:
-        url = url_of(number)
+        return url_of(number)
     except StripeError as error:
         trouble_with(error)
-        url = ""
-    if url:
-        return redirect(url)
+        return ""
+
+
+def _without_document(request: MemberRequest, page: str, *place: Any) -> HttpResponse:
     messages.error(request, NO_DOCUMENT)
-    return redirect("order", found.pk)
+    return redirect(page, *place)
 
 
 def _order(request: MemberRequest, order_id: UUID) -> Order:
@@ -146,7 +159,11 @@ def _context(request: MemberRequest, standing: Standing, *, polls: int) -> dict[
         "standing": standing,
         "order": found,
         "paid_cents": found.amount_cents + found.tax_cents,
-        "refunds": found.refunds.order_by("created_at"),
+        "refunds": [
+            (refund, refund.amount_cents + refund.tax_cents)
+            for refund in found.refunds.order_by("created_at")
+        ],
+        "disputes": found.disputes.order_by("created_at"),
         "polls": polls + 1 if standing.may_change and polls < MOST_POLLS else 0,
         **payment_mode(),
     }

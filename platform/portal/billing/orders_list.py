@@ -1,4 +1,7 @@
-"""A team's orders as a list. One that was never paid in time is nothing to keep a receipt of."""
+"""A team's payments as lists: orders of credits, and what its plan cost.
+
+An order that was never paid in time is nothing to keep a receipt of.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +10,7 @@ from django.db.models import QuerySet
 
 from accounts.access import Actor
 from accounts.models import Team
-from billing.models import CreditAccount, Order, Refund
+from billing.models import CreditAccount, Order, Refund, SubscriptionPayment
 
 LATEST_ROWS = 5
 _BADGES = {
@@ -20,7 +23,7 @@ _GIVING_BACK = {Refund.State.REQUESTED, Refund.State.PENDING, Refund.State.SUCCE
 
 @dataclass(frozen=True)
 class Line:
-    """An order and its state in a word. `refunded_cents` are without tax."""
+    """An order and its state in a word. `refunded_cents` are with their tax."""
 
     order: Order
     label: str
@@ -29,26 +32,38 @@ class Line:
 
 
 def orders_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
-    """Gives `orders_latest`, and whether there are more (`orders_has_more`)."""
+    """Gives `orders_latest`, whether there are more (`orders_has_more`), and `orders_of_plans`."""
     found = list(orders_of(actor.team).order_by("-created_at", "-pk")[: LATEST_ROWS + 1])
     return {
         "orders_latest": [line_of(order) for order in found[:LATEST_ROWS]],
         "orders_has_more": len(found) > LATEST_ROWS,
+        "orders_of_plans": list(plan_payments_of(actor.team).order_by("-paid_at")[:LATEST_ROWS]),
     }
 
 
 def orders_of(team: Team) -> QuerySet[Order]:
-    """Returns the team's orders with their refunds, but those that ended unpaid by themselves."""
+    """Returns the team's orders but those that expired, with their refunds and disputes."""
     found = Order.objects.filter(team=team).exclude(state=Order.State.EXPIRED)
-    return found.prefetch_related("refunds")
+    return found.prefetch_related("refunds", "disputes")
+
+
+def plan_payments_of(team: Team) -> QuerySet[SubscriptionPayment]:
+    """Returns what the team's plans cost, with the plans."""
+    found = SubscriptionPayment.objects.filter(subscription__team=team)
+    return found.select_related("subscription__price__plan")
 
 
 def line_of(order: Order) -> Line:
-    """Returns an order's line; its refunds must be prefetched."""
+    """Returns an order's line; its refunds and disputes must be prefetched."""
     label, badge = _BADGES[Order.State(order.state)]
     given_back = sum(
-        refund.amount_cents for refund in order.refunds.all() if refund.state in _GIVING_BACK
+        refund.amount_cents + refund.tax_cents
+        for refund in order.refunds.all()
+        if refund.state in _GIVING_BACK
     )
     if given_back:
-        label, badge = ("Refunded" if given_back >= order.amount_cents else "Refunded in part"), ""
+        is_all = given_back >= order.amount_cents + order.tax_cents
+        label, badge = ("Refunded" if is_all else "Refunded in part"), ""
+    if order.disputes.all():
+        label, badge = "Disputed", "warn"
     return Line(order, label, badge, given_back)

@@ -15,10 +15,12 @@ from accounts.access import Actor
 from billing.models import CreditAccount
 from billing.stripe_api.client import is_live, is_on
 from portal.access import MemberRequest, member_page_if
+from portal.billing.auto_top_up import auto_top_up_section, code_section
 from portal.billing.balance import balance_section
 from portal.billing.card import card_section
 from portal.billing.orders_list import orders_section
 from portal.billing.plans_shown import plan_section
+from portal.billing.referral import referral_section
 from portal.billing.top_up import top_up_section
 from portal.billing.transactions import transactions_section
 
@@ -32,6 +34,9 @@ SECTIONS: tuple[Section, ...] = (
     card_section,
     orders_section,
     transactions_section,
+    auto_top_up_section,
+    code_section,
+    referral_section,
 )
 
 billing_page = member_page_if(lambda actor: actor.may_see_billing)

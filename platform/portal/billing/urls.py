@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.billing import card_views, order_views, plan_views, views
+from portal.billing import auto_views, card_views, order_views, plan_views, referral, views
 
 urlpatterns = [
     path("billing", views.billing, name="billing"),
@@ -14,6 +14,7 @@ urlpatterns = [
     path("billing/orders/<uuid:order_id>/left", order_views.left_order, name="left_order"),
     path("billing/orders/<uuid:order_id>/receipt", order_views.receipt, name="receipt"),
     path("billing/orders/<uuid:order_id>/invoice", order_views.invoice, name="invoice"),
+    path("billing/invoices/<slug:invoice_id>", order_views.plan_invoice, name="plan_invoice"),
     path("billing/card", card_views.card, name="card"),
     path("billing/card/add", card_views.add_card, name="add_card"),
     path("billing/portal", card_views.portal, name="billing_portal"),
@@ -21,4 +22,7 @@ urlpatterns = [
     path("billing/plan/cancel", plan_views.cancel_plan, name="cancel_plan"),
     path("billing/plan/keep", plan_views.keep_plan, name="keep_plan"),
     path("billing/plan/to/<slug:name>", plan_views.change_plan, name="change_plan"),
+    path("billing/auto-top-up", auto_views.save_auto_top_up, name="save_auto_top_up"),
+    path("billing/code", auto_views.redeem_code, name="redeem_code"),
+    path("r/<slug:code>", referral.referral, name="referral"),
 ]

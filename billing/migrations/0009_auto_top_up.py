@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0007_payments'),
+        ('billing', '0008_money_back'),
     ]
 
     operations = [
