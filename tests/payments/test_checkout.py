@@ -182,7 +182,7 @@ def test_an_order_that_stripe_refuses_says_so_and_stays(
 def test_amounts_that_are_not_sold_are_refused(
     alice: User, alices_team: Team, amount_cents: int
 ) -> None:
-    with pytest.raises(orders.OrderError, match=r"from \$5 to \$10000"):
+    with pytest.raises(orders.OrderError, match=r"from \$5 to \$10,000"):
         orders.place(alices_team, alice, amount_cents)
 
 
