@@ -1,4 +1,4 @@
-"""Auto top-up while Stripe fails and processes die between any two steps: one charge, one credit."""
+"""Auto top-up while Stripe fails and processes die between two steps: one charge, one credit."""
 
 from typing import Any
 
