@@ -165,8 +165,8 @@ def test_what_the_ledger_itself_writes_adds_up(
     ledger.top_up(alices_account, DOLLAR, reference="top-up")
     serve(customer, output_nanos=900)
     ledger.adjust(alices_account, -3, reference="adjustment", memo="Rounding")
-    ledger.refund(alices_account, DOLLAR, reference="refund", payment="topup")
-    ledger.claw_back(alices_account, 10 * DOLLAR, reference="dispute")
+    ledger.refund(alices_account, DOLLAR, reference="refund", payment="top-up")
+    ledger.claw_back(alices_account, 10 * DOLLAR, reference="dispute", payment="top-up")
     now = datetime.now(UTC)
     page = page_of(browser, month="own", first=f"{now:%Y-%m-%d}", last=f"{now:%Y-%m-%d}")
     assert HOLDS in page
