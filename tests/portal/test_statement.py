@@ -97,6 +97,25 @@ def test_a_period_goes_from_balance_to_balance(browser: Client, account: CreditA
         assert words in page
 
 
+@pytest.mark.parametrize(
+    ("kind", "nanos", "words"),
+    [
+        (KINDS.REFUND_REVERSAL, DOLLAR, "Refund that did not go through"),
+        (KINDS.CLAWBACK_REVERSAL, DOLLAR, "Dispute settled in your favour"),
+        (KINDS.COLLECTION, -DOLLAR, "Owed for a disputed payment"),
+        (KINDS.EXPIRY, -DOLLAR, "Credits expired"),
+    ],
+)
+def test_what_is_given_back_has_words_of_its_own(
+    browser: Client, account: CreditAccount, kind: str, nanos: int, words: str
+) -> None:
+    book(account, "2026-06-01T00:00:00+00:00", kind, nanos, reference="one", memo="Order 1234")
+    page = page_of(browser, month="2026-06")
+    assert f'{words} <span class="quiet" dir="auto">Order 1234</span>' in page
+    text = b"".join(browser.get("/statement.csv", {"month": "2026-06"})).decode()
+    assert f",{kind},one,Order 1234," in text
+
+
 def test_every_transfer_is_shown_on_demand(browser: Client, account: CreditAccount) -> None:
     page = page_of(browser, **MARCH, by="transfer")
     amounts = [amount for _, amount, _ in lines_of(page)]
@@ -165,8 +184,8 @@ def test_what_the_ledger_itself_writes_adds_up(
     ledger.top_up(alices_account, DOLLAR, reference="top-up")
     serve(customer, output_nanos=900)
     ledger.adjust(alices_account, -3, reference="adjustment", memo="Rounding")
-    ledger.refund(alices_account, DOLLAR, reference="refund", payment="topup")
-    ledger.claw_back(alices_account, 10 * DOLLAR, reference="dispute")
+    ledger.refund(alices_account, DOLLAR, reference="refund", payment="top-up")
+    ledger.claw_back(alices_account, 10 * DOLLAR, reference="dispute", payment="top-up")
     now = datetime.now(UTC)
     page = page_of(browser, month="own", first=f"{now:%Y-%m-%d}", last=f"{now:%Y-%m-%d}")
     assert HOLDS in page
