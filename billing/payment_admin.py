@@ -33,9 +33,6 @@ class OrderAdmin(RefundsOrder):
         "state",
         dollars_of_cents("amount_cents"),
         dollars_of_cents("tax_cents"),
-        dollars("credit_nanos"),
-        "is_live",
-        "ended_at",
         "payment_intent_id",
         "failure",
     )
@@ -60,12 +57,10 @@ class StripeEventAdmin(ReadOnlyAdmin):
     list_display = (
         "received_at",
         "type",
-        "object_id",
         "state",
         "outcome",
         "attempts",
-        "next_attempt_at",
-        "ended_at",
+        "object_id",
     )
     list_filter = ("state", "type", "received_at")
     search_fields = ("=id", "=object_id", "outcome")
@@ -92,9 +87,8 @@ class CreditLotAdmin(ReadOnlyAdmin):
     """What is left of each credit, as of when its account's lots last mattered."""
 
     list_display = (
-        "transfer",
+        "source",
         "account",
-        "is_paid",
         dollars("amount_nanos"),
         dollars("remaining_nanos"),
         dollars("expired_nanos"),
@@ -105,3 +99,8 @@ class CreditLotAdmin(ReadOnlyAdmin):
     list_select_related = ("transfer", "account__team")
     search_fields = ("=transfer__reference", "account__team__slug")
     ordering = ("-transfer",)
+
+    @admin.display(description="Transfer", ordering="transfer")
+    def source(self, lot: CreditLot) -> str:
+        """Names the transfer that gave it."""
+        return f"{lot.transfer.kind} {lot.transfer.reference}"

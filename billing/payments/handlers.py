@@ -25,14 +25,14 @@ def handle_checkout_session(session_id: str) -> str:
             raise NotOursError("The session is of no order of ours.")
         order = orders.confirm_session(order, session)
         return f"Order {order.number} is {order.state}."
-    if session.mode == "setup":
-        return handle_customer(session.customer_id)
     if session.mode == "subscription":
         row = subscriptions.find_row(session.client_reference_id)
         if row is None:
             raise NotOursError("The session is of no subscription of ours.")
         row = subscriptions.confirm_session(row, session)
         return f"The subscription is {row.status}."
+    if session.mode == "setup":
+        return handle_customer(session.customer_id)
     raise NotOursError(f"Nothing is done about sessions to {session.mode}.")
 
 

@@ -214,6 +214,7 @@ def open_orders() -> list[Order]:
     now = timezone.now()
     found = Order.objects.filter(
         state=Order.State.OPEN,
+        is_live=client.is_live(),
         created_at__lt=now - FIRST_CHECK,
         created_at__gt=now - LAST_CHECK,
     )

@@ -6,6 +6,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 from kombu.exceptions import OperationalError
 
+from billing.failpoints import failpoint
 from billing.payments import inbox
 from billing.payments.tasks import handle_stripe_event
 from billing.stripe_api.webhooks import ForgedEventError
@@ -22,6 +23,7 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
     except ForgedEventError as error:
         log.warning("stripe_event_refused", reason=str(error))
         return HttpResponse("This is no event of ours.\n", status=400, content_type="text/plain")
+    failpoint("after_event_kept")
     if is_new and event.state == event.State.RECEIVED:
         try:
             handle_stripe_event.delay(event.pk)

@@ -100,13 +100,14 @@ def calling() -> Iterator[stripe.StripeClient]:
 
 def _ours(error: stripe.StripeError) -> StripeError:
     message = mask_secrets(error.user_message or type(error).__name__)
+    code = mask_secrets(error.code or "")
     if isinstance(error, stripe.CardError):
         intent = getattr(error.error, "payment_intent", None)
-        return CardRefusedError(message, error.code or "", getattr(intent, "id", None) or "")
+        return CardRefusedError(message, code, getattr(intent, "id", None) or "")
     if error.code == KEY_IN_USE:
         return StripeUnavailableError("Another call with this key is under way.")
     if isinstance(error, stripe.InvalidRequestError | stripe.IdempotencyError):
-        return StripeRefusedError(message, error.code or "")
+        return StripeRefusedError(message, code)
     if error.http_status == HTTPStatus.CONFLICT:
         return StripeBusyError(message)
     # Of what is left an authentication error is ours to mend, and then the call is repeated.

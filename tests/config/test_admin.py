@@ -1,44 +1,35 @@
 """Staff's pages: all there, quick, and the ledger's for reading alone."""
 
-import uuid
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import teams
 from accounts.models import (
     ApiKey,
     AuditEntry,
     Invitation,
-    NotificationSettings,
     Plan,
     SentNotice,
     Team,
     User,
 )
 from api.models import (
-    Model,
-    ModelAlias,
     ModelHealth,
     ModelHealthHour,
-    Route,
     Service,
-    Upstream,
     VideoJob,
 )
-from billing import ledger, models
-from billing.payments import inbox
-from tests.cast import issue, signed_in
+from billing import models
+from tests.cast import signed_in
+from tests.config.admin_rows import add_rows
 
 pytestmark = pytest.mark.django_db
 
@@ -52,65 +43,15 @@ LEDGER = [
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
     *(models.LedgerAlert, ModelHealth, ModelHealthHour, VideoJob, AuditEntry),
     *(Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
-    *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning),
+    *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
+    *(models.Subscription, models.SubscriptionPayment, models.PlanPrice),
+    *(models.CodeRedemption, models.ReferralLink, models.Referral),
 ]
 
 
 def url(model: Any, page: str, *arguments: Any) -> str:
     meta = model._meta
     return reverse(f"admin:{meta.app_label}_{meta.model_name}_{page}", args=arguments)
-
-
-def add_rows(n: int) -> None:
-    """Makes one more row of every model."""
-    now = timezone.now()
-    user, team = teams.sign_up(f"user{n}@example.com", None, f"User {n}")
-    account = ledger.open_account(team)
-    ledger.grant(account, 10**9, reference=f"admin {n}", memo="test")
-    key = issue(team, user, f"key {n}", budget_month_nanos=n).key
-    Plan.objects.create(name=f"plan-{n}", title=f"Plan {n}")
-    product = models.Product.objects.create(sku=f"sku-{n}")
-    price = models.PriceVersion.objects.create(product=product, effective_from=now)
-    model = Model.objects.create(name=f"model-{n}", product=product)
-    ModelAlias.objects.create(name=f"alias-{n}", model=model)
-    upstream = Upstream.objects.create(name=f"upstream-{n}", base_url="http://127.0.0.1/v1")
-    Route.objects.create(model=model, upstream=upstream, upstream_model="m")
-    Service.objects.get_or_create(pk=1)
-    ModelHealth.objects.create(model=model.name, minute=now)
-    ModelHealthHour.objects.create(model=model.name, hour=now)
-    ids = {"account": account, "key": key, "price_version": price, "model": model.name}
-    request_id = uuid.uuid4()
-    times = {"expires_at": now, "next_poll_at": now}
-    VideoJob.objects.create(
-        pk=request_id, team=team, upstream=upstream, cost_nanos=1, **times, **ids
-    )
-    models.Reservation.objects.create(
-        id=request_id, amount_nanos=1, surface="v1", tokens_counted=1, expires_at=now, **ids
-    )
-    models.UsageRecord.objects.create(
-        request_id=request_id, surface="v1", endpoint="chat", outcome="completed", **ids
-    )
-    models.KeySpend.objects.create(key=key, day=now.date(), month=now.date())
-    models.RateWindow.objects.create(key=key, started_at=now)
-    models.UsageHour.objects.create(hour=now, account=account, key=key, model=model.name)
-    AuditEntry.objects.create(team=team, actor=user, actor_label=user.email, action="key.created")
-    Invitation.objects.create(
-        team=team, email=f"guest{n}@example.com", role="admin", digest=bytes([n]), expires_at=now
-    )
-    NotificationSettings.objects.create(user=user)
-    SentNotice.objects.create(user=user, team=team, kind="low_balance", reference=f"test {n}")
-    models.PaymentCustomer.objects.create(team=team, stripe_id=f"cus_{n}")
-    models.Order.objects.create(
-        team=team, user=user, amount_cents=1250, credit_nanos=12_500_000_000, is_live=False
-    )
-    models.StripeEvent.objects.create(
-        id=f"evt_{n}",
-        type="checkout.session.completed",
-        object_id=f"cs_{n}",
-        created_at=now,
-        state=models.StripeEvent.State.HANDLED,
-    )
-    models.LedgerAlert.objects.create(kind="overrun", reference=f"request {n}", detail="test")
 
 
 @pytest.fixture
@@ -207,49 +148,6 @@ def test_an_alert_is_marked_as_handled_once(staff: Client, rows: None) -> None:
 def test_money_is_shown_in_dollars(staff: Client, rows: None) -> None:
     assert "$1.000000000" in staff.get(url(models.CreditAccount, "changelist")).content.decode()
     assert "$1.000000000" in staff.get(url(models.Transfer, "changelist")).content.decode()
-
-
-# Payments
-
-
-def test_an_order_is_shown_in_dollars_and_found_by_what_people_have_of_it(
-    staff: Client, rows: None
-) -> None:
-    order = models.Order.objects.get()
-    order.payment_intent_id = "pi_1"
-    order.save()
-    for text in (order.number, order.number.lower(), str(order.pk), "pi_1", "user1@example.com"):
-        page = staff.get(url(models.Order, "changelist"), {"q": text}).content.decode()
-        assert order.number in page, text
-        assert "$12.50" in page
-        assert "$12.500000000" in page
-    page = staff.get(url(models.Order, "changelist"), {"q": "pi_2"}).content.decode()
-    assert order.number not in page
-
-
-def test_staff_have_an_event_handled_again_and_that_is_written_down(
-    staff: Client, rows: None
-) -> None:
-    event = models.StripeEvent.objects.get()
-    assert inbox.due_events() == []
-    action = {"action": "handle_again", "_selected_action": [event.pk]}
-
-    page = staff.post(url(models.StripeEvent, "changelist"), action, follow=True)
-
-    assert "handled within a minute" in page.content.decode()
-    assert inbox.due_events() == [event.pk]
-    assert LogEntry.objects.get().object_id == event.pk
-
-
-def test_who_may_only_look_has_no_event_handled(rows: None) -> None:
-    viewer = User.objects.create_user("viewer@example.com", "viewers secret", is_staff=True)
-    viewer.user_permissions.add(Permission.objects.get(codename="view_stripeevent"))
-    event = models.StripeEvent.objects.get()
-    action = {"action": "handle_again", "_selected_action": [event.pk]}
-
-    signed_in(viewer).post(url(models.StripeEvent, "changelist"), action)
-
-    assert inbox.due_events() == []
 
 
 # Prices
@@ -397,3 +295,18 @@ def test_customers_are_not_let_in(alice: User) -> None:
         response = browser.get(url(model, "changelist"))
         assert response.status_code == 302
         assert "/admin/login/" in response["Location"]
+
+
+def test_an_offer_is_priced_in_dollars(staff: Client) -> None:
+    plan = Plan.objects.create(name="sold", title="Sold")
+    form = {"plan": plan.pk, "credit_nanos": "25", "credit_days": 31, "position": 1}
+    address = url(models.PlanOffer, "add")
+    for price in ("0.49", "19.995", "-1", "many"):
+        page = staff.post(address, form | {"price_cents": price, "is_offered": "on"})
+        assert page.status_code == 200, price
+    assert not models.PlanOffer.objects.exists()
+    assert staff.post(address, form | {"price_cents": "19.99"}).status_code == 302
+    offer = models.PlanOffer.objects.get()
+    assert (offer.price_cents, offer.credit_nanos, offer.is_offered) == (1999, 25 * 10**9, False)
+    page = staff.get(url(models.PlanOffer, "change", offer.pk)).content.decode()
+    assert 'value="19.99"' in page

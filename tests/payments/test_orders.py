@@ -135,6 +135,19 @@ def test_a_lost_webhook_is_made_up_for_by_the_hourly_check(
     assert tasks.check_open_orders() == 0
 
 
+def test_orders_of_the_other_mode_are_not_asked_about(
+    stand_in: StripeStandIn, alice: User, alices_team: Team
+) -> None:
+    order, page = checkout(alices_team, alice)
+    stand_in.pay(page)
+    let_time_pass(order, hours=1)
+    Order.objects.update(is_live=True)
+    calls = len(stand_in.control("calls"))
+
+    assert tasks.check_open_orders() == 0
+    assert len(stand_in.control("calls")) == calls
+
+
 def test_while_stripe_is_away_the_hourly_check_gives_up_soon_and_loses_nothing(
     stand_in: StripeStandIn, alice: User, alices_team: Team
 ) -> None:

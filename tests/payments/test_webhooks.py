@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +16,13 @@ from kombu.exceptions import OperationalError
 from accounts.models import Team, User
 from billing.models import Order, StripeEvent, Transfer
 from billing.payments import inbox, tasks
+from billing.payments.handlers import HANDLERS
 from billing.payments.tasks import handle_stripe_event
 from tests.payments.conftest import SECRET, StripeStandIn, at_once, checkout
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
+ROOT = Path(__file__).resolve().parents[2]
 EVENT = {
     "id": "evt_forged",
     "object": "event",
@@ -247,3 +250,9 @@ def test_without_a_broker_the_event_is_taken_and_handled_by_the_next_round(
     assert Order.objects.get().state == Order.State.OPEN
     assert tasks.handle_due_stripe_events() == 1
     assert Order.objects.get().state == Order.State.PAID
+
+
+def test_the_runbook_names_every_event_that_is_handled() -> None:
+    runbook = (ROOT / "platform/docs/operations.md").read_text()
+
+    assert [kind for kind in HANDLERS if f"`{kind}`" not in runbook] == []
