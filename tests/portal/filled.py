@@ -98,6 +98,7 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "token": token,
             "pk": passkey.pk,
             "slug": "streaming",
+            "name": "plus",
             "letter_id": LETTER_ID,
             "invoice_id": "in_of_no_plan",
             "session_id": _sign_in_elsewhere(owner).pk,

@@ -68,7 +68,7 @@ PAGES: dict[str, Page] = {
     "add_card": Page("POST", 302, LOGIN, 302, 403, 302, 403),
     "billing_portal": Page("POST", 302, LOGIN, 302, 403, 302, 403),
     "plan_begun": Page("GET", 302, LOGIN, 302, 403, 302, 403),
-    "change_plan": Page("GET POST", 404, LOGIN, 404, 403, 404, 403),
+    "change_plan": Page("GET POST", 200, LOGIN, 200, 403, 200, 403),
     "cancel_plan": Page("GET POST", 404, LOGIN, 404, 403, 404, 403),
     "keep_plan": Page("GET POST", 404, LOGIN, 404, 403, 404, 403),
     "stripe_webhook": Page("POST", 400, 400, 400, 400, 400, 400, is_signed=True),
