@@ -23,7 +23,7 @@ from api.models import (
     VideoJob,
 )
 from api.service import current_service
-from billing.admin_fields import MoneyAdmin, ReadOnlyAdmin, dollars
+from billing.admin.fields import MoneyAdmin, ReadOnlyAdmin, dollars
 
 
 class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time

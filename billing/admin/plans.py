@@ -8,7 +8,7 @@ from django.db import models
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 
-from billing.admin_fields import DollarsField, MoneyAdmin, ReadOnlyAdmin, dollars
+from billing.admin.fields import DollarsField, MoneyAdmin, ReadOnlyAdmin, dollars
 from billing.models import PlanOffer, PlanPrice, Subscription, SubscriptionPayment
 from billing.money import dollars_text
 from billing.payments.orders import NANOS_PER_CENT

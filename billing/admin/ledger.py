@@ -8,14 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 
-from billing import (  # noqa: F401  (they register their pages)
-    code_admin,
-    payment_admin,
-    plan_admin,
-    refund_admin,
-    trouble_admin,
-)
-from billing.admin_fields import MoneyAdmin, ReadOnlyAdmin, dollars
+from billing.admin.fields import MoneyAdmin, ReadOnlyAdmin, dollars
 from billing.models import (
     CatalogueVersion,
     CreditAccount,

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 
-from billing.admin_fields import MoneyAdmin, ReadOnlyAdmin, dollars
+from billing.admin.fields import MoneyAdmin, ReadOnlyAdmin, dollars
 from billing.models import AutoTopUp, CodeRedemption, CreditCode, Referral, ReferralLink
 from billing.money import dollars_short_text
 from billing.payments.codes import normalised

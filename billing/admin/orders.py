@@ -4,10 +4,10 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from billing.admin_fields import ReadOnlyAdmin, dollars, dollars_of_cents
+from billing.admin.fields import ReadOnlyAdmin, dollars, dollars_of_cents
+from billing.admin.refunds import RefundsOrder
 from billing.models import CreditLot, Order, PaymentCustomer, StripeEvent
 from billing.payments import inbox
-from billing.refund_admin import RefundsOrder
 
 
 @admin.register(PaymentCustomer)

@@ -13,10 +13,10 @@ from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from accounts.models import Team, User
-from billing.admin_fields import ReadOnlyAdmin, dollars, dollars_of_cents
+from billing.admin.fields import ReadOnlyAdmin, dollars, dollars_of_cents
+from billing.admin.refunds import link, transfers_link
 from billing.models import Dispute, FraudWarning, Order
 from billing.payments import disputes, pauses
-from billing.refund_admin import link, transfers_link
 
 _OF_ORDERS = ("order__team", "subscription_payment__subscription__team", "handled_by")
 _SEARCHED = (
@@ -118,7 +118,7 @@ class TroubleAdmin(ReadOnlyAdmin):
             "deed": "Mark as handled",
             "back_url": reverse(back, args=[trouble.pk]),
         }
-        return TemplateResponse(request, "billing/deed.html", context)
+        return TemplateResponse(request, "admin/billing/deed.html", context)
 
     def facts(self, trouble: Any) -> list[tuple[str, str]]:
         """Returns what staff decide by."""

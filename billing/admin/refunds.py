@@ -14,7 +14,7 @@ from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from accounts.models import User
-from billing.admin_fields import DollarsField, ReadOnlyAdmin, dollars, dollars_of_cents
+from billing.admin.fields import DollarsField, ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.models import Order, Refund
 from billing.payments import refunds
 from billing.payments.orders import NANOS_PER_CENT
@@ -79,7 +79,7 @@ class RefundsOrder(ReadOnlyAdmin):
             "deed": "Refund",
             "back_url": reverse("admin:billing_order_change", args=[order.pk]),
         }
-        return TemplateResponse(request, "billing/deed.html", context)
+        return TemplateResponse(request, "admin/billing/deed.html", context)
 
 
 @admin.register(Refund)
