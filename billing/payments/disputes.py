@@ -10,7 +10,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import audit
-from accounts.access import Actor
 from accounts.models import User
 from billing import ledger
 from billing.lots import left_of_grant
@@ -90,9 +89,7 @@ def handle(trouble: pauses.Trouble, note: str, staff: User, *, resumes: bool) ->
         trouble.save(update_fields=["handled_at", "handled_by", "note"])
         team = trouble.team
         action = f"{type(trouble).__name__.lower()}.handled"
-        audit.record(
-            Actor(team=team, user=staff), action, trouble.payment, detail={"resumes": resumes}
-        )
+        audit.record(audit.Staff(team, staff), action, trouble.payment, detail={"resumes": resumes})
         is_resumed = resumes and pauses.resume(team, trouble.payment, staff)
         if not resumes:
             pauses.keep(team)

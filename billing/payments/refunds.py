@@ -13,7 +13,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import audit
-from accounts.access import Actor
 from accounts.models import User
 from billing import ledger
 from billing.failpoints import failpoint
@@ -173,7 +172,7 @@ def _book(refund: Refund, staff: User) -> Refund:
             "reason": refund.reason,
             "is_forced": refund.is_forced,
         }
-        actor = Actor(team=order.team, user=staff)
+        actor = audit.Staff(order.team, staff)
         audit.record(actor, "refund.requested", f"Order {order.number}", detail=detail)
     return refund
 

@@ -164,6 +164,28 @@ def checkout(team: Any, user: Any, amount_cents: int = 1000) -> tuple[Order, str
     return order, orders.open_checkout(order, user, **PAGES)
 
 
+def paid_order(stand_in: StripeStandIn, team: Team, user: User, cents: int = 1000) -> Order:
+    """Returns an order that was paid and credited; its events are not told."""
+    order, url = checkout(team, user, cents)
+    stand_in.pay(url)
+    order.refresh_from_db()
+    order = orders.confirm(order)
+    assert order.state == Order.State.PAID
+    return order
+
+
+@pytest.fixture
+def order(stand_in: StripeStandIn, alices_team: Team, alice: User) -> Order:
+    """Ten dollars' worth of credits, paid."""
+    return paid_order(stand_in, alices_team, alice)
+
+
+@pytest.fixture
+def clerk(db: None) -> User:
+    """Somebody of the operator's staff."""
+    return User.objects.create_user("clerk@example.com", name="Casey", is_staff=True)
+
+
 @pytest.fixture
 def plus(db: None) -> PlanOffer:
     """$20 a month for $25 of credits, and more limits than the default plan's."""

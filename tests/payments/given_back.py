@@ -1,29 +1,21 @@
-"""Paid orders, and what is left of them: what the tests of refunds and disputes share."""
+"""What is left of paid orders: what the tests of refunds and disputes share."""
 
 import itertools
+from datetime import timedelta
 from typing import Any
+
+from django.utils import timezone
 
 from accounts.models import Team, User
 from billing import ledger
 from billing.balances import balance_of
 from billing.models import CatalogueVersion, Dispute, Order, Refund, Transfer
-from billing.payments import orders
+from billing.payments import refunds
 from tests.billing.customers import Customer, make_key
-from tests.payments.conftest import StripeStandIn, checkout
 
 CENT = 10**7
 DOLLAR = 100 * CENT
 _counter = itertools.count()
-
-
-def paid_order(stand_in: StripeStandIn, team: Team, user: User, cents: int = 1000) -> Order:
-    """Returns an order that was paid and credited; its events are not told."""
-    order, url = checkout(team, user, cents)
-    stand_in.pay(url)
-    order.refresh_from_db()
-    order = orders.confirm(order)
-    assert order.state == Order.State.PAID
-    return order
 
 
 def spend(team: Team, nanos: int) -> None:
@@ -77,3 +69,20 @@ def all_about(order: Order) -> dict[str, Any]:
             )
         ),
     }
+
+
+def give_back(order: Order, cents: int, staff: User, **more: Any) -> Refund:
+    """Asks for a refund as staff do."""
+    options = {"reason": "Asked for by the customer", "is_forced": False} | more
+    return refunds.request_refund(order, cents, staff=staff, **options)
+
+
+def at_stripe(stand_in: Any) -> list[int]:
+    """Returns the amounts of the refunds that stand at Stripe, the oldest first."""
+    found = stand_in.get("refunds", limit=100)["data"][::-1]
+    return [each["amount"] for each in found if each["status"] in {"succeeded", "pending"}]
+
+
+def make_old() -> None:
+    """Lets the refunds have been asked for some minutes ago."""
+    Refund.objects.update(created_at=timezone.now() - timedelta(minutes=5))

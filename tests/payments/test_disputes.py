@@ -11,31 +11,18 @@ from billing import ledger
 from billing.models import Dispute, LedgerAlert, Order, StripeEvent, SubscriptionPayment
 from billing.payments import debts, disputes, pauses, tasks
 from tests.cast import IssuedKey, signed_in
-from tests.payments.conftest import StripeStandIn, at_once
+from tests.payments.conftest import StripeStandIn, at_once, paid_order
 from tests.payments.given_back import (
     DOLLAR,
     booked,
     customer_of,
     moved,
-    paid_order,
     posted,
     spend,
 )
 from tests.payments.plans_paid import plan_payment
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
-
-
-@pytest.fixture
-def clerk(db: None) -> User:
-    """Somebody of the operator's staff."""
-    return User.objects.create_user("clerk@example.com", is_staff=True)
-
-
-@pytest.fixture
-def order(stand_in: StripeStandIn, alices_team: Team, alice: User) -> Order:
-    """Ten dollars' worth of credits, paid."""
-    return paid_order(stand_in, alices_team, alice)
 
 
 def dispute(stand_in: StripeStandIn, order: Order, **more: Any) -> Dispute:

@@ -7,24 +7,12 @@ import pytest
 from accounts.models import AuditEntry, Team, User
 from billing.models import FraudWarning, Order
 from billing.payments import disputes, pauses
-from tests.payments.conftest import StripeStandIn, at_once
-from tests.payments.given_back import DOLLAR, customer_of, paid_order, posted
+from tests.payments.conftest import StripeStandIn, at_once, paid_order
+from tests.payments.given_back import DOLLAR, customer_of, posted
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
 KIND = "radar.early_fraud_warning.created"
-
-
-@pytest.fixture
-def clerk(db: None) -> User:
-    """Somebody of the operator's staff."""
-    return User.objects.create_user("clerk@example.com", is_staff=True)
-
-
-@pytest.fixture
-def order(stand_in: StripeStandIn, alices_team: Team, alice: User) -> Order:
-    """Ten dollars' worth of credits, paid."""
-    return paid_order(stand_in, alices_team, alice)
 
 
 def warn(stand_in: StripeStandIn, order: Order) -> FraudWarning:

@@ -13,15 +13,9 @@ from billing.models import Dispute, FraudWarning, Order, Refund
 from billing.payments import pauses
 from tests.cast import signed_in
 from tests.payments.conftest import StripeStandIn
-from tests.payments.given_back import DOLLAR, paid_order, posted, spend
+from tests.payments.given_back import DOLLAR, posted, spend
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
-
-
-@pytest.fixture
-def order(stand_in: StripeStandIn, alices_team: Team, alice: User) -> Order:
-    """Ten dollars' worth of credits, paid."""
-    return paid_order(stand_in, alices_team, alice)
 
 
 def refund_page(order: Order) -> str:

@@ -19,8 +19,8 @@ from billing.models import (
 from billing.payments import refunds
 from billing.payments.customers import customer_of
 from billing.payments.reconciliation import Difference, Report, reconcile
-from tests.payments.conftest import StripeStandIn, checkout
-from tests.payments.given_back import CENT, DOLLAR, paid_order
+from tests.payments.conftest import StripeStandIn, checkout, paid_order
+from tests.payments.given_back import CENT, DOLLAR
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
