@@ -290,11 +290,6 @@ class InsufficientQuotaError(ApiError):
     default_message = "Not enough credits for this request. Buy credits, or lower max_tokens."
     template = "Not enough credits for this request. Buy credits at {}, or lower max_tokens."
 
-    @classmethod
-    def at(cls, billing_url: str) -> Self:
-        """Returns the error with the address of the page where credits are bought."""
-        return cls(cls.template.format(billing_url))
-
 
 class BudgetExceededError(InsufficientQuotaError):
     """The key's own budget doesn't cover the request."""
