@@ -86,8 +86,8 @@ def refusal(verdict: Verdict, model: str = "") -> errors.ApiError:
         case "budget_exceeded":
             return errors.BudgetExceededError()
         case "insufficient_quota":
-            kind = errors.InsufficientQuotaError
-            return kind(kind.template.format(settings.BILLING_URL))
+            message = errors.InsufficientQuotaError.template.format(settings.BILLING_URL)
+            return errors.InsufficientQuotaError(message)
     raise ValueError(f"The ledger's verdict {verdict.code!r} is unknown.")
 
 

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import quote
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -116,7 +117,7 @@ class TroubleAdmin(ReadOnlyAdmin):
             "facts": self.facts(trouble),
             "form": form,
             "deed": "Mark as handled",
-            "back_url": reverse(back, args=[trouble.pk]),
+            "back_url": reverse(back, args=[quote(trouble.pk)]),
         }
         return TemplateResponse(request, "admin/billing/deed.html", context)
 

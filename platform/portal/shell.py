@@ -98,7 +98,7 @@ class Shell:
         """The team's credit account."""
         if self.actor is None:
             return None
-        return CreditAccount.objects.filter(team=self.actor.team).first()
+        return getattr(self.actor.team, "credit_account", None)
 
     @property
     def money_url(self) -> str:

@@ -181,6 +181,15 @@ def order(stand_in: StripeStandIn, alices_team: Team, alice: User) -> Order:
 
 
 @pytest.fixture
+def taxed_order(stand_in: StripeStandIn, alices_team: Team, alice: User, settings: Any) -> Order:
+    """$9.99 worth of credits, with ten per cent of tax."""
+    settings.STRIPE_TAX = True
+    order = paid_order(stand_in, alices_team, alice, 999)
+    assert order.tax_cents == 100
+    return order
+
+
+@pytest.fixture
 def clerk(db: None) -> User:
     """Somebody of the operator's staff."""
     return User.objects.create_user("clerk@example.com", name="Casey", is_staff=True)

@@ -2,7 +2,6 @@
 
 import uuid
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from billing.models import Order, Refund
 from billing.payments import tasks
 from billing.payments.refunds import RefundError
 from tests.billing.customers import admit
-from tests.payments.conftest import StripeStandIn, at_once, paid_order
+from tests.payments.conftest import StripeStandIn, at_once
 from tests.payments.given_back import (
     DOLLAR,
     at_stripe,
@@ -26,15 +25,6 @@ from tests.payments.given_back import (
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
-
-
-@pytest.fixture
-def taxed_order(stand_in: StripeStandIn, alices_team: Team, alice: User, settings: Any) -> Order:
-    """$9.99 worth of credits, with ten per cent of tax."""
-    settings.STRIPE_TAX = True
-    order = paid_order(stand_in, alices_team, alice, 999)
-    assert order.tax_cents == 100
-    return order
 
 
 # What is given back

@@ -14,7 +14,7 @@ from portal.billing.auto_forms import AutoTopUpForm, CodeForm
 
 def auto_top_up_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
     """Gives `auto_top_up` (the row), its form, and the id of an order that would mend it."""
-    row = AutoTopUp.objects.filter(team=actor.team).first()
+    row: AutoTopUp | None = getattr(actor.team, "auto_top_up", None)
     is_on = row is not None and row.is_enabled
     return {
         "auto_top_up": row,

@@ -16,7 +16,7 @@ _BRANDS = {
 
 def card_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
     """Gives `card_name`, such as `Visa •••• 4242`; empty where there is none."""
-    return {"card_name": card_name(PaymentCustomer.objects.filter(team=actor.team).first())}
+    return {"card_name": card_name(getattr(actor.team, "payment_customer", None))}
 
 
 def card_name(customer: PaymentCustomer | None) -> str:

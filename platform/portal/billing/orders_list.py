@@ -6,11 +6,12 @@ An order that was never paid in time is nothing to keep a receipt of.
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 
 from accounts.access import Actor
 from accounts.models import Team
-from billing.models import CreditAccount, Order, Refund, SubscriptionPayment
+from billing.models import CreditAccount, Dispute, Order, Refund, SubscriptionPayment
 
 LATEST_ROWS = 5
 _BADGES = {
@@ -42,9 +43,17 @@ def orders_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any
 
 
 def orders_of(team: Team) -> QuerySet[Order]:
-    """Returns the team's orders but those that expired, with their refunds and disputes."""
-    found = Order.objects.filter(team=team).exclude(state=Order.State.EXPIRED)
-    return found.prefetch_related("refunds", "disputes")
+    """Returns the team's orders but those that expired: with `given_back_cents`, `is_disputed`."""
+    refunds = Refund.objects.filter(order=OuterRef("pk"), state__in=_GIVING_BACK)
+    given_back = refunds.values("order").values(cents=Sum(F("amount_cents") + F("tax_cents")))
+    return (
+        Order.objects.filter(team=team)
+        .exclude(state=Order.State.EXPIRED)
+        .annotate(
+            given_back_cents=Coalesce(Subquery(given_back), 0),
+            is_disputed=Exists(Dispute.objects.filter(order=OuterRef("pk"))),
+        )
+    )
 
 
 def plan_payments_of(team: Team) -> QuerySet[SubscriptionPayment]:
@@ -54,16 +63,12 @@ def plan_payments_of(team: Team) -> QuerySet[SubscriptionPayment]:
 
 
 def line_of(order: Order) -> Line:
-    """Returns an order's line; its refunds and disputes must be prefetched."""
+    """Returns the line of an order that `orders_of` found."""
     label, badge = _BADGES[Order.State(order.state)]
-    given_back = sum(
-        refund.amount_cents + refund.tax_cents
-        for refund in order.refunds.all()
-        if refund.state in _GIVING_BACK
-    )
+    given_back: int = order.given_back_cents  # type: ignore[attr-defined]
     if given_back:
         is_all = given_back >= order.amount_cents + order.tax_cents
         label, badge = ("Refunded" if is_all else "Refunded in part"), ""
-    if order.disputes.all():
+    if order.is_disputed:  # type: ignore[attr-defined]
         label, badge = "Disputed", "warn"
     return Line(order, label, badge, given_back)
