@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.utils import quote
+from django.contrib.admin.utils import quote, unquote
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -101,14 +101,14 @@ class TroubleAdmin(ReadOnlyAdmin):
     )
     def handle(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Asks for a note and what becomes of the keys."""
-        trouble = get_object_or_404(self.get_queryset(request), pk=object_id)
+        trouble = get_object_or_404(self.get_queryset(request), pk=unquote(object_id))
         form = HandleForm(request.POST or None, initial={"note": trouble.note})
         back = f"admin:billing_{self.model._meta.model_name}_change"
         if form.is_valid() and isinstance(request.user, User):
             said = form.cleaned_data
             result = disputes.handle(trouble, said["note"], request.user, resumes=said["resumes"])
             _tell(request, result, resumes=said["resumes"])
-            return redirect(back, trouble.pk)
+            return redirect(back, quote(trouble.pk))
         context = {
             **self.admin_site.each_context(request),
             "title": f"Handle the {self.model._meta.verbose_name} of {trouble.payment}",

@@ -24,7 +24,7 @@ def refund_page(order: Order) -> str:
 
 
 def handle_page(kind: str, number: str) -> str:
-    return f"/admin/billing/{kind}/{number}/handle/"
+    return f"/admin/billing/{kind}/{quote(number)}/handle/"
 
 
 def form(**changes: str) -> dict[str, str]:
