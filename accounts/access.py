@@ -104,11 +104,6 @@ class Actor:
         )
 
 
-def teams_of(user: User) -> QuerySet[Team]:
-    """Returns the teams that the user is a member of."""
-    return Team.objects.filter(memberships__user=user)
-
-
 def memberships_of(user: User) -> list[Membership]:
     """Returns the user's places, each with its team and plan: their personal team's comes first."""
     memberships = Membership.objects.filter(user=user).select_related("team__plan")
@@ -118,11 +113,6 @@ def memberships_of(user: User) -> list[Membership]:
 def membership_in(user: User, team: Team) -> Membership | None:
     """Returns the user's place in the team, if they have one."""
     return Membership.objects.filter(user=user, team=team).first()
-
-
-def keys_visible_to(user: User) -> QuerySet[ApiKey]:
-    """Returns the keys of every team that the user is a member of."""
-    return ApiKey.objects.filter(team__memberships__user=user)
 
 
 def actor_of_user(user: User, slug: str | None = None) -> Actor | None:

@@ -1,13 +1,25 @@
 """The audit log: who did what in a team. Plaintext keys and passwords never come here."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from accounts.access import Actor
-from accounts.models import AuditEntry
+from accounts.models import AuditEntry, Team, User
+
+
+@dataclass(frozen=True)
+class Staff:
+    """Somebody of the service's staff, who does something to a team in the admin.
+
+    The team reads their name, and neither their e-mail address nor where they were.
+    """
+
+    team: Team
+    user: User
 
 
 def record(
-    actor: Actor,
+    actor: Actor | Staff,
     action: str,
     subject: str = "",
     *,
@@ -30,7 +42,9 @@ def record(
     )
 
 
-def _label_of(actor: Actor) -> str:
+def _label_of(actor: Actor | Staff) -> str:
+    if isinstance(actor, Staff):
+        return f"staff: {actor.user.name}"[:254] if actor.user.name else "staff"
     if actor.user is not None:
         return actor.user.email
     return f"management key {actor.key}" if actor.key is not None else "the service"

@@ -1,4 +1,4 @@
-"""What members and management keys do to keys, each deed with its line in the audit log.
+"""What members, management keys and staff do to keys, each deed with its line in the audit log.
 
 `accounts/api_keys.py` does the work and `accounts/access.py` says who may; nothing is asked here.
 The line says what was done to which rules, never anything of the key itself.
@@ -56,7 +56,7 @@ def rotate_key(
     return successor, plaintext
 
 
-def revoke_key(actor: Actor, key: ApiKey, *, ip_address: str | None) -> ApiKey:
+def revoke_key(actor: Actor | audit.Staff, key: ApiKey, *, ip_address: str | None = None) -> ApiKey:
     """Ends a key from the next request on. A second revocation changes and writes nothing."""
     with transaction.atomic():
         # Locked, so that of two revocations at once one is written down.

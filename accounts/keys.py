@@ -46,7 +46,7 @@ def new_key(prefix: str) -> str:
 def is_prefix(text: str) -> bool:
     """Tells whether a text may be a service's key prefix.
 
-    It ends in a dash, by which the logs' mask (config/logging.py) knows a key from a word.
+    It ends in a dash, by which the logs' mask (accounts/masking.py) knows a key from a word.
     """
     return bool(_PREFIX.fullmatch(text)) and text.endswith("-")
 

@@ -289,6 +289,12 @@ class SentNotice(models.Model):
         LOW_BALANCE = "low_balance"
         BUDGET_REACHED = "budget_reached"
         KEY_CREATED = "key_created"
+        AUTO_TOP_UP = "auto_top_up"
+        AUTO_TOP_UP_PROBLEM = "auto_top_up_problem"
+        REFUND_MADE = "refund_made"
+        KEYS_PAUSED = "keys_paused"
+        PLAN_PAYMENT_FAILED = "plan_payment_failed"
+        PLAN_ENDED = "plan_ended"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")

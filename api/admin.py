@@ -1,6 +1,6 @@
 """Staff's pages for the service, the catalogue, API keys and users' notification settings."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -10,8 +10,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 
-from accounts import api_keys, keys
-from accounts.models import ApiKey, NotificationSettings
+from accounts import api_keys, audit, key_deeds, keys
+from accounts.models import ApiKey, NotificationSettings, User
 from api.models import (
     Model,
     ModelAlias,
@@ -23,7 +23,7 @@ from api.models import (
     VideoJob,
 )
 from api.service import current_service
-from billing.admin_fields import MoneyAdmin, ReadOnlyAdmin, dollars
+from billing.admin.fields import MoneyAdmin, ReadOnlyAdmin, dollars
 
 
 class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
@@ -197,13 +197,18 @@ class ApiKeyAdmin(MoneyAdmin):
         return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Saves a key's rules, or makes a new key."""
+        """Saves a key's rules, or makes a new key. The team's audit log says so."""
+        staff = audit.Staff(obj.team, cast(User, request.user))
         if change:
             # Only what the form shows: a revocation that came meanwhile stays.
             obj.save(update_fields=self._rules)
+            if form.changed_data:
+                detail = {"fields": sorted(form.changed_data)}
+                audit.record(staff, "key.updated", str(obj), detail=detail)
             return
-        obj.created_by = request.user if not request.user.is_anonymous else None
+        obj.created_by = staff.user
         plaintext = api_keys.save_with_new_secret(obj, current_service().key_prefix)
+        audit.record(staff, "key.created", str(obj), detail={"scope": str(obj.scope)})
         setattr(request, _PLAINTEXT, plaintext)
 
     def response_add(
@@ -223,9 +228,9 @@ class ApiKeyAdmin(MoneyAdmin):
 
     @admin.action(description="Revoke", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        """Ends the keys from their next request on."""
-        for key in keys:
-            api_keys.revoke_key(key)
+        """Ends the keys from their next request on. Their teams' audit logs say so."""
+        for key in keys.select_related("team"):
+            key_deeds.revoke_key(audit.Staff(key.team, cast(User, request.user)), key)
         self.message_user(request, f"Revoked: {len(keys)}.", messages.SUCCESS)
 
 

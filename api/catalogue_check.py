@@ -15,8 +15,10 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from api.catalogue_file import (
+    NANOS_PER_CENT,
     Document,
     ModelTable,
+    OfferTable,
     PlanTable,
     ServiceTable,
     SharedTable,
@@ -28,6 +30,7 @@ from api.models import validate_base_url
 
 CATALOGUES = Path(__file__).parent / "catalogues"
 LONGEST_FILE_BYTES = 4 * 1024 * 1024
+LEAST_OFFER_CENTS = 50
 SECTIONS = ("service", "plans", "upstreams", "model_defaults", "models")
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -148,8 +151,23 @@ def _check_plans(plans: Rows[PlanTable], mistakes: Mistakes) -> None:
     defaults = [place for place, plan in plans if plan.is_default]
     for place in defaults[1:]:
         mistakes.add(f"{place}: is_default", f"{defaults[0]} is the default already")
+    for place, plan in plans:
+        if plan.offer:
+            _check_offer(plan.offer, f"{place}: offer", mistakes)
+            if plan.is_default:
+                mistakes.add(f"{place}: offer", "the default plan is every team's: it has no price")
     if plans and not defaults:
         mistakes.add("plans", "none is the default (is_default = true), on which new teams start")
+
+
+def _check_offer(offer: OfferTable, place: str, mistakes: Mistakes) -> None:
+    """Notes a price that no card can be charged."""
+    if offer.price is MISTAKEN:
+        return
+    if offer.price % NANOS_PER_CENT:
+        mistakes.add(f"{place}.price", "is no whole number of cents")
+    elif offer.price < LEAST_OFFER_CENTS * NANOS_PER_CENT:
+        mistakes.add(f"{place}.price", f"is less than {LEAST_OFFER_CENTS} cents, Stripe's least")
 
 
 def _check_once(names: list[tuple[str, str]], mistakes: Mistakes) -> None:

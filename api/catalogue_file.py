@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from billing.money import nanos_from_dollars
+from billing.money import NANOS_PER_DOLLAR, nanos_from_dollars
 
 LARGEST_INTEGER = 2**31 - 1  # PostgreSQL's integer
+NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
 LARGEST_PRICE_NANOS = 10**15  # $1,000,000 for a million tokens or one piece: a slip of the finger
 
 Word = Annotated[str, Meta(min_length=1, max_length=80)]
@@ -123,14 +124,24 @@ class ServiceTable(Table, kw_only=True):
     contact_email: Annotated[str, Meta(max_length=254)] = ""
 
 
+class OfferTable(Table, kw_only=True):
+    """`[plans.offer]`: what a plan costs a month, and the credits that each payment grants."""
+
+    price: Dollars
+    credit: Dollars = Dollars(0)
+    credit_days: Annotated[int, Meta(ge=1, le=3_660)] = 31
+    summary: Line = ""
+
+
 class PlanTable(Table, kw_only=True):
-    """`[[plans]]`: limits that teams' keys have by default."""
+    """`[[plans]]`: limits that teams' keys have by default. One with an offer can be bought."""
 
     name: Slug
     title: Word
     requests_per_minute: Count
     tokens_per_minute: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     is_default: bool = False
+    offer: OfferTable | None = None
 
 
 class UpstreamTable(Table, kw_only=True):

@@ -12,15 +12,23 @@ from typing import Any, TypeVar
 from django.db import connection, models, transaction
 
 from accounts.models import Plan
-from api.catalogue_file import CostTable, Document, ModelTable, PricesTable, SharedTable
+from api.catalogue_file import (
+    NANOS_PER_CENT,
+    CostTable,
+    Document,
+    ModelTable,
+    PlanTable,
+    PricesTable,
+    SharedTable,
+)
 from api.catalogue_reader import Mistakes, shown
 from api.models import Model, ModelAlias, Route, Service, Upstream
-from billing.models import PriceVersion, Product
+from billing.models import PlanOffer, PriceVersion, Product
 
 # Two loads at once, or a load and a hand in the admin, take turns. Readers are not held up.
 LOCK_SQL = """
 LOCK TABLE accounts_plan, api_service, api_upstream, api_model, api_modelalias, api_route,
-  billing_product, billing_priceversion IN SHARE ROW EXCLUSIVE MODE
+  billing_product, billing_priceversion, billing_planoffer IN SHARE ROW EXCLUSIVE MODE
 """
 # Keys of the file that are columns of the model, under the same name.
 MODEL_COLUMNS = [
@@ -28,6 +36,7 @@ MODEL_COLUMNS = [
     for field in ("title", *SharedTable.__struct_fields__)
     if field not in {"created", "cost", "routes"}
 ]
+PLAN_COLUMNS = [field for field in PlanTable.__struct_fields__ if field != "offer"]
 MAY_BE_EMPTY = {"cached_input", "reasoning"}
 
 M = TypeVar("M", bound=models.Model)
@@ -207,7 +216,7 @@ class _Loader:
 
     def _write_plans(self) -> None:
         rows = {
-            row.name: {field: getattr(row, field) for field in row.__struct_fields__}
+            row.name: {field: getattr(row, field) for field in PLAN_COLUMNS}
             for row in self._document.plans
         }
         default = next((name for name, row in rows.items() if row["is_default"]), None)
@@ -216,7 +225,24 @@ class _Loader:
             former.is_default = False
             former.save(update_fields=["is_default"])
             self.changes.note("plan", "changed", f"{former.name} (is_default)")
-        self._bring(Plan, "plan", rows, {plan.name: plan for plan in Plan.objects.all()})
+        plans = self._bring(Plan, "plan", rows, {plan.name: plan for plan in Plan.objects.all()})
+        self._write_offers(plans)
+
+    def _write_offers(self, plans: Mapping[str, Plan]) -> None:
+        offers = {
+            row.name: {
+                "plan_id": plans[row.name].pk,
+                "price_cents": row.offer.price // NANOS_PER_CENT,
+                "credit_nanos": row.offer.credit,
+                "credit_days": row.offer.credit_days,
+                "summary": row.offer.summary,
+                "position": position,
+            }
+            for position, row in enumerate(self._document.plans)
+            if row.offer
+        }
+        existing = {offer.plan.name: offer for offer in PlanOffer.objects.select_related("plan")}
+        self._bring(PlanOffer, "offer", offers, existing)
 
     def _write_models(self) -> None:
         new = [name for name in self._named if name not in self._models]

@@ -288,6 +288,7 @@ class InsufficientQuotaError(ApiError):
     type = "insufficient_quota"
     code = "insufficient_quota"
     default_message = "Not enough credits for this request. Buy credits, or lower max_tokens."
+    template = "Not enough credits for this request. Buy credits at {}, or lower max_tokens."
 
 
 class BudgetExceededError(InsufficientQuotaError):

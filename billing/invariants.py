@@ -72,6 +72,24 @@ INVARIANTS = [
         """,
     ),
     Invariant(
+        "I2 lots",
+        "every credit of a customer has its lot, and the lots left cover the balance",
+        """
+        SELECT format('transfer %s of account %s: %s given, lot of %s', t.id, t.customer_id,
+                      t.amount_nanos, l.amount_nanos)
+        FROM billing_transfer t FULL JOIN billing_creditlot l ON l.transfer_id = t.id
+        WHERE (t.customer_id = t.credit_account_id OR l.transfer_id IS NOT NULL)
+          AND (l.amount_nanos, l.account_id)
+              IS DISTINCT FROM (t.amount_nanos, t.credit_account_id)
+        UNION ALL
+        SELECT format('account %s: posted %s, lots %s', a.id, a.posted_nanos, l.sum)
+        FROM billing_creditaccount a
+        LEFT JOIN (SELECT account_id, sum(remaining_nanos) AS sum FROM billing_creditlot
+                   GROUP BY account_id) AS l ON l.account_id = a.id
+        WHERE a.posted_nanos > coalesce(l.sum, 0)
+        """,
+    ),
+    Invariant(
         "I3",
         "no customer's posted, held or available balance is negative",
         """
@@ -132,6 +150,19 @@ INVARIANTS = [
         """
         SELECT format('reservation %s expired at %s', id, expires_at) FROM billing_reservation
         WHERE state = 'open' AND expires_at < now() - make_interval(secs => 2 * {sweep_seconds})
+        """,
+    ),
+    Invariant(
+        "I5 lots",
+        "no gift is left past its expiry and two periods of the sweep, but what requests hold",
+        """
+        SELECT format('lot %s of account %s expired at %s: %s left', l.transfer_id, l.account_id,
+                      l.expires_at, n.left_nanos)
+        FROM billing_creditlot l JOIN billing_creditaccount a ON a.id = l.account_id
+        CROSS JOIN LATERAL billing_lots_left(l.account_id) AS n
+        WHERE l.remaining_nanos > 0 AND n.transfer_id = l.transfer_id AND n.left_nanos > 0
+          AND l.expires_at < now() - make_interval(secs => 2 * {sweep_seconds})
+          AND a.posted_nanos > a.held_nanos
         """,
     ),
     Invariant(

@@ -1,10 +1,11 @@
 """The ledger's synchronous side, for staff, payments and Celery.
 
-Each function makes at most one posting, named by its `reference` (a settlement by its request): a
+Each function makes one posting at most, named by its `reference` (a settlement by its request): a
 repeat with the same fields changes nothing and says so. `platform/docs/ledger.md` is the contract.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 from django.db import connection
@@ -26,14 +27,21 @@ class ReferenceReusedError(LedgerError):
     """The reference names an earlier posting with another amount or customer."""
 
 
+class UnknownReferenceError(LedgerError):
+    """The reference names no posting that could be undone or collected."""
+
+
 @dataclass(frozen=True)
 class Posting:
-    """What a posting did: `posted`, or `exists` for a repeat. Amounts are nano-dollars."""
+    """What a posting did: `posted`, or `exists` for a repeat. Amounts are nano-dollars.
+
+    `shortfall_nanos` is what was taken back and the customer no longer had.
+    """
 
     code: str
     amount_nanos: int
     balance_nanos: int
-    receivable_nanos: int = 0
+    shortfall_nanos: int = 0
 
 
 def open_account(team: Team) -> CreditAccount:
@@ -44,8 +52,18 @@ def open_account(team: Team) -> CreditAccount:
     return CreditAccount.objects.get(pk=account_id)
 
 
-def grant(account: CreditAccount, amount_nanos: int, *, reference: str, memo: str = "") -> Posting:
-    """Gives credits that nobody paid for. Raises ReferenceReusedError."""
+def grant(
+    account: CreditAccount,
+    amount_nanos: int,
+    *,
+    reference: str,
+    memo: str = "",
+    expires_at: datetime | None = None,
+) -> Posting:
+    """Gives credits that nobody paid for; what is left at `expires_at` is taken back.
+
+    Raises ReferenceReusedError.
+    """
     _require_positive(amount_nanos)
     return _post(
         account,
@@ -54,11 +72,15 @@ def grant(account: CreditAccount, amount_nanos: int, *, reference: str, memo: st
         against=CreditAccount.Kind.PROMOTIONAL_GRANTS,
         reference=reference,
         memo=memo,
+        expires_at=expires_at,
     )
 
 
 def top_up(account: CreditAccount, amount_nanos: int, *, reference: str, memo: str = "") -> Posting:
-    """Gives credits that were paid for. Raises ReferenceReusedError."""
+    """Gives credits that were paid for; the reference is the payment's.
+
+    Raises ReferenceReusedError.
+    """
     _require_positive(amount_nanos)
     return _post(
         account,
@@ -85,38 +107,95 @@ def adjust(account: CreditAccount, amount_nanos: int, *, reference: str, memo: s
     )
 
 
-def refund(account: CreditAccount, amount_nanos: int, *, reference: str, memo: str = "") -> Posting:
-    """Takes credits whose payment is given back.
+def refund(
+    account: CreditAccount,
+    amount_nanos: int,
+    *,
+    reference: str,
+    payment: str,
+    is_forced: bool = False,
+    memo: str = "",
+) -> Posting:
+    """Takes credits whose payment (the reference of its top-up) is given back.
 
-    Raises ReferenceReusedError, and InsufficientCreditsError where less is available.
+    No more than is unspent of paid credit: InsufficientCreditsError. A forced one takes what is
+    available, and books the rest as goodwill. Raises ReferenceReusedError.
     """
-    _require_positive(amount_nanos)
-    return _post(
+    return _take_back(
         account,
-        -amount_nanos,
+        amount_nanos,
         Transfer.Kind.REFUND,
-        against=CreditAccount.Kind.STRIPE_CLEARING,
         reference=reference,
+        payment=payment,
+        may_fall_short=is_forced,
         memo=memo,
     )
 
 
 def claw_back(
-    account: CreditAccount, amount_nanos: int, *, reference: str, memo: str = ""
+    account: CreditAccount, amount_nanos: int, *, reference: str, payment: str, memo: str = ""
 ) -> Posting:
     """Takes back what a disputed payment gave: what is available, the rest as a receivable.
+
+    Raises ReferenceReusedError.
+    """
+    return _take_back(
+        account,
+        amount_nanos,
+        Transfer.Kind.CLAWBACK,
+        reference=reference,
+        payment=payment,
+        may_fall_short=True,
+        memo=memo,
+    )
+
+
+def reverse_refund(account: CreditAccount, *, reference: str, memo: str = "") -> Posting:
+    """Gives back what a refund took that failed. Raises UnknownReferenceError."""
+    return _reverse(Transfer.Kind.REFUND, account, reference, memo)
+
+
+def reverse_claw_back(account: CreditAccount, *, reference: str, memo: str = "") -> Posting:
+    """Gives back what a dispute took that was won, and ends what was owed for it.
+
+    Raises UnknownReferenceError.
+    """
+    return _reverse(Transfer.Kind.CLAWBACK, account, reference, memo)
+
+
+def collect(account: CreditAccount, *, reference: str, memo: str = "") -> Posting:
+    """Takes what a claw-back (its reference) left owing, all of it or nothing.
+
+    Raises UnknownReferenceError, and InsufficientCreditsError where less is available.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM billing_collect(%s, %s, %s)", [reference, account.pk, memo])
+        code, collected_nanos, balance_nanos = cursor.fetchone()
+    _require_accepted(code, reference)
+    return Posting(code, collected_nanos, balance_nanos)
+
+
+def book_subscription(amount_nanos: int, *, reference: str, memo: str = "") -> str:
+    """Books a subscription's payment (its invoice) as revenue. Returns `posted` or `exists`.
 
     Raises ReferenceReusedError.
     """
     _require_positive(amount_nanos)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT * FROM billing_claw_back(%s, %s, %s, %s)",
-            [reference, account.pk, amount_nanos, memo],
+            "SELECT billing_book(%s, %s, %s, %s, %s, %s)",
+            [
+                Transfer.Kind.SUBSCRIPTION,
+                reference,
+                CreditAccount.Kind.STRIPE_CLEARING,
+                CreditAccount.Kind.REVENUE,
+                amount_nanos,
+                memo,
+            ],
         )
-        code, clawed_back_nanos, receivable_nanos, balance_nanos = cursor.fetchone()
+        (code,) = cursor.fetchone()
     _require_accepted(code, reference)
-    return Posting(code, clawed_back_nanos, balance_nanos, receivable_nanos)
+    return str(code)
 
 
 def settle(settlement: Settlement) -> Receipt:
@@ -154,6 +233,14 @@ def sweep(row_limit: int = 1000) -> int:
     return int(ended)
 
 
+def expire_lots(row_limit: int = 1000) -> int:
+    """Takes back what is left of up to `row_limit` gifts that have expired. Returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT billing_expire_lots(%s)", [row_limit])
+        (expired,) = cursor.fetchone()
+    return int(expired)
+
+
 def _post(
     account: CreditAccount,
     amount_nanos: int,
@@ -162,6 +249,7 @@ def _post(
     against: CreditAccount.Kind,
     reference: str,
     memo: str,
+    expires_at: datetime | None = None,
 ) -> Posting:
     """Posts between the customer and a platform account; a negative amount debits the customer."""
     if amount_nanos == 0:
@@ -170,12 +258,43 @@ def _post(
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT code, amount_nanos, balance_nanos"
-            " FROM billing_post(%s, %s, %s, %s, %s, %s, %s)",
-            [kind, reference, account.pk, direction, against, abs(amount_nanos), memo],
+            " FROM billing_post(%s, %s, %s, %s, %s, %s, %s, %s)",
+            [kind, reference, account.pk, direction, against, abs(amount_nanos), memo, expires_at],
         )
         code, amount, balance = cursor.fetchone()
     _require_accepted(code, reference)
     return Posting(code, amount, balance)
+
+
+def _take_back(
+    account: CreditAccount,
+    amount_nanos: int,
+    kind: Transfer.Kind,
+    *,
+    reference: str,
+    payment: str,
+    may_fall_short: bool,
+    memo: str,
+) -> Posting:
+    _require_positive(amount_nanos)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT * FROM billing_take_back(%s, %s, %s, %s, %s, %s, %s)",
+            [kind, reference, account.pk, amount_nanos, payment, may_fall_short, memo],
+        )
+        code, taken_nanos, shortfall_nanos, balance_nanos = cursor.fetchone()
+    _require_accepted(code, reference)
+    return Posting(code, taken_nanos, balance_nanos, shortfall_nanos)
+
+
+def _reverse(kind: Transfer.Kind, account: CreditAccount, reference: str, memo: str) -> Posting:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT * FROM billing_reverse(%s, %s, %s, %s)", [kind, reference, account.pk, memo]
+        )
+        code, restored_nanos, shortfall_nanos, balance_nanos = cursor.fetchone()
+    _require_accepted(code, reference)
+    return Posting(code, restored_nanos, balance_nanos, shortfall_nanos)
 
 
 def _require_positive(amount_nanos: int) -> None:
@@ -190,3 +309,5 @@ def _require_accepted(code: str, reference: str) -> None:
         raise ReferenceReusedError(
             f"{reference} names an earlier posting with another amount or customer."
         )
+    if code == "unknown":
+        raise UnknownReferenceError(f"{reference} names nothing that was taken from the customer.")

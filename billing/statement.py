@@ -6,13 +6,12 @@ compared with the balances that the ledger recorded after each of them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
     BigIntegerField,
-    Case,
     Count,
     F,
     Func,
@@ -23,11 +22,10 @@ from django.db.models import (
     QuerySet,
     Sum,
     Value,
-    When,
 )
-from django.db.models.functions import TruncDay
 
 from billing.models import CreditAccount, Transfer
+from billing.usage import start_of
 
 BATCH_ROWS = 2000
 
@@ -91,12 +89,13 @@ def statement_of(account: CreditAccount, since: datetime, until: datetime) -> St
         end=Min("sequence", filter=Q(created_at__gte=until)),
     )
     first, end = bounds["first"] or end_of_all, bounds["end"] or end_of_all
-    is_credit, is_before = Q(credit_account=account), Q(sequence__lt=first)
+    is_credit = Q(credit_account=account)
+    is_before, is_in = Q(sequence__lt=first), Q(sequence__gte=first)
     summed = own.filter(sequence__lt=end).aggregate(
         credits_before=_sum_where(is_credit & is_before),
         debits_before=_sum_where(~is_credit & is_before),
-        credits=_sum_where(is_credit & ~is_before),
-        debits=_sum_where(~is_credit & ~is_before),
+        credits=_sum_where(is_credit & is_in),
+        debits=_sum_where(~is_credit & is_in),
     )
     return Statement(
         account=account,
@@ -113,21 +112,11 @@ def statement_of(account: CreditAccount, since: datetime, until: datetime) -> St
 def lines_by_day(statement: Statement) -> list[Line]:
     """Returns the statement's lines, a day's usage between two other transfers as one of them."""
     others = list(_transfers(statement).exclude(kind=Transfer.Kind.USAGE).order_by("sequence"))
-    thresholds = Value([row.sequence for row in others], ArrayField(BigIntegerField()))
     runs = (
         _transfers(statement)
         .filter(kind=Transfer.Kind.USAGE)
-        .values(
-            day=TruncDay("created_at", tzinfo=UTC),
-            run=Func(
-                F("sequence"),
-                thresholds,
-                function="width_bucket",
-                template="%(function)s(%(expressions)s::bigint[])",
-                output_field=IntegerField(),
-            ),
-        )
-        .annotate(amount=Sum("amount_nanos"), transfers=Count("pk"), last=Max("sequence"))
+        .values(**_run_between(others), day=start_of("created_at", timedelta(days=1)))
+        .annotate(amount=Sum("amount_nanos"), transfers=Count("*"), last=Max("sequence"))
     )
     found = [_line(statement, row) for row in others]
     found += [
@@ -167,6 +156,21 @@ def every_line(statement: Statement) -> Iterator[list[Line]]:
         start, balance_nanos = lines[-1].sequence + 1, lines[-1].balance_nanos
 
 
+def _run_between(others: list[Transfer]) -> dict[str, Func]:
+    """Returns what tells apart transfers with another between them; nothing where there is none."""
+    if not others:
+        return {}
+    thresholds = Value([row.sequence for row in others], ArrayField(BigIntegerField()))
+    run = Func(
+        F("sequence"),
+        thresholds,
+        function="width_bucket",
+        template="%(function)s(%(expressions)s::bigint[])",
+        output_field=IntegerField(),
+    )
+    return {"run": run}
+
+
 def _transfers(statement: Statement) -> QuerySet[Transfer]:
     return Transfer.objects.filter(
         customer=statement.account, sequence__gte=statement.first, sequence__lt=statement.end
@@ -181,8 +185,7 @@ def _recorded_before(account: CreditAccount, sequence: int) -> int:
 
 
 def _sum_where(condition: Q) -> Sum:
-    amount = Case(When(condition, then=F("amount_nanos")), default=Value(0))
-    return Sum(amount, default=0, output_field=BigIntegerField())
+    return Sum("amount_nanos", filter=condition, default=0, output_field=BigIntegerField())
 
 
 def _line(statement: Statement, row: Transfer) -> Line:

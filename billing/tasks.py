@@ -24,6 +24,15 @@ def sweep_expired_reservations() -> int:
 
 
 @shared_task
+def expire_credits() -> int:
+    """Takes back what is left of gifts that have expired. Returns how many."""
+    total = 0
+    while expired := ledger.expire_lots(SWEEP_ROWS):
+        total += expired
+    return total
+
+
+@shared_task
 def replay_spooled_settlements() -> int:
     """Settles what stopping processes left in the spool. Returns how many settlements."""
     return spool.replay()

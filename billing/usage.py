@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection, models
-from django.db.models import Count, Max, Q, QuerySet, Sum
-from django.db.models.functions import Coalesce, TruncDay, TruncHour
+from django.db.models import Count, DateTimeField, Func, Max, Q, QuerySet, Sum, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from billing.models import UsageHour, UsageRecord
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
+_MIDNIGHT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Status(models.TextChoices):
@@ -171,7 +172,8 @@ def narrowed(
 
     Those are the newest, the newest before `before`, or the oldest after `after`. For a key or a
     model that is seldom used, the roll-up says in which hours to look; an index for it would be
-    written with every request.
+    written with every request. With a status or an end user the selection stays as it is: the
+    roll-up does not count them.
     """
     found = records(selection)
     is_seldom = selection.key_id is not None or selection.model
@@ -198,6 +200,16 @@ def narrowed(
         )
         missing -= 0 if is_partial else row["sum_requests"]
     return found.filter(wanted)
+
+
+def start_of(field: str, width: timedelta) -> Func:
+    """Returns an expression: when the hour or the day (`width`) of a moment began, in UTC.
+
+    It is a third of the work of `date_trunc`.
+    """
+    return Func(
+        Value(width), field, Value(_MIDNIGHT), function="date_bin", output_field=DateTimeField()
+    )
 
 
 def total(parts: Iterable[UsageSum]) -> UsageSum:
@@ -268,8 +280,8 @@ _COMMON_SUMS = {
 }
 
 
-def _place(field: str, by_hour: bool) -> TruncDay | TruncHour:
-    return TruncHour(field, tzinfo=UTC) if by_hour else TruncDay(field, tzinfo=UTC)
+def _place(field: str, by_hour: bool) -> Func:
+    return start_of(field, timedelta(hours=1) if by_hour else timedelta(days=1))
 
 
 def _read(rows: Iterable[dict[str, Any]]) -> Sums:

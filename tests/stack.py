@@ -24,12 +24,14 @@ import psycopg
 from local.child import Child
 from local.postgres import Postgres
 from local.valkey import Valkey
+from tests.commands import ROOT, Commands
+from tests.stripe_simulator import StripeSimulator
 
-ROOT = Path(__file__).resolve().parents[1]
 SECRETS = {
     "SECRET_KEY": "only-for-tests-" * 4,
     "API_KEY_PEPPERS": "1:" + "5a" * 32,
 }
+WEBHOOK_SECRET = "whsec_only_for_tests"
 
 
 def free_port() -> int:
@@ -80,7 +82,7 @@ class Stack:
 
     workers: web processes. catalogue: which of `api/catalogues`. environment: variables for the
     service's processes, over the scaled defaults here. Use it as a context manager; `start_web` and
-    the like restart parts.
+    the like restart parts. `stripe` is its stand-in for Stripe, which sends its webhooks here.
     """
 
     def __init__(
@@ -96,10 +98,12 @@ class Stack:
         self.simulator_port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.simulator_url = f"http://127.0.0.1:{self.simulator_port}"
+        self.stripe = StripeSimulator(f"{self.simulator_url}/stripe")
         self.web: Child | None = None
         self.worker: Child | None = None
         self.simulator: Child | None = None
         self._environment = environment
+        self._commands: Commands | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -116,8 +120,12 @@ class Stack:
             "PORT": str(self.port),
             "WEB_CONCURRENCY": str(self.workers),
             "SWEEP_SECONDS": "1",
+            "AUTO_TOP_UP_SECONDS": "1",
             "HOLD_GRACE_SECONDS": "2",
             "MAIL_DIR": str(self.folder / "mail"),
+            "STRIPE_SECRET_KEY": "sk_test_simulated",
+            "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "STRIPE_API_BASE": self.stripe.url,
             # All of the tests' browsers are on one machine.
             **dict.fromkeys(("SIGN_IN_RATE", "SIGN_UP_RATE", "PASSWORD_RESET_RATE"), "10000/h"),
             "ADMIN_SIGN_IN_RATE": "10000/h",
@@ -128,6 +136,7 @@ class Stack:
 
     def __enter__(self) -> "Stack":
         try:
+            self._commands = Commands(self.environment)
             self.valkey.launch()
             copy_migrated(self.folder / "postgres")
             self.postgres.start()
@@ -144,6 +153,8 @@ class Stack:
         for child in (self.worker, self.web, self.simulator):
             if child is not None:
                 child.stop()
+        if self._commands is not None:
+            self._commands.close()
         self.valkey.stop()
         self.postgres.stop("immediate")
 
@@ -158,12 +169,11 @@ class Stack:
 
     def manage(self, *arguments: str) -> str:
         """Runs a management command and returns what it prints; fails where it does."""
-        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-        done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        if self._commands is None:
+            self._commands = Commands(self.environment)
+        code, said, complained = self._commands.run(*arguments)
+        assert code == 0, said + complained
+        return said
 
     def customer(self, email: str, credit: str = "10", **limits: str) -> str:
         """Makes a customer with credit in dollars; returns the API key (`create_key` options)."""
@@ -242,7 +252,9 @@ class Stack:
     def _start_simulator(self) -> None:
         bind = f"127.0.0.1:{self.simulator_port}"
         command = ["gunicorn", "-k", "asgi", "--workers", "1", "--bind", bind]
-        self.simulator = self._start("simulator", [*command, "simulator.app:application"])
+        webhooks = f"{self.base_url}/webhooks/stripe"
+        command += ["simulator.app:application"]
+        self.simulator = self._start("simulator", command, STRIPE_WEBHOOK_URL=webhooks)
         self._wait_for(f"{self.simulator_url}/healthz", self.simulator)
 
     def _start(self, name: str, command: list[str], **environment: str) -> Child:

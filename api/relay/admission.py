@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from django.conf import settings
+
 from api import errors
 from api.catalogue import Snapshot
 from api.relay.call import Call
@@ -84,7 +86,8 @@ def refusal(verdict: Verdict, model: str = "") -> errors.ApiError:
         case "budget_exceeded":
             return errors.BudgetExceededError()
         case "insufficient_quota":
-            return errors.InsufficientQuotaError()
+            message = errors.InsufficientQuotaError.template.format(settings.BILLING_URL)
+            return errors.InsufficientQuotaError(message)
     raise ValueError(f"The ledger's verdict {verdict.code!r} is unknown.")
 
 

@@ -1,21 +1,50 @@
-"""How much: products and prices, credit accounts, transfers, reservations and usage.
+"""How much: products and prices, credit accounts, transfers, reservations, usage and payments.
 
-Terms are accounting's. Amounts are integer nano-dollars (`…_nanos`; $1 is 10^9).
+Terms are accounting's. Amounts are integer nano-dollars (`…_nanos`; $1 is 10^9), and what Stripe
+charges is in cents (`…_cents`).
 """
 
+from billing.models.codes import CodeRedemption, CreditCode, Referral, ReferralLink
 from billing.models.ledger import CreditAccount, LedgerAlert, Reservation, Transfer
+from billing.models.lots import CreditLot
+from billing.models.payments import (
+    AutoTopUp,
+    Dispute,
+    FraudWarning,
+    Order,
+    PaymentCustomer,
+    Refund,
+    StripeEvent,
+)
+from billing.models.plans import PlanOffer, PlanPrice, Subscription, SubscriptionPayment
 from billing.models.prices import CatalogueVersion, PriceVersion, Product
 from billing.models.usage import KeySpend, RateWindow, UsageHour, UsageRecord
 
 __all__ = [
+    "AutoTopUp",
     "CatalogueVersion",
+    "CodeRedemption",
     "CreditAccount",
+    "CreditCode",
+    "CreditLot",
+    "Dispute",
+    "FraudWarning",
     "KeySpend",
     "LedgerAlert",
+    "Order",
+    "PaymentCustomer",
+    "PlanOffer",
+    "PlanPrice",
     "PriceVersion",
     "Product",
     "RateWindow",
+    "Referral",
+    "ReferralLink",
+    "Refund",
     "Reservation",
+    "StripeEvent",
+    "Subscription",
+    "SubscriptionPayment",
     "Transfer",
     "UsageHour",
     "UsageRecord",

@@ -81,13 +81,21 @@ class Transfer(models.Model):
         WRITE_OFF = "write_off"
         GRANT = "grant"
         TOP_UP = "top_up"
+        EXPIRY = "expiry"
+        SUBSCRIPTION = "subscription"
         ADJUSTMENT = "adjustment"
         REFUND = "refund"
+        REFUND_REVERSAL = "refund_reversal"
+        GOODWILL = "goodwill"
+        GOODWILL_REVERSAL = "goodwill_reversal"
         CLAWBACK = "clawback"
+        CLAWBACK_REVERSAL = "clawback_reversal"
         RECEIVABLE = "receivable"
+        RECEIVABLE_REVERSAL = "receivable_reversal"
+        COLLECTION = "collection"
 
     id = models.BigAutoField(primary_key=True)
-    kind = models.CharField(max_length=16, choices=Kind)
+    kind = models.CharField(max_length=24, choices=Kind)
     reference = models.CharField(max_length=200)
     debit_account = models.ForeignKey(
         CreditAccount, on_delete=models.PROTECT, related_name="debits", db_index=False

@@ -1,4 +1,4 @@
--- Postings of staff, payments and Celery: one transfer each, named by (kind, reference).
+-- Postings of staff, payments and Celery, named by (kind, reference).
 
 -- Makes the team's credit account, or finds it.
 CREATE OR REPLACE FUNCTION billing_open_account(of_team bigint)
@@ -19,10 +19,12 @@ $$;
 --
 -- `direction` is `credit` (the customer gains) or `debit`. `code` comes back as `posted`, `exists`
 -- (the same transfer was made before: nothing moved), `exists_with_different_fields`, or
--- `exceeds_credits` (a debit above what is available: nothing moved).
+-- `exceeds_credits` (a debit above what is available: nothing moved). A credit makes a lot, which
+-- may expire.
 CREATE OR REPLACE FUNCTION billing_post(
     transfer_kind text, transfer_reference text, customer bigint, direction text,
-    platform_kind text, amount bigint, transfer_memo text)
+    platform_kind text, amount bigint, transfer_memo text,
+    lot_expires_at timestamptz DEFAULT NULL)
 RETURNS TABLE (code text, transfer_id bigint, amount_nanos bigint, balance_nanos bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -57,6 +59,16 @@ BEGIN
         ON CONFLICT (kind, reference) DO NOTHING
         RETURNING id INTO transfer_id;
         IF FOUND THEN
+            IF direction = 'credit' THEN
+                PERFORM billing_draw_spending(customer);
+                INSERT INTO billing_creditlot (
+                    transfer_id, account_id, is_paid, amount_nanos, remaining_nanos,
+                    expired_nanos, expires_at, created_at)
+                VALUES (
+                    transfer_id, customer,
+                    transfer_kind IN ('top_up', 'refund_reversal', 'clawback_reversal'),
+                    amount, amount, 0, lot_expires_at, now());
+            END IF;
             UPDATE billing_creditaccount
             SET posted_nanos = new_balance, last_sequence = last_sequence + 1 WHERE id = customer;
             RETURN QUERY SELECT 'posted', transfer_id, amount, new_balance;
@@ -75,58 +87,26 @@ BEGIN
 END
 $$;
 
--- Takes back what a payment gave: what is available from the customer, the rest as receivable.
--- `code` is `posted`, `exists` (with what the first try took) or `exists_with_different_fields`.
--- The memo of a receivable ends with its account: no customer is a side of that transfer.
-CREATE OR REPLACE FUNCTION billing_claw_back(
-    transfer_reference text, customer bigint, amount bigint, transfer_memo text)
-RETURNS TABLE (code text, clawed_back_nanos bigint, receivable_nanos bigint, balance_nanos bigint)
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
+-- Posts between two of the platform's own accounts; `code` as of billing_post.
+CREATE OR REPLACE FUNCTION billing_book(
+    transfer_kind text, transfer_reference text, debit_kind text, credit_kind text,
+    amount bigint, transfer_memo text)
+RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-    account billing_creditaccount;
-    earlier record;
-    taken bigint;
-    owner text := ' (account ' || customer || ')';
-    posting text;
+    earlier billing_transfer;
 BEGIN
-    SELECT * INTO STRICT account FROM billing_creditaccount
-    WHERE id = customer AND kind = 'customer' FOR NO KEY UPDATE;
-
-    SELECT count(*) AS transfers,
-           coalesce(sum(amount_nanos) FILTER (WHERE kind = 'clawback'), 0)::bigint AS taken,
-           coalesce(sum(amount_nanos) FILTER (WHERE kind = 'receivable'), 0)::bigint AS owed,
-           bool_and(debit_account_id = customer OR right(memo, length(owner)) = owner) AS is_same
-    INTO earlier
-    FROM billing_transfer
-    WHERE kind IN ('clawback', 'receivable') AND reference = transfer_reference;
-    IF earlier.transfers > 0 THEN
-        RETURN QUERY SELECT
-            CASE WHEN earlier.taken + earlier.owed = amount AND earlier.is_same
-                 THEN 'exists' ELSE 'exists_with_different_fields' END,
-            earlier.taken, earlier.owed, account.posted_nanos;
-        RETURN;
+    INSERT INTO billing_transfer (
+        kind, reference, debit_account_id, credit_account_id, amount_nanos, memo, created_at)
+    SELECT transfer_kind, transfer_reference, d.id, c.id, amount, transfer_memo, now()
+    FROM billing_creditaccount d, billing_creditaccount c
+    WHERE d.kind = debit_kind AND c.kind = credit_kind AND 'customer' NOT IN (d.kind, c.kind)
+    ON CONFLICT (kind, reference) DO NOTHING;
+    IF FOUND THEN
+        RETURN 'posted';
     END IF;
-
-    taken := least(amount, account.posted_nanos - account.held_nanos);
-    IF taken > 0 THEN
-        SELECT p.code INTO STRICT posting FROM billing_post(
-            'clawback', transfer_reference, customer, 'debit', 'stripe_clearing', taken,
-            transfer_memo) AS p;
-        IF posting <> 'posted' THEN  -- another customer's, at the same time
-            RETURN QUERY SELECT 'exists_with_different_fields', 0::bigint, 0::bigint,
-                                account.posted_nanos;
-            RETURN;
-        END IF;
-    END IF;
-    IF taken < amount THEN
-        INSERT INTO billing_transfer (
-            kind, reference, debit_account_id, credit_account_id, amount_nanos, memo, created_at)
-        SELECT 'receivable', transfer_reference, r.id, s.id, amount - taken,
-               left(transfer_memo, 300 - length(owner)) || owner, now()
-        FROM billing_creditaccount r, billing_creditaccount s
-        WHERE r.kind = 'receivable' AND s.kind = 'stripe_clearing';
-    END IF;
-    RETURN QUERY SELECT 'posted', taken, amount - taken, account.posted_nanos - taken;
+    SELECT * INTO STRICT earlier FROM billing_transfer
+    WHERE kind = transfer_kind AND reference = transfer_reference;
+    RETURN CASE WHEN earlier.amount_nanos = amount AND earlier.memo = transfer_memo
+                THEN 'exists' ELSE 'exists_with_different_fields' END;
 END
 $$;

@@ -6,7 +6,10 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
-_COMMON = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+# A browser holds a form's redirects to the policy, and those of payments lead to Stripe's pages.
+_FORM_ACTION = " ".join(["'self'", *settings.CHECKOUT_ORIGINS])
+_COMMON = f"default-src 'none'; base-uri 'none'; form-action {_FORM_ACTION}; "
+_COMMON += "frame-ancestors 'none'; "
 _COMMON += "connect-src 'self'; font-src 'self'; manifest-src 'self'; media-src 'self' blob:; "
 _COMMON += "img-src 'self' data: blob:; "
 POLICY = f"{_COMMON}script-src 'self'; style-src 'self'"
@@ -54,6 +57,5 @@ def _policy(path: str) -> str:
     if path.startswith("/dev/mail"):
         return MAIL_POLICY
     if path.startswith("/accounts/") and settings.SOCIAL_PROVIDERS:
-        # A browser holds a form's redirects to the policy, and these lead to the providers.
         return POLICY.replace("form-action 'self'", "form-action 'self' https:")
     return POLICY

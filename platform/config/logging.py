@@ -1,21 +1,13 @@
 """Logs: one event a line, through structlog, with API keys masked whoever logs them."""
 
 import logging
-import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
-# Anything shaped like a key: a prefix with a dash, then 38 base62 characters (accounts/keys.py).
-_KEY = re.compile(r"\b([A-Za-z0-9]+-(?:[A-Za-z0-9]+-)?)[0-9A-Za-z]{34}([0-9A-Za-z]{4})\b")
-_BEARER = re.compile(r"(?i)(bearer\s+)\S+")
-
-
-def mask_secrets(text: str) -> str:
-    """Returns the text with API keys and bearer tokens reduced to prefix and last four."""
-    return _BEARER.sub(r"\1…", _KEY.sub(r"\1…\2", text))
+from accounts.masking import mask_secrets
 
 
 def _mask_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
@@ -58,5 +50,6 @@ def configure_logging(*, level: str, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # A line for each of its calls would be one for each look at a video.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # A line for each of their calls would be one for each look at a video or a payment.
+    for name in ("httpx", "stripe"):
+        logging.getLogger(name).setLevel(logging.WARNING)

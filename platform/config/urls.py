@@ -4,12 +4,14 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from api.openapi.view import openapi_json
+from billing.payments.views import stripe_webhook
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("portal.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("api/manage/v1/", include("api.manage.urls")),
+    path("webhooks/stripe", stripe_webhook, name="stripe_webhook"),
     path("openapi.json", openapi_json, name="openapi"),
 ]
 

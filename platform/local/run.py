@@ -14,6 +14,7 @@ from local import locks, state
 from local.child import Child, environment
 from local.errors import LocalError, StoppedError, stop_flag, until
 from local.postgres import Postgres
+from local.state import WEBHOOK_SECRET
 from local.supervisor import Supervisor, obituary
 from local.valkey import Valkey
 
@@ -97,6 +98,7 @@ class Run:
         self.simulator_url = f"http://{HOST}:{simulator_port}"
         self.commands = commands or programs(options, simulator_port)
         folder, logs = options.folder, options.folder / "log"
+        self.secrets = state.kept_secrets(folder / "secrets.json")
         postgres = Postgres(folder / "postgres", log=logs / "postgres.log")
         valkey = Valkey(folder / "valkey", log=logs / "valkey.log")
         self.postgres = None if options.database_url else postgres
@@ -104,7 +106,12 @@ class Run:
         # Each grace is a little longer than the program's own.
         self.web = self._program("web", self.commands.web, grace=WEB_GRACE_SECONDS + 2)
         self.worker = self._program("worker", self.commands.worker, grace=10)
-        self.simulator = self._program("simulator", self.commands.simulator, grace=2)
+        stripe = {
+            "STRIPE_SIMULATOR_FILE": str(folder / "stripe.json"),
+            "STRIPE_WEBHOOK_URL": f"{self.base_url}/webhooks/stripe",
+            WEBHOOK_SECRET: self.secrets[WEBHOOK_SECRET],
+        }
+        self.simulator = self._program("simulator", self.commands.simulator, grace=2, **stripe)
         servers = [server for server in (self.postgres, self.valkey) if server]
         supervisor.watch(*servers, self.simulator, self.worker, self.web)
 
@@ -124,8 +131,8 @@ class Run:
             "SIMULATOR_URL": self.simulator_url,
             "BASE_URL": os.environ.get("BASE_URL") or self.base_url,
         }
+        services |= {name: self.secrets[name] for name in self.secrets.keys() - {WEBHOOK_SECRET}}
         services |= self._tryout()
-        services |= state.kept_secrets(self.options.folder / "secrets.json")
         # The quick ones first: they come up while PostgreSQL makes its files.
         if self.valkey:
             self.valkey.launch()
@@ -155,19 +162,34 @@ class Run:
             state.write(path, {name: services[name] for name in services.keys() - gone})
 
     def _tryout(self) -> dict[str, str]:
-        """Returns what makes trying it simple: letters to read at /dev/mail, and trial credit."""
+        """Returns what makes trying it simple: letters to read at /dev/mail, trial credit, and
+        payments with the stand-in for Stripe.
+        """
         folder = str(self.options.folder / "mail")
         mail = {} if os.environ.get("EMAIL_HOST") else {"MAIL_DIR": folder}
-        return {"TRIAL_CREDIT_DOLLARS": "1", **mail}
+        return {"TRIAL_CREDIT_DOLLARS": "1", **mail, **self._simulated_payments()}
 
-    def _program(self, name: str, argv: list[str], grace: float) -> Child:
-        """Returns one of the project's programs; its log is log/<name>.log."""
+    def _simulated_payments(self) -> dict[str, str]:
+        """Returns the settings that lead to the stand-in; none where Stripe's own key is set."""
+        if os.environ.get("STRIPE_SECRET_KEY"):
+            return {}
+        return {
+            "STRIPE_SECRET_KEY": "sk_test_simulated",
+            "STRIPE_API_BASE": f"{self.simulator_url}/stripe",
+            WEBHOOK_SECRET: self.secrets[WEBHOOK_SECRET],
+        }
+
+    def _program(self, name: str, argv: list[str], grace: float, **more: str) -> Child:
+        """Returns one of the project's programs, with more variables where it needs them; its log
+        is log/<name>.log.
+        """
         own = {
             "LOCAL_DIR": str(self.options.folder),
             "PORT": str(self.options.port),
             "WEB_CONCURRENCY": str(self.options.processes),
             "CATALOGUE": self.options.catalogue,
             "PYTHONUNBUFFERED": "1",
+            **more,
         }
         return Child(
             name,
@@ -250,6 +272,9 @@ def banner(demo: Mapping[str, Any], options: Options) -> str:
     url, key = demo["base_url"], demo.get("api_key", "")
     model = demo.get("model") or "glm-5.2"
     body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}]}
+    payments = "test mode, with a stand-in for Stripe: no money moves"
+    if os.environ.get("STRIPE_SECRET_KEY"):
+        payments = "by Stripe, with the account of STRIPE_SECRET_KEY"
     return f"""
 {demo.get("service") or "Tollgate"} runs at {url}
 
@@ -257,6 +282,7 @@ def banner(demo: Mapping[str, Any], options: Options) -> str:
   Staff      {staff.get("email")}   {staff.get("password")}   {url}/admin/
   API key    {key}
   E-mail     {url}/dev/mail
+  Payments   {payments}
 
   curl {url}/v1/chat/completions \\
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\

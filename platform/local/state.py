@@ -10,6 +10,7 @@ from typing import Any
 from local.errors import LocalError
 
 REPO = Path(__file__).resolve().parents[2]
+WEBHOOK_SECRET = "STRIPE_WEBHOOK_SECRET"  # noqa: S105 (a name)
 
 
 def local_dir() -> Path:
@@ -59,7 +60,7 @@ def kept_secrets(path: Path) -> dict[str, str]:
     the file is damaged: fresh secrets would make every API key invalid.
     """
     kept = read(path)
-    complete = new_secrets() | kept
+    complete = new_secrets() | {WEBHOOK_SECRET: f"whsec_{secrets.token_urlsafe(32)}"} | kept
     if complete != kept:
         write(path, complete)
     return {name: os.environ.get(name) or str(value) for name, value in complete.items()}

@@ -66,7 +66,7 @@ class Shell:
             [("Docs", "docs", "book-open"), ("Status", "status", "activity")],
         ]
         if self.actor is not None and self.actor.may_see_billing:
-            groups[0].append(("Statement", "statement", "receipt-text"))
+            groups[0].append(("Billing", "billing", "credit-card"))
         return [[self._link(*link) for link in group] for group in groups]
 
     @cached_property
@@ -98,19 +98,21 @@ class Shell:
         """The team's credit account."""
         if self.actor is None:
             return None
-        return CreditAccount.objects.filter(team=self.actor.team).first()
+        return getattr(self.actor.team, "credit_account", None)
 
     @property
     def money_url(self) -> str:
         """Where a click on the balance leads."""
         may = self.actor is not None and self.actor.may_see_billing
-        return reverse("statement" if may else "usage")
+        return reverse("billing" if may else "usage")
 
     def _link(self, title: str, name: str, icon: str = "") -> Link:
         url = reverse(name)
         path = self._request.path
         if name == "profile":  # stands for all pages of the settings
             return Link(title, url, icon, any(tab.is_current for tab in self.settings_tabs))
+        if name == "billing" and path == reverse("statement"):  # one click away from it
+            return Link(title, url, icon, is_current=True)
         return Link(title, url, icon, path == url or path.startswith(f"{url}/"))
 
 

@@ -18,5 +18,5 @@ def send_mail(name: str, to: str, context: dict[str, Any]) -> None:
 
 @shared_task
 def send_notices() -> int:
-    """Sends the notices that are due: low balances, budgets, new keys. Returns how many."""
+    """Sends the notices that are due, of whatever kind. Returns how many."""
     return notices.send_due()

@@ -17,6 +17,7 @@ from simulator.errors import SimulatedError
 from simulator.exchange import Exchange, Message, Receive, Request, Send, read_request
 from simulator.faults import instead
 from simulator.journal import Entry, journal
+from simulator.stripe import app as stripe
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
     """Serves one ASGI scope."""
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
+    elif scope["path"].startswith(f"{stripe.MOUNT}/"):
+        await stripe.application(scope, receive, send)
     elif scope["type"] == "http":
         request = await read_request(scope, receive)
         if request is not None:

@@ -38,6 +38,7 @@ class Request:
     headers: dict[str, str]
     body: bytes
     too_large: bool = False
+    query_text: str = ""
 
     @property
     def authorized(self) -> bool:
@@ -72,7 +73,8 @@ async def read_request(scope: Message, receive: Receive) -> Request | None:
         # The rest of a body that is too large is read and dropped, so the 413 can be delivered.
         parts = [] if size > MAX_BODY_BYTES else [*parts, part] if part else parts
         more = message.get("more_body", False)
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    query_text = scope.get("query_string", b"").decode("latin-1")
+    query = parse_qs(query_text, keep_blank_values=True)
     return Request(
         method=scope["method"],
         path=scope["path"],
@@ -80,6 +82,7 @@ async def read_request(scope: Message, receive: Receive) -> Request | None:
         headers={name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]},
         body=b"".join(parts),
         too_large=size > MAX_BODY_BYTES,
+        query_text=query_text,
     )
 
 

@@ -11,13 +11,19 @@
     return "$" + amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: digits });
   };
 
-  const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  // A colour as a canvas takes it: the browser resolves the token, for light or for dark.
+  const probe = document.body.appendChild(document.createElement("span"));
+  probe.hidden = true;
+  const colour = (name) => {
+    probe.style.color = `var(--${name})`;
+    return getComputedStyle(probe).color;
+  };
 
   const datasets = (series) =>
     series.map((each) => ({
       label: each.name,
       data: each.nanos,
-      backgroundColor: token(`series-${each.number}`),
+      backgroundColor: colour(`series-${each.number}`),
       maxBarThickness: 36,
       categoryPercentage: 0.9,
       barPercentage: 0.8,
@@ -32,13 +38,13 @@
         stacked: true,
         grid: { display: false },
         // A date without its year, an hour without its date.
-        ticks: { color: token("quiet"), maxRotation: 0, callback: (at) => data.labels[at].slice(-5) },
+        ticks: { color: colour("quiet"), maxRotation: 0, callback: (at) => data.labels[at].slice(-5) },
       },
       y: {
         stacked: true,
         border: { display: false },
-        grid: { color: token("line") },
-        ticks: { color: token("quiet"), maxTicksLimit: 6, callback: dollars },
+        grid: { color: colour("line") },
+        ticks: { color: colour("quiet"), maxTicksLimit: 6, callback: dollars },
       },
     },
     plugins: {
@@ -61,7 +67,7 @@
   };
 
   const renderAll = (within) => {
-    Chart.defaults.font.family = token("sans");
+    Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     for (const canvas of charts.keys()) {
       if (canvas.isConnected) continue;
       charts.get(canvas).destroy();

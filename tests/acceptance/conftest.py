@@ -1,6 +1,5 @@
-"""Two stacks for all acceptance tests: the default service, and one that becomes each of the five.
-
-Each takes about eight seconds to start. Tests that change what others see put it back.
+"""Two stacks for all acceptance tests: the default service, which `tests/conftest.py` starts, and
+one that becomes each of the five. Tests that change what others see put it back.
 """
 
 import json
@@ -9,17 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from openai import OpenAI
 
 from tests.acceptance.services import EMAIL, Service, open_service
 from tests.stack import Stack, running
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The default service: every mount, every model name of the five documents."""
-    with running(tmp_path_factory.mktemp("stack"), workers=2) as started:
-        yield started
 
 
 @pytest.fixture(scope="session")
@@ -43,19 +34,6 @@ def service(_changing_stack: Stack, request: pytest.FixtureRequest) -> Service:
     if _changing_stack.catalogue != request.param:
         _changing_stack.load_catalogue(request.param)
     return open_service(_changing_stack)
-
-
-@pytest.fixture
-def customer(stack: Stack, request: pytest.FixtureRequest) -> tuple[str, str]:
-    """A customer of this test's own with ten dollars: e-mail and API key."""
-    email = f"{request.node.name.replace('[', '-').replace(']', '')[:60]}@example.com".lower()
-    return email, stack.customer(email)
-
-
-@pytest.fixture
-def openai(stack: Stack, customer: tuple[str, str]) -> OpenAI:
-    """OpenAI's SDK as this test's own customer."""
-    return OpenAI(base_url=f"{stack.base_url}/v1", api_key=customer[1], max_retries=0)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Runs a document's samples as programs of their own, against a running service.
 
-Host and key take the place of the document's; nothing else changes. A language whose runtime is not
-on this machine is skipped, and so is the `openai` package of Node where it can't be downloaded.
+Host and key take the place of the document's; nothing else changes. What is not on this machine is
+skipped, with what to install: curl, Go, and npm for Node's `openai` package, which it downloads.
+Node itself is in Playwright's wheel.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import playwright
 import pytest
 
 from tests.acceptance.services import Service
@@ -30,6 +32,7 @@ PLACEHOLDERS = ("weatmood-YOUR_KEY", "YOUR_API_KEY", "your-api-key", "<token>", 
 # The documents' samples that take the key from the environment name it so.
 KEY_VARIABLE = "GLM5_API_KEY"
 NODE_PACKAGE = "openai@6.49.0"
+NODE = shutil.which("node") or str(Path(playwright.__file__).parent / "driver" / "node")
 NODE_FOLDER = ROOT / ".local" / "acceptance-node"
 SECONDS = 120
 
@@ -49,7 +52,7 @@ def read_json(service: Service, name: str) -> Any:
 
 def bash(service: Service, name: str) -> str:
     """Runs a curl sample; returns what curl prints, in silence as to its progress."""
-    _needs("bash", "curl")
+    needs("curl", "curl")
     return _run(service, ["bash", "-euc", read(service, name).replace("curl ", "curl -sS ", 1)])
 
 
@@ -66,24 +69,29 @@ def python(service: Service, *names: str, then: str = "", stdin: str = "") -> st
 
 def node(service: Service, name: str, *, needs_openai: bool = True) -> str:
     """Runs a JavaScript sample as an ES module; returns its output."""
-    _needs("node")
     if needs_openai:
         _install_openai()
     program = NODE_FOLDER / f"{uuid4().hex}.mjs"
     NODE_FOLDER.mkdir(parents=True, exist_ok=True)
     program.write_text(read(service, name))
     try:
-        return _run(service, ["node", str(program)])
+        return _run(service, [NODE, str(program)])
     finally:
         program.unlink()
 
 
 def go(service: Service, name: str, folder: Path) -> str:
     """Compiles and runs a Go sample; returns its output."""
-    _needs("go")
+    needs("go", "golang-go")
     program = folder / Path(name).name
     program.write_text(read(service, name))
     return _run(service, ["go", "run", str(program)])
+
+
+def needs(program: str, package: str) -> None:
+    """Skips the test where the program is absent, and says which package of Debian brings it."""
+    if shutil.which(program) is None:
+        pytest.skip(f"no {program} here: apt-get install {package}")
 
 
 def _run(service: Service, command: list[str], stdin: str = "") -> str:
@@ -107,17 +115,11 @@ def _run(service: Service, command: list[str], stdin: str = "") -> str:
     return done.stdout
 
 
-def _needs(*programs: str) -> None:
-    for program in programs:
-        if shutil.which(program) is None:
-            pytest.skip(f"there is no {program} here, so its samples cannot run")
-
-
 def _install_openai() -> None:
     """Puts Node's `openai` package where the programs find it, once for all runs."""
     if (NODE_FOLDER / "node_modules" / "openai").exists():
         return
-    _needs("npm")
+    needs("npm", "npm")
     NODE_FOLDER.mkdir(parents=True, exist_ok=True)
     command = ["npm", "install", "--prefix", str(NODE_FOLDER), "--no-audit", "--no-fund"]
     done = subprocess.run(

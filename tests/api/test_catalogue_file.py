@@ -183,6 +183,22 @@ CASES = [
         ("= 1_200_000", "= 1_200_000\nis_default = true"),
         'plans[1] "large": is_default: plans[0] "default" is the default already',
     ),
+    (
+        ("is_default = true", 'is_default = true\n[plans.offer]\nprice = "5"'),
+        'plans[0] "default": offer: the default plan is every team',
+    ),
+    (
+        ('title = "Large"', 'title = "Large"\noffer = { price = "0.505" }'),
+        'plans[1] "large": offer.price: is no whole number of cents',
+    ),
+    (
+        ('title = "Large"', 'title = "Large"\noffer = { price = "0.49" }'),
+        'plans[1] "large": offer.price: is less than 50 cents',
+    ),
+    (
+        ('title = "Large"', 'title = "Large"\noffer = { price = 20 }'),
+        'plans[1] "large": offer.price: 20 must be a text',
+    ),
     (("is_default = true", ""), "plans: none is the default"),
     (
         ("${MAKER_URL}", "${OTHER_URL}"),

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import Plan
 from api.catalogue import load_synchronously
 from api.models import Model, ModelAlias, Route, Service, Upstream
-from billing.models import CatalogueVersion, PriceVersion, Product
+from billing.models import CatalogueVersion, PlanOffer, PriceVersion, Product
 
 CATALOGUE = """
 [service]
@@ -213,6 +213,20 @@ def test_another_default_plan_takes_the_place_of_the_former(load: Load) -> None:
     assert "plans 1 added, 1 changed" in summary
     assert Plan.objects.get(is_default=True).name == "other"
     assert not Plan.objects.get(name="basic").is_default
+
+
+def test_a_plan_with_an_offer_is_sold_at_its_price(load: Load) -> None:
+    offer = '[[plans]]\nname = "plus"\ntitle = "Plus"\nrequests_per_minute = 90\n'
+    offer += 'tokens_per_minute = 9000\noffer = { price = "20", credit = "22.50" }\n\n[[upstreams]]'
+    assert "offers 1 added" in load(edited(("[[upstreams]]", offer)))
+    (sold,) = PlanOffer.objects.all()
+    assert (sold.plan.name, sold.price_cents, sold.credit_nanos) == ("plus", 2000, 22_500_000_000)
+    PlanOffer.objects.update(is_offered=False)
+    assert "nothing to change" in load(edited(("[[upstreams]]", offer)))
+    assert "offers 1 changed" in load(edited(("[[upstreams]]", offer.replace('"20"', '"25"'))))
+    assert not PlanOffer.objects.get().is_offered, "staff's choice stays"
+    load()
+    assert PlanOffer.objects.get().price_cents == 2500, "rows that the file doesn't name stay"
 
 
 # Prices

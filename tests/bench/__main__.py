@@ -195,6 +195,11 @@ LIMITS: dict[str, tuple[str, float]] = {
     "dashboard_live_ms_p50": ("<=", 100),
     "usage_ms_p50": ("<=", 100),
     "usage_page_100_ms_p50": ("<=", 100),
+    "usage_rare_model_ms_p50": ("<=", 100),
+    "usage_odd_model_ms_p50": ("<=", 100),
+    "usage_failed_ms_p50": ("<=", 100),
+    "usage_completed_ms_p50": ("<=", 100),
+    "usage_end_user_ms_p50": ("<=", 100),
     "usage_csv_ms_p50": ("<=", 100),
 }
 

@@ -34,8 +34,9 @@ INSERT INTO billing_usagerecord (
     created_at)
 SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
        %(account)s, (%(keys)s::bigint[])[1 + n %% 3], 0,
-       -- One model of a thousand requests, so that its newest are far apart.
-       CASE WHEN n %% 1000 = 7 THEN 'rare' ELSE 'model-' || n %% 6 END,
+       -- Two models whose newest requests are far apart.
+       CASE WHEN n %% 1000 = 7 THEN 'rare' WHEN n %% 25000 = 9 THEN 'odd'
+            ELSE 'model-' || n %% 6 END,
        'v1', 'chat_completions', true, 'bench', '',
        CASE WHEN n %% 50 = 0 THEN 'user-' || n %% 700 ELSE '' END,
        1000, 200, 500, 0, 0, 0, 0, 560000, 14000, 1250000, 0, 0,
@@ -109,7 +110,8 @@ def measured(browser: Any) -> dict[str, float]:
         "dashboard_live": "/dashboard/live",
         "usage": "/usage",
         "usage_page_100": _hundredth_page(browser),
-        "usage_seldom_model": "/usage?model=rare",
+        "usage_rare_model": "/usage?model=rare",
+        "usage_odd_model": "/usage?model=odd",
         "usage_failed": "/usage?status=error",
         "usage_completed": "/usage?status=ok",
         "usage_end_user": "/usage?end_user=user-650",

@@ -7,22 +7,74 @@ from billing.gate import Admission, Settlement
 
 
 @dataclass
+class Lot:
+    """What is left of one credit. `expires` is in hours from now; None: never."""
+
+    reference: str
+    is_paid: bool
+    left: int
+    expires: int | None = None
+
+    @property
+    def turn(self) -> tuple[bool, float]:
+        """When it is spent; of the same turn, the older is first."""
+        return self.is_paid, float("inf") if self.expires is None else self.expires
+
+
+@dataclass
 class Account:
-    """A customer's balances."""
+    """A customer's balances. The lots' sum is what is posted, at any moment."""
 
     posted: int = 0
     held: int = 0
     sequence: int = 0
+    lots: list[Lot] = field(default_factory=list)
 
     def move(self, amount: int) -> None:
         """Posts one transfer."""
         self.posted += amount
         self.sequence += 1
 
+    def give(self, amount: int, lot: Lot) -> None:
+        """Posts a credit, which is a lot."""
+        self.move(amount)
+        self.lots.append(lot)
+
+    def spend(self, amount: int) -> None:
+        """Posts a debit: gifts go first, the nearest expiry before others."""
+        self.move(-amount)
+        draw(sorted(self.lots, key=lambda lot: lot.turn), amount)
+
+    def give_back(self, amount: int, payment: str) -> None:
+        """Posts what goes back: from its payment, then from what would be spent last."""
+        self.move(-amount)
+        queue = sorted(self.lots, key=lambda lot: lot.turn)[::-1]
+        draw(sorted(queue, key=lambda lot: lot.reference != f"top_up {payment}"), amount)
+
     @property
     def available(self) -> int:
         """What can be spent."""
         return self.posted - self.held
+
+    @property
+    def paid(self) -> int:
+        """What is left of payments."""
+        return sum(lot.left for lot in self.lots if lot.is_paid)
+
+    @property
+    def left(self) -> list[tuple[bool, int]]:
+        """What is left of each lot, in the order of spending."""
+        queue = sorted(self.lots, key=lambda lot: lot.turn)
+        return [(lot.is_paid, lot.left) for lot in queue if lot.left]
+
+
+def draw(queue: list[Lot], amount: int) -> None:
+    """Takes an amount from the first lots of a queue."""
+    for lot in queue:
+        taken = min(lot.left, amount)
+        lot.left -= taken
+        amount -= taken
+    assert amount == 0
 
 
 @dataclass
@@ -121,7 +173,7 @@ class Model:
             return "already_ended", 0, 0, account.posted
         charge = min(cost, account.available)
         if charge:
-            account.move(-charge)
+            account.spend(charge)
             key.spent += charge
         return code, charge, cost - charge, account.posted
 
@@ -134,32 +186,83 @@ class Model:
             self.accounts[self.keys[hold.key].account].held -= hold.amount
         return len(due)
 
-    def post(self, kind: str, reference: str, account_id: int, amount: int) -> str:
+    def post(
+        self, kind: str, reference: str, account_id: int, amount: int, expires: int | None = None
+    ) -> str:
         """Returns the posting's code."""
         account = self.accounts[account_id]
         earlier = self.postings.get((kind, reference))
         if earlier is not None:
             same = earlier == (account_id, amount)
             return "exists" if same else "exists_with_different_fields"
-        if amount < 0 and account.available < -amount:
-            return "exceeds_credits"
-        account.move(amount)
+        if amount < 0:
+            if account.available < -amount:
+                return "exceeds_credits"
+            account.spend(-amount)
+        else:
+            is_paid = kind == "top_up"
+            account.give(amount, Lot(f"{kind} {reference}", is_paid, amount, expires))
         self.postings[kind, reference] = (account_id, amount)
         return "posted"
 
-    def claw_back(self, reference: str, account_id: int, amount: int) -> tuple[str, int, int]:
-        """Returns code, what is taken, and what is owed."""
+    def take_back(
+        self, kind: str, reference: str, account_id: int, amount: int, payment: str, is_bold: bool
+    ) -> tuple[str, int, int]:
+        """Returns code, what is taken, and the shortfall; a bold one may fall short."""
         account = self.accounts[account_id]
-        earlier = self.postings.get(("clawback", reference))
+        earlier = self.postings.get((kind, reference))
         if earlier is not None:
             if earlier[:2] != (account_id, amount):
                 return "exists_with_different_fields", 0, 0
             return ("exists", *earlier[2:])
         taken = min(amount, account.available)
+        if not is_bold and min(taken, account.paid) < amount:
+            return "exceeds_credits", 0, 0
         if taken:
-            account.move(-taken)
-        self.postings["clawback", reference] = (account_id, amount, taken, amount - taken)
+            account.give_back(taken, payment)
+        self.postings[kind, reference] = (account_id, amount, taken, amount - taken)
         return "posted", taken, amount - taken
+
+    def reverse(self, kind: str, reference: str, account_id: int) -> tuple[str, int, int]:
+        """Returns code, what the customer gets, and the shortfall that ends."""
+        before = self.postings.get((kind, reference))
+        if before is None or before[0] != account_id:
+            return "unknown", 0, 0
+        _, _, taken, missing = before
+        collected = self.postings.get(("collection", reference), 0) if kind == "clawback" else 0
+        restored = (taken + collected, missing - collected)
+        if (f"{kind}_reversal", reference) in self.postings:
+            return "exists", *restored
+        if restored[0]:
+            self.accounts[account_id].give(restored[0], Lot("", True, restored[0]))
+        self.postings[f"{kind}_reversal", reference] = restored
+        return "posted", *restored
+
+    def collect(self, reference: str, account_id: int) -> tuple[str, int]:
+        """Returns code, and what is collected."""
+        before = self.postings.get(("clawback", reference))
+        is_reversed = ("clawback_reversal", reference) in self.postings
+        if before is None or before[0] != account_id or not before[3] or is_reversed:
+            return "unknown", 0
+        if ("collection", reference) in self.postings:
+            return "exists", before[3]
+        if self.accounts[account_id].available < before[3]:
+            return "exceeds_credits", 0
+        self.accounts[account_id].spend(before[3])
+        self.postings["collection", reference] = before[3]
+        return "posted", before[3]
+
+    def expire(self) -> int:
+        """Takes back what is left of gifts that have expired; returns how many it took from."""
+        transfers = 0
+        for account in self.accounts.values():
+            for lot in sorted(account.lots, key=lambda lot: lot.turn):
+                taken = min(lot.left, account.available)
+                if lot.expires is not None and lot.expires < 0 and taken > 0:
+                    account.move(-taken)
+                    lot.left -= taken
+                    transfers += 1
+        return transfers
 
     def next_minute(self) -> None:
         """Begins every key's minute anew."""

@@ -93,6 +93,11 @@ CORRUPTIONS = [
     ("I2 held", change("keyspend", "held_nanos = held_nanos + 1", KEY)),
     ("I2 held", loss("reservation", OPEN)),
     ("I2 held", change("reservation", "amount_nanos = amount_nanos + 1", OPEN)),
+    ("I2 lots", loss("creditlot", RECORDS)),
+    ("I2 lots", change("creditlot", "amount_nanos = amount_nanos + 1", RECORDS)),
+    ("I2 lots", change("creditlot", "account_id = {other}", RECORDS)),
+    ("I2 lots", change("creditlot", "remaining_nanos = 0", RECORDS)),
+    ("I2 lots", loss("transfer", last("grant"))),
     ("I3", change("creditaccount", "held_nanos = -1", ACCOUNT)),
     ("I3", change("creditaccount", "held_nanos = posted_nanos + 1", ACCOUNT)),
     ("I3", change("creditaccount", "posted_nanos = -1", ACCOUNT)),
@@ -108,6 +113,7 @@ CORRUPTIONS = [
     ("I4 ended", loss("usagerecord", RECORDS)),
     ("I4 ended", change("reservation", "state = 'open', ended_at = NULL", SETTLED)),
     ("I5", change("reservation", "expires_at = now() - interval '1 hour'", OPEN)),
+    ("I5 lots", change("creditlot", "expires_at = now() - interval '1 hour'", RECORDS)),
     ("I8", change("transfer", "sequence = sequence + 9", last("usage"))),
     ("I8", change("transfer", "balance_nanos = balance_nanos + 1", last("grant"))),
     ("I8", loss("transfer", last("grant"))),
@@ -150,7 +156,7 @@ def test_right_books_of_every_fate_pass(customer):
     call_command("check_ledger", stdout=output)
 
     lines = output.getvalue().splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 12
     assert all(" ok: " in line for line in lines[:-1])
     assert lines[-1].startswith("Checked ")
 

@@ -1,4 +1,4 @@
-"""billing_claw_back: what a dispute takes back, and what the customer then owes."""
+"""Claw-backs: what a dispute takes back, and what the customer then owes."""
 
 import pytest
 
@@ -13,9 +13,11 @@ def test_a_dispute_takes_back_what_a_payment_gave():
     customer = make_customer(1000)
     reference = new_id()
 
-    posting = ledger.claw_back(customer.account, 400, reference=reference, memo="dispute")
+    posting = ledger.claw_back(
+        customer.account, 400, reference=reference, payment="", memo="dispute"
+    )
 
-    assert (posting.code, posting.amount_nanos, posting.receivable_nanos) == ("posted", 400, 0)
+    assert (posting.code, posting.amount_nanos, posting.shortfall_nanos) == ("posted", 400, 0)
     assert posting.balance_nanos == 600
     taken = customer.transfers[-1]
     assert (taken.kind, taken.reference, taken.memo) == ("clawback", reference, "dispute")
@@ -28,9 +30,11 @@ def test_what_is_spent_or_held_becomes_a_receivable():
     admit(customer.ask(amount_nanos=100))
     reference = new_id()
 
-    posting = ledger.claw_back(customer.account, 1000, reference=reference, memo="dispute")
+    posting = ledger.claw_back(
+        customer.account, 1000, reference=reference, payment="", memo="dispute"
+    )
 
-    assert (posting.code, posting.amount_nanos, posting.receivable_nanos) == ("posted", 200, 800)
+    assert (posting.code, posting.amount_nanos, posting.shortfall_nanos) == ("posted", 200, 800)
     assert customer.balances == (100, 100)
     owed = Transfer.objects.get(kind="receivable", reference=reference)
     assert (owed.amount_nanos, owed.customer) == (800, None)
@@ -41,9 +45,9 @@ def test_what_is_spent_or_held_becomes_a_receivable():
 def test_of_an_empty_account_everything_is_a_receivable():
     customer = make_customer()
 
-    posting = ledger.claw_back(customer.account, 50, reference=new_id())
+    posting = ledger.claw_back(customer.account, 50, reference=new_id(), payment="")
 
-    assert (posting.amount_nanos, posting.receivable_nanos, posting.balance_nanos) == (0, 50, 0)
+    assert (posting.amount_nanos, posting.shortfall_nanos, posting.balance_nanos) == (0, 50, 0)
     assert customer.transfers == []
 
 
@@ -51,15 +55,15 @@ def test_of_an_empty_account_everything_is_a_receivable():
 def test_a_repeat_takes_nothing_and_tells_what_the_first_took(balance):
     customer = make_customer(balance)
     reference = new_id()
-    first = ledger.claw_back(customer.account, 100, reference=reference)
+    first = ledger.claw_back(customer.account, 100, reference=reference, payment="")
     ledger.grant(customer.account, 500, reference=new_id())
 
-    again = ledger.claw_back(customer.account, 100, reference=reference)
+    again = ledger.claw_back(customer.account, 100, reference=reference, payment="")
 
     assert again.code == "exists"
-    assert (again.amount_nanos, again.receivable_nanos) == (
+    assert (again.amount_nanos, again.shortfall_nanos) == (
         first.amount_nanos,
-        first.receivable_nanos,
+        first.shortfall_nanos,
     )
     assert customer.balances == (first.balance_nanos + 500, 0)
 
@@ -69,25 +73,25 @@ def test_a_repeat_takes_nothing_and_tells_what_the_first_took(balance):
 def test_a_reference_names_one_dispute(balance, change):
     customer, other = make_customer(balance), make_customer(balance)
     reference = new_id()
-    ledger.claw_back(customer.account, 100, reference=reference)
+    ledger.claw_back(customer.account, 100, reference=reference, payment="")
 
     account, amount = (other.account, 100) if change == "customer" else (customer.account, 101)
     with pytest.raises(ledger.ReferenceReusedError):
-        ledger.claw_back(account, amount, reference=reference)
+        ledger.claw_back(account, amount, reference=reference, payment="")
     assert other.balances == (balance, 0)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_hundred_copies_at_once_take_once():
     customer = make_customer(60)
-    row = [new_id(), customer.account.pk, 100, ""]
+    row = ["clawback", new_id(), customer.account.pk, 100, "", True, ""]
 
     codes = at_once(
         lambda own: own.execute(
-            "SELECT code FROM billing_claw_back(%s, %s, %s, %s)", row
+            "SELECT code FROM billing_take_back(%s, %s, %s, %s, %s, %s, %s)", row
         ).fetchone()[0]
     )
 
     assert sorted(codes) == ["exists"] * 99 + ["posted"]
     assert customer.balances == (0, 0)
-    assert Transfer.objects.get(kind="receivable", reference=row[0]).amount_nanos == 40
+    assert Transfer.objects.get(kind="receivable", reference=row[1]).amount_nanos == 40

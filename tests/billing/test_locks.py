@@ -69,7 +69,7 @@ def test_a_settlement_waits_for_a_posting():
     customer = make_customer(1000)
     ask = customer.admitted()
     with connect(autocommit=False) as holder:
-        refund(holder, customer, 880)
+        take(holder, customer, 880)
         (receipt,) = behind(holder, lambda own: settle(customer.end(ask, output_nanos=300), on=own))
 
     assert (receipt.charged_nanos, receipt.written_off_nanos) == (120, 180)
@@ -82,7 +82,7 @@ def test_a_posting_waits_for_a_settlement():
     ask = customer.admitted()
     with connect(autocommit=False) as holder:
         settle(customer.end(ask, output_nanos=100), on=holder)
-        code = behind(holder, lambda own: refund(own, customer, 901))
+        code = behind(holder, lambda own: take(own, customer, 901))
 
     assert code == "exceeds_credits"
     assert customer.balances == (900, 0)
@@ -93,7 +93,7 @@ def test_the_sweep_waits_for_a_posting():
     customer = make_customer(1000)
     ask = customer.admitted(hold_seconds=-1)
     with connect(autocommit=False) as holder, connect() as own, ThreadPoolExecutor(1) as thread:
-        refund(holder, customer, 10)
+        take(holder, customer, 10)
         later = thread.submit(sweep, own)
         wait_until_blocked(own.info.backend_pid)
         (receipt,) = settle(customer.end(ask, output_nanos=40), on=holder)
@@ -104,9 +104,9 @@ def test_the_sweep_waits_for_a_posting():
     assert customer.balances == (950, 0)
 
 
-def refund(own: psycopg.Connection, customer: Customer, amount: int) -> str:
-    """Posts a refund, and returns its code."""
-    row = ["refund", new_id(), customer.account.pk, "debit", "stripe_clearing", amount, ""]
+def take(own: psycopg.Connection, customer: Customer, amount: int) -> str:
+    """Posts a debit, and returns its code."""
+    row = ["adjustment", new_id(), customer.account.pk, "debit", "adjustments", amount, ""]
     return own.execute("SELECT code FROM billing_post(%s, %s, %s, %s, %s, %s, %s)", row).fetchone()[
         0
     ]

@@ -1,4 +1,4 @@
-"""billing_post: grants, top-ups, adjustments and refunds, each named by its reference."""
+"""billing_post: grants, top-ups and adjustments, each named by its reference."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -50,21 +50,16 @@ def test_credits_are_given(post, kind, against):
     assert (transfer.sequence, transfer.balance_nanos) == (1, 500)
 
 
-@pytest.mark.parametrize(
-    ("post", "kind", "against"),
-    [(ledger.refund, "refund", "stripe_clearing"), (ledger.adjust, "adjustment", "adjustments")],
-)
-def test_credits_are_taken(post, kind, against):
+def test_credits_are_taken():
     customer = make_customer(800)
-    amount = -300 if kind == "adjustment" else 300
 
-    posting = post(customer.account, amount, reference=new_id(), memo="")
+    posting = ledger.adjust(customer.account, -300, reference=new_id(), memo="")
 
     assert (posting.code, posting.amount_nanos, posting.balance_nanos) == ("posted", 300, 500)
     transfer = customer.transfers[-1]
-    assert transfer.kind == kind
+    assert transfer.kind == "adjustment"
     assert transfer.debit_account == customer.account
-    assert transfer.credit_account.kind == against
+    assert transfer.credit_account.kind == "adjustments"
     assert (transfer.sequence, transfer.balance_nanos) == (2, 500)
 
 
@@ -83,9 +78,10 @@ def test_no_more_is_taken_than_is_available():
     admit(customer.ask(amount_nanos=100))
 
     with pytest.raises(ledger.InsufficientCreditsError):
-        ledger.refund(customer.account, 201, reference=new_id())
+        ledger.adjust(customer.account, -201, reference=new_id(), memo="")
     assert customer.balances == (300, 100)
-    assert ledger.refund(customer.account, 200, reference=new_id()).balance_nanos == 100
+    posting = ledger.adjust(customer.account, -200, reference=new_id(), memo="")
+    assert posting.balance_nanos == 100
 
 
 def test_a_refusal_for_want_of_credits_is_no_posting():
@@ -93,13 +89,13 @@ def test_a_refusal_for_want_of_credits_is_no_posting():
     customer = make_customer(100)
     reference = new_id()
     with pytest.raises(ledger.InsufficientCreditsError):
-        ledger.refund(customer.account, 150, reference=reference)
+        ledger.adjust(customer.account, -150, reference=reference, memo="")
     ledger.grant(customer.account, 50, reference=new_id())
 
-    assert ledger.refund(customer.account, 150, reference=reference).code == "posted"
+    assert ledger.adjust(customer.account, -150, reference=reference, memo="").code == "posted"
 
 
-@pytest.mark.parametrize("post", [ledger.grant, ledger.top_up, ledger.refund])
+@pytest.mark.parametrize("post", [ledger.grant, ledger.top_up])
 def test_a_repeat_moves_nothing(post):
     customer = make_customer(1000)
     reference = new_id()
@@ -137,7 +133,7 @@ def test_kinds_of_postings_have_references_of_their_own():
 
 
 @pytest.mark.parametrize("amount", [0, -1])
-@pytest.mark.parametrize("post", [ledger.grant, ledger.top_up, ledger.refund, ledger.claw_back])
+@pytest.mark.parametrize("post", [ledger.grant, ledger.top_up])
 def test_a_posting_moves_a_positive_amount(post, amount):
     customer = make_customer(100)
 
@@ -161,7 +157,6 @@ PARALLEL: list[tuple[str, str, str, int]] = [
     ("grant", "credit", "promotional_grants", 1100),
     ("top_up", "credit", "stripe_clearing", 1100),
     ("adjustment", "debit", "adjustments", 900),
-    ("refund", "debit", "stripe_clearing", 900),
 ]
 
 
@@ -200,14 +195,14 @@ def test_one_reference_for_two_customers_at_once_posts_for_one():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_refunds_at_once_take_no_more_than_there_is():
+def test_debits_at_once_take_no_more_than_there_is():
     customer = make_customer(1000)
 
-    def refund(own: Any) -> str:
-        row = ["refund", new_id(), customer.account.pk, "debit", "stripe_clearing", 70]
+    def take(own: Any) -> str:
+        row = ["adjustment", new_id(), customer.account.pk, "debit", "adjustments", 70]
         return own.execute(POST, row).fetchone()[0]
 
-    codes = at_once(refund)
+    codes = at_once(take)
 
     assert codes.count("posted") == 14
     assert codes.count("exceeds_credits") == 86

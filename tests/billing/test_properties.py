@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 from accounts.models import ApiKey, Team
 from billing import ledger
 from billing.gate import Settlement
+from billing.lots import lots_left
 from billing.models import CreditAccount, KeySpend, RateWindow, Reservation
 from tests.billing.conftest import broken_invariants
 from tests.billing.customers import Customer, admit, make_customer, settle, sweep
@@ -36,11 +37,13 @@ KEYS = st.integers(0, 2)
 REFERENCES = st.sampled_from(["one", "two", "three"])
 ASKS = st.tuples(KEYS, AMOUNTS, st.integers(0, 400), st.integers(0, 60), st.booleans())
 ENDS = st.tuples(AMOUNTS, st.integers(0, 50), st.sampled_from(["upstream", "estimated", "none"]))
-POSTS = {
-    "grant": (ledger.grant, 1),
-    "top_up": (ledger.top_up, 1),
-    "refund": (ledger.refund, -1),
+POSTS = {"grant": ledger.grant, "top_up": ledger.top_up}
+CODES = {
+    ledger.InsufficientCreditsError: "exceeds_credits",
+    ledger.ReferenceReusedError: "exists_with_different_fields",
+    ledger.UnknownReferenceError: "unknown",
 }
+REVERSALS = {"refund": ledger.reverse_refund, "clawback": ledger.reverse_claw_back}
 
 
 class LedgerAndModel(RuleBasedStateMachine):
@@ -51,6 +54,7 @@ class LedgerAndModel(RuleBasedStateMachine):
     @initialize()
     def _begin(self) -> None:
         self.savepoint = transaction.savepoint()
+        self.now = timezone.now()
         first = make_customer(budget_total_nanos=900)
         second = make_customer(requests_per_minute=6, tokens_per_minute=100)
         self.keys: list[Customer] = [first, first.another_key(), second]
@@ -86,6 +90,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         if not hasattr(self, "savepoint"):
             return
         try:
+            ledger.expire_lots()  # none is left past its expiry, which is an invariant too
             assert broken_invariants() == {}
         finally:
             transaction.savepoint_rollback(self.savepoint)
@@ -169,11 +174,23 @@ class LedgerAndModel(RuleBasedStateMachine):
     )
     def post(self, kind: str, reference: str, which: int, amount: int) -> None:
         """Posts, under a reference that may be in use."""
-        function, sign = POSTS[kind]
         account = self.keys[which].account
         reference = f"{self.prefix} {reference}"
-        expected = self.model.post(kind, reference, account.pk, sign * amount)
-        assert outcome_of(function, account, amount, reference=reference) == expected
+        expected = self.model.post(kind, reference, account.pk, amount)
+        assert code_of(POSTS[kind], account, amount, reference=reference) == expected
+
+    @rule(which=KEYS, amount=st.sampled_from([1, 90, 400]), hours=st.integers(-2, 2))
+    def grant_for_a_time(self, which: int, amount: int, hours: int) -> None:
+        """Gives credits that expire, or have expired already."""
+        account, reference = self.keys[which].account, self.new_id()
+        self.model.post("grant", reference, account.pk, amount, hours)
+        expires_at = self.now + timedelta(hours=hours, seconds=1)
+        ledger.grant(account, amount, reference=reference, expires_at=expires_at)
+
+    @rule()
+    def expire(self) -> None:
+        """Takes back what has expired, of these accounts and of nobody else."""
+        assert ledger.expire_lots() == self.model.expire()
 
     @rule(
         reference=REFERENCES,
@@ -185,20 +202,47 @@ class LedgerAndModel(RuleBasedStateMachine):
         account = self.keys[which].account
         reference = f"{self.prefix} {reference}"
         expected = self.model.post("adjustment", reference, account.pk, amount)
-        assert outcome_of(ledger.adjust, account, amount, reference=reference, memo="") == expected
+        assert code_of(ledger.adjust, account, amount, reference=reference, memo="") == expected
 
-    @rule(reference=REFERENCES, which=KEYS, amount=st.sampled_from([1, 250, 5000]))
-    def claw_back(self, reference: str, which: int, amount: int) -> None:
+    @rule(
+        kind=st.sampled_from(["refund", "forced", "clawback"]),
+        reference=REFERENCES,
+        which=KEYS,
+        amount=st.sampled_from([1, 250, 5000]),
+        payment=REFERENCES,
+    )
+    def take_back(self, kind: str, reference: str, which: int, amount: int, payment: str) -> None:
         """Takes back what a payment gave."""
         account = self.keys[which].account
+        reference, payment = f"{self.prefix} {reference}", f"{self.prefix} {payment}"
+        how: dict[str, Any] = {"reference": reference, "payment": payment}
+        how |= {"is_forced": kind == "forced"} if kind != "clawback" else {}
+        function = ledger.claw_back if kind == "clawback" else ledger.refund
+        expected = self.model.take_back(
+            "clawback" if kind == "clawback" else "refund",
+            reference,
+            account.pk,
+            amount,
+            payment,
+            is_bold=kind != "refund",
+        )
+        assert outcome_of(function, account, amount, **how) == expected
+
+    @rule(kind=st.sampled_from(sorted(REVERSALS)), reference=REFERENCES, which=KEYS)
+    def reverse(self, kind: str, reference: str, which: int) -> None:
+        """Gives back what was taken back."""
+        account = self.keys[which].account
         reference = f"{self.prefix} {reference}"
-        code, taken, owed = self.model.claw_back(reference, account.pk, amount)
-        found = outcome_of(ledger.claw_back, account, amount, reference=reference, whole=True)
-        if isinstance(found, ledger.Posting):
-            found = (found.code, found.amount_nanos, found.receivable_nanos)
-        else:
-            found = (found, 0, 0)
-        assert found == (code, taken, owed)
+        expected = self.model.reverse(kind, reference, account.pk)
+        assert outcome_of(REVERSALS[kind], account, reference=reference) == expected
+
+    @rule(reference=REFERENCES, which=KEYS)
+    def collect(self, reference: str, which: int) -> None:
+        """Takes what a claw-back left owing."""
+        account = self.keys[which].account
+        reference = f"{self.prefix} {reference}"
+        expected = self.model.collect(reference, account.pk)
+        assert outcome_of(ledger.collect, account, reference=reference)[:2] == expected
 
     @rule(which=KEYS, budget=st.none() | st.integers(0, 1500))
     def change_budget(self, which: int, budget: int | None) -> None:
@@ -241,6 +285,9 @@ class LedgerAndModel(RuleBasedStateMachine):
             request_id: hold.state for request_id, hold in self.model.holds.items()
         }
         self.counters_are_as_the_model_says()
+        for customer in self.keys:
+            lots = [(lot.is_paid, lot.left_nanos) for lot in lots_left(customer.account)]
+            assert lots == self.model.accounts[customer.account.pk].left
 
     def counters_are_as_the_model_says(self) -> None:
         """Compares the keys' budgets and minutes."""
@@ -260,15 +307,18 @@ class LedgerAndModel(RuleBasedStateMachine):
         }
 
 
-def outcome_of(function: Any, *arguments: Any, whole: bool = False, **named: Any) -> Any:
-    """Returns a posting's code, as the SQL function gave it; or the whole posting."""
+def outcome_of(function: Any, *arguments: Any, **named: Any) -> tuple[str, int, int]:
+    """Returns a posting's code, as the SQL function gave it, its amount and its shortfall."""
     try:
         posting = function(*arguments, **named)
-    except ledger.InsufficientCreditsError:
-        return "exceeds_credits"
-    except ledger.ReferenceReusedError:
-        return "exists_with_different_fields"
-    return posting if whole else posting.code
+    except ledger.LedgerError as error:
+        return CODES[type(error)], 0, 0
+    return posting.code, posting.amount_nanos, posting.shortfall_nanos
+
+
+def code_of(function: Any, *arguments: Any, **named: Any) -> str:
+    """Returns a posting's code alone."""
+    return outcome_of(function, *arguments, **named)[0]
 
 
 @pytest.mark.django_db

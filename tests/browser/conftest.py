@@ -5,9 +5,11 @@ The tests need Debian's chromium and are skipped without it. Its package without
 chromium-headless-shell, takes less than half of the processor's time.
 """
 
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -28,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skip)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole service, with Celery, and the demo customer of `site.demo`."""
     with running(tmp_path_factory.mktemp("site")) as stack:
@@ -36,9 +38,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """A browser for a file: while Playwright runs, Django takes its thread for an event loop's."""
+    """A browser for the folder: while Playwright runs, Django takes its thread for an event loop's,
+    so it ends before other folders' tests.
+    """
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium
@@ -49,7 +53,7 @@ def browser() -> Iterator[Browser]:
 def new_page(browser: Browser, site: Stack) -> Iterator[Callable[..., Page]]:
     """Opens pages, each in a context of its own (options are the context's); all are watched."""
     contexts: list[BrowserContext] = []
-    watch = Watch(site.base_url)
+    watch = Watch(site.base_url, goes_to=site.stripe.url)
 
     def open_page(**options: object) -> Page:
         context = browser.new_context(base_url=site.base_url, **options)  # type: ignore[arg-type]
@@ -70,11 +74,45 @@ def page(new_page: Callable[..., Page]) -> Page:
     return new_page(viewport={"width": 1280, "height": 900})
 
 
+@pytest.fixture(scope="package")
+def signed_in(browser: Browser, site: Stack) -> Any:
+    """What a browser keeps when the demo customer has signed in."""
+    context = browser.new_context(base_url=site.base_url)
+    sign_in(context.new_page(), **site.demo["customer"])
+    state = context.storage_state()
+    context.close()
+    return state
+
+
 @pytest.fixture
-def customer_page(page: Page, site: Stack) -> Page:
-    """A page on which the demo customer is signed in."""
-    sign_in(page, **site.demo["customer"])
-    return page
+def new_customer_page(
+    new_page: Callable[..., Page], site: Stack, signed_in: Any
+) -> Callable[..., Page]:
+    """Opens pages on which the demo customer is signed in, each in a session of its own."""
+
+    def open_page(**options: object) -> Page:
+        own = secrets.token_hex(16)
+        cookies = []
+        for cookie in signed_in["cookies"]:
+            if cookie["name"] == "sessionid":
+                site.sql(
+                    "INSERT INTO django_session SELECT %s, session_data, expire_date"
+                    " FROM django_session WHERE session_key = %s",
+                    own,
+                    cookie["value"],
+                )
+                cookies.append({**cookie, "value": own})
+            else:
+                cookies.append(cookie)
+        return new_page(**options, storage_state={**signed_in, "cookies": cookies})
+
+    return open_page
+
+
+@pytest.fixture
+def customer_page(new_customer_page: Callable[..., Page]) -> Page:
+    """A wide and light page on which the demo customer is signed in."""
+    return new_customer_page(viewport={"width": 1280, "height": 900})
 
 
 def sign_in(page: Page, email: str, password: str) -> None:

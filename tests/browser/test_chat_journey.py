@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import sign_in
 from tests.browser.watch import accessibility_faults
 from tests.stack import Stack, eventually
 
@@ -266,7 +265,7 @@ def test_what_is_said_stays_in_the_tab(chat_page: Page, site: Stack) -> None:
 
 
 def test_stored_conversations_are_found_renamed_and_deleted(
-    chat_page: Page, site: Stack, new_page: Callable[..., Page]
+    chat_page: Page, site: Stack, new_customer_page: Callable[..., Page]
 ) -> None:
     chat_page.locator("#storage-button").click()
     chat_page.get_by_label("On your account").check()
@@ -275,8 +274,7 @@ def test_stored_conversations_are_found_renamed_and_deleted(
     say(chat_page, "How wide is the bridge?")
     wait_for_end(chat_page)
     chat_page.wait_for_url("**/chat/*-*")
-    elsewhere = new_page(viewport={"width": 390, "height": 844})
-    sign_in(elsewhere, **site.demo["customer"])
+    elsewhere = new_customer_page(viewport={"width": 390, "height": 844})
     elsewhere.goto(chat_page.url)
     expect(elsewhere.locator(".turn")).to_have_count(2)
     expect(elsewhere.locator(".turn-cost")).to_contain_text("$0.0")
@@ -304,10 +302,9 @@ def test_stored_conversations_are_found_renamed_and_deleted(
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_page_is_accessible_and_fits(
-    site: Stack, new_page: Callable[..., Page], scheme: str, width: int
+    new_customer_page: Callable[..., Page], scheme: str, width: int
 ) -> None:
-    page = new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    sign_in(page, **site.demo["customer"])
+    page = new_customer_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
     page.goto("/chat")
     assert accessibility_faults(page) == []
     answered_by(page, {"reasoning": "Hm.", "content": HOSTILE + "x" * 300})

@@ -7,7 +7,6 @@ import openai
 from openai import OpenAI
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import sign_in
 from tests.browser.watch import accessibility_faults
 from tests.stack import Stack, eventually
 
@@ -112,9 +111,10 @@ def test_a_key_is_made_and_revoked_by_keyboard_alone(customer_page: Page, site: 
     assert refused(site, key)
 
 
-def test_a_key_is_revoked_without_scripts(new_page: Callable[..., Page], site: Stack) -> None:
-    page = new_page(java_script_enabled=False)
-    sign_in(page, **site.demo["customer"])
+def test_a_key_is_revoked_without_scripts(
+    new_customer_page: Callable[..., Page], site: Stack
+) -> None:
+    page = new_customer_page(java_script_enabled=False)
     key = make_key(page, "Without scripts")
     page.get_by_role("link", name="I have copied it").click()
     page.get_by_role("link", name="Revoke").click()
@@ -131,9 +131,10 @@ def test_the_own_day_is_asked_for_where_it_is_chosen(customer_page: Page) -> Non
     expect(page.get_by_label("Last day")).to_be_visible()
 
 
-def test_pages_are_accessible_and_fit_a_phone(new_page: Callable[..., Page], site: Stack) -> None:
-    page = new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
-    sign_in(page, **site.demo["customer"])
+def test_pages_are_accessible_and_fit_a_phone(
+    new_customer_page: Callable[..., Page], site: Stack
+) -> None:
+    page = new_customer_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
 
     def check() -> None:
         assert accessibility_faults(page) == []

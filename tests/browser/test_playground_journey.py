@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import sign_in
+from tests.acceptance.programs import needs
 from tests.browser.watch import accessibility_faults
 from tests.stack import Stack
 
@@ -132,6 +132,7 @@ def test_the_python_snippet_runs(playground: Page, site: Stack, streams: bool) -
 
 
 def test_the_curl_snippet_runs(playground: Page, site: Stack) -> None:
+    needs("curl", "curl")
     playground.get_by_label("messages").fill('[{"role": "user", "content": "It\'s $HOME `id`"}]')
     simulate(playground, "tokens=3")
     environment = {**os.environ, "API_KEY": site.demo["api_key"]}
@@ -142,10 +143,9 @@ def test_the_curl_snippet_runs(playground: Page, site: Stack) -> None:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_page_is_accessible_and_fits(
-    site: Stack, new_page: Callable[..., Page], scheme: str, width: int
+    new_customer_page: Callable[..., Page], scheme: str, width: int
 ) -> None:
-    page = new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    sign_in(page, **site.demo["customer"])
+    page = new_customer_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
     page.goto("/playground#create_images")
     expect(page.locator("#field-size")).to_be_visible()
     page.get_by_text("More fields").click()

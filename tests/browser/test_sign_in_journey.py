@@ -167,10 +167,13 @@ def test_an_authenticator_app_is_the_second_step(
 
 
 @pytest.fixture
-def named_host(browser: Browser, site: Stack) -> Iterator[Page]:
-    """A page at localhost, as passkeys belong to a name, with an authenticator in the device."""
-    url = f"http://localhost:{site.port}"
-    context = browser.new_context(base_url=url, viewport=WIDE)  # type: ignore[arg-type]
+def named_host(browser: Browser, site: Stack, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page at localhost, as passkeys belong to a name, with an authenticator in the device.
+
+    Wide, or of the size that the test gives as the fixture's parameter.
+    """
+    url, viewport = f"http://localhost:{site.port}", getattr(request, "param", WIDE)
+    context = browser.new_context(base_url=url, viewport=viewport)
     page = context.new_page()
     watch = Watch(url)
     watch.over(page)
@@ -185,8 +188,10 @@ def named_host(browser: Browser, site: Stack) -> Iterator[Page]:
     assert watch.faults == []
 
 
+@pytest.mark.parametrize("named_host", [WIDE, NARROW], ids=["wide", "narrow"], indirect=True)
 def test_a_passkey_signs_in_alone(named_host: Page, site: Stack) -> None:
-    page, customer = named_host, new_customer(site, "passkey@example.com")
+    page, width = named_host, named_host.evaluate("innerWidth")
+    customer = new_customer(site, f"passkey{width}@example.com")
     sign_in(page, **customer)
     page.goto("/accounts/2fa/")
     page.get_by_role("link", name="Add a passkey").click()
@@ -195,9 +200,11 @@ def test_a_passkey_signs_in_alone(named_host: Page, site: Stack) -> None:
     page.get_by_label("Name").fill("This <b>laptop</b>")
     page.get_by_role("button", name="Add the passkey").click()
     expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
+    no_faults(page)
 
     sign_out(page)
     page.goto("/accounts/login/")
+    no_faults(page)
     page.get_by_role("button", name="Use a passkey").click()
     page.wait_for_url("**/dashboard")
 

@@ -1,7 +1,5 @@
 """Staff's pages: all there, quick, and the ledger's for reading alone."""
 
-import re
-import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -14,30 +12,24 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import teams
-from accounts.api_keys import find_active
 from accounts.models import (
     ApiKey,
     AuditEntry,
     Invitation,
-    NotificationSettings,
     Plan,
     SentNotice,
     Team,
     User,
 )
 from api.models import (
-    Model,
-    ModelAlias,
     ModelHealth,
     ModelHealthHour,
-    Route,
     Service,
-    Upstream,
     VideoJob,
 )
-from billing import ledger, models
-from tests.cast import everything_in_the_database, issue, signed_in
+from billing import models
+from tests.cast import signed_in
+from tests.config.admin_rows import add_rows
 
 pytestmark = pytest.mark.django_db
 
@@ -50,54 +42,16 @@ LEDGER = [
     *(models.CreditAccount, models.Transfer, models.Reservation, models.UsageRecord),
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
     *(models.LedgerAlert, ModelHealth, ModelHealthHour, VideoJob, AuditEntry),
-    *(Invitation, SentNotice),
+    *(Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
+    *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
+    *(models.Subscription, models.SubscriptionPayment, models.PlanPrice),
+    *(models.CodeRedemption, models.ReferralLink, models.Referral),
 ]
 
 
 def url(model: Any, page: str, *arguments: Any) -> str:
     meta = model._meta
     return reverse(f"admin:{meta.app_label}_{meta.model_name}_{page}", args=arguments)
-
-
-def add_rows(n: int) -> None:
-    """Makes one more row of every model."""
-    now = timezone.now()
-    user, team = teams.sign_up(f"user{n}@example.com", None, f"User {n}")
-    account = ledger.open_account(team)
-    ledger.grant(account, 10**9, reference=f"admin {n}", memo="test")
-    key = issue(team, user, f"key {n}", budget_month_nanos=n).key
-    Plan.objects.create(name=f"plan-{n}", title=f"Plan {n}")
-    product = models.Product.objects.create(sku=f"sku-{n}")
-    price = models.PriceVersion.objects.create(product=product, effective_from=now)
-    model = Model.objects.create(name=f"model-{n}", product=product)
-    ModelAlias.objects.create(name=f"alias-{n}", model=model)
-    upstream = Upstream.objects.create(name=f"upstream-{n}", base_url="http://127.0.0.1/v1")
-    Route.objects.create(model=model, upstream=upstream, upstream_model="m")
-    Service.objects.get_or_create(pk=1)
-    ModelHealth.objects.create(model=model.name, minute=now)
-    ModelHealthHour.objects.create(model=model.name, hour=now)
-    ids = {"account": account, "key": key, "price_version": price, "model": model.name}
-    request_id = uuid.uuid4()
-    times = {"expires_at": now, "next_poll_at": now}
-    VideoJob.objects.create(
-        pk=request_id, team=team, upstream=upstream, cost_nanos=1, **times, **ids
-    )
-    models.Reservation.objects.create(
-        id=request_id, amount_nanos=1, surface="v1", tokens_counted=1, expires_at=now, **ids
-    )
-    models.UsageRecord.objects.create(
-        request_id=request_id, surface="v1", endpoint="chat", outcome="completed", **ids
-    )
-    models.KeySpend.objects.create(key=key, day=now.date(), month=now.date())
-    models.RateWindow.objects.create(key=key, started_at=now)
-    models.UsageHour.objects.create(hour=now, account=account, key=key, model=model.name)
-    AuditEntry.objects.create(team=team, actor=user, actor_label=user.email, action="key.created")
-    Invitation.objects.create(
-        team=team, email=f"guest{n}@example.com", role="admin", digest=bytes([n]), expires_at=now
-    )
-    NotificationSettings.objects.create(user=user)
-    SentNotice.objects.create(user=user, team=team, kind="low_balance", reference=f"test {n}")
-    models.LedgerAlert.objects.create(kind="overrun", reference=f"request {n}", detail="test")
 
 
 @pytest.fixture
@@ -275,57 +229,6 @@ def test_a_key_prefix_ends_in_a_dash(
     assert (Service.objects.get().key_prefix == prefix) == is_taken
 
 
-# API keys
-
-
-def key_form(**changes: str) -> dict[str, str]:
-    moment = {"expires_at_0": "", "expires_at_1": ""}
-    return {"name": "CI", "scope": "inference", "allowed_models": "a,b", **moment, **changes}
-
-
-def test_a_new_keys_plaintext_is_on_the_answer_and_nowhere_else(staff: Client, alices_team) -> None:
-    Service.objects.create(key_prefix="sk-new-")
-    form = key_form(team=str(alices_team.pk), budget_day_nanos="1.50")
-    response = staff.post(url(ApiKey, "add"), form)
-    assert response.status_code == 200
-    assert "no-store" in response["Cache-Control"]
-    plaintext = re.search(r'id="api-key">([^<]+)<', response.content.decode())[1]
-    key = find_active(plaintext)
-    assert (key.team, key.prefix, key.allowed_models) == (alices_team, "sk-new-", ["a", "b"])
-    assert key.budget_day_nanos == 1_500_000_000
-    assert key.created_by.email == "staff@example.com"
-    assert plaintext not in everything_in_the_database()
-    for page in (url(ApiKey, "changelist"), url(ApiKey, "change", key.pk)):
-        shown = staff.get(page).content.decode()
-        assert plaintext not in shown
-        assert key.digest.hex() not in shown
-
-
-def test_a_keys_rules_change_and_its_facts_do_not(staff: Client, alices_key, charlies_team) -> None:
-    before = ApiKey.objects.values().get()
-    form = key_form(
-        name="New name",
-        team=str(charlies_team.pk),
-        scope="management",
-        digest="00",
-        revoked_at_0="2020-01-01",
-        requests_per_minute="7",
-    )
-    response = staff.post(url(ApiKey, "change", alices_key.key.pk), form)
-    assert response.status_code == 302
-    after = ApiKey.objects.values().get()
-    assert (after["name"], after["requests_per_minute"]) == ("New name", 7)
-    for fact in ("team_id", "scope", "digest", "prefix", "last_four", "revoked_at", "created_at"):
-        assert after[fact] == before[fact]
-
-
-def test_keys_are_revoked_from_the_list(staff: Client, alices_key, charlies_key) -> None:
-    action = {"action": "revoke", "_selected_action": [alices_key.key.pk]}
-    staff.post(url(ApiKey, "changelist"), action)
-    assert find_active(alices_key.plaintext) is None
-    assert find_active(charlies_key.plaintext) == charlies_key.key
-
-
 # Users
 
 
@@ -392,3 +295,18 @@ def test_customers_are_not_let_in(alice: User) -> None:
         response = browser.get(url(model, "changelist"))
         assert response.status_code == 302
         assert "/admin/login/" in response["Location"]
+
+
+def test_an_offer_is_priced_in_dollars(staff: Client) -> None:
+    plan = Plan.objects.create(name="sold", title="Sold")
+    form = {"plan": plan.pk, "credit_nanos": "25", "credit_days": 31, "position": 1}
+    address = url(models.PlanOffer, "add")
+    for price in ("0.49", "19.995", "-1", "many"):
+        page = staff.post(address, form | {"price_cents": price, "is_offered": "on"})
+        assert page.status_code == 200, price
+    assert not models.PlanOffer.objects.exists()
+    assert staff.post(address, form | {"price_cents": "19.99"}).status_code == 302
+    offer = models.PlanOffer.objects.get()
+    assert (offer.price_cents, offer.credit_nanos, offer.is_offered) == (1999, 25 * 10**9, False)
+    page = staff.get(url(models.PlanOffer, "change", offer.pk)).content.decode()
+    assert 'value="19.99"' in page

@@ -6,7 +6,6 @@ say which there are: a new one is run without a word here.
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import httpx
 import pytest
 
 from portal.docs.pages import PAGES
+from tests.acceptance.programs import needs
 from tests.stack import Stack, running
 
 SECONDS = 60
@@ -40,8 +40,7 @@ def run(language: str, text: str) -> str:
     """Runs an example; fails where it fails."""
     command = [sys.executable, "-c", text]
     if language == "bash":
-        if shutil.which("curl") is None:
-            pytest.skip("there is no curl here")
+        needs("curl", "curl")
         command = ["bash", "-euc", text.replace("curl ", "curl -sS --fail-with-body ", 1)]
     own = {
         name: value

@@ -91,12 +91,15 @@ def test_it_announces_what_works_and_stops_in_order(folder: Path, launch: Launch
     url = f"http://127.0.0.1:{process.port}"
     for part in (url, "toy@example.com", "toy-password", "/admin/", "Bearer toy-key", "glm-5.2"):
         assert part in said
+    assert "no money moves" in said
     assert urllib.request.urlopen(f"{url}/health", timeout=5).status == 200
     services = json.loads((folder / "services.json").read_text())
     assert set(services) == {
         "DATABASE_URL", "REDIS_URL", "SIMULATOR_URL", "BASE_URL", "SECRET_KEY", "API_KEY_PEPPERS",
         "MAIL_DIR", "TRIAL_CREDIT_DOLLARS",
+        "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE",
     }  # fmt: skip
+    assert services["STRIPE_API_BASE"] == f"{services['SIMULATOR_URL']}/stripe"
     assert re.fullmatch(r"1:[0-9a-f]{64}", services["API_KEY_PEPPERS"])
     demo = json.loads((folder / "demo.json").read_text())
     assert (demo["api_key"], demo["base_url"]) == ("toy-key", url)
@@ -133,6 +136,13 @@ def test_a_named_server_replaces_the_embedded_one(folder: Path, launch: Launch) 
     services = json.loads((folder / "services.json").read_text())
     assert ELSEWHERE.items() <= services.items()
     assert not [line for line in processes_of(folder) if "valkey-server" in line]
+
+
+def test_a_stripe_account_replaces_the_stand_in(folder: Path, launch: Launch) -> None:
+    process = launch(**ELSEWHERE, STRIPE_SECRET_KEY="sk_test_of_the_operator")
+    assert "by Stripe" in read_until(process, "Ctrl-C stops everything")
+    services = json.loads((folder / "services.json").read_text())
+    assert not [name for name in services if name.startswith("STRIPE")]
 
 
 def test_a_taken_port_ends_the_run_before_anything_starts(folder: Path, launch: Launch) -> None:

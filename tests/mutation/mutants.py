@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 ADMIT, SETTLE, SWEEP = (f"billing/sql/{name}.sql" for name in ("admit", "settle", "sweep"))
 POST, GUARDS = "billing/sql/post.sql", "billing/sql/guards.sql"
+LOTS, GIVE_BACK = "billing/sql/lots.sql", "billing/sql/give_back.sql"
 GATE, LANES, SPOOL = "billing/gate.py", "billing/lanes.py", "billing/spool.py"
 TABLES = "billing/migrations/0001_initial.py"
 
@@ -76,7 +77,7 @@ MUTANTS = [
         POST,
         "WHERE id = customer AND kind = 'customer' FOR NO KEY UPDATE;\n    SELECT id INTO STRICT",
         "WHERE id = customer AND kind = 'customer';\n    SELECT id INTO STRICT",
-        "test_post.py::test_refunds_at_once_take_no_more_than_there_is",
+        "test_post.py::test_debits_at_once_take_no_more_than_there_is",
     ),
     mutant(
         "the budget",
@@ -181,12 +182,65 @@ MUTANTS = [
                 "models.UniqueConstraint(fields=('kind', 'reference'), name='transfer_once')",
                 "models.CheckConstraint(condition=models.Q(id__gt=0), name='transfer_once')",
             ),
-            (POST, "ON CONFLICT (kind, reference) DO NOTHING", "ON CONFLICT DO NOTHING"),
+            (
+                POST,
+                "ON CONFLICT (kind, reference) DO NOTHING\n        RETURNING",
+                "ON CONFLICT DO NOTHING\n        RETURNING",
+            ),
+            (
+                POST,
+                "ON CONFLICT (kind, reference) DO NOTHING;",
+                "ON CONFLICT DO NOTHING;",
+            ),
         ),
         (
             "test_guards.py::test_a_transfer_can_not_be_put_wrong",
             "test_post.py::test_one_reference_for_two_customers_at_once_posts_for_one",
         ),
+    ),
+    mutant(
+        "lots: what was spent before a lot is drawn without it",
+        POST,
+        "                PERFORM billing_draw_spending(customer);\n",
+        "",
+        "test_lots.py::test_what_was_spent_before_a_gift_came_is_not_spent_of_it",
+    ),
+    mutant(
+        "lots: the order of spending",
+        LOTS,
+        "WINDOW spending AS (ORDER BY l.is_paid, l.expires_at NULLS LAST, l.transfer_id)",
+        "WINDOW spending AS (ORDER BY l.transfer_id)",
+        "test_lots.py::test_gifts_are_spent_before_payments_and_the_nearest_expiry_first",
+    ),
+    mutant(
+        "lots: the account lock of the expiry",
+        LOTS,
+        "ORDER BY a.id FOR NO KEY UPDATE OF a;",
+        "ORDER BY a.id;",
+        "test_lots.py::test_expiry_waits_for_a_request_and_takes_what_it_left",
+    ),
+    mutant(
+        "the limit of a refund by what was paid",
+        GIVE_BACK,
+        "        taken := least(taken, paid);\n",
+        "",
+        "test_give_back.py::test_what_is_spent_is_not_refunded",
+        "test_give_back.py::test_refunds_at_once_take_no_more_than_was_paid",
+    ),
+    mutant(
+        "the account lock of a refund",
+        GIVE_BACK,
+        "AND kind = 'customer' FOR NO KEY UPDATE;\n\n    SELECT count(*)",
+        "AND kind = 'customer';\n\n    SELECT count(*)",
+        "test_give_back.py::test_refunds_at_once_take_no_more_than_was_paid",
+    ),
+    mutant(
+        "the one reversal of a refund",
+        GIVE_BACK,
+        "    IF before.is_reversed THEN\n",
+        "    IF false THEN\n",
+        "test_give_back.py::test_a_refund_that_failed_is_given_back_whole",
+        "test_give_back.py::test_a_hundred_reversals_at_once_restore_once",
     ),
     mutant(
         "the order of alerts",

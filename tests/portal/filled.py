@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.utils import timezone
 from fido2.cose import ES256
@@ -20,7 +21,14 @@ from accounts.access import Actor
 from accounts.models import ApiKey, Membership, Role, Team, User
 from api.models import ModelHealthHour
 from billing import ledger, usage
-from billing.models import CatalogueVersion, PriceVersion, UsageRecord
+from billing.models import (
+    CatalogueVersion,
+    CreditAccount,
+    Order,
+    PaymentCustomer,
+    PriceVersion,
+    UsageRecord,
+)
 from portal.models import ChatPreference, Conversation
 from tests.billing.customers import Customer
 from tests.cast import issue
@@ -29,6 +37,7 @@ from tests.portal.serving import serve
 MODEL = "glm-5.2"
 GRANT_NANOS = 8_642_131_797_531
 COST_NANOS = 7_531_864_297
+ORDER_CENTS = 97_531
 ROLES = (Role.ADMIN, Role.DEVELOPER, Role.BILLING)
 LETTER_ID = "20261121-120000-1-0"
 
@@ -89,7 +98,12 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "token": token,
             "pk": passkey.pk,
             "slug": "streaming",
+            "name": "plus",
             "letter_id": LETTER_ID,
+            "invoice_id": "in_of_no_plan",
+            "session_id": _sign_in_elsewhere(owner).pk,
+            "code": "nobodyscode",  # of a referral; every one is answered alike
+            "order_id": _order(owner, account, text, many).pk,
             "uidb36": "1",
             "key": "set-password",
         },
@@ -128,6 +142,43 @@ def _serve_many(
         )
 
 
+def _order(owner: User, account: CreditAccount, text: str, many: int) -> Order:
+    """Buys credits, some of which go back, leaves a card, and returns the oldest order."""
+    PaymentCustomer.objects.create(
+        team=account.team,
+        stripe_id=f"cus_{account.pk}",
+        payment_method_id=f"pm_{account.pk}",
+        card_brand="visa",
+        card_last_four="4242",
+    )
+    states = (Order.State.PAID, Order.State.FAILED, Order.State.OPEN)
+    orders = [
+        Order(
+            team=account.team,
+            user=owner,
+            amount_cents=ORDER_CENTS,
+            credit_nanos=ORDER_CENTS * 10_000_000,
+            is_live=False,
+            state=states[number % 3],
+            payment_intent_id=f"pi_{account.pk}_{number}",
+            charge_id=f"ch_{account.pk}_{number}",
+            invoice_id=f"in_{account.pk}_{number}",
+            failure=text if number % 3 == 1 else "",
+            created_at=timezone.now() - timedelta(days=many - number),
+            ended_at=timezone.now(),
+        )
+        for number in range(many)
+    ]
+    for order in Order.objects.bulk_create(orders):
+        if order.state == Order.State.PAID:
+            reference = str(order.payment_intent_id)
+            ledger.top_up(account, order.credit_nanos, reference=reference, memo=text)
+            order.refunds.create(
+                amount_cents=1, credit_nanos=10_000_000, reason=text, state="succeeded"
+            )
+    return orders[0]
+
+
 def _add_members(team: Team, text: str, many: int) -> list[Membership]:
     made = []
     for number in range(many):
@@ -140,6 +191,13 @@ def _invite(actor: Actor, many: int) -> tuple[Any, str]:
     for number in range(many):
         invitations.invite(actor, f"other{number}.{actor.team.pk}@example.com", Role.DEVELOPER)
     return invitations.invite(actor, f"invited.{actor.team.pk}@example.com", Role.DEVELOPER)
+
+
+def _sign_in_elsewhere(owner: User) -> UserSession:
+    key = uuid.uuid4().hex
+    return UserSession.objects.create(
+        user=owner, ip="192.0.2.1", user_agent="curl/8", session_key=key
+    )
 
 
 def _passkey(owner: User, text: str) -> Authenticator:

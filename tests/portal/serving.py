@@ -1,6 +1,6 @@
 """Requests that were served, and transfers of days gone by, for the pages' tests."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from billing import ledger
@@ -16,6 +16,7 @@ from tests.billing.customers import Customer, settle
 from tests.cast import IssuedKey
 
 DOLLAR = 1_000_000_000
+NOON = datetime(2026, 3, 15, 12, 30, tzinfo=UTC)
 
 
 def price_version(**prices: Any) -> PriceVersion:

@@ -9,9 +9,8 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import AuditEntry, Team, User
+from accounts.models import AuditEntry, Team
 from portal.team.audit_log import PAGE_ROWS, Filter, page_of
-from tests.cast import signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -32,11 +31,6 @@ def write(team: Team, count: int, actor: str = "alice@example.com", action: str 
 
 def subjects(page: str) -> list[str]:
     return re.findall(r'<td class="subject"><bdi>(.*?)</bdi>', page)
-
-
-@pytest.fixture
-def browser(alice: User) -> Client:
-    return signed_in(alice)
 
 
 def test_entries_are_paged_forth_and_back_without_gap(

@@ -11,27 +11,10 @@ from accounts.models import User
 from billing import usage
 from billing.models import CreditAccount
 from tests.billing.customers import Customer
-from tests.cast import IssuedKey, signed_in
-from tests.portal.serving import DOLLAR, customer_of, serve
+from tests.cast import signed_in
+from tests.portal.serving import DOLLAR, serve
 
 pytestmark = pytest.mark.django_db
-NOON = datetime(2026, 3, 15, 12, 30, tzinfo=UTC)
-
-
-@pytest.fixture
-def customer(alices_account: CreditAccount, alices_key: IssuedKey) -> Customer:
-    return customer_of(alices_account, alices_key, 5 * DOLLAR)
-
-
-@pytest.fixture
-def browser(alice: User, alices_account: CreditAccount) -> Client:
-    return signed_in(alice)
-
-
-@pytest.fixture
-def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets it be noon of 15 March 2026 in UTC for the pages."""
-    monkeypatch.setattr(timezone, "now", lambda: NOON)
 
 
 def overview(browser: Client) -> Any:

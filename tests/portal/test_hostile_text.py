@@ -36,6 +36,7 @@ SHOWING = {
     *("apikeys", "key", "edit_key", "rotate_key", "revoke_key", "usage", "request", "statement"),
     *("team", "member", "team_settings", "audit_log", "profile", "delete_account", "home"),
     *("models", "mfa_list_webauthn", "chat", "playground", "error", "each transfer"),
+    *("billing", "failed order"),
 }
 
 
@@ -76,6 +77,7 @@ def test_every_page_shows_it_as_text(browser: Client, hostile: Filled, alices_te
         "apikeys all": "/settings/apikeys?show=all",
         "error": f"/usage/requests/{failed.pk}",
         "each transfer": "/statement?by=transfer",
+        "failed order": f"/billing/orders/{alices_team.orders.get(state='failed').pk}",
     }
     faults, silent = [], []
     for name, path in paths.items():

@@ -62,13 +62,21 @@ def test_use_by_day_is_shown_for_thirty_days(alice: Any) -> None:
             errors=1,
             charged_nanos=nanos,
         )
-    chart = browser.get(f"{URL}/{customer.key.pk}").context["chart"]
-    assert len(chart.bars) == 30
-    assert (chart.charged_nanos, chart.requests, chart.most_nanos) == (116, 8 - 2, 111)
-    first, last = chart.bars[0].use, chart.bars[-1].use
+    daily_cost = browser.get(f"{URL}/{customer.key.pk}").context["daily_cost"]
+    assert len(daily_cost.bars) == 30
+    assert (daily_cost.charged_nanos, daily_cost.requests, daily_cost.most_nanos) == (
+        116,
+        8 - 2,
+        111,
+    )
+    first, last = daily_cost.bars[0].use, daily_cost.bars[-1].use
     assert (first.day, first.charged_nanos) == ((today - timedelta(days=29)).date(), 5)
     assert (last.day, last.charged_nanos, last.errors) == (today.date(), 111, 2)
-    assert (chart.bars[-1].height, chart.bars[0].height, chart.bars[5].height) == (80, 3, 0)
+    assert (daily_cost.bars[-1].height, daily_cost.bars[0].height, daily_cost.bars[5].height) == (
+        80,
+        3,
+        0,
+    )
 
 
 @pytest.mark.parametrize("page", ["", "/edit", "/rotate", "/revoke"])

@@ -6,14 +6,8 @@ import pytest
 from django.test import Client
 
 from accounts.models import NotificationSettings, User
-from tests.cast import signed_in
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def browser(alice: User) -> Client:
-    return signed_in(alice)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,6 @@ from tests.portal.chat_pages import made, send, store
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def browser(alice: User) -> Client:
-    return signed_in(alice)
-
-
 def test_the_right_password_deletes_and_signs_out(browser: Client, alice: User) -> None:
     answer = browser.post("/settings/delete", {"proof": "alices secret"})
     assert "Your account is deleted" in answer.content.decode()

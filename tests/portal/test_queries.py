@@ -25,6 +25,7 @@ PASSWORD = "alices secret"
 # Addresses that show other things for other questions.
 FURTHER = (
     "/settings/apikeys?show=all",
+    "/billing?amount=12.50",
     "/usage?status=error&end_user=filled",
     "/statement?by=transfer",
     "/docs/search?q=stream",

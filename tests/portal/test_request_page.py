@@ -27,11 +27,6 @@ def customer(alices_account: CreditAccount, alices_key: IssuedKey, price: PriceV
 
 
 @pytest.fixture
-def browser(alice: User) -> Client:
-    return signed_in(alice)
-
-
-@pytest.fixture
 def price() -> PriceVersion:
     """$0.70 for input, $0.0375 for cached input, $2.50 for output, $3.10 for reasoning."""
     return price_version(

@@ -202,6 +202,41 @@ def test_other_sessions_can_be_ended(client: Client, dana: User) -> None:
     assert UserSession.objects.count() == 1
 
 
+def end_button(page: str, device: str) -> str:
+    """Returns where the button leads that signs a device out."""
+    found = re.search(rf'action="([^"]+)">(?:(?!</form>).)*Sign out<[^>]+> {device}', page, re.S)
+    assert found is not None
+    return found[1]
+
+
+def test_one_session_of_several_can_be_ended(client: Client, dana: User) -> None:
+    phone, work = Client(), Client()
+    login(phone, dana.email, HTTP_USER_AGENT=CHROME.replace("Windows NT 10.0", "Android"))
+    login(work, dana.email, HTTP_USER_AGENT=CHROME)
+    login(client, dana.email, HTTP_USER_AGENT=FIREFOX)
+    button = end_button(client.get("/accounts/sessions/").content.decode(), "Chrome on Windows")
+    page = client.post(button, follow=True).content.decode()
+    assert "Signed out: Chrome on Windows." in page
+    assert work.get("/dashboard").status_code == 302, "it is signed out"
+    assert phone.get("/dashboard").status_code == client.get("/dashboard").status_code == 200
+    assert "Chrome on Android" in page
+
+
+def test_this_session_is_ended_by_signing_out(client: Client, dana: User) -> None:
+    login(client, dana.email)
+    session = UserSession.objects.get()
+    assert "/end" not in client.get("/accounts/sessions/").content.decode()
+    assert client.post(f"/accounts/sessions/{session.pk}/end")["Location"] == "/accounts/logout/"
+    assert client.get("/dashboard").status_code == 200
+
+
+def test_nobody_ends_another_ones_session(client: Client, dana: User, alice: User) -> None:
+    login(client, dana.email)
+    session = UserSession.objects.get()
+    assert signed_in(alice).post(f"/accounts/sessions/{session.pk}/end").status_code == 404
+    assert client.get("/dashboard").status_code == 200
+
+
 def test_a_new_device_is_told_to_its_owner(commits: Callable[[], Any], dana: User) -> None:
     with commits():
         login(Client(), dana.email, HTTP_USER_AGENT=FIREFOX)

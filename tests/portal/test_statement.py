@@ -57,11 +57,6 @@ def account(alices_account: CreditAccount) -> CreditAccount:
     return alices_account
 
 
-@pytest.fixture
-def browser(alice: User) -> Client:
-    return signed_in(alice)
-
-
 def page_of(browser: Client, **query: str) -> str:
     answer = browser.get("/statement", query)
     assert answer.status_code == 200
@@ -98,8 +93,27 @@ def test_a_period_goes_from_balance_to_balance(browser: Client, account: CreditA
         ("2026-03-30 08:00:00", "-$2.000000000", "$21.999945679"),
         ("2026-03-31 23:59:59", "-$3.000000000", "$18.999945679"),
     ]
-    for words in ("Credits bought", "Adjustment", "A correction", "Refund", "Payment taken back"):
+    for words in ("Credits bought", "Adjustment", "A correction", "Refund", "Disputed payment"):
         assert words in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "nanos", "words"),
+    [
+        (KINDS.REFUND_REVERSAL, DOLLAR, "Refund that did not go through"),
+        (KINDS.CLAWBACK_REVERSAL, DOLLAR, "Dispute settled in your favour"),
+        (KINDS.COLLECTION, -DOLLAR, "Owed for a disputed payment"),
+        (KINDS.EXPIRY, -DOLLAR, "Credits expired"),
+    ],
+)
+def test_what_is_given_back_has_words_of_its_own(
+    browser: Client, account: CreditAccount, kind: str, nanos: int, words: str
+) -> None:
+    book(account, "2026-06-01T00:00:00+00:00", kind, nanos, reference="one", memo="Order 1234")
+    page = page_of(browser, month="2026-06")
+    assert f'{words} <span class="quiet" dir="auto">Order 1234</span>' in page
+    text = b"".join(browser.get("/statement.csv", {"month": "2026-06"})).decode()
+    assert f",{kind},one,Order 1234," in text
 
 
 def test_every_transfer_is_shown_on_demand(browser: Client, account: CreditAccount) -> None:
@@ -170,8 +184,8 @@ def test_what_the_ledger_itself_writes_adds_up(
     ledger.top_up(alices_account, DOLLAR, reference="top-up")
     serve(customer, output_nanos=900)
     ledger.adjust(alices_account, -3, reference="adjustment", memo="Rounding")
-    ledger.refund(alices_account, DOLLAR, reference="refund")
-    ledger.claw_back(alices_account, 10 * DOLLAR, reference="dispute")
+    ledger.refund(alices_account, DOLLAR, reference="refund", payment="top-up")
+    ledger.claw_back(alices_account, 10 * DOLLAR, reference="dispute", payment="top-up")
     now = datetime.now(UTC)
     page = page_of(browser, month="own", first=f"{now:%Y-%m-%d}", last=f"{now:%Y-%m-%d}")
     assert HOLDS in page

@@ -10,22 +10,17 @@ from django.utils import timezone
 
 from accounts.models import User
 from billing.models import CreditAccount
+from portal import paging
 from portal.spreadsheet import guarded
-from portal.usage import paging
 from tests.billing.customers import Customer
-from tests.cast import IssuedKey, signed_in
-from tests.portal.serving import DOLLAR, customer_of, serve
+from tests.cast import signed_in
+from tests.portal.serving import serve
 
 pytestmark = [
     pytest.mark.django_db,
     # The tests' client reads the stream at once, and Django says so.
     pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),
 ]
-
-
-@pytest.fixture
-def customer(alices_account: CreditAccount, alices_key: IssuedKey) -> Customer:
-    return customer_of(alices_account, alices_key, 5 * DOLLAR)
 
 
 def rows_of(answer: Any) -> list[dict[str, str]]:
@@ -35,6 +30,7 @@ def rows_of(answer: Any) -> list[dict[str, str]]:
 def test_it_has_every_request_of_the_filter_in_exact_dollars(
     alice: User, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(paging, "FIRST_BATCH_ROWS", 2)
     monkeypatch.setattr(paging, "BATCH_ROWS", 3)
     for index in range(8):
         serve(customer, output_nanos=2**index, end_user="ann", latency_ms=index)

@@ -33,6 +33,7 @@ class Page:
     billing: int | str
     nobody: int | str
     is_library: bool = False
+    is_signed: bool = False  # by a service, in place of a session and its token
 
 
 PAGES: dict[str, Page] = {
@@ -53,6 +54,27 @@ PAGES: dict[str, Page] = {
     "request": Page("GET", 200, LOGIN, 404, 200, 200, 403),
     "statement": Page("GET", 200, LOGIN, 200, 403, 200, 403),
     "statement_csv": Page("GET", 200, LOGIN, 302, 403, 200, 403),
+    "billing": Page("GET", 200, LOGIN, 200, 403, 200, 403),
+    "top_up": Page("POST", 422, LOGIN, 422, 403, 422, 403),
+    "orders": Page("GET", 200, LOGIN, 200, 403, 200, 403),
+    "order": Page("GET", 200, LOGIN, 404, 403, 200, 403),
+    "order_state": Page("GET", 200, LOGIN, 404, 403, 200, 403),
+    "pay_order": Page("POST", 302, LOGIN, 404, 403, 302, 403),
+    "left_order": Page("GET", 302, LOGIN, 404, 403, 302, 403),
+    "receipt": Page("GET", 302, LOGIN, 404, 403, 302, 403),
+    "invoice": Page("GET", 302, LOGIN, 404, 403, 302, 403),
+    "plan_invoice": Page("GET", 404, LOGIN, 404, 403, 404, 403),
+    "card": Page("GET", 302, LOGIN, 302, 403, 302, 403),
+    "add_card": Page("POST", 302, LOGIN, 302, 403, 302, 403),
+    "save_auto_top_up": Page("POST", 422, LOGIN, 422, 403, 422, 403),
+    "redeem_code": Page("POST", 422, LOGIN, 422, 403, 422, 403),
+    "referral": Page("GET", 302, 302, 302, 302, 302, 302),
+    "billing_portal": Page("POST", 302, LOGIN, 302, 403, 302, 403),
+    "plan_begun": Page("GET", 302, LOGIN, 302, 403, 302, 403),
+    "change_plan": Page("GET POST", 200, LOGIN, 200, 403, 200, 403),
+    "cancel_plan": Page("GET POST", 404, LOGIN, 404, 403, 404, 403),
+    "keep_plan": Page("GET POST", 404, LOGIN, 404, 403, 404, 403),
+    "stripe_webhook": Page("POST", 400, 400, 400, 400, 400, 400, is_signed=True),
     "chat": Page("GET", 200, LOGIN, 200, 200, 403, 403),
     "chat_conversation": Page("GET", 200, LOGIN, 404, 404, 403, 403),
     "chat_key": Page("POST", 200, LOGIN, 200, 200, 403, 403),
@@ -84,6 +106,7 @@ PAGES: dict[str, Page] = {
     "your_data": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "export_data": Page("POST", 200, LOGIN, 200, 200, 200, 403),
     "delete_account": Page("GET POST", 200, LOGIN, 200, 200, 200, 403),
+    "end_session": Page("POST", 302, LOGIN, 404, 404, 404, 404),
     "design": Page("GET", LOGIN, LOGIN, LOGIN, LOGIN, LOGIN, LOGIN),
     "mailbox": Page("GET", 404, 404, 404, 404, 404, 404),
     "letter": Page("GET", 404, 404, 404, 404, 404, 404),

@@ -2,11 +2,7 @@
 
 import asyncio
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import stripe
 
 from simulator.app import application
 from simulator.journal import journal
+from tests.stripe_simulator import Endpoint, StripeSimulator, running_simulator
 
 PROMPT = [{"role": "user", "content": "Hello, sim!"}]  # 11 bytes: 3 tokens
 
@@ -189,24 +187,33 @@ def sim() -> Simulator:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
-        port, handle = listening.getsockname()[1], listening.fileno()
-        command = [sys.executable, "-m", "gunicorn", "-k", "asgi", "--workers", "1"]
-        command += ["--bind", f"fd://{handle}", "--log-level", "critical"]
-        environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-        process = subprocess.Popen(
-            [*command, "simulator.app:application"], pass_fds=[handle], env=environment
-        )
-    try:
-        server = Server(port)
-        # The socket listens already: the first call simply waits for the worker.
-        with urllib.request.urlopen(f"{server.url}/healthz", timeout=20) as answer:
-            assert json.load(answer)["status"] == "ok"
-        yield server
-    finally:
-        process.send_signal(signal.SIGQUIT)  # gunicorn's quick end
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with running_simulator() as url:
+        yield Server(int(url.rpartition(":")[2]))
+
+
+@pytest.fixture(scope="session")
+def _stripe(server: Server) -> StripeSimulator:
+    return StripeSimulator(f"{server.url}/stripe")
+
+
+@pytest.fixture
+def simulator(_stripe: StripeSimulator) -> StripeSimulator:
+    """A stand-in for Stripe that knows nothing yet; its events are held."""
+    _stripe.start_afresh()
+    return _stripe
+
+
+@pytest.fixture
+def client(simulator: StripeSimulator) -> stripe.StripeClient:
+    """Stripe's own SDK, with the stand-in at the other end."""
+    return simulator.client
+
+
+@pytest.fixture
+def endpoint(simulator: StripeSimulator) -> Iterator[Endpoint]:
+    """Takes the events that the test makes, as they come."""
+    taking = Endpoint()
+    simulator.control("webhooks", url=taking.url, hold=False)
+    yield taking
+    simulator.start_afresh()
+    taking.close()

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
 
+from django.db.models import QuerySet
+
 from accounts.access import Actor
 from accounts.api_keys import active
 from api import catalogue
@@ -101,7 +103,7 @@ def first_steps(actor: Actor, base_url: str) -> FirstSteps:
     )
 
 
-def _newest(account: CreditAccount):  # type: ignore[no-untyped-def]
+def _newest(account: CreditAccount) -> QuerySet[UsageRecord]:
     records = UsageRecord.objects.filter(account=account).defer("attempts", "error")
     return records.order_by("-created_at", "-request_id")
 

@@ -18,7 +18,7 @@ from api import catalogue
 from billing.key_spending import use_by_day
 from portal.access import MemberRequest, member_page, member_page_if
 from portal.keys import once
-from portal.keys.chart import chart_of
+from portal.keys.daily_cost import daily_cost_of
 from portal.keys.forms import KeyForm, NewKeyForm, RotationForm
 from portal.keys.listing import listing_of
 from portal.keys.shown import ShownKey, shown, visible_keys
@@ -161,7 +161,7 @@ def _managed_key(request: MemberRequest, key_id: int) -> ShownKey:
 def _key_page(request: MemberRequest, own: ShownKey, refusal: str = "") -> HttpResponse:
     """Returns the key's page; with a refusal it says why nothing was done (409)."""
     days = use_by_day(own.key, own.now)
-    context: dict[str, Any] = {"own": own, "chart": chart_of(days), "refusal": refusal}
+    context: dict[str, Any] = {"own": own, "daily_cost": daily_cost_of(days), "refusal": refusal}
     return render(request, "keys/key.html", context, status=409 if refusal else 200)
 
 

@@ -1,4 +1,4 @@
-"""What members are told by e-mail without asking: low balances, budgets, new keys."""
+"""What members are told by e-mail without asking: low balances, budgets, new keys, auto top-up."""
 
 from portal.notices.rounds import send_due
 

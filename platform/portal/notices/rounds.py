@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import SentNotice
 from portal import mail
-from portal.notices import due
+from portal.notices import due, money_back, plans, top_ups
 from portal.notices.due import Notice
 
 BATCH = 200
@@ -23,7 +23,17 @@ def send_due() -> int:
     """
     due.rearm_low_balances()
     now = timezone.now()
-    found = chain(due.low_balances(), due.reached_budgets(now.date()), due.new_keys(now))
+    found = chain(
+        due.low_balances(),
+        due.reached_budgets(now.date()),
+        due.new_keys(now),
+        money_back.refunds_made(now),
+        money_back.paused_keys(now),
+        top_ups.bought(now),
+        top_ups.problems(now),
+        plans.failed_plan_payments(),
+        plans.ended_plans(now),
+    )
     return sum(_send(notice) for batch in _batches(found) for notice in _unsaid(batch))
 
 
@@ -67,6 +77,8 @@ def _context(notice: Notice) -> dict[str, object]:
         **notice.facts,
         "team_name": notice.team.name,
         "keys_url": f"{base_url}{reverse('apikeys')}",
+        "statement_url": f"{base_url}{reverse('statement')}",
+        "billing_url": f"{base_url}{reverse('billing')}",
         "usage_url": f"{base_url}{reverse('usage')}",
         "notifications_url": f"{base_url}{reverse('notifications')}",
     }

@@ -23,6 +23,7 @@ from accounts.client_ip import client_ip
 from accounts.models import User
 from api.service import current_service
 from portal import mail
+from portal.billing.referral import note_sign_up
 from portal.sign_in.devices import device_name
 from portal.sign_in.notices import NOTICES
 from portal.sign_in.opening import open_books
@@ -68,6 +69,7 @@ class AccountAdapter(DefaultAccountAdapter):
             saved = super().save_user(request, user, form, commit)
             if commit:
                 open_books(cast(User, saved))
+                note_sign_up(request, cast(User, saved))
         return saved
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
@@ -119,6 +121,7 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         with transaction.atomic():
             user: AbstractBaseUser = super().save_user(request, sociallogin, form)
             open_books(cast(User, user))
+            note_sign_up(request, cast(User, user))
         return user
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:

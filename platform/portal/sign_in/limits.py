@@ -36,7 +36,7 @@ class SignInLimits(MiddlewareMixin):
         """Answers 429 where a limit is passed."""
         match = request.resolver_match
         for group, setting, key in _LIMITS.get(match.view_name if match else "", ()):
-            wait_seconds = _wait_seconds(request, group, getattr(settings, setting), key)
+            wait_seconds = seconds_to_wait(request, group, getattr(settings, setting), key)
             if wait_seconds is not None:
                 return too_many(request, wait_seconds)
         return None
@@ -48,7 +48,7 @@ def count_sign_up(request: HttpRequest) -> None:
     Raises ImmediateHttpResponse (429) where the address has made its day's accounts.
     """
     rate = f"{settings.SIGN_UPS_PER_DAY}/d"
-    wait_seconds = _wait_seconds(request, "signed up", rate, "ip")
+    wait_seconds = seconds_to_wait(request, "signed up", rate, "ip")
     if wait_seconds is not None:
         raise ImmediateHttpResponse(too_many(request, wait_seconds))
 
@@ -63,7 +63,7 @@ def too_many(
     return answer
 
 
-def _wait_seconds(request: HttpRequest, group: str, rate: str, key: str) -> int | None:
+def seconds_to_wait(request: HttpRequest, group: str, rate: str, key: str) -> int | None:
     """Counts the request. Returns how long to wait, or None where it is within the rate."""
     usage = get_usage(  # type: ignore[no-untyped-call]
         request, group=group, key=key, rate=rate, method="POST", increment=True

@@ -5,8 +5,8 @@ from typing import Any
 
 from django import forms
 
+from portal.day_range import DayRangeForm
 from portal.periods import Period, month_of, today
-from portal.usage.forms import DayRangeForm
 
 OWN_RANGE = "own"
 GROUPINGS = [("day", "Usage by day"), ("transfer", "Every transfer")]
@@ -21,10 +21,7 @@ class StatementForm(DayRangeForm):
     def __init__(self, data: Any, opened_on: date) -> None:
         super().__init__({"month": f"{today():%Y-%m}", "by": "day"} | data.dict())
         months = [(f"{month:%Y-%m}", f"{month:%B %Y}") for month in _months_since(opened_on)]
-        field = forms.ChoiceField(
-            label="Month", choices=[*months, (OWN_RANGE, "Own range")], required=False
-        )
-        self.fields["month"] = field
+        self.offer("month", [*months, (OWN_RANGE, "Own range")])
 
     def clean(self) -> dict[str, Any]:
         """Makes `cleaned_data["span"]`, the period that is asked for."""

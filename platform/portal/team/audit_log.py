@@ -27,6 +27,21 @@ TITLES = {
     "key.updated": "Key changed",
     "key.rotated": "Key rotated",
     "key.revoked": "Key revoked",
+    "refund.requested": "Refund",
+    "team.paused": "Keys paused",
+    "team.resumed": "Keys accepted again",
+    "dispute.handled": "Dispute handled",
+    "fraudwarning.handled": "Fraud warning handled",
+    "credits.ordered": "Credits ordered",
+    "billing.portal_opened": "Billing details opened",
+    "billing.card_setup_opened": "Adding a card",
+    "auto_top_up.changed": "Auto top-up changed",
+    "code.redeemed": "Code redeemed",
+    "plan.ordered": "Plan ordered",
+    "plan.upgraded": "Plan raised",
+    "plan.downgraded": "Plan lowered from the next period on",
+    "plan.cancelled": "Plan cancelled",
+    "plan.resumed": "Plan kept",
 }
 
 

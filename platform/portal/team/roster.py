@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Count, Q, Sum
-from django.db.models.functions import Now
+from django.db.models import Count, Sum
 from django.utils import timezone
 
 from accounts.access import Actor
+from accounts.api_keys import active
 from accounts.models import ApiKey, Membership
 from billing.models import KeySpend
 
@@ -70,6 +70,5 @@ def _spent_by_maker(actor: Actor) -> dict[int | None, int]:
 
 
 def _active_keys_by_maker(actor: Actor) -> dict[int | None, int]:
-    is_active = Q(revoked_at__isnull=True) & (Q(expires_at__isnull=True) | Q(expires_at__gt=Now()))
-    keys = ApiKey.objects.filter(is_active, team=actor.team)
+    keys = active(ApiKey.objects.filter(team=actor.team))
     return dict(keys.order_by().values_list("created_by").annotate(Count("id")))

@@ -61,6 +61,12 @@ def cents(amount_nanos: int | None) -> str:
 
 
 @register.filter
+def dollars_of_cents(amount_cents: int | None) -> str:
+    """Returns an amount that is counted in cents, as Stripe's are: `$12.50`."""
+    return "" if amount_cents is None else dollars(amount_cents * 10_000_000)
+
+
+@register.filter
 def alert_kind(level: str) -> str:
     """Returns the alert's class for a message's level."""
     return _ALERTS.get(level, "")

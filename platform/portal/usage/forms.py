@@ -1,13 +1,13 @@
 """What one asks of the usage page."""
 
-from datetime import date
 from typing import Any
 
 from django import forms
 
 from accounts.models import ApiKey
 from billing.usage import Selection, Status
-from portal.periods import MOST_DAYS, Period, last_days, month_of, today
+from portal.day_range import DayRangeForm
+from portal.periods import Period, last_days, month_of, today
 
 PERIODS = [
     ("today", "Today"),
@@ -19,43 +19,11 @@ PERIODS = [
 DEFAULT_PERIOD = "30d"
 
 
-class DayRangeForm(forms.Form):
-    """Two days that make a period; the subclass says when they are needed."""
-
-    first = forms.DateField(
-        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
-    )
-    last = forms.DateField(
-        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
-    )
-
-    def own_range(self, cleaned: dict[str, Any]) -> Period | None:
-        """Returns the period of the two days, or None after an error that says what is wrong."""
-        for name in ("first", "last"):
-            if cleaned.get(name) is None and name not in self.errors:
-                self.add_error(name, "Choose a day.")
-        if self.errors:
-            return None
-        first: date = cleaned["first"]
-        last: date = cleaned["last"]
-        if last < first:
-            self.add_error("last", "Choose a day that is not before the first.")
-        elif (last - first).days >= MOST_DAYS:
-            self.add_error("last", f"Choose at most {MOST_DAYS} days.")
-        elif last.year >= 9999:
-            self.add_error("last", "Choose an earlier day.")
-        else:
-            return Period(first, last)
-        return None
-
-
 class UsageFilter(DayRangeForm):
     """Which requests: of what time, key, model, status and end user."""
 
     period = forms.ChoiceField(label="Time", choices=PERIODS, required=False)
-    key = forms.ModelChoiceField(
-        label="Key", queryset=ApiKey.objects.none(), required=False, empty_label="All keys"
-    )
+    key = forms.ChoiceField(label="Key", required=False)
     model = forms.CharField(label="Model", required=False, max_length=120)
     status = forms.ChoiceField(
         label="Status", choices=[("", "Any status"), *Status.choices], required=False
@@ -69,11 +37,8 @@ class UsageFilter(DayRangeForm):
 
     def __init__(self, data: Any, keys: list[ApiKey]) -> None:
         super().__init__({"period": DEFAULT_PERIOD} | data.dict())
-        self._keys = {str(key.pk): key for key in keys}
         names = [(str(key.pk), _name_of(key)) for key in keys]
-        self.fields["key"] = forms.ChoiceField(
-            label="Key", choices=[("", "All keys"), *names], required=False
-        )
+        self.offer("key", [("", "All keys"), *names])
 
     def offer_models(self, names: list[str]) -> None:
         """Makes the model a choice of these names, and of the one that is chosen."""

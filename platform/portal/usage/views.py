@@ -1,6 +1,8 @@
 """What was used, and what each request cost."""
 
 from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -13,17 +15,18 @@ from accounts.access import Actor
 from accounts.models import ApiKey
 from billing.models import CreditAccount, UsageRecord
 from billing.money import dollars_text
-from billing.usage import Selection, models_used, records, sums, total
+from billing.usage import Selection, models_used, narrowed, records, sums, total
 from portal.access import MemberRequest, member_page
 from portal.charts import chart_of
 from portal.chat.keys import without_chat_keys
 from portal.outcomes import outcome_of
+from portal.paging import PAGE_ROWS, RowPage, batches_of, page_of, read_place
 from portal.spreadsheet import Row, csv_response
 from portal.usage.charge import charge_of
 from portal.usage.forms import UsageFilter
-from portal.usage.paging import RecordPage, batches_of, page_of, read_place
 
 MOST_DAYS_BY_HOUR = 2
+_UNSHOWN = ("attempts", "error")  # the long ones
 CSV_HEADER: Row = [
     "time_utc",
     "request_id",
@@ -62,16 +65,16 @@ def usage(request: MemberRequest) -> HttpResponse:
     parts = sums(selection, by_hour=by_hour)
     form.offer_models(sorted({*models_used(selection), *(model for _, model in parts)}))
     page = page_of(
-        records(selection).defer("attempts", "error"),
+        partial(_shown, selection),
         before=read_place(request.GET.get("before", "")),
         after=read_place(request.GET.get("after", "")),
     )
-    names = _names(request.actor.visible_keys().filter(pk__in={row.key_id for row in page.records}))
+    names = _names(request.actor.visible_keys().filter(pk__in={row.key_id for row in page.rows}))
     context |= {
         "span": form.span,
         "total": total(parts.values()),
         "chart": chart_of(parts, selection.since, selection.until, by_hour=by_hour),
-        "rows": [(row, outcome_of(row), names.get(row.key_id, "")) for row in page.records],
+        "rows": [(row, outcome_of(row), names.get(row.key_id, "")) for row in page.rows],
         "page": _Pager(request, page),
         "csv_url": _url(request, "usage_csv"),
     }
@@ -102,16 +105,20 @@ def request(request: MemberRequest, request_id: UUID) -> HttpResponse:
     return render(request, "usage/request.html", {"charge": charge})
 
 
+def _shown(selection: Selection, **near: datetime | None) -> QuerySet[UsageRecord]:
+    return narrowed(selection, PAGE_ROWS + 1, **near).defer(*_UNSHOWN)
+
+
 class _Pager:
     """The addresses of a page's neighbours, for `components/pager.html`."""
 
-    def __init__(self, request: HttpRequest, page: RecordPage) -> None:
+    def __init__(self, request: HttpRequest, page: RowPage[UsageRecord]) -> None:
         self.newer_url = _url(request, "usage", after=str(page.newer)) if page.newer else ""
         self.older_url = _url(request, "usage", before=str(page.older)) if page.older else ""
 
 
 def _csv_batches(selection: Selection, names: dict[int, str]) -> Iterator[list[Row]]:
-    for batch in batches_of(records(selection).defer("attempts", "error")):
+    for batch in batches_of(records(selection).defer(*_UNSHOWN)):
         yield [_csv_row(record, names) for record in batch]
 
 

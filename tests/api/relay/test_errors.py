@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from tests.api.relay.upstream import answer, completion
 from tests.api.relay.world import World, body, in_loop
@@ -248,6 +249,15 @@ async def test_each_verdict_has_its_error(code: str, status: int, told: str) -> 
     assert world.gate.settlements == []
     if status == 429:
         assert reply.headers["retry-after"] == "7"
+
+
+@in_loop
+async def test_who_lacks_credits_is_told_where_to_buy_them() -> None:
+    async with World(GOOD) as world:
+        world.gate.code = "insufficient_quota"
+        reply = await world.chat()
+    told = f"Buy credits at {settings.BASE_URL}/billing, or lower max_tokens."
+    assert reply.json["error"]["message"].endswith(told)
 
 
 @in_loop

@@ -1,0 +1,106 @@
+"""Staff's pages for what customers paid, and for what Stripe has told of it."""
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from billing.admin.fields import ReadOnlyAdmin, dollars, dollars_of_cents
+from billing.admin.refunds import RefundsOrder
+from billing.models import CreditLot, Order, PaymentCustomer, StripeEvent
+from billing.payments import inbox
+
+
+@admin.register(PaymentCustomer)
+class PaymentCustomerAdmin(ReadOnlyAdmin):
+    """Who teams are at Stripe, and the card that pays for them."""
+
+    list_display = ("team", "stripe_id", "card_brand", "card_last_four", "created_at")
+    list_filter = ("card_brand", "created_at")
+    list_select_related = ("team",)
+    search_fields = ("=stripe_id", "team__name", "team__slug", "team__memberships__user__email")
+    ordering = ("-created_at",)
+
+
+@admin.register(Order)
+class OrderAdmin(RefundsOrder):
+    """Purchases of credits. Only Stripe's word on a payment changes one."""
+
+    list_display = (
+        "number",
+        "created_at",
+        "team",
+        "origin",
+        "state",
+        dollars_of_cents("amount_cents"),
+        dollars_of_cents("tax_cents"),
+        "payment_intent_id",
+        "failure",
+    )
+    list_filter = ("state", "origin", "is_live", "created_at")
+    list_select_related = ("team",)
+    search_fields = (
+        "id__istartswith",
+        "=payment_intent_id",
+        "=charge_id",
+        "=session_id",
+        "=invoice_id",
+        "team__slug",
+        "user__email",
+    )
+    ordering = ("-created_at",)
+
+
+@admin.register(StripeEvent)
+class StripeEventAdmin(ReadOnlyAdmin):
+    """The inbox of webhooks: what Stripe told, and what came of it."""
+
+    list_display = (
+        "received_at",
+        "type",
+        "state",
+        "outcome",
+        "attempts",
+        "object_id",
+    )
+    list_filter = ("state", "type", "received_at")
+    search_fields = ("=id", "=object_id", "outcome")
+    ordering = ("-received_at",)
+    actions = ("handle_again",)
+
+    @admin.action(description="Handle again", permissions=["handle"])
+    def handle_again(self, request: HttpRequest, events: QuerySet[StripeEvent]) -> None:
+        """Has Celery handle the events once more, which changes nothing that is booked."""
+        for event in events:
+            inbox.replay(event)
+            self.log_change(request, event, "Handled again.")
+        self.message_user(
+            request, "They are handled within a minute; look at their outcome.", messages.SUCCESS
+        )
+
+    def has_handle_permission(self, request: HttpRequest) -> bool:
+        """Tells whether the user may have events handled, which nobody may edit."""
+        return request.user.has_perm("billing.change_stripeevent")
+
+
+@admin.register(CreditLot)
+class CreditLotAdmin(ReadOnlyAdmin):
+    """What is left of each credit, as of when its account's lots last mattered."""
+
+    list_display = (
+        "source",
+        "account",
+        dollars("amount_nanos"),
+        dollars("remaining_nanos"),
+        dollars("expired_nanos"),
+        "created_at",
+        "expires_at",
+    )
+    list_filter = ("is_paid", "created_at", "expires_at")
+    list_select_related = ("transfer", "account__team")
+    search_fields = ("=transfer__reference", "account__team__slug")
+    ordering = ("-transfer",)
+
+    @admin.display(description="Transfer", ordering="transfer")
+    def source(self, lot: CreditLot) -> str:
+        """Names the transfer that gave it."""
+        return f"{lot.transfer.kind} {lot.transfer.reference}"

@@ -1,0 +1,52 @@
+"""What a team's balance is made of, for people to read: gifts, with their expiry, and payments."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+
+from billing.models import CreditAccount
+
+
+@dataclass(frozen=True)
+class Lot:
+    """What is left of one credit, in nano-dollars. A paid one never expires."""
+
+    left_nanos: int
+    is_paid: bool
+    expires_at: datetime | None
+    memo: str
+
+
+def lots_left(account: CreditAccount) -> list[Lot]:
+    """Returns the account's lots that have credits left, in the order in which they are spent.
+
+    Their sum is the posted balance, what open requests hold among it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT l.left_nanos, l.is_paid, l.expires_at, t.memo"
+            " FROM billing_lots_left(%s) AS l JOIN billing_transfer t ON t.id = l.transfer_id"
+            " WHERE l.left_nanos > 0 ORDER BY l.is_paid, l.expires_at NULLS LAST, l.transfer_id",
+            [account.pk],
+        )
+        return [Lot(*row) for row in cursor.fetchall()]
+
+
+def refundable_nanos(account: CreditAccount) -> int:
+    """Returns the paid credit that is neither spent nor held, which can be refunded."""
+    paid = sum(lot.left_nanos for lot in lots_left(account) if lot.is_paid)
+    return min(paid, CreditAccount.objects.get(pk=account.pk).available_nanos)
+
+
+def left_of_grant(account: CreditAccount, reference: str) -> int:
+    """Returns what is left of the gift of that reference, what open requests hold among it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(l.left_nanos), 0) FROM billing_lots_left(%s) AS l"
+            " JOIN billing_transfer t ON t.id = l.transfer_id"
+            " WHERE t.kind = 'grant' AND t.reference = %s",
+            [account.pk, reference],
+        )
+        (left_nanos,) = cursor.fetchone()
+    return int(left_nanos)

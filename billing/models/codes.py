@@ -1,0 +1,93 @@
+"""Credits for a word: promotional codes and referrals."""
+
+from django.db import models
+from django.utils import timezone
+
+from accounts.models import Team, User
+
+
+class CreditCode(models.Model):
+    """A promotional code: each team may redeem it once, and all of them so many times."""
+
+    code = models.CharField(max_length=40, unique=True, help_text="Stored in capitals.")
+    amount_nanos = models.BigIntegerField()
+    redemptions_limit = models.PositiveIntegerField()
+    redemptions = models.PositiveIntegerField(default=0, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Of the code.")
+    credit_days = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Until the credits expire; empty: never."
+    )
+    is_active = models.BooleanField(default=True)
+    note = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(amount_nanos__gt=0), name="code_amount_positive"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(redemptions__lte=models.F("redemptions_limit")),
+                name="code_within_its_limit",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class CodeRedemption(models.Model):
+    """A team's use of a code."""
+
+    code = models.ForeignKey(CreditCode, on_delete=models.PROTECT, related_name="redeemed")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    user = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["code", "team"], name="code_once_a_team")]
+
+    def __str__(self) -> str:
+        return f"{self.code} by {self.team}"
+
+
+class ReferralLink(models.Model):
+    """The word by which a team brings others."""
+
+    team = models.OneToOneField(
+        Team, on_delete=models.PROTECT, primary_key=True, related_name="referral_link"
+    )
+    code = models.CharField(max_length=20, unique=True)
+
+    def __str__(self) -> str:
+        return f"{self.code} of {self.team}"
+
+
+class Referral(models.Model):
+    """A team that another brought: both get credits after its first payment."""
+
+    team = models.OneToOneField(
+        Team, on_delete=models.PROTECT, primary_key=True, related_name="referral"
+    )
+    referrer = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="referrals")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    rewarded_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(team=models.F("referrer")), name="referral_of_another"
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(rewarded_at__isnull=True),
+                name="referral_unrewarded",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.team} by {self.referrer}"

@@ -1,0 +1,319 @@
+"""Money in and out: orders of credits, refunds, disputes, and what Stripe has told of them.
+
+Cents are US dollars'. A row is written before Stripe hears of it, and its id is the idempotency
+key of the call: asking again, after whatever went wrong, never pays twice.
+"""
+
+import uuid
+
+from django.db import models
+from django.utils import timezone
+
+from accounts.models import Team, User
+from billing.models.plans import SubscriptionPayment
+
+
+class PaymentCustomer(models.Model):
+    """Who a team is at Stripe, and the card that pays for it without its owner."""
+
+    team = models.OneToOneField(
+        Team, on_delete=models.PROTECT, primary_key=True, related_name="payment_customer"
+    )
+    stripe_id = models.CharField(max_length=64, unique=True)
+    payment_method_id = models.CharField(max_length=64, blank=True)
+    card_brand = models.CharField(max_length=20, blank=True)
+    card_last_four = models.CharField(max_length=4, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.team}: {self.stripe_id}"
+
+
+class Order(models.Model):
+    """A purchase of credits. What it gives is decided here, never by what Stripe sends."""
+
+    class Origin(models.TextChoices):
+        """Who began it: a person at Checkout, or the auto top-up."""
+
+        CHECKOUT = "checkout"
+        AUTO_TOP_UP = "auto_top_up"
+
+    class State(models.TextChoices):
+        """`open` ends in one of the others; a failed or expired one may still turn out paid."""
+
+        OPEN = "open"
+        PAID = "paid"
+        FAILED = "failed"
+        EXPIRED = "expired"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="orders")
+    user = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    origin = models.CharField(max_length=16, choices=Origin, default=Origin.CHECKOUT)
+    amount_cents = models.PositiveIntegerField(help_text="Before tax.")
+    credit_nanos = models.BigIntegerField()
+    is_live = models.BooleanField(help_text="Stripe's live mode: the money is real.")
+    state = models.CharField(max_length=10, choices=State, default=State.OPEN)
+    session_id = models.CharField(max_length=100, null=True, blank=True, unique=True)
+    payment_method_id = models.CharField(
+        max_length=64, blank=True, help_text="The card that an auto top-up charges."
+    )
+    payment_intent_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
+    charge_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
+    invoice_id = models.CharField(max_length=64, blank=True)
+    tax_cents = models.PositiveIntegerField(default=0)
+    failure = models.CharField(max_length=300, blank=True, help_text="Why it was not paid.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(amount_cents__gt=0, credit_nanos__gt=0),
+                name="order_amount_positive",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(state="paid") | models.Q(payment_intent_id__isnull=False),
+                name="order_paid_by_a_payment",
+            ),
+            models.UniqueConstraint(
+                fields=["team"],
+                condition=models.Q(origin="auto_top_up", state="open"),
+                name="order_one_auto_top_up_at_a_time",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["team", "-created_at"], name="order_by_team"),
+            models.Index(
+                fields=["created_at"], condition=models.Q(state="open"), name="order_open"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.team}: {self.amount_cents} cents, {self.state}"
+
+    @property
+    def number(self) -> str:
+        """The short name that people read."""
+        return str(self.id)[:8].upper()
+
+
+class StripeEvent(models.Model):
+    """The inbox of webhooks. What happened is asked of Stripe again, so no payload is kept."""
+
+    class State(models.TextChoices):
+        """`handled` and `ignored` are ends; what has `failed` is tried again."""
+
+        RECEIVED = "received"
+        HANDLED = "handled"
+        IGNORED = "ignored"
+        FAILED = "failed"
+
+    id = models.CharField(max_length=100, primary_key=True)
+    type = models.CharField(max_length=100)
+    object_id = models.CharField(max_length=100)
+    created_at = models.DateTimeField(help_text="At Stripe.")
+    received_at = models.DateTimeField(default=timezone.now, editable=False)
+    state = models.CharField(max_length=10, choices=State, default=State.RECEIVED)
+    outcome = models.CharField(max_length=300, blank=True, help_text="What it came to.")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=models.Q(state__in=["received", "failed"]),
+                name="stripeevent_due",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.object_id}: {self.state}"
+
+
+class AutoTopUp(models.Model):
+    """A team's wish to buy credits by itself when it runs low."""
+
+    class Problem(models.TextChoices):
+        """Why the last try came to nothing."""
+
+        NONE = ""
+        DECLINED = "declined"
+        AUTHENTICATION = "authentication_required"
+        NO_CARD = "no_card"
+        MONTHLY_LIMIT = "monthly_limit"
+
+    team = models.OneToOneField(
+        Team, on_delete=models.PROTECT, primary_key=True, related_name="auto_top_up"
+    )
+    is_enabled = models.BooleanField(default=False)
+    threshold_nanos = models.BigIntegerField(help_text="Below this balance credits are bought.")
+    amount_cents = models.PositiveIntegerField()
+    monthly_limit_cents = models.PositiveIntegerField(help_text="Of a calendar month, UTC.")
+    problem = models.CharField(max_length=32, choices=Problem, blank=True)
+    problem_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveSmallIntegerField(default=0, help_text="In a row.")
+    next_attempt_at = models.DateTimeField(
+        null=True, blank=True, help_text="Until then nothing is tried, or somebody is at it."
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(
+                    threshold_nanos__gt=0,
+                    amount_cents__gt=0,
+                    monthly_limit_cents__gte=models.F("amount_cents"),
+                ),
+                name="auto_top_up_amounts",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.team}: {'on' if self.is_enabled else 'off'}"
+
+
+class Refund(models.Model):
+    """Money of an order that goes back to the customer's card."""
+
+    class State(models.TextChoices):
+        """`requested`: Stripe may not have heard of it yet. The last two gave credits back."""
+
+        REQUESTED = "requested"
+        PENDING = "pending"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELED = "canceled"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="refunds")
+    amount_cents = models.PositiveIntegerField(help_text="Without the tax given back with it.")
+    tax_cents = models.PositiveIntegerField(default=0)
+    credit_nanos = models.BigIntegerField()
+    reason = models.CharField(max_length=300)
+    is_forced = models.BooleanField(default=False, help_text="Even where the credit is spent.")
+    requested_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    stripe_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
+    state = models.CharField(max_length=10, choices=State, default=State.REQUESTED)
+    error = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(credit_nanos__gt=0)
+                & (models.Q(amount_cents__gt=0) | models.Q(tax_cents__gt=0)),
+                name="refund_amount_positive",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(state__in=["requested", "pending"]),
+                name="refund_under_way",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount_cents} cents of {self.order.number}: {self.state}"
+
+
+class PaymentTrouble(models.Model):
+    """What a cardholder or their bank says against a payment: of an order, or of a plan."""
+
+    stripe_id = models.CharField(max_length=64, primary_key=True)
+    order = models.ForeignKey(
+        Order, on_delete=models.PROTECT, null=True, blank=True, related_name="%(class)ss"
+    )
+    subscription_payment = models.ForeignKey(
+        SubscriptionPayment,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="%(class)ss",
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    handled_at = models.DateTimeField(null=True, blank=True)
+    handled_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    note = models.TextField(blank=True)
+
+    class Meta:
+        abstract = True
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(order__isnull=False, subscription_payment__isnull=True)
+                | models.Q(order__isnull=True, subscription_payment__isnull=False),
+                name="%(class)s_of_one_payment",
+            )
+        ]
+
+    @property
+    def source(self) -> Order | SubscriptionPayment:
+        """What the payment was for."""
+        found = self.order or self.subscription_payment
+        if found is None:
+            raise ValueError("A dispute or a warning is of one payment.")
+        return found
+
+    @property
+    def team(self) -> Team:
+        """Whose payment it is."""
+        source = self.source
+        return source.team if isinstance(source, Order) else source.subscription.team
+
+    @property
+    def payment(self) -> str:
+        """The payment's name for people."""
+        source = self.source
+        if isinstance(source, Order):
+            return f"Order {source.number}"
+        return f"Invoice {source.invoice_id}"
+
+
+class Dispute(PaymentTrouble):
+    """A cardholder's dispute of a payment, as Stripe has it, and what staff did about it."""
+
+    amount_cents = models.PositiveIntegerField(help_text="With its tax, as it was charged.")
+    tax_cents = models.PositiveIntegerField(default=0, help_text="Of the amount.")
+    credit_nanos = models.BigIntegerField(default=0, help_text="Taken back for it.")
+    owed_nanos = models.BigIntegerField(default=0, help_text="Of that, what was spent already.")
+    collected_at = models.DateTimeField(null=True, blank=True, help_text="What was owed.")
+    reason = models.CharField(max_length=64)
+    status = models.CharField(max_length=40, help_text="Stripe's word for it.")
+    is_withdrawn = models.BooleanField(default=False, help_text="Stripe took the money.")
+    is_reinstated = models.BooleanField(default=False, help_text="Stripe gave it back.")
+    evidence_due_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(PaymentTrouble.Meta):
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(owed_nanos__gt=0, collected_at__isnull=True),
+                name="dispute_owed",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stripe_id} of {self.payment}: {self.status}"
+
+
+class FraudWarning(PaymentTrouble):
+    """A card issuer's early warning; most become disputes, so the team's keys pause with it."""
+
+    fraud_type = models.CharField(max_length=64)
+
+    class Meta(PaymentTrouble.Meta):
+        pass
+
+    def __str__(self) -> str:
+        return f"{self.stripe_id} of {self.payment}"

@@ -1,0 +1,9 @@
+"""What allauth has no page for: the end of one session."""
+
+from django.urls import path
+
+from portal.sign_in import views
+
+urlpatterns = [
+    path("accounts/sessions/<int:session_id>/end", views.end_session, name="end_session"),
+]

@@ -1,0 +1,1 @@
+"""A stand-in for Stripe: what the product uses of it, and how it misbehaves."""

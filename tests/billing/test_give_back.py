@@ -1,0 +1,249 @@
+"""Refunds, what undoes refunds and claw-backs, and what is collected of a debt."""
+
+import pytest
+
+from billing import ledger
+from billing.lots import lots_left
+from billing.models import Transfer
+from tests.billing.customers import Customer, admit, at_once, make_customer, new_id
+from tests.billing.test_lots import give, left, pay, spend
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
+
+TAKE_BACK = "SELECT code FROM billing_take_back(%s, %s, %s, %s, %s, %s, '')"
+REVERSE = "SELECT code FROM billing_reverse(%s, %s, %s, '')"
+
+
+def kinds(reference: str) -> dict[str, int]:
+    """Returns what was booked under a reference."""
+    return dict(Transfer.objects.filter(reference=reference).values_list("kind", "amount_nanos"))
+
+
+def owing(customer: Customer, amount: int = 100) -> str:
+    """Has a spent payment disputed, and returns the dispute."""
+    payment, dispute = pay(customer, amount), new_id()
+    spend(customer, amount)
+    posting = ledger.claw_back(customer.account, amount, reference=dispute, payment=payment)
+    assert posting.shortfall_nanos == amount
+    return dispute
+
+
+def test_a_refund_takes_unspent_paid_credit():
+    customer = make_customer()
+    payment, refund = pay(customer, 100), new_id()
+    give(customer, 50)
+
+    posting = ledger.refund(
+        customer.account, 60, reference=refund, payment=payment, memo="Refund of it"
+    )
+
+    assert (posting.code, posting.amount_nanos, posting.shortfall_nanos) == ("posted", 60, 0)
+    assert left(customer) == [50, 40]
+    taken = customer.transfers[-1]
+    assert (taken.kind, taken.reference, taken.memo) == ("refund", refund, "Refund of it")
+    assert taken.credit_account.kind == "stripe_clearing"
+
+
+@pytest.mark.parametrize("amount", [71, 100, 150])
+def test_what_is_spent_is_not_refunded(amount):
+    """However large the gifts beside it."""
+    customer = make_customer()
+    payment = pay(customer, 100)
+    spend(customer, 30)
+    give(customer, 500)
+
+    with pytest.raises(ledger.InsufficientCreditsError):
+        ledger.refund(customer.account, amount, reference=new_id(), payment=payment)
+    assert customer.balances == (570, 0)
+    assert left(customer) == [500, 70]
+
+
+def test_what_is_held_is_not_refunded():
+    customer = make_customer()
+    payment = pay(customer, 100)
+    admit(customer.ask(amount_nanos=40))
+
+    with pytest.raises(ledger.InsufficientCreditsError):
+        ledger.refund(customer.account, 61, reference=new_id(), payment=payment)
+    assert ledger.refund(customer.account, 60, reference=new_id(), payment=payment).code == "posted"
+
+
+def test_a_refund_takes_from_its_own_payment_first():
+    customer = make_customer()
+    first, second = pay(customer, 100), pay(customer, 200)
+
+    ledger.refund(customer.account, 80, reference=new_id(), payment=first)
+    assert left(customer) == [20, 200]
+    ledger.refund(customer.account, 70, reference=new_id(), payment=first)
+
+    assert left(customer) == [150]
+    ledger.refund(customer.account, 150, reference=new_id(), payment=second)
+    assert left(customer) == []
+
+
+def test_a_forced_refund_takes_what_there_is_and_books_the_rest_as_goodwill():
+    customer = make_customer()
+    payment, refund = pay(customer, 100), new_id()
+    spend(customer, 70)
+
+    posting = ledger.refund(
+        customer.account, 100, reference=refund, payment=payment, is_forced=True
+    )
+
+    assert (posting.amount_nanos, posting.shortfall_nanos, posting.balance_nanos) == (30, 70, 0)
+    assert kinds(refund) == {"refund": 30, "goodwill": 70}
+    goodwill = Transfer.objects.get(kind="goodwill", reference=refund)
+    assert goodwill.debit_account.kind == "adjustments"
+    assert goodwill.credit_account.kind == "stripe_clearing"
+
+
+def test_a_forced_refund_takes_payments_before_gifts():
+    customer = make_customer()
+    payment = pay(customer, 100)
+    give(customer, 50, days=1)
+    give(customer, 60)
+
+    ledger.refund(customer.account, 180, reference=new_id(), payment=payment, is_forced=True)
+
+    assert left(customer) == [30]
+    assert lots_left(customer.account)[0].expires_at is not None
+
+
+@pytest.mark.parametrize("spent", [0, 70, 100])
+def test_a_refund_that_failed_is_given_back_whole(spent):
+    customer = make_customer()
+    payment, refund = pay(customer, 100), new_id()
+    spend(customer, spent) if spent else None
+    ledger.refund(customer.account, 100, reference=refund, payment=payment, is_forced=True)
+
+    posting = ledger.reverse_refund(customer.account, reference=refund)
+
+    assert (posting.amount_nanos, posting.shortfall_nanos) == (100 - spent, spent)
+    assert customer.balances == (100 - spent, 0)
+    assert [lot.is_paid for lot in lots_left(customer.account)] == [True] * (spent < 100)
+    again = ledger.reverse_refund(customer.account, reference=refund)
+    assert (again.code, again.amount_nanos) == ("exists", 100 - spent)
+    assert customer.balances == (100 - spent, 0)
+
+
+def test_a_won_dispute_gives_back_what_it_took_and_ends_what_was_owed():
+    customer = make_customer()
+    payment, dispute = pay(customer, 100), new_id()
+    spend(customer, 60)
+    ledger.claw_back(customer.account, 100, reference=dispute, payment=payment)
+
+    posting = ledger.reverse_claw_back(customer.account, reference=dispute)
+
+    assert (posting.amount_nanos, posting.shortfall_nanos, posting.balance_nanos) == (40, 60, 40)
+    assert kinds(dispute) == {
+        "clawback": 40,
+        "receivable": 60,
+        "clawback_reversal": 40,
+        "receivable_reversal": 60,
+    }
+
+
+@pytest.mark.parametrize("reverse", [ledger.reverse_refund, ledger.reverse_claw_back])
+def test_only_what_was_taken_from_the_customer_is_given_back(reverse):
+    customer, other = make_customer(), make_customer()
+    dispute = owing(other)
+
+    for reference in (new_id(), dispute):
+        with pytest.raises(ledger.UnknownReferenceError):
+            reverse(customer.account, reference=reference)
+    assert customer.balances == (0, 0)
+
+
+def test_a_debt_is_collected_whole_or_not_at_all():
+    customer = make_customer()
+    dispute = owing(customer)
+    pay(customer, 99)
+
+    with pytest.raises(ledger.InsufficientCreditsError):
+        ledger.collect(customer.account, reference=dispute)
+    pay(customer, 50)
+    posting = ledger.collect(customer.account, reference=dispute)
+
+    assert (posting.code, posting.amount_nanos, posting.balance_nanos) == ("posted", 100, 49)
+    assert ledger.collect(customer.account, reference=dispute).code == "exists"
+    assert customer.balances == (49, 0)
+
+
+def test_a_dispute_won_after_its_debt_was_collected_gives_that_back_too():
+    customer = make_customer()
+    dispute = owing(customer)
+    pay(customer, 100)
+    ledger.collect(customer.account, reference=dispute)
+
+    posting = ledger.reverse_claw_back(customer.account, reference=dispute)
+
+    assert (posting.amount_nanos, posting.shortfall_nanos) == (100, 0)
+    assert customer.balances == (100, 0)
+
+
+def test_nothing_is_collected_where_nothing_is_owed():
+    customer = make_customer()
+    won = owing(customer)
+    ledger.reverse_claw_back(customer.account, reference=won)
+    payment, dispute = pay(customer, 100), new_id()
+    ledger.claw_back(customer.account, 50, reference=dispute, payment=payment)
+
+    for reference in (new_id(), dispute, won):
+        with pytest.raises(ledger.UnknownReferenceError):
+            ledger.collect(customer.account, reference=reference)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("kind", "is_bold"), [("refund", False), ("refund", True)])
+def test_a_hundred_copies_of_a_refund_take_once(kind, is_bold):
+    customer = make_customer()
+    payment = pay(customer, 150)
+    row = [kind, new_id(), customer.account.pk, 100, payment, is_bold]
+
+    codes = at_once(lambda own: own.execute(TAKE_BACK, row).fetchone()[0])
+
+    assert sorted(codes) == ["exists"] * 99 + ["posted"]
+    assert customer.balances == (50, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refunds_at_once_take_no_more_than_was_paid():
+    customer = make_customer(1000)
+    payment = pay(customer, 500)
+
+    codes = at_once(
+        lambda own: own.execute(
+            TAKE_BACK, ["refund", new_id(), customer.account.pk, 70, payment, False]
+        ).fetchone()[0]
+    )
+
+    assert codes.count("posted") == 7
+    assert customer.balances == (1010, 0)
+    assert left(customer) == [1000, 10]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hundred_reversals_at_once_restore_once():
+    customer = make_customer()
+    dispute = owing(customer)
+    pay(customer, 5)
+
+    codes = at_once(
+        lambda own: own.execute(REVERSE, ["clawback", dispute, customer.account.pk]).fetchone()[0]
+    )
+
+    assert sorted(codes) == ["exists"] * 99 + ["posted"]
+    assert kinds(dispute) == {"receivable": 100, "receivable_reversal": 100}
+    assert customer.balances == (5, 0)
+
+
+def test_a_subscriptions_payment_is_revenue_once():
+    invoice = new_id()
+
+    codes = [ledger.book_subscription(2000, reference=invoice, memo="Plus") for _ in range(2)]
+
+    assert codes == ["posted", "exists"]
+    booked = Transfer.objects.get(kind="subscription", reference=invoice)
+    assert (booked.debit_account.kind, booked.credit_account.kind) == ("stripe_clearing", "revenue")
+    with pytest.raises(ledger.ReferenceReusedError):
+        ledger.book_subscription(2001, reference=invoice, memo="Plus")

@@ -1,0 +1,111 @@
+"""A row of every model, for the admin's pages to show."""
+
+import uuid
+
+from django.utils import timezone
+
+from accounts import models as accounts
+from accounts import teams
+from accounts.models import Team, User
+from api import models as api
+from billing import ledger, models
+from tests.cast import issue
+
+
+def add_rows(n: int) -> None:
+    """Makes one more row of every model."""
+    now = timezone.now()
+    user, team = teams.sign_up(f"user{n}@example.com", None, f"User {n}")
+    account = ledger.open_account(team)
+    ledger.grant(account, 10**9, reference=f"admin {n}", memo="test")
+    key = issue(team, user, f"key {n}", budget_month_nanos=n).key
+    accounts.Plan.objects.create(name=f"plan-{n}", title=f"Plan {n}")
+    product = models.Product.objects.create(sku=f"sku-{n}")
+    price = models.PriceVersion.objects.create(product=product, effective_from=now)
+    model = api.Model.objects.create(name=f"model-{n}", product=product)
+    api.ModelAlias.objects.create(name=f"alias-{n}", model=model)
+    upstream = api.Upstream.objects.create(name=f"upstream-{n}", base_url="http://127.0.0.1/v1")
+    api.Route.objects.create(model=model, upstream=upstream, upstream_model="m")
+    api.Service.objects.get_or_create(pk=1)
+    api.ModelHealth.objects.create(model=model.name, minute=now)
+    api.ModelHealthHour.objects.create(model=model.name, hour=now)
+    ids = {"account": account, "key": key, "price_version": price, "model": model.name}
+    request_id = uuid.uuid4()
+    times = {"expires_at": now, "next_poll_at": now}
+    api.VideoJob.objects.create(
+        pk=request_id, team=team, upstream=upstream, cost_nanos=1, **times, **ids
+    )
+    models.Reservation.objects.create(
+        id=request_id, amount_nanos=1, surface="v1", tokens_counted=1, expires_at=now, **ids
+    )
+    models.UsageRecord.objects.create(
+        request_id=request_id, surface="v1", endpoint="chat", outcome="completed", **ids
+    )
+    models.KeySpend.objects.create(key=key, day=now.date(), month=now.date())
+    models.RateWindow.objects.create(key=key, started_at=now)
+    models.UsageHour.objects.create(hour=now, account=account, key=key, model=model.name)
+    accounts.AuditEntry.objects.create(
+        team=team, actor=user, actor_label=user.email, action="key.created"
+    )
+    accounts.Invitation.objects.create(
+        team=team, email=f"guest{n}@example.com", role="admin", digest=bytes([n]), expires_at=now
+    )
+    accounts.NotificationSettings.objects.create(user=user)
+    accounts.SentNotice.objects.create(
+        user=user, team=team, kind="low_balance", reference=f"test {n}"
+    )
+    models.LedgerAlert.objects.create(kind="overrun", reference=f"request {n}", detail="test")
+    _add_payments(n, user, team)
+
+
+def _add_payments(n: int, user: User, team: Team) -> None:
+    now = timezone.now()
+    order = models.Order.objects.create(
+        team=team, user=user, amount_cents=1250, credit_nanos=12_500_000_000, is_live=False
+    )
+    models.PaymentCustomer.objects.create(team=team, stripe_id=f"cus_{n}")
+    models.StripeEvent.objects.create(
+        id=f"evt_{n}",
+        type="checkout.session.completed",
+        object_id=f"cs_{n}",
+        created_at=now,
+        state=models.StripeEvent.State.HANDLED,
+    )
+    models.Refund.objects.create(
+        order=order,
+        amount_cents=50,
+        credit_nanos=500_000_000,
+        reason="test",
+        requested_by=user,
+    )
+    models.Dispute.objects.create(
+        stripe_id=f"du_{n}", order=order, amount_cents=100, status="needs_response", handled_by=user
+    )
+    models.FraudWarning.objects.create(stripe_id=f"issfr_{n}", order=order, fraud_type="stolen")
+    models.AutoTopUp.objects.create(
+        team=team, threshold_nanos=10**9, amount_cents=1000, monthly_limit_cents=5000
+    )
+    _add_plans(n, team)
+    _add_codes(n, user, team)
+
+
+def _add_plans(n: int, team: Team) -> None:
+    plan = accounts.Plan.objects.create(name=f"sold-{n}", title=f"Sold {n}")
+    models.PlanOffer.objects.create(plan=plan, price_cents=2000)
+    price = models.PlanPrice.objects.create(
+        plan=plan, price_cents=2000, credit_nanos=10**9, credit_days=31, is_live=False
+    )
+    subscription = models.Subscription.objects.create(team=team, price=price, is_live=False)
+    models.SubscriptionPayment.objects.create(
+        invoice_id=f"in_{n}", subscription=subscription, amount_cents=2000
+    )
+
+
+def _add_codes(n: int, user: User, team: Team) -> None:
+    code = models.CreditCode.objects.create(
+        code=f"CODE{n}", amount_nanos=10**9, redemptions_limit=5
+    )
+    models.CodeRedemption.objects.create(code=code, team=team, user=user)
+    models.ReferralLink.objects.create(team=team, code=f"link{n}")
+    referred = teams.create_team(f"Referred {n}", owner=user)
+    models.Referral.objects.create(team=referred, referrer=team)

@@ -1,0 +1,83 @@
+"""A team whose card is kept and whose balance runs low, and the passing of time."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import F
+
+from accounts.models import Team, User
+from billing import ledger
+from billing.balances import balance_of
+from billing.models import AutoTopUp, CreditAccount, Order, PaymentCustomer
+from billing.payments import auto_top_up, customers
+
+if TYPE_CHECKING:
+    from tests.payments.conftest import StripeStandIn
+
+DOLLAR = 10**9
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+CHARGE = "POST /v1/payment_intents"
+AUTHORIZED = {"authorization": "Bearer sk_test"}
+
+
+def keep_card(
+    stand_in: "StripeStandIn", team: Team, user: User, card: str = "pm_card_visa"
+) -> PaymentCustomer:
+    """Keeps a card for the team at Stripe: the one that is charged until there is another."""
+    customer = customers.customer_of(team, user)
+    stand_in.http.post(
+        f"{stand_in.url}/v1/payment_methods/{card}/attach",
+        data={"customer": customer.stripe_id},
+        headers=AUTHORIZED,
+    ).raise_for_status()
+    return customers.refresh_card(customer)
+
+
+def wish(team: Team, **changes: Any) -> AutoTopUp:
+    """Has the team buy $10 below $5, at most $50 a month."""
+    fields = {
+        "is_enabled": True,
+        "threshold_nanos": 5 * DOLLAR,
+        "amount_cents": 1000,
+        "monthly_limit_cents": 5000,
+    } | changes
+    return AutoTopUp.objects.update_or_create(team=team, defaults=fields)[0]
+
+
+def spend_all(account: CreditAccount) -> None:
+    """Takes what is available."""
+    account.refresh_from_db()
+    if account.available_nanos:
+        count = account.transfers.count()
+        ledger.adjust(
+            account, -account.available_nanos, reference=f"{account.pk} {count}", memo="spent"
+        )
+
+
+def pass_time(team: Team, span: timedelta) -> None:
+    """Lets everything of the team's auto top-up have happened earlier."""
+    AutoTopUp.objects.filter(team=team).update(next_attempt_at=F("next_attempt_at") - span)
+    Order.objects.filter(team=team).update(created_at=F("created_at") - span)
+
+
+def charged_cents(stand_in: "StripeStandIn") -> list[int]:
+    """Returns what cards have paid, the last first."""
+    charges = stand_in.get("charges", limit=100)["data"]
+    return [charge["amount"] for charge in charges if charge["paid"]]
+
+
+def round_of(team: Team) -> Order | None:
+    """Does for the team what a round of Celery's does."""
+    if team.pk not in auto_top_up.due_teams():
+        return None
+    return auto_top_up.top_up(team.pk)
+
+
+def settings_of(team: Team) -> AutoTopUp:
+    """Returns the team's auto top-up as it is now."""
+    return AutoTopUp.objects.get(team=team)
+
+
+def available(team: Team) -> int:
+    """Returns what the team can spend."""
+    return balance_of(team).available_nanos

@@ -1,0 +1,41 @@
+"""A plan's payment, as our rows have it once its invoice was handled."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from accounts.models import Plan, Team
+from billing import ledger
+from billing.models import PlanPrice, Subscription, SubscriptionPayment
+from tests.payments.conftest import StripeStandIn
+
+
+def plan_payment(
+    stand_in: StripeStandIn, team: Team, credit_nanos: int
+) -> tuple[str, SubscriptionPayment]:
+    """Returns the charge of a plan's payment, and our row of it; its credits are granted."""
+    intent = stand_in.http.post(
+        f"{stand_in.url}/v1/payment_intents",
+        headers={"authorization": "Bearer sk_test"},
+        data={"amount": "2000", "confirm": "true", "payment_method": "pm_card_visa"},
+    ).json()
+    plan = Plan.objects.create(name="pro", title="Pro")
+    price = PlanPrice.objects.create(
+        plan=plan, price_cents=2000, credit_nanos=credit_nanos, credit_days=31, is_live=False
+    )
+    subscription = Subscription.objects.create(team=team, price=price, is_live=False)
+    payment = SubscriptionPayment.objects.create(
+        invoice_id="in_1",
+        subscription=subscription,
+        amount_cents=2000,
+        credit_nanos=credit_nanos,
+        payment_intent_id=intent["id"],
+        charge_id=intent["latest_charge"],
+    )
+    ledger.grant(
+        ledger.open_account(team),
+        credit_nanos,
+        reference=f"subscription:{payment.invoice_id}",
+        expires_at=timezone.now() + timedelta(days=31),
+    )
+    return intent["latest_charge"], payment

@@ -1,0 +1,159 @@
+"""Auto top-up with cards that refuse, whoever tells of it first."""
+
+from typing import Any
+
+import pytest
+
+from accounts.models import Team, User
+from billing.models import CreditAccount, Order
+from billing.payments import orders
+from billing.stripe_api import payments
+from tests.payments.cards import (
+    DAY,
+    DOLLAR,
+    HOUR,
+    MINUTE,
+    available,
+    charged_cents,
+    keep_card,
+    pass_time,
+    round_of,
+    settings_of,
+    spend_all,
+)
+from tests.payments.conftest import StripeStandIn, checkout
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
+
+
+# Cards that refuse
+
+
+def test_a_declined_card_is_tried_again_later_and_in_the_end_no_more(
+    low: Team, alice: User, stand_in: StripeStandIn
+) -> None:
+    keep_card(stand_in, low, alice, "pm_card_chargeCustomerFail")
+    for failures, pause in enumerate([HOUR, 6 * HOUR, DAY], start=1):
+        order = round_of(low)
+        assert order is not None
+        assert (order.state, order.failure) == ("failed", "Your card was declined.")
+        row = settings_of(low)
+        assert (row.is_enabled, row.problem, row.failures) == (True, "declined", failures)
+        pass_time(low, pause - MINUTE)
+        assert round_of(low) is None
+        pass_time(low, MINUTE)
+    assert round_of(low) is not None
+    row = settings_of(low)
+    assert (row.is_enabled, row.problem, row.failures) == (False, "declined", 4)
+    pass_time(low, 30 * DAY)
+    assert round_of(low) is None
+    assert charged_cents(stand_in) == []
+
+
+def test_a_card_that_pays_again_ends_the_count(
+    low: Team, alice: User, stand_in: StripeStandIn
+) -> None:
+    keep_card(stand_in, low, alice, "pm_card_chargeCustomerFail")
+    round_of(low)
+    keep_card(stand_in, low, alice)
+    assert round_of(low) is None
+    pass_time(low, HOUR)
+    order = round_of(low)
+    assert order is not None
+    assert order.state == "paid"
+    row = settings_of(low)
+    assert (row.problem, row.failures, row.next_attempt_at) == ("", 0, None)
+
+
+def test_a_bank_that_asks_for_the_owner_pauses_until_they_pay_at_checkout(
+    low: Team, alice: User, alices_account: CreditAccount, stand_in: StripeStandIn
+) -> None:
+    keep_card(stand_in, low, alice, "pm_card_authenticationRequired")
+    order = round_of(low)
+    assert order is not None
+    assert order.state == "failed"
+    row = settings_of(low)
+    assert (row.is_enabled, row.problem, row.failures) == (True, "authentication_required", 0)
+    pass_time(low, 30 * DAY)
+    assert round_of(low) is None
+    (intent,) = stand_in.get("payment_intents")["data"]
+    assert intent["status"] == "canceled"
+
+    own, url = checkout(low, alice, 1000)
+    stand_in.pay(url)
+    own.refresh_from_db()
+    assert orders.confirm(own).state == "paid"
+    assert settings_of(low).problem == ""
+    spend_all(alices_account)
+    order = round_of(low)
+    assert order is not None
+    assert order.state == "paid"
+
+
+def test_without_a_card_it_waits_for_the_owner(low: Team, stand_in: StripeStandIn) -> None:
+    (method,) = stand_in.get(f"customers/{low.payment_customer.stripe_id}/payment_methods")["data"]
+    stand_in.http.post(
+        f"{stand_in.url}/v1/payment_methods/{method['id']}/detach",
+        headers={"authorization": "Bearer sk_test"},
+    ).raise_for_status()
+    order = round_of(low)
+    assert order is not None
+    assert (order.state, order.failure) == ("failed", "There is no card to charge.")
+    assert settings_of(low).problem == "no_card"
+    assert round_of(low) is None
+
+
+# Webhooks
+
+
+def test_the_webhook_may_come_first_or_last_or_often(
+    low: Team, stand_in: StripeStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charge = payments.charge_card
+
+    def told_before_the_answer(**order: Any) -> Any:
+        intent = charge(**order)
+        stand_in.tell_everything()
+        assert available(low) == 13 * DOLLAR
+        return intent
+
+    monkeypatch.setattr(payments, "charge_card", told_before_the_answer)
+    order = round_of(low)
+    assert order is not None
+    assert order.state == "paid"
+    stand_in.tell_everything()
+    assert available(low) == 13 * DOLLAR
+    assert settings_of(low).next_attempt_at is None
+
+
+@pytest.mark.parametrize(
+    ("card", "problem", "failures"),
+    [
+        ("pm_card_chargeCustomerFail", "declined", 1),
+        ("pm_card_authenticationRequired", "authentication_required", 0),
+    ],
+)
+def test_a_failure_counts_once_whether_the_webhook_or_the_answer_tells_it_first(
+    card: str,
+    problem: str,
+    failures: int,
+    low: Team,
+    alice: User,
+    stand_in: StripeStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keep_card(stand_in, low, alice, card)
+    charge = payments.charge_card
+
+    def told_before_the_answer(**order: Any) -> Any:
+        try:
+            return charge(**order)
+        finally:
+            stand_in.tell_everything()
+
+    monkeypatch.setattr(payments, "charge_card", told_before_the_answer)
+    round_of(low)
+    stand_in.tell_everything()
+    row = settings_of(low)
+    assert (row.problem, row.failures) == (problem, failures)
+    assert Order.objects.get(origin="auto_top_up").state == "failed"

@@ -1,0 +1,154 @@
+"""Promotional codes: exactly as many redemptions as are allowed, once a team, once a person."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from accounts.access import Actor
+from accounts.models import AuditEntry, Plan, Role, Team, User
+from accounts.teams import create_team
+from billing import ledger
+from billing.balances import balance_of
+from billing.lots import lots_left
+from billing.models import CodeRedemption, CreditCode
+from billing.payments import codes
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
+
+DOLLAR = 10**9
+Make = Callable[..., CreditCode]
+
+
+@pytest.fixture
+def owner(alice: User, alices_team: Team) -> Actor:
+    """Alice, who acts for her team."""
+    return Actor(team=alices_team, user=alice, role=Role.OWNER)
+
+
+@pytest.fixture
+def make_code() -> Make:
+    """Makes the code WELCOME of $5, once, with changes."""
+
+    def make(**changes: Any) -> CreditCode:
+        fields = {"code": "WELCOME", "amount_nanos": 5 * DOLLAR, "redemptions_limit": 1}
+        return CreditCode.objects.create(**(fields | changes))
+
+    return make
+
+
+@pytest.mark.parametrize("text", ["WELCOME", "welcome", "  Wel come\n"])
+def test_a_code_is_redeemed_however_it_is_typed(text: str, owner: Actor, make_code: Make) -> None:
+    code = make_code(redemptions_limit=3)
+    redemption = codes.redeem(owner, text, ip_address="192.0.2.1")
+    assert (redemption.code, redemption.team, redemption.user) == (code, owner.team, owner.user)
+    assert balance_of(owner.team).available_nanos == 5 * DOLLAR
+    code.refresh_from_db()
+    assert code.redemptions == 1
+    entry = AuditEntry.objects.get(action="code.redeemed")
+    assert (entry.subject, entry.detail) == ("WELCOME", {"amount": "$5"})
+    assert entry.ip_address == "192.0.2.1"
+
+
+def test_its_credits_expire_where_it_says_so(owner: Actor, make_code: Make) -> None:
+    make_code(credit_days=30)
+    codes.redeem(owner, "WELCOME")
+    (lot,) = lots_left(ledger.open_account(owner.team))
+    assert lot.expires_at is not None
+    assert abs(lot.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=5)
+    assert not lot.is_paid
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"code": "ANOTHER"},
+        {"is_active": False},
+        {"expires_at": timezone.now() - timedelta(seconds=1)},
+        {"redemptions_limit": 0},
+    ],
+)
+def test_what_is_not_to_be_had_looks_all_the_same(
+    changes: dict[str, Any], owner: Actor, make_code: Make
+) -> None:
+    make_code(**changes)
+    with pytest.raises(codes.CodeRefusedError) as refused:
+        codes.redeem(owner, "WELCOME")
+    assert str(refused.value) == "This code can't be redeemed: it is mistyped, expired or used up."
+    assert balance_of(owner.team).posted_nanos == 0
+    assert not CreditCode.objects.filter(redemptions__gt=0).exists()
+    assert not AuditEntry.objects.filter(action="code.redeemed").exists()
+
+
+@pytest.mark.parametrize("text", ["", " ", "x" * 41, "WEL\0COME", "\uff37ELCOME", "'; --"])
+def test_what_is_no_code_is_refused(text: str, owner: Actor, make_code: Make) -> None:
+    make_code()
+    with pytest.raises(codes.CodeRefusedError):
+        codes.redeem(owner, text)
+
+
+def test_a_team_redeems_a_code_once_even_when_it_is_used_up(owner: Actor, make_code: Make) -> None:
+    code = make_code()
+    codes.redeem(owner, "WELCOME")
+    with pytest.raises(codes.CodeUsedError, match="Your team has redeemed this code"):
+        codes.redeem(owner, "WELCOME")
+    code.refresh_from_db()
+    assert code.redemptions == 1
+    assert balance_of(owner.team).posted_nanos == 5 * DOLLAR
+
+
+def test_a_person_does_not_redeem_it_again_for_teams_that_they_make(
+    owner: Actor, make_code: Make
+) -> None:
+    code = make_code(redemptions_limit=10)
+    codes.redeem(owner, "WELCOME")
+    assert owner.user is not None
+    second = create_team("Second", owner=owner.user)
+    with pytest.raises(codes.CodeUsedError, match="another team"):
+        codes.redeem(Actor(team=second, user=owner.user, role=Role.OWNER), "WELCOME")
+    code.refresh_from_db()
+    assert code.redemptions == 1
+    assert balance_of(second).posted_nanos == 0
+
+
+def at_once(actors: list[Actor]) -> list[str]:
+    """Has everybody redeem the code at once, and returns what became of it."""
+
+    def attempt(actor: Actor) -> str:
+        try:
+            codes.redeem(actor, "WELCOME")
+        except codes.CodeError as error:
+            return type(error).__name__
+        finally:
+            connection.close()
+        return "redeemed"
+
+    with ThreadPoolExecutor(20) as threads:
+        return list(threads.map(attempt, actors))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hundred_teams_at_once_redeem_it_as_often_as_it_allows(make_code: Make) -> None:
+    code = make_code(redemptions_limit=7)
+    plan = Plan.objects.get(is_default=True)
+    teams = [Team.objects.create(name=f"{n}", slug=f"team-{n}", plan=plan) for n in range(100)]
+    outcomes = at_once([Actor(team=team) for team in teams])
+    assert outcomes.count("redeemed") == 7
+    assert outcomes.count("CodeRefusedError") == 93
+    code.refresh_from_db()
+    assert code.redemptions == CodeRedemption.objects.count() == 7
+    assert sum(balance_of(team).posted_nanos for team in teams) == 7 * 5 * DOLLAR
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_team_twenty_times_at_once_redeems_it_once(owner: Actor, make_code: Make) -> None:
+    code = make_code(redemptions_limit=100)
+    outcomes = at_once([owner] * 20)
+    assert sorted(outcomes) == ["CodeUsedError"] * 19 + ["redeemed"]
+    code.refresh_from_db()
+    assert code.redemptions == 1
+    assert balance_of(owner.team).posted_nanos == 5 * DOLLAR

@@ -1,0 +1,167 @@
+"""The order in which Stripe's news comes makes no difference: same balance, same rows."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from accounts.models import Team, User
+from billing.models import Order
+from tests.payments.conftest import StripeStandIn, checkout
+from tests.payments.given_back import DOLLAR, all_about, spend
+from tests.payments.plan_helpers import rolled_back
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
+
+Event = dict[str, Any]
+CENTS = 1001  # with ten per cent of tax no part of it comes out even
+
+
+@dataclass
+class Story:
+    """What befalls one payment at Stripe, step by step, and the news that we are told of it."""
+
+    stand_in: StripeStandIn
+    url: str
+    charge: str = ""
+    refund: str = ""
+    dispute: str = ""
+
+    def pay(self) -> None:
+        """The customer pays."""
+        self.stand_in.pay(self.url)
+        (charge,) = self.stand_in.get("charges", limit=1)["data"]
+        self.charge = charge["id"]
+        self.age(self.charge, 100)
+
+    def refund_a_part(self) -> None:
+        """Staff give back a part in Stripe's dashboard."""
+        self.refund = self.stand_in.control("refund", charge=self.charge, amount=333)["id"]
+        self.age(self.refund, 80)
+
+    def refund_the_rest(self) -> None:
+        """And then the rest."""
+        self.stand_in.control("refund", charge=self.charge)
+
+    def fail_the_refund(self) -> None:
+        """The bank sends the refund back."""
+        self.stand_in.control("finish_refund", refund=self.refund, status="failed")
+
+    def open_a_dispute(self) -> None:
+        """The cardholder disputes what is left."""
+        told = self.stand_in.control("dispute", charge=self.charge)
+        self.dispute = told["id"]
+        self.age(told["balance_transactions"][0]["id"], 60)
+
+    def win(self) -> None:
+        """The dispute is won."""
+        self.stand_in.control("close_dispute", dispute=self.dispute, won=True)
+
+    def lose(self) -> None:
+        """The dispute is lost."""
+        self.stand_in.control("close_dispute", dispute=self.dispute, won=False)
+
+    def do(self, step: "Step") -> list[Event]:
+        """Takes a step, and returns the news of it."""
+        known = {event["id"] for event in self.stand_in.events()}
+        step(self)
+        return [event for event in self.stand_in.events(*TOLD) if event["id"] not in known]
+
+    def age(self, number: str, seconds: int) -> None:
+        """Lets time pass since something: Stripe's clock has seconds, and the test has none."""
+        self.stand_in.control("age", id=number, seconds=seconds)
+
+
+Step = Callable[[Story], None]
+Begin = Callable[[], tuple[Order, Story]]
+STORIES: dict[str, list[Step]] = {
+    "part refunded, dispute won": [
+        *(Story.pay, Story.refund_a_part, Story.open_a_dispute, Story.win)
+    ],
+    "part refunded, dispute lost": [
+        *(Story.pay, Story.refund_a_part, Story.open_a_dispute, Story.lose)
+    ],
+    "dispute won, then refunded": [
+        *(Story.pay, Story.open_a_dispute, Story.win, Story.refund_the_rest)
+    ],
+    "refund fails, the rest refunded": [
+        *(Story.pay, Story.refund_a_part, Story.fail_the_refund, Story.refund_the_rest)
+    ],
+    "refund fails in a dispute": [
+        *(Story.pay, Story.refund_a_part, Story.open_a_dispute, Story.fail_the_refund)
+    ],
+}
+# One of each kind of news; the others ask the same questions.
+TOLD = (
+    *("checkout.session.completed", "refund.created", "refund.failed"),
+    *("charge.dispute.created", "charge.dispute.closed"),
+)
+
+
+@pytest.fixture
+def begin(stand_in: StripeStandIn, alices_team: Team, alice: User, settings: Any) -> Begin:
+    """Places an order, which is the beginning of a story."""
+    settings.STRIPE_TAX = True
+
+    def do() -> tuple[Order, Story]:
+        stand_in.control("forget")
+        order, url = checkout(alices_team, alice, CENTS)
+        return order, Story(stand_in, url)
+
+    return do
+
+
+def told_in_time(begin: Begin, steps: list[Step]) -> dict[str, Any]:
+    """Returns what a story comes to where each piece of news is told as it happens."""
+    with rolled_back():
+        order, story = begin()
+        for step in steps:
+            story.stand_in.tell(*story.do(step))
+        return all_about(order)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_news_that_comes_at_the_end_in_any_order_ends_the_same(begin: Begin, name: str) -> None:
+    expected = told_in_time(begin, STORIES[name])
+    order, story = begin()
+    events = [event for step in STORIES[name] for event in story.do(step)]
+    assert len(events) >= 3
+
+    for permutation in itertools.permutations(events):
+        with rolled_back():
+            story.stand_in.tell(*permutation)
+            assert all_about(order) == expected, [event["type"] for event in permutation]
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_news_that_comes_in_time_or_after_all_others_ends_the_same(begin: Begin, name: str) -> None:
+    steps = STORIES[name]
+    expected = told_in_time(begin, steps)
+    last = len(steps) - 1
+    for told_at in itertools.product(*[{now, last} for now in range(len(steps))]):
+        with rolled_back():
+            order, story = begin()
+            waiting: list[tuple[int, Event]] = []
+            for now, step in enumerate(steps):
+                waiting += [(told_at[now], event) for event in story.do(step)]
+                due = [event for at, event in waiting if at == now]
+                story.stand_in.tell(*due[::-1])
+            assert all_about(order) == expected, told_at
+
+
+@pytest.mark.parametrize("name", list(STORIES)[:2])
+def test_of_what_is_spent_the_same_is_owed_whatever_comes_first(begin: Begin, name: str) -> None:
+    order, story = begin()
+    first, *rest = STORIES[name]
+    story.stand_in.tell(*story.do(first))
+    spend(order.team, 9 * DOLLAR)
+    events = [event for step in rest for event in story.do(step)]
+    found = []
+    for permutation in itertools.permutations(events):
+        with rolled_back():
+            story.stand_in.tell(*permutation)
+            found.append(all_about(order))
+    assert len(found) >= 6
+    assert all(each == found[0] for each in found)

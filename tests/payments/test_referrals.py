@@ -1,0 +1,232 @@
+"""Referrals: both teams get their credit once, after a payment that counts."""
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import Membership, Team
+from billing import ledger
+from billing.balances import balance_of
+from billing.models import (
+    CreditAccount,
+    Dispute,
+    FraudWarning,
+    Order,
+    Referral,
+    Refund,
+)
+from billing.payments import referrals, tasks
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
+
+DOLLAR = 10**9
+
+
+@pytest.fixture(autouse=True)
+def _ten_dollars(settings: Any) -> None:
+    settings.REFERRAL_CREDIT_DOLLARS = "10"
+    settings.REFERRAL_WAIT_DAYS = 7
+
+
+@pytest.fixture
+def referral(alices_team: Team, charlies_team: Team) -> Referral:
+    """Charlie's team, which Alice's brought."""
+    found = referrals.note_sign_up(charlies_team, referrals.link_of(alices_team).code)
+    assert found is not None
+    return found
+
+
+def paid_order(team: Team, cents: int = 1000, days: float = 8, **changes: Any) -> Order:
+    """Makes an order that was paid some days ago."""
+    fields = {
+        "team": team,
+        "amount_cents": cents,
+        "credit_nanos": cents * DOLLAR // 100,
+        "is_live": False,
+        "state": "paid",
+        "payment_intent_id": f"pi_{uuid.uuid4().hex}",
+        "ended_at": timezone.now() - timedelta(days=days),
+    }
+    order = Order.objects.create(**(fields | changes))
+    if order.state == "paid":
+        account = ledger.open_account(team)
+        ledger.top_up(account, order.credit_nanos, reference=order.payment_intent_id or "")
+    return order
+
+
+def gifts(team: Team) -> list[tuple[str, int]]:
+    """Returns the references and amounts of what the team was given."""
+    account = CreditAccount.objects.filter(team=team)
+    found = account.filter(transfers__kind="grant").order_by("transfers__sequence")
+    return list(found.values_list("transfers__reference", "transfers__amount_nanos"))
+
+
+def test_a_team_has_one_link_by_which_it_is_found(alices_team: Team) -> None:
+    link = referrals.link_of(alices_team)
+    assert referrals.link_of(alices_team) == link
+    assert referrals.find_link(link.code.upper()) == link
+
+
+@pytest.mark.parametrize("code", ["", "unknown", "a" * 21, "a\0b", "é", "../x"])
+def test_what_is_no_link_is_none(code: str, alices_team: Team, charlies_team: Team) -> None:
+    referrals.link_of(alices_team)
+    assert referrals.find_link(code) is None
+    assert referrals.note_sign_up(charlies_team, code) is None
+
+
+def test_nobody_refers_themselves_or_a_team_that_they_are_in(
+    alices_team: Team, charlies_team: Team
+) -> None:
+    code = referrals.link_of(alices_team).code
+    assert referrals.note_sign_up(alices_team, code) is None
+    charlie = Membership.objects.get(team=charlies_team).user
+    Membership.objects.create(team=alices_team, user=charlie, role="billing")
+    assert referrals.note_sign_up(charlies_team, code) is None
+    assert not Referral.objects.exists()
+
+
+def test_both_get_the_credit_once_after_the_first_payment(
+    referral: Referral, alices_team: Team, charlies_team: Team
+) -> None:
+    assert tasks.reward_referrals() == 0
+    paid_order(charlies_team)
+    assert tasks.reward_referrals() == 1
+    assert gifts(charlies_team) == [(f"referral:{charlies_team.pk}:referred", 10 * DOLLAR)]
+    assert gifts(alices_team) == [(f"referral:{charlies_team.pk}:referrer", 10 * DOLLAR)]
+    referral.refresh_from_db()
+    assert referral.rewarded_at is not None
+    assert referrals.rewarded_count(alices_team) == 1
+    paid_order(charlies_team)
+    assert tasks.reward_referrals() == 0
+    assert not referrals.reward(charlies_team.pk)
+    assert balance_of(alices_team).posted_nanos == 10 * DOLLAR
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": "open", "payment_intent_id": None},
+        {"state": "failed", "payment_intent_id": None},
+        {"days": 6.9},
+        {"cents": 999},
+    ],
+)
+def test_a_payment_that_does_not_count_earns_nothing(
+    changes: dict[str, Any], referral: Referral, charlies_team: Team
+) -> None:
+    paid_order(charlies_team, **changes)
+    assert referrals.due() == []
+    paid_order(charlies_team)
+    assert referrals.due() == [charlies_team.pk]
+
+
+@pytest.mark.parametrize(
+    ("deed", "is_due"),
+    [
+        ("refunded", False),
+        ("refund asked for", False),
+        ("refund failed", True),
+        ("disputed", False),
+        ("dispute won", True),
+        ("warned of", False),
+    ],
+)
+def test_a_payment_that_was_given_back_or_is_in_doubt_earns_nothing(
+    deed: str, is_due: bool, referral: Referral, charlies_team: Team
+) -> None:
+    order = paid_order(charlies_team)
+    refunds = {"refunded": "succeeded", "refund asked for": "requested", "refund failed": "failed"}
+    if deed in refunds:
+        fields = {"amount_cents": 1, "credit_nanos": 1, "reason": "test"}
+        Refund.objects.create(order=order, state=refunds[deed], **fields)
+    elif deed == "warned of":
+        FraudWarning.objects.create(stripe_id="issfr_1", order=order, fraud_type="misc")
+    else:
+        Dispute.objects.create(
+            stripe_id="du_1",
+            order=order,
+            amount_cents=1,
+            credit_nanos=1,
+            reason="fraudulent",
+            status="needs_response",
+            is_withdrawn=True,
+            is_reinstated=deed == "dispute won",
+        )
+    assert referrals.due() == ([charlies_team.pk] if is_due else [])
+
+
+def test_while_a_team_is_suspended_nobody_is_rewarded(
+    referral: Referral, alices_team: Team, charlies_team: Team
+) -> None:
+    paid_order(charlies_team)
+    for team in (alices_team, charlies_team):
+        Team.objects.filter(pk=team.pk).update(suspended_at=timezone.now())
+        assert referrals.due() == []
+        Team.objects.filter(pk=team.pk).update(suspended_at=None)
+    assert referrals.due() == [charlies_team.pk]
+
+
+def test_teams_that_have_become_the_same_people_earn_nothing(
+    referral: Referral, alices_team: Team, charlies_team: Team
+) -> None:
+    paid_order(charlies_team)
+    charlie = Membership.objects.get(team=charlies_team).user
+    Membership.objects.create(team=alices_team, user=charlie, role="admin")
+    assert tasks.reward_referrals() == 0
+    assert gifts(alices_team) == gifts(charlies_team) == []
+    assert referrals.due() == []
+
+
+def test_switched_off_there_is_nothing_to_be_had(
+    referral: Referral, alices_team: Team, charlies_team: Team, settings: Any
+) -> None:
+    paid_order(charlies_team)
+    settings.REFERRAL_CREDIT_DOLLARS = "0"
+    assert referrals.find_link(referrals.link_of(alices_team).code) is None
+    assert referrals.due() == []
+    assert not referrals.reward(charlies_team.pk)
+    assert gifts(alices_team) == []
+
+
+def test_a_crash_between_the_two_credits_gives_neither_and_then_both(
+    referral: Referral, alices_team: Team, charlies_team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid_order(charlies_team)
+    grant = ledger.grant
+    granted: list[str] = []
+
+    def die_at_the_second(*arguments: Any, **named: Any) -> Any:
+        if granted:
+            raise KeyboardInterrupt
+        granted.append(named["reference"])
+        return grant(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "grant", die_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            tasks.reward_referrals()
+    assert gifts(alices_team) == gifts(charlies_team) == []
+    assert tasks.reward_referrals() == 1
+    assert len(gifts(alices_team)) == len(gifts(charlies_team)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ten_rounds_at_once_reward_once(
+    referral: Referral, alices_team: Team, charlies_team: Team
+) -> None:
+    paid_order(charlies_team)
+
+    def reward(_: int) -> bool:
+        try:
+            return referrals.reward(charlies_team.pk)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(10) as threads:
+        assert sum(threads.map(reward, range(10))) == 1
+    assert len(gifts(alices_team)) == len(gifts(charlies_team)) == 1

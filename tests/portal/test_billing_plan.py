@@ -1,0 +1,252 @@
+"""The plan on the billing page, and the pages that confirm a change of it."""
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import Membership, Role, Team, User
+from billing.models import PlanOffer, Subscription
+from billing.payments import plans
+from tests.cast import signed_in
+from tests.payments.conftest import StripeStandIn
+from tests.payments.plan_helpers import (
+    decline_from_now_on,
+    earned,
+    granted,
+    hear,
+    owner,
+    plan_of,
+    subscribed,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
+
+
+def text_of(answer: Any) -> str:
+    """Returns what a page says, its spaces made one."""
+    return " ".join(re.sub(r"<[^>]+>", " ", answer.content.decode()).split())
+
+
+def said_by(answer: Any) -> str:
+    """Returns what a confirmation's form carries."""
+    found = re.search(r'name="said" value="([^"]+)"', answer.content.decode())
+    assert found is not None
+    return found[1]
+
+
+def test_who_is_on_no_plan_sees_the_offers(
+    stand_in: StripeStandIn, browser: Client, plus: PlanOffer, pro: PlanOffer
+) -> None:
+    page = text_of(browser.get("/billing"))
+    assert "No subscription: you pay for what you use." in page
+    assert "Choose Plus" in page
+    assert "$20.00 a month" in page
+    assert "$130.00 of credits a month, for 31 days" in page
+
+
+def test_without_payments_nothing_is_offered(browser: Client, plus: PlanOffer) -> None:
+    page = text_of(browser.get("/billing"))
+    assert "Choose Plus" not in page
+
+
+def test_a_plan_is_subscribed_to_and_had_on_return(
+    stand_in: StripeStandIn, browser: Client, alices_team: Team, plus: PlanOffer
+) -> None:
+    page = browser.get("/billing/plan/to/plus")
+    assert "Charged now $20.00 , tax aside" in text_of(page)
+    answer = browser.post("/billing/plan/to/plus")
+    assert answer.status_code == 303
+    back = stand_in.pay(answer["Location"]).headers["location"]
+    assert back == "http://testserver/billing/plan/begun"
+    page = text_of(browser.get("/billing/plan/begun", follow=True))
+    assert "Your team is on Plus now." in page
+    assert "Plus renews on" in page
+    assert (plan_of(alices_team), granted(alices_team)) == ("plus", [25])
+    hear(stand_in)
+    assert granted(alices_team) == [25]
+
+
+def test_the_return_page_gives_nothing_by_itself(
+    stand_in: StripeStandIn, browser: Client, alices_team: Team, plus: PlanOffer
+) -> None:
+    assert browser.get("/billing/plan/begun").status_code == 302
+    browser.post("/billing/plan/to/plus")
+    page = text_of(browser.get("/billing/plan/begun", follow=True))
+    assert "The payment is not complete yet." in page
+    assert (plan_of(alices_team), granted(alices_team)) == ("default", [])
+
+
+def test_an_upgrade_charges_what_the_page_said(
+    stand_in: StripeStandIn,
+    browser: Client,
+    alice: User,
+    alices_team: Team,
+    plus: PlanOffer,
+    pro: PlanOffer,
+) -> None:
+    row = subscribed(stand_in, alices_team, alice, plus)
+    stand_in.control("age", id=row.stripe_id, seconds=10 * 24 * 3600)
+    page = browser.get("/billing/plan/to/pro")
+    charge = re.search(r"Pay \$([0-9.]+) and upgrade", text_of(page))
+    assert charge is not None
+    assert charge[1] == "53.34"
+    answer = browser.post("/billing/plan/to/pro", {"said": said_by(page)}, follow=True)
+    assert "Your team is on Pro now." in text_of(answer)
+    assert (plan_of(alices_team), earned()) == ("pro", [20, 53.34])
+    again = browser.post("/billing/plan/to/pro", {"said": said_by(page)})
+    assert again.status_code == 409
+    assert earned() == [20, 53.34]
+
+
+@pytest.mark.parametrize("said", ["", "made up", "of another plan"])
+def test_an_upgrade_needs_what_its_own_page_said(
+    stand_in: StripeStandIn,
+    browser: Client,
+    alice: User,
+    alices_team: Team,
+    plus: PlanOffer,
+    pro: PlanOffer,
+    said: str,
+) -> None:
+    subscribed(stand_in, alices_team, alice, plus)
+    if said == "of another plan":
+        said = said_by(browser.get("/billing/plan/to/pro"))
+        PlanOffer.objects.filter(pk=pro.pk).update(price_cents=20000)
+    answer = browser.post("/billing/plan/to/pro", {"said": said})
+    assert answer.status_code == 409
+    assert "This page was too old." in text_of(answer)
+    assert (plan_of(alices_team), earned()) == ("plus", [20])
+
+
+def test_a_declined_card_is_said_and_changes_nothing(
+    stand_in: StripeStandIn,
+    browser: Client,
+    alice: User,
+    alices_team: Team,
+    plus: PlanOffer,
+    pro: PlanOffer,
+) -> None:
+    row = subscribed(stand_in, alices_team, alice, plus)
+    decline_from_now_on(stand_in, row)
+    said = said_by(browser.get("/billing/plan/to/pro"))
+    answer = browser.post("/billing/plan/to/pro", {"said": said})
+    assert answer.status_code == 402
+    assert "Your card was not charged, and your plan is as it was." in text_of(answer)
+    assert (plan_of(alices_team), earned()) == ("plus", [20])
+
+
+def test_a_downgrade_says_when_it_comes_and_can_be_taken_back(
+    stand_in: StripeStandIn,
+    browser: Client,
+    alice: User,
+    alices_team: Team,
+    plus: PlanOffer,
+    pro: PlanOffer,
+) -> None:
+    subscribed(stand_in, alices_team, alice, pro)
+    page = browser.get("/billing/plan/to/plus")
+    assert "Charged now Nothing , and nothing is given back" in text_of(page)
+    answer = browser.post("/billing/plan/to/plus", {"said": said_by(page)}, follow=True)
+    assert "Plus begins on" in text_of(answer)
+    assert "it becomes Plus , for $20.00 a month" in text_of(browser.get("/billing"))
+    assert "Stays" not in text_of(browser.get("/billing/plan/keep"))
+    answer = browser.post("/billing/plan/keep", follow=True)
+    assert "Your team stays on Pro." in text_of(answer)
+    assert Subscription.objects.get().next_price is None
+
+
+def test_a_plan_is_cancelled_after_a_page_that_says_what_ends(
+    stand_in: StripeStandIn, browser: Client, alice: User, alices_team: Team, plus: PlanOffer
+) -> None:
+    subscribed(stand_in, alices_team, alice, plus)
+    page = text_of(browser.get("/billing/plan/cancel"))
+    assert "What was granted stays until it expires." in page
+    assert not Subscription.objects.get().cancel_at_period_end
+    answer = text_of(browser.post("/billing/plan/cancel", follow=True))
+    assert "Nothing more is charged." in answer
+    assert "your team goes back to Default" in answer
+    assert Subscription.objects.get().cancel_at_period_end
+    assert "Keep Plus" in answer
+
+
+def test_a_late_payment_is_a_banner_with_what_to_do(
+    stand_in: StripeStandIn, browser: Client, alice: User, alices_team: Team, plus: PlanOffer
+) -> None:
+    row = subscribed(stand_in, alices_team, alice, plus)
+    decline_from_now_on(stand_in, row)
+    stand_in.control("renew", subscription=row.stripe_id)
+    hear(stand_in)
+    assert "The payment for your Plus plan failed." in text_of(browser.get("/billing"))
+    stand_in.control("give_up", subscription=row.stripe_id, outcome="unpaid")
+    hear(stand_in)
+    page = text_of(browser.get("/billing"))
+    assert "Your Plus plan is not paid, so your team is on Default." in page
+
+
+def test_stripe_away_is_said(
+    stand_in: StripeStandIn, browser: Client, alices_team: Team, plus: PlanOffer
+) -> None:
+    stand_in.control("trouble", next=["error_before"] * 4)
+    answer = browser.post("/billing/plan/to/plus")
+    assert answer.status_code == 503
+    assert "Stripe does not answer just now." in text_of(answer)
+
+
+@pytest.mark.parametrize("role", [Role.OWNER, Role.ADMIN, Role.BILLING, Role.DEVELOPER])
+def test_who_may_see_billing_may_change_the_plan(
+    stand_in: StripeStandIn,
+    charlie: User,
+    alices_team: Team,
+    plus: PlanOffer,
+    role: Role,
+) -> None:
+    Membership.objects.filter(user=charlie).delete()
+    Membership.objects.create(user=charlie, team=alices_team, role=role)
+    browser = signed_in(charlie)
+    expected = 403 if role == Role.DEVELOPER else 200
+    assert browser.get("/billing/plan/to/plus").status_code == expected
+    posted = browser.post("/billing/plan/to/plus").status_code
+    assert posted == (403 if role == Role.DEVELOPER else 303)
+
+
+def test_another_team_s_plan_is_out_of_reach(
+    stand_in: StripeStandIn,
+    alice: User,
+    alices_team: Team,
+    charlie: User,
+    plus: PlanOffer,
+) -> None:
+    subscribed(stand_in, alices_team, alice, plus)
+    browser = signed_in(charlie)
+    for deed in ("cancel", "keep"):
+        assert browser.get(f"/billing/plan/{deed}").status_code == 404
+        assert browser.post(f"/billing/plan/{deed}").status_code == 404
+    assert browser.get("/billing/plan/to/nothing").status_code == 404
+    assert not Subscription.objects.get().cancel_at_period_end
+
+
+def test_forms_need_their_token(
+    stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer
+) -> None:
+    subscribed(stand_in, alices_team, alice, plus)
+    browser = signed_in(alice, enforce_csrf_checks=True)
+    for path in ("cancel", "keep", "to/plus"):
+        assert browser.post(f"/billing/plan/{path}").status_code == 403
+
+
+def test_the_pages_take_few_queries(
+    stand_in: StripeStandIn,
+    browser: Client,
+    alice: User,
+    alices_team: Team,
+    plus: PlanOffer,
+    pro: PlanOffer,
+    django_assert_max_num_queries: Any,
+) -> None:
+    row = subscribed(stand_in, alices_team, alice, pro)
+    plans.change(owner(alices_team, alice), row, plus, at=row.created_at, attempt="one")
+    for path in ("/billing", "/billing/plan/cancel", "/billing/plan/keep"):
+        with django_assert_max_num_queries(15):
+            assert browser.get(path).status_code == 200
