@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import string
-import time
 import zlib
 
 import pytest
@@ -67,10 +66,9 @@ def test_a_key_with_something_after_it_is_refused(end: str) -> None:
     assert not keys.is_well_formed(keys.new_key("sk-tg-") + end)
 
 
-def test_a_megabyte_is_refused_at_once() -> None:
-    started = time.perf_counter()
+def test_megabytes_are_refused_by_their_length_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "_KEY", None)
     assert not keys.is_well_formed("sk-" + "a" * 20_000_000)
-    assert time.perf_counter() - started < 0.05
 
 
 def test_digests_are_hmac_sha256_under_each_pepper_the_newest_first(settings) -> None:

@@ -199,9 +199,9 @@ def test_a_call_that_runs_low_buys_more_by_itself(buyer: Buyer, site: Stack) -> 
     buyer.page.goto("/billing")
     eventually(lambda: _reloaded(buyer.page).get_by_text("Visa •••• 4242").count(), what="no card")
     buyer.page.get_by_label("Buy credits when the balance is low").check()
-    buyer.page.get_by_label("When less is available than, $").fill("10.99")
-    buyer.page.get_by_label("Buy, $", exact=True).fill("20")
-    buyer.page.get_by_label("At most a month, $").fill("40")
+    buyer.page.get_by_label("Below a balance of").fill("10.99")
+    buyer.page.get_by_label("Buy", exact=True).fill("20")
+    buyer.page.get_by_label("At most a month").fill("40")
     buyer.page.locator("#auto-top-up").get_by_role("button", name="Save").click()
     expect(buyer.page.locator("#auto-top-up .badge")).to_have_text("On")
     assert [order[:2] for order in buyer.orders()] == [("paid", 1000)]
@@ -215,7 +215,8 @@ def test_a_call_that_runs_low_buys_more_by_itself(buyer: Buyer, site: Stack) -> 
     )
 
     def is_topped_up() -> bool:
-        return _reloaded(buyer.page).locator("#orders").get_by_text("auto top-up").count() == 1
+        row = _reloaded(buyer.page).locator("#orders tr").filter(has_text="auto top-up")
+        return row.get_by_text("Paid", exact=True).count() == 1
 
     eventually(is_topped_up, seconds=40, what="nothing was bought")
     row = buyer.page.get_by_role("region", name="Orders").get_by_role("row").nth(1)
