@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from accounts.masking import mask_secrets
 
 SHORTEST_WEBHOOK_SECRET = 16
-KEY_IN_USE = "idempotency_key_in_use"  # two asked at once: it comes to what the other one gets
+KEY_IN_USE = "idempotency_key_in_use"
 
 
 class StripeError(Exception):
@@ -104,12 +104,10 @@ def _ours(error: stripe.StripeError) -> StripeError:
     if isinstance(error, stripe.CardError):
         intent = getattr(error.error, "payment_intent", None)
         return CardRefusedError(message, code, getattr(intent, "id", None) or "")
-    if error.code == KEY_IN_USE:
-        return StripeUnavailableError("Another call with this key is under way.")
+    if error.http_status == HTTPStatus.CONFLICT or error.code == KEY_IN_USE:
+        return StripeBusyError(message)
     if isinstance(error, stripe.InvalidRequestError | stripe.IdempotencyError):
         return StripeRefusedError(message, code)
-    if error.http_status == HTTPStatus.CONFLICT:
-        return StripeBusyError(message)
     # Of what is left an authentication error is ours to mend, and then the call is repeated.
     is_kept = (error.headers or {}).get("idempotent-replayed") == "true"
     kind = FailureKeptError if is_kept else StripeUnavailableError

@@ -25,7 +25,7 @@ def keep_card(
 ) -> PaymentCustomer:
     """Keeps a card for the team at Stripe: the one that is charged until there is another."""
     customer = customers.customer_of(team, user)
-    stand_in.http.post(
+    stand_in.web.post(
         f"{stand_in.url}/v1/payment_methods/{card}/attach",
         data={"customer": customer.stripe_id},
         headers=AUTHORIZED,

@@ -1,18 +1,12 @@
 """A stand-in for Stripe on a port of its own, and what a test does to it and hears from it."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import pytest
 import stripe
 from django.db import connections
@@ -23,41 +17,30 @@ from billing import invariants, ledger
 from billing.models import CreditAccount, Order, PlanOffer, StripeEvent
 from billing.payments import inbox, orders
 from tests.payments import cards
+from tests.stripe_simulator import StripeSimulator, running_simulator
 
 SECRET = "whsec_only_for_tests"
 PAGES = {"success_url": "http://testserver/paid", "cancel_url": "http://testserver/left"}
 
 
-class StripeStandIn:
-    """The stand-in's controls, its events, and the clicks of a customer at Checkout."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.http = httpx.Client(timeout=10)
-
-    def control(self, deed: str, **order: Any) -> Any:
-        """Does one of the stand-in's deeds (platform/simulator/stripe/controls.py)."""
-        return self.http.post(f"{self.url}/control/{deed}", json=order).raise_for_status().json()
+class StripeStandIn(StripeSimulator):
+    """The stand-in whose events wait until a test tells them to Django's client."""
 
     def get(self, path: str, **query: Any) -> Any:
         """Reads the stand-in's API."""
-        answer = self.http.get(
+        answer = self.web.get(
             f"{self.url}/v1/{path}", params=query, headers={"authorization": "Bearer sk_test"}
         )
         return answer.raise_for_status().json()
 
     def create(self, path: str, **fields: Any) -> Any:
         """Makes an object as another user of the same Stripe account would."""
-        answer = self.http.post(
+        answer = self.web.post(
             f"{self.url}/v1/{path}",
             data=dict(_form("", fields)),
             headers={"authorization": "Bearer sk_test"},
         )
         return answer.raise_for_status().json()
-
-    def pay(self, page_url: str, card: str = "pm_card_visa") -> httpx.Response:
-        """Clicks on a button of a Checkout page."""
-        return self.http.post(f"{page_url}/pay", data={"card": card})
 
     def events(self, *types: str) -> list[dict[str, Any]]:
         """Returns the events so far, the oldest first; all, or those of some types."""
@@ -89,20 +72,8 @@ class StripeStandIn:
 
 @pytest.fixture(scope="session")
 def _stand_in_url() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
-        port, handle = listening.getsockname()[1], listening.fileno()
-        command = [sys.executable, "-m", "gunicorn", "-k", "asgi", "--workers", "1"]
-        command += ["--bind", f"fd://{handle}", "--log-level", "critical", "--keep-alive", "75"]
-        environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-        process = subprocess.Popen(
-            [*command, "simulator.app:application"], pass_fds=[handle], env=environment
-        )
-    try:
-        httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=20).raise_for_status()
-        yield f"http://127.0.0.1:{port}/stripe"
-    finally:
-        process.send_signal(signal.SIGQUIT)
-        process.wait(10)
+    with running_simulator() as url:
+        yield f"{url}/stripe"
 
 
 @pytest.fixture

@@ -49,12 +49,12 @@ def subscribed(
 def choose_card(stand_in: StripeStandIn, row: Subscription, card: str) -> None:
     """Gives the subscription another card, as its owner would in Stripe's portal."""
     customer = stand_in.get(f"subscriptions/{row.stripe_id}")["customer"]
-    method = stand_in.http.post(
+    method = stand_in.web.post(
         f"{stand_in.url}/v1/payment_methods/{card}/attach",
         data={"customer": customer},
         headers=HEADERS,
     ).raise_for_status()
-    stand_in.http.post(
+    stand_in.web.post(
         f"{stand_in.url}/v1/subscriptions/{row.stripe_id}",
         data={"default_payment_method": method.json()["id"]},
         headers=HEADERS,

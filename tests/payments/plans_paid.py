@@ -14,7 +14,7 @@ def plan_payment(
     stand_in: StripeStandIn, team: Team, credit_nanos: int
 ) -> tuple[str, SubscriptionPayment]:
     """Returns the charge of a plan's payment, and our row of it; its credits are granted."""
-    intent = stand_in.http.post(
+    intent = stand_in.web.post(
         f"{stand_in.url}/v1/payment_intents",
         headers={"authorization": "Bearer sk_test"},
         data={"amount": "2000", "confirm": "true", "payment_method": "pm_card_visa"},

@@ -92,7 +92,7 @@ def test_a_bank_that_asks_for_the_owner_pauses_until_they_pay_at_checkout(
 
 def test_without_a_card_it_waits_for_the_owner(low: Team, stand_in: StripeStandIn) -> None:
     (method,) = stand_in.get(f"customers/{low.payment_customer.stripe_id}/payment_methods")["data"]
-    stand_in.http.post(
+    stand_in.web.post(
         f"{stand_in.url}/v1/payment_methods/{method['id']}/detach",
         headers={"authorization": "Bearer sk_test"},
     ).raise_for_status()

@@ -311,7 +311,7 @@ def test_a_lost_webhook_is_found_by_the_hourly_look(
 
 def somebody_elses_payment(stand_in: StripeStandIn, **more: str) -> str:
     """Makes a payment that we did not begin, and returns its charge."""
-    intent = stand_in.http.post(
+    intent = stand_in.web.post(
         f"{stand_in.url}/v1/payment_intents",
         headers={"authorization": "Bearer sk_test"},
         data={"amount": "500", "confirm": "true", "payment_method": "pm_card_visa", **more},

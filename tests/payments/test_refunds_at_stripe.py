@@ -233,7 +233,7 @@ def test_a_refund_of_an_order_of_which_nothing_is_left_is_for_staff(
 
 
 def test_a_refund_of_somebody_elses_payment_is_ignored(stand_in: StripeStandIn) -> None:
-    intent = stand_in.http.post(
+    intent = stand_in.web.post(
         f"{stand_in.url}/v1/payment_intents",
         headers={"authorization": "Bearer sk_test"},
         data={"amount": 500, "confirm": "true", "payment_method": "pm_card_visa"},

@@ -56,6 +56,12 @@ class Gossip(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares the tests the pauses before a call that is under way elsewhere is repeated."""
+    monkeypatch.setattr(orders, "BUSY_PAUSES_SECONDS", (0.0,))
+
+
 @pytest.fixture
 def gossip(settings: Any) -> Iterator[type[Gossip]]:
     """A server that tells whoever asks what the others said."""

@@ -202,13 +202,13 @@ def test_a_row_that_never_reached_stripe_ends_after_a_day(
 
 
 def test_a_subscription_of_others_is_ignored(stand_in: StripeStandIn) -> None:
-    customer = stand_in.http.post(
+    customer = stand_in.web.post(
         f"{stand_in.url}/v1/customers",
         data={"email": "someone@example.com"},
         headers={"authorization": "Bearer sk_test"},
     ).json()["id"]
     price = at_stripe.create_price(plan="other", title="Other", amount_cents=500)
-    stand_in.http.post(
+    stand_in.web.post(
         f"{stand_in.url}/v1/subscriptions",
         data={
             "customer": customer,

@@ -41,10 +41,10 @@ def test_the_portal_is_stripes_and_what_changed_there_is_shown_on_return(
 ) -> None:
     answer = browser.post("/billing/portal")
     assert answer.status_code == 303
-    stand_in.http.post(f"{answer['Location']}/add", data={"card": "pm_card_visa"})
+    stand_in.web.post(f"{answer['Location']}/add", data={"card": "pm_card_visa"})
     assert "Visa •••• 4242" in browser.get("/billing/card", follow=True).content.decode()
     (method,) = stand_in.get("payment_methods")["data"]
-    stand_in.http.post(f"{answer['Location']}/remove", data={"method": method["id"]})
+    stand_in.web.post(f"{answer['Location']}/remove", data={"method": method["id"]})
     page = browser.get("/billing/card", follow=True).content.decode()
     assert "No card is kept for the team." in page
     assert "Visa" not in page
@@ -63,14 +63,14 @@ def test_every_change_of_the_card_is_heard_of(
     }
     assert card_of(alices_team) == ("visa", "4242")
     portal = browser.post("/billing/portal")["Location"]
-    stand_in.http.post(f"{portal}/add", data={"card": "pm_card_mastercard"})
+    stand_in.web.post(f"{portal}/add", data={"card": "pm_card_mastercard"})
     methods = {
         each["card"]["last4"]: each["id"] for each in stand_in.get("payment_methods")["data"]
     }
-    stand_in.http.post(f"{portal}/default", data={"method": methods["4242"]})
+    stand_in.web.post(f"{portal}/default", data={"method": methods["4242"]})
     stand_in.tell(*stand_in.events("customer.updated")[-1:])
     assert card_of(alices_team) == ("visa", "4242")
-    stand_in.http.post(f"{portal}/remove", data={"method": methods["4242"]})
+    stand_in.web.post(f"{portal}/remove", data={"method": methods["4242"]})
     stand_in.tell(*stand_in.events("payment_method.detached")[-1:])
     assert card_of(alices_team) == ("mastercard", "4444")
 
@@ -80,7 +80,7 @@ def test_a_card_removed_behind_another_changes_nothing(
 ) -> None:
     portal = browser.post("/billing/portal")["Location"]
     for card in ("pm_card_visa", "pm_card_mastercard"):
-        stand_in.http.post(f"{portal}/add", data={"card": card})
+        stand_in.web.post(f"{portal}/add", data={"card": card})
     stand_in.tell_everything()
     before = card_of(alices_team)
     other = next(
@@ -88,7 +88,7 @@ def test_a_card_removed_behind_another_changes_nothing(
         for each in stand_in.get("payment_methods")["data"]
         if each["card"]["last4"] != before[1]
     )
-    stand_in.http.post(f"{portal}/remove", data={"method": other["id"]})
+    stand_in.web.post(f"{portal}/remove", data={"method": other["id"]})
     (event,) = stand_in.tell(*stand_in.events("payment_method.detached"))
     assert event.state == "ignored"
     assert card_of(alices_team) == before

@@ -214,7 +214,7 @@ def test_receipt_and_invoice_are_stripes_which_is_asked_where_they_are(
     assert receipt["Location"] == stand_in.get(f"charges/{order.charge_id}")["receipt_url"]
     invoice = browser.get(f"/billing/orders/{order.pk}/invoice")
     assert invoice["Location"] == stand_in.get(f"invoices/{order.invoice_id}")["invoice_pdf"]
-    assert stand_in.http.get(invoice["Location"]).content.startswith(b"%PDF")
+    assert stand_in.web.get(invoice["Location"]).content.startswith(b"%PDF")
 
 
 def test_where_there_is_no_document_it_is_said(

@@ -34,7 +34,10 @@ def sign_up(client: Client, email: str) -> User:
     return User.objects.get(email=email)
 
 
-def test_the_page_shows_one_link_and_what_it_brings(alice: User, alices_team: Team) -> None:
+def test_the_page_shows_one_link_and_what_it_brings(
+    alice: User, alices_team: Team, settings: Any
+) -> None:
+    settings.REFERRAL_WAIT_DAYS = 7
     shown = signed_in(alice).get("/billing").content.decode()
     link = ReferralLink.objects.get(team=alices_team)
     assert f"http://127.0.0.1:8000/r/{link.code}</code>" in shown
