@@ -102,7 +102,7 @@ def test_credits_are_bought_and_the_balance_shows_them(
     expect(row).to_contain_text("Paid")
     assert overflow_of(page) <= 0
     assert accessibility_faults(page) == []
-    eventually(lambda: _reloaded(page).get_by_text("Visa •••• 4242").count(), what="no card")
+    _see_the_card(page)
     with page.context.expect_page() as opened:
         visitor.press(row.get_by_role("link", name="Receipt"))
     expect(opened.value.get_by_role("heading", name="Receipt")).to_be_visible()
@@ -197,7 +197,7 @@ def test_a_call_that_runs_low_buys_more_by_itself(buyer: Buyer, site: Stack) -> 
     buyer.pay()
     expect(buyer.page.locator(".alert.good")).to_contain_text("Paid.")
     buyer.page.goto("/billing")
-    eventually(lambda: _reloaded(buyer.page).get_by_text("Visa •••• 4242").count(), what="no card")
+    _see_the_card(buyer.page)
     buyer.page.get_by_label("Buy credits when the balance is low").check()
     buyer.page.get_by_label("Below a balance of").fill("10.99")
     buyer.page.get_by_label("Buy", exact=True).fill("20")
@@ -274,6 +274,13 @@ def test_what_staff_refund_is_shown_with_its_order(
     expect(buyer.page.locator(".facts")).to_contain_text("$4.00, sent back to the card")
     assert "Bought by mistake" not in buyer.page.content()
     site.check_ledger()
+
+
+def _see_the_card(page: Page) -> None:
+    """Waits until the billing page knows the card, which its event tells: a round late at worst."""
+    eventually(
+        lambda: _reloaded(page).get_by_text("Visa •••• 4242").count(), seconds=40, what="no card"
+    )
 
 
 def _reloaded(page: Page) -> Page:
