@@ -15,7 +15,6 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from api.catalogue_file import (
-    NANOS_PER_CENT,
     Document,
     ModelTable,
     OfferTable,
@@ -27,10 +26,11 @@ from api.catalogue_file import (
 )
 from api.catalogue_reader import MISTAKEN, CatalogueMistakesError, Mistakes, Reader, shown
 from api.models import validate_base_url
+from billing.models.plans import LEAST_PRICE_CENTS
+from billing.money import NANOS_PER_CENT
 
 CATALOGUES = Path(__file__).parent / "catalogues"
 LONGEST_FILE_BYTES = 4 * 1024 * 1024
-LEAST_OFFER_CENTS = 50
 SECTIONS = ("service", "plans", "upstreams", "model_defaults", "models")
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -166,8 +166,8 @@ def _check_offer(offer: OfferTable, place: str, mistakes: Mistakes) -> None:
         return
     if offer.price % NANOS_PER_CENT:
         mistakes.add(f"{place}.price", "is no whole number of cents")
-    elif offer.price < LEAST_OFFER_CENTS * NANOS_PER_CENT:
-        mistakes.add(f"{place}.price", f"is less than {LEAST_OFFER_CENTS} cents, Stripe's least")
+    elif offer.price < LEAST_PRICE_CENTS * NANOS_PER_CENT:
+        mistakes.add(f"{place}.price", f"is less than {LEAST_PRICE_CENTS} cents, Stripe's least")
 
 
 def _check_once(names: list[tuple[str, str]], mistakes: Mistakes) -> None:

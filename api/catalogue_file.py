@@ -10,10 +10,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from billing.money import NANOS_PER_DOLLAR, nanos_from_dollars
+from billing.money import nanos_from_dollars
 
 LARGEST_INTEGER = 2**31 - 1  # PostgreSQL's integer
-NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
 LARGEST_PRICE_NANOS = 10**15  # $1,000,000 for a million tokens or one piece: a slip of the finger
 
 Word = Annotated[str, Meta(min_length=1, max_length=80)]

@@ -13,7 +13,6 @@ from django.db import connection, models, transaction
 
 from accounts.models import Plan
 from api.catalogue_file import (
-    NANOS_PER_CENT,
     CostTable,
     Document,
     ModelTable,
@@ -24,6 +23,7 @@ from api.catalogue_file import (
 from api.catalogue_reader import Mistakes, shown
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import PlanOffer, PriceVersion, Product
+from billing.money import NANOS_PER_CENT
 
 # Two loads at once, or a load and a hand in the admin, take turns. Readers are not held up.
 LOCK_SQL = """

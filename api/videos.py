@@ -18,9 +18,9 @@ from django.utils import timezone
 from api.models import VideoJob
 from api.video_upstream import News, VideoUpstream
 from billing import ledger
+from billing.alerts import raise_alert
 from billing.failpoints import failpoint
 from billing.gate import Settlement
-from billing.models import LedgerAlert
 
 log = structlog.get_logger(__name__)
 
@@ -95,13 +95,11 @@ def _end_lost(job: VideoJob) -> bool:
     with transaction.atomic():
         is_ended = _end(job, VideoJob.State.FAILED, error=LOST)
         if is_ended:
-            LedgerAlert.objects.get_or_create(
-                kind="video_order_lost",
-                reference=str(job.pk),
-                defaults={
-                    "detail": f"Order {job.public_id} of {job.model} was lost before the upstream's"
-                    " answer was kept. The upstream may bill it; the customer was not charged."
-                },
+            raise_alert(
+                "video_order_lost",
+                str(job.pk),
+                f"Order {job.public_id} of {job.model} was lost before the upstream's answer was"
+                " kept. The upstream may bill it; the customer was not charged.",
             )
     return is_ended
 

@@ -4,6 +4,7 @@ import re
 from decimal import Decimal
 
 NANOS_PER_DOLLAR = 1_000_000_000
+NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
 
 PER_MILLION = 1_000_000
 
@@ -48,6 +49,17 @@ def dollars_text(amount_nanos: int) -> str:
 def dollars_short_text(amount_nanos: int) -> str:
     """Returns the amount in dollars without the zeros at its end, such as `0.015` or `2`."""
     return dollars_text(amount_nanos).rstrip("0").rstrip(".")
+
+
+def cents_text(amount_cents: int) -> str:
+    """Returns an amount that is counted in cents, as Stripe's are, such as `$1,250.00`."""
+    whole, fraction = divmod(abs(amount_cents), 100)
+    return f"{'-' if amount_cents < 0 else ''}${whole:,}.{fraction:02d}"
+
+
+def typed_cents_text(amount_cents: int) -> str:
+    """Returns an amount that is counted in cents as a form's input has it, such as `1250.00`."""
+    return f"{amount_cents // 100}.{amount_cents % 100:02d}"
 
 
 def token_price_text(nanos_per_million: int) -> str:

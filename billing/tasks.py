@@ -5,7 +5,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing import invariants, ledger, spool, usage
-from billing.models import LedgerAlert
+from billing.alerts import raise_alert
 
 log = structlog.get_logger(__name__)
 
@@ -53,9 +53,9 @@ def prove_ledger() -> int:
     broken = [finding for finding in invariants.check() if finding.count]
     for finding in broken:
         log.error("ledger_invariant_broken", invariant=finding.invariant.name, count=finding.count)
-        LedgerAlert.objects.get_or_create(
-            kind="invariant",
-            reference=f"{finding.invariant.name} {timezone.now():%Y-%m-%d}",
-            defaults={"detail": "; ".join(finding.examples)[:500]},
+        raise_alert(
+            "invariant",
+            f"{finding.invariant.name} {timezone.now():%Y-%m-%d}",
+            "; ".join(finding.examples),
         )
     return len(broken)

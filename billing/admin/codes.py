@@ -8,11 +8,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 
-from billing.admin.fields import MoneyAdmin, ReadOnlyAdmin, dollars
+from billing.admin.fields import MoneyAdmin, ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.models import AutoTopUp, CodeRedemption, CreditCode, Referral, ReferralLink
-from billing.money import dollars_short_text
 from billing.payments.codes import normalised
-from billing.payments.orders import NANOS_PER_CENT
 
 
 class CodeForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs alone know of generics
@@ -143,8 +141,8 @@ class AutoTopUpAdmin(ReadOnlyAdmin):
         "team",
         "is_enabled",
         dollars("threshold_nanos"),
-        "amount",
-        "monthly_limit",
+        dollars_of_cents("amount_cents"),
+        dollars_of_cents("monthly_limit_cents", "A month, $"),
         "problem",
         "problem_at",
         "failures",
@@ -153,13 +151,3 @@ class AutoTopUpAdmin(ReadOnlyAdmin):
     list_filter = ("is_enabled", "problem", "problem_at")
     list_select_related = ("team",)
     search_fields = ("team__name", "team__slug")
-
-    @admin.display(description="Amount, $", ordering="amount_cents")
-    def amount(self, row: AutoTopUp) -> str:
-        """Shows what is bought at a time."""
-        return f"${dollars_short_text(row.amount_cents * NANOS_PER_CENT)}"
-
-    @admin.display(description="A month, $", ordering="monthly_limit_cents")
-    def monthly_limit(self, row: AutoTopUp) -> str:
-        """Shows how much may be bought in a month."""
-        return f"${dollars_short_text(row.monthly_limit_cents * NANOS_PER_CENT)}"

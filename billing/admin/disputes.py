@@ -17,6 +17,7 @@ from accounts.models import Team, User
 from billing.admin.fields import ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.admin.refunds import link, transfers_link
 from billing.models import Dispute, FraudWarning, Order
+from billing.money import cents_text
 from billing.payments import disputes, pauses
 
 _OF_ORDERS = ("order__team", "subscription_payment__subscription__team", "handled_by")
@@ -91,10 +92,7 @@ class TroubleAdmin(ReadOnlyAdmin):
     @admin.display(description="Keys")
     def keys(self, trouble: pauses.Trouble) -> str:
         """Shows whether the team's keys are accepted."""
-        team = trouble.team
-        if team.suspended_at is None:
-            return "Accepted"
-        return "Paused" if team.suspended_reason in pauses.REASONS else "Suspended"
+        return _keys_of(trouble.team)
 
     @action(  # type: ignore[operator]  # unfold's annotations
         description="Handle…", url_path="handle", permissions=["handle"]
@@ -180,7 +178,7 @@ class DisputeAdmin(TroubleAdmin):
 
     def facts(self, trouble: Any) -> list[tuple[str, str]]:
         """Returns what staff decide by."""
-        money = f"${trouble.amount_cents / 100:,.2f}, {trouble.status} ({trouble.reason})"
+        money = f"{cents_text(trouble.amount_cents)}, {trouble.status} ({trouble.reason})"
         return [("Disputed", money), *super().facts(trouble)]
 
 

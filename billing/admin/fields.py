@@ -10,7 +10,13 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing.money import dollars_text, nanos_from_dollars
+from billing.money import (
+    NANOS_PER_CENT,
+    cents_text,
+    dollars_text,
+    nanos_from_dollars,
+    typed_cents_text,
+)
 
 _MOST_NANOS = nanos_from_dollars(1_000_000_000)
 
@@ -34,7 +40,7 @@ def dollars_of_cents(field: str, title: str = "") -> Callable[[Any], str]:
 
     @admin.display(description=title or f"{name}, $", ordering=field)
     def column(row: Any) -> str:
-        return f"${getattr(row, field) / 100:,.2f}"
+        return cents_text(getattr(row, field))
 
     column.__name__ = f"{field}_in_dollars"
     return column
@@ -68,6 +74,27 @@ class DollarsField(forms.CharField):
             return bool(initial != self.clean(data))
         except forms.ValidationError:
             return True
+
+
+class CentsField(DollarsField):
+    """An amount in dollars on the form, in cents in the row."""
+
+    def __init__(self, *, least_cents: int = 0, **options: Any) -> None:
+        super().__init__(**options)
+        self._least_cents = least_cents
+
+    def prepare_value(self, value: Any) -> Any:
+        """Returns what the input shows: a row's amount in dollars, a typed text as it is."""
+        return typed_cents_text(value) if isinstance(value, int) else value
+
+    def clean(self, value: Any) -> int | None:
+        """Returns cents. Raises ValidationError for what is none, and for less than the least."""
+        nanos = super().clean(value) or 0
+        if nanos % NANOS_PER_CENT or nanos < self._least_cents * NANOS_PER_CENT:
+            least = typed_cents_text(self._least_cents)
+            suffix = f", {least} dollars at least" if self._least_cents else ""
+            raise forms.ValidationError(f"Give whole cents{suffix}.")
+        return nanos // NANOS_PER_CENT
 
 
 class MoneyAdmin(ModelAdmin):

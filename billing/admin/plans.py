@@ -1,34 +1,24 @@
 """Staff's pages for plans that are sold: offers to change, subscriptions and payments to read."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from django import forms
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 
-from billing.admin.fields import DollarsField, MoneyAdmin, ReadOnlyAdmin, dollars
+from billing.admin.fields import (
+    CentsField,
+    MoneyAdmin,
+    ReadOnlyAdmin,
+    dollars,
+    dollars_of_cents,
+)
 from billing.models import PlanOffer, PlanPrice, Subscription, SubscriptionPayment
-from billing.money import dollars_text
-from billing.payments.orders import NANOS_PER_CENT
+from billing.models.plans import LEAST_PRICE_CENTS
 
-LEAST_CENTS = 50
-
-
-class PriceField(DollarsField):
-    """A price in dollars on the form, in cents in the row."""
-
-    def prepare_value(self, value: Any) -> Any:
-        """Returns what the input shows: a row's price in dollars, a typed text as it is."""
-        return _price_text(value) if isinstance(value, int) else value
-
-    def clean(self, value: Any) -> int | None:
-        """Returns cents. Raises ValidationError for what no card can be charged."""
-        nanos = super().clean(value) or 0
-        if nanos % NANOS_PER_CENT or nanos < LEAST_CENTS * NANOS_PER_CENT:
-            raise forms.ValidationError("Give whole cents, 0.50 dollars at least.")
-        return nanos // NANOS_PER_CENT
+_PRICE = dollars_of_cents("price_cents", "Price a month, $")
+_PAID = dollars_of_cents("amount_cents", "Paid, $")
 
 
 @admin.register(PlanOffer)
@@ -36,7 +26,7 @@ class PlanOfferAdmin(MoneyAdmin):
     """What plans cost. Another price or credit is for those who subscribe from then on."""
 
     list_display = (
-        *("plan", "price", dollars("credit_nanos", "Credits a month, $")),
+        *("plan", _PRICE, dollars("credit_nanos", "Credits a month, $")),
         *("credit_days", "position", "is_offered"),
     )
     list_filter = ("is_offered",)
@@ -44,17 +34,14 @@ class PlanOfferAdmin(MoneyAdmin):
     search_fields = ("plan__name", "plan__title")
     autocomplete_fields = ("plan",)
 
-    @admin.display(description="Price a month, $", ordering="price_cents")
-    def price(self, offer: PlanOffer) -> str:
-        """Shows the price in dollars."""
-        return f"${_price_text(offer.price_cents)}"
-
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> Any:
         """Returns the form's field for a column: prices are typed in dollars."""
         if db_field.name == "price_cents":
-            return PriceField(label="Price, $", help_text=db_field.help_text)
+            return CentsField(
+                least_cents=LEAST_PRICE_CENTS, label="Price, $", help_text=db_field.help_text
+            )
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
@@ -63,17 +50,12 @@ class PlanPriceAdmin(ReadOnlyAdmin):
     """What plans were sold for at some time, and still are to who subscribed then."""
 
     list_display = (
-        *("plan", "price", dollars("credit_nanos", "Credits a month, $")),
+        *("plan", _PRICE, dollars("credit_nanos", "Credits a month, $")),
         *("credit_days", "is_live", "stripe_id", "created_at"),
     )
     list_filter = ("is_live", "plan")
     list_select_related = ("plan",)
     search_fields = ("=stripe_id", "plan__name")
-
-    @admin.display(description="Price a month, $", ordering="price_cents")
-    def price(self, price: PlanPrice) -> str:
-        """Shows the price in dollars."""
-        return f"${_price_text(price.price_cents)}"
 
 
 class PaymentsOfSubscription(TabularInline):
@@ -81,19 +63,13 @@ class PaymentsOfSubscription(TabularInline):
 
     model = SubscriptionPayment
     extra = 0
-    fields = readonly_fields = ("invoice_id", "paid", "credits", "paid_at", "payment_intent_id")
+    fields: ClassVar[Any] = (
+        *("invoice_id", _PAID, dollars("credit_nanos", "Credits, $")),
+        *("paid_at", "payment_intent_id"),
+    )
+    readonly_fields: ClassVar[Any] = fields
     ordering = ("-paid_at",)
     show_change_link = True
-
-    @admin.display(description="Paid, $")
-    def paid(self, payment: SubscriptionPayment) -> str:
-        """Shows what was charged, in dollars."""
-        return f"${_price_text(payment.amount_cents)}"
-
-    @admin.display(description="Credits, $")
-    def credits(self, payment: SubscriptionPayment) -> str:
-        """Shows what was granted, in dollars."""
-        return f"${dollars_text(payment.credit_nanos)}"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Answers no: Stripe tells of payments."""
@@ -128,7 +104,7 @@ class SubscriptionPaymentAdmin(ReadOnlyAdmin):
     """Paid months of plans, and the credits that each granted."""
 
     list_display = (
-        *("invoice_id", "team", "subscription", "paid"),
+        *("invoice_id", "team", "subscription", _PAID),
         *(dollars("credit_nanos", "Credits, $"), "payment_intent_id", "paid_at"),
     )
     list_filter = ("paid_at",)
@@ -140,12 +116,3 @@ class SubscriptionPaymentAdmin(ReadOnlyAdmin):
     def team(self, payment: SubscriptionPayment) -> str:
         """Shows whose payment it is."""
         return str(payment.subscription.team)
-
-    @admin.display(description="Paid, $", ordering="amount_cents")
-    def paid(self, payment: SubscriptionPayment) -> str:
-        """Shows what was charged, in dollars."""
-        return f"${_price_text(payment.amount_cents)}"
-
-
-def _price_text(cents: int) -> str:
-    return f"{cents // 100}.{cents % 100:02d}"

@@ -14,10 +14,10 @@ from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from accounts.models import User
-from billing.admin.fields import DollarsField, ReadOnlyAdmin, dollars, dollars_of_cents
+from billing.admin.fields import CentsField, ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.models import Order, Refund
+from billing.money import cents_text
 from billing.payments import refunds
-from billing.payments.orders import NANOS_PER_CENT
 from billing.payments.shares import left_of
 
 
@@ -25,7 +25,7 @@ class RefundForm(forms.Form):
     """How much of an order goes back, and why. A form that is sent twice is one refund."""
 
     id = forms.UUIDField(widget=forms.HiddenInput)
-    amount = DollarsField(
+    amount = CentsField(
         label="Amount before tax, $", help_text="Its tax goes back with it, in proportion."
     )
     reason = forms.CharField(
@@ -39,13 +39,6 @@ class RefundForm(forms.Form):
         widget=UnfoldBooleanWidget,
         help_text="Refund credit that is spent, too. What is spent is then given away.",
     )
-
-    def clean_amount(self) -> int:
-        """Returns cents. Raises ValidationError for what is none."""
-        nanos: int = self.cleaned_data["amount"] or 0
-        if nanos % NANOS_PER_CENT:
-            raise forms.ValidationError("Give whole cents.")
-        return nanos // NANOS_PER_CENT
 
 
 class RefundsOrder(ReadOnlyAdmin):
@@ -63,7 +56,8 @@ class RefundsOrder(ReadOnlyAdmin):
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Asks how much and why, and has Stripe give it back."""
         order = get_object_or_404(Order.objects.select_related("team"), pk=object_id)
-        form = RefundForm(request.POST or None, initial=_initial(order))
+        initial = {"id": uuid.uuid4(), "amount": refunds.unspent_cents(order)}
+        form = RefundForm(request.POST or None, initial=initial)
         if form.is_valid() and isinstance(request.user, User):
             refund = _request(form, order, request.user)
             if refund is not None:
@@ -149,11 +143,6 @@ def transfers_link(reference: str) -> str:
     return link(f"{reverse('admin:billing_transfer_changelist')}?q={reference}", "Transfers")
 
 
-def _initial(order: Order) -> dict[str, object]:
-    unspent = _dollars(refunds.unspent_cents(order)).removeprefix("$").replace(",", "")
-    return {"id": uuid.uuid4(), "amount": unspent}
-
-
 def _request(form: RefundForm, order: Order, staff: User) -> Refund | None:
     """Asks for the refund; None: it can't be made, and the form says why."""
     said = form.cleaned_data
@@ -184,16 +173,12 @@ def _tell(request: HttpRequest, refund: Refund) -> None:
 
 def _facts(order: Order) -> list[tuple[str, str]]:
     left = left_of(order)
-    paid = _dollars(order.amount_cents) + (
-        f" and {_dollars(order.tax_cents)} tax" if order.tax_cents else ""
+    paid = cents_text(order.amount_cents) + (
+        f" and {cents_text(order.tax_cents)} tax" if order.tax_cents else ""
     )
     return [
         ("Team", str(order.team)),
         ("Paid", paid if order.state == Order.State.PAID else f"{paid}, but it is {order.state}"),
-        ("Not refunded yet", _dollars(left.amount_cents)),
-        ("Of that unspent", _dollars(refunds.unspent_cents(order))),
+        ("Not refunded yet", cents_text(left.amount_cents)),
+        ("Of that unspent", cents_text(refunds.unspent_cents(order))),
     ]
-
-
-def _dollars(cents: int) -> str:
-    return f"${cents / 100:,.2f}"

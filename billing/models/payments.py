@@ -190,6 +190,9 @@ class Refund(models.Model):
         FAILED = "failed"
         CANCELED = "canceled"
 
+    # The money stayed, or came back: the credits were given again.
+    CAME_TO_NOTHING = (State.FAILED, State.CANCELED)
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="refunds")
     amount_cents = models.PositiveIntegerField(help_text="Without the tax given back with it.")

@@ -7,6 +7,8 @@ from django.utils import timezone
 
 from accounts.models import Plan, Team, User
 
+LEAST_PRICE_CENTS = 50  # Stripe charges no less
+
 
 class PlanOffer(models.Model):
     """A plan's price: monthly, with credits that expire. A plan without an offer can't be bought.

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from accounts.models import Membership, Team
 from billing.models import AutoTopUp, CreditAccount, Order, PaymentCustomer
+from billing.money import NANOS_PER_CENT
 from billing.payments import orders
 from billing.payments.auto_top_up_outcomes import WAITING_FOR_OWNER
 from billing.payments.customers import refresh_card
@@ -123,7 +124,7 @@ def _new_order(row: AutoTopUp, now: datetime) -> Order | None:
         team=row.team,
         origin=Order.Origin.AUTO_TOP_UP,
         amount_cents=row.amount_cents,
-        credit_nanos=row.amount_cents * orders.NANOS_PER_CENT,
+        credit_nanos=row.amount_cents * NANOS_PER_CENT,
         is_live=client.is_live(),
     )
 

@@ -12,8 +12,9 @@ from django.utils import timezone
 from accounts import audit
 from accounts.models import User
 from billing import ledger
+from billing.alerts import raise_alert
 from billing.lots import left_of_grant
-from billing.models import Dispute, FraudWarning, LedgerAlert, Order, SubscriptionPayment
+from billing.models import Dispute, FraudWarning, Order, SubscriptionPayment
 from billing.payments import pauses, refunds
 from billing.payments.shares import Share, part_of_charge
 from billing.stripe_api.objects import Dispute as StripeDispute
@@ -137,11 +138,8 @@ def _share_of(payment: Payment, charged_cents: int) -> Share:
 def _alert_of_a_part(dispute: Dispute, found: StripeDispute) -> None:
     """Has staff look at a dispute of which Stripe gave back only a part."""
     if not found.is_reinstated and any(cents > 0 for cents in found.moved_cents):
-        LedgerAlert.objects.get_or_create(
-            kind="dispute_part_reinstated",
-            reference=dispute.stripe_id,
-            defaults={"detail": f"{dispute}: moved {list(found.moved_cents)} cents"},
-        )
+        detail = f"{dispute}: moved {list(found.moved_cents)} cents"
+        raise_alert("dispute_part_reinstated", dispute.stripe_id, detail)
 
 
 def _lock(payment: Payment) -> Payment:

@@ -8,8 +8,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.masking import mask_secrets
+from billing.alerts import raise_alert
 from billing.failpoints import failpoint
-from billing.models import LedgerAlert, StripeEvent
+from billing.models import StripeEvent
 from billing.payments.handlers import HANDLERS, NotOursError
 from billing.payments.orders import PaymentMismatchError
 from billing.stripe_api import webhooks
@@ -116,8 +117,4 @@ def _write_down(event: StripeEvent) -> None:
         ended_at=event.ended_at,
     )
     if has_failed and event.attempts == ATTEMPTS_BEFORE_ALERT:
-        LedgerAlert.objects.get_or_create(
-            kind="stripe_event",
-            reference=event.id,
-            defaults={"detail": f"{event.type} {event.object_id}: {event.outcome}"[:500]},
-        )
+        raise_alert("stripe_event", event.id, f"{event.type} {event.object_id}: {event.outcome}")

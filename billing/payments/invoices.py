@@ -12,8 +12,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from billing import ledger
-from billing.models import LedgerAlert, PlanPrice, Subscription, SubscriptionPayment
-from billing.payments.orders import NANOS_PER_CENT, PaymentMismatchError
+from billing.alerts import raise_alert
+from billing.models import PlanPrice, Subscription, SubscriptionPayment
+from billing.money import NANOS_PER_CENT
+from billing.payments.orders import PaymentMismatchError
 from billing.payments.subscriptions import sync
 from billing.stripe_api import payments, subscriptions
 from billing.stripe_api.objects import Invoice
@@ -116,7 +118,5 @@ def _book(row: Subscription, invoice: Invoice, charge_id: str) -> SubscriptionPa
 
 def _mismatch(invoice: Invoice) -> PaymentMismatchError:
     what = f"{invoice.id} is in {invoice.currency}, live: {invoice.is_live}"
-    LedgerAlert.objects.get_or_create(
-        kind="payment_mismatch", reference=invoice.id, defaults={"detail": what}
-    )
+    raise_alert("payment_mismatch", invoice.id, what)
     return PaymentMismatchError(what)

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from billing.models import Dispute, LedgerAlert, Order, Refund, SubscriptionPayment
+from billing.alerts import raise_alert
+from billing.models import Dispute, Order, Refund, SubscriptionPayment
+from billing.money import cents_text
 from billing.payments import orders
 from billing.payments.customers import find_customer
 from billing.payments.disputes import CLOSED, Payment, note_dispute
@@ -89,8 +91,5 @@ def _payer_of(payment_intent_id: str) -> str:
 
 def _alert_of_plan_refund(payment: SubscriptionPayment, found: StripeRefund) -> None:
     """Has staff look at a refund of a plan's payment: whether its credits go is theirs to say."""
-    LedgerAlert.objects.get_or_create(
-        kind="plan_refund",
-        reference=found.id,
-        defaults={"detail": f"{payment}: {found.amount_cents} cents were refunded at Stripe."},
-    )
+    detail = f"{payment}: {cents_text(found.amount_cents)} were refunded at Stripe."
+    raise_alert("plan_refund", found.id, detail)

@@ -19,9 +19,10 @@ from accounts import audit
 from accounts.access import Actor
 from accounts.models import Team, User
 from billing import ledger
+from billing.alerts import raise_alert
 from billing.failpoints import failpoint
-from billing.models import AutoTopUp, LedgerAlert, Order
-from billing.money import NANOS_PER_DOLLAR, dollars_short_text, nanos_from_dollars
+from billing.models import AutoTopUp, Order
+from billing.money import NANOS_PER_CENT, cents_text, dollars_short_text, nanos_from_dollars
 from billing.payments import auto_top_up_outcomes, debts
 from billing.payments.customers import customer_of
 from billing.stripe_api import checkout, client, payments
@@ -31,7 +32,6 @@ Problem = AutoTopUp.Problem
 
 log = structlog.get_logger(__name__)
 
-NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
 FIRST_CHECK = timedelta(minutes=5)
 SESSION_LIFE = timedelta(hours=25)
 # A session lives for a day, and a slow payment method takes up to two weeks after it.
@@ -60,7 +60,7 @@ def require_amount(amount_cents: int) -> None:
     """Raises OrderError for an amount that is not sold."""
     least, most = amount_bounds_cents()
     if not least <= amount_cents <= most:
-        lower, upper = (f"${cents / 100:,.2f}".removesuffix(".00") for cents in (least, most))
+        lower, upper = (cents_text(cents).removesuffix(".00") for cents in (least, most))
         raise OrderError(f"Credits are sold from {lower} to {upper}. Choose an amount between.")
 
 
@@ -289,8 +289,5 @@ def _end(order: Order, state: Order.State, why: str, problem: Problem = Problem.
 
 def _mismatch(order: Order, what: str) -> PaymentMismatchError:
     """Raises the alarm, and returns the error."""
-    LedgerAlert.objects.get_or_create(
-        kind="payment_mismatch", reference=str(order.pk), defaults={"detail": what[:500]}
-    )
-    log.error("payment_mismatch", order=order.number, what=what)
+    raise_alert("payment_mismatch", str(order.pk), what)
     return PaymentMismatchError(f"Order {order.number}: {what}")

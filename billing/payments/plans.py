@@ -13,10 +13,12 @@ from accounts import audit
 from accounts.access import Actor
 from accounts.models import Team, User
 from billing.models import PlanOffer, PlanPrice, Subscription
+from billing.money import cents_text
 from billing.payments.customers import customer_of
 from billing.payments.subscriptions import (
     confirm_session,
     end_checkout,
+    follow,
     live_subscription,
     sync,
 )
@@ -46,11 +48,6 @@ class Quote:
 def offers() -> list[PlanOffer]:
     """Returns what can be subscribed to, the first offer first."""
     return list(PlanOffer.objects.filter(is_offered=True).select_related("plan"))
-
-
-def current(team: Team) -> Subscription | None:
-    """Returns the team's subscription, if it has one that has not ended."""
-    return live_subscription(team)
 
 
 def open_checkout(
@@ -186,10 +183,12 @@ def _running(subscription: Subscription, offer: PlanOffer) -> tuple[Subscription
 
     Raises PlanError where it can't be changed to the offer.
     """
-    subscription = _synced(subscription)
+    followed = follow(_id_of(subscription))
+    if followed is None:
+        raise PlanError("Your plan is not known at Stripe. Write to us.")
+    subscription, found = followed
     if offer.plan_id == subscription.price.plan_id:
         raise PlanError(f"Your team is on {offer.plan.title} already.")
-    found = subscriptions.get_subscription(_id_of(subscription))
     if found.status not in RUNNING:
         raise PlanError("Your plan is not paid. Pay the open invoice first, then change the plan.")
     if found.is_ending or found.price_id != subscription.price.stripe_id:
@@ -259,7 +258,7 @@ def _record(
     """Writes the deed down as soon as Stripe has done it."""
     detail = {"plan": subscription.price.plan.title}
     if price is not None:
-        detail |= {"to": price.plan.title, "price": f"${price.price_cents / 100:.2f}"}
+        detail |= {"to": price.plan.title, "price": cents_text(price.price_cents)}
     audit.record(actor, action, subscription.price.plan.title, detail=detail, ip_address=ip_address)
 
 

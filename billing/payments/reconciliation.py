@@ -13,17 +13,18 @@ from datetime import datetime, timedelta
 from django.db.models import Q, Sum
 from django.utils import timezone
 
+from billing.alerts import raise_alert
 from billing.models import (
     CreditAccount,
     Dispute,
-    LedgerAlert,
     Order,
     PaymentCustomer,
     Refund,
     SubscriptionPayment,
     Transfer,
 )
-from billing.payments.orders import NANOS_PER_CENT, find_order
+from billing.money import NANOS_PER_CENT, cents_text
+from billing.payments.orders import find_order
 from billing.stripe_api import balance, client, payments
 from billing.stripe_api.balance import Movement
 from billing.stripe_api.client import StripeRefusedError
@@ -110,15 +111,14 @@ def reconcile(since: datetime, until: datetime | None = None) -> Report:
 
 def raise_alerts(report: Report) -> int:
     """Has staff look at each difference, once; returns how many are new."""
-    new = 0
-    for each in report.differences:
-        _, is_new = LedgerAlert.objects.get_or_create(
-            kind="reconciliation",
-            reference=f"{each.reference} {each.stripe_cents} {each.books_cents}",
-            defaults={"detail": each.sentence[:500]},
+    return sum(
+        raise_alert(
+            "reconciliation",
+            f"{each.reference} {each.stripe_cents} {each.books_cents}",
+            each.sentence,
         )
-        new += is_new
-    return new
+        for each in report.differences
+    )
 
 
 def _thing(movement: Movement) -> str:
@@ -165,14 +165,13 @@ def _of_order(order: Order) -> _Entry:
 
 def _of_refund(refund: Refund) -> _Entry:
     has_left = refund.state in {Refund.State.PENDING, Refund.State.SUCCEEDED}
-    has_failed = refund.state in {Refund.State.FAILED, Refund.State.CANCELED}
     return _Entry(
         id=refund.stripe_id or "",
         name=f"Refund {refund.stripe_id} of Order {refund.order.number}",
         books_cents=-(refund.amount_cents + refund.tax_cents) if has_left else 0,
         source_id=refund.stripe_id or "",
         ledger_reference=str(refund.pk),
-        ledger_nanos=0 if has_failed else -refund.credit_nanos,
+        ledger_nanos=0 if refund.state in Refund.CAME_TO_NOTHING else -refund.credit_nanos,
     )
 
 
@@ -231,14 +230,14 @@ def _compare(report: Report, entry: _Entry, movements: list[Movement]) -> None:
     currencies = {movement.currency for movement in movements} - {"usd"}
     if cents == entry.books_cents and not currencies:
         return
-    stripe = _dollars(cents) + (f" ({', '.join(sorted(currencies))})" if currencies else "")
+    stripe = cents_text(cents) + (f" ({', '.join(sorted(currencies))})" if currencies else "")
     report.differences.append(
         Difference(
             reference=entry.id,
             stripe_cents=cents,
             books_cents=entry.books_cents,
             sentence=f"{entry.name}: Stripe moved {stripe}, the books say "
-            f"{_dollars(entry.books_cents)}.",
+            f"{cents_text(entry.books_cents)}.",
         )
     )
 
@@ -251,10 +250,10 @@ def _compare_with_ledger(report: Report, entries: list[_Entry]) -> None:
         nanos = posted.get(entry.ledger_reference, 0)
         if entry.ledger_nanos is None:
             is_right = 0 < nanos <= entry.books_cents * NANOS_PER_CENT
-            should = f"something up to {_dollars(entry.books_cents)}"
+            should = f"something up to {cents_text(entry.books_cents)}"
         else:
             is_right = nanos == entry.ledger_nanos
-            should = _dollars(entry.ledger_nanos // NANOS_PER_CENT)
+            should = cents_text(entry.ledger_nanos // NANOS_PER_CENT)
         if entry.ledger_reference and not is_right:
             report.differences.append(
                 Difference(
@@ -262,7 +261,7 @@ def _compare_with_ledger(report: Report, entries: list[_Entry]) -> None:
                     stripe_cents=entry.books_cents,
                     books_cents=nanos // NANOS_PER_CENT,
                     sentence=f"{entry.name}: the ledger has "
-                    f"{_dollars(nanos // NANOS_PER_CENT)} under {entry.ledger_reference}, where "
+                    f"{cents_text(nanos // NANOS_PER_CENT)} under {entry.ledger_reference}, where "
                     f"it should have {should}.",
                 )
             )
@@ -290,7 +289,3 @@ def _ever_moved(entry: _Entry) -> int:
 
 def _sum(movements: list[Movement]) -> int:
     return sum(movement.amount_cents for movement in movements)
-
-
-def _dollars(cents: int) -> str:
-    return f"{'-' if cents < 0 else ''}${abs(cents) / 100:,.2f}"

@@ -20,8 +20,7 @@ from billing.models import (
     ReferralLink,
     Refund,
 )
-from billing.money import nanos_from_dollars
-from billing.payments.orders import NANOS_PER_CENT
+from billing.money import NANOS_PER_CENT, nanos_from_dollars
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +28,6 @@ log = structlog.get_logger(__name__)
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 _LENGTH = 10
 LONGEST_CODE = 20
-
-_NOTHING_GIVEN_BACK = (Refund.State.FAILED, Refund.State.CANCELED)
 
 
 def credit_nanos() -> int:
@@ -80,7 +77,7 @@ def due(row_limit: int = 500) -> list[int]:
         return []
     stood = timezone.now() - timedelta(days=settings.REFERRAL_WAIT_DAYS)
     order = {"order": OuterRef("pk")}
-    given_back = Refund.objects.filter(**order).exclude(state__in=_NOTHING_GIVEN_BACK)
+    given_back = Refund.objects.filter(**order).exclude(state__in=Refund.CAME_TO_NOTHING)
     disputed = Dispute.objects.filter(**order).exclude(is_reinstated=True)
     warned = FraudWarning.objects.filter(**order)
     payments = Order.objects.filter(

@@ -15,9 +15,11 @@ from django.utils import timezone
 from accounts import audit
 from accounts.models import User
 from billing import ledger
+from billing.alerts import raise_alert
 from billing.failpoints import failpoint
 from billing.lots import refundable_nanos
-from billing.models import CreditAccount, LedgerAlert, Order, Refund
+from billing.models import CreditAccount, Order, Refund
+from billing.money import cents_text
 from billing.payments.shares import Share, left_of, part_of_amount, part_of_charge
 from billing.stripe_api import payments
 from billing.stripe_api.client import FailureKeptError, StripeError, StripeRefusedError
@@ -158,7 +160,7 @@ def _book(refund: Refund, staff: User) -> Refund:
         if earlier is not None:
             return _same(earlier, refund)
         _fill(refund, _part(order, refund))
-        unspent = _dollars(unspent_cents(order))
+        unspent = cents_text(unspent_cents(order))
         refund.save(force_insert=True)
         try:
             _debit(account, refund)
@@ -188,7 +190,7 @@ def _part(order: Order, refund: Refund) -> Share:
     left = left_of(order)
     if not 0 < refund.amount_cents <= left.amount_cents:
         raise RefundError(
-            f"Give an amount up to {_dollars(left.amount_cents)}: so much of this order has not "
+            f"Give an amount up to {cents_text(left.amount_cents)}: so much of this order has not "
             "been refunded yet."
         )
     return part_of_amount(left, refund.amount_cents)
@@ -205,9 +207,7 @@ def _book_foreign(order: Order, found: StripeRefund) -> Refund | None:
     share = part_of_charge(order, found.amount_cents)
     if share.credit_nanos == 0:
         detail = f"{found.id} of Order {order.number}, of which nothing is left"
-        LedgerAlert.objects.get_or_create(
-            kind="refund_of_nothing", reference=found.id, defaults={"detail": detail}
-        )
+        raise_alert("refund_of_nothing", found.id, detail)
         return None
     refund = Refund(order=order, reason=MADE_AT_STRIPE, is_forced=True)
     _fill(refund, share)
@@ -287,7 +287,3 @@ def _end(refund: Refund, state: Refund.State, error: str) -> None:
         account = ledger.open_account(order.team)
         ledger.reverse_refund(account, reference=str(refund.pk), memo=f"Order {order.number}")
         log.warning("refund_failed", refund=str(refund.pk), error=error)
-
-
-def _dollars(cents: int) -> str:
-    return f"${cents // 100}.{cents % 100:02d}"

@@ -10,8 +10,6 @@ from django.db.models import F, Sum
 
 from billing.models import Order, Refund
 
-GONE_BACK = (Refund.State.FAILED, Refund.State.CANCELED)
-
 
 @dataclass(frozen=True)
 class Share:
@@ -29,7 +27,7 @@ class Share:
 
 def left_of(order: Order) -> Share:
     """Returns what has not gone back. Who acts on it holds the order's lock."""
-    refunds = order.refunds.exclude(state__in=GONE_BACK).aggregate(
+    refunds = order.refunds.exclude(state__in=Refund.CAME_TO_NOTHING).aggregate(
         amount=Sum("amount_cents", default=0),
         tax=Sum("tax_cents", default=0),
         credit=Sum("credit_nanos", default=0),

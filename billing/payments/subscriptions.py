@@ -13,7 +13,8 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from accounts.models import Plan, Team
-from billing.models import LedgerAlert, PlanPrice, Subscription, SubscriptionPayment
+from billing.alerts import raise_alert
+from billing.models import PlanPrice, Subscription, SubscriptionPayment
 from billing.stripe_api import checkout, subscriptions
 from billing.stripe_api.client import StripeUnavailableError
 from billing.stripe_api.objects import Session
@@ -44,6 +45,12 @@ def sync(stripe_id: str) -> Subscription | None:
 
     It may be called at any time, by as many as like. Raises StripeError.
     """
+    followed = follow(stripe_id)
+    return followed[0] if followed else None
+
+
+def follow(stripe_id: str) -> tuple[Subscription, Found] | None:
+    """Does what `sync` does, and returns besides what Stripe has. Raises StripeError."""
     for _ in range(ROUNDS):
         seen = Subscription.objects.filter(stripe_id=stripe_id).values_list("revision", flat=True)
         revision = seen.first() or 0
@@ -55,7 +62,7 @@ def sync(stripe_id: str) -> Subscription | None:
         if is_done:
             if row.is_duplicate and found.status not in OVER:
                 subscriptions.end_now(found)
-            return row
+            return row, found
     raise StripeUnavailableError(f"{stripe_id} changes faster than it can be followed.")
 
 
@@ -152,7 +159,8 @@ def _take_over(row: Subscription, found: Found) -> None:
     """Puts into the row what Stripe says."""
     price = PlanPrice.objects.select_related("plan").filter(stripe_id=found.price_id).first()
     if price is None:
-        _alarm("subscription_price", found.id, f"Stripe bills {found.price_id}, no price of ours.")
+        detail = f"Stripe bills {found.price_id}, no price of ours."
+        raise_alert("subscription_price", found.id, detail)
     else:
         is_new_period = row.current_period_end is None or found.period_end > row.current_period_end
         if is_new_period or price.price_cents >= row.price.price_cents:
@@ -208,13 +216,8 @@ def _mark_duplicate(row: Subscription, found: Found) -> None:
     row.is_duplicate = True
     row.ended_at = timezone.now()
     row.save()
-    _alarm(
+    raise_alert(
         "subscription_duplicate",
         found.id,
         "The team has a subscription already: this one was cancelled. Give its payment back.",
     )
-
-
-def _alarm(kind: str, reference: str, detail: str) -> None:
-    LedgerAlert.objects.get_or_create(kind=kind, reference=reference, defaults={"detail": detail})
-    log.error(kind, subscription=reference, detail=detail)

@@ -2,6 +2,7 @@
 
 import stripe
 from django.conf import settings
+from stripe.params.checkout import SessionCreateParams
 
 from billing.stripe_api.client import calling
 from billing.stripe_api.objects import Session, id_of
@@ -47,12 +48,7 @@ def open_payment(
                     "enabled": True,
                     "invoice_data": {"metadata": {"order": order}},
                 },
-                "billing_address_collection": "required" if settings.STRIPE_TAX else "auto",
-                "customer_update": {"name": "auto", "address": "auto"},
-                "tax_id_collection": {"enabled": True},
-                "automatic_tax": {"enabled": settings.STRIPE_TAX},
-                "success_url": success_url,
-                "cancel_url": cancel_url,
+                **_of_a_purchase(success_url, cancel_url),
             },
             {"idempotency_key": f"order-{order}{retry}"},
         )
@@ -74,12 +70,7 @@ def open_subscription(
                 "client_reference_id": row,
                 "line_items": [{"price": price_id, "quantity": 1}],
                 "subscription_data": {"metadata": {"row": row}},
-                "billing_address_collection": "required" if settings.STRIPE_TAX else "auto",
-                "customer_update": {"name": "auto", "address": "auto"},
-                "tax_id_collection": {"enabled": True},
-                "automatic_tax": {"enabled": settings.STRIPE_TAX},
-                "success_url": success_url,
-                "cancel_url": cancel_url,
+                **_of_a_purchase(success_url, cancel_url),
             },
             {"idempotency_key": f"subscription-{row}"},
         )
@@ -136,6 +127,20 @@ def expire_session(session_id: str) -> Session:
     """Ends an open session, so that it can't be paid any more. Raises StripeError."""
     with calling() as client:
         return _session(client.v1.checkout.sessions.expire(session_id))
+
+
+def _of_a_purchase(success_url: str, cancel_url: str) -> SessionCreateParams:
+    """Returns what every purchase asks for: billing details, and tax where the operator charges
+    it; and the ways back.
+    """
+    return {
+        "billing_address_collection": "required" if settings.STRIPE_TAX else "auto",
+        "customer_update": {"name": "auto", "address": "auto"},
+        "tax_id_collection": {"enabled": True},
+        "automatic_tax": {"enabled": settings.STRIPE_TAX},
+        "success_url": success_url,
+        "cancel_url": cancel_url,
+    }
 
 
 def _session(session: stripe.checkout.Session) -> Session:

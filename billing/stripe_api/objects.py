@@ -51,9 +51,7 @@ class Charge:
 
     id: str
     payment_intent_id: str
-    amount_cents: int
     receipt_url: str
-    is_live: bool
 
 
 @dataclass(frozen=True)
@@ -156,6 +154,7 @@ class Invoice:
     tax_cents: int
     paid_at: datetime | None
     payment_intent_id: str
+    pdf_url: str
     lines: tuple[InvoiceLine, ...]
 
 

@@ -74,9 +74,7 @@ def get_charge(charge_id: str) -> Charge:
     return Charge(
         id=charge.id,
         payment_intent_id=id_of(charge.payment_intent),
-        amount_cents=charge.amount,
         receipt_url=charge.receipt_url or "",
-        is_live=charge.livemode,
     )
 
 

@@ -132,6 +132,7 @@ def _invoice(invoice: stripe.Invoice) -> Invoice:
         tax_cents=sum(tax.amount for tax in getattr(invoice, "total_taxes", None) or []),
         paid_at=_moment(paid_at) if paid_at else None,
         payment_intent_id=next(iter(intents), ""),
+        pdf_url=invoice.invoice_pdf or "",
         lines=tuple(_line(line) for line in invoice.lines.data),
     )
 

@@ -91,7 +91,7 @@ def go(service: Service, name: str, folder: Path) -> str:
 def needs(program: str, package: str) -> None:
     """Skips the test where the program is absent, and says which package of Debian brings it."""
     if shutil.which(program) is None:
-        pytest.skip(f"no {program} here: apt-get install {package}")
+        pytest.skip(f"{program} runs this sample and is not installed: apt-get install {package}")
 
 
 def _run(service: Service, command: list[str], stdin: str = "") -> str:
@@ -130,4 +130,7 @@ def _install_openai() -> None:
         timeout=SECONDS,
     )
     if done.returncode != 0:
-        pytest.skip(f"npm cannot download {NODE_PACKAGE} here, which the samples import")
+        pytest.skip(
+            f"this sample imports {NODE_PACKAGE}, which npm cannot download here:"
+            " give npm a registry that it reaches (npm config set registry URL)"
+        )

@@ -24,7 +24,9 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips the folder's tests where there is no browser, and says so."""
     if CHROMIUM is None:
-        skip = pytest.mark.skip(reason="no chromium here: apt-get install chromium-headless-shell")
+        skip = pytest.mark.skip(
+            reason="no chromium to look at pages with: apt-get install chromium-headless-shell"
+        )
         for item in items:
             if Path(__file__).parent in item.path.parents:
                 item.add_marker(skip)

@@ -9,6 +9,7 @@ from accounts.models import Team, User
 from billing.models import PlanOffer, SubscriptionPayment
 from billing.payments import plans
 from billing.payments.plans import PlanError
+from billing.payments.subscriptions import live_subscription
 from billing.payments.tasks import check_subscriptions
 from tests.payments.conftest import StripeStandIn
 from tests.payments.plan_helpers import (
@@ -41,7 +42,7 @@ def test_a_late_payment_keeps_the_plan_and_grants_nothing(
 ) -> None:
     events = stand_in.tell(*stand_in.events("invoice.payment_failed"))
     assert [event.state for event in events] == ["handled"]
-    row = plans.current(alices_team)
+    row = live_subscription(alices_team)
     assert row is not None
     assert (row.stripe_id, row.status, plan_of(alices_team)) == (late, "past_due", "plus")
     assert (granted(alices_team), earned()) == ([25], [20])
@@ -51,7 +52,7 @@ def test_a_late_payment_that_comes_is_booked_as_any(
     stand_in: StripeStandIn, late: str, alices_team: Team
 ) -> None:
     hear(stand_in)
-    row = plans.current(alices_team)
+    row = live_subscription(alices_team)
     assert row is not None
     choose_card(stand_in, row, VISA)
     stand_in.control("retry_invoice", invoice=row.latest_invoice_id)
@@ -67,7 +68,7 @@ def test_what_is_never_paid_ends_the_plan(
     stand_in.control("give_up", subscription=late, outcome=outcome)
     hear(stand_in)
     assert plan_of(alices_team) == "default"
-    assert (plans.current(alices_team) is None) == (outcome == "canceled")
+    assert (live_subscription(alices_team) is None) == (outcome == "canceled")
     assert SubscriptionPayment.objects.count() == 1
 
 
@@ -76,7 +77,7 @@ def test_an_unpaid_plan_comes_back_with_its_payment(
 ) -> None:
     stand_in.control("give_up", subscription=late, outcome="unpaid")
     hear(stand_in)
-    row = plans.current(alices_team)
+    row = live_subscription(alices_team)
     assert row is not None
     choose_card(stand_in, row, VISA)
     stand_in.control("retry_invoice", invoice=row.latest_invoice_id)
@@ -88,7 +89,7 @@ def test_an_unpaid_plan_comes_back_with_its_payment(
 def test_dunning_whose_webhooks_were_all_lost_is_found(
     stand_in: StripeStandIn, late: str, alices_team: Team
 ) -> None:
-    row = plans.current(alices_team)
+    row = live_subscription(alices_team)
     assert row is not None
     row.current_period_end = row.created_at
     row.save()
@@ -103,7 +104,7 @@ def test_a_plan_that_is_not_paid_can_be_ended_at_once_but_not_changed(
     stand_in: StripeStandIn, late: str, alice: User, alices_team: Team, pro: PlanOffer
 ) -> None:
     hear(stand_in)
-    row = plans.current(alices_team)
+    row = live_subscription(alices_team)
     assert row is not None
     with pytest.raises(PlanError, match="Pay the open invoice first"):
         plans.quote(row, pro)

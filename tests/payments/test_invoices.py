@@ -187,7 +187,7 @@ def test_lines_grant_in_proportion_to_what_they_charge(
 ) -> None:
     ids = {offer.plan.name: plans.price_of(offer).stripe_id for offer in (plus, pro)}
     sold = tuple(InvoiceLine(str(ids.get(name, "price_x")), cents) for name, cents in lines)
-    invoice = Invoice("in_1", "sub_1", reason, "paid", "usd", False, 0, 0, None, "", sold)
+    invoice = Invoice("in_1", "sub_1", reason, "paid", "usd", False, 0, 0, None, "", "", sold)
     assert invoices.granted_nanos(invoice)[0] == expected * DOLLAR
 
 

@@ -13,6 +13,7 @@ from accounts.models import Plan, Team, User
 from billing.models import LedgerAlert, PlanOffer, Subscription, SubscriptionPayment
 from billing.payments import plans, subscriptions
 from billing.payments.handlers import HANDLERS
+from billing.payments.subscriptions import live_subscription
 from billing.payments.tasks import check_subscriptions
 from billing.stripe_api import subscriptions as at_stripe
 from tests.payments.conftest import StripeStandIn
@@ -55,7 +56,7 @@ def test_nothing_is_given_before_it_is_paid(
     assert stand_in.pay(url, "pm_card_chargeDeclined").status_code == 402
     hear(stand_in)
     assert check_subscriptions() == 0
-    assert plans.current(alices_team) is None
+    assert live_subscription(alices_team) is None
     assert (plan_of(alices_team), granted(alices_team), earned()) == ("default", [], [])
 
 
@@ -115,7 +116,7 @@ def test_a_plan_ends_with_its_subscription(
     row = again(row)
     assert (row.status, row.ended_at is None) == ("canceled", False)
     assert plan_of(alices_team) == "default"
-    assert plans.current(alices_team) is None
+    assert live_subscription(alices_team) is None
     assert granted(alices_team) == [25], "what was paid for stays until it expires"
 
 
@@ -233,7 +234,7 @@ def test_a_second_subscription_is_cancelled_at_once_and_staff_are_told(
     hear(stand_in)
     rows = [again(first), again(second)]
     assert sorted(row.is_duplicate for row in rows) == [False, True]
-    assert plans.current(alices_team) in rows
+    assert live_subscription(alices_team) in rows
     statuses = sorted(
         each["status"] for each in stand_in.get("subscriptions", status="all")["data"]
     )

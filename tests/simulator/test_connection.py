@@ -6,6 +6,7 @@ import threading
 import time
 import urllib.request
 
+import openai
 import pytest
 
 STREAM = {"model": "sim", "stream": True, "messages": [{"role": "user", "content": "x"}]}
@@ -154,7 +155,6 @@ def test_nothing_stays_open(server):
 
 
 def test_openais_own_client_understands_it(server):
-    openai = pytest.importorskip("openai")
     client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
     messages = [{"role": "user", "content": "x"}]
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from django.core.management.base import BaseCommand, CommandError
 
+from billing.money import cents_text
 from billing.payments.reconciliation import Report, reconcile
 from billing.stripe_api.client import StripeError
 
@@ -50,9 +51,9 @@ class Command(BaseCommand):
             **{f"Besides, {name}": cents for name, cents in sorted(report.other.items())},
         }
         for name, cents in figures.items():
-            self.stdout.write(f"  {name}: ${cents / 100:,.2f}")
+            self.stdout.write(f"  {name}: {cents_text(cents)}")
         for thing, cents in report.foreign.items():
-            self.stdout.write(f"Not of this service: {thing}, ${cents / 100:,.2f}")
+            self.stdout.write(f"Not of this service: {thing}, {cents_text(cents)}")
         for each in report.differences:
             self.stdout.write(f"DIFFERENCE: {each.sentence}")
 

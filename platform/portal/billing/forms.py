@@ -6,9 +6,8 @@ from typing import Any, Self
 from django import forms
 from django.conf import settings
 
-from billing.money import nanos_from_dollars
+from billing.money import NANOS_PER_CENT, nanos_from_dollars, typed_cents_text
 from billing.payments.orders import (
-    NANOS_PER_CENT,
     OrderError,
     amount_bounds_cents,
     require_amount,
@@ -49,7 +48,7 @@ class TopUpForm(forms.Form):
             return cls()
         if cents in preset_cents():
             return cls(initial={"amount": str(cents)})
-        return cls(initial={"amount": OWN, "own": f"{cents / 100:.2f}"})
+        return cls(initial={"amount": OWN, "own": typed_cents_text(cents)})
 
     def clean(self) -> dict[str, Any]:
         """Makes `amount_cents`; an own amount's error stands beside it."""

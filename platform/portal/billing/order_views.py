@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from billing.models import CreditAccount, Order, Transfer
 from billing.payments.standing import Standing, Step, recorded_standing_of, standing_of
-from billing.stripe_api import documents
+from billing.stripe_api import payments, subscriptions
 from billing.stripe_api.client import StripeError
 from portal.access import MemberRequest
 from portal.billing.checkout import to_checkout, trouble_with
@@ -96,7 +96,7 @@ def left_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
 def receipt(request: MemberRequest, order_id: UUID) -> HttpResponse:
     """Leads to Stripe's receipt of the payment."""
     found = _order(request, order_id)
-    url = _document_url(found.charge_id or "", documents.receipt_url)
+    url = _document_url(found.charge_id, lambda number: payments.get_charge(number).receipt_url)
     return redirect(url) if url else _without_document(request, "order", found.pk)
 
 
@@ -105,7 +105,7 @@ def receipt(request: MemberRequest, order_id: UUID) -> HttpResponse:
 def invoice(request: MemberRequest, order_id: UUID) -> HttpResponse:
     """Leads to the invoice, a PDF of Stripe's."""
     found = _order(request, order_id)
-    url = _document_url(found.invoice_id, documents.invoice_pdf_url)
+    url = _document_url(found.invoice_id, _pdf_url)
     return redirect(url) if url else _without_document(request, "order", found.pk)
 
 
@@ -114,11 +114,15 @@ def invoice(request: MemberRequest, order_id: UUID) -> HttpResponse:
 def plan_invoice(request: MemberRequest, invoice_id: str) -> HttpResponse:
     """Leads to an invoice of the team's plan."""
     payment = plan_payments_of(request.actor.team).filter(pk=invoice_id).first()
-    url = _document_url(payment.pk if payment else "", documents.invoice_pdf_url)
+    url = _document_url(payment.pk if payment else "", _pdf_url)
     return redirect(url) if url else _without_document(request, "billing")
 
 
-def _document_url(number: str, url_of: Callable[[str], str]) -> str:
+def _pdf_url(invoice_id: str) -> str:
+    return subscriptions.get_invoice(invoice_id).pdf_url
+
+
+def _document_url(number: str | None, url_of: Callable[[str], str]) -> str:
     """Asks Stripe where a document is, which changes now and then; empty: it has none to show."""
     if not number:
         raise Http404

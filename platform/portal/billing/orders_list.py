@@ -19,7 +19,6 @@ _BADGES = {
     Order.State.FAILED: ("Failed", "bad"),
     Order.State.OPEN: ("Not paid", ""),
 }
-_GIVING_BACK = {Refund.State.REQUESTED, Refund.State.PENDING, Refund.State.SUCCEEDED}
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def orders_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any
 
 def orders_of(team: Team) -> QuerySet[Order]:
     """Returns the team's orders but those that expired: with `given_back_cents`, `is_disputed`."""
-    refunds = Refund.objects.filter(order=OuterRef("pk"), state__in=_GIVING_BACK)
+    refunds = Refund.objects.filter(order=OuterRef("pk")).exclude(state__in=Refund.CAME_TO_NOTHING)
     given_back = refunds.values("order").values(cents=Sum(F("amount_cents") + F("tax_cents")))
     return (
         Order.objects.filter(team=team)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core import signing
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -17,6 +17,7 @@ from accounts.client_ip import client_ip
 from billing.models import PlanOffer, Subscription
 from billing.payments import invoices, plans, subscriptions
 from billing.payments.plans import PlanError, Quote
+from billing.payments.subscriptions import live_subscription
 from billing.stripe_api.client import CardRefusedError, StripeError
 from portal.access import MemberRequest
 from portal.billing.checkout import to_stripe, trouble_with
@@ -36,7 +37,7 @@ _shows_or_does = require_http_methods(["GET", "HEAD", "POST"])
 def change_plan(request: MemberRequest, name: str) -> HttpResponse:
     """Says what an offer costs this team; sent, it subscribes to it or changes to it."""
     offer = get_object_or_404(PlanOffer.objects.select_related("plan"), plan__name=name)
-    subscription = plans.current(request.actor.team)
+    subscription = live_subscription(request.actor.team)
     if request.method == "POST":
         return _reported(
             request,
@@ -174,12 +175,10 @@ def _confirm(request: MemberRequest, deed: str, **facts: Any) -> HttpResponse:
 
 
 def _current_or_404(request: MemberRequest) -> Subscription:
-    return get_object_or_404(
-        Subscription.objects.select_related("price__plan", "next_price__plan"),
-        team=request.actor.team,
-        stripe_id__isnull=False,
-        ended_at__isnull=True,
-    )
+    subscription = live_subscription(request.actor.team)
+    if subscription is None:
+        raise Http404
+    return subscription
 
 
 def _home() -> HttpResponse:

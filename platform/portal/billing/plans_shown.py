@@ -8,6 +8,7 @@ from accounts.access import Actor
 from accounts.models import Plan
 from billing.models import CreditAccount, PlanOffer, Subscription
 from billing.payments import plans
+from billing.payments.subscriptions import live_subscription
 
 Status = Subscription.Status
 LATE = (Status.PAST_DUE, Status.UNPAID, Status.INCOMPLETE)
@@ -74,7 +75,7 @@ def plan_section(actor: Actor, _account: CreditAccount | None) -> dict[str, Any]
 
 def shown_to(actor: Actor) -> PlanShown:
     """Returns the plan of the actor's team, in three queries."""
-    subscription = plans.current(actor.team)
+    subscription = live_subscription(actor.team)
     default = Plan.objects.filter(is_default=True).first()
     choices = [_of_offer(offer, subscription) for offer in plans.offers()]
     if choices and default is not None:

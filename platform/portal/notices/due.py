@@ -4,7 +4,7 @@ These are questions about the whole service: each is one statement, however many
 the database to leave out whom it need not name.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -64,6 +64,15 @@ def low_balances() -> Iterator[Notice]:
             reference=f"team {member.team_id}",
             facts={"balance_nanos": member.posted, "threshold_nanos": member.threshold},
         )
+
+
+def payers_of(teams: set[int], roles: Collection[str] = BILLING_ROLES) -> dict[int, list[User]]:
+    """Returns the members who may pay, by their team's id, whatever letters they chose."""
+    found: dict[int, list[User]] = {}
+    members = Membership.objects.filter(team__in=teams, role__in=roles, user__is_active=True)
+    for member in members.select_related("user"):
+        found.setdefault(member.team_id, []).append(member.user)
+    return found
 
 
 def rearm_low_balances() -> int:

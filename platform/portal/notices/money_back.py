@@ -7,11 +7,11 @@ and their keys are refused.
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from accounts.models import Membership, Role, SentNotice, Team
+from accounts.models import Role, SentNotice, Team
 from billing.models import Refund
+from billing.money import NANOS_PER_CENT
 from billing.payments import pauses
-from billing.payments.orders import NANOS_PER_CENT
-from portal.notices.due import Notice
+from portal.notices.due import Notice, payers_of
 
 PAYING_ROLES = (Role.OWNER, Role.BILLING)
 # Older than this it is news to nobody, whatever kept the notice from going out.
@@ -26,7 +26,7 @@ def refunds_made(now: datetime) -> Iterator[Notice]:
             "order__team"
         )
     )
-    members = _payers({refund.order.team_id for refund in refunds})
+    members = payers_of({refund.order.team_id for refund in refunds}, PAYING_ROLES)
     for refund in refunds:
         facts: dict[str, str | int] = {
             "order_number": refund.order.number,
@@ -34,9 +34,9 @@ def refunds_made(now: datetime) -> Iterator[Notice]:
             "tax_nanos": refund.tax_cents * NANOS_PER_CENT,
             "credit_nanos": refund.credit_nanos,
         }
-        for member in members.get(refund.order.team_id, []):
+        for user in members.get(refund.order.team_id, []):
             kind, team = SentNotice.Kind.REFUND_MADE, refund.order.team
-            yield Notice(member.user, team, kind, f"refund {refund.pk}", facts)
+            yield Notice(user, team, kind, f"refund {refund.pk}", facts)
 
 
 def paused_keys(now: datetime) -> Iterator[Notice]:
@@ -46,19 +46,10 @@ def paused_keys(now: datetime) -> Iterator[Notice]:
             suspended_reason__in=pauses.REASONS, suspended_at__gt=now - NEWS_AGE
         ).order_by("pk")
     )
-    members = _payers({team.pk for team in teams})
+    members = payers_of({team.pk for team in teams}, PAYING_ROLES)
     for team in teams:
         reference = f"pause {team.pk} {team.suspended_at:%Y-%m-%d %H:%M:%S.%f}"
         is_disputed = team.suspended_reason == pauses.DISPUTED
-        for member in members.get(team.pk, []):
+        for user in members.get(team.pk, []):
             kind = SentNotice.Kind.KEYS_PAUSED
-            yield Notice(member.user, team, kind, reference, {"is_disputed": int(is_disputed)})
-
-
-def _payers(teams: set[int]) -> dict[int, list[Membership]]:
-    """Returns the members who pay for the teams, by their team."""
-    found: dict[int, list[Membership]] = {}
-    members = Membership.objects.filter(team__in=teams, role__in=PAYING_ROLES, user__is_active=True)
-    for member in members.select_related("user"):
-        found.setdefault(member.team_id, []).append(member)
-    return found
+            yield Notice(user, team, kind, reference, {"is_disputed": int(is_disputed)})

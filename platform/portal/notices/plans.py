@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q, QuerySet
 
-from accounts.models import Membership, SentNotice
+from accounts.models import SentNotice, User
 from billing.models import Subscription
-from portal.notices.due import BILLING_ROLES, Notice
+from portal.notices.due import Notice, payers_of
 
 # Older than this it is news to nobody, whatever kept the notice from going out.
 NEWS_AGE = timedelta(days=7)
@@ -22,8 +22,8 @@ def failed_plan_payments() -> Iterator[Notice]:
     """Yields who should hear that a plan's payment failed: once for each month's."""
     late = Subscription.objects.filter(status=Status.PAST_DUE, ended_at__isnull=True)
     kind = SentNotice.Kind.PLAN_PAYMENT_FAILED
-    for row, member in _told(late):
-        yield Notice(member.user, row.team, kind, f"invoice {row.latest_invoice_id}", _facts(row))
+    for row, user in _told(late):
+        yield Notice(user, row.team, kind, f"invoice {row.latest_invoice_id}", _facts(row))
 
 
 def ended_plans(now: datetime) -> Iterator[Notice]:
@@ -33,25 +33,20 @@ def ended_plans(now: datetime) -> Iterator[Notice]:
         | Q(status=Status.UNPAID, ended_at__isnull=True),
         is_duplicate=False,
     )
-    for row, member in _told(over):
+    for row, user in _told(over):
         reference = f"subscription {row.pk}"
         if row.status == Status.UNPAID:
             reference += f" unpaid {row.latest_invoice_id}"
-        yield Notice(member.user, row.team, SentNotice.Kind.PLAN_ENDED, reference, _facts(row))
+        yield Notice(user, row.team, SentNotice.Kind.PLAN_ENDED, reference, _facts(row))
 
 
-def _told(rows: QuerySet[Subscription]) -> Iterator[tuple[Subscription, Membership]]:
+def _told(rows: QuerySet[Subscription]) -> Iterator[tuple[Subscription, User]]:
     """Yields each subscription with those of its team who may pay."""
     found = list(rows.select_related("team__plan", "price__plan"))
-    members: dict[int, list[Membership]] = {}
-    payers = Membership.objects.filter(
-        team__in={row.team_id for row in found}, role__in=BILLING_ROLES, user__is_active=True
-    )
-    for member in payers.select_related("user"):
-        members.setdefault(member.team_id, []).append(member)
+    payers = payers_of({row.team_id for row in found})
     for row in found:
-        for member in members.get(row.team_id, []):
-            yield row, member
+        for user in payers.get(row.team_id, []):
+            yield row, user
 
 
 def _facts(row: Subscription) -> dict[str, str | int]:

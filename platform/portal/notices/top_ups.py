@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q
 
-from accounts.models import Membership, SentNotice
+from accounts.models import SentNotice
 from billing.models import AutoTopUp, Order, PaymentCustomer
+from billing.money import NANOS_PER_CENT
 from billing.payments.auto_top_up_outcomes import PAUSES
-from billing.payments.orders import NANOS_PER_CENT
-from portal.notices.due import BILLING_ROLES, Notice
+from portal.notices.due import Notice, payers_of
 
 # Older than this it is news to nobody, whatever kept the notice from going out.
 NEWS_AGE = timedelta(days=1)
@@ -33,11 +33,11 @@ def bought(now: datetime) -> Iterator[Notice]:
         f"{customer.card_last_four}"
         for customer in PaymentCustomer.objects.filter(team__in={each.team_id for each in found})
     }
-    members = _payers({each.team_id for each in found})
+    members = payers_of({each.team_id for each in found})
     for order in found:
-        for member in members.get(order.team_id, []):
+        for user in members.get(order.team_id, []):
             yield Notice(
-                member.user,
+                user,
                 order.team,
                 SentNotice.Kind.AUTO_TOP_UP,
                 f"auto top-up {order.pk}",
@@ -62,11 +62,11 @@ def problems(now: datetime) -> Iterator[Notice]:
         .exclude(problem=Problem.NONE)
         .select_related("team")
     )
-    members = _payers({row.team_id for row in rows})
+    members = payers_of({row.team_id for row in rows})
     for row in rows:
-        for member in members.get(row.team_id, []):
+        for user in members.get(row.team_id, []):
             kind = SentNotice.Kind.AUTO_TOP_UP_PROBLEM
-            yield Notice(member.user, row.team, kind, _reference(row), _facts(row))
+            yield Notice(user, row.team, kind, _reference(row), _facts(row))
 
 
 def _reference(row: AutoTopUp) -> str:
@@ -88,14 +88,3 @@ def _facts(row: AutoTopUp) -> dict[str, str | int]:
         "limit_nanos": row.monthly_limit_cents * NANOS_PER_CENT,
         "threshold_nanos": row.threshold_nanos,
     }
-
-
-def _payers(teams: set[int]) -> dict[int, list[Membership]]:
-    """Returns the members who may pay, by their team."""
-    found: dict[int, list[Membership]] = {}
-    members = Membership.objects.filter(
-        team__in=teams, role__in=BILLING_ROLES, user__is_active=True
-    )
-    for member in members.select_related("user"):
-        found.setdefault(member.team_id, []).append(member)
-    return found

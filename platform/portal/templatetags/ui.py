@@ -6,7 +6,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.money import dollars_short_text, dollars_text
+from billing.money import NANOS_PER_CENT, cents_text, dollars_short_text, dollars_text
 
 register = template.Library()
 
@@ -54,16 +54,16 @@ def cents(amount_nanos: int | None) -> str:
     if amount_nanos is None:
         return ""
     sign = "-" if amount_nanos < 0 else ""
-    whole_cents = abs(amount_nanos) // 10_000_000
+    whole_cents = abs(amount_nanos) // NANOS_PER_CENT
     if amount_nanos and not whole_cents:
         return f"{sign}<$0.01"
-    return f"{sign}${whole_cents // 100:,}.{whole_cents % 100:02d}"
+    return sign + cents_text(whole_cents)
 
 
 @register.filter
 def dollars_of_cents(amount_cents: int | None) -> str:
     """Returns an amount that is counted in cents, as Stripe's are: `$12.50`."""
-    return "" if amount_cents is None else dollars(amount_cents * 10_000_000)
+    return "" if amount_cents is None else cents_text(amount_cents)
 
 
 @register.filter

@@ -1,0 +1,19 @@
+"""What about money a person should look at."""
+
+import structlog
+
+from billing.models import LedgerAlert
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_DETAIL = 500  # of the column
+
+
+def raise_alert(kind: str, reference: str, detail: str) -> bool:
+    """Has staff look at something, once for each kind and reference. Returns whether it is new."""
+    _, is_new = LedgerAlert.objects.get_or_create(
+        kind=kind, reference=reference, defaults={"detail": detail[:_LONGEST_DETAIL]}
+    )
+    if is_new:
+        log.error("ledger_alert", kind=kind, reference=reference, detail=detail)
+    return is_new
