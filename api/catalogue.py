@@ -16,8 +16,8 @@ from django.db import connection as django_connection
 from msgspec.structs import force_setattr
 
 from api.catalogue_query import SNAPSHOT_SQL
-from billing.money import dollars_short_text, token_price_text
-from billing.pricing import Prices
+from billing.pricing.money import dollars_short_text, token_price_text
+from billing.pricing.rates import Prices
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ from api.catalogue_file import (
 from api.catalogue_reader import MISTAKEN, CatalogueMistakesError, Mistakes, Reader, shown
 from api.models import validate_base_url
 from billing.models.plans import LEAST_PRICE_CENTS
-from billing.money import NANOS_PER_CENT
+from billing.pricing.money import NANOS_PER_CENT
 
 CATALOGUES = Path(__file__).parent / "catalogues"
 LONGEST_FILE_BYTES = 4 * 1024 * 1024

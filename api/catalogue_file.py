@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from billing.money import nanos_from_dollars
+from billing.pricing.money import nanos_from_dollars
 
 LARGEST_INTEGER = 2**31 - 1  # PostgreSQL's integer
 LARGEST_PRICE_NANOS = 10**15  # $1,000,000 for a million tokens or one piece: a slip of the finger

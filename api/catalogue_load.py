@@ -23,7 +23,7 @@ from api.catalogue_file import (
 from api.catalogue_reader import Mistakes, shown
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import PlanOffer, PriceVersion, Product
-from billing.money import NANOS_PER_CENT
+from billing.pricing.money import NANOS_PER_CENT
 
 # Two loads at once, or a load and a hand in the admin, take turns. Readers are not held up.
 LOCK_SQL = """

@@ -9,7 +9,7 @@ from accounts import api_keys, audit, teams
 from accounts.access import Actor
 from accounts.models import ApiKey, Role, Team, User
 from api.service import current_service
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CreditAccount
 
 
@@ -52,9 +52,9 @@ def open_customer(
         if team_name and team.name != team_name:
             team.name = team_name
             team.save(update_fields=["name"])
-        account = ledger.open_account(team)
+        account = postings.open_account(team)
         if credit_nanos:
-            ledger.grant(
+            postings.grant(
                 account,
                 amount_nanos=credit_nanos,
                 reference=reference or f"command:{secrets.token_hex(16)}",
@@ -71,7 +71,7 @@ def open_team(owner: User, name: str, *, ip_address: str | None = None) -> Team:
     """Makes a further team of the user's with an empty credit account, and returns it."""
     with transaction.atomic():
         team = teams.create_team(name, owner=owner)
-        ledger.open_account(team)
+        postings.open_account(team)
         actor = Actor(team=team, user=owner, role=Role.OWNER)
         audit.record(actor, "team.created", name, ip_address=ip_address)
     return team

@@ -17,10 +17,10 @@ from django.utils import timezone
 
 from api.models import VideoJob
 from api.video_upstream import News, VideoUpstream
-from billing import ledger
-from billing.alerts import raise_alert
 from billing.failpoints import failpoint
-from billing.gate import Settlement
+from billing.ledger import postings
+from billing.ledger.alerts import raise_alert
+from billing.ledger.gate import Settlement
 
 log = structlog.get_logger(__name__)
 
@@ -112,7 +112,7 @@ def _end(job: VideoJob, state: VideoJob.State, *, url: str = "", error: str = ""
         )
         if not won:
             return False
-        receipt = ledger.settle(_settlement(job, state, error))
+        receipt = postings.settle(_settlement(job, state, error))
     log.info(
         "video_ended",
         job=job.public_id,

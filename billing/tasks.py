@@ -4,8 +4,9 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from billing import invariants, ledger, spool, usage
-from billing.alerts import raise_alert
+from billing.ledger import invariants, postings, spool
+from billing.ledger.alerts import raise_alert
+from billing.usage import records
 
 log = structlog.get_logger(__name__)
 
@@ -16,7 +17,7 @@ SWEEP_ROWS = 1000
 def sweep_expired_reservations() -> int:
     """Ends reservations whose process died before it settled. Returns how many."""
     total = 0
-    while ended := ledger.sweep(SWEEP_ROWS):
+    while ended := postings.sweep(SWEEP_ROWS):
         total += ended
     if total:
         log.warning("reservations_expired", count=total)
@@ -27,7 +28,7 @@ def sweep_expired_reservations() -> int:
 def expire_credits() -> int:
     """Takes back what is left of gifts that have expired. Returns how many."""
     total = 0
-    while expired := ledger.expire_lots(SWEEP_ROWS):
+    while expired := postings.expire_lots(SWEEP_ROWS):
         total += expired
     return total
 
@@ -44,7 +45,7 @@ def roll_up_usage(hours: int = 2) -> int:
 
     Returns the rows written.
     """
-    return usage.roll_up_recent(hours)
+    return records.roll_up_recent(hours)
 
 
 @shared_task

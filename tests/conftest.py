@@ -20,7 +20,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from accounts import teams
 from accounts.models import ApiKey, Membership, Role, Team, User
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CreditAccount
 from tests.cast import IssuedKey, issue, signed_in
 from tests.stack import Stack, running
@@ -180,13 +180,13 @@ def charlies_team(charlie: User) -> Team:
 @pytest.fixture
 def alices_account(alices_team: Team) -> CreditAccount:
     """The credit account of Alice's team, empty."""
-    return ledger.open_account(alices_team)
+    return postings.open_account(alices_team)
 
 
 @pytest.fixture
 def charlies_account(charlies_team: Team) -> CreditAccount:
     """The credit account of Charlie's team, empty."""
-    return ledger.open_account(charlies_team)
+    return postings.open_account(charlies_team)
 
 
 @pytest.fixture

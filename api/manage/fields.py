@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from billing.money import dollars_text, nanos_from_dollars
+from billing.pricing.money import dollars_text, nanos_from_dollars
 
 LARGEST_BIGINT = 2**63 - 1
 # Up to 999,999,999.999999999: ten digits of dollars would not all fit a bigint of nano-dollars.

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from accounts.api_keys import LONGEST_GRACE_SECONDS
 from accounts.models import ApiKey, Plan, Team
 from api.manage.fields import LARGEST_BIGINT, DollarsField, StrictSerializer
-from billing.balances import Balance, balance_of
+from billing.usage.balances import Balance, balance_of
 
 LARGEST_PAGE = 100
 MOST_MODELS = 200

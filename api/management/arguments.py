@@ -3,7 +3,7 @@
 import argparse
 from datetime import UTC, datetime
 
-from billing.money import nanos_from_dollars
+from billing.pricing.money import nanos_from_dollars
 
 _MOST_DOLLARS = 1_000_000_000
 

@@ -9,7 +9,7 @@ from api.catalogue import Snapshot
 from api.relay.call import Call
 from api.relay.plan import Plan
 from api.relay.relay import Relay
-from billing.gate import Admission, LedgerUnavailableError, Verdict
+from billing.ledger.gate import Admission, AdmissionResult, LedgerUnavailableError
 
 # A catalogue that changes faster than this many readings is being edited; the client may wait.
 MAX_PLANS = 3
@@ -17,7 +17,7 @@ MAX_PLANS = 3
 
 async def admit(
     relay: Relay, call: Call, digests: list[str], make_plan: Callable[[Snapshot], Plan]
-) -> tuple[Plan, Verdict]:
+) -> tuple[Plan, AdmissionResult]:
     """Returns a request's plan and the verdict that admitted it.
 
     `make_plan` makes the plan from a catalogue's snapshot, and is asked again when that is no
@@ -53,7 +53,7 @@ async def admit(
     raise errors.ServiceUnavailableError("The catalogue is being changed. Try again.")
 
 
-async def identify(relay: Relay, call: Call, digests: list[str]) -> Verdict | None:
+async def identify(relay: Relay, call: Call, digests: list[str]) -> AdmissionResult | None:
     """Returns who asks, reserving and counting nothing, or None while the ledger is away.
 
     Raises the error that refuses the key.
@@ -68,7 +68,7 @@ async def identify(relay: Relay, call: Call, digests: list[str]) -> Verdict | No
     return verdict
 
 
-def refusal(verdict: Verdict, model: str = "") -> errors.ApiError:
+def refusal(verdict: AdmissionResult, model: str = "") -> errors.ApiError:
     """Returns the error that a verdict other than a yes is for the client."""
     match verdict.code:
         case "invalid_api_key":
@@ -91,7 +91,7 @@ def refusal(verdict: Verdict, model: str = "") -> errors.ApiError:
     raise ValueError(f"The ledger's verdict {verdict.code!r} is unknown.")
 
 
-async def _ask(relay: Relay, call: Call, digests: list[str], plan: Plan) -> Verdict:
+async def _ask(relay: Relay, call: Call, digests: list[str], plan: Plan) -> AdmissionResult:
     """Returns the ledger's verdict on a plan. Raises ServiceUnavailableError."""
     admission = Admission(
         request_id=call.request_id,

@@ -10,7 +10,7 @@ from api import errors
 from api.relay.downstream import Downstream, Headers, Send
 from api.relay.ids import new_request_id
 from api.surfaces import Surface
-from billing.gate import Verdict
+from billing.ledger.gate import AdmissionResult
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -73,7 +73,7 @@ class Call:
         self.receive = receive
         self.is_body_read = False
         self.downstream = Downstream(send)
-        self.verdict: Verdict | None = None
+        self.verdict: AdmissionResult | None = None
 
     def key_digests(self) -> list[str]:
         """Returns the digests of the bearer key. Raises AuthenticationError for none or no key."""
@@ -127,7 +127,7 @@ def _digests(authorization: bytes) -> list[str]:
     return keys.digests(key)
 
 
-def limit_headers(verdict: Verdict) -> Headers:
+def limit_headers(verdict: AdmissionResult) -> Headers:
     """Returns the limits of the key's current minute.
 
     By two conventions: the documented services' (X-RateLimit-Reset in unix seconds), and OpenAI's

@@ -16,8 +16,8 @@ from api.relay.faults import AttemptError
 from api.relay.reasoning import StreamTranslator
 from api.relay.sse import EventSplitter, OversizedEventError, data_of
 from api.relay.usage import shown_usage
-from billing.money import dollars_short_text
-from billing.pricing import Cost, Usage
+from billing.pricing.charge import Cost, Usage
+from billing.pricing.money import dollars_short_text
 
 DONE = b"data: [DONE]\n\n"
 _encode = msgspec.json.Encoder().encode

@@ -17,8 +17,15 @@ from api.relay.plan import Plan
 from api.relay.usage import Metered
 from api.relay.watch import Watch
 from billing.failpoints import failpoint
-from billing.gate import Gate, Receipt, Settlement, Verdict
-from billing.pricing import NO_COST, NOTHING_USED, Cost, Usage, cost_of, upstream_cost_nanos
+from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
+from billing.pricing.charge import (
+    NO_COST,
+    NOTHING_USED,
+    Cost,
+    Usage,
+    cost_of,
+    upstream_cost_nanos,
+)
 
 _LONGEST_TEXT = 300
 _LONGEST_END_USER = 120
@@ -47,7 +54,7 @@ class Exchange:
         "was_dispatched",
     )
 
-    def __init__(self, gate: Gate, call: Call, plan: Plan, verdict: Verdict) -> None:
+    def __init__(self, gate: Gate, call: Call, plan: Plan, verdict: AdmissionResult) -> None:
         self._gate = gate
         self.request_id = call.request_id
         self.surface = call.surface
@@ -64,7 +71,7 @@ class Exchange:
         self.finish_reason = ""
         self.usage = NOTHING_USED
         self.cost: Cost = NO_COST
-        self._receipt: asyncio.Future[Receipt] | None = None
+        self._receipt: asyncio.Future[SettlementResult] | None = None
         self._is_handed_over = False
 
     @property

@@ -16,8 +16,8 @@ from api.relay.media_plan import media_body, plan_images
 from api.relay.relay import Relay
 from api.relay.watch import Watch
 from billing.failpoints import failpoint
-from billing.money import dollars_text
-from billing.pricing import Usage
+from billing.pricing.charge import Usage
+from billing.pricing.money import dollars_text
 
 _encode = msgspec.json.Encoder().encode
 

@@ -9,7 +9,8 @@ from api.relay.capabilities import check_media_capabilities
 from api.relay.estimate import Estimate
 from api.relay.plan import Plan, find_sold
 from api.surfaces import Surface
-from billing.pricing import Prices, Usage, quote
+from billing.pricing.charge import Usage
+from billing.pricing.rates import Prices, quote
 
 # How long a video is that is paid for by the second, where the client names no duration.
 DEFAULT_SECONDS = 5

@@ -13,8 +13,8 @@ from api.relay.reasoning import needs_translation, translate_message
 from api.relay.relay import Relay
 from api.relay.usage import meter, shown_usage, shows_as_reported
 from api.relay.watch import Watch
-from billing.money import dollars_text
-from billing.pricing import Usage
+from billing.pricing.charge import Usage
+from billing.pricing.money import dollars_text
 
 _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode

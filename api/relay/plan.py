@@ -15,7 +15,8 @@ from api.relay.capabilities import check_capabilities, check_text_capabilities
 from api.relay.estimate import Estimate, estimate_prompt, estimate_texts
 from api.requests import ChatBody, ChatRequest
 from api.surfaces import Surface
-from billing.pricing import Prices, Usage, affordable_output_tokens, quote
+from billing.pricing.charge import Usage
+from billing.pricing.rates import Prices, affordable_output_tokens, quote
 
 # The least output that is worth a call, where the client leaves its length to us.
 LEAST_OUTPUT_TOKENS = 16

@@ -15,7 +15,7 @@ from api.relay.health import Health
 from api.relay.upstream import Upstreams
 from api.relay.video_store import VideoStore
 from api.relay.watch import Clock
-from billing.gate import Gate, Verdict
+from billing.ledger.gate import AdmissionResult, Gate
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +72,7 @@ class Relay:
         except psycopg.Error as error:
             log.warning("catalogue_unavailable", error=str(error))
 
-    async def catalogue_of(self, verdict: Verdict) -> Snapshot:
+    async def catalogue_of(self, verdict: AdmissionResult) -> Snapshot:
         """Returns the catalogue at the version that the ledger goes by, or later.
 
         Raises ServiceUnavailableError where it can't be read.

@@ -5,7 +5,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from api.relay.plan import Plan
-from billing.pricing import Usage
+from billing.pricing.charge import Usage
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 

@@ -11,7 +11,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from api.relay.exchange import Exchange
-from billing.pricing import Usage, cost_of, upstream_cost_nanos
+from billing.pricing.charge import Usage, cost_of, upstream_cost_nanos
 
 POOL_SIZE = 4
 WAIT_SECONDS = 2.0

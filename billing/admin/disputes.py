@@ -17,8 +17,8 @@ from accounts.models import Team, User
 from billing.admin.fields import ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.admin.refunds import link, transfers_link
 from billing.models import Dispute, FraudWarning, Order
-from billing.money import cents_text
 from billing.payments import disputes, pauses
+from billing.pricing.money import cents_text
 
 _OF_ORDERS = ("order__team", "subscription_payment__subscription__team", "handled_by")
 _SEARCHED = (

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing.money import (
+from billing.pricing.money import (
     NANOS_PER_CENT,
     cents_text,
     dollars_text,

@@ -16,9 +16,9 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 from accounts.models import User
 from billing.admin.fields import CentsField, ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.models import Order, Refund
-from billing.money import cents_text
 from billing.payments import refunds
 from billing.payments.shares import left_of
+from billing.pricing.money import cents_text
 
 
 class RefundForm(forms.Form):

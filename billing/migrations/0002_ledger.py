@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from billing.sql_functions import install
+from billing.ledger.install import install
 
 SEED = """
 INSERT INTO billing_catalogueversion (id, version) VALUES (1, 1) ON CONFLICT DO NOTHING;

@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from billing.sql_functions import install
+from billing.ledger.install import install
 
 
 class Migration(migrations.Migration):

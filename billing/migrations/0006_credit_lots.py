@@ -6,7 +6,7 @@ import django.utils.timezone
 from django.db import migrations, models
 
 
-from billing.sql_functions import install
+from billing.ledger.install import install
 
 # What was given before there were lots: what has been spent of it is drawn when it matters.
 LOTS = """

@@ -1,6 +1,6 @@
 """The books: credit accounts, transfers and reservations.
 
-The functions in `billing/sql/` are the only code that writes these tables; the classes are for
+The functions in `ledger/sql/` are the only code that writes these tables; the classes are for
 reading them.
 """
 

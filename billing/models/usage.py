@@ -1,6 +1,6 @@
 """What was used: a record for each request, its sums by hour, and each key's counters.
 
-The functions in `billing/sql/` are the only code that writes these tables.
+The functions in `billing/ledger/sql/` are the only code that writes these tables.
 """
 
 from django.db import models

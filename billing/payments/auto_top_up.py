@@ -16,10 +16,10 @@ from django.utils import timezone
 
 from accounts.models import Membership, Team
 from billing.models import AutoTopUp, CreditAccount, Order, PaymentCustomer
-from billing.money import NANOS_PER_CENT
 from billing.payments import orders
 from billing.payments.auto_top_up_outcomes import WAITING_FOR_OWNER
 from billing.payments.customers import refresh_card
+from billing.pricing.money import NANOS_PER_CENT
 from billing.stripe_api import client, payments
 from billing.stripe_api.client import (
     CardRefusedError,

@@ -8,9 +8,9 @@ from accounts import audit
 from accounts.access import Actor
 from accounts.models import Team
 from billing.models import AutoTopUp, PaymentCustomer
-from billing.money import NANOS_PER_CENT, NANOS_PER_DOLLAR, dollars_short_text
 from billing.payments.customers import refresh_card
 from billing.payments.orders import OrderError, amount_bounds_cents, require_amount
+from billing.pricing.money import NANOS_PER_CENT, NANOS_PER_DOLLAR, dollars_short_text
 
 LEAST_THRESHOLD_NANOS = NANOS_PER_DOLLAR
 ORDERS_A_MONTH = 100  # of the largest amount: what a month's limit may allow

@@ -8,9 +8,9 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.access import Actor
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CodeRedemption, CreditCode
-from billing.money import dollars_short_text
+from billing.pricing.money import dollars_short_text
 
 LONGEST_CODE = 40
 
@@ -44,13 +44,13 @@ def redeem(actor: Actor, text: str, *, ip_address: str | None = None) -> CodeRed
     code = _find(text)
     if code is None:
         raise CodeRefusedError
-    account = ledger.open_account(actor.team)
+    account = postings.open_account(actor.team)
     try:
         with transaction.atomic():
             _count(code, actor)
             redemption = CodeRedemption.objects.create(code=code, team=actor.team, user=actor.user)
             now = timezone.now()
-            ledger.grant(
+            postings.grant(
                 account,
                 code.amount_nanos,
                 reference=f"code:{code.pk}:{actor.team.pk}",

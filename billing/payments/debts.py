@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import Team
-from billing import ledger
+from billing.ledger import postings
 from billing.models import Dispute
 
 
@@ -25,10 +25,10 @@ def collect(team: Team | None = None) -> int:
 def _collect(stripe_id: str) -> bool:
     with transaction.atomic():
         dispute = Dispute.objects.select_related("order__team").get(pk=stripe_id)
-        account = ledger.open_account(dispute.team)
+        account = postings.open_account(dispute.team)
         try:
-            ledger.collect(account, reference=stripe_id, memo=dispute.payment)
-        except (ledger.InsufficientCreditsError, ledger.UnknownReferenceError):
+            postings.collect(account, reference=stripe_id, memo=dispute.payment)
+        except (postings.InsufficientCreditsError, postings.UnknownReferenceError):
             return False  # too little there, or reinstated meanwhile
         # No other column: who notes the dispute's news holds other locks.
         Dispute.objects.filter(pk=stripe_id).update(collected_at=timezone.now())

@@ -11,14 +11,14 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import User
-from billing import ledger
-from billing.alerts import raise_alert
-from billing.lots import left_of_grant
+from billing.ledger import postings
+from billing.ledger.alerts import raise_alert
 from billing.models import Dispute, FraudWarning, Order, SubscriptionPayment
 from billing.payments import pauses, refunds
 from billing.payments.shares import Share, part_of_charge
 from billing.stripe_api.objects import Dispute as StripeDispute
 from billing.stripe_api.objects import FraudWarning as StripeWarning
+from billing.usage.lots import left_of_grant
 
 Payment = Order | SubscriptionPayment
 
@@ -106,8 +106,8 @@ def _take_back(payment: Payment, dispute: Dispute, found: StripeDispute) -> None
     dispute.tax_cents, dispute.credit_nanos = share.tax_cents, share.credit_nanos
     dispute.is_withdrawn = True
     if share.credit_nanos > 0:
-        posting = ledger.claw_back(
-            ledger.open_account(dispute.team),
+        posting = postings.claw_back(
+            postings.open_account(dispute.team),
             share.credit_nanos,
             reference=dispute.stripe_id,
             payment=_credit_of(payment),
@@ -120,8 +120,8 @@ def _take_back(payment: Payment, dispute: Dispute, found: StripeDispute) -> None
 def _give_again(dispute: Dispute) -> None:
     """Gives what was taken for a dispute that was won; nothing is left for staff to do."""
     if dispute.credit_nanos > 0:
-        ledger.reverse_claw_back(
-            ledger.open_account(dispute.team), reference=dispute.stripe_id, memo=dispute.payment
+        postings.reverse_claw_back(
+            postings.open_account(dispute.team), reference=dispute.stripe_id, memo=dispute.payment
         )
     dispute.is_reinstated = True
     dispute.handled_at = dispute.handled_at or timezone.now()
@@ -131,7 +131,7 @@ def _share_of(payment: Payment, charged_cents: int) -> Share:
     """Returns what of the payment a dispute takes: of a plan's, what is left of its credits."""
     if isinstance(payment, Order):
         return part_of_charge(payment, charged_cents)
-    account = ledger.open_account(payment.subscription.team)
+    account = postings.open_account(payment.subscription.team)
     return Share(charged_cents, 0, left_of_grant(account, _credit_of(payment)))
 
 

@@ -8,8 +8,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.masking import mask_secrets
-from billing.alerts import raise_alert
 from billing.failpoints import failpoint
+from billing.ledger.alerts import raise_alert
 from billing.models import StripeEvent
 from billing.payments.handlers import HANDLERS, NotOursError
 from billing.payments.orders import PaymentMismatchError

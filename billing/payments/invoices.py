@@ -11,12 +11,12 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
-from billing import ledger
-from billing.alerts import raise_alert
+from billing.ledger import postings
+from billing.ledger.alerts import raise_alert
 from billing.models import PlanPrice, Subscription, SubscriptionPayment
-from billing.money import NANOS_PER_CENT
 from billing.payments.orders import PaymentMismatchError
 from billing.payments.subscriptions import sync
+from billing.pricing.money import NANOS_PER_CENT
 from billing.stripe_api import payments, subscriptions
 from billing.stripe_api.objects import Invoice
 
@@ -83,7 +83,7 @@ def granted_nanos(invoice: Invoice) -> tuple[int, int]:
 
 
 def _book(row: Subscription, invoice: Invoice, charge_id: str) -> SubscriptionPayment:
-    account = ledger.open_account(row.team)
+    account = postings.open_account(row.team)
     credit_nanos, days = (0, 0) if row.is_duplicate else granted_nanos(invoice)
     paid_at = invoice.paid_at or timezone.now()
     # The tax is not ours: what is booked is what the plan itself cost.
@@ -103,9 +103,9 @@ def _book(row: Subscription, invoice: Invoice, charge_id: str) -> SubscriptionPa
         if not is_new:
             return payment
         if earned_nanos > 0:
-            ledger.book_subscription(earned_nanos, reference=invoice.id, memo=row.team.slug)
+            postings.book_subscription(earned_nanos, reference=invoice.id, memo=row.team.slug)
         if credit_nanos:
-            ledger.grant(
+            postings.grant(
                 account,
                 credit_nanos,
                 reference=f"subscription:{invoice.id}",

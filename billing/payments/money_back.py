@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from billing.alerts import raise_alert
+from billing.ledger.alerts import raise_alert
 from billing.models import Dispute, Order, Refund, SubscriptionPayment
-from billing.money import cents_text
 from billing.payments import orders
 from billing.payments.customers import find_customer
 from billing.payments.disputes import CLOSED, Payment, note_dispute
 from billing.payments.refunds import note_refund
+from billing.pricing.money import cents_text
 from billing.stripe_api import payments
 from billing.stripe_api.objects import Dispute as StripeDispute
 from billing.stripe_api.objects import Refund as StripeRefund

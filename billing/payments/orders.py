@@ -18,13 +18,18 @@ from django.utils import timezone
 from accounts import audit
 from accounts.access import Actor
 from accounts.models import Team, User
-from billing import ledger
-from billing.alerts import raise_alert
 from billing.failpoints import failpoint
+from billing.ledger import postings
+from billing.ledger.alerts import raise_alert
 from billing.models import AutoTopUp, Order
-from billing.money import NANOS_PER_CENT, cents_text, dollars_short_text, nanos_from_dollars
 from billing.payments import auto_top_up_outcomes, debts
 from billing.payments.customers import customer_of
+from billing.pricing.money import (
+    NANOS_PER_CENT,
+    cents_text,
+    dollars_short_text,
+    nanos_from_dollars,
+)
 from billing.stripe_api import checkout, client, payments
 from billing.stripe_api.objects import PaymentIntent, Session
 
@@ -243,7 +248,7 @@ def _credit(
     order: Order, intent: PaymentIntent, session: Session | None, *, tax_cents: int
 ) -> Order:
     """Credits the order, if nobody has yet."""
-    account = ledger.open_account(order.team)
+    account = postings.open_account(order.team)
     with transaction.atomic():
         order = Order.objects.select_for_update().get(pk=order.pk)
         if order.state == Order.State.PAID:
@@ -257,7 +262,7 @@ def _credit(
         order.failure = ""
         order.ended_at = timezone.now()
         order.save()
-        ledger.top_up(
+        postings.top_up(
             account, order.credit_nanos, reference=intent.id, memo=f"Order {order.number}"
         )
         auto_top_up_outcomes.note_paid(order)

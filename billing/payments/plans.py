@@ -13,7 +13,6 @@ from accounts import audit
 from accounts.access import Actor
 from accounts.models import Team, User
 from billing.models import PlanOffer, PlanPrice, Subscription
-from billing.money import cents_text
 from billing.payments.customers import customer_of
 from billing.payments.subscriptions import (
     confirm_session,
@@ -22,6 +21,7 @@ from billing.payments.subscriptions import (
     live_subscription,
     sync,
 )
+from billing.pricing.money import cents_text
 from billing.stripe_api import checkout, client, subscriptions
 from billing.stripe_api.client import StripeError, StripeRefusedError
 from billing.stripe_api.objects import Session

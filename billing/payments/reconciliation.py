@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q, Sum
 from django.utils import timezone
 
-from billing.alerts import raise_alert
+from billing.ledger.alerts import raise_alert
 from billing.models import (
     CreditAccount,
     Dispute,
@@ -23,8 +23,8 @@ from billing.models import (
     SubscriptionPayment,
     Transfer,
 )
-from billing.money import NANOS_PER_CENT, cents_text
 from billing.payments.orders import find_order
+from billing.pricing.money import NANOS_PER_CENT, cents_text
 from billing.stripe_api import balance, client, payments
 from billing.stripe_api.balance import Movement
 from billing.stripe_api.client import StripeRefusedError

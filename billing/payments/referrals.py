@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from accounts.models import Membership, Team
-from billing import ledger
+from billing.ledger import postings
 from billing.models import (
     CreditAccount,
     Dispute,
@@ -20,7 +20,7 @@ from billing.models import (
     ReferralLink,
     Refund,
 )
-from billing.money import NANOS_PER_CENT, nanos_from_dollars
+from billing.pricing.money import NANOS_PER_CENT, nanos_from_dollars
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +120,7 @@ def reward(team_id: int) -> bool:
         referral.rewarded_at = timezone.now()
         referral.save(update_fields=["rewarded_at"])
         for account, part in _accounts(referral):
-            ledger.grant(
+            postings.grant(
                 account,
                 amount_nanos,
                 reference=f"referral:{team_id}:{part}",
@@ -137,8 +137,8 @@ def rewarded_count(team: Team) -> int:
 def _accounts(referral: Referral) -> list[tuple[CreditAccount, str]]:
     """Returns whom to credit, in the order in which accounts are always locked."""
     pairs = [
-        (ledger.open_account(referral.team), "referred"),
-        (ledger.open_account(referral.referrer), "referrer"),
+        (postings.open_account(referral.team), "referred"),
+        (postings.open_account(referral.referrer), "referrer"),
     ]
     return sorted(pairs, key=lambda pair: pair[0].pk)
 

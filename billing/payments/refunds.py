@@ -14,16 +14,16 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import User
-from billing import ledger
-from billing.alerts import raise_alert
 from billing.failpoints import failpoint
-from billing.lots import refundable_nanos
+from billing.ledger import postings
+from billing.ledger.alerts import raise_alert
 from billing.models import CreditAccount, Order, Refund
-from billing.money import cents_text
 from billing.payments.shares import Share, left_of, part_of_amount, part_of_charge
+from billing.pricing.money import cents_text
 from billing.stripe_api import payments
 from billing.stripe_api.client import FailureKeptError, StripeError, StripeRefusedError
 from billing.stripe_api.objects import Refund as StripeRefund
+from billing.usage.lots import refundable_nanos
 
 log = structlog.get_logger(__name__)
 
@@ -153,7 +153,7 @@ def unspent_cents(order: Order) -> int:
 
 def _book(refund: Refund, staff: User) -> Refund:
     """Writes a request down and takes its credits, or finds the one that was made before."""
-    account = ledger.open_account(refund.order.team)
+    account = postings.open_account(refund.order.team)
     with transaction.atomic():
         order = Order.objects.select_for_update().get(pk=refund.order_id)
         earlier = Refund.objects.filter(pk=refund.pk).first()
@@ -164,7 +164,7 @@ def _book(refund: Refund, staff: User) -> Refund:
         refund.save(force_insert=True)
         try:
             _debit(account, refund)
-        except ledger.InsufficientCreditsError:
+        except postings.InsufficientCreditsError:
             raise RefundError(
                 f"Of this order {unspent} is unspent. Refund that much at most, or force the "
                 "refund: what is spent is then given away."
@@ -212,7 +212,7 @@ def _book_foreign(order: Order, found: StripeRefund) -> Refund | None:
     refund = Refund(order=order, reason=MADE_AT_STRIPE, is_forced=True)
     _fill(refund, share)
     refund.save(force_insert=True)
-    _debit(ledger.open_account(order.team), refund)
+    _debit(postings.open_account(order.team), refund)
     return refund
 
 
@@ -223,7 +223,7 @@ def _fill(refund: Refund, share: Share) -> None:
 
 
 def _debit(account: CreditAccount, refund: Refund) -> None:
-    ledger.refund(
+    postings.refund(
         account,
         refund.credit_nanos,
         reference=str(refund.pk),
@@ -284,6 +284,6 @@ def _end(refund: Refund, state: Refund.State, error: str) -> None:
     if _RANK[state] == _RANK[Refund.State.FAILED]:
         refund.error = error[:300]
         order = refund.order
-        account = ledger.open_account(order.team)
-        ledger.reverse_refund(account, reference=str(refund.pk), memo=f"Order {order.number}")
+        account = postings.open_account(order.team)
+        postings.reverse_refund(account, reference=str(refund.pk), memo=f"Order {order.number}")
         log.warning("refund_failed", refund=str(refund.pk), error=error)

@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from accounts.models import Plan, Team
-from billing.alerts import raise_alert
+from billing.ledger.alerts import raise_alert
 from billing.models import PlanPrice, Subscription, SubscriptionPayment
 from billing.stripe_api import checkout, subscriptions
 from billing.stripe_api.client import StripeUnavailableError

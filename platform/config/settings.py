@@ -370,7 +370,7 @@ API_KEY_PEPPERS = {
 # The reader itself, for names that a catalogue file gives: `${SIMULATOR_URL}` in a base URL.
 READ_ENVIRONMENT = env.text
 
-# The relay and the gate (api/relay, billing/gate.py).
+# The relay and the gate (api/relay, billing/ledger/gate.py).
 MAX_BODY_BYTES = env.whole("MAX_BODY_BYTES", 20 * 1024 * 1024)
 MAX_ANSWER_BYTES = env.whole("MAX_ANSWER_BYTES", 64 * 1024 * 1024)
 KEEPALIVE_SECONDS = env.number("KEEPALIVE_SECONDS", 15)

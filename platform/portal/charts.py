@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing.usage import Sums, UsageSum
+from billing.usage.records import Sums, UsageSum
 
 MOST_SERIES = 6  # as many as there are --series-N tokens; the last is for all others
 OTHERS = "Other models"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from api.catalogue import ModelEntry, Snapshot
-from billing.money import dollars_short_text
-from billing.pricing import Prices
+from billing.pricing.money import dollars_short_text
+from billing.pricing.rates import Prices
 
 
 @dataclass(frozen=True)

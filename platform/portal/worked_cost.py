@@ -5,7 +5,8 @@ from datetime import datetime
 
 from api.catalogue import ModelEntry
 from api.relay.estimate import TOKENS_PER_MESSAGE, TOKENS_PER_PROMPT
-from billing.pricing import Prices, Usage, cost_of, quote
+from billing.pricing.charge import Usage, cost_of
+from billing.pricing.rates import Prices, quote
 
 PROMPT_BYTES = 2_000
 MAX_TOKENS = 1_500

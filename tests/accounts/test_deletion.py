@@ -12,7 +12,7 @@ from accounts.deletion import consequences_for, delete_user, user_deleted
 from accounts.errors import SharedTeamError
 from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Role, Team, User
 from accounts.teams import create_team
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CreditAccount, Transfer
 from tests.cast import IssuedKey, signed_in
 
@@ -40,7 +40,7 @@ def test_nothing_personal_is_left_and_nobody_signs_in(alice: User) -> None:
 def test_the_books_and_the_keys_rows_stay_and_the_keys_are_refused(
     alice: User, alices_account: CreditAccount, alices_key: IssuedKey
 ) -> None:
-    ledger.grant(alices_account, 10**9, reference="test")
+    postings.grant(alices_account, 10**9, reference="test")
     delete_user(alice)
     alices_account.refresh_from_db()
     assert alices_account.posted_nanos == 10**9

@@ -19,7 +19,7 @@ from api.catalogue import (
 )
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import PriceVersion, Product
-from billing.pricing import Prices, Rates
+from billing.pricing.rates import Prices, Rates
 
 
 def make_model(name: str, **columns: Any) -> Model:

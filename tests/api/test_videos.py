@@ -14,7 +14,7 @@ from api import videos
 from api.models import Upstream, VideoJob
 from api.video_upstream import FAILED as FAILED_TEXT
 from api.video_upstream import News, VideoUpstream, read_news
-from billing import ledger
+from billing.ledger import postings
 from billing.models import (
     CatalogueVersion,
     LedgerAlert,
@@ -133,7 +133,7 @@ def test_a_video_that_is_finished_after_its_hold_expired_is_charged_late():
     customer = make_customer(1000)
     job = make_job(customer)
     Reservation.objects.filter(pk=job.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
-    ledger.sweep()
+    postings.sweep()
     assert customer.balances == (1000, 0)
 
     assert videos.conclude(job, COMPLETED, is_overdue=True)
@@ -186,7 +186,7 @@ def test_an_end_whose_settlement_fails_is_undone(monkeypatch):
         raise RuntimeError
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "settle", fail)
+        patch.setattr(postings, "settle", fail)
         with pytest.raises(RuntimeError):
             videos.conclude(job, COMPLETED, is_overdue=False)
 

@@ -85,7 +85,7 @@ def filled() -> Any:
     from django.db import connection  # noqa: PLC0415
 
     from api.customers import open_customer  # noqa: PLC0415
-    from billing import usage  # noqa: PLC0415
+    from billing.usage import records  # noqa: PLC0415
     from tests.cast import issue, signed_in  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
@@ -99,7 +99,7 @@ def filled() -> Any:
     with connection.cursor() as cursor:
         cursor.execute(FILL, values)
         cursor.execute("VACUUM ANALYZE")
-    usage.roll_up_recent(2)
+    records.roll_up_recent(2)
     return signed_in(customer.user)
 
 
@@ -143,7 +143,7 @@ def _page(browser: Any, url: str) -> None:
 def _begin_of_csv(browser: Any) -> None:
     """Asks for all rows as CSV and reads on to the first of them, which follows the header."""
 
-    answer = browser.get("/usage.csv", HTTP_HOST="localhost")
+    answer = browser.get("/records.csv", HTTP_HOST="localhost")
 
     async def begin() -> None:
         parts = aiter(answer.streaming_content)

@@ -8,7 +8,7 @@ import pytest
 from django.test import TransactionTestCase
 from pytest_django import DjangoDbBlocker
 
-from billing import invariants
+from billing.ledger import invariants
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -20,8 +20,8 @@ from django.db import connection
 from django.db.models import F
 
 from accounts.models import ApiKey, Plan, Team
-from billing import ledger
-from billing.gate import Admission, Receipt, Settlement, Verdict
+from billing.ledger import postings
+from billing.ledger.gate import Admission, AdmissionResult, Settlement, SettlementResult
 from billing.models import (
     CatalogueVersion,
     CreditAccount,
@@ -32,7 +32,7 @@ from billing.models import (
     UsageRecord,
 )
 
-Answer = TypeVar("Answer", Verdict, Receipt)
+Answer = TypeVar("Answer", AdmissionResult, SettlementResult)
 Result = TypeVar("Result")
 
 ROOMY = {"requests_per_minute": 1_000_000, "tokens_per_minute": 1_000_000_000}
@@ -160,9 +160,9 @@ def make_customer(balance_nanos: int = 0, **rules: Any) -> Customer:
     name = f"team-{secrets.token_hex(6)}"
     plan, _ = Plan.objects.get_or_create(name="ledger-tests", defaults={"title": "Tests"})
     team = Team.objects.create(name=name, slug=name, plan=plan)
-    account = ledger.open_account(team)
+    account = postings.open_account(team)
     if balance_nanos:
-        ledger.grant(account, balance_nanos, reference=f"grant {name}")
+        postings.grant(account, balance_nanos, reference=f"grant {name}")
     version = CatalogueVersion.objects.get(pk=1).version
     return Customer(team, account, make_key(team, **rules), version)
 
@@ -181,22 +181,22 @@ def connect(**options: Any) -> psycopg.Connection:
     return psycopg.connect(database(), **({"autocommit": True} | options))
 
 
-def admit(*asks: Admission, on: Any = None) -> list[Verdict]:
+def admit(*asks: Admission, on: Any = None) -> list[AdmissionResult]:
     """Admits as one statement; the verdicts come in the order of the requests."""
-    answers = {verdict.request_id: verdict for verdict in call("admit", asks, Verdict, on)}
-    missing = {ask.request_id: Verdict(code="invalid_api_key") for ask in asks}
+    answers = {verdict.request_id: verdict for verdict in call("admit", asks, AdmissionResult, on)}
+    missing = {ask.request_id: AdmissionResult(code="invalid_api_key") for ask in asks}
     return [(missing | answers)[ask.request_id] for ask in asks]
 
 
-def settle(*ends: Settlement, on: Any = None) -> list[Receipt]:
+def settle(*ends: Settlement, on: Any = None) -> list[SettlementResult]:
     """Settles as one statement; the receipts come as the function gives them."""
-    return call("settle", ends, Receipt, on)
+    return call("settle", ends, SettlementResult, on)
 
 
-def identify(customer: Customer) -> Verdict | None:
+def identify(customer: Customer) -> AdmissionResult | None:
     """Identifies the customer's key."""
     question = {"request_id": new_id(), "digests": [bytes(customer.key.digest).hex()]}
-    answers = call("identify", [question], Verdict)
+    answers = call("identify", [question], AdmissionResult)
     return answers[0] if answers else None
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from billing.gate import Admission, Gate, Verdict
+from billing.ledger.gate import Admission, AdmissionResult, Gate
 from tests.billing.customers import Customer, connect, database
 
 
@@ -25,7 +25,7 @@ def codes_of(results: list[Any]) -> list[str]:
     return sorted(result.code for result in results)
 
 
-async def admit_all(gates: list[Gate], asks: list[Admission]) -> list[Verdict]:
+async def admit_all(gates: list[Gate], asks: list[Admission]) -> list[AdmissionResult]:
     """Admits everything at once, the requests dealt out to the gates in turn."""
     work = [gates[index % len(gates)].admit(ask) for index, ask in enumerate(asks)]
     return await asyncio.gather(*work)

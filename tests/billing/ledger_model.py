@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from billing.gate import Admission, Settlement
+from billing.ledger.gate import Admission, Settlement
 
 
 @dataclass

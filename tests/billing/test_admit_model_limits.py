@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing.gate import Verdict
+from billing.ledger.gate import AdmissionResult
 from billing.models import RateWindow
 from tests.billing.customers import Customer, admit, make_customer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
 
-def limited(customer: Customer, **changes: object) -> Verdict:
+def limited(customer: Customer, **changes: object) -> AdmissionResult:
     """Returns the verdict on one request for a model with two requests a minute."""
     return admit(customer.ask(**{"model_requests_per_minute": 2} | changes))[0]
 

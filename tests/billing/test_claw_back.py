@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing import ledger
+from billing.ledger import postings
 from billing.models import Transfer
 from tests.billing.customers import admit, at_once, make_customer, new_id
 
@@ -13,7 +13,7 @@ def test_a_dispute_takes_back_what_a_payment_gave():
     customer = make_customer(1000)
     reference = new_id()
 
-    posting = ledger.claw_back(
+    posting = postings.claw_back(
         customer.account, 400, reference=reference, payment="", memo="dispute"
     )
 
@@ -30,7 +30,7 @@ def test_what_is_spent_or_held_becomes_a_receivable():
     admit(customer.ask(amount_nanos=100))
     reference = new_id()
 
-    posting = ledger.claw_back(
+    posting = postings.claw_back(
         customer.account, 1000, reference=reference, payment="", memo="dispute"
     )
 
@@ -45,7 +45,7 @@ def test_what_is_spent_or_held_becomes_a_receivable():
 def test_of_an_empty_account_everything_is_a_receivable():
     customer = make_customer()
 
-    posting = ledger.claw_back(customer.account, 50, reference=new_id(), payment="")
+    posting = postings.claw_back(customer.account, 50, reference=new_id(), payment="")
 
     assert (posting.amount_nanos, posting.shortfall_nanos, posting.balance_nanos) == (0, 50, 0)
     assert customer.transfers == []
@@ -55,10 +55,10 @@ def test_of_an_empty_account_everything_is_a_receivable():
 def test_a_repeat_takes_nothing_and_tells_what_the_first_took(balance):
     customer = make_customer(balance)
     reference = new_id()
-    first = ledger.claw_back(customer.account, 100, reference=reference, payment="")
-    ledger.grant(customer.account, 500, reference=new_id())
+    first = postings.claw_back(customer.account, 100, reference=reference, payment="")
+    postings.grant(customer.account, 500, reference=new_id())
 
-    again = ledger.claw_back(customer.account, 100, reference=reference, payment="")
+    again = postings.claw_back(customer.account, 100, reference=reference, payment="")
 
     assert again.code == "exists"
     assert (again.amount_nanos, again.shortfall_nanos) == (
@@ -73,11 +73,11 @@ def test_a_repeat_takes_nothing_and_tells_what_the_first_took(balance):
 def test_a_reference_names_one_dispute(balance, change):
     customer, other = make_customer(balance), make_customer(balance)
     reference = new_id()
-    ledger.claw_back(customer.account, 100, reference=reference, payment="")
+    postings.claw_back(customer.account, 100, reference=reference, payment="")
 
     account, amount = (other.account, 100) if change == "customer" else (customer.account, 101)
-    with pytest.raises(ledger.ReferenceReusedError):
-        ledger.claw_back(account, amount, reference=reference, payment="")
+    with pytest.raises(postings.ReferenceReusedError):
+        postings.claw_back(account, amount, reference=reference, payment="")
     assert other.balances == (balance, 0)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from billing.gate import Admission, Gate, Settlement, Verdict
+from billing.ledger.gate import Admission, AdmissionResult, Gate, Settlement
 from billing.models import RateWindow
 from tests.billing.customers import Customer, make_customer, run
 from tests.billing.gates import admit_all, codes_of, open_gate
@@ -17,10 +17,10 @@ pytestmark = [
 ]
 
 
-def through_two_gates(asks: list[Admission]) -> list[Verdict]:
+def through_two_gates(asks: list[Admission]) -> list[AdmissionResult]:
     """Admits at once through two gates, as two processes would."""
 
-    async def work() -> list[Verdict]:
+    async def work() -> list[AdmissionResult]:
         async with open_gate() as one, open_gate() as two:
             return await admit_all([one, two], asks)
 

@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 import pytest
 
-from billing.gate import Gate, LedgerUnavailableError, Settlement
+from billing.ledger.gate import Gate, LedgerUnavailableError, Settlement
 from billing.models import UsageRecord
 from tests.billing.customers import database, make_customer, run
 from tests.billing.faulty_link import FaultyLink

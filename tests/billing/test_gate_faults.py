@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from billing import gate as gate_module
-from billing import lanes
-from billing.gate import LedgerUnavailableError, Verdict
+from billing.ledger import gate as gate_module
+from billing.ledger import group_commit
+from billing.ledger.gate import AdmissionResult, LedgerUnavailableError
 from billing.models import Reservation
 from tests.billing.customers import connect, make_customer, run
 from tests.billing.faulty_link import FaultyLink
@@ -86,7 +86,7 @@ def test_neighbours_of_a_caller_that_goes_are_served():
 def test_an_admission_that_was_killed_before_its_commit_is_made_once():
     customer = make_customer(1000)
 
-    async def work() -> Verdict:
+    async def work() -> AdmissionResult:
         async with open_gate() as gate:
             with LockedAccount(customer) as account:
                 caller = asyncio.create_task(gate.admit(customer.ask()))
@@ -103,7 +103,7 @@ def test_an_admission_whose_answer_was_lost_after_its_commit_is_made_once():
     customer = make_customer(100, requests_per_minute=2)
     first, second = customer.ask(amount_nanos=0), customer.ask()
 
-    async def work() -> Verdict:
+    async def work() -> AdmissionResult:
         async with FaultyLink() as link, open_gate(link.address) as gate:
             await gate.admit(first)
             link.lose_next_answer()
@@ -191,7 +191,7 @@ async def timed(work: Awaitable[Any]) -> tuple[Any, float]:
 @pytest.fixture
 def _little_patience(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(gate_module, "ADMIT_PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(lanes, "STATEMENT_TIMEOUT_SECONDS", 1.5)
+    monkeypatch.setattr(group_commit, "STATEMENT_TIMEOUT_SECONDS", 1.5)
     return
 
 

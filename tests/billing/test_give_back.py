@@ -2,9 +2,9 @@
 
 import pytest
 
-from billing import ledger
-from billing.lots import lots_left
+from billing.ledger import postings
 from billing.models import Transfer
+from billing.usage.lots import lots_left
 from tests.billing.customers import Customer, admit, at_once, make_customer, new_id
 from tests.billing.test_lots import give, left, pay, spend
 
@@ -23,7 +23,7 @@ def owing(customer: Customer, amount: int = 100) -> str:
     """Has a spent payment disputed, and returns the dispute."""
     payment, dispute = pay(customer, amount), new_id()
     spend(customer, amount)
-    posting = ledger.claw_back(customer.account, amount, reference=dispute, payment=payment)
+    posting = postings.claw_back(customer.account, amount, reference=dispute, payment=payment)
     assert posting.shortfall_nanos == amount
     return dispute
 
@@ -33,7 +33,7 @@ def test_a_refund_takes_unspent_paid_credit():
     payment, refund = pay(customer, 100), new_id()
     give(customer, 50)
 
-    posting = ledger.refund(
+    posting = postings.refund(
         customer.account, 60, reference=refund, payment=payment, memo="Refund of it"
     )
 
@@ -52,8 +52,8 @@ def test_what_is_spent_is_not_refunded(amount):
     spend(customer, 30)
     give(customer, 500)
 
-    with pytest.raises(ledger.InsufficientCreditsError):
-        ledger.refund(customer.account, amount, reference=new_id(), payment=payment)
+    with pytest.raises(postings.InsufficientCreditsError):
+        postings.refund(customer.account, amount, reference=new_id(), payment=payment)
     assert customer.balances == (570, 0)
     assert left(customer) == [500, 70]
 
@@ -63,21 +63,23 @@ def test_what_is_held_is_not_refunded():
     payment = pay(customer, 100)
     admit(customer.ask(amount_nanos=40))
 
-    with pytest.raises(ledger.InsufficientCreditsError):
-        ledger.refund(customer.account, 61, reference=new_id(), payment=payment)
-    assert ledger.refund(customer.account, 60, reference=new_id(), payment=payment).code == "posted"
+    with pytest.raises(postings.InsufficientCreditsError):
+        postings.refund(customer.account, 61, reference=new_id(), payment=payment)
+    assert (
+        postings.refund(customer.account, 60, reference=new_id(), payment=payment).code == "posted"
+    )
 
 
 def test_a_refund_takes_from_its_own_payment_first():
     customer = make_customer()
     first, second = pay(customer, 100), pay(customer, 200)
 
-    ledger.refund(customer.account, 80, reference=new_id(), payment=first)
+    postings.refund(customer.account, 80, reference=new_id(), payment=first)
     assert left(customer) == [20, 200]
-    ledger.refund(customer.account, 70, reference=new_id(), payment=first)
+    postings.refund(customer.account, 70, reference=new_id(), payment=first)
 
     assert left(customer) == [150]
-    ledger.refund(customer.account, 150, reference=new_id(), payment=second)
+    postings.refund(customer.account, 150, reference=new_id(), payment=second)
     assert left(customer) == []
 
 
@@ -86,7 +88,7 @@ def test_a_forced_refund_takes_what_there_is_and_books_the_rest_as_goodwill():
     payment, refund = pay(customer, 100), new_id()
     spend(customer, 70)
 
-    posting = ledger.refund(
+    posting = postings.refund(
         customer.account, 100, reference=refund, payment=payment, is_forced=True
     )
 
@@ -103,7 +105,7 @@ def test_a_forced_refund_takes_payments_before_gifts():
     give(customer, 50, days=1)
     give(customer, 60)
 
-    ledger.refund(customer.account, 180, reference=new_id(), payment=payment, is_forced=True)
+    postings.refund(customer.account, 180, reference=new_id(), payment=payment, is_forced=True)
 
     assert left(customer) == [30]
     assert lots_left(customer.account)[0].expires_at is not None
@@ -114,14 +116,14 @@ def test_a_refund_that_failed_is_given_back_whole(spent):
     customer = make_customer()
     payment, refund = pay(customer, 100), new_id()
     spend(customer, spent) if spent else None
-    ledger.refund(customer.account, 100, reference=refund, payment=payment, is_forced=True)
+    postings.refund(customer.account, 100, reference=refund, payment=payment, is_forced=True)
 
-    posting = ledger.reverse_refund(customer.account, reference=refund)
+    posting = postings.reverse_refund(customer.account, reference=refund)
 
     assert (posting.amount_nanos, posting.shortfall_nanos) == (100 - spent, spent)
     assert customer.balances == (100 - spent, 0)
     assert [lot.is_paid for lot in lots_left(customer.account)] == [True] * (spent < 100)
-    again = ledger.reverse_refund(customer.account, reference=refund)
+    again = postings.reverse_refund(customer.account, reference=refund)
     assert (again.code, again.amount_nanos) == ("exists", 100 - spent)
     assert customer.balances == (100 - spent, 0)
 
@@ -130,9 +132,9 @@ def test_a_won_dispute_gives_back_what_it_took_and_ends_what_was_owed():
     customer = make_customer()
     payment, dispute = pay(customer, 100), new_id()
     spend(customer, 60)
-    ledger.claw_back(customer.account, 100, reference=dispute, payment=payment)
+    postings.claw_back(customer.account, 100, reference=dispute, payment=payment)
 
-    posting = ledger.reverse_claw_back(customer.account, reference=dispute)
+    posting = postings.reverse_claw_back(customer.account, reference=dispute)
 
     assert (posting.amount_nanos, posting.shortfall_nanos, posting.balance_nanos) == (40, 60, 40)
     assert kinds(dispute) == {
@@ -143,13 +145,13 @@ def test_a_won_dispute_gives_back_what_it_took_and_ends_what_was_owed():
     }
 
 
-@pytest.mark.parametrize("reverse", [ledger.reverse_refund, ledger.reverse_claw_back])
+@pytest.mark.parametrize("reverse", [postings.reverse_refund, postings.reverse_claw_back])
 def test_only_what_was_taken_from_the_customer_is_given_back(reverse):
     customer, other = make_customer(), make_customer()
     dispute = owing(other)
 
     for reference in (new_id(), dispute):
-        with pytest.raises(ledger.UnknownReferenceError):
+        with pytest.raises(postings.UnknownReferenceError):
             reverse(customer.account, reference=reference)
     assert customer.balances == (0, 0)
 
@@ -159,13 +161,13 @@ def test_a_debt_is_collected_whole_or_not_at_all():
     dispute = owing(customer)
     pay(customer, 99)
 
-    with pytest.raises(ledger.InsufficientCreditsError):
-        ledger.collect(customer.account, reference=dispute)
+    with pytest.raises(postings.InsufficientCreditsError):
+        postings.collect(customer.account, reference=dispute)
     pay(customer, 50)
-    posting = ledger.collect(customer.account, reference=dispute)
+    posting = postings.collect(customer.account, reference=dispute)
 
     assert (posting.code, posting.amount_nanos, posting.balance_nanos) == ("posted", 100, 49)
-    assert ledger.collect(customer.account, reference=dispute).code == "exists"
+    assert postings.collect(customer.account, reference=dispute).code == "exists"
     assert customer.balances == (49, 0)
 
 
@@ -173,9 +175,9 @@ def test_a_dispute_won_after_its_debt_was_collected_gives_that_back_too():
     customer = make_customer()
     dispute = owing(customer)
     pay(customer, 100)
-    ledger.collect(customer.account, reference=dispute)
+    postings.collect(customer.account, reference=dispute)
 
-    posting = ledger.reverse_claw_back(customer.account, reference=dispute)
+    posting = postings.reverse_claw_back(customer.account, reference=dispute)
 
     assert (posting.amount_nanos, posting.shortfall_nanos) == (100, 0)
     assert customer.balances == (100, 0)
@@ -184,13 +186,13 @@ def test_a_dispute_won_after_its_debt_was_collected_gives_that_back_too():
 def test_nothing_is_collected_where_nothing_is_owed():
     customer = make_customer()
     won = owing(customer)
-    ledger.reverse_claw_back(customer.account, reference=won)
+    postings.reverse_claw_back(customer.account, reference=won)
     payment, dispute = pay(customer, 100), new_id()
-    ledger.claw_back(customer.account, 50, reference=dispute, payment=payment)
+    postings.claw_back(customer.account, 50, reference=dispute, payment=payment)
 
     for reference in (new_id(), dispute, won):
-        with pytest.raises(ledger.UnknownReferenceError):
-            ledger.collect(customer.account, reference=reference)
+        with pytest.raises(postings.UnknownReferenceError):
+            postings.collect(customer.account, reference=reference)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -240,10 +242,10 @@ def test_a_hundred_reversals_at_once_restore_once():
 def test_a_subscriptions_payment_is_revenue_once():
     invoice = new_id()
 
-    codes = [ledger.book_subscription(2000, reference=invoice, memo="Plus") for _ in range(2)]
+    codes = [postings.book_subscription(2000, reference=invoice, memo="Plus") for _ in range(2)]
 
     assert codes == ["posted", "exists"]
     booked = Transfer.objects.get(kind="subscription", reference=invoice)
     assert (booked.debit_account.kind, booked.credit_account.kind) == ("stripe_clearing", "revenue")
-    with pytest.raises(ledger.ReferenceReusedError):
-        ledger.book_subscription(2001, reference=invoice, memo="Plus")
+    with pytest.raises(postings.ReferenceReusedError):
+        postings.book_subscription(2001, reference=invoice, memo="Plus")

@@ -181,7 +181,7 @@ def test_the_minutes_are_not_logged():
 
 
 def test_only_the_functions_write_money():
-    """One writer: no Python module inserts or updates what `billing/sql/` owns."""
+    """One writer: no Python module inserts or updates what `billing/ledger/sql/` owns."""
     owned = r"(CreditAccount|Transfer|Reservation|UsageRecord|KeySpend)\.objects\.[^\n]*"
     writes = r"\b(create|update|delete|bulk_create|get_or_create|update_or_create)\("
     offenders = [

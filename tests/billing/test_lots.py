@@ -7,9 +7,10 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from billing import ledger, tasks
-from billing.lots import lots_left, refundable_nanos
+from billing import tasks
+from billing.ledger import postings
 from billing.models import CreditLot
+from billing.usage.lots import lots_left, refundable_nanos
 from tests.billing.customers import (
     Customer,
     admit,
@@ -29,14 +30,14 @@ EXPIRE = "SELECT billing_expire_lots(100000)"
 def give(customer: Customer, amount: int, days: float | None = None) -> datetime | None:
     """Grants credits for some days; for a negative number they have expired already."""
     expires_at = None if days is None else timezone.now() + timedelta(days=days)
-    ledger.grant(customer.account, amount, reference=new_id(), expires_at=expires_at)
+    postings.grant(customer.account, amount, reference=new_id(), expires_at=expires_at)
     return expires_at
 
 
 def pay(customer: Customer, amount: int) -> str:
     """Tops up, and returns the payment."""
     payment = new_id()
-    ledger.top_up(customer.account, amount, reference=payment)
+    postings.top_up(customer.account, amount, reference=payment)
     return payment
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.money import (
+from billing.pricing.money import (
     dollars_short_text,
     dollars_text,
     nanos_from_dollars,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import DataError, transaction
 
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CreditAccount
 from tests.billing.customers import (
     Customer,
@@ -26,14 +26,17 @@ POST = "SELECT code FROM billing_post(%s, %s, %s, %s, %s, %s, '')"
 def test_opening_an_account_twice_finds_the_first():
     customer = make_customer()
 
-    assert ledger.open_account(customer.team) == customer.account
+    assert postings.open_account(customer.team) == customer.account
     assert customer.balances == (0, 0)
     assert CreditAccount.objects.filter(team=customer.team).count() == 1
 
 
 @pytest.mark.parametrize(
     ("post", "kind", "against"),
-    [(ledger.grant, "grant", "promotional_grants"), (ledger.top_up, "top_up", "stripe_clearing")],
+    [
+        (postings.grant, "grant", "promotional_grants"),
+        (postings.top_up, "top_up", "stripe_clearing"),
+    ],
 )
 def test_credits_are_given(post, kind, against):
     customer = make_customer()
@@ -53,7 +56,7 @@ def test_credits_are_given(post, kind, against):
 def test_credits_are_taken():
     customer = make_customer(800)
 
-    posting = ledger.adjust(customer.account, -300, reference=new_id(), memo="")
+    posting = postings.adjust(customer.account, -300, reference=new_id(), memo="")
 
     assert (posting.code, posting.amount_nanos, posting.balance_nanos) == ("posted", 300, 500)
     transfer = customer.transfers[-1]
@@ -66,7 +69,7 @@ def test_credits_are_taken():
 def test_an_adjustment_gives_too():
     customer = make_customer(100)
 
-    ledger.adjust(customer.account, 50, reference=new_id(), memo="sorry")
+    postings.adjust(customer.account, 50, reference=new_id(), memo="sorry")
 
     assert customer.balances == (150, 0)
     assert customer.transfers[-1].debit_account.kind == "adjustments"
@@ -77,10 +80,10 @@ def test_no_more_is_taken_than_is_available():
     customer = make_customer(300)
     admit(customer.ask(amount_nanos=100))
 
-    with pytest.raises(ledger.InsufficientCreditsError):
-        ledger.adjust(customer.account, -201, reference=new_id(), memo="")
+    with pytest.raises(postings.InsufficientCreditsError):
+        postings.adjust(customer.account, -201, reference=new_id(), memo="")
     assert customer.balances == (300, 100)
-    posting = ledger.adjust(customer.account, -200, reference=new_id(), memo="")
+    posting = postings.adjust(customer.account, -200, reference=new_id(), memo="")
     assert posting.balance_nanos == 100
 
 
@@ -88,14 +91,14 @@ def test_a_refusal_for_want_of_credits_is_no_posting():
     """The same reference goes through once there are enough."""
     customer = make_customer(100)
     reference = new_id()
-    with pytest.raises(ledger.InsufficientCreditsError):
-        ledger.adjust(customer.account, -150, reference=reference, memo="")
-    ledger.grant(customer.account, 50, reference=new_id())
+    with pytest.raises(postings.InsufficientCreditsError):
+        postings.adjust(customer.account, -150, reference=reference, memo="")
+    postings.grant(customer.account, 50, reference=new_id())
 
-    assert ledger.adjust(customer.account, -150, reference=reference, memo="").code == "posted"
+    assert postings.adjust(customer.account, -150, reference=reference, memo="").code == "posted"
 
 
-@pytest.mark.parametrize("post", [ledger.grant, ledger.top_up])
+@pytest.mark.parametrize("post", [postings.grant, postings.top_up])
 def test_a_repeat_moves_nothing(post):
     customer = make_customer(1000)
     reference = new_id()
@@ -112,12 +115,12 @@ def test_a_repeat_moves_nothing(post):
 def test_a_reference_names_one_posting(change):
     customer, other = make_customer(1000), make_customer(1000)
     reference = new_id()
-    ledger.adjust(customer.account, 30, reference=reference, memo="")
+    postings.adjust(customer.account, 30, reference=reference, memo="")
     account = other.account if change == "customer" else customer.account
     amount = {"amount": 31, "customer": 30, "direction": -30}[change]
 
-    with pytest.raises(ledger.ReferenceReusedError):
-        ledger.adjust(account, amount, reference=reference, memo="")
+    with pytest.raises(postings.ReferenceReusedError):
+        postings.adjust(account, amount, reference=reference, memo="")
 
     assert (customer.balances, other.balances) == ((1030, 0), (1000, 0))
 
@@ -126,14 +129,14 @@ def test_kinds_of_postings_have_references_of_their_own():
     customer = make_customer()
     reference = new_id()
 
-    ledger.grant(customer.account, 5, reference=reference)
-    ledger.top_up(customer.account, 5, reference=reference)
+    postings.grant(customer.account, 5, reference=reference)
+    postings.top_up(customer.account, 5, reference=reference)
 
     assert customer.balances == (10, 0)
 
 
 @pytest.mark.parametrize("amount", [0, -1])
-@pytest.mark.parametrize("post", [ledger.grant, ledger.top_up])
+@pytest.mark.parametrize("post", [postings.grant, postings.top_up])
 def test_a_posting_moves_a_positive_amount(post, amount):
     customer = make_customer(100)
 
@@ -143,14 +146,14 @@ def test_a_posting_moves_a_positive_amount(post, amount):
 
 def test_an_adjustment_by_nothing_is_none():
     with pytest.raises(ValueError, match="moves an amount"):
-        ledger.adjust(make_customer().account, 0, reference=new_id(), memo="")
+        postings.adjust(make_customer().account, 0, reference=new_id(), memo="")
 
 
 def test_a_balance_too_large_for_its_column_is_refused():
     customer = make_customer(2**62)
 
     with pytest.raises(DataError), transaction.atomic():
-        ledger.grant(customer.account, 2**62, reference=new_id())
+        postings.grant(customer.account, 2**62, reference=new_id())
 
 
 PARALLEL: list[tuple[str, str, str, int]] = [

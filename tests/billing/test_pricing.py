@@ -7,18 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.pricing import (
+from billing.pricing.charge import (
     NO_COST,
     NOTHING_USED,
     Cost,
-    Prices,
-    Rates,
     Usage,
-    affordable_output_tokens,
     cost_of,
-    quote,
     upstream_cost_nanos,
 )
+from billing.pricing.rates import Prices, Rates, affordable_output_tokens, quote
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

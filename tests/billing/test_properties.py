@@ -24,10 +24,10 @@ from hypothesis.stateful import (
 )
 
 from accounts.models import ApiKey, Team
-from billing import ledger
-from billing.gate import Settlement
-from billing.lots import lots_left
+from billing.ledger import postings
+from billing.ledger.gate import Settlement
 from billing.models import CreditAccount, KeySpend, RateWindow, Reservation
+from billing.usage.lots import lots_left
 from tests.billing.conftest import broken_invariants
 from tests.billing.customers import Customer, admit, make_customer, settle, sweep
 from tests.billing.ledger_model import Account, Key, Model
@@ -37,13 +37,13 @@ KEYS = st.integers(0, 2)
 REFERENCES = st.sampled_from(["one", "two", "three"])
 ASKS = st.tuples(KEYS, AMOUNTS, st.integers(0, 400), st.integers(0, 60), st.booleans())
 ENDS = st.tuples(AMOUNTS, st.integers(0, 50), st.sampled_from(["upstream", "estimated", "none"]))
-POSTS = {"grant": ledger.grant, "top_up": ledger.top_up}
+POSTS = {"grant": postings.grant, "top_up": postings.top_up}
 CODES = {
-    ledger.InsufficientCreditsError: "exceeds_credits",
-    ledger.ReferenceReusedError: "exists_with_different_fields",
-    ledger.UnknownReferenceError: "unknown",
+    postings.InsufficientCreditsError: "exceeds_credits",
+    postings.ReferenceReusedError: "exists_with_different_fields",
+    postings.UnknownReferenceError: "unknown",
 }
-REVERSALS = {"refund": ledger.reverse_refund, "clawback": ledger.reverse_claw_back}
+REVERSALS = {"refund": postings.reverse_refund, "clawback": postings.reverse_claw_back}
 
 
 class LedgerAndModel(RuleBasedStateMachine):
@@ -82,7 +82,7 @@ class LedgerAndModel(RuleBasedStateMachine):
     def grant(self, customer: Customer, amount: int) -> None:
         """Gives credits under a reference of their own."""
         reference = self.new_id()
-        ledger.grant(customer.account, amount, reference=reference)
+        postings.grant(customer.account, amount, reference=reference)
         self.model.post("grant", reference, customer.account.pk, amount)
 
     def teardown(self) -> None:
@@ -90,7 +90,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         if not hasattr(self, "savepoint"):
             return
         try:
-            ledger.expire_lots()  # none is left past its expiry, which is an invariant too
+            postings.expire_lots()  # none is left past its expiry, which is an invariant too
             assert broken_invariants() == {}
         finally:
             transaction.savepoint_rollback(self.savepoint)
@@ -185,12 +185,12 @@ class LedgerAndModel(RuleBasedStateMachine):
         account, reference = self.keys[which].account, self.new_id()
         self.model.post("grant", reference, account.pk, amount, hours)
         expires_at = self.now + timedelta(hours=hours, seconds=1)
-        ledger.grant(account, amount, reference=reference, expires_at=expires_at)
+        postings.grant(account, amount, reference=reference, expires_at=expires_at)
 
     @rule()
     def expire(self) -> None:
         """Takes back what has expired, of these accounts and of nobody else."""
-        assert ledger.expire_lots() == self.model.expire()
+        assert postings.expire_lots() == self.model.expire()
 
     @rule(
         reference=REFERENCES,
@@ -202,7 +202,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         account = self.keys[which].account
         reference = f"{self.prefix} {reference}"
         expected = self.model.post("adjustment", reference, account.pk, amount)
-        assert code_of(ledger.adjust, account, amount, reference=reference, memo="") == expected
+        assert code_of(postings.adjust, account, amount, reference=reference, memo="") == expected
 
     @rule(
         kind=st.sampled_from(["refund", "forced", "clawback"]),
@@ -217,7 +217,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         reference, payment = f"{self.prefix} {reference}", f"{self.prefix} {payment}"
         how: dict[str, Any] = {"reference": reference, "payment": payment}
         how |= {"is_forced": kind == "forced"} if kind != "clawback" else {}
-        function = ledger.claw_back if kind == "clawback" else ledger.refund
+        function = postings.claw_back if kind == "clawback" else postings.refund
         expected = self.model.take_back(
             "clawback" if kind == "clawback" else "refund",
             reference,
@@ -242,7 +242,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         account = self.keys[which].account
         reference = f"{self.prefix} {reference}"
         expected = self.model.collect(reference, account.pk)
-        assert outcome_of(ledger.collect, account, reference=reference)[:2] == expected
+        assert outcome_of(postings.collect, account, reference=reference)[:2] == expected
 
     @rule(which=KEYS, budget=st.none() | st.integers(0, 1500))
     def change_budget(self, which: int, budget: int | None) -> None:
@@ -311,7 +311,7 @@ def outcome_of(function: Any, *arguments: Any, **named: Any) -> tuple[str, int, 
     """Returns a posting's code, as the SQL function gave it, its amount and its shortfall."""
     try:
         posting = function(*arguments, **named)
-    except ledger.LedgerError as error:
+    except postings.LedgerError as error:
         return CODES[type(error)], 0, 0
     return posting.code, posting.amount_nanos, posting.shortfall_nanos
 

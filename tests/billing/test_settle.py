@@ -6,7 +6,7 @@ import pytest
 from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
-from billing import ledger
+from billing.ledger import postings
 from billing.models import (
     Reservation,
     UsageRecord,
@@ -285,10 +285,10 @@ def test_work_outside_of_a_request_settles_in_its_own_transaction():
     end = customer.end(customer.admitted(), output_nanos=40, error="a\0b")
 
     with transaction.atomic():
-        undone = ledger.settle(end)
+        undone = postings.settle(end)
         transaction.set_rollback(True)
     assert customer.balances == (1000, 100)
-    receipts = [ledger.settle(end), ledger.settle(end)]
+    receipts = [postings.settle(end), postings.settle(end)]
 
     assert [receipt.code for receipt in (undone, *receipts)] == [
         "settled",
@@ -302,4 +302,4 @@ def test_work_outside_of_a_request_settles_in_its_own_transaction():
 def test_work_outside_of_a_request_is_told_of_an_unknown_account():
     stray = make_customer().end("00" * 16, account_id=0)
 
-    assert ledger.settle(stray).code == "unknown_reservation"
+    assert postings.settle(stray).code == "unknown_reservation"

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from django.db import OperationalError
 
-from billing import spool
-from billing.gate import Settlement
+from billing.ledger import spool
+from billing.ledger.gate import Settlement
 from tests.billing.customers import make_customer, settle, sweep
 
 pytestmark = [

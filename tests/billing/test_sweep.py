@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing import ledger
+from billing.ledger import postings
 from billing.models import Reservation
 from tests.billing.customers import admit, connect, make_customer, sweep
 
@@ -56,9 +56,9 @@ def test_the_sweep_ends_at_most_so_many_the_oldest_first():
     asks = [customer.ask(hold_seconds=-seconds) for seconds in (1, 9, 5)]
     admit(*asks)
 
-    assert ledger.sweep(2) == 2
+    assert postings.sweep(2) == 2
     assert [customer.reservation(ask).state for ask in asks] == ["open", "expired", "expired"]
-    assert ledger.sweep(2) == 1
+    assert postings.sweep(2) == 1
 
 
 def test_a_sweep_serves_many_accounts_and_keys():

@@ -9,7 +9,8 @@ from django.conf import settings as django_settings
 from django.db import connection
 from django.utils import timezone
 
-from billing import spool, tasks
+from billing import tasks
+from billing.ledger import spool
 from billing.models import CreditAccount, LedgerAlert, UsageHour, UsageRecord
 from config.celery import app
 from tests.billing.customers import Customer, admit, make_customer, settle

@@ -8,7 +8,8 @@ from accounts import models as accounts
 from accounts import teams
 from accounts.models import Team, User
 from api import models as api
-from billing import ledger, models
+from billing import models
+from billing.ledger import postings
 from tests.cast import issue
 
 
@@ -16,8 +17,8 @@ def add_rows(n: int) -> None:
     """Makes one more row of every model."""
     now = timezone.now()
     user, team = teams.sign_up(f"user{n}@example.com", None, f"User {n}")
-    account = ledger.open_account(team)
-    ledger.grant(account, 10**9, reference=f"admin {n}", memo="test")
+    account = postings.open_account(team)
+    postings.grant(account, 10**9, reference=f"admin {n}", memo="test")
     key = issue(team, user, f"key {n}", budget_month_nanos=n).key
     accounts.Plan.objects.create(name=f"plan-{n}", title=f"Plan {n}")
     product = models.Product.objects.create(sku=f"sku-{n}")

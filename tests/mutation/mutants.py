@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 
-ADMIT, SETTLE, SWEEP = (f"billing/sql/{name}.sql" for name in ("admit", "settle", "sweep"))
-POST, GUARDS = "billing/sql/post.sql", "billing/sql/guards.sql"
-LOTS, GIVE_BACK = "billing/sql/lots.sql", "billing/sql/give_back.sql"
-GATE, LANES, SPOOL = "billing/gate.py", "billing/lanes.py", "billing/spool.py"
+ADMIT, SETTLE, SWEEP = (f"billing/ledger/sql/{name}.sql" for name in ("admit", "settle", "sweep"))
+POST, GUARDS = "billing/ledger/sql/post.sql", "billing/ledger/sql/guards.sql"
+LOTS, GIVE_BACK = "billing/ledger/sql/lots.sql", "billing/ledger/sql/give_back.sql"
+GATE, GROUP_COMMIT, SPOOL = (
+    "billing/ledger/gate.py",
+    "billing/ledger/group_commit.py",
+    "billing/ledger/spool.py",
+)
 TABLES = "billing/migrations/0001_initial.py"
 
 
@@ -274,7 +278,7 @@ MUTANTS = [
     ),
     mutant(
         "what counts as a row's own fault",
-        LANES,
+        GROUP_COMMIT,
         "REFUSALS = (psycopg.DataError, psycopg.IntegrityError)",
         "REFUSALS = (psycopg.Error,)",
         "test_lanes.py::test_what_is_no_rows_fault_is_tried_again[read-only after a failover]",

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import F
 
 from accounts.models import Team, User
-from billing import ledger
-from billing.balances import balance_of
+from billing.ledger import postings
 from billing.models import AutoTopUp, CreditAccount, Order, PaymentCustomer
 from billing.payments import auto_top_up, customers
+from billing.usage.balances import balance_of
 
 if TYPE_CHECKING:
     from tests.payments.conftest import StripeStandIn
@@ -49,7 +49,7 @@ def spend_all(account: CreditAccount) -> None:
     account.refresh_from_db()
     if account.available_nanos:
         count = account.transfers.count()
-        ledger.adjust(
+        postings.adjust(
             account, -account.available_nanos, reference=f"{account.pk} {count}", memo="spent"
         )
 

@@ -13,7 +13,7 @@ from django.db import connections
 from django.test import Client
 
 from accounts.models import Plan, Team, User
-from billing import invariants, ledger
+from billing.ledger import invariants, postings
 from billing.models import CreditAccount, Order, PlanOffer, StripeEvent
 from billing.payments import inbox, orders
 from tests.payments import cards
@@ -194,6 +194,6 @@ def low(
 ) -> Team:
     """Alice's team: $3 left, a card on file, $10 to be bought below $5."""
     cards.keep_card(stand_in, alices_team, alice)
-    ledger.grant(alices_account, 3 * cards.DOLLAR, reference="three dollars")
+    postings.grant(alices_account, 3 * cards.DOLLAR, reference="three dollars")
     cards.wish(alices_team)
     return alices_team

@@ -7,10 +7,10 @@ from typing import Any
 from django.utils import timezone
 
 from accounts.models import Team, User
-from billing import ledger
-from billing.balances import balance_of
+from billing.ledger import postings
 from billing.models import CatalogueVersion, Dispute, Order, Refund, Transfer
 from billing.payments import refunds
+from billing.usage.balances import balance_of
 from tests.billing.customers import Customer, make_key
 
 CENT = 10**7
@@ -20,8 +20,8 @@ _counter = itertools.count()
 
 def spend(team: Team, nanos: int) -> None:
     """Takes credits as use does."""
-    account = ledger.open_account(team)
-    ledger.adjust(account, -nanos, reference=f"spent {next(_counter)}", memo="used")
+    account = postings.open_account(team)
+    postings.adjust(account, -nanos, reference=f"spent {next(_counter)}", memo="used")
 
 
 def posted(team: Team) -> int:
@@ -34,7 +34,7 @@ def posted(team: Team) -> int:
 def customer_of(team: Team) -> Customer:
     """Returns the team as the gate's tests ask for it, with a key of its own."""
     version = CatalogueVersion.objects.get(pk=1).version
-    return Customer(team, ledger.open_account(team), make_key(team), version)
+    return Customer(team, postings.open_account(team), make_key(team), version)
 
 
 def moved(team: Team, *kinds: str) -> list[tuple[str, int]]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from accounts.models import Plan, Team
-from billing import ledger
+from billing.ledger import postings
 from billing.models import PlanPrice, Subscription, SubscriptionPayment
 from tests.payments.conftest import StripeStandIn
 
@@ -32,8 +32,8 @@ def plan_payment(
         payment_intent_id=intent["id"],
         charge_id=intent["latest_charge"],
     )
-    ledger.grant(
-        ledger.open_account(team),
+    postings.grant(
+        postings.open_account(team),
         credit_nanos,
         reference=f"subscription:{payment.invoice_id}",
         expires_at=timezone.now() + timedelta(days=31),

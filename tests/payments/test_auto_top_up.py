@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import Membership, Plan, Team, User
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CreditAccount, Order
 from billing.payments import auto_top_up, orders, tasks
 from tests.billing.customers import admit, make_customer, settle
@@ -46,9 +46,9 @@ def test_below_the_threshold_the_amount_is_bought_once(low: Team, stand_in: Stri
 
 
 def test_at_the_threshold_nothing_is_bought(low: Team, alices_account: CreditAccount) -> None:
-    ledger.grant(alices_account, 2 * DOLLAR, reference="two more")
+    postings.grant(alices_account, 2 * DOLLAR, reference="two more")
     assert round_of(low) is None
-    ledger.adjust(alices_account, -1, reference="a nano-dollar", memo="spent")
+    postings.adjust(alices_account, -1, reference="a nano-dollar", memo="spent")
     assert round_of(low) is not None
 
 
@@ -87,7 +87,7 @@ def test_looking_for_due_teams_takes_two_queries_however_many_there_are(low: Tea
     for number in range(30):
         team = Team.objects.create(name=f"{number}", slug=f"full-{number}", plan=plan)
         wish(team)
-        ledger.grant(ledger.open_account(team), 20 * DOLLAR, reference=f"full {number}")
+        postings.grant(postings.open_account(team), 20 * DOLLAR, reference=f"full {number}")
     with CaptureQueriesContext(connection) as captured:
         assert auto_top_up.due_teams() == [low.pk]
     assert len(captured) == 2

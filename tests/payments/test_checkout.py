@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from accounts.models import Team, User
-from billing.balances import balance_of
 from billing.models import Order, PaymentCustomer
 from billing.payments import customers, orders
 from billing.stripe_api import checkout as stripe_checkout
 from billing.stripe_api.client import PaymentsOffError, StripeError, StripeRefusedError
+from billing.usage.balances import balance_of
 from tests.payments.conftest import PAGES, StripeStandIn, at_once, checkout
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]

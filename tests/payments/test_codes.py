@@ -12,11 +12,11 @@ from django.utils import timezone
 from accounts.access import Actor
 from accounts.models import AuditEntry, Plan, Role, Team, User
 from accounts.teams import create_team
-from billing import ledger
-from billing.balances import balance_of
-from billing.lots import lots_left
+from billing.ledger import postings
 from billing.models import CodeRedemption, CreditCode
 from billing.payments import codes
+from billing.usage.balances import balance_of
+from billing.usage.lots import lots_left
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -57,7 +57,7 @@ def test_a_code_is_redeemed_however_it_is_typed(text: str, owner: Actor, make_co
 def test_its_credits_expire_where_it_says_so(owner: Actor, make_code: Make) -> None:
     make_code(credit_days=30)
     codes.redeem(owner, "WELCOME")
-    (lot,) = lots_left(ledger.open_account(owner.team))
+    (lot,) = lots_left(postings.open_account(owner.team))
     assert lot.expires_at is not None
     assert abs(lot.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=5)
     assert not lot.is_paid

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Team, User
-from billing import ledger
+from billing.ledger import postings
 from billing.models import Dispute, LedgerAlert, Order, StripeEvent, SubscriptionPayment
 from billing.payments import debts, disputes, pauses, tasks
 from tests.cast import IssuedKey, signed_in
@@ -52,7 +52,7 @@ def test_a_dispute_takes_the_credits_and_pauses_the_keys(
 ) -> None:
     key = customer_of(alices_team)
     assert key.code() == "admitted"
-    ledger.sweep()
+    postings.sweep()
 
     found = dispute(stand_in, order)
 
@@ -276,7 +276,7 @@ def test_a_debt_is_collected_from_other_credits_by_the_periodic_task(
 ) -> None:
     spend(alices_team, 7 * DOLLAR)
     dispute(stand_in, order)
-    ledger.grant(ledger.open_account(alices_team), 8 * DOLLAR, reference="gift")
+    postings.grant(postings.open_account(alices_team), 8 * DOLLAR, reference="gift")
 
     assert [tasks.collect_debts() for _ in range(2)] == [1, 0]
     assert posted(alices_team) == 1 * DOLLAR
@@ -377,8 +377,8 @@ def test_a_dispute_of_a_plans_payment_takes_what_is_left_of_its_credits(
     assert posted(alices_team) == 10 * DOLLAR
     assert paused(alices_team) == pauses.DISPUTED
     # The lot of what was bought is whole, so it is still all refundable.
-    assert ledger.refund(
-        ledger.open_account(alices_team),
+    assert postings.refund(
+        postings.open_account(alices_team),
         10 * DOLLAR,
         reference="all",
         payment=order.payment_intent_id or "",

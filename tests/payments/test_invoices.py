@@ -9,14 +9,14 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Team, User
-from billing import ledger
-from billing.balances import balance_of
-from billing.lots import lots_left
+from billing.ledger import postings
 from billing.models import CreditAccount, LedgerAlert, PlanOffer, SubscriptionPayment, Transfer
 from billing.payments import invoices, orders, plans
 from billing.stripe_api import subscriptions as at_stripe
 from billing.stripe_api.client import StripeUnavailableError
 from billing.stripe_api.objects import Invoice, InvoiceLine
+from billing.usage.balances import balance_of
+from billing.usage.lots import lots_left
 from tests.billing import customers
 from tests.payments.conftest import StripeStandIn
 from tests.payments.plan_helpers import (
@@ -85,7 +85,7 @@ def test_a_month_that_was_paid_while_the_books_were_away_is_booked_later(
 ) -> None:
     paid(stand_in, alices_team, alice, plus)
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "grant", _fails)
+        patch.setattr(postings, "grant", _fails)
         events = stand_in.tell(*stand_in.events("invoice.paid"))
     assert [event.state for event in events] == ["failed"]
     assert (granted(alices_team), earned()) == ([], []), "both or neither"
@@ -198,9 +198,9 @@ def test_granted_credit_is_spent_before_paid_and_the_nearest_expiry_first(
     customer = customers.make_customer()
     account = customer.account
     now = datetime.now(UTC)
-    ledger.top_up(account, 1000, reference=f"pi_{customer.key.pk}")
-    ledger.grant(account, 500, reference=f"late {account.pk}", expires_at=now + timedelta(days=9))
-    ledger.grant(account, 300, reference=f"soon {account.pk}", expires_at=now + timedelta(days=1))
+    postings.top_up(account, 1000, reference=f"pi_{customer.key.pk}")
+    postings.grant(account, 500, reference=f"late {account.pk}", expires_at=now + timedelta(days=9))
+    postings.grant(account, 300, reference=f"soon {account.pk}", expires_at=now + timedelta(days=1))
     spend(customer, 400)
     assert [(lot.left_nanos, lot.is_paid) for lot in lots_left(account)] == [
         (400, False),
@@ -210,7 +210,7 @@ def test_granted_credit_is_spent_before_paid_and_the_nearest_expiry_first(
     account.lots.filter(remaining_nanos__gt=0, is_paid=False).update(
         expires_at=now - timedelta(seconds=1)
     )
-    ledger.expire_lots()
+    postings.expire_lots()
     assert [(lot.left_nanos, lot.is_paid) for lot in lots_left(account)] == [(1000, True)]
     (expiry,) = Transfer.objects.filter(kind="expiry", customer=account)
     assert expiry.amount_nanos == 100

@@ -11,11 +11,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Team, User
-from billing.balances import balance_of
 from billing.models import LedgerAlert, Order, StripeEvent, Transfer
 from billing.payments import inbox, orders, tasks
 from billing.stripe_api import checkout as stripe_checkout
 from billing.stripe_api import payments
+from billing.usage.balances import balance_of
 from tests.payments.conftest import StripeStandIn, at_once, checkout
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]

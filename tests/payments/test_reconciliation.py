@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Plan, Team, User
-from billing import ledger
+from billing.ledger import postings
 from billing.models import (
     Dispute,
     Order,
@@ -39,8 +39,8 @@ def difference() -> Difference:
 
 def booked_order(team: Team, user: User, payment: str, charge: str | None = None) -> Order:
     """Writes an order of ten dollars down as paid, whatever Stripe has of it."""
-    account = ledger.open_account(team)
-    ledger.top_up(account, 10 * DOLLAR, reference=payment)
+    account = postings.open_account(team)
+    postings.top_up(account, 10 * DOLLAR, reference=payment)
     return Order.objects.create(
         team=team,
         user=user,
@@ -214,8 +214,8 @@ def test_a_refund_that_stripe_has_not_made(stand_in: StripeStandIn, order: Order
         order=order, amount_cents=400, credit_nanos=4 * DOLLAR, state=Refund.State.SUCCEEDED,
         stripe_id="re_invented", ended_at=timezone.now(),
     )  # fmt: skip
-    ledger.refund(
-        ledger.open_account(order.team), 4 * DOLLAR,
+    postings.refund(
+        postings.open_account(order.team), 4 * DOLLAR,
         reference=str(refund.pk), payment=order.payment_intent_id or "",
     )  # fmt: skip
 
@@ -270,8 +270,8 @@ def test_a_dispute_that_stripe_does_not_have(stand_in: StripeStandIn, order: Ord
         stripe_id="du_invented", order=order, amount_cents=1000, credit_nanos=10 * DOLLAR,
         reason="fraudulent", status="needs_response", is_withdrawn=True,
     )  # fmt: skip
-    ledger.claw_back(
-        ledger.open_account(order.team), 10 * DOLLAR,
+    postings.claw_back(
+        postings.open_account(order.team), 10 * DOLLAR,
         reference="du_invented", payment=order.payment_intent_id or "",
     )  # fmt: skip
 
@@ -303,7 +303,7 @@ def test_a_plans_invoice_is_compared_too(
     )
     booked_invoice(alices_team, intent["id"], intent["latest_charge"], booked_cents)
     if ledger_cents:
-        ledger.book_subscription(ledger_cents * CENT, reference="in_1")
+        postings.book_subscription(ledger_cents * CENT, reference="in_1")
 
     sentences = [found.sentence for found in look().differences]
 

@@ -10,8 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import Membership, Team
-from billing import ledger
-from billing.balances import balance_of
+from billing.ledger import postings
 from billing.models import (
     CreditAccount,
     Dispute,
@@ -21,6 +20,7 @@ from billing.models import (
     Refund,
 )
 from billing.payments import referrals, tasks
+from billing.usage.balances import balance_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -54,8 +54,8 @@ def paid_order(team: Team, cents: int = 1000, days: float = 8, **changes: Any) -
     }
     order = Order.objects.create(**(fields | changes))
     if order.state == "paid":
-        account = ledger.open_account(team)
-        ledger.top_up(account, order.credit_nanos, reference=order.payment_intent_id or "")
+        account = postings.open_account(team)
+        postings.top_up(account, order.credit_nanos, reference=order.payment_intent_id or "")
     return order
 
 
@@ -197,7 +197,7 @@ def test_a_crash_between_the_two_credits_gives_neither_and_then_both(
     referral: Referral, alices_team: Team, charlies_team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paid_order(charlies_team)
-    grant = ledger.grant
+    grant = postings.grant
     granted: list[str] = []
 
     def die_at_the_second(*arguments: Any, **named: Any) -> Any:
@@ -207,7 +207,7 @@ def test_a_crash_between_the_two_credits_gives_neither_and_then_both(
         return grant(*arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "grant", die_at_the_second)
+        patch.setattr(postings, "grant", die_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             tasks.reward_referrals()
     assert gifts(alices_team) == gifts(charlies_team) == []

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from accounts.models import AuditEntry, Team, User
-from billing import ledger
+from billing.ledger import postings
 from billing.models import Order, Refund
 from billing.payments import tasks
 from billing.payments.refunds import RefundError
@@ -82,7 +82,7 @@ def test_what_is_spent_stays(
 def test_gifts_are_not_paid_out(
     stand_in: StripeStandIn, order: Order, alices_team: Team, clerk: User
 ) -> None:
-    ledger.grant(ledger.open_account(alices_team), 5 * DOLLAR, reference="gift")
+    postings.grant(postings.open_account(alices_team), 5 * DOLLAR, reference="gift")
     spend(alices_team, 7 * DOLLAR)  # the gift first
 
     with pytest.raises(RefundError, match=r"\$8\.00 is unspent"):

@@ -20,7 +20,7 @@ from accounts import audit, invitations, teams
 from accounts.access import Actor
 from accounts.models import ApiKey, Membership, Role, Team, User
 from api.models import ModelHealthHour
-from billing import ledger, usage
+from billing.ledger import postings
 from billing.models import (
     CatalogueVersion,
     CreditAccount,
@@ -29,6 +29,7 @@ from billing.models import (
     PriceVersion,
     UsageRecord,
 )
+from billing.usage import records
 from portal.models import ChatPreference, Conversation
 from tests.billing.customers import Customer
 from tests.cast import issue
@@ -63,8 +64,8 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
     owner.save(update_fields=["name"])
     team.save(update_fields=["name"])
     actor = Actor(team=team, user=owner, role=Role.OWNER)
-    account = ledger.open_account(team)
-    ledger.grant(account, GRANT_NANOS, reference=f"filled {team.pk}", memo=text)
+    account = postings.open_account(team)
+    postings.grant(account, GRANT_NANOS, reference=f"filled {team.pk}", memo=text)
     keys = [issue(team, owner, f"{text} {number}").key for number in range(many)]
     version = CatalogueVersion.objects.get(pk=1).version
     price = PriceVersion.objects.filter(product__sku=MODEL).first() or PriceVersion(pk=1)
@@ -132,7 +133,7 @@ def _serve_many(
         )
         for number in range(count)
     )
-    usage.roll_up(now - timedelta(days=40))
+    records.roll_up(now - timedelta(days=40))
     hour = now.replace(minute=0, second=0, microsecond=0)
     for ago in range(0, 600, 24):
         ModelHealthHour.objects.get_or_create(
@@ -172,7 +173,7 @@ def _order(owner: User, account: CreditAccount, text: str, many: int) -> Order:
     for order in Order.objects.bulk_create(orders):
         if order.state == Order.State.PAID:
             reference = str(order.payment_intent_id)
-            ledger.top_up(account, order.credit_nanos, reference=reference, memo=text)
+            postings.top_up(account, order.credit_nanos, reference=reference, memo=text)
             order.refunds.create(
                 amount_cents=1, credit_nanos=10_000_000, reason=text, state="succeeded"
             )

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from billing import ledger
+from billing.ledger import postings
 from billing.models import (
     CatalogueVersion,
     CreditAccount,
@@ -30,7 +30,7 @@ def price_version(**prices: Any) -> PriceVersion:
 def customer_of(account: CreditAccount, issued: IssuedKey, credit_nanos: int = 0) -> Customer:
     """Returns a member of the cast as the ledger's tests know customers, with credit."""
     if credit_nanos:
-        ledger.grant(account, credit_nanos, reference=f"grant {account.pk}", memo="Welcome")
+        postings.grant(account, credit_nanos, reference=f"grant {account.pk}", memo="Welcome")
     version = CatalogueVersion.objects.get(pk=1).version
     return Customer(issued.key.team, account, issued.key, version)
 

@@ -6,8 +6,8 @@ import pytest
 from django.test import Client
 
 from accounts.models import Membership, Team, User
-from billing.balances import balance_of
 from billing.models import CreditCode
+from billing.usage.balances import balance_of
 from tests.cast import signed_in
 
 pytestmark = pytest.mark.django_db

@@ -9,9 +9,9 @@ from django.conf import settings as django_settings
 from django.test import Client
 
 from accounts.models import Team, User
-from billing.balances import balance_of
 from billing.models import LedgerAlert, Order
 from billing.payments import orders
+from billing.usage.balances import balance_of
 from portal.billing import order_views
 from tests.cast import signed_in
 from tests.payments.conftest import StripeStandIn, checkout

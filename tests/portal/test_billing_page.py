@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Membership, Role, Team, User
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CreditAccount, Order, PaymentCustomer, PlanOffer
 from portal.billing.balance import MOST_PARTS
 from tests.cast import IssuedKey, signed_in
@@ -45,9 +45,9 @@ def parts_of(page: str) -> list[str]:
 def test_the_balance_is_shown_by_kind_and_expiry_and_adds_up(
     browser: Client, alices_account: CreditAccount, alices_key: IssuedKey
 ) -> None:
-    ledger.top_up(alices_account, 20 * DOLLAR, reference="pi_1", memo="Order 1")
-    ledger.grant(alices_account, 3 * DOLLAR, reference="later", expires_at=NEW_YEAR)
-    ledger.grant(alices_account, 2 * DOLLAR, reference="sooner", expires_at=CHRISTMAS)
+    postings.top_up(alices_account, 20 * DOLLAR, reference="pi_1", memo="Order 1")
+    postings.grant(alices_account, 3 * DOLLAR, reference="later", expires_at=NEW_YEAR)
+    postings.grant(alices_account, 2 * DOLLAR, reference="sooner", expires_at=CHRISTMAS)
     customer = customer_of(alices_account, alices_key, 5 * DOLLAR)
     serve(customer, output_nanos=DOLLAR // 2)
 
@@ -64,7 +64,7 @@ def test_the_balance_is_shown_by_kind_and_expiry_and_adds_up(
 
 
 def test_what_is_held_is_not_available(browser: Client, alices_account: CreditAccount) -> None:
-    ledger.grant(alices_account, 2 * DOLLAR, reference="grant")
+    postings.grant(alices_account, 2 * DOLLAR, reference="grant")
     CreditAccount.objects.filter(pk=alices_account.pk).update(held_nanos=DOLLAR // 4)
     page = page_of(browser)
     assert "$1.75" in page
@@ -76,8 +76,8 @@ def test_many_grants_are_summed_up_after_the_first(
 ) -> None:
     for day in range(1, MOST_PARTS + 4):
         expires_at = datetime(2099, 1, day, tzinfo=UTC)
-        ledger.grant(alices_account, DOLLAR, reference=f"grant {day}", expires_at=expires_at)
-    ledger.top_up(alices_account, DOLLAR, reference="pi_1")
+        postings.grant(alices_account, DOLLAR, reference=f"grant {day}", expires_at=expires_at)
+    postings.top_up(alices_account, DOLLAR, reference="pi_1")
     parts = parts_of(page_of(browser))
     assert len(parts) == MOST_PARTS + 3
     assert parts[-3:] == [
@@ -146,7 +146,7 @@ def test_the_newest_transactions_are_listed_without_usage(
 ) -> None:
     customer = customer_of(alices_account, alices_key, 5 * DOLLAR)
     serve(customer, output_nanos=DOLLAR)
-    ledger.adjust(alices_account, -DOLLAR, reference="adjustment", memo="A correction")
+    postings.adjust(alices_account, -DOLLAR, reference="adjustment", memo="A correction")
     page = page_of(browser).partition('id="transactions"')[2]
     amounts = re.findall(r'<td class="number(?: credit)?">([^<]+)</td>', page)
     assert amounts == ["-$1.00", "+$5.00"]
@@ -231,13 +231,13 @@ def test_another_teams_orders_are_not_listed(
 def test_the_dashboard_leads_to_more_credits(
     browser: Client, alices_account: CreditAccount
 ) -> None:
-    ledger.grant(alices_account, 5 * DOLLAR, reference="enough")
+    postings.grant(alices_account, 5 * DOLLAR, reference="enough")
     page = page_of(browser, "/dashboard")
     assert 'href="/billing#top-up"' in page
     assert "balance is low" not in page
-    ledger.adjust(alices_account, -1, reference="a nano too little", memo="Less")
+    postings.adjust(alices_account, -1, reference="a nano too little", memo="Less")
     assert "Your balance is low." in page_of(browser, "/dashboard")
-    ledger.adjust(alices_account, 1 - 5 * DOLLAR, reference="the rest", memo="None")
+    postings.adjust(alices_account, 1 - 5 * DOLLAR, reference="the rest", memo="None")
     assert "There are no credits." in page_of(browser, "/dashboard")
 
 

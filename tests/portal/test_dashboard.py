@@ -8,8 +8,8 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from billing import usage
 from billing.models import CreditAccount
+from billing.usage import records
 from tests.billing.customers import Customer
 from tests.cast import signed_in
 from tests.portal.serving import DOLLAR, serve
@@ -67,7 +67,7 @@ def test_today_and_this_month_begin_at_midnight_in_utc(
     ]:
         serve(customer, at=at, output_nanos=cost, hold_nanos=100_000)
     if is_rolled_up:
-        usage.roll_up(datetime.min.replace(tzinfo=UTC))
+        records.roll_up(datetime.min.replace(tzinfo=UTC))
     shown = overview(browser)
     assert (shown.today.charged_nanos, shown.today.requests) == (54_000, 2)
     assert (shown.month.charged_nanos, shown.month.requests) == (54_320, 4)
@@ -80,7 +80,7 @@ def test_the_figures_are_exact_with_the_next_request_after_a_roll_up(
 ) -> None:
     serve(customer, at="2026-03-15T09:10:00+00:00", output_nanos=100)
     serve(customer, at="2026-03-15T12:10:00+00:00", output_nanos=100)
-    usage.roll_up(datetime.min.replace(tzinfo=UTC))
+    records.roll_up(datetime.min.replace(tzinfo=UTC))
     serve(customer, at="2026-03-15T12:20:00+00:00", output_nanos=7)
     serve(customer, at="2026-03-15T11:59:59.999+00:00", output_nanos=5)
     assert overview(browser).today.charged_nanos == 212
@@ -199,9 +199,9 @@ def test_who_is_signed_out_is_asked_to_sign_in(client: Client) -> None:
 def test_the_roll_up_goes_back_to_where_it_stopped(customer: Customer) -> None:
     now = timezone.now()
     serve(customer, at=(now - timedelta(hours=30)).isoformat(), output_nanos=1)
-    usage.roll_up_recent(2)
+    records.roll_up_recent(2)
     serve(customer, at=(now - timedelta(hours=20)).isoformat(), output_nanos=10)
     serve(customer, at=now.isoformat(), output_nanos=100)
-    usage.roll_up_recent(2)  # after a day without Celery
-    hours = usage.UsageHour.objects.filter(account=customer.account)
+    records.roll_up_recent(2)  # after a day without Celery
+    hours = records.UsageHour.objects.filter(account=customer.account)
     assert sorted(hours.values_list("charged_nanos", flat=True)) == [1, 10, 100]

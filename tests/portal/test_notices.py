@@ -20,7 +20,7 @@ from accounts.models import (
     User,
 )
 from accounts.teams import sign_up
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CreditAccount, KeySpend
 from portal.notices import send_due
 from portal.tasks import send_mail
@@ -69,7 +69,7 @@ def recipients(letters: list[Any]) -> list[str]:
 def move(account: CreditAccount, dollars: int) -> None:
     """Adds to or takes from a balance."""
     count = account.transfers.count()
-    ledger.adjust(account, dollars * DOLLAR, reference=f"{account.pk} {count}", memo="test")
+    postings.adjust(account, dollars * DOLLAR, reference=f"{account.pk} {count}", memo="test")
 
 
 def join(team: Team, role: str, name: str) -> User:

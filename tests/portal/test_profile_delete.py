@@ -7,7 +7,7 @@ from django.test import Client
 
 from accounts.models import ApiKey, Membership, Role, Team, User
 from api.customers import open_team
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CreditAccount
 from portal.models import ChatPreference, Conversation
 from tests.cast import signed_in
@@ -64,7 +64,7 @@ def test_who_has_no_password_types_their_address(alice: User) -> None:
 def test_credit_that_is_left_is_named_and_given_up_by_a_tick(
     browser: Client, alice: User, alices_account: CreditAccount
 ) -> None:
-    ledger.grant(alices_account, 12_340_000_000, reference="test")
+    postings.grant(alices_account, 12_340_000_000, reference="test")
     page = browser.get("/settings/delete").content.decode()
     assert "$12.34" in page
     assert "forfeited" in page

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts.models import Team, User
 from api.customers import open_team
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CreditAccount, UsageRecord
 from portal.models import Conversation
 from portal.profile import export
@@ -64,8 +64,8 @@ def opened(user: User) -> dict[str, str]:
 def test_all_that_is_kept_is_in_it_and_no_secret(
     alice: User, alices_account: CreditAccount, alices_key: IssuedKey
 ) -> None:
-    ledger.grant(alices_account, 5 * 10**9, reference="gift", memo="Hello")
-    ledger.adjust(alices_account, -(10**9), reference="slip", memo="=1+1")
+    postings.grant(alices_account, 5 * 10**9, reference="gift", memo="Hello")
+    postings.adjust(alices_account, -(10**9), reference="slip", memo="=1+1")
     record(alices_account, alices_key, 1, end_user="@evil")
     open_team(alice, "Shared")
     files = opened(alice)
@@ -100,7 +100,7 @@ def test_no_row_is_left_out_or_twice_where_pages_meet(
     monkeypatch.setattr(export, "CHUNK_ROWS", 4)
     record(alices_account, alices_key, 23)
     for number in range(9):
-        ledger.grant(alices_account, 1, reference=f"{number}")
+        postings.grant(alices_account, 1, reference=f"{number}")
     files = opened(alice)
     ids = [row["request_id"] for row in csv.DictReader(io.StringIO(files["usage.csv"]))]
     assert sorted(ids) == sorted(map(str, UsageRecord.objects.values_list("pk", flat=True)))
@@ -142,7 +142,7 @@ def test_nobody_elses_data_is_in_it(
 ) -> None:
     record(alices_account, bobs_key, 2, model="alices-model")
     record(charlies_account, charlies_key, 2, model="charlies-model")
-    ledger.grant(alices_account, 10**9, reference="alices gift")
+    postings.grant(alices_account, 10**9, reference="alices gift")
     issue(alices_team, None, "Somebody's key")
     everything = "".join(opened(bob).values())
     assert "Bob's key" in everything

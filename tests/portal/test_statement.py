@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Membership, Role, Team, User
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CreditAccount, Transfer
 from portal.statement import views
 from tests.cast import IssuedKey, signed_in
@@ -181,11 +181,11 @@ def test_what_the_ledger_itself_writes_adds_up(
     customer = customer_of(alices_account, alices_key, 5 * DOLLAR)
     for cost in (5, 70):
         serve(customer, output_nanos=cost)
-    ledger.top_up(alices_account, DOLLAR, reference="top-up")
+    postings.top_up(alices_account, DOLLAR, reference="top-up")
     serve(customer, output_nanos=900)
-    ledger.adjust(alices_account, -3, reference="adjustment", memo="Rounding")
-    ledger.refund(alices_account, DOLLAR, reference="refund", payment="top-up")
-    ledger.claw_back(alices_account, 10 * DOLLAR, reference="dispute", payment="top-up")
+    postings.adjust(alices_account, -3, reference="adjustment", memo="Rounding")
+    postings.refund(alices_account, DOLLAR, reference="refund", payment="top-up")
+    postings.claw_back(alices_account, 10 * DOLLAR, reference="dispute", payment="top-up")
     now = datetime.now(UTC)
     page = page_of(browser, month="own", first=f"{now:%Y-%m-%d}", last=f"{now:%Y-%m-%d}")
     assert HOLDS in page
@@ -234,7 +234,7 @@ def test_pages_of_days_go_on_where_the_last_ended(
 def test_the_csv_has_all_lines_between_the_balances(
     browser: Client, account: CreditAccount, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("billing.statement.BATCH_ROWS", 3)
+    monkeypatch.setattr("billing.usage.statement.BATCH_ROWS", 3)
     answer = browser.get("/statement.csv", {**MARCH, "by": by})
     assert answer["Content-Disposition"].endswith('"statement-2026-03-01-2026-03-31.csv"')
     rows = list(csv.DictReader(io.StringIO(b"".join(answer).decode())))

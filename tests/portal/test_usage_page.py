@@ -9,8 +9,8 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Team, User
-from billing import usage
 from billing.models import CreditAccount, UsageRecord
+from billing.usage import records
 from portal import paging
 from tests.billing.customers import Customer
 from tests.cast import IssuedKey, issue, signed_in
@@ -73,7 +73,7 @@ def test_a_period_is_of_whole_days_in_utc(
     ]:
         serve(customer, at=at, output_nanos=cost)
     if is_rolled_up:
-        usage.roll_up(datetime.min.replace(tzinfo=UTC))
+        records.roll_up(datetime.min.replace(tzinfo=UTC))
     context = shown(browser, **query)
     assert costs(context) == expected
     assert context["total"].charged_nanos == sum(expected)
@@ -121,9 +121,9 @@ def test_filters_hold_for_totals_chart_and_table_alike(
 ) -> None:
     if is_rolled_up:
         UsageRecord.objects.update(created_at=timezone.now() - timedelta(hours=5))
-        usage.roll_up(datetime.min.replace(tzinfo=UTC))
+        records.roll_up(datetime.min.replace(tzinfo=UTC))
         # One later hour, so that the five hours old ones are read from the roll-up.
-        usage.UsageHour.objects.create(
+        records.UsageHour.objects.create(
             hour=timezone.now().replace(minute=0, second=0, microsecond=0),
             account_id=UsageRecord.objects.first().account_id,
             key_id=mixed["first"],
@@ -180,9 +180,9 @@ def test_a_seldom_used_model_is_found_in_its_hours(
         at = (now - timedelta(hours=hours)).isoformat()
         serve(customer, at=at, output_nanos=hours, model="rare")
         serve(customer, at=at, output_nanos=99)
-    usage.roll_up(datetime.min.replace(tzinfo=UTC))
+    records.roll_up(datetime.min.replace(tzinfo=UTC))
     serve(customer, at=now.isoformat(), output_nanos=3, model="rare")
-    usage.roll_up(now)
+    records.roll_up(now)
     context, pages = shown(browser, model="rare"), []
     while True:
         pages.append(costs(context))

@@ -12,7 +12,7 @@ from accounts.commands import OperatorCommand
 from accounts.models import User
 from api.customers import open_customer
 from api.management.arguments import dollars
-from billing.balances import balance_of
+from billing.usage.balances import balance_of
 
 
 class Command(OperatorCommand):

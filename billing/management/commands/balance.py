@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from accounts.commands import OperatorCommand
-from billing.balances import balance_of
+from billing.usage.balances import balance_of
 
 
 class Command(OperatorCommand):

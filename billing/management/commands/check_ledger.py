@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from django.core.management.base import BaseCommand, CommandError
 
-from billing import invariants
+from billing.ledger import invariants
 from billing.models import CreditAccount, Reservation, Transfer
 
 

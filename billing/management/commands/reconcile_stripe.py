@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from django.core.management.base import BaseCommand, CommandError
 
-from billing.money import cents_text
 from billing.payments.reconciliation import Report, reconcile
+from billing.pricing.money import cents_text
 from billing.stripe_api.client import StripeError
 
 

@@ -5,10 +5,10 @@ from typing import Any
 from django import forms
 
 from billing.models import AutoTopUp
-from billing.money import NANOS_PER_CENT
 from billing.payments.auto_top_up_settings import Wish
 from billing.payments.codes import LONGEST_CODE
 from billing.payments.orders import amount_bounds_cents
+from billing.pricing.money import NANOS_PER_CENT
 from portal.billing.forms import cents_of
 from portal.templatetags.ui import dollars_of_cents
 

@@ -6,8 +6,8 @@ from itertools import groupby
 from typing import Any
 
 from accounts.access import Actor
-from billing.lots import Lot, lots_left
 from billing.models import CreditAccount
+from billing.usage.lots import Lot, lots_left
 
 MOST_PARTS = 6
 

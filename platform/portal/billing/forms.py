@@ -6,12 +6,12 @@ from typing import Any, Self
 from django import forms
 from django.conf import settings
 
-from billing.money import NANOS_PER_CENT, nanos_from_dollars, typed_cents_text
 from billing.payments.orders import (
     OrderError,
     amount_bounds_cents,
     require_amount,
 )
+from billing.pricing.money import NANOS_PER_CENT, nanos_from_dollars, typed_cents_text
 from portal.templatetags.ui import dollars_of_cents
 
 OWN = "own"

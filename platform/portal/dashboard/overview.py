@@ -10,7 +10,7 @@ from accounts.access import Actor
 from accounts.api_keys import active
 from api import catalogue
 from billing.models import CreditAccount, UsageRecord
-from billing.usage import Selection, UsageSum, sums, total
+from billing.usage.records import Selection, UsageSum, sums, total
 from portal.charts import Chart, chart_of
 from portal.chat.keys import without_chat_keys
 from portal.outcomes import Outcome, outcome_of

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from billing.key_spending import DayOfUse
+from billing.usage.key_spending import DayOfUse
 
 WIDTH, HEIGHT = 300, 80
 _LOWEST = 2  # a day that cost anything can be seen

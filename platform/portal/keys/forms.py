@@ -11,7 +11,7 @@ from accounts.access import Actor
 from accounts.models import ApiKey
 from api.catalogue import ModelEntry
 from api.manage.serializers import LONGEST_NAME, NAME_MESSAGES, KeyRules, NewKey
-from billing.money import dollars_short_text
+from billing.pricing.money import dollars_short_text
 
 _NEVER, _KEEP, _ON_A_DAY = "never", "keep", "day"
 _PRESETS = [("7", "In 7 days"), ("30", "In 30 days"), ("90", "In 90 days")]

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.access import Actor
 from accounts.models import ApiKey, Plan
-from billing.key_spending import KeySpending, spending_of
+from billing.usage.key_spending import KeySpending, spending_of
 
 SHOWN_WITH_KEYS = ("created_by", "spend", "replaced_by", "replaces")
 _SOON = timedelta(days=7)

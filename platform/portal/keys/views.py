@@ -15,7 +15,7 @@ from accounts.client_ip import client_ip
 from accounts.errors import AccountsError
 from accounts.models import ApiKey
 from api import catalogue
-from billing.key_spending import use_by_day
+from billing.usage.key_spending import use_by_day
 from portal.access import MemberRequest, member_page, member_page_if
 from portal.keys import once
 from portal.keys.daily_cost import daily_cost_of

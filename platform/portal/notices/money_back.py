@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from accounts.models import Role, SentNotice, Team
 from billing.models import Refund
-from billing.money import NANOS_PER_CENT
 from billing.payments import pauses
+from billing.pricing.money import NANOS_PER_CENT
 from portal.notices.due import Notice, payers_of
 
 PAYING_ROLES = (Role.OWNER, Role.BILLING)

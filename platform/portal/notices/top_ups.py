@@ -10,8 +10,8 @@ from django.db.models import Q
 
 from accounts.models import SentNotice
 from billing.models import AutoTopUp, Order, PaymentCustomer
-from billing.money import NANOS_PER_CENT
 from billing.payments.auto_top_up_outcomes import PAUSES
+from billing.pricing.money import NANOS_PER_CENT
 from portal.notices.due import Notice, payers_of
 
 # Older than this it is news to nobody, whatever kept the notice from going out.

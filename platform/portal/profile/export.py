@@ -14,7 +14,7 @@ from accounts.models import ApiKey, User
 from accounts.notifications import notification_settings_of
 from accounts.teams import personal_team
 from billing.models import CreditAccount, Transfer, UsageRecord
-from billing.money import dollars_text
+from billing.pricing.money import dollars_text
 from portal.chat.export import stored_conversations
 
 CHUNK_ROWS = 1000

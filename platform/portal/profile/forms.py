@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from accounts.models import NotificationSettings, User
-from billing.money import dollars_short_text, nanos_from_dollars
+from billing.pricing.money import dollars_short_text, nanos_from_dollars
 from portal.team.forms import OneLineField
 
 MOST_NANOS = nanos_from_dollars(1_000_000)

@@ -4,7 +4,7 @@ from django.db import transaction
 
 from accounts.models import User
 from accounts.teams import ensure_personal_team
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CreditAccount
 
 
@@ -14,4 +14,4 @@ def open_books(user: User) -> CreditAccount:
     All or nothing, and a repeat makes nothing.
     """
     with transaction.atomic():
-        return ledger.open_account(ensure_personal_team(user))
+        return postings.open_account(ensure_personal_team(user))

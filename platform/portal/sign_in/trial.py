@@ -9,9 +9,9 @@ from django.db import transaction
 
 from accounts.models import User
 from accounts.teams import personal_team
-from billing import ledger
+from billing.ledger import postings
 from billing.models import CreditAccount, Transfer
-from billing.money import nanos_from_dollars
+from billing.pricing.money import nanos_from_dollars
 from portal.sign_in.mailboxes import mailbox_of
 
 log = structlog.get_logger(__name__)
@@ -28,7 +28,7 @@ def grant_trial(user: User, address: str) -> int:
     team = personal_team(user)
     if amount_nanos == 0 or team is None:
         return 0
-    ledger.open_account(team)
+    postings.open_account(team)
     with transaction.atomic():
         # Two addresses of one user, verified at the same moment, wait for each other here.
         account = CreditAccount.objects.select_for_update().get(team=team)
@@ -38,10 +38,10 @@ def grant_trial(user: User, address: str) -> int:
         if had.exists():
             return 0
         try:
-            ledger.grant(
+            postings.grant(
                 account, amount_nanos, reference=trial_reference(address), memo="Trial credit"
             )
-        except ledger.ReferenceReusedError:
+        except postings.ReferenceReusedError:
             log.info("trial_refused", team=team.slug)
             return 0
     return amount_nanos

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from billing.models import CreditAccount, Transfer, UsageRecord
-from billing.money import dollars_text
-from billing.statement import (
+from billing.pricing.money import dollars_text
+from billing.usage.statement import (
     Line,
     Statement,
     every_line,

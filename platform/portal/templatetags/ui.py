@@ -6,7 +6,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.money import NANOS_PER_CENT, cents_text, dollars_short_text, dollars_text
+from billing.pricing.money import NANOS_PER_CENT, cents_text, dollars_short_text, dollars_text
 
 register = template.Library()
 

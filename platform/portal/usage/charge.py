@@ -8,7 +8,7 @@ from uuid import UUID
 from accounts.models import ApiKey
 from api.models import VideoJob
 from billing.models import CreditAccount, PriceVersion, Reservation, Transfer, UsageRecord
-from billing.money import PER_MILLION, price_of
+from billing.pricing.money import PER_MILLION, price_of
 from portal.outcomes import IN_PROGRESS, Outcome, outcome_of, told_error
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from accounts.models import ApiKey
-from billing.usage import Selection, Status
+from billing.usage.records import Selection, Status
 from portal.day_range import DayRangeForm
 from portal.periods import Period, last_days, month_of, today
 

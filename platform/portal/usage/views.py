@@ -14,8 +14,8 @@ from django.views.decorators.http import require_safe
 from accounts.access import Actor
 from accounts.models import ApiKey
 from billing.models import CreditAccount, UsageRecord
-from billing.money import dollars_text
-from billing.usage import Selection, models_used, narrowed, records, sums, total
+from billing.pricing.money import dollars_text
+from billing.usage.records import Selection, models_used, narrowed, records, sums, total
 from portal.access import MemberRequest, member_page
 from portal.charts import chart_of
 from portal.chat.keys import without_chat_keys

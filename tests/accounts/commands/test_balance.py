@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from billing import ledger
+from billing.ledger import postings
 
 pytestmark = pytest.mark.django_db
 
@@ -19,7 +19,7 @@ def balance(*arguments: str) -> str:
 
 @pytest.mark.parametrize("by", ["slug", "id", "e-mail"])
 def test_a_team_is_named_by_slug_id_or_a_members_address(alices_account, by: str) -> None:
-    ledger.grant(alices_account, 1_234_567_890, reference="test")
+    postings.grant(alices_account, 1_234_567_890, reference="test")
     team = alices_account.team
     text = {"slug": team.slug, "id": str(team.pk), "e-mail": "alice@example.com"}[by]
     assert json.loads(balance(text, "--json")) == {

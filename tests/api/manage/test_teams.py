@@ -4,7 +4,7 @@ import pytest
 
 from accounts import teams
 from accounts.models import Membership, Role, Team
-from billing import ledger
+from billing.ledger import postings
 from tests.api.manage.conftest import Caller
 from tests.cast import signed_in
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_a_team_is_shown_with_plan_and_balance(as_manager, alices_team, alices_account) -> None:
-    ledger.grant(alices_account, 12_500_000_000, reference="test")
+    postings.grant(alices_account, 12_500_000_000, reference="test")
     response = as_manager("GET", "/team")
     assert response.data == {
         "object": "team",

@@ -2,11 +2,17 @@
 
 import asyncio
 
-from billing.gate import Admission, LedgerUnavailableError, Receipt, Settlement, Verdict
+from billing.ledger.gate import (
+    Admission,
+    AdmissionResult,
+    LedgerUnavailableError,
+    Settlement,
+    SettlementResult,
+)
 
 
 class FakeGate:
-    """Stands in for `billing.gate.Gate`."""
+    """Stands in for `billing.ledger.gate.Gate`."""
 
     def __init__(self) -> None:
         self.admissions: list[Admission] = []
@@ -19,8 +25,8 @@ class FakeGate:
         self.granted_nanos: int | None = None
         self.receipts_wait: asyncio.Event | None = None
 
-    def _verdict(self, code: str, amount_nanos: int = 0) -> Verdict:
-        return Verdict(
+    def _verdict(self, code: str, amount_nanos: int = 0) -> AdmissionResult:
+        return AdmissionResult(
             code=code,
             catalogue_version=self.catalogue_version,
             key_id=1,
@@ -39,7 +45,7 @@ class FakeGate:
 
     async def close(self, timeout_seconds: float) -> None: ...
 
-    async def admit(self, admission: Admission) -> Verdict:
+    async def admit(self, admission: Admission) -> AdmissionResult:
         await asyncio.sleep(0)
         if self.is_away:
             raise LedgerUnavailableError
@@ -49,24 +55,24 @@ class FakeGate:
         granted = admission.amount_nanos if self.granted_nanos is None else self.granted_nanos
         return self._verdict(self.code, granted)
 
-    async def identify(self, request_id: str, digests: list[str]) -> Verdict:
+    async def identify(self, request_id: str, digests: list[str]) -> AdmissionResult:
         await asyncio.sleep(0)
         if self.is_away:
             raise LedgerUnavailableError
         self.identified += 1
         return self._verdict(self.key_code)
 
-    def settle(self, settlement: Settlement) -> "asyncio.Future[Receipt]":
+    def settle(self, settlement: Settlement) -> "asyncio.Future[SettlementResult]":
         self.settlements.append(settlement)
-        receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        receipt: asyncio.Future[SettlementResult] = asyncio.get_running_loop().create_future()
         if self.receipts_wait is None:
-            receipt.set_result(Receipt(code="settled"))
+            receipt.set_result(SettlementResult(code="settled"))
         else:
             event = self.receipts_wait
 
             async def later() -> None:
                 await event.wait()
-                receipt.set_result(Receipt(code="settled"))
+                receipt.set_result(SettlementResult(code="settled"))
 
             self._later = asyncio.get_running_loop().create_task(later())
         return receipt

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.pricing import Prices, Rates
+from billing.pricing.rates import Prices, Rates
 from tests.api.relay.upstream import answer
 from tests.api.relay.world import Reply, World, in_loop
 

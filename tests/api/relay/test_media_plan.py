@@ -11,7 +11,8 @@ from api.media_requests import parse_image_body, parse_video_body
 from api.relay.media_plan import media_body, plan_images, plan_video
 from api.relay.plan import Plan
 from api.surfaces import SURFACES
-from billing.pricing import Prices, Usage
+from billing.pricing.charge import Usage
+from billing.pricing.rates import Prices
 from tests.api.relay.world import World
 
 V1 = next(surface for surface in SURFACES if surface.name == "v1")

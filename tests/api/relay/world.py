@@ -30,7 +30,7 @@ from api.relay.router import handle
 from api.relay.upstream import Upstreams
 from api.relay.video_store import VideoStore
 from api.surfaces import match
-from billing.pricing import Prices
+from billing.pricing.rates import Prices
 from tests.api.relay.fake_gate import FakeGate
 from tests.api.relay.upstream import Script, Upstream
 

@@ -21,8 +21,8 @@ from api.catalogue import load_synchronously
 from api.customers import new_password, open_customer
 from api.models import Upstream
 from api.service import current_service
-from billing import ledger
-from billing.money import nanos_from_dollars
+from billing.ledger import postings
+from billing.pricing.money import nanos_from_dollars
 
 CUSTOMER_EMAIL = "demo@example.com"
 STAFF_EMAIL = "staff@example.com"
@@ -159,7 +159,7 @@ def _staff() -> User:
         user, _ = teams.sign_up(STAFF_EMAIL, None, "Staff", is_verified=True)
         user.is_staff = user.is_superuser = True
         user.save(update_fields=["is_staff", "is_superuser"])
-    ledger.open_account(teams.ensure_personal_team(user))
+    postings.open_account(teams.ensure_personal_team(user))
     return user
 
 

@@ -1,4 +1,4 @@
-"""The ledger's functions in the database: the files of `billing/sql/`, installed by migrations.
+"""The ledger's functions in the database: the files of `sql/`, installed by migrations.
 
 A change of a file comes with a migration that calls `install` once more.
 """

@@ -25,7 +25,7 @@ from django.db.models import (
 )
 
 from billing.models import CreditAccount, Transfer
-from billing.usage import start_of
+from billing.usage.records import start_of
 
 BATCH_ROWS = 2000
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from accounts.models import Team
 from billing.models import CreditAccount
-from billing.money import dollars_text
+from billing.pricing.money import dollars_text
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The gate: the relay's only way to the ledger. One statement admits, one settles.
 
-The statements are the SQL functions in `billing/sql/`; `platform/docs/ledger.md` is their contract.
+The statements are the SQL functions in `sql/`; `platform/docs/ledger.md` is their contract.
 """
 
 import asyncio
@@ -9,11 +9,18 @@ import json
 import msgspec
 import structlog
 
-from billing import spool
 from billing.failpoints import failpoint
-from billing.lanes import Lane, LaneAnswer, LedgerUnavailableError
+from billing.ledger import spool
+from billing.ledger.group_commit import BatchQueue, LedgerUnavailableError, RowResult
 
-__all__ = ["Admission", "Gate", "LedgerUnavailableError", "Receipt", "Settlement", "Verdict"]
+__all__ = [
+    "Admission",
+    "AdmissionResult",
+    "Gate",
+    "LedgerUnavailableError",
+    "Settlement",
+    "SettlementResult",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +50,7 @@ class Admission(msgspec.Struct, kw_only=True):
     model_requests_per_minute: int | None = None
 
 
-class Verdict(LaneAnswer, kw_only=True):
+class AdmissionResult(RowResult, kw_only=True):
     """The ledger's answer to an admission (or to `identify`, which reserves nothing).
 
     `code` is `admitted`, `identified`, or why not: `invalid_api_key`, `wrong_scope`,
@@ -110,7 +117,7 @@ class Settlement(msgspec.Struct, kw_only=True):
     first_token_ms: int | None = None
 
 
-class Receipt(LaneAnswer, kw_only=True):
+class SettlementResult(RowResult, kw_only=True):
     """What a settlement did: `settled`, `released`, `late` (its hold had expired),
     `already_ended` (a repeat changed nothing), `unknown_reservation`, `spooled` (the gate was
     closed before the ledger had it; Celery replays it), or `refused` (the database would not take
@@ -126,24 +133,24 @@ class Gate:
     """Sends admissions and settlements to the ledger, those that wait together as one statement."""
 
     def __init__(self, database_url: str) -> None:
-        self._admissions: Lane[Verdict] = Lane(
+        self._admissions: BatchQueue[AdmissionResult] = BatchQueue(
             "billing_admit",
             database_url,
-            Verdict,
+            AdmissionResult,
             patience_seconds=ADMIT_PATIENCE_SECONDS,
             missing=_no_such_key,
         )
-        self._identities: Lane[Verdict] = Lane(
+        self._identities: BatchQueue[AdmissionResult] = BatchQueue(
             "billing_identify",
             database_url,
-            Verdict,
+            AdmissionResult,
             patience_seconds=ADMIT_PATIENCE_SECONDS,
             missing=_no_such_key,
         )
-        self._settlements: Lane[Receipt] = Lane(
+        self._settlements: BatchQueue[SettlementResult] = BatchQueue(
             "billing_settle",
             database_url,
-            Receipt,
+            SettlementResult,
             patience_seconds=None,
             missing=_no_such_account,
         )
@@ -171,7 +178,7 @@ class Gate:
         for lane in (self._admissions, self._identities, self._settlements):
             await lane.stop()
 
-    async def admit(self, admission: Admission) -> Verdict:
+    async def admit(self, admission: Admission) -> AdmissionResult:
         """Returns the verdict. Raises LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
 
         A caller that is cancelled or loses patience does not cancel the statement: what it was
@@ -189,7 +196,7 @@ class Gate:
         failpoint("after_admit")
         return verdict
 
-    async def identify(self, request_id: str, digests: list[str]) -> Verdict:
+    async def identify(self, request_id: str, digests: list[str]) -> AdmissionResult:
         """Returns who a key belongs to and its limits, reserving and counting nothing.
 
         Raises LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
@@ -201,17 +208,17 @@ class Gate:
         except TimeoutError:
             raise LedgerUnavailableError from None
 
-    def settle(self, settlement: Settlement) -> asyncio.Future[Receipt]:
+    def settle(self, settlement: Settlement) -> asyncio.Future[SettlementResult]:
         """Queues a settlement, which is retried until the ledger has it, and returns its receipt.
 
         The future never raises. Wait for it with a bound (`asyncio.wait`), since a database that
         is away keeps it open.
         """
         payload = self._payload(settlement)
-        receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        receipt: asyncio.Future[SettlementResult] = asyncio.get_running_loop().create_future()
         if not self._settlements.takes_rows:
             spool.write([payload])
-            receipt.set_result(Receipt(request_id=settlement.request_id, code="spooled"))
+            receipt.set_result(SettlementResult(request_id=settlement.request_id, code="spooled"))
             return receipt
         answer = self._settlements.submit(settlement.request_id, _without_nul(payload))
         answer.add_done_callback(lambda settled: _hand_on(settled, receipt, payload))
@@ -225,7 +232,7 @@ class Gate:
             fields = msgspec.to_builtins(settlement)
             return json.dumps(fields, ensure_ascii=False).encode(errors="replace")
 
-    def _release(self, admission: Admission, answered: asyncio.Future[Verdict]) -> None:
+    def _release(self, admission: Admission, answered: asyncio.Future[AdmissionResult]) -> None:
         """Releases what a request was admitted for after its caller had gone."""
         if answered.cancelled() or answered.exception() or answered.result().code != "admitted":
             return
@@ -246,7 +253,9 @@ class Gate:
 
 
 def _hand_on(
-    settled: asyncio.Future[Receipt], receipt: asyncio.Future[Receipt], payload: bytes
+    settled: asyncio.Future[SettlementResult],
+    receipt: asyncio.Future[SettlementResult],
+    payload: bytes,
 ) -> None:
     """Gives the caller its receipt; a row that the database refuses is kept for a person."""
     failpoint("after_settle")
@@ -254,23 +263,23 @@ def _hand_on(
         return
     refusal = settled.exception()
     if isinstance(refusal, LedgerUnavailableError):  # The gate was closed, which spooled the row.
-        answer = Receipt(code="spooled")
+        answer = SettlementResult(code="spooled")
     elif refusal is not None:
         path = spool.write([payload], refused=True)
         log.error("settlement_refused", file=path.name, error=str(refusal))
-        answer = Receipt(code="refused")
+        answer = SettlementResult(code="refused")
     else:
         answer = settled.result()
     if not receipt.done():
         receipt.set_result(answer)
 
 
-def _no_such_key(request_id: str) -> Verdict:
-    return Verdict(request_id=request_id, code="invalid_api_key")
+def _no_such_key(request_id: str) -> AdmissionResult:
+    return AdmissionResult(request_id=request_id, code="invalid_api_key")
 
 
-def _no_such_account(request_id: str) -> Receipt:
-    return Receipt(request_id=request_id, code="unknown_reservation")
+def _no_such_account(request_id: str) -> SettlementResult:
+    return SettlementResult(request_id=request_id, code="unknown_reservation")
 
 
 def _without_nul(payload: bytes) -> bytes:

@@ -47,10 +47,10 @@ PLANNER = " ".join(
     )
 )
 
-Answer = TypeVar("Answer", bound="LaneAnswer")
+Answer = TypeVar("Answer", bound="RowResult")
 
 
-class LaneAnswer(msgspec.Struct, kw_only=True):
+class RowResult(msgspec.Struct, kw_only=True):
     """What a lane's SQL function says of one row."""
 
     request_id: str = ""
@@ -68,10 +68,10 @@ class _Waiting(NamedTuple):
     request_id: str
     payload: bytes
     submitted_at: float
-    future: asyncio.Future[LaneAnswer]
+    future: asyncio.Future[RowResult]
 
 
-class Lane(Generic[Answer]):
+class BatchQueue(Generic[Answer]):
     """One SQL function behind a queue.
 
     `patience_seconds` bounds how long a row waits for a database that is away; None waits for

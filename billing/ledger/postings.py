@@ -11,7 +11,7 @@ import msgspec
 from django.db import connection
 
 from accounts.models import Team
-from billing.gate import Receipt, Settlement
+from billing.ledger.gate import Settlement, SettlementResult
 from billing.models import CreditAccount, Transfer
 
 
@@ -198,7 +198,7 @@ def book_subscription(amount_nanos: int, *, reference: str, memo: str = "") -> s
     return str(code)
 
 
-def settle(settlement: Settlement) -> Receipt:
+def settle(settlement: Settlement) -> SettlementResult:
     """Ends a reservation, as the relay does: for work that ends outside of a request.
 
     It joins the caller's transaction, so that a job's end and its settlement are one. A repeat
@@ -214,9 +214,9 @@ def settle(settlement: Settlement) -> Receipt:
         )
         found = cursor.fetchone()
     if found is None:
-        return Receipt(request_id=settlement.request_id, code="unknown_reservation")
+        return SettlementResult(request_id=settlement.request_id, code="unknown_reservation")
     code, charged, written_off, balance = found
-    return Receipt(
+    return SettlementResult(
         request_id=settlement.request_id,
         code=code,
         charged_nanos=charged,

@@ -10,15 +10,20 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from billing import lanes
-from billing.lanes import Lane, LaneAnswer, LedgerUnavailableError, RefusedRowError
+from billing.ledger import group_commit
+from billing.ledger.group_commit import (
+    BatchQueue,
+    LedgerUnavailableError,
+    RefusedRowError,
+    RowResult,
+)
 from tests.billing.customers import connect, database, new_id, run
 from tests.billing.faulty_link import FaultyLink
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class ToyAnswer(LaneAnswer, kw_only=True):
+class ToyAnswer(RowResult, kw_only=True):
     """What the toy says: how many rows came with this one, and how often it was called."""
 
     rows: int = 0
@@ -61,9 +66,9 @@ def _toy() -> Iterator[None]:
 @asynccontextmanager
 async def toy_lane(
     address: str | None = None, *, patience: float | None = None, function: str = "toy_lane"
-) -> AsyncIterator[Lane[ToyAnswer]]:
+) -> AsyncIterator[BatchQueue[ToyAnswer]]:
     """Gives an open lane to the toy, and closes it."""
-    lane = Lane(
+    lane = BatchQueue(
         function,
         database() if address is None else address,
         ToyAnswer,
@@ -78,7 +83,7 @@ async def toy_lane(
         await lane.stop()
 
 
-def send(lane: Lane[ToyAnswer], **row: Any) -> asyncio.Future[ToyAnswer]:
+def send(lane: BatchQueue[ToyAnswer], **row: Any) -> asyncio.Future[ToyAnswer]:
     """Submits a row."""
     row = {"request_id": new_id()} | row
     return lane.submit(row["request_id"], json.dumps(row).encode())
@@ -103,7 +108,7 @@ def test_rows_that_wait_while_a_statement_is_in_flight_go_together_in_the_next()
 
 
 def test_a_statement_takes_so_many_rows_at_most(monkeypatch):
-    monkeypatch.setattr(lanes, "MAX_ROWS", 8)
+    monkeypatch.setattr(group_commit, "MAX_ROWS", 8)
 
     async def work() -> list[ToyAnswer]:
         async with toy_lane() as lane:
@@ -273,8 +278,8 @@ def test_a_batch_whose_answer_was_lost_is_sent_again():
 
 
 def test_a_database_that_hangs_is_left_for_a_new_connection(monkeypatch):
-    monkeypatch.setattr(lanes, "STATEMENT_TIMEOUT_SECONDS", 0.3)
-    monkeypatch.setattr(lanes, "CONNECT_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(group_commit, "STATEMENT_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(group_commit, "CONNECT_TIMEOUT_SECONDS", 0.3)
 
     async def work() -> tuple[ToyAnswer, float]:
         async with FaultyLink() as link, toy_lane(link.address) as lane:

@@ -1,0 +1,1 @@
+"""The ledger: accounts, transfers, reservations, and the SQL functions that change them."""

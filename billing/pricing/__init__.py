@@ -1,0 +1,1 @@
+"""Money and prices: nano-dollars, rates, and the charge for usage."""

@@ -1,0 +1,1 @@
+"""Reading usage, balances and statements; nothing here changes money."""
