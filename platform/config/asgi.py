@@ -6,16 +6,15 @@ and its signals hop to a thread twice (measured; `platform/docs/architecture.md`
 
 import os
 
-from django.core.asgi import get_asgi_application
-
 from api.relay.call import Receive, Scope
 from api.relay.downstream import Send
 from api.relay.relay import Relay, new_relay
 from api.relay.router import handle
 from api.surfaces import match
+from config.pages import Pages
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django_application = get_asgi_application()
+pages = Pages()
 
 # What a stopping process takes for settlements that are still queued, before it spools them.
 CLOSE_SECONDS = 2.0
@@ -32,7 +31,7 @@ class Application:
         if scope["type"] == "http":
             found = match(scope["path"])
             if found is None:
-                await django_application(scope, receive, send)
+                await pages(scope, receive, send)
             elif self._relay is None:
                 raise RuntimeError("The server has not run the application's lifespan.")
             else:
@@ -51,6 +50,7 @@ class Application:
         await self._relay.open()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await pages.close()
         await self._relay.close(CLOSE_SECONDS)
         await send({"type": "lifespan.shutdown.complete"})
 

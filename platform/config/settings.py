@@ -66,6 +66,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.connections.PageConnections",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -108,7 +109,7 @@ def _database(url: str) -> dict[str, object]:
     host = options.pop("host", "") or parts.hostname or ""
     # A pool, because a connection kept by each of Django's threads outlives its use (measured:
     # 414 errors of "too many clients" under load with CONN_MAX_AGE instead).
-    options["pool"] = {"min_size": 1, "max_size": env.whole("DATABASE_POOL_SIZE", 8), "timeout": 10}
+    options["pool"] = {"min_size": 1, "max_size": env.whole("DATABASE_POOL_SIZE", 8), "timeout": 5}
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.path.lstrip("/") or "tollgate",

@@ -16,3 +16,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
 ]
 
 handler429 = "portal.sign_in.limits.too_many"  # allauth's limits; Django itself has none
+handler500 = "config.connections.server_error"

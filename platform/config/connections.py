@@ -1,0 +1,79 @@
+"""The pages' share of the database pool: bounded, given back at once, and a 503 when it is used up.
+
+A page holds a connection only while its view runs in its thread: a client that reads slowly keeps
+the rendered answer waiting, never a connection. Customers' pages together leave `RESERVED`
+connections of the pool to Stripe's webhooks and to staff, so that a crowd on the portal cannot keep
+a payment from being booked.
+"""
+
+import sys
+import threading
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+from django.db import OperationalError, connection
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.views.defaults import server_error as django_server_error
+
+from api import errors
+
+log = structlog.get_logger(__name__)
+
+# Paths that use the reserved connections, too.
+PRIVILEGED = ("/webhooks/", "/admin/")
+RESERVED = 2
+WAIT_SECONDS = 1.0
+RETRY_AFTER_SECONDS = 2
+
+
+class PageConnections:
+    """Middleware that bounds the pages that use the database, and returns their connections."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+        size: int = settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"]  # type: ignore[index]
+        self._places = threading.BoundedSemaphore(max(1, size - RESERVED))
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the page, or a 503 where no connection is free within `WAIT_SECONDS`."""
+        if request.path_info.startswith(PRIVILEGED):
+            return self._respond(request)
+        if not self._places.acquire(timeout=WAIT_SECONDS):
+            log.warning("pages_busy", path=request.path_info)
+            return service_unavailable(request)
+        try:
+            return self._respond(request)
+        finally:
+            self._places.release()
+
+    def _respond(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            return self._get_response(request)
+        finally:
+            if not connection.in_atomic_block:  # a test's own transaction goes on
+                connection.close()
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """Return the answer to an exception in a view: 503 where the database is away or full."""
+    if isinstance(sys.exc_info()[1], OperationalError):
+        return service_unavailable(request)
+    return django_server_error(request)
+
+
+def service_unavailable(request: HttpRequest) -> HttpResponse:
+    """Return a 503 with Retry-After, made without the database: a page, or the API's error."""
+    if request.path_info.startswith("/api/"):
+        error = errors.ServiceUnavailableError(retry_after_seconds=RETRY_AFTER_SECONDS)
+        _, headers, body = errors.render(error)
+        answer = HttpResponse(body, status=503)
+        for name, value in headers:
+            answer[name.decode()] = value.decode()
+    else:
+        answer = HttpResponse(render_to_string("503.html"), status=503)
+        answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    answer["Cache-Control"] = "no-store"
+    return answer
