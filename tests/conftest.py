@@ -5,12 +5,15 @@ of his own. Each team has a credit account; Alice, Bob and Charlie each have an 
 """
 
 import gc
+import os
+import random
 import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.core.management import call_command
 from django.db import connection
@@ -43,6 +46,28 @@ class Scheduling(LoadFileScheduling):
             if re.match(pattern, nodeid):
                 return unit
         return str(super()._split_scope(nodeid))
+
+
+# CI looks at ten times the examples. There as here they are chosen anew by each run, from one seed.
+hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "ci", deadline=None, print_blob=True, derandomize=False, max_examples=1000
+)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed of all property tests, which workers get with the other options."""
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(random.SystemRandom().getrandbits(64))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Tell how a failed run's examples can be had again."""
+    if terminalreporter.stats.get("failed"):
+        seed = config.option.hypothesis_seed
+        terminalreporter.line(f"The property tests' examples again: --hypothesis-seed={seed}")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -32,6 +32,16 @@ class UnknownReferenceError(LedgerError):
 
 
 @dataclass(frozen=True)
+class Credit:
+    """The transfer that gave a customer credits. Its reference alone names none: another kind of
+    transfer may have the same.
+    """
+
+    kind: Transfer.Kind
+    reference: str
+
+
+@dataclass(frozen=True)
 class Posting:
     """What a posting did: `posted`, or `exists` for a repeat. Amounts are nano-dollars.
 
@@ -112,39 +122,40 @@ def refund(
     amount_nanos: int,
     *,
     reference: str,
-    payment: str,
+    credit: Credit,
     is_forced: bool = False,
     memo: str = "",
 ) -> Posting:
-    """Takes credits whose payment (the reference of its top-up) is given back.
+    """Take the credits that a payment gave, because the payment is given back.
 
-    No more than is unspent of paid credit: InsufficientCreditsError. A forced one takes what is
-    available, and books the rest as goodwill. Raises ReferenceReusedError.
+    Take no more than is unspent of paid credit and of `credit` itself, else raise
+    InsufficientCreditsError. A forced refund takes what is available, and books the rest as
+    goodwill. Raise ReferenceReusedError.
     """
     return _take_back(
         account,
         amount_nanos,
         Transfer.Kind.REFUND,
         reference=reference,
-        payment=payment,
+        credit=credit,
         may_fall_short=is_forced,
         memo=memo,
     )
 
 
 def claw_back(
-    account: CreditAccount, amount_nanos: int, *, reference: str, payment: str, memo: str = ""
+    account: CreditAccount, amount_nanos: int, *, reference: str, credit: Credit, memo: str = ""
 ) -> Posting:
-    """Takes back what a disputed payment gave: what is available, the rest as a receivable.
+    """Take back what a disputed payment gave: what is available, the rest as a receivable.
 
-    Raises ReferenceReusedError.
+    Raise ReferenceReusedError.
     """
     return _take_back(
         account,
         amount_nanos,
         Transfer.Kind.CLAWBACK,
         reference=reference,
-        payment=payment,
+        credit=credit,
         may_fall_short=True,
         memo=memo,
     )
@@ -272,15 +283,24 @@ def _take_back(
     kind: Transfer.Kind,
     *,
     reference: str,
-    payment: str,
+    credit: Credit,
     may_fall_short: bool,
     memo: str,
 ) -> Posting:
     _require_positive(amount_nanos)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT * FROM billing_take_back(%s, %s, %s, %s, %s, %s, %s)",
-            [kind, reference, account.pk, amount_nanos, payment, may_fall_short, memo],
+            "SELECT * FROM billing_take_back(%s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                kind,
+                reference,
+                account.pk,
+                amount_nanos,
+                credit.kind,
+                credit.reference,
+                may_fall_short,
+                memo,
+            ],
         )
         code, taken_nanos, shortfall_nanos, balance_nanos = cursor.fetchone()
     _require_accepted(code, reference)

@@ -13,12 +13,12 @@ from accounts import audit
 from accounts.models import User
 from billing.ledger import postings
 from billing.ledger.alerts import raise_alert
-from billing.models import Dispute, FraudWarning, Order, SubscriptionPayment
+from billing.models import Dispute, FraudWarning, Order, SubscriptionPayment, Transfer
 from billing.payments import pauses, refunds
 from billing.payments.shares import Share, part_of_charge
 from billing.stripe_api.objects import Dispute as StripeDispute
 from billing.stripe_api.objects import FraudWarning as StripeWarning
-from billing.usage.lots import left_of_grant
+from billing.usage.lots import left_of
 
 Payment = Order | SubscriptionPayment
 
@@ -110,7 +110,7 @@ def _take_back(payment: Payment, dispute: Dispute, found: StripeDispute) -> None
             postings.open_account(dispute.team),
             share.credit_nanos,
             reference=dispute.stripe_id,
-            payment=_credit_of(payment),
+            credit=_credit_of(payment),
             memo=dispute.payment,
         )
         dispute.owed_nanos = posting.shortfall_nanos
@@ -132,7 +132,7 @@ def _share_of(payment: Payment, charged_cents: int) -> Share:
     if isinstance(payment, Order):
         return part_of_charge(payment, charged_cents)
     account = postings.open_account(payment.subscription.team)
-    return Share(charged_cents, 0, left_of_grant(account, _credit_of(payment)))
+    return Share(charged_cents, 0, left_of(account, _credit_of(payment)))
 
 
 def _alert_of_a_part(dispute: Dispute, found: StripeDispute) -> None:
@@ -153,8 +153,8 @@ def _link(payment: Payment) -> dict[str, Payment]:
     return {"order" if isinstance(payment, Order) else "subscription_payment": payment}
 
 
-def _credit_of(payment: Payment) -> str:
-    """Returns the reference of the transfer that gave the payment's credits."""
+def _credit_of(payment: Payment) -> postings.Credit:
+    """Return the transfer that gave the payment's credits: a plan's are a gift."""
     if isinstance(payment, Order):
-        return payment.payment_intent_id or ""
-    return f"subscription:{payment.invoice_id}"
+        return postings.Credit(Transfer.Kind.TOP_UP, payment.payment_intent_id or "")
+    return postings.Credit(Transfer.Kind.GRANT, f"subscription:{payment.invoice_id}")

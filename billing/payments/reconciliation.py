@@ -29,6 +29,8 @@ from billing.stripe_api import balance, client, payments
 from billing.stripe_api.balance import Movement
 from billing.stripe_api.client import StripeRefusedError
 
+Kind = Transfer.Kind
+
 CHARGES = ("charge", "charge_failure")
 REFUNDS = ("refund", "refund_failure")
 DISPUTES = ("dispute", "dispute_reversal")
@@ -69,8 +71,8 @@ class Report:
 class _Entry:
     """A payment, refund or dispute: what our row says of it, and what it names at Stripe.
 
-    `ledger_nanos` is what the ledger should have moved under `ledger_reference`; None: it is not
-    known from here, as a plan's price and its tax are one figure.
+    `ledger_nanos` is what transfers of `ledger_kinds` should have moved under `ledger_reference`;
+    None: it is not known from here, as a plan's price and its tax are one figure.
     """
 
     id: str
@@ -78,6 +80,7 @@ class _Entry:
     books_cents: int
     source_id: str = ""
     ledger_reference: str = ""
+    ledger_kinds: tuple[str, ...] = ()
     ledger_nanos: int | None = None
 
 
@@ -159,6 +162,7 @@ def _of_order(order: Order) -> _Entry:
         books_cents=order.amount_cents + order.tax_cents,
         source_id=order.charge_id or "",
         ledger_reference=order.payment_intent_id or "",
+        ledger_kinds=(Kind.TOP_UP,),
         ledger_nanos=order.credit_nanos,
     )
 
@@ -171,6 +175,7 @@ def _of_refund(refund: Refund) -> _Entry:
         books_cents=-(refund.amount_cents + refund.tax_cents) if has_left else 0,
         source_id=refund.stripe_id or "",
         ledger_reference=str(refund.pk),
+        ledger_kinds=(Kind.REFUND, Kind.REFUND_REVERSAL, Kind.GOODWILL, Kind.GOODWILL_REVERSAL),
         ledger_nanos=0 if refund.state in Refund.CAME_TO_NOTHING else -refund.credit_nanos,
     )
 
@@ -183,6 +188,12 @@ def _of_dispute(dispute: Dispute) -> _Entry:
         books_cents=-dispute.amount_cents if has_left else 0,
         source_id=dispute.stripe_id,
         ledger_reference=dispute.stripe_id,
+        ledger_kinds=(
+            Kind.CLAWBACK,
+            Kind.CLAWBACK_REVERSAL,
+            Kind.RECEIVABLE,
+            Kind.RECEIVABLE_REVERSAL,
+        ),
         ledger_nanos=-dispute.credit_nanos if has_left else 0,
     )
 
@@ -194,6 +205,7 @@ def _of_invoice(payment: SubscriptionPayment) -> _Entry:
         books_cents=payment.amount_cents,
         source_id=payment.charge_id or "",
         ledger_reference=payment.invoice_id,
+        ledger_kinds=(Kind.SUBSCRIPTION,),
     )
 
 
@@ -247,7 +259,7 @@ def _compare_with_ledger(report: Report, entries: list[_Entry]) -> None:
     references = [entry.ledger_reference for entry in entries if entry.ledger_reference]
     posted = _ledger_nanos(references)
     for entry in entries:
-        nanos = posted.get(entry.ledger_reference, 0)
+        nanos = sum(posted[kind, entry.ledger_reference] for kind in entry.ledger_kinds)
         if entry.ledger_nanos is None:
             is_right = 0 < nanos <= entry.books_cents * NANOS_PER_CENT
             should = f"something up to {cents_text(entry.books_cents)}"
@@ -267,14 +279,15 @@ def _compare_with_ledger(report: Report, entries: list[_Entry]) -> None:
             )
 
 
-def _ledger_nanos(references: list[str]) -> dict[str, int]:
-    """Returns what the ledger has taken from (or given to) Stripe's clearing, by reference."""
+def _ledger_nanos(references: list[str]) -> dict[tuple[str, str], int]:
+    """Return what transfers took from (or gave to) Stripe's clearing, by kind and reference."""
     clearing = CreditAccount.objects.get(kind=CreditAccount.Kind.STRIPE_CLEARING).pk
-    found: dict[str, int] = defaultdict(int)
+    found: dict[tuple[str, str], int] = defaultdict(int)
     for side, sign in (("debit_account", 1), ("credit_account", -1)):
         rows = Transfer.objects.filter(reference__in=references, **{side: clearing})
-        for reference, nanos in rows.values_list("reference").annotate(Sum("amount_nanos")):
-            found[reference] += sign * nanos
+        sums = rows.values_list("kind", "reference").annotate(Sum("amount_nanos"))
+        for kind, reference, nanos in sums:
+            found[kind, reference] += sign * nanos
     return found
 
 

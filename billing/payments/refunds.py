@@ -17,7 +17,7 @@ from accounts.models import User
 from billing.failpoints import failpoint
 from billing.ledger import postings
 from billing.ledger.alerts import raise_alert
-from billing.models import CreditAccount, Order, Refund
+from billing.models import CreditAccount, Order, Refund, Transfer
 from billing.payments.shares import Share, left_of, part_of_amount, part_of_charge
 from billing.pricing.money import cents_text
 from billing.stripe_api import payments
@@ -227,7 +227,7 @@ def _debit(account: CreditAccount, refund: Refund) -> None:
         account,
         refund.credit_nanos,
         reference=str(refund.pk),
-        payment=refund.order.payment_intent_id or "",
+        credit=postings.Credit(Transfer.Kind.TOP_UP, refund.order.payment_intent_id or ""),
         is_forced=refund.is_forced,
         memo=f"Order {refund.order.number}",
     )

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.db import connection
 
+from billing.ledger.postings import Credit
 from billing.models import CreditAccount
 
 
@@ -39,14 +40,14 @@ def refundable_nanos(account: CreditAccount) -> int:
     return min(paid, CreditAccount.objects.get(pk=account.pk).available_nanos)
 
 
-def left_of_grant(account: CreditAccount, reference: str) -> int:
-    """Returns what is left of the gift of that reference, what open requests hold among it."""
+def left_of(account: CreditAccount, credit: Credit) -> int:
+    """Return what is left of a credit in nano-dollars, what open requests hold among it."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(sum(l.left_nanos), 0) FROM billing_lots_left(%s) AS l"
             " JOIN billing_transfer t ON t.id = l.transfer_id"
-            " WHERE t.kind = 'grant' AND t.reference = %s",
-            [account.pk, reference],
+            " WHERE t.kind = %s AND t.reference = %s",
+            [account.pk, credit.kind, credit.reference],
         )
         (left_nanos,) = cursor.fetchone()
     return int(left_nanos)

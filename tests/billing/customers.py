@@ -167,6 +167,11 @@ def make_customer(balance_nanos: int = 0, **rules: Any) -> Customer:
     return Customer(team, account, make_key(team, **rules), version)
 
 
+def top_up(payment: str) -> postings.Credit:
+    """Return the credit that a payment gave."""
+    return postings.Credit(Transfer.Kind.TOP_UP, payment)
+
+
 def database() -> str:
     """Returns the address of the tests' database, for connections besides Django's."""
     parameters = connection.get_connection_params()

@@ -45,21 +45,20 @@ class Account:
         self.move(-amount)
         draw(sorted(self.lots, key=lambda lot: lot.turn), amount)
 
-    def give_back(self, amount: int, payment: str) -> None:
-        """Posts what goes back: from its payment, then from what would be spent last."""
+    def give_back(self, amount: int, credit: str) -> None:
+        """Post what goes back: from the lot of its credit, then from what would be spent last."""
         self.move(-amount)
         queue = sorted(self.lots, key=lambda lot: lot.turn)[::-1]
-        draw(sorted(queue, key=lambda lot: lot.reference != f"top_up {payment}"), amount)
+        draw(sorted(queue, key=lambda lot: lot.reference != credit), amount)
 
     @property
     def available(self) -> int:
         """What can be spent."""
         return self.posted - self.held
 
-    @property
-    def paid(self) -> int:
-        """What is left of payments."""
-        return sum(lot.left for lot in self.lots if lot.is_paid)
+    def refundable(self, credit: str) -> int:
+        """Return what is left of payments, and of the credit itself."""
+        return sum(lot.left for lot in self.lots if lot.is_paid or lot.reference == credit)
 
     @property
     def left(self) -> list[tuple[bool, int]]:
@@ -206,9 +205,12 @@ class Model:
         return "posted"
 
     def take_back(
-        self, kind: str, reference: str, account_id: int, amount: int, payment: str, is_bold: bool
+        self, kind: str, reference: str, account_id: int, amount: int, credit: str, is_bold: bool
     ) -> tuple[str, int, int]:
-        """Returns code, what is taken, and the shortfall; a bold one may fall short."""
+        """Return code, what is taken, and the shortfall; a bold one may fall short.
+
+        `credit` is the kind and the reference of the transfer that gave the credits.
+        """
         account = self.accounts[account_id]
         earlier = self.postings.get((kind, reference))
         if earlier is not None:
@@ -216,10 +218,10 @@ class Model:
                 return "exists_with_different_fields", 0, 0
             return ("exists", *earlier[2:])
         taken = min(amount, account.available)
-        if not is_bold and min(taken, account.paid) < amount:
+        if not is_bold and min(taken, account.refundable(credit)) < amount:
             return "exceeds_credits", 0, 0
         if taken:
-            account.give_back(taken, payment)
+            account.give_back(taken, credit)
         self.postings[kind, reference] = (account_id, amount, taken, amount - taken)
         return "posted", taken, amount - taken
 

@@ -4,7 +4,7 @@ import pytest
 
 from billing.ledger import postings
 from billing.models import Transfer
-from tests.billing.customers import admit, at_once, make_customer, new_id
+from tests.billing.customers import admit, at_once, make_customer, new_id, top_up
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -14,7 +14,7 @@ def test_a_dispute_takes_back_what_a_payment_gave():
     reference = new_id()
 
     posting = postings.claw_back(
-        customer.account, 400, reference=reference, payment="", memo="dispute"
+        customer.account, 400, reference=reference, credit=top_up(""), memo="dispute"
     )
 
     assert (posting.code, posting.amount_nanos, posting.shortfall_nanos) == ("posted", 400, 0)
@@ -31,7 +31,7 @@ def test_what_is_spent_or_held_becomes_a_receivable():
     reference = new_id()
 
     posting = postings.claw_back(
-        customer.account, 1000, reference=reference, payment="", memo="dispute"
+        customer.account, 1000, reference=reference, credit=top_up(""), memo="dispute"
     )
 
     assert (posting.code, posting.amount_nanos, posting.shortfall_nanos) == ("posted", 200, 800)
@@ -45,7 +45,7 @@ def test_what_is_spent_or_held_becomes_a_receivable():
 def test_of_an_empty_account_everything_is_a_receivable():
     customer = make_customer()
 
-    posting = postings.claw_back(customer.account, 50, reference=new_id(), payment="")
+    posting = postings.claw_back(customer.account, 50, reference=new_id(), credit=top_up(""))
 
     assert (posting.amount_nanos, posting.shortfall_nanos, posting.balance_nanos) == (0, 50, 0)
     assert customer.transfers == []
@@ -55,10 +55,10 @@ def test_of_an_empty_account_everything_is_a_receivable():
 def test_a_repeat_takes_nothing_and_tells_what_the_first_took(balance):
     customer = make_customer(balance)
     reference = new_id()
-    first = postings.claw_back(customer.account, 100, reference=reference, payment="")
+    first = postings.claw_back(customer.account, 100, reference=reference, credit=top_up(""))
     postings.grant(customer.account, 500, reference=new_id())
 
-    again = postings.claw_back(customer.account, 100, reference=reference, payment="")
+    again = postings.claw_back(customer.account, 100, reference=reference, credit=top_up(""))
 
     assert again.code == "exists"
     assert (again.amount_nanos, again.shortfall_nanos) == (
@@ -73,22 +73,22 @@ def test_a_repeat_takes_nothing_and_tells_what_the_first_took(balance):
 def test_a_reference_names_one_dispute(balance, change):
     customer, other = make_customer(balance), make_customer(balance)
     reference = new_id()
-    postings.claw_back(customer.account, 100, reference=reference, payment="")
+    postings.claw_back(customer.account, 100, reference=reference, credit=top_up(""))
 
     account, amount = (other.account, 100) if change == "customer" else (customer.account, 101)
     with pytest.raises(postings.ReferenceReusedError):
-        postings.claw_back(account, amount, reference=reference, payment="")
+        postings.claw_back(account, amount, reference=reference, credit=top_up(""))
     assert other.balances == (balance, 0)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_hundred_copies_at_once_take_once():
     customer = make_customer(60)
-    row = ["clawback", new_id(), customer.account.pk, 100, "", True, ""]
+    row = ["clawback", new_id(), customer.account.pk, 100, "top_up", "", True, ""]
 
     codes = at_once(
         lambda own: own.execute(
-            "SELECT code FROM billing_take_back(%s, %s, %s, %s, %s, %s, %s)", row
+            "SELECT code FROM billing_take_back(%s, %s, %s, %s, %s, %s, %s, %s)", row
         ).fetchone()[0]
     )
 

@@ -1,16 +1,25 @@
 """Refunds, what undoes refunds and claw-backs, and what is collected of a debt."""
 
+import psycopg
 import pytest
 
 from billing.ledger import postings
 from billing.models import Transfer
-from billing.usage.lots import lots_left
-from tests.billing.customers import Customer, admit, at_once, make_customer, new_id
+from billing.usage.lots import lots_left, refundable_nanos
+from tests.billing.customers import (
+    Customer,
+    admit,
+    at_once,
+    connect,
+    make_customer,
+    new_id,
+    top_up,
+)
 from tests.billing.test_lots import give, left, pay, spend
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
-TAKE_BACK = "SELECT code FROM billing_take_back(%s, %s, %s, %s, %s, %s, '')"
+TAKE_BACK = "SELECT code FROM billing_take_back(%s, %s, %s, %s, %s, %s, %s, '')"
 REVERSE = "SELECT code FROM billing_reverse(%s, %s, %s, '')"
 
 
@@ -23,7 +32,9 @@ def owing(customer: Customer, amount: int = 100) -> str:
     """Has a spent payment disputed, and returns the dispute."""
     payment, dispute = pay(customer, amount), new_id()
     spend(customer, amount)
-    posting = postings.claw_back(customer.account, amount, reference=dispute, payment=payment)
+    posting = postings.claw_back(
+        customer.account, amount, reference=dispute, credit=top_up(payment)
+    )
     assert posting.shortfall_nanos == amount
     return dispute
 
@@ -34,7 +45,7 @@ def test_a_refund_takes_unspent_paid_credit():
     give(customer, 50)
 
     posting = postings.refund(
-        customer.account, 60, reference=refund, payment=payment, memo="Refund of it"
+        customer.account, 60, reference=refund, credit=top_up(payment), memo="Refund of it"
     )
 
     assert (posting.code, posting.amount_nanos, posting.shortfall_nanos) == ("posted", 60, 0)
@@ -53,7 +64,7 @@ def test_what_is_spent_is_not_refunded(amount):
     give(customer, 500)
 
     with pytest.raises(postings.InsufficientCreditsError):
-        postings.refund(customer.account, amount, reference=new_id(), payment=payment)
+        postings.refund(customer.account, amount, reference=new_id(), credit=top_up(payment))
     assert customer.balances == (570, 0)
     assert left(customer) == [500, 70]
 
@@ -64,9 +75,10 @@ def test_what_is_held_is_not_refunded():
     admit(customer.ask(amount_nanos=40))
 
     with pytest.raises(postings.InsufficientCreditsError):
-        postings.refund(customer.account, 61, reference=new_id(), payment=payment)
+        postings.refund(customer.account, 61, reference=new_id(), credit=top_up(payment))
     assert (
-        postings.refund(customer.account, 60, reference=new_id(), payment=payment).code == "posted"
+        postings.refund(customer.account, 60, reference=new_id(), credit=top_up(payment)).code
+        == "posted"
     )
 
 
@@ -74,13 +86,52 @@ def test_a_refund_takes_from_its_own_payment_first():
     customer = make_customer()
     first, second = pay(customer, 100), pay(customer, 200)
 
-    postings.refund(customer.account, 80, reference=new_id(), payment=first)
+    postings.refund(customer.account, 80, reference=new_id(), credit=top_up(first))
     assert left(customer) == [20, 200]
-    postings.refund(customer.account, 70, reference=new_id(), payment=first)
+    postings.refund(customer.account, 70, reference=new_id(), credit=top_up(first))
 
     assert left(customer) == [150]
-    postings.refund(customer.account, 150, reference=new_id(), payment=second)
+    postings.refund(customer.account, 150, reference=new_id(), credit=top_up(second))
     assert left(customer) == []
+
+
+def test_a_refund_takes_no_gift_that_has_the_payments_reference():
+    """What was refunded would stay refundable."""
+    customer = make_customer()
+    payment = pay(customer, 300)
+    postings.grant(customer.account, 2000, reference="a gift of the name " + payment)
+    named = postings.Credit(Transfer.Kind.TOP_UP, "a gift of the name " + payment)
+
+    postings.refund(customer.account, 250, reference=new_id(), credit=named)
+
+    assert left(customer) == [2000, 50]
+    assert refundable_nanos(customer.account) == 50
+
+
+def test_a_plans_payment_is_refunded_from_the_gift_it_made_and_no_other():
+    customer = make_customer()
+    plan = postings.Credit(Transfer.Kind.GRANT, new_id())
+    postings.grant(customer.account, 100, reference=plan.reference)
+    give(customer, 500)
+    spend(customer, 30)
+
+    with pytest.raises(postings.InsufficientCreditsError):
+        postings.refund(customer.account, 71, reference=new_id(), credit=plan)
+    postings.refund(customer.account, 70, reference=new_id(), credit=plan)
+
+    assert left(customer) == [500]
+
+
+def test_a_disputed_plans_payment_takes_the_gift_before_what_was_bought():
+    customer = make_customer()
+    plan = postings.Credit(Transfer.Kind.GRANT, new_id())
+    pay(customer, 300)
+    postings.grant(customer.account, 100, reference=plan.reference)
+    postings.top_up(customer.account, 200, reference=plan.reference)
+
+    postings.claw_back(customer.account, 150, reference=new_id(), credit=plan)
+
+    assert left(customer) == [300, 150]
 
 
 def test_a_forced_refund_takes_what_there_is_and_books_the_rest_as_goodwill():
@@ -89,7 +140,7 @@ def test_a_forced_refund_takes_what_there_is_and_books_the_rest_as_goodwill():
     spend(customer, 70)
 
     posting = postings.refund(
-        customer.account, 100, reference=refund, payment=payment, is_forced=True
+        customer.account, 100, reference=refund, credit=top_up(payment), is_forced=True
     )
 
     assert (posting.amount_nanos, posting.shortfall_nanos, posting.balance_nanos) == (30, 70, 0)
@@ -105,7 +156,9 @@ def test_a_forced_refund_takes_payments_before_gifts():
     give(customer, 50, days=1)
     give(customer, 60)
 
-    postings.refund(customer.account, 180, reference=new_id(), payment=payment, is_forced=True)
+    postings.refund(
+        customer.account, 180, reference=new_id(), credit=top_up(payment), is_forced=True
+    )
 
     assert left(customer) == [30]
     assert lots_left(customer.account)[0].expires_at is not None
@@ -116,7 +169,7 @@ def test_a_refund_that_failed_is_given_back_whole(spent):
     customer = make_customer()
     payment, refund = pay(customer, 100), new_id()
     spend(customer, spent) if spent else None
-    postings.refund(customer.account, 100, reference=refund, payment=payment, is_forced=True)
+    postings.refund(customer.account, 100, reference=refund, credit=top_up(payment), is_forced=True)
 
     posting = postings.reverse_refund(customer.account, reference=refund)
 
@@ -132,7 +185,7 @@ def test_a_won_dispute_gives_back_what_it_took_and_ends_what_was_owed():
     customer = make_customer()
     payment, dispute = pay(customer, 100), new_id()
     spend(customer, 60)
-    postings.claw_back(customer.account, 100, reference=dispute, payment=payment)
+    postings.claw_back(customer.account, 100, reference=dispute, credit=top_up(payment))
 
     posting = postings.reverse_claw_back(customer.account, reference=dispute)
 
@@ -188,7 +241,7 @@ def test_nothing_is_collected_where_nothing_is_owed():
     won = owing(customer)
     postings.reverse_claw_back(customer.account, reference=won)
     payment, dispute = pay(customer, 100), new_id()
-    postings.claw_back(customer.account, 50, reference=dispute, payment=payment)
+    postings.claw_back(customer.account, 50, reference=dispute, credit=top_up(payment))
 
     for reference in (new_id(), dispute, won):
         with pytest.raises(postings.UnknownReferenceError):
@@ -200,7 +253,7 @@ def test_nothing_is_collected_where_nothing_is_owed():
 def test_a_hundred_copies_of_a_refund_take_once(kind, is_bold):
     customer = make_customer()
     payment = pay(customer, 150)
-    row = [kind, new_id(), customer.account.pk, 100, payment, is_bold]
+    row = [kind, new_id(), customer.account.pk, 100, "top_up", payment, is_bold]
 
     codes = at_once(lambda own: own.execute(TAKE_BACK, row).fetchone()[0])
 
@@ -215,13 +268,47 @@ def test_refunds_at_once_take_no_more_than_was_paid():
 
     codes = at_once(
         lambda own: own.execute(
-            TAKE_BACK, ["refund", new_id(), customer.account.pk, 70, payment, False]
+            TAKE_BACK, ["refund", new_id(), customer.account.pk, 70, "top_up", payment, False]
         ).fetchone()[0]
     )
 
     assert codes.count("posted") == 7
     assert customer.balances == (1010, 0)
     assert left(customer) == [1000, 10]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refunds_at_once_leave_a_gift_of_the_payments_reference_alone():
+    customer = make_customer()
+    payment = pay(customer, 500)
+    postings.grant(customer.account, 1000, reference=payment)
+
+    codes = at_once(
+        lambda own: own.execute(
+            TAKE_BACK, ["refund", new_id(), customer.account.pk, 70, "top_up", payment, False]
+        ).fetchone()[0]
+    )
+
+    assert codes.count("posted") == 7
+    assert left(customer) == [1000, 10]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_refund_whose_connection_is_lost_before_its_commit_is_made_by_the_repeat():
+    customer = make_customer()
+    payment = pay(customer, 500)
+    row = ["refund", new_id(), customer.account.pk, 70, "top_up", payment, False]
+    with connect(autocommit=False) as dying, connect() as killer:
+        assert dying.execute(TAKE_BACK, row).fetchone() == ("posted",)
+        killer.execute("SELECT pg_terminate_backend(%s)", [dying.info.backend_pid])
+        with pytest.raises(psycopg.OperationalError):
+            dying.commit()
+        assert left(customer) == [500]
+
+        codes = [killer.execute(TAKE_BACK, row).fetchone()[0] for _ in range(2)]
+
+    assert codes == ["posted", "exists"]
+    assert left(customer) == [430]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,5 +1,6 @@
 """Whatever happens in whatever order, the ledger is what the model says, to the nano."""
 
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from itertools import count
@@ -209,13 +210,16 @@ class LedgerAndModel(RuleBasedStateMachine):
         reference=REFERENCES,
         which=KEYS,
         amount=st.sampled_from([1, 250, 5000]),
-        payment=REFERENCES,
+        credit=st.builds(postings.Credit, st.sampled_from(["top_up", "grant"]), REFERENCES),
     )
-    def take_back(self, kind: str, reference: str, which: int, amount: int, payment: str) -> None:
-        """Takes back what a payment gave."""
+    def take_back(
+        self, kind: str, reference: str, which: int, amount: int, credit: postings.Credit
+    ) -> None:
+        """Take back what a payment gave: bought credits, or the gift that came with a plan."""
         account = self.keys[which].account
-        reference, payment = f"{self.prefix} {reference}", f"{self.prefix} {payment}"
-        how: dict[str, Any] = {"reference": reference, "payment": payment}
+        reference = f"{self.prefix} {reference}"
+        credit = replace(credit, reference=f"{self.prefix} {credit.reference}")
+        how: dict[str, Any] = {"reference": reference, "credit": credit}
         how |= {"is_forced": kind == "forced"} if kind != "clawback" else {}
         function = postings.claw_back if kind == "clawback" else postings.refund
         expected = self.model.take_back(
@@ -223,7 +227,7 @@ class LedgerAndModel(RuleBasedStateMachine):
             reference,
             account.pk,
             amount,
-            payment,
+            f"{credit.kind} {credit.reference}",
             is_bold=kind != "refund",
         )
         assert outcome_of(function, account, amount, **how) == expected
@@ -326,9 +330,8 @@ def test_the_ledger_is_what_the_model_says() -> None:
     run_state_machine_as_test(
         LedgerAndModel,
         settings=settings(
-            max_examples=25,
+            max_examples=settings.default.max_examples // 4,
             stateful_step_count=30,
-            deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
             phases=[Phase.generate],

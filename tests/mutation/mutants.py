@@ -226,10 +226,19 @@ MUTANTS = [
     mutant(
         "the limit of a refund by what was paid",
         GIVE_BACK,
-        "        taken := least(taken, paid);\n",
+        "        taken := least(taken, refundable);\n",
         "",
         "test_give_back.py::test_what_is_spent_is_not_refunded",
         "test_give_back.py::test_refunds_at_once_take_no_more_than_was_paid",
+    ),
+    mutant(
+        "the kind of the credit that a refund takes back",
+        LOTS,
+        "(t.kind = credit_kind AND t.reference = credit_reference) DESC",
+        "(t.kind IN ('top_up', 'grant') AND t.reference = credit_reference) DESC",
+        "test_give_back.py::test_a_refund_takes_no_gift_that_has_the_payments_reference",
+        "test_give_back.py::test_a_disputed_plans_payment_takes_the_gift_before_what_was_bought",
+        "test_give_back.py::test_refunds_at_once_leave_a_gift_of_the_payments_reference_alone",
     ),
     mutant(
         "the account lock of a refund",
@@ -281,8 +290,9 @@ MUTANTS = [
         GROUP_COMMIT,
         "REFUSALS = (psycopg.DataError, psycopg.IntegrityError)",
         "REFUSALS = (psycopg.Error,)",
-        "test_lanes.py::test_what_is_no_rows_fault_is_tried_again[read-only after a failover]",
-        "test_lanes.py::test_a_function_that_is_not_there_yet_is_waited_for",
+        "test_group_commit.py::test_what_is_no_rows_fault_is_tried_again"
+        "[read-only after a failover]",
+        "test_group_commit.py::test_a_function_that_is_not_there_yet_is_waited_for",
     ),
     mutant(
         "the spool at the close",

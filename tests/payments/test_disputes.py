@@ -10,6 +10,7 @@ from accounts.models import AuditEntry, Team, User
 from billing.ledger import postings
 from billing.models import Dispute, LedgerAlert, Order, StripeEvent, SubscriptionPayment
 from billing.payments import debts, disputes, pauses, tasks
+from tests.billing.customers import top_up
 from tests.cast import IssuedKey, signed_in
 from tests.payments.conftest import StripeStandIn, at_once, paid_order
 from tests.payments.given_back import (
@@ -381,7 +382,7 @@ def test_a_dispute_of_a_plans_payment_takes_what_is_left_of_its_credits(
         postings.open_account(alices_team),
         10 * DOLLAR,
         reference="all",
-        payment=order.payment_intent_id or "",
+        credit=top_up(order.payment_intent_id or ""),
     ).amount_nanos == (10 * DOLLAR)
 
 

@@ -19,6 +19,7 @@ from billing.models import (
 from billing.payments import refunds
 from billing.payments.customers import customer_of
 from billing.payments.reconciliation import Difference, Report, reconcile
+from tests.billing.customers import top_up
 from tests.payments.conftest import StripeStandIn, checkout, paid_order
 from tests.payments.given_back import CENT, DOLLAR
 
@@ -216,7 +217,7 @@ def test_a_refund_that_stripe_has_not_made(stand_in: StripeStandIn, order: Order
     )  # fmt: skip
     postings.refund(
         postings.open_account(order.team), 4 * DOLLAR,
-        reference=str(refund.pk), payment=order.payment_intent_id or "",
+        reference=str(refund.pk), credit=top_up(order.payment_intent_id or ""),
     )  # fmt: skip
 
     assert difference().sentence == (
@@ -240,6 +241,22 @@ def test_a_refund_that_took_no_credits(stand_in: StripeStandIn, order: Order) ->
     refund = Refund.objects.create(
         order=order, amount_cents=400, credit_nanos=4 * DOLLAR, state=Refund.State.SUCCEEDED,
         stripe_id=made["id"], ended_at=timezone.now(),
+    )  # fmt: skip
+
+    assert difference().reference == f"ledger {refund.pk}"
+
+
+def test_what_another_kind_of_transfer_moved_under_the_reference_is_no_refund(
+    stand_in: StripeStandIn, order: Order
+) -> None:
+    made = stand_in.control("refund", charge=order.charge_id, amount=400)
+    refund = Refund.objects.create(
+        order=order, amount_cents=400, credit_nanos=4 * DOLLAR, state=Refund.State.SUCCEEDED,
+        stripe_id=made["id"], ended_at=timezone.now(),
+    )  # fmt: skip
+    postings.claw_back(
+        postings.open_account(order.team), 4 * DOLLAR,
+        reference=str(refund.pk), credit=top_up(order.payment_intent_id or ""),
     )  # fmt: skip
 
     assert difference().reference == f"ledger {refund.pk}"
@@ -272,7 +289,7 @@ def test_a_dispute_that_stripe_does_not_have(stand_in: StripeStandIn, order: Ord
     )  # fmt: skip
     postings.claw_back(
         postings.open_account(order.team), 10 * DOLLAR,
-        reference="du_invented", payment=order.payment_intent_id or "",
+        reference="du_invented", credit=top_up(order.payment_intent_id or ""),
     )  # fmt: skip
 
     assert difference().sentence == (

@@ -14,6 +14,7 @@ from accounts.models import Membership, Role, Team, User
 from billing.ledger import postings
 from billing.models import CreditAccount, Transfer
 from portal.statement import views
+from tests.billing.customers import top_up
 from tests.cast import IssuedKey, signed_in
 from tests.portal.serving import DOLLAR, book, customer_of, serve
 
@@ -184,8 +185,8 @@ def test_what_the_ledger_itself_writes_adds_up(
     postings.top_up(alices_account, DOLLAR, reference="top-up")
     serve(customer, output_nanos=900)
     postings.adjust(alices_account, -3, reference="adjustment", memo="Rounding")
-    postings.refund(alices_account, DOLLAR, reference="refund", payment="top-up")
-    postings.claw_back(alices_account, 10 * DOLLAR, reference="dispute", payment="top-up")
+    postings.refund(alices_account, DOLLAR, reference="refund", credit=top_up("top-up"))
+    postings.claw_back(alices_account, 10 * DOLLAR, reference="dispute", credit=top_up("top-up"))
     now = datetime.now(UTC)
     page = page_of(browser, month="own", first=f"{now:%Y-%m-%d}", last=f"{now:%Y-%m-%d}")
     assert HOLDS in page
