@@ -1,7 +1,7 @@
 """What: the catalogue that staff edit. Models, their other names, upstreams and routes.
 
 A change of any of these tables advances `billing.CatalogueVersion` (by trigger); the relay's
-processes then load a new snapshot (`api/catalogue.py`).
+processes then load a new snapshot (`api/catalogue/snapshot.py`).
 """
 
 import re

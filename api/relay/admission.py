@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.conf import settings
 
 from api import errors
-from api.catalogue import Snapshot
+from api.catalogue.snapshot import Snapshot
 from api.relay.call import Call
 from api.relay.plan import Plan
 from api.relay.relay import Relay

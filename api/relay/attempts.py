@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Protocol
 
-from api.catalogue import RouteEntry
+from api.catalogue.snapshot import RouteEntry
 from api.relay.exchange import Exchange
 from api.relay.faults import AttemptError
 from api.relay.plan import upstream_body

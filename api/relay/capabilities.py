@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from api import errors
-from api.catalogue import ModelEntry
+from api.catalogue.snapshot import ModelEntry
 from api.completion_requests import CompletionBody
 from api.requests import AudioPart, ChatBody, FilePart, ImagePart, Part, VideoPart
 from api.surfaces import Surface

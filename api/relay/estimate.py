@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from api.catalogue import ModelEntry
+from api.catalogue.snapshot import ModelEntry
 from api.requests import (
     AssistantMessage,
     AudioPart,

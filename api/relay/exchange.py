@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 
-from api.catalogue import RouteEntry
+from api.catalogue.snapshot import RouteEntry
 from api.relay.call import Call
 from api.relay.estimate import tokens_of
 from api.relay.faults import AttemptError

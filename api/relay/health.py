@@ -13,7 +13,7 @@ from contextlib import suppress
 import psycopg
 import structlog
 
-from api.catalogue import Snapshot
+from api.catalogue.snapshot import Snapshot
 
 log = structlog.get_logger(__name__)
 

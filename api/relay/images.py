@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from api.catalogue import RouteEntry
+from api.catalogue.snapshot import RouteEntry
 from api.media_requests import parse_image_body
 from api.relay.admission import admit
 from api.relay.call import Call

@@ -3,7 +3,7 @@
 import msgspec
 
 from api import errors
-from api.catalogue import ModelEntry, RouteEntry, Snapshot
+from api.catalogue.snapshot import ModelEntry, RouteEntry, Snapshot
 from api.media_requests import ImageBody, ImageRequest, VideoBody, VideoRequest, check_size
 from api.relay.capabilities import check_media_capabilities
 from api.relay.estimate import Estimate

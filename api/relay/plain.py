@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from api.catalogue import RouteEntry
+from api.catalogue.snapshot import RouteEntry
 from api.relay.attempts import note_speed, open_answer
 from api.relay.call import Call
 from api.relay.exchange import Exchange

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from api import errors
-from api.catalogue import ModelEntry, RouteEntry, Snapshot
+from api.catalogue.snapshot import ModelEntry, RouteEntry, Snapshot
 from api.completion_requests import CompletionBody, CompletionRequest
 from api.relay.capabilities import check_capabilities, check_text_capabilities
 from api.relay.estimate import Estimate, estimate_prompt, estimate_texts

@@ -9,8 +9,9 @@ import psycopg
 import structlog
 from django.conf import settings
 
-from api import catalogue, errors
-from api.catalogue import Catalogue, Snapshot
+from api import errors
+from api.catalogue import snapshot
+from api.catalogue.snapshot import Catalogue, Snapshot
 from api.relay.health import Health
 from api.relay.upstream import Upstreams
 from api.relay.video_store import VideoStore
@@ -144,4 +145,4 @@ async def read_catalogue() -> Snapshot:
         settings.DATABASE_URL, autocommit=True, connect_timeout=CONNECT_SECONDS
     )
     async with connection:
-        return await catalogue.load(connection)
+        return await snapshot.load(connection)

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from api.catalogue import RouteEntry
+from api.catalogue.snapshot import RouteEntry
 from api.errors import render_body
 from api.relay.attempts import note_speed, open_answer
 from api.relay.call import Call

@@ -28,7 +28,7 @@ import math
 import time
 from collections.abc import Callable, Hashable, Sequence
 
-from api.catalogue import RouteEntry, UpstreamEntry
+from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.relay.faults import UpstreamBusyError
 
 FLOOR = 4.0

@@ -17,7 +17,7 @@ import structlog
 from httpx_aiohttp import AiohttpTransport
 from multidict import CIMultiDict
 
-from api.catalogue import UpstreamEntry
+from api.catalogue.snapshot import UpstreamEntry
 from api.relay.faults import AttemptError
 from api.relay.refusals import fault_of_status
 from api.relay.throttle import Limiter, Throttle

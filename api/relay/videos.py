@@ -23,7 +23,7 @@ import psycopg
 import structlog
 
 from api import errors
-from api.catalogue import RouteEntry
+from api.catalogue.snapshot import RouteEntry
 from api.media_requests import parse_video_body
 from api.relay.admission import admit, identify
 from api.relay.attempts import relay_answer

@@ -7,7 +7,7 @@ import msgspec
 import psycopg
 
 from api import errors
-from api.catalogue import Snapshot
+from api.catalogue.snapshot import Snapshot
 from api.relay.admission import identify
 from api.relay.call import Call
 from api.relay.relay import Relay

@@ -11,7 +11,7 @@ import asyncio
 import math
 from typing import Literal
 
-from api.catalogue import UpstreamEntry
+from api.catalogue.snapshot import UpstreamEntry
 from api.relay.downstream import Downstream
 
 TICK_SECONDS = 0.1

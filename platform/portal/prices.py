@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from api.catalogue import ModelEntry, Snapshot
+from api.catalogue.snapshot import ModelEntry, Snapshot
 from billing.pricing.money import dollars_short_text
 from billing.pricing.rates import Prices
 

@@ -13,7 +13,7 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 from pytest_django import DjangoDbBlocker
 
-from api.catalogue import Catalogue, Snapshot, load, load_synchronously
+from api.catalogue.snapshot import Catalogue, Snapshot, load, load_snapshot
 from api.models import Model, Route, Service, Upstream
 from billing.models import CatalogueVersion, PriceVersion, Product
 
@@ -93,7 +93,7 @@ def test_the_relays_way_and_djangos_read_the_same_snapshot(file: Path) -> None:
             return await load(own)
 
     snapshot = asyncio.run(read())
-    assert snapshot == load_synchronously()
+    assert snapshot == load_snapshot()
     assert snapshot.version == CatalogueVersion.objects.get().version
     assert snapshot.models["a"] == snapshot.ordered[0]
 

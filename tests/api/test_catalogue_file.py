@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from api.catalogue_check import find_catalogue, read_catalogue
-from api.catalogue_file import Document
-from api.catalogue_reader import CatalogueMistakesError
+from api.catalogue.check import find_catalogue, read_catalogue
+from api.catalogue.file import Document
+from api.catalogue.reader import CatalogueMistakesError
 
 VALID = """
 [service]

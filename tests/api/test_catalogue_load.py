@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts.models import Plan
-from api.catalogue import load_synchronously
+from api.catalogue.snapshot import load_snapshot
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import CatalogueVersion, PlanOffer, PriceVersion, Product
 
@@ -105,10 +105,10 @@ def test_a_file_fills_every_table(load: Load) -> None:
 
 def test_a_second_load_changes_nothing_not_even_the_version(load: Load) -> None:
     load()
-    before, snapshot = version(), load_synchronously()
+    before, snapshot = version(), load_snapshot()
     assert load() == "shop.toml: nothing to change\n"
     assert version() == before
-    assert load_synchronously() == snapshot
+    assert load_snapshot() == snapshot
 
 
 def test_a_mistake_at_the_end_loads_nothing(load: Load) -> None:
@@ -152,7 +152,7 @@ def test_replacing_disables_other_models_and_takes_over_their_names(load: Load) 
     )
     summary = load(other, "--replace", name="other")
     assert "models 2 added, 2 disabled" in summary
-    snapshot = load_synchronously()
+    snapshot = load_snapshot()
     assert {name: entry.name for name, entry in snapshot.models.items()} == {
         "gamma": "gamma",
         "a": "a",
@@ -160,7 +160,7 @@ def test_replacing_disables_other_models_and_takes_over_their_names(load: Load) 
         "first": "gamma",
     }
     load(CATALOGUE, "--replace")
-    assert sorted(load_synchronously().models) == ["a", "alpha", "b", "beta", "first"]
+    assert sorted(load_snapshot().models) == ["a", "alpha", "b", "beta", "first"]
 
 
 def test_models_that_the_file_does_not_name_stay_without_replace(load: Load) -> None:
@@ -194,7 +194,7 @@ def test_what_the_file_says_of_its_rows_replaces_what_staff_changed(load: Load) 
     for change in ("upstreams 1 changed", "models 1 changed", "aliases 1 removed, 3 unchanged"):
         assert change in summary
     assert "routes 1 disabled, 3 unchanged" in summary
-    assert load_synchronously().find("extra") is None
+    assert load_snapshot().find("extra") is None
     assert not Route.objects.get(upstream_model="x").is_enabled
     assert not Service.objects.get().is_open  # the kill switch is not the file's
 
@@ -204,7 +204,7 @@ def test_an_alias_moves_and_names_are_exchanged_within_a_file(load: Load) -> Non
     load(edited(('aliases = ["b"]', ""), ('aliases = ["a", "first"]', 'aliases = ["b"]')))
     assert ModelAlias.objects.get().model.name == "alpha"
     load(edited(('["a", "first"]', '["c"]'), ('name = "beta"\naliases = ["b"]', 'name = "b"')))
-    assert load_synchronously().models["b"].name == "b"
+    assert load_snapshot().models["b"].name == "b"
 
 
 def test_another_default_plan_takes_the_place_of_the_former(load: Load) -> None:
@@ -253,7 +253,7 @@ def test_a_price_to_come_takes_effect_by_time(load: Load) -> None:
     dated = edited(('output = "2.50"', f'output = "5", effective_from = {to_come.isoformat()}'))
     assert "prices 1 added, 1 unchanged" in load(dated)
     assert load(dated) == "shop.toml: nothing to change\n"
-    alpha = load_synchronously().models["alpha"]
+    alpha = load_snapshot().models["alpha"]
 
     def output_at(moment: datetime) -> int:
         prices = alpha.price_at(moment)

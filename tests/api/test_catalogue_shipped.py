@@ -12,7 +12,7 @@ import pytest
 from django.core.management import call_command
 
 from accounts.models import Plan
-from api.catalogue import ModelEntry, Snapshot, load_synchronously
+from api.catalogue.snapshot import ModelEntry, Snapshot, load_snapshot
 from billing.pricing.charge import Usage, cost_of
 from billing.pricing.money import nanos_from_dollars
 from billing.pricing.rates import Prices
@@ -30,7 +30,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
 
     def run(name: str) -> Snapshot:
         call_command("load_catalogue", name, "--replace", stdout=StringIO())
-        return load_synchronously()
+        return load_snapshot()
 
     return run
 

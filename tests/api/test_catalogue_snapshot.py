@@ -9,13 +9,13 @@ import psycopg
 import pytest
 from django.utils import timezone
 
-from api.catalogue import (
+from api.catalogue.snapshot import (
     EMPTY,
     Catalogue,
     ModelEntry,
     ServiceEntry,
     Snapshot,
-    load_synchronously,
+    load_snapshot,
 )
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import PriceVersion, Product
@@ -38,14 +38,14 @@ def add_route(model: Model, upstream: Upstream, name: str, **columns: Any) -> Ro
 
 
 def entry_of(name: str) -> ModelEntry:
-    entry = load_synchronously().find(name)
+    entry = load_snapshot().find(name)
     assert entry is not None
     return entry
 
 
 @pytest.mark.django_db
 def test_an_empty_database_is_an_empty_snapshot() -> None:
-    snapshot = load_synchronously()
+    snapshot = load_snapshot()
     assert (snapshot.ordered, snapshot.models, snapshot.service) == ((), {}, ServiceEntry())
     assert snapshot.version >= 1
 
@@ -62,7 +62,7 @@ def test_the_entry_has_the_rows_columns_and_what_follows_from_them() -> None:
     )
     ModelAlias.objects.create(name="a", model=model)
     Service.objects.create(name="Shop", is_open=False)
-    snapshot = load_synchronously()
+    snapshot = load_snapshot()
     entry = snapshot.models["vendor/alpha"]
     assert entry is snapshot.find("a")
     assert snapshot.find("b") is None
@@ -105,7 +105,7 @@ def test_disabled_models_are_not_there_and_the_others_are_in_their_places() -> N
         make_model(name, position=position, is_coding=name == "beta")
     make_model("picture", position=1, kind="image")
     make_model("gone", is_enabled=False)
-    snapshot = load_synchronously()
+    snapshot = load_snapshot()
 
     def names(**only: Any) -> list[str]:
         return [entry.name for entry in snapshot.public_models(**only)]

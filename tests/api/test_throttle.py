@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from api.catalogue import RouteEntry, UpstreamEntry
+from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.relay.faults import UpstreamBusyError
 from api.relay.throttle import CEILING, FLOOR, Limiter, Throttle, work_of
 

@@ -6,9 +6,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from api.catalogue_check import find_catalogue, read_catalogue
-from api.catalogue_load import Changes, load_document
-from api.catalogue_reader import CatalogueMistakesError
+from api.catalogue.check import find_catalogue, read_catalogue
+from api.catalogue.load import Changes, load_document
+from api.catalogue.reader import CatalogueMistakesError
 
 
 class Command(BaseCommand):

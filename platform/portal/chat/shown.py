@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts.access import Actor
-from api.catalogue import Snapshot
+from api.catalogue.snapshot import Snapshot
 from portal.chat.conversations import costs_of, listed, stores_conversations
 from portal.chat.keys import member_of
 from portal.models import Conversation

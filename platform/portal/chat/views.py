@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from api import catalogue
+from api.catalogue.snapshot import load_snapshot
 from billing.models import CreditAccount
 from portal.access import MemberRequest, View, member_page, member_page_if
 from portal.chat import conversations, payloads
@@ -65,7 +65,7 @@ def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpRes
         return render(request, "chat/not_for_role.html", {"title": "Chat"}, status=403)
     if conversation_id is not None:
         _find(request, conversation_id)
-    snapshot = catalogue.load_synchronously()
+    snapshot = load_snapshot()
     data = page_data(request.actor, snapshot, conversation_id)
     return render(request, "chat/chat.html", {"data": data})
 

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from accounts.access import Actor
 from accounts.api_keys import active
-from api import catalogue
+from api.catalogue.snapshot import load_snapshot
 from billing.models import CreditAccount, UsageRecord
 from billing.usage.records import Selection, UsageSum, sums, total
 from portal.charts import Chart, chart_of
@@ -90,7 +90,7 @@ def overview_of(actor: Actor, account: CreditAccount | None) -> Overview:
 
 def first_steps(actor: Actor, base_url: str) -> FirstSteps:
     """Returns the first steps, with a call that works once the key is in its place."""
-    snapshot = catalogue.load_synchronously()
+    snapshot = load_snapshot()
     chat_models = snapshot.public_models(kind="chat")
     model = chat_models[0].name if chat_models else "model"
     keys = without_chat_keys(active(actor.visible_keys().filter(scope="inference")))

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.access import Actor
 from accounts.api_keys import active
 from accounts.models import ApiKey, Plan
-from api.catalogue import ModelEntry, Snapshot
+from api.catalogue.snapshot import ModelEntry, Snapshot
 from portal.access import actor_of
 from portal.chat.keys import without_chat_keys
 from portal.prices import PricedModel, price_list

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
-from api import catalogue
+from api.catalogue.snapshot import ModelEntry, load_snapshot
 from api.media_requests import MAX_PICTURES, MAX_SECONDS
 from api.relay.media_plan import DEFAULT_SECONDS
 from portal.docs import reference
@@ -87,7 +87,7 @@ def _show(request: HttpRequest, page: Page) -> HttpResponse:
 
 def _reader_of(request: HttpRequest) -> Reader:
     origin = request.build_absolute_uri("/").rstrip("/")
-    return Reader(catalogue.load_synchronously(), origin, request)
+    return Reader(load_snapshot(), origin, request)
 
 
 def _article(page: Page, reader: Reader, chosen: Any) -> str:
@@ -145,7 +145,7 @@ def _filtered(reader: Reader, chosen: Any) -> dict[str, Any]:
     }
 
 
-def _can(model: catalogue.ModelEntry, capability: str) -> bool:
+def _can(model: ModelEntry, capability: str) -> bool:
     if capability == "coding":
         return model.is_coding
     return capability in model.features or capability in model.input_modalities

@@ -10,8 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 from django.views.generic import RedirectView
 
-from api import catalogue
-from api.catalogue import Snapshot
+from api.catalogue.snapshot import Snapshot, load_snapshot
 from api.service import current_service
 from portal.prices import PricedModel, price_list
 from portal.snippets import (
@@ -30,7 +29,7 @@ SECURITY_TXT_DAYS = 180
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """Its address, some of its models with their prices, and what a request costs."""
-    snapshot = catalogue.load_synchronously()
+    snapshot = load_snapshot()
     models = price_list(snapshot)
     base_url = request.build_absolute_uri("/v1")
     context = {

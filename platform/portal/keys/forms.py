@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.access import Actor
 from accounts.models import ApiKey
-from api.catalogue import ModelEntry
+from api.catalogue.snapshot import ModelEntry
 from api.manage.serializers import LONGEST_NAME, NAME_MESSAGES, KeyRules, NewKey
 from billing.pricing.money import dollars_short_text
 

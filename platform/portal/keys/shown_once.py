@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from accounts.models import ApiKey
-from api.catalogue import Snapshot
+from api.catalogue.snapshot import Snapshot
 from portal.snippets import Snippet, chat_snippets, management_snippets
 
 

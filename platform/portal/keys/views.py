@@ -14,7 +14,7 @@ from accounts.api_keys import KeyRules
 from accounts.client_ip import client_ip
 from accounts.errors import AccountsError
 from accounts.models import ApiKey
-from api import catalogue
+from api.catalogue.snapshot import load_snapshot
 from billing.usage.key_spending import use_by_day
 from portal.access import MemberRequest, member_page, member_page_if
 from portal.keys import once
@@ -44,7 +44,7 @@ def apikeys(request: MemberRequest) -> HttpResponse:
 @member_page_if(lambda actor: actor.may_create_keys())
 def new_key(request: MemberRequest) -> HttpResponse:
     """Makes a key and shows it, this once, as the form's own answer."""
-    snapshot = catalogue.load_synchronously()
+    snapshot = load_snapshot()
     form = NewKeyForm(_sent(request), actor=request.actor, models=snapshot.public_models())
     if not form.is_valid():
         context = {"form": form, "token": once.new_token()}
@@ -80,7 +80,7 @@ def key(request: MemberRequest, key_id: int) -> HttpResponse:
 def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
     """Changes a key's rules."""
     own = _managed_key(request, key_id)
-    models = catalogue.load_synchronously().public_models()
+    models = load_snapshot().public_models()
     form = KeyForm(_sent(request), actor=request.actor, models=models, key=own.key)
     if not own.is_active:
         return _key_page(request, own, "A key that is revoked or expired stays as it is.")
@@ -120,7 +120,7 @@ def rotate_key(request: MemberRequest, key_id: int) -> HttpResponse:
         request,
         successor,
         plaintext,
-        catalogue.load_synchronously(),
+        load_snapshot(),
         old=own.key,
         grace_seconds=grace_seconds,
     )

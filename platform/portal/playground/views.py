@@ -4,7 +4,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from api import catalogue
+from api.catalogue.snapshot import load_snapshot
 from portal.access import MemberRequest, member_page
 from portal.chat.keys import may_chat
 from portal.chat.shown import REQUEST_URL
@@ -17,7 +17,7 @@ def playground(request: MemberRequest) -> HttpResponse:
     """The page; a role that may not call models is told so."""
     if not may_chat(request.actor):
         return render(request, "chat/not_for_role.html", {"title": "Playground"}, status=403)
-    models = price_list(catalogue.load_synchronously())
+    models = price_list(load_snapshot())
     data = {
         "models": [
             {"name": model.name, "title": model.title, "kind": model.kind} for model in models

@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import TruncDay
 
-from api.catalogue import ModelEntry
+from api.catalogue.snapshot import ModelEntry
 from api.models import ModelHealth, ModelHealthHour
 from api.relay.health import DEGRADED_SHARE, LEAST_FAILURES, state_of
 

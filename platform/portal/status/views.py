@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from api import catalogue
+from api.catalogue.snapshot import load_snapshot
 from portal.status.history import DAYS, NOW_MINUTES, current_states, histories, incidents
 
 
@@ -13,7 +13,7 @@ from portal.status.history import DAYS, NOW_MINUTES, current_states, histories, 
 def status(request: HttpRequest) -> HttpResponse:
     """Shows each model's state and history, as counted from real requests."""
     now = timezone.now()
-    snapshot = catalogue.load_synchronously()
+    snapshot = load_snapshot()
     models = snapshot.public_models()
     states = current_states(models, now)
     shown = histories(models, states, now)

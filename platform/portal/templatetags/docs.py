@@ -8,7 +8,7 @@ from django.template.context import Context
 from django.template.loader import render_to_string
 from django.utils.html import escape
 
-from api.catalogue import ModelEntry
+from api.catalogue.snapshot import ModelEntry
 
 register = template.Library()
 

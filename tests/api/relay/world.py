@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from accounts import keys
-from api.catalogue import (
+from api.catalogue.snapshot import (
     Catalogue,
     ModelEntry,
     RouteEntry,

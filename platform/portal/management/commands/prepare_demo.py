@@ -17,7 +17,7 @@ from accounts.api_keys import create_key, find_active
 from accounts.commands import OperatorCommand
 from accounts.keys import prefix_of
 from accounts.models import User
-from api.catalogue import load_synchronously
+from api.catalogue.snapshot import load_snapshot
 from api.customers import new_password, open_customer
 from api.models import Upstream
 from api.service import current_service
@@ -148,7 +148,7 @@ def _change_key(demo: dict[str, Any], demo_file: Path) -> dict[str, Any]:
 
 def _brand() -> dict[str, str]:
     """Returns what the service is called, and a model that its first request can name."""
-    chat_models = load_synchronously().public_models(kind="chat")
+    chat_models = load_snapshot().public_models(kind="chat")
     return {"service": current_service().name, "model": chat_models[0].name if chat_models else ""}
 
 

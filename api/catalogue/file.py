@@ -1,7 +1,7 @@
 """What a catalogue file (TOML) may say: one struct per table, one field per key.
 
 Fields have the names of the columns they fill (`api.models`, `accounts.models.Plan`). The reader
-(`api/catalogue_reader.py`) quotes a `Meta`'s description for a value that doesn't fit it.
+(`api/catalogue/reader.py`) quotes a `Meta`'s description for a value that doesn't fit it.
 """
 
 from datetime import datetime

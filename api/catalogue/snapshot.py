@@ -15,7 +15,7 @@ import psycopg
 from django.db import connection as django_connection
 from msgspec.structs import force_setattr
 
-from api.catalogue_query import SNAPSHOT_SQL
+from api.catalogue.query import SNAPSHOT_SQL
 from billing.pricing.money import dollars_short_text, token_price_text
 from billing.pricing.rates import Prices
 
@@ -246,7 +246,7 @@ async def load(connection: psycopg.AsyncConnection[Any]) -> Snapshot:
     return snapshot_from_row(await cursor.fetchone())
 
 
-def load_synchronously() -> Snapshot:
+def load_snapshot() -> Snapshot:
     """Returns the same through Django's connection, for pages, commands and tests."""
     with django_connection.cursor() as cursor:
         cursor.execute(SNAPSHOT_SQL)

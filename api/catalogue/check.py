@@ -14,7 +14,7 @@ import msgspec
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
-from api.catalogue_file import (
+from api.catalogue.file import (
     Document,
     ModelTable,
     OfferTable,
@@ -24,7 +24,7 @@ from api.catalogue_file import (
     UpstreamTable,
     read_dollars,
 )
-from api.catalogue_reader import MISTAKEN, CatalogueMistakesError, Mistakes, Reader, shown
+from api.catalogue.reader import MISTAKEN, CatalogueMistakesError, Mistakes, Reader, shown
 from api.models import validate_base_url
 from billing.models.plans import LEAST_PRICE_CENTS
 from billing.pricing.money import NANOS_PER_CENT

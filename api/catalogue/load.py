@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from django.db import connection, models, transaction
 
 from accounts.models import Plan
-from api.catalogue_file import (
+from api.catalogue.file import (
     CostTable,
     Document,
     ModelTable,
@@ -20,7 +20,7 @@ from api.catalogue_file import (
     PricesTable,
     SharedTable,
 )
-from api.catalogue_reader import Mistakes, shown
+from api.catalogue.reader import Mistakes, shown
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import PlanOffer, PriceVersion, Product
 from billing.pricing.money import NANOS_PER_CENT
