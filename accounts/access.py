@@ -35,11 +35,11 @@ class Actor:
     key: ApiKey | None = None
 
     def visible_keys(self) -> QuerySet[ApiKey]:
-        """Returns the keys that the actor may know of: the team's."""
+        """Return the keys that the actor may know of: the team's."""
         return ApiKey.objects.filter(team=self.team)
 
     def may_create_keys(self, scope: str = ApiKey.Scope.INFERENCE) -> bool:
-        """Tells whether the actor may make a key of this scope."""
+        """Tell whether the actor may make a key of this scope."""
         if scope == ApiKey.Scope.MANAGEMENT:
             return self.role == Role.OWNER
         return self.key is not None or self.role in {Role.OWNER, Role.ADMIN, Role.DEVELOPER}
@@ -73,7 +73,7 @@ class Actor:
         return [role for role in Role if role != Role.OWNER or may_make_owners]
 
     def may_change(self, member: Membership) -> bool:
-        """Tells whether the actor may give the member another role, or remove them."""
+        """Tell whether the actor may give the member another role, or remove them."""
         if member.team_id != self.team.pk or not self.may_manage_members:
             return False
         if member.role == Role.OWNER:
@@ -81,7 +81,7 @@ class Actor:
         return True
 
     def may_handle(self, invitation: Invitation) -> bool:
-        """Tells whether the actor may resend or withdraw the invitation."""
+        """Tell whether the actor may resend or withdraw the invitation."""
         return invitation.team_id == self.team.pk and invitation.role in self.grantable_roles
 
     @property
@@ -90,7 +90,7 @@ class Actor:
         return self.user is not None and not (self.team.is_personal and self.role == Role.OWNER)
 
     def may_manage(self, key: ApiKey) -> bool:
-        """Tells whether the actor may change, rotate or revoke the key."""
+        """Tell whether the actor may change, rotate or revoke the key."""
         if key.team_id != self.team.pk:
             return False
         if key.scope == ApiKey.Scope.MANAGEMENT:
@@ -105,18 +105,18 @@ class Actor:
 
 
 def memberships_of(user: User) -> list[Membership]:
-    """Returns the user's places, each with its team and plan: their personal team's comes first."""
+    """Return the user's places, each with its team and plan: their personal team's comes first."""
     memberships = Membership.objects.filter(user=user).select_related("team__plan")
     return list(memberships.order_by("-team__is_personal", "id"))
 
 
 def membership_in(user: User, team: Team) -> Membership | None:
-    """Returns the user's place in the team, if they have one."""
+    """Return the user's place in the team, if they have one."""
     return Membership.objects.filter(user=user, team=team).first()
 
 
 def actor_of_user(user: User, slug: str | None = None) -> Actor | None:
-    """Returns the user as a member of one of their teams, in one query.
+    """Return the user as a member of one of their teams, in one query.
 
     `slug` names the team; without it, it is the personal team, else the only one. None: the user
     is in no such team, or in several of which none is personal.
@@ -134,7 +134,7 @@ def actor_of_user(user: User, slug: str | None = None) -> Actor | None:
 
 
 def actor_of_key(key: ApiKey) -> Actor | None:
-    """Returns a management key as what acts on its team; a key of another scope acts on none."""
+    """Return a management key as what acts on its team; a key of another scope acts on none."""
     return Actor(team=key.team, key=key) if key.scope == ApiKey.Scope.MANAGEMENT else None
 
 

@@ -80,18 +80,18 @@ class UserAdmin(BaseUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # un
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Returns the fields that are only shown."""
+        """Return the fields that are only shown."""
         shown = tuple(super().get_readonly_fields(request, obj))
         return shown if _has_all_powers(request) else (*shown, *_POWERS)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Keeps superusers, their passwords too, from those who are none."""
+        """Keep superusers, their passwords too, from those who are none."""
         if obj is not None and obj.is_superuser and not _has_all_powers(request):
             return False
         return super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Leaves deletion to nobody: a user is switched off, and the books keep their name."""
+        """Leave deletion to nobody: a user is switched off, and the books keep their name."""
         return False
 
 
@@ -130,7 +130,7 @@ class TeamAdmin(ModelAdmin):
     inlines = (MembersOfTeam,)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Leaves deletion to nobody: a team's books are kept. Suspend it instead."""
+        """Leave deletion to nobody: a team's books are kept. Suspend it instead."""
         return False
 
 
@@ -150,15 +150,15 @@ class WrittenElsewhereAdmin(ModelAdmin):
     """Rows that staff read and nobody writes here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Leaves writing to the deeds themselves."""
+        """Leave writing to the deeds themselves."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Lets nobody change what was written."""
+        """Let nobody change what was written."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Lets nobody take it away."""
+        """Let nobody take it away."""
         return False
 
 

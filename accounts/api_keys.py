@@ -53,12 +53,12 @@ def create_key(
     budget_month_nanos: int | None = None,
     budget_total_nanos: int | None = None,
 ) -> tuple[ApiKey, str]:
-    """Makes a key and returns it with its plaintext, which is nowhere else from then on.
+    """Make a key and return it with its plaintext, which is nowhere else from then on.
 
     `prefix` is the service's. Limits are per minute and None means the plan's; budgets are in
     nano-dollars and None means no budget; no `allowed_models` means every model.
 
-    Raises ValueError for a prefix that can't be one.
+    Raise ValueError for a prefix that can't be one.
     """
     key = ApiKey(
         team=team,
@@ -77,9 +77,9 @@ def create_key(
 
 
 def update_key(key: ApiKey, rules: KeyRules) -> ApiKey:
-    """Changes the rules that are named and returns the key as it then is.
+    """Change the rules that are named and return the key as it then is.
 
-    Raises KeyNotActiveError for a key that is revoked or expired: neither comes back to life.
+    Raise KeyNotActiveError for a key that is revoked or expired: neither comes back to life.
     """
     if rules and not active(ApiKey.objects.filter(pk=key.pk)).update(**rules):
         raise KeyNotActiveError("The key is revoked or expired and stays so. Create a new one.")
@@ -88,12 +88,12 @@ def update_key(key: ApiKey, rules: KeyRules) -> ApiKey:
 
 
 def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
-    """Replaces a key by one with the same rules and returns that with its plaintext.
+    """Replace a key by one with the same rules and return that with its plaintext.
 
     The old key expires after `grace_seconds` (0 to LONGEST_GRACE_SECONDS), never later than it
     would have. A key is rotated once, however many ask at the same time.
 
-    Raises KeyAlreadyRotatedError, KeyNotActiveError, and ValueError for a grace out of range.
+    Raise KeyAlreadyRotatedError, KeyNotActiveError, and ValueError for a grace out of range.
     """
     if not 0 <= grace_seconds <= LONGEST_GRACE_SECONDS:
         raise ValueError(f"The grace is 0 to {LONGEST_GRACE_SECONDS} seconds, not {grace_seconds}.")
@@ -128,19 +128,19 @@ def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
 
 
 def revoke_key(key: ApiKey) -> ApiKey:
-    """Ends a key from the next request on. A second revocation keeps the time of the first."""
+    """End a key from the next request on. A second revocation keeps the time of the first."""
     ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=Now())
     key.refresh_from_db(fields=["revoked_at"])
     return key
 
 
 def active(queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-    """Returns those of the keys that are neither revoked nor expired, by the database's clock."""
+    """Return those of the keys that are neither revoked nor expired, by the database's clock."""
     return queryset.filter(ACTIVE)
 
 
 def find_active(plaintext: str) -> ApiKey | None:
-    """Returns the active key that a plaintext is of, with its team and plan; one query at most."""
+    """Return the active key that a plaintext is of, with its team and plan; one query at most."""
     if not keys.is_well_formed(plaintext):
         return None
     candidates = [bytes.fromhex(digest) for digest in keys.digests(plaintext)]
@@ -152,7 +152,7 @@ def find_active(plaintext: str) -> ApiKey | None:
 
 
 def save_with_new_secret(key: ApiKey, prefix: str) -> str:
-    """Gives an unsaved key its secret, inserts it and returns the plaintext."""
+    """Give an unsaved key its secret, inserts it and return the plaintext."""
     plaintext = keys.new_key(prefix)
     key.prefix = prefix
     key.last_four = plaintext[-4:]

@@ -10,5 +10,5 @@ class AccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the system checks, which their import does."""
+        """Register the system checks, which their import does."""
         from accounts import checks  # noqa: F401, PLC0415  (models must be loaded first)

@@ -26,7 +26,7 @@ def record(
     detail: Mapping[str, object] | None = None,
     ip_address: str | None = None,
 ) -> AuditEntry:
-    """Writes down that the actor did something in their team, and returns the entry.
+    """Write down that the actor did something in their team, and return the entry.
 
     `action` is `thing.verb` in the past tense: `key.created`, `member.removed`. Call it in the
     transaction of the deed, so that both are kept or neither.

@@ -20,9 +20,9 @@ class KeyAuthentication(BaseAuthentication):
     """
 
     def authenticate(self, request: Request) -> "tuple[None, ApiKey] | None":
-        """Returns no user and the key, or None for a request that brings no bearer token.
+        """Return no user and the key, or None for a request that brings no bearer token.
 
-        Raises AuthenticationFailed.
+        Raise AuthenticationFailed.
         """
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -33,5 +33,5 @@ class KeyAuthentication(BaseAuthentication):
         return None, key
 
     def authenticate_header(self, request: Request) -> str:
-        """Returns what WWW-Authenticate says on a 401."""
+        """Return what WWW-Authenticate says on a 401."""
         return "Bearer"

@@ -22,7 +22,7 @@ _MAKE_A_PEPPER = "Make one with `python -c 'import secrets; print(secrets.token_
 def check_peppers(
     app_configs: Sequence[AppConfig] | None, **_options: Any
 ) -> list[checks.CheckMessage]:
-    """Returns errors for peppers that are missing, short or misnumbered."""
+    """Return errors for peppers that are missing, short or misnumbered."""
     peppers: dict[int, bytes] = settings.API_KEY_PEPPERS
     if not peppers:
         return [
@@ -57,7 +57,7 @@ def check_peppers(
 def check_secret_key(
     app_configs: Sequence[AppConfig] | None, **_options: Any
 ) -> list[checks.CheckMessage]:
-    """Returns an error where sessions would be signed with a key that anybody can read."""
+    """Return an error where sessions would be signed with a key that anybody can read."""
     if settings.DEBUG or not settings.SECRET_KEY.startswith("insecure-"):
         return []
     return [
@@ -73,7 +73,7 @@ def check_secret_key(
 def check_allowed_hosts(
     app_configs: Sequence[AppConfig] | None, **_options: Any
 ) -> list[checks.CheckMessage]:
-    """Returns a warning where links in e-mails could be made to lead to another host."""
+    """Return a warning where links in e-mails could be made to lead to another host."""
     if "*" not in settings.ALLOWED_HOSTS:
         return []
     return [

@@ -10,7 +10,7 @@ _HERE = "127.0.0.1"
 
 
 def client_ip(request: HttpRequest) -> str:
-    """Returns the client's IPv4 or IPv6 address.
+    """Return the client's IPv4 or IPv6 address.
 
     Each of the operator's proxies (`PROXY_COUNT`, with `BEHIND_PROXY`) appends whom it saw to
     X-Forwarded-For, so the client's address is so many places from the end. What stands before

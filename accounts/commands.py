@@ -14,7 +14,7 @@ class OperatorCommand(BaseCommand):
     """A command that says what to do where it would else end in a traceback."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Runs the command. Raises CommandError where the database or the settings are wanting."""
+        """Run the command. Raise CommandError where the database or the settings are wanting."""
         try:
             return super().execute(*args, **options)
         except (OperationalError, InterfaceError) as error:
@@ -26,7 +26,7 @@ class OperatorCommand(BaseCommand):
             raise CommandError(str(error)) from error
 
     def team(self, text: str) -> Team:
-        """Returns the team of a slug, an id or a member's e-mail. Raises CommandError for none."""
+        """Return the team of a slug, an id or a member's e-mail. Raise CommandError for none."""
         team = find_team(text)
         if team is None:
             raise CommandError(

@@ -46,7 +46,7 @@ class Consequences:
 
 
 def consequences_for(user: User) -> Consequences:
-    """Returns what deleting the user would do to their teams, in two queries."""
+    """Return what deleting the user would do to their teams, in two queries."""
     teams = Team.objects.filter(memberships__user=user).values("pk")
     counted = Team.objects.filter(pk__in=teams).annotate(
         others=Count("memberships", filter=~Q(memberships__user=user)),
@@ -67,9 +67,9 @@ def consequences_for(user: User) -> Consequences:
 
 
 def delete_user(user: User, *, ip_address: str | None = None) -> None:
-    """Makes the user a nobody who can't sign in, and revokes the keys of teams left empty.
+    """Make the user a nobody who can't sign in, and revokes the keys of teams left empty.
 
-    Credit accounts, transfers and usage stay as they are. Raises SharedTeamError where a team with
+    Credit accounts, transfers and usage stay as they are. Raise SharedTeamError where a team with
     other members has no other owner; nothing was changed then.
     """
     with transaction.atomic():
@@ -97,7 +97,7 @@ def _write_down(user: User, teams: list[Team], ip_address: str | None) -> None:
 
 
 def _close(teams: list[Team]) -> None:
-    """Ends the keys and invitations of teams that nobody is in any more."""
+    """End the keys and invitations of teams that nobody is in any more."""
     ApiKey.objects.filter(team__in=teams, revoked_at__isnull=True).update(revoked_at=Now())
     unended = Invitation.objects.filter(team__in=teams, accepted_at__isnull=True)
     unended.filter(revoked_at__isnull=True).update(revoked_at=Now())
@@ -108,7 +108,7 @@ def _close(teams: list[Team]) -> None:
 
 
 def _forget(user: User) -> None:
-    """Takes away everything that is of the person, and every way to sign in."""
+    """Take away everything that is of the person, and every way to sign in."""
     sessions = UserSession.objects.filter(user=user)
     Session.objects.filter(session_key__in=sessions.values("session_key")).delete()
     for personal in (

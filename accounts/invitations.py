@@ -31,9 +31,9 @@ LIFETIME = timedelta(days=7)
 def invite(
     actor: Actor, email: str, role: str, *, ip_address: str | None = None
 ) -> tuple[Invitation, str]:
-    """Makes an invitation and returns it with its token, which is nowhere else from then on.
+    """Make an invitation and return it with its token, which is nowhere else from then on.
 
-    An expired one of the same address makes room. Raises NotAllowedError, AlreadyMemberError and
+    An expired one of the same address makes room. Raise NotAllowedError, AlreadyMemberError and
     AlreadyInvitedError.
     """
     email = email.strip().lower()
@@ -63,9 +63,9 @@ def invite(
 
 
 def renew(actor: Actor, invitation: Invitation) -> tuple[Invitation, str]:
-    """Gives the invitation a new token and a new week; the letter sent before opens nothing then.
+    """Give the invitation a new token and a new week; the letter sent before opens nothing then.
 
-    Returns both. Raises NotAllowedError, and InvitationClosedError for one that has ended.
+    Return both. Raise NotAllowedError, and InvitationClosedError for one that has ended.
     """
     with transaction.atomic():
         actor, invitation = _lock(actor, invitation)
@@ -77,7 +77,7 @@ def renew(actor: Actor, invitation: Invitation) -> tuple[Invitation, str]:
 
 
 def withdraw(actor: Actor, invitation: Invitation, *, ip_address: str | None = None) -> None:
-    """Ends the invitation. Raises NotAllowedError, and InvitationClosedError for an ended one."""
+    """End the invitation. Raise NotAllowedError, and InvitationClosedError for an ended one."""
     with transaction.atomic():
         actor, invitation = _lock(actor, invitation)
         invitation.revoked_at = timezone.now()
@@ -86,24 +86,24 @@ def withdraw(actor: Actor, invitation: Invitation, *, ip_address: str | None = N
 
 
 def find(token: str) -> Invitation | None:
-    """Returns the invitation that the token is of, whatever became of it, with its team."""
+    """Return the invitation that the token is of, whatever became of it, with its team."""
     rows = Invitation.objects.select_related("team", "invited_by")
     return rows.filter(digest=_digest(token)).first()
 
 
 def open_invitations(team: Team) -> list[Invitation]:
-    """Returns the team's invitations that may still be accepted or renewed, newest first."""
+    """Return the team's invitations that may still be accepted or renewed, newest first."""
     return list(_unended(team).select_related("invited_by").order_by("-id"))
 
 
 def is_open(invitation: Invitation) -> bool:
-    """Tells whether the invitation can be accepted now."""
+    """Tell whether the invitation can be accepted now."""
     has_ended = invitation.accepted_at is not None or invitation.revoked_at is not None
     return not has_ended and invitation.expires_at > timezone.now()
 
 
 def is_for(invitation: Invitation, user: User) -> bool:
-    """Tells whether the invitation's address is the user's, or one they have verified besides."""
+    """Tell whether the invitation's address is the user's, or one they have verified besides."""
     if user.email.lower() == invitation.email.lower():
         return True
     addresses = EmailAddress.objects.filter(user=user, verified=True)
@@ -111,9 +111,9 @@ def is_for(invitation: Invitation, user: User) -> bool:
 
 
 def accept(invitation: Invitation, user: User, *, ip_address: str | None = None) -> Membership:
-    """Makes the user a member with the role offered, once, and returns the membership.
+    """Make the user a member with the role offered, once, and return the membership.
 
-    Who is in the team already keeps their role. Raises InvitationMismatchError and
+    Who is in the team already keeps their role. Raise InvitationMismatchError and
     InvitationClosedError.
     """
     if not is_for(invitation, user):
@@ -138,7 +138,7 @@ def accept(invitation: Invitation, user: User, *, ip_address: str | None = None)
 
 
 def _lock(actor: Actor, invitation: Invitation) -> tuple[Actor, Invitation]:
-    """Returns both as they are now, with the team locked."""
+    """Return both as they are now, with the team locked."""
     actor = lock_team(actor)
     if not actor.may_handle(invitation):
         raise NotAllowedError("Your role does not cover this invitation.")
@@ -149,7 +149,7 @@ def _lock(actor: Actor, invitation: Invitation) -> tuple[Actor, Invitation]:
 
 
 def _unended(team: Team) -> QuerySet[Invitation]:
-    """Returns what was neither accepted nor withdrawn; it may have expired."""
+    """Return what was neither accepted nor withdrawn; it may have expired."""
     return Invitation.objects.filter(team=team, accepted_at__isnull=True, revoked_at__isnull=True)
 
 

@@ -33,9 +33,9 @@ MISSING_PEPPER = (
 
 
 def new_key(prefix: str) -> str:
-    """Returns a new key's plaintext.
+    """Return a new key's plaintext.
 
-    Raises ValueError for a prefix that is not 1 to 20 letters, digits and dashes.
+    Raise ValueError for a prefix that is not 1 to 20 letters, digits and dashes.
     """
     if not _PREFIX.fullmatch(prefix):
         raise ValueError(f"{prefix!r} is no key prefix: 1 to 20 letters, digits and dashes.")
@@ -44,7 +44,7 @@ def new_key(prefix: str) -> str:
 
 
 def is_prefix(text: str) -> bool:
-    """Tells whether a text may be a service's key prefix.
+    """Tell whether a text may be a service's key prefix.
 
     It ends in a dash, by which the logs' mask (accounts/masking.py) knows a key from a word.
     """
@@ -52,21 +52,21 @@ def is_prefix(text: str) -> bool:
 
 
 def prefix_of(key: str) -> str:
-    """Returns the prefix that a key was made with (`sk-` begins one of `sk-glm5-`, too)."""
+    """Return the prefix that a key was made with (`sk-` begins one of `sk-glm5-`, too)."""
     return key[: -_RANDOM_LENGTH - _CHECK_LENGTH]
 
 
 def is_well_formed(text: str) -> bool:
-    """Tells whether a text has a key's form and checksum, in bounded time and without a query."""
+    """Tell whether a text has a key's form and checksum, in bounded time and without a query."""
     if len(text) > _LONGEST_KEY or not _KEY.fullmatch(text):
         return False
     return text[-_CHECK_LENGTH:] == _check_characters(text[:-_CHECK_LENGTH])
 
 
 def digests(text: str) -> list[str]:
-    """Returns a key's HMAC-SHA256 as hex under each pepper in use, the newest pepper's first.
+    """Return a key's HMAC-SHA256 as hex under each pepper in use, the newest pepper's first.
 
-    Raises ImproperlyConfigured where no pepper is set.
+    Raise ImproperlyConfigured where no pepper is set.
     """
     key = text.encode("utf-8", "surrogatepass")
     peppers = _peppers()
@@ -77,14 +77,14 @@ def digests(text: str) -> list[str]:
 
 
 def same_digest(one: bytes, other: bytes) -> bool:
-    """Compares two digests in a time that says nothing about where they differ."""
+    """Compare two digests in a time that says nothing about where they differ."""
     return hmac.compare_digest(one, other)
 
 
 def newest_pepper_version() -> int:
-    """Returns the version of the pepper that new keys are digested under.
+    """Return the version of the pepper that new keys are digested under.
 
-    Raises ImproperlyConfigured where no pepper is set.
+    Raise ImproperlyConfigured where no pepper is set.
     """
     return max(_peppers())
 
@@ -97,7 +97,7 @@ def _peppers() -> dict[int, bytes]:
 
 
 def _check_characters(body: str) -> str:
-    """Returns the CRC32 of the text before it as 6 base62 characters, the highest digit first."""
+    """Return the CRC32 of the text before it as 6 base62 characters, the highest digit first."""
     rest, third = divmod(zlib.crc32(body.encode("ascii")), len(_PAIRS))
     first, second = divmod(rest, len(_PAIRS))
     return _PAIRS[first] + _PAIRS[second] + _PAIRS[third]

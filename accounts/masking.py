@@ -10,5 +10,5 @@ _STRIPE = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_)[0-9A-Za-z_]+")
 
 
 def mask_secrets(text: str) -> str:
-    """Returns the text with API keys reduced to prefix and last four, others to their prefix."""
+    """Return the text with API keys reduced to prefix and last four, others to their prefix."""
     return _STRIPE.sub(r"\1…", _BEARER.sub(r"\1…", _KEY.sub(r"\1…\2", text)))

@@ -18,9 +18,9 @@ from accounts.models import Membership, Role, Team
 def change_role(
     actor: Actor, member: Membership, role: str, *, ip_address: str | None = None
 ) -> Membership:
-    """Gives the member another role and returns them. The role they have already changes nothing.
+    """Give the member another role and return them. The role they have already changes nothing.
 
-    Raises NotAllowedError, NoSuchMemberError and LastOwnerError.
+    Raise NotAllowedError, NoSuchMemberError and LastOwnerError.
     """
     with transaction.atomic():
         actor = lock_team(actor)
@@ -46,9 +46,9 @@ def change_role(
 
 
 def remove_member(actor: Actor, member: Membership, *, ip_address: str | None = None) -> None:
-    """Takes the member out of the team; what they made stays.
+    """Take the member out of the team; what they made stays.
 
-    Raises NotAllowedError, NoSuchMemberError and LastOwnerError.
+    Raise NotAllowedError, NoSuchMemberError and LastOwnerError.
     """
     with transaction.atomic():
         actor = lock_team(actor)
@@ -59,9 +59,9 @@ def remove_member(actor: Actor, member: Membership, *, ip_address: str | None = 
 
 
 def leave_team(actor: Actor, *, ip_address: str | None = None) -> None:
-    """Takes the actor out of their team; what they made stays.
+    """Take the actor out of their team; what they made stays.
 
-    Raises NotAllowedError in one's own personal team, and LastOwnerError.
+    Raise NotAllowedError in one's own personal team, and LastOwnerError.
     """
     with transaction.atomic():
         actor = lock_team(actor)
@@ -73,7 +73,7 @@ def leave_team(actor: Actor, *, ip_address: str | None = None) -> None:
 
 
 def rename_team(actor: Actor, name: str, *, ip_address: str | None = None) -> Team:
-    """Gives the team another name and returns it. Its slug stays. Raises NotAllowedError."""
+    """Give the team another name and return it. Its slug stays. Raise NotAllowedError."""
     with transaction.atomic():
         actor = lock_team(actor)
         if not actor.may_rename_team:
@@ -88,9 +88,9 @@ def rename_team(actor: Actor, name: str, *, ip_address: str | None = None) -> Te
 
 
 def lock_team(actor: Actor) -> Actor:
-    """Locks the actor's team until the transaction ends; returns the actor with their role of now.
+    """Lock the actor's team until the transaction ends; return the actor with their role of now.
 
-    Raises NotAllowedError for who is no longer a member.
+    Raise NotAllowedError for who is no longer a member.
     """
     team = Team.objects.select_for_update(no_key=True).get(pk=actor.team.pk)
     membership = membership_in(actor.user, team) if actor.user is not None else None
@@ -100,7 +100,7 @@ def lock_team(actor: Actor) -> Actor:
 
 
 def _find(actor: Actor, member: Membership) -> Membership:
-    """Returns the member as they are now."""
+    """Return the member as they are now."""
     found = actor.team.memberships.filter(pk=member.pk).select_related("user").first()
     if found is None:
         raise NoSuchMemberError("They are no longer in the team.")
@@ -108,7 +108,7 @@ def _find(actor: Actor, member: Membership) -> Membership:
 
 
 def _end(actor: Actor, member: Membership, action: str, ip_address: str | None) -> None:
-    """Ends a membership; the entry keeps the role that it had."""
+    """End a membership; the entry keeps the role that it had."""
     if member.role == Role.OWNER:
         _require_another_owner(member)
     detail = {"role": member.role}

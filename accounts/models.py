@@ -17,9 +17,9 @@ class UserManager(BaseUserManager["User"]):
     """Makes users, who are known by their e-mail address."""
 
     def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
-        """Returns a new user. `password=None` makes one who can't sign in with a password.
+        """Return a new user. `password=None` makes one who can't sign in with a password.
 
-        Raises ValueError for an empty e-mail address and IntegrityError for one in use.
+        Raise ValueError for an empty e-mail address and IntegrityError for one in use.
         """
         if not email:
             raise ValueError("A user needs an e-mail address.")
@@ -29,11 +29,11 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None) -> "User":
-        """Returns a new user who may do everything in the admin."""
+        """Return a new user who may do everything in the admin."""
         return self.create_user(email, password, is_staff=True, is_superuser=True)
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        """Returns the user who signs in with this e-mail address, in whatever case it is typed."""
+        """Return the user who signs in with this e-mail address, in whatever case it is typed."""
         return self.get(email=(username or "").lower())
 
 
@@ -59,7 +59,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     def clean(self) -> None:
-        """Brings the address of a form into the case in which it is stored."""
+        """Bring the address of a form into the case in which it is stored."""
         super().clean()
         self.email = self.email.lower()
 

@@ -4,6 +4,6 @@ from accounts.models import NotificationSettings, User
 
 
 def notification_settings_of(user: User) -> NotificationSettings:
-    """Returns the user's settings, or the defaults (unsaved) of who has chosen nothing."""
+    """Return the user's settings, or the defaults (unsaved) of who has chosen nothing."""
     found = NotificationSettings.objects.filter(user=user).first()
     return found or NotificationSettings(user=user)

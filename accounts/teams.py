@@ -17,14 +17,14 @@ _SLUG_ATTEMPTS = 5
 def sign_up(
     email: str, password: str | None, name: str = "", *, is_verified: bool = False
 ) -> tuple[User, Team]:
-    """Makes a user, their personal team and their ownership of it, all or nothing.
+    """Make a user, their personal team and their ownership of it, all or nothing.
 
     `is_verified` vouches for the address, so that signing in asks for no code first.
 
     `password=None` makes a user who can't sign in with a password. The password is not validated
     here: a form does that where it can still say why. The team's credit account is billing's.
 
-    Raises EmailInUseError.
+    Raise EmailInUseError.
     """
     with transaction.atomic():
         try:
@@ -41,14 +41,14 @@ def sign_up(
 
 
 def ensure_personal_team(user: User) -> Team:
-    """Returns the user's personal team, which is made where there is none."""
+    """Return the user's personal team, which is made where there is none."""
     return personal_team(user) or create_team(
         user.name or user.email.partition("@")[0], owner=user, is_personal=True
     )
 
 
 def create_team(name: str, *, owner: User, is_personal: bool = False) -> Team:
-    """Makes a team on the default plan, with a slug of its own, and its owner's membership."""
+    """Make a team on the default plan, with a slug of its own, and its owner's membership."""
     with transaction.atomic():
         team = _insert_team(name, is_personal=is_personal)
         Membership.objects.create(user=owner, team=team, role=Role.OWNER)
@@ -56,14 +56,14 @@ def create_team(name: str, *, owner: User, is_personal: bool = False) -> Team:
 
 
 def personal_team(user: User) -> Team | None:
-    """Returns the personal team that the user owns: the one of their sign-up."""
+    """Return the personal team that the user owns: the one of their sign-up."""
     return Team.objects.filter(
         is_personal=True, memberships__user=user, memberships__role=Role.OWNER
     ).first()
 
 
 def find_team(text: str) -> Team | None:
-    """Returns the team that staff mean by a slug, an id or a member's e-mail address.
+    """Return the team that staff mean by a slug, an id or a member's e-mail address.
 
     Of the teams of an address it is the personal one, else the first that was joined.
     """

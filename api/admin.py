@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 
-from accounts import api_keys, audit, key_deeds, keys
+from accounts import api_keys, audit, key_actions, keys
 from accounts.models import ApiKey, NotificationSettings, User
 from api.models import (
     Model,
@@ -30,7 +30,7 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at r
     """The service's row, with a prefix that keys can have."""
 
     def clean_key_prefix(self) -> str:
-        """Returns the prefix. Raises ValidationError for one that would fail or hide a key."""
+        """Return the prefix. Raise ValidationError for one that would fail or hide a key."""
         prefix: str = self.cleaned_data["key_prefix"]
         if not keys.is_prefix(prefix):
             raise forms.ValidationError(
@@ -51,11 +51,11 @@ class ServiceAdmin(ModelAdmin):
     readonly_fields = ("catalogue",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Allows the row to be made where no catalogue was loaded yet."""
+        """Allow the row to be made where no catalogue was loaded yet."""
         return not Service.objects.exists() and super().has_add_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Leaves deletion to nobody."""
+        """Leave deletion to nobody."""
         return False
 
 
@@ -185,19 +185,19 @@ class ApiKeyAdmin(MoneyAdmin):
     _facts = ("team", "scope", "prefix", "last_four", "created_by", "created_at", "revoked_at")
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        """Returns the form's fields: whose key it is can be said only of a new one."""
+        """Return the form's fields: whose key it is can be said only of a new one."""
         return ("team", "scope", *self._rules) if obj is None else (*self._facts, *self._rules)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        """Returns the fields that are only shown."""
+        """Return the fields that are only shown."""
         return () if obj is None else self._facts
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Leaves deletion to nobody: the books name the key. Revoke it instead."""
+        """Leave deletion to nobody: the books name the key. Revoke it instead."""
         return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Saves a key's rules, or makes a new key. The team's audit log says so."""
+        """Save a key's rules, or make a new key. The team's audit log says so."""
         staff = audit.Staff(obj.team, cast(User, request.user))
         if change:
             # Only what the form shows: a revocation that came meanwhile stays.
@@ -214,7 +214,7 @@ class ApiKeyAdmin(MoneyAdmin):
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Shows the new key on the answer itself: a message would be kept in the session's row."""
+        """Show the new key on the answer itself: a message would be kept in the session's row."""
         context = {
             **self.admin_site.each_context(request),
             "title": "API key made",
@@ -228,9 +228,9 @@ class ApiKeyAdmin(MoneyAdmin):
 
     @admin.action(description="Revoke", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        """Ends the keys from their next request on. Their teams' audit logs say so."""
+        """End the keys from their next request on. Their teams' audit logs say so."""
         for key in keys.select_related("team"):
-            key_deeds.revoke_key(audit.Staff(key.team, cast(User, request.user)), key)
+            key_actions.revoke_key(audit.Staff(key.team, cast(User, request.user)), key)
         self.message_user(request, f"Revoked: {len(keys)}.", messages.SUCCESS)
 
 

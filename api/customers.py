@@ -36,7 +36,7 @@ def open_customer(
     reference: str = "",
     memo: str = "",
 ) -> Customer:
-    """Makes what is missing of a customer, a new API key in any case, and grants credits.
+    """Make what is missing of a customer, a new API key in any case, and grants credits.
 
     A user, team and account that exist are kept as they are, their password too. A grant of
     `credit_nanos` (0 for none) moves once for each `reference`; an empty one is a grant of its own.
@@ -68,7 +68,7 @@ def open_customer(
 
 
 def open_team(owner: User, name: str, *, ip_address: str | None = None) -> Team:
-    """Makes a further team of the user's with an empty credit account, and returns it."""
+    """Make a further team of the user's with an empty credit account, and return it."""
     with transaction.atomic():
         team = teams.create_team(name, owner=owner)
         postings.open_account(team)
@@ -78,5 +78,5 @@ def open_team(owner: User, name: str, *, ip_address: str | None = None) -> Team:
 
 
 def new_password() -> str:
-    """Returns a random password of 96 bits, for a person to type once."""
+    """Return a random password of 96 bits, for a person to type once."""
     return secrets.token_urlsafe(12)

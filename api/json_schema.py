@@ -20,7 +20,7 @@ _Work = Iterator[tuple[Any, str]]
 
 
 def check_schema(schema: dict[str, Any], place: str) -> None:
-    """Raises InvalidValueError if the object at `place` of a request is no JSON schema."""
+    """Raise InvalidValueError if the object at `place` of a request is no JSON schema."""
     left: list[tuple[Any, str]] = [(schema, place)]
     count = 0
     while left:

@@ -18,7 +18,7 @@ from billing.models import CreditAccount, PriceVersion, Product
 
 
 def validate_base_url(url: str) -> None:
-    """Refuses what is no upstream's address with Django's ValidationError.
+    """Refuse what is no upstream's address with Django's ValidationError.
 
     URLField would refuse a host without a dot, such as a container's name, and would take a query,
     a fragment or a password, which don't belong into a row.

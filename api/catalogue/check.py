@@ -1,6 +1,6 @@
 """Checks a whole catalogue file by itself: everything that needs no database.
 
-Every mistake is reported with its place, such as
+Every problem is reported with its place, such as
 `weatmood.toml: models[1] "glm-5.2": prices.input: "-1" is a negative price` (indexes from 0).
 """
 
@@ -24,12 +24,12 @@ from api.catalogue.file import (
     UpstreamTable,
     read_dollars,
 )
-from api.catalogue.reader import MISTAKEN, CatalogueMistakesError, Mistakes, Reader, shown
+from api.catalogue.reader import INVALID, CatalogueError, Problems, Reader, quoted
 from api.models import validate_base_url
 from billing.models.plans import LEAST_PRICE_CENTS
 from billing.pricing.money import NANOS_PER_CENT
 
-CATALOGUES = Path(__file__).parent / "catalogues"
+CATALOGUES = Path(__file__).parents[1] / "catalogues"
 LONGEST_FILE_BYTES = 4 * 1024 * 1024
 SECTIONS = ("service", "plans", "upstreams", "model_defaults", "models")
 
@@ -42,52 +42,52 @@ _PRICED_BY = {"chat": ("input", "output"), "image": ("image",), "video": ("piece
 
 
 def find_catalogue(name: str) -> Path:
-    """Returns the file of a shipped catalogue (`weatmood`), or the path itself (`my/own.toml`).
+    """Return the file of a shipped catalogue (`weatmood`), or the path itself (`my/own.toml`).
 
-    Raises CatalogueMistakesError where there is no such file.
+    Raise CatalogueError where there is no such file.
     """
     path = Path(name)
     if path.suffix != ".toml":
         path = CATALOGUES / f"{name}.toml"
         shipped = ", ".join(sorted(file.stem for file in CATALOGUES.glob("*.toml")))
         if path.parent != CATALOGUES or not path.is_file():
-            raise CatalogueMistakesError([f"{name}: is no catalogue; there are {shipped}"])
+            raise CatalogueError([f"{name}: is no catalogue; there are {shipped}"])
     if not path.is_file():
-        raise CatalogueMistakesError([f"{path}: is no file"])
+        raise CatalogueError([f"{path}: is no file"])
     return path
 
 
 def read_catalogue(path: Path, variable: Callable[[str], str]) -> Document:
-    """Returns the file's content, checked, with environment variables put in.
+    """Return the file's content, checked, with environment variables put in.
 
     `variable` returns an environment variable's text, empty where it is unset. Raises
-    CatalogueMistakesError with every mistake.
+    CatalogueError with every problem.
     """
-    mistakes = Mistakes(path.name)
+    problems = Problems(path.name)
     raw = _parsed(path)
     for key in [key for key in raw if key not in SECTIONS]:
-        mistakes.add(key, f"is no section; there are {', '.join(SECTIONS)}")
-    reader = Reader(mistakes, read_dollars)
+        problems.add(key, f"is no section; there are {', '.join(SECTIONS)}")
+    reader = Reader(problems, read_dollars)
     service = reader.table(ServiceTable, raw.get("service", {}), "service")
     shared = raw.get("model_defaults", {})
     if reader.table(SharedTable, shared, "model_defaults") is None:
         shared = {}
-    plans = _rows(reader, mistakes, PlanTable, raw, "plans")
-    upstreams = _rows(reader, mistakes, UpstreamTable, raw, "upstreams")
-    models = _rows(reader, mistakes, ModelTable, raw, "models", shared=shared)
+    plans = _rows(reader, problems, PlanTable, raw, "plans")
+    upstreams = _rows(reader, problems, UpstreamTable, raw, "upstreams")
+    models = _rows(reader, problems, ModelTable, raw, "models", shared=shared)
     if service is not None:
-        _check_service(service, mistakes)
-    _check_plans(plans, mistakes)
+        _check_service(service, problems)
+    _check_plans(plans, problems)
     for place, upstream in upstreams:
-        _check_upstream(upstream, place, variable, mistakes)
-    _check_names(models, mistakes)
+        _check_upstream(upstream, place, variable, problems)
+    _check_names(models, problems)
     names = {upstream.name for _, upstream in upstreams}
     for place, model in models:
-        _check_model(model, place, mistakes)
-        _check_prices(model, place, mistakes)
-        _check_routes(model, place, names, mistakes)
-    mistakes.raise_if_any()
-    assert service is not None  # noqa: S101 (else a mistake was raised above)
+        _check_model(model, place, problems)
+        _check_prices(model, place, problems)
+        _check_routes(model, place, names, problems)
+    problems.raise_if_any()
+    assert service is not None  # noqa: S101 (else a problem was raised above)
     return Document(
         service=service,
         plans=[plan for _, plan in plans],
@@ -97,7 +97,7 @@ def read_catalogue(path: Path, variable: Callable[[str], str]) -> Document:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    """Returns the file as TOML. Raises CatalogueMistakesError where it is none."""
+    """Return the file as TOML. Raise CatalogueError where it is none."""
     try:
         with path.open("rb") as file:
             text = file.read(LONGEST_FILE_BYTES + 1)
@@ -105,91 +105,91 @@ def _parsed(path: Path) -> dict[str, Any]:
             raise ValueError(f"is longer than {LONGEST_FILE_BYTES} bytes")
         return tomllib.loads(text.decode())
     except RecursionError:
-        raise CatalogueMistakesError([f"{path.name}: is nested too deeply"]) from None
+        raise CatalogueError([f"{path.name}: is nested too deeply"]) from None
     except (OSError, ValueError) as error:  # TOMLDecodeError names the line and the column
-        raise CatalogueMistakesError([f"{path.name}: is no TOML: {error}"]) from None
+        raise CatalogueError([f"{path.name}: is no TOML: {error}"]) from None
 
 
 def _rows(
     reader: Reader,
-    mistakes: Mistakes,
+    problems: Problems,
     kind: type[Row],
     raw: Mapping[str, Any],
     section: str,
     *,
     shared: Mapping[str, object] | None = None,
 ) -> Rows[Row]:
-    """Returns the tables of a section, each with its place."""
+    """Return the tables of a section, each with its place."""
     tables = raw.get(section, [])
     if not isinstance(tables, list):
-        mistakes.add(section, f"must be tables, each under [[{section}]]")
+        problems.add(section, f"must be tables, each under [[{section}]]")
         return []
     rows: Rows[Row] = []
     for index, table in enumerate(tables):
         name = table.get("name") if isinstance(table, dict) else None
-        place = f"{section}[{index}]" + (f" {shown(name)}" if isinstance(name, str) else "")
+        place = f"{section}[{index}]" + (f" {quoted(name)}" if isinstance(name, str) else "")
         row = reader.table(kind, table, place, joint=": ", shared=("model_defaults", shared or {}))
         if row is not None:
             rows.append((place, row))
     return rows
 
 
-def _check_service(service: ServiceTable, mistakes: Mistakes) -> None:
-    """Notes a contact that is no e-mail address."""
+def _check_service(service: ServiceTable, problems: Problems) -> None:
+    """Note a contact that is no e-mail address."""
     if service.contact_email:
         try:
             validate_email(service.contact_email)
         except ValidationError:
-            mistakes.add(
-                "service.contact_email", f"{shown(service.contact_email)} is no e-mail address"
+            problems.add(
+                "service.contact_email", f"{quoted(service.contact_email)} is no e-mail address"
             )
 
 
-def _check_plans(plans: Rows[PlanTable], mistakes: Mistakes) -> None:
-    """Notes names given twice, and what is not exactly one default."""
-    _check_once([(place, plan.name) for place, plan in plans], mistakes)
+def _check_plans(plans: Rows[PlanTable], problems: Problems) -> None:
+    """Note names given twice, and what is not exactly one default."""
+    _check_once([(place, plan.name) for place, plan in plans], problems)
     defaults = [place for place, plan in plans if plan.is_default]
     for place in defaults[1:]:
-        mistakes.add(f"{place}: is_default", f"{defaults[0]} is the default already")
+        problems.add(f"{place}: is_default", f"{defaults[0]} is the default already")
     for place, plan in plans:
         if plan.offer:
-            _check_offer(plan.offer, f"{place}: offer", mistakes)
+            _check_offer(plan.offer, f"{place}: offer", problems)
             if plan.is_default:
-                mistakes.add(f"{place}: offer", "the default plan is every team's: it has no price")
+                problems.add(f"{place}: offer", "the default plan is every team's: it has no price")
     if plans and not defaults:
-        mistakes.add("plans", "none is the default (is_default = true), on which new teams start")
+        problems.add("plans", "none is the default (is_default = true), on which new teams start")
 
 
-def _check_offer(offer: OfferTable, place: str, mistakes: Mistakes) -> None:
-    """Notes a price that no card can be charged."""
-    if offer.price is MISTAKEN:
+def _check_offer(offer: OfferTable, place: str, problems: Problems) -> None:
+    """Note a price that no card can be charged."""
+    if offer.price is INVALID:
         return
     if offer.price % NANOS_PER_CENT:
-        mistakes.add(f"{place}.price", "is no whole number of cents")
+        problems.add(f"{place}.price", "is no whole number of cents")
     elif offer.price < LEAST_PRICE_CENTS * NANOS_PER_CENT:
-        mistakes.add(f"{place}.price", f"is less than {LEAST_PRICE_CENTS} cents, Stripe's least")
+        problems.add(f"{place}.price", f"is less than {LEAST_PRICE_CENTS} cents, Stripe's least")
 
 
-def _check_once(names: list[tuple[str, str]], mistakes: Mistakes) -> None:
-    """Notes each name that an earlier place has."""
+def _check_once(names: list[tuple[str, str]], problems: Problems) -> None:
+    """Note each name that an earlier place has."""
     first: dict[str, str] = {}
     for place, name in names:
         if name in first:
-            mistakes.add(f"{place}: name", f"{shown(name)} is the name of {first[name]} already")
-        elif name is not MISTAKEN:
+            problems.add(f"{place}: name", f"{quoted(name)} is the name of {first[name]} already")
+        elif name is not INVALID:
             first[name] = place
 
 
 def _check_upstream(
-    upstream: UpstreamTable, place: str, variable: Callable[[str], str], mistakes: Mistakes
+    upstream: UpstreamTable, place: str, variable: Callable[[str], str], problems: Problems
 ) -> None:
-    """Puts the environment into the base URL and notes what is wrong with it."""
-    if upstream.base_url is MISTAKEN:
+    """Put the environment into the base URL and note what is wrong with it."""
+    if upstream.base_url is INVALID:
         return
     place = f"{place}: base_url"
     values = {name: variable(name) for name in _VARIABLE.findall(upstream.base_url)}
     for name in [name for name, value in values.items() if not value]:
-        mistakes.add(place, f"the environment variable {name} is not set")
+        problems.add(place, f"the environment variable {name} is not set")
     if not all(values.values()):
         return
     # An address in the environment may well end with a slash, and a path follows it here.
@@ -197,27 +197,27 @@ def _check_upstream(
     try:
         validate_base_url(upstream.base_url)
     except ValidationError as error:
-        mistakes.add(place, error.messages[0])
+        problems.add(place, error.messages[0])
 
 
-def _check_names(models: Rows[ModelTable], mistakes: Mistakes) -> None:
-    """Notes public names that two models claim, be it as their name or as an alias."""
+def _check_names(models: Rows[ModelTable], problems: Problems) -> None:
+    """Note public names that two models claim, be it as their name or as an alias."""
     if not models:
-        mistakes.add("models", "there is none")
-    _check_once([(place, model.name) for place, model in models], mistakes)
+        problems.add("models", "there is none")
+    _check_once([(place, model.name) for place, model in models], problems)
     taken = {model.name: f"{place}'s name" for place, model in reversed(models)}
     for place, model in models:
         for index, alias in enumerate(model.aliases or []):
-            if alias is MISTAKEN:
+            if alias is INVALID:
                 continue
             if alias in taken:
-                mistakes.add(f"{place}: aliases[{index}]", f"{shown(alias)} is {taken[alias]}")
+                problems.add(f"{place}: aliases[{index}]", f"{quoted(alias)} is {taken[alias]}")
             else:
                 taken[alias] = f"{place}'s alias"
 
 
-def _check_model(model: ModelTable, place: str, mistakes: Mistakes) -> None:
-    """Notes figures that contradict each other."""
+def _check_model(model: ModelTable, place: str, problems: Problems) -> None:
+    """Note figures that contradict each other."""
     most, context, default = (
         model.max_output_tokens,
         model.context_tokens,
@@ -226,13 +226,13 @@ def _check_model(model: ModelTable, place: str, mistakes: Mistakes) -> None:
     if model.kind == "chat":
         for name, figure in (("context_tokens", context), ("max_output_tokens", most)):
             if figure == 0:
-                mistakes.add(f"{place}: {name}", "is missing; a chat model needs it")
+                problems.add(f"{place}: {name}", "is missing; a chat model needs it")
     if most and context and most > context:
-        mistakes.add(
+        problems.add(
             f"{place}: max_output_tokens", f"{most} is more than the context of {context} tokens"
         )
     if most and default and default > most:
-        mistakes.add(
+        problems.add(
             f"{place}: default_max_tokens", f"{default} is more than max_output_tokens, {most}"
         )
     for name, modalities in (
@@ -240,36 +240,36 @@ def _check_model(model: ModelTable, place: str, mistakes: Mistakes) -> None:
         ("output_modalities", model.output_modalities),
     ):
         if modalities == []:
-            mistakes.add(f"{place}: {name}", "is empty")
+            problems.add(f"{place}: {name}", "is empty")
 
 
-def _check_prices(model: ModelTable, place: str, mistakes: Mistakes) -> None:
-    """Notes a model without the prices it must be sold by. Zero on purpose is a price."""
-    if model.prices is MISTAKEN or model.kind is MISTAKEN:
+def _check_prices(model: ModelTable, place: str, problems: Problems) -> None:
+    """Note a model without the prices it must be sold by. Zero on purpose is a price."""
+    if model.prices is INVALID or model.kind is INVALID:
         return
     needed = _PRICED_BY[model.kind]
     missing = [name for name in needed if getattr(model.prices, name) is None]
     if model.kind == "chat":
         for name in missing:
-            mistakes.add(f"{place}: prices.{name}", 'is missing; what is free costs "0"')
+            problems.add(f"{place}: prices.{name}", 'is missing; what is free costs "0"')
     elif len(missing) == len(needed):
-        mistakes.add(f"{place}: prices", f"needs a price by {' or by '.join(needed)}")
+        problems.add(f"{place}: prices", f"needs a price by {' or by '.join(needed)}")
 
 
-def _check_routes(model: ModelTable, place: str, upstreams: set[str], mistakes: Mistakes) -> None:
-    """Notes a model without a route, and routes that lead nowhere or are there twice."""
+def _check_routes(model: ModelTable, place: str, upstreams: set[str], problems: Problems) -> None:
+    """Note a model without a route, and routes that lead nowhere or are there twice."""
     if model.routes == []:
-        mistakes.add(f"{place}: routes", "is missing; a model needs one at least")
+        problems.add(f"{place}: routes", "is missing; a model needs one at least")
     seen: set[tuple[str, str]] = set()
     for index, route in enumerate(model.routes or []):
-        if route is MISTAKEN or MISTAKEN in {route.upstream, route.upstream_model}:
+        if route is INVALID or INVALID in {route.upstream, route.upstream_model}:
             continue
         if route.upstream not in upstreams:
-            mistakes.add(
+            problems.add(
                 f"{place}: routes[{index}].upstream",
-                f"there is no upstream {shown(route.upstream)}",
+                f"there is no upstream {quoted(route.upstream)}",
             )
         route.upstream_model = route.upstream_model or model.name
         if (route.upstream, route.upstream_model) in seen:
-            mistakes.add(f"{place}: routes[{index}]", "is there twice")
+            problems.add(f"{place}: routes[{index}]", "is there twice")
         seen.add((route.upstream, route.upstream_model))

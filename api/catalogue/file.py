@@ -94,7 +94,7 @@ class Dollars(int):
 
 
 def read_dollars(kind: type, written: object) -> object:
-    """Reads `Dollars` for msgspec (its `dec_hook`). Raises ValueError for what is no price.
+    """Read `Dollars` for msgspec (its `dec_hook`). Raise ValueError for what is no price.
 
     Only texts, since a TOML float has lost the digits by the time it is read.
     """

@@ -20,7 +20,7 @@ from api.catalogue.file import (
     PricesTable,
     SharedTable,
 )
-from api.catalogue.reader import Mistakes, shown
+from api.catalogue.reader import Problems, quoted
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import PlanOffer, PriceVersion, Product
 from billing.pricing.money import NANOS_PER_CENT
@@ -50,24 +50,24 @@ class Changes:
         self.details: list[str] = []
 
     def note(self, kind: str, what: str, name: str) -> None:
-        """Counts one row; the unchanged ones are not listed by name."""
+        """Count one row; the unchanged ones are not listed by name."""
         self.counts.setdefault(kind, Counter())[what] += 1
         if what != "unchanged":
             self.details.append(f"{what} {kind}: {name}")
 
     def is_empty(self) -> bool:
-        """Says whether the database was as the file says already."""
+        """Say whether the database was as the file says already."""
         return not self.details
 
 
 def load_document(
     document: Document, *, file: str, name: str, replace: bool = False, dry_run: bool = False
 ) -> Changes:
-    """Loads a checked file in one transaction and returns what changed.
+    """Load a checked file in one transaction and return what changed.
 
-    `file` names it in mistakes, `name` is kept as the catalogue loaded last. `replace` disables the
+    `file` names it in problems, `name` is kept as the catalogue loaded last. `replace` disables the
     models that the file does not name; `dry_run` takes everything back. Raises
-    CatalogueMistakesError for what contradicts the database; then nothing is loaded.
+    CatalogueError for what contradicts the database; then nothing is loaded.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -83,7 +83,7 @@ def load_document(
 
 
 def figures_of(prices: PricesTable, cost: CostTable) -> dict[str, int | None]:
-    """Returns the columns of a price version, in nano-dollars."""
+    """Return the columns of a price version, in nano-dollars."""
     figures: dict[str, int | None] = {}
     for infix, table in (("", prices), ("_cost", cost)):
         for name in CostTable.__struct_fields__:
@@ -116,8 +116,8 @@ class _Loader:
         self._new_prices: dict[str, dict[str, Any]] = {}
 
     def check(self, file: str) -> None:
-        """Raises CatalogueMistakesError for names and prices that the database contradicts."""
-        mistakes = Mistakes(file)
+        """Raise CatalogueError for names and prices that the database contradicts."""
+        problems = Problems(file)
         # A model that is disabled, or will be by this load, has no claim to a name.
         kept = {
             name
@@ -130,33 +130,33 @@ class _Loader:
             if alias.model.name in kept
         }
         for index, model in enumerate(self._document.models):
-            place = f"models[{index}] {shown(model.name)}"
+            place = f"models[{index}] {quoted(model.name)}"
             if model.name in aliases:
-                mistakes.add(
+                problems.add(
                     f"{place}: name",
                     f'is an alias of "{aliases[model.name]}", a model that is not in this file',
                 )
             for position, alias in enumerate(model.aliases):
                 owner = aliases.get(alias, alias if alias in kept else None)
                 if owner is not None:
-                    mistakes.add(
+                    problems.add(
                         f"{place}: aliases[{position}]",
-                        f'{shown(alias)} belongs to "{owner}", a model that is not in this file',
+                        f'{quoted(alias)} belongs to "{owner}", a model that is not in this file',
                     )
-            self._check_product(model, place, mistakes)
-            self._choose_price(model, place, mistakes)
-        mistakes.raise_if_any()
+            self._check_product(model, place, problems)
+            self._choose_price(model, place, problems)
+        problems.raise_if_any()
 
-    def _check_product(self, model: ModelTable, place: str, mistakes: Mistakes) -> None:
-        """Notes a new model whose product's name another model has."""
+    def _check_product(self, model: ModelTable, place: str, problems: Problems) -> None:
+        """Note a new model whose product's name another model has."""
         product = self._products.get(model.name)
         if product and model.name not in self._models:
             holder = Model.objects.filter(product=product).first()
             if holder:
-                mistakes.add(f"{place}: name", f'is the product of "{holder.name}" already')
+                problems.add(f"{place}: name", f'is the product of "{holder.name}" already')
 
-    def _choose_price(self, model: ModelTable, place: str, mistakes: Mistakes) -> None:
-        """Decides whether the file's prices need a new version; notes a moment that can't be."""
+    def _choose_price(self, model: ModelTable, place: str, problems: Problems) -> None:
+        """Decide whether the file's prices need a new version; notes a moment that can't be."""
         figures = figures_of(model.prices, model.cost)
         at = model.prices.effective_from
         row, product = self._models.get(model.name), self._products.get(model.name)
@@ -166,7 +166,7 @@ class _Loader:
         in_force = known[max(begun)] if begun else None
         if at is not None and at in known:
             if not _has(known[at], figures):
-                mistakes.add(
+                problems.add(
                     f"{place}: prices.effective_from",
                     f"other prices stand from {at:%Y-%m-%d %H:%M} on and are never rewritten;"
                     " name another moment, or none for now",
@@ -174,7 +174,7 @@ class _Loader:
         elif in_force and (at is None or at <= self._now) and _has(in_force, figures):
             pass
         elif in_force and at is not None and at <= self._now:
-            mistakes.add(
+            problems.add(
                 f"{place}: prices.effective_from",
                 f"{at:%Y-%m-%d %H:%M} has passed and other prices are in force;"
                 " name a moment to come, or none for now",
@@ -187,7 +187,7 @@ class _Loader:
             }
 
     def write(self, name: str) -> None:
-        """Writes what differs. Nothing here can be refused but by the database itself."""
+        """Write what differs. Nothing here can be refused but by the database itself."""
         self._write_service(name)
         self._write_plans()
         upstreams = self._bring(
@@ -323,7 +323,7 @@ class _Loader:
         rows: Mapping[Any, Mapping[str, Any]],
         existing: Mapping[Any, M],
     ) -> dict[Any, M]:
-        """Adds the rows that are missing, saves those that differ, returns all of them by key."""
+        """Add the rows that are missing, saves those that differ, returns all of them by key."""
         brought: dict[Any, M] = {}
         new: list[M] = []
         for key, columns in rows.items():
@@ -346,5 +346,5 @@ class _Loader:
 
 
 def _has(version: PriceVersion, figures: Mapping[str, int | None]) -> bool:
-    """Says whether a price version has these figures."""
+    """Say whether a price version has these figures."""
     return all(getattr(version, column) == nanos for column, nanos in figures.items())

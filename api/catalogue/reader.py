@@ -1,4 +1,4 @@
-"""Reads TOML tables into structs and names every mistake with its place, not only the first."""
+"""Reads TOML tables into structs and names every problem with its place, not only the first."""
 
 import difflib
 import types
@@ -8,36 +8,36 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 import msgspec
 
 T = TypeVar("T", bound=msgspec.Struct)
-MISTAKEN: Any = msgspec.UNSET
+INVALID: Any = msgspec.UNSET
 
 
-class CatalogueMistakesError(ValueError):
-    """A catalogue that can't be loaded: `mistakes` has a line for each thing wrong with it."""
+class CatalogueError(ValueError):
+    """A catalogue that can't be loaded: `problems` has a line for each thing wrong with it."""
 
-    def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = mistakes
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
-class Mistakes:
-    """Collects mistakes, each once, in the order found."""
+class Problems:
+    """Collects problems, each once, in the order found."""
 
     def __init__(self, file: str) -> None:
         self._file = file
         self._lines: dict[str, None] = {}
 
     def add(self, place: str, text: str) -> None:
-        """Notes what is wrong at a place, such as `models[3] "glm-5.2": prices.input`."""
+        """Note what is wrong at a place, such as `models[3] "glm-5.2": prices.input`."""
         self._lines[f"{self._file}: {place}: {text}"] = None
 
     def raise_if_any(self) -> None:
-        """Raises CatalogueMistakesError where something was noted."""
+        """Raise CatalogueError where something was noted."""
         if self._lines:
-            raise CatalogueMistakesError(list(self._lines))
+            raise CatalogueError(list(self._lines))
 
 
-def shown(value: object) -> str:
-    """Returns a value as a mistake quotes it: short, texts in double quotes."""
+def quoted(value: object) -> str:
+    """Return a value as a problem quotes it: short, texts in double quotes."""
     text = f'"{value}"' if isinstance(value, str) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -45,13 +45,13 @@ def shown(value: object) -> str:
 class Reader:
     """Reads the tables of one file. `hook` reads the types that msgspec leaves to its `dec_hook`.
 
-    A field that is missing or mistaken is MISTAKEN (which counts as false) in the struct that comes
+    A field that is missing or invalid is INVALID (which counts as false) in the struct that comes
     back, whatever its type says, and so is an item of a list, so that the rules that need several
     fields can still be held against the others, and places keep their indexes.
     """
 
-    def __init__(self, mistakes: Mistakes, hook: Callable[[type, Any], Any]) -> None:
-        self._mistakes = mistakes
+    def __init__(self, problems: Problems, hook: Callable[[type, Any], Any]) -> None:
+        self._mistakes = problems
         self._hook = hook
 
     def table(
@@ -63,13 +63,13 @@ class Reader:
         joint: str = ".",
         shared: tuple[str, Mapping[str, object]] = ("", {}),
     ) -> T | None:
-        """Returns the struct of a table, or None where there is no table.
+        """Return the struct of a table, or None where there is no table.
 
         `joint` stands between the place and its keys. `shared` is the place and the content of a
         table that gives the keys which `raw` doesn't.
         """
         if not isinstance(raw, dict):
-            self._mistakes.add(place, f"{shown(raw)} is no table")
+            self._mistakes.add(place, f"{quoted(raw)} is no table")
             return None
         fields = {field.name: field for field in msgspec.structs.fields(kind)}
         for key in [key for key in raw if key not in fields]:
@@ -84,49 +84,49 @@ class Reader:
                 values[name] = self._value(field.type, shared[1][name], f"{shared[0]}.{name}")
             elif field.required:
                 self._mistakes.add(f"{place}{joint}{name}", "is missing")
-                values[name] = MISTAKEN
+                values[name] = INVALID
         return kind(**values)
 
     def _value(self, kind: Any, raw: object, place: str) -> Any:
-        """Returns the value of a field, or MISTAKEN."""
+        """Return the value of a field, or INVALID."""
         if get_origin(kind) in {Union, types.UnionType}:  # TOML has no null, so it is the other
             kind = next(one for one in get_args(kind) if one is not type(None))
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             table = self.table(kind, raw, place)
-            return MISTAKEN if table is None else table
+            return INVALID if table is None else table
         if get_origin(kind) is list:
             return self._list(get_args(kind)[0], raw, place)
         if isinstance(raw, str) and "\0" in raw:  # PostgreSQL holds no such text
             self._mistakes.add(place, "holds a NUL character")
-            return MISTAKEN
+            return INVALID
         try:
             return msgspec.convert(raw, kind, dec_hook=self._hook)
         except msgspec.ValidationError as error:
             self._mistakes.add(place, _explained(kind, raw, error))
-            return MISTAKEN
+            return INVALID
 
     def _list(self, kind: Any, raw: object, place: str) -> Any:
-        """Returns the list, with its mistaken items marked as such, or MISTAKEN if it is none."""
+        """Return the list, with its invalid items marked as such, or INVALID if it is none."""
         if not isinstance(raw, list):
-            self._mistakes.add(place, f"{shown(raw)} is no list")
-            return MISTAKEN
+            self._mistakes.add(place, f"{quoted(raw)} is no list")
+            return INVALID
         items: list[Any] = []
         for index, one in enumerate(raw):
             item = self._value(kind, one, f"{place}[{index}]")
             if isinstance(item, str) and item in items:
-                self._mistakes.add(f"{place}[{index}]", f"{shown(item)} is there twice")
-                item = MISTAKEN
+                self._mistakes.add(f"{place}[{index}]", f"{quoted(item)} is there twice")
+                item = INVALID
             items.append(item)
         return items
 
 
 def _explained(kind: Any, raw: object, error: msgspec.ValidationError) -> str:
-    """Returns what is wrong with a value, in terms of the file rather than of Python."""
+    """Return what is wrong with a value, in terms of the file rather than of Python."""
     if isinstance(raw, str) and get_origin(kind) is Literal:
-        return f"{shown(raw)} is none of {', '.join(get_args(kind))}"
+        return f"{quoted(raw)} is none of {', '.join(get_args(kind))}"
     if isinstance(raw, str) and get_origin(kind) is Annotated:
         described = cast(msgspec.Meta, get_args(kind)[1]).description
         if described:
-            return f"{shown(raw)} is not {described}"
+            return f"{quoted(raw)} is not {described}"
     message = str(error)
     return message[0].lower() + message[1:]

@@ -97,7 +97,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     pricings: tuple[dict[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        """Works out once what every request and every models list needs of the row."""
+        """Work out once what every request and every models list needs of the row."""
         force_setattr(self, "features", frozenset(self.supported_features))
         force_setattr(
             self, "refusals", tuple(frozenset(rule.split("+")) for rule in self.refused_parameters)
@@ -106,14 +106,14 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
         force_setattr(self, "pricings", tuple(_pricing(prices) for prices in self.prices))
 
     def price_at(self, now: datetime) -> Prices | None:
-        """Returns the prices in force at `now` (aware), or None: then the model is not sold."""
+        """Return the prices in force at `now` (aware), or None: then the model is not sold."""
         for prices in self.prices:
             if prices.effective_from <= now:
                 return prices
         return None
 
     def refused_by(self, shown: Set[str]) -> str | None:
-        """Returns the first of `refused_parameters` that forbids what a request shows, or None.
+        """Return the first of `refused_parameters` that forbids what a request shows, or None.
 
         A request shows its parameters by name (`tools`), and by `name.value` the variants of those
         that have them: `response_format.json_schema`, `plugins.web`, `thinking.enabled`. A rule
@@ -125,9 +125,9 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     def listing(self, now: datetime, name: str | None = None) -> dict[str, Any]:
-        """Returns the model's object in the models list, a new dict, with the prices of `now`.
+        """Return the model's object in the models list, a new dict, with the prices of `now`.
 
-        `name` is the alias it was asked for by, which it then answers as its id.
+        `name` is the alias it was asked for by, which it then answer as its id.
         """
         listing = {**self.facts, "id": name or self.name, "pricing": {}}
         for prices, pricing in zip(self.prices, self.pricings, strict=True):
@@ -137,7 +137,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
         return listing
 
     def chat_listing(self, now: datetime) -> dict[str, Any]:
-        """Returns its object in `/v1/chat/models` (WeryAI): the key and the output limits."""
+        """Return its object in `/v1/chat/models` (WeryAI): the key and the output limits."""
         return {
             **self.listing(now),
             "key": self.name,
@@ -157,17 +157,17 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, ModelEntry] = {}
 
     def __post_init__(self) -> None:
-        """Indexes the models; an alias never hides a model's own name."""
+        """Indexe the models; an alias never hides a model's own name."""
         by_name = {alias: entry for entry in self.ordered for alias in entry.aliases}
         by_name.update((entry.name, entry) for entry in self.ordered)
         force_setattr(self, "models", by_name)
 
     def find(self, name: str) -> ModelEntry | None:
-        """Returns the model of that public name or alias, or None."""
+        """Return the model of that public name or alias, or None."""
         return self.models.get(name)
 
     def public_models(self, *, coding_only: bool = False, kind: str = "") -> list[ModelEntry]:
-        """Returns the models by their place in the catalogue; aliases are not listed apart."""
+        """Return the models by their place in the catalogue; aliases are not listed apart."""
         return [
             entry
             for entry in self.ordered
@@ -179,7 +179,7 @@ EMPTY = Snapshot(version=0, service=ServiceEntry(), ordered=())
 
 
 def _facts(entry: ModelEntry) -> dict[str, Any]:
-    """Returns all of a models-list object but its prices: Weatmood's and Answira's fields."""
+    """Return all of a models-list object but its prices: Weatmood's and Answira's fields."""
     facts: dict[str, Any] = {
         "id": entry.name,
         "object": "model",
@@ -208,7 +208,7 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
 
 
 def _pricing(prices: Prices) -> dict[str, str]:
-    """Returns the prices as the models list shows them: dollars per token and per piece."""
+    """Return the prices as the models list shows them: dollars per token and per piece."""
     pricing = {
         "prompt": token_price_text(prices.input_nanos_per_million),
         "completion": token_price_text(prices.output_nanos_per_million),
@@ -230,14 +230,14 @@ _DECODER = msgspec.json.Decoder(Snapshot)
 
 
 def snapshot_from_row(row: tuple[Any, ...] | None) -> Snapshot:
-    """Returns the snapshot in the one row that `SNAPSHOT_SQL` answers."""
+    """Return the snapshot in the one row that `SNAPSHOT_SQL` answers."""
     if row is None:
         raise ValueError("The catalogue's query answered no row.")
     return _DECODER.decode(row[0])
 
 
 async def load(connection: psycopg.AsyncConnection[Any]) -> Snapshot:
-    """Returns the catalogue that the database holds now.
+    """Return the catalogue that the database holds now.
 
     One statement, hence one point in time: the version is that of the rows beside it. Raises
     psycopg.Error.
@@ -247,7 +247,7 @@ async def load(connection: psycopg.AsyncConnection[Any]) -> Snapshot:
 
 
 def load_snapshot() -> Snapshot:
-    """Returns the same through Django's connection, for pages, commands and tests."""
+    """Return the same through Django's connection, for pages, commands and tests."""
     with django_connection.cursor() as cursor:
         cursor.execute(SNAPSHOT_SQL)
         return snapshot_from_row(cursor.fetchone())
@@ -263,11 +263,11 @@ class Catalogue:
         self._flight: asyncio.Task[None] | None = None
 
     async def refresh_to(self, version: int) -> Snapshot:
-        """Returns the snapshot after bringing it to `version` or later.
+        """Return the snapshot after bringing it to `version` or later.
 
         Callers that come while a read is under way wait for that one; if it was of an older
         version, they share one more. A version that went backwards, as after a restored backup, is
-        followed too. Raises what `read` raises, and the old snapshot stays.
+        followed too. Raise what `read` raises, and the old snapshot stays.
         """
         for _ in range(2):
             if self.current.version == version:

@@ -18,7 +18,7 @@ class StrictSerializer(serializers.Serializer[Any]):
     """A serializer that refuses fields it doesn't declare, or doesn't let be written."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """Returns the declared fields' values. Raises ValidationError naming the first unknown."""
+        """Return the declared fields' values. Raise ValidationError naming the first unknown."""
         if isinstance(data, dict):
             known = {name for name, field in self.fields.items() if not field.read_only}
             for name in data:
@@ -38,7 +38,7 @@ class DollarsField(serializers.Field[int, str | int | float, str, int]):
     }
 
     def to_internal_value(self, data: str | int | float) -> int:
-        """Returns nano-dollars. Raises ValidationError."""
+        """Return nano-dollars. Raise ValidationError."""
         if isinstance(data, bool) or not isinstance(data, str | int | float):
             self.fail("invalid")
         # Through the text: 0.1 as a float is not a tenth, as the client's text it is.
@@ -48,5 +48,5 @@ class DollarsField(serializers.Field[int, str | int | float, str, int]):
         return nanos_from_dollars(text)
 
     def to_representation(self, value: int) -> str:
-        """Returns dollars with all nine decimals."""
+        """Return dollars with all nine decimals."""
         return dollars_text(value)

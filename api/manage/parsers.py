@@ -25,7 +25,7 @@ class JsonParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Returns the value. Raises InvalidJsonError and RequestTooLargeError."""
+        """Return the value. Raise InvalidJsonError and RequestTooLargeError."""
         body = stream.read(LARGEST_BODY_BYTES + 1)
         if len(body) > LARGEST_BODY_BYTES:
             raise RequestTooLargeError(

@@ -21,7 +21,7 @@ class KeyAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignore[n
     name = "managementKey"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        """Returns OpenAPI's security scheme."""
+        """Return OpenAPI's security scheme."""
         return {"type": "http", "scheme": "bearer", "description": "A management key."}
 
 
@@ -33,7 +33,7 @@ def operation(
     query: type[Serializer[Any]] | None = None,
     status: int = 200,
 ) -> Callable[[Any], Any]:
-    """Returns a decorator that describes a view's method: its name, body, query and answer."""
+    """Return a decorator that describes a view's method: its name, body, query and answer."""
     return extend_schema(
         operation_id=f"manage_{name}",
         tags=["Management"],

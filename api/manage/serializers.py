@@ -49,17 +49,17 @@ class KeyRules(StrictSerializer):
     budget_total = DollarsField(required=False, allow_null=True, source="budget_total_nanos")
 
     def validate_expires_at(self, moment: datetime | None) -> datetime | None:
-        """Returns the moment. Raises ValidationError for one in the past: DELETE ends a key."""
+        """Return the moment. Raise ValidationError for one in the past: DELETE ends a key."""
         if moment is not None and moment <= timezone.now():
             raise serializers.ValidationError("Give a moment in the future.", code="past")
         return moment
 
     def validate_requests_per_minute(self, limit: int | None) -> int | None:
-        """Returns the limit. Raises ValidationError for one above the plan's."""
+        """Return the limit. Raise ValidationError for one above the plan's."""
         return self._within(limit, self._team().plan.requests_per_minute)
 
     def validate_tokens_per_minute(self, limit: int | None) -> int | None:
-        """Returns the limit. Raises ValidationError for one above the plan's."""
+        """Return the limit. Raise ValidationError for one above the plan's."""
         return self._within(limit, self._team().plan.tokens_per_minute)
 
     def _team(self) -> Team:
@@ -182,5 +182,5 @@ class TeamShown(serializers.Serializer[Team]):
 
     @extend_schema_field(BalanceShown)
     def get_balance(self, team: Team) -> Any:
-        """Returns what the team has."""
+        """Return what the team has."""
         return BalanceShown(balance_of(team)).data

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import access, key_deeds
+from accounts import access, key_actions
 from accounts.authentication import KeyAuthentication
 from accounts.client_ip import client_ip
 from accounts.models import ApiKey, User
@@ -38,7 +38,7 @@ class AlwaysJson(DefaultContentNegotiation):
     """Answers JSON whatever the client says it accepts, as the rest of the API does."""
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
-        """Returns the first renderer and its media type."""
+        """Return the first renderer and its media type."""
         return renderers[0], renderers[0].media_type
 
 
@@ -54,27 +54,27 @@ class ManageView(APIView):
     request_id: str
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Gives the request its id, which the answer and every log line carry."""
+        """Give the request its id, which the answer and every log line carry."""
         self.request_id = str(uuid4())
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
         return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Authenticates and finds out for which team the request acts."""
+        """Authenticate and find out for which team the request acts."""
         super().initial(request, *args, **kwargs)
         self.actor = _actor_of(request)
 
     def finalize_response(
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> Any:
-        """Adds the request's id; keys must be in nobody's cache."""
+        """Add the request's id; keys must be in nobody's cache."""
         response["x-request-id"] = self.request_id
         response["Cache-Control"] = "no-store"
         structlog.contextvars.unbind_contextvars("request_id")
         return super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
 
     def key(self, key_id: int) -> ApiKey:
-        """Returns the team's key of this id. Raises NotFoundError for any other."""
+        """Return the team's key of this id. Raise NotFoundError for any other."""
         shown = self.actor.visible_keys().select_related(*_SHOWN_WITH_KEYS)
         key = shown.filter(pk=key_id).first()
         if key is None:
@@ -84,7 +84,7 @@ class ManageView(APIView):
         return key
 
     def managed_key(self, key_id: int) -> ApiKey:
-        """Returns a key that the actor may change. Raises NotFound- and PermissionDeniedError."""
+        """Return a key that the actor may change. Raise NotFound- and PermissionDeniedError."""
         key = self.key(key_id)
         if not self.actor.may_manage(key):
             raise errors.PermissionDeniedError(
@@ -93,7 +93,7 @@ class ManageView(APIView):
         return key
 
     def created(self, key: ApiKey, plaintext: str) -> Response:
-        """Returns the one answer that has a key's plaintext."""
+        """Return the one answer that has a key's plaintext."""
         shown = NewKeyShown(self.key(key.pk), context={"plaintext": plaintext})
         return Response(shown.data, status=201)
 
@@ -103,7 +103,7 @@ class KeysView(ManageView):
 
     @schema.operation("list_keys", answer=KeyPage, query=Page)
     def get(self, request: Request) -> Response:
-        """Lists a page of keys."""
+        """List a page of keys."""
         page = Page(data=request.query_params)
         page.is_valid(raise_exception=True)
         limit: int = page.validated_data["limit"]
@@ -116,14 +116,14 @@ class KeysView(ManageView):
 
     @schema.operation("create_key", answer=NewKeyShown, body=NewKey, status=201)
     def post(self, request: Request) -> Response:
-        """Makes a key and shows its plaintext, once."""
+        """Make a key and show its plaintext, once."""
         new = NewKey(data=request.data, context={"team": self.actor.team})
         new.is_valid(raise_exception=True)
         if not self.actor.may_create_keys(new.validated_data["scope"]):
             raise errors.PermissionDeniedError(
                 "You may not create such an API key. Ask an owner of the team."
             )
-        key, plaintext = key_deeds.create_key(
+        key, plaintext = key_actions.create_key(
             self.actor,
             prefix=current_service().key_prefix,
             ip_address=client_ip(request),
@@ -137,23 +137,23 @@ class KeyView(ManageView):
 
     @schema.operation("get_key", answer=KeyShown)
     def get(self, request: Request, key_id: int) -> Response:
-        """Shows a key."""
+        """Show a key."""
         return Response(KeyShown(self.key(key_id)).data)
 
     @schema.operation("update_key", answer=KeyShown, body=KeyRules)
     def patch(self, request: Request, key_id: int) -> Response:
-        """Changes a key's rules."""
+        """Change a key's rules."""
         key = self.managed_key(key_id)
         rules = KeyRules(data=request.data, partial=True, context={"team": self.actor.team})
         rules.is_valid(raise_exception=True)
-        key_deeds.update_key(self.actor, key, rules.validated_data, ip_address=client_ip(request))
+        key_actions.update_key(self.actor, key, rules.validated_data, ip_address=client_ip(request))
         return Response(KeyShown(self.key(key_id)).data)
 
     @schema.operation("revoke_key", answer=KeyShown)
     def delete(self, request: Request, key_id: int) -> Response:
-        """Revokes a key from its next request on, and shows it so."""
+        """Revoke a key from its next request on, and show it so."""
         key = self.managed_key(key_id)
-        revoked = key_deeds.revoke_key(self.actor, key, ip_address=client_ip(request))
+        revoked = key_actions.revoke_key(self.actor, key, ip_address=client_ip(request))
         return Response(KeyShown(revoked).data)
 
 
@@ -162,11 +162,11 @@ class KeyRotationView(ManageView):
 
     @schema.operation("rotate_key", answer=NewKeyShown, body=Rotation, status=201)
     def post(self, request: Request, key_id: int) -> Response:
-        """Makes a key's successor and shows its plaintext, once."""
+        """Make a key's successor and show its plaintext, once."""
         rotation = Rotation(data=request.data)
         rotation.is_valid(raise_exception=True)
         key = self.managed_key(key_id)
-        successor, plaintext = key_deeds.rotate_key(
+        successor, plaintext = key_actions.rotate_key(
             self.actor, key, **rotation.validated_data, ip_address=client_ip(request)
         )
         return self.created(successor, plaintext)
@@ -177,7 +177,7 @@ class TeamView(ManageView):
 
     @schema.operation("get_team", answer=TeamShown)
     def get(self, request: Request) -> Response:
-        """Shows the team, its plan and its balance."""
+        """Show the team, its plan and its balance."""
         return Response(TeamShown(self.actor.team).data)
 
 
@@ -187,12 +187,12 @@ class UnknownView(ManageView):
     schema = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuses the path, whoever asks and by whatever method."""
+        """Refuse the path, whoever asks and by whatever method."""
         raise errors.UnknownUrlError.about(str(request.method), request.path)
 
 
 def _actor_of(request: Request) -> access.Actor:
-    """Returns who acts, by the request's key or session."""
+    """Return who acts, by the request's key or session."""
     slug = request.query_params.get("team")
     if isinstance(request.auth, ApiKey):
         actor = access.actor_of_key(request.auth)

@@ -9,7 +9,7 @@ _MOST_DOLLARS = 1_000_000_000
 
 
 def dollars(text: str) -> int:
-    """Returns an amount given in dollars in nano-dollars. Raises ArgumentTypeError."""
+    """Return an amount given in dollars in nano-dollars. Raise ArgumentTypeError."""
     try:
         nanos = nanos_from_dollars(text)
     except ValueError as error:
@@ -20,7 +20,7 @@ def dollars(text: str) -> int:
 
 
 def moment(text: str) -> datetime:
-    """Returns an ISO 8601 moment, which is UTC's if it names no zone. Raises ArgumentTypeError."""
+    """Return an ISO 8601 moment, which is UTC's if it names no zone. Raise ArgumentTypeError."""
     try:
         given = datetime.fromisoformat(text)
     except ValueError:

@@ -27,7 +27,7 @@ class Application:
         self._relay: Relay | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request, or the process's life (ASGI's lifespan)."""
+        """Serve one request, or the process's life (ASGI's lifespan)."""
         if scope["type"] == "http":
             found = match(scope["path"])
             if found is None:
@@ -40,7 +40,7 @@ class Application:
             await self._live(receive, send)
 
     def shut_down(self) -> None:
-        """Ends the running requests: the process is about to stop (config/worker.py)."""
+        """End the running requests: the process is about to stop (config/worker.py)."""
         if self._relay is not None:
             self._relay.shut_down()
 

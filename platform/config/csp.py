@@ -34,7 +34,7 @@ class ContentSecurityPolicyMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Answer:
-        """Serves one request."""
+        """Serve one request."""
         answer = self._get_response(request)
         if isinstance(answer, HttpResponseBase):
             return _with_policy(request, answer)

@@ -14,7 +14,7 @@ LOCAL_DIR = Path(os.environ.get("LOCAL_DIR", BASE_DIR / ".local"))
 
 
 def _services() -> dict[str, str]:
-    """Returns what the embedded default wrote, or nothing where it never ran."""
+    """Return what the embedded default wrote, or nothing where it never ran."""
     try:
         services = json.loads((LOCAL_DIR / "services.json").read_text())
     except FileNotFoundError:
@@ -26,14 +26,14 @@ _SERVICES = _services()
 
 
 def text(name: str, default: str = "") -> str:
-    """Returns the variable's text; an empty variable counts as absent."""
+    """Return the variable's text; an empty variable counts as absent."""
     return os.environ.get(name) or _SERVICES.get(name) or default
 
 
 def flag(name: str, default: bool = False) -> bool:
-    """Returns a yes/no variable.
+    """Return a yes/no variable.
 
-    Raises ValueError for a text that is neither, so that a typing mistake is no silent "no".
+    Raise ValueError for a text that is neither, so that a typing mistake is no silent "no".
     """
     value = text(name).lower()
     if value in {"1", "true", "yes", "on"}:
@@ -46,26 +46,26 @@ def flag(name: str, default: bool = False) -> bool:
 
 
 def number(name: str, default: float) -> float:
-    """Returns a variable that is a number. Raises ValueError where it is none."""
+    """Return a variable that is a number. Raise ValueError where it is none."""
     value = text(name)
     return float(value) if value else default
 
 
 def whole(name: str, default: int) -> int:
-    """Returns a variable that is a whole number. Raises ValueError where it is none."""
+    """Return a variable that is a whole number. Raise ValueError where it is none."""
     value = text(name)
     return int(value) if value else default
 
 
 def words(name: str, default: str = "") -> list[str]:
-    """Returns a comma-separated variable as a list without empty items."""
+    """Return a comma-separated variable as a list without empty items."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
 def lines(name: str) -> list[str]:
-    """Returns the lines of the file that a variable names, without empty ones and `#` comments.
+    """Return the lines of the file that a variable names, without empty ones and `#` comments.
 
-    Raises OSError where the file can't be read.
+    Raise OSError where the file can't be read.
     """
     path = text(name)
     found = Path(path).read_text().splitlines() if path else []

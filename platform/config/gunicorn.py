@@ -28,7 +28,7 @@ accesslog = None  # a line for each request costs more than the request; usage r
 
 
 def post_worker_init(_worker: Any) -> None:
-    """Spares the collector of cycles what it would look through in vain (measured: 8 % CPU).
+    """Spare the collector of cycles what it would look through in vain (measured: 8 % CPU).
 
     What is loaded by now stays for good, and requests leave next to no cycles behind.
     """

@@ -18,7 +18,7 @@ def _mask_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> 
 
 
 def configure_logging(*, level: str, as_json: bool) -> None:
-    """Sends structlog's and the standard library's events to stderr.
+    """Send structlog's and the standard library's events to stderr.
 
     `level` is a standard level's name; `as_json` gives one JSON object a line, for collectors.
     """

@@ -102,7 +102,7 @@ PLANNER = "-c work_mem=16MB -c jit=off"
 
 
 def _database(url: str) -> dict[str, object]:
-    """Returns Django's settings for a `postgresql://` URL, whose query is libpq's parameters."""
+    """Return Django's settings for a `postgresql://` URL, whose query is libpq's parameters."""
     parts = urlsplit(url)
     options: dict[str, object] = dict(parse_qsl(parts.query))
     options["options"] = f"{PLANNER} {options.get('options', '')}".strip()

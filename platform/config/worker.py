@@ -48,7 +48,7 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]
         self._deadline: float | None = None
 
     def handle_exit_signal(self) -> None:
-        """Begins to stop: the arbiter's patience counts from now on, not from the next second."""
+        """Begin to stop: the arbiter's patience counts from now on, not from the next second."""
         if self._deadline is None:
             self._deadline = self.loop.time() + self.cfg.graceful_timeout
             self.loop.call_at(self._deadline - END_REQUESTS_SECONDS, self.asgi.shut_down)
@@ -58,7 +58,7 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]
         super().handle_exit_signal()
 
     async def _shutdown(self) -> None:
-        """Waits for running requests, and closes the application before the deadline."""
+        """Wait for running requests, and close the application before the deadline."""
         for server in self.servers:
             server.close()
         began_at = self.loop.time()
@@ -75,7 +75,7 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]
             await self.lifespan.shutdown()
 
     def _close_idle_connections(self, *, even_new: bool = False) -> None:
-        """Closes the connections between two requests; busy ones close after their answer.
+        """Close the connections between two requests; busy ones close after their answer.
 
         On a new connection the first request may be on its way.
         """

@@ -33,13 +33,13 @@ class Unit(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class AnswerRequest:
     """What a request asks of the answer, whatever the endpoint."""
 
     choices: int = 1
     max_tokens: int | None = None
     prompt_tokens: int = 0
-    reasoning: bool | None = None  # None: not said
+    reasoning: bool | None = None  # None: the request doesn't say
     function: dict[str, Any] | None = None
     json_schema: Any = None  # the schema, or True for any JSON object
 
@@ -57,11 +57,11 @@ class Choice:
 
     @property
     def call_id(self) -> str:
-        """Returns the id of its tool call, the same for the same choice."""
+        """Return the id of its tool call, the same for the same choice."""
         return f"call_sim{self.index:04d}"
 
     def joined(self, field: str) -> str:
-        """Returns the whole text of one field."""
+        """Return the whole text of one field."""
         return "".join(unit.text for unit in self.units if unit.field == field)
 
 
@@ -76,10 +76,10 @@ class Answer:
     counts: Counts
 
 
-def plan(model: str, wish: Wish, script: Script) -> Answer:
-    """Returns the answer to a request under a script. Same arguments, same texts."""
-    choices = [_choice(index, wish, script) for index in range(wish.choices)]
-    prompt = wish.prompt_tokens if script.prompt_tokens is None else script.prompt_tokens
+def plan(model: str, wanted: AnswerRequest, script: Script) -> Answer:
+    """Return the answer to a request under a script. Same arguments, same texts."""
+    choices = [_choice(index, wanted, script) for index in range(wanted.choices)]
+    prompt = wanted.prompt_tokens if script.prompt_tokens is None else script.prompt_tokens
     completion = sum(choice.tokens for choice in choices)
     reasoning = sum(choice.reasoning for choice in choices)
     return Answer(
@@ -91,20 +91,20 @@ def plan(model: str, wish: Wish, script: Script) -> Answer:
     )
 
 
-def _choice(index: int, wish: Wish, script: Script) -> Choice:
+def _choice(index: int, wanted: AnswerRequest, script: Script) -> Choice:
     field = CONTENT if script.dialect == "think" else script.dialect
     offset = index * text.CHOICE_OFFSET
-    reasoning = _words(field, _reasoning_tokens(wish, script), text.REASONING_OFFSET + offset)
-    answer, natural_finish = _answer_units(index, wish, script)
+    reasoning = _words(field, _reasoning_tokens(wanted, script), text.REASONING_OFFSET + offset)
+    answer, natural_finish = _answer_units(index, wanted, script)
     wanted = len(reasoning) + len(answer)
-    if wish.max_tokens is not None:
-        reasoning = reasoning[: wish.max_tokens]
-        answer = answer[: wish.max_tokens - len(reasoning)]
+    if wanted.max_tokens is not None:
+        reasoning = reasoning[: wanted.max_tokens]
+        answer = answer[: wanted.max_tokens - len(reasoning)]
     tokens = len(reasoning) + len(answer)
     cut = tokens < wanted
-    if wish.function is not None and answer and reasoning:
+    if wanted.function is not None and answer and reasoning:
         # Without reasoning the call is opened together with the role.
-        answer = [Unit(CALL, wish.function["name"], 0), *answer]
+        answer = [Unit(CALL, wanted.function["name"], 0), *answer]
     finish = script.finish or ("length" if cut else natural_finish)
     think = script.dialect == "think"
     return Choice(
@@ -113,37 +113,37 @@ def _choice(index: int, wish: Wish, script: Script) -> Choice:
         finish=None if finish == "none" else finish,
         tokens=tokens,
         reasoning=len(reasoning),
-        function=str(wish.function["name"]) if wish.function is not None and answer else "",
+        function=str(wanted.function["name"]) if wanted.function is not None and answer else "",
     )
 
 
-def _reasoning_tokens(wish: Wish, script: Script) -> int:
-    if script.content == "empty" or wish.reasoning is False:
+def _reasoning_tokens(wanted: AnswerRequest, script: Script) -> int:
+    if script.content == "empty" or wanted.reasoning is False:
         return 0
     if script.reasoning is not None:
         return script.reasoning
-    return 8 if wish.reasoning else 0
+    return 8 if wanted.reasoning else 0
 
 
-def _answer_units(index: int, wish: Wish, script: Script) -> tuple[list[Unit], str]:
-    """Returns the units of the answer proper, and how it ends when nothing cuts it."""
+def _answer_units(index: int, wanted: AnswerRequest, script: Script) -> tuple[list[Unit], str]:
+    """Return the units of the answer proper, and how it ends when nothing cuts it."""
     if script.content == "empty":
         return [], "stop"
-    if wish.function is not None:
-        schema = wish.function.get("parameters") or {"type": "object"}
+    if wanted.function is not None:
+        schema = wanted.function.get("parameters") or {"type": "object"}
         arguments = json.dumps(sample(schema), separators=(",", ":"))
         return [Unit(ARGUMENTS, piece) for piece in text.pieces(arguments)], "tool_calls"
-    if wish.json_schema is not None:
+    if wanted.json_schema is not None:
         value = {"city": "Tokyo", "ok": True}
-        if wish.json_schema is not True:
-            value = sample(wish.json_schema)
+        if wanted.json_schema is not True:
+            value = sample(wanted.json_schema)
         whole = json.dumps(value, separators=(",", ":"))
         return [Unit(CONTENT, piece) for piece in text.pieces(whole)], "stop"
     return _words(CONTENT, script.tokens, index * text.CHOICE_OFFSET), "stop"
 
 
 def _words(field: str, count: int, offset: int) -> list[Unit]:
-    """Returns tokens of the list in turn. They share 64 units: a million cost milliseconds."""
+    """Return tokens of the list in turn. They share 64 units: a million cost milliseconds."""
     start = offset % len(text.WORDS)
     units = [Unit(field, word) for word in text.WORDS[start:] + text.WORDS[:start]]
     return list(itertools.islice(itertools.cycle(units), count))

@@ -29,7 +29,7 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:
-    """Serves one ASGI scope."""
+    """Serve one ASGI scope."""
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
     elif scope["path"].startswith(f"{stripe.MOUNT}/"):

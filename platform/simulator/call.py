@@ -33,20 +33,20 @@ class Call(Generic[Fields]):
 
     @property
     def usage_asked(self) -> bool:
-        """Tells whether `stream_options.include_usage` is on."""
+        """Tell whether `stream_options.include_usage` is on."""
         options = getattr(self.fields, "stream_options", None)
         return bool(options and options.include_usage)
 
     def note(self, prompt_tokens: int, **sizes: int) -> None:
-        """Adds to the journal what only the endpoint can count."""
+        """Add to the journal what only the endpoint can count."""
         self.exchange.entry.prompt_tokens = prompt_tokens
         self.exchange.entry.params |= sizes
 
 
 def open_call(exchange: Exchange, kind: type[Fields]) -> Call[Fields]:
-    """Returns the request's fields and script, and enters both in the journal.
+    """Return the request's fields and script, and enters both in the journal.
 
-    Raises SimulatedError where the body or the script is malformed. The entry is filled step by
+    Raise SimulatedError where the body or the script is malformed. The entry is filled step by
     step, so that a refused call shows as much of itself as could be read.
     """
     body = exchange.request.json()
@@ -66,7 +66,7 @@ def open_call(exchange: Exchange, kind: type[Fields]) -> Call[Fields]:
 
 
 def script_of(exchange: Exchange, model: str, field: Any = None) -> Script:
-    """Returns a call's script, and applies what of it holds for every answer."""
+    """Return a call's script, and applies what of it holds for every answer."""
     script = read_script(model, exchange.request.headers.get("x-simulate", ""), field)
     exchange.entry.script = script.text
     exchange.split = script.split
@@ -74,7 +74,7 @@ def script_of(exchange: Exchange, model: str, field: Any = None) -> Script:
 
 
 def _param(message: str) -> str | None:
-    """Returns the field a validation error is about: its text ends in "- at `$.name`"."""
+    """Return the field a validation error is about: its text ends in "- at `$.name`"."""
     _, found, path = message.rpartition("`$.")
     if found:
         return path.rstrip("`")

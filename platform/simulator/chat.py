@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from simulator import delivery, faults, text, usage
-from simulator.answer import ARGUMENTS, CONTENT, Answer, Choice, Wish, plan
+from simulator.answer import ARGUMENTS, CONTENT, Answer, AnswerRequest, Choice, plan
 from simulator.call import Choices, Flag, MaxTokens, StreamOptions, open_call
 from simulator.chunks import ChatChunks
 from simulator.errors import SimulatedError
@@ -47,12 +47,12 @@ _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 
 
 async def create(exchange: Exchange) -> None:
-    """Answers a chat request."""
+    """Answer a chat request."""
     call = open_call(exchange, ChatRequest)
     request, script = call.fields, call.script
     _check_messages(request.messages)
-    wish = _wish(request, script)
-    answer = plan(request.model, wish, script)
+    wanted = _answer_request(request, script)
+    answer = plan(request.model, wanted, script)
     call.note(
         answer.counts.prompt,
         messages=len(request.messages),
@@ -85,11 +85,11 @@ def _prompt_bytes(messages: list[Message]) -> int:
     return sum(text.text_bytes(message.content) for message in messages)
 
 
-def _wish(request: ChatRequest, script: Script) -> Wish:
+def _answer_request(request: ChatRequest, script: Script) -> AnswerRequest:
     limits = [
         limit for limit in (request.max_tokens, request.max_completion_tokens) if limit is not None
     ]
-    return Wish(
+    return AnswerRequest(
         choices=request.n or 1,
         max_tokens=min(limits, default=None),
         prompt_tokens=text.token_count(_prompt_bytes(request.messages)),
@@ -100,7 +100,7 @@ def _wish(request: ChatRequest, script: Script) -> Wish:
 
 
 def _thinking(thinking: dict[str, Any] | None) -> bool | None:
-    """Returns whether reasoning is switched on or off, or None where nothing is said."""
+    """Return whether reasoning is switched on or off, or None where the request doesn't say."""
     if thinking is None:
         return None
     match thinking.get("type"):
@@ -112,7 +112,7 @@ def _thinking(thinking: dict[str, Any] | None) -> bool | None:
 
 
 def _function(request: ChatRequest, script: Script) -> dict[str, Any] | None:
-    """Returns the function to call, if one is to be called."""
+    """Return the function to call, if one is to be called."""
     functions = [_declared(tool) for tool in request.tools or []]
     named = _named(request.tool_choice)
     chosen = [function for function in functions if not named or function["name"] == named]
@@ -132,7 +132,7 @@ def _declared(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(choice: str | dict[str, Any] | None) -> str:
-    """Returns the function that `tool_choice` names, or nothing."""
+    """Return the function that `tool_choice` names, or nothing."""
     if isinstance(choice, dict):
         function = choice.get("function")
         name = function.get("name") if isinstance(function, dict) else None
@@ -145,7 +145,7 @@ def _named(choice: str | dict[str, Any] | None) -> str:
 
 
 def _json_schema(response_format: dict[str, Any] | None) -> Any:
-    """Returns the schema to satisfy, True for any JSON object, None for free text."""
+    """Return the schema to satisfy, True for any JSON object, None for free text."""
     match (response_format or {"type": "text"}).get("type"):
         case "text":
             return None

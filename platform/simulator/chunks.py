@@ -48,15 +48,15 @@ class Events:
         self.done = self.raw("[DONE]") if script.done else b""
 
     def raw(self, text: str) -> bytes:
-        """Returns an event of this text."""
+        """Return an event of this text."""
         return f"{self._prefix}{text}{self.end}".encode()
 
     def of(self, body: Json) -> bytes:
-        """Returns an event of this JSON."""
+        """Return an event of this JSON."""
         return self.raw(json.dumps(body, separators=self._separators))
 
     def template(self, body: Json) -> tuple[bytes, bytes]:
-        """Returns what stands before and after the slot's quoted text."""
+        """Return what stands before and after the slot's quoted text."""
         # The last one: a model may be named as it likes, the texts come after it.
         head, _, tail = self.of(body).decode().rpartition(_QUOTED_SLOT)
         return head.encode(), tail.encode()
@@ -84,18 +84,18 @@ class Chunks(ABC):
 
     @abstractmethod
     def opening_choices(self, choice: Choice) -> list[Json]:
-        """Returns what comes before a choice's first text."""
+        """Return what comes before a choice's first text."""
 
     @abstractmethod
     def text_choice(self, choice: Choice, field: str, text: str) -> Json:
-        """Returns a piece of a choice's text."""
+        """Return a piece of a choice's text."""
 
     @abstractmethod
     def closing_choice(self, choice: Choice) -> Json:
-        """Returns what tells a choice's finish reason."""
+        """Return what tells a choice's finish reason."""
 
     def opening(self) -> bytes:
-        """Returns the events before the first token."""
+        """Return the events before the first token."""
         bodies = [
             self._body([opening])
             for choice in self.answer.choices
@@ -107,7 +107,7 @@ class Chunks(ABC):
         return b"".join(map(self.events.of, bodies))
 
     def texts(self, limit: int | None) -> Iterator[Chunk]:
-        """Yields the chunks with text, and stops after exactly `limit` tokens if there is one."""
+        """Yield the chunks with text, and stop after exactly `limit` tokens if there is one."""
         sent = 0
         for group in self._groups():
             units = group.units
@@ -121,7 +121,7 @@ class Chunks(ABC):
             yield Chunk(self._text_event(group.choice, units[0].field, text, sent), tokens)
 
     def closing(self) -> bytes:
-        """Returns the events after the last token: finish reasons, usage, `[DONE]`."""
+        """Return the events after the last token: finish reasons, usage, `[DONE]`."""
         place = self._usage_place
         bodies = [
             self._body([self.closing_choice(choice)])
@@ -135,11 +135,11 @@ class Chunks(ABC):
         return b"".join(map(self.events.of, bodies)) + self.events.done
 
     def error(self, body: Json) -> bytes:
-        """Returns an error event."""
+        """Return an error event."""
         return self.events.of(body)
 
     def _groups(self) -> Iterator[Group]:
-        """Yields the chunks' units, the choices taking turns."""
+        """Yield the chunks' units, the choices taking turns."""
         size = self.script.chunk_tokens
         lanes = [_grouped(choice, size) for choice in self.answer.choices]
         if len(lanes) == 1:
@@ -174,14 +174,14 @@ class ChatChunks(Chunks):
     id_prefix = "chatcmpl-sim-"
 
     def opening_choices(self, choice: Choice) -> list[Json]:
-        """Returns the delta with the role; without reasoning it also opens the tool call."""
+        """Return the delta with the role; without reasoning it also opens the tool call."""
         delta: Json = {"role": "assistant", "content": None if choice.function else ""}
         if choice.function and not choice.reasoning:
             delta |= _call_opening(choice, choice.function)
         return [_delta(choice, delta)]
 
     def text_choice(self, choice: Choice, field: str, text: str) -> Json:
-        """Returns a delta with text in one of its fields."""
+        """Return a delta with text in one of its fields."""
         if field == CALL:
             return _delta(choice, _call_opening(choice, text))
         if field == ARGUMENTS:
@@ -189,7 +189,7 @@ class ChatChunks(Chunks):
         return _delta(choice, {field: text})
 
     def closing_choice(self, choice: Choice) -> Json:
-        """Returns the empty delta with the finish reason."""
+        """Return the empty delta with the finish reason."""
         return _delta(choice, {}, choice.finish)
 
 
@@ -200,15 +200,15 @@ class TextChunks(Chunks):
     id_prefix = "cmpl-sim-"
 
     def opening_choices(self, choice: Choice) -> list[Json]:
-        """Returns nothing: the legacy stream begins with its text."""
+        """Return nothing: the legacy stream begins with its text."""
         return []
 
     def text_choice(self, choice: Choice, field: str, text: str) -> Json:
-        """Returns a piece of text."""
+        """Return a piece of text."""
         return _text(choice, text, None)
 
     def closing_choice(self, choice: Choice) -> Json:
-        """Returns the empty text with the finish reason."""
+        """Return the empty text with the finish reason."""
         return _text(choice, "", choice.finish)
 
 
@@ -228,7 +228,7 @@ def _text(choice: Choice, text: str, finish: str | None) -> Json:
 
 
 def _grouped(choice: Choice, size: int) -> Iterator[Group]:
-    """Yields runs of at most `size` tokens of one field; a unit worth nothing goes alone."""
+    """Yield runs of at most `size` tokens of one field; a unit worth nothing goes alone."""
     run: list[Unit] = []
     for unit in choice.units:
         if run and (len(run) == size or run[0].field != unit.field or not unit.tokens):

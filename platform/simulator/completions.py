@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from simulator import delivery, faults, text, usage
-from simulator.answer import CONTENT, Answer, Wish, plan
+from simulator.answer import CONTENT, Answer, AnswerRequest, plan
 from simulator.call import Choices, Flag, MaxTokens, StreamOptions, open_call
 from simulator.chunks import TextChunks
 from simulator.errors import SimulatedError
@@ -28,17 +28,17 @@ class CompletionRequest(msgspec.Struct):
 
 
 async def create(exchange: Exchange) -> None:
-    """Answers a completion request: `n` choices for each prompt, in the prompts' order."""
+    """Answer a completion request: `n` choices for each prompt, in the prompts' order."""
     call = open_call(exchange, CompletionRequest)
     request, script = call.fields, call.script
     sizes = _prompt_sizes(request.prompt)
-    wish = Wish(
+    wanted = AnswerRequest(
         choices=len(sizes) * (request.n or 1),
         max_tokens=request.max_tokens,
         prompt_tokens=text.token_count(sum(sizes)),
         reasoning=False,  # the legacy endpoint has no place for it
     )
-    answer = plan(request.model, wish, script)
+    answer = plan(request.model, wanted, script)
     call.note(answer.counts.prompt, prompts=len(sizes), prompt_bytes=sum(sizes))
     if await faults.instead(exchange, script, stream=bool(request.stream)):
         return
@@ -51,7 +51,7 @@ async def create(exchange: Exchange) -> None:
 
 
 def _prompt_sizes(prompt: Prompt) -> list[int]:
-    """Returns the bytes of each prompt; a prompt's ready-made token counts as one of ours."""
+    """Return the bytes of each prompt; a prompt's ready-made token counts as one of ours."""
     if not isinstance(prompt, str) and not prompt:
         raise SimulatedError("prompt: at least one is needed", param="prompt")
     if isinstance(prompt, str) or _is_tokens(prompt):

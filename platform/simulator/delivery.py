@@ -24,7 +24,7 @@ class Pace:
         self._due_at = self._clock()
 
     def wait_s(self) -> float:
-        """Returns how long to wait for the next write; one that is late starts the schedule anew.
+        """Return how long to wait for the next write; one that is late starts the schedule anew.
 
         Making up for lost time would send a burst that no script asked for.
         """
@@ -34,7 +34,7 @@ class Pace:
 
 
 async def stream(exchange: Exchange, chunks: Chunks) -> None:
-    """Sends an answer as events, as slowly and as badly as its script says."""
+    """Send an answer as events, as slowly and as badly as its script says."""
     script = chunks.script
     comment = chunks.events.comment if script.comments else b""
     if comment:
@@ -57,7 +57,7 @@ async def stream(exchange: Exchange, chunks: Chunks) -> None:
 
 
 async def plain(exchange: Exchange, body: object, script: Script, tokens: int) -> None:
-    """Sends an answer in one piece, after the time its stream would have taken."""
+    """Send an answer in one piece, after the time its stream would have taken."""
     writes = -(-tokens // (script.chunk_tokens * script.chunks_per_write))
     await wait(exchange, (script.first_ms + script.pace_ms * max(writes - 1, 0)) / 1000, b"")
     stop = script.stop
@@ -78,7 +78,7 @@ async def plain(exchange: Exchange, body: object, script: Script, tokens: int) -
 
 
 async def wait(exchange: Exchange, seconds: float, comment: bytes) -> None:
-    """Waits, dripping comments if there is one to drip. Always lets others run.
+    """Wait, dripping comments if there is one to drip. Always lets others run.
 
     The client's leaving needs no look-out here: it cancels the task that waits.
     """

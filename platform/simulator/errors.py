@@ -35,11 +35,11 @@ class SimulatedError(Exception):
         self.headers = headers
 
     def body(self) -> dict[str, Any]:
-        """Returns the JSON body of the answer."""
+        """Return the JSON body of the answer."""
         return error_body(self.message, status=self.status, param=self.param)
 
 
 def error_body(message: str, *, status: int, param: str | None = None) -> dict[str, Any]:
-    """Returns OpenAI's error object for a status."""
+    """Return OpenAI's error object for a status."""
     kind, code = _KINDS.get(status, _OTHER)
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}

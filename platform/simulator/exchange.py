@@ -42,12 +42,12 @@ class Request:
 
     @property
     def authorized(self) -> bool:
-        """Tells whether a bearer token came; the token itself is never kept."""
+        """Tell whether a bearer token came; the token itself is never kept."""
         kind, _, token = self.headers.get("authorization", "").partition(" ")
         return kind.lower() == "bearer" and bool(token.strip())
 
     def json(self) -> dict[str, Any]:
-        """Returns the body's JSON object. Raises SimulatedError for anything else."""
+        """Return the body's JSON object. Raise SimulatedError for anything else."""
         if self.too_large:
             raise SimulatedError("The body is too large.", status=413)
         try:
@@ -60,7 +60,7 @@ class Request:
 
 
 async def read_request(scope: Message, receive: Receive) -> Request | None:
-    """Returns the request, or None where the client left before its end."""
+    """Return the request, or None where the client left before its end."""
     parts: list[bytes] = []
     size = 0
     more = True
@@ -99,7 +99,7 @@ class Exchange:
         self._carried = b""
 
     async def start(self, status: int, content_type: str, headers: Headers = ()) -> None:
-        """Begins the answer. Many servers hold the headers back until the first body bytes."""
+        """Begin the answer. Many servers hold the headers back until the first body bytes."""
         pairs = [("content-type", content_type), *headers]
         self.entry.status = status
         self.started = True
@@ -112,7 +112,7 @@ class Exchange:
         )
 
     async def write(self, data: bytes, tokens: int = 0) -> None:
-        """Hands bytes to the server, and counts the tokens in them as sent.
+        """Hand bytes to the server, and count the tokens in them as sent.
 
         They count from the hand-over on, not from when a slow reader has made room for more.
         """
@@ -123,13 +123,13 @@ class Exchange:
             await self._hand_over(data)
 
     async def flush(self) -> None:
-        """Hands over what `split` still holds back."""
+        """Hand over what `split` still holds back."""
         if self._carried:
             data, self._carried = self._carried, b""
             await self._hand_over(data)
 
     async def finish(self, end: str = "completed") -> None:
-        """Ends the body properly."""
+        """End the body properly."""
         await self.flush()
         # Closed before the terminator goes out: whoever saw the end of the body finds it
         # in the journal, and a server's own "disconnect" after the end changes nothing.
@@ -146,18 +146,18 @@ class Exchange:
         end: str = "completed",
         spaced: bool = False,
     ) -> None:
-        """Sends a whole JSON answer with its length."""
+        """Send a whole JSON answer with its length."""
         data = encode_json(body, spaced)
         await self.start(status, "application/json", [*headers, ("content-length", str(len(data)))])
         await self.write(data, tokens)
         await self.finish(end)
 
     async def fail(self, error: SimulatedError) -> None:
-        """Sends an error answer."""
+        """Send an error answer."""
         await self.answer(error.status, error.body(), headers=error.headers, end="error")
 
     async def crash(self) -> None:
-        """Answers a fault of the simulator itself, where an answer is still possible."""
+        """Answer a fault of the simulator itself, where an answer is still possible."""
         self.split = 0
         if self.started:
             self.entry.close("crashed")
@@ -166,19 +166,19 @@ class Exchange:
         await self.answer(500, body, end="crashed")
 
     async def cut(self, end: str = "cut") -> None:
-        """Breaks the connection off. Returning with an unfinished body makes servers close it."""
+        """Break the connection off. Returning with an unfinished body makes servers close it."""
         await self.flush()
         self.entry.close(end)
 
     async def reset(self) -> None:
-        """Breaks the connection off with a TCP reset; where that is out of reach, with a close."""
+        """Break the connection off with a TCP reset; where that is out of reach, with a close."""
         await self.flush()
         await asyncio.sleep(RESET_DELAY_S)
         self.entry.close("reset")
         abort(self._receive, linger=False)
 
     async def drop(self) -> None:
-        """Closes the connection before any byte of an answer."""
+        """Close the connection before any byte of an answer."""
         self.entry.close("dropped")
         if not abort(self._receive, linger=True):
             # Elsewhere the headers may be seen, but never a body.
@@ -199,12 +199,12 @@ class Exchange:
 
 
 def encode_json(body: Any, spaced: bool = False) -> bytes:
-    """Returns compact JSON, or with a space after each comma and colon, as Python writes it."""
+    """Return compact JSON, or with a space after each comma and colon, as Python writes it."""
     return json.dumps(body, separators=(", ", ": ") if spaced else (",", ":")).encode()
 
 
 def abort(receive: Receive, *, linger: bool) -> bool:
-    """Closes the connection under an ASGI `receive`; returns whether it could be reached.
+    """Close the connection under an ASGI `receive`; return whether it could be reached.
 
     ASGI has no word for this. gunicorn's and uvicorn's `receive` are methods of objects that hold
     the transport. Without `linger` the kernel sends a reset instead of an orderly end.

@@ -17,9 +17,9 @@ _GARBAGE = bytes((7 + 31 * place) % 256 for place in range(4096))
 
 
 async def instead(exchange: Exchange, script: Script, *, stream: bool = False) -> bool:
-    """Answers in the answer's place if the script wants it; tells whether it did.
+    """Answer in the answer's place if the script wants it; tells whether it did.
 
-    Raises SimulatedError for a scripted error, after `first_ms`, as a late 504 would come.
+    Raise SimulatedError for a scripted error, after `first_ms`, as a late 504 would come.
     """
     if script.require_key and not exchange.request.authorized:
         raise SimulatedError("You did not provide an API key.", status=401)
@@ -38,7 +38,7 @@ async def instead(exchange: Exchange, script: Script, *, stream: bool = False) -
 
 
 def scripted_error(script: Script) -> SimulatedError | None:
-    """Returns the error this call is to get; counts the call where only the first ones fail."""
+    """Return the error this call is to get; counts the call where only the first ones fail."""
     if not script.status and not script.fail_first:
         return None
     if script.fail_first and journal.count_failure(script.text, script.key) > script.fail_first:
@@ -92,7 +92,7 @@ def _parts(script: Script, *, stream: bool) -> Iterator[bytes]:
 
 
 def _around(stream: bool) -> tuple[bytes, bytes]:
-    """Returns a well-formed body cut open where its text goes."""
+    """Return a well-formed body cut open where its text goes."""
     holder = b"delta" if stream else b"message"
     head = b'{"id":"chatcmpl-sim-broken","choices":[{"index":0,"' + holder + b'":{"content":"'
     return head, b'"},"finish_reason":null}]}'
@@ -105,7 +105,7 @@ def _filling(size: int, letter: bytes) -> Iterator[bytes]:
 
 
 def _bomb(prefix: bytes, size: int, *, stream: bool) -> Iterator[bytes]:
-    """Yields a gzip body about a thousandth of what it inflates to."""
+    """Yield a gzip body about a thousandth of what it inflates to."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     head, tail = _around(stream)
     yield packer.compress(prefix + head)

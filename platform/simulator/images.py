@@ -19,7 +19,7 @@ class ImageRequest(msgspec.Struct):
 
 
 async def create(exchange: Exchange) -> None:
-    """Answers with the addresses of pictures that do not exist."""
+    """Answer with the addresses of pictures that do not exist."""
     call = open_call(exchange, ImageRequest)
     request, script = call.fields, call.script
     if not request.prompt.strip():

@@ -44,12 +44,12 @@ class Entry(msgspec.Struct):
     end: str | None = None
 
     def mark_first_byte(self) -> None:
-        """Notes the time of the first byte of the body; later calls change nothing."""
+        """Note the time of the first byte of the body; later calls change nothing."""
         if self.first_at is None:
             self.first_at = time.time()
 
     def close(self, end: str) -> None:
-        """Ends the call. The first end stands: what follows is only the connection's."""
+        """End the call. The first end stands: what follows is only the connection's."""
         if self.end is None:
             self.end = end
             self.closed_at = time.time()
@@ -63,11 +63,11 @@ class Journal:
         self._failures: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     def add(self, entry: Entry) -> None:
-        """Keeps a call from its start on, so that an open one can be seen."""
+        """Keep a call from its start on, so that an open one can be seen."""
         self._entries.append(entry)
 
     def find(self, *, request_id: str = "", model: str = "", limit: int = 0) -> list[Entry]:
-        """Returns the matching calls, oldest first; with a limit, the newest of them.
+        """Return the matching calls, oldest first; with a limit, the newest of them.
 
         `model` is the whole name as it was sent, or the name without its script.
         """
@@ -75,18 +75,18 @@ class Journal:
         return found[-limit:] if limit else found
 
     def open_calls(self) -> int:
-        """Returns how many calls have not ended."""
+        """Return how many calls have not ended."""
         return sum(entry.end is None for entry in self._entries)
 
     def clear(self) -> int:
-        """Empties the journal and the counters of `fail_first`; returns the entries dropped."""
+        """Empty the journal and the counters of `fail_first`; return the entries dropped."""
         dropped = len(self._entries)
         self._entries.clear()
         self._failures.clear()
         return dropped
 
     def count_failure(self, script: str, key: str) -> int:
-        """Returns how many calls with this script and key there have been, with this one."""
+        """Return how many calls with this script and key there have been, with this one."""
         calls = self._failures.pop((script, key), 0) + 1
         self._failures[script, key] = calls
         if len(self._failures) > MAX_COUNTERS:
@@ -101,7 +101,7 @@ def _matches(entry: Entry, request_id: str, model: str) -> bool:
 
 
 def public_params(body: dict[str, Any]) -> dict[str, Any]:
-    """Returns a request's fields without its contents; a large field by its size only."""
+    """Return a request's fields without its contents; a large field by its size only."""
     return dict(_public_fields(body))
 
 

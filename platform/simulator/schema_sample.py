@@ -30,7 +30,7 @@ _WORD = "Tokyo"
 
 
 def sample(schema: Any) -> Any:
-    """Returns an instance of the schema. Raises SimulatedError where it cannot make one."""
+    """Return an instance of the schema. Raise SimulatedError where it cannot make one."""
     return _sample(schema, schema, 0)
 
 
@@ -121,7 +121,7 @@ def _nudge(schema: dict[str, Any], step: float | None) -> float:
 
 
 def _branch(branches: list[Any], depth: int) -> Any:
-    """Returns the branch to take: the first, or deep inside the one least likely to recurse."""
+    """Return the branch to take: the first, or deep inside the one least likely to recurse."""
     if depth <= SHALLOW_DEPTH:
         return branches[0]
     plain = [branch for branch in branches if isinstance(branch, dict) and "$ref" not in branch]
@@ -144,7 +144,7 @@ def _merged(schema: dict[str, Any], root: Any) -> dict[str, Any]:
 
 
 def _resolve(reference: Any, root: Any) -> Any:
-    """Returns what a local reference (`#`, `#/$defs/name`) points to."""
+    """Return what a local reference (`#`, `#/$defs/name`) points to."""
     if not isinstance(reference, str) or not reference.startswith("#"):
         raise SimulatedError(f"schema: cannot follow {reference!r}", param="schema")
     found = root

@@ -134,7 +134,7 @@ class Script:
 
     @property
     def stop(self) -> Stop | None:
-        """Returns the earliest of the breaks, or None where the answer runs to its end."""
+        """Return the earliest of the breaks, or None where the answer runs to its end."""
         stops = [Stop(kind, getattr(self, f"{kind}_after")) for kind in STOPS]
         return min(
             (stop for stop in stops if stop.after is not None),
@@ -254,7 +254,7 @@ if {field.name for field in fields(Script)} != KEYS.keys() | {"text"}:
 
 
 def split_model(model: str) -> tuple[str, str]:
-    """Returns a model's own name and the script in it, if there is one."""
+    """Return a model's own name and the script in it, if there is one."""
     name, mark, text = model.partition("?")
     if mark:
         return name, text
@@ -263,9 +263,9 @@ def split_model(model: str) -> tuple[str, str]:
 
 
 def read_script(model: str, header: str, field: Any) -> Script:
-    """Returns the script of a call from its three places.
+    """Return the script of a call from its three places.
 
-    Raises SimulatedError (400) for an unknown key or a bad value.
+    Raise SimulatedError (400) for an unknown key or a bad value.
     """
     _, in_name = split_model(model)
     if isinstance(field, dict):

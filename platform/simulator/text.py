@@ -24,17 +24,17 @@ CHOICE_OFFSET = 7
 
 
 def token_count(size_bytes: int) -> int:
-    """Returns the tokens of a text of that many bytes, rounded up."""
+    """Return the tokens of a text of that many bytes, rounded up."""
     return -(-size_bytes // TOKEN_BYTES)
 
 
 def pieces(text: str) -> list[str]:
-    """Cuts an ASCII text (JSON, with escapes for the rest) into tokens of four characters."""
+    """Cut an ASCII text (JSON, with escapes for the rest) into tokens of four characters."""
     return [text[start : start + TOKEN_BYTES] for start in range(0, len(text), TOKEN_BYTES)]
 
 
 def text_bytes(content: Any) -> int:
-    """Returns the UTF-8 bytes of a message's content: a string, or the text parts of a list.
+    """Return the UTF-8 bytes of a message's content: a string, or the text parts of a list.
 
     Images and files count nothing, and neither do parts of an unknown kind.
     """

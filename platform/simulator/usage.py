@@ -17,7 +17,7 @@ class Counts(NamedTuple):
 
 
 def usage_object(counts: Counts, script: Script) -> Any:
-    """Returns what the answer says of its tokens: counted truly, then bent as scripted."""
+    """Return what the answer says of its tokens: counted truly, then bent as scripted."""
     value = script.usage.value
     if value == "null":
         return None
@@ -35,7 +35,7 @@ def usage_object(counts: Counts, script: Script) -> Any:
 
 
 def is_sent(script: Script, asked: bool) -> bool:
-    """Tells whether a stream carries usage."""
+    """Tell whether a stream carries usage."""
     return (asked or script.usage.forced) and not script.usage.missing
 
 
@@ -53,7 +53,7 @@ def _add_cached(usage: dict[str, Any], counts: Counts, script: Script) -> None:
 
 
 def _bent(usage: Any, value: str) -> Any:
-    """Returns the usage with every number in it replaced as the script asks."""
+    """Return the usage with every number in it replaced as the script asks."""
     if isinstance(usage, dict):
         return {name: _bent(count, value) for name, count in usage.items()}
     match value:

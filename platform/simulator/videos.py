@@ -29,7 +29,7 @@ class VideoRequest(msgspec.Struct):
 
 
 async def create(exchange: Exchange) -> None:
-    """Takes an order for a video."""
+    """Take an order for a video."""
     call = open_call(exchange, VideoRequest)
     request, script = call.fields, call.script
     if not request.prompt and not request.image_url:
@@ -45,7 +45,7 @@ async def create(exchange: Exchange) -> None:
 
 
 async def show(exchange: Exchange, video_id: str) -> None:
-    """Tells how a video is coming along. The header's script holds here too."""
+    """Tell how a video is coming along. The header's script holds here too."""
     script = script_of(exchange, "")
     if await faults.instead(exchange, script):
         return

@@ -1,4 +1,4 @@
-"""A catalogue file is checked as a whole: every mistake is named, with its place."""
+"""A catalogue file is checked as a whole: every problem is named, with its place."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from api.catalogue.check import find_catalogue, read_catalogue
 from api.catalogue.file import Document
-from api.catalogue.reader import CatalogueMistakesError
+from api.catalogue.reader import CatalogueError
 
 VALID = """
 [service]
@@ -64,9 +64,9 @@ def read(folder: Path, text: str) -> Document:
 
 
 def mistakes_in(folder: Path, text: str) -> list[str]:
-    with pytest.raises(CatalogueMistakesError) as caught:
+    with pytest.raises(CatalogueError) as caught:
         read(folder, text)
-    return caught.value.mistakes
+    return caught.value.problems
 
 
 def changed(*edits: tuple[str, str]) -> str:
@@ -222,14 +222,14 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("edit", "mistake"), CASES)
+@pytest.mark.parametrize(("edit", "problem"), CASES)
 def test_a_mistake_is_named_with_its_place(
-    tmp_path: Path, edit: tuple[str, str], mistake: str
+    tmp_path: Path, edit: tuple[str, str], problem: str
 ) -> None:
     found = mistakes_in(tmp_path, changed(edit))
     assert len(found) == 1, found
     assert found[0].startswith("shop.toml: ")
-    assert mistake in found[0]
+    assert problem in found[0]
 
 
 def test_every_mistake_is_named_not_only_the_first(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_a_mistake_in_model_defaults_is_named_once_and_there(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "mistake"),
+    ("text", "problem"),
     [
         ("[service\n", "shop.toml: is no TOML: "),
         ("a = " + "[" * 100_000, "shop.toml: is "),
@@ -310,14 +310,14 @@ def test_a_mistake_in_model_defaults_is_named_once_and_there(tmp_path: Path) -> 
         ("models = [3]\n[service]\nname = 'x'", "shop.toml: models[0]: 3 is no table"),
     ],
 )
-def test_what_is_no_catalogue_at_all_is_said_so(tmp_path: Path, text: str, mistake: str) -> None:
-    assert mistakes_in(tmp_path, text)[0].startswith(mistake)
+def test_what_is_no_catalogue_at_all_is_said_so(tmp_path: Path, text: str, problem: str) -> None:
+    assert mistakes_in(tmp_path, text)[0].startswith(problem)
 
 
 def test_a_file_that_is_no_utf_8_is_said_so(tmp_path: Path) -> None:
     path = tmp_path / "shop.toml"
     path.write_bytes(b"[service]\nname = '\xff'")
-    with pytest.raises(CatalogueMistakesError, match=r"shop\.toml: is no TOML: .*utf-8"):
+    with pytest.raises(CatalogueError, match=r"shop\.toml: is no TOML: .*utf-8"):
         read_catalogue(path, str)
 
 
@@ -326,9 +326,9 @@ def test_a_shipped_catalogue_is_found_by_its_name_and_others_by_their_path(tmp_p
     own = tmp_path / "own.toml"
     own.write_text(VALID)
     assert find_catalogue(str(own)) == own
-    with pytest.raises(CatalogueMistakesError, match="there are answira, default, glm5, weatmood"):
+    with pytest.raises(CatalogueError, match="there are answira, default, glm5, weatmood"):
         find_catalogue("wheatmood")
-    with pytest.raises(CatalogueMistakesError, match="is no catalogue"):
+    with pytest.raises(CatalogueError, match="is no catalogue"):
         find_catalogue("../catalogues/weatmood")
-    with pytest.raises(CatalogueMistakesError, match="is no file"):
+    with pytest.raises(CatalogueError, match="is no file"):
         find_catalogue(str(tmp_path / "none.toml"))

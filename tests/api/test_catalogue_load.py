@@ -116,7 +116,7 @@ def test_a_mistake_at_the_end_loads_nothing(load: Load) -> None:
     with pytest.raises(CommandError) as caught:
         load(broken)
     assert str(caught.value) == (
-        '1 mistake; nothing was loaded\n  shop.toml: models[1] "beta": prices.input: '
+        '1 problem; nothing was loaded\n  shop.toml: models[1] "beta": prices.input: '
         '"-1" is a negative price'
     )
     assert not Model.objects.exists()

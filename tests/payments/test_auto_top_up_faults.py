@@ -36,7 +36,7 @@ def test_stripe_failing_or_silent_never_makes_two_charges(
 ) -> None:
     settings.STRIPE_TIMEOUT_SECONDS = 0.3
     # Two for each attempt, as the SDK repeats a call once by itself.
-    stand_in.control("trouble", next=[trouble] * 4, call=CHARGE, hang_seconds=0.5)
+    stand_in.control("fault", next=[trouble] * 4, call=CHARGE, hang_seconds=0.5)
     for _ in range(5):
         try:
             order = round_of(low)
@@ -90,10 +90,10 @@ def test_a_card_changed_between_two_attempts_does_not_change_the_order(
     low: Team, alice: User, stand_in: StripeStandIn
 ) -> None:
     first = PaymentCustomer.objects.get(team=low).payment_method_id
-    stand_in.control("trouble", next=["error_before"] * 2, call=CHARGE)
+    stand_in.control("fault", next=["error_before"] * 2, call=CHARGE)
     with pytest.raises(StripeUnavailableError):
         round_of(low)
-    stand_in.control("trouble", next=[])
+    stand_in.control("fault", next=[])
     second = keep_card(stand_in, low, alice, "pm_card_mastercard").payment_method_id
     pass_time(low, MINUTE)
     order = round_of(low)
@@ -142,7 +142,7 @@ def test_after_an_hour_stripe_is_asked_what_came_of_it_instead_of_charging_again
 def test_a_failure_that_stripe_repeats_for_the_key_is_looked_behind(
     low: Team, stand_in: StripeStandIn
 ) -> None:
-    stand_in.control("trouble", next=["error_kept"], call=CHARGE)
+    stand_in.control("fault", next=["error_kept"], call=CHARGE)
     order = round_of(low)
     assert order is not None
     assert order.state == "paid"

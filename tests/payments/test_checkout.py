@@ -89,7 +89,7 @@ def test_whatever_befalls_a_call_another_click_leads_to_the_one_session_of_the_o
 ) -> None:
     before = balance_of(alices_team).posted_nanos
     settings.STRIPE_TIMEOUT_SECONDS = 0.5
-    stand_in.control("trouble", next=[trouble] * 3, call=call, hang_seconds=0.8)
+    stand_in.control("fault", next=[trouble] * 3, call=call, hang_seconds=0.8)
     order_id = uuid.uuid4()
 
     page = click_until_it_works(alices_team, alice, order_id)
@@ -111,7 +111,7 @@ def test_a_failure_that_stripe_keeps_for_an_order_is_left_behind_with_another_ke
     # As if Stripe had failed before it made the session: its stand-in always makes one.
     monkeypatch.setattr(stripe_checkout, "find_session", lambda **_: None)
     call = "POST /v1/checkout/sessions"
-    stand_in.control("trouble", next=["error_kept"], call=call)
+    stand_in.control("fault", next=["error_kept"], call=call)
     order_id = uuid.uuid4()
 
     assert click(alices_team, alice, order_id) == click(alices_team, alice, order_id)

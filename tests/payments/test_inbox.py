@@ -163,11 +163,11 @@ def test_while_stripe_is_away_a_round_gives_up_soon_and_loses_nothing(
     told = [paid_order(stand_in, alices_team, alice) for _ in range(8)]
     for event in told:
         stand_in.post(event)
-    stand_in.control("trouble", next=["error_before"] * 100)
+    stand_in.control("fault", next=["error_before"] * 100)
 
     assert tasks.handle_due_stripe_events() == tasks.FAILURES_IN_A_ROW
 
-    stand_in.control("trouble", next=[])
+    stand_in.control("fault", next=[])
     let_time_pass(hours=1)
     assert tasks.handle_due_stripe_events() == 8
     assert Transfer.objects.filter(kind="top_up").count() == 8
@@ -179,14 +179,14 @@ def test_stripe_failing_while_an_event_is_handled_only_delays_it(
 ) -> None:
     told = paid_order(stand_in, alices_team, alice)
     settings.STRIPE_TIMEOUT_SECONDS = 0.5
-    stand_in.control("trouble", next=[trouble] * 2, hang_seconds=0.8)
+    stand_in.control("fault", next=[trouble] * 2, hang_seconds=0.8)
 
     (event,) = stand_in.tell(told)
     assert event.state == "failed"
     assert "StripeUnavailableError" in event.outcome
 
     settings.STRIPE_TIMEOUT_SECONDS = 10
-    stand_in.control("trouble", next=[])
+    stand_in.control("fault", next=[])
     let_time_pass(hours=1)
     tasks.handle_due_stripe_events()
     assert Transfer.objects.filter(kind="top_up").count() == 1

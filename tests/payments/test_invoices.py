@@ -105,10 +105,10 @@ def test_stripe_s_failures_leave_the_news_for_later(
     paid(stand_in, alices_team, alice, plus)
     settings.STRIPE_TIMEOUT_SECONDS = 0.2
     (told,) = stand_in.events("invoice.paid")
-    stand_in.control("trouble", call="GET /v1/invoices", next=[trouble] * 4, hang_seconds=0.4)
+    stand_in.control("fault", call="GET /v1/invoices", next=[trouble] * 4, hang_seconds=0.4)
     (event,) = stand_in.tell(told)
     assert (event.state, event.attempts) == ("failed", 1)
-    stand_in.control("trouble")
+    stand_in.control("fault")
     settings.STRIPE_TIMEOUT_SECONDS = 10
     assert invoices.note_invoice(event.object_id) is not None
     assert granted(alices_team) == [25]

@@ -103,7 +103,7 @@ def test_staff_are_told_what_stripe_made_of_it(
     if trouble == "dispute":
         stand_in.control("dispute", charge=order.charge_id)
     else:
-        stand_in.control("trouble", next=[trouble] * 2)
+        stand_in.control("fault", next=[trouble] * 2)
     assert words in staff.post(refund_page(order), form(), follow=True).content.decode()
 
 

@@ -156,13 +156,13 @@ def test_while_stripe_is_away_the_hourly_check_gives_up_soon_and_loses_nothing(
         stand_in.pay(page)
         let_time_pass(order, hours=1)
     calls = len(stand_in.control("calls"))
-    stand_in.control("trouble", next=["error_before"] * 100)
+    stand_in.control("fault", next=["error_before"] * 100)
 
     assert tasks.check_open_orders() == 0
     asked = len(stand_in.control("calls")) - calls
     assert asked == 2 * tasks.FAILURES_IN_A_ROW  # each is asked twice
 
-    stand_in.control("trouble", next=[])
+    stand_in.control("fault", next=[])
     assert tasks.check_open_orders() == 8
     assert credited(alices_team) == 80 * DOLLAR
 

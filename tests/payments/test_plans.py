@@ -99,7 +99,7 @@ def test_a_checkout_that_stripe_failed_to_open_is_begun_anew(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     """Stripe keeps the failure as the key's answer for good, so the key is another."""
-    stand_in.control("trouble", call="POST /v1/checkout", next=["error_kept"])
+    stand_in.control("fault", call="POST /v1/checkout", next=["error_kept"])
     with pytest.raises(StripeError):
         begin(alices_team, alice, plus)
     assert stand_in.pay(begin(alices_team, alice, plus)).status_code < 400
@@ -175,10 +175,10 @@ def test_an_upgrade_that_stripe_failed_to_answer_is_charged_once(
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
     settings.STRIPE_TIMEOUT_SECONDS = 0.5
-    stand_in.control("trouble", call="POST /v1/subscriptions", next=[trouble] * 2, hang_seconds=1.5)
+    stand_in.control("fault", call="POST /v1/subscriptions", next=[trouble] * 2, hang_seconds=1.5)
     with contextlib.suppress(StripeError):  # the SDK's own second try heals some of them
         change(alice, row, pro, attempt="one")
-    stand_in.control("trouble")
+    stand_in.control("fault")
     settings.STRIPE_TIMEOUT_SECONDS = 10
     wait_until(lambda: change_is_done(alice, row, pro))
     hear(stand_in)

@@ -64,7 +64,7 @@ def test_the_command_wants_a_day_and_says_when_stripe_is_away(
 ) -> None:
     with pytest.raises(CommandError, match="YYYY-MM-DD"):
         call_command("reconcile_stripe", "--since", "yesterday")
-    stand_in.control("trouble", next=["error_before"] * 4)
+    stand_in.control("fault", next=["error_before"] * 4)
     with pytest.raises(CommandError, match="Simulated failure"):
         say()
     settings.STRIPE_SECRET_KEY = ""
@@ -90,7 +90,7 @@ def test_each_night_every_difference_raises_one_alert(
 def test_the_nightly_task_bears_that_stripe_is_away_or_off(
     stand_in: StripeStandIn, settings: Any
 ) -> None:
-    stand_in.control("trouble", next=["error_before"] * 4)
+    stand_in.control("fault", next=["error_before"] * 4)
     assert tasks.reconcile_stripe() == 0
     settings.STRIPE_SECRET_KEY = ""
     assert tasks.reconcile_stripe() == 0

@@ -100,7 +100,7 @@ def test_stripe_failing_or_silent_never_makes_two_refunds(
     trouble: str,
 ) -> None:
     settings.STRIPE_TIMEOUT_SECONDS = 0.4
-    stand_in.control("trouble", next=[trouble] * 2, call=CALL, hang_seconds=0.8)
+    stand_in.control("fault", next=[trouble] * 2, call=CALL, hang_seconds=0.8)
 
     refund = give_back(order, 400, clerk)
     assert tasks.submit_requested_refunds() == 0  # it is too fresh to be asked for again
@@ -118,7 +118,7 @@ def test_stripe_failing_or_silent_never_makes_two_refunds(
 def test_while_stripe_is_away_a_refund_waits_and_its_credits_with_it(
     stand_in: StripeStandIn, order: Order, alices_team: Team, clerk: User
 ) -> None:
-    stand_in.control("trouble", next=["error_before"] * 4)
+    stand_in.control("fault", next=["error_before"] * 4)
     refund = give_back(order, 400, clerk)
     make_old()
     assert tasks.submit_requested_refunds() == 0
@@ -164,7 +164,7 @@ def test_killed_before_stripes_answer_is_booked_it_is_asked_for_again_once(
 def test_a_dispute_that_came_first_ends_a_request_that_waits(
     stand_in: StripeStandIn, order: Order, alices_team: Team, clerk: User
 ) -> None:
-    stand_in.control("trouble", next=["error_before"] * 2, call=CALL)
+    stand_in.control("fault", next=["error_before"] * 2, call=CALL)
     refund = give_back(order, 400, clerk)
     stand_in.control("dispute", charge=order.charge_id)
     stand_in.tell_everything()

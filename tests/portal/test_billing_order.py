@@ -225,7 +225,7 @@ def test_where_there_is_no_document_it_is_said(
     assert browser.get(f"/billing/orders/{order.pk}/invoice").status_code == 404
     stand_in.pay(page_url)
     orders.confirm(order)
-    stand_in.control("trouble", next=["error_before"] * 4)
+    stand_in.control("fault", next=["error_before"] * 4)
     answer = browser.get(f"/billing/orders/{order.pk}/receipt", follow=True)
     assert answer.redirect_chain == [(f"/billing/orders/{order.pk}", 302)]
     assert "Stripe has no such document to show just now." in answer.content.decode()

@@ -204,7 +204,7 @@ def test_what_a_plan_cost_is_listed_with_its_invoice(
     invoice = stand_in.get(f"invoices/{path[1].rsplit('/', 1)[-1]}")
     assert browser.get(path[1])["Location"] == invoice["invoice_pdf"]
     assert signed_in(charlie).get(path[1]).status_code == 404
-    stand_in.control("trouble", next=["error_before"] * 4)
+    stand_in.control("fault", next=["error_before"] * 4)
     said = browser.get(path[1], follow=True).content.decode()
     assert "Stripe has no such document to show just now." in said
 

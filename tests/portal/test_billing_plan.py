@@ -188,7 +188,7 @@ def test_a_late_payment_is_a_banner_with_what_to_do(
 def test_stripe_away_is_said(
     stand_in: StripeStandIn, browser: Client, alices_team: Team, plus: PlanOffer
 ) -> None:
-    stand_in.control("trouble", next=["error_before"] * 4)
+    stand_in.control("fault", next=["error_before"] * 4)
     answer = browser.post("/billing/plan/to/plus")
     assert answer.status_code == 503
     assert "Stripe does not answer just now." in text_of(answer)

@@ -193,14 +193,14 @@ def test_while_stripe_is_away_nothing_is_charged_and_the_form_goes_on(
     stand_in: StripeStandIn, browser: Client, trouble: str
 ) -> None:
     number = form_of(browser)
-    stand_in.control("trouble", next=[trouble] * 20, call="POST /v1/checkout")
+    stand_in.control("fault", next=[trouble] * 20, call="POST /v1/checkout")
     answer = send(browser, number)
     page = answer.content.decode()
     assert answer.status_code == 503
     assert "Stripe does not answer just now. Nothing was charged." in page
     assert order_number_in(page) == number
     assert re.search(r'value="2500"[^>]*checked', page)
-    stand_in.control("trouble", next=[], call="POST /v1/checkout")
+    stand_in.control("fault", next=[], call="POST /v1/checkout")
     after = send(browser, number)
     assert after.status_code == 303
     assert len(sessions(stand_in)) == 1

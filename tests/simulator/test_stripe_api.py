@@ -24,7 +24,7 @@ def test_one_idempotency_key_is_one_object(client) -> None:
 
 @pytest.mark.parametrize("trouble", ["error_before", "error_after", "rate_limit"])
 def test_an_api_that_fails_makes_one_object_when_asked_again(simulator, client, trouble) -> None:
-    simulator.control("trouble", next=[trouble])
+    simulator.control("fault", next=[trouble])
     with pytest.raises((stripe.APIError, stripe.RateLimitError)):
         client.v1.customers.create(MAKER, SAME)
     client.v1.customers.create(MAKER, SAME)
@@ -32,7 +32,7 @@ def test_an_api_that_fails_makes_one_object_when_asked_again(simulator, client, 
 
 
 def test_a_failure_may_be_the_answer_for_good(simulator, client) -> None:
-    simulator.control("trouble", next=["error_kept"])
+    simulator.control("fault", next=["error_kept"])
     for _ in range(2):
         with pytest.raises(stripe.APIError):
             client.v1.customers.create(MAKER, SAME)
@@ -40,7 +40,7 @@ def test_a_failure_may_be_the_answer_for_good(simulator, client) -> None:
 
 
 def test_trouble_meets_the_calls_it_is_meant_for(simulator, client) -> None:
-    simulator.control("trouble", next=["error_before"], call="POST /v1/refunds")
+    simulator.control("fault", next=["error_before"], call="POST /v1/refunds")
     client.v1.customers.create(MAKER)
     with pytest.raises(stripe.APIError):
         client.v1.refunds.create({"charge": "ch_1"})
@@ -52,7 +52,7 @@ def test_trouble_meets_the_calls_it_is_meant_for(simulator, client) -> None:
 
 @pytest.mark.parametrize("trouble", ["hang_before", "hang_after"])
 def test_a_call_whose_client_gives_up_is_carried_out_once(simulator, client, trouble) -> None:
-    simulator.control("trouble", next=[trouble], hang_seconds=0.6)
+    simulator.control("fault", next=[trouble], hang_seconds=0.6)
     headers = {"authorization": "Bearer sk_test_simulated", "idempotency-key": "order-1"}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{simulator.url}/v1/customers", data=MAKER, headers=headers, timeout=0.2)

@@ -18,13 +18,13 @@ class Command(OperatorCommand):
     help = "Revokes an API key, from its next request on."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declares the arguments."""
+        """Declare the arguments."""
         parser.add_argument(
             "key", metavar="KEY", help="the key's id, or prefix…last4 as it is shown in lists"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Revokes the key and says since when it is revoked."""
+        """Revoke the key and say since when it is revoked."""
         key = self._find(options["key"])
         revoke_key(key)
         self.stdout.write(

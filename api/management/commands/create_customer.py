@@ -24,7 +24,7 @@ class Command(OperatorCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declares the arguments."""
+        """Declare the arguments."""
         parser.add_argument("email", metavar="EMAIL")
         parser.add_argument(
             "--credit", metavar="DOLLARS", type=dollars, default=0, help="granted credit"
@@ -35,7 +35,7 @@ class Command(OperatorCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Opens the customer and prints what was made."""
+        """Open the customer and print what was made."""
         email, password = options["email"], options["password"]
         try:
             validate_email(email)

@@ -19,7 +19,7 @@ class Command(OperatorCommand):
     help = "Makes an API key for a team and shows it, this once."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declares the arguments."""
+        """Declare the arguments."""
         parser.add_argument("team", metavar="TEAM", help="a slug, an id or a member's e-mail")
         parser.add_argument("--name", default="Made by staff")
         parser.add_argument("--scope", choices=ApiKey.Scope.values, default=ApiKey.Scope.INFERENCE)
@@ -34,7 +34,7 @@ class Command(OperatorCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Makes the key and prints it."""
+        """Make the key and print it."""
         team = self.team(options["team"])
         if options["expires_at"] is not None and options["expires_at"] <= timezone.now():
             raise CommandError("--expires-at is in the past. Give a moment in the future.")

@@ -8,16 +8,16 @@ from django.core.management.base import BaseCommand, CommandError
 
 from api.catalogue.check import find_catalogue, read_catalogue
 from api.catalogue.load import Changes, load_document
-from api.catalogue.reader import CatalogueMistakesError
+from api.catalogue.reader import CatalogueError
 
 
 class Command(BaseCommand):
-    """Checks a catalogue file and loads all of it, or says every mistake and loads nothing."""
+    """Checks a catalogue file and loads all of it, or says every problem and loads nothing."""
 
     help = "Loads a catalogue: a file, or the name of one that ships (default, weatmood, ...)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declares the arguments."""
+        """Declare the arguments."""
         parser.add_argument("catalogue", help="my/file.toml, or a shipped catalogue's name")
         parser.add_argument(
             "--replace",
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Runs the load. Raises CommandError (exit status 1) listing the mistakes."""
+        """Run the load. Raise CommandError (exit status 1) listing the problems."""
         dry_run: bool = options["dry_run"]
         try:
             path = find_catalogue(options["catalogue"])
@@ -41,10 +41,10 @@ class Command(BaseCommand):
                 replace=options["replace"],
                 dry_run=dry_run,
             )
-        except CatalogueMistakesError as error:
-            count = len(error.mistakes)
-            heading = f"{count} mistake{'s' if count > 1 else ''}; nothing was loaded"
-            raise CommandError("\n  ".join([heading, *error.mistakes])) from None
+        except CatalogueError as error:
+            count = len(error.problems)
+            heading = f"{count} problem{'s' if count > 1 else ''}; nothing was loaded"
+            raise CommandError("\n  ".join([heading, *error.problems])) from None
         if options["verbosity"] > 1:
             for detail in changes.details:
                 self.stdout.write(detail)
@@ -52,7 +52,7 @@ class Command(BaseCommand):
 
 
 def summary_of(changes: Changes, *, dry_run: bool) -> str:
-    """Returns what a load did, or would do, in a line."""
+    """Return what a load did, or would do, in a line."""
     if changes.is_empty():
         return "nothing to change"
     kinds = []

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import key_deeds
+from accounts import key_actions
 from accounts.api_keys import KeyRules
 from accounts.client_ip import client_ip
 from accounts.errors import AccountsError
@@ -55,7 +55,7 @@ def new_key(request: MemberRequest) -> HttpResponse:
         key, plaintext = once.make_once(
             request,
             request.POST.get("token") or once.new_token(),
-            lambda: key_deeds.create_key(
+            lambda: key_actions.create_key(
                 request.actor,
                 prefix=snapshot.service.key_prefix,
                 ip_address=client_ip(request),
@@ -88,7 +88,7 @@ def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
         context = {"form": form, "own": own}
         return render(request, "keys/edit.html", context, status=400 if form.is_bound else 200)
     try:
-        key_deeds.update_key(
+        key_actions.update_key(
             request.actor, own.key, cast(KeyRules, form.rules), ip_address=client_ip(request)
         )
     except AccountsError as error:
@@ -111,7 +111,7 @@ def rotate_key(request: MemberRequest, key_id: int) -> HttpResponse:
         return render(request, "keys/rotate.html", context, status=400 if form.is_bound else 200)
     grace_seconds: int = form.cleaned_data["grace_seconds"]
     try:
-        successor, plaintext = key_deeds.rotate_key(
+        successor, plaintext = key_actions.rotate_key(
             request.actor, own.key, grace_seconds, ip_address=client_ip(request)
         )
     except AccountsError as error:
@@ -134,7 +134,7 @@ def revoke_key(request: MemberRequest, key_id: int) -> HttpResponse:
     if request.method != "POST":
         return render(request, "keys/revoke.html", {"own": own})
     if not own.is_revoked:
-        key_deeds.revoke_key(request.actor, own.key, ip_address=client_ip(request))
+        key_actions.revoke_key(request.actor, own.key, ip_address=client_ip(request))
         messages.success(request, "The key is revoked: its next request is refused.")
     return redirect("key", key_id)
 

@@ -42,7 +42,7 @@ class StripeApplication:
         self._controls = Controls(self._account, self._idempotency)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serves one HTTP request; the path begins with /stripe."""
+        """Serve one HTTP request; the path begins with /stripe."""
         request = await read_request(scope, receive)
         if request is None:
             return
@@ -58,8 +58,8 @@ class StripeApplication:
             if path.startswith("/v1/"):
                 return await self._answer_api(request, path)
             if path.startswith("/control/"):
-                deed = path.removeprefix("/control/")
-                return json_reply(200, await self._controls.obey(deed, request.body))
+                action = path.removeprefix("/control/")
+                return json_reply(200, await self._controls.run(action, request.body))
             return self._site.show(request, path)
         except StripeError as error:
             return json_reply(error.status, error.body())
@@ -71,37 +71,37 @@ class StripeApplication:
                 self._account.store.flush()
 
     async def _answer_api(self, request: Request, path: str) -> Reply:
-        """Answers a call to the API: once for each idempotency key, and with ordered trouble."""
+        """Answer an API call: once per idempotency key, with the faults a test asked for."""
         if not (request.authorized or "authorization" in request.headers):
             raise StripeError("You did not provide an API key.", status=401)
         key = request.headers.get("idempotency-key", "") if request.method == "POST" else ""
         self._controls.note_call(request.method, path, key)
         if kept := self._idempotency.find(key, path, request.body):
             return Reply(*kept, {"idempotent-replayed": "true"})
-        trouble = self._controls.trouble(request.method, path)
-        if trouble == "rate_limit":
+        fault = self._controls.next_fault(request.method, path)
+        if fault == "rate_limit":
             raise StripeError("Request rate limit exceeded", status=429, code="rate_limit")
-        if trouble == "error_before":
+        if fault == "error_before":
             return json_reply(500, FAILURE)
         self._idempotency.begin(key)
         try:
-            if trouble == "hang_before":
+            if fault == "hang_before":
                 await asyncio.sleep(self._controls.hang_seconds)
             reply = self._carry_out(request, path)
-            if trouble == "error_kept":
+            if fault == "error_kept":
                 reply = json_reply(500, FAILURE)
             answer = (reply.status, reply.content_type, reply.body)
             self._idempotency.keep(key, path, request.body, answer)
         finally:
             self._idempotency.end(key)
-        if trouble == "hang_after":
+        if fault == "hang_after":
             await asyncio.sleep(self._controls.hang_seconds)
-        return json_reply(500, FAILURE) if trouble == "error_after" else reply
+        return json_reply(500, FAILURE) if fault == "error_after" else reply
 
     def _carry_out(self, request: Request, path: str) -> Reply:
-        said = request.body.decode() if request.method == "POST" else request.query_text
+        text = request.body.decode() if request.method == "POST" else request.query_text
         try:
-            return json_reply(200, self._api.answer(request.method, path, form.decode(said)))
+            return json_reply(200, self._api.answer(request.method, path, form.decode(text)))
         except StripeError as error:
             return json_reply(error.status, error.body())
 

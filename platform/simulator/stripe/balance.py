@@ -14,7 +14,7 @@ CATEGORIES = {"adjustment": "dispute", "payment": "charge", "stripe_fee": "fee"}
 
 
 def charge_fee(cents: int) -> int:
-    """Returns what Stripe keeps of a charge, in cents."""
+    """Return what Stripe keeps of a charge, in cents."""
     return cents * FEE_PER_THOUSAND // 1000 + FEE_FIXED_CENTS
 
 
@@ -28,7 +28,7 @@ class Balance:
     def move(
         self, cents: int, kind: str, source: str | None, *, fee: int = 0, category: str = ""
     ) -> Thing:
-        """Books an amount in cents for a source (an object's id)."""
+        """Book an amount in cents for a source (an object's id)."""
         parts = [{"amount": fee, "currency": "usd", "type": "stripe_fee", "description": "Fees"}]
         moved = self._store.make("balance_transaction", "txn")
         return self._store.add(
@@ -51,7 +51,7 @@ class Balance:
         )
 
     def pay_out(self, order: dict[str, Any]) -> Thing:
-        """Sends money to the operator's bank: `amount` cents, by default all there is."""
+        """Send money to the operator's bank: `amount` cents, by default all there is."""
         have = sum(each["net"] for each in self._store.find("balance_transaction"))
         amount = whole(order.get("amount"), have)
         if not 0 < amount <= have:
@@ -64,7 +64,7 @@ class Balance:
         return payout
 
     def charge_operator(self, order: dict[str, Any]) -> Thing:
-        """Takes a fee of `amount` cents for something else than a charge, such as Stripe Tax."""
+        """Take a fee of `amount` cents for something else than a charge, such as Stripe Tax."""
         moved = self.move(-whole(order.get("amount")), "stripe_fee", None)
         moved["description"] = order.get("description", "Automatic Tax")
         return moved

@@ -42,7 +42,7 @@ BY_LAST4 = {card.last4: card for card in CARDS.values()}
 
 
 def details(card: Card) -> dict[str, object]:
-    """Returns the part of a payment method that says what it is."""
+    """Return the part of a payment method that says what it is."""
     if card.is_delayed:
         bank = {"bank_name": "STRIPE TEST BANK", "last4": card.last4}
         return {"type": "us_bank_account", "us_bank_account": bank}
@@ -51,5 +51,5 @@ def details(card: Card) -> dict[str, object]:
 
 
 def behaviour(method: dict[str, dict[str, str]]) -> Card:
-    """Returns how a payment method behaves."""
+    """Return how a payment method behaves."""
     return BY_LAST4[(method.get("card") or method["us_bank_account"])["last4"]]

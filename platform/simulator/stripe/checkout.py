@@ -35,7 +35,7 @@ class Payer:
 
     @property
     def address(self) -> Thing:
-        """Returns Stripe's address object."""
+        """Return Stripe's address object."""
         names = ("line1", "city", "postal_code", "state")
         typed = {name: getattr(self, name) or None for name in names}
         return typed | {"line2": None, "country": self.country}
@@ -64,7 +64,7 @@ class Checkout:
         self._subscriptions = subscriptions
 
     def create(self, form: dict[str, Any]) -> Thing:
-        """Makes a session with a page of its own. Raises StripeError for a bad form."""
+        """Make a session with a page of its own. Raise StripeError for a bad form."""
         mode = form.get("mode", "payment")
         self._check(form, mode)
         lines = [self._line(line, mode) for line in form.get("line_items", [])]
@@ -116,9 +116,9 @@ class Checkout:
     def pay(
         self, number: str, method: str, payer: Payer | None = None, *, authenticated: bool = False
     ) -> str:
-        """Pays with a test method, as the page's button does; returns where the browser goes next.
+        """Pay with a test method, as the page's button does; return where the browser goes next.
 
-        Raises StripeError where the card refuses, or the session is no longer open.
+        Raise StripeError where the card refuses, or the session is no longer open.
         """
         session = self.open_session(number)
         if method not in CARDS:
@@ -140,7 +140,7 @@ class Checkout:
         return str(session["success_url"]).replace("{CHECKOUT_SESSION_ID}", session["id"])
 
     def refuse(self, number: str) -> None:
-        """Lets the cardholder's authentication fail. Raises StripeError, which says so."""
+        """Let the cardholder's authentication fail. Raise StripeError, which says so."""
         session = self.open_session(number)
         reason = "payment_intent_authentication_failure"
         if session["payment_intent"]:
@@ -150,7 +150,7 @@ class Checkout:
         raise StripeError("We are unable to authenticate your payment method.", status=402)
 
     def settle(self, order: dict[str, Any]) -> Thing:
-        """Ends the delayed payment of the session `session`: `succeeds`, or not."""
+        """End the delayed payment of the session `session`: `succeeds`, or not."""
         session = self._store.get("checkout.session", order["session"])
         intent = self._store.get("payment_intent", session["payment_intent"])
         self._payments.settle(intent, succeeds=order["succeeds"])
@@ -161,13 +161,13 @@ class Checkout:
         return session
 
     def expire(self, number: str) -> Thing:
-        """Ends an open session, as time or the operator does."""
+        """End an open session, as time or the operator does."""
         session = self.open_session(number)
         self._expire(session)
         return session
 
     def open_session(self, number: str) -> Thing:
-        """Returns a session that can still be paid. Raises StripeError for another."""
+        """Return a session that can still be paid. Raise StripeError for another."""
         self.expire_late()
         session = self._store.get("checkout.session", number)
         if session["status"] != "open":
@@ -178,7 +178,7 @@ class Checkout:
         return session
 
     def expire_late(self) -> None:
-        """Ends the open sessions whose time is over."""
+        """End the open sessions whose time is over."""
         for session in self._store.find("checkout.session", status="open"):
             if session["expires_at"] < time.time():
                 self._expire(session)
@@ -241,7 +241,7 @@ class Checkout:
         }
 
     def _note_payer(self, session: Thing, payer: Payer | None) -> Any:
-        """Writes down who pays, and returns their customer. A payment without more may have none:
+        """Write down who pays, and return their customer. A payment without more may have none:
         its payer is a guest.
         """
         if payer is None and session["customer_details"]:
@@ -271,7 +271,7 @@ class Checkout:
     def _take(
         self, session: Thing, customer: str | None, method: str, *, authenticated: bool
     ) -> bool:
-        """Takes the money; False: the cardholder has to authenticate first."""
+        """Take the money; False: the cardholder has to authenticate first."""
         details = session["customer_details"]
         if session["payment_intent"]:
             intent = self._store.get("payment_intent", session["payment_intent"])
@@ -289,7 +289,7 @@ class Checkout:
         return intent["status"] != "requires_action"
 
     def _finish(self, session: Thing, intent: Thing) -> None:
-        """Notes that the money came, with an invoice where one was asked for."""
+        """Note that the money came, with an invoice where one was asked for."""
         session["payment_status"] = "paid"
         if not session["invoice_creation"]["enabled"]:
             return

@@ -11,7 +11,7 @@ VERBS = {"payment": "Pay", "subscription": "Subscribe for", "setup": "Save card"
 
 
 def checkout_page(session: Thing, known: Thing, error: str = "", chosen: str = "") -> str:
-    """Returns the page of an open session.
+    """Return the page of an open session.
 
     known: the customer, where there is one. chosen: the test card that was tried before.
     """
@@ -35,7 +35,7 @@ def checkout_page(session: Thing, known: Thing, error: str = "", chosen: str = "
 
 
 def authentication_page(session: Thing, card: str) -> str:
-    """Returns the page on which a cardholder's bank asks whether it is them."""
+    """Return the page on which a cardholder's bank asks whether it is them."""
     action = f"{session['url']}/authenticate"
     yes = button(action, "Complete authentication", kind="main", card=card, result="complete")
     no = button(action, "Fail authentication", card=card, result="fail")
@@ -82,7 +82,7 @@ def _address(known: Thing) -> str:
 
 
 def _choices(mode: str, chosen: str) -> str:
-    """Returns the test cards to choose from; a bank debit serves for single payments only."""
+    """Return the test cards to choose from; a bank debit serves for single payments only."""
     offered = {
         name: card for name, card in CARDS.items() if mode == "payment" or not card.is_delayed
     }

@@ -10,7 +10,7 @@ from simulator.stripe.idempotency import Idempotency
 from simulator.stripe.present import present
 from simulator.stripe.store import Thing
 
-TROUBLES = {
+FAULTS = {
     "error_before", "error_after", "error_kept", "hang_before", "hang_after", "rate_limit",
 }  # fmt: skip
 TIMES = ("created", "expires_at", "start_date", "billing_cycle_anchor", "cancel_at")
@@ -18,19 +18,19 @@ ITEM_TIMES = ("current_period_start", "current_period_end")
 
 
 class Controls:
-    """`POST /control/<deed>` with a JSON object; the simulator's README.md lists the deeds."""
+    """`POST /control/<action>` with a JSON object; the simulator's README.md lists the actions."""
 
     def __init__(self, account: Account, idempotency: Idempotency) -> None:
         self._account = account
         self._idempotency = idempotency
         self._start_afresh()
 
-    async def obey(self, deed: str, body: bytes) -> Any:
-        """Does one deed and returns what came of it. Raises StripeError for an unknown one."""
+    async def run(self, action: str, body: bytes) -> Any:
+        """Do one action and return what came of it. Raise StripeError for an unknown one."""
         order: dict[str, Any] = json.loads(body) if body else {}
-        does = getattr(self, f"_do_{deed}", None)
+        does = getattr(self, f"_do_{action}", None)
         if does is None:
-            raise StripeError(f"There is no control {deed!r}.", status=404)
+            raise StripeError(f"There is no control {action!r}.", status=404)
         result = does(order)
         result = await result if inspect.isawaitable(result) else result
         return present(self._account.store, result) if isinstance(result, dict) else result
@@ -39,39 +39,39 @@ class Controls:
         """Journals a call to the API."""
         self._calls.append({"method": method, "path": path, "idempotency_key": idempotency_key})
 
-    def trouble(self, method: str, path: str) -> str | None:
-        """Takes the next trouble that was ordered for such a call, if any."""
-        if not self._troubles or not f"{method} {path}".startswith(self._troubled):
+    def next_fault(self, method: str, path: str) -> str | None:
+        """Take the next fault that was ordered for such a call, if any."""
+        if not self._faults or not f"{method} {path}".startswith(self._faulty_call):
             return None
-        return self._troubles.pop(0)
+        return self._faults.pop(0)
 
     def _start_afresh(self) -> None:
-        self._troubles: list[str] = []
-        self._troubled = ""
+        self._faults: list[str] = []
+        self._faulty_call = ""
         self.hang_seconds = 1.0
         self._calls: list[Thing] = []
 
     def _do_calls(self, _order: Thing) -> list[Thing]:
         return self._calls
 
-    def _do_trouble(self, order: Thing) -> Thing:
-        if unknown := set(order.get("next", [])) - TROUBLES:
-            raise StripeError(f"No such troubles: {sorted(unknown)}.")
-        self._troubles = list(order.get("next", []))
-        self._troubled = order.get("call", "")
+    def _do_fault(self, order: Thing) -> Thing:
+        if unknown := set(order.get("next", [])) - FAULTS:
+            raise StripeError(f"No such faults: {sorted(unknown)}.")
+        self._faults = list(order.get("next", []))
+        self._faulty_call = order.get("call", "")
         self.hang_seconds = float(order.get("hang_seconds", 1.0))
-        return {"next": self._troubles}
+        return {"next": self._faults}
 
     def _do_webhooks(self, order: Thing) -> Thing:
         webhooks = self._account.webhooks
         webhooks.url = order.pop("url", webhooks.url)
         webhooks.secret = order.pop("secret", webhooks.secret)
-        if unknown := order.keys() - webhooks.temper.keys():
+        if unknown := order.keys() - webhooks.delivery.keys():
             raise StripeError(f"Delivery knows no {sorted(unknown)}.")
         if not order:
             webhooks.calm()
-        webhooks.temper |= order
-        return webhooks.temper
+        webhooks.delivery |= order
+        return webhooks.delivery
 
     def _do_held(self, _order: Thing) -> list[str]:
         return [event["type"] for event in self._account.webhooks.held]
@@ -104,11 +104,11 @@ class Controls:
         if number := order.get("event"):
             event = dict(self._account.store.get("event", number))
         event |= order.get("changes", {})
-        letter = webhooks.signed(
+        delivery = webhooks.signed(
             event, secret=order.get("secret"), timestamp=order.get("timestamp")
         )
-        payload = order.get("payload", letter["payload"])
-        header = order.get("signature", letter["signature"])
+        payload = order.get("payload", delivery["payload"])
+        header = order.get("signature", delivery["signature"])
         if not order.get("send", True):
             return {"payload": payload, "signature": header}
         status, body = await webhooks.post(payload, header)

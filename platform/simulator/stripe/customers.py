@@ -19,7 +19,7 @@ class Customers:
         self._webhooks = webhooks
 
     def create(self, form: dict[str, Any]) -> Thing:
-        """Makes a customer."""
+        """Make a customer."""
         customer = self._store.create(
             "customer",
             "cus",
@@ -35,7 +35,7 @@ class Customers:
         return customer
 
     def update(self, number: str, form: dict[str, Any]) -> Thing:
-        """Changes a customer, its default payment method among the rest."""
+        """Change a customer, its default payment method among the rest."""
         customer = self.get(number)
         chosen = form.get("invoice_settings", {}).get("default_payment_method")
         if chosen is not None:
@@ -52,14 +52,14 @@ class Customers:
         return customer
 
     def get(self, number: str) -> Thing:
-        """Returns a customer that has not been deleted. Raises StripeError."""
+        """Return a customer that has not been deleted. Raise StripeError."""
         customer = self._store.get("customer", number)
         if customer.get("deleted"):
             raise StripeError(f"No such customer: '{number}'", code="resource_missing")
         return customer
 
     def delete(self, number: str) -> Thing:
-        """Forgets a customer but for the id, and lets go of the payment methods."""
+        """Forget a customer but for the id, and let go of the payment methods."""
         customer = self.get(number)
         for method in self._store.find("payment_method", customer=number):
             self.detach(method["id"])
@@ -70,7 +70,7 @@ class Customers:
         return customer
 
     def method(self, name: str) -> Thing:
-        """Returns a payment method by its id, or a new one by a test method's name."""
+        """Return a payment method by its id, or a new one by a test method's name."""
         if card := CARDS.get(name):
             return self._store.create(
                 "payment_method", "pm", **cards.details(card), customer=None,
@@ -79,9 +79,9 @@ class Customers:
         return self._store.get("payment_method", name)
 
     def attach(self, name: str, customer: str) -> Thing:
-        """Keeps a payment method for a customer. It becomes no default by that.
+        """Keep a payment method for a customer. It becomes no default by that.
 
-        Raises StripeError where the card is declined.
+        Raise StripeError where the card is declined.
         """
         self.get(customer)
         method = self.method(name)
@@ -96,7 +96,7 @@ class Customers:
         return method
 
     def detach(self, number: str) -> Thing:
-        """Forgets a customer's card, and that it paid by default."""
+        """Forget a customer's card, and that it paid by default."""
         method = self._store.get("payment_method", number)
         owner, method["customer"] = method["customer"], None
         if owner is None:

@@ -51,7 +51,7 @@ class Disputes:
         return dispute
 
     def withdraw(self, number: str) -> Thing:
-        """Turns an inquiry into a dispute that takes the money."""
+        """Turn an inquiry into a dispute that takes the money."""
         dispute = self._open_dispute(number)
         if dispute["simulated"]["withdrawn"]:
             raise StripeError("The money of this dispute has been withdrawn.")
@@ -62,7 +62,7 @@ class Disputes:
         return dispute
 
     def close(self, number: str, *, won: bool, amount: int | None = None) -> Thing:
-        """Ends a dispute. What is won comes back, or `amount` cents of it."""
+        """End a dispute. What is won comes back, or `amount` cents of it."""
         dispute = self._open_dispute(number)
         before = dispute["status"]
         if before.startswith("warning"):
@@ -75,7 +75,7 @@ class Disputes:
         return dispute
 
     def reinstate(self, number: str, amount: int | None = None) -> Thing:
-        """Gives withdrawn money back: all of it, or `amount` cents."""
+        """Give withdrawn money back: all of it, or `amount` cents."""
         dispute = self._store.get("dispute", number)
         withdrawn = dispute["simulated"]["withdrawn"]
         cents = withdrawn if amount is None else amount

@@ -7,7 +7,7 @@ from simulator.stripe.store import Thing
 
 
 def receipt_page(charge: Thing) -> str:
-    """Returns the receipt of a charge."""
+    """Return the receipt of a charge."""
     rows = [("Paid", charge["amount"]), ("Refunded", -charge["amount_refunded"])]
     rows.append(("Total", charge["amount"] - charge["amount_refunded"]))
     inner = f"<h1>Receipt</h1><p>{day(charge['created'])}, {escape(charge['status'])}</p>"
@@ -15,7 +15,7 @@ def receipt_page(charge: Thing) -> str:
 
 
 def invoice_page(invoice: Thing) -> str:
-    """Returns an invoice."""
+    """Return an invoice."""
     rows = [(line["description"], line["amount"]) for line in invoice["lines"]["data"]]
     if tax := sum(each["amount"] for each in invoice["total_taxes"]):
         rows.append(("Tax", tax))
@@ -28,7 +28,7 @@ def invoice_page(invoice: Thing) -> str:
 
 
 def invoice_pdf(invoice: Thing) -> bytes:
-    """Returns an invoice as a PDF of one page."""
+    """Return an invoice as a PDF of one page."""
     lines = [
         f"Invoice {invoice['number']}",
         f"{day(invoice['created'])}, {invoice['status']}",
@@ -40,7 +40,7 @@ def invoice_pdf(invoice: Thing) -> bytes:
 
 
 def pdf(lines: list[str]) -> bytes:
-    """Returns a PDF of one page with these lines of text."""
+    """Return a PDF of one page with these lines of text."""
     texts = [line.encode("latin-1", "replace") for line in lines]
     shown = b" T* ".join(b"(" + _escaped(text) + b") Tj" for text in texts)
     content = b"BT /F1 12 Tf 16 TL 72 770 Td " + shown + b" ET"

@@ -21,12 +21,12 @@ class StripeError(Exception):
         self.error = {"message": message, "type": kind, "code": code, "param": param, **more}
 
     def body(self) -> dict[str, Any]:
-        """Returns the answer's JSON body, without what it does not say."""
+        """Return the answer's JSON body, without what it does not say."""
         return {"error": {key: value for key, value in self.error.items() if value is not None}}
 
 
 def missing(kind: str, name: str) -> StripeError:
-    """Returns the error for an object that there is not."""
+    """Return the error for an object that there is not."""
     return StripeError(f"No such {kind}: '{name}'", status=404, code="resource_missing", param="id")
 
 
@@ -44,7 +44,7 @@ _OWN_CODES = {"authentication_required", "expired_card", "payment_intent_authent
 
 
 def card_error(reason: str, **more: Any) -> dict[str, Any]:
-    """Returns the error object of a card that was not charged, for a reason."""
+    """Return the error object of a card that was not charged, for a reason."""
     return {
         "type": "card_error",
         "code": reason if reason in _OWN_CODES else "card_declined",
@@ -55,6 +55,6 @@ def card_error(reason: str, **more: Any) -> dict[str, Any]:
 
 
 def declined(error: dict[str, Any], **more: Any) -> StripeError:
-    """Returns the answer for a card's error object."""
+    """Return the answer for a card's error object."""
     parts = {key: value for key, value in error.items() if key not in {"type", "message"}}
     return StripeError(error["message"], status=402, kind="card_error", **parts, **more)

@@ -8,7 +8,7 @@ _PART = re.compile(r"[^\[\]]+|\[\]")
 
 
 def decode(body: str) -> dict[str, Any]:
-    """Returns the object that a form spells: `a[b][0][c]=1` is `{"a": {"b": [{"c": "1"}]}}`.
+    """Return the object that a form spells: `a[b][0][c]=1` is `{"a": {"b": [{"c": "1"}]}}`.
 
     All values are texts, as they came; `a[]=1&a[]=2` is a list.
     """
@@ -19,12 +19,12 @@ def decode(body: str) -> dict[str, Any]:
 
 
 def whole(value: object, default: int = 0) -> int:
-    """Returns a form's whole number, such as an amount in cents."""
+    """Return a form's whole number, such as an amount in cents."""
     return int(str(value)) if value not in (None, "") else default
 
 
 def is_true(value: object) -> bool:
-    """Tells whether a form's value means yes."""
+    """Tell whether a form's value means yes."""
     return str(value).lower() == "true"
 
 
@@ -37,7 +37,7 @@ def _put(target: dict[str, Any], parts: list[str], value: str) -> None:
 
 
 def _with_lists(value: Any) -> Any:
-    """Returns the value with every object of the keys 0, 1, 2, ... as a list."""
+    """Return the value with every object of the keys 0, 1, 2, ... as a list."""
     if not isinstance(value, dict):
         return value
     inner = {key: _with_lists(each) for key, each in value.items()}

@@ -8,7 +8,7 @@ STYLE = Path(__file__).with_name("style.css").read_text()
 
 
 def page(title: str, inner: str, *, kind: str = "") -> str:
-    """Returns a whole page. inner: HTML; kind: "wide" for one with columns."""
+    """Return a whole page. inner: HTML; kind: "wide" for one with columns."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -29,23 +29,23 @@ def page(title: str, inner: str, *, kind: str = "") -> str:
 
 
 def message(title: str, text: str) -> str:
-    """Returns a page that says one thing."""
+    """Return a page that says one thing."""
     return page(title, f'<div class="paper"><h1>{escape(title)}</h1><p>{escape(text)}</p></div>')
 
 
 def money(cents: int) -> str:
-    """Returns an amount as a person reads it."""
+    """Return an amount as a person reads it."""
     sign = "-" if cents < 0 else ""
     return f"{sign}${abs(cents) / 100:,.2f}"
 
 
 def day(seconds: int) -> str:
-    """Returns the date of a time in unix seconds."""
+    """Return the date of a time in unix seconds."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%d %b %Y")
 
 
 def sums(rows: list[tuple[str, int]]) -> str:
-    """Returns a list of amounts in cents, the last of which is their sum."""
+    """Return a list of amounts in cents, the last of which is their sum."""
     last = len(rows) - 1
     inner = "".join(
         f"<div{' class=sum' if index == last else ''}><dt>{escape(name)}</dt>"
@@ -56,12 +56,12 @@ def sums(rows: list[tuple[str, int]]) -> str:
 
 
 def alert(text: str) -> str:
-    """Returns what went wrong, or nothing."""
+    """Return what went wrong, or nothing."""
     return f'<p class="bad" role="alert">{escape(text)}</p>' if text else ""
 
 
 def button(action: str, label: str, *, kind: str = "", about: str = "", **fields: str) -> str:
-    """Returns a button that posts fields. about: what a screen reader hears besides the label."""
+    """Return a button that posts fields. about: what a screen reader hears besides the label."""
     hidden = "".join(
         f'<input type="hidden" name="{name}" value="{escape(value)}">'
         for name, value in fields.items()
@@ -74,5 +74,5 @@ def button(action: str, label: str, *, kind: str = "", about: str = "", **fields
 
 
 def link(url: str | None, label: str) -> str:
-    """Returns a way back, or nothing where there is none."""
+    """Return a way back, or nothing where there is none."""
     return f'<a class="back" href="{escape(url)}">{escape(label)}</a>' if url else ""

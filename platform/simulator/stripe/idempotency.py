@@ -18,9 +18,9 @@ class Idempotency:
         self._under_way: set[str] = set()
 
     def find(self, key: str, path: str, body: bytes) -> Answer | None:
-        """Returns the answer that a key got before.
+        """Return the answer that a key got before.
 
-        Raises StripeError where it came with another path or other parameters, or where its first
+        Raise StripeError where it came with another path or other parameters, or where its first
         call is not done yet.
         """
         if key in self._under_way:
@@ -42,19 +42,19 @@ class Idempotency:
         return answer
 
     def begin(self, key: str) -> None:
-        """Notes that a call with this key is under way."""
+        """Note that a call with this key is under way."""
         if key:
             self._under_way.add(key)
 
     def end(self, key: str) -> None:
-        """Notes that it no longer is."""
+        """Note that it no longer is."""
         self._under_way.discard(key)
 
     def keep(self, key: str, path: str, body: bytes, answer: Answer) -> None:
-        """Remembers an answer for good, a failure's too."""
+        """Remember an answer for good, a failure's too."""
         if key and answer[0] not in NOT_KEPT:
             self._kept[key] = (path, body, answer)
 
     def forget(self) -> None:
-        """Forgets every answer."""
+        """Forget every answer."""
         self._kept.clear()

@@ -36,7 +36,7 @@ class Invoices:
         subscription: Thing | None = None,
         metadata: Thing | None = None,
     ) -> Thing:
-        """Returns an invoice that nobody has seen yet."""
+        """Return an invoice that nobody has seen yet."""
         invoice = self._store.make("invoice", "in")
         of_subscription = subscription and {
             "type": "subscription_details",
@@ -75,7 +75,7 @@ class Invoices:
         return invoice | self._sums(customer, sum(line["amount"] for line in lines), is_taxed)
 
     def finalize(self, invoice: Thing) -> None:
-        """Opens a draft, and uses up the customer's credit for it."""
+        """Open a draft, and uses up the customer's credit for it."""
         self._store.add(invoice)
         invoice["number"] = f"SIM-{len(self._store.find('invoice')):05d}"
         self._webhooks.emit("invoice.created", invoice)
@@ -85,9 +85,9 @@ class Invoices:
         self._webhooks.emit("invoice.finalized", invoice)
 
     def take(self, invoice: Thing, method: str | None, *, is_present: bool = False) -> Thing | None:
-        """Takes an invoice's money and returns the payment intent, None where nothing is due.
+        """Take an invoice's money and return the payment intent, None where nothing is due.
 
-        is_present: the cardholder is there, and has authenticated. Raises StripeError where the
+        is_present: the cardholder is there, and have authenticated. Raise StripeError where the
         card refuses.
         """
         if invoice["amount_due"] == 0:
@@ -105,7 +105,7 @@ class Invoices:
         )
 
     def settle(self, invoice: Thing, intent: Thing | None) -> None:
-        """Marks an open invoice paid, by an intent where money was due."""
+        """Mark an open invoice paid, by an intent where money was due."""
         invoice |= {
             "status": "paid",
             "attempted": True,
@@ -132,21 +132,21 @@ class Invoices:
         self._webhooks.emit("invoice.payment_succeeded", invoice)
 
     def note_failure(self, invoice: Thing) -> None:
-        """Leaves an invoice open after an attempt that failed."""
+        """Leave an invoice open after an attempt that failed."""
         invoice["attempt_count"] += 1
         invoice["attempted"] = True
         invoice["next_payment_attempt"] = int(time.time()) + RETRY_SECONDS
         self._webhooks.emit("invoice.payment_failed", invoice)
 
     def void(self, number: str) -> Thing:
-        """Gives up an invoice that is not paid."""
+        """Give up an invoice that is not paid."""
         invoice = self.get_open(number)
         invoice |= {"status": "void", "next_payment_attempt": None}
         self._webhooks.emit("invoice.voided", invoice)
         return invoice
 
     def get_open(self, number: str) -> Thing:
-        """Returns an open invoice. Raises StripeError for another."""
+        """Return an open invoice. Raise StripeError for another."""
         invoice = self._store.get("invoice", number)
         if invoice["status"] != "open":
             raise StripeError(
@@ -155,7 +155,7 @@ class Invoices:
         return invoice
 
     def _sums(self, customer: str, subtotal: int, is_taxed: bool) -> dict[str, Any]:
-        """Returns an invoice's sums in cents.
+        """Return an invoice's sums in cents.
 
         A total below zero becomes the customer's credit, as one too small to be charged becomes
         their debt; both are settled with later invoices.

@@ -32,7 +32,7 @@ LISTS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def page(store: Store, collection: str, form: dict[str, Any], **fixed: Any) -> Thing:
-    """Returns a page of a collection; `fixed` fields filter too."""
+    """Return a page of a collection; `fixed` fields filter too."""
     kind, filters = LISTS[collection]
     wanted = {name: form[name] for name in filters if name in form} | fixed
     if kind == "subscription" and wanted.get("status") == "all":
@@ -46,16 +46,16 @@ def page(store: Store, collection: str, form: dict[str, Any], **fixed: Any) -> T
 
 
 def split(name: str) -> tuple[str, str, str]:
-    """Returns a path's collection, id and deed, of which the last two may be empty."""
+    """Return a path's collection, id and action, of which the last two may be empty."""
     for collection in LISTS:
         if name == collection or name.startswith(f"{collection}/"):
-            number, _, deed = name.removeprefix(collection).strip("/").partition("/")
-            return collection, number, deed
+            number, _, action = name.removeprefix(collection).strip("/").partition("/")
+            return collection, number, action
     raise StripeError(f"Unrecognized request URL (/v1/{name}).", status=404)
 
 
 def _fits(thing: Thing, name: str, wanted: Any) -> bool:
-    """Tells whether an object has what is wanted in a field; lists hold what would do."""
+    """Tell whether an object has what is wanted in a field; lists hold what would do."""
     if thing["object"] == "invoice" and name == "subscription":
         parent = thing["parent"] or {}
         return bool(parent.get("subscription_details", {}).get("subscription") == wanted)

@@ -28,7 +28,7 @@ class Payments:
         self._customers = customers
 
     def create(self, form: dict[str, Any], *, authenticated: bool = False) -> Thing:
-        """Makes a payment intent, and confirms it where the form says so."""
+        """Make a payment intent, and confirms it where the form says so."""
         amount = whole(form.get("amount"))
         if amount < LEAST_CENTS:
             raise StripeError(
@@ -65,7 +65,7 @@ class Payments:
         return intent
 
     def confirm(self, number: str, form: dict[str, Any], *, authenticated: bool = False) -> Thing:
-        """Tries to take the money. Raises StripeError where the card does not give it."""
+        """Try to take the money. Raise StripeError where the card does not give it."""
         intent = self._open_intent(number, "confirm")
         method = self._method(intent, form.get("payment_method") or intent["payment_method"])
         intent["payment_method"] = method["id"]
@@ -89,7 +89,7 @@ class Payments:
         return intent
 
     def settle(self, intent: Thing, *, succeeds: bool) -> None:
-        """Ends a delayed payment, well or not."""
+        """End a delayed payment, well or not."""
         if intent["status"] != "processing":
             raise StripeError(f"This PaymentIntent's status is {intent['status']}.")
         charge = self._store.get("charge", intent["latest_charge"])
@@ -100,14 +100,14 @@ class Payments:
             self._refuse(intent, charge, card_error("insufficient_funds"))
 
     def cancel(self, number: str) -> Thing:
-        """Ends an intent that has taken no money."""
+        """End an intent that has taken no money."""
         intent = self._open_intent(number, "cancel")
         intent |= {"status": "canceled", "canceled_at": intent["created"]}
         self._webhooks.emit("payment_intent.canceled", intent)
         return intent
 
     def fail(self, intent: Thing, reason: str) -> NoReturn:
-        """Writes down why the card was not charged, and raises it."""
+        """Write down why the card was not charged, and raise it."""
         method = self._store.get("payment_method", intent["payment_method"])
         error = card_error(reason, payment_method=present(self._store, method))
         if reason not in {"authentication_required", "payment_intent_authentication_failure"}:
@@ -118,11 +118,11 @@ class Payments:
             self._refuse(intent, None, error)
         raise declined(error, payment_intent=present(self._store, intent))
 
-    def _open_intent(self, number: str, deed: str) -> Thing:
+    def _open_intent(self, number: str, action: str) -> Thing:
         intent = self._store.get("payment_intent", number)
         if intent["status"] not in OPEN:
             raise StripeError(
-                f"You cannot {deed} this PaymentIntent because it has a status of "
+                f"You cannot {action} this PaymentIntent because it has a status of "
                 f"{intent['status']}.",
                 code="payment_intent_unexpected_state",
                 payment_intent=present(self._store, intent),
@@ -207,5 +207,5 @@ class Payments:
 
 
 def _must_ask(card: Card, method: Thing) -> bool:
-    """Tells whether the cardholder has to authenticate: each time, or until the card is kept."""
+    """Tell whether the cardholder has to authenticate: each time, or until the card is kept."""
     return card.asks == "always" or (card.asks == "kept" and method["customer"] is None)

@@ -16,7 +16,7 @@ def portal_page(
     invoices: list[Thing],
     error: str = "",
 ) -> str:
-    """Returns the page of a portal session."""
+    """Return the page of a portal session."""
     here = session["url"]
     chosen = customer["invoice_settings"]["default_payment_method"]
     cards = "".join(_card(here, each, each["id"] == chosen) for each in methods)
@@ -71,13 +71,13 @@ def _plan(here: str, subscription: Thing) -> str:
     end = day(item["current_period_end"])
     fields = {"subscription": subscription["id"]}
     if subscription["cancel_at_period_end"]:
-        text, deed = f"ends on {end}", button(f"{here}/resume", "Resume subscription", **fields)
+        text, action = f"ends on {end}", button(f"{here}/resume", "Resume subscription", **fields)
     else:
-        text, deed = f"renews on {end}", button(f"{here}/cancel", "Cancel subscription", **fields)
+        text, action = f"renews on {end}", button(f"{here}/cancel", "Cancel subscription", **fields)
     state = f'<span class="badge">{escape(subscription["status"])}</span>'
     return (
         f'<div class="row"><span class="grow">{price} each {item["price"]["recurring"]["interval"]}'
-        f", {text}</span>{state}{deed}</div>"
+        f", {text}</span>{state}{action}</div>"
     )
 
 

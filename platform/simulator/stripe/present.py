@@ -13,9 +13,9 @@ from simulator.stripe.store import Store, Thing
 
 
 def present(store: Store, thing: Thing, expand: Iterable[str] = ()) -> Thing:
-    """Returns an object, or a list of them, as the API shows it.
+    """Return an object, or a list of them, as the API shows it.
 
-    Raises StripeError for a path of `expand` that leads nowhere.
+    Raise StripeError for a path of `expand` that leads nowhere.
     """
     shown = _plain(thing)
     for path in expand:
@@ -24,7 +24,7 @@ def present(store: Store, thing: Thing, expand: Iterable[str] = ()) -> Thing:
 
 
 def listed(things: list[Thing], url: str, has_more: bool = False) -> Thing:
-    """Returns a list in Stripe's shape."""
+    """Return a list in Stripe's shape."""
     return {"object": "list", "url": url, "has_more": has_more, "data": things}
 
 
@@ -65,7 +65,7 @@ def _refunds(store: Store, number: str) -> Thing:
 
 
 def line_items(store: Store, number: str) -> Thing:
-    """Returns what a checkout session sells."""
+    """Return what a checkout session sells."""
     session = store.get("checkout.session", number)
     return listed(session["simulated"]["lines"], f"/v1/checkout/sessions/{number}/line_items")
 

@@ -19,7 +19,7 @@ TAX_PERCENT = 10
 
 
 def tax_of(cents: int) -> int:
-    """Returns the tax on an amount, both in cents."""
+    """Return the tax on an amount, both in cents."""
     return (cents * TAX_PERCENT + 50) // 100
 
 
@@ -31,7 +31,7 @@ class Prices:
         self._webhooks = webhooks
 
     def create_product(self, form: dict[str, Any]) -> Thing:
-        """Makes a product."""
+        """Make a product."""
         product = self._store.create(
             "product",
             "prod",
@@ -45,7 +45,7 @@ class Prices:
         return product
 
     def create(self, form: dict[str, Any]) -> Thing:
-        """Makes a price of a product; with `recurring`, of a subscription."""
+        """Make a price of a product; with `recurring`, of a subscription."""
         product = form.get("product") or self.create_product(form.get("product_data", {}))["id"]
         self._store.get("product", product)
         recurring = form.get("recurring")
@@ -78,7 +78,7 @@ class Prices:
         return price
 
     def update(self, kind: str, number: str, form: dict[str, Any]) -> Thing:
-        """Changes what may change of a `price` or a `product`."""
+        """Change what may change of a `price` or a `product`."""
         thing = self._store.get(kind, number)
         if "active" in form:
             thing["active"] = is_true(form["active"])
@@ -88,7 +88,7 @@ class Prices:
         return thing
 
     def of_line(self, line: Thing) -> Thing:
-        """Returns the price that a line names (`price`), or one of its own (`price_data`), which
+        """Return the price that a line names (`price`), or one of its own (`price_data`), which
         serves for nothing else.
         """
         if data := line.get("price_data"):
@@ -98,7 +98,7 @@ class Prices:
         return self._store.get("price", str(line.get("price")))
 
     def seconds(self, price: Thing) -> int:
-        """Returns how long a recurring price pays for."""
+        """Return how long a recurring price pays for."""
         recurring = price["recurring"]
         return INTERVAL_SECONDS[recurring["interval"]] * whole(recurring["interval_count"], 1)
 
@@ -112,7 +112,7 @@ class Prices:
         is_proration: bool = False,
         description: str = "",
     ) -> Thing:
-        """Returns an invoice's line of an amount, for a period in unix seconds.
+        """Return an invoice's line of an amount, for a period in unix seconds.
 
         item: the subscription item it is for, if any.
         """

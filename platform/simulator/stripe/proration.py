@@ -5,7 +5,7 @@ from simulator.stripe.store import Thing
 
 
 def proration_lines(prices: Prices, item: Thing, new: Thing, now: int) -> list[Thing]:
-    """Returns two invoice lines for the rest of an item's period: the old price's unused part given
+    """Return two invoice lines for the rest of an item's period: the old price's unused part given
     back, and the new price's part (docs.stripe.com/billing/subscriptions/prorations).
     """
     start, end = item["current_period_start"], item["current_period_end"]

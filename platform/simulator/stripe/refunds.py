@@ -21,7 +21,7 @@ class Refunds:
         self.next_statuses: list[str] = []
 
     def create(self, form: dict[str, Any]) -> Thing:
-        """Gives money back: all that is left, or `amount` cents of it. Raises StripeError."""
+        """Give money back: all that is left, or `amount` cents of it. Raise StripeError."""
         charge = self._charge_of(form)
         left = charge["amount"] - charge["amount_refunded"]
         amount = whole(form.get("amount"), left)
@@ -54,7 +54,7 @@ class Refunds:
         return refund
 
     def finish(self, number: str, status: str, reason: str) -> Thing:
-        """Ends a refund: `succeeded`, or `failed` or `canceled`, which return the money. A refund
+        """End a refund: `succeeded`, or `failed` or `canceled`, which return the money. A refund
         may fail though it had succeeded, as with a bank that sends it back.
         """
         refund = self._store.get("refund", number)

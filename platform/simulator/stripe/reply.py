@@ -17,7 +17,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
     async def send(self, send: Send) -> None:
-        """Sends it through ASGI's `send`."""
+        """Send it through ASGI's `send`."""
         headers = {
             "content-type": self.content_type,
             "content-length": str(len(self.body)),
@@ -30,15 +30,15 @@ class Reply:
 
 
 def json_reply(status: int, body: Any) -> Reply:
-    """Returns an answer of JSON."""
+    """Return an answer of JSON."""
     return Reply(status, "application/json", json.dumps(body).encode())
 
 
 def web_page(text: str, status: int = 200) -> Reply:
-    """Returns an answer of HTML."""
+    """Return an answer of HTML."""
     return Reply(status, "text/html; charset=utf-8", text.encode())
 
 
 def redirect(url: str) -> Reply:
-    """Returns the way to another page, after a form."""
+    """Return the way to another page, after a form."""
     return Reply(303, "text/plain", b"", {"location": url})

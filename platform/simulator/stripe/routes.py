@@ -27,7 +27,7 @@ class Api:
         self._account = account
 
     def answer(self, method: str, path: str, form: Form) -> Thing:
-        """Returns the object that a call gets. Raises StripeError."""
+        """Return the object that a call gets. Raise StripeError."""
         expand = form.pop("expand", [])
         name = path.removeprefix("/v1/").strip("/")
         thing = self._read(name, form) if method == "GET" else self._write(method, name, form)
@@ -37,12 +37,12 @@ class Api:
         store = self._account.store
         if name == "account":
             return ACCOUNT
-        collection, number, deed = lists.split(name)
+        collection, number, action = lists.split(name)
         self._account.checkout.expire_late()
-        if (collection, deed) == ("customers", "payment_methods"):
+        if (collection, action) == ("customers", "payment_methods"):
             self._account.customers.get(number)
             return lists.page(store, "payment_methods", form, customer=number)
-        if (collection, deed) == ("checkout/sessions", "line_items"):
+        if (collection, action) == ("checkout/sessions", "line_items"):
             return line_items(store, number)
         if not number:
             return lists.page(store, collection, form)
@@ -51,9 +51,9 @@ class Api:
     def _write(self, method: str, name: str, form: Form) -> Thing:
         if name == "billing_portal/sessions":
             return self._account.portal.create(form)
-        collection, number, deed = lists.split(name)
+        collection, number, action = lists.split(name)
         does = self._deeds(number, form).get(
-            " ".join(filter(None, (method, collection, "{id}" if number else "", deed)))
+            " ".join(filter(None, (method, collection, "{id}" if number else "", action)))
         )
         if does is None:
             raise StripeError(f"Unrecognized request URL ({method}: /v1/{name}).", status=404)

@@ -33,7 +33,7 @@ class Store:
                 self._things = json.loads(file.read_text())
 
     def make(self, kind: str, prefix: str, **fields: Any) -> Thing:
-        """Returns an object with an id of its own, which `add` may add."""
+        """Return an object with an id of its own, which `add` may add."""
         number = f"{prefix}_{secrets.token_hex(12)}"
         thing = {"id": number, "object": kind, "created": int(time.time())}
         if kind not in MODELESS:
@@ -41,27 +41,27 @@ class Store:
         return thing | fields
 
     def add(self, thing: Thing) -> Thing:
-        """Adds an object, and returns it."""
+        """Add an object, and return it."""
         self._things[thing["id"]] = thing
         return thing
 
     def create(self, kind: str, prefix: str, **fields: Any) -> Thing:
-        """Makes and adds an object, and returns it."""
+        """Make and add an object, and return it."""
         return self.add(self.make(kind, prefix, **fields))
 
     def get(self, kind: str, number: str) -> Thing:
-        """Returns an object. Raises StripeError where there is none of that kind and id."""
+        """Return an object. Raise StripeError where there is none of that kind and id."""
         thing = self._things.get(number)
         if thing is None or thing["object"] != kind:
             raise missing(kind, number)
         return thing
 
     def peek(self, number: str) -> Thing | None:
-        """Returns the object of an id, whatever its kind."""
+        """Return the object of an id, whatever its kind."""
         return self._things.get(number)
 
     def find(self, kind: str, **fields: Any) -> list[Thing]:
-        """Returns the objects of a kind with these fields, the newest first."""
+        """Return the objects of a kind with these fields, the newest first."""
         return [
             thing
             for thing in self._newest_first()
@@ -72,7 +72,7 @@ class Store:
     def page(
         self, kind: str, query: Thing, matches: Callable[[Thing], bool] = lambda _: True
     ) -> tuple[list[Thing], bool]:
-        """Returns a page of a list, and whether more come: by `limit`, `starting_after`,
+        """Return a page of a list, and whether more come: by `limit`, `starting_after`,
         `ending_before` and `created[gt, gte, lt, lte]`.
         """
         found = [
@@ -89,7 +89,7 @@ class Store:
         return found[:limit], len(found) > limit
 
     def flush(self) -> None:
-        """Writes everything to the file, whole or not at all."""
+        """Write everything to the file, whole or not at all."""
         if self._file is None:
             return
         part = self._file.with_suffix(".part")
@@ -97,7 +97,7 @@ class Store:
         part.replace(self._file)
 
     def forget(self) -> None:
-        """Empties the store."""
+        """Empty the store."""
         self._things.clear()
 
     def _newest_first(self) -> Iterator[Thing]:
@@ -112,7 +112,7 @@ def _place(found: list[Thing], kind: str, number: str) -> int:
 
 
 def _is_within(created: int, bounds: Thing | str) -> bool:
-    """Tells whether a time is within bounds: those that a form names, or one very second."""
+    """Tell whether a time is within bounds: those that a form names, or one very second."""
     if isinstance(bounds, str):
         return created == int(bounds)
     return (

@@ -38,7 +38,7 @@ class Subscriptions:
         self._invoices = invoices
 
     def create(self, form: dict[str, Any], *, is_present: bool = False) -> Thing:
-        """Begins a subscription with its first invoice. Raises StripeError where it is not paid
+        """Begin a subscription with its first invoice. Raise StripeError where it is not paid
         and `payment_behavior` says `error_if_incomplete`. is_present: see `Invoices.take`.
         """
         is_strict = _behaviour(form) == "error_if_incomplete"
@@ -92,7 +92,7 @@ class Subscriptions:
         return subscription
 
     def update(self, number: str, form: dict[str, Any]) -> Thing:
-        """Changes a subscription, or nothing of it: raises StripeError where that is refused."""
+        """Change a subscription, or nothing of it: raises StripeError where that is refused."""
         subscription = self._running(number)
         before = copy.deepcopy(subscription)
         try:
@@ -105,11 +105,11 @@ class Subscriptions:
         return subscription
 
     def cancel(self, number: str) -> Thing:
-        """Ends a subscription now."""
+        """End a subscription now."""
         return self._end(self._running(number))
 
     def renew(self, number: str) -> Thing:
-        """Lets the period pass: the next one begins now, with an invoice. What is to end, ends."""
+        """Let the period pass: the next one begins now, with an invoice. What is to end, ends."""
         subscription = self._running(number)
         if subscription["cancel_at_period_end"]:
             return self._end(subscription)
@@ -122,7 +122,7 @@ class Subscriptions:
         return subscription
 
     def pay_invoice(self, number: str, form: dict[str, Any]) -> Thing:
-        """Tries an open invoice again. Raises StripeError where the card refuses."""
+        """Try an open invoice again. Raise StripeError where the card refuses."""
         invoice = self._invoices.get_open(number)
         subscription = self._of_invoice(invoice)
         method = form.get("payment_method") or self._method(subscription)
@@ -139,13 +139,13 @@ class Subscriptions:
         return invoice
 
     def retry_invoice(self, number: str) -> Thing:
-        """Tries an open invoice again, as Stripe does some days later; it may stay open."""
+        """Try an open invoice again, as Stripe does some days later; it may stay open."""
         with contextlib.suppress(StripeError):
             self.pay_invoice(number, {})
         return self._store.get("invoice", number)
 
     def give_up(self, number: str, outcome: str) -> Thing:
-        """Ends dunning: the subscription becomes `canceled` or `unpaid`."""
+        """End dunning: the subscription becomes `canceled` or `unpaid`."""
         subscription = self._running(number)
         if outcome == "canceled":
             return self._end(subscription, reason="payment_failed")
@@ -168,7 +168,7 @@ class Subscriptions:
             self._switch(subscription, line, form)
 
     def _switch(self, subscription: Thing, line: Thing, form: dict[str, Any]) -> None:
-        """Gives the item another price."""
+        """Give the item another price."""
         item = subscription["items"]["data"][0]
         if line.get("id") != item["id"]:
             # Stripe would add a second item, and bill both: surely not what was meant.
@@ -199,7 +199,7 @@ class Subscriptions:
         is_strict: bool = False,
         is_present: bool = False,
     ) -> None:
-        """Makes an invoice of lines and of what earlier changes left, and collects it.
+        """Make an invoice of lines and of what earlier changes left, and collects it.
 
         Without `is_strict` an invoice that is not paid stays open; with it StripeError is raised.
         """
@@ -270,7 +270,7 @@ class Subscriptions:
         return self._store.get("subscription", number)
 
     def _method(self, subscription: Thing) -> str | None:
-        """Returns what pays: the subscription's own method, else the customer's default."""
+        """Return what pays: the subscription's own method, else the customer's default."""
         customer = self._customers.get(subscription["customer"])
         chosen: str | None = customer["invoice_settings"]["default_payment_method"]
         return subscription["default_payment_method"] or chosen

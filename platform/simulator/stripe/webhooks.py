@@ -1,6 +1,6 @@
 """Events and their delivery: signed, at least once, in no order, and worse where a test asks.
 
-Delivery has a temper that tests set: `copies` of each event, `delay_seconds` before it and up to
+Delivery has a delivery that tests set: `copies` of each event, `delay_seconds` before it and up to
 `jitter_seconds` more, `lose` (kinds that are never sent, "*" for all), `hold` (kept until `release`
 or `take`).
 """
@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 10
 
 
 def signature(payload: bytes, secret: str, timestamp: int) -> str:
-    """Returns the header `Stripe-Signature` of a payload (docs.stripe.com/webhooks/signature)."""
+    """Return the header `Stripe-Signature` of a payload (docs.stripe.com/webhooks/signature)."""
     signed = f"{timestamp}.".encode() + payload
     digest = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
     return f"t={timestamp},v1={digest}"
@@ -48,13 +48,13 @@ class Webhooks:
         )
 
     def calm(self) -> None:
-        """Delivers each event once and at once, from now on."""
-        self.temper: dict[str, Any] = {
+        """Deliver each event once and at once, from now on."""
+        self.delivery: dict[str, Any] = {
             "copies": 1, "delay_seconds": 0, "jitter_seconds": 0, "lose": [], "hold": False,
         }  # fmt: skip
 
     def emit(self, kind: str, thing: Thing, previous: Thing | None = None) -> Thing:
-        """Makes an event about an object as it is now, and sends it on its way."""
+        """Make an event about an object as it is now, and send it on its way."""
         data: Thing = {"object": present(self._store, thing)}
         if previous:
             data["previous_attributes"] = previous
@@ -67,15 +67,15 @@ class Webhooks:
             request={"id": None, "idempotency_key": None},
             type=kind,
         )
-        if self.temper["hold"]:
+        if self.delivery["hold"]:
             self.held.append(event)
-        elif kind not in self.temper["lose"] and "*" not in self.temper["lose"]:
-            for _ in range(int(self.temper["copies"])):
+        elif kind not in self.delivery["lose"] and "*" not in self.delivery["lose"]:
+            for _ in range(int(self.delivery["copies"])):
                 self.send(event)
         return event
 
     def send(self, event: Thing) -> None:
-        """Delivers an event in the background, with a few repeats where it is not taken."""
+        """Deliver an event in the background, with a few repeats where it is not taken."""
         if not self.url:
             return
         task = asyncio.get_running_loop().create_task(self._deliver(event))
@@ -83,21 +83,21 @@ class Webhooks:
         task.add_done_callback(self._under_way.discard)
 
     def take_held(self) -> list[Thing]:
-        """Returns the events that were held, which are held no longer."""
+        """Return the events that were held, which are held no longer."""
         held, self.held = self.held, []
         return held
 
     def signed(
         self, event: Thing, *, secret: str | None = None, timestamp: int | None = None
     ) -> Thing:
-        """Returns an event as it is sent: `payload` and `signature`, both texts."""
+        """Return an event as it is sent: `payload` and `signature`, both texts."""
         payload = json.dumps(event).encode()
         when = int(time.time()) if timestamp is None else timestamp
         header = signature(payload, self.secret if secret is None else secret, when)
         return {"payload": payload.decode(), "signature": header}
 
     async def post(self, payload: str, header: str) -> tuple[int, str]:
-        """Sends a payload once; returns the endpoint's status and body (0 where none came)."""
+        """Send a payload once; return the endpoint's status and body (0 where none came)."""
         headers = {"content-type": "application/json; charset=utf-8", "stripe-signature": header}
         try:
             answer = await self._client.post(self.url, content=payload.encode(), headers=headers)
@@ -107,16 +107,16 @@ class Webhooks:
         return answer.status_code, answer.text
 
     async def deliver_now(self, event: Thing) -> int:
-        """Sends an event once, and returns the endpoint's status."""
-        letter = self.signed(event)
-        status, _ = await self.post(letter["payload"], letter["signature"])
+        """Send an event once, and return the endpoint's status."""
+        delivery = self.signed(event)
+        status, _ = await self.post(delivery["payload"], delivery["signature"])
         if 200 <= status < 300:
             event["pending_webhooks"] = 0
         return status
 
     async def _deliver(self, event: Thing) -> None:
-        jitter = random.random() * float(self.temper["jitter_seconds"])
-        await asyncio.sleep(float(self.temper["delay_seconds"]) + jitter)
+        jitter = random.random() * float(self.delivery["jitter_seconds"])
+        await asyncio.sleep(float(self.delivery["delay_seconds"]) + jitter)
         for pause in (*RETRY_SECONDS, None):
             if 200 <= await self.deliver_now(event) < 300 or pause is None:
                 return

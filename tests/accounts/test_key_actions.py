@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from accounts import audit, key_deeds
+from accounts import audit, key_actions
 from accounts.access import Actor
 from accounts.errors import KeyAlreadyRotatedError, KeyNotActiveError
 from accounts.models import ApiKey, AuditEntry, Role, Team, User
@@ -27,11 +27,11 @@ def lines() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def test_every_deed_leaves_one_line_and_nothing_of_the_key(actor: Actor) -> None:
-    key, first = key_deeds.create_key(actor, "CI", prefix=PREFIX, ip_address=IP)
+    key, first = key_actions.create_key(actor, "CI", prefix=PREFIX, ip_address=IP)
     name = f"CI (sk-tg-…{first[-4:]})"
-    key_deeds.update_key(actor, key, {"budget_day_nanos": 5, "name": "CI"}, ip_address=IP)
-    new, second = key_deeds.rotate_key(actor, key, 60, ip_address=IP)
-    key_deeds.revoke_key(actor, new, ip_address=IP)
+    key_actions.update_key(actor, key, {"budget_day_nanos": 5, "name": "CI"}, ip_address=IP)
+    new, second = key_actions.rotate_key(actor, key, 60, ip_address=IP)
+    key_actions.revoke_key(actor, new, ip_address=IP)
     successor = f"CI (sk-tg-…{second[-4:]})"
     assert lines() == [
         ("key.created", name, {"scope": "inference"}),
@@ -47,25 +47,25 @@ def test_every_deed_leaves_one_line_and_nothing_of_the_key(actor: Actor) -> None
 
 
 def test_a_change_to_what_is_so_already_leaves_no_line(actor: Actor, alices_key: IssuedKey) -> None:
-    key_deeds.update_key(actor, alices_key.key, {"name": "Alice's key"}, ip_address=None)
+    key_actions.update_key(actor, alices_key.key, {"name": "Alice's key"}, ip_address=None)
     assert lines() == []
 
 
 def test_a_second_revocation_leaves_no_line(actor: Actor, alices_key: IssuedKey) -> None:
-    first = key_deeds.revoke_key(actor, alices_key.key, ip_address=None).revoked_at
-    again = key_deeds.revoke_key(actor, ApiKey.objects.get(), ip_address=None).revoked_at
+    first = key_actions.revoke_key(actor, alices_key.key, ip_address=None).revoked_at
+    again = key_actions.revoke_key(actor, ApiKey.objects.get(), ip_address=None).revoked_at
     assert first == again
     assert [action for action, _, _ in lines()] == ["key.revoked"]
 
 
 def test_what_is_refused_leaves_no_line(actor: Actor, alices_key: IssuedKey) -> None:
     key = alices_key.key
-    key_deeds.rotate_key(actor, key, 60, ip_address=None)
+    key_actions.rotate_key(actor, key, 60, ip_address=None)
     with pytest.raises(KeyAlreadyRotatedError):
-        key_deeds.rotate_key(actor, key, 60, ip_address=None)
-    key_deeds.revoke_key(actor, key, ip_address=None)
+        key_actions.rotate_key(actor, key, 60, ip_address=None)
+    key_actions.revoke_key(actor, key, ip_address=None)
     with pytest.raises(KeyNotActiveError):
-        key_deeds.update_key(actor, key, {"name": "back"}, ip_address=None)
+        key_actions.update_key(actor, key, {"name": "back"}, ip_address=None)
     assert [action for action, _, _ in lines()] == ["key.rotated", "key.revoked"]
 
 
@@ -80,10 +80,10 @@ def test_a_deed_that_cannot_be_written_down_is_not_done(
     monkeypatch.setattr(audit, "record", fail)
     key = alices_key.key
     for deed in (
-        lambda: key_deeds.create_key(actor, "k", prefix=PREFIX, ip_address=None),
-        lambda: key_deeds.update_key(actor, key, {"name": "other"}, ip_address=None),
-        lambda: key_deeds.rotate_key(actor, key, 60, ip_address=None),
-        lambda: key_deeds.revoke_key(actor, key, ip_address=None),
+        lambda: key_actions.create_key(actor, "k", prefix=PREFIX, ip_address=None),
+        lambda: key_actions.update_key(actor, key, {"name": "other"}, ip_address=None),
+        lambda: key_actions.rotate_key(actor, key, 60, ip_address=None),
+        lambda: key_actions.revoke_key(actor, key, ip_address=None),
     ):
         with pytest.raises(RuntimeError):
             deed()
@@ -98,7 +98,7 @@ def test_of_revocations_at_the_same_time_one_is_written_down(
 
     def revoke() -> None:
         start.wait()
-        key_deeds.revoke_key(actor, ApiKey.objects.get(), ip_address=None)
+        key_actions.revoke_key(actor, ApiKey.objects.get(), ip_address=None)
         connection.close()
 
     threads = [threading.Thread(target=revoke) for _ in range(4)]

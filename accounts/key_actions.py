@@ -17,9 +17,9 @@ from accounts.models import ApiKey
 def create_key(
     actor: Actor, name: str, *, ip_address: str | None, **rules: Any
 ) -> tuple[ApiKey, str]:
-    """Makes a key of the actor's team and returns it with its plaintext.
+    """Make a key of the actor's team and return it with its plaintext.
 
-    `rules` are those of `api_keys.create_key`. Raises ValueError for a prefix that can't be one.
+    `rules` are those of `api_keys.create_key`. Raise ValueError for a prefix that can't be one.
     """
     with transaction.atomic():
         key, plaintext = api_keys.create_key(actor.team, actor.user, name, **rules)
@@ -29,9 +29,9 @@ def create_key(
 
 
 def update_key(actor: Actor, key: ApiKey, rules: KeyRules, *, ip_address: str | None) -> ApiKey:
-    """Changes the rules that are named and returns the key as it then is.
+    """Change the rules that are named and return the key as it then is.
 
-    A change to what is so already is none to write down. Raises KeyNotActiveError.
+    A change to what is so already is none to write down. Raise KeyNotActiveError.
     """
     changed = sorted(name for name, value in rules.items() if getattr(key, name) != value)
     with transaction.atomic():
@@ -45,9 +45,9 @@ def update_key(actor: Actor, key: ApiKey, rules: KeyRules, *, ip_address: str | 
 def rotate_key(
     actor: Actor, key: ApiKey, grace_seconds: int, *, ip_address: str | None
 ) -> tuple[ApiKey, str]:
-    """Replaces a key and returns the successor with its plaintext.
+    """Replace a key and return the successor with its plaintext.
 
-    Raises KeyAlreadyRotatedError, KeyNotActiveError, and ValueError for a grace out of range.
+    Raise KeyAlreadyRotatedError, KeyNotActiveError, and ValueError for a grace out of range.
     """
     with transaction.atomic():
         successor, plaintext = api_keys.rotate_key(key, grace_seconds)
@@ -57,7 +57,7 @@ def rotate_key(
 
 
 def revoke_key(actor: Actor | audit.Staff, key: ApiKey, *, ip_address: str | None = None) -> ApiKey:
-    """Ends a key from the next request on. A second revocation changes and writes nothing."""
+    """End a key from the next request on. A second revocation changes and writes nothing."""
     with transaction.atomic():
         # Locked, so that of two revocations at once one is written down.
         locked = ApiKey.objects.select_for_update().get(pk=key.pk)
