@@ -76,10 +76,10 @@ class Answer:
     counts: Counts
 
 
-def plan(model: str, wanted: AnswerRequest, script: Script) -> Answer:
+def plan(model: str, request: AnswerRequest, script: Script) -> Answer:
     """Return the answer to a request under a script. Same arguments, same texts."""
-    choices = [_choice(index, wanted, script) for index in range(wanted.choices)]
-    prompt = wanted.prompt_tokens if script.prompt_tokens is None else script.prompt_tokens
+    choices = [_choice(index, request, script) for index in range(request.choices)]
+    prompt = request.prompt_tokens if script.prompt_tokens is None else script.prompt_tokens
     completion = sum(choice.tokens for choice in choices)
     reasoning = sum(choice.reasoning for choice in choices)
     return Answer(
@@ -91,20 +91,20 @@ def plan(model: str, wanted: AnswerRequest, script: Script) -> Answer:
     )
 
 
-def _choice(index: int, wanted: AnswerRequest, script: Script) -> Choice:
+def _choice(index: int, request: AnswerRequest, script: Script) -> Choice:
     field = CONTENT if script.dialect == "think" else script.dialect
     offset = index * text.CHOICE_OFFSET
-    reasoning = _words(field, _reasoning_tokens(wanted, script), text.REASONING_OFFSET + offset)
-    answer, natural_finish = _answer_units(index, wanted, script)
-    wanted = len(reasoning) + len(answer)
-    if wanted.max_tokens is not None:
-        reasoning = reasoning[: wanted.max_tokens]
-        answer = answer[: wanted.max_tokens - len(reasoning)]
+    reasoning = _words(field, _reasoning_tokens(request, script), text.REASONING_OFFSET + offset)
+    answer, natural_finish = _answer_units(index, request, script)
+    wanted_tokens = len(reasoning) + len(answer)
+    if request.max_tokens is not None:
+        reasoning = reasoning[: request.max_tokens]
+        answer = answer[: request.max_tokens - len(reasoning)]
     tokens = len(reasoning) + len(answer)
-    cut = tokens < wanted
-    if wanted.function is not None and answer and reasoning:
+    cut = tokens < wanted_tokens
+    if request.function is not None and answer and reasoning:
         # Without reasoning the call is opened together with the role.
-        answer = [Unit(CALL, wanted.function["name"], 0), *answer]
+        answer = [Unit(CALL, request.function["name"], 0), *answer]
     finish = script.finish or ("length" if cut else natural_finish)
     think = script.dialect == "think"
     return Choice(
@@ -113,30 +113,30 @@ def _choice(index: int, wanted: AnswerRequest, script: Script) -> Choice:
         finish=None if finish == "none" else finish,
         tokens=tokens,
         reasoning=len(reasoning),
-        function=str(wanted.function["name"]) if wanted.function is not None and answer else "",
+        function=str(request.function["name"]) if request.function is not None and answer else "",
     )
 
 
-def _reasoning_tokens(wanted: AnswerRequest, script: Script) -> int:
-    if script.content == "empty" or wanted.reasoning is False:
+def _reasoning_tokens(request: AnswerRequest, script: Script) -> int:
+    if script.content == "empty" or request.reasoning is False:
         return 0
     if script.reasoning is not None:
         return script.reasoning
-    return 8 if wanted.reasoning else 0
+    return 8 if request.reasoning else 0
 
 
-def _answer_units(index: int, wanted: AnswerRequest, script: Script) -> tuple[list[Unit], str]:
+def _answer_units(index: int, request: AnswerRequest, script: Script) -> tuple[list[Unit], str]:
     """Return the units of the answer proper, and how it ends when nothing cuts it."""
     if script.content == "empty":
         return [], "stop"
-    if wanted.function is not None:
-        schema = wanted.function.get("parameters") or {"type": "object"}
+    if request.function is not None:
+        schema = request.function.get("parameters") or {"type": "object"}
         arguments = json.dumps(sample(schema), separators=(",", ":"))
         return [Unit(ARGUMENTS, piece) for piece in text.pieces(arguments)], "tool_calls"
-    if wanted.json_schema is not None:
+    if request.json_schema is not None:
         value = {"city": "Tokyo", "ok": True}
-        if wanted.json_schema is not True:
-            value = sample(wanted.json_schema)
+        if request.json_schema is not True:
+            value = sample(request.json_schema)
         whole = json.dumps(value, separators=(",", ":"))
         return [Unit(CONTENT, piece) for piece in text.pieces(whole)], "stop"
     return _words(CONTENT, script.tokens, index * text.CHOICE_OFFSET), "stop"
