@@ -8,7 +8,8 @@ process with threads. PostgreSQL refuses to run as root, hence the identities:
 direct  as we are.
 userns  root inside a user namespace of its own, where it is called 1000. Files stay root's.
 nobody  where the kernel refuses namespaces. The process keeps the one capability that lets it
-        pass closed folders (a repository below /root): nothing has to be copied or opened up.
+        pass closed folders (a repository below /root), for access(2) too: nothing has to be copied
+        or opened up.
 
 Ends with 71 and one line on stderr where the kernel refuses.
 """
@@ -21,8 +22,10 @@ import sys
 REFUSED = 71
 PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
+SECBIT_NO_SETUID_FIXUP = 4
 CLONE_NEWUSER = 0x10000000
 CAPABILITY_VERSION_3 = 0x20080522
 CAP_DAC_OVERRIDE = 1
@@ -63,6 +66,10 @@ def enter_user_namespace() -> None:
 def become_nobody() -> None:
     """Drops root, keeping only the right to pass folders that are closed to others."""
     nobody = pwd.getpwnam("nobody")
+    # By default access(2) leaves aside the capabilities of anyone but root (capabilities(7)), and
+    # PostgreSQL looks for its own program by it. Without CAP_SETPCAP the kernel refuses; folders
+    # that are open to others work even so.
+    libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     call(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "prctl")
     os.setgroups([])
     os.setresgid(nobody.pw_gid, nobody.pw_gid, nobody.pw_gid)

