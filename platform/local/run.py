@@ -281,7 +281,7 @@ def banner(demo: Mapping[str, Any], options: Options) -> str:
   Customer   {customer.get("email")}   {customer.get("password")}
   Staff      {staff.get("email")}   {staff.get("password")}   {url}/admin/
   API key    {key}
-  E-mail     {url}/dev/mail
+  Email      {url}/dev/mail
   Payments   {payments}
 
   curl {url}/v1/chat/completions \\
