@@ -71,7 +71,7 @@ def test_a_crash_between_two_steps_is_taken_up_by_the_next_round(
         if step == "card":
             patch.setattr(auto_top_up, "refresh_card", die)
         elif step == "before_credit":
-            patch.setattr(orders.ledger, "top_up", die)
+            patch.setattr(orders.postings, "top_up", die)
         else:
             patch.setattr(payments, "charge_card", charge_and_die if "after" in step else die)
         with pytest.raises(Crash):
