@@ -5,9 +5,10 @@ The variables are listed, with their meaning, in `platform/docs/operations.md`.
 
 import re
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from celery.schedules import crontab
+from psycopg.conninfo import conninfo_to_dict
 
 from config import env
 from config.logging import configure_logging
@@ -102,21 +103,25 @@ PLANNER = "-c work_mem=16MB -c jit=off"
 
 
 def _database(url: str) -> dict[str, object]:
-    """Return Django's settings for a `postgresql://` URL, whose query is libpq's parameters."""
-    parts = urlsplit(url)
-    options: dict[str, object] = dict(parse_qsl(parts.query))
+    """Return Django's settings for a PostgreSQL connection string.
+
+    libpq's own parser reads it, as it does for the relay's connections, so that both reach the same
+    server whether the string names a host, a socket's folder or several hosts. (dj-database-url 3.1
+    refuses several hosts, and leaves `host` and `user` of a query in OPTIONS.) Raise
+    psycopg.ProgrammingError for a string that libpq would refuse.
+    """
+    options: dict[str, object] = dict(conninfo_to_dict(url))
     options["options"] = f"{PLANNER} {options.get('options', '')}".strip()
-    host = options.pop("host", "") or parts.hostname or ""
     # A pool, because a connection kept by each of Django's threads outlives its use (measured:
     # 414 errors of "too many clients" under load with CONN_MAX_AGE instead).
     options["pool"] = {"min_size": 1, "max_size": env.whole("DATABASE_POOL_SIZE", 8), "timeout": 5}
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": parts.path.lstrip("/") or "tollgate",
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": host,
-        "PORT": str(parts.port or ""),
+        "NAME": options.pop("dbname", "tollgate"),
+        "USER": options.pop("user", ""),
+        "PASSWORD": options.pop("password", ""),
+        "HOST": options.pop("host", ""),
+        "PORT": options.pop("port", ""),
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options,
