@@ -274,10 +274,15 @@ class NotificationSettings(models.Model):
     new_sign_in = models.BooleanField(default=True)
 
     class Meta:
-        verbose_name_plural = "notification settings"
+        verbose_name = verbose_name_plural = "notification settings"
 
     def __str__(self) -> str:
         return f"{self.user}"
+
+    @classmethod
+    def of(cls, user: User) -> "NotificationSettings":
+        """Return the user's settings; the defaults, unsaved, for a user who has chosen nothing."""
+        return cls.objects.filter(user=user).first() or cls(user=user)
 
 
 class SentNotice(models.Model):

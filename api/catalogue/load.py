@@ -18,9 +18,10 @@ from api.catalogue.file import (
     ModelTable,
     PlanTable,
     PricesTable,
+    Problems,
     SharedTable,
+    quoted,
 )
-from api.catalogue.reader import Problems, quoted
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import PlanOffer, PriceVersion, Product
 from billing.pricing.money import NANOS_PER_CENT

@@ -1,6 +1,8 @@
-"""What the management API takes and gives, field by field. Nothing else can be written."""
+"""The management API's requests and responses. An undeclared field in a request is refused."""
 
+import re
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -9,9 +11,12 @@ from rest_framework import serializers
 
 from accounts.api_keys import LONGEST_GRACE_SECONDS
 from accounts.models import ApiKey, Plan, Team
-from api.manage.fields import LARGEST_BIGINT, DollarsField, StrictSerializer
+from billing.pricing.money import dollars_text, nanos_from_dollars
 from billing.usage.balances import Balance, balance_of
 
+LARGEST_BIGINT = 2**63 - 1
+# Up to 999,999,999.999999999: ten digits of dollars would not all fit a bigint of nano-dollars.
+_DOLLARS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 LARGEST_PAGE = 100
 MOST_MODELS = 200
 LONGEST_NAME = 120
@@ -27,7 +32,45 @@ _LIMIT_MESSAGES: dict[str, Any] = {
 }
 
 
-class KeyRules(StrictSerializer):
+class StrictSerializer(serializers.Serializer[Any]):
+    """A serializer that refuses fields it doesn't declare, or doesn't let be written."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the declared fields' values. Raise ValidationError naming the first unknown."""
+        if isinstance(data, dict):
+            known = {name for name, field in self.fields.items() if not field.read_only}
+            for name in data:
+                if name not in known:
+                    raise serializers.ValidationError(
+                        {name: ["Unknown parameter."]}, code="unknown_parameter"
+                    )
+        return super().to_internal_value(data)
+
+
+@extend_schema_field({"type": "string", "example": "12.500000000"})
+class DollarsField(serializers.Field[int, str | int | float, str, int]):
+    """An amount in dollars outside, such as `"12.50"`, and in nano-dollars inside."""
+
+    default_error_messages = {
+        "invalid": 'Give an amount in dollars, such as "12.50".',
+    }
+
+    def to_internal_value(self, data: str | int | float) -> int:
+        """Return nano-dollars. Raise ValidationError."""
+        if isinstance(data, bool) or not isinstance(data, str | int | float):
+            self.fail("invalid")
+        # Through the text: 0.1 as a float is not a tenth, as the client's text it is.
+        text = data if isinstance(data, str) else format(Decimal(str(data)), "f")
+        if not _DOLLARS.fullmatch(text):
+            self.fail("invalid")
+        return nanos_from_dollars(text)
+
+    def to_representation(self, value: int) -> str:
+        """Return dollars with all nine decimals."""
+        return dollars_text(value)
+
+
+class KeyRulesSerializer(StrictSerializer):
     """What a key may be changed in. A limit of null is the plan's, a higher one staff's to give."""
 
     # `context["team"]` is the key's team. The pages' forms ask this too (portal/keys/forms.py), so
@@ -74,13 +117,13 @@ class KeyRules(StrictSerializer):
         return limit
 
 
-class NewKey(KeyRules):
+class NewKeySerializer(KeyRulesSerializer):
     """A key to be made."""
 
     scope = serializers.ChoiceField(choices=ApiKey.Scope.choices, default=ApiKey.Scope.INFERENCE)
 
 
-class Rotation(StrictSerializer):
+class RotationSerializer(StrictSerializer):
     """How long the old key stays good beside the new one, in seconds."""
 
     grace_seconds = serializers.IntegerField(
@@ -88,14 +131,14 @@ class Rotation(StrictSerializer):
     )
 
 
-class Page(serializers.Serializer[Any]):
+class PageSerializer(serializers.Serializer[Any]):
     """Which part of a list: at most `limit` items, after the item whose id is `after`."""
 
     limit = serializers.IntegerField(default=20, min_value=1, max_value=LARGEST_PAGE)
     after = serializers.IntegerField(required=False, min_value=0, max_value=LARGEST_BIGINT)
 
 
-class KeyShown(serializers.Serializer[ApiKey]):
+class KeySerializer(serializers.Serializer[ApiKey]):
     """A key, without its plaintext."""
 
     # It comes with `created_by`, `spend` and `replaced_by` selected.
@@ -123,7 +166,7 @@ class KeyShown(serializers.Serializer[ApiKey]):
         return "api_key"
 
 
-class NewKeyShown(KeyShown):
+class CreatedKeySerializer(KeySerializer):
     """A key that was just made: the one time that its plaintext is shown (as `key`)."""
 
     key = serializers.SerializerMethodField()
@@ -139,13 +182,13 @@ KeyPage = inline_serializer(
     "KeyPage",
     {
         "object": serializers.ChoiceField(choices=["list"]),
-        "data": KeyShown(many=True),
+        "data": KeySerializer(many=True),
         "has_more": serializers.BooleanField(),
     },
 )
 
 
-class PlanShown(serializers.Serializer[Plan]):
+class PlanSerializer(serializers.Serializer[Plan]):
     """A team's plan."""
 
     name = serializers.CharField()
@@ -154,7 +197,7 @@ class PlanShown(serializers.Serializer[Plan]):
     tokens_per_minute = serializers.IntegerField()
 
 
-class BalanceShown(serializers.Serializer[Balance]):
+class BalanceSerializer(serializers.Serializer[Balance]):
     """A balance, in dollars with nine decimals and in nano-dollars."""
 
     posted = DollarsField(source="posted_nanos")
@@ -165,7 +208,7 @@ class BalanceShown(serializers.Serializer[Balance]):
     available_nanos = serializers.IntegerField()
 
 
-class TeamShown(serializers.Serializer[Team]):
+class TeamSerializer(serializers.Serializer[Team]):
     """A team, its plan and its balance."""
 
     object = serializers.SerializerMethodField()
@@ -173,14 +216,14 @@ class TeamShown(serializers.Serializer[Team]):
     name = serializers.CharField()
     slug = serializers.CharField()
     suspended_at = serializers.DateTimeField(allow_null=True)
-    plan = PlanShown()
+    plan = PlanSerializer()
     balance = serializers.SerializerMethodField()
 
     def get_object(self, team: Team) -> str:
         """Always `team`."""
         return "team"
 
-    @extend_schema_field(BalanceShown)
+    @extend_schema_field(BalanceSerializer)
     def get_balance(self, team: Team) -> Any:
         """Return what the team has."""
-        return BalanceShown(balance_of(team)).data
+        return BalanceSerializer(balance_of(team)).data
