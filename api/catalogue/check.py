@@ -138,13 +138,13 @@ def _rows(
 
 
 def _check_service(service: ServiceTable, problems: Problems) -> None:
-    """Note a contact that is no e-mail address."""
+    """Note a contact that is no email address."""
     if service.contact_email:
         try:
             validate_email(service.contact_email)
         except ValidationError:
             problems.add(
-                "service.contact_email", f"{quoted(service.contact_email)} is no e-mail address"
+                "service.contact_email", f"{quoted(service.contact_email)} is no email address"
             )
 
 

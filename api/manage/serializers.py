@@ -33,7 +33,7 @@ _LIMIT_MESSAGES: dict[str, Any] = {
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A serializer that refuses fields it doesn't declare, or doesn't let be written."""
+    """A serializer that refuses undeclared and read-only fields."""
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the declared fields' values. Raise ValidationError naming the first unknown."""
@@ -49,7 +49,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 @extend_schema_field({"type": "string", "example": "12.500000000"})
 class DollarsField(serializers.Field[int, str | int | float, str, int]):
-    """An amount in dollars outside, such as `"12.50"`, and in nano-dollars inside."""
+    """An amount: dollars such as `"12.50"` in JSON, nano-dollars in Python."""
 
     default_error_messages = {
         "invalid": 'Give an amount in dollars, such as "12.50".',
@@ -59,7 +59,7 @@ class DollarsField(serializers.Field[int, str | int | float, str, int]):
         """Return nano-dollars. Raise ValidationError."""
         if isinstance(data, bool) or not isinstance(data, str | int | float):
             self.fail("invalid")
-        # Through the text: 0.1 as a float is not a tenth, as the client's text it is.
+        # By way of its text: the float 0.1 is not exactly a tenth, the client's text "0.1" is.
         text = data if isinstance(data, str) else format(Decimal(str(data)), "f")
         if not _DOLLARS.fullmatch(text):
             self.fail("invalid")
@@ -71,10 +71,10 @@ class DollarsField(serializers.Field[int, str | int | float, str, int]):
 
 
 class KeyRulesSerializer(StrictSerializer):
-    """What a key may be changed in. A limit of null is the plan's, a higher one staff's to give."""
+    """A key's changeable fields. A limit of null means the plan's; only staff set higher ones."""
 
-    # `context["team"]` is the key's team. The pages' forms ask this too (portal/keys/forms.py), so
-    # that both have the same rules in the same words.
+    # `context["team"]` is the key's team. The portal's forms use this too (portal/keys/forms.py),
+    # for the same rules and messages.
 
     name = serializers.CharField(max_length=LONGEST_NAME, error_messages=NAME_MESSAGES)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
@@ -118,13 +118,13 @@ class KeyRulesSerializer(StrictSerializer):
 
 
 class NewKeySerializer(KeyRulesSerializer):
-    """A key to be made."""
+    """A new key."""
 
     scope = serializers.ChoiceField(choices=ApiKey.Scope.choices, default=ApiKey.Scope.INFERENCE)
 
 
 class RotationSerializer(StrictSerializer):
-    """How long the old key stays good beside the new one, in seconds."""
+    """The grace period of a rotated key, in seconds."""
 
     grace_seconds = serializers.IntegerField(
         default=3600, min_value=0, max_value=LONGEST_GRACE_SECONDS
@@ -132,7 +132,7 @@ class RotationSerializer(StrictSerializer):
 
 
 class PageSerializer(serializers.Serializer[Any]):
-    """Which part of a list: at most `limit` items, after the item whose id is `after`."""
+    """A page of a list: at most `limit` items, after the item whose id is `after`."""
 
     limit = serializers.IntegerField(default=20, min_value=1, max_value=LARGEST_PAGE)
     after = serializers.IntegerField(required=False, min_value=0, max_value=LARGEST_BIGINT)
@@ -141,7 +141,7 @@ class PageSerializer(serializers.Serializer[Any]):
 class KeySerializer(serializers.Serializer[ApiKey]):
     """A key, without its plaintext."""
 
-    # It comes with `created_by`, `spend` and `replaced_by` selected.
+    # Expects `created_by`, `spend` and `replaced_by` to be selected.
     object = serializers.SerializerMethodField()
     id = serializers.IntegerField()
     name = serializers.CharField()
@@ -162,17 +162,17 @@ class KeySerializer(serializers.Serializer[ApiKey]):
     budget_total = DollarsField(source="budget_total_nanos", allow_null=True)
 
     def get_object(self, key: ApiKey) -> str:
-        """Always `api_key`."""
+        """Return the object's type."""
         return "api_key"
 
 
 class CreatedKeySerializer(KeySerializer):
-    """A key that was just made: the one time that its plaintext is shown (as `key`)."""
+    """A key that was just created, with its plaintext (`key`), which is shown this once."""
 
     key = serializers.SerializerMethodField()
 
     def get_key(self, key: ApiKey) -> str:
-        """The key itself, shown this once."""
+        """Return the plaintext."""
         plaintext: str = self.context["plaintext"]
         return plaintext
 
@@ -220,10 +220,10 @@ class TeamSerializer(serializers.Serializer[Team]):
     balance = serializers.SerializerMethodField()
 
     def get_object(self, team: Team) -> str:
-        """Always `team`."""
+        """Return the object's type."""
         return "team"
 
     @extend_schema_field(BalanceSerializer)
     def get_balance(self, team: Team) -> Any:
-        """Return what the team has."""
+        """Return the team's balance."""
         return BalanceSerializer(balance_of(team)).data

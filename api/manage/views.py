@@ -35,7 +35,7 @@ _KEY_RELATIONS = ("created_by", "spend", "replaced_by")
 
 
 class AlwaysJson(DefaultContentNegotiation):
-    """Answers JSON whatever the client says it accepts, as the rest of the API does."""
+    """JSON whatever the client accepts, as in the rest of the API."""
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
         """Return the first renderer and its media type."""
@@ -43,10 +43,10 @@ class AlwaysJson(DefaultContentNegotiation):
 
 
 class ManageView(APIView):
-    """A view for a member of a team or for a management key: `self.actor` says who."""
+    """The base of the views: `self.actor` is a member of a team, or a management key."""
 
     authentication_classes = [KeyAuthentication, SessionAuthentication]
-    # Who may do what is decided on `self.actor`, by accounts/access.py alone.
+    # Permissions are `self.actor`'s (accounts/access.py).
     permission_classes = ()
     parser_classes = [JsonParser]
     content_negotiation_class = AlwaysJson
@@ -54,20 +54,20 @@ class ManageView(APIView):
     request_id: str
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Give the request its id, which the answer and every log line carry."""
+        """Give the request its id, which is in the response and every log line."""
         self.request_id = str(uuid4())
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
         return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Authenticate and find out for which team the request acts."""
+        """Authenticate the request and set its actor."""
         super().initial(request, *args, **kwargs)
         self.actor = _actor_of(request)
 
     def finalize_response(
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> Any:
-        """Add the request's id; keys must be in nobody's cache."""
+        """Add the request's id, and forbid caching."""
         response["x-request-id"] = self.request_id
         response["Cache-Control"] = "no-store"
         structlog.contextvars.unbind_contextvars("request_id")
@@ -93,7 +93,7 @@ class ManageView(APIView):
         return key
 
     def created(self, key: ApiKey, plaintext: str) -> Response:
-        """Return the one answer that has a key's plaintext."""
+        """Return the only response that has a key's plaintext."""
         shown = CreatedKeySerializer(self.key(key.pk), context={"plaintext": plaintext})
         return Response(shown.data, status=201)
 
@@ -103,7 +103,7 @@ class KeysView(ManageView):
 
     @schema.operation("list_keys", answer=KeyPage, query=PageSerializer)
     def get(self, request: Request) -> Response:
-        """List a page of keys."""
+        """Return a page of keys."""
         page = PageSerializer(data=request.query_params)
         page.is_valid(raise_exception=True)
         limit: int = page.validated_data["limit"]
@@ -116,7 +116,7 @@ class KeysView(ManageView):
 
     @schema.operation("create_key", answer=CreatedKeySerializer, body=NewKeySerializer, status=201)
     def post(self, request: Request) -> Response:
-        """Make a key and show its plaintext, once."""
+        """Create a key and return it with its plaintext, once."""
         new = NewKeySerializer(data=request.data, context={"team": self.actor.team})
         new.is_valid(raise_exception=True)
         if not self.actor.may_create_keys(new.validated_data["scope"]):
@@ -137,7 +137,7 @@ class KeyView(ManageView):
 
     @schema.operation("get_key", answer=KeySerializer)
     def get(self, request: Request, key_id: int) -> Response:
-        """Show a key."""
+        """Return a key."""
         return Response(KeySerializer(self.key(key_id)).data)
 
     @schema.operation("update_key", answer=KeySerializer, body=KeyRulesSerializer)
@@ -153,7 +153,7 @@ class KeyView(ManageView):
 
     @schema.operation("revoke_key", answer=KeySerializer)
     def delete(self, request: Request, key_id: int) -> Response:
-        """Revoke a key from its next request on, and show it so."""
+        """Revoke a key from its next request on, and return it."""
         key = self.managed_key(key_id)
         revoked = key_actions.revoke_key(self.actor, key, ip_address=client_ip(request))
         return Response(KeySerializer(revoked).data)
@@ -166,7 +166,7 @@ class KeyRotationView(ManageView):
         "rotate_key", answer=CreatedKeySerializer, body=RotationSerializer, status=201
     )
     def post(self, request: Request, key_id: int) -> Response:
-        """Make a key's successor and show its plaintext, once."""
+        """Create a key's successor and return it with its plaintext, once."""
         rotation = RotationSerializer(data=request.data)
         rotation.is_valid(raise_exception=True)
         key = self.managed_key(key_id)
@@ -181,7 +181,7 @@ class TeamView(ManageView):
 
     @schema.operation("get_team", answer=TeamSerializer)
     def get(self, request: Request) -> Response:
-        """Show the team, its plan and its balance."""
+        """Return the team, its plan and its balance."""
         return Response(TeamSerializer(self.actor.team).data)
 
 
@@ -191,12 +191,12 @@ class UnknownView(ManageView):
     schema = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse the path, whoever asks and by whatever method."""
+        """Raise UnknownUrlError for any client and method."""
         raise errors.UnknownUrlError.about(str(request.method), request.path)
 
 
 def _actor_of(request: Request) -> access.Actor:
-    """Return who acts, by the request's key or session."""
+    """Return the actor of the request's key or session."""
     slug = request.query_params.get("team")
     if isinstance(request.auth, ApiKey):
         actor = access.actor_of_key(request.auth)

@@ -31,7 +31,7 @@ Answer = HttpResponseBase | Awaitable[HttpResponseBase]
 
 
 class ContentSecurityPolicyMiddleware:
-    """Gives every answer its policy; a view may set one of its own first."""
+    """Middleware that sets each response's policy, unless the view has set one."""
 
     sync_capable = async_capable = True
 

@@ -71,7 +71,7 @@ STOPS = ("stall", "cut", "reset", "error", "end")
 
 
 class Stop(NamedTuple):
-    """Where and how an answer breaks off."""
+    """The point and kind of an answer's premature end."""
 
     kind: str
     after: int
@@ -79,7 +79,7 @@ class Stop(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How a call's usage is told."""
+    """The form in which a call's usage is reported."""
 
     place: str = "late"
     value: str = "normal"
