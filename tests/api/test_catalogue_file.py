@@ -134,7 +134,7 @@ CASES = [
     (('"sk-shop-"', '"sk shop"'), 'service.key_prefix: "sk shop" is not a key prefix'),
     (('"sk-shop-"', '"sk_shop-"'), 'service.key_prefix: "sk_shop-" is not a key prefix'),
     (('"sk-shop-"', '"sk-shop"'), 'service.key_prefix: "sk-shop" is not a key prefix'),
-    (('"help@shop.example"', '"help"'), 'service.contact_email: "help" is no e-mail address'),
+    (('"help@shop.example"', '"help"'), 'service.contact_email: "help" is no email address'),
     # prices
     (('"0.70"', '"-1"'), f'{ALPHA}prices.input: "-1" is a negative price'),
     (('"0.70"', '"-0.000000001"'), f"{ALPHA}prices.input: "),
