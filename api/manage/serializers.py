@@ -48,7 +48,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 @extend_schema_field({"type": "string", "example": "12.500000000"})
-class DollarsField(serializers.Field[int, str | int | float, str, int]):
+class AmountField(serializers.Field[int, str | int | float, str, int]):
     """An amount: dollars such as `"12.50"` in JSON, nano-dollars in Python."""
 
     default_error_messages = {
@@ -87,9 +87,9 @@ class KeyRulesSerializer(StrictSerializer):
     tokens_per_minute = serializers.IntegerField(
         required=False, allow_null=True, min_value=1, error_messages=_LIMIT_MESSAGES
     )
-    budget_day = DollarsField(required=False, allow_null=True, source="budget_day_nanos")
-    budget_month = DollarsField(required=False, allow_null=True, source="budget_month_nanos")
-    budget_total = DollarsField(required=False, allow_null=True, source="budget_total_nanos")
+    budget_day = AmountField(required=False, allow_null=True, source="budget_day_nanos")
+    budget_month = AmountField(required=False, allow_null=True, source="budget_month_nanos")
+    budget_total = AmountField(required=False, allow_null=True, source="budget_total_nanos")
 
     def validate_expires_at(self, moment: datetime | None) -> datetime | None:
         """Return the moment. Raise ValidationError for one in the past: DELETE ends a key."""
@@ -157,9 +157,9 @@ class KeySerializer(serializers.Serializer[ApiKey]):
     allowed_models = serializers.ListField(child=serializers.CharField())
     requests_per_minute = serializers.IntegerField(allow_null=True)
     tokens_per_minute = serializers.IntegerField(allow_null=True)
-    budget_day = DollarsField(source="budget_day_nanos", allow_null=True)
-    budget_month = DollarsField(source="budget_month_nanos", allow_null=True)
-    budget_total = DollarsField(source="budget_total_nanos", allow_null=True)
+    budget_day = AmountField(source="budget_day_nanos", allow_null=True)
+    budget_month = AmountField(source="budget_month_nanos", allow_null=True)
+    budget_total = AmountField(source="budget_total_nanos", allow_null=True)
 
     def get_object(self, key: ApiKey) -> str:
         """Return the object's type."""
@@ -200,9 +200,9 @@ class PlanSerializer(serializers.Serializer[Plan]):
 class BalanceSerializer(serializers.Serializer[Balance]):
     """A balance, in dollars with nine decimals and in nano-dollars."""
 
-    posted = DollarsField(source="posted_nanos")
-    held = DollarsField(source="held_nanos")
-    available = DollarsField(source="available_nanos")
+    posted = AmountField(source="posted_nanos")
+    held = AmountField(source="held_nanos")
+    available = AmountField(source="available_nanos")
     posted_nanos = serializers.IntegerField()
     held_nanos = serializers.IntegerField()
     available_nanos = serializers.IntegerField()
