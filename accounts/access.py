@@ -1,21 +1,21 @@
-"""Who may see and do what in a team: decided here and nowhere else.
+"""Permissions in a team, decided here and nowhere else.
 
-| role      | makes keys | manages keys        | management keys | billing | members        |
-|-----------|------------|---------------------|-----------------|---------|----------------|
-| owner     | yes        | all                 | yes             | yes     | all            |
-| admin     | yes        | but management keys | no              | yes     | all but owners |
-| developer | yes        | those they made     | no              | no      | none           |
-| billing   | no         | none                | no              | yes     | none           |
+| role      | creates keys | manages keys         | management keys | billing | members        |
+|-----------|--------------|----------------------|-----------------|---------|----------------|
+| owner     | yes          | all                  | yes             | yes     | all            |
+| admin     | yes          | all but management   | no              | yes     | all but owners |
+| developer | yes          | those they created   | no              | no      | none           |
+| billing   | no           | none                 | no              | yes     | none           |
 
-Every member sees the team's keys, usage, available balance and members. "Billing" is to see the
-statement and to pay; "members" are those whom one may invite, change and remove. Who may manage
-members also renames the team and reads its audit log.
+Every member sees the team's keys, usage, available balance and members. "Billing" means seeing the
+statement and paying; "members" are those that the role may invite, change and remove. A role that
+manages members also renames the team and reads its audit log.
 
-A personal team can be shared, but it stays its person's: they are its one owner and can't leave.
+A personal team can be shared, but its user stays its only owner and can't leave it.
 
-To manage a key is to change, rotate or revoke it. A management key acts for its team as an admin
-does, and may besides rotate or revoke itself; it makes no other management key, so that revoking it
-ends what it could do. It belongs to the team: it outlives its maker's membership, as all keys do.
+Managing a key means changing, rotating or revoking it. A management key acts for its team as an
+admin does, and may also rotate or revoke itself; it creates no other management key, so revoking it
+ends everything it could do. Keys belong to the team and outlive their creator's membership.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from accounts.models import ApiKey, Invitation, Membership, Role, Team, User
 
 @dataclass(frozen=True)
 class Actor:
-    """Somebody who acts on one team's keys: a member, or a management key in their stead."""
+    """The one who acts on a team: a member, or a management key."""
 
     team: Team
     user: User | None = None
@@ -35,18 +35,18 @@ class Actor:
     key: ApiKey | None = None
 
     def visible_keys(self) -> QuerySet[ApiKey]:
-        """Return the keys that the actor may know of: the team's."""
+        """Return the keys that the actor may see: the team's."""
         return ApiKey.objects.filter(team=self.team)
 
     def may_create_keys(self, scope: str = ApiKey.Scope.INFERENCE) -> bool:
-        """Tell whether the actor may make a key of this scope."""
+        """Return whether the actor may create a key of this scope."""
         if scope == ApiKey.Scope.MANAGEMENT:
             return self.role == Role.OWNER
         return self.key is not None or self.role in {Role.OWNER, Role.ADMIN, Role.DEVELOPER}
 
     @property
     def may_see_billing(self) -> bool:
-        """Whether the actor may see the team's statement, and pay."""
+        """Whether the actor may see the team's statement and pay."""
         return self.role in {Role.OWNER, Role.ADMIN, Role.BILLING}
 
     @property
@@ -56,12 +56,12 @@ class Actor:
 
     @property
     def may_rename_team(self) -> bool:
-        """Whether the actor may give the team another name."""
+        """Whether the actor may rename the team."""
         return self.may_manage_members
 
     @property
     def may_see_audit_log(self) -> bool:
-        """Whether the actor may read who did what in the team."""
+        """Whether the actor may read the team's audit log."""
         return self.may_manage_members
 
     @property
@@ -73,7 +73,7 @@ class Actor:
         return [role for role in Role if role != Role.OWNER or may_make_owners]
 
     def may_change(self, member: Membership) -> bool:
-        """Tell whether the actor may give the member another role, or remove them."""
+        """Return whether the actor may give the member another role, or remove them."""
         if member.team_id != self.team.pk or not self.may_manage_members:
             return False
         if member.role == Role.OWNER:
@@ -81,7 +81,7 @@ class Actor:
         return True
 
     def may_handle(self, invitation: Invitation) -> bool:
-        """Tell whether the actor may resend or withdraw the invitation."""
+        """Return whether the actor may resend or withdraw the invitation."""
         return invitation.team_id == self.team.pk and invitation.role in self.grantable_roles
 
     @property
@@ -90,7 +90,7 @@ class Actor:
         return self.user is not None and not (self.team.is_personal and self.role == Role.OWNER)
 
     def may_manage(self, key: ApiKey) -> bool:
-        """Tell whether the actor may change, rotate or revoke the key."""
+        """Return whether the actor may change, rotate or revoke the key."""
         if key.team_id != self.team.pk:
             return False
         if key.scope == ApiKey.Scope.MANAGEMENT:
@@ -105,21 +105,21 @@ class Actor:
 
 
 def memberships_of(user: User) -> list[Membership]:
-    """Return the user's places, each with its team and plan: their personal team's comes first."""
+    """Return the user's memberships with team and plan, the personal team's first."""
     memberships = Membership.objects.filter(user=user).select_related("team__plan")
     return list(memberships.order_by("-team__is_personal", "id"))
 
 
 def membership_in(user: User, team: Team) -> Membership | None:
-    """Return the user's place in the team, if they have one."""
+    """Return the user's membership of the team, or None."""
     return Membership.objects.filter(user=user, team=team).first()
 
 
 def actor_of_user(user: User, slug: str | None = None) -> Actor | None:
     """Return the user as a member of one of their teams, in one query.
 
-    `slug` names the team; without it, it is the personal team, else the only one. None: the user
-    is in no such team, or in several of which none is personal.
+    `slug` names the team; without it, it is the personal team, else the only one. Return None
+    where the user is in no such team, or in several of which none is personal.
     """
     memberships = Membership.objects.filter(user=user).select_related("team__plan")
     if slug is not None:
@@ -134,7 +134,7 @@ def actor_of_user(user: User, slug: str | None = None) -> Actor | None:
 
 
 def actor_of_key(key: ApiKey) -> Actor | None:
-    """Return a management key as what acts on its team; a key of another scope acts on none."""
+    """Return a management key as the actor of its team; None for a key of another scope."""
     return Actor(team=key.team, key=key) if key.scope == ApiKey.Scope.MANAGEMENT else None
 
 

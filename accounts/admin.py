@@ -1,5 +1,7 @@
-"""Staff's pages for users, teams and plans. (API keys and notification settings are in
-`api/admin.py`: they need the service's prefix and money's form, of which this app knows nothing.)
+"""The admin's pages for users, teams and plans.
+
+API keys and notification settings are in `api/admin.py`: they need the service's prefix and
+billing's money fields, which this app may not import.
 """
 
 from typing import Any
@@ -14,12 +16,12 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from accounts.models import AuditEntry, Invitation, Membership, Plan, SentNotice, Team, User
 
-# What makes somebody staff: only a superuser hands it out.
-_POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
+# Staff permissions: only a superuser grants them.
+_PERMISSIONS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class NewUserForm(UserCreationForm):
-    """A new user: e-mail address and password."""
+    """A new user: email address and password."""
 
     class Meta:
         model = User
@@ -52,7 +54,7 @@ class MembersOfTeam(TabularInline):
 
 @admin.register(User)
 class UserAdmin(BaseUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfold's annotations
-    """Users. Staff without all powers neither hand any out nor touch those who have them."""
+    """Users. Only superusers grant permissions or change superusers."""
 
     form = ChangedUserForm
     add_form = NewUserForm
@@ -66,7 +68,7 @@ class UserAdmin(BaseUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # un
     inlines = (TeamsOfUser,)
     fieldsets = (
         (None, {"fields": ("email", "name", "password", "is_active")}),
-        ("Staff", {"fields": _POWERS, "classes": ("tab",)}),
+        ("Staff", {"fields": _PERMISSIONS, "classes": ("tab",)}),
         ("Times", {"fields": ("last_login", "created_at")}),
     )
     add_fieldsets = (  # type: ignore[assignment]
@@ -80,18 +82,18 @@ class UserAdmin(BaseUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # un
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the fields that are only shown."""
+        """Return the read-only fields: for staff, the permissions too."""
         shown = tuple(super().get_readonly_fields(request, obj))
-        return shown if _has_all_powers(request) else (*shown, *_POWERS)
+        return shown if _is_superuser(request) else (*shown, *_PERMISSIONS)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Keep superusers, their passwords too, from those who are none."""
-        if obj is not None and obj.is_superuser and not _has_all_powers(request):
+        """Allow changes of superusers, passwords included, to superusers only."""
+        if obj is not None and obj.is_superuser and not _is_superuser(request):
             return False
         return super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Leave deletion to nobody: a user is switched off, and the books keep their name."""
+        """Forbid deletion: a user is deactivated, since the books refer to them."""
         return False
 
 
@@ -100,12 +102,12 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold's annotations
-    """Sets of staff's permissions."""
+    """Groups of staff permissions."""
 
 
 @admin.register(Plan)
 class PlanAdmin(ModelAdmin):
-    """Plans. The default one is what new teams start on."""
+    """Plans. New teams start on the default one."""
 
     list_display = ("title", "name", "requests_per_minute", "tokens_per_minute", "is_default")
     list_filter = ("is_default",)
@@ -114,7 +116,7 @@ class PlanAdmin(ModelAdmin):
 
 @admin.register(Team)
 class TeamAdmin(ModelAdmin):
-    """Teams, who are the customers."""
+    """Teams: the customers."""
 
     list_display = ("name", "slug", "plan", "is_personal", "suspended_at", "created_at")
     list_filter = (
@@ -130,13 +132,13 @@ class TeamAdmin(ModelAdmin):
     inlines = (MembersOfTeam,)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Leave deletion to nobody: a team's books are kept. Suspend it instead."""
+        """Forbid deletion: a team's books are kept. Suspend it instead."""
         return False
 
 
 @admin.register(Membership)
 class MembershipAdmin(ModelAdmin):
-    """Who is in which team."""
+    """Memberships of teams."""
 
     list_display = ("user", "team", "role", "created_at")
     list_filter = ("role", "created_at")
@@ -146,25 +148,25 @@ class MembershipAdmin(ModelAdmin):
     readonly_fields = ("created_at",)
 
 
-class WrittenElsewhereAdmin(ModelAdmin):
-    """Rows that staff read and nobody writes here."""
+class LogAdmin(ModelAdmin):
+    """The base of pages whose rows the software writes: read-only."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Leave writing to the deeds themselves."""
+        """Forbid adding rows."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let nobody change what was written."""
+        """Forbid changing rows."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let nobody take it away."""
+        """Forbid deleting rows."""
         return False
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(WrittenElsewhereAdmin):
-    """Who did what; nobody rewrites it."""
+class AuditEntryAdmin(LogAdmin):
+    """The audit log."""
 
     list_display = ("created_at", "team", "actor_label", "action", "subject", "ip_address")
     list_filter = ("action", "created_at")
@@ -174,8 +176,8 @@ class AuditEntryAdmin(WrittenElsewhereAdmin):
 
 
 @admin.register(Invitation)
-class InvitationAdmin(WrittenElsewhereAdmin):
-    """Who was invited to which team, and what became of it."""
+class InvitationAdmin(LogAdmin):
+    """Invitations and their outcome."""
 
     list_display = ("email", "team", "role", "invited_by", "expires_at", "accepted_at")
     list_filter = ("role", "created_at", ("accepted_at", admin.EmptyFieldListFilter))
@@ -184,8 +186,8 @@ class InvitationAdmin(WrittenElsewhereAdmin):
 
 
 @admin.register(SentNotice)
-class SentNoticeAdmin(WrittenElsewhereAdmin):
-    """Which notices went out by e-mail."""
+class SentNoticeAdmin(LogAdmin):
+    """Sent emails."""
 
     list_display = ("created_at", "user", "team", "kind", "reference")
     list_filter = ("kind", "created_at")
@@ -193,5 +195,5 @@ class SentNoticeAdmin(WrittenElsewhereAdmin):
     search_fields = ("user__email", "team__name", "team__slug", "reference")
 
 
-def _has_all_powers(request: HttpRequest) -> bool:
+def _is_superuser(request: HttpRequest) -> bool:
     return isinstance(request.user, User) and request.user.is_superuser

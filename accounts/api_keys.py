@@ -1,7 +1,7 @@
-"""What may happen to an API key: made, changed, rotated, revoked.
+"""Creating, changing, rotating and revoking API keys, without permissions and audit log.
 
-Who may do it is decided in `accounts/access.py`. Times that end a key are the database's, because
-the gate compares them with the database's clock.
+`accounts/key_actions.py` adds the audit log, `accounts/access.py` decides the permissions. Times
+that end a key are the database's, because the gate compares them with the database's clock.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ ACTIVE = Q(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()), revoked_at__isn
 
 
 class KeyRules(TypedDict, total=False):
-    """What a key may be changed in. Limits and budgets of None fall back to the plan's and to none.
+    """A key's changeable fields. A limit of None means the plan's, a budget of None no budget.
 
     Limits are per minute, budgets in nano-dollars.
     """
@@ -53,12 +53,12 @@ def create_key(
     budget_month_nanos: int | None = None,
     budget_total_nanos: int | None = None,
 ) -> tuple[ApiKey, str]:
-    """Make a key and return it with its plaintext, which is nowhere else from then on.
+    """Create a key and return it with its plaintext, which is stored nowhere.
 
     `prefix` is the service's. Limits are per minute and None means the plan's; budgets are in
     nano-dollars and None means no budget; no `allowed_models` means every model.
 
-    Raise ValueError for a prefix that can't be one.
+    Raise ValueError for an invalid prefix.
     """
     key = ApiKey(
         team=team,
@@ -77,9 +77,9 @@ def create_key(
 
 
 def update_key(key: ApiKey, rules: KeyRules) -> ApiKey:
-    """Change the rules that are named and return the key as it then is.
+    """Change the given fields and return the updated key.
 
-    Raise KeyNotActiveError for a key that is revoked or expired: neither comes back to life.
+    Raise KeyNotActiveError for a key that is revoked or expired: neither is ever reactivated.
     """
     if rules and not active(ApiKey.objects.filter(pk=key.pk)).update(**rules):
         raise KeyNotActiveError("The key is revoked or expired and stays so. Create a new one.")
@@ -88,7 +88,7 @@ def update_key(key: ApiKey, rules: KeyRules) -> ApiKey:
 
 
 def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
-    """Replace a key by one with the same rules and return that with its plaintext.
+    """Replace a key by one with the same rules and return the successor with its plaintext.
 
     The old key expires after `grace_seconds` (0 to LONGEST_GRACE_SECONDS), never later than it
     would have. A key is rotated once, however many ask at the same time.
@@ -98,7 +98,7 @@ def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
     if not 0 <= grace_seconds <= LONGEST_GRACE_SECONDS:
         raise ValueError(f"The grace is 0 to {LONGEST_GRACE_SECONDS} seconds, not {grace_seconds}.")
     with transaction.atomic():
-        # The lock makes a second rotation wait for the first, and then see its successor.
+        # The lock makes a second rotation wait for the first and then see its successor.
         old = active(ApiKey.objects.select_for_update().filter(pk=key.pk)).first()
         if ApiKey.objects.filter(replaces_id=key.pk).exists():
             raise KeyAlreadyRotatedError("The key was rotated before. Rotate its successor.")
@@ -119,7 +119,7 @@ def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
             replaces=old,
         )
         plaintext = save_with_new_secret(new, old.prefix)
-        # PostgreSQL's LEAST passes over NULL, so a key without an end gets this one.
+        # PostgreSQL's LEAST ignores NULL, so a key without an expiry gets this one.
         ApiKey.objects.filter(pk=old.pk).update(
             expires_at=Least("expires_at", Now() + timedelta(seconds=grace_seconds))
         )
@@ -128,19 +128,19 @@ def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
 
 
 def revoke_key(key: ApiKey) -> ApiKey:
-    """End a key from the next request on. A second revocation keeps the time of the first."""
+    """Revoke a key from its next request on. A second revocation keeps the time of the first."""
     ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=Now())
     key.refresh_from_db(fields=["revoked_at"])
     return key
 
 
 def active(queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-    """Return those of the keys that are neither revoked nor expired, by the database's clock."""
+    """Return the keys that are neither revoked nor expired, by the database's clock."""
     return queryset.filter(ACTIVE)
 
 
 def find_active(plaintext: str) -> ApiKey | None:
-    """Return the active key that a plaintext is of, with its team and plan; one query at most."""
+    """Return the active key of a plaintext, with its team and plan, in at most one query."""
     if not keys.is_well_formed(plaintext):
         return None
     candidates = [bytes.fromhex(digest) for digest in keys.digests(plaintext)]
@@ -152,7 +152,7 @@ def find_active(plaintext: str) -> ApiKey | None:
 
 
 def save_with_new_secret(key: ApiKey, prefix: str) -> str:
-    """Give an unsaved key its secret, inserts it and return the plaintext."""
+    """Give an unsaved key its secret, insert it and return the plaintext."""
     plaintext = keys.new_key(prefix)
     key.prefix = prefix
     key.last_four = plaintext[-4:]

@@ -1,4 +1,4 @@
-"""The audit log: who did what in a team. Plaintext keys and passwords never come here."""
+"""The audit log: actions and their actors in a team, without plaintext keys and passwords."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from accounts.models import AuditEntry, Team, User
 
 @dataclass(frozen=True)
 class Staff:
-    """Somebody of the service's staff, who does something to a team in the admin.
+    """A member of the service's staff who acts on a team in the admin.
 
-    The team reads their name, and neither their e-mail address nor where they were.
+    The team sees their name, but neither their email address nor their IP address.
     """
 
     team: Team
@@ -26,10 +26,10 @@ def record(
     detail: Mapping[str, object] | None = None,
     ip_address: str | None = None,
 ) -> AuditEntry:
-    """Write down that the actor did something in their team, and return the entry.
+    """Record an action of the actor in their team, and return the entry.
 
     `action` is `thing.verb` in the past tense: `key.created`, `member.removed`. Call it in the
-    transaction of the deed, so that both are kept or neither.
+    action's transaction, so that both are committed or neither.
     """
     return AuditEntry.objects.create(
         team=actor.team,

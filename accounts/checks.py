@@ -1,4 +1,4 @@
-"""Checks of the settings that this app's safety rests on, run by every command.
+"""System checks of the settings that accounts' security depends on, run by every command.
 
 E001 no pepper · E002 a pepper under 32 bytes · E003 a pepper's version out of range · E004 the
 SECRET_KEY of the source code outside DEBUG · W001 (`--deploy`) any Host header is trusted.
@@ -12,10 +12,10 @@ from django.conf import settings
 from django.core import checks
 
 _SHORTEST_PEPPER_BYTES = (
-    32  # as long as SHA-256's result: a shorter key weakens the HMAC (RFC 2104)
+    32  # as long as SHA-256's result: a shorter key weakens the HMAC (RFC 2104, section 3)
 )
 _LARGEST_VERSION = 32_767  # ApiKey.pepper_version is a smallint
-_MAKE_A_PEPPER = "Make one with `python -c 'import secrets; print(secrets.token_hex(32))'`."
+_GENERATE_HINT = "Generate one with `python -c 'import secrets; print(secrets.token_hex(32))'`."
 
 
 @checks.register(checks.Tags.security)
@@ -27,15 +27,15 @@ def check_peppers(
     if not peppers:
         return [
             checks.Error(
-                "API_KEY_PEPPERS is empty: API keys can't be made or checked.",
-                hint=f"Set API_KEY_PEPPERS='1:<64 hex digits>'. {_MAKE_A_PEPPER}",
+                "API_KEY_PEPPERS is empty: API keys can't be created or verified.",
+                hint=f"Set API_KEY_PEPPERS='1:<64 hex digits>'. {_GENERATE_HINT}",
                 id="accounts.E001",
             )
         ]
     found: list[checks.CheckMessage] = [
         checks.Error(
             f"Pepper {version} of API_KEY_PEPPERS is shorter than {_SHORTEST_PEPPER_BYTES} bytes.",
-            hint=f"Give it {_SHORTEST_PEPPER_BYTES * 2} hex digits. {_MAKE_A_PEPPER}",
+            hint=f"Give it {_SHORTEST_PEPPER_BYTES * 2} hex digits. {_GENERATE_HINT}",
             id="accounts.E002",
         )
         for version, pepper in peppers.items()
@@ -57,13 +57,13 @@ def check_peppers(
 def check_secret_key(
     app_configs: Sequence[AppConfig] | None, **_options: Any
 ) -> list[checks.CheckMessage]:
-    """Return an error where sessions would be signed with a key that anybody can read."""
+    """Return an error if sessions would be signed with a key that anybody can read."""
     if settings.DEBUG or not settings.SECRET_KEY.startswith("insecure-"):
         return []
     return [
         checks.Error(
-            "SECRET_KEY is the one of the source code, so anybody can forge a session.",
-            hint="Set SECRET_KEY to 50 random characters or more and keep it.",
+            "SECRET_KEY is the default from the source code, so anybody can forge a session.",
+            hint="Set SECRET_KEY to at least 50 random characters and keep it.",
             id="accounts.E004",
         )
     ]
@@ -73,13 +73,13 @@ def check_secret_key(
 def check_allowed_hosts(
     app_configs: Sequence[AppConfig] | None, **_options: Any
 ) -> list[checks.CheckMessage]:
-    """Return a warning where links in e-mails could be made to lead to another host."""
+    """Return a warning if links in emails could be made to lead to another host."""
     if "*" not in settings.ALLOWED_HOSTS:
         return []
     return [
         checks.Warning(
-            "ALLOWED_HOSTS has '*': any Host header is believed.",
-            hint="Name the hosts that this service is reached by.",
+            "ALLOWED_HOSTS contains '*': any Host header is trusted.",
+            hint="List the host names of this service.",
             id="accounts.W001",
         )
     ]

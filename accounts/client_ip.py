@@ -1,22 +1,22 @@
-"""Whose request it is, by address: what limits count by and what people are shown."""
+"""The client's IP address, for limits, the audit log and the list of sessions."""
 
 import ipaddress
 
 from django.conf import settings
 from django.http import HttpRequest
 
-# A server that listens on a Unix socket is told no address: who connects is on this machine.
-_HERE = "127.0.0.1"
+# A server on a Unix socket gets no address: its peers are on this machine.
+_LOCALHOST = "127.0.0.1"
 
 
 def client_ip(request: HttpRequest) -> str:
     """Return the client's IPv4 or IPv6 address.
 
-    Each of the operator's proxies (`PROXY_COUNT`, with `BEHIND_PROXY`) appends whom it saw to
-    X-Forwarded-For, so the client's address is so many places from the end. What stands before
-    that, the client may have written to dodge a limit; without a proxy, all of it.
+    Each of the operator's proxies (`PROXY_COUNT`, with `BEHIND_PROXY`) appends its peer to
+    X-Forwarded-For, so the client's address is that many entries from the end. Earlier entries may
+    be forged by the client to evade a limit; without a proxy, all of them may.
     """
-    peer = _address(request.META.get("REMOTE_ADDR", "")) or _HERE
+    peer = _address(request.META.get("REMOTE_ADDR", "")) or _LOCALHOST
     if not settings.BEHIND_PROXY:
         return peer
     seen = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]

@@ -1,4 +1,4 @@
-"""The end of a user's account: the person goes, the books stay.
+"""Deletion of a user: personal data goes, the books stay.
 
 The user's row is kept without anything personal in it, because keys, transfers and other teams'
 audit logs refer to it.
@@ -30,15 +30,15 @@ from accounts.models import (
     User,
 )
 
-# Sent with `user` in the transaction of a deletion, for what other apps keep of a person.
+# Sent with `user` in the transaction of a deletion, for other apps to delete personal data.
 user_deleted = Signal()
 
 
 @dataclass(frozen=True)
 class Consequences:
-    """What deleting a user would do to teams.
+    """The effect of deleting a user on teams.
 
-    `blocking` would lose their only owner while others are in them; `ending` have nobody else.
+    `blocking` teams would lose their only owner but keep members; `ending` ones have no one else.
     """
 
     blocking: list[Team]
@@ -46,7 +46,7 @@ class Consequences:
 
 
 def consequences_for(user: User) -> Consequences:
-    """Return what deleting the user would do to their teams, in two queries."""
+    """Return the effect of deleting the user on their teams, in two queries."""
     teams = Team.objects.filter(memberships__user=user).values("pk")
     counted = Team.objects.filter(pk__in=teams).annotate(
         others=Count("memberships", filter=~Q(memberships__user=user)),
@@ -67,29 +67,29 @@ def consequences_for(user: User) -> Consequences:
 
 
 def delete_user(user: User, *, ip_address: str | None = None) -> None:
-    """Make the user a nobody who can't sign in, and revokes the keys of teams left empty.
+    """Anonymize and deactivate the user, and revoke the keys of teams left empty.
 
     Credit accounts, transfers and usage stay as they are. Raise SharedTeamError where a team with
-    other members has no other owner; nothing was changed then.
+    other members has no other owner; nothing is changed then.
     """
     with transaction.atomic():
         memberships = Membership.objects.filter(user=user)
         mine = memberships.values("team_id")
-        # In one order for all, so that two deletions never wait for each other.
+        # In one order for all, so that two deletions never deadlock.
         locked = Team.objects.select_for_update(no_key=True).filter(pk__in=mine).order_by("pk")
         teams = list(locked)
         consequences = consequences_for(user)
         if consequences.blocking:
             names = ", ".join(team.name for team in consequences.blocking)
             raise SharedTeamError(f"You are the only owner of {names}, which has other members.")
-        _write_down(user, teams, ip_address)
+        _log_departure(user, teams, ip_address)
         _close(consequences.ending)
         memberships.delete()
         user_deleted.send(sender=User, user=user)
-        _forget(user)
+        _anonymize(user)
 
 
-def _write_down(user: User, teams: list[Team], ip_address: str | None) -> None:
+def _log_departure(user: User, teams: list[Team], ip_address: str | None) -> None:
     roles = dict(Membership.objects.filter(user=user).values_list("team_id", "role"))
     for team in teams:
         actor = Actor(team=team, user=user, role=roles[team.pk])
@@ -97,18 +97,18 @@ def _write_down(user: User, teams: list[Team], ip_address: str | None) -> None:
 
 
 def _close(teams: list[Team]) -> None:
-    """End the keys and invitations of teams that nobody is in any more."""
+    """Revoke the keys and invitations of teams without members."""
     ApiKey.objects.filter(team__in=teams, revoked_at__isnull=True).update(revoked_at=Now())
     unended = Invitation.objects.filter(team__in=teams, accepted_at__isnull=True)
     unended.filter(revoked_at__isnull=True).update(revoked_at=Now())
     for team in teams:
-        if team.is_personal:  # it was called after its person
+        if team.is_personal:  # named after its user
             team.name, team.slug = "Deleted", f"deleted-team-{team.pk}"
             team.save(update_fields=["name", "slug"])
 
 
-def _forget(user: User) -> None:
-    """Take away everything that is of the person, and every way to sign in."""
+def _anonymize(user: User) -> None:
+    """Delete the user's personal data and every way to sign in."""
     sessions = UserSession.objects.filter(user=user)
     Session.objects.filter(session_key__in=sessions.values("session_key")).delete()
     for personal in (

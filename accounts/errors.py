@@ -1,13 +1,13 @@
-"""What can be wrong with a change of accounts, as exceptions that callers turn into answers.
+"""The errors of actions on accounts, which callers turn into responses.
 
 AccountsError
-├── EmailInUseError          sign-up with an address that somebody has
+├── EmailInUseError          a sign-up with an address in use
 ├── KeyNotActiveError        a change of a key that is revoked or expired
 ├── KeyAlreadyRotatedError   a second rotation of one key
-├── NotAllowedError          a deed that the actor's role does not cover
-├── LastOwnerError           a deed after which a team would have no owner
-├── NoSuchMemberError        a deed to a member who has left meanwhile
-├── AlreadyMemberError       an invitation of somebody who is in the team
+├── NotAllowedError          an action that the actor's role does not allow
+├── LastOwnerError           an action that would leave a team without an owner
+├── NoSuchMemberError        an action on a member who has left in the meantime
+├── AlreadyMemberError       an invitation of a member
 ├── AlreadyInvitedError      a second open invitation of one address
 ├── InvitationClosedError    an invitation that was accepted, withdrawn or has expired
 ├── InvitationMismatchError  an invitation of another address
@@ -16,23 +16,23 @@ AccountsError
 
 
 class AccountsError(Exception):
-    """Any of the errors below. Its text says what to do and may be shown to the caller."""
+    """The base of the errors below. Its text says what to do and may be shown to the user."""
 
 
 class EmailInUseError(AccountsError):
-    """The e-mail address belongs to a user already."""
+    """The email address belongs to another user."""
 
 
 class KeyNotActiveError(AccountsError):
-    """The key is revoked or expired, so nothing but its listing is left."""
+    """The key is revoked or expired and can't be changed."""
 
 
 class KeyAlreadyRotatedError(AccountsError):
-    """The key has a successor; that one can be rotated."""
+    """The key has a successor; rotate that one instead."""
 
 
 class NotAllowedError(AccountsError):
-    """The actor's role, as it is now, does not cover the deed."""
+    """The actor's current role does not allow the action."""
 
 
 class LastOwnerError(AccountsError):
@@ -44,7 +44,7 @@ class NoSuchMemberError(AccountsError):
 
 
 class AlreadyMemberError(AccountsError):
-    """Somebody with this e-mail address is in the team."""
+    """The email address is a member's."""
 
 
 class AlreadyInvitedError(AccountsError):
@@ -56,7 +56,7 @@ class InvitationClosedError(AccountsError):
 
 
 class InvitationMismatchError(AccountsError):
-    """The invitation is for another e-mail address than the user's."""
+    """The invitation is for another email address than the user's."""
 
 
 class SharedTeamError(AccountsError):

@@ -1,7 +1,7 @@
-"""Invitations to a team: made, sent again, withdrawn, accepted.
+"""Invitations to a team: created, sent again, withdrawn, accepted.
 
-A token is 256 random bits, so a plain SHA-256 of it tells nothing. Whoever accepts must both have
-the token and be signed in with the address it was sent to.
+A token is 256 random bits, so its plain SHA-256 reveals nothing. Accepting takes both the token and
+a session of the address that it was sent to.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ LIFETIME = timedelta(days=7)
 def invite(
     actor: Actor, email: str, role: str, *, ip_address: str | None = None
 ) -> tuple[Invitation, str]:
-    """Make an invitation and return it with its token, which is nowhere else from then on.
+    """Create an invitation and return it with its token, which is stored nowhere.
 
-    An expired one of the same address makes room. Raise NotAllowedError, AlreadyMemberError and
+    It replaces an expired one of the same address. Raise NotAllowedError, AlreadyMemberError and
     AlreadyInvitedError.
     """
     email = email.strip().lower()
@@ -44,10 +44,10 @@ def invite(
             raise NotAllowedError(f"Your role does not let you invite somebody as {role}.")
         if actor.team.memberships.filter(user__email=email).exists():
             raise AlreadyMemberError(f"{email} is in the team already.")
-        unended = _unended(actor.team).filter(email=email)
-        if unended.filter(expires_at__gt=now).exists():
+        pending = _pending(actor.team).filter(email=email)
+        if pending.filter(expires_at__gt=now).exists():
             raise AlreadyInvitedError(f"{email} is invited already. Send the invitation again.")
-        unended.update(revoked_at=now)
+        pending.update(revoked_at=now)
         token = _new_token()
         invitation = Invitation.objects.create(
             team=actor.team,
@@ -63,7 +63,7 @@ def invite(
 
 
 def renew(actor: Actor, invitation: Invitation) -> tuple[Invitation, str]:
-    """Give the invitation a new token and a new week; the letter sent before opens nothing then.
+    """Give the invitation a new token and lifetime; the link sent before stops working.
 
     Return both. Raise NotAllowedError, and InvitationClosedError for one that has ended.
     """
@@ -86,24 +86,24 @@ def withdraw(actor: Actor, invitation: Invitation, *, ip_address: str | None = N
 
 
 def find(token: str) -> Invitation | None:
-    """Return the invitation that the token is of, whatever became of it, with its team."""
+    """Return the token's invitation, open or not, with its team; None for an unknown token."""
     rows = Invitation.objects.select_related("team", "invited_by")
     return rows.filter(digest=_digest(token)).first()
 
 
 def open_invitations(team: Team) -> list[Invitation]:
     """Return the team's invitations that may still be accepted or renewed, newest first."""
-    return list(_unended(team).select_related("invited_by").order_by("-id"))
+    return list(_pending(team).select_related("invited_by").order_by("-id"))
 
 
 def is_open(invitation: Invitation) -> bool:
-    """Tell whether the invitation can be accepted now."""
+    """Return whether the invitation can be accepted now."""
     has_ended = invitation.accepted_at is not None or invitation.revoked_at is not None
     return not has_ended and invitation.expires_at > timezone.now()
 
 
 def is_for(invitation: Invitation, user: User) -> bool:
-    """Tell whether the invitation's address is the user's, or one they have verified besides."""
+    """Return whether the invitation's address is the user's, or another that they verified."""
     if user.email.lower() == invitation.email.lower():
         return True
     addresses = EmailAddress.objects.filter(user=user, verified=True)
@@ -113,7 +113,7 @@ def is_for(invitation: Invitation, user: User) -> bool:
 def accept(invitation: Invitation, user: User, *, ip_address: str | None = None) -> Membership:
     """Make the user a member with the role offered, once, and return the membership.
 
-    Who is in the team already keeps their role. Raise InvitationMismatchError and
+    A member keeps their role. Raise InvitationMismatchError and
     InvitationClosedError.
     """
     if not is_for(invitation, user):
@@ -138,18 +138,18 @@ def accept(invitation: Invitation, user: User, *, ip_address: str | None = None)
 
 
 def _lock(actor: Actor, invitation: Invitation) -> tuple[Actor, Invitation]:
-    """Return both as they are now, with the team locked."""
+    """Lock the team, and return actor and invitation as they are now."""
     actor = lock_team(actor)
     if not actor.may_handle(invitation):
-        raise NotAllowedError("Your role does not cover this invitation.")
-    found = _unended(actor.team).filter(pk=invitation.pk).first()
+        raise NotAllowedError("Your role does not allow this.")
+    found = _pending(actor.team).filter(pk=invitation.pk).first()
     if found is None:
         raise InvitationClosedError("The invitation was accepted or withdrawn meanwhile.")
     return actor, found
 
 
-def _unended(team: Team) -> QuerySet[Invitation]:
-    """Return what was neither accepted nor withdrawn; it may have expired."""
+def _pending(team: Team) -> QuerySet[Invitation]:
+    """Return the invitations neither accepted nor withdrawn; some may have expired."""
     return Invitation.objects.filter(team=team, accepted_at__isnull=True, revoked_at__isnull=True)
 
 

@@ -1,7 +1,7 @@
-"""What members, management keys and staff do to keys, each deed with its line in the audit log.
+"""Actions of members, management keys and staff on keys, each with its entry in the audit log.
 
-`accounts/api_keys.py` does the work and `accounts/access.py` says who may; nothing is asked here.
-The line says what was done to which rules, never anything of the key itself.
+`accounts/api_keys.py` does the work. Callers check permissions first (`accounts/access.py`). An
+entry names the fields that changed, never a key's plaintext.
 """
 
 from typing import Any
@@ -17,9 +17,9 @@ from accounts.models import ApiKey
 def create_key(
     actor: Actor, name: str, *, ip_address: str | None, **rules: Any
 ) -> tuple[ApiKey, str]:
-    """Make a key of the actor's team and return it with its plaintext.
+    """Create a key of the actor's team and return it with its plaintext.
 
-    `rules` are those of `api_keys.create_key`. Raise ValueError for a prefix that can't be one.
+    `rules` are those of `api_keys.create_key`. Raise ValueError for an invalid prefix.
     """
     with transaction.atomic():
         key, plaintext = api_keys.create_key(actor.team, actor.user, name, **rules)
@@ -29,9 +29,9 @@ def create_key(
 
 
 def update_key(actor: Actor, key: ApiKey, rules: KeyRules, *, ip_address: str | None) -> ApiKey:
-    """Change the rules that are named and return the key as it then is.
+    """Change the given fields and return the updated key.
 
-    A change to what is so already is none to write down. Raise KeyNotActiveError.
+    Fields that keep their value are not logged. Raise KeyNotActiveError.
     """
     changed = sorted(name for name, value in rules.items() if getattr(key, name) != value)
     with transaction.atomic():
@@ -57,9 +57,9 @@ def rotate_key(
 
 
 def revoke_key(actor: Actor | audit.Staff, key: ApiKey, *, ip_address: str | None = None) -> ApiKey:
-    """End a key from the next request on. A second revocation changes and writes nothing."""
+    """Revoke a key from its next request on. A second revocation changes and logs nothing."""
     with transaction.atomic():
-        # Locked, so that of two revocations at once one is written down.
+        # Locked, so that only one of two concurrent revocations is logged.
         locked = ApiKey.objects.select_for_update().get(pk=key.pk)
         if locked.revoked_at is None:
             audit.record(actor, "key.revoked", str(locked), ip_address=ip_address)

@@ -1,10 +1,10 @@
 """The format of API keys and their digests.
 
 A key is a prefix, 32 base62 characters from a CSPRNG (190 bits) and the CRC32 of all before it as 6
-base62 characters, so that a mistyped key is refused without a look at the database. What is stored
+base62 characters, so that a mistyped key is refused without a query. What is stored
 is its HMAC-SHA256 under a secret ("pepper") that is not in the database: a copy of the database
-opens nothing. A slow password hash would add nothing against 190 random bits, and would be a way to
-keep us busy.
+gives no access. A slow password hash would add nothing to 190 random bits, and would make denial of
+service cheap.
 """
 
 import hmac
@@ -16,19 +16,19 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-# Two base62 digits at a time: the check is on the relay's way.
+# Two base62 digits at a time: every request checks a key.
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 _RANDOM_LENGTH = 32
 _CHECK_LENGTH = 6
 _PREFIX = re.compile(r"[A-Za-z0-9-]{1,20}")
-# Any prefix is taken, not only today's: keys survive a change of the prefix.
+# Any prefix is accepted, not only the current one: keys survive a change of the prefix.
 _KEY = re.compile(r"[A-Za-z0-9-]{1,20}[0-9A-Za-z]{38}")
 _LONGEST_KEY = 20 + _RANDOM_LENGTH + _CHECK_LENGTH
 
 MISSING_PEPPER = (
-    "API_KEY_PEPPERS is empty, so no API key can be made or checked. Set it to "
+    "API_KEY_PEPPERS is empty, so no API key can be created or verified. Set it to "
     "'1:<64 hex digits>', such as from `python -c 'import secrets; print(secrets.token_hex(32))'`, "
-    "and keep it: without it every key made under it is lost."
+    "and keep it: without it all keys created with it stop working."
 )
 
 
@@ -38,15 +38,15 @@ def new_key(prefix: str) -> str:
     Raise ValueError for a prefix that is not 1 to 20 letters, digits and dashes.
     """
     if not _PREFIX.fullmatch(prefix):
-        raise ValueError(f"{prefix!r} is no key prefix: 1 to 20 letters, digits and dashes.")
+        raise ValueError(f"{prefix!r} is not a key prefix: 1 to 20 letters, digits and dashes.")
     body = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
     return body + _check_characters(body)
 
 
 def is_prefix(text: str) -> bool:
-    """Tell whether a text may be a service's key prefix.
+    """Return whether a text may be a service's key prefix.
 
-    It ends in a dash, by which the logs' mask (accounts/masking.py) knows a key from a word.
+    It ends in a dash, by which the masking of logs (accounts/masking.py) recognizes a key.
     """
     return bool(_PREFIX.fullmatch(text)) and text.endswith("-")
 
@@ -57,7 +57,7 @@ def prefix_of(key: str) -> str:
 
 
 def is_well_formed(text: str) -> bool:
-    """Tell whether a text has a key's form and checksum, in bounded time and without a query."""
+    """Return whether a text has a key's form and checksum, in bounded time and without a query."""
     if len(text) > _LONGEST_KEY or not _KEY.fullmatch(text):
         return False
     return text[-_CHECK_LENGTH:] == _check_characters(text[:-_CHECK_LENGTH])
@@ -77,7 +77,7 @@ def digests(text: str) -> list[str]:
 
 
 def same_digest(one: bytes, other: bytes) -> bool:
-    """Compare two digests in a time that says nothing about where they differ."""
+    """Return whether two digests are equal, in constant time."""
     return hmac.compare_digest(one, other)
 
 

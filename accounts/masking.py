@@ -1,14 +1,14 @@
-"""Secrets in texts that are written down: logs, errors, outcomes."""
+"""Masking of secrets in texts that are logged or stored."""
 
 import re
 
 # Anything shaped like a key: a prefix with a dash, then 38 base62 characters (accounts/keys.py).
 _KEY = re.compile(r"\b([A-Za-z0-9]+-(?:[A-Za-z0-9]+-)?)[0-9A-Za-z]{34}([0-9A-Za-z]{4})\b")
 _BEARER = re.compile(r"(?i)(bearer\s+)\S+")
-# Stripe's: secret and restricted keys, and what webhooks are signed with.
+# Stripe's secret and restricted keys, and its webhooks' signing secrets.
 _STRIPE = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_)[0-9A-Za-z_]+")
 
 
 def mask_secrets(text: str) -> str:
-    """Return the text with API keys reduced to prefix and last four, others to their prefix."""
+    """Return the text with API keys cut to prefix and last four, other secrets to their prefix."""
     return _STRIPE.sub(r"\1…", _BEARER.sub(r"\1…", _KEY.sub(r"\1…\2", text)))

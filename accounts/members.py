@@ -1,8 +1,8 @@
-"""What may happen to a team's members: another role, removal, leaving; and to the team's name.
+"""Actions on a team's members (change of role, removal, leaving) and on its name.
 
-Every deed locks the team's row first and then reads the roles anew. So deeds on one team come one
-after another, each judged by what the one before left, and a team keeps an owner whoever races.
-Keys belong to the team: they outlive their maker's membership.
+Each action locks the team's row first and then reads the roles again. So actions on one team run
+one after another, each on the result of the one before, and a team keeps an owner in every race.
+Keys belong to the team: they outlive their creator's membership.
 """
 
 from dataclasses import replace
@@ -18,7 +18,7 @@ from accounts.models import Membership, Role, Team
 def change_role(
     actor: Actor, member: Membership, role: str, *, ip_address: str | None = None
 ) -> Membership:
-    """Give the member another role and return them. The role they have already changes nothing.
+    """Give the member another role and return the membership; do nothing if they have it.
 
     Raise NotAllowedError, NoSuchMemberError and LastOwnerError.
     """
@@ -46,7 +46,7 @@ def change_role(
 
 
 def remove_member(actor: Actor, member: Membership, *, ip_address: str | None = None) -> None:
-    """Take the member out of the team; what they made stays.
+    """Remove the member from the team; what they created stays.
 
     Raise NotAllowedError, NoSuchMemberError and LastOwnerError.
     """
@@ -59,9 +59,9 @@ def remove_member(actor: Actor, member: Membership, *, ip_address: str | None = 
 
 
 def leave_team(actor: Actor, *, ip_address: str | None = None) -> None:
-    """Take the actor out of their team; what they made stays.
+    """Remove the actor from their team; what they created stays.
 
-    Raise NotAllowedError in one's own personal team, and LastOwnerError.
+    Raise NotAllowedError for the actor's own personal team, and LastOwnerError.
     """
     with transaction.atomic():
         actor = lock_team(actor)
@@ -73,7 +73,7 @@ def leave_team(actor: Actor, *, ip_address: str | None = None) -> None:
 
 
 def rename_team(actor: Actor, name: str, *, ip_address: str | None = None) -> Team:
-    """Give the team another name and return it. Its slug stays. Raise NotAllowedError."""
+    """Rename the team and return it; its slug stays. Raise NotAllowedError."""
     with transaction.atomic():
         actor = lock_team(actor)
         if not actor.may_rename_team:
@@ -88,9 +88,10 @@ def rename_team(actor: Actor, name: str, *, ip_address: str | None = None) -> Te
 
 
 def lock_team(actor: Actor) -> Actor:
-    """Lock the actor's team until the transaction ends; return the actor with their role of now.
+    """Lock the actor's team until the transaction ends; return the actor with the current role.
 
-    Raise NotAllowedError for who is no longer a member.
+    Raise NotAllowedError for an actor who is no longer a
+    member.
     """
     team = Team.objects.select_for_update(no_key=True).get(pk=actor.team.pk)
     membership = membership_in(actor.user, team) if actor.user is not None else None
@@ -100,7 +101,7 @@ def lock_team(actor: Actor) -> Actor:
 
 
 def _find(actor: Actor, member: Membership) -> Membership:
-    """Return the member as they are now."""
+    """Return the membership as it is now. Raise NoSuchMemberError."""
     found = actor.team.memberships.filter(pk=member.pk).select_related("user").first()
     if found is None:
         raise NoSuchMemberError("They are no longer in the team.")
@@ -108,7 +109,7 @@ def _find(actor: Actor, member: Membership) -> Membership:
 
 
 def _end(actor: Actor, member: Membership, action: str, ip_address: str | None) -> None:
-    """End a membership; the entry keeps the role that it had."""
+    """End a membership and log its role. Raise LastOwnerError."""
     if member.role == Role.OWNER:
         _require_another_owner(member)
     detail = {"role": member.role}

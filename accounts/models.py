@@ -1,4 +1,4 @@
-"""Who: users, teams, memberships, invitations, plans and API keys; and what users are told.
+"""Users, teams, memberships, invitations, plans and API keys; the audit log and sent emails.
 
 Everything that costs money hangs off a team. Every sign-up makes a personal team; keys, credits
 and usage belong to the team, and users join teams with a role.
@@ -14,15 +14,15 @@ from django.utils import timezone
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes users, who are known by their e-mail address."""
+    """The manager of users, whose login is their email address."""
 
     def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
         """Return a new user. `password=None` makes one who can't sign in with a password.
 
-        Raise ValueError for an empty e-mail address and IntegrityError for one in use.
+        Raise ValueError for an empty email address and IntegrityError for one in use.
         """
         if not email:
-            raise ValueError("A user needs an e-mail address.")
+            raise ValueError("A user needs an email address.")
         user = self.model(email=self.normalize_email(email).lower(), **fields)
         user.set_password(password)
         user.save(using=self._db)
@@ -33,12 +33,12 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, is_staff=True, is_superuser=True)
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        """Return the user who signs in with this e-mail address, in whatever case it is typed."""
+        """Return the user with this login; case doesn't matter."""
         return self.get(email=(username or "").lower())
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person who signs in with an e-mail address."""
+    """A person who signs in with an email address."""
 
     email = models.EmailField(max_length=254, unique=True)
     name = models.CharField(max_length=150, blank=True)
@@ -59,13 +59,13 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     def clean(self) -> None:
-        """Bring the address of a form into the case in which it is stored."""
+        """Lower-case the address, as it is stored."""
         super().clean()
         self.email = self.email.lower()
 
 
 class Plan(models.Model):
-    """The limits that a team's keys share by default."""
+    """The default limits of a team's keys."""
 
     name = models.SlugField(unique=True)
     title = models.CharField(max_length=80)
@@ -107,7 +107,7 @@ class Team(models.Model):
 
 
 class Role(models.TextChoices):
-    """What a member may do in a team."""
+    """A member's role in a team (`accounts/access.py` says what each may do)."""
 
     OWNER = "owner"
     ADMIN = "admin"
@@ -116,7 +116,7 @@ class Role(models.TextChoices):
 
 
 class Membership(models.Model):
-    """A user's place in a team."""
+    """A user's membership of a team."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
@@ -136,9 +136,9 @@ class Membership(models.Model):
 
 
 class Invitation(models.Model):
-    """A team's offer to whoever has the e-mail address: open until accepted, withdrawn or expired.
+    """An invitation of an email address: open until accepted, withdrawn or expired.
 
-    The token is in the letter alone; the row has its digest.
+    The token is in the email only; the row has its digest.
     """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="invitations")
@@ -173,11 +173,11 @@ class Invitation(models.Model):
 class ApiKey(models.Model):
     """A key's digest and rules; the plaintext is shown once and never stored.
 
-    Limits that are null fall back to the team's plan. A budget that is null is no budget.
+    A limit of null means the plan's, a budget of null no budget.
     """
 
     class Scope(models.TextChoices):
-        """Which API a key opens: the models, or the management of its team's keys."""
+        """The API that a key gives access to: inference, or management of its team's keys."""
 
         INFERENCE = "inference"
         MANAGEMENT = "management"
@@ -208,7 +208,7 @@ class ApiKey(models.Model):
         models.CharField(max_length=120),
         default=list,
         blank=True,
-        help_text="Public model names, separated by commas. Empty: every model.",
+        help_text="Public model names, separated by commas. Leave empty to allow all models.",
     )
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     tokens_per_minute = models.PositiveBigIntegerField(null=True, blank=True)
@@ -217,6 +217,7 @@ class ApiKey(models.Model):
     budget_total_nanos = models.PositiveBigIntegerField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "API key"
         indexes = [models.Index(fields=["team", "-created_at"], name="apikey_by_team")]
         constraints = [
             models.CheckConstraint(
@@ -230,22 +231,25 @@ class ApiKey(models.Model):
 
 
 class AuditEntry(models.Model):
-    """Who did what in a team, kept as it was said then: names may change, entries don't."""
+    """An action and its actor in a team, with the names of that moment; never changed."""
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="audit_entries")
     actor = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     actor_label = models.CharField(
-        max_length=254, help_text="The actor's e-mail address then, or what acted in their stead."
+        max_length=254,
+        help_text="The actor's email address at that time, or the key that acted for the team.",
     )
     action = models.CharField(max_length=60, help_text="key.created, member.removed, ...")
-    subject = models.CharField(max_length=254, blank=True, help_text="What it was done to.")
+    subject = models.CharField(max_length=254, blank=True, help_text="The object of the action.")
     detail = models.JSONField(default=dict, blank=True)
-    ip_address = models.GenericIPAddressField(null=True, blank=True)
+    ip_address = models.GenericIPAddressField("IP address", null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        verbose_name = "audit log entry"
+        verbose_name_plural = "audit log"
         # The log is read newest first, with or without one of its two filters.
         indexes = [
             models.Index(fields=["team", "-created_at", "-id"], name="audit_by_team"),
@@ -260,7 +264,7 @@ class AuditEntry(models.Model):
 
 
 class NotificationSettings(models.Model):
-    """Which e-mails a user wants. Who has no row wants all of them, with the thresholds here."""
+    """The emails that a user wants. No row: all of them, with the default thresholds."""
 
     user = models.OneToOneField(
         User, on_delete=models.CASCADE, primary_key=True, related_name="notification_settings"
@@ -274,17 +278,22 @@ class NotificationSettings(models.Model):
     new_sign_in = models.BooleanField(default=True)
 
     class Meta:
-        verbose_name_plural = "notification settings"
+        verbose_name = verbose_name_plural = "notification settings"
 
     def __str__(self) -> str:
         return f"{self.user}"
 
+    @classmethod
+    def of(cls, user: User) -> "NotificationSettings":
+        """Return the user's settings; the defaults, unsaved, for a user who has chosen nothing."""
+        return cls.objects.filter(user=user).first() or cls(user=user)
+
 
 class SentNotice(models.Model):
-    """That a user was told of something. The reference names what, so that they hear it once."""
+    """An email that was sent. Its reference names the event, so that nobody gets it twice."""
 
     class Kind(models.TextChoices):
-        """What the notice was about."""
+        """The kinds of email that are sent at most once an event."""
 
         LOW_BALANCE = "low_balance"
         BUDGET_REACHED = "budget_reached"
@@ -303,6 +312,7 @@ class SentNotice(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        verbose_name = "sent email"
         constraints = [
             models.UniqueConstraint(fields=["user", "kind", "reference"], name="notice_once")
         ]

@@ -1,4 +1,4 @@
-"""Users and their teams: signing up, and how staff find a team."""
+"""Sign-up, and the creation and look-up of teams."""
 
 import secrets
 
@@ -17,18 +17,18 @@ _SLUG_ATTEMPTS = 5
 def sign_up(
     email: str, password: str | None, name: str = "", *, is_verified: bool = False
 ) -> tuple[User, Team]:
-    """Make a user, their personal team and their ownership of it, all or nothing.
+    """Create a user and the personal team that they own, all or nothing.
 
     `is_verified` vouches for the address, so that signing in asks for no code first.
 
-    `password=None` makes a user who can't sign in with a password. The password is not validated
+    `password=None` creates a user who can't sign in with a password. The password is not validated
     here: a form does that where it can still say why. The team's credit account is billing's.
 
     Raise EmailInUseError.
     """
     with transaction.atomic():
         try:
-            # A savepoint, so that a caller's transaction outlives the refusal.
+            # A savepoint, so that a caller's transaction survives the error.
             with transaction.atomic():
                 user = User.objects.create_user(email, password, name=name)
         except IntegrityError:
@@ -41,14 +41,14 @@ def sign_up(
 
 
 def ensure_personal_team(user: User) -> Team:
-    """Return the user's personal team, which is made where there is none."""
+    """Return the user's personal team, creating it if there is none."""
     return personal_team(user) or create_team(
         user.name or user.email.partition("@")[0], owner=user, is_personal=True
     )
 
 
 def create_team(name: str, *, owner: User, is_personal: bool = False) -> Team:
-    """Make a team on the default plan, with a slug of its own, and its owner's membership."""
+    """Create a team on the default plan, with a unique slug and its owner's membership."""
     with transaction.atomic():
         team = _insert_team(name, is_personal=is_personal)
         Membership.objects.create(user=owner, team=team, role=Role.OWNER)
@@ -56,16 +56,16 @@ def create_team(name: str, *, owner: User, is_personal: bool = False) -> Team:
 
 
 def personal_team(user: User) -> Team | None:
-    """Return the personal team that the user owns: the one of their sign-up."""
+    """Return the personal team that the user owns, or None."""
     return Team.objects.filter(
         is_personal=True, memberships__user=user, memberships__role=Role.OWNER
     ).first()
 
 
 def find_team(text: str) -> Team | None:
-    """Return the team that staff mean by a slug, an id or a member's e-mail address.
+    """Return the team of a slug, an id or a member's email address, or None.
 
-    Of the teams of an address it is the personal one, else the first that was joined.
+    For an address it is the personal team, else the one joined first.
     """
     teams = Team.objects.select_related("plan")
     if "@" in text:
@@ -95,7 +95,7 @@ def _insert_team(name: str, *, is_personal: bool) -> Team:
                         name=name[:120], slug=slug, is_personal=is_personal, plan=plan
                     )
             except IntegrityError:
-                pass  # Somebody took the slug between the look and the insert.
+                pass  # The slug was taken between the query and the insert.
         slug = f"{base}-{secrets.token_hex(3)}"
     raise RuntimeError(f"No free slug for a team called {name!r} in {_SLUG_ATTEMPTS} attempts.")
 

@@ -1,4 +1,4 @@
-"""Staff's pages for the service, the catalogue, API keys and users' notification settings."""
+"""The admin's pages for the service, the catalogue, API keys and notification settings."""
 
 from typing import Any, cast
 
@@ -27,22 +27,22 @@ from billing.admin.fields import MoneyAdmin, ReadOnlyAdmin, dollars
 
 
 class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
-    """The service's row, with a prefix that keys can have."""
+    """The form of the service's row, with a check of the key prefix."""
 
     def clean_key_prefix(self) -> str:
-        """Return the prefix. Raise ValidationError for one that would fail or hide a key."""
+        """Return the prefix. Raise ValidationError for one that the logs could not mask."""
         prefix: str = self.cleaned_data["key_prefix"]
         if not keys.is_prefix(prefix):
             raise forms.ValidationError(
                 "Give at most 20 letters, digits and dashes, the last of them a dash: "
-                "by it the logs know a key from a word."
+                "logs mask keys by it."
             )
         return prefix
 
 
 @admin.register(Service)
 class ServiceAdmin(ModelAdmin):
-    """The one row that names the service."""
+    """The service's one row."""
 
     form = ServiceForm
     list_display = ("name", "key_prefix", "contact_email", "catalogue", "is_open")
@@ -51,17 +51,17 @@ class ServiceAdmin(ModelAdmin):
     readonly_fields = ("catalogue",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Allow the row to be made where no catalogue was loaded yet."""
+        """Allow adding the row if no catalogue was loaded yet."""
         return not Service.objects.exists() and super().has_add_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Leave deletion to nobody."""
+        """Forbid deletion."""
         return False
 
 
 @admin.register(Upstream)
 class UpstreamAdmin(ModelAdmin):
-    """Providers. Their keys are in the environment, under the name that the row says."""
+    """Upstreams. Their keys are in environment variables, named by the rows."""
 
     list_display = ("name", "base_url", "api_key_env", "is_enabled", "max_concurrency")
     list_filter = ("is_enabled", "drains_on_disconnect")
@@ -69,14 +69,14 @@ class UpstreamAdmin(ModelAdmin):
 
 
 class AliasesOfModel(TabularInline):
-    """A model's other names."""
+    """A model's aliases."""
 
     model = ModelAlias
     extra = 0
 
 
 class RoutesOfModel(TabularInline):
-    """A model's ways to an answer."""
+    """A model's routes."""
 
     model = Route
     extra = 0
@@ -107,7 +107,7 @@ class ModelAdminPage(ModelAdmin):
 
 @admin.register(ModelAlias)
 class ModelAliasAdmin(ModelAdmin):
-    """Models' other names."""
+    """Aliases of models."""
 
     list_display = ("name", "model")
     list_filter = ("model__kind",)
@@ -118,7 +118,7 @@ class ModelAliasAdmin(ModelAdmin):
 
 @admin.register(Route)
 class RouteAdmin(ModelAdmin):
-    """Ways to an answer."""
+    """Routes of models to upstreams."""
 
     list_display = ("model", "upstream", "upstream_model", "priority", "weight", "is_enabled")
     list_filter = ("is_enabled", "upstream", "reasoning_dialect")
@@ -129,7 +129,7 @@ class RouteAdmin(ModelAdmin):
 
 @admin.register(ModelHealth)
 class ModelHealthAdmin(ReadOnlyAdmin):
-    """What the relay saw of the models."""
+    """Successes and failures of models by minute."""
 
     list_display = ("minute", "model", "succeeded", "failed")
     list_filter = ("minute",)
@@ -139,7 +139,7 @@ class ModelHealthAdmin(ReadOnlyAdmin):
 
 @admin.register(ModelHealthHour)
 class ModelHealthHourAdmin(ReadOnlyAdmin):
-    """The same by hour, as the status page shows it."""
+    """Successes and failures of models by hour, as on the status page."""
 
     list_display = ("hour", "model", "succeeded", "failed")
     list_filter = ("hour",)
@@ -149,7 +149,7 @@ class ModelHealthHourAdmin(ReadOnlyAdmin):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(MoneyAdmin):
-    """API keys, without their plaintext: that is on the page that follows the making, once."""
+    """API keys. The plaintext is shown once, on the page after creation."""
 
     list_display = (
         "__str__",
@@ -185,22 +185,22 @@ class ApiKeyAdmin(MoneyAdmin):
     _facts = ("team", "scope", "prefix", "last_four", "created_by", "created_at", "revoked_at")
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        """Return the form's fields: whose key it is can be said only of a new one."""
+        """Return the form's fields: team and scope can be set only on a new key."""
         return ("team", "scope", *self._rules) if obj is None else (*self._facts, *self._rules)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        """Return the fields that are only shown."""
+        """Return the read-only fields."""
         return () if obj is None else self._facts
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Leave deletion to nobody: the books name the key. Revoke it instead."""
+        """Forbid deletion: the books refer to the key. Revoke it instead."""
         return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Save a key's rules, or make a new key. The team's audit log says so."""
+        """Save a key's rules, or create a key, with an entry in the team's audit log."""
         staff = audit.Staff(obj.team, cast(User, request.user))
         if change:
-            # Only what the form shows: a revocation that came meanwhile stays.
+            # Only the form's fields: a revocation in the meantime stays.
             obj.save(update_fields=self._rules)
             if form.changed_data:
                 detail = {"fields": sorted(form.changed_data)}
@@ -214,10 +214,10 @@ class ApiKeyAdmin(MoneyAdmin):
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Show the new key on the answer itself: a message would be kept in the session's row."""
+        """Show the new key in the response itself: a message would be stored in the session."""
         context = {
             **self.admin_site.each_context(request),
-            "title": "API key made",
+            "title": "API key created",
             "key": obj,
             "plaintext": getattr(request, _PLAINTEXT),
             "back_url": reverse("admin:accounts_apikey_changelist"),
@@ -228,7 +228,7 @@ class ApiKeyAdmin(MoneyAdmin):
 
     @admin.action(description="Revoke", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        """End the keys from their next request on. Their teams' audit logs say so."""
+        """Revoke the keys, with entries in their teams' audit logs."""
         for key in keys.select_related("team"):
             key_actions.revoke_key(audit.Staff(key.team, cast(User, request.user)), key)
         self.message_user(request, f"Revoked: {len(keys)}.", messages.SUCCESS)
@@ -239,7 +239,7 @@ _PLAINTEXT = "_plaintext_of_new_api_key"
 
 @admin.register(VideoJob)
 class VideoJobAdmin(ReadOnlyAdmin):
-    """Videos that upstreams were asked to make, and how they came along."""
+    """Video jobs and their state."""
 
     list_display = (
         "public_id",
@@ -259,7 +259,7 @@ class VideoJobAdmin(ReadOnlyAdmin):
 
 @admin.register(NotificationSettings)
 class NotificationSettingsAdmin(MoneyAdmin):
-    """Which e-mails a user wants. Who has no row wants all of them."""
+    """Notification settings. A user without a row gets all emails."""
 
     list_display = ("user", "low_balance", dollars("low_balance_nanos"), "budget_reached")
     list_filter = ("low_balance", "budget_reached", "key_created", "new_sign_in")

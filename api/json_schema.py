@@ -1,10 +1,15 @@
-"""Tells whether an object is a JSON schema, by the keywords of draft 2020-12.
+"""The check that an object is a JSON Schema, by the keywords of draft 2020-12.
 
-What its meta-schema says of each keyword (json-schema.org/draft/2020-12/schema), read from tables
-in one walk: a validator that runs the meta-schema itself takes 1.4 ms for a schema of two
-properties, on the relay's event loop, and this 10 µs (measured; a test holds the two against each
-other). Two forms of older drafts that are still much written are taken too: `items` with a list of
-schemas, and `definitions`.
+The tables say what the meta-schema says of each keyword (json-schema.org/draft/2020-12/schema); a
+test holds the two against each other. Two forms of older drafts that are still common are accepted
+too: `items` with a list of schemas, and `definitions`.
+
+Why no library, on the relay's event loop (measured; a schema of two properties, then one of fifty
+such objects): this takes 2.4 and 115 µs, `jsonschema` 4.26 1,400 and 49,000, `fastjsonschema` 2.22
+(which compiles the schema) 530 and 33,000. `jsonschema-rs` 0.61 takes 1.2 and 56, but has no bound
+(it holds the loop for 0.6 s over a body of 19 MB, where this stops at MAX_SCHEMAS), refuses the
+older form of `items`, calls a bad `type` "not valid under any of the given schemas", and weighs
+15 MB.
 """
 
 from collections.abc import Callable, Iterator

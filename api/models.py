@@ -1,4 +1,4 @@
-"""What: the catalogue that staff edit. Models, their other names, upstreams and routes.
+"""The catalogue that staff edit: models, aliases, upstreams and routes; videos; health counts.
 
 A change of any of these tables advances `billing.CatalogueVersion` (by trigger); the relay's
 processes then load a new snapshot (`api/catalogue/snapshot.py`).
@@ -18,10 +18,10 @@ from billing.models import CreditAccount, PriceVersion, Product
 
 
 def validate_base_url(url: str) -> None:
-    """Refuse what is no upstream's address with Django's ValidationError.
+    """Raise ValidationError for a text that can't be an upstream's base URL.
 
-    URLField would refuse a host without a dot, such as a container's name, and would take a query,
-    a fragment or a password, which don't belong into a row.
+    URLField would refuse a host without a dot, such as a container's name, and accept a query, a
+    fragment or a password, which don't belong in a row.
     """
     try:
         parts = urlsplit(url)
@@ -37,7 +37,7 @@ def validate_base_url(url: str) -> None:
 
 
 class Service(models.Model):
-    """The one row that names the service: what its pages and its keys are called."""
+    """The one row that holds the service's name, key prefix and contact."""
 
     id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
     name = models.CharField(max_length=80, default="Tollgate")
@@ -46,10 +46,11 @@ class Service(models.Model):
     contact_email = models.EmailField(blank=True)
     catalogue = models.CharField(max_length=80, blank=True, help_text="The file loaded last.")
     is_open = models.BooleanField(
-        default=True, help_text="Cleared: every request is refused with 503 service_unavailable."
+        default=True, help_text="Clear this to refuse every request with 503 service_unavailable."
     )
 
     class Meta:
+        verbose_name_plural = "service"
         constraints = [models.CheckConstraint(condition=models.Q(id=1), name="service_one_row")]
 
     def __str__(self) -> str:
@@ -57,16 +58,17 @@ class Service(models.Model):
 
 
 class Upstream(models.Model):
-    """A provider that answers requests. Its key stays in the environment, never in a row."""
+    """A provider that requests are relayed to. Its key is in the environment, never in a row."""
 
     name = models.SlugField(max_length=80, unique=True)
     base_url = models.CharField(
-        max_length=200,
-        validators=[validate_base_url],
-        help_text="Up to and without `/chat/completions`.",
+        "base URL", max_length=200, help_text="Up to and without `/chat/completions`."
     )
     api_key_env = models.CharField(
-        max_length=80, blank=True, help_text="The environment variable that holds the key."
+        "API key variable",
+        max_length=80,
+        blank=True,
+        help_text="The environment variable that holds the key.",
     )
     is_enabled = models.BooleanField(default=True)
     max_concurrency = models.PositiveIntegerField(default=512)
@@ -76,18 +78,31 @@ class Upstream(models.Model):
     total_timeout_seconds = models.FloatField(default=900)
     drains_on_disconnect = models.BooleanField(
         default=False,
-        help_text="It bills to the end anyway: read on to its usage when the client goes away.",
+        help_text="It bills to the end anyway: read on to its usage when the client disconnects.",
     )
 
     def __str__(self) -> str:
         return self.name
 
+    def clean(self) -> None:
+        """Raise ValidationError for a base URL that can't be one.
+
+        Not a validator of the field: migrations would import it, and history must not need today's
+        code.
+        """
+        super().clean()
+        if self.base_url:
+            try:
+                validate_base_url(self.base_url)
+            except ValidationError as error:
+                raise ValidationError({"base_url": error.messages}) from None
+
 
 class Model(models.Model):
-    """What customers call by its public name."""
+    """A model that customers request by its public name."""
 
     class Kind(models.TextChoices):
-        """Which endpoint serves it."""
+        """The kind of endpoint that serves a model."""
 
         CHAT = "chat"
         IMAGE = "image"
@@ -99,13 +114,13 @@ class Model(models.Model):
     owner = models.CharField(max_length=80, blank=True, help_text="`owned_by` in the models list.")
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.CHAT)
     product = models.OneToOneField(Product, on_delete=models.PROTECT, related_name="model")
-    position = models.PositiveIntegerField(default=0, help_text="Its place in lists.")
+    position = models.PositiveIntegerField(default=0, help_text="The position in lists.")
     is_enabled = models.BooleanField(default=True)
     is_coding = models.BooleanField(default=False, help_text="Served by the coding surface.")
     created_at = models.DateTimeField(default=timezone.now)
 
     context_tokens = models.PositiveIntegerField(
-        default=131_072, help_text="0 where tokens don't count, as for pictures and videos."
+        default=131_072, help_text="0 where tokens don't count, as for images and videos."
     )
     max_output_tokens = models.PositiveIntegerField(default=8_192)
     default_max_tokens = models.PositiveIntegerField(
@@ -132,23 +147,23 @@ class Model(models.Model):
         default=list,
         blank=True,
         help_text=(
-            "What lists announce: tools, json_mode, structured_outputs, reasoning, web_search. "
-            "What is refused, `refused parameters` says."
+            "Listed as supported: tools, json_mode, structured_outputs, reasoning, web_search. "
+            "What is refused is in `refused parameters`."
         ),
     )
     sampling_parameters = ArrayField(
         models.CharField(max_length=32),
         default=list,
         blank=True,
-        help_text="What lists announce; others are passed on unless they are refused.",
+        help_text="Listed as supported; others are passed on unless they are refused.",
     )
     refused_parameters = ArrayField(
         models.CharField(max_length=64),
         default=list,
         blank=True,
         help_text=(
-            "Answered with 400 unsupported_parameter. A parameter's name (`tools`), or `name.value`"
-            " for a variant of it (`response_format.json_schema`, `plugins.web`); `a+b` refuses a "
+            "Refused with 400 unsupported_parameter. A parameter's name (`tools`), or `name.value` "
+            "for a variant of it (`response_format.json_schema`, `plugins.web`); `a+b` refuses a "
             "request that has both."
         ),
     )
@@ -158,12 +173,12 @@ class Model(models.Model):
         models.CharField(max_length=16),
         default=list,
         blank=True,
-        help_text="The sizes of pictures or videos that it makes. Empty: any.",
+        help_text="The sizes of images or videos that it makes. Empty: any.",
     )
     requests_per_minute = models.PositiveIntegerField(
-        null=True, blank=True, help_text="A limit of its own per key, as for free models."
+        null=True, blank=True, help_text="A limit per key for this model, as for free ones."
     )
-    source = models.CharField(max_length=200, blank=True, help_text="Where the figures are from.")
+    source = models.CharField(max_length=200, blank=True, help_text="The source of the figures.")
 
     class Meta:
         ordering = ["position", "name"]
@@ -173,7 +188,7 @@ class Model(models.Model):
 
 
 class ModelAlias(models.Model):
-    """Another public name of a model."""
+    """An alias: another public name of a model."""
 
     name = models.CharField(max_length=120, unique=True)
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="aliases")
@@ -186,10 +201,10 @@ class ModelAlias(models.Model):
 
 
 class Route(models.Model):
-    """One way to an answer: a model at an upstream, under the upstream's name for it."""
+    """A model at an upstream, under the upstream's name for it."""
 
     class ReasoningDialect(models.TextChoices):
-        """Where the upstream puts its reasoning."""
+        """The field that the upstream puts its reasoning in."""
 
         REASONING_CONTENT = "reasoning_content"
         REASONING = "reasoning"
@@ -217,10 +232,10 @@ class Route(models.Model):
 
 
 class VideoJob(models.Model):
-    """A video that an upstream was asked to make, from the order to its one end.
+    """A video that an upstream was asked to make, from its submission to its one end.
 
-    The row is written before the upstream is asked, so that no order is forgotten; its id is the
-    request's and the reservation's. Without `upstream_job_id` the order's answer has not come.
+    The row is written before the upstream is called, so that no job is forgotten; its id is the
+    request's and the reservation's. Without `upstream_job_id` the upstream has not answered yet.
     """
 
     class State(models.TextChoices):
@@ -245,7 +260,7 @@ class VideoJob(models.Model):
     model = models.CharField(max_length=120)
     surface = models.CharField(max_length=40)
     end_user = models.CharField(max_length=200, blank=True)
-    seconds = models.IntegerField(default=0, help_text="Ordered, where seconds are paid for.")
+    seconds = models.IntegerField(default=0, help_text="Seconds requested, where they are priced.")
     cost_nanos = models.BigIntegerField(help_text="Held, and charged for the finished video.")
     upstream_cost_nanos = models.BigIntegerField(default=0)
     upstream = models.ForeignKey(
@@ -254,7 +269,7 @@ class VideoJob(models.Model):
     upstream_job_id = models.CharField(max_length=200, blank=True)
     attempts = models.JSONField(default=list, help_text="Each upstream call that was tried.")
     state = models.CharField(max_length=10, choices=State, default=State.PROCESSING)
-    url = models.TextField(blank=True, help_text="Where the video is; never fetched by us.")
+    url = models.TextField("URL", blank=True, help_text="The video's address; never fetched by us.")
     error = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(help_text="Not finished by then, it has failed.")
@@ -291,7 +306,7 @@ class VideoJob(models.Model):
 
 
 class ModelHealth(models.Model):
-    """What the relay's processes saw of a model, by minute: the source of `/health`."""
+    """A model's successes and failures by minute, over all processes: the source of `/health`."""
 
     model = models.CharField(max_length=120)
     minute = models.DateTimeField()
@@ -299,6 +314,7 @@ class ModelHealth(models.Model):
     failed = models.IntegerField(default=0)
 
     class Meta:
+        verbose_name = verbose_name_plural = "model health"
         constraints = [models.UniqueConstraint(fields=["model", "minute"], name="modelhealth_once")]
 
     def __str__(self) -> str:
@@ -308,7 +324,7 @@ class ModelHealth(models.Model):
 
 
 class ModelHealthHour(models.Model):
-    """The same by hour, kept for 31 days: the source of `/status`.
+    """A model's health by hour, kept for 31 days: the source of `/status`.
 
     `latency_ms_total` is over the answers that succeeded, `first_token_ms_total` over those of
     them (`first_token_count`) that were streamed.
@@ -323,6 +339,7 @@ class ModelHealthHour(models.Model):
     first_token_count = models.BigIntegerField(default=0)
 
     class Meta:
+        verbose_name = verbose_name_plural = "model health by hour"
         constraints = [
             models.UniqueConstraint(fields=["hour", "model"], name="modelhealthhour_once")
         ]

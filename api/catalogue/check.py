@@ -1,4 +1,4 @@
-"""Checks a whole catalogue file by itself: everything that needs no database.
+"""The checks of a catalogue file that need no database.
 
 Every problem is reported with its place, such as
 `weatmood.toml: models[1] "glm-5.2": prices.input: "-1" is a negative price` (indexes from 0).
@@ -15,16 +15,19 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from api.catalogue.file import (
+    INVALID,
+    CatalogueError,
     Document,
     ModelTable,
     OfferTable,
     PlanTable,
+    Problems,
     ServiceTable,
     SharedTable,
+    TableReader,
     UpstreamTable,
-    read_dollars,
+    quoted,
 )
-from api.catalogue.reader import INVALID, CatalogueError, Problems, Reader, quoted
 from api.models import validate_base_url
 from billing.models.plans import LEAST_PRICE_CENTS
 from billing.pricing.money import NANOS_PER_CENT
@@ -60,14 +63,14 @@ def find_catalogue(name: str) -> Path:
 def read_catalogue(path: Path, variable: Callable[[str], str]) -> Document:
     """Return the file's content, checked, with environment variables put in.
 
-    `variable` returns an environment variable's text, empty where it is unset. Raises
+    `variable` returns an environment variable's text, empty where it is unset. Raise
     CatalogueError with every problem.
     """
     problems = Problems(path.name)
     raw = _parsed(path)
     for key in [key for key in raw if key not in SECTIONS]:
         problems.add(key, f"is no section; there are {', '.join(SECTIONS)}")
-    reader = Reader(problems, read_dollars)
+    reader = TableReader(problems)
     service = reader.table(ServiceTable, raw.get("service", {}), "service")
     shared = raw.get("model_defaults", {})
     if reader.table(SharedTable, shared, "model_defaults") is None:
@@ -111,7 +114,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _rows(
-    reader: Reader,
+    reader: TableReader,
     problems: Problems,
     kind: type[Row],
     raw: Mapping[str, Any],
@@ -135,13 +138,13 @@ def _rows(
 
 
 def _check_service(service: ServiceTable, problems: Problems) -> None:
-    """Note a contact that is no e-mail address."""
+    """Note a contact that is no email address."""
     if service.contact_email:
         try:
             validate_email(service.contact_email)
         except ValidationError:
             problems.add(
-                "service.contact_email", f"{quoted(service.contact_email)} is no e-mail address"
+                "service.contact_email", f"{quoted(service.contact_email)} is no email address"
             )
 
 

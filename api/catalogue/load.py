@@ -1,7 +1,7 @@
-"""Brings the database to a catalogue file: all of it or nothing, and a second time nothing.
+"""Loading of a catalogue file into the database: atomic and idempotent.
 
-The file is the truth for every row it names; other rows stay as they are. A named model's routes
-and aliases are brought to the file's. Prices in use are never rewritten: a new version follows.
+The file decides every row that it names, with a model's routes and aliases; other rows stay as they
+are. Prices in use are never rewritten: a new version follows.
 """
 
 from collections import Counter
@@ -18,14 +18,15 @@ from api.catalogue.file import (
     ModelTable,
     PlanTable,
     PricesTable,
+    Problems,
     SharedTable,
+    quoted,
 )
-from api.catalogue.reader import Problems, quoted
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import PlanOffer, PriceVersion, Product
 from billing.pricing.money import NANOS_PER_CENT
 
-# Two loads at once, or a load and a hand in the admin, take turns. Readers are not held up.
+# Concurrent loads and edits in the admin wait for each other. Readers are not blocked.
 LOCK_SQL = """
 LOCK TABLE accounts_plan, api_service, api_upstream, api_model, api_modelalias, api_route,
   billing_product, billing_priceversion, billing_planoffer IN SHARE ROW EXCLUSIVE MODE
@@ -42,8 +43,8 @@ MAY_BE_EMPTY = {"cached_input", "reasoning"}
 M = TypeVar("M", bound=models.Model)
 
 
-class Changes:
-    """What a load did: for each kind of row, how many were added, changed, unchanged, disabled."""
+class CatalogueChanges:
+    """The changes of a load: counts of added, changed, unchanged and disabled rows by kind."""
 
     def __init__(self) -> None:
         self.counts: dict[str, Counter[str]] = {}
@@ -56,14 +57,14 @@ class Changes:
             self.details.append(f"{what} {kind}: {name}")
 
     def is_empty(self) -> bool:
-        """Say whether the database was as the file says already."""
+        """Return whether the database already matched the file."""
         return not self.details
 
 
 def load_document(
     document: Document, *, file: str, name: str, replace: bool = False, dry_run: bool = False
-) -> Changes:
-    """Load a checked file in one transaction and return what changed.
+) -> CatalogueChanges:
+    """Load a checked file in one transaction and return the changes.
 
     `file` names it in problems, `name` is kept as the catalogue loaded last. `replace` disables the
     models that the file does not name; `dry_run` takes everything back. Raises
@@ -101,7 +102,7 @@ class _Loader:
     """One load, under the lock: first `check` against the database, then `write`."""
 
     def __init__(self, document: Document, *, now: datetime, replace: bool) -> None:
-        self.changes = Changes()
+        self.changes = CatalogueChanges()
         self._document = document
         self._now = now
         self._replace = replace
@@ -116,7 +117,7 @@ class _Loader:
         self._new_prices: dict[str, dict[str, Any]] = {}
 
     def check(self, file: str) -> None:
-        """Raise CatalogueError for names and prices that the database contradicts."""
+        """Raise CatalogueError for names and prices that conflict with the database."""
         problems = Problems(file)
         # A model that is disabled, or will be by this load, has no claim to a name.
         kept = {
@@ -156,7 +157,7 @@ class _Loader:
                 problems.add(f"{place}: name", f'is the product of "{holder.name}" already')
 
     def _choose_price(self, model: ModelTable, place: str, problems: Problems) -> None:
-        """Decide whether the file's prices need a new version; notes a moment that can't be."""
+        """Decide whether the file's prices need a new version; note an impossible start."""
         figures = figures_of(model.prices, model.cost)
         at = model.prices.effective_from
         row, product = self._models.get(model.name), self._products.get(model.name)
@@ -187,10 +188,10 @@ class _Loader:
             }
 
     def write(self, name: str) -> None:
-        """Write what differs. Nothing here can be refused but by the database itself."""
+        """Write the differences. Only the database itself can refuse any of them."""
         self._write_service(name)
         self._write_plans()
-        upstreams = self._bring(
+        upstreams = self._upsert(
             Upstream,
             "upstream",
             {
@@ -207,7 +208,7 @@ class _Loader:
     def _write_service(self, name: str) -> None:
         brand = self._document.service
         columns = {field: getattr(brand, field) for field in brand.__struct_fields__}
-        self._bring(
+        self._upsert(
             Service,
             "service",
             {"1": {"id": 1, **columns, "catalogue": name[:80]}},
@@ -225,7 +226,7 @@ class _Loader:
             former.is_default = False
             former.save(update_fields=["is_default"])
             self.changes.note("plan", "changed", f"{former.name} (is_default)")
-        plans = self._bring(Plan, "plan", rows, {plan.name: plan for plan in Plan.objects.all()})
+        plans = self._upsert(Plan, "plan", rows, {plan.name: plan for plan in Plan.objects.all()})
         self._write_offers(plans)
 
     def _write_offers(self, plans: Mapping[str, Plan]) -> None:
@@ -242,7 +243,7 @@ class _Loader:
             if row.offer
         }
         existing = {offer.plan.name: offer for offer in PlanOffer.objects.select_related("plan")}
-        self._bring(PlanOffer, "offer", offers, existing)
+        self._upsert(PlanOffer, "offer", offers, existing)
 
     def _write_models(self) -> None:
         new = [name for name in self._named if name not in self._models]
@@ -257,7 +258,7 @@ class _Loader:
             if name in new:
                 rows[name]["product_id"] = self._products[name].pk
         existing = dict(self._models)
-        self._models |= self._bring(Model, "model", rows, existing)
+        self._models |= self._upsert(Model, "model", rows, existing)
         for name in existing if self._replace else ():
             if name not in self._named and existing[name].is_enabled:
                 existing[name].is_enabled = False
@@ -290,7 +291,7 @@ class _Loader:
         for alias in stale:
             alias.delete()
             self.changes.note("alias", "removed", alias.name)
-        self._bring(ModelAlias, "alias", wanted, existing)
+        self._upsert(ModelAlias, "alias", wanted, existing)
 
     def _write_routes(self, upstreams: dict[str, int]) -> None:
         rows: dict[tuple[int, int, str], dict[str, Any]] = {}
@@ -309,25 +310,25 @@ class _Loader:
             "model", "upstream"
         )
         existing = {(one.model_id, one.upstream_id, one.upstream_model): one for one in named}
-        self._bring(Route, "route", rows, existing)
+        self._upsert(Route, "route", rows, existing)
         for key, row in existing.items():
             if key not in rows and row.is_enabled:
                 row.is_enabled = False
                 row.save(update_fields=["is_enabled"])
                 self.changes.note("route", "disabled", str(row))
 
-    def _bring(
+    def _upsert(
         self,
         kind: type[M],
         label: str,
         rows: Mapping[Any, Mapping[str, Any]],
         existing: Mapping[Any, M],
     ) -> dict[Any, M]:
-        """Add the rows that are missing, saves those that differ, returns all of them by key."""
-        brought: dict[Any, M] = {}
+        """Add missing rows, save changed ones, and return all of them by key."""
+        rows_by_key: dict[Any, M] = {}
         new: list[M] = []
         for key, columns in rows.items():
-            brought[key] = row = existing.get(key) or kind(**columns)
+            rows_by_key[key] = row = existing.get(key) or kind(**columns)
             name = key if isinstance(key, str) else key[-1]
             if key not in existing:
                 new.append(row)
@@ -342,9 +343,9 @@ class _Loader:
             else:
                 self.changes.note(label, "unchanged", name)
         kind._default_manager.bulk_create(new)
-        return brought
+        return rows_by_key
 
 
 def _has(version: PriceVersion, figures: Mapping[str, int | None]) -> bool:
-    """Say whether a price version has these figures."""
+    """Return whether a price version has these figures."""
     return all(getattr(version, column) == nanos for column, nanos in figures.items())

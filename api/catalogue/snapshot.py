@@ -21,7 +21,7 @@ from billing.pricing.rates import Prices
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What the service is called, and whether it is open. Its defaults are the row's."""
+    """The service's name and state. The defaults are the row's."""
 
     name: str = "Tollgate"
     tagline: str = ""
@@ -254,7 +254,7 @@ def load_snapshot() -> Snapshot:
 
 
 class Catalogue:
-    """Holds a process's current snapshot and renews it, in one flight at a time."""
+    """A process's current snapshot, refreshed by one read at a time."""
 
     def __init__(self, read: Callable[[], Awaitable[Snapshot]]) -> None:
         """`read` fetches a snapshot, such as `load` on a connection of a pool."""

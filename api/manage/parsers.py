@@ -1,4 +1,4 @@
-"""The management API's reader of bodies, which are small."""
+"""The parser of the management API's request bodies."""
 
 from collections.abc import Mapping
 from typing import IO, Any
@@ -12,9 +12,9 @@ LARGEST_BODY_BYTES = 65_536
 
 
 class JsonParser(BaseParser):
-    """Reads one JSON value of at most LARGEST_BODY_BYTES.
+    """A parser of one JSON value of at most LARGEST_BODY_BYTES.
 
-    DRF's own parser reads a body of any size, and a deep one is a RecursionError in it.
+    DRF's own has no limit, and raises RecursionError for a deeply nested body.
     """
 
     media_type = "application/json"

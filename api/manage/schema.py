@@ -1,9 +1,8 @@
-"""The management API in OpenAPI's terms."""
+"""The OpenAPI description of the management API's operations."""
 
 from collections.abc import Callable
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.serializers import Serializer
 
@@ -12,17 +11,6 @@ _TEAM = OpenApiParameter(
     str,
     description="The team's slug, for members of several. Without it: your personal team.",
 )
-
-
-class KeyAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Describes `accounts.authentication.KeyAuthentication`."""
-
-    target_class = "accounts.authentication.KeyAuthentication"
-    name = "managementKey"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        """Return OpenAPI's security scheme."""
-        return {"type": "http", "scheme": "bearer", "description": "A management key."}
 
 
 def operation(

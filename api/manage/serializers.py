@@ -1,6 +1,8 @@
-"""What the management API takes and gives, field by field. Nothing else can be written."""
+"""The management API's requests and responses. An undeclared field in a request is refused."""
 
+import re
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -9,9 +11,12 @@ from rest_framework import serializers
 
 from accounts.api_keys import LONGEST_GRACE_SECONDS
 from accounts.models import ApiKey, Plan, Team
-from api.manage.fields import LARGEST_BIGINT, DollarsField, StrictSerializer
+from billing.pricing.money import dollars_text, nanos_from_dollars
 from billing.usage.balances import Balance, balance_of
 
+LARGEST_BIGINT = 2**63 - 1
+# Up to 999,999,999.999999999: ten digits of dollars would not all fit a bigint of nano-dollars.
+_DOLLARS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 LARGEST_PAGE = 100
 MOST_MODELS = 200
 LONGEST_NAME = 120
@@ -27,11 +32,49 @@ _LIMIT_MESSAGES: dict[str, Any] = {
 }
 
 
-class KeyRules(StrictSerializer):
-    """What a key may be changed in. A limit of null is the plan's, a higher one staff's to give."""
+class StrictSerializer(serializers.Serializer[Any]):
+    """A serializer that refuses undeclared and read-only fields."""
 
-    # `context["team"]` is the key's team. The pages' forms ask this too (portal/keys/forms.py), so
-    # that both have the same rules in the same words.
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the declared fields' values. Raise ValidationError naming the first unknown."""
+        if isinstance(data, dict):
+            known = {name for name, field in self.fields.items() if not field.read_only}
+            for name in data:
+                if name not in known:
+                    raise serializers.ValidationError(
+                        {name: ["Unknown parameter."]}, code="unknown_parameter"
+                    )
+        return super().to_internal_value(data)
+
+
+@extend_schema_field({"type": "string", "example": "12.500000000"})
+class AmountField(serializers.Field[int, str | int | float, str, int]):
+    """An amount: dollars such as `"12.50"` in JSON, nano-dollars in Python."""
+
+    default_error_messages = {
+        "invalid": 'Give an amount in dollars, such as "12.50".',
+    }
+
+    def to_internal_value(self, data: str | int | float) -> int:
+        """Return nano-dollars. Raise ValidationError."""
+        if isinstance(data, bool) or not isinstance(data, str | int | float):
+            self.fail("invalid")
+        # By way of its text: the float 0.1 is not exactly a tenth, the client's text "0.1" is.
+        text = data if isinstance(data, str) else format(Decimal(str(data)), "f")
+        if not _DOLLARS.fullmatch(text):
+            self.fail("invalid")
+        return nanos_from_dollars(text)
+
+    def to_representation(self, value: int) -> str:
+        """Return dollars with all nine decimals."""
+        return dollars_text(value)
+
+
+class KeyRulesSerializer(StrictSerializer):
+    """A key's changeable fields. A limit of null means the plan's; only staff set higher ones."""
+
+    # `context["team"]` is the key's team. The portal's forms use this too (portal/keys/forms.py),
+    # for the same rules and messages.
 
     name = serializers.CharField(max_length=LONGEST_NAME, error_messages=NAME_MESSAGES)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
@@ -44,9 +87,9 @@ class KeyRules(StrictSerializer):
     tokens_per_minute = serializers.IntegerField(
         required=False, allow_null=True, min_value=1, error_messages=_LIMIT_MESSAGES
     )
-    budget_day = DollarsField(required=False, allow_null=True, source="budget_day_nanos")
-    budget_month = DollarsField(required=False, allow_null=True, source="budget_month_nanos")
-    budget_total = DollarsField(required=False, allow_null=True, source="budget_total_nanos")
+    budget_day = AmountField(required=False, allow_null=True, source="budget_day_nanos")
+    budget_month = AmountField(required=False, allow_null=True, source="budget_month_nanos")
+    budget_total = AmountField(required=False, allow_null=True, source="budget_total_nanos")
 
     def validate_expires_at(self, moment: datetime | None) -> datetime | None:
         """Return the moment. Raise ValidationError for one in the past: DELETE ends a key."""
@@ -74,31 +117,31 @@ class KeyRules(StrictSerializer):
         return limit
 
 
-class NewKey(KeyRules):
-    """A key to be made."""
+class NewKeySerializer(KeyRulesSerializer):
+    """A new key."""
 
     scope = serializers.ChoiceField(choices=ApiKey.Scope.choices, default=ApiKey.Scope.INFERENCE)
 
 
-class Rotation(StrictSerializer):
-    """How long the old key stays good beside the new one, in seconds."""
+class RotationSerializer(StrictSerializer):
+    """The grace period of a rotated key, in seconds."""
 
     grace_seconds = serializers.IntegerField(
         default=3600, min_value=0, max_value=LONGEST_GRACE_SECONDS
     )
 
 
-class Page(serializers.Serializer[Any]):
-    """Which part of a list: at most `limit` items, after the item whose id is `after`."""
+class PageSerializer(serializers.Serializer[Any]):
+    """A page of a list: at most `limit` items, after the item whose id is `after`."""
 
     limit = serializers.IntegerField(default=20, min_value=1, max_value=LARGEST_PAGE)
     after = serializers.IntegerField(required=False, min_value=0, max_value=LARGEST_BIGINT)
 
 
-class KeyShown(serializers.Serializer[ApiKey]):
+class KeySerializer(serializers.Serializer[ApiKey]):
     """A key, without its plaintext."""
 
-    # It comes with `created_by`, `spend` and `replaced_by` selected.
+    # Expects `created_by`, `spend` and `replaced_by` to be selected.
     object = serializers.SerializerMethodField()
     id = serializers.IntegerField()
     name = serializers.CharField()
@@ -114,22 +157,22 @@ class KeyShown(serializers.Serializer[ApiKey]):
     allowed_models = serializers.ListField(child=serializers.CharField())
     requests_per_minute = serializers.IntegerField(allow_null=True)
     tokens_per_minute = serializers.IntegerField(allow_null=True)
-    budget_day = DollarsField(source="budget_day_nanos", allow_null=True)
-    budget_month = DollarsField(source="budget_month_nanos", allow_null=True)
-    budget_total = DollarsField(source="budget_total_nanos", allow_null=True)
+    budget_day = AmountField(source="budget_day_nanos", allow_null=True)
+    budget_month = AmountField(source="budget_month_nanos", allow_null=True)
+    budget_total = AmountField(source="budget_total_nanos", allow_null=True)
 
     def get_object(self, key: ApiKey) -> str:
-        """Always `api_key`."""
+        """Return the object's type."""
         return "api_key"
 
 
-class NewKeyShown(KeyShown):
-    """A key that was just made: the one time that its plaintext is shown (as `key`)."""
+class CreatedKeySerializer(KeySerializer):
+    """A key that was just created, with its plaintext (`key`), which is shown this once."""
 
     key = serializers.SerializerMethodField()
 
     def get_key(self, key: ApiKey) -> str:
-        """The key itself, shown this once."""
+        """Return the plaintext."""
         plaintext: str = self.context["plaintext"]
         return plaintext
 
@@ -139,13 +182,13 @@ KeyPage = inline_serializer(
     "KeyPage",
     {
         "object": serializers.ChoiceField(choices=["list"]),
-        "data": KeyShown(many=True),
+        "data": KeySerializer(many=True),
         "has_more": serializers.BooleanField(),
     },
 )
 
 
-class PlanShown(serializers.Serializer[Plan]):
+class PlanSerializer(serializers.Serializer[Plan]):
     """A team's plan."""
 
     name = serializers.CharField()
@@ -154,18 +197,18 @@ class PlanShown(serializers.Serializer[Plan]):
     tokens_per_minute = serializers.IntegerField()
 
 
-class BalanceShown(serializers.Serializer[Balance]):
+class BalanceSerializer(serializers.Serializer[Balance]):
     """A balance, in dollars with nine decimals and in nano-dollars."""
 
-    posted = DollarsField(source="posted_nanos")
-    held = DollarsField(source="held_nanos")
-    available = DollarsField(source="available_nanos")
+    posted = AmountField(source="posted_nanos")
+    held = AmountField(source="held_nanos")
+    available = AmountField(source="available_nanos")
     posted_nanos = serializers.IntegerField()
     held_nanos = serializers.IntegerField()
     available_nanos = serializers.IntegerField()
 
 
-class TeamShown(serializers.Serializer[Team]):
+class TeamSerializer(serializers.Serializer[Team]):
     """A team, its plan and its balance."""
 
     object = serializers.SerializerMethodField()
@@ -173,14 +216,14 @@ class TeamShown(serializers.Serializer[Team]):
     name = serializers.CharField()
     slug = serializers.CharField()
     suspended_at = serializers.DateTimeField(allow_null=True)
-    plan = PlanShown()
+    plan = PlanSerializer()
     balance = serializers.SerializerMethodField()
 
     def get_object(self, team: Team) -> str:
-        """Always `team`."""
+        """Return the object's type."""
         return "team"
 
-    @extend_schema_field(BalanceShown)
+    @extend_schema_field(BalanceSerializer)
     def get_balance(self, team: Team) -> Any:
-        """Return what the team has."""
-        return BalanceShown(balance_of(team)).data
+        """Return the team's balance."""
+        return BalanceSerializer(balance_of(team)).data

@@ -13,29 +13,29 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import access, key_actions
-from accounts.authentication import KeyAuthentication
 from accounts.client_ip import client_ip
 from accounts.models import ApiKey, User
 from api import errors
 from api.manage import schema
+from api.manage.authentication import KeyAuthentication
 from api.manage.parsers import JsonParser
 from api.manage.serializers import (
+    CreatedKeySerializer,
     KeyPage,
-    KeyRules,
-    KeyShown,
-    NewKey,
-    NewKeyShown,
-    Page,
-    Rotation,
-    TeamShown,
+    KeyRulesSerializer,
+    KeySerializer,
+    NewKeySerializer,
+    PageSerializer,
+    RotationSerializer,
+    TeamSerializer,
 )
 from api.service import current_service
 
-_SHOWN_WITH_KEYS = ("created_by", "spend", "replaced_by")
+_KEY_RELATIONS = ("created_by", "spend", "replaced_by")
 
 
 class AlwaysJson(DefaultContentNegotiation):
-    """Answers JSON whatever the client says it accepts, as the rest of the API does."""
+    """JSON whatever the client accepts, as in the rest of the API."""
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
         """Return the first renderer and its media type."""
@@ -43,10 +43,10 @@ class AlwaysJson(DefaultContentNegotiation):
 
 
 class ManageView(APIView):
-    """A view for a member of a team or for a management key: `self.actor` says who."""
+    """The base of the views: `self.actor` is a member of a team, or a management key."""
 
     authentication_classes = [KeyAuthentication, SessionAuthentication]
-    # Who may do what is decided on `self.actor`, by accounts/access.py alone.
+    # Permissions are `self.actor`'s (accounts/access.py).
     permission_classes = ()
     parser_classes = [JsonParser]
     content_negotiation_class = AlwaysJson
@@ -54,20 +54,20 @@ class ManageView(APIView):
     request_id: str
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Give the request its id, which the answer and every log line carry."""
+        """Give the request its id, which is in the response and every log line."""
         self.request_id = str(uuid4())
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
         return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Authenticate and find out for which team the request acts."""
+        """Authenticate the request and set its actor."""
         super().initial(request, *args, **kwargs)
         self.actor = _actor_of(request)
 
     def finalize_response(
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> Any:
-        """Add the request's id; keys must be in nobody's cache."""
+        """Add the request's id, and forbid caching."""
         response["x-request-id"] = self.request_id
         response["Cache-Control"] = "no-store"
         structlog.contextvars.unbind_contextvars("request_id")
@@ -75,7 +75,7 @@ class ManageView(APIView):
 
     def key(self, key_id: int) -> ApiKey:
         """Return the team's key of this id. Raise NotFoundError for any other."""
-        shown = self.actor.visible_keys().select_related(*_SHOWN_WITH_KEYS)
+        shown = self.actor.visible_keys().select_related(*_KEY_RELATIONS)
         key = shown.filter(pk=key_id).first()
         if key is None:
             raise errors.NotFoundError(
@@ -93,31 +93,31 @@ class ManageView(APIView):
         return key
 
     def created(self, key: ApiKey, plaintext: str) -> Response:
-        """Return the one answer that has a key's plaintext."""
-        shown = NewKeyShown(self.key(key.pk), context={"plaintext": plaintext})
+        """Return the only response that has a key's plaintext."""
+        shown = CreatedKeySerializer(self.key(key.pk), context={"plaintext": plaintext})
         return Response(shown.data, status=201)
 
 
 class KeysView(ManageView):
     """`keys`: the team's keys, the newest first."""
 
-    @schema.operation("list_keys", answer=KeyPage, query=Page)
+    @schema.operation("list_keys", answer=KeyPage, query=PageSerializer)
     def get(self, request: Request) -> Response:
-        """List a page of keys."""
-        page = Page(data=request.query_params)
+        """Return a page of keys."""
+        page = PageSerializer(data=request.query_params)
         page.is_valid(raise_exception=True)
         limit: int = page.validated_data["limit"]
-        keys = self.actor.visible_keys().select_related(*_SHOWN_WITH_KEYS).order_by("-id")
+        keys = self.actor.visible_keys().select_related(*_KEY_RELATIONS).order_by("-id")
         if "after" in page.validated_data:
             keys = keys.filter(pk__lt=page.validated_data["after"])
         found = list(keys[: limit + 1])
-        data = [KeyShown(key).data for key in found[:limit]]
+        data = [KeySerializer(key).data for key in found[:limit]]
         return Response({"object": "list", "data": data, "has_more": len(found) > limit})
 
-    @schema.operation("create_key", answer=NewKeyShown, body=NewKey, status=201)
+    @schema.operation("create_key", answer=CreatedKeySerializer, body=NewKeySerializer, status=201)
     def post(self, request: Request) -> Response:
-        """Make a key and show its plaintext, once."""
-        new = NewKey(data=request.data, context={"team": self.actor.team})
+        """Create a key and return it with its plaintext, once."""
+        new = NewKeySerializer(data=request.data, context={"team": self.actor.team})
         new.is_valid(raise_exception=True)
         if not self.actor.may_create_keys(new.validated_data["scope"]):
             raise errors.PermissionDeniedError(
@@ -135,35 +135,39 @@ class KeysView(ManageView):
 class KeyView(ManageView):
     """`keys/{id}`: one key."""
 
-    @schema.operation("get_key", answer=KeyShown)
+    @schema.operation("get_key", answer=KeySerializer)
     def get(self, request: Request, key_id: int) -> Response:
-        """Show a key."""
-        return Response(KeyShown(self.key(key_id)).data)
+        """Return a key."""
+        return Response(KeySerializer(self.key(key_id)).data)
 
-    @schema.operation("update_key", answer=KeyShown, body=KeyRules)
+    @schema.operation("update_key", answer=KeySerializer, body=KeyRulesSerializer)
     def patch(self, request: Request, key_id: int) -> Response:
         """Change a key's rules."""
         key = self.managed_key(key_id)
-        rules = KeyRules(data=request.data, partial=True, context={"team": self.actor.team})
+        rules = KeyRulesSerializer(
+            data=request.data, partial=True, context={"team": self.actor.team}
+        )
         rules.is_valid(raise_exception=True)
         key_actions.update_key(self.actor, key, rules.validated_data, ip_address=client_ip(request))
-        return Response(KeyShown(self.key(key_id)).data)
+        return Response(KeySerializer(self.key(key_id)).data)
 
-    @schema.operation("revoke_key", answer=KeyShown)
+    @schema.operation("revoke_key", answer=KeySerializer)
     def delete(self, request: Request, key_id: int) -> Response:
-        """Revoke a key from its next request on, and show it so."""
+        """Revoke a key from its next request on, and return it."""
         key = self.managed_key(key_id)
         revoked = key_actions.revoke_key(self.actor, key, ip_address=client_ip(request))
-        return Response(KeyShown(revoked).data)
+        return Response(KeySerializer(revoked).data)
 
 
 class KeyRotationView(ManageView):
     """`keys/{id}/rotate`: a key's replacement."""
 
-    @schema.operation("rotate_key", answer=NewKeyShown, body=Rotation, status=201)
+    @schema.operation(
+        "rotate_key", answer=CreatedKeySerializer, body=RotationSerializer, status=201
+    )
     def post(self, request: Request, key_id: int) -> Response:
-        """Make a key's successor and show its plaintext, once."""
-        rotation = Rotation(data=request.data)
+        """Create a key's successor and return it with its plaintext, once."""
+        rotation = RotationSerializer(data=request.data)
         rotation.is_valid(raise_exception=True)
         key = self.managed_key(key_id)
         successor, plaintext = key_actions.rotate_key(
@@ -175,10 +179,10 @@ class KeyRotationView(ManageView):
 class TeamView(ManageView):
     """`team`: the team that the request acts for."""
 
-    @schema.operation("get_team", answer=TeamShown)
+    @schema.operation("get_team", answer=TeamSerializer)
     def get(self, request: Request) -> Response:
-        """Show the team, its plan and its balance."""
-        return Response(TeamShown(self.actor.team).data)
+        """Return the team, its plan and its balance."""
+        return Response(TeamSerializer(self.actor.team).data)
 
 
 class UnknownView(ManageView):
@@ -187,12 +191,12 @@ class UnknownView(ManageView):
     schema = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse the path, whoever asks and by whatever method."""
+        """Raise UnknownUrlError for any client and method."""
         raise errors.UnknownUrlError.about(str(request.method), request.path)
 
 
 def _actor_of(request: Request) -> access.Actor:
-    """Return who acts, by the request's key or session."""
+    """Return the actor of the request's key or session."""
     slug = request.query_params.get("team")
     if isinstance(request.auth, ApiKey):
         actor = access.actor_of_key(request.auth)

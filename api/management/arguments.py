@@ -9,7 +9,7 @@ _MOST_DOLLARS = 1_000_000_000
 
 
 def dollars(text: str) -> int:
-    """Return an amount given in dollars in nano-dollars. Raise ArgumentTypeError."""
+    """Return nano-dollars for an amount in dollars. Raise ArgumentTypeError."""
     try:
         nanos = nanos_from_dollars(text)
     except ValueError as error:
@@ -20,11 +20,11 @@ def dollars(text: str) -> int:
 
 
 def moment(text: str) -> datetime:
-    """Return an ISO 8601 moment, which is UTC's if it names no zone. Raise ArgumentTypeError."""
+    """Return an ISO 8601 time, UTC if it names no zone. Raise ArgumentTypeError."""
     try:
         given = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no moment such as 2027-01-31T12:00:00Z."
+            f"{text!r} is not a time such as 2027-01-31T12:00:00Z."
         ) from None
     return given if given.tzinfo else given.replace(tzinfo=UTC)

@@ -1,6 +1,6 @@
 """The Django project."""
 
-# Wherever Django runs, tasks are queued by this application, with its broker.
+# So that every Django process queues tasks with this application's broker.
 from config.celery import app as celery_app
 
 __all__ = ["celery_app"]

@@ -1,7 +1,7 @@
 """The process's ASGI application: the relay for the API's paths, Django for all others.
 
-The relay's way is plain ASGI. Django's handler and its URL resolver would take 15 % of a request,
-and its signals hop to a thread twice (measured; `platform/docs/architecture.md`).
+The relay is plain ASGI: Django's handler and URL resolver would take 15 % of a request, and its
+signals hop to a thread twice (measured; `platform/docs/architecture.md`).
 """
 
 import os
@@ -16,18 +16,18 @@ from config.pages import Pages
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 pages = Pages()
 
-# What a stopping process takes for settlements that are still queued, before it spools them.
+# How long a stopping process waits for queued settlements before it spools them.
 CLOSE_SECONDS = 2.0
 
 
 class Application:
-    """Leads each request where it belongs, and opens and closes the relay with the process."""
+    """The dispatcher to relay and Django, which opens and closes the relay with the process."""
 
     def __init__(self) -> None:
         self._relay: Relay | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or the process's life (ASGI's lifespan)."""
+        """Serve one HTTP request, or the lifespan of the process."""
         if scope["type"] == "http":
             found = match(scope["path"])
             if found is None:
@@ -37,14 +37,14 @@ class Application:
             else:
                 await handle(self._relay, found, scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
 
     def shut_down(self) -> None:
         """End the running requests: the process is about to stop (config/worker.py)."""
         if self._relay is not None:
             self._relay.shut_down()
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         self._relay = new_relay()
         await self._relay.open()

@@ -1,4 +1,11 @@
-"""The content security policy: pages load from their own host alone, and run no inline code."""
+"""The content security policy: pages load from their own host alone, and run no inline code.
+
+Why not django-csp 4.0: its middleware hops to a thread twice on the asynchronous way and builds the
+policy anew for each response (measured: 387 µs a response there and 56 µs on the synchronous way,
+against 3 µs for this header of constants), and a policy that depends on the path needs its
+decorators, which take no asynchronous view and no view of allauth or the admin. Django has its own
+`ContentSecurityPolicyMiddleware` from 6.0 on: when this service moves there, take that.
+"""
 
 from collections.abc import Awaitable, Callable
 
@@ -17,14 +24,14 @@ POLICY = f"{_COMMON}script-src 'self'; style-src 'self'"
 ADMIN_POLICY = (
     f"{_COMMON}script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 )
-# /dev/mail shows letters in a frame, with a policy of their own (portal/mail/views.py).
+# /dev/mail shows emails in a frame, with a policy of their own (portal/mail/views.py).
 MAIL_POLICY = f"{POLICY}; frame-src 'self'"
 
 Answer = HttpResponseBase | Awaitable[HttpResponseBase]
 
 
 class ContentSecurityPolicyMiddleware:
-    """Gives every answer its policy; a view may set one of its own first."""
+    """Middleware that sets each response's policy, unless the view has set one."""
 
     sync_capable = async_capable = True
 

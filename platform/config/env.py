@@ -1,8 +1,8 @@
-"""Typed readers of the environment, and of what a running `make run` left for its commands.
+"""Typed readers of environment variables, with the values of a running `make run` as defaults.
 
 `make run` writes `<LOCAL_DIR>/services.json` (readable by its owner only): the addresses of the
-PostgreSQL and Valkey it started and the secrets it made. Every command reads it where the
-environment says nothing, so `manage.py balance TEAM` finds the running database by itself.
+PostgreSQL and Valkey that it started, and the secrets that it generated. Commands read it for
+variables that are not set, so that `manage.py balance TEAM` finds the running database.
 """
 
 import json
@@ -14,7 +14,7 @@ LOCAL_DIR = Path(os.environ.get("LOCAL_DIR", BASE_DIR / ".local"))
 
 
 def _services() -> dict[str, str]:
-    """Return what the embedded default wrote, or nothing where it never ran."""
+    """Return the values that `make run` wrote, or none where it never ran."""
     try:
         services = json.loads((LOCAL_DIR / "services.json").read_text())
     except FileNotFoundError:
@@ -26,14 +26,14 @@ _SERVICES = _services()
 
 
 def text(name: str, default: str = "") -> str:
-    """Return the variable's text; an empty variable counts as absent."""
+    """Return the variable's value; an empty one counts as unset."""
     return os.environ.get(name) or _SERVICES.get(name) or default
 
 
 def flag(name: str, default: bool = False) -> bool:
-    """Return a yes/no variable.
+    """Return a boolean variable.
 
-    Raise ValueError for a text that is neither, so that a typing mistake is no silent "no".
+    Raise ValueError for any other text, so that a typo isn't read as false.
     """
     value = text(name).lower()
     if value in {"1", "true", "yes", "on"}:
@@ -41,31 +41,31 @@ def flag(name: str, default: bool = False) -> bool:
     if value in {"0", "false", "no", "off"}:
         return False
     if value:
-        raise ValueError(f"{name}={value!r}: say 1 or 0")
+        raise ValueError(f"{name}={value!r} must be 1 or 0")
     return default
 
 
 def number(name: str, default: float) -> float:
-    """Return a variable that is a number. Raise ValueError where it is none."""
+    """Return a numeric variable. Raise ValueError if it isn't a number."""
     value = text(name)
     return float(value) if value else default
 
 
-def whole(name: str, default: int) -> int:
-    """Return a variable that is a whole number. Raise ValueError where it is none."""
+def integer(name: str, default: int) -> int:
+    """Return an integer variable. Raise ValueError if it isn't an integer."""
     value = text(name)
     return int(value) if value else default
 
 
 def words(name: str, default: str = "") -> list[str]:
-    """Return a comma-separated variable as a list without empty items."""
+    """Return the items of a comma-separated variable, without empty ones."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
 def lines(name: str) -> list[str]:
-    """Return the lines of the file that a variable names, without empty ones and `#` comments.
+    """Return the lines of the file at a variable's path, without empty ones and `#` comments.
 
-    Raise OSError where the file can't be read.
+    Raise OSError if the file can't be read.
     """
     path = text(name)
     found = Path(path).read_text().splitlines() if path else []

@@ -1,4 +1,4 @@
-"""Logs: one event a line, through structlog, with API keys masked whoever logs them."""
+"""Logging: one event a line, through structlog, with secrets masked in all of them."""
 
 import logging
 import sys
@@ -50,6 +50,6 @@ def configure_logging(*, level: str, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # A line for each of their calls would be one for each look at a video or a payment.
+    # They log each call: a line for every poll of a video or a payment.
     for name in ("httpx", "stripe"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -19,7 +19,7 @@ STOP_SECONDS = 2.0
 
 
 class Pages:
-    """Serves Django in tasks that no disconnect cancels."""
+    """Django as an ASGI application whose tasks no disconnect cancels."""
 
     def __init__(self) -> None:
         self._django = get_asgi_application()

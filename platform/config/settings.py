@@ -1,13 +1,14 @@
-"""Django's settings. Every figure an operator may change is read from the environment.
+"""Django's settings. Everything that an operator may change is read from the environment.
 
 The variables are listed, with their meaning, in `platform/docs/operations.md`.
 """
 
 import re
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from celery.schedules import crontab
+from psycopg.conninfo import conninfo_to_dict
 
 from config import env
 from config.logging import configure_logging
@@ -22,9 +23,9 @@ CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 BASE_URL = env.text("BASE_URL", "http://127.0.0.1:8000")
 BILLING_URL = f"{BASE_URL.rstrip('/')}/billing"  # where credits are bought
 HTTPS = env.flag("HTTPS", BASE_URL.startswith("https://"))
-# Whether X-Forwarded-For and -Proto are the operator's proxies', and how many of these there are.
+# Whether X-Forwarded-For and -Proto are set by the operator's proxies, and how many those are.
 BEHIND_PROXY = env.flag("BEHIND_PROXY")
-PROXY_COUNT = env.whole("PROXY_COUNT", 1)
+PROXY_COUNT = env.integer("PROXY_COUNT", 1)
 
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
@@ -34,7 +35,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# Other services whose accounts may sign in here, by allauth's names: "google,github".
+# Providers of social sign-in, by allauth's names: "google,github".
 SOCIAL_PROVIDERS = env.words("SOCIAL_PROVIDERS")
 
 INSTALLED_APPS = [
@@ -102,21 +103,29 @@ PLANNER = "-c work_mem=16MB -c jit=off"
 
 
 def _database(url: str) -> dict[str, object]:
-    """Return Django's settings for a `postgresql://` URL, whose query is libpq's parameters."""
-    parts = urlsplit(url)
-    options: dict[str, object] = dict(parse_qsl(parts.query))
+    """Return Django's settings for a PostgreSQL connection string.
+
+    libpq's own parser reads it, as it does for the relay's connections, so that both reach the same
+    server whether the string names a host, a socket's folder or several hosts. (dj-database-url 3.1
+    refuses several hosts, and leaves `host` and `user` of a query in OPTIONS.) Raise
+    psycopg.ProgrammingError for a string that libpq would refuse.
+    """
+    options: dict[str, object] = dict(conninfo_to_dict(url))
     options["options"] = f"{PLANNER} {options.get('options', '')}".strip()
-    host = options.pop("host", "") or parts.hostname or ""
     # A pool, because a connection kept by each of Django's threads outlives its use (measured:
     # 414 errors of "too many clients" under load with CONN_MAX_AGE instead).
-    options["pool"] = {"min_size": 1, "max_size": env.whole("DATABASE_POOL_SIZE", 8), "timeout": 5}
+    options["pool"] = {
+        "min_size": 1,
+        "max_size": env.integer("DATABASE_POOL_SIZE", 8),
+        "timeout": 5,
+    }
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": parts.path.lstrip("/") or "tollgate",
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": host,
-        "PORT": str(parts.port or ""),
+        "NAME": options.pop("dbname", "tollgate"),
+        "USER": options.pop("user", ""),
+        "PASSWORD": options.pop("password", ""),
+        "HOST": options.pop("host", ""),
+        "PORT": options.pop("port", ""),
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options,
@@ -164,14 +173,14 @@ ACCOUNT_FORMS = {"signup": "portal.sign_in.forms.SignupForm"}
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
-# What one address may do in all, SIGN_IN_RATE and its like below say.
+# The rates by IP address are SIGN_IN_RATE and those beside it, below.
 ACCOUNT_RATE_LIMITS = {"login": None, "signup": None, "reset_password": "5/m/key"}
 ALLAUTH_USER_CODE_FORMAT = {"numeric": True, "dashed": False, "length": 6}
 MFA_ADAPTER = "portal.sign_in.adapter.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
-MFA_TOTP_TOLERANCE = 1  # clocks of telephones
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s that a phone's clock may be off
 SOCIALACCOUNT_ADAPTER = "portal.sign_in.adapter.SocialAccountAdapter"
 SOCIALACCOUNT_PROVIDERS = {
     name: {
@@ -184,32 +193,32 @@ SOCIALACCOUNT_PROVIDERS = {
     for name in SOCIAL_PROVIDERS
 }
 
-# Who may sign up, what they get, and how often one address may try (django-ratelimit's rates).
+# Sign-up, trial credit, and attempts an IP address has (rates in django-ratelimit's format).
 SIGNUP_OPEN = env.flag("SIGNUP_OPEN", True)
 TRIAL_CREDIT_DOLLARS = env.text("TRIAL_CREDIT_DOLLARS", "0")
 DISPOSABLE_EMAIL_DOMAINS = {
     domain.lower()
     for domain in env.words("DISPOSABLE_EMAIL_DOMAINS") + env.lines("DISPOSABLE_EMAIL_DOMAINS_FILE")
 }
-SIGN_UPS_PER_DAY = env.whole("SIGN_UPS_PER_DAY", 10)
+SIGN_UPS_PER_DAY = env.integer("SIGN_UPS_PER_DAY", 10)
 SIGN_UP_RATE = env.text("SIGN_UP_RATE", "20/h")
 SIGN_IN_RATE = env.text("SIGN_IN_RATE", "30/5m")
 ADMIN_SIGN_IN_RATE = env.text("ADMIN_SIGN_IN_RATE", "10/5m")
 PASSWORD_RESET_RATE = env.text("PASSWORD_RESET_RATE", "20/h")
 RATELIMIT_IP_META_KEY = "accounts.client_ip.client_ip"
 
-# Letters go to a mail server, or into a folder that /dev/mail shows to everybody (`make run`).
+# Emails go to a mail server, or into a folder that /dev/mail shows to everybody (`make run`).
 MAIL_DIR = env.text("MAIL_DIR")
 EMAIL_BACKEND = f"django.core.mail.backends.{'filebased' if MAIL_DIR else 'smtp'}.EmailBackend"
 EMAIL_FILE_PATH = MAIL_DIR or None
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
 EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS")
 EMAIL_USE_SSL = env.flag("EMAIL_USE_SSL")
-EMAIL_PORT = env.whole("EMAIL_PORT", 587 if EMAIL_USE_TLS else 465 if EMAIL_USE_SSL else 25)
+EMAIL_PORT = env.integer("EMAIL_PORT", 587 if EMAIL_USE_TLS else 465 if EMAIL_USE_SSL else 25)
 EMAIL_HOST_USER = env.text("EMAIL_USER")
 EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD")
 EMAIL_TIMEOUT = 10
-# An address of numbers is no domain for mail.
+# An IP address can't be an email domain.
 _MAIL_DOMAIN = re.sub(r"^[\d.:]*$", "localhost", urlsplit(BASE_URL).hostname or "")
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", f"no-reply@{_MAIL_DOMAIN}")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
@@ -269,12 +278,12 @@ REFERRAL_CREDIT_DOLLARS = env.text("REFERRAL_CREDIT_DOLLARS", "0")
 REFERRAL_WAIT_DAYS = env.number("REFERRAL_WAIT_DAYS", 0)
 CODE_RATE = env.text("CODE_RATE", "10/h")
 
-# How often Celery ends reservations whose process died.
+# The interval of the sweep, which ends reservations whose process died.
 SWEEP_SECONDS = env.number("SWEEP_SECONDS", 30)
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace(
     "?db=", "?virtual_host="
 )
-# A page that leaves Celery a task must not wait for ever for a broker that does not answer.
+# A page that queues a task must not hang on a broker that doesn't answer.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 2}
 CELERY_IMPORTS = ("billing.payments.tasks",)
 CELERY_TASK_IGNORE_RESULT = True
@@ -341,7 +350,7 @@ CELERY_BEAT_SCHEDULE = {
     "ask for videos": {
         "task": "api.tasks.poll_videos",
         "schedule": env.number("VIDEO_POLL_SECONDS", 3),
-        # After an outage one round is enough, not one for each that was missed.
+        # After an outage one run is enough, instead of one for each that was missed.
         "options": {"expires": 60},
     },
     "send notices": {
@@ -368,18 +377,18 @@ API_KEY_PEPPERS = {
     for version, _, pepper in (item.partition(":") for item in env.words("API_KEY_PEPPERS"))
 }
 
-# The reader itself, for names that a catalogue file gives: `${SIMULATOR_URL}` in a base URL.
+# The reader itself, for variables in a catalogue file: `${SIMULATOR_URL}` in a base URL.
 READ_ENVIRONMENT = env.text
 
 # The relay and the gate (api/relay, billing/ledger/gate.py).
-MAX_BODY_BYTES = env.whole("MAX_BODY_BYTES", 20 * 1024 * 1024)
-MAX_ANSWER_BYTES = env.whole("MAX_ANSWER_BYTES", 64 * 1024 * 1024)
+MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 20 * 1024 * 1024)
+MAX_ANSWER_BYTES = env.integer("MAX_ANSWER_BYTES", 64 * 1024 * 1024)
 KEEPALIVE_SECONDS = env.number("KEEPALIVE_SECONDS", 15)
 WRITE_TIMEOUT_SECONDS = env.number("WRITE_TIMEOUT_SECONDS", 30)
 SETTLE_WAIT_SECONDS = env.number("SETTLE_WAIT_SECONDS", 5)
 HOLD_GRACE_SECONDS = env.number("HOLD_GRACE_SECONDS", 120)
-# A video's job that is not finished after so long has failed, and its hold lasts as long. How often
-# its upstream is asked, at first; later less often.
+# A video job that isn't finished after VIDEO_MAX_SECONDS has failed; its hold lasts as long. Its
+# upstream is polled at VIDEO_POLL_SECONDS at first, later less often.
 VIDEO_MAX_SECONDS = env.number("VIDEO_MAX_SECONDS", 1800)
 VIDEO_POLL_SECONDS = env.number("VIDEO_POLL_SECONDS", 3)
 SPOOL_DIR = Path(env.text("SPOOL_DIR", str(LOCAL_DIR / "spool")))

@@ -1,10 +1,10 @@
-"""Gunicorn's ASGI worker, made to stop in good order.
+"""Gunicorn's ASGI worker with a graceful shutdown.
 
-After SIGTERM gunicorn's own waits until every connection is gone, and the arbiter kills it at the
-moment it stops waiting: running streams are cut without their settlement, and idle connections
-that clients keep open hold up every restart. This one stops taking connections at once, closes
-those that are idle, tells the relay to end what still runs some seconds before the deadline, and
-leaves time to settle and to close.
+After SIGTERM gunicorn's own worker waits until every connection is closed, and the arbiter kills it
+at the moment it stops waiting: running streams are cut without settlement, and idle keep-alive
+connections delay every restart. This one stops accepting connections at once, closes idle ones,
+tells the relay some seconds before the deadline to end running requests, and leaves time to settle
+and close.
 """
 
 import asyncio
@@ -13,34 +13,34 @@ from typing import Any
 from gunicorn.asgi.protocol import ASGIProtocol  # type: ignore[import-untyped]
 from gunicorn.workers import gasgi  # type: ignore[import-untyped]
 
-# Before the deadline: when running requests are told to end, and when the relay is closed.
+# How long before the deadline running requests are told to end, and the relay is closed.
 END_REQUESTS_SECONDS = 5.0
 CLOSE_SECONDS = 3.5
 
 
 class Protocol(ASGIProtocol):  # type: ignore[misc]
-    """A connection that its worker knows of."""
+    """A connection that its worker keeps track of."""
 
     def connection_made(self, transport: Any) -> None:
-        """Called when a connection is established."""
+        """Register the connection with its worker."""
         super().connection_made(transport)
         self.worker.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called when the connection is gone."""
+        """Remove the connection from its worker."""
         self.worker.connections.discard(self)
         super().connection_lost(exc)
 
 
-# The worker makes its connections of this name, and offers no other way to choose their class.
+# The worker looks its connections' class up under this name; there is no setting for it.
 gasgi.ASGIProtocol = Protocol
-# What it finds out about the parser in C it notes on the class that asks first, and reads from the
+# The result of the check for the C parser is stored on the class that asks first, but read from the
 # base class.
 ASGIProtocol._check_h1c_protocol_available()
 
 
 class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]
-    """Serves ASGI until SIGTERM, then drains within `graceful_timeout`."""
+    """A worker that drains within `graceful_timeout` seconds after SIGTERM."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""What a chat or completion call will say, planned whole before the first byte goes out.
+"""The plan of a chat or completion response, complete before the first byte is sent.
 
 A plan is a list of units per choice. A unit is one token (or a bit of markup worth none) and the
 field it belongs to, so that a plain answer, a stream and a stream cut after N tokens are three
@@ -34,7 +34,7 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
-    """What a request asks of the answer, whatever the endpoint."""
+    """The parameters of a request that shape its answer, for any endpoint."""
 
     choices: int = 1
     max_tokens: int | None = None

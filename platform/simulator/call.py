@@ -1,4 +1,4 @@
-"""What every generating endpoint begins with: the body, the script and the journal entry."""
+"""The first steps of every generating endpoint: the body, the script and the journal entry."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
@@ -33,7 +33,7 @@ class Call(Generic[Fields]):
 
     @property
     def usage_asked(self) -> bool:
-        """Tell whether `stream_options.include_usage` is on."""
+        """Return whether `stream_options.include_usage` is on."""
         options = getattr(self.fields, "stream_options", None)
         return bool(options and options.include_usage)
 
@@ -44,7 +44,7 @@ class Call(Generic[Fields]):
 
 
 def open_call(exchange: Exchange, kind: type[Fields]) -> Call[Fields]:
-    """Return the request's fields and script, and enters both in the journal.
+    """Return the request's fields and script, and enter both in the journal.
 
     Raise SimulatedError where the body or the script is malformed. The entry is filled step by
     step, so that a refused call shows as much of itself as could be read.
@@ -66,7 +66,7 @@ def open_call(exchange: Exchange, kind: type[Fields]) -> Call[Fields]:
 
 
 def script_of(exchange: Exchange, model: str, field: Any = None) -> Script:
-    """Return a call's script, and applies what of it holds for every answer."""
+    """Return a call's script, and apply the parts that hold for every response."""
     script = read_script(model, exchange.request.headers.get("x-simulate", ""), field)
     exchange.entry.script = script.text
     exchange.split = script.split

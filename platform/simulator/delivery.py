@@ -1,4 +1,4 @@
-"""How an answer goes out: pacing, and the faults that need the connection."""
+"""Sending of answers: pacing, and the faults that need the connection."""
 
 import asyncio
 import itertools
@@ -16,7 +16,7 @@ SSE_HEADERS = (("cache-control", "no-cache"),)
 
 
 class Pace:
-    """Waits between writes on a fixed schedule, so that small delays do not add up."""
+    """A fixed schedule of writes, so that small delays do not add up."""
 
     def __init__(self, step_s: float) -> None:
         self._clock = asyncio.get_running_loop().time
@@ -24,7 +24,7 @@ class Pace:
         self._due_at = self._clock()
 
     def wait_s(self) -> float:
-        """Return how long to wait for the next write; one that is late starts the schedule anew.
+        """Return how long to wait for the next write; one that is late restarts the schedule.
 
         Making up for lost time would send a burst that no script asked for.
         """
@@ -34,7 +34,7 @@ class Pace:
 
 
 async def stream(exchange: Exchange, chunks: Chunks) -> None:
-    """Send an answer as events, as slowly and as badly as its script says."""
+    """Stream an answer, with the delays and faults of its script."""
     script = chunks.script
     comment = chunks.events.comment if script.comments else b""
     if comment:

@@ -42,7 +42,7 @@ class Request:
 
     @property
     def authorized(self) -> bool:
-        """Tell whether a bearer token came; the token itself is never kept."""
+        """Return whether a bearer token came; the token itself is never kept."""
         kind, _, token = self.headers.get("authorization", "").partition(" ")
         return kind.lower() == "bearer" and bool(token.strip())
 

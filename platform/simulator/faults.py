@@ -17,7 +17,7 @@ _GARBAGE = bytes((7 + 31 * place) % 256 for place in range(4096))
 
 
 async def instead(exchange: Exchange, script: Script, *, stream: bool = False) -> bool:
-    """Answer in the answer's place if the script wants it; tells whether it did.
+    """Send another response in its place if the script says so; return whether it did.
 
     Raise SimulatedError for a scripted error, after `first_ms`, as a late 504 would come.
     """
@@ -38,7 +38,7 @@ async def instead(exchange: Exchange, script: Script, *, stream: bool = False) -
 
 
 def scripted_error(script: Script) -> SimulatedError | None:
-    """Return the error this call is to get; counts the call where only the first ones fail."""
+    """Return the error this call is to get; count the call where only the first ones fail."""
     if not script.status and not script.fail_first:
         return None
     if script.fail_first and journal.count_failure(script.text, script.key) > script.fail_first:

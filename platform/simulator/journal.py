@@ -1,4 +1,4 @@
-"""What happened: one entry per call, in memory, the oldest dropped when it is full.
+"""The journal: one entry per call, in memory; when full, the oldest is dropped.
 
 The journal is an oracle for tests of whatever stands in front: how much was really generated,
 what was asked, and when the end of the connection was noticed. It never holds a secret (only

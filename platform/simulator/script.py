@@ -71,15 +71,15 @@ STOPS = ("stall", "cut", "reset", "error", "end")
 
 
 class Stop(NamedTuple):
-    """Where and how an answer breaks off."""
+    """The point and kind of an answer's premature end."""
 
     kind: str
     after: int
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """How a call's usage is told."""
+class UsageReport:
+    """The form in which a call's usage is reported."""
 
     place: str = "late"
     value: str = "normal"
@@ -111,7 +111,7 @@ class Script:
     crlf: bool = False
     split: int = 0
     done: bool = True
-    usage: Usage = Usage()
+    usage: UsageReport = UsageReport()
     status: int = 0
     retry_after: int | None = None
     message: str = ""
@@ -181,7 +181,7 @@ def _label(value: str) -> str:
     return value
 
 
-def _usage(value: str) -> Usage:
+def _usage(value: str) -> UsageReport:
     names = value.split(",")
     unknown = set(names) - {*USAGE_PLACES, *USAGE_VALUES, *USAGE_FLAGS}
     places = [name for name in names if name in USAGE_PLACES]
@@ -191,7 +191,7 @@ def _usage(value: str) -> Usage:
             f"at most one place ({', '.join(USAGE_PLACES)}), one value "
             f"({', '.join(USAGE_VALUES)}) and any of {', '.join(USAGE_FLAGS)}"
         )
-    return Usage(
+    return UsageReport(
         place=places[0] if places else "late",
         value=values[0] if values else "normal",
         **{name: name in names for name in USAGE_FLAGS},

@@ -35,7 +35,7 @@ def usage_object(counts: Counts, script: Script) -> Any:
 
 
 def is_sent(script: Script, asked: bool) -> bool:
-    """Tell whether a stream carries usage."""
+    """Return whether a stream carries usage."""
     return (asked or script.usage.forced) and not script.usage.missing
 
 

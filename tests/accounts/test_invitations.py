@@ -125,13 +125,13 @@ def test_who_manages_no_members_invites_nobody(owner: Actor, charlie: User, role
     Membership.objects.create(user=charlie, team=owner.team, role=role)
     actor = Actor(team=owner.team, user=charlie, role=role)
     invitation, _ = invitations.invite(owner, "guest@example.com", Role.DEVELOPER)
-    for deed in (
+    for action in (
         lambda: invitations.invite(actor, "other@example.com", Role.DEVELOPER),
         lambda: invitations.renew(actor, invitation),
         lambda: invitations.withdraw(actor, invitation),
     ):
         with pytest.raises(NotAllowedError):
-            deed()
+            action()
 
 
 def test_an_admin_neither_offers_nor_touches_ownership(owner: Actor, charlie: User) -> None:

@@ -79,14 +79,14 @@ def test_a_deed_that_cannot_be_written_down_is_not_done(
 
     monkeypatch.setattr(audit, "record", fail)
     key = alices_key.key
-    for deed in (
+    for action in (
         lambda: key_actions.create_key(actor, "k", prefix=PREFIX, ip_address=None),
         lambda: key_actions.update_key(actor, key, {"name": "other"}, ip_address=None),
         lambda: key_actions.rotate_key(actor, key, 60, ip_address=None),
         lambda: key_actions.revoke_key(actor, key, ip_address=None),
     ):
         with pytest.raises(RuntimeError):
-            deed()
+            action()
     assert list(ApiKey.objects.values()) == before
 
 

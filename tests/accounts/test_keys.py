@@ -37,7 +37,7 @@ def test_no_two_keys_are_the_same() -> None:
 
 @pytest.mark.parametrize("prefix", ["", "a_b", "ä", "a b", "A" * 21, "sk-\n"])
 def test_a_prefix_that_could_not_be_read_back_is_refused(prefix: str) -> None:
-    with pytest.raises(ValueError, match="no key prefix"):
+    with pytest.raises(ValueError, match="not a key prefix"):
         keys.new_key(prefix)
 
 

@@ -164,21 +164,21 @@ def test_a_new_name_is_written_down_once(team: Team) -> None:
     assert AuditEntry.objects.get().detail == {"from": "Shared", "to": "Other"}
 
 
-def race(deeds: list[Callable[[], object]]) -> list[Exception]:
+def race(actions: list[Callable[[], object]]) -> list[Exception]:
     """Does all at once, each on its own connection; returns what was refused."""
-    start = threading.Barrier(len(deeds))
+    start = threading.Barrier(len(actions))
     refused: list[Exception] = []
 
-    def do(deed: Callable[[], object]) -> None:
+    def do(action: Callable[[], object]) -> None:
         start.wait()
         try:
-            deed()
+            action()
         except AccountsError as error:
             refused.append(error)
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=do, args=(deed,)) for deed in deeds]
+    threads = [threading.Thread(target=do, args=(action,)) for action in actions]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from api.catalogue.check import find_catalogue, read_catalogue
-from api.catalogue.file import Document
-from api.catalogue.reader import CatalogueError
+from api.catalogue.file import CatalogueError, Document
 
 VALID = """
 [service]
@@ -63,7 +62,7 @@ def read(folder: Path, text: str) -> Document:
     return read_catalogue(path, lambda name: ENVIRONMENT.get(name, ""))
 
 
-def mistakes_in(folder: Path, text: str) -> list[str]:
+def problems_in(folder: Path, text: str) -> list[str]:
     with pytest.raises(CatalogueError) as caught:
         read(folder, text)
     return caught.value.problems
@@ -135,7 +134,7 @@ CASES = [
     (('"sk-shop-"', '"sk shop"'), 'service.key_prefix: "sk shop" is not a key prefix'),
     (('"sk-shop-"', '"sk_shop-"'), 'service.key_prefix: "sk_shop-" is not a key prefix'),
     (('"sk-shop-"', '"sk-shop"'), 'service.key_prefix: "sk-shop" is not a key prefix'),
-    (('"help@shop.example"', '"help"'), 'service.contact_email: "help" is no e-mail address'),
+    (('"help@shop.example"', '"help"'), 'service.contact_email: "help" is no email address'),
     # prices
     (('"0.70"', '"-1"'), f'{ALPHA}prices.input: "-1" is a negative price'),
     (('"0.70"', '"-0.000000001"'), f"{ALPHA}prices.input: "),
@@ -223,16 +222,16 @@ CASES = [
 
 
 @pytest.mark.parametrize(("edit", "problem"), CASES)
-def test_a_mistake_is_named_with_its_place(
+def test_a_problem_is_named_with_its_place(
     tmp_path: Path, edit: tuple[str, str], problem: str
 ) -> None:
-    found = mistakes_in(tmp_path, changed(edit))
+    found = problems_in(tmp_path, changed(edit))
     assert len(found) == 1, found
     assert found[0].startswith("shop.toml: ")
     assert problem in found[0]
 
 
-def test_every_mistake_is_named_not_only_the_first(tmp_path: Path) -> None:
+def test_every_problem_is_named_not_only_the_first(tmp_path: Path) -> None:
     text = changed(
         ('"sk-shop-"', "7"),
         ("requests_per_minute = 600", "requests_per_minute = 0"),
@@ -246,7 +245,7 @@ def test_every_mistake_is_named_not_only_the_first(tmp_path: Path) -> None:
         ('name = "picture"', ""),
         ('prices = { image = "0.015" }\nroutes = [{ upstream = "maker" }]', ""),
     )
-    places = [line.removeprefix("shop.toml: ") for line in mistakes_in(tmp_path, text)]
+    places = [line.removeprefix("shop.toml: ") for line in problems_in(tmp_path, text)]
     expected = [
         "service.key_prefix: ",
         'plans[1] "large": requests_per_minute: ',
@@ -291,9 +290,9 @@ def test_models_have_what_model_defaults_say_unless_they_say_otherwise(tmp_path:
     )
 
 
-def test_a_mistake_in_model_defaults_is_named_once_and_there(tmp_path: Path) -> None:
+def test_a_problem_in_model_defaults_is_named_once_and_there(tmp_path: Path) -> None:
     shared = SHARED.replace('owner = "us"', "owner = 7\nname = 'x'")
-    assert mistakes_in(tmp_path, changed(('[[models]]\nname = "alpha"', shared))) == [
+    assert problems_in(tmp_path, changed(('[[models]]\nname = "alpha"', shared))) == [
         "shop.toml: model_defaults.name: is no key of this table",
         "shop.toml: model_defaults.owner: expected `str`, got `int`",
     ]
@@ -311,7 +310,7 @@ def test_a_mistake_in_model_defaults_is_named_once_and_there(tmp_path: Path) -> 
     ],
 )
 def test_what_is_no_catalogue_at_all_is_said_so(tmp_path: Path, text: str, problem: str) -> None:
-    assert mistakes_in(tmp_path, text)[0].startswith(problem)
+    assert problems_in(tmp_path, text)[0].startswith(problem)
 
 
 def test_a_file_that_is_no_utf_8_is_said_so(tmp_path: Path) -> None:

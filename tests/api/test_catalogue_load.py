@@ -111,7 +111,7 @@ def test_a_second_load_changes_nothing_not_even_the_version(load: Load) -> None:
     assert load_snapshot() == snapshot
 
 
-def test_a_mistake_at_the_end_loads_nothing(load: Load) -> None:
+def test_a_problem_at_the_end_loads_nothing(load: Load) -> None:
     broken = edited(('input = "1", cached', 'input = "-1", cached'))
     with pytest.raises(CommandError) as caught:
         load(broken)
@@ -123,7 +123,7 @@ def test_a_mistake_at_the_end_loads_nothing(load: Load) -> None:
     assert not Service.objects.exists()
 
 
-def test_a_mistake_that_only_the_database_shows_loads_nothing_either(load: Load) -> None:
+def test_a_problem_that_only_the_database_shows_loads_nothing_either(load: Load) -> None:
     load()
     other = edited(
         ('name = "Shop"', 'name = "Other"'),

@@ -25,6 +25,7 @@ from api.models import (
     ModelHealth,
     ModelHealthHour,
     Service,
+    Upstream,
     VideoJob,
 )
 from billing import models
@@ -310,3 +311,20 @@ def test_an_offer_is_priced_in_dollars(staff: Client) -> None:
     assert (offer.price_cents, offer.credit_nanos, offer.is_offered) == (1999, 25 * 10**9, False)
     page = staff.get(url(models.PlanOffer, "change", offer.pk)).content.decode()
     assert 'value="19.99"' in page
+
+
+def test_an_upstreams_base_url_must_be_an_address(staff: Client, rows: None) -> None:
+    form = {
+        "name": "new",
+        "max_concurrency": "1",
+        "connect_timeout_seconds": "1",
+        "first_token_timeout_seconds": "1",
+        "idle_timeout_seconds": "1",
+        "total_timeout_seconds": "1",
+    }
+    for wrong in ("", "ftp://host", "http://host/?query=1", "http://user@host"):
+        response = staff.post(url(Upstream, "add"), form | {"base_url": wrong})
+        assert response.context["adminform"].form.errors.keys() == {"base_url"}
+    assert (
+        staff.post(url(Upstream, "add"), form | {"base_url": "http://host:9/v1"}).status_code == 302
+    )

@@ -22,9 +22,9 @@ def test_one_idempotency_key_is_one_object(client) -> None:
         client.v1.customers.create({"email": "b@example.com"}, SAME)
 
 
-@pytest.mark.parametrize("trouble", ["error_before", "error_after", "rate_limit"])
-def test_an_api_that_fails_makes_one_object_when_asked_again(simulator, client, trouble) -> None:
-    simulator.control("fault", next=[trouble])
+@pytest.mark.parametrize("fault", ["error_before", "error_after", "rate_limit"])
+def test_an_api_that_fails_makes_one_object_when_asked_again(simulator, client, fault) -> None:
+    simulator.control("fault", next=[fault])
     with pytest.raises((stripe.APIError, stripe.RateLimitError)):
         client.v1.customers.create(MAKER, SAME)
     client.v1.customers.create(MAKER, SAME)
@@ -50,9 +50,9 @@ def test_trouble_meets_the_calls_it_is_meant_for(simulator, client) -> None:
     ]
 
 
-@pytest.mark.parametrize("trouble", ["hang_before", "hang_after"])
-def test_a_call_whose_client_gives_up_is_carried_out_once(simulator, client, trouble) -> None:
-    simulator.control("fault", next=[trouble], hang_seconds=0.6)
+@pytest.mark.parametrize("fault", ["hang_before", "hang_after"])
+def test_a_call_whose_client_gives_up_is_carried_out_once(simulator, client, fault) -> None:
+    simulator.control("fault", next=[fault], hang_seconds=0.6)
     headers = {"authorization": "Bearer sk_test_simulated", "idempotency-key": "order-1"}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{simulator.url}/v1/customers", data=MAKER, headers=headers, timeout=0.2)

@@ -92,9 +92,9 @@ def test_an_intent_is_paid_once_or_cancelled(client, order) -> None:
     assert client.v1.payment_intents.confirm(later.id, {"payment_method": method}).status == (
         "succeeded"
     )
-    for deed in (client.v1.payment_intents.confirm, client.v1.payment_intents.cancel):
+    for action in (client.v1.payment_intents.confirm, client.v1.payment_intents.cancel):
         with pytest.raises(stripe.InvalidRequestError) as refused:
-            deed(later.id)
+            action(later.id)
         assert refused.value.code == "payment_intent_unexpected_state"
     with pytest.raises(stripe.InvalidRequestError) as refused:
         client.v1.payment_intents.create({**order, "amount": 49})

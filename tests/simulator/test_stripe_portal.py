@@ -40,8 +40,8 @@ def test_a_declined_card_is_not_added_and_the_page_says_so(simulator, portal) ->
 def test_a_subscription_is_cancelled_and_resumed(simulator, client, portal) -> None:
     (subscription,) = client.v1.subscriptions.list({"customer": portal.customer}).data
     about = {"subscription": subscription.id}
-    for deed, ends in (("cancel", True), ("resume", False)):
-        simulator.web.post(f"{portal.url}/{deed}", data=about)
+    for action, ends in (("cancel", True), ("resume", False)):
+        simulator.web.post(f"{portal.url}/{action}", data=about)
         assert client.v1.subscriptions.retrieve(subscription.id).cancel_at_period_end is ends
 
 

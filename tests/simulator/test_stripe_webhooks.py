@@ -101,6 +101,6 @@ def test_events_are_forged(simulator, client, endpoint, forgery, status) -> None
 
 
 def test_a_forgery_can_be_made_and_not_sent(simulator, client) -> None:
-    letter = simulator.control("forge", changes={"id": "evt_1", "type": "x"}, send=False)
-    event = stripe.Webhook.construct_event(letter["payload"], letter["signature"], SECRET)
+    forged = simulator.control("forge", changes={"id": "evt_1", "type": "x"}, send=False)
+    event = stripe.Webhook.construct_event(forged["payload"], forged["signature"], SECRET)
     assert event.id == "evt_1"

@@ -1,4 +1,4 @@
-"""Revokes an API key: `manage.py revoke_key 12`, or by what is shown of it, `sk-tg-…a1b2`."""
+"""Revoke an API key: `manage.py revoke_key 12`, or `revoke_key sk-tg-…a1b2`."""
 
 import re
 from typing import Any
@@ -9,13 +9,15 @@ from accounts.api_keys import find_active, revoke_key
 from accounts.commands import OperatorCommand
 from accounts.models import ApiKey
 
-_SHOWN = re.compile(r"(?P<prefix>[A-Za-z0-9-]{1,20})(?:…|\.\.\.)(?P<last_four>[0-9A-Za-z]{4})")
+_ABBREVIATED = re.compile(
+    r"(?P<prefix>[A-Za-z0-9-]{1,20})(?:…|\.\.\.)(?P<last_four>[0-9A-Za-z]{4})"
+)
 
 
 class Command(OperatorCommand):
     """The command."""
 
-    help = "Revokes an API key, from its next request on."
+    help = "Revoke an API key, from its next request on."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
@@ -24,7 +26,7 @@ class Command(OperatorCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Revoke the key and say since when it is revoked."""
+        """Revoke the key and print when."""
         key = self._find(options["key"])
         revoke_key(key)
         self.stdout.write(
@@ -36,8 +38,8 @@ class Command(OperatorCommand):
         keys = ApiKey.objects.select_related("team")
         if text.isascii() and text.isdigit() and len(text) <= 18:
             found = list(keys.filter(pk=int(text)))
-        elif shown := _SHOWN.fullmatch(text):
-            found = list(keys.filter(**shown.groupdict()).order_by("id")[:10])
+        elif abbreviated := _ABBREVIATED.fullmatch(text):
+            found = list(keys.filter(**abbreviated.groupdict()).order_by("id")[:10])
         elif whole := find_active(text):
             raise CommandError(
                 f"That is the key itself, which is now in your shell's history. "
@@ -46,8 +48,8 @@ class Command(OperatorCommand):
         else:
             raise CommandError("Name the key by its id or as prefix…last4, such as sk-tg-…a1b2.")
         if not found:
-            raise CommandError("No API key is called that. List them in the admin, under API keys.")
+            raise CommandError("No such API key. They are listed in the admin, under API keys.")
         if len(found) > 1:
             ids = ", ".join(f"{key.pk} ({key.team.slug})" for key in found)
-            raise CommandError(f"Several API keys look like that; name one by its id: {ids}.")
+            raise CommandError(f"Several API keys match; name one by its id: {ids}.")
         return found[0]

@@ -1,4 +1,4 @@
-"""Opens a customer: `manage.py create_customer EMAIL --credit DOLLARS [--json]`."""
+"""Create a customer: `manage.py create_customer EMAIL --credit DOLLARS [--json]`."""
 
 import json
 from typing import Any
@@ -19,8 +19,8 @@ class Command(OperatorCommand):
     """The command."""
 
     help = (
-        "Makes a user, their team and credit account where they are missing, grants the credit "
-        "and makes a new API key, which is shown this once. Every call grants and makes a key."
+        "Create a user, their team and credit account if missing, grant the credit and create an "
+        "API key, which is shown this once. Every call grants credit and creates a key."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,13 +29,13 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--credit", metavar="DOLLARS", type=dollars, default=0, help="granted credit"
         )
-        parser.add_argument("--password", help="a new user's; without it one is made up")
+        parser.add_argument("--password", help="a new user's; generated if omitted")
         parser.add_argument("--name", default="", help="a new user's name")
         parser.add_argument("--key-name", default="First key")
         parser.add_argument("--json", action="store_true", help="one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Open the customer and print what was made."""
+        """Create the customer and print the result."""
         email, password = options["email"], options["password"]
         try:
             validate_email(email)

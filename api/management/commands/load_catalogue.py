@@ -1,4 +1,4 @@
-"""`manage.py load_catalogue NAME_OR_FILE [--replace] [--dry-run]`."""
+"""Load a catalogue: `manage.py load_catalogue NAME_OR_FILE [--replace] [--dry-run]`."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -7,25 +7,25 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from api.catalogue.check import find_catalogue, read_catalogue
-from api.catalogue.load import Changes, load_document
-from api.catalogue.reader import CatalogueError
+from api.catalogue.file import CatalogueError
+from api.catalogue.load import CatalogueChanges, load_document
 
 
 class Command(BaseCommand):
-    """Checks a catalogue file and loads all of it, or says every problem and loads nothing."""
+    """The command: it loads all of a file, or reports every problem and loads nothing."""
 
-    help = "Loads a catalogue: a file, or the name of one that ships (default, weatmood, ...)."
+    help = "Load a catalogue: a file, or the name of a shipped one (default, weatmood, ...)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("catalogue", help="my/file.toml, or a shipped catalogue's name")
+        parser.add_argument("catalogue", help="my/file.toml, or the name of a shipped catalogue")
         parser.add_argument(
             "--replace",
             action="store_true",
-            help="disable the models that the file does not name, as when switching catalogues",
+            help="disable models that are not in the file, as when switching catalogues",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="say what would change and change nothing"
+            "--dry-run", action="store_true", help="print what would change, and change nothing"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -51,8 +51,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{path.name}: {summary_of(changes, dry_run=dry_run)}")
 
 
-def summary_of(changes: Changes, *, dry_run: bool) -> str:
-    """Return what a load did, or would do, in a line."""
+def summary_of(changes: CatalogueChanges, *, dry_run: bool) -> str:
+    """Return a line that sums up the changes of a load."""
     if changes.is_empty():
         return "nothing to change"
     kinds = []

@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from accounts.notifications import notification_settings_of
+from accounts.models import NotificationSettings
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
 from portal.dashboard.overview import first_steps, overview_of, version_of
@@ -34,7 +34,7 @@ def live(request: MemberRequest) -> HttpResponse:
 
 def _context(request: MemberRequest, account: CreditAccount | None) -> dict[str, Any]:
     overview = overview_of(request.actor, account)
-    low_nanos = notification_settings_of(request.user).low_balance_nanos
+    low_nanos = NotificationSettings.of(request.user).low_balance_nanos
     context: dict[str, Any] = {
         "overview": overview,
         "is_low": account is not None and account.posted_nanos < low_nanos,

@@ -10,7 +10,12 @@ from django.utils import timezone
 from accounts.access import Actor
 from accounts.models import ApiKey
 from api.catalogue.snapshot import ModelEntry
-from api.manage.serializers import LONGEST_NAME, NAME_MESSAGES, KeyRules, NewKey
+from api.manage.serializers import (
+    LONGEST_NAME,
+    NAME_MESSAGES,
+    KeyRulesSerializer,
+    NewKeySerializer,
+)
 from billing.pricing.money import dollars_short_text
 
 _NEVER, _KEEP, _ON_A_DAY = "never", "keep", "day"
@@ -89,10 +94,10 @@ class KeyForm(forms.Form):
             self.rules = dict(rules.validated_data)
         return cleaned
 
-    def _rules_of(self, asked: dict[str, Any]) -> KeyRules:
+    def _rules_of(self, asked: dict[str, Any]) -> KeyRulesSerializer:
         """Returns the serializer that knows the rules of what is asked."""
         # Partial, so that what this form refuses already isn't missed a second time.
-        return KeyRules(data=asked, partial=True, context={"team": self._team})
+        return KeyRulesSerializer(data=asked, partial=True, context={"team": self._team})
 
     def _asked(self, cleaned: dict[str, Any]) -> dict[str, Any]:
         """Returns the body of the management API's request that says the same as the form.
@@ -143,8 +148,8 @@ class NewKeyForm(KeyForm):
         self.may_choose_scope = actor.may_create_keys(ApiKey.Scope.MANAGEMENT)
         self.fields["scope"].required = self.may_choose_scope
 
-    def _rules_of(self, asked: dict[str, Any]) -> KeyRules:
-        return NewKey(data=asked, partial=True, context={"team": self._team})
+    def _rules_of(self, asked: dict[str, Any]) -> KeyRulesSerializer:
+        return NewKeySerializer(data=asked, partial=True, context={"team": self._team})
 
     def _asked(self, cleaned: dict[str, Any]) -> dict[str, Any]:
         return {**super()._asked(cleaned), "scope": cleaned.get("scope") or ApiKey.Scope.INFERENCE}

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 from django.db.models import QuerySet
 
-from accounts.models import ApiKey, User
-from accounts.notifications import notification_settings_of
+from accounts.models import ApiKey, NotificationSettings, User
 from accounts.teams import personal_team
 from billing.models import CreditAccount, Transfer, UsageRecord
 from billing.pricing.money import dollars_text
@@ -48,7 +47,7 @@ def archive(user: User) -> Iterator[bytes]:
 
 def profile(user: User) -> Iterator[bytes]:
     """Yields the user's row, their addresses' owner and what e-mails they want, as JSON."""
-    wanted = notification_settings_of(user)
+    wanted = NotificationSettings.of(user)
     yield _json(
         {
             "email": user.email,

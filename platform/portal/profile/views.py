@@ -12,7 +12,7 @@ from accounts.access import memberships_of
 from accounts.client_ip import client_ip
 from accounts.deletion import consequences_for, delete_user
 from accounts.errors import SharedTeamError
-from accounts.notifications import notification_settings_of
+from accounts.models import NotificationSettings
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
 from portal.profile.export import archive
@@ -44,7 +44,7 @@ def profile(request: MemberRequest) -> HttpResponse:
 @member_page
 def notifications(request: MemberRequest) -> HttpResponse:
     """Shows which e-mails the user gets; POST changes it."""
-    wanted = notification_settings_of(request.user)
+    wanted = NotificationSettings.of(request.user)
     form = NotificationsForm(request.POST if request.method == "POST" else None, instance=wanted)
     if request.method == "POST" and form.is_valid():
         form.save()

@@ -11,8 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.client_ip import client_ip
-from accounts.models import User
-from accounts.notifications import notification_settings_of
+from accounts.models import NotificationSettings, User
 from portal import mail
 from portal.sign_in.devices import device_name
 from portal.sign_in.trial import grant_trial, grant_trial_to
@@ -40,7 +39,7 @@ def _on_logged_in(request: HttpRequest, user: User, **_named: Any) -> None:
     here = client_ip(request), device_name(request.headers.get("User-Agent", ""))
     if not sessions or here in {(ip, device_name(agent)) for ip, agent in sessions}:
         return
-    if not notification_settings_of(user).new_sign_in:
+    if not NotificationSettings.of(user).new_sign_in:
         return
     ip, device = here
     at = f"{timezone.now():%Y-%m-%d %H:%M} UTC"

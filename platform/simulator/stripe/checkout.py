@@ -23,7 +23,7 @@ AUTO_UPDATES = {"address": "automatic_tax", "name": "tax_id_collection"}
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """What a person types on the page."""
+    """The payer's input on the page."""
 
     email: str = ""
     name: str = ""
@@ -116,7 +116,7 @@ class Checkout:
     def pay(
         self, number: str, method: str, payer: Payer | None = None, *, authenticated: bool = False
     ) -> str:
-        """Pay with a test method, as the page's button does; return where the browser goes next.
+        """Pay with a test method, as the page's button does; return the address to redirect to.
 
         Raise StripeError where the card refuses, or the session is no longer open.
         """
@@ -161,7 +161,7 @@ class Checkout:
         return session
 
     def expire(self, number: str) -> Thing:
-        """End an open session, as time or the operator does."""
+        """Expire an open session."""
         session = self.open_session(number)
         self._expire(session)
         return session

@@ -1,4 +1,4 @@
-"""What a test does to the stand-in: time, disputes, lost webhooks, an API that fails."""
+"""The stand-in's controls for tests: time, disputes, lost webhooks, API faults."""
 
 import inspect
 import json

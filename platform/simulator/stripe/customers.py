@@ -12,7 +12,7 @@ FIELDS = ("email", "name", "description", "address", "phone")
 
 
 class Customers:
-    """Who pays, and with what."""
+    """Customers and their payment methods."""
 
     def __init__(self, store: Store, webhooks: Webhooks) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Disputes and early fraud warnings: what a cardholder's bank does to a charge."""
+"""Disputes and early fraud warnings, which cardholders' banks raise."""
 
 import time
 from typing import Any

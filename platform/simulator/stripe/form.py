@@ -24,7 +24,7 @@ def whole(value: object, default: int = 0) -> int:
 
 
 def is_true(value: object) -> bool:
-    """Tell whether a form's value means yes."""
+    """Return whether a form's value means yes."""
     return str(value).lower() == "true"
 
 

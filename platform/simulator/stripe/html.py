@@ -1,4 +1,4 @@
-"""What every page of the stand-in has. Each says that no money moves here."""
+"""The frame of the stand-in's pages. Each says that no money moves here."""
 
 from datetime import UTC, datetime
 from html import escape

@@ -15,7 +15,7 @@ RETRY_SECONDS = 3 * 24 * 3600
 
 
 class Invoices:
-    """Drafts become open, and open ones paid."""
+    """Invoices: drafts are finalized, open ones paid."""
 
     def __init__(
         self, store: Store, webhooks: Webhooks, customers: Customers, payments: Payments
@@ -75,7 +75,7 @@ class Invoices:
         return invoice | self._sums(customer, sum(line["amount"] for line in lines), is_taxed)
 
     def finalize(self, invoice: Thing) -> None:
-        """Open a draft, and uses up the customer's credit for it."""
+        """Finalize a draft, and apply the customer's balance to it."""
         self._store.add(invoice)
         invoice["number"] = f"SIM-{len(self._store.find('invoice')):05d}"
         self._webhooks.emit("invoice.created", invoice)

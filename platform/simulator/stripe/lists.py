@@ -1,4 +1,4 @@
-"""What can be listed, and what a list can be filtered by."""
+"""Lists of objects and their filters."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def split(name: str) -> tuple[str, str, str]:
 
 
 def _fits(thing: Thing, name: str, wanted: Any) -> bool:
-    """Tell whether an object has what is wanted in a field; lists hold what would do."""
+    """Return whether an object has what is wanted in a field; lists hold what would do."""
     if thing["object"] == "invoice" and name == "subscription":
         parent = thing["parent"] or {}
         return bool(parent.get("subscription_details", {}).get("subscription") == wanted)

@@ -28,7 +28,7 @@ class Payments:
         self._customers = customers
 
     def create(self, form: dict[str, Any], *, authenticated: bool = False) -> Thing:
-        """Make a payment intent, and confirms it where the form says so."""
+        """Create a payment intent, and confirm it if the form says so."""
         amount = whole(form.get("amount"))
         if amount < LEAST_CENTS:
             raise StripeError(
@@ -207,5 +207,5 @@ class Payments:
 
 
 def _must_ask(card: Card, method: Thing) -> bool:
-    """Tell whether the cardholder has to authenticate: each time, or until the card is kept."""
+    """Return whether the cardholder has to authenticate: each time, or until the card is kept."""
     return card.asks == "always" or (card.asks == "kept" and method["customer"] is None)

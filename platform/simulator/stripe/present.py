@@ -1,4 +1,4 @@
-"""How objects are shown: without what the stand-in alone knows, and expanded where it is asked.
+"""Objects as the API returns them: without internal fields, and expanded on request.
 
 `expand[]=payment_intent.latest_charge` shows objects instead of their ids, and fields that are not
 shown without it (docs.stripe.com/api/expanding_objects).

@@ -24,7 +24,7 @@ def tax_of(cents: int) -> int:
 
 
 class Prices:
-    """What can be bought."""
+    """Products and prices."""
 
     def __init__(self, store: Store, webhooks: Webhooks) -> None:
         self._store = store

@@ -12,7 +12,7 @@ STATUSES = {"succeeded", "pending", "failed", "canceled"}
 
 
 class Refunds:
-    """Refunds of charges. `next_statuses` are what the next ones begin with, one each."""
+    """Refunds of charges. `next_statuses` are the initial statuses of the next ones, one each."""
 
     def __init__(self, store: Store, webhooks: Webhooks, balance: Balance) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""What goes back over HTTP."""
+"""HTTP responses."""
 
 import json
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Stripe's API: which path does what."""
+"""The routes of Stripe's API."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ ACCOUNT = {
 
 
 class Api:
-    """Answers calls by path."""
+    """The dispatcher of API calls by method and path."""
 
     def __init__(self, account: Account) -> None:
         self._account = account

@@ -112,7 +112,7 @@ def _place(found: list[Thing], kind: str, number: str) -> int:
 
 
 def _is_within(created: int, bounds: Thing | str) -> bool:
-    """Tell whether a time is within bounds: those that a form names, or one very second."""
+    """Return whether a time is within bounds: those that a form names, or one very second."""
     if isinstance(bounds, str):
         return created == int(bounds)
     return (

@@ -21,7 +21,7 @@ ENDED = {"canceled", "incomplete_expired"}
 
 
 class Subscriptions:
-    """What customers pay for each month; each subscription has one item."""
+    """Subscriptions, monthly and with one item each."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class Subscriptions:
         is_strict: bool = False,
         is_present: bool = False,
     ) -> None:
-        """Make an invoice of lines and of what earlier changes left, and collects it.
+        """Create an invoice of lines and pending items, and collect it.
 
         Without `is_strict` an invoice that is not paid stays open; with it StripeError is raised.
         """

@@ -17,11 +17,11 @@ def balance(*arguments: str) -> str:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("by", ["slug", "id", "e-mail"])
+@pytest.mark.parametrize("by", ["slug", "id", "email"])
 def test_a_team_is_named_by_slug_id_or_a_members_address(alices_account, by: str) -> None:
     postings.grant(alices_account, 1_234_567_890, reference="test")
     team = alices_account.team
-    text = {"slug": team.slug, "id": str(team.pk), "e-mail": "alice@example.com"}[by]
+    text = {"slug": team.slug, "id": str(team.pk), "email": "alice@example.com"}[by]
     assert json.loads(balance(text, "--json")) == {
         "team": "alice",
         "posted": "1.234567890",

@@ -1,4 +1,4 @@
-"""The management API's deeds are in the team's audit log, under the name of who did them."""
+"""The management API's actions are in the team's audit log, with their actor."""
 
 import pytest
 
