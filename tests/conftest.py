@@ -15,8 +15,7 @@ from typing import Any
 
 import hypothesis
 import pytest
-from django.core.management import call_command
-from django.db import connection
+from django.db import connections
 from django.test import Client, TransactionTestCase
 from pytest_django import DjangoDbBlocker
 from xdist.scheduler import LoadFileScheduling
@@ -27,6 +26,7 @@ from billing.ledger import postings
 from billing.models import CreditAccount
 from tests.cast import IssuedKey, issue, signed_in
 from tests.stack import Stack, running
+from tests.support import database
 
 # Tests of whole stacks wait for real processes: run first, they do so beside the others.
 SLOW_FIRST = ("browser", "acceptance", "e2e", "faults")
@@ -94,29 +94,28 @@ def _place(folder: str) -> int:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Makes Django's flush after a committing test one that the ledger's guard lets through, and
-    that brings back what the migrations made (plans, the platform's accounts).
+def django_db_setup(
+    request: pytest.FixtureRequest,
+    django_test_environment: None,
+    django_db_modify_db_settings: None,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[None]:
+    """Give the worker a database whose rows, the migrations' (plans, the platform's accounts), come
+    back after each test that commits.
     """
     with django_db_blocker.unblock():
-        rows = connection.creation.serialize_db_to_string()
-
-    def empty(_case: TransactionTestCase) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE billing_transfer DISABLE TRIGGER transfer_never_emptied")
-            call_command(
-                "flush",
-                interactive=False,
-                verbosity=0,
-                reset_sequences=False,
-                inhibit_post_migrate=True,
-            )
-            cursor.execute("ALTER TABLE billing_transfer ENABLE TRIGGER transfer_never_emptied")
-        connection.creation.deserialize_db_from_string(rows)
-
+        if database.has_template():
+            database.clone()
+        else:
+            request.getfixturevalue("django_db_setup")
+        database.keep_rows()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
+        patch.setattr(
+            TransactionTestCase, "_fixture_teardown", lambda _case: database.restore_rows()
+        )
         yield
+    with django_db_blocker.unblock():
+        connections.close_all()
 
 
 @pytest.fixture(scope="session", autouse=True)

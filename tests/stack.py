@@ -5,13 +5,10 @@ Its processes die with the test run; its logs are in its folder.
 """
 
 import contextlib
-import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +19,7 @@ import httpx
 import psycopg
 
 from local.child import Child
+from local.migrated import copy_cluster
 from local.postgres import Postgres
 from local.valkey import Valkey
 from tests.commands import ROOT, Commands
@@ -50,31 +48,6 @@ def eventually(
         assert time.monotonic() < deadline, what or f"not within {seconds} s"
         time.sleep(every)
     return answer
-
-
-def copy_migrated(folder: Path) -> None:
-    """Puts a cluster into the folder whose tables are made already: making them takes longer than
-    the rest of a stack's start. The original is made once for a test run, by who comes first.
-    """
-    if (folder / "data").exists():
-        return
-    original = Path(os.environ["LOCAL_DIR"]) / "migrated"
-    original.mkdir(exist_ok=True)
-    with (original / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (original / "is-complete").exists():
-            with Postgres(original / "postgres", quick=True) as postgres:
-                command = [sys.executable, str(ROOT / "manage.py"), "migrate", "-v", "0"]
-                environment = {**os.environ, **SECRETS, "DATABASE_URL": postgres.url}
-                subprocess.run(command, env=environment, check=True)
-            (original / "is-complete").touch()
-    for name in ("data", "made", "mode"):
-        source = original / "postgres" / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name)
-        elif source.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, folder / name)
 
 
 class Stack:
@@ -138,7 +111,7 @@ class Stack:
         try:
             self._commands = Commands(self.environment)
             self.valkey.launch()
-            copy_migrated(self.folder / "postgres")
+            copy_cluster(self.folder / "postgres")
             self.postgres.start()
             self.valkey.wait_ready()
             self._start_simulator()

@@ -91,14 +91,24 @@ class Postgres(Server):
         made = self.folder / "made"
         if made.exists():
             return
-        createdb = [str(_programs() / "createdb"), "-h", str(self.socket_folder), "-U", "tollgate"]
-        result = subprocess.run(
-            [*createdb, "tollgate"], capture_output=True, text=True, check=False, env=ENVIRONMENT
-        )
         # A start that was killed just here made it already.
-        if result.returncode != 0 and "already exists" not in result.stderr:
-            raise LocalError(f"the database could not be made: {result.stderr}")
+        self.create_database("tollgate", may_exist=True)
         made.touch()
+
+    def create_database(
+        self, name: str, *, template: str = "template1", may_exist: bool = False
+    ) -> None:
+        """Make a database, as a copy of the template. Raises LocalError where that fails."""
+        command = [str(_programs() / "createdb"), "-h", str(self.socket_folder), "-U", "tollgate"]
+        result = subprocess.run(
+            [*command, "-T", template, name],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=ENVIRONMENT,
+        )
+        if result.returncode != 0 and not (may_exist and "already exists" in result.stderr):
+            raise LocalError(f"the database {name} could not be made: {result.stderr}")
 
     def _prepare(self, alive: int) -> Child:
         programs = _programs()

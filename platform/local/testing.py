@@ -14,25 +14,28 @@ from types import FrameType
 from local import locks, state
 from local.child import Child, environment, find
 from local.errors import POLL_SECONDS, StoppedError, on_stop_signals, stop_flag
+from local.migrated import FOLDER_VARIABLE, copy_cluster
 from local.postgres import Postgres
 from local.valkey import Valkey
 
 PREFIX = "test-"
 GRACE_SECONDS = 15
 YOUNG_SECONDS = 60
+TEST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
 def test(arguments: Sequence[str]) -> int:
-    """Runs pytest with these arguments; returns its exit code (5 where it found no test)."""
-    return with_services([sys.executable, "-m", "pytest", *arguments])
+    """Run pytest with these arguments; return its exit code (5 where it found no test)."""
+    return with_services([sys.executable, "-m", "pytest", *arguments], for_tests=True)
 
 
-def with_services(command: Sequence[str]) -> int:
-    """Runs the command with its own servers; returns its exit code (128 + a killing signal).
+def with_services(command: Sequence[str], *, for_tests: bool = False) -> int:
+    """Run the command with its own servers; return its exit code (128 + a killing signal).
 
     It finds them in DATABASE_URL and REDIS_URL, secrets in SECRET_KEY and API_KEY_PEPPERS, and
     all of these in services.json of a private LOCAL_DIR, whatever the environment said before:
-    a test must never reach a database that is worth something.
+    a test must never reach a database that is worth something. for_tests: the database is
+    migrated, has a copy called `migrated` to clone, and does not wait for the disk.
 
     A signal to us ends the command as Ctrl-C would. Raises LocalError where a server does not
     start, or there is no such command.
@@ -42,8 +45,9 @@ def with_services(command: Sequence[str]) -> int:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     find(command[0], path)  # a typing mistake should not wait for the servers
     try:
-        with _folder() as folder, _services(folder) as services:
+        with _folder() as folder, _services(folder, for_tests) as services:
             own = {**services, "LOCAL_DIR": str(folder), "PATH": path}
+            own.setdefault(FOLDER_VARIABLE, os.environ.get(FOLDER_VARIABLE, str(folder.parent)))
             return _obey(Child("command", command, env=environment(own)), signals)
     except StoppedError:
         return 130
@@ -105,13 +109,18 @@ def _folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _services(folder: Path) -> Iterator[dict[str, str]]:
-    """Starts the servers in the folder and gives the variables that name them; stops them."""
-    postgres = Postgres(folder / "postgres", quick=True)
+def _services(folder: Path, for_tests: bool) -> Iterator[dict[str, str]]:
+    """Start the servers in the folder and yield the variables that name them; stop them."""
+    settings = TEST_SETTINGS if for_tests else {}
+    postgres = Postgres(folder / "postgres", quick=True, settings=settings)
     valkey = Valkey(folder / "valkey")
     try:
         valkey.launch()
+        if for_tests:
+            copy_cluster(postgres.folder)
         postgres.start()
+        if for_tests:
+            postgres.create_database("migrated", template="tollgate")
         valkey.wait_ready()
         services = {"DATABASE_URL": postgres.url, "REDIS_URL": valkey.url} | state.new_secrets()
         state.write(folder / "services.json", services)

@@ -5,23 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import TransactionTestCase
-from pytest_django import DjangoDbBlocker
 
 from billing.ledger import invariants
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _flushed_once(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Leaves what committing tests wrote until the end of their file: a flush takes longer than
-    most of them. Every test makes its own teams, so what others left is in nobody's way.
-    """
-    flush = TransactionTestCase._fixture_teardown
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: None)
-        yield
-    with django_db_blocker.unblock():
-        flush(TransactionTestCase())
 
 
 @pytest.fixture
