@@ -4,13 +4,13 @@ from django.apps import AppConfig
 
 
 class BillingConfig(AppConfig):
-    """Names the app, and refuses to start with payments that anybody could announce."""
+    """Name the app, and refuse to start if payment events could be forged."""
 
     name = "billing"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Raises ImproperlyConfigured for a Stripe key without its webhook secret."""
-        from billing.stripe_api.client import require_secrets  # noqa: PLC0415  (settings first)
+        """Raise ImproperlyConfigured for a Stripe key without its webhook secret."""
+        from billing.stripe_settings import require_secrets  # noqa: PLC0415  (settings first)
 
         require_secrets()

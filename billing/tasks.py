@@ -1,4 +1,4 @@
-"""What Celery does for the ledger: every task may run twice, late or at once, and does no harm."""
+"""Celery's periodic tasks for the ledger: each is safe to run twice, late or concurrently."""
 
 import structlog
 from celery import shared_task
@@ -15,7 +15,7 @@ SWEEP_ROWS = 1000
 
 @shared_task
 def sweep_expired_reservations() -> int:
-    """Ends reservations whose process died before it settled. Returns how many."""
+    """Expire reservations whose process died before settling. Return the number expired."""
     total = 0
     while ended := postings.sweep(SWEEP_ROWS):
         total += ended
@@ -26,7 +26,7 @@ def sweep_expired_reservations() -> int:
 
 @shared_task
 def expire_credits() -> int:
-    """Takes back what is left of gifts that have expired. Returns how many."""
+    """Expire what is left of expired grants. Return the number expired."""
     total = 0
     while expired := postings.expire_lots(SWEEP_ROWS):
         total += expired
@@ -35,22 +35,22 @@ def expire_credits() -> int:
 
 @shared_task
 def replay_spooled_settlements() -> int:
-    """Settles what stopping processes left in the spool. Returns how many settlements."""
+    """Replay settlements that stopping processes left in the spool. Return their number."""
     return spool.replay()
 
 
 @shared_task
 def roll_up_usage(hours: int = 2) -> int:
-    """Makes the hourly roll-up of the last `hours` hours anew, and of all that is missing.
+    """Rebuild the hourly roll-up of the last `hours` hours, and of all hours that are missing.
 
-    Returns the rows written.
+    Return the number of rows written.
     """
     return records.roll_up_recent(hours)
 
 
 @shared_task
 def prove_ledger() -> int:
-    """Checks the ledger's invariants and raises an alert for each that is broken."""
+    """Check the ledger's invariants, and raise an alert for each one that is broken."""
     broken = [finding for finding in invariants.check() if finding.count]
     for finding in broken:
         log.error("ledger_invariant_broken", invariant=finding.invariant.name, count=finding.count)

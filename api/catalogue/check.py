@@ -29,7 +29,7 @@ from api.catalogue.file import (
     quoted,
 )
 from api.models import validate_base_url
-from billing.models.plans import LEAST_PRICE_CENTS
+from billing.models.plans import MIN_PRICE_CENTS
 from billing.pricing.money import NANOS_PER_CENT
 
 CATALOGUES = Path(__file__).parents[1] / "catalogues"
@@ -169,8 +169,8 @@ def _check_offer(offer: OfferTable, place: str, problems: Problems) -> None:
         return
     if offer.price % NANOS_PER_CENT:
         problems.add(f"{place}.price", "is no whole number of cents")
-    elif offer.price < LEAST_PRICE_CENTS * NANOS_PER_CENT:
-        problems.add(f"{place}.price", f"is less than {LEAST_PRICE_CENTS} cents, Stripe's least")
+    elif offer.price < MIN_PRICE_CENTS * NANOS_PER_CENT:
+        problems.add(f"{place}.price", f"is less than {MIN_PRICE_CENTS} cents, Stripe's least")
 
 
 def _check_once(names: list[tuple[str, str]], problems: Problems) -> None:

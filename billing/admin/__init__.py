@@ -1,4 +1,4 @@
-"""Staff's pages for prices, the ledger and payments; each module registers its own."""
+"""Admin pages for prices, the ledger and payments. Each module registers its own."""
 
 from billing.admin import codes, disputes, ledger, orders, plans, refunds
 

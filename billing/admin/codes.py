@@ -1,4 +1,4 @@
-"""Staff's pages for credit that nobody pays for at Checkout: codes, referrals, auto top-up."""
+"""Admin pages for promotional codes, referrals and auto top-up."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from unfold.admin import TabularInline
 
 from billing.admin.fields import MoneyAdmin, ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.models import AutoTopUp, CodeRedemption, CreditCode, Referral, ReferralLink
-from billing.payments.codes import normalised
+from billing.payments.promotions import normalise_code
 
 
 class CodeForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs alone know of generics
-    """A code, which is stored as customers' typing is compared with it."""
+    """The form of a code, which normalises it as customers' input is."""
 
     class Meta:
         model = CreditCode
@@ -24,29 +24,31 @@ class CodeForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs alone kn
         )
 
     def clean_code(self) -> str:
-        """Returns the code without spaces, in capitals."""
-        code = normalised(self.cleaned_data["code"])
+        """Return the normalised code. Raise ValidationError for unprintable characters."""
+        code = normalise_code(self.cleaned_data["code"])
         if not (code.isascii() and code.isprintable()):
-            raise forms.ValidationError("Use letters without accents, digits and signs.")
+            raise forms.ValidationError("Use unaccented letters, digits and punctuation.")
         return code
 
     def clean_redemptions_limit(self) -> int:
-        """Returns the limit. Raises ValidationError for one that is passed already."""
+        """Return the limit. Raise ValidationError if it is below the redemptions so far."""
         limit: int = self.cleaned_data["redemptions_limit"]
         if limit < self.instance.redemptions:
-            raise forms.ValidationError(f"It was redeemed {self.instance.redemptions} times.")
+            raise forms.ValidationError(
+                f"The code has already been redeemed ({self.instance.redemptions} times)."
+            )
         return limit
 
     def clean_amount_nanos(self) -> int:
-        """Returns the amount. Raises ValidationError for nothing."""
+        """Return the amount. Raise ValidationError for zero."""
         amount_nanos: int = self.cleaned_data["amount_nanos"]
         if not amount_nanos:
-            raise forms.ValidationError("Give an amount.")
+            raise forms.ValidationError("Enter an amount.")
         return amount_nanos
 
 
-class RedemptionsOfCode(TabularInline):
-    """Who redeemed a code."""
+class RedemptionInline(TabularInline):
+    """The redemptions of a code."""
 
     model = CodeRedemption
     extra = 0
@@ -54,25 +56,25 @@ class RedemptionsOfCode(TabularInline):
     ordering = ("-created_at",)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Leaves redeeming to customers."""
+        """Return False: only customers redeem codes."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Answers no."""
+        """Return False."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Answers no."""
+        """Return False."""
         return False
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[CodeRedemption]":
-        """Returns the redemptions, with whom they are of."""
+        """Return the redemptions with their teams and users."""
         return super().get_queryset(request).select_related("team", "user")
 
 
 @admin.register(CreditCode)
 class CreditCodeAdmin(MoneyAdmin):
-    """Promotional codes. One that was redeemed keeps its name and its amount."""
+    """Promotional codes. Once redeemed, a code and its amount can't be changed."""
 
     form = CodeForm
     list_display = (
@@ -89,21 +91,21 @@ class CreditCodeAdmin(MoneyAdmin):
     search_fields = ("code", "note")
     ordering = ("-created_at",)
     readonly_fields = ("redemptions", "created_at")
-    inlines = (RedemptionsOfCode,)
+    inlines = (RedemptionInline,)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Returns the fields that are only shown."""
-        shown = tuple(super().get_readonly_fields(request, obj))
-        return (*shown, "code", "amount_nanos") if obj is not None and obj.redemptions else shown
+        """Return the read-only fields."""
+        fields = tuple(super().get_readonly_fields(request, obj))
+        return (*fields, "code", "amount_nanos") if obj is not None and obj.redemptions else fields
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Keeps what was redeemed: clear *is active* instead."""
+        """Return False for a redeemed code: clear *is active* instead."""
         return (obj is None or not obj.redemptions) and super().has_delete_permission(request, obj)
 
 
 @admin.register(CodeRedemption)
 class CodeRedemptionAdmin(ReadOnlyAdmin):
-    """Who redeemed which code."""
+    """Redemptions of codes."""
 
     list_display = ("created_at", "code", "team", "user")
     list_filter = ("created_at",)
@@ -114,7 +116,7 @@ class CodeRedemptionAdmin(ReadOnlyAdmin):
 
 @admin.register(ReferralLink)
 class ReferralLinkAdmin(ReadOnlyAdmin):
-    """The links by which teams bring others."""
+    """Teams' referral links."""
 
     list_display = ("code", "team")
     list_filter = ("team__is_personal",)
@@ -124,7 +126,7 @@ class ReferralLinkAdmin(ReadOnlyAdmin):
 
 @admin.register(Referral)
 class ReferralAdmin(ReadOnlyAdmin):
-    """Which team brought which, and whether both have had their credit for it."""
+    """Referrals, and when both teams were credited."""
 
     list_display = ("created_at", "team", "referrer", "rewarded_at")
     list_filter = (("rewarded_at", admin.EmptyFieldListFilter), "created_at")
@@ -135,14 +137,14 @@ class ReferralAdmin(ReadOnlyAdmin):
 
 @admin.register(AutoTopUp)
 class AutoTopUpAdmin(ReadOnlyAdmin):
-    """Which teams buy credits by themselves, and what is in the way."""
+    """Teams' auto top-up settings, and the problem of the last attempt."""
 
     list_display = (
         "team",
         "is_enabled",
         dollars("threshold_nanos"),
         dollars_of_cents("amount_cents"),
-        dollars_of_cents("monthly_limit_cents", "A month, $"),
+        dollars_of_cents("monthly_limit_cents", "Monthly limit, $"),
         "problem",
         "problem_at",
         "failures",

@@ -1,4 +1,4 @@
-"""Staff's queues of disputes and of early warnings of fraud."""
+"""Admin queues of disputes and early fraud warnings."""
 
 from typing import Any, ClassVar
 
@@ -17,11 +17,11 @@ from accounts.models import Team, User
 from billing.admin.fields import ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.admin.refunds import link, transfers_link
 from billing.models import Dispute, FraudWarning, Order
-from billing.payments import disputes, pauses
+from billing.payments import disputes
 from billing.pricing.money import cents_text
 
-_OF_ORDERS = ("order__team", "subscription_payment__subscription__team", "handled_by")
-_SEARCHED = (
+_RELATED = ("order__team", "subscription_payment__subscription__team", "handled_by")
+_SEARCH_FIELDS = (
     "=stripe_id",
     "=order__payment_intent_id",
     "order__team__slug",
@@ -30,110 +30,111 @@ _SEARCHED = (
 
 
 class HandleForm(forms.Form):
-    """What staff say of a dispute or a warning."""
+    """The form that marks a dispute or a warning as handled."""
 
     note = forms.CharField(
         max_length=2000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
-        help_text="For your colleagues; the customer does not see it.",
+        help_text="For staff only. The customer does not see it.",
     )
-    resumes = forms.BooleanField(
+    resumes_keys = forms.BooleanField(
         label="Accept the team's keys again",
         required=False,
         widget=UnfoldBooleanWidget,
-        help_text="Left empty, keys that are paused stay so until somebody clears the team's "
-        "suspension.",
+        help_text="If cleared, paused keys stay paused until somebody lifts the team's suspension.",
     )
 
 
 class QueueFilter(admin.SimpleListFilter):
-    """What waits for somebody, and what somebody has dealt with."""
+    """A filter of open and handled cases."""
 
     title = "queue"
     parameter_name = "queue"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Returns the choices."""
+        """Return the choices."""
         return [("open", "Open"), ("handled", "Handled")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Returns the rows of the choice."""
+        """Return the rows of the choice."""
         if self.value() is None:
             return queryset
         return queryset.filter(handled_at__isnull=self.value() == "open")
 
 
-class TroubleAdmin(ReadOnlyAdmin):
-    """A queue: what is open comes first, and is handled on a page of its own."""
+class CaseAdmin(ReadOnlyAdmin):
+    """A queue of cases, open ones first, each handled on its own page."""
 
-    list_select_related = _OF_ORDERS
-    search_fields = _SEARCHED
+    list_select_related = _RELATED
+    search_fields = _SEARCH_FIELDS
     ordering: ClassVar[Any] = (F("handled_at").asc(nulls_first=True), "-created_at")
     actions_detail: Any = ("handle",)
 
     def has_handle_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Tells whether the user may handle what nobody may edit."""
+        """Tell whether the user may handle cases, which are otherwise read-only."""
         return request.user.has_perm(f"billing.change_{self.model._meta.model_name}")
 
     @admin.display(description="Payment")
-    def payment_link(self, trouble: pauses.Trouble) -> str:
-        """Leads to the order."""
-        source = trouble.source
+    def payment_link(self, case: disputes.Case) -> str:
+        """Return a link to the order, or the name of a plan's payment."""
+        source = case.source
         if isinstance(source, Order):
-            return link(reverse("admin:billing_order_change", args=[source.pk]), trouble.payment)
-        return trouble.payment
+            return link(reverse("admin:billing_order_change", args=[source.pk]), case.payment)
+        return case.payment
 
     @admin.display(description="Team")
-    def team_link(self, trouble: pauses.Trouble) -> str:
-        """Leads to the team, where its suspension is."""
-        team = trouble.team
+    def team_link(self, case: disputes.Case) -> str:
+        """Return a link to the team, where its suspension is."""
+        team = case.team
         return link(reverse("admin:accounts_team_change", args=[team.pk]), str(team))
 
     @admin.display(description="Keys")
-    def keys(self, trouble: pauses.Trouble) -> str:
-        """Shows whether the team's keys are accepted."""
-        return _keys_of(trouble.team)
+    def keys(self, case: disputes.Case) -> str:
+        """Return whether the team's keys are accepted."""
+        return _keys_of(case.team)
 
     @action(  # type: ignore[operator]  # unfold's annotations
         description="Handle…", url_path="handle", permissions=["handle"]
     )
     def handle(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Asks for a note and what becomes of the keys."""
-        trouble = get_object_or_404(self.get_queryset(request), pk=unquote(object_id))
-        form = HandleForm(request.POST or None, initial={"note": trouble.note})
+        """Show the form, or mark the case as handled with the submitted note."""
+        case = get_object_or_404(self.get_queryset(request), pk=unquote(object_id))
+        form = HandleForm(request.POST or None, initial={"note": case.note})
         back = f"admin:billing_{self.model._meta.model_name}_change"
         if form.is_valid() and isinstance(request.user, User):
-            said = form.cleaned_data
-            result = disputes.handle(trouble, said["note"], request.user, resumes=said["resumes"])
-            _tell(request, result, resumes=said["resumes"])
-            return redirect(back, quote(trouble.pk))
+            resumes_keys = form.cleaned_data["resumes_keys"]
+            result = disputes.handle(
+                case, form.cleaned_data["note"], request.user, resumes_keys=resumes_keys
+            )
+            _report(request, result, resumes_keys=resumes_keys)
+            return redirect(back, quote(case.pk))
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Handle the {self.model._meta.verbose_name} of {trouble.payment}",
+            "title": f"Handle {self.model._meta.verbose_name} of {case.payment}",
             "opts": self.model._meta,
-            "original": trouble,
-            "facts": self.facts(trouble),
+            "original": case,
+            "facts": self.facts(case),
             "form": form,
-            "deed": "Mark as handled",
-            "back_url": reverse(back, args=[quote(trouble.pk)]),
+            "action_label": "Mark as handled",
+            "back_url": reverse(back, args=[quote(case.pk)]),
         }
-        return TemplateResponse(request, "admin/billing/deed.html", context)
+        return TemplateResponse(request, "admin/billing/action_form.html", context)
 
-    def facts(self, trouble: Any) -> list[tuple[str, str]]:
-        """Returns what staff decide by."""
+    def facts(self, case: Any) -> list[tuple[str, str]]:
+        """Return the facts shown above the form, as labels and values."""
         found = [
-            ("Team", str(trouble.team)),
-            ("Payment", trouble.payment),
-            ("Keys", _keys_of(trouble.team)),
+            ("Team", str(case.team)),
+            ("Payment", case.payment),
+            ("Keys", _keys_of(case.team)),
         ]
-        if trouble.handled_at:
-            found.append(("Handled", f"{trouble.handled_at:%Y-%m-%d %H:%M} UTC"))
+        if case.handled_at:
+            found.append(("Handled", f"{case.handled_at:%Y-%m-%d %H:%M} UTC"))
         return found
 
 
 @admin.register(Dispute)
-class DisputeAdmin(TroubleAdmin):
-    """Payments that cardholders dispute. Evidence is handed in at Stripe."""
+class DisputeAdmin(CaseAdmin):
+    """Disputes. Evidence is submitted at Stripe."""
 
     list_display = (
         "created_at",
@@ -160,8 +161,8 @@ class DisputeAdmin(TroubleAdmin):
         "evidence_due_at",
         "is_withdrawn",
         "is_reinstated",
-        dollars("credit_nanos", "Credits taken back, $"),
-        dollars("owed_nanos", "Of that spent already, $"),
+        dollars("credit_nanos", "Credits clawed back, $"),
+        dollars("owed_nanos", "Of which already spent, $"),
         "collected_at",
         "ledger",
         "created_at",
@@ -173,18 +174,18 @@ class DisputeAdmin(TroubleAdmin):
 
     @admin.display(description="Ledger")
     def ledger(self, dispute: Dispute) -> str:
-        """Leads to what was booked."""
+        """Return a link to the dispute's transfers."""
         return transfers_link(dispute.stripe_id)
 
-    def facts(self, trouble: Any) -> list[tuple[str, str]]:
-        """Returns what staff decide by."""
-        money = f"{cents_text(trouble.amount_cents)}, {trouble.status} ({trouble.reason})"
-        return [("Disputed", money), *super().facts(trouble)]
+    def facts(self, case: Any) -> list[tuple[str, str]]:
+        """Return the facts shown above the form, as labels and values."""
+        money = f"{cents_text(case.amount_cents)}, {case.status} ({case.reason})"
+        return [("Disputed", money), *super().facts(case)]
 
 
 @admin.register(FraudWarning)
-class FraudWarningAdmin(TroubleAdmin):
-    """Payments that a card's issuer holds for fraud. A refund now is cheaper than a dispute."""
+class FraudWarningAdmin(CaseAdmin):
+    """Early fraud warnings. A refund now is cheaper than a dispute later."""
 
     list_display = (
         "created_at",
@@ -210,9 +211,9 @@ class FraudWarningAdmin(TroubleAdmin):
     )
     readonly_fields: ClassVar[Any] = fields
 
-    def facts(self, trouble: Any) -> list[tuple[str, str]]:
-        """Returns what staff decide by."""
-        return [("Warning", trouble.fraud_type.replace("_", " ")), *super().facts(trouble)]
+    def facts(self, case: Any) -> list[tuple[str, str]]:
+        """Return the facts shown above the form, as labels and values."""
+        return [("Warning", case.fraud_type.replace("_", " ")), *super().facts(case)]
 
 
 def _keys_of(team: Team) -> str:
@@ -221,13 +222,13 @@ def _keys_of(team: Team) -> str:
     return team.suspended_reason or "Suspended by staff"
 
 
-def _tell(request: HttpRequest, result: disputes.Handled, *, resumes: bool) -> None:
+def _report(request: HttpRequest, result: disputes.HandlingResult, *, resumes_keys: bool) -> None:
     if result.is_resumed:
         messages.success(request, "Handled. The team's keys are accepted again.")
-    elif resumes and result.still_open:
-        others = ", ".join(each.stripe_id for each in result.still_open)
-        messages.warning(request, f"Handled. The keys stay paused for {others}.")
-    elif resumes:
-        messages.info(request, "Handled. The keys were not paused for this.")
+    elif resumes_keys and result.open_cases:
+        others = ", ".join(each.stripe_id for each in result.open_cases)
+        messages.warning(request, f"Handled. The keys stay paused because of {others}.")
+    elif resumes_keys:
+        messages.info(request, "Handled. The keys were not paused because of this.")
     else:
         messages.success(request, "Handled.")

@@ -1,4 +1,4 @@
-"""Money in the admin: shown and typed in dollars, kept in nano-dollars."""
+"""Money in the admin: displayed and entered in dollars, stored in nano-dollars or cents."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,24 +18,24 @@ from billing.pricing.money import (
     typed_cents_text,
 )
 
-_MOST_NANOS = nanos_from_dollars(1_000_000_000)
+_MAX_NANOS = nanos_from_dollars(1_000_000_000)
 
 
 def dollars(field: str, title: str = "") -> Callable[[Any], str]:
-    """Returns a list column that shows a field of nano-dollars in dollars."""
+    """Return a list column that displays a field of nano-dollars in dollars."""
 
     @admin.display(description=title or _title(field), ordering=field, empty_value="")
     def column(row: Any) -> str:
         value = getattr(row, field)
         return "" if value is None else f"${dollars_text(value)}"
 
-    # The admin's checks and its column classes go by the name.
+    # The admin's checks and its CSS classes use the name.
     column.__name__ = f"{field}_in_dollars"
     return column
 
 
 def dollars_of_cents(field: str, title: str = "") -> Callable[[Any], str]:
-    """Returns a list column that shows a field of cents in dollars."""
+    """Return a list column that displays a field of cents in dollars."""
     name = field.removesuffix("_cents").replace("_", " ").capitalize()
 
     @admin.display(description=title or f"{name}, $", ordering=field)
@@ -47,16 +47,16 @@ def dollars_of_cents(field: str, title: str = "") -> Callable[[Any], str]:
 
 
 class DollarsField(forms.CharField):
-    """An amount in dollars on the form, in nano-dollars in the row."""
+    """An amount entered in dollars and stored in nano-dollars."""
 
     widget = UnfoldAdminTextInputWidget
 
     def prepare_value(self, value: Any) -> Any:
-        """Returns what the input shows: a row's amount in dollars, a typed text as it is."""
+        """Return the input's value: a stored amount in dollars, entered text unchanged."""
         return dollars_text(value) if isinstance(value, int) else value
 
     def clean(self, value: Any) -> int | None:
-        """Returns nano-dollars, or None for nothing. Raises ValidationError."""
+        """Return nano-dollars, or None for an empty input. Raise ValidationError."""
         text = super().clean(value).removeprefix("$").strip()
         if not text:
             return None
@@ -64,12 +64,12 @@ class DollarsField(forms.CharField):
             nanos = nanos_from_dollars(text) if len(text) <= 20 else -1
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
-        if not 0 <= nanos <= _MOST_NANOS:
-            raise forms.ValidationError("Give an amount from 0 to 1000000000 dollars.")
+        if not 0 <= nanos <= _MAX_NANOS:
+            raise forms.ValidationError("Enter an amount from 0 to 1,000,000,000 dollars.")
         return nanos
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Tells whether the typed amount is another than the row's."""
+        """Tell whether the entered amount differs from the stored one."""
         try:
             return bool(initial != self.clean(data))
         except forms.ValidationError:
@@ -77,33 +77,33 @@ class DollarsField(forms.CharField):
 
 
 class CentsField(DollarsField):
-    """An amount in dollars on the form, in cents in the row."""
+    """An amount entered in dollars and stored in cents."""
 
-    def __init__(self, *, least_cents: int = 0, **options: Any) -> None:
+    def __init__(self, *, min_cents: int = 0, **options: Any) -> None:
         super().__init__(**options)
-        self._least_cents = least_cents
+        self._min_cents = min_cents
 
     def prepare_value(self, value: Any) -> Any:
-        """Returns what the input shows: a row's amount in dollars, a typed text as it is."""
+        """Return the input's value: a stored amount in dollars, entered text unchanged."""
         return typed_cents_text(value) if isinstance(value, int) else value
 
     def clean(self, value: Any) -> int | None:
-        """Returns cents. Raises ValidationError for what is none, and for less than the least."""
+        """Return cents. Raise ValidationError for fractions of a cent, or below the minimum."""
         nanos = super().clean(value) or 0
-        if nanos % NANOS_PER_CENT or nanos < self._least_cents * NANOS_PER_CENT:
-            least = typed_cents_text(self._least_cents)
-            suffix = f", {least} dollars at least" if self._least_cents else ""
-            raise forms.ValidationError(f"Give whole cents{suffix}.")
+        if nanos % NANOS_PER_CENT or nanos < self._min_cents * NANOS_PER_CENT:
+            least = typed_cents_text(self._min_cents)
+            suffix = f", at least {least} dollars" if self._min_cents else ""
+            raise forms.ValidationError(f"Enter whole cents{suffix}.")
         return nanos // NANOS_PER_CENT
 
 
 class MoneyAdmin(ModelAdmin):
-    """Shows every field of nano-dollars in dollars."""
+    """A model admin that shows every field of nano-dollars in dollars."""
 
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> Any:
-        """Returns the form's field for a column."""
+        """Return the form field of a model field."""
         if db_field.name.endswith(("_nanos", "_nanos_per_million")):
             return DollarsField(
                 label=_title(db_field.name),
@@ -115,20 +115,20 @@ class MoneyAdmin(ModelAdmin):
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """Rows that staff read and nobody writes here: only the ledger's own functions do."""
+    """A model admin for rows that only the application's own functions may write."""
 
-    show_full_result_count = False  # It counts the whole table on every page.
+    show_full_result_count = False  # it would count the whole table on every page
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Answers no."""
+        """Return False."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Answers no."""
+        """Return False."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Answers no."""
+        """Return False."""
         return False
 
 

@@ -1,4 +1,4 @@
-"""Staff's pages for prices and the ledger. The ledger's are for reading."""
+"""Admin pages for prices, usage and the ledger. All but prices are read-only."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from billing.models import (
 
 @admin.register(Product)
 class ProductAdmin(ModelAdmin):
-    """Products, whose prices are versions of their own."""
+    """Products. Their prices are separate, versioned rows."""
 
     list_display = ("sku", "created_at")
     list_filter = ("created_at",)
@@ -36,7 +36,7 @@ class ProductAdmin(ModelAdmin):
 
 @admin.register(PriceVersion)
 class PriceVersionAdmin(MoneyAdmin):
-    """Prices. One that has taken effect is part of the books: a new version follows it."""
+    """Prices. One that has taken effect can't be changed: add a new version instead."""
 
     list_display = (
         "product",
@@ -44,8 +44,8 @@ class PriceVersionAdmin(MoneyAdmin):
         dollars("input_nanos_per_million", "Input, $/1M"),
         dollars("cached_input_nanos_per_million", "Cached, $/1M"),
         dollars("output_nanos_per_million", "Output, $/1M"),
-        dollars("input_cost_nanos_per_million", "Input costs us, $/1M"),
-        dollars("output_cost_nanos_per_million", "Output costs us, $/1M"),
+        dollars("input_cost_nanos_per_million", "Input cost, $/1M"),
+        dollars("output_cost_nanos_per_million", "Output cost, $/1M"),
         "source",
     )
     list_filter = ("effective_from",)
@@ -55,21 +55,21 @@ class PriceVersionAdmin(MoneyAdmin):
     readonly_fields = ("created_at",)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allows to change a version only until it takes effect."""
-        return _is_to_come(obj) and super().has_change_permission(request, obj)
+        """Allow changes of a version only until it takes effect."""
+        return _is_future(obj) and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allows to delete a version only until it takes effect."""
-        return _is_to_come(obj) and super().has_delete_permission(request, obj)
+        """Allow deleting a version only until it takes effect."""
+        return _is_future(obj) and super().has_delete_permission(request, obj)
 
 
-def _is_to_come(version: PriceVersion | None) -> bool:
+def _is_future(version: PriceVersion | None) -> bool:
     return version is None or version.effective_from > timezone.now()
 
 
 @admin.register(CreditAccount)
 class CreditAccountAdmin(ReadOnlyAdmin):
-    """Balances. (The platform's own accounts are sums of transfers: their rows stay at nought.)"""
+    """Balances. The platform's own accounts are sums of transfers: their rows stay at zero."""
 
     list_display = (
         "__str__",
@@ -85,13 +85,13 @@ class CreditAccountAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Available, $")
     def available(self, account: CreditAccount) -> str:
-        """Shows what the customer can spend."""
+        """Return what the customer can spend, in dollars."""
         return dollars("available_nanos")(account)
 
 
 @admin.register(Transfer)
 class TransferAdmin(ReadOnlyAdmin):
-    """Movements of money."""
+    """Transfers between accounts."""
 
     list_display = (
         "id",
@@ -100,7 +100,7 @@ class TransferAdmin(ReadOnlyAdmin):
         "debit_account",
         "credit_account",
         dollars("amount_nanos"),
-        dollars("balance_nanos", "Customer's balance after it, $"),
+        dollars("balance_nanos", "Customer's balance after, $"),
         "reference",
         "memo",
     )
@@ -112,7 +112,7 @@ class TransferAdmin(ReadOnlyAdmin):
 
 @admin.register(Reservation)
 class ReservationAdmin(ReadOnlyAdmin):
-    """Credits held for requests."""
+    """Credit held for requests."""
 
     list_display = (
         "id",
@@ -132,7 +132,7 @@ class ReservationAdmin(ReadOnlyAdmin):
 
 @admin.register(UsageRecord)
 class UsageRecordAdmin(ReadOnlyAdmin):
-    """Requests: what they used and cost. Prompts and completions are nowhere."""
+    """Requests, their usage and cost. Prompts and completions are not stored."""
 
     list_display = (
         "request_id",
@@ -158,7 +158,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
 
 @admin.register(KeySpend)
 class KeySpendAdmin(ReadOnlyAdmin):
-    """What keys have spent of their budgets."""
+    """Spending of API keys against their budgets."""
 
     list_display = (
         "key",
@@ -175,7 +175,7 @@ class KeySpendAdmin(ReadOnlyAdmin):
 
 @admin.register(RateWindow)
 class RateWindowAdmin(ReadOnlyAdmin):
-    """What keys have used of their current minute."""
+    """Rate-limit counters of API keys for the current minute."""
 
     list_display = ("key", "started_at", "requests", "tokens")
     list_filter = ("started_at",)
@@ -185,7 +185,7 @@ class RateWindowAdmin(ReadOnlyAdmin):
 
 @admin.register(UsageHour)
 class UsageHourAdmin(ReadOnlyAdmin):
-    """Usage by the hour."""
+    """Usage rolled up by hour."""
 
     list_display = (
         "hour",
@@ -207,7 +207,7 @@ class UsageHourAdmin(ReadOnlyAdmin):
 
 @admin.register(CatalogueVersion)
 class CatalogueVersionAdmin(ReadOnlyAdmin):
-    """The counter that tells the relay's processes to load the catalogue anew."""
+    """The counter that makes API processes reload the catalogue."""
 
     list_display = ("id", "version")
     list_filter = ("version",)
@@ -216,7 +216,7 @@ class CatalogueVersionAdmin(ReadOnlyAdmin):
 
 @admin.register(LedgerAlert)
 class LedgerAlertAdmin(ReadOnlyAdmin):
-    """What about money a person should look at. All that changes is that somebody did."""
+    """Alerts about money for a person to look at. Only *handled at* ever changes."""
 
     list_display = ("created_at", "kind", "reference", "detail", "handled_at")
     list_filter = ("kind", ("handled_at", admin.EmptyFieldListFilter), "created_at")
@@ -226,9 +226,9 @@ class LedgerAlertAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Mark as handled", permissions=["handle"])
     def mark_as_handled(self, request: HttpRequest, alerts: QuerySet[LedgerAlert]) -> None:
-        """Notes when the alerts were looked at; the first time stays."""
+        """Record when the alerts were handled, keeping the first time."""
         alerts.filter(handled_at__isnull=True).update(handled_at=timezone.now())
 
     def has_handle_permission(self, request: HttpRequest) -> bool:
-        """Tells whether the user may change alerts, were they no ledger rows."""
+        """Tell whether the user may handle alerts, which are otherwise read-only."""
         return request.user.has_perm("billing.change_ledgeralert")

@@ -1,18 +1,18 @@
-"""Staff's pages for what customers paid, and for what Stripe has told of it."""
+"""Admin pages for customers at Stripe, orders, Stripe events and credit lots."""
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from billing.admin.fields import ReadOnlyAdmin, dollars, dollars_of_cents
-from billing.admin.refunds import RefundsOrder
+from billing.admin.refunds import RefundableOrderAdmin
 from billing.models import CreditLot, Order, PaymentCustomer, StripeEvent
-from billing.payments import inbox
+from billing.payments import webhooks
 
 
 @admin.register(PaymentCustomer)
 class PaymentCustomerAdmin(ReadOnlyAdmin):
-    """Who teams are at Stripe, and the card that pays for them."""
+    """Teams' customers at Stripe, and their saved cards."""
 
     list_display = ("team", "stripe_id", "card_brand", "card_last_four", "created_at")
     list_filter = ("card_brand", "created_at")
@@ -22,8 +22,8 @@ class PaymentCustomerAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Order)
-class OrderAdmin(RefundsOrder):
-    """Purchases of credits. Only Stripe's word on a payment changes one."""
+class OrderAdmin(RefundableOrderAdmin):
+    """Purchases of credits. Their state follows Stripe, and can't be edited."""
 
     list_display = (
         "number",
@@ -52,7 +52,7 @@ class OrderAdmin(RefundsOrder):
 
 @admin.register(StripeEvent)
 class StripeEventAdmin(ReadOnlyAdmin):
-    """The inbox of webhooks: what Stripe told, and what came of it."""
+    """Received webhooks and their outcomes."""
 
     list_display = (
         "received_at",
@@ -69,22 +69,24 @@ class StripeEventAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Handle again", permissions=["handle"])
     def handle_again(self, request: HttpRequest, events: QuerySet[StripeEvent]) -> None:
-        """Has Celery handle the events once more, which changes nothing that is booked."""
+        """Make the events due again. What is booked already is not booked twice."""
         for event in events:
-            inbox.replay(event)
+            webhooks.replay(event)
             self.log_change(request, event, "Handled again.")
         self.message_user(
-            request, "They are handled within a minute; look at their outcome.", messages.SUCCESS
+            request,
+            "The events are handled again within a minute. Reload to see the outcome.",
+            messages.SUCCESS,
         )
 
     def has_handle_permission(self, request: HttpRequest) -> bool:
-        """Tells whether the user may have events handled, which nobody may edit."""
+        """Tell whether the user may have events handled again, although nobody may edit them."""
         return request.user.has_perm("billing.change_stripeevent")
 
 
 @admin.register(CreditLot)
 class CreditLotAdmin(ReadOnlyAdmin):
-    """What is left of each credit, as of when its account's lots last mattered."""
+    """Credit and what remains of them, as of the account's last draw on its lots."""
 
     list_display = (
         "source",
@@ -102,5 +104,5 @@ class CreditLotAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Transfer", ordering="transfer")
     def source(self, lot: CreditLot) -> str:
-        """Names the transfer that gave it."""
+        """Return the kind and reference of the transfer that gave the credit."""
         return f"{lot.transfer.kind} {lot.transfer.reference}"

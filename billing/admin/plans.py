@@ -1,4 +1,4 @@
-"""Staff's pages for plans that are sold: offers to change, subscriptions and payments to read."""
+"""Admin pages for plans: offers, prices, subscriptions and their payments."""
 
 from typing import Any, ClassVar
 
@@ -15,18 +15,18 @@ from billing.admin.fields import (
     dollars_of_cents,
 )
 from billing.models import PlanOffer, PlanPrice, Subscription, SubscriptionPayment
-from billing.models.plans import LEAST_PRICE_CENTS
+from billing.models.plans import MIN_PRICE_CENTS
 
-_PRICE = dollars_of_cents("price_cents", "Price a month, $")
+_PRICE = dollars_of_cents("price_cents", "Price per month, $")
 _PAID = dollars_of_cents("amount_cents", "Paid, $")
 
 
 @admin.register(PlanOffer)
 class PlanOfferAdmin(MoneyAdmin):
-    """What plans cost. Another price or credit is for those who subscribe from then on."""
+    """Offers. A new price or credit applies to new subscribers only."""
 
     list_display = (
-        *("plan", _PRICE, dollars("credit_nanos", "Credits a month, $")),
+        *("plan", _PRICE, dollars("credit_nanos", "Credits per month, $")),
         *("credit_days", "position", "is_offered"),
     )
     list_filter = ("is_offered",)
@@ -37,20 +37,20 @@ class PlanOfferAdmin(MoneyAdmin):
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> Any:
-        """Returns the form's field for a column: prices are typed in dollars."""
+        """Return the form field of a model field: prices are entered in dollars."""
         if db_field.name == "price_cents":
             return CentsField(
-                least_cents=LEAST_PRICE_CENTS, label="Price, $", help_text=db_field.help_text
+                min_cents=MIN_PRICE_CENTS, label="Price, $", help_text=db_field.help_text
             )
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
 @admin.register(PlanPrice)
 class PlanPriceAdmin(ReadOnlyAdmin):
-    """What plans were sold for at some time, and still are to who subscribed then."""
+    """Current and earlier prices of plans. Subscribers keep the price they subscribed at."""
 
     list_display = (
-        *("plan", _PRICE, dollars("credit_nanos", "Credits a month, $")),
+        *("plan", _PRICE, dollars("credit_nanos", "Credits per month, $")),
         *("credit_days", "is_live", "stripe_id", "created_at"),
     )
     list_filter = ("is_live", "plan")
@@ -59,7 +59,7 @@ class PlanPriceAdmin(ReadOnlyAdmin):
 
 
 class PaymentsOfSubscription(TabularInline):
-    """What was paid for a subscription."""
+    """The payments of a subscription."""
 
     model = SubscriptionPayment
     extra = 0
@@ -72,21 +72,21 @@ class PaymentsOfSubscription(TabularInline):
     show_change_link = True
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Answers no: Stripe tells of payments."""
+        """Return False: payments come from Stripe."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Answers no."""
+        """Return False."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Answers no."""
+        """Return False."""
         return False
 
 
 @admin.register(Subscription)
 class SubscriptionAdmin(ReadOnlyAdmin):
-    """Teams' plans. Customers change theirs on their page, staff at Stripe."""
+    """Subscriptions. Customers change theirs on the billing page, staff at Stripe."""
 
     list_display = (
         *("team", "price", "next_price", "status", "cancel_at_period_end"),
@@ -101,7 +101,7 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
 @admin.register(SubscriptionPayment)
 class SubscriptionPaymentAdmin(ReadOnlyAdmin):
-    """Paid months of plans, and the credits that each granted."""
+    """Paid invoices of plans, and the credits each granted."""
 
     list_display = (
         *("invoice_id", "team", "subscription", _PAID),
@@ -114,5 +114,5 @@ class SubscriptionPaymentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Team")
     def team(self, payment: SubscriptionPayment) -> str:
-        """Shows whose payment it is."""
+        """Return the team that paid."""
         return str(payment.subscription.team)

@@ -1,4 +1,4 @@
-"""Staff's pages for refunds: what went back, and the form on an order that gives more back."""
+"""Admin pages for refunds: the list, and the form on an order's page."""
 
 import uuid
 from typing import Any, ClassVar
@@ -17,51 +17,49 @@ from accounts.models import User
 from billing.admin.fields import CentsField, ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.models import Order, Refund
 from billing.payments import refunds
-from billing.payments.shares import left_of
+from billing.payments.refundable_part import refundable_part
 from billing.pricing.money import cents_text
 
 
 class RefundForm(forms.Form):
-    """How much of an order goes back, and why. A form that is sent twice is one refund."""
+    """The amount and reason of a refund. A form that is submitted twice is one refund."""
 
     id = forms.UUIDField(widget=forms.HiddenInput)
-    amount = CentsField(
-        label="Amount before tax, $", help_text="Its tax goes back with it, in proportion."
-    )
+    amount = CentsField(label="Amount before tax, $", help_text="Tax is refunded in proportion.")
     reason = forms.CharField(
         max_length=300,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="Kept with the refund and in the team's audit log.",
+        help_text="Stored with the refund and in the team's audit log.",
     )
     is_forced = forms.BooleanField(
         label="Force",
         required=False,
         widget=UnfoldBooleanWidget,
-        help_text="Refund credit that is spent, too. What is spent is then given away.",
+        help_text="Refund spent credits, too. The spent part becomes a goodwill loss.",
     )
 
 
-class RefundsOrder(ReadOnlyAdmin):
-    """The part of an order's page that gives money back."""
+class RefundableOrderAdmin(ReadOnlyAdmin):
+    """The refund action of an order's page."""
 
     actions_detail: Any = ("refund",)
 
     def has_refund_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Tells whether the user may give money back."""
+        """Tell whether the user may make refunds."""
         return request.user.has_perm("billing.add_refund")
 
     @action(  # type: ignore[operator]  # unfold's annotations
         description="Refund…", url_path="refund", permissions=["refund"]
     )
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Asks how much and why, and has Stripe give it back."""
+        """Show the form, or request the refund that was submitted."""
         order = get_object_or_404(Order.objects.select_related("team"), pk=object_id)
         initial = {"id": uuid.uuid4(), "amount": refunds.unspent_cents(order)}
         form = RefundForm(request.POST or None, initial=initial)
         if form.is_valid() and isinstance(request.user, User):
             refund = _request(form, order, request.user)
             if refund is not None:
-                _tell(request, refund)
+                _report(request, refund)
                 return redirect("admin:billing_refund_change", refund.pk)
         context = {
             **self.admin_site.each_context(request),
@@ -70,15 +68,15 @@ class RefundsOrder(ReadOnlyAdmin):
             "original": order,
             "facts": _facts(order),
             "form": form,
-            "deed": "Refund",
+            "action_label": "Refund",
             "back_url": reverse("admin:billing_order_change", args=[order.pk]),
         }
-        return TemplateResponse(request, "admin/billing/deed.html", context)
+        return TemplateResponse(request, "admin/billing/action_form.html", context)
 
 
 @admin.register(Refund)
 class RefundAdmin(ReadOnlyAdmin):
-    """What went back, and why."""
+    """Refunds and their reasons."""
 
     list_display = (
         "created_at",
@@ -101,7 +99,7 @@ class RefundAdmin(ReadOnlyAdmin):
         "team",
         dollars_of_cents("amount_cents"),
         dollars_of_cents("tax_cents"),
-        dollars("credit_nanos", "Credits taken, $"),
+        dollars("credit_nanos", "Credits refunded, $"),
         "state",
         "error",
         "reason",
@@ -116,69 +114,69 @@ class RefundAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Team", ordering="order__team")
     def team(self, refund: Refund) -> str:
-        """Shows whose order it is of."""
+        """Return the team whose order it is."""
         return str(refund.order.team)
 
     @admin.display(description="Order")
     def order_link(self, refund: Refund) -> str:
-        """Leads to the order."""
+        """Return a link to the order."""
         url = reverse("admin:billing_order_change", args=[refund.order_id])
         return link(url, f"Order {refund.order.number}")
 
     @admin.display(description="Ledger")
     def ledger(self, refund: Refund) -> str:
-        """Leads to what was booked."""
+        """Return a link to the refund's transfers."""
         return transfers_link(str(refund.pk))
 
 
 def link(url: str, text: str) -> str:
-    """Returns a link that looks like unfold's own."""
+    """Return a link styled like unfold's own."""
     return format_html(
         '<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', url, text
     )
 
 
 def transfers_link(reference: str) -> str:
-    """Returns a link to the transfers of a reference."""
+    """Return a link to the transfers with this reference, of all kinds."""
     return link(f"{reverse('admin:billing_transfer_changelist')}?q={reference}", "Transfers")
 
 
 def _request(form: RefundForm, order: Order, staff: User) -> Refund | None:
-    """Asks for the refund; None: it can't be made, and the form says why."""
-    said = form.cleaned_data
+    """Request the refund, or return None with the error added to the form."""
+    data = form.cleaned_data
     try:
         return refunds.request_refund(
             order,
-            said["amount"],
-            reason=said["reason"],
-            is_forced=said["is_forced"],
+            data["amount"],
+            reason=data["reason"],
+            is_forced=data["is_forced"],
             staff=staff,
-            refund_id=said["id"],
+            refund_id=data["id"],
         )
     except refunds.RefundError as error:
         form.add_error(error.field, str(error))
         return None
 
 
-def _tell(request: HttpRequest, refund: Refund) -> None:
+def _report(request: HttpRequest, refund: Refund) -> None:
     if refund.state == Refund.State.FAILED:
-        text = f"Stripe made no refund: {refund.error} The credits are given again."
+        text = f"Stripe rejected the refund: {refund.error} The credits have been returned."
         messages.error(request, text)
     elif refund.state == Refund.State.REQUESTED:
-        text = "Stripe did not answer. It is asked again every minute until it does."
+        text = "Stripe did not answer. The refund is retried every minute until it does."
         messages.warning(request, text)
     else:
-        messages.success(request, "The refund is made.")
+        messages.success(request, "The refund has been made.")
 
 
 def _facts(order: Order) -> list[tuple[str, str]]:
-    left = left_of(order)
+    remaining = refundable_part(order)
     paid = cents_text(order.amount_cents) + (
         f" and {cents_text(order.tax_cents)} tax" if order.tax_cents else ""
     )
     return [
         ("Team", str(order.team)),
-        ("Paid", paid if order.state == Order.State.PAID else f"{paid}, but it is {order.state}"),
-        ("Not refunded yet", cents_text(left.amount_cents)),
-        ("Of that unspent", cents_text(refunds.unspent_cents(order))),
+        ("Paid", paid if order.state == Order.State.PAID else f"{paid} (order is {order.state})"),
+        ("Not yet refunded", cents_text(remaining.amount_cents)),
+        ("Of which unspent", cents_text(refunds.unspent_cents(order))),
     ]

@@ -1,4 +1,4 @@
-"""Credits for a word: promotional codes and referrals."""
+"""Promotional codes and referrals."""
 
 from django.db import models
 from django.utils import timezone
@@ -7,21 +7,24 @@ from accounts.models import Team, User
 
 
 class CreditCode(models.Model):
-    """A promotional code: each team may redeem it once, and all of them so many times."""
+    """A promotional code: once a team, and up to a limit overall."""
 
     code = models.CharField(max_length=40, unique=True, help_text="Stored in capitals.")
     amount_nanos = models.BigIntegerField()
     redemptions_limit = models.PositiveIntegerField()
     redemptions = models.PositiveIntegerField(default=0, editable=False)
-    expires_at = models.DateTimeField(null=True, blank=True, help_text="Of the code.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="When the code expires.")
     credit_days = models.PositiveSmallIntegerField(
-        null=True, blank=True, help_text="Until the credits expire; empty: never."
+        null=True,
+        blank=True,
+        help_text="Until the credits expire. Leave empty for credits that never expire.",
     )
     is_active = models.BooleanField(default=True)
     note = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        verbose_name = "promotional code"
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(amount_nanos__gt=0), name="code_amount_positive"
@@ -37,7 +40,7 @@ class CreditCode(models.Model):
 
 
 class CodeRedemption(models.Model):
-    """A team's use of a code."""
+    """A team's redemption of a code."""
 
     code = models.ForeignKey(CreditCode, on_delete=models.PROTECT, related_name="redeemed")
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
@@ -54,7 +57,7 @@ class CodeRedemption(models.Model):
 
 
 class ReferralLink(models.Model):
-    """The word by which a team brings others."""
+    """A team's link for referring others."""
 
     team = models.OneToOneField(
         Team, on_delete=models.PROTECT, primary_key=True, related_name="referral_link"
@@ -66,7 +69,7 @@ class ReferralLink(models.Model):
 
 
 class Referral(models.Model):
-    """A team that another brought: both get credits after its first payment."""
+    """A team referred by another: both get credits after its first qualifying payment."""
 
     team = models.OneToOneField(
         Team, on_delete=models.PROTECT, primary_key=True, related_name="referral"

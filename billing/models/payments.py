@@ -1,7 +1,7 @@
-"""Money in and out: orders of credits, refunds, disputes, and what Stripe has told of them.
+"""Orders of credits, refunds, disputes, fraud warnings, and the inbox of Stripe's events.
 
-Cents are US dollars'. A row is written before Stripe hears of it, and its id is the idempotency
-key of the call: asking again, after whatever went wrong, never pays twice.
+Cents are US cents. A row is written before Stripe is called, and its id is the idempotency key of
+the call, so a retry after any failure never pays twice.
 """
 
 import uuid
@@ -14,7 +14,7 @@ from billing.models.plans import SubscriptionPayment
 
 
 class PaymentCustomer(models.Model):
-    """Who a team is at Stripe, and the card that pays for it without its owner."""
+    """A team's customer at Stripe, and the card saved for off-session payments."""
 
     team = models.OneToOneField(
         Team, on_delete=models.PROTECT, primary_key=True, related_name="payment_customer"
@@ -25,21 +25,24 @@ class PaymentCustomer(models.Model):
     card_last_four = models.CharField(max_length=4, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    class Meta:
+        verbose_name = "Stripe customer"
+
     def __str__(self) -> str:
         return f"{self.team}: {self.stripe_id}"
 
 
 class Order(models.Model):
-    """A purchase of credits. What it gives is decided here, never by what Stripe sends."""
+    """A purchase of credits. Its amounts are set here, never by what Stripe sends."""
 
     class Origin(models.TextChoices):
-        """Who began it: a person at Checkout, or the auto top-up."""
+        """Who placed the order: a person at Checkout, or auto top-up."""
 
         CHECKOUT = "checkout"
         AUTO_TOP_UP = "auto_top_up"
 
     class State(models.TextChoices):
-        """`open` ends in one of the others; a failed or expired one may still turn out paid."""
+        """The state. A failed or expired order may still turn out to be paid."""
 
         OPEN = "open"
         PAID = "paid"
@@ -58,13 +61,13 @@ class Order(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.OPEN)
     session_id = models.CharField(max_length=100, null=True, blank=True, unique=True)
     payment_method_id = models.CharField(
-        max_length=64, blank=True, help_text="The card that an auto top-up charges."
+        max_length=64, blank=True, help_text="The card that auto top-up charges."
     )
     payment_intent_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
     charge_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
     invoice_id = models.CharField(max_length=64, blank=True)
     tax_cents = models.PositiveIntegerField(default=0)
-    failure = models.CharField(max_length=300, blank=True, help_text="Why it was not paid.")
+    failure = models.CharField(max_length=300, blank=True, help_text="Why the payment failed.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -96,15 +99,15 @@ class Order(models.Model):
 
     @property
     def number(self) -> str:
-        """The short name that people read."""
+        """The short number shown to people."""
         return str(self.id)[:8].upper()
 
 
 class StripeEvent(models.Model):
-    """The inbox of webhooks. What happened is asked of Stripe again, so no payload is kept."""
+    """An event received by webhook. Its object is fetched from Stripe, so no payload is stored."""
 
     class State(models.TextChoices):
-        """`handled` and `ignored` are ends; what has `failed` is tried again."""
+        """The state. `handled` and `ignored` are final; a `failed` event is retried."""
 
         RECEIVED = "received"
         HANDLED = "handled"
@@ -114,15 +117,16 @@ class StripeEvent(models.Model):
     id = models.CharField(max_length=100, primary_key=True)
     type = models.CharField(max_length=100)
     object_id = models.CharField(max_length=100)
-    created_at = models.DateTimeField(help_text="At Stripe.")
+    created_at = models.DateTimeField(help_text="By Stripe's clock.")
     received_at = models.DateTimeField(default=timezone.now, editable=False)
     state = models.CharField(max_length=10, choices=State, default=State.RECEIVED)
-    outcome = models.CharField(max_length=300, blank=True, help_text="What it came to.")
+    outcome = models.CharField(max_length=300, blank=True, help_text="What handling it did.")
     attempts = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "Stripe event"
         indexes = [
             models.Index(
                 fields=["next_attempt_at"],
@@ -136,10 +140,10 @@ class StripeEvent(models.Model):
 
 
 class AutoTopUp(models.Model):
-    """A team's wish to buy credits by itself when it runs low."""
+    """A team's settings for buying credits automatically, and the state of the last attempt."""
 
     class Problem(models.TextChoices):
-        """Why the last try came to nothing."""
+        """Why the last attempt failed."""
 
         NONE = ""
         DECLINED = "declined"
@@ -151,18 +155,20 @@ class AutoTopUp(models.Model):
         Team, on_delete=models.PROTECT, primary_key=True, related_name="auto_top_up"
     )
     is_enabled = models.BooleanField(default=False)
-    threshold_nanos = models.BigIntegerField(help_text="Below this balance credits are bought.")
+    threshold_nanos = models.BigIntegerField(help_text="Buy credits below this balance.")
     amount_cents = models.PositiveIntegerField()
-    monthly_limit_cents = models.PositiveIntegerField(help_text="Of a calendar month, UTC.")
+    monthly_limit_cents = models.PositiveIntegerField(help_text="Per calendar month, UTC.")
     problem = models.CharField(max_length=32, choices=Problem, blank=True)
     problem_at = models.DateTimeField(null=True, blank=True)
-    failures = models.PositiveSmallIntegerField(default=0, help_text="In a row.")
+    failures = models.PositiveSmallIntegerField(default=0, help_text="Consecutive declines.")
     next_attempt_at = models.DateTimeField(
-        null=True, blank=True, help_text="Until then nothing is tried, or somebody is at it."
+        null=True, blank=True, help_text="No attempt before then, or one is in progress."
     )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
+        verbose_name = "auto top-up"
+        verbose_name_plural = "auto top-ups"
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(
@@ -179,10 +185,10 @@ class AutoTopUp(models.Model):
 
 
 class Refund(models.Model):
-    """Money of an order that goes back to the customer's card."""
+    """A refund of an order, or a part of it, to the customer's card."""
 
     class State(models.TextChoices):
-        """`requested`: Stripe may not have heard of it yet. The last two gave credits back."""
+        """The state: ours until submitted (`requested`), then Stripe's status."""
 
         REQUESTED = "requested"
         PENDING = "pending"
@@ -190,16 +196,16 @@ class Refund(models.Model):
         FAILED = "failed"
         CANCELED = "canceled"
 
-    # The money stayed, or came back: the credits were given again.
-    CAME_TO_NOTHING = (State.FAILED, State.CANCELED)
+    # The money did not leave, or came back: the credits were returned.
+    UNSUCCESSFUL_STATES = (State.FAILED, State.CANCELED)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="refunds")
-    amount_cents = models.PositiveIntegerField(help_text="Without the tax given back with it.")
+    amount_cents = models.PositiveIntegerField(help_text="Before the tax refunded with it.")
     tax_cents = models.PositiveIntegerField(default=0)
     credit_nanos = models.BigIntegerField()
     reason = models.CharField(max_length=300)
-    is_forced = models.BooleanField(default=False, help_text="Even where the credit is spent.")
+    is_forced = models.BooleanField(default=False, help_text="Even if the credit is spent.")
     requested_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
@@ -229,8 +235,8 @@ class Refund(models.Model):
         return f"{self.amount_cents} cents of {self.order.number}: {self.state}"
 
 
-class PaymentTrouble(models.Model):
-    """What a cardholder or their bank says against a payment: of an order, or of a plan."""
+class PaymentCase(models.Model):
+    """A dispute of, or warning about, one payment, which is an order's or a plan's."""
 
     stripe_id = models.CharField(max_length=64, primary_key=True)
     order = models.ForeignKey(
@@ -262,42 +268,46 @@ class PaymentTrouble(models.Model):
 
     @property
     def source(self) -> Order | SubscriptionPayment:
-        """What the payment was for."""
+        """The order or plan payment that was paid for."""
         found = self.order or self.subscription_payment
         if found is None:
-            raise ValueError("A dispute or a warning is of one payment.")
+            raise ValueError("A dispute or a warning has exactly one payment.")
         return found
 
     @property
     def team(self) -> Team:
-        """Whose payment it is."""
+        """The team that paid."""
         source = self.source
         return source.team if isinstance(source, Order) else source.subscription.team
 
     @property
     def payment(self) -> str:
-        """The payment's name for people."""
+        """The payment's name, for people."""
         source = self.source
         if isinstance(source, Order):
             return f"Order {source.number}"
         return f"Invoice {source.invoice_id}"
 
 
-class Dispute(PaymentTrouble):
-    """A cardholder's dispute of a payment, as Stripe has it, and what staff did about it."""
+class Dispute(PaymentCase):
+    """A dispute, as Stripe reports it, and how staff handled it."""
 
-    amount_cents = models.PositiveIntegerField(help_text="With its tax, as it was charged.")
-    tax_cents = models.PositiveIntegerField(default=0, help_text="Of the amount.")
-    credit_nanos = models.BigIntegerField(default=0, help_text="Taken back for it.")
-    owed_nanos = models.BigIntegerField(default=0, help_text="Of that, what was spent already.")
-    collected_at = models.DateTimeField(null=True, blank=True, help_text="What was owed.")
+    amount_cents = models.PositiveIntegerField(help_text="As charged, with tax.")
+    tax_cents = models.PositiveIntegerField(default=0, help_text="Tax included in the amount.")
+    credit_nanos = models.BigIntegerField(default=0, help_text="Credits clawed back.")
+    owed_nanos = models.BigIntegerField(
+        default=0, help_text="Clawed back but already spent, so owed by the team."
+    )
+    collected_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the debt was collected."
+    )
     reason = models.CharField(max_length=64)
-    status = models.CharField(max_length=40, help_text="Stripe's word for it.")
-    is_withdrawn = models.BooleanField(default=False, help_text="Stripe took the money.")
-    is_reinstated = models.BooleanField(default=False, help_text="Stripe gave it back.")
+    status = models.CharField(max_length=40, help_text="Stripe's status.")
+    is_withdrawn = models.BooleanField(default=False, help_text="Stripe withdrew the funds.")
+    is_reinstated = models.BooleanField(default=False, help_text="Stripe reinstated the funds.")
     evidence_due_at = models.DateTimeField(null=True, blank=True)
 
-    class Meta(PaymentTrouble.Meta):
+    class Meta(PaymentCase.Meta):
         indexes = [
             models.Index(
                 fields=["created_at"],
@@ -310,12 +320,12 @@ class Dispute(PaymentTrouble):
         return f"{self.stripe_id} of {self.payment}: {self.status}"
 
 
-class FraudWarning(PaymentTrouble):
-    """A card issuer's early warning; most become disputes, so the team's keys pause with it."""
+class FraudWarning(PaymentCase):
+    """An early fraud warning of a card issuer. Most lead to disputes, so the keys are paused."""
 
     fraud_type = models.CharField(max_length=64)
 
-    class Meta(PaymentTrouble.Meta):
+    class Meta(PaymentCase.Meta):
         pass
 
     def __str__(self) -> str:

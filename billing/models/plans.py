@@ -1,4 +1,4 @@
-"""What plans cost, who subscribes to them, and what was paid for that."""
+"""Prices of plans, subscriptions to them, and their payments."""
 
 import uuid
 
@@ -7,23 +7,25 @@ from django.utils import timezone
 
 from accounts.models import Plan, Team, User
 
-LEAST_PRICE_CENTS = 50  # Stripe charges no less
+MIN_PRICE_CENTS = 50  # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
 
 
 class PlanOffer(models.Model):
-    """A plan's price: monthly, with credits that expire. A plan without an offer can't be bought.
+    """A plan's current price, monthly, with credits that expire. Plans without one can't be bought.
 
-    The default plan needs no offer: it is what every team has that subscribes to nothing.
+    The default plan needs no offer: every team without a subscription has it.
     """
 
     plan = models.OneToOneField(
         Plan, on_delete=models.PROTECT, primary_key=True, related_name="offer"
     )
-    price_cents = models.PositiveIntegerField(help_text="A month, before tax.")
+    price_cents = models.PositiveIntegerField(help_text="Per month, before tax.")
     credit_nanos = models.BigIntegerField(default=0, help_text="Granted with each payment.")
     credit_days = models.PositiveSmallIntegerField(default=31, help_text="Until they expire.")
     summary = models.CharField(max_length=200, blank=True)
-    is_offered = models.BooleanField(default=True, help_text="Clear it to sell it to nobody new.")
+    is_offered = models.BooleanField(
+        default=True, help_text="Clear to stop selling it to new subscribers."
+    )
     position = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
@@ -40,11 +42,11 @@ class PlanOffer(models.Model):
 
 
 class PlanPrice(models.Model):
-    """What a plan was sold for at some time. It stays so for those who subscribed then."""
+    """The terms a plan was sold at. Subscribers keep theirs when the offer changes."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="prices")
-    price_cents = models.PositiveIntegerField(help_text="A month, before tax.")
+    price_cents = models.PositiveIntegerField(help_text="Per month, before tax.")
     credit_nanos = models.BigIntegerField(help_text="Granted with each payment.")
     credit_days = models.PositiveSmallIntegerField(help_text="Until they expire.")
     is_live = models.BooleanField(help_text="Stripe's live mode: the money is real.")
@@ -64,10 +66,10 @@ class PlanPrice(models.Model):
 
 
 class Subscription(models.Model):
-    """A team's monthly plan. The row is made first; Stripe's subscription comes of its Checkout."""
+    """A team's monthly plan. The row is created first, Stripe's subscription by its Checkout."""
 
     class Status(models.TextChoices):
-        """Stripe's statuses, and `started` before Stripe has any."""
+        """Stripe's statuses, and `started` until there is one."""
 
         STARTED = "started"
         INCOMPLETE = "incomplete"
@@ -91,7 +93,7 @@ class Subscription(models.Model):
         null=True,
         blank=True,
         related_name="+",
-        help_text="A downgrade, from the next period on.",
+        help_text="The price after a downgrade, from the next period on.",
     )
     is_live = models.BooleanField(help_text="Stripe's live mode: the money is real.")
     session_id = models.CharField(max_length=100, null=True, blank=True, unique=True)
@@ -101,10 +103,10 @@ class Subscription(models.Model):
     cancel_at_period_end = models.BooleanField(default=False)
     latest_invoice_id = models.CharField(max_length=64, blank=True)
     is_duplicate = models.BooleanField(
-        default=False, help_text="Came beside another one, and was cancelled at once."
+        default=False, help_text="A second subscription of the team, cancelled at once."
     )
     revision = models.PositiveIntegerField(
-        default=0, editable=False, help_text="Counts the changes, so that old news is noticed."
+        default=0, editable=False, help_text="Counts changes, so that stale data is detected."
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -135,7 +137,7 @@ class SubscriptionPayment(models.Model):
     subscription = models.ForeignKey(
         Subscription, on_delete=models.PROTECT, related_name="payments"
     )
-    amount_cents = models.PositiveIntegerField(help_text="With tax, as it was charged.")
+    amount_cents = models.PositiveIntegerField(help_text="As charged, with tax.")
     credit_nanos = models.BigIntegerField(default=0)
     payment_intent_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
     charge_id = models.CharField(max_length=64, null=True, blank=True, unique=True)

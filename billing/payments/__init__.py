@@ -1,5 +1,5 @@
-"""Money in and out through Stripe: orders, refunds, disputes, plans, codes, and their proof.
+"""Payments through Stripe: orders, refunds, disputes, plans, promotions and reconciliation.
 
-Stripe's webhooks only say that something may have changed. What has changed is asked of Stripe,
-and booked by functions that may be called at any time, in any order, and as often as one likes.
+A webhook only says that something may have changed. The current state is fetched from Stripe and
+booked by functions that are idempotent and safe to call at any time, in any order.
 """

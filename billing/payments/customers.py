@@ -1,4 +1,4 @@
-"""The team as Stripe knows it."""
+"""Teams as Stripe customers, their saved card, and Stripe's pages for both."""
 
 import uuid
 from functools import partial
@@ -6,16 +6,16 @@ from functools import partial
 from django.db import transaction
 
 from accounts.models import Team, User
+from billing.errors import ReplayedFailureError
 from billing.models import PaymentCustomer
-from billing.stripe_api import customers
-from billing.stripe_api.client import FailureKeptError
+from billing.stripe_api import checkout, customers
 
 
-def customer_of(team: Team, user: User) -> PaymentCustomer:
-    """Returns the team's customer, which is made with the user's address where there is none.
+def get_or_create_customer(team: Team, user: User) -> PaymentCustomer:
+    """Return the team's customer, created with the user's email address if there is none.
 
-    Made by two people at once, one of Stripe's customers is the team's, and the other nobody's.
-    Raises StripeError.
+    If two people create one at the same time, the team keeps one of the two Stripe customers and
+    the other stays unused. Raise StripeError.
     """
     found = PaymentCustomer.objects.filter(team=team).first()
     if found is not None:
@@ -24,8 +24,24 @@ def customer_of(team: Team, user: User) -> PaymentCustomer:
     return PaymentCustomer.objects.get_or_create(team=team, defaults={"stripe_id": stripe_id})[0]
 
 
+def find_customer(stripe_id: str) -> PaymentCustomer | None:
+    """Return the customer with this Stripe id, if it is one of our teams."""
+    return PaymentCustomer.objects.filter(stripe_id=stripe_id).first()
+
+
+def find_customer_of_payment_method(payment_method_id: str) -> PaymentCustomer | None:
+    """Return the customer of a payment method. Raise StripeError.
+
+    A detached payment method has no customer at Stripe any more, so it is found by our copy.
+    """
+    stripe_id = customers.customer_of_payment_method(payment_method_id)
+    if stripe_id:
+        return find_customer(stripe_id)
+    return PaymentCustomer.objects.filter(payment_method_id=payment_method_id).first()
+
+
 def refresh_card(customer: PaymentCustomer) -> PaymentCustomer:
-    """Brings the card that pays for the team to what Stripe has. Raises StripeError."""
+    """Update our copy of the team's card from Stripe. Raise StripeError."""
     card = customers.default_card(customer.stripe_id)
     with transaction.atomic():
         customer = PaymentCustomer.objects.select_for_update().get(pk=customer.pk)
@@ -36,14 +52,23 @@ def refresh_card(customer: PaymentCustomer) -> PaymentCustomer:
     return customer
 
 
-def find_customer(stripe_id: str) -> PaymentCustomer | None:
-    """Returns the customer of one of our teams, by Stripe's id."""
-    return PaymentCustomer.objects.filter(stripe_id=stripe_id).first()
+def open_card_setup(team: Team, user: User, *, success_url: str, cancel_url: str) -> str:
+    """Return the URL of Stripe's page where the team saves a card. Raise StripeError."""
+    customer = get_or_create_customer(team, user)
+    return checkout.create_setup_session(
+        customer_id=customer.stripe_id, success_url=success_url, cancel_url=cancel_url
+    )
+
+
+def open_customer_portal(team: Team, user: User, *, return_url: str) -> str:
+    """Return the URL of Stripe's customer portal for the team. Raise StripeError."""
+    customer = get_or_create_customer(team, user)
+    return checkout.create_portal_session(customer_id=customer.stripe_id, return_url=return_url)
 
 
 def _create(team: Team, user: User) -> str:
     create = partial(customers.create_customer, team=team.slug, name=team.name, email=user.email)
     try:
         return create()
-    except FailureKeptError:
+    except ReplayedFailureError:
         return create(retry=uuid.uuid4().hex)

@@ -1,13 +1,15 @@
-"""Orders of credits: placed, paid at Checkout, and credited once, whoever notices first.
+"""Orders of credits: placed, paid through Checkout, credited once, and their status for buyers.
 
-A row is written before Stripe hears of the order. What it credits is the row's figure, after what
-Stripe says was paid has been held against it. Nothing is credited because a browser or a webhook
-says so: both only make us ask.
+The row is written before Stripe is called. It credits the row's amount, after what Stripe says was
+paid has been checked against it. A browser's return or a webhook is never proof of payment: both
+only make us ask Stripe.
 """
 
 import time
 import uuid
+from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from functools import partial
 
 import structlog
@@ -18,43 +20,84 @@ from django.utils import timezone
 from accounts import audit
 from accounts.access import Actor
 from accounts.models import Team, User
+from billing.errors import (
+    PaymentMismatchError,
+    ReplayedFailureError,
+    StripeBusyError,
+    StripeError,
+)
 from billing.failpoints import failpoint
 from billing.ledger import postings
 from billing.ledger.alerts import raise_alert
 from billing.models import AutoTopUp, Order
-from billing.payments import auto_top_up_outcomes, debts
-from billing.payments.customers import customer_of
+from billing.payments import auto_top_up_outcome, disputes
+from billing.payments.customers import get_or_create_customer
 from billing.pricing.money import (
     NANOS_PER_CENT,
     cents_text,
     dollars_short_text,
     nanos_from_dollars,
 )
-from billing.stripe_api import checkout, client, payments
+from billing.stripe_api import checkout, payments
 from billing.stripe_api.objects import PaymentIntent, Session
+from billing.stripe_settings import is_live
 
 Problem = AutoTopUp.Problem
 
 log = structlog.get_logger(__name__)
 
-FIRST_CHECK = timedelta(minutes=5)
-SESSION_LIFE = timedelta(hours=25)
-# A session lives for a day, and a slow payment method takes up to two weeks after it.
-LAST_CHECK = timedelta(days=21)
-# Who clicks twice is there a moment after themselves.
-BUSY_PAUSES_SECONDS = (0.2, 0.5, 1, 2)
+CHECK_AFTER = timedelta(minutes=5)
+# A session expires after a day, and a delayed payment method may take two more weeks to settle.
+CHECK_UNTIL = timedelta(days=21)
+SESSION_LIFETIME = timedelta(hours=25)
+# A double click finds the first one's call still in progress.
+BUSY_RETRY_DELAYS_SECONDS = (0.2, 0.5, 1, 2)
 
 
 class OrderError(Exception):
     """An order that can't be placed; the message is for the customer."""
 
 
-class PaymentMismatchError(Exception):
-    """What was paid is not what the order asked for: a person has to look."""
+class Step(StrEnum):
+    """How far an order has got, for its buyer."""
+
+    PAID = "paid"
+    PROCESSING = "processing"  # the buyer is done, the money has not arrived yet
+    UNPAID = "unpaid"  # Stripe's page is still open
+    FAILED = "failed"
+    EXPIRED = "expired"
+    UNDER_REVIEW = "under_review"  # the amount paid is not the amount ordered
+    UNKNOWN = "unknown"  # Stripe does not answer
+
+
+_STEP_OF_STATE = {
+    Order.State.PAID: Step.PAID,
+    Order.State.FAILED: Step.FAILED,
+    Order.State.EXPIRED: Step.EXPIRED,
+}
+
+
+@dataclass(frozen=True)
+class OrderStatus:
+    """An order and its step. `refusal` is why the last attempt to pay failed, if it did."""
+
+    order: Order
+    step: Step
+    refusal: str = ""
+
+    @property
+    def may_change(self) -> bool:
+        """Whether the step may change within minutes without the buyer's doing."""
+        return self.step in {Step.PROCESSING, Step.UNKNOWN}
+
+    @property
+    def can_be_paid(self) -> bool:
+        """Whether the buyer can continue to Stripe's page."""
+        return self.step is Step.UNPAID
 
 
 def amount_bounds_cents() -> tuple[int, int]:
-    """Returns the smallest and the largest amount of an order."""
+    """Return the minimum and maximum amount of an order in cents."""
     return (
         nanos_from_dollars(settings.TOP_UP_MINIMUM_DOLLARS) // NANOS_PER_CENT,
         nanos_from_dollars(settings.TOP_UP_MAXIMUM_DOLLARS) // NANOS_PER_CENT,
@@ -62,11 +105,11 @@ def amount_bounds_cents() -> tuple[int, int]:
 
 
 def require_amount(amount_cents: int) -> None:
-    """Raises OrderError for an amount that is not sold."""
+    """Raise OrderError unless the amount is within the bounds."""
     least, most = amount_bounds_cents()
     if not least <= amount_cents <= most:
         lower, upper = (cents_text(cents).removesuffix(".00") for cents in (least, most))
-        raise OrderError(f"Credits are sold from {lower} to {upper}. Choose an amount between.")
+        raise OrderError(f"Choose an amount from {lower} to {upper}.")
 
 
 def place(
@@ -77,9 +120,9 @@ def place(
     *,
     ip_address: str | None = None,
 ) -> Order:
-    """Writes an order down, or finds the one of that id: a form sent twice is one order.
+    """Create an order, or find the one with this id: a form sent twice is one order.
 
-    Raises OrderError for an amount that is not sold, and for an id that is somebody else's.
+    Raise OrderError for an amount out of bounds, and for an id that is another team's order.
     """
     require_amount(amount_cents)
     credit_nanos = amount_cents * NANOS_PER_CENT
@@ -91,7 +134,7 @@ def place(
                 "user": user,
                 "amount_cents": amount_cents,
                 "credit_nanos": credit_nanos,
-                "is_live": client.is_live(),
+                "is_live": is_live(),
             },
         )
         if is_new:
@@ -101,42 +144,50 @@ def place(
                 actor, "credits.ordered", order.number, detail=detail, ip_address=ip_address
             )
     if (order.team_id, order.amount_cents) != (team.pk, amount_cents):
-        raise OrderError("This form was sent before with another amount. Send it again.")
+        raise OrderError("This form was already submitted with another amount. Submit it again.")
     return order
 
 
 def open_checkout(order: Order, user: User, *, success_url: str, cancel_url: str) -> str:
-    """Returns the address of Stripe's page for the order; empty where it can't be paid any more.
+    """Return the URL of the order's Checkout page, or "" if it can no longer be paid.
 
-    Asked twice it is the same page. Raises StripeError.
+    Repeated calls return the same page. Raise StripeError.
     """
-    for pause_seconds in BUSY_PAUSES_SECONDS:
+    for delay_seconds in BUSY_RETRY_DELAYS_SECONDS:
         try:
             return _open_checkout(order, user, success_url, cancel_url)
-        except client.StripeBusyError:
-            time.sleep(pause_seconds)
+        except StripeBusyError:
+            time.sleep(delay_seconds)
     return _open_checkout(order, user, success_url, cancel_url)
 
 
-def _open_checkout(order: Order, user: User, success_url: str, cancel_url: str) -> str:
-    order.refresh_from_db()
-    if order.session_id:
-        return checkout.get_session(order.session_id).url
-    if order.state != Order.State.OPEN:
-        return ""
-    customer_id = customer_of(order.team, user).stripe_id
-    session = _open_session(order, customer_id, success_url, cancel_url)
-    failpoint("after_checkout_opened")
-    if Order.objects.filter(pk=order.pk, session_id=None).update(session_id=session.id):
-        return session.url
-    order.refresh_from_db()
-    return checkout.get_session(order.session_id or session.id).url
+def status_of(order: Order) -> OrderStatus:
+    """Ask Stripe for the order's status, and credit the order if it is paid."""
+    if order.state == Order.State.PAID:
+        return OrderStatus(order, Step.PAID)
+    try:
+        return _status_at_stripe(order)
+    except PaymentMismatchError:
+        return OrderStatus(order, Step.UNDER_REVIEW)
+    except StripeError:
+        return recorded_status_of(order)
+
+
+def recorded_status_of(order: Order) -> OrderStatus:
+    """Return the status as far as our row has it, without asking Stripe."""
+    step = _STEP_OF_STATE.get(Order.State(order.state), Step.UNKNOWN)
+    return OrderStatus(order, step, order.failure)
+
+
+def receipt_url(order: Order) -> str:
+    """Return the URL of Stripe's receipt, or "" if there is none. Raise StripeError."""
+    return payments.get_charge(order.charge_id).receipt_url if order.charge_id else ""
 
 
 def confirm(order: Order) -> Order:
-    """Asks Stripe how the order stands, credits it if it is paid, and returns it as it is then.
+    """Ask Stripe about the order, credit it if it is paid, and return its current state.
 
-    Raises StripeError, and PaymentMismatchError (after an alert) where something else was paid.
+    Raise StripeError, and PaymentMismatchError (after an alert) if what was paid differs.
     """
     order.refresh_from_db()
     if order.state == Order.State.PAID:
@@ -145,24 +196,24 @@ def confirm(order: Order) -> Order:
         return confirm_session(order, checkout.get_session(order.session_id))
     if order.payment_intent_id:
         return confirm_payment(order, payments.get_payment_intent(order.payment_intent_id))
-    return _end_if_never_opened(order)
+    return _expire_if_never_opened(order)
 
 
 def confirm_session(order: Order, session: Session) -> Order:
-    """Confirms an order by its session, as Stripe has it now. Raises as confirm does."""
+    """Confirm an order by its session's current state. Raise the same errors as `confirm`."""
     if session.client_reference_id != str(order.pk):
         raise _mismatch(order, f"session {session.id} is of another order")
     if session.payment_status != "paid" and order.session_id not in {None, session.id}:
-        return order  # a page that nobody was led to, Stripe having lost its answer
+        return order  # a page that nobody was sent to, because Stripe's answer was lost
     if session.status == "expired":
-        return _end(order, Order.State.EXPIRED, "Checkout was not finished in time.")
+        return _close(order, Order.State.EXPIRED, "Checkout was not completed in time.")
     if session.status != "complete" or not session.payment_intent_id:
         return order
     return confirm_payment(order, payments.get_payment_intent(session.payment_intent_id), session)
 
 
 def confirm_payment(order: Order, intent: PaymentIntent, session: Session | None = None) -> Order:
-    """Confirms an order by its payment, as Stripe has it now. Raises as confirm does."""
+    """Confirm an order by its payment's current state. Raise the same errors as `confirm`."""
     if intent.status == "processing":
         return order
     if intent.status != "succeeded":
@@ -170,7 +221,7 @@ def confirm_payment(order: Order, intent: PaymentIntent, session: Session | None
         return fail(order, intent.failure or "The payment was not completed.", problem)
     subtotal = session.subtotal_cents if session else intent.amount_cents
     total = session.total_cents if session else intent.amount_cents
-    found = (intent.order, intent.currency, intent.is_live, subtotal, intent.received_cents)
+    found = (intent.order_id, intent.currency, intent.is_live, subtotal, intent.received_cents)
     if found != (str(order.pk), "usd", order.is_live, order.amount_cents, total):
         raise _mismatch(order, f"payment {intent.id} has {found}")
     order = _credit(order, intent, session, tax_cents=total - subtotal)
@@ -180,16 +231,16 @@ def confirm_payment(order: Order, intent: PaymentIntent, session: Session | None
 
 
 def order_of_payment(payment_intent_id: str) -> Order | None:
-    """Returns the order that a payment is of, confirmed first; None: it is none of ours.
+    """Return the order of a payment, confirmed first, or None if the payment is not ours.
 
-    So whatever befell a payment finds it credited, in whatever order the news comes. Raises as
-    confirm does.
+    Refunds and disputes thus find their payment credited, in whatever order events arrive. Raise
+    the same errors as `confirm`.
     """
     order = Order.objects.filter(payment_intent_id=payment_intent_id).first()
     if order is not None and order.state == Order.State.PAID:
         return order
     intent = payments.get_payment_intent(payment_intent_id)
-    order = order or find_order(intent.order)
+    order = order or find_order(intent.order_id)
     if order is None:
         return None
     if order.origin == Order.Origin.CHECKOUT:
@@ -198,39 +249,54 @@ def order_of_payment(payment_intent_id: str) -> Order | None:
     return confirm_payment(order, intent)
 
 
-def fail(order: Order, why: str, problem: Problem) -> Order:
-    """Ends an open order that was not paid, and returns it as it is then.
+def fail(order: Order, reason: str, problem: Problem) -> Order:
+    """Close an open order as failed, and return its current state.
 
-    `problem` is what an auto top-up does about it.
+    `problem` decides when auto top-up tries again.
     """
-    return _end(order, Order.State.FAILED, why, problem)
+    return _close(order, Order.State.FAILED, reason, problem)
 
 
 def find_order(text: str) -> Order | None:
-    """Returns the order of an id that came from outside, if it is one."""
+    """Return the order with this id from outside, which may be no UUID."""
     try:
         return Order.objects.filter(pk=uuid.UUID(text)).first()
     except ValueError:
         return None
 
 
-def open_orders() -> list[Order]:
-    """Returns the orders whose webhook may have been lost: open for minutes, or for days."""
+def orders_to_check() -> list[Order]:
+    """Return the orders that have been open long enough for a webhook to have been lost."""
     now = timezone.now()
     found = Order.objects.filter(
         state=Order.State.OPEN,
-        is_live=client.is_live(),
-        created_at__lt=now - FIRST_CHECK,
-        created_at__gt=now - LAST_CHECK,
+        is_live=is_live(),
+        created_at__lt=now - CHECK_AFTER,
+        created_at__gt=now - CHECK_UNTIL,
     )
     return list(found.select_related("team").order_by("created_at"))
 
 
-def _open_session(order: Order, customer_id: str, success_url: str, cancel_url: str) -> Session:
-    """Opens the order's session, or finds the one that was opened though Stripe said it failed."""
-    open_payment = partial(
-        checkout.open_payment,
-        order=str(order.pk),
+def _open_checkout(order: Order, user: User, success_url: str, cancel_url: str) -> str:
+    order.refresh_from_db()
+    if order.session_id:
+        return checkout.get_session(order.session_id).url
+    if order.state != Order.State.OPEN:
+        return ""
+    customer_id = get_or_create_customer(order.team, user).stripe_id
+    session = _create_session(order, customer_id, success_url, cancel_url)
+    failpoint("after_checkout_opened")
+    if Order.objects.filter(pk=order.pk, session_id=None).update(session_id=session.id):
+        return session.url
+    order.refresh_from_db()
+    return checkout.get_session(order.session_id or session.id).url
+
+
+def _create_session(order: Order, customer_id: str, success_url: str, cancel_url: str) -> Session:
+    """Create the order's session, or find the one created despite Stripe's reported failure."""
+    create = partial(
+        checkout.create_payment_session,
+        order_id=str(order.pk),
         customer_id=customer_id,
         amount_cents=order.amount_cents,
         title="API credits",
@@ -238,16 +304,35 @@ def _open_session(order: Order, customer_id: str, success_url: str, cancel_url: 
         cancel_url=cancel_url,
     )
     try:
-        return open_payment()
-    except client.FailureKeptError:
-        found = checkout.find_session(order=str(order.pk), customer_id=customer_id)
-        return found or open_payment(retry=uuid.uuid4().hex)
+        return create()
+    except ReplayedFailureError:
+        found = checkout.find_session(order_id=str(order.pk), customer_id=customer_id)
+        return found or create(retry=uuid.uuid4().hex)
+
+
+def _status_at_stripe(order: Order) -> OrderStatus:
+    if order.session_id is None:
+        order = confirm(order)
+        if order.state == Order.State.OPEN:
+            is_started = order.payment_intent_id or order.origin == Order.Origin.AUTO_TOP_UP
+            return OrderStatus(order, Step.PROCESSING if is_started else Step.UNPAID)
+        return recorded_status_of(order)
+    session = checkout.get_session(order.session_id)
+    order = confirm_session(order, session)
+    if order.state != Order.State.OPEN:
+        return recorded_status_of(order)
+    if session.status != "open":
+        return OrderStatus(order, Step.PROCESSING)
+    refusal = ""
+    if session.payment_intent_id:
+        refusal = payments.get_payment_intent(session.payment_intent_id).failure
+    return OrderStatus(order, Step.UNPAID, refusal)
 
 
 def _credit(
     order: Order, intent: PaymentIntent, session: Session | None, *, tax_cents: int
 ) -> Order:
-    """Credits the order, if nobody has yet."""
+    """Credit the order unless it is credited already."""
     account = postings.open_account(order.team)
     with transaction.atomic():
         order = Order.objects.select_for_update().get(pk=order.pk)
@@ -265,34 +350,34 @@ def _credit(
         postings.top_up(
             account, order.credit_nanos, reference=intent.id, memo=f"Order {order.number}"
         )
-        auto_top_up_outcomes.note_paid(order)
+        auto_top_up_outcome.record_paid(order)
         failpoint("in_credit")
     log.info("order_paid", order=order.number, amount_cents=order.amount_cents)
-    debts.collect(order.team)
+    disputes.collect_debts(order.team)
     return order
 
 
-def _end_if_never_opened(order: Order) -> Order:
-    """Ends an order that nobody was led to pay, once its page would have expired."""
-    is_old = order.created_at < timezone.now() - SESSION_LIFE
+def _expire_if_never_opened(order: Order) -> Order:
+    """Expire an order without a session, once a session would have expired."""
+    is_old = order.created_at < timezone.now() - SESSION_LIFETIME
     if order.origin == Order.Origin.CHECKOUT and is_old:
-        return _end(order, Order.State.EXPIRED, "Checkout was never opened.")
+        return _close(order, Order.State.EXPIRED, "Checkout was never opened.")
     return order
 
 
-def _end(order: Order, state: Order.State, why: str, problem: Problem = Problem.NONE) -> Order:
-    """Ends an open order that came to nothing; what that means to auto top-up is noted with it."""
+def _close(order: Order, state: Order.State, reason: str, problem: Problem = Problem.NONE) -> Order:
+    """Close an open order without payment, and record the outcome for auto top-up with it."""
     with transaction.atomic():
-        ended = Order.objects.filter(pk=order.pk, state=Order.State.OPEN).update(
-            state=state, failure=why[:300], ended_at=timezone.now()
+        closed = Order.objects.filter(pk=order.pk, state=Order.State.OPEN).update(
+            state=state, failure=reason[:300], ended_at=timezone.now()
         )
-        if ended:
-            auto_top_up_outcomes.note_failed(order, problem)
+        if closed:
+            auto_top_up_outcome.record_failed(order, problem)
     order.refresh_from_db()
     return order
 
 
-def _mismatch(order: Order, what: str) -> PaymentMismatchError:
-    """Raises the alarm, and returns the error."""
-    raise_alert("payment_mismatch", str(order.pk), what)
-    return PaymentMismatchError(f"Order {order.number}: {what}")
+def _mismatch(order: Order, detail: str) -> PaymentMismatchError:
+    """Raise the alert, and return the error."""
+    raise_alert("payment_mismatch", str(order.pk), detail)
+    return PaymentMismatchError(f"Order {order.number}: {detail}")

@@ -1,8 +1,8 @@
-"""Stripe's balance against our books: each difference in a sentence, with both figures.
+"""Reconciliation of Stripe's balance transactions with our rows, and of our rows with the ledger.
 
-Two things are compared for every payment, refund and dispute: what Stripe moved with what our row
-says, and our row with the ledger. What moved at Stripe before or after the time looked at is asked
-for only where the figures differ, so a payment at midnight is no difference.
+Every payment, refund and dispute is compared twice: Stripe with our row, and our row with the
+ledger. Balance transactions outside the period are fetched only where the amounts differ, so a
+payment at midnight is no difference.
 """
 
 from collections import defaultdict
@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q, Sum
 from django.utils import timezone
 
+from billing.errors import StripeRejectedError
 from billing.ledger.alerts import raise_alert
 from billing.models import (
     CreditAccount,
@@ -25,22 +26,34 @@ from billing.models import (
 )
 from billing.payments.orders import find_order
 from billing.pricing.money import NANOS_PER_CENT, cents_text
-from billing.stripe_api import balance, client, payments
-from billing.stripe_api.balance import Movement
-from billing.stripe_api.client import StripeRefusedError
-
-Kind = Transfer.Kind
+from billing.stripe_api import balance, payments
+from billing.stripe_api.balance import BalanceTransaction
+from billing.stripe_settings import is_live
 
 CHARGES = ("charge", "charge_failure")
 REFUNDS = ("refund", "refund_failure")
 DISPUTES = ("dispute", "dispute_reversal")
-# What moved so lately may be on its way to the books: in a webhook, or in the next hourly check.
+# Newer transactions may not be booked yet: their webhook or the next hourly check will do it.
 GRACE = timedelta(hours=2)
+
+# The kinds of transfers between a customer (or the account of a shortfall) and Stripe's clearing.
+_REFUND_KINDS = (
+    Transfer.Kind.REFUND,
+    Transfer.Kind.REFUND_REVERSAL,
+    Transfer.Kind.GOODWILL,
+    Transfer.Kind.GOODWILL_REVERSAL,
+)
+_DISPUTE_KINDS = (
+    Transfer.Kind.CLAWBACK,
+    Transfer.Kind.CLAWBACK_REVERSAL,
+    Transfer.Kind.RECEIVABLE,
+    Transfer.Kind.RECEIVABLE_REVERSAL,
+)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that Stripe and the books, or the books among themselves, say differently."""
+    """A difference between Stripe and our rows, or between our rows and the ledger."""
 
     reference: str
     stripe_cents: int
@@ -50,10 +63,10 @@ class Difference:
 
 @dataclass
 class Report:
-    """What a reconciliation came to. Amounts are cents; what came in is positive.
+    """The result of a reconciliation. Amounts are cents; incoming amounts are positive.
 
-    `foreign` are payments of the same Stripe account that are none of this service's, `other` is
-    what else moved, by Stripe's categories (payouts, its bills).
+    `foreign` are payments of the same Stripe account that belong to another business, `other` is
+    everything else by Stripe's reporting category (payouts, Stripe's own fees).
     """
 
     since: datetime
@@ -69,10 +82,11 @@ class Report:
 
 @dataclass
 class _Entry:
-    """A payment, refund or dispute: what our row says of it, and what it names at Stripe.
+    """A payment, refund or dispute of ours, and its identifiers at Stripe and in the ledger.
 
-    `ledger_nanos` is what transfers of `ledger_kinds` should have moved under `ledger_reference`;
-    None: it is not known from here, as a plan's price and its tax are one figure.
+    `ledger_nanos` is the amount expected in the ledger under `ledger_reference`, in transfers of
+    `ledger_kinds`: a reference is unique within its kind only. It is None for a plan's
+    payment, whose row does not separate price and tax.
     """
 
     id: str
@@ -80,40 +94,40 @@ class _Entry:
     books_cents: int
     source_id: str = ""
     ledger_reference: str = ""
-    ledger_kinds: tuple[str, ...] = ()
+    ledger_kinds: tuple[Transfer.Kind, ...] = ()
     ledger_nanos: int | None = None
 
 
 def reconcile(since: datetime, until: datetime | None = None) -> Report:
-    """Compares what moved at Stripe from `since` to before `until` (now) with the books.
+    """Compare Stripe's balance from `since` to before `until` (now) with our rows and the ledger.
 
-    Raises StripeError.
+    Raise StripeError.
     """
     report = Report(since, until or timezone.now())
-    moved: dict[str, list[Movement]] = defaultdict(list)
-    for movement in balance.movements(since, report.until):
-        report.fee_cents += movement.fee_cents
-        if movement.category in (*CHARGES, *REFUNDS, *DISPUTES):
-            moved[_thing(movement)].append(movement)
+    moved: dict[str, list[BalanceTransaction]] = defaultdict(list)
+    for transaction in balance.balance_transactions(since, report.until):
+        report.fee_cents += transaction.fee_cents
+        if transaction.category in (*CHARGES, *REFUNDS, *DISPUTES):
+            moved[_entry_id(transaction)].append(transaction)
         else:
-            before = report.other.get(movement.category, 0)
-            report.other[movement.category] = before + movement.amount_cents
+            before = report.other.get(transaction.category, 0)
+            report.other[transaction.category] = before + transaction.amount_cents
     entries = _entries_of(moved.keys(), since, report.until)
-    for thing, movements in moved.items():
-        if thing not in entries:
-            entry = _unbooked(movements[0])
+    for entry_id, transactions in moved.items():
+        if entry_id not in entries:
+            entry = _unbooked(transactions[0])
             if entry is None:
-                report.foreign[thing] = _sum(movements)
+                report.foreign[entry_id] = _sum(transactions)
             else:
-                entries[thing] = entry
-    for thing, entry in entries.items():
-        _compare(report, entry, moved.get(thing, []))
+                entries[entry_id] = entry
+    for entry_id, entry in entries.items():
+        _compare(report, entry, moved.get(entry_id, []))
     _compare_with_ledger(report, list(entries.values()))
     return report
 
 
 def raise_alerts(report: Report) -> int:
-    """Has staff look at each difference, once; returns how many are new."""
+    """Raise an alert for each difference, once. Return the number of new alerts."""
     return sum(
         raise_alert(
             "reconciliation",
@@ -124,27 +138,27 @@ def raise_alerts(report: Report) -> int:
     )
 
 
-def _thing(movement: Movement) -> str:
-    """Returns what movements belong together by: a payment; else a refund or a dispute itself."""
-    is_charge = movement.category in CHARGES
-    return (movement.payment_intent_id if is_charge else "") or movement.source_id
+def _entry_id(transaction: BalanceTransaction) -> str:
+    """Return the id that groups transactions: a PaymentIntent's, a refund's or a dispute's."""
+    is_charge = transaction.category in CHARGES
+    return (transaction.payment_intent_id if is_charge else "") or transaction.source_id
 
 
-def _entries_of(things: Iterable[str], since: datetime, until: datetime) -> dict[str, _Entry]:
-    """Returns what the books have about these things, and what they have of the same time."""
-    named, live = list(things), client.is_live()
-    time = (since, until)
+def _entries_of(entry_ids: Iterable[str], since: datetime, until: datetime) -> dict[str, _Entry]:
+    """Return the entries of our rows with these ids, and of those that ended in the period."""
+    ids, live = list(entry_ids), is_live()
+    period = (since, until)
     orders = Order.objects.filter(state=Order.State.PAID, is_live=live).filter(
-        Q(payment_intent_id__in=named) | Q(ended_at__range=time)
+        Q(payment_intent_id__in=ids) | Q(ended_at__range=period)
     )
     refunds = Refund.objects.filter(order__is_live=live, stripe_id__isnull=False).filter(
-        Q(stripe_id__in=named) | Q(ended_at__range=time)
+        Q(stripe_id__in=ids) | Q(ended_at__range=period)
     )
     disputes = Dispute.objects.filter(
         Q(order__is_live=live) | Q(subscription_payment__subscription__is_live=live)
-    ).filter(Q(stripe_id__in=named) | Q(created_at__range=time))
+    ).filter(Q(stripe_id__in=ids) | Q(created_at__range=period))
     invoices = SubscriptionPayment.objects.filter(subscription__is_live=live).filter(
-        Q(payment_intent_id__in=named) | Q(invoice_id__in=named) | Q(paid_at__range=time)
+        Q(payment_intent_id__in=ids) | Q(invoice_id__in=ids) | Q(paid_at__range=period)
     )
     found = [
         *(_of_order(order) for order in orders),
@@ -162,7 +176,7 @@ def _of_order(order: Order) -> _Entry:
         books_cents=order.amount_cents + order.tax_cents,
         source_id=order.charge_id or "",
         ledger_reference=order.payment_intent_id or "",
-        ledger_kinds=(Kind.TOP_UP,),
+        ledger_kinds=(Transfer.Kind.TOP_UP,),
         ledger_nanos=order.credit_nanos,
     )
 
@@ -175,8 +189,8 @@ def _of_refund(refund: Refund) -> _Entry:
         books_cents=-(refund.amount_cents + refund.tax_cents) if has_left else 0,
         source_id=refund.stripe_id or "",
         ledger_reference=str(refund.pk),
-        ledger_kinds=(Kind.REFUND, Kind.REFUND_REVERSAL, Kind.GOODWILL, Kind.GOODWILL_REVERSAL),
-        ledger_nanos=0 if refund.state in Refund.CAME_TO_NOTHING else -refund.credit_nanos,
+        ledger_kinds=_REFUND_KINDS,
+        ledger_nanos=0 if refund.state in Refund.UNSUCCESSFUL_STATES else -refund.credit_nanos,
     )
 
 
@@ -188,12 +202,7 @@ def _of_dispute(dispute: Dispute) -> _Entry:
         books_cents=-dispute.amount_cents if has_left else 0,
         source_id=dispute.stripe_id,
         ledger_reference=dispute.stripe_id,
-        ledger_kinds=(
-            Kind.CLAWBACK,
-            Kind.CLAWBACK_REVERSAL,
-            Kind.RECEIVABLE,
-            Kind.RECEIVABLE_REVERSAL,
-        ),
+        ledger_kinds=_DISPUTE_KINDS,
         ledger_nanos=-dispute.credit_nanos if has_left else 0,
     )
 
@@ -205,41 +214,43 @@ def _of_invoice(payment: SubscriptionPayment) -> _Entry:
         books_cents=payment.amount_cents,
         source_id=payment.charge_id or "",
         ledger_reference=payment.invoice_id,
-        ledger_kinds=(Kind.SUBSCRIPTION,),
+        ledger_kinds=(Transfer.Kind.SUBSCRIPTION,),
     )
 
 
-def _unbooked(movement: Movement) -> _Entry | None:
-    """Returns what is ours and not in the books as paid; None: it is none of ours."""
-    thing = _thing(movement)
-    if movement.category in CHARGES:
-        order = find_order(movement.order)
+def _unbooked(transaction: BalanceTransaction) -> _Entry | None:
+    """Return the entry of a transaction of ours that is not booked, or None if it is not ours."""
+    entry_id = _entry_id(transaction)
+    if transaction.category in CHARGES:
+        order = find_order(transaction.order_id)
         if order is not None:
-            name = f"Order {order.number} ({order.state} here), payment {thing}"
-            return _Entry(thing, name, 0, movement.source_id)
-        customer = PaymentCustomer.objects.filter(stripe_id=movement.customer_id or "-").first()
+            name = f"Order {order.number} ({order.state} here), payment {entry_id}"
+            return _Entry(entry_id, name, 0, transaction.source_id)
+        customer = PaymentCustomer.objects.filter(stripe_id=transaction.customer_id or "-").first()
         if customer is None:
             return None
-        name = f"Payment {thing} of {customer.team.slug}, for no order or plan that is known here"
-        return _Entry(thing, name, 0, movement.source_id)
-    payment = movement.payment_intent_id or "-"
+        name = f"Payment {entry_id} of {customer.team.slug}, for no known order or plan"
+        return _Entry(entry_id, name, 0, transaction.source_id)
+    payment = transaction.payment_intent_id or "-"
     is_ours = (
         Order.objects.filter(payment_intent_id=payment).exists()
         or SubscriptionPayment.objects.filter(payment_intent_id=payment).exists()
     )
-    kind = "Refund" if movement.category in REFUNDS else "Dispute"
-    return _Entry(thing, f"{kind} {thing} of payment {payment}", 0, thing) if is_ours else None
+    if not is_ours:
+        return None
+    kind = "Refund" if transaction.category in REFUNDS else "Dispute"
+    return _Entry(entry_id, f"{kind} {entry_id} of payment {payment}", 0, entry_id)
 
 
-def _compare(report: Report, entry: _Entry, movements: list[Movement]) -> None:
-    """Notes what Stripe and our row say differently about one thing."""
-    cents = _sum(movements)
+def _compare(report: Report, entry: _Entry, transactions: list[BalanceTransaction]) -> None:
+    """Report a difference between Stripe and our row."""
+    cents = _sum(transactions)
     if cents != entry.books_cents:
-        cents = _ever_moved(entry)
+        cents = _all_time_cents(entry)
     report.compared += 1
     report.stripe_cents += cents
     report.books_cents += entry.books_cents
-    currencies = {movement.currency for movement in movements} - {"usd"}
+    currencies = {transaction.currency for transaction in transactions} - {"usd"}
     if cents == entry.books_cents and not currencies:
         return
     stripe = cents_text(cents) + (f" ({', '.join(sorted(currencies))})" if currencies else "")
@@ -255,18 +266,18 @@ def _compare(report: Report, entry: _Entry, movements: list[Movement]) -> None:
 
 
 def _compare_with_ledger(report: Report, entries: list[_Entry]) -> None:
-    """Notes what our rows and the ledger say differently."""
+    """Report the differences between our rows and the ledger."""
     references = [entry.ledger_reference for entry in entries if entry.ledger_reference]
-    posted = _ledger_nanos(references)
+    posted = _posted_nanos(references)
     for entry in entries:
         nanos = sum(posted[kind, entry.ledger_reference] for kind in entry.ledger_kinds)
         if entry.ledger_nanos is None:
-            is_right = 0 < nanos <= entry.books_cents * NANOS_PER_CENT
-            should = f"something up to {cents_text(entry.books_cents)}"
+            is_equal = 0 < nanos <= entry.books_cents * NANOS_PER_CENT
+            expected = f"more than nothing, up to {cents_text(entry.books_cents)}"
         else:
-            is_right = nanos == entry.ledger_nanos
-            should = cents_text(entry.ledger_nanos // NANOS_PER_CENT)
-        if entry.ledger_reference and not is_right:
+            is_equal = nanos == entry.ledger_nanos
+            expected = cents_text(entry.ledger_nanos // NANOS_PER_CENT)
+        if entry.ledger_reference and not is_equal:
             report.differences.append(
                 Difference(
                     reference=f"ledger {entry.ledger_reference}",
@@ -274,13 +285,13 @@ def _compare_with_ledger(report: Report, entries: list[_Entry]) -> None:
                     books_cents=nanos // NANOS_PER_CENT,
                     sentence=f"{entry.name}: the ledger has "
                     f"{cents_text(nanos // NANOS_PER_CENT)} under {entry.ledger_reference}, where "
-                    f"it should have {should}.",
+                    f"{expected} is expected.",
                 )
             )
 
 
-def _ledger_nanos(references: list[str]) -> dict[tuple[str, str], int]:
-    """Return what transfers took from (or gave to) Stripe's clearing, by kind and reference."""
+def _posted_nanos(references: list[str]) -> dict[tuple[str, str], int]:
+    """Return the ledger's net debit of Stripe's clearing account by kind and reference."""
     clearing = CreditAccount.objects.get(kind=CreditAccount.Kind.STRIPE_CLEARING).pk
     found: dict[tuple[str, str], int] = defaultdict(int)
     for side, sign in (("debit_account", 1), ("credit_account", -1)):
@@ -291,14 +302,14 @@ def _ledger_nanos(references: list[str]) -> dict[tuple[str, str], int]:
     return found
 
 
-def _ever_moved(entry: _Entry) -> int:
-    """Returns the cents that moved for one thing at any time: none, if Stripe does not know it."""
+def _all_time_cents(entry: _Entry) -> int:
+    """Return the net cents ever moved for an entry: 0 if Stripe does not know it."""
     try:
         source_id = entry.source_id or payments.get_payment_intent(entry.id).charge_id
-        return balance.moved_for(source_id) if source_id else 0
-    except StripeRefusedError:
+        return balance.net_moved_cents(source_id) if source_id else 0
+    except StripeRejectedError:
         return 0
 
 
-def _sum(movements: list[Movement]) -> int:
-    return sum(movement.amount_cents for movement in movements)
+def _sum(transactions: list[BalanceTransaction]) -> int:
+    return sum(transaction.amount_cents for transaction in transactions)

@@ -1,7 +1,7 @@
-"""Refunds: asked for by staff or made in Stripe's dashboard, and booked once either way.
+"""Refunds: requested by staff or made in Stripe's dashboard, and booked once either way.
 
-The row and the ledger's debit are written before Stripe hears of a refund: credits that go back
-can't be spent meanwhile. If Stripe refuses, or the refund fails later, they are given again.
+The row and the ledger's debit are written before Stripe is called, so credits that are being
+refunded can't be spent meanwhile. If Stripe rejects the refund, or it fails later, they return.
 """
 
 import uuid
@@ -14,24 +14,29 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import User
+from billing.errors import ReplayedFailureError, StripeError, StripeRejectedError
 from billing.failpoints import failpoint
 from billing.ledger import postings
 from billing.ledger.alerts import raise_alert
 from billing.models import CreditAccount, Order, Refund, Transfer
-from billing.payments.shares import Share, left_of, part_of_amount, part_of_charge
+from billing.payments.refundable_part import (
+    OrderPart,
+    part_of_amount,
+    part_of_charge,
+    refundable_part,
+)
 from billing.pricing.money import cents_text
 from billing.stripe_api import payments
-from billing.stripe_api.client import FailureKeptError, StripeError, StripeRefusedError
 from billing.stripe_api.objects import Refund as StripeRefund
 from billing.usage.lots import refundable_nanos
 
 log = structlog.get_logger(__name__)
 
-# Long enough for the call that follows the request; after it another process asks again.
-FIRST_REPEAT = timedelta(minutes=1)
-MADE_AT_STRIPE = "Made at Stripe, not here."
+# Longer than the call right after the request may take; then another process retries.
+RETRY_AFTER = timedelta(minutes=1)
+DASHBOARD_REASON = "Made in Stripe's dashboard."
 
-# A state is only ever followed by a higher one, in whatever order the news comes.
+# A state is only ever followed by one of a higher rank, in whatever order events arrive.
 _RANK = {
     Refund.State.REQUESTED: 0,
     Refund.State.PENDING: 1,
@@ -39,7 +44,8 @@ _RANK = {
     Refund.State.FAILED: 3,
     Refund.State.CANCELED: 3,
 }
-_STATES = {
+# https://docs.stripe.com/api/refunds/object#refund_object-status
+_STATE_OF_STATUS = {
     "pending": Refund.State.PENDING,
     "requires_action": Refund.State.PENDING,
     "succeeded": Refund.State.SUCCEEDED,
@@ -49,7 +55,7 @@ _STATES = {
 
 
 class RefundError(Exception):
-    """A refund that can't be made; the message is for staff, `field` names what to change."""
+    """A refund that can't be made; the message is for staff, `field` is the form's field."""
 
     def __init__(self, message: str, field: str = "amount") -> None:
         super().__init__(message)
@@ -65,13 +71,13 @@ def request_refund(
     staff: User,
     refund_id: uuid.UUID | None = None,
 ) -> Refund:
-    """Books a refund of `amount_cents` before tax, asks Stripe for it, and returns it as it is.
+    """Book a refund of `amount_cents` before tax, submit it to Stripe, and return its state.
 
-    The tax goes back in proportion. A forced one may be of credits that are spent: what is missing
-    is the operator's. `refund_id` makes a form that is sent twice one refund. If Stripe does not
-    answer, the refund stays `requested` and is asked for again. Raises RefundError.
+    Tax is refunded in proportion. A forced refund may exceed the unspent credits; the operator
+    bears the difference. `refund_id` makes a form that is sent twice one refund. If Stripe does not
+    answer, the refund stays `requested` and is submitted again. Raise RefundError.
     """
-    wanted = Refund(
+    requested = Refund(
         id=refund_id or uuid.uuid4(),
         order=order,
         amount_cents=amount_cents,
@@ -79,95 +85,95 @@ def request_refund(
         is_forced=is_forced,
         requested_by=staff,
     )
-    refund = _book(wanted, staff)
+    refund = _book(requested, staff)
     failpoint("after_refund_booked")
     return submit(refund)
 
 
-def submit(refund: Refund, *, is_repeat: bool = False) -> Refund:
-    """Asks Stripe for a refund that is requested, and returns it as it is then.
+def submit(refund: Refund, *, is_retry: bool = False) -> Refund:
+    """Submit a requested refund to Stripe, and return its current state.
 
-    The row's id is the idempotency key, which Stripe forgets after a day: a repeat looks among the
-    payment's refunds first.
+    The row's id is the idempotency key. Stripe may forget keys after 24 hours, so a retry looks
+    among the payment's refunds first.
     """
     if refund.state != Refund.State.REQUESTED:
         return refund
     try:
-        found = _find_at_stripe(refund) if is_repeat else None
-        found = found or _ask(refund)
-    except StripeRefusedError as error:
-        return _refuse(refund, str(error))
+        found = _find_at_stripe(refund) if is_retry else None
+        found = found or _create_at_stripe(refund)
+    except StripeRejectedError as error:
+        return _fail_rejected(refund, str(error))
     except StripeError as error:
-        log.warning("refund_waits", refund=str(refund.pk), error=str(error))
+        log.warning("refund_not_submitted", refund=str(refund.pk), error=str(error))
         return refund
     failpoint("after_refund_submitted")
-    return note_refund(refund.order, found) or refund
+    return record_refund(refund.order, found) or refund
 
 
-def note_refund(order: Order, found: StripeRefund) -> Refund | None:
-    """Brings our row of a refund to what Stripe has, and books what follows from it, once.
+def record_refund(order: Order, found: StripeRefund) -> Refund | None:
+    """Update our row of a refund from Stripe, and book each of its effects once.
 
-    One that we did not ask for takes its credits now, forced: the money has left. None (after an
-    alert): there is nothing left of the order that it could take.
+    A refund that we did not request takes its credits now, forced: the money has left. Return None
+    (after an alert) if nothing of the order is left for it to take.
     """
     with transaction.atomic():
         order = Order.objects.select_for_update().get(pk=order.pk)
-        refund = _row_of(order, found) or _book_foreign(order, found)
+        refund = _row_of(order, found) or _book_dashboard_refund(order, found)
         if refund is None:
             return None
-        state = _STATES.get(found.status, Refund.State.PENDING)
+        state = _STATE_OF_STATUS.get(found.status, Refund.State.PENDING)
         refund.stripe_id = found.id
         if _RANK[state] > _RANK[Refund.State(refund.state)]:
-            _end(refund, state, found.failure)
+            _advance(refund, state, found.failure)
         refund.save()
     return refund
 
 
-def give_up_requests(order: Order) -> None:
-    """Fails what Stripe does not know of yet: it refunds nothing of a payment that it took back.
+def fail_requested(order: Order) -> None:
+    """Fail the refunds that Stripe does not know yet: a disputed payment can't be refunded.
 
-    The caller holds the order's lock, and asked Stripe for its refunds after the dispute was made.
+    The caller holds the order's lock, and fetched Stripe's refunds after the dispute.
     """
     for refund in order.refunds.filter(state=Refund.State.REQUESTED, stripe_id=None):
-        _end(refund, Refund.State.FAILED, "The payment was disputed first.")
+        _advance(refund, Refund.State.FAILED, "The payment was disputed first.")
         refund.save()
 
 
-def requested_refunds() -> list[Refund]:
-    """Returns the refunds that Stripe has not answered for."""
+def refunds_to_submit() -> list[Refund]:
+    """Return the refunds that Stripe has not answered for."""
     found = Refund.objects.filter(
-        state=Refund.State.REQUESTED, created_at__lt=timezone.now() - FIRST_REPEAT
+        state=Refund.State.REQUESTED, created_at__lt=timezone.now() - RETRY_AFTER
     )
     return list(found.select_related("order").order_by("created_at"))
 
 
 def unspent_cents(order: Order) -> int:
-    """Returns what of an order can be refunded without force, in cents before tax."""
+    """Return how much of an order can be refunded without force, in cents before tax."""
     account = CreditAccount.objects.filter(team=order.team).first()
-    left = left_of(order)
-    if account is None or not left.credit_nanos:
+    remaining = refundable_part(order)
+    if account is None or not remaining.credit_nanos:
         return 0
-    unspent_nanos = min(refundable_nanos(account), left.credit_nanos)
-    return left.amount_cents * unspent_nanos // left.credit_nanos
+    unspent_nanos = min(refundable_nanos(account), remaining.credit_nanos)
+    return remaining.amount_cents * unspent_nanos // remaining.credit_nanos
 
 
 def _book(refund: Refund, staff: User) -> Refund:
-    """Writes a request down and takes its credits, or finds the one that was made before."""
+    """Create the row and debit its credits, or return the refund this form has already made."""
     account = postings.open_account(refund.order.team)
     with transaction.atomic():
         order = Order.objects.select_for_update().get(pk=refund.order_id)
         earlier = Refund.objects.filter(pk=refund.pk).first()
         if earlier is not None:
-            return _same(earlier, refund)
-        _fill(refund, _part(order, refund))
+            return _require_same(earlier, refund)
+        _set_amounts(refund, _requested_part(order, refund))
         unspent = cents_text(unspent_cents(order))
         refund.save(force_insert=True)
         try:
             _debit(account, refund)
         except postings.InsufficientCreditsError:
             raise RefundError(
-                f"Of this order {unspent} is unspent. Refund that much at most, or force the "
-                "refund: what is spent is then given away."
+                f"Only {unspent} of this order is unspent. Refund at most that much, or force the "
+                "refund: the spent part becomes a goodwill loss."
             ) from None
         detail = {
             "amount_cents": refund.amount_cents,
@@ -179,47 +185,47 @@ def _book(refund: Refund, staff: User) -> Refund:
     return refund
 
 
-def _part(order: Order, refund: Refund) -> Share:
-    """Returns what a request takes of the order. Raises RefundError."""
+def _requested_part(order: Order, refund: Refund) -> OrderPart:
+    """Return the part of the order that a request refunds. Raise RefundError."""
     if order.state != Order.State.PAID:
-        raise RefundError("This order is not paid: there is nothing to give back.")
+        raise RefundError("This order is not paid, so there is nothing to refund.")
     if not refund.reason:
-        raise RefundError("Say why: the reason is kept with the refund.", "reason")
+        raise RefundError("Enter a reason. It is kept with the refund.", "reason")
     if order.disputes.filter(is_withdrawn=True, is_reinstated=False).exists():
-        raise RefundError("This payment is disputed: Stripe has taken the money back already.")
-    left = left_of(order)
-    if not 0 < refund.amount_cents <= left.amount_cents:
+        raise RefundError("This payment is disputed: Stripe has already withdrawn the funds.")
+    remaining = refundable_part(order)
+    if not 0 < refund.amount_cents <= remaining.amount_cents:
         raise RefundError(
-            f"Give an amount up to {cents_text(left.amount_cents)}: so much of this order has not "
+            f"Enter an amount up to {cents_text(remaining.amount_cents)}, which is what has not "
             "been refunded yet."
         )
-    return part_of_amount(left, refund.amount_cents)
+    return part_of_amount(remaining, refund.amount_cents)
 
 
-def _same(earlier: Refund, refund: Refund) -> Refund:
+def _require_same(earlier: Refund, refund: Refund) -> Refund:
     if (earlier.order_id, earlier.amount_cents) != (refund.order_id, refund.amount_cents):
-        raise RefundError("This form was sent before with another amount. Load the page again.")
+        raise RefundError("This form was already submitted with another amount. Reload the page.")
     return earlier
 
 
-def _book_foreign(order: Order, found: StripeRefund) -> Refund | None:
-    """Books a refund that was made in Stripe's dashboard."""
-    share = part_of_charge(order, found.amount_cents)
-    if share.credit_nanos == 0:
-        detail = f"{found.id} of Order {order.number}, of which nothing is left"
+def _book_dashboard_refund(order: Order, found: StripeRefund) -> Refund | None:
+    """Book a refund that was made in Stripe's dashboard."""
+    part = part_of_charge(order, found.amount_cents)
+    if part.credit_nanos == 0:
+        detail = f"{found.id} of Order {order.number}, which is already refunded in full"
         raise_alert("refund_of_nothing", found.id, detail)
         return None
-    refund = Refund(order=order, reason=MADE_AT_STRIPE, is_forced=True)
-    _fill(refund, share)
+    refund = Refund(order=order, reason=DASHBOARD_REASON, is_forced=True)
+    _set_amounts(refund, part)
     refund.save(force_insert=True)
     _debit(postings.open_account(order.team), refund)
     return refund
 
 
-def _fill(refund: Refund, share: Share) -> None:
-    refund.amount_cents = share.amount_cents
-    refund.tax_cents = share.tax_cents
-    refund.credit_nanos = share.credit_nanos
+def _set_amounts(refund: Refund, part: OrderPart) -> None:
+    refund.amount_cents = part.amount_cents
+    refund.tax_cents = part.tax_cents
+    refund.credit_nanos = part.credit_nanos
 
 
 def _debit(account: CreditAccount, refund: Refund) -> None:
@@ -234,49 +240,49 @@ def _debit(account: CreditAccount, refund: Refund) -> None:
 
 
 def _row_of(order: Order, found: StripeRefund) -> Refund | None:
-    """Returns our row of a refund, by its id at Stripe or by ours, which its metadata names."""
+    """Return our row of a refund, by Stripe's id or by our id in the refund's metadata."""
     known = order.refunds.filter(stripe_id=found.id).first()
     if known is not None:
         return known
     for refund in order.refunds.filter(stripe_id=None):
         cents = refund.amount_cents + refund.tax_cents
-        if (str(refund.pk), cents) == (found.request, found.amount_cents):
+        if (str(refund.pk), cents) == (found.local_id, found.amount_cents):
             return refund
     return None
 
 
-def _ask(refund: Refund) -> StripeRefund:
-    """Asks Stripe for a refund, or finds the one that was made though Stripe said it failed."""
+def _create_at_stripe(refund: Refund) -> StripeRefund:
+    """Create a refund at Stripe, or find the one created despite Stripe's reported failure."""
     create = partial(
         payments.create_refund,
-        request=str(refund.pk),
+        local_id=str(refund.pk),
         payment_intent_id=refund.order.payment_intent_id or "",
         amount_cents=refund.amount_cents + refund.tax_cents,
     )
     try:
         return create()
-    except FailureKeptError:
-        return _find_at_stripe(refund) or create(again=True)
+    except ReplayedFailureError:
+        return _find_at_stripe(refund) or create(has_new_key=True)
 
 
 def _find_at_stripe(refund: Refund) -> StripeRefund | None:
     listed = payments.refunds_of(refund.order.payment_intent_id or "")
-    return next((each for each in listed if each.request == str(refund.pk)), None)
+    return next((each for each in listed if each.local_id == str(refund.pk)), None)
 
 
-def _refuse(refund: Refund, why: str) -> Refund:
-    """Ends a refund that Stripe does not make."""
+def _fail_rejected(refund: Refund, reason: str) -> Refund:
+    """Fail a refund that Stripe rejected."""
     with transaction.atomic():
         Order.objects.select_for_update().get(pk=refund.order_id)
         refund = Refund.objects.select_related("order__team").get(pk=refund.pk)
         if refund.state == Refund.State.REQUESTED and refund.stripe_id is None:
-            _end(refund, Refund.State.FAILED, why)
+            _advance(refund, Refund.State.FAILED, reason)
             refund.save()
     return refund
 
 
-def _end(refund: Refund, state: Refund.State, error: str) -> None:
-    """Takes a refund on to a state; one that failed gives its credits again."""
+def _advance(refund: Refund, state: Refund.State, error: str) -> None:
+    """Advance a refund to a state; a failed or canceled one returns its credits."""
     refund.state = state
     if state == Refund.State.PENDING:
         return

@@ -1,5 +1,6 @@
-"""Stripe's API as the rest of billing sees it: plain functions, plain objects, errors of our own.
+"""Stripe's API as plain functions, plain objects and the errors of `billing.errors`.
 
-No other module imports `stripe` (import-linter holds it). Nothing here touches the database, and
-nothing here is called inside a transaction: a card is never charged by what may yet roll back.
+This is the only package that imports `stripe`, and only `billing.payments` imports this package
+(import-linter enforces both). Nothing here touches the database or may be called inside a database
+transaction: a rollback can't undo a charge.
 """

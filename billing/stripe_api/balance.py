@@ -1,4 +1,4 @@
-"""The operator's balance at Stripe: what came, what went, and what Stripe kept of it."""
+"""Stripe's balance transactions: what moved on the operator's balance, and Stripe's fees."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,16 +6,16 @@ from typing import Any
 
 import stripe
 
-from billing.stripe_api.client import calling
+from billing.stripe_api.client import stripe_client
 from billing.stripe_api.objects import id_of, metadata_of
 
 
 @dataclass(frozen=True)
-class Movement:
-    """A balance transaction. `category` is Stripe's word for it; cents are before Stripe's fee.
+class BalanceTransaction:
+    """A balance transaction. `category` is Stripe's reporting category; cents are before fees.
 
-    `source_id` is what it was for: a charge, a refund, a dispute. The payment, the customer and
-    the order (which the metadata names) are the source's, as far as it says.
+    `source_id` is the charge, refund or dispute behind it. The payment, the customer and the order
+    (from the metadata) are the source's, empty where it has none.
     """
 
     id: str
@@ -27,12 +27,12 @@ class Movement:
     source_id: str
     payment_intent_id: str
     customer_id: str
-    order: str
+    order_id: str
 
 
-def movements(since: datetime, until: datetime) -> list[Movement]:
-    """Returns what moved from `since` to before `until`, the oldest first. Raises StripeError."""
-    with calling() as client:
+def balance_transactions(since: datetime, until: datetime) -> list[BalanceTransaction]:
+    """Return what moved from `since` to before `until`, oldest first. Raise StripeError."""
+    with stripe_client() as client:
         listed = client.v1.balance_transactions.list(
             {
                 "created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())},
@@ -40,27 +40,27 @@ def movements(since: datetime, until: datetime) -> list[Movement]:
                 "expand": ["data.source"],
             }
         )
-        return [_movement(each) for each in listed.auto_paging_iter()][::-1]
+        return [_transaction(each) for each in listed.auto_paging_iter()][::-1]
 
 
-def moved_for(source_id: str) -> int:
-    """Returns the cents that ever moved for a charge, a refund or a dispute. Raises StripeError."""
-    with calling() as client:
+def net_moved_cents(source_id: str) -> int:
+    """Return the net cents ever moved for a charge, refund or dispute. Raise StripeError."""
+    with stripe_client() as client:
         listed = client.v1.balance_transactions.list({"source": source_id, "limit": 100})
         return sum(each.amount for each in listed.auto_paging_iter())
 
 
-def _movement(moved: stripe.BalanceTransaction) -> Movement:
-    source: Any = moved.source
-    return Movement(
-        id=moved.id,
-        category=moved.reporting_category,
-        amount_cents=moved.amount,
-        fee_cents=moved.fee,
-        currency=moved.currency,
-        created_at=datetime.fromtimestamp(moved.created, UTC),
+def _transaction(found: stripe.BalanceTransaction) -> BalanceTransaction:
+    source: Any = found.source
+    return BalanceTransaction(
+        id=found.id,
+        category=found.reporting_category,
+        amount_cents=found.amount,
+        fee_cents=found.fee,
+        currency=found.currency,
+        created_at=datetime.fromtimestamp(found.created, UTC),
         source_id=id_of(source),
         payment_intent_id=id_of(getattr(source, "payment_intent", None)),
         customer_id=id_of(getattr(source, "customer", None)),
-        order=metadata_of(source, "order"),
+        order_id=metadata_of(source, "order"),
     )

@@ -1,16 +1,16 @@
-"""Checkout Sessions and the customer portal: Stripe's pages that a customer is sent to."""
+"""Checkout Sessions and the customer portal: the pages Stripe hosts for customers."""
 
 import stripe
 from django.conf import settings
 from stripe.params.checkout import SessionCreateParams
 
-from billing.stripe_api.client import calling
+from billing.stripe_api.client import stripe_client
 from billing.stripe_api.objects import Session, id_of
 
 
-def open_payment(
+def create_payment_session(
     *,
-    order: str,
+    order_id: str,
     customer_id: str,
     amount_cents: int,
     title: str,
@@ -18,17 +18,18 @@ def open_payment(
     cancel_url: str,
     retry: str = "",
 ) -> Session:
-    """Opens a page where an order is paid, and the card kept for the customer.
+    """Create the session in which an order is paid and the card is saved for off-session use.
 
-    The order's id is the idempotency key: asked again, it is the same page. Where Stripe keeps a
-    failure for that key (FailureKeptError), a `retry` makes it another. Raises StripeError.
+    The order's id is the idempotency key, so a repeated call returns the same session. Where Stripe
+    replays a stored failure (ReplayedFailureError), pass a `retry` to change the key. Raise
+    StripeError.
     """
-    with calling() as client:
+    with stripe_client() as client:
         session = client.v1.checkout.sessions.create(
             {
                 "mode": "payment",
                 "customer": customer_id,
-                "client_reference_id": order,
+                "client_reference_id": order_id,
                 "line_items": [
                     {
                         "quantity": 1,
@@ -41,62 +42,63 @@ def open_payment(
                     }
                 ],
                 "payment_intent_data": {
-                    "metadata": {"order": order},
+                    "metadata": {"order": order_id},
                     "setup_future_usage": "off_session",
                 },
                 "invoice_creation": {
                     "enabled": True,
-                    "invoice_data": {"metadata": {"order": order}},
+                    "invoice_data": {"metadata": {"order": order_id}},
                 },
-                **_of_a_purchase(success_url, cancel_url),
+                **_purchase_params(success_url, cancel_url),
             },
-            {"idempotency_key": f"order-{order}{retry}"},
+            {"idempotency_key": f"order-{order_id}{retry}"},
         )
     return _session(session)
 
 
-def open_subscription(
-    *, row: str, customer_id: str, price_id: str, success_url: str, cancel_url: str
+def create_subscription_session(
+    *, local_id: str, customer_id: str, price_id: str, success_url: str, cancel_url: str
 ) -> Session:
-    """Opens a page where a monthly price is subscribed to.
+    """Create the session in which a customer subscribes to a monthly price.
 
-    The row's id is the idempotency key: asked again, it is the same page. Raises StripeError.
+    `local_id`, our row's id, is the idempotency key, so a repeated call returns the same session.
+    Raise StripeError.
     """
-    with calling() as client:
+    with stripe_client() as client:
         session = client.v1.checkout.sessions.create(
             {
                 "mode": "subscription",
                 "customer": customer_id,
-                "client_reference_id": row,
+                "client_reference_id": local_id,
                 "line_items": [{"price": price_id, "quantity": 1}],
-                "subscription_data": {"metadata": {"row": row}},
-                **_of_a_purchase(success_url, cancel_url),
+                "subscription_data": {"metadata": {"row": local_id}},
+                **_purchase_params(success_url, cancel_url),
             },
-            {"idempotency_key": f"subscription-{row}"},
+            {"idempotency_key": f"subscription-{local_id}"},
         )
     return _session(session)
 
 
-def find_session(*, order: str, customer_id: str) -> Session | None:
-    """Returns the newest session of an order among a customer's. Raises StripeError."""
-    with calling() as client:
+def find_session(*, order_id: str, customer_id: str) -> Session | None:
+    """Return the newest session of an order among a customer's. Raise StripeError."""
+    with stripe_client() as client:
         listed = client.v1.checkout.sessions.list({"customer": customer_id, "limit": 100})
         for session in listed.auto_paging_iter():
-            if session.client_reference_id == order:
+            if session.client_reference_id == order_id:
                 return _session(session)
     return None
 
 
 def session_of_payment(payment_intent_id: str) -> Session | None:
-    """Returns the session at which a payment was made, if it was at one. Raises StripeError."""
-    with calling() as client:
+    """Return the session in which a payment was made, if any. Raise StripeError."""
+    with stripe_client() as client:
         found = client.v1.checkout.sessions.list({"payment_intent": payment_intent_id}).data
     return _session(found[0]) if found else None
 
 
-def open_card_setup(*, customer_id: str, success_url: str, cancel_url: str) -> str:
-    """Returns the address of a page where the customer leaves a card. Raises StripeError."""
-    with calling() as client:
+def create_setup_session(*, customer_id: str, success_url: str, cancel_url: str) -> str:
+    """Return the URL of a page where the customer saves a card. Raise StripeError."""
+    with stripe_client() as client:
         session = client.v1.checkout.sessions.create(
             {
                 "mode": "setup",
@@ -109,30 +111,28 @@ def open_card_setup(*, customer_id: str, success_url: str, cancel_url: str) -> s
     return _session(session).url
 
 
-def open_portal(*, customer_id: str, return_url: str) -> str:
-    """Returns the address of the customer's portal: cards and invoices. Raises StripeError."""
-    with calling() as client:
+def create_portal_session(*, customer_id: str, return_url: str) -> str:
+    """Return the URL of the customer portal, for cards and invoices. Raise StripeError."""
+    with stripe_client() as client:
         return client.v1.billing_portal.sessions.create(
             {"customer": customer_id, "return_url": return_url}
         ).url
 
 
 def get_session(session_id: str) -> Session:
-    """Returns a session as it is now. Raises StripeError."""
-    with calling() as client:
+    """Return the session's current state. Raise StripeError."""
+    with stripe_client() as client:
         return _session(client.v1.checkout.sessions.retrieve(session_id))
 
 
 def expire_session(session_id: str) -> Session:
-    """Ends an open session, so that it can't be paid any more. Raises StripeError."""
-    with calling() as client:
+    """Expire an open session, so that it can no longer be paid. Raise StripeError."""
+    with stripe_client() as client:
         return _session(client.v1.checkout.sessions.expire(session_id))
 
 
-def _of_a_purchase(success_url: str, cancel_url: str) -> SessionCreateParams:
-    """Returns what every purchase asks for: billing details, and tax where the operator charges
-    it; and the ways back.
-    """
+def _purchase_params(success_url: str, cancel_url: str) -> SessionCreateParams:
+    """Return the parameters of every purchase: billing details, tax if enabled, return URLs."""
     return {
         "billing_address_collection": "required" if settings.STRIPE_TAX else "auto",
         "customer_update": {"name": "auto", "address": "auto"},

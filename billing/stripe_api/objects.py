@@ -1,4 +1,4 @@
-"""What Stripe tells of its objects, as far as we act on it. Amounts are cents; ids are Stripe's."""
+"""The parts of Stripe's objects that we use. Amounts are cents; ids are Stripe's."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Session:
-    """A Checkout Session. `url` is empty once it is over."""
+    """A Checkout Session. `url` is empty once it is complete or expired."""
 
     id: str
     url: str
@@ -27,9 +27,9 @@ class Session:
 
 @dataclass(frozen=True)
 class PaymentIntent:
-    """A payment. `order` is the id of ours that its metadata names, if any.
+    """A PaymentIntent. `order_id` is our order's id from its metadata, if any.
 
-    `needs_authentication`: the card's bank wants to hear of the cardholder in person.
+    `needs_authentication`: the card's issuer requires the cardholder to authenticate.
     """
 
     id: str
@@ -40,14 +40,14 @@ class PaymentIntent:
     is_live: bool
     customer_id: str
     charge_id: str
-    order: str
+    order_id: str
     failure: str
     needs_authentication: bool
 
 
 @dataclass(frozen=True)
 class Charge:
-    """Money that was taken from a card."""
+    """A charge."""
 
     id: str
     payment_intent_id: str
@@ -56,7 +56,7 @@ class Charge:
 
 @dataclass(frozen=True)
 class Card:
-    """A customer's kept card."""
+    """A customer's saved card."""
 
     payment_method_id: str
     brand: str
@@ -65,7 +65,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Refund:
-    """Money that goes back. `request` is the id of ours that its metadata names, if any."""
+    """A refund. `local_id` is our row's id from its metadata, if any."""
 
     id: str
     payment_intent_id: str
@@ -73,16 +73,16 @@ class Refund:
     currency: str
     status: str
     failure: str
-    request: str
+    local_id: str
     created_at: datetime
 
 
 @dataclass(frozen=True)
 class Dispute:
-    """A cardholder's dispute.
+    """A dispute.
 
-    `moved_cents` are the amounts, without fees, that moved on Stripe's balance: a negative one was
-    withdrawn, a positive one reinstated. `at` is when that began, or when the dispute did.
+    `moved_cents` are its balance transactions without fees: negative amounts were withdrawn,
+    positive ones reinstated. `at` is the time of the first of them, else of the dispute.
     """
 
     id: str
@@ -96,18 +96,18 @@ class Dispute:
 
     @property
     def is_withdrawn(self) -> bool:
-        """Whether Stripe took the money, whatever came of it."""
+        """Whether Stripe withdrew funds, reinstated since or not."""
         return any(cents < 0 for cents in self.moved_cents)
 
     @property
     def is_reinstated(self) -> bool:
-        """Whether Stripe gave all of it back."""
+        """Whether Stripe reinstated all of the funds."""
         return self.is_withdrawn and sum(self.moved_cents) >= 0
 
 
 @dataclass(frozen=True)
 class FraudWarning:
-    """An issuer's early warning about a charge."""
+    """An early fraud warning about a charge, from the card's issuer."""
 
     id: str
     payment_intent_id: str
@@ -116,11 +116,11 @@ class FraudWarning:
 
 @dataclass(frozen=True)
 class Subscription:
-    """A monthly subscription of one item. `row` is the id of ours that its metadata names."""
+    """A monthly subscription of one item. `local_id` is our row's id from its metadata."""
 
     id: str
     status: str
-    row: str
+    local_id: str
     customer_id: str
     is_live: bool
     item_id: str
@@ -134,7 +134,7 @@ class Subscription:
 
 @dataclass(frozen=True)
 class InvoiceLine:
-    """A line of an invoice, before tax and discounts: below zero it gives back unused time."""
+    """An invoice line, before tax and discounts; a negative amount credits unused time."""
 
     price_id: str
     amount_cents: int
@@ -142,7 +142,7 @@ class InvoiceLine:
 
 @dataclass(frozen=True)
 class Invoice:
-    """A subscription's invoice; `subscription_id` is empty for any other one."""
+    """An invoice; `subscription_id` is empty unless it is a subscription's."""
 
     id: str
     subscription_id: str
@@ -160,7 +160,7 @@ class Invoice:
 
 @dataclass(frozen=True)
 class Event:
-    """A webhook's envelope: what happened to which object, and not the object itself."""
+    """A webhook's envelope: the event's type and its object's id, without the object."""
 
     id: str
     type: str
@@ -169,11 +169,11 @@ class Event:
 
 
 def id_of(thing: Any) -> str:
-    """Returns the id of what Stripe gives as an id, as the object itself, or not at all."""
+    """Return the id of an expandable field: an id, an expanded object, or nothing ("")."""
     return thing if isinstance(thing, str) else getattr(thing, "id", None) or ""
 
 
 def metadata_of(thing: Any, name: str) -> str:
-    """Returns a text of an object's metadata, which is ours; empty where it has none."""
+    """Return a value of the object's metadata, or "" where it has none."""
     metadata = getattr(thing, "metadata", None)
     return str(getattr(metadata, name, "")) if metadata is not None else ""

@@ -1,10 +1,10 @@
-"""Payments, and what becomes of them: refunds, disputes, warnings of fraud."""
+"""Payments (PaymentIntents), charges, refunds, disputes and early fraud warnings."""
 
 from datetime import UTC, datetime
 
 import stripe
 
-from billing.stripe_api.client import calling
+from billing.stripe_api.client import stripe_client
 from billing.stripe_api.objects import (
     Charge,
     Dispute,
@@ -19,14 +19,14 @@ _AUTHENTICATION = "authentication_required"
 
 
 def charge_card(
-    *, order: str, customer_id: str, payment_method_id: str, amount_cents: int, title: str
+    *, order_id: str, customer_id: str, payment_method_id: str, amount_cents: int, title: str
 ) -> PaymentIntent:
-    """Takes an order's amount from a kept card, its owner being away.
+    """Charge a saved card for an order, off-session.
 
-    The order's id is the idempotency key: asked again, it is the same payment. Raises
-    CardRefusedError and the other kinds of StripeError.
+    The order's id is the idempotency key, so a repeated call returns the same payment. Raise
+    CardDeclinedError and the other kinds of StripeError.
     """
-    with calling() as client:
+    with stripe_client() as client:
         intent = client.v1.payment_intents.create(
             {
                 "amount": amount_cents,
@@ -36,25 +36,26 @@ def charge_card(
                 "confirm": True,
                 "off_session": True,
                 "description": title,
-                "metadata": {"order": order},
+                "metadata": {"order": order_id},
             },
-            {"idempotency_key": f"order-{order}"},
+            {"idempotency_key": f"order-{order_id}"},
         )
     return _intent(intent)
 
 
 def get_payment_intent(payment_intent_id: str) -> PaymentIntent:
-    """Returns a payment as it is now. Raises StripeError."""
-    with calling() as client:
+    """Return the payment's current state. Raise StripeError."""
+    with stripe_client() as client:
         return _intent(client.v1.payment_intents.retrieve(payment_intent_id))
 
 
 def payments_of(customer_id: str, since: datetime) -> list[PaymentIntent]:
-    """Returns the payments that were begun for a customer, the newest first. Raises StripeError.
+    """Return a customer's payments created since then, newest first. Raise StripeError.
 
-    A list shows what is there at once, where Stripe's search is minutes behind.
+    Lists are consistent at once, whereas Stripe's search may lag by a minute or more
+    (https://docs.stripe.com/search#data-freshness).
     """
-    with calling() as client:
+    with stripe_client() as client:
         listed = client.v1.payment_intents.list(
             {"customer": customer_id, "created": {"gte": int(since.timestamp())}, "limit": 100}
         )
@@ -62,14 +63,14 @@ def payments_of(customer_id: str, since: datetime) -> list[PaymentIntent]:
 
 
 def cancel_payment_intent(payment_intent_id: str) -> PaymentIntent:
-    """Ends a payment that has taken no money. Raises StripeError."""
-    with calling() as client:
+    """Cancel a payment that has not succeeded. Raise StripeError."""
+    with stripe_client() as client:
         return _intent(client.v1.payment_intents.cancel(payment_intent_id))
 
 
 def get_charge(charge_id: str) -> Charge:
-    """Returns a charge as it is now. Raises StripeError."""
-    with calling() as client:
+    """Return the charge's current state. Raise StripeError."""
+    with stripe_client() as client:
         charge = client.v1.charges.retrieve(charge_id)
     return Charge(
         id=charge.id,
@@ -79,55 +80,55 @@ def get_charge(charge_id: str) -> Charge:
 
 
 def create_refund(
-    *, request: str, payment_intent_id: str, amount_cents: int, again: bool = False
+    *, local_id: str, payment_intent_id: str, amount_cents: int, has_new_key: bool = False
 ) -> Refund:
-    """Gives back a part of a payment; the request's id is the idempotency key.
+    """Refund a part of a payment; `local_id`, our row's id, is the idempotency key.
 
-    `again` has a second key, for when Stripe keeps a failure under the first and made no refund.
-    Raises StripeError.
+    `has_new_key` uses a second key, for when Stripe replays a failure stored for the first and made
+    no refund. Raise StripeError.
     """
-    with calling() as client:
+    with stripe_client() as client:
         return _refund(
             client.v1.refunds.create(
                 {
                     "payment_intent": payment_intent_id,
                     "amount": amount_cents,
-                    "metadata": {"refund": request},
+                    "metadata": {"refund": local_id},
                 },
-                {"idempotency_key": f"refund-{request}{'-again' if again else ''}"},
+                {"idempotency_key": f"refund-{local_id}{'-again' if has_new_key else ''}"},
             )
         )
 
 
 def get_refund(refund_id: str) -> Refund:
-    """Returns a refund as it is now. Raises StripeError."""
-    with calling() as client:
+    """Return the refund's current state. Raise StripeError."""
+    with stripe_client() as client:
         return _refund(client.v1.refunds.retrieve(refund_id))
 
 
 def refunds_of(payment_intent_id: str) -> list[Refund]:
-    """Returns every refund of a payment. Raises StripeError."""
-    with calling() as client:
+    """Return every refund of a payment. Raise StripeError."""
+    with stripe_client() as client:
         listed = client.v1.refunds.list({"payment_intent": payment_intent_id, "limit": 100})
         return [_refund(each) for each in listed.auto_paging_iter()]
 
 
 def get_dispute(dispute_id: str) -> Dispute:
-    """Returns a dispute as it is now. Raises StripeError."""
-    with calling() as client:
+    """Return the dispute's current state. Raise StripeError."""
+    with stripe_client() as client:
         return _dispute(client.v1.disputes.retrieve(dispute_id))
 
 
 def disputes_of(payment_intent_id: str) -> list[Dispute]:
-    """Returns every dispute of a payment. Raises StripeError."""
-    with calling() as client:
+    """Return every dispute of a payment. Raise StripeError."""
+    with stripe_client() as client:
         listed = client.v1.disputes.list({"payment_intent": payment_intent_id, "limit": 100})
         return [_dispute(each) for each in listed.auto_paging_iter()]
 
 
 def get_fraud_warning(warning_id: str) -> FraudWarning:
-    """Returns an early fraud warning. Raises StripeError."""
-    with calling() as client:
+    """Return an early fraud warning. Raise StripeError."""
+    with stripe_client() as client:
         warning = client.v1.radar.early_fraud_warnings.retrieve(warning_id)
         intent = id_of(warning.payment_intent)
         charge = id_of(warning.charge)
@@ -149,7 +150,7 @@ def _intent(intent: stripe.PaymentIntent) -> PaymentIntent:
         is_live=intent.livemode,
         customer_id=id_of(intent.customer),
         charge_id=id_of(intent.latest_charge),
-        order=metadata_of(intent, "order"),
+        order_id=metadata_of(intent, "order"),
         failure=(error.message or error.code or "") if error else "",
         needs_authentication=intent.status == "requires_action"
         or _AUTHENTICATION in (getattr(error, "code", None), getattr(error, "decline_code", None)),
@@ -164,14 +165,14 @@ def _refund(refund: stripe.Refund) -> Refund:
         currency=refund.currency,
         status=refund.status or "",
         failure=getattr(refund, "failure_reason", None) or "",
-        request=metadata_of(refund, "refund"),
+        local_id=metadata_of(refund, "refund"),
         created_at=datetime.fromtimestamp(refund.created, UTC),
     )
 
 
 def _dispute(dispute: stripe.Dispute) -> Dispute:
     moved = dispute.balance_transactions
-    begun = dispute.created
+    created = dispute.created
     due = getattr(getattr(dispute, "evidence_details", None), "due_by", None)
     return Dispute(
         id=dispute.id,
@@ -180,6 +181,6 @@ def _dispute(dispute: stripe.Dispute) -> Dispute:
         reason=dispute.reason,
         status=dispute.status,
         moved_cents=tuple(transaction.amount for transaction in moved),
-        at=datetime.fromtimestamp(min([each.created for each in moved], default=begun), UTC),
+        at=datetime.fromtimestamp(min([each.created for each in moved], default=created), UTC),
         evidence_due_at=datetime.fromtimestamp(due, UTC) if due else None,
     )

@@ -1,18 +1,18 @@
-"""Monthly prices, the subscriptions to them, and their invoices."""
+"""Monthly prices, subscriptions and their invoices."""
 
 from datetime import UTC, datetime
 
 import stripe
 
-from billing.stripe_api.client import calling
+from billing.stripe_api.client import stripe_client
 from billing.stripe_api.objects import Invoice, InvoiceLine, Subscription, id_of, metadata_of
 
-NEWEST_INVOICES = 20
+RECENT_INVOICES = 20
 
 
 def create_price(*, plan: str, title: str, amount_cents: int) -> str:
-    """Makes a monthly price with a product of its own, and returns its id. Raises StripeError."""
-    with calling() as client:
+    """Create a monthly price with its own product, and return its id. Raise StripeError."""
+    with stripe_client() as client:
         return client.v1.prices.create(
             {
                 "currency": "usd",
@@ -26,19 +26,18 @@ def create_price(*, plan: str, title: str, amount_cents: int) -> str:
 
 
 def get_subscription(subscription_id: str) -> Subscription:
-    """Returns a subscription as it is now. Raises StripeError."""
-    with calling() as client:
+    """Return the subscription's current state. Raise StripeError."""
+    with stripe_client() as client:
         return _subscription(client.v1.subscriptions.retrieve(subscription_id))
 
 
 def upgrade(subscription: Subscription, price_id: str, *, at: int, attempt: str) -> None:
-    """Changes to a dearer price at once: the rest of the period is invoiced and paid, or nothing
-    changes.
+    """Change to a higher price at once: the prorated difference is paid, or nothing changes.
 
-    `at` (unix seconds) is the moment from which it counts; an attempt that is repeated is one.
-    Raises CardRefusedError and the other kinds of StripeError.
+    `at` is the proration date in Unix seconds. A repeated `attempt` is charged once. Raise
+    CardDeclinedError and the other kinds of StripeError.
     """
-    with calling() as client:
+    with stripe_client() as client:
         client.v1.subscriptions.update(
             subscription.id,
             {
@@ -51,9 +50,9 @@ def upgrade(subscription: Subscription, price_id: str, *, at: int, attempt: str)
         )
 
 
-def continue_with(subscription: Subscription, price_id: str) -> None:
-    """Lets the subscription go on after its period, at this price. Raises StripeError."""
-    with calling() as client:
+def renew_at_price(subscription: Subscription, price_id: str) -> None:
+    """Renew at this price from the next period on, without proration. Raise StripeError."""
+    with stripe_client() as client:
         client.v1.subscriptions.update(
             subscription.id,
             {
@@ -64,29 +63,29 @@ def continue_with(subscription: Subscription, price_id: str) -> None:
         )
 
 
-def end_with_period(subscription: Subscription) -> None:
-    """Lets the subscription end with what is paid for. Raises StripeError."""
-    with calling() as client:
+def cancel_at_period_end(subscription: Subscription) -> None:
+    """Cancel the subscription when the paid period ends. Raise StripeError."""
+    with stripe_client() as client:
         client.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": True})
 
 
-def end_now(subscription: Subscription) -> None:
-    """Ends the subscription at once, and gives nothing back. Raises StripeError."""
-    with calling() as client:
+def cancel_now(subscription: Subscription) -> None:
+    """Cancel the subscription at once, without a refund. Raise StripeError."""
+    with stripe_client() as client:
         client.v1.subscriptions.cancel(subscription.id)
 
 
 def get_invoice(invoice_id: str) -> Invoice:
-    """Returns an invoice as it is now. Raises StripeError."""
-    with calling() as client:
+    """Return the invoice's current state. Raise StripeError."""
+    with stripe_client() as client:
         return _invoice(client.v1.invoices.retrieve(invoice_id, {"expand": ["payments"]}))
 
 
-def paid_invoices(subscription_id: str) -> list[str]:
-    """Returns the ids of a subscription's newest paid invoices. Raises StripeError."""
-    with calling() as client:
+def paid_invoice_ids(subscription_id: str) -> list[str]:
+    """Return the ids of a subscription's most recent paid invoices. Raise StripeError."""
+    with stripe_client() as client:
         found = client.v1.invoices.list(
-            {"subscription": subscription_id, "status": "paid", "limit": NEWEST_INVOICES}
+            {"subscription": subscription_id, "status": "paid", "limit": RECENT_INVOICES}
         )
     return [invoice.id for invoice in found.data]
 
@@ -97,17 +96,17 @@ def _subscription(subscription: stripe.Subscription) -> Subscription:
     return Subscription(
         id=subscription.id,
         status=subscription.status,
-        row=metadata_of(subscription, "row"),
+        local_id=metadata_of(subscription, "row"),
         customer_id=id_of(subscription.customer),
         is_live=subscription.livemode,
         item_id=item.id,
         price_id=item.price.id,
-        period_start=_moment(item.current_period_start),
-        period_end=_moment(item.current_period_end),
+        period_start=_datetime(item.current_period_start),
+        period_end=_datetime(item.current_period_end),
         is_ending=bool(
             subscription.cancel_at_period_end or getattr(subscription, "cancel_at", None)
         ),
-        ended_at=_moment(ended_at) if ended_at else None,
+        ended_at=_datetime(ended_at) if ended_at else None,
         latest_invoice_id=id_of(subscription.latest_invoice),
     )
 
@@ -130,7 +129,7 @@ def _invoice(invoice: stripe.Invoice) -> Invoice:
         is_live=invoice.livemode,
         paid_cents=invoice.amount_paid,
         tax_cents=sum(tax.amount for tax in getattr(invoice, "total_taxes", None) or []),
-        paid_at=_moment(paid_at) if paid_at else None,
+        paid_at=_datetime(paid_at) if paid_at else None,
         payment_intent_id=next(iter(intents), ""),
         pdf_url=invoice.invoice_pdf or "",
         lines=tuple(_line(line) for line in invoice.lines.data),
@@ -142,5 +141,5 @@ def _line(line: stripe.InvoiceLineItem) -> InvoiceLine:
     return InvoiceLine(id_of(getattr(details, "price", None)), line.amount)
 
 
-def _moment(seconds: int) -> datetime:
+def _datetime(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)

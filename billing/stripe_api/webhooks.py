@@ -1,4 +1,4 @@
-"""Webhooks: whose they are, and what they say."""
+"""Verification and parsing of webhooks (https://docs.stripe.com/webhooks)."""
 
 import json
 import time
@@ -8,60 +8,60 @@ from typing import Any
 import stripe
 from django.conf import settings
 
-from billing.stripe_api.client import is_live, is_on
 from billing.stripe_api.objects import Event
+from billing.stripe_settings import is_enabled, is_live
 
-TOLERANCE_SECONDS = 300
-
-
-class ForgedEventError(Exception):
-    """What was sent is no event of our Stripe account; the message says why not."""
+TOLERANCE_SECONDS = 300  # the SDK's default
 
 
-def read(payload: bytes, signature: str) -> Event:
-    """Returns the event that Stripe signed. Raises ForgedEventError for anything else.
+class InvalidEventError(Exception):
+    """A payload that is not an event of our Stripe account; the message says why."""
 
-    The SDK lets a timestamp of the future pass, and raises other errors than its own for a
-    signature that is not ASCII: both are refused here.
+
+def verify_event(payload: bytes, signature: str) -> Event:
+    """Return the event that Stripe signed. Raise InvalidEventError for anything else.
+
+    The SDK accepts timestamps in the future, and raises errors other than its own for signatures
+    that are not ASCII: both are refused here.
     """
-    if not is_on():
-        raise ForgedEventError("Payments are not set up on this service.")
+    if not is_enabled():
+        raise InvalidEventError("Payments are not set up on this service.")
     try:
         stripe.WebhookSignature.verify_header(
             payload, signature, settings.STRIPE_WEBHOOK_SECRET, TOLERANCE_SECONDS
         )
         signed_at = _timestamp(signature)
-        told = json.loads(payload)
+        envelope = json.loads(payload)
         event = Event(
-            id=_text(told["id"]),
-            type=_text(told["type"]),
-            object_id=_text(told["data"]["object"].get("id", "")),
-            created_at=datetime.fromtimestamp(told["created"], UTC),
+            id=_text(envelope["id"]),
+            type=_text(envelope["type"]),
+            object_id=_text(envelope["data"]["object"].get("id", "")),
+            created_at=datetime.fromtimestamp(envelope["created"], UTC),
         )
-    except Exception as error:  # whatever is wrong with it, it is not Stripe's
-        raise ForgedEventError(f"The signature or the event is not right: {error}") from error
+    except Exception as error:  # whatever is wrong with it, Stripe did not send it
+        raise InvalidEventError(f"Invalid signature or payload: {error}") from error
     if signed_at > time.time() + TOLERANCE_SECONDS:
-        raise ForgedEventError("The timestamp is in the future.")
-    _require_ours(told)
+        raise InvalidEventError("The timestamp is in the future.")
+    _require_our_account(envelope)
     return event
 
 
-def _require_ours(told: dict[str, Any]) -> None:
-    """Refuses events of test mode in live mode, or the other way, and of other accounts."""
-    if told.get("livemode") is not is_live():
-        raise ForgedEventError("The event is of the other mode, live or test.")
-    account = told.get("account")
+def _require_our_account(envelope: dict[str, Any]) -> None:
+    """Raise InvalidEventError for an event of the other mode, or of another account."""
+    if envelope.get("livemode") is not is_live():
+        raise InvalidEventError("The event is of the other mode (live or test).")
+    account = envelope.get("account")
     if account and account != settings.STRIPE_ACCOUNT:
-        raise ForgedEventError("The event is of another Stripe account.")
+        raise InvalidEventError("The event is of another Stripe account.")
 
 
 def _timestamp(signature: str) -> int:
-    """Returns the time that is signed for, which is the first one."""
+    """Return the signed timestamp, which is the header's first one."""
     items = [item.split("=", 1) for item in signature.split(",")]
     return int(next(value for name, value in items if name == "t"))
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > 100 or "\0" in value:
-        raise ValueError("something else stands where a name should")
+        raise ValueError("not a short string")
     return value

@@ -1,1 +1,1 @@
-"""Reading usage, balances and statements; nothing here changes money."""
+"""Read-only queries of usage, balances and statements."""

@@ -1,4 +1,4 @@
-"""A team's balance, for people to read. (The gate and the ledger never act on what was read.)"""
+"""A team's balance, for display. The gate and the ledger never decide by it."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,18 @@ from billing.pricing.money import dollars_text
 
 @dataclass(frozen=True)
 class Balance:
-    """What a team has, in nano-dollars. Part of what is posted may be held by open requests."""
+    """A team's balance in nano-dollars. Open requests may hold a part of what is posted."""
 
     posted_nanos: int = 0
     held_nanos: int = 0
 
     @property
     def available_nanos(self) -> int:
-        """What can be spent: posted less held."""
+        """The balance that can be spent: posted less held."""
         return self.posted_nanos - self.held_nanos
 
     def as_json(self) -> dict[str, str | int]:
-        """Returns the three amounts as dollars with nine decimals, and as nano-dollars."""
+        """Return the three amounts as dollars with nine decimals, and as nano-dollars."""
         return {
             "posted": dollars_text(self.posted_nanos),
             "held": dollars_text(self.held_nanos),
@@ -32,6 +32,6 @@ class Balance:
 
 
 def balance_of(team: Team) -> Balance:
-    """Returns the team's balance: nothing where it has no credit account yet."""
+    """Return the team's balance, which is zero without a credit account."""
     account = CreditAccount.objects.filter(team=team).first()
     return Balance(account.posted_nanos, account.held_nanos) if account else Balance()

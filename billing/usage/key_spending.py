@@ -1,6 +1,6 @@
-"""What keys have spent, for people to read. (The gate counts for itself, when it admits.)
+"""Spending of API keys, for display. The gate counts for itself at admission.
 
-Days and months are UTC's.
+Days and months are in UTC.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from billing.models import KeySpend, UsageHour
 
 @dataclass(frozen=True)
 class Budget:
-    """What was spent of a period's budget, in nano-dollars. A limit of None is no budget."""
+    """The spending of a period and its limit, in nano-dollars. A limit of None is no budget."""
 
     period: str
     spent_nanos: int
@@ -23,12 +23,12 @@ class Budget:
 
     @property
     def is_reached(self) -> bool:
-        """Whether nothing is left, so that every request that costs something is refused."""
+        """Whether the budget is used up, so that every request with a cost is refused."""
         return self.limit_nanos is not None and self.spent_nanos >= self.limit_nanos
 
     @property
     def percent(self) -> int | None:
-        """How much of the budget is spent, 0 to 100 and rounded down; None without a budget."""
+        """The spent percentage, 0 to 100 and rounded down, or None without a budget."""
         if self.limit_nanos is None:
             return None
         return 100 if self.is_reached else self.spent_nanos * 100 // self.limit_nanos
@@ -36,7 +36,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class KeySpending:
-    """A key's budgets for the day, the month and in all, and what its open requests hold."""
+    """A key's daily, monthly and total budgets, and what its open requests hold."""
 
     day: Budget
     month: Budget
@@ -46,18 +46,18 @@ class KeySpending:
 
     @property
     def budgets(self) -> list[Budget]:
-        """The three of them, the shortest period first."""
+        """The three budgets, shortest period first."""
         return [self.day, self.month, self.total]
 
     @property
     def is_budget_reached(self) -> bool:
-        """Whether one of the budgets is spent."""
+        """Whether one of the budgets is used up."""
         return any(budget.is_reached for budget in self.budgets)
 
 
 @dataclass(frozen=True)
 class DayOfUse:
-    """One day of a key's use."""
+    """One day of a key's usage."""
 
     day: date
     requests: int = 0
@@ -66,7 +66,7 @@ class DayOfUse:
 
 
 def spending_of(key: ApiKey, now: datetime) -> KeySpending:
-    """Returns what the key has spent up to `now`. Select `spend` with the key: no query then."""
+    """Return the key's spending up to `now`, without a query if `spend` was selected with it."""
     # A key that was never used has no row.
     spend: KeySpend = getattr(key, "spend", None) or KeySpend()
     today = now.astimezone(UTC).date()
@@ -83,9 +83,9 @@ def spending_of(key: ApiKey, now: datetime) -> KeySpending:
 
 
 def use_by_day(key: ApiKey, now: datetime, days: int = 30) -> list[DayOfUse]:
-    """Returns the key's last `days` days up to today, the oldest first, each of them.
+    """Return the key's usage of each of the last `days` days up to today, oldest first.
 
-    One query, of the roll-up by hour: what was used within the last minute may be missing.
+    One query of the hourly roll-up, which may lack the last minute.
     """
     today = now.astimezone(UTC).date()
     first = today - timedelta(days=days - 1)

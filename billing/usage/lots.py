@@ -1,4 +1,4 @@
-"""What a team's balance is made of, for people to read: gifts, with their expiry, and payments."""
+"""The lots of a team's balance, for display: grants with their expiry, and paid credits."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from billing.models import CreditAccount
 
 @dataclass(frozen=True)
 class Lot:
-    """What is left of one credit, in nano-dollars. A paid one never expires."""
+    """The rest of one credit, in nano-dollars. A paid one never expires."""
 
     left_nanos: int
     is_paid: bool
@@ -20,9 +20,9 @@ class Lot:
 
 
 def lots_left(account: CreditAccount) -> list[Lot]:
-    """Returns the account's lots that have credits left, in the order in which they are spent.
+    """Return the account's lots with credits left, in the order in which they are spent.
 
-    Their sum is the posted balance, what open requests hold among it.
+    They add up to the posted balance, including what open requests hold.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -35,13 +35,13 @@ def lots_left(account: CreditAccount) -> list[Lot]:
 
 
 def refundable_nanos(account: CreditAccount) -> int:
-    """Returns the paid credit that is neither spent nor held, which can be refunded."""
+    """Return the nano-dollars of paid credit that are neither spent nor held."""
     paid = sum(lot.left_nanos for lot in lots_left(account) if lot.is_paid)
     return min(paid, CreditAccount.objects.get(pk=account.pk).available_nanos)
 
 
 def left_of(account: CreditAccount, credit: Credit) -> int:
-    """Return what is left of a credit in nano-dollars, what open requests hold among it."""
+    """Return the nano-dollars left of a credit, including what open requests hold."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(sum(l.left_nanos), 0) FROM billing_lots_left(%s) AS l"

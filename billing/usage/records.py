@@ -1,7 +1,7 @@
-"""Usage as pages and charts need it: rolled up by hour, and exact to the last request all the same.
+"""Usage for pages and charts: read from the hourly roll-up, and exact up to the last request.
 
-Days and hours are UTC's. What is rolled up is read from the roll-up; the rest, of the last hour or
-two, from the records themselves.
+Days and hours are in UTC. What is not rolled up yet, of the last hour or two, is read from the
+records themselves.
 """
 
 import operator
@@ -22,7 +22,7 @@ _MIDNIGHT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Status(models.TextChoices):
-    """How a request ended, for people: every request is exactly one of these."""
+    """The status of a finished request, for display. Every request has exactly one."""
 
     OK = "ok", "Completed"
     CANCELLED = "cancelled", "Cancelled"
@@ -33,14 +33,14 @@ _COMPLETED = Q(outcome="completed")
 _OF_STATUS = {
     Status.OK: _COMPLETED,
     Status.CANCELLED: Q(outcome="client_closed"),
-    # As the roll-up counts errors. The first part alone matches the partial index.
+    # The roll-up's definition of errors. The first condition alone matches the partial index.
     Status.ERROR: ~_COMPLETED & ~Q(outcome="client_closed"),
 }
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which of an account's requests: those from `since` to before `until`, both full hours."""
+    """A filter of an account's requests, from `since` to before `until`, both full hours."""
 
     account_id: int
     since: datetime
@@ -53,7 +53,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class UsageSum:
-    """What some requests came to. The fields are those of the roll-up."""
+    """The totals of some requests. The fields are those of the roll-up."""
 
     requests: int = 0
     errors: int = 0
@@ -75,30 +75,30 @@ class UsageSum:
 
     @property
     def error_share(self) -> float | None:
-        """How many of a hundred requests failed; None where there were none."""
+        """The percentage of requests that failed, or None without requests."""
         return 100 * self.errors / self.requests if self.requests else None
 
     @property
     def latency_ms(self) -> float | None:
-        """The average latency."""
+        """The mean latency in milliseconds, or None without requests."""
         return self.latency_ms_total / self.requests if self.requests else None
 
     @property
     def first_token_ms(self) -> float | None:
-        """The average time to the first token, of the requests that have one."""
+        """The mean time to the first token in milliseconds, of the requests that have one."""
         count = self.first_token_count
         return self.first_token_ms_total / count if count else None
 
 
-# As dataclasses.astuple, which copies deeply: that was half of a page's time.
+# In place of dataclasses.astuple, whose deep copies took half of a page's time.
 _figures = operator.attrgetter(*(field.name for field in fields(UsageSum)))
 
-# By the start of a day or an hour, and by model.
+# Totals by the start of a day or an hour, and by model.
 Sums = dict[tuple[datetime, str], UsageSum]
 
 
 def roll_up(since: datetime) -> int:
-    """Makes the roll-up of every hour from `since` on anew. Returns the rows written."""
+    """Rebuild the roll-up of every hour from `since` on. Return the number of rows written."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT billing_roll_up(%s)", [since])
         (written,) = cursor.fetchone()
@@ -106,25 +106,25 @@ def roll_up(since: datetime) -> int:
 
 
 def roll_up_recent(hours: int) -> int:
-    """Makes the roll-up of the last `hours` hours anew, and of all that is not rolled up yet.
+    """Rebuild the roll-up of the last `hours` hours, and of all that is not rolled up yet.
 
-    So no hour is missing after a time without Celery. Returns the rows written.
+    So no hour is missing after a downtime of Celery. Return the number of rows written.
     """
     return roll_up(min(timezone.now() - timedelta(hours=hours), rolled_up_until()))
 
 
 def rolled_up_until() -> datetime:
-    """Returns the moment before which the roll-up is complete.
+    """Return the moment before which the roll-up is complete.
 
-    It is an hour before the roll-up's last hour: what was settled on the hour may not have been
-    committed when the roll-up was made.
+    It is an hour before the roll-up's last hour, since settlements on the hour may not have been
+    committed when that was rolled up.
     """
     last = UsageHour.objects.aggregate(last=Max("hour"))["last"]
     return last - timedelta(hours=1) if last is not None else _NEVER
 
 
 def records(selection: Selection) -> QuerySet[UsageRecord]:
-    """Returns the selection's records, in no order."""
+    """Return the selection's records, unordered."""
     found = UsageRecord.objects.filter(
         account_id=selection.account_id,
         created_at__gte=selection.since,
@@ -142,7 +142,7 @@ def records(selection: Selection) -> QuerySet[UsageRecord]:
 
 
 def sums(selection: Selection, *, by_hour: bool = False) -> Sums:
-    """Returns what the selection came to, by day (or by hour) and model, exact to this moment."""
+    """Return the selection's totals by day (or hour) and model, exact up to now."""
     if selection.end_user or selection.status in {Status.CANCELLED, Status.ERROR}:
         return _of_records(records(selection), by_hour)
     everything = Selection(
@@ -155,7 +155,7 @@ def sums(selection: Selection, *, by_hour: bool = False) -> Sums:
         _of_records(records(everything).filter(created_at__gte=since), by_hour),
     )
     if selection.status == Status.OK:
-        # Nearly all complete: the others are the fewer to count.
+        # Nearly all requests complete, so the others are fewer to count.
         others = _of_records(records(everything).exclude(outcome="completed"), by_hour)
         found = {place: found[place] - others.get(place, UsageSum()) for place in found}
     return {place: part for place, part in found.items() if part.requests}
@@ -168,16 +168,16 @@ def narrowed(
     before: datetime | None = None,
     after: datetime | None = None,
 ) -> QuerySet[UsageRecord]:
-    """Returns the selection's records in as few hours as have the `rows` next to a moment.
+    """Return the selection's records, limited to the hours that contain the `rows` wanted.
 
-    Those are the newest, the newest before `before`, or the oldest after `after`. For a key or a
-    model that is seldom used, the roll-up says in which hours to look; an index for it would be
-    written with every request. With a status or an end user the selection stays as it is: the
-    roll-up does not count them.
+    Those are the newest ones, the newest before `before`, or the oldest after `after`. For a rarely
+    used key or model, the roll-up says in which hours to look, where an index would have to be
+    written with every request. Selections by status or end user are not limited, as the roll-up
+    does not count these.
     """
     found = records(selection)
-    is_seldom = selection.key_id is not None or selection.model
-    if not is_seldom or selection.end_user or selection.status:
+    is_rare = selection.key_id is not None or selection.model
+    if not is_rare or selection.end_user or selection.status:
         return found
     rolled_up = rolled_up_until()
     hours = _hours(selection, rolled_up)
@@ -187,7 +187,7 @@ def narrowed(
         hours = hours.filter(hour__gt=after - timedelta(hours=1))
     counted = hours.values("hour").annotate(sum_requests=Sum("requests"))
     ordered = counted.order_by("hour" if after is not None else "-hour")
-    # What is left of the hour of the moment itself may be nothing: it is not counted.
+    # The hour of the moment itself is not counted: none of its requests may be on the wanted side.
     wanted = Q(created_at__gte=rolled_up)
     missing = rows
     for row in ordered[: rows + 1]:
@@ -203,9 +203,9 @@ def narrowed(
 
 
 def start_of(field: str, width: timedelta) -> Func:
-    """Returns an expression: when the hour or the day (`width`) of a moment began, in UTC.
+    """Return an expression for the start of a timestamp's hour or day (`width`), in UTC.
 
-    It is a third of the work of `date_trunc`.
+    It takes a third of the time of `date_trunc`.
     """
     return Func(
         Value(width), field, Value(_MIDNIGHT), function="date_bin", output_field=DateTimeField()
@@ -213,12 +213,12 @@ def start_of(field: str, width: timedelta) -> Func:
 
 
 def total(parts: Iterable[UsageSum]) -> UsageSum:
-    """Returns the sum of sums."""
+    """Return the sum of totals."""
     return sum(parts, UsageSum())
 
 
 def models_used(selection: Selection) -> list[str]:
-    """Returns the names of the models that the roll-up knows of in the selection's time."""
+    """Return the names of the models in the roll-up of the selection's period."""
     hours = UsageHour.objects.filter(
         account_id=selection.account_id, hour__gte=selection.since, hour__lt=selection.until
     )
@@ -242,7 +242,7 @@ def _of_hours(selection: Selection, rolled_up: datetime, by_hour: bool) -> Sums:
 
 
 def _hours(selection: Selection, rolled_up: datetime) -> QuerySet[UsageHour]:
-    """Returns the roll-up's rows of the selection's account, time, key and model."""
+    """Return the roll-up's rows of the selection's account, period, key and model."""
     hours = UsageHour.objects.filter(
         account_id=selection.account_id,
         hour__gte=selection.since,

@@ -1,7 +1,7 @@
-"""An account's statement: its transfers between two balances, and the proof of their sum.
+"""Account statements: the transfers between an opening and a closing balance, with proof.
 
-A statement's rows are consecutive transfers. Its figures are added up from their amounts, and
-compared with the balances that the ledger recorded after each of them.
+A statement covers consecutive transfers. Its totals are added up from their amounts, and compared
+with the balances that the ledger recorded after each of them.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ BATCH_ROWS = 2000
 
 @dataclass(frozen=True)
 class Line:
-    """A transfer, or a day's transfers for usage. Debits have a negative `amount_nanos`."""
+    """A transfer, or a day's usage transfers. Debits have a negative `amount_nanos`."""
 
     at: datetime
     kind: str
@@ -47,7 +47,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Statement:
-    """A time's sums in nano-dollars, from transfers' amounts, and what the ledger recorded.
+    """A period's totals in nano-dollars, and the balances that the ledger recorded.
 
     Its transfers are those with sequences from `first` to before `end`.
     """
@@ -63,12 +63,12 @@ class Statement:
 
     @property
     def closing_nanos(self) -> int:
-        """The balance after the last transfer, as the amounts have it."""
+        """The balance after the last transfer, by the amounts."""
         return self.opening_nanos + self.credits_nanos - self.debits_nanos
 
     @property
     def agrees(self) -> bool:
-        """Whether the amounts' sums are the balances that the ledger recorded."""
+        """Whether the amounts add up to the balances that the ledger recorded."""
         return (
             self.opening_nanos == self.recorded_opening_nanos
             and self.closing_nanos == self.recorded_closing_nanos
@@ -76,9 +76,9 @@ class Statement:
 
 
 def statement_of(account: CreditAccount, since: datetime, until: datetime) -> Statement:
-    """Returns the account's statement from `since` to before `until`, summed from its transfers.
+    """Return the account's statement from `since` to before `until`, summed from its transfers.
 
-    What is posted while it is made is not in it.
+    Transfers posted during the call are not included.
     """
     end_of_all = (
         CreditAccount.objects.values_list("last_sequence", flat=True).get(pk=account.pk) + 1
@@ -110,7 +110,7 @@ def statement_of(account: CreditAccount, since: datetime, until: datetime) -> St
 
 
 def lines_by_day(statement: Statement) -> list[Line]:
-    """Returns the statement's lines, a day's usage between two other transfers as one of them."""
+    """Return the statement's lines, with a day's usage between two other transfers as one line."""
     others = list(_transfers(statement).exclude(kind=Transfer.Kind.USAGE).order_by("sequence"))
     runs = (
         _transfers(statement)
@@ -135,7 +135,7 @@ def lines_by_day(statement: Statement) -> list[Line]:
 
 
 def lines_from(statement: Statement, start: int, rows: int) -> list[Line]:
-    """Returns up to `rows` lines of the statement's transfers, from a sequence on."""
+    """Return up to `rows` lines of the statement's transfers, from the sequence `start` on."""
     own = Transfer.objects.filter(customer=statement.account, sequence__lt=start)
     is_credit = Q(credit_account=statement.account)
     before = own.aggregate(credits=_sum_where(is_credit), debits=_sum_where(~is_credit))
@@ -145,7 +145,7 @@ def lines_from(statement: Statement, start: int, rows: int) -> list[Line]:
 
 
 def every_line(statement: Statement) -> Iterator[list[Line]]:
-    """Yields the lines of all the statement's transfers, each batch with a query of its own."""
+    """Yield the lines of all the statement's transfers in batches, with one query each."""
     start, balance_nanos = statement.first, statement.opening_nanos
     while True:
         rows = _transfers(statement).filter(sequence__gte=start).order_by("sequence")[:BATCH_ROWS]
@@ -157,7 +157,7 @@ def every_line(statement: Statement) -> Iterator[list[Line]]:
 
 
 def _run_between(others: list[Transfer]) -> dict[str, Func]:
-    """Returns what tells apart transfers with another between them; nothing where there is none."""
+    """Return a grouping that separates usage before and after each of the other transfers."""
     if not others:
         return {}
     thresholds = Value([row.sequence for row in others], ArrayField(BigIntegerField()))
@@ -178,7 +178,7 @@ def _transfers(statement: Statement) -> QuerySet[Transfer]:
 
 
 def _recorded_before(account: CreditAccount, sequence: int) -> int:
-    """Returns the balance after the last transfer before a sequence."""
+    """Return the balance after the last transfer before a sequence."""
     earlier = Transfer.objects.filter(customer=account, sequence__lt=sequence)
     recorded = earlier.order_by("-sequence").values_list("balance_nanos", flat=True).first()
     return recorded or 0
@@ -202,7 +202,7 @@ def _line(statement: Statement, row: Transfer) -> Line:
 
 
 def _balanced(lines: list[Line], opening_nanos: int) -> list[Line]:
-    """Returns the lines with the balance after each, added up from the opening balance."""
+    """Return the lines with running balances, from the opening balance on."""
     balance_nanos, balanced = opening_nanos, []
     for line in lines:
         balance_nanos += line.amount_nanos

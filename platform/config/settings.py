@@ -334,7 +334,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
     "check refunds and disputes": {
-        "task": "billing.payments.tasks.check_money_back",
+        "task": "billing.payments.tasks.check_reversals",
         "schedule": env.number("ORDER_CHECK_SECONDS", 3600),
         "options": {"expires": 3600},
     },

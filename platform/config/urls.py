@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from api.openapi.view import openapi_json
-from billing.payments.views import stripe_webhook
+from billing.payments.webhooks import stripe_webhook
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("portal.urls")),

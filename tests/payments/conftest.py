@@ -1,4 +1,4 @@
-"""A stand-in for Stripe on a port of its own, and what a test does to it and hears from it."""
+"""The Stripe simulator on its own port, delivery of its events, and fixtures of payments."""
 
 import json
 import threading
@@ -15,8 +15,8 @@ from django.test import Client
 from accounts.models import Plan, Team, User
 from billing.ledger import invariants, postings
 from billing.models import CreditAccount, Order, PlanOffer, StripeEvent
-from billing.payments import inbox, orders
-from tests.payments import cards
+from billing.payments import orders, webhooks
+from tests.payments import auto_top_up_helpers as helpers
 from tests.stripe_simulator import StripeSimulator, running_simulator
 
 SECRET = "whsec_only_for_tests"
@@ -24,17 +24,17 @@ PAGES = {"success_url": "http://testserver/paid", "cancel_url": "http://testserv
 
 
 class StripeStandIn(StripeSimulator):
-    """The stand-in whose events wait until a test tells them to Django's client."""
+    """The simulator, whose events wait until a test delivers them through Django's client."""
 
     def get(self, path: str, **query: Any) -> Any:
-        """Reads the stand-in's API."""
+        """Read the simulator's API."""
         answer = self.web.get(
             f"{self.url}/v1/{path}", params=query, headers={"authorization": "Bearer sk_test"}
         )
         return answer.raise_for_status().json()
 
     def create(self, path: str, **fields: Any) -> Any:
-        """Makes an object as another user of the same Stripe account would."""
+        """Create an object as another user of the same Stripe account would."""
         answer = self.web.post(
             f"{self.url}/v1/{path}",
             data=dict(_form("", fields)),
@@ -43,12 +43,12 @@ class StripeStandIn(StripeSimulator):
         return answer.raise_for_status().json()
 
     def events(self, *types: str) -> list[dict[str, Any]]:
-        """Returns the events so far, the oldest first; all, or those of some types."""
+        """Return the events so far, oldest first: all of them, or those of some types."""
         found = self.get("events", limit=100)["data"][::-1]
         return [event for event in found if not types or event["type"] in types]
 
     def post(self, event: dict[str, Any], secret: str = SECRET, at: int | None = None) -> Any:
-        """Sends an event to the webhook as Stripe would, and returns the answer."""
+        """Send an event to the webhook as Stripe would, and return the response."""
         payload = json.dumps(event)
         signature = stripe.WebhookSignature.generate_signature_header(payload, secret, at)
         return Client().post(
@@ -58,16 +58,16 @@ class StripeStandIn(StripeSimulator):
             headers={"Stripe-Signature": signature},
         )
 
-    def tell(self, *events: dict[str, Any]) -> list[StripeEvent]:
-        """Sends events, in this order, has each handled, and returns what became of them."""
+    def deliver(self, *events: dict[str, Any]) -> list[StripeEvent]:
+        """Deliver events in this order, handle each, and return the stored events."""
         for event in events:
             assert self.post(event).status_code == 200
-            inbox.handle(event["id"])
+            webhooks.handle(event["id"])
         return [StripeEvent.objects.get(pk=event["id"]) for event in events]
 
-    def tell_everything(self) -> list[StripeEvent]:
-        """Sends all events so far, as they happened."""
-        return self.tell(*self.events())
+    def deliver_all(self) -> list[StripeEvent]:
+        """Deliver all events so far, in the order in which they happened."""
+        return self.deliver(*self.events())
 
 
 @pytest.fixture(scope="session")
@@ -78,11 +78,11 @@ def _stand_in_url() -> Iterator[str]:
 
 @pytest.fixture
 def stand_in(_stand_in_url: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> StripeStandIn:
-    """An empty stand-in for Stripe, which the settings lead to. Events wait to be told."""
+    """An empty simulator that the settings point to. Its events wait to be delivered."""
     settings.STRIPE_SECRET_KEY = "sk_test_simulated"
     settings.STRIPE_WEBHOOK_SECRET = SECRET
     settings.STRIPE_API_BASE = _stand_in_url
-    monkeypatch.setattr("billing.payments.views.handle_stripe_event.delay", lambda event_id: None)
+    monkeypatch.setattr(webhooks.handle_stripe_event, "delay", lambda event_id: None)
     found = StripeStandIn(_stand_in_url)
     found.control("forget")
     return found
@@ -90,7 +90,7 @@ def stand_in(_stand_in_url: str, settings: Any, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def books_are_right(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Proves the invariants after the test."""
+    """Check the ledger's invariants after the test."""
     request.getfixturevalue("_django_db_helper")
     yield
     broken = {each.invariant.name: each.examples for each in invariants.check() if each.count}
@@ -98,7 +98,7 @@ def books_are_right(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def wait_until(holds: Any, seconds: float = 10) -> None:
-    """Waits until a condition holds."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it never came to hold"
@@ -106,7 +106,7 @@ def wait_until(holds: Any, seconds: float = 10) -> None:
 
 
 def _form(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yields a form's fields as Stripe writes them: `line_items[0][quantity]`."""
+    """Yield a form's fields as Stripe writes them: `line_items[0][quantity]`."""
     if not isinstance(value, dict | list):
         yield name, str(value)
         return
@@ -115,7 +115,7 @@ def _form(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def at_once(*works: Callable[[], Any]) -> list[Any]:
-    """Does things at once, each in a thread with a connection of its own; returns the results."""
+    """Run functions at once, each in a thread with its own connection. Return the results."""
     start = threading.Barrier(len(works))
 
     def do(work: Callable[[], Any]) -> Any:
@@ -130,13 +130,13 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
 
 
 def checkout(team: Any, user: Any, amount_cents: int = 1000) -> tuple[Order, str]:
-    """Places an order and opens its Checkout; returns both."""
+    """Place an order and open its Checkout. Return the order and the page's URL."""
     order = orders.place(team, user, amount_cents)
     return order, orders.open_checkout(order, user, **PAGES)
 
 
 def paid_order(stand_in: StripeStandIn, team: Team, user: User, cents: int = 1000) -> Order:
-    """Returns an order that was paid and credited; its events are not told."""
+    """Return an order that is paid and credited. Its events are not delivered."""
     order, url = checkout(team, user, cents)
     stand_in.pay(url)
     order.refresh_from_db()
@@ -147,13 +147,13 @@ def paid_order(stand_in: StripeStandIn, team: Team, user: User, cents: int = 100
 
 @pytest.fixture
 def order(stand_in: StripeStandIn, alices_team: Team, alice: User) -> Order:
-    """Ten dollars' worth of credits, paid."""
+    """A paid order of $10 of credits."""
     return paid_order(stand_in, alices_team, alice)
 
 
 @pytest.fixture
 def taxed_order(stand_in: StripeStandIn, alices_team: Team, alice: User, settings: Any) -> Order:
-    """$9.99 worth of credits, with ten per cent of tax."""
+    """A paid order of $9.99 of credits, with 10% tax."""
     settings.STRIPE_TAX = True
     order = paid_order(stand_in, alices_team, alice, 999)
     assert order.tax_cents == 100
@@ -162,7 +162,7 @@ def taxed_order(stand_in: StripeStandIn, alices_team: Team, alice: User, setting
 
 @pytest.fixture
 def clerk(db: None) -> User:
-    """Somebody of the operator's staff."""
+    """A member of the operator's staff."""
     return User.objects.create_user("clerk@example.com", name="Casey", is_staff=True)
 
 
@@ -179,7 +179,7 @@ def pro(db: None) -> PlanOffer:
 
 
 def make_offer(name: str, price: int, credit: int, **limits: Any) -> PlanOffer:
-    """Makes a plan with an offer; amounts are dollars."""
+    """Make a plan with an offer; amounts are dollars."""
     plan, _ = Plan.objects.update_or_create(
         name=name, defaults={"title": name.capitalize(), "tokens_per_minute": 1_000_000, **limits}
     )
@@ -192,8 +192,8 @@ def make_offer(name: str, price: int, credit: int, **limits: Any) -> PlanOffer:
 def low(
     stand_in: StripeStandIn, alice: User, alices_team: Team, alices_account: CreditAccount
 ) -> Team:
-    """Alice's team: $3 left, a card on file, $10 to be bought below $5."""
-    cards.keep_card(stand_in, alices_team, alice)
-    postings.grant(alices_account, 3 * cards.DOLLAR, reference="three dollars")
-    cards.wish(alices_team)
+    """Alice's team with a balance of $3, a saved card, and auto top-up of $10 below $5."""
+    helpers.keep_card(stand_in, alices_team, alice)
+    postings.grant(alices_account, 3 * helpers.DOLLAR, reference="three dollars")
+    helpers.enable_auto_top_up(alices_team)
     return alices_team

@@ -1,4 +1,4 @@
-"""Offers, and teams that subscribe to them."""
+"""Helpers of tests of plans: subscribing, paying, and delivering the events."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from accounts.access import Actor
 from accounts.models import Role, Team, User
 from billing.models import CreditAccount, PlanOffer, Subscription, Transfer
 from billing.payments import plans
-from billing.payments.subscriptions import find_row
+from billing.payments.subscriptions import find_subscription
 from tests.payments.conftest import PAGES, StripeStandIn
 
 DOLLAR = 10**9
@@ -20,19 +20,19 @@ HEADERS = {"authorization": "Bearer sk_test"}
 
 
 def owner(team: Team, user: User) -> Actor:
-    """Returns the user as an owner of the team."""
+    """Return the user as an owner of the team."""
     return Actor(team=team, user=user, role=Role.OWNER)
 
 
 def begin(team: Team, user: User, offer: PlanOffer) -> str:
-    """Returns the address of the Checkout where the team subscribes."""
+    """Return the address of the Checkout where the team subscribes."""
     return plans.open_checkout(team, user, offer, **PAGES)
 
 
 def paid(
     stand_in: StripeStandIn, team: Team, user: User, offer: PlanOffer, card: str = VISA
 ) -> Subscription:
-    """Subscribes and pays, and tells nobody; returns the row."""
+    """Subscribe and pay without delivering events. Return the row."""
     assert stand_in.pay(begin(team, user, offer), card).status_code < 400
     return Subscription.objects.get(team=team, stripe_id=None, ended_at=None)
 
@@ -40,14 +40,14 @@ def paid(
 def subscribed(
     stand_in: StripeStandIn, team: Team, user: User, offer: PlanOffer, card: str = VISA
 ) -> Subscription:
-    """Subscribes, pays, and tells every event."""
+    """Subscribe, pay and deliver every event. Return the row."""
     row = paid(stand_in, team, user, offer, card)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     return again(row)
 
 
 def choose_card(stand_in: StripeStandIn, row: Subscription, card: str) -> None:
-    """Gives the subscription another card, as its owner would in Stripe's portal."""
+    """Give the subscription another card, as its owner would in Stripe's portal."""
     customer = stand_in.get(f"subscriptions/{row.stripe_id}")["customer"]
     method = stand_in.web.post(
         f"{stand_in.url}/v1/payment_methods/{card}/attach",
@@ -61,25 +61,25 @@ def choose_card(stand_in: StripeStandIn, row: Subscription, card: str) -> None:
     ).raise_for_status()
 
 
-def decline_from_now_on(stand_in: StripeStandIn, row: Subscription) -> None:
-    """Gives the subscription a card that is declined."""
+def switch_to_declined_card(stand_in: StripeStandIn, row: Subscription) -> None:
+    """Give the subscription a card that is declined."""
     choose_card(stand_in, row, KEPT_THEN_DECLINED)
 
 
 def again(row: Subscription) -> Subscription:
-    """Returns the row as it is now."""
-    found = find_row(str(row.pk))
+    """Return the row as it is now."""
+    found = find_subscription(str(row.pk))
     assert found is not None
     return found
 
 
 def plan_of(team: Team) -> str:
-    """Returns the name of the team's plan as it is now."""
+    """Return the name of the team's plan as it is now."""
     return Team.objects.select_related("plan").get(pk=team.pk).plan.name
 
 
 def granted(team: Team) -> list[float]:
-    """Returns the dollars that the team's plans have granted, one amount a payment."""
+    """Return the dollars that the team's plans have granted, one amount a payment."""
     found = Transfer.objects.filter(
         kind="grant", customer__team=team, reference__startswith="subscription:"
     )
@@ -87,32 +87,41 @@ def granted(team: Team) -> list[float]:
 
 
 def earned() -> list[float]:
-    """Returns the dollars that subscriptions have earned, one amount an invoice."""
+    """Return the dollars that subscriptions have earned, one amount an invoice."""
     found = Transfer.objects.filter(kind="subscription").order_by("pk")
     return [transfer.amount_nanos / DOLLAR for transfer in found]
 
 
 def lots_of(team: Team) -> Any:
-    """Returns the team's lots."""
+    """Return the team's lots."""
     return CreditAccount.objects.get(team=team).lots.order_by("pk")
 
 
-NEWS = ("checkout.session.", "customer.subscription.", "invoice.paid", "invoice.payment_failed")
+SUBSCRIPTION_EVENTS = (
+    "checkout.session.",
+    "customer.subscription.",
+    "invoice.paid",
+    "invoice.payment_failed",
+)
 
 
-def news(stand_in: StripeStandIn, since: int = 0) -> list[dict[str, Any]]:
-    """Returns the events that something is done about, but for the first `since` of all."""
-    return [event for event in stand_in.events()[since:] if event["type"].startswith(NEWS)]
+def subscription_events(stand_in: StripeStandIn, since: int = 0) -> list[dict[str, Any]]:
+    """Return the events of subscriptions, without the first `since` of all events."""
+    return [
+        event
+        for event in stand_in.events()[since:]
+        if event["type"].startswith(SUBSCRIPTION_EVENTS)
+    ]
 
 
-def hear(stand_in: StripeStandIn) -> None:
-    """Tells all events that something is done about, as they happened."""
-    stand_in.tell(*news(stand_in))
+def deliver_subscription_events(stand_in: StripeStandIn) -> None:
+    """Deliver all events of subscriptions, in the order in which they happened."""
+    stand_in.deliver(*subscription_events(stand_in))
 
 
 @contextmanager
 def rolled_back() -> Iterator[None]:
-    """Undoes what is written within: so one start can be told in every order."""
+    """Roll back what is written inside, so that one start can be replayed in every order."""
     with transaction.atomic():
         yield
         transaction.set_rollback(True)

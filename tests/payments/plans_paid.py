@@ -13,7 +13,7 @@ from tests.payments.conftest import StripeStandIn
 def plan_payment(
     stand_in: StripeStandIn, team: Team, credit_nanos: int
 ) -> tuple[str, SubscriptionPayment]:
-    """Returns the charge of a plan's payment, and our row of it; its credits are granted."""
+    """Return the charge of a plan's payment, and our row of it; its credits are granted."""
     intent = stand_in.web.post(
         f"{stand_in.url}/v1/payment_intents",
         headers={"authorization": "Bearer sk_test"},

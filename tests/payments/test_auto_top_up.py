@@ -14,17 +14,17 @@ from billing.ledger import postings
 from billing.models import CreditAccount, Order
 from billing.payments import auto_top_up, orders, tasks
 from tests.billing.customers import admit, make_customer, settle
-from tests.payments.cards import (
+from tests.payments.auto_top_up_helpers import (
     DOLLAR,
     MINUTE,
     available,
     charged_cents,
+    enable_auto_top_up,
     keep_card,
     pass_time,
-    round_of,
+    run_round,
     settings_of,
     spend_all,
-    wish,
 )
 from tests.payments.conftest import StripeStandIn, checkout
 
@@ -35,33 +35,33 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
 
 def test_below_the_threshold_the_amount_is_bought_once(low: Team, stand_in: StripeStandIn) -> None:
-    order = round_of(low)
+    order = run_round(low)
     assert order is not None
     assert (order.state, order.origin, order.amount_cents) == ("paid", "auto_top_up", 1000)
     assert available(low) == 13 * DOLLAR
     assert charged_cents(stand_in) == [1000]
-    assert round_of(low) is None
+    assert run_round(low) is None
     assert auto_top_up.top_up(low.pk) is None
     assert charged_cents(stand_in) == [1000]
 
 
 def test_at_the_threshold_nothing_is_bought(low: Team, alices_account: CreditAccount) -> None:
     postings.grant(alices_account, 2 * DOLLAR, reference="two more")
-    assert round_of(low) is None
+    assert run_round(low) is None
     postings.adjust(alices_account, -1, reference="a nano-dollar", memo="spent")
-    assert round_of(low) is not None
+    assert run_round(low) is not None
 
 
 def test_what_open_requests_hold_is_not_available(stand_in: StripeStandIn, alice: User) -> None:
     customer = make_customer(6 * DOLLAR)
     Membership.objects.create(user=alice, team=customer.team, role="owner")
     keep_card(stand_in, customer.team, alice)
-    wish(customer.team)
+    enable_auto_top_up(customer.team)
     assert auto_top_up.due_teams() == []
     request = customer.admitted(amount_nanos=2 * DOLLAR)
     assert auto_top_up.due_teams() == [customer.team.pk]
     settle(customer.end(request, output_nanos=2 * DOLLAR, outcome="completed"))
-    assert round_of(customer.team) is not None
+    assert run_round(customer.team) is not None
     assert available(customer.team) == 14 * DOLLAR
 
 
@@ -70,13 +70,13 @@ def test_who_may_not_buy_is_not_charged(
     reason: str, low: Team, alice: User, stand_in: StripeStandIn
 ) -> None:
     if reason == "off":
-        wish(low, is_enabled=False)
+        enable_auto_top_up(low, is_enabled=False)
     elif reason == "suspended":
         Team.objects.filter(pk=low.pk).update(suspended_at=timezone.now())
     elif reason == "nobody":
         Membership.objects.filter(team=low).delete()
     else:
-        wish(low, next_attempt_at=timezone.now() + MINUTE)
+        enable_auto_top_up(low, next_attempt_at=timezone.now() + MINUTE)
     assert auto_top_up.due_teams() == []
     assert auto_top_up.top_up(low.pk) is None
     assert charged_cents(stand_in) == []
@@ -86,7 +86,7 @@ def test_looking_for_due_teams_takes_two_queries_however_many_there_are(low: Tea
     plan = Plan.objects.get(is_default=True)
     for number in range(30):
         team = Team.objects.create(name=f"{number}", slug=f"full-{number}", plan=plan)
-        wish(team)
+        enable_auto_top_up(team)
         postings.grant(postings.open_account(team), 20 * DOLLAR, reference=f"full {number}")
     with CaptureQueriesContext(connection) as captured:
         assert auto_top_up.due_teams() == [low.pk]
@@ -124,21 +124,21 @@ def test_the_database_itself_refuses_a_second_open_order(low: Team) -> None:
 def test_the_months_limit_is_exact(
     low: Team, alices_account: CreditAccount, stand_in: StripeStandIn
 ) -> None:
-    wish(low, monthly_limit_cents=3000)
+    enable_auto_top_up(low, monthly_limit_cents=3000)
     for _ in range(3):
-        assert round_of(low) is not None
+        assert run_round(low) is not None
         spend_all(alices_account)
-    assert round_of(low) is None
+    assert run_round(low) is None
     row = settings_of(low)
     assert (row.problem, row.is_enabled) == ("monthly_limit", True)
     assert row.next_attempt_at is not None
     assert (row.next_attempt_at.day, row.next_attempt_at.hour) == (1, 0)
     assert row.next_attempt_at > timezone.now()
     assert charged_cents(stand_in) == [1000] * 3
-    assert round_of(low) is None
+    assert run_round(low) is None
 
     pass_time(low, timedelta(days=32))
-    assert round_of(low) is not None
+    assert run_round(low) is not None
     assert settings_of(low).problem == ""
 
 
@@ -153,7 +153,7 @@ def test_orders_that_failed_or_that_a_person_placed_count_for_nothing(
     fields = {"origin": "auto_top_up", "amount_cents": 5000, "credit_nanos": 1, "is_live": False}
     Order.objects.create(team=low, state="failed", **fields)
     assert auto_top_up.bought_this_month_cents(low, timezone.now()) == 0
-    assert round_of(low) is not None
+    assert run_round(low) is not None
     assert auto_top_up.bought_this_month_cents(low, timezone.now()) == 1000
 
 
@@ -167,7 +167,7 @@ def test_a_request_that_brings_the_balance_low_has_credits_bought(
     customer = make_customer(6 * DOLLAR)
     Membership.objects.create(user=alice, team=customer.team, role="owner")
     keep_card(stand_in, customer.team, alice)
-    wish(customer.team)
+    enable_auto_top_up(customer.team)
     monkeypatch.setattr(
         tasks.top_up_team, "apply_async", lambda args, **_: tasks.top_up_team(*args)
     )

@@ -1,4 +1,4 @@
-"""Auto top-up with cards that refuse, whoever tells of it first."""
+"""Auto top-up with declined cards, by webhook or response."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from accounts.models import Team, User
 from billing.models import CreditAccount, Order
 from billing.payments import orders
 from billing.stripe_api import payments
-from tests.payments.cards import (
+from tests.payments.auto_top_up_helpers import (
     DAY,
     DOLLAR,
     HOUR,
@@ -17,7 +17,7 @@ from tests.payments.cards import (
     charged_cents,
     keep_card,
     pass_time,
-    round_of,
+    run_round,
     settings_of,
     spend_all,
 )
@@ -34,19 +34,19 @@ def test_a_declined_card_is_tried_again_later_and_in_the_end_no_more(
 ) -> None:
     keep_card(stand_in, low, alice, "pm_card_chargeCustomerFail")
     for failures, pause in enumerate([HOUR, 6 * HOUR, DAY], start=1):
-        order = round_of(low)
+        order = run_round(low)
         assert order is not None
         assert (order.state, order.failure) == ("failed", "Your card was declined.")
         row = settings_of(low)
         assert (row.is_enabled, row.problem, row.failures) == (True, "declined", failures)
         pass_time(low, pause - MINUTE)
-        assert round_of(low) is None
+        assert run_round(low) is None
         pass_time(low, MINUTE)
-    assert round_of(low) is not None
+    assert run_round(low) is not None
     row = settings_of(low)
     assert (row.is_enabled, row.problem, row.failures) == (False, "declined", 4)
     pass_time(low, 30 * DAY)
-    assert round_of(low) is None
+    assert run_round(low) is None
     assert charged_cents(stand_in) == []
 
 
@@ -54,28 +54,28 @@ def test_a_card_that_pays_again_ends_the_count(
     low: Team, alice: User, stand_in: StripeStandIn
 ) -> None:
     keep_card(stand_in, low, alice, "pm_card_chargeCustomerFail")
-    round_of(low)
+    run_round(low)
     keep_card(stand_in, low, alice)
-    assert round_of(low) is None
+    assert run_round(low) is None
     pass_time(low, HOUR)
-    order = round_of(low)
+    order = run_round(low)
     assert order is not None
     assert order.state == "paid"
     row = settings_of(low)
     assert (row.problem, row.failures, row.next_attempt_at) == ("", 0, None)
 
 
-def test_a_bank_that_asks_for_the_owner_pauses_until_they_pay_at_checkout(
+def test_required_authentication_pauses_until_a_payment_at_checkout(
     low: Team, alice: User, alices_account: CreditAccount, stand_in: StripeStandIn
 ) -> None:
     keep_card(stand_in, low, alice, "pm_card_authenticationRequired")
-    order = round_of(low)
+    order = run_round(low)
     assert order is not None
     assert order.state == "failed"
     row = settings_of(low)
     assert (row.is_enabled, row.problem, row.failures) == (True, "authentication_required", 0)
     pass_time(low, 30 * DAY)
-    assert round_of(low) is None
+    assert run_round(low) is None
     (intent,) = stand_in.get("payment_intents")["data"]
     assert intent["status"] == "canceled"
 
@@ -85,7 +85,7 @@ def test_a_bank_that_asks_for_the_owner_pauses_until_they_pay_at_checkout(
     assert orders.confirm(own).state == "paid"
     assert settings_of(low).problem == ""
     spend_all(alices_account)
-    order = round_of(low)
+    order = run_round(low)
     assert order is not None
     assert order.state == "paid"
 
@@ -96,11 +96,11 @@ def test_without_a_card_it_waits_for_the_owner(low: Team, stand_in: StripeStandI
         f"{stand_in.url}/v1/payment_methods/{method['id']}/detach",
         headers={"authorization": "Bearer sk_test"},
     ).raise_for_status()
-    order = round_of(low)
+    order = run_round(low)
     assert order is not None
     assert (order.state, order.failure) == ("failed", "There is no card to charge.")
     assert settings_of(low).problem == "no_card"
-    assert round_of(low) is None
+    assert run_round(low) is None
 
 
 # Webhooks
@@ -113,15 +113,15 @@ def test_the_webhook_may_come_first_or_last_or_often(
 
     def told_before_the_answer(**order: Any) -> Any:
         intent = charge(**order)
-        stand_in.tell_everything()
+        stand_in.deliver_all()
         assert available(low) == 13 * DOLLAR
         return intent
 
     monkeypatch.setattr(payments, "charge_card", told_before_the_answer)
-    order = round_of(low)
+    order = run_round(low)
     assert order is not None
     assert order.state == "paid"
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     assert available(low) == 13 * DOLLAR
     assert settings_of(low).next_attempt_at is None
 
@@ -133,7 +133,7 @@ def test_the_webhook_may_come_first_or_last_or_often(
         ("pm_card_authenticationRequired", "authentication_required", 0),
     ],
 )
-def test_a_failure_counts_once_whether_the_webhook_or_the_answer_tells_it_first(
+def test_a_failure_counts_once_whether_webhook_or_response_comes_first(
     card: str,
     problem: str,
     failures: int,
@@ -149,11 +149,11 @@ def test_a_failure_counts_once_whether_the_webhook_or_the_answer_tells_it_first(
         try:
             return charge(**order)
         finally:
-            stand_in.tell_everything()
+            stand_in.deliver_all()
 
     monkeypatch.setattr(payments, "charge_card", told_before_the_answer)
-    round_of(low)
-    stand_in.tell_everything()
+    run_round(low)
+    stand_in.deliver_all()
     row = settings_of(low)
     assert (row.problem, row.failures) == (problem, failures)
     assert Order.objects.get(origin="auto_top_up").state == "failed"

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from accounts.models import Team, User
+from billing.errors import PaymentsDisabledError, StripeError, StripeRejectedError
 from billing.models import Order, PaymentCustomer
 from billing.payments import customers, orders
 from billing.stripe_api import checkout as stripe_checkout
-from billing.stripe_api.client import PaymentsOffError, StripeError, StripeRefusedError
 from billing.usage.balances import balance_of
 from tests.payments.conftest import PAGES, StripeStandIn, at_once, checkout
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
-TROUBLES = ["error_before", "error_after", "error_kept", "hang_before", "hang_after", "rate_limit"]
+FAULTS = ["error_before", "error_after", "error_kept", "hang_before", "hang_after", "rate_limit"]
 
 
 def sessions(stand_in: StripeStandIn) -> list[Any]:
@@ -24,7 +24,7 @@ def sessions(stand_in: StripeStandIn) -> list[Any]:
 
 
 def click(team: Team, user: User, order_id: uuid.UUID) -> str:
-    """Sends the form of the billing page."""
+    """Send the form of the billing page."""
     order = orders.place(team, user, 1000, order_id)
     return orders.open_checkout(order, user, **PAGES)
 
@@ -70,7 +70,7 @@ def test_two_members_who_are_the_first_to_pay_at_once_share_one_customer(
     stand_in: StripeStandIn, alice: User, bob: User, alices_team: Team
 ) -> None:
     found = at_once(*[
-        lambda user=user: customers.customer_of(alices_team, user).stripe_id
+        lambda user=user: customers.get_or_create_customer(alices_team, user).stripe_id
         for user in (alice, bob) * 5
     ])  # fmt: skip
 
@@ -78,18 +78,18 @@ def test_two_members_who_are_the_first_to_pay_at_once_share_one_customer(
 
 
 @pytest.mark.parametrize("call", ["POST /v1/customers", "POST /v1/checkout/sessions"])
-@pytest.mark.parametrize("trouble", TROUBLES)
-def test_whatever_befalls_a_call_another_click_leads_to_the_one_session_of_the_order(
+@pytest.mark.parametrize("fault", FAULTS)
+def test_after_any_failure_another_click_leads_to_the_orders_one_session(
     stand_in: StripeStandIn,
     alice: User,
     alices_team: Team,
     settings: Any,
-    trouble: str,
+    fault: str,
     call: str,
 ) -> None:
     before = balance_of(alices_team).posted_nanos
     settings.STRIPE_TIMEOUT_SECONDS = 0.5
-    stand_in.control("fault", next=[trouble] * 3, call=call, hang_seconds=0.8)
+    stand_in.control("fault", next=[fault] * 3, call=call, hang_seconds=0.8)
     order_id = uuid.uuid4()
 
     page = click_until_it_works(alices_team, alice, order_id)
@@ -105,7 +105,7 @@ def test_whatever_befalls_a_call_another_click_leads_to_the_one_session_of_the_o
     assert balance_of(alices_team).posted_nanos - before == 10 * 10**9
 
 
-def test_a_failure_that_stripe_keeps_for_an_order_is_left_behind_with_another_key(
+def test_a_replayed_failure_is_overcome_with_another_key(
     stand_in: StripeStandIn, alice: User, alices_team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if Stripe had failed before it made the session: its stand-in always makes one.
@@ -136,13 +136,13 @@ def test_a_process_that_dies_with_stripes_answer_leaves_the_order_to_the_next_cl
     assert [session["url"] for session in sessions(stand_in)] == [page]
 
 
-def test_who_comes_second_is_led_to_the_session_that_the_order_has(
+def test_a_second_caller_gets_the_orders_existing_session(
     stand_in: StripeStandIn, alice: User, alices_team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = orders.place(alices_team, alice, 1000)
-    customer_id = customers.customer_of(alices_team, alice).stripe_id
-    ours = stripe_checkout.open_payment(
-        order=str(order.pk), customer_id=customer_id, amount_cents=1000, title="API credits",
+    customer_id = customers.get_or_create_customer(alices_team, alice).stripe_id
+    ours = stripe_checkout.create_payment_session(
+        order_id=str(order.pk), customer_id=customer_id, amount_cents=1000, title="API credits",
         retry="twin", **PAGES,
     )  # fmt: skip
 
@@ -167,12 +167,12 @@ def test_an_order_that_is_over_has_no_page(
     assert orders.open_checkout(never_opened, alice, **PAGES) == ""
 
 
-def test_an_order_that_stripe_refuses_says_so_and_stays(
+def test_an_order_that_stripe_rejects_stays_open(
     stand_in: StripeStandIn, alice: User, alices_team: Team
 ) -> None:
     order = orders.place(alices_team, alice, 1000)
 
-    with pytest.raises(StripeRefusedError, match="URL"):
+    with pytest.raises(StripeRejectedError, match="URL"):
         orders.open_checkout(order, alice, success_url="nowhere", cancel_url="nowhere")
 
     assert orders.open_checkout(order, alice, **PAGES)
@@ -203,7 +203,7 @@ def test_without_a_key_nothing_is_sold(alice: User, alices_team: Team, settings:
     settings.STRIPE_SECRET_KEY = ""
     order = orders.place(alices_team, alice, 1000)
 
-    with pytest.raises(PaymentsOffError):
+    with pytest.raises(PaymentsDisabledError):
         orders.open_checkout(order, alice, **PAGES)
 
 

@@ -14,7 +14,7 @@ from accounts.models import AuditEntry, Plan, Role, Team, User
 from accounts.teams import create_team
 from billing.ledger import postings
 from billing.models import CodeRedemption, CreditCode
-from billing.payments import codes
+from billing.payments import promotions
 from billing.usage.balances import balance_of
 from billing.usage.lots import lots_left
 
@@ -32,7 +32,7 @@ def owner(alice: User, alices_team: Team) -> Actor:
 
 @pytest.fixture
 def make_code() -> Make:
-    """Makes the code WELCOME of $5, once, with changes."""
+    """Make the code WELCOME of $5, once, with changes."""
 
     def make(**changes: Any) -> CreditCode:
         fields = {"code": "WELCOME", "amount_nanos": 5 * DOLLAR, "redemptions_limit": 1}
@@ -44,7 +44,7 @@ def make_code() -> Make:
 @pytest.mark.parametrize("text", ["WELCOME", "welcome", "  Wel come\n"])
 def test_a_code_is_redeemed_however_it_is_typed(text: str, owner: Actor, make_code: Make) -> None:
     code = make_code(redemptions_limit=3)
-    redemption = codes.redeem(owner, text, ip_address="192.0.2.1")
+    redemption = promotions.redeem_code(owner, text, ip_address="192.0.2.1")
     assert (redemption.code, redemption.team, redemption.user) == (code, owner.team, owner.user)
     assert balance_of(owner.team).available_nanos == 5 * DOLLAR
     code.refresh_from_db()
@@ -54,9 +54,9 @@ def test_a_code_is_redeemed_however_it_is_typed(text: str, owner: Actor, make_co
     assert entry.ip_address == "192.0.2.1"
 
 
-def test_its_credits_expire_where_it_says_so(owner: Actor, make_code: Make) -> None:
+def test_credits_expire_if_the_code_says_so(owner: Actor, make_code: Make) -> None:
     make_code(credit_days=30)
-    codes.redeem(owner, "WELCOME")
+    promotions.redeem_code(owner, "WELCOME")
     (lot,) = lots_left(postings.open_account(owner.team))
     assert lot.expires_at is not None
     assert abs(lot.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=5)
@@ -72,56 +72,56 @@ def test_its_credits_expire_where_it_says_so(owner: Actor, make_code: Make) -> N
         {"redemptions_limit": 0},
     ],
 )
-def test_what_is_not_to_be_had_looks_all_the_same(
+def test_invalid_codes_all_get_the_same_message(
     changes: dict[str, Any], owner: Actor, make_code: Make
 ) -> None:
     make_code(**changes)
-    with pytest.raises(codes.CodeRefusedError) as refused:
-        codes.redeem(owner, "WELCOME")
-    assert str(refused.value) == "This code can't be redeemed: it is mistyped, expired or used up."
+    with pytest.raises(promotions.CodeInvalidError) as refused:
+        promotions.redeem_code(owner, "WELCOME")
+    assert str(refused.value) == "This code is invalid: it is mistyped, expired or used up."
     assert balance_of(owner.team).posted_nanos == 0
     assert not CreditCode.objects.filter(redemptions__gt=0).exists()
     assert not AuditEntry.objects.filter(action="code.redeemed").exists()
 
 
 @pytest.mark.parametrize("text", ["", " ", "x" * 41, "WEL\0COME", "\uff37ELCOME", "'; --"])
-def test_what_is_no_code_is_refused(text: str, owner: Actor, make_code: Make) -> None:
+def test_malformed_codes_are_refused(text: str, owner: Actor, make_code: Make) -> None:
     make_code()
-    with pytest.raises(codes.CodeRefusedError):
-        codes.redeem(owner, text)
+    with pytest.raises(promotions.CodeInvalidError):
+        promotions.redeem_code(owner, text)
 
 
 def test_a_team_redeems_a_code_once_even_when_it_is_used_up(owner: Actor, make_code: Make) -> None:
     code = make_code()
-    codes.redeem(owner, "WELCOME")
-    with pytest.raises(codes.CodeUsedError, match="Your team has redeemed this code"):
-        codes.redeem(owner, "WELCOME")
+    promotions.redeem_code(owner, "WELCOME")
+    with pytest.raises(promotions.CodeUsedError, match="Your team has already redeemed this code"):
+        promotions.redeem_code(owner, "WELCOME")
     code.refresh_from_db()
     assert code.redemptions == 1
     assert balance_of(owner.team).posted_nanos == 5 * DOLLAR
 
 
-def test_a_person_does_not_redeem_it_again_for_teams_that_they_make(
+def test_a_person_cannot_redeem_a_code_again_for_another_team(
     owner: Actor, make_code: Make
 ) -> None:
     code = make_code(redemptions_limit=10)
-    codes.redeem(owner, "WELCOME")
+    promotions.redeem_code(owner, "WELCOME")
     assert owner.user is not None
     second = create_team("Second", owner=owner.user)
-    with pytest.raises(codes.CodeUsedError, match="another team"):
-        codes.redeem(Actor(team=second, user=owner.user, role=Role.OWNER), "WELCOME")
+    with pytest.raises(promotions.CodeUsedError, match="another team"):
+        promotions.redeem_code(Actor(team=second, user=owner.user, role=Role.OWNER), "WELCOME")
     code.refresh_from_db()
     assert code.redemptions == 1
     assert balance_of(second).posted_nanos == 0
 
 
 def at_once(actors: list[Actor]) -> list[str]:
-    """Has everybody redeem the code at once, and returns what became of it."""
+    """Let all actors redeem the code at once, and return the results."""
 
     def attempt(actor: Actor) -> str:
         try:
-            codes.redeem(actor, "WELCOME")
-        except codes.CodeError as error:
+            promotions.redeem_code(actor, "WELCOME")
+        except promotions.CodeError as error:
             return type(error).__name__
         finally:
             connection.close()
@@ -138,7 +138,7 @@ def test_a_hundred_teams_at_once_redeem_it_as_often_as_it_allows(make_code: Make
     teams = [Team.objects.create(name=f"{n}", slug=f"team-{n}", plan=plan) for n in range(100)]
     outcomes = at_once([Actor(team=team) for team in teams])
     assert outcomes.count("redeemed") == 7
-    assert outcomes.count("CodeRefusedError") == 93
+    assert outcomes.count("CodeInvalidError") == 93
     code.refresh_from_db()
     assert code.redemptions == CodeRedemption.objects.count() == 7
     assert sum(balance_of(team).posted_nanos for team in teams) == 7 * 5 * DOLLAR

@@ -9,11 +9,12 @@ from django.utils import timezone
 from accounts.models import AuditEntry, Team, User
 from billing.ledger import postings
 from billing.models import Dispute, LedgerAlert, Order, StripeEvent, SubscriptionPayment
-from billing.payments import debts, disputes, pauses, tasks
+from billing.payments import disputes, tasks
 from tests.billing.customers import top_up
 from tests.cast import IssuedKey, signed_in
 from tests.payments.conftest import StripeStandIn, at_once, paid_order
-from tests.payments.given_back import (
+from tests.payments.plans_paid import plan_payment
+from tests.payments.refund_helpers import (
     DOLLAR,
     booked,
     customer_of,
@@ -21,28 +22,27 @@ from tests.payments.given_back import (
     posted,
     spend,
 )
-from tests.payments.plans_paid import plan_payment
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
 
 def dispute(stand_in: StripeStandIn, order: Order, **more: Any) -> Dispute:
-    """Has the cardholder dispute the order's payment, and tells of it."""
-    told = stand_in.control("dispute", charge=order.charge_id, **more)
-    stand_in.tell_everything()
-    return Dispute.objects.get(pk=told["id"])
+    """Dispute the order's payment, and deliver the events."""
+    created = stand_in.control("dispute", charge=order.charge_id, **more)
+    stand_in.deliver_all()
+    return Dispute.objects.get(pk=created["id"])
 
 
 def close(stand_in: StripeStandIn, dispute: Dispute, **how: Any) -> Dispute:
-    """Ends a dispute, and tells of it."""
+    """Close a dispute, and deliver the events."""
     stand_in.control("close_dispute", dispute=dispute.pk, **how)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     dispute.refresh_from_db()
     return dispute
 
 
 def paused(team: Team) -> str:
-    """Returns why the team's keys are refused."""
+    """Return why the team's keys are refused."""
     team.refresh_from_db()
     assert (team.suspended_at is not None) == bool(team.suspended_reason)
     return team.suspended_reason
@@ -61,7 +61,7 @@ def test_a_dispute_takes_the_credits_and_pauses_the_keys(
     assert found.evidence_due_at is not None
     assert (found.is_withdrawn, found.is_reinstated, found.handled_at) == (True, False, None)
     assert found.credit_nanos == 10 * DOLLAR
-    assert paused(alices_team) == pauses.DISPUTED
+    assert paused(alices_team) == disputes.PAUSED_FOR_DISPUTE
     assert key.code() == "team_suspended"
     header = {"Authorization": f"Bearer {management_key.plaintext}"}
     answer = client.get("/api/manage/v1/keys", headers=header)
@@ -109,7 +109,7 @@ def test_a_dispute_that_is_won_restores_everything_once(
     found = dispute(stand_in, order)
 
     found = close(stand_in, found, won=True)
-    stand_in.tell(*stand_in.events("charge.dispute.created", "charge.dispute.closed"))
+    stand_in.deliver(*stand_in.events("charge.dispute.created", "charge.dispute.closed"))
 
     assert (found.status, found.is_reinstated) == ("won", True)
     assert found.handled_at is not None
@@ -127,7 +127,7 @@ def test_a_dispute_that_is_lost_stays_for_staff(
 
     assert (found.status, found.is_reinstated, found.handled_at) == ("lost", False, None)
     assert posted(alices_team) == 0
-    assert paused(alices_team) == pauses.DISPUTED
+    assert paused(alices_team) == disputes.PAUSED_FOR_DISPUTE
 
 
 # What else pauses a team
@@ -150,7 +150,7 @@ def test_another_open_dispute_keeps_the_keys_paused(
     first, second = dispute(stand_in, order), dispute(stand_in, other)
 
     close(stand_in, first, won=True)
-    assert paused(alices_team) == pauses.DISPUTED
+    assert paused(alices_team) == disputes.PAUSED_FOR_DISPUTE
     close(stand_in, second, won=True)
     assert paused(alices_team) == ""
     assert posted(alices_team) == 15 * DOLLAR
@@ -161,15 +161,15 @@ def test_staff_resume_the_keys_and_the_dispute_is_handled(
 ) -> None:
     found = close(stand_in, dispute(stand_in, order), won=False)
 
-    result = disputes.handle(found, "They will pay by card again.", clerk, resumes=True)
+    result = disputes.handle(found, "They will pay by card again.", clerk, resumes_keys=True)
 
     found.refresh_from_db()
-    assert (result.is_resumed, result.still_open) == (True, [])
+    assert (result.is_resumed, result.open_cases) == (True, [])
     assert (found.handled_by, found.note) == (clerk, "They will pay by card again.")
     assert paused(alices_team) == ""
     assert posted(alices_team) == 0
     assert AuditEntry.objects.get(action="dispute.handled").actor == clerk
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     assert paused(alices_team) == ""
 
 
@@ -179,22 +179,22 @@ def test_staff_resume_nothing_while_another_dispute_is_open(
     first = dispute(stand_in, order)
     second = dispute(stand_in, paid_order(stand_in, alices_team, alice, 500))
 
-    result = disputes.handle(first, "", clerk, resumes=True)
+    result = disputes.handle(first, "", clerk, resumes_keys=True)
 
-    assert (result.is_resumed, result.still_open) == (False, [second])
-    assert paused(alices_team) == pauses.DISPUTED
+    assert (result.is_resumed, result.open_cases) == (False, [second])
+    assert paused(alices_team) == disputes.PAUSED_FOR_DISPUTE
 
 
 def test_a_pause_that_staff_keep_is_theirs_to_lift(
     stand_in: StripeStandIn, order: Order, alices_team: Team, clerk: User
 ) -> None:
     found = dispute(stand_in, order)
-    disputes.handle(found, "A stolen card.", clerk, resumes=False)
-    assert paused(alices_team) == pauses.KEPT
+    disputes.handle(found, "A stolen card.", clerk, resumes_keys=False)
+    assert paused(alices_team) == disputes.KEPT_PAUSED
 
     close(stand_in, found, won=True)
 
-    assert paused(alices_team) == pauses.KEPT
+    assert paused(alices_team) == disputes.KEPT_PAUSED
     assert posted(alices_team) == 10 * DOLLAR
 
 
@@ -219,11 +219,11 @@ def test_an_inquiry_that_becomes_a_dispute_takes_its_money_then(
 ) -> None:
     found = dispute(stand_in, order, withdraw=False)
     stand_in.control("withdraw", dispute=found.pk)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
 
     found.refresh_from_db()
     assert (found.status, found.credit_nanos) == ("needs_response", 10 * DOLLAR)
-    assert (posted(alices_team), paused(alices_team)) == (0, pauses.DISPUTED)
+    assert (posted(alices_team), paused(alices_team)) == (0, disputes.PAUSED_FOR_DISPUTE)
 
 
 def test_a_dispute_after_a_part_was_refunded_is_of_the_rest(
@@ -243,13 +243,13 @@ def test_a_dispute_of_a_part_takes_its_part(
     assert posted(alices_team) == 7.5 * DOLLAR
 
 
-def test_what_is_given_back_in_part_is_for_staff(
+def test_a_partial_reinstatement_raises_an_alert(
     stand_in: StripeStandIn, order: Order, alices_team: Team
 ) -> None:
     found = close(stand_in, dispute(stand_in, order), won=True, amount=400)
     assert (found.status, found.is_reinstated, found.handled_at) == ("won", False, None)
     assert LedgerAlert.objects.get().kind == "dispute_part_reinstated"
-    assert (posted(alices_team), paused(alices_team)) == (0, pauses.DISPUTED)
+    assert (posted(alices_team), paused(alices_team)) == (0, disputes.PAUSED_FOR_DISPUTE)
 
 
 # Debts
@@ -269,7 +269,7 @@ def test_the_next_top_up_pays_a_debt_that_fits_whole(
     assert moved(alices_team, "collection") == [("collection", 7 * DOLLAR)]
     found.refresh_from_db()
     assert found.collected_at is not None
-    assert debts.collect() == 0
+    assert disputes.collect_debts() == 0
 
 
 def test_a_debt_is_collected_from_other_credits_by_the_periodic_task(
@@ -294,24 +294,24 @@ def test_a_debt_that_was_paid_comes_back_with_a_dispute_that_is_won(
     close(stand_in, found, won=True)
 
     assert posted(alices_team) == 11 * DOLLAR
-    assert debts.collect() == 0
+    assert disputes.collect_debts() == 0
 
 
-# News
+# Events
 
 
-def test_a_lost_webhook_is_found_by_the_hourly_look(
+def test_a_lost_webhook_is_made_up_for_by_the_hourly_check_of_disputes(
     stand_in: StripeStandIn, order: Order, alices_team: Team
 ) -> None:
     found = dispute(stand_in, order)
     stand_in.control("close_dispute", dispute=found.pk, won=True)
 
-    assert [tasks.check_money_back() for _ in range(2)] == [1, 0]
+    assert [tasks.check_reversals() for _ in range(2)] == [1, 0]
     assert (posted(alices_team), paused(alices_team)) == (10 * DOLLAR, "")
 
 
 def somebody_elses_payment(stand_in: StripeStandIn, **more: str) -> str:
-    """Makes a payment that we did not begin, and returns its charge."""
+    """Make a payment that we did not start, and return its charge."""
     intent = stand_in.web.post(
         f"{stand_in.url}/v1/payment_intents",
         headers={"authorization": "Bearer sk_test"},
@@ -322,8 +322,8 @@ def somebody_elses_payment(stand_in: StripeStandIn, **more: str) -> str:
 
 def test_a_dispute_of_somebody_elses_payment_is_ignored(stand_in: StripeStandIn) -> None:
     stand_in.control("dispute", charge=somebody_elses_payment(stand_in))
-    told = stand_in.tell(*stand_in.events("charge.dispute.created"))
-    assert [event.state for event in told] == ["ignored"]
+    handled = stand_in.deliver(*stand_in.events("charge.dispute.created"))
+    assert [event.state for event in handled] == ["ignored"]
     assert not Dispute.objects.exists()
 
 
@@ -332,24 +332,24 @@ def test_a_dispute_of_a_customers_payment_that_is_not_booked_yet_is_tried_again(
 ) -> None:
     customer = alices_team.payment_customer.stripe_id
     stand_in.control("dispute", charge=somebody_elses_payment(stand_in, customer=customer))
-    (told,) = stand_in.tell(*stand_in.events("charge.dispute.created"))
-    assert (told.state, "not booked here yet" in told.outcome) == ("failed", True)
-    assert told.next_attempt_at > timezone.now()
+    (handled,) = stand_in.deliver(*stand_in.events("charge.dispute.created"))
+    assert (handled.state, "not booked here yet" in handled.outcome) == ("failed", True)
+    assert handled.next_attempt_at > timezone.now()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_same_news_ten_times_at_once_has_one_effect(
+def test_the_same_event_ten_times_at_once_has_one_effect(
     stand_in: StripeStandIn, order: Order, alices_team: Team
 ) -> None:
     spend(alices_team, 7 * DOLLAR)
     stand_in.control("dispute", charge=order.charge_id)
     opened = stand_in.events("charge.dispute.created", "charge.dispute.funds_withdrawn")
-    at_once(*[partial(stand_in.tell, *opened)] * 10)
-    assert (posted(alices_team), paused(alices_team)) == (0, pauses.DISPUTED)
+    at_once(*[partial(stand_in.deliver, *opened)] * 10)
+    assert (posted(alices_team), paused(alices_team)) == (0, disputes.PAUSED_FOR_DISPUTE)
 
     stand_in.control("close_dispute", dispute=Dispute.objects.get().pk, won=True)
     closed = stand_in.events("charge.dispute.funds_reinstated", "charge.dispute.closed")
-    at_once(*[partial(stand_in.tell, *closed)] * 10)
+    at_once(*[partial(stand_in.deliver, *closed)] * 10)
 
     assert (posted(alices_team), paused(alices_team)) == (3 * DOLLAR, "")
     assert [kind for kind, _ in moved(alices_team, "clawback", "clawback_reversal")] == [
@@ -367,16 +367,16 @@ def test_a_dispute_of_a_plans_payment_takes_what_is_left_of_its_credits(
     stand_in: StripeStandIn, order: Order, alices_team: Team
 ) -> None:
     charge, payment = plan_payment(stand_in, alices_team, credit_nanos=5 * DOLLAR)
-    spend(alices_team, 2 * DOLLAR)  # of the gift
+    spend(alices_team, 2 * DOLLAR)  # of the grant
 
-    told = stand_in.control("dispute", charge=charge)
-    stand_in.tell(*stand_in.events("charge.dispute.created"))
+    created = stand_in.control("dispute", charge=charge)
+    stand_in.deliver(*stand_in.events("charge.dispute.created"))
 
-    found = Dispute.objects.get(pk=told["id"])
+    found = Dispute.objects.get(pk=created["id"])
     assert (found.order, found.subscription_payment) == (None, payment)
     assert (found.credit_nanos, found.owed_nanos) == (3 * DOLLAR, 0)
     assert posted(alices_team) == 10 * DOLLAR
-    assert paused(alices_team) == pauses.DISPUTED
+    assert paused(alices_team) == disputes.PAUSED_FOR_DISPUTE
     # The lot of what was bought is whole, so it is still all refundable.
     assert postings.refund(
         postings.open_account(alices_team),
@@ -391,8 +391,8 @@ def test_a_refund_of_a_plans_payment_is_for_staff(
 ) -> None:
     charge, payment = plan_payment(stand_in, alices_team, credit_nanos=5 * DOLLAR)
     stand_in.control("refund", charge=charge)
-    (told,) = stand_in.tell(*stand_in.events("refund.created"))
-    assert told.state == "handled"
+    (handled,) = stand_in.deliver(*stand_in.events("refund.created"))
+    assert handled.state == "handled"
     assert LedgerAlert.objects.get().kind == "plan_refund"
     assert SubscriptionPayment.objects.get() == payment
     assert posted(alices_team) == 15 * DOLLAR

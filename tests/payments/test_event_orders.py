@@ -1,4 +1,4 @@
-"""The order in which Stripe's news comes makes no difference: same balance, same rows."""
+"""The order of Stripe's events makes no difference: same balance, same rows."""
 
 import itertools
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import pytest
 from accounts.models import Team, User
 from billing.models import Order
 from tests.payments.conftest import StripeStandIn, checkout
-from tests.payments.given_back import DOLLAR, all_about, spend
 from tests.payments.plan_helpers import rolled_back
+from tests.payments.refund_helpers import DOLLAR, spend, state_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -21,7 +21,7 @@ CENTS = 1001  # with ten per cent of tax no part of it comes out even
 
 @dataclass
 class Story:
-    """What befalls one payment at Stripe, step by step, and the news that we are told of it."""
+    """The history of one payment at Stripe, step by step, with the events of each step."""
 
     stand_in: StripeStandIn
     url: str
@@ -37,7 +37,7 @@ class Story:
         self.age(self.charge, 100)
 
     def refund_a_part(self) -> None:
-        """Staff give back a part in Stripe's dashboard."""
+        """Staff refund a part in Stripe's dashboard."""
         self.refund = self.stand_in.control("refund", charge=self.charge, amount=333)["id"]
         self.age(self.refund, 80)
 
@@ -51,9 +51,9 @@ class Story:
 
     def open_a_dispute(self) -> None:
         """The cardholder disputes what is left."""
-        told = self.stand_in.control("dispute", charge=self.charge)
-        self.dispute = told["id"]
-        self.age(told["balance_transactions"][0]["id"], 60)
+        created = self.stand_in.control("dispute", charge=self.charge)
+        self.dispute = created["id"]
+        self.age(created["balance_transactions"][0]["id"], 60)
 
     def win(self) -> None:
         """The dispute is won."""
@@ -64,13 +64,13 @@ class Story:
         self.stand_in.control("close_dispute", dispute=self.dispute, won=False)
 
     def do(self, step: "Step") -> list[Event]:
-        """Takes a step, and returns the news of it."""
+        """Take a step, and return its events."""
         known = {event["id"] for event in self.stand_in.events()}
         step(self)
-        return [event for event in self.stand_in.events(*TOLD) if event["id"] not in known]
+        return [event for event in self.stand_in.events(*EVENT_TYPES) if event["id"] not in known]
 
     def age(self, number: str, seconds: int) -> None:
-        """Lets time pass since something: Stripe's clock has seconds, and the test has none."""
+        """Let time pass since something: Stripe's clock has seconds, and the test has none."""
         self.stand_in.control("age", id=number, seconds=seconds)
 
 
@@ -93,8 +93,8 @@ STORIES: dict[str, list[Step]] = {
         *(Story.pay, Story.refund_a_part, Story.open_a_dispute, Story.fail_the_refund)
     ],
 }
-# One of each kind of news; the others ask the same questions.
-TOLD = (
+# One of each kind of event; the handlers of the others do the same.
+EVENT_TYPES = (
     *("checkout.session.completed", "refund.created", "refund.failed"),
     *("charge.dispute.created", "charge.dispute.closed"),
 )
@@ -102,7 +102,7 @@ TOLD = (
 
 @pytest.fixture
 def begin(stand_in: StripeStandIn, alices_team: Team, alice: User, settings: Any) -> Begin:
-    """Places an order, which is the beginning of a story."""
+    """Place an order, which is the beginning of a story."""
     settings.STRIPE_TAX = True
 
     def do() -> tuple[Order, Story]:
@@ -113,55 +113,59 @@ def begin(stand_in: StripeStandIn, alices_team: Team, alice: User, settings: Any
     return do
 
 
-def told_in_time(begin: Begin, steps: list[Step]) -> dict[str, Any]:
-    """Returns what a story comes to where each piece of news is told as it happens."""
+def delivered_in_time(begin: Begin, steps: list[Step]) -> dict[str, Any]:
+    """Return the result of a story whose events are delivered as they happen."""
     with rolled_back():
         order, story = begin()
         for step in steps:
-            story.stand_in.tell(*story.do(step))
-        return all_about(order)
+            story.stand_in.deliver(*story.do(step))
+        return state_of(order)
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_news_that_comes_at_the_end_in_any_order_ends_the_same(begin: Begin, name: str) -> None:
-    expected = told_in_time(begin, STORIES[name])
+def test_events_delivered_at_the_end_in_any_order_have_the_same_result(
+    begin: Begin, name: str
+) -> None:
+    expected = delivered_in_time(begin, STORIES[name])
     order, story = begin()
     events = [event for step in STORIES[name] for event in story.do(step)]
     assert len(events) >= 3
 
     for permutation in itertools.permutations(events):
         with rolled_back():
-            story.stand_in.tell(*permutation)
-            assert all_about(order) == expected, [event["type"] for event in permutation]
+            story.stand_in.deliver(*permutation)
+            assert state_of(order) == expected, [event["type"] for event in permutation]
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_news_that_comes_in_time_or_after_all_others_ends_the_same(begin: Begin, name: str) -> None:
+def test_events_delivered_in_time_or_after_all_others_have_the_same_result(
+    begin: Begin, name: str
+) -> None:
     steps = STORIES[name]
-    expected = told_in_time(begin, steps)
+    expected = delivered_in_time(begin, steps)
     last = len(steps) - 1
-    for told_at in itertools.product(*[{now, last} for now in range(len(steps))]):
+    for delivered_at in itertools.product(*[{now, last} for now in range(len(steps))]):
         with rolled_back():
             order, story = begin()
             waiting: list[tuple[int, Event]] = []
             for now, step in enumerate(steps):
-                waiting += [(told_at[now], event) for event in story.do(step)]
+                waiting += [(delivered_at[now], event) for event in story.do(step)]
                 due = [event for at, event in waiting if at == now]
-                story.stand_in.tell(*due[::-1])
-            assert all_about(order) == expected, told_at
+                story.stand_in.deliver(*due[::-1])
+            assert state_of(order) == expected, delivered_at
 
 
 @pytest.mark.parametrize("name", list(STORIES)[:2])
-def test_of_what_is_spent_the_same_is_owed_whatever_comes_first(begin: Begin, name: str) -> None:
+def test_the_debt_for_spent_credit_is_the_same_in_any_order(begin: Begin, name: str) -> None:
     order, story = begin()
     first, *rest = STORIES[name]
-    story.stand_in.tell(*story.do(first))
+    story.stand_in.deliver(*story.do(first))
     spend(order.team, 9 * DOLLAR)
     events = [event for step in rest for event in story.do(step)]
     found = []
     for permutation in itertools.permutations(events):
         with rolled_back():
-            story.stand_in.tell(*permutation)
-            found.append(all_about(order))
+            story.stand_in.deliver(*permutation)
+            found.append(state_of(order))
     assert len(found) >= 6
     assert all(each == found[0] for each in found)

@@ -9,11 +9,11 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Team, User
+from billing.errors import StripeUnavailableError
 from billing.ledger import postings
 from billing.models import CreditAccount, LedgerAlert, PlanOffer, SubscriptionPayment, Transfer
 from billing.payments import invoices, orders, plans
 from billing.stripe_api import subscriptions as at_stripe
-from billing.stripe_api.client import StripeUnavailableError
 from billing.stripe_api.objects import Invoice, InvoiceLine
 from billing.usage.balances import balance_of
 from billing.usage.lots import lots_left
@@ -21,16 +21,16 @@ from tests.billing import customers
 from tests.payments.conftest import StripeStandIn
 from tests.payments.plan_helpers import (
     DOLLAR,
-    decline_from_now_on,
+    deliver_subscription_events,
     earned,
     granted,
-    hear,
-    news,
     owner,
     paid,
     plan_of,
     rolled_back,
     subscribed,
+    subscription_events,
+    switch_to_declined_card,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
@@ -42,9 +42,9 @@ def test_each_month_is_booked_and_granted_once(
     row = subscribed(stand_in, alices_team, alice, plus)
     stand_in.control("renew", subscription=row.stripe_id)
     for _ in range(2):
-        hear(stand_in)
+        deliver_subscription_events(stand_in)
     for payment in SubscriptionPayment.objects.all():
-        assert invoices.note_invoice(payment.pk) == payment
+        assert invoices.book_invoice(payment.pk) == payment
     assert (granted(alices_team), earned()) == ([25, 25], [20, 20])
     assert SubscriptionPayment.objects.filter(subscription=row).count() == 2
 
@@ -59,7 +59,7 @@ def test_credits_expire_so_many_days_after_they_were_paid(
     assert (lot.is_paid, lot.left_nanos) == (False, 25 * DOLLAR)
 
 
-def test_every_order_of_the_news_of_an_upgrade_ends_the_same(
+def test_every_order_of_an_upgrades_events_has_the_same_result(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer, pro: PlanOffer
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
@@ -67,16 +67,16 @@ def test_every_order_of_the_news_of_an_upgrade_ends_the_same(
     plans.price_of(pro)
     with rolled_back():
         plans.change(owner(alices_team, alice), row, pro, at=timezone.now(), attempt="one")
-    events = news(stand_in, before)
+    events = subscription_events(stand_in, before)
     assert len(events) >= 2
     for order in itertools.permutations(events):
         with rolled_back():
-            stand_in.tell(*order)
+            stand_in.deliver(*order)
             outcome = (plan_of(alices_team), granted(alices_team), earned())
             assert outcome == ("pro", [25, 105], [20, 80])
 
 
-def test_a_month_that_was_paid_while_the_books_were_away_is_booked_later(
+def test_a_month_paid_while_the_database_was_down_is_booked_later(
     stand_in: StripeStandIn,
     alice: User,
     alices_team: Team,
@@ -86,31 +86,31 @@ def test_a_month_that_was_paid_while_the_books_were_away_is_booked_later(
     paid(stand_in, alices_team, alice, plus)
     with monkeypatch.context() as patch:
         patch.setattr(postings, "grant", _fails)
-        events = stand_in.tell(*stand_in.events("invoice.paid"))
+        events = stand_in.deliver(*stand_in.events("invoice.paid"))
     assert [event.state for event in events] == ["failed"]
     assert (granted(alices_team), earned()) == ([], []), "both or neither"
-    invoices.note_invoice(events[0].object_id)
+    invoices.book_invoice(events[0].object_id)
     assert (granted(alices_team), earned()) == ([25], [20])
 
 
-@pytest.mark.parametrize("trouble", ["error_before", "hang_before"])
-def test_stripe_s_failures_leave_the_news_for_later(
+@pytest.mark.parametrize("fault", ["error_before", "hang_before"])
+def test_stripes_failures_leave_the_event_for_later(
     stand_in: StripeStandIn,
     alice: User,
     alices_team: Team,
     plus: PlanOffer,
     settings: Any,
-    trouble: str,
+    fault: str,
 ) -> None:
     paid(stand_in, alices_team, alice, plus)
     settings.STRIPE_TIMEOUT_SECONDS = 0.2
-    (told,) = stand_in.events("invoice.paid")
-    stand_in.control("fault", call="GET /v1/invoices", next=[trouble] * 4, hang_seconds=0.4)
-    (event,) = stand_in.tell(told)
+    (sent,) = stand_in.events("invoice.paid")
+    stand_in.control("fault", call="GET /v1/invoices", next=[fault] * 4, hang_seconds=0.4)
+    (event,) = stand_in.deliver(sent)
     assert (event.state, event.attempts) == ("failed", 1)
     stand_in.control("fault")
     settings.STRIPE_TIMEOUT_SECONDS = 10
-    assert invoices.note_invoice(event.object_id) is not None
+    assert invoices.book_invoice(event.object_id) is not None
     assert granted(alices_team) == [25]
 
 
@@ -118,11 +118,11 @@ def test_an_open_invoice_grants_nothing(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
-    decline_from_now_on(stand_in, row)
+    switch_to_declined_card(stand_in, row)
     stand_in.control("renew", subscription=row.stripe_id)
     (failed,) = stand_in.events("invoice.payment_failed")
-    assert invoices.note_invoice(failed["data"]["object"]["id"]) is None
-    assert invoices.note_paid_invoices(row) == 1, "the first month's"
+    assert invoices.book_invoice(failed["data"]["object"]["id"]) is None
+    assert invoices.book_recent_invoices(row) == 1, "the first month's"
     assert (granted(alices_team), earned()) == ([25], [20])
 
 
@@ -132,12 +132,12 @@ def test_an_order_s_invoice_is_no_subscription_s(
     order = orders.place(alices_team, alice, 1000)
     pages = {"success_url": "http://testserver/a", "cancel_url": "http://testserver/b"}
     stand_in.pay(orders.open_checkout(order, alice, **pages))
-    states = {event.type: event.state for event in stand_in.tell(*news(stand_in))}
+    states = {event.type: event.state for event in stand_in.deliver(*subscription_events(stand_in))}
     assert states["invoice.paid"] == "ignored"
     assert earned() == []
 
 
-def test_money_that_is_not_dollars_raises_the_alarm(
+def test_another_currency_raises_an_alert(
     stand_in: StripeStandIn,
     alice: User,
     alices_team: Team,
@@ -145,12 +145,12 @@ def test_money_that_is_not_dollars_raises_the_alarm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     paid(stand_in, alices_team, alice, plus)
-    (told,) = stand_in.events("invoice.paid")
-    in_dollars = at_stripe.get_invoice(told["data"]["object"]["id"])
+    (sent,) = stand_in.events("invoice.paid")
+    in_dollars = at_stripe.get_invoice(sent["data"]["object"]["id"])
     monkeypatch.setattr(
         at_stripe, "get_invoice", lambda _: dataclasses.replace(in_dollars, currency="jpy")
     )
-    assert stand_in.tell(told)[0].state == "ignored", "a person has to look"
+    assert stand_in.deliver(sent)[0].state == "ignored", "a person has to look"
     assert LedgerAlert.objects.filter(kind="payment_mismatch").count() == 1
     assert (granted(alices_team), earned()) == ([], [])
 
@@ -188,7 +188,7 @@ def test_lines_grant_in_proportion_to_what_they_charge(
     ids = {offer.plan.name: plans.price_of(offer).stripe_id for offer in (plus, pro)}
     sold = tuple(InvoiceLine(str(ids.get(name, "price_x")), cents) for name, cents in lines)
     invoice = Invoice("in_1", "sub_1", reason, "paid", "usd", False, 0, 0, None, "", "", sold)
-    assert invoices.granted_nanos(invoice)[0] == expected * DOLLAR
+    assert invoices.granted_credit(invoice)[0] == expected * DOLLAR
 
 
 def test_granted_credit_is_spent_before_paid_and_the_nearest_expiry_first(
@@ -218,7 +218,7 @@ def test_granted_credit_is_spent_before_paid_and_the_nearest_expiry_first(
 
 
 def spend(customer: customers.Customer, nanos: int) -> None:
-    """Has a request admitted, and settled at its price."""
+    """Have a request admitted, and settled at its price."""
     request = customer.admitted(amount_nanos=nanos)
     (receipt,) = customers.settle(customer.end(request, output_nanos=nanos))
     assert receipt.charged_nanos == nanos

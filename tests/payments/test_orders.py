@@ -11,8 +11,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Team, User
+from billing.errors import PaymentMismatchError
 from billing.models import LedgerAlert, Order, StripeEvent, Transfer
-from billing.payments import inbox, orders, tasks
+from billing.payments import orders, tasks, webhooks
 from billing.stripe_api import checkout as stripe_checkout
 from billing.stripe_api import payments
 from billing.usage.balances import balance_of
@@ -24,7 +25,7 @@ DOLLAR = 10**9
 
 
 def credited(team: Team) -> int:
-    """Returns the nanos that the team's payments have brought it."""
+    """Return the nanos that the team's payments have brought it."""
     transfers = Transfer.objects.filter(kind="top_up", customer__team=team)
     return sum(transfer.amount_nanos for transfer in transfers)
 
@@ -41,7 +42,7 @@ def test_a_paid_order_is_credited_whoever_notices_first(
     assert orders.confirm(order).state == Order.State.OPEN
     stand_in.pay(url)
 
-    events = stand_in.tell_everything()
+    events = stand_in.deliver_all()
 
     order = orders.confirm(order)
     assert order.state == Order.State.PAID
@@ -92,7 +93,7 @@ def test_redirect_webhooks_and_hourly_check_at_once_credit_once(
 
     at_once(
         *[lambda: orders.confirm(Order.objects.get())] * 4,
-        *[partial(inbox.handle, event["id"]) for event in events * 2],
+        *[partial(webhooks.handle, event["id"]) for event in events * 2],
         *[tasks.check_open_orders] * 4,
     )
 
@@ -100,7 +101,7 @@ def test_redirect_webhooks_and_hourly_check_at_once_credit_once(
     assert Order.objects.get().state == Order.State.PAID
 
 
-def test_news_in_any_order_and_more_than_once_end_in_the_same_balance(
+def test_events_in_any_order_and_repeated_give_the_same_balance(
     stand_in: StripeStandIn, alice: User, alices_team: Team
 ) -> None:
     page = checkout(alices_team, alice)[1]
@@ -111,11 +112,13 @@ def test_news_in_any_order_and_more_than_once_end_in_the_same_balance(
     )
     assert len(events) == 3
 
-    for told in permutations(events):
+    for permutation in permutations(events):
         point = transaction.savepoint()
-        stand_in.tell(*told, *told)
-        # Stripe may also tell of one thing in two events.
-        stand_in.tell(*[event | {"id": f"{event['id']}_again"} for event in reversed(told)])
+        stand_in.deliver(*permutation, *permutation)
+        # Stripe may also send two events about one change.
+        stand_in.deliver(
+            *[event | {"id": f"{event['id']}_again"} for event in reversed(permutation)]
+        )
         assert credited(alices_team) == 10 * DOLLAR
         assert Order.objects.get().state == Order.State.PAID
         transaction.savepoint_rollback(point)
@@ -160,7 +163,7 @@ def test_while_stripe_is_away_the_hourly_check_gives_up_soon_and_loses_nothing(
 
     assert tasks.check_open_orders() == 0
     asked = len(stand_in.control("calls")) - calls
-    assert asked == 2 * tasks.FAILURES_IN_A_ROW  # each is asked twice
+    assert asked == 2 * tasks.MAX_CONSECUTIVE_FAILURES  # each is asked twice
 
     stand_in.control("fault", next=[])
     assert tasks.check_open_orders() == 8
@@ -173,7 +176,7 @@ def test_a_session_that_expires_ends_the_order_without_credit(
     order, _ = checkout(alices_team, alice)
     stand_in.control("expire", session=Order.objects.get().session_id)
 
-    (event,) = stand_in.tell(*stand_in.events("checkout.session.expired"))
+    (event,) = stand_in.deliver(*stand_in.events("checkout.session.expired"))
 
     order.refresh_from_db()
     assert (order.state, event.state) == ("expired", "handled")
@@ -181,7 +184,7 @@ def test_a_session_that_expires_ends_the_order_without_credit(
     assert credited(alices_team) == 0
 
 
-def test_an_order_that_nobody_was_led_to_pay_ends_with_its_day(
+def test_an_order_without_a_session_expires_after_a_day(
     stand_in: StripeStandIn, alice: User, alices_team: Team
 ) -> None:
     order = orders.place(alices_team, alice, 1000)
@@ -204,7 +207,7 @@ def test_an_order_that_was_given_up_and_turns_out_paid_is_credited(
     Order.objects.update(state=state, failure="It seemed so.", ended_at=timezone.now())
     stand_in.pay(page)
 
-    stand_in.tell(*stand_in.events("payment_intent.succeeded"))
+    stand_in.deliver(*stand_in.events("payment_intent.succeeded"))
 
     order.refresh_from_db()
     assert (order.state, order.failure) == ("paid", "")
@@ -216,12 +219,12 @@ def test_a_declined_card_leaves_the_order_open_for_another(
 ) -> None:
     order, page = checkout(alices_team, alice)
     stand_in.pay(page, "pm_card_chargeDeclined")
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     order.refresh_from_db()
     assert order.state == Order.State.OPEN
 
     stand_in.pay(page)
-    stand_in.tell(*stand_in.events("checkout.session.completed"))
+    stand_in.deliver(*stand_in.events("checkout.session.completed"))
 
     order.refresh_from_db()
     assert order.state == Order.State.PAID
@@ -241,13 +244,13 @@ def test_a_bank_debit_is_credited_when_it_has_come_and_not_before(
 ) -> None:
     order, page = checkout(alices_team, alice)
     stand_in.pay(page, "pm_usBankAccount_success")
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     order.refresh_from_db()
     assert (order.state, credited(alices_team)) == ("open", 0)
 
     stand_in.control("settle", session=order.session_id, succeeds=succeeds)
     word = "succeeded" if succeeds else "failed"
-    (event,) = stand_in.tell(*stand_in.events(f"checkout.session.async_payment_{word}"))
+    (event,) = stand_in.deliver(*stand_in.events(f"checkout.session.async_payment_{word}"))
 
     order.refresh_from_db()
     assert (order.state, event.state) == (state, "handled")
@@ -259,13 +262,13 @@ SESSION_FAULTS = {"client_reference_id": "", "subtotal_cents": 900, "total_cents
 PAYMENT_FAULTS = {
     "currency": "eur",
     "received_cents": 999,
-    "order": "",
+    "order_id": "",
     "is_live": True,
 }
 
 
 @pytest.mark.parametrize("fault", [*SESSION_FAULTS, *PAYMENT_FAULTS])
-def test_what_was_not_paid_as_ordered_is_not_credited_and_staff_are_told(
+def test_a_payment_that_does_not_match_its_order_is_not_credited_and_raises_an_alert(
     stand_in: StripeStandIn,
     alice: User,
     alices_team: Team,
@@ -288,7 +291,7 @@ def test_what_was_not_paid_as_ordered_is_not_credited_and_staff_are_told(
     monkeypatch.setattr(payments, "get_payment_intent", wrong_payment)
 
     for _ in range(2):
-        with pytest.raises(orders.PaymentMismatchError, match=order.number):
+        with pytest.raises(PaymentMismatchError, match=order.number):
             orders.confirm(order)
 
     alert = LedgerAlert.objects.get()
@@ -305,20 +308,20 @@ def test_the_session_of_another_order_credits_neither_it_nor_this_one(
     theirs.refresh_from_db()
     session = stripe_checkout.get_session(theirs.session_id)
 
-    with pytest.raises(orders.PaymentMismatchError):
+    with pytest.raises(PaymentMismatchError):
         orders.confirm_session(mine, session)
 
     orders.confirm_session(theirs, session)
     assert (credited(alices_team), credited(charlies_team)) == (0, 10 * DOLLAR)
 
 
-def test_an_order_that_is_paid_at_two_sessions_is_credited_once_and_staff_are_told(
+def test_an_order_paid_in_two_sessions_is_credited_once_and_raises_an_alert(
     stand_in: StripeStandIn, alice: User, alices_team: Team
 ) -> None:
     order, page = checkout(alices_team, alice)
     order.refresh_from_db()
-    twin = stripe_checkout.open_payment(
-        order=str(order.pk),
+    twin = stripe_checkout.create_payment_session(
+        order_id=str(order.pk),
         customer_id=alices_team.payment_customer.stripe_id,
         amount_cents=1000,
         title="API credits",
@@ -327,12 +330,12 @@ def test_an_order_that_is_paid_at_two_sessions_is_credited_once_and_staff_are_to
         retry="first",
     )
     stand_in.control("expire", session=twin.id)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     order.refresh_from_db()
     assert order.state == Order.State.OPEN  # the twin's end is not the order's
 
-    twin = stripe_checkout.open_payment(
-        order=str(order.pk),
+    twin = stripe_checkout.create_payment_session(
+        order_id=str(order.pk),
         customer_id=alices_team.payment_customer.stripe_id,
         amount_cents=1000,
         title="API credits",
@@ -342,7 +345,7 @@ def test_an_order_that_is_paid_at_two_sessions_is_credited_once_and_staff_are_to
     )
     stand_in.pay(page)
     stand_in.pay(twin.url)
-    stand_in.tell(*stand_in.events("checkout.session.completed"))
+    stand_in.deliver(*stand_in.events("checkout.session.completed"))
 
     assert credited(alices_team) == 10 * DOLLAR
     assert "again by" in LedgerAlert.objects.get(kind="payment_mismatch").detail

@@ -1,4 +1,4 @@
-"""Staff's pages for payments: found by what people have of them, and an event handled again."""
+"""Admin pages of payments: search by any identifier, and handling an event again."""
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.models import Team, User
 from billing.models import Order, StripeEvent
-from billing.payments import inbox
+from billing.payments import webhooks
 from tests.cast import signed_in
 from tests.config.test_admin import url
 
@@ -25,7 +25,7 @@ def order(alice: User, alices_team: Team) -> Order:
 
 @pytest.fixture
 def event(db: None) -> StripeEvent:
-    """An event that came to something."""
+    """A handled event."""
     return StripeEvent.objects.create(
         id="evt_1",
         type="checkout.session.completed",
@@ -48,24 +48,24 @@ def test_an_order_is_shown_in_dollars_and_found_by_what_people_have_of_it(
     assert order.number not in page
 
 
-def test_staff_have_an_event_handled_again_and_that_is_written_down(
+def test_staff_have_an_event_handled_again_which_is_logged(
     staff: Client, event: StripeEvent
 ) -> None:
-    assert inbox.due_events() == []
+    assert webhooks.due_event_ids() == []
     action = {"action": "handle_again", "_selected_action": [event.pk]}
 
     page = staff.post(url(StripeEvent, "changelist"), action, follow=True)
 
-    assert "handled within a minute" in page.content.decode()
-    assert inbox.due_events() == [event.pk]
+    assert "handled again within a minute" in page.content.decode()
+    assert webhooks.due_event_ids() == [event.pk]
     assert LogEntry.objects.get().object_id == event.pk
 
 
-def test_who_may_only_look_has_no_event_handled(event: StripeEvent) -> None:
+def test_handling_an_event_again_requires_permission(event: StripeEvent) -> None:
     viewer = User.objects.create_user("viewer@example.com", "viewers secret", is_staff=True)
     viewer.user_permissions.add(Permission.objects.get(codename="view_stripeevent"))
     action = {"action": "handle_again", "_selected_action": [event.pk]}
 
     signed_in(viewer).post(url(StripeEvent, "changelist"), action)
 
-    assert inbox.due_events() == []
+    assert webhooks.due_event_ids() == []

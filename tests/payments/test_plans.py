@@ -10,22 +10,22 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Team, User
+from billing.errors import CardDeclinedError, StripeError
 from billing.models import PlanOffer, PlanPrice, Subscription
 from billing.payments import plans
 from billing.payments.plans import PlanError
-from billing.stripe_api.client import CardRefusedError, StripeError
 from tests.payments.conftest import PAGES, StripeStandIn, wait_until
 from tests.payments.plan_helpers import (
     again,
     begin,
-    decline_from_now_on,
+    deliver_subscription_events,
     earned,
     granted,
-    hear,
     owner,
     paid,
     plan_of,
     subscribed,
+    switch_to_declined_card,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
@@ -34,7 +34,7 @@ HALF_A_MONTH = 15 * 24 * 3600
 
 
 def half_way(stand_in: StripeStandIn, row: Subscription) -> Subscription:
-    """Lets half of the subscription's month pass."""
+    """Let half of the subscription's month pass."""
     stand_in.control("age", id=row.stripe_id, seconds=HALF_A_MONTH)
     Subscription.objects.filter(pk=row.pk).update(
         current_period_end=row.current_period_end - timedelta(seconds=HALF_A_MONTH)
@@ -43,7 +43,7 @@ def half_way(stand_in: StripeStandIn, row: Subscription) -> Subscription:
 
 
 def change(user: User, row: Subscription, offer: PlanOffer, attempt: str = "one") -> Subscription:
-    """Changes the plan as of now."""
+    """Change the plan as of now."""
     return plans.change(owner(row.team, user), row, offer, at=timezone.now(), attempt=attempt)
 
 
@@ -69,23 +69,23 @@ def test_a_page_for_another_plan_ends_the_first(
     second = begin(alices_team, alice, pro)
     assert stand_in.pay(first).status_code >= 400
     assert stand_in.pay(second).status_code < 400
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert (plan_of(alices_team), granted(alices_team)) == ("pro", [130])
     assert Subscription.objects.filter(ended_at=None).count() == 1
 
 
-def test_a_page_that_was_paid_without_news_is_no_second_plan(
+def test_a_paid_page_whose_events_were_lost_makes_no_second_plan(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer, pro: PlanOffer
 ) -> None:
     paid(stand_in, alices_team, alice, plus)
     with pytest.raises(PlanError, match="just subscribed"):
         begin(alices_team, alice, pro)
     assert plan_of(alices_team) == "plus"
-    with pytest.raises(PlanError, match="on Plus already"):
+    with pytest.raises(PlanError, match="already on Plus"):
         begin(alices_team, alice, pro)
 
 
-def test_who_left_the_page_until_it_expired_gets_a_new_one(
+def test_after_a_page_has_expired_a_new_one_is_opened(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     first = begin(alices_team, alice, plus)
@@ -95,7 +95,7 @@ def test_who_left_the_page_until_it_expired_gets_a_new_one(
     assert stand_in.pay(second).status_code < 400
 
 
-def test_a_checkout_that_stripe_failed_to_open_is_begun_anew(
+def test_a_checkout_that_stripe_failed_to_open_starts_over(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     """Stripe keeps the failure as the key's answer for good, so the key is another."""
@@ -103,7 +103,7 @@ def test_a_checkout_that_stripe_failed_to_open_is_begun_anew(
     with pytest.raises(StripeError):
         begin(alices_team, alice, plus)
     assert stand_in.pay(begin(alices_team, alice, plus)).status_code < 400
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert (plan_of(alices_team), granted(alices_team)) == ("plus", [25])
 
 
@@ -138,11 +138,11 @@ def test_an_upgrade_is_charged_and_granted_for_the_rest_of_the_month(
     assert (row.price.plan.name, row.next_price, row.status) == ("pro", None, "active")
     assert plan_of(alices_team) == "pro"
     assert row.current_period_end == period_end
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert earned() == [20, 40]
     assert granted(alices_team) == [25, quote.credit_nanos / 1e9]
     stand_in.control("renew", subscription=row.stripe_id)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert granted(alices_team)[2:] == [130]
     assert earned()[2:] == [100]
     entry = AuditEntry.objects.get(action="plan.upgraded")
@@ -153,17 +153,17 @@ def test_a_declined_card_changes_nothing(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer, pro: PlanOffer
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
-    decline_from_now_on(stand_in, row)
-    with pytest.raises(CardRefusedError):
+    switch_to_declined_card(stand_in, row)
+    with pytest.raises(CardDeclinedError):
         change(alice, row, pro)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     row = again(row)
     assert (row.price.plan.name, row.status, plan_of(alices_team)) == ("plus", "active", "plus")
     assert (granted(alices_team), earned()) == ([25], [20])
     assert not AuditEntry.objects.filter(action="plan.upgraded").exists()
 
 
-@pytest.mark.parametrize("trouble", ["error_before", "error_kept", "hang_before", "hang_after"])
+@pytest.mark.parametrize("fault", ["error_before", "error_kept", "hang_before", "hang_after"])
 def test_an_upgrade_that_stripe_failed_to_answer_is_charged_once(
     stand_in: StripeStandIn,
     alice: User,
@@ -171,22 +171,22 @@ def test_an_upgrade_that_stripe_failed_to_answer_is_charged_once(
     plus: PlanOffer,
     pro: PlanOffer,
     settings: Any,
-    trouble: str,
+    fault: str,
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
     settings.STRIPE_TIMEOUT_SECONDS = 0.5
-    stand_in.control("fault", call="POST /v1/subscriptions", next=[trouble] * 2, hang_seconds=1.5)
+    stand_in.control("fault", call="POST /v1/subscriptions", next=[fault] * 2, hang_seconds=1.5)
     with contextlib.suppress(StripeError):  # the SDK's own second try heals some of them
         change(alice, row, pro, attempt="one")
     stand_in.control("fault")
     settings.STRIPE_TIMEOUT_SECONDS = 10
     wait_until(lambda: change_is_done(alice, row, pro))
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert (plan_of(alices_team), granted(alices_team), earned()) == ("pro", [25, 105], [20, 80])
 
 
 def change_is_done(user: User, row: Subscription, offer: PlanOffer) -> bool:
-    """Sends the form again, as it was and then anew, as people do."""
+    """Send the form again, as it was and then anew, as people do."""
     for attempt in ("one", "two"):
         with contextlib.suppress(PlanError, StripeError):
             change(user, again(row), offer, attempt=attempt)
@@ -205,7 +205,7 @@ def test_ten_upgrades_at_once_are_charged_once(
 
     with ThreadPoolExecutor(10) as threads:
         list(threads.map(upgrade, range(10)))
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert plan_of(alices_team) == "pro"
     assert (sum(granted(alices_team)), sum(earned())) == (130, 100)
 
@@ -217,18 +217,18 @@ def test_a_downgrade_begins_with_the_next_period_and_gives_nothing_back(
     quote = plans.quote(row, plus)
     assert (quote.is_upgrade, quote.charge_cents, quote.at) == (False, 0, row.current_period_end)
     row = change(alice, row, plus)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert (row.price.plan.name, row.next_price.plan.name) == ("pro", "plus")
     assert (plan_of(alices_team), granted(alices_team), earned()) == ("pro", [130], [100])
     stand_in.control("renew", subscription=row.stripe_id)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     row = again(row)
     assert (row.price.plan.name, row.next_price) == ("plus", None)
     assert (plan_of(alices_team), granted(alices_team)) == ("plus", [130, 25])
     assert earned() == [100, 20]
 
 
-def test_a_downgrade_can_be_taken_back_and_must_be_before_an_upgrade(
+def test_a_downgrade_can_be_undone_and_must_be_before_an_upgrade(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer, pro: PlanOffer
 ) -> None:
     row = change(alice, subscribed(stand_in, alices_team, alice, pro), plus)
@@ -239,7 +239,7 @@ def test_a_downgrade_can_be_taken_back_and_must_be_before_an_upgrade(
     row = plans.resume(owner(alices_team, alice), row)
     assert row.next_price is None
     stand_in.control("renew", subscription=row.stripe_id)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert (plan_of(alices_team), granted(alices_team)) == ("pro", [130, 130])
 
 
@@ -248,10 +248,10 @@ def test_a_cancelled_plan_lasts_until_its_period_ends(
 ) -> None:
     row = plans.cancel(owner(alices_team, alice), subscribed(stand_in, alices_team, alice, plus))
     assert (row.cancel_at_period_end, row.status) == (True, "active")
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert plan_of(alices_team) == "plus"
     stand_in.control("renew", subscription=row.stripe_id)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert (again(row).status, plan_of(alices_team)) == ("canceled", "default")
     assert (granted(alices_team), earned()) == ([25], [20])
     assert AuditEntry.objects.filter(action="plan.cancelled", actor=alice).count() == 1
@@ -265,7 +265,7 @@ def test_a_cancelled_plan_can_be_resumed_until_then(
     row = plans.resume(actor, row)
     assert not row.cancel_at_period_end
     stand_in.control("renew", subscription=row.stripe_id)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert (again(row).status, granted(alices_team)) == ("active", [25, 25])
     row = plans.cancel(actor, again(row))
     stand_in.control("renew", subscription=row.stripe_id)
@@ -278,7 +278,7 @@ def test_after_its_end_a_team_may_subscribe_again(
 ) -> None:
     row = plans.cancel(owner(alices_team, alice), subscribed(stand_in, alices_team, alice, plus))
     stand_in.control("renew", subscription=row.stripe_id)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     subscribed(stand_in, alices_team, alice, pro)
     assert (plan_of(alices_team), granted(alices_team)) == ("pro", [25, 130])
 
@@ -297,14 +297,14 @@ def test_a_new_price_is_for_new_subscribers_only(
     new = subscribed(stand_in, charlies_team, charlie, plus)
     for row in (old, new):
         stand_in.control("renew", subscription=row.stripe_id)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert (granted(alices_team), granted(charlies_team)) == ([25, 25], [40, 40])
     assert sorted(earned()) == [20, 20, 30, 30]
     assert plan_of(alices_team) == plan_of(charlies_team) == "plus"
     assert PlanPrice.objects.count() == 2
 
 
-def test_what_is_no_longer_offered_is_neither_sold_nor_changed_to(
+def test_a_withdrawn_offer_is_neither_sold_nor_changed_to(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer, pro: PlanOffer
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
@@ -313,5 +313,5 @@ def test_what_is_no_longer_offered_is_neither_sold_nor_changed_to(
         plans.open_checkout(alices_team, alice, pro, **PAGES)
     with pytest.raises(PlanError, match="no longer offered"):
         change(alice, row, pro)
-    with pytest.raises(PlanError, match="on Plus already"):
+    with pytest.raises(PlanError, match="already on Plus"):
         change(alice, row, plus)

@@ -1,4 +1,4 @@
-"""`manage.py reconcile_stripe`, and the task of each night: what staff get to hear."""
+"""`manage.py reconcile_stripe` and the nightly task: their reports and alerts."""
 
 import json
 from datetime import timedelta

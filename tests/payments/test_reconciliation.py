@@ -1,4 +1,4 @@
-"""Stripe's balance against the books: every kind of difference is said, and nothing else."""
+"""Reconciliation with Stripe: every kind of difference is reported, and nothing else."""
 
 from datetime import timedelta
 from typing import Any
@@ -17,29 +17,29 @@ from billing.models import (
     SubscriptionPayment,
 )
 from billing.payments import refunds
-from billing.payments.customers import customer_of
+from billing.payments.customers import get_or_create_customer
 from billing.payments.reconciliation import Difference, Report, reconcile
 from tests.billing.customers import top_up
 from tests.payments.conftest import StripeStandIn, checkout, paid_order
-from tests.payments.given_back import CENT, DOLLAR
+from tests.payments.refund_helpers import CENT, DOLLAR
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
 
 def look(hours: float = 1) -> Report:
-    """Reconciles the last hour, up to what has just moved."""
+    """Reconcile the last hour, up to what has just moved."""
     now = timezone.now()
     return reconcile(now - timedelta(hours=hours), now + timedelta(seconds=5))
 
 
 def difference() -> Difference:
-    """Returns the one difference that there is."""
+    """Return the one difference that there is."""
     (found,) = look().differences
     return found
 
 
 def booked_order(team: Team, user: User, payment: str, charge: str | None = None) -> Order:
-    """Writes an order of ten dollars down as paid, whatever Stripe has of it."""
+    """Write an order of ten dollars down as paid, whatever Stripe has of it."""
     account = postings.open_account(team)
     postings.top_up(account, 10 * DOLLAR, reference=payment)
     return Order.objects.create(
@@ -56,7 +56,7 @@ def booked_order(team: Team, user: User, payment: str, charge: str | None = None
 
 
 def booked_invoice(team: Team, payment: str, charge: str, cents: int) -> SubscriptionPayment:
-    """Writes a plan's invoice down as paid, whatever Stripe has of it."""
+    """Write a plan's invoice down as paid, whatever Stripe has of it."""
     price = PlanPrice.objects.create(
         plan=Plan.objects.create(name="pro", title="Pro"),
         price_cents=cents,
@@ -76,13 +76,13 @@ def booked_invoice(team: Team, payment: str, charge: str, cents: int) -> Subscri
 
 
 def charge(stand_in: StripeStandIn, **fields: Any) -> Any:
-    """Takes money from a card as another user of the Stripe account does."""
+    """Take money from a card as another user of the Stripe account does."""
     card = {"payment_method": "pm_card_visa", "confirm": "true", "currency": "usd"}
     return stand_in.create("payment_intents", **card, **fields)
 
 
 def let_it_have_been(stand_in: StripeStandIn, hours: float) -> None:
-    """Moves everything that is on Stripe's balance into the past."""
+    """Move everything that is on Stripe's balance into the past."""
     for moved in stand_in.get("balance_transactions", limit=100)["data"]:
         stand_in.control("age", id=moved["id"], seconds=hours * 3600)
 
@@ -105,9 +105,9 @@ def test_books_that_are_right_have_no_difference(
     stand_in.control("finish_refund", refund=failed.stripe_id, status="failed")
     stand_in.control("dispute", charge=orders[2].charge_id)
     won = stand_in.control("dispute", charge=orders[3].charge_id, amount=300)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     stand_in.control("close_dispute", dispute=won["id"], won=True)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     assert {each.state for each in (pending, *Refund.objects.all())} >= {"pending", "failed"}
 
     report = look()
@@ -120,7 +120,9 @@ def test_books_that_are_right_have_no_difference(
     assert (report.foreign, report.other) == ({}, {})
 
 
-def test_payouts_and_stripes_bills_are_told_apart(stand_in: StripeStandIn, order: Order) -> None:
+def test_payouts_and_stripes_bills_are_reported_separately(
+    stand_in: StripeStandIn, order: Order
+) -> None:
     stand_in.control("stripe_fee", amount=25)
     stand_in.control("payout", amount=500)
 
@@ -159,13 +161,15 @@ def test_a_payment_that_was_never_credited(
     )
 
 
-def test_a_payment_of_a_customer_of_ours_for_nothing_that_we_know(
+def test_a_payment_by_our_customer_for_no_known_order_or_plan(
     stand_in: StripeStandIn, alice: User, alices_team: Team
 ) -> None:
-    intent = charge(stand_in, amount=2000, customer=customer_of(alices_team, alice).stripe_id)
+    intent = charge(
+        stand_in, amount=2000, customer=get_or_create_customer(alices_team, alice).stripe_id
+    )
 
     assert difference().sentence == (
-        f"Payment {intent['id']} of {alices_team.slug}, for no order or plan that is known here: "
+        f"Payment {intent['id']} of {alices_team.slug}, for no known order or plan: "
         "Stripe moved $20.00, the books say $0.00."
     )
 
@@ -197,11 +201,11 @@ def test_a_paid_order_whose_credits_are_not_in_the_ledger(
 
     assert found.reference == f"ledger {order.payment_intent_id}"
     assert found.sentence.endswith(
-        f"the ledger has $10.00 under {order.payment_intent_id}, where it should have $20.00."
+        f"the ledger has $10.00 under {order.payment_intent_id}, where $20.00 is expected."
     )
 
 
-def test_a_refund_that_we_have_not_heard_of(stand_in: StripeStandIn, order: Order) -> None:
+def test_a_refund_that_is_not_booked(stand_in: StripeStandIn, order: Order) -> None:
     refund = stand_in.control("refund", charge=order.charge_id, amount=400)
 
     assert difference().sentence == (
@@ -225,7 +229,7 @@ def test_a_refund_that_stripe_has_not_made(stand_in: StripeStandIn, order: Order
     )
 
 
-def test_a_refund_that_came_back_unheard(
+def test_a_failed_refund_that_is_not_booked(
     stand_in: StripeStandIn, order: Order, alice: User
 ) -> None:
     refund = refunds.request_refund(order, 400, reason="x", is_forced=False, staff=alice)
@@ -262,7 +266,7 @@ def test_what_another_kind_of_transfer_moved_under_the_reference_is_no_refund(
     assert difference().reference == f"ledger {refund.pk}"
 
 
-def test_a_dispute_that_we_have_not_heard_of(stand_in: StripeStandIn, order: Order) -> None:
+def test_a_dispute_that_is_not_booked(stand_in: StripeStandIn, order: Order) -> None:
     dispute = stand_in.control("dispute", charge=order.charge_id)
 
     assert difference().sentence == (
@@ -271,9 +275,9 @@ def test_a_dispute_that_we_have_not_heard_of(stand_in: StripeStandIn, order: Ord
     )
 
 
-def test_a_dispute_whose_money_came_back_unheard(stand_in: StripeStandIn, order: Order) -> None:
+def test_a_reinstated_dispute_that_is_not_booked(stand_in: StripeStandIn, order: Order) -> None:
     dispute = stand_in.control("dispute", charge=order.charge_id)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     assert look().differences == []
     stand_in.control("close_dispute", dispute=dispute["id"], won=True)
 
@@ -316,7 +320,7 @@ def test_a_plans_invoice_is_compared_too(
     says: str,
 ) -> None:
     intent = charge(
-        stand_in, amount=taken_cents, customer=customer_of(alices_team, alice).stripe_id
+        stand_in, amount=taken_cents, customer=get_or_create_customer(alices_team, alice).stripe_id
     )
     booked_invoice(alices_team, intent["id"], intent["latest_charge"], booked_cents)
     if ledger_cents:
@@ -328,7 +332,7 @@ def test_a_plans_invoice_is_compared_too(
     assert says in "".join(sentences)
 
 
-def test_what_moved_before_the_time_looked_at_is_no_difference(
+def test_transactions_before_the_period_are_no_difference(
     stand_in: StripeStandIn, order: Order, alice: User
 ) -> None:
     refunds.request_refund(order, 400, reason="x", is_forced=False, staff=alice)
@@ -340,14 +344,14 @@ def test_what_moved_before_the_time_looked_at_is_no_difference(
     assert report.compared == 2
 
 
-def test_the_end_of_what_began_before_the_time_looked_at_is_no_difference(
+def test_a_refund_that_ends_in_the_period_is_no_difference(
     stand_in: StripeStandIn, order: Order
 ) -> None:
     dispute = stand_in.control("dispute", charge=order.charge_id)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     let_it_have_been(stand_in, hours=2)
     stand_in.control("close_dispute", dispute=dispute["id"], won=True)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
 
     assert look(hours=1).differences == []
 

@@ -19,7 +19,7 @@ from billing.models import (
     Referral,
     Refund,
 )
-from billing.payments import referrals, tasks
+from billing.payments import promotions, tasks
 from billing.usage.balances import balance_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
@@ -36,13 +36,15 @@ def _ten_dollars(settings: Any) -> None:
 @pytest.fixture
 def referral(alices_team: Team, charlies_team: Team) -> Referral:
     """Charlie's team, which Alice's brought."""
-    found = referrals.note_sign_up(charlies_team, referrals.link_of(alices_team).code)
+    found = promotions.record_referral(
+        charlies_team, promotions.get_or_create_referral_link(alices_team).code
+    )
     assert found is not None
     return found
 
 
 def paid_order(team: Team, cents: int = 1000, days: float = 8, **changes: Any) -> Order:
-    """Makes an order that was paid some days ago."""
+    """Make an order that was paid some days ago."""
     fields = {
         "team": team,
         "amount_cents": cents,
@@ -60,33 +62,35 @@ def paid_order(team: Team, cents: int = 1000, days: float = 8, **changes: Any) -
 
 
 def gifts(team: Team) -> list[tuple[str, int]]:
-    """Returns the references and amounts of what the team was given."""
+    """Return the references and amounts of what the team was given."""
     account = CreditAccount.objects.filter(team=team)
     found = account.filter(transfers__kind="grant").order_by("transfers__sequence")
     return list(found.values_list("transfers__reference", "transfers__amount_nanos"))
 
 
 def test_a_team_has_one_link_by_which_it_is_found(alices_team: Team) -> None:
-    link = referrals.link_of(alices_team)
-    assert referrals.link_of(alices_team) == link
-    assert referrals.find_link(link.code.upper()) == link
+    link = promotions.get_or_create_referral_link(alices_team)
+    assert promotions.get_or_create_referral_link(alices_team) == link
+    assert promotions.find_referral_link(link.code.upper()) == link
 
 
 @pytest.mark.parametrize("code", ["", "unknown", "a" * 21, "a\0b", "é", "../x"])
-def test_what_is_no_link_is_none(code: str, alices_team: Team, charlies_team: Team) -> None:
-    referrals.link_of(alices_team)
-    assert referrals.find_link(code) is None
-    assert referrals.note_sign_up(charlies_team, code) is None
+def test_malformed_referral_codes_have_no_link(
+    code: str, alices_team: Team, charlies_team: Team
+) -> None:
+    promotions.get_or_create_referral_link(alices_team)
+    assert promotions.find_referral_link(code) is None
+    assert promotions.record_referral(charlies_team, code) is None
 
 
 def test_nobody_refers_themselves_or_a_team_that_they_are_in(
     alices_team: Team, charlies_team: Team
 ) -> None:
-    code = referrals.link_of(alices_team).code
-    assert referrals.note_sign_up(alices_team, code) is None
+    code = promotions.get_or_create_referral_link(alices_team).code
+    assert promotions.record_referral(alices_team, code) is None
     charlie = Membership.objects.get(team=charlies_team).user
     Membership.objects.create(team=alices_team, user=charlie, role="billing")
-    assert referrals.note_sign_up(charlies_team, code) is None
+    assert promotions.record_referral(charlies_team, code) is None
     assert not Referral.objects.exists()
 
 
@@ -100,10 +104,10 @@ def test_both_get_the_credit_once_after_the_first_payment(
     assert gifts(alices_team) == [(f"referral:{charlies_team.pk}:referrer", 10 * DOLLAR)]
     referral.refresh_from_db()
     assert referral.rewarded_at is not None
-    assert referrals.rewarded_count(alices_team) == 1
+    assert promotions.rewarded_referral_count(alices_team) == 1
     paid_order(charlies_team)
     assert tasks.reward_referrals() == 0
-    assert not referrals.reward(charlies_team.pk)
+    assert not promotions.reward_referral(charlies_team.pk)
     assert balance_of(alices_team).posted_nanos == 10 * DOLLAR
 
 
@@ -120,13 +124,13 @@ def test_a_payment_that_does_not_count_earns_nothing(
     changes: dict[str, Any], referral: Referral, charlies_team: Team
 ) -> None:
     paid_order(charlies_team, **changes)
-    assert referrals.due() == []
+    assert promotions.due_referrals() == []
     paid_order(charlies_team)
-    assert referrals.due() == [charlies_team.pk]
+    assert promotions.due_referrals() == [charlies_team.pk]
 
 
 @pytest.mark.parametrize(
-    ("deed", "is_due"),
+    ("case", "is_due"),
     [
         ("refunded", False),
         ("refund asked for", False),
@@ -136,15 +140,15 @@ def test_a_payment_that_does_not_count_earns_nothing(
         ("warned of", False),
     ],
 )
-def test_a_payment_that_was_given_back_or_is_in_doubt_earns_nothing(
-    deed: str, is_due: bool, referral: Referral, charlies_team: Team
+def test_a_refunded_or_disputed_payment_earns_nothing(
+    case: str, is_due: bool, referral: Referral, charlies_team: Team
 ) -> None:
     order = paid_order(charlies_team)
     refunds = {"refunded": "succeeded", "refund asked for": "requested", "refund failed": "failed"}
-    if deed in refunds:
+    if case in refunds:
         fields = {"amount_cents": 1, "credit_nanos": 1, "reason": "test"}
-        Refund.objects.create(order=order, state=refunds[deed], **fields)
-    elif deed == "warned of":
+        Refund.objects.create(order=order, state=refunds[case], **fields)
+    elif case == "warned of":
         FraudWarning.objects.create(stripe_id="issfr_1", order=order, fraud_type="misc")
     else:
         Dispute.objects.create(
@@ -155,9 +159,9 @@ def test_a_payment_that_was_given_back_or_is_in_doubt_earns_nothing(
             reason="fraudulent",
             status="needs_response",
             is_withdrawn=True,
-            is_reinstated=deed == "dispute won",
+            is_reinstated=case == "dispute won",
         )
-    assert referrals.due() == ([charlies_team.pk] if is_due else [])
+    assert promotions.due_referrals() == ([charlies_team.pk] if is_due else [])
 
 
 def test_while_a_team_is_suspended_nobody_is_rewarded(
@@ -166,12 +170,12 @@ def test_while_a_team_is_suspended_nobody_is_rewarded(
     paid_order(charlies_team)
     for team in (alices_team, charlies_team):
         Team.objects.filter(pk=team.pk).update(suspended_at=timezone.now())
-        assert referrals.due() == []
+        assert promotions.due_referrals() == []
         Team.objects.filter(pk=team.pk).update(suspended_at=None)
-    assert referrals.due() == [charlies_team.pk]
+    assert promotions.due_referrals() == [charlies_team.pk]
 
 
-def test_teams_that_have_become_the_same_people_earn_nothing(
+def test_teams_that_now_share_a_member_earn_nothing(
     referral: Referral, alices_team: Team, charlies_team: Team
 ) -> None:
     paid_order(charlies_team)
@@ -179,17 +183,20 @@ def test_teams_that_have_become_the_same_people_earn_nothing(
     Membership.objects.create(team=alices_team, user=charlie, role="admin")
     assert tasks.reward_referrals() == 0
     assert gifts(alices_team) == gifts(charlies_team) == []
-    assert referrals.due() == []
+    assert promotions.due_referrals() == []
 
 
-def test_switched_off_there_is_nothing_to_be_had(
+def test_no_rewards_while_referrals_are_off(
     referral: Referral, alices_team: Team, charlies_team: Team, settings: Any
 ) -> None:
     paid_order(charlies_team)
     settings.REFERRAL_CREDIT_DOLLARS = "0"
-    assert referrals.find_link(referrals.link_of(alices_team).code) is None
-    assert referrals.due() == []
-    assert not referrals.reward(charlies_team.pk)
+    assert (
+        promotions.find_referral_link(promotions.get_or_create_referral_link(alices_team).code)
+        is None
+    )
+    assert promotions.due_referrals() == []
+    assert not promotions.reward_referral(charlies_team.pk)
     assert gifts(alices_team) == []
 
 
@@ -223,7 +230,7 @@ def test_ten_rounds_at_once_reward_once(
 
     def reward(_: int) -> bool:
         try:
-            return referrals.reward(charlies_team.pk)
+            return promotions.reward_referral(charlies_team.pk)
         finally:
             connection.close()
 

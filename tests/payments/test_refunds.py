@@ -12,15 +12,15 @@ from billing.payments import tasks
 from billing.payments.refunds import RefundError
 from tests.billing.customers import admit
 from tests.payments.conftest import StripeStandIn, at_once
-from tests.payments.given_back import (
+from tests.payments.refund_helpers import (
     DOLLAR,
-    at_stripe,
+    age_refunds,
     booked,
     customer_of,
-    give_back,
-    make_old,
     moved,
     posted,
+    refunds_at_stripe,
+    request_refund,
     spend,
 )
 
@@ -30,20 +30,20 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 # What is given back
 
 
-def test_a_whole_order_goes_back(
+def test_a_whole_order_is_refunded(
     stand_in: StripeStandIn, order: Order, alices_team: Team, clerk: User
 ) -> None:
-    refund = give_back(order, 1000, clerk)
+    refund = request_refund(order, 1000, clerk)
 
     assert (refund.state, refund.error, refund.requested_by) == ("succeeded", "", clerk)
     assert refund.ended_at is not None
-    assert at_stripe(stand_in) == [1000]
+    assert refunds_at_stripe(stand_in) == [1000]
     assert posted(alices_team) == 0
     assert moved(alices_team) == [("top_up", 10 * DOLLAR), ("refund", 10 * DOLLAR)]
     entry = AuditEntry.objects.get(action="refund.requested")
     assert (entry.actor, entry.subject) == (clerk, f"Order {order.number}")
     assert entry.detail["amount_cents"] == 1000
-    assert {event.state for event in stand_in.tell_everything()} <= {"handled", "ignored"}
+    assert {event.state for event in stand_in.deliver_all()} <= {"handled", "ignored"}
     assert Refund.objects.count() == 1
     assert posted(alices_team) == 0
 
@@ -51,63 +51,63 @@ def test_a_whole_order_goes_back(
 def test_parts_add_up_to_the_cent_and_the_last_takes_the_rest(
     stand_in: StripeStandIn, taxed_order: Order, alices_team: Team, clerk: User
 ) -> None:
-    parts = [give_back(taxed_order, cents, clerk) for cents in (333, 333, 332, 1)]
+    parts = [request_refund(taxed_order, cents, clerk) for cents in (333, 333, 332, 1)]
 
     assert [(part.amount_cents, part.tax_cents) for part in parts] == [
         *[(333, 33), (333, 33), (332, 33)],
         (1, 1),
     ]
-    assert sum(at_stripe(stand_in)) == 999 + 100
+    assert sum(refunds_at_stripe(stand_in)) == 999 + 100
     assert sum(part.credit_nanos for part in parts) == taxed_order.credit_nanos
     assert posted(alices_team) == 0
     with pytest.raises(RefundError, match=r"up to \$0\.00"):
-        give_back(taxed_order, 1, clerk)
+        request_refund(taxed_order, 1, clerk)
 
 
-def test_what_is_spent_stays(
+def test_spent_credit_is_not_refunded(
     stand_in: StripeStandIn, order: Order, alices_team: Team, clerk: User
 ) -> None:
     spend(alices_team, 4 * DOLLAR)
 
-    with pytest.raises(RefundError, match=r"Of this order \$6\.00 is unspent") as refused:
-        give_back(order, 601, clerk)
+    with pytest.raises(RefundError, match=r"Only \$6\.00 of this order is unspent") as refused:
+        request_refund(order, 601, clerk)
 
     assert refused.value.field == "amount"
     assert not Refund.objects.exists()
-    assert at_stripe(stand_in) == []
-    assert give_back(order, 600, clerk).state == "succeeded"
+    assert refunds_at_stripe(stand_in) == []
+    assert request_refund(order, 600, clerk).state == "succeeded"
     assert posted(alices_team) == 0
 
 
-def test_gifts_are_not_paid_out(
+def test_grants_are_not_refunded(
     stand_in: StripeStandIn, order: Order, alices_team: Team, clerk: User
 ) -> None:
     postings.grant(postings.open_account(alices_team), 5 * DOLLAR, reference="gift")
-    spend(alices_team, 7 * DOLLAR)  # the gift first
+    spend(alices_team, 7 * DOLLAR)  # the grant first
 
-    with pytest.raises(RefundError, match=r"\$8\.00 is unspent"):
-        give_back(order, 801, clerk)
-    assert give_back(order, 800, clerk).state == "succeeded"
+    with pytest.raises(RefundError, match=r"\$8\.00 of this order is unspent"):
+        request_refund(order, 801, clerk)
+    assert request_refund(order, 800, clerk).state == "succeeded"
 
 
-def test_what_is_held_for_requests_stays(
+def test_held_credit_is_not_refunded(
     stand_in: StripeStandIn, order: Order, alices_team: Team, clerk: User
 ) -> None:
     customer = customer_of(alices_team)
     admit(customer.ask(amount_nanos=3 * DOLLAR))
 
-    with pytest.raises(RefundError, match=r"\$7\.00 is unspent"):
-        give_back(order, 1000, clerk)
-    assert give_back(order, 700, clerk).state == "succeeded"
+    with pytest.raises(RefundError, match=r"\$7\.00 of this order is unspent"):
+        request_refund(order, 1000, clerk)
+    assert request_refund(order, 700, clerk).state == "succeeded"
     assert customer.balances == (3 * DOLLAR, 3 * DOLLAR)
 
 
-def test_a_forced_refund_gives_away_what_is_spent(
+def test_a_forced_refund_books_spent_credit_as_goodwill(
     stand_in: StripeStandIn, order: Order, alices_team: Team, clerk: User
 ) -> None:
     spend(alices_team, 8 * DOLLAR)
 
-    refund = give_back(order, 1000, clerk, is_forced=True, reason="Our fault")
+    refund = request_refund(order, 1000, clerk, is_forced=True, reason="Our fault")
 
     assert (refund.state, refund.reason) == ("succeeded", "Our fault")
     assert posted(alices_team) == 0
@@ -120,28 +120,28 @@ def test_no_more_than_the_order_and_no_less_than_a_cent(
     order: Order, clerk: User, cents: int
 ) -> None:
     with pytest.raises(RefundError, match=r"up to \$10\.00"):
-        give_back(order, cents, clerk, is_forced=True)
+        request_refund(order, cents, clerk, is_forced=True)
 
 
 def test_a_reason_is_asked_for(order: Order, clerk: User) -> None:
     with pytest.raises(RefundError) as refused:
-        give_back(order, 100, clerk, reason="  ", is_forced=True)
+        request_refund(order, 100, clerk, reason="  ", is_forced=True)
     assert refused.value.field == "reason"
 
 
 def test_an_order_that_is_not_paid_is_not_refunded(order: Order, clerk: User) -> None:
     Order.objects.update(state="open")
     with pytest.raises(RefundError, match="not paid"):
-        give_back(order, 100, clerk)
+        request_refund(order, 100, clerk)
 
 
 def test_a_disputed_payment_is_not_refunded(
     stand_in: StripeStandIn, order: Order, clerk: User
 ) -> None:
     stand_in.control("dispute", charge=order.charge_id)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     with pytest.raises(RefundError, match="disputed"):
-        give_back(order, 100, clerk, is_forced=True)
+        request_refund(order, 100, clerk, is_forced=True)
 
 
 # At once
@@ -152,15 +152,15 @@ def test_ten_clicks_on_one_form_are_one_refund(
     stand_in: StripeStandIn, order: Order, alices_team: Team, clerk: User
 ) -> None:
     number = uuid.uuid4()
-    click = partial(give_back, order, 400, clerk, refund_id=number)
+    click = partial(request_refund, order, 400, clerk, refund_id=number)
 
     found = at_once(*[click] * 10)
 
     assert {refund.pk for refund in found} == {number}
-    make_old()
+    age_refunds()
     tasks.submit_requested_refunds()
     assert Refund.objects.get().state == "succeeded"
-    assert at_stripe(stand_in) == [400]
+    assert refunds_at_stripe(stand_in) == [400]
     assert posted(alices_team) == 6 * DOLLAR
     assert AuditEntry.objects.filter(action="refund.requested").count() == 1
 
@@ -171,12 +171,12 @@ def test_of_ten_of_staff_who_refund_all_of_it_one_does(
 ) -> None:
     def click() -> str:
         try:
-            return str(give_back(order, 1000, clerk, is_forced=True).state)
+            return str(request_refund(order, 1000, clerk, is_forced=True).state)
         except RefundError:
             return "refused"
 
     assert sorted(at_once(*[click] * 10)) == ["refused"] * 9 + ["succeeded"]
-    assert at_stripe(stand_in) == [1000]
+    assert refunds_at_stripe(stand_in) == [1000]
     assert posted(alices_team) == 0
 
 
@@ -187,7 +187,7 @@ def test_one_webhook_ten_times_at_once_has_one_effect(
     stand_in.control("refund", charge=order.charge_id, amount=400)
     events = stand_in.events("refund.created", "charge.refunded", "refund.updated")
 
-    at_once(*[partial(stand_in.tell, *events)] * 10)
+    at_once(*[partial(stand_in.deliver, *events)] * 10)
 
     assert Refund.objects.get().state == "succeeded"
     assert moved(alices_team, "refund") == [("refund", 4 * DOLLAR)]
@@ -204,7 +204,7 @@ def test_a_refund_that_races_requests_is_refused_or_exact(
 
     def click() -> str:
         try:
-            return str(give_back(order, 600, clerk).state)
+            return str(request_refund(order, 600, clerk).state)
         except RefundError:
             return "refused"
 
@@ -214,4 +214,4 @@ def test_a_refund_that_races_requests_is_refused_or_exact(
     taken = 6 * DOLLAR if outcome == "succeeded" else 0
     assert customer.balances == (10 * DOLLAR - taken, held)
     assert held + taken <= 10 * DOLLAR
-    assert at_stripe(stand_in) == ([600] if taken else [])
+    assert refunds_at_stripe(stand_in) == ([600] if taken else [])

@@ -20,10 +20,11 @@ from django.utils import timezone
 
 from accounts.masking import mask_secrets
 from accounts.models import Team, User
+from billing.errors import StripeError
 from billing.models import Order, StripeEvent
-from billing.payments import inbox, orders, tasks
-from billing.payments.handlers import HANDLERS
-from billing.stripe_api.client import StripeError, require_secrets
+from billing.payments import orders, tasks, webhooks
+from billing.payments.webhooks import HANDLERS
+from billing.stripe_settings import require_secrets
 from tests.cast import everything_in_the_database
 from tests.payments.conftest import PAGES
 from tests.payments.test_webhooks import EVENT, signed
@@ -34,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Gossip(BaseHTTPRequestHandler):
-    """A Stripe that fails, and quotes all that it was told."""
+    """A server that fails and quotes everything it was sent."""
 
     status = 500
     is_json = True
@@ -53,13 +54,13 @@ class Gossip(BaseHTTPRequestHandler):
     do_GET = do_POST = answer  # noqa: N815  (the standard library's names)
 
     def log_message(self, *_arguments: Any) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spares the tests the pauses before a call that is under way elsewhere is repeated."""
-    monkeypatch.setattr(orders, "BUSY_PAUSES_SECONDS", (0.0,))
+    """Spare the tests the pauses before a call that is under way elsewhere is repeated."""
+    monkeypatch.setattr(orders, "BUSY_RETRY_DELAYS_SECONDS", (0.0,))
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def log() -> Iterator[io.StringIO]:
 
 
 def receive(number: str, kind: str = "checkout.session.completed") -> None:
-    """Puts an event into the inbox."""
+    """Store an event as received."""
     StripeEvent.objects.create(id=number, type=kind, object_id="cs_1", created_at=timezone.now())
 
 
@@ -116,7 +117,7 @@ def test_a_stripe_that_quotes_the_key_is_not_quoted(
     with pytest.raises(StripeError) as caught:
         orders.open_checkout(order, alice, **PAGES)
     receive("evt_1")
-    inbox.handle("evt_1")
+    webhooks.handle("evt_1")
     an_hour_ago = timezone.now() - timedelta(hours=1)
     Order.objects.update(session_id="cs_1", created_at=an_hour_ago)
     tasks.check_open_orders()
@@ -135,9 +136,9 @@ def test_a_bug_that_quotes_the_secrets_is_not_quoted(
 
     monkeypatch.setitem(HANDLERS, "payment_intent.succeeded", fails)
     receive("evt_1", "payment_intent.succeeded")
-    for _ in range(inbox.ATTEMPTS_BEFORE_ALERT):
+    for _ in range(webhooks.ATTEMPTS_BEFORE_ALERT):
         StripeEvent.objects.update(next_attempt_at=timezone.now())
-        inbox.handle("evt_1")
+        webhooks.handle("evt_1")
 
     assert "stripe_event_failed" in log.getvalue()
     assert "sk_test_…" in StripeEvent.objects.get().outcome
@@ -145,7 +146,7 @@ def test_a_bug_that_quotes_the_secrets_is_not_quoted(
 
 
 @pytest.mark.django_db
-def test_a_forged_webhook_hears_nothing_and_leaves_nothing(
+def test_a_forged_webhook_reveals_nothing_and_stores_nothing(
     gossip: type[Gossip], log: io.StringIO
 ) -> None:
     body = json.dumps(EVENT | {"id": WEBHOOK_SECRET * 3, "type": KEY}).encode()
@@ -160,7 +161,7 @@ def test_a_forged_webhook_hears_nothing_and_leaves_nothing(
     ]
 
     assert {answer.status_code for answer in answers} == {400}
-    assert "stripe_event_refused" in log.getvalue()
+    assert "stripe_event_rejected" in log.getvalue()
     assert_kept(log.getvalue(), *[answer.content for answer in answers])
 
 
@@ -198,9 +199,7 @@ def test_without_payments_no_secret_is_needed(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(("secret", "starts"), [("", False), (WEBHOOK_SECRET, True)])
-def test_nothing_starts_with_a_key_that_anybody_could_announce_payments_for(
-    secret: str, starts: bool
-) -> None:
+def test_nothing_starts_with_a_key_but_no_webhook_secret(secret: str, starts: bool) -> None:
     environment = os.environ | {"STRIPE_SECRET_KEY": KEY, "STRIPE_WEBHOOK_SECRET": secret}
 
     done = subprocess.run(

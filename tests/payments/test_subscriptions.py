@@ -1,4 +1,4 @@
-"""Subscriptions: our row and the team's plan follow Stripe's, in whatever order the news comes."""
+"""Subscriptions: our row and the team's plan follow Stripe's, in any order of events."""
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
@@ -12,23 +12,23 @@ from django.utils import timezone
 from accounts.models import Plan, Team, User
 from billing.models import LedgerAlert, PlanOffer, Subscription, SubscriptionPayment
 from billing.payments import plans, subscriptions
-from billing.payments.handlers import HANDLERS
 from billing.payments.subscriptions import live_subscription
 from billing.payments.tasks import check_subscriptions
+from billing.payments.webhooks import HANDLERS
 from billing.stripe_api import subscriptions as at_stripe
 from tests.payments.conftest import StripeStandIn
 from tests.payments.plan_helpers import (
     again,
     begin,
+    deliver_subscription_events,
     earned,
     granted,
-    hear,
-    news,
     owner,
     paid,
     plan_of,
     rolled_back,
     subscribed,
+    subscription_events,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
@@ -54,7 +54,7 @@ def test_nothing_is_given_before_it_is_paid(
 ) -> None:
     url = begin(alices_team, alice, plus)
     assert stand_in.pay(url, "pm_card_chargeDeclined").status_code == 402
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert check_subscriptions() == 0
     assert live_subscription(alices_team) is None
     assert (plan_of(alices_team), granted(alices_team), earned()) == ("default", [], [])
@@ -64,11 +64,11 @@ def test_every_order_of_the_events_of_a_start_ends_the_same(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     paid(stand_in, alices_team, alice, plus)
-    events = news(stand_in)
+    events = subscription_events(stand_in)
     assert len(events) >= 3
     for order in itertools.permutations(events):
         with rolled_back():
-            assert {event.state for event in stand_in.tell(*order)} == {"handled"}
+            assert {event.state for event in stand_in.deliver(*order)} == {"handled"}
             outcome = (plan_of(alices_team), granted(alices_team), earned())
             assert outcome == ("plus", [25], [20]), [event["type"] for event in order]
 
@@ -79,30 +79,30 @@ def test_every_order_of_a_start_a_renewal_and_an_end_ends_the_same(
     paid(stand_in, alices_team, alice, plus)
     (number,) = [each["id"] for each in stand_in.get("subscriptions")["data"]]
     stand_in.control("renew", subscription=number)
-    at_stripe.end_now(at_stripe.get_subscription(number))
+    at_stripe.cancel_now(at_stripe.get_subscription(number))
     types = ("customer.subscription.created", "invoice.paid", "customer.subscription.deleted")
     chosen = stand_in.events(*types)
     assert len(chosen) == 4
     for order in itertools.permutations(chosen):
         with rolled_back():
-            stand_in.tell(*order)
+            stand_in.deliver(*order)
             (row,) = Subscription.objects.all()
             assert (row.status, row.ended_at is None) == ("canceled", False)
             assert (plan_of(alices_team), granted(alices_team)) == ("default", [25, 25])
             assert earned() == [20, 20]
 
 
-def test_a_downgrade_in_two_months_of_shuffled_news_ends_with_the_cheaper_plan(
+def test_a_downgrade_in_two_months_of_shuffled_events_ends_with_the_cheaper_plan(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer, pro: PlanOffer
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, pro)
     before = len(stand_in.events())
     plans.change(owner(alices_team, alice), row, plus, at=timezone.now(), attempt="one")
     stand_in.control("renew", subscription=row.stripe_id)
-    events = news(stand_in, before)
+    events = subscription_events(stand_in, before)
     for order in itertools.permutations(events):
         with rolled_back():
-            stand_in.tell(*order)
+            stand_in.deliver(*order)
             assert again(row).price.plan.name == "plus"
             assert (plan_of(alices_team), granted(alices_team)) == ("plus", [130, 25])
 
@@ -111,8 +111,8 @@ def test_a_plan_ends_with_its_subscription(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
-    at_stripe.end_now(at_stripe.get_subscription(str(row.stripe_id)))
-    hear(stand_in)
+    at_stripe.cancel_now(at_stripe.get_subscription(str(row.stripe_id)))
+    deliver_subscription_events(stand_in)
     row = again(row)
     assert (row.status, row.ended_at is None) == ("canceled", False)
     assert plan_of(alices_team) == "default"
@@ -126,10 +126,10 @@ def test_a_plan_that_staff_gave_outlives_renewals_and_the_end(
     row = subscribed(stand_in, alices_team, alice, plus)
     give_by_hand(alices_team, requests_per_minute=6000)
     stand_in.control("renew", subscription=row.stripe_id)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert (again(row).status, plan_of(alices_team)) == ("active", "by-hand")
-    at_stripe.end_now(at_stripe.get_subscription(str(row.stripe_id)))
-    hear(stand_in)
+    at_stripe.cancel_now(at_stripe.get_subscription(str(row.stripe_id)))
+    deliver_subscription_events(stand_in)
     assert plan_of(alices_team) == "by-hand"
 
 
@@ -165,11 +165,11 @@ def test_lost_webhooks_are_found_by_the_hourly_check(
     assert check_subscriptions() == 0
 
 
-def test_a_lost_invoice_is_found_though_the_subscription_s_news_came(
+def test_a_lost_invoice_is_found_though_the_subscriptions_events_came(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     paid(stand_in, alices_team, alice, plus)
-    stand_in.tell(*stand_in.events("customer.subscription.created"))
+    stand_in.deliver(*stand_in.events("customer.subscription.created"))
     assert (plan_of(alices_team), granted(alices_team)) == ("plus", [])
     check_subscriptions()
     assert granted(alices_team) == [25]
@@ -218,20 +218,20 @@ def test_a_subscription_of_others_is_ignored(stand_in: StripeStandIn) -> None:
         },
         headers={"authorization": "Bearer sk_test"},
     ).raise_for_status()
-    events = stand_in.tell(*news(stand_in))
+    events = stand_in.deliver(*subscription_events(stand_in))
     assert events
     assert {event.state for event in events} == {"ignored"}
     assert earned() == []
 
 
-def test_a_second_subscription_is_cancelled_at_once_and_staff_are_told(
+def test_a_second_subscription_is_cancelled_at_once_and_raises_an_alert(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     first = paid(stand_in, alices_team, alice, plus)
     # As if the first row had been lost sight of: nothing else lets a team have two pages.
     Subscription.objects.update(ended_at=timezone.now())
     second = paid(stand_in, alices_team, alice, plus)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     rows = [again(first), again(second)]
     assert sorted(row.is_duplicate for row in rows) == [False, True]
     assert live_subscription(alices_team) in rows
@@ -244,26 +244,26 @@ def test_a_second_subscription_is_cancelled_at_once_and_staff_are_told(
     assert earned() == [20, 20], "the money came, and stays in the books until it is given back"
 
 
-def test_a_price_that_is_none_of_ours_raises_the_alarm_and_changes_no_plan(
+def test_an_unknown_price_raises_an_alert_and_changes_no_plan(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
     foreign = at_stripe.create_price(plan="x", title="X", amount_cents=999)
     found = at_stripe.get_subscription(str(row.stripe_id))
-    at_stripe.continue_with(found, foreign)
-    hear(stand_in)
+    at_stripe.renew_at_price(found, foreign)
+    deliver_subscription_events(stand_in)
     assert (again(row).price.plan.name, plan_of(alices_team)) == ("plus", "plus")
     assert LedgerAlert.objects.filter(kind="subscription_price").count() == 1
 
 
-def test_old_news_is_not_written_over_new(
+def test_stale_data_does_not_overwrite_newer_data(
     stand_in: StripeStandIn,
     alice: User,
     alices_team: Team,
     plus: PlanOffer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What was asked for before somebody else wrote newer news is asked for again."""
+    """A state fetched before another process stored a newer one is fetched again."""
     row = subscribed(stand_in, alices_team, alice, plus)
     number = str(row.stripe_id)
     real = at_stripe.get_subscription
@@ -273,7 +273,7 @@ def test_old_news_is_not_written_over_new(
     def slow(stripe_id: str) -> Any:
         if answers:
             answers.pop()
-            at_stripe.end_now(old)
+            at_stripe.cancel_now(old)
             subscriptions.sync(stripe_id)  # somebody else, who is faster
             return old
         return real(stripe_id)
@@ -284,11 +284,11 @@ def test_old_news_is_not_written_over_new(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_hundred_copies_of_the_news_at_once_give_one_plan_and_its_credits_once(
+def test_a_hundred_copies_of_the_events_at_once_give_one_plan_and_its_credits_once(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     paid(stand_in, alices_team, alice, plus)
-    events = news(stand_in)
+    events = subscription_events(stand_in)
     (number,) = [each["id"] for each in stand_in.get("subscriptions")["data"]]
     (invoice,) = [each["data"]["object"]["id"] for each in events if each["type"] == "invoice.paid"]
 
@@ -307,12 +307,12 @@ def test_a_hundred_copies_of_the_news_at_once_give_one_plan_and_its_credits_once
 
 
 def give_by_hand(team: Team, **limits: int) -> None:
-    """Puts a team on a plan that nobody sells."""
+    """Put a team on a plan that nobody sells."""
     plan = Plan.objects.create(name="by-hand", title="By hand", **limits)
     Team.objects.filter(pk=team.pk).update(plan=plan)
 
 
 def age(row: Subscription, **span: int) -> None:
-    """Makes a row as old as the check wants it, or as a span says."""
+    """Make a row as old as the check wants it, or as a span says."""
     created_at = timezone.now() - timedelta(**(span or {"minutes": 10}))
     Subscription.objects.filter(pk=row.pk).update(created_at=created_at)

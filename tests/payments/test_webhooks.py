@@ -1,4 +1,4 @@
-"""`/webhooks/stripe`: what Stripe signed is taken once; what it did not is refused at no cost."""
+"""`/webhooks/stripe`: signed events are stored once; anything else is refused without a query."""
 
 import json
 import time
@@ -15,9 +15,8 @@ from kombu.exceptions import OperationalError
 
 from accounts.models import Team, User
 from billing.models import Order, StripeEvent, Transfer
-from billing.payments import inbox, tasks
-from billing.payments.handlers import HANDLERS
-from billing.payments.tasks import handle_stripe_event
+from billing.payments import tasks, webhooks
+from billing.payments.webhooks import HANDLERS, handle_stripe_event
 from tests.payments.conftest import SECRET, StripeStandIn, at_once, checkout
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
@@ -43,7 +42,7 @@ def post(payload: bytes, header: str | None) -> Any:
 
 
 def signed(payload: bytes, *, secret: str = SECRET, at: float | None = None) -> str:
-    """Returns the header that Stripe would send with a body."""
+    """Return the header that Stripe would send with a body."""
     text = payload.decode("utf-8", "surrogateescape")
     header: str = stripe.WebhookSignature.generate_signature_header(
         text, secret, None if at is None else int(at)
@@ -152,7 +151,7 @@ def test_while_payments_are_off_everything_is_refused(
     assert tasks.handle_due_stripe_events() == 0
 
 
-def test_an_empty_secret_lets_nobody_in_even_if_it_came_after_the_start(
+def test_an_empty_secret_accepts_nothing_even_if_set_after_the_start(
     stand_in: StripeStandIn, settings: Any
 ) -> None:
     settings.STRIPE_WEBHOOK_SECRET = ""
@@ -184,8 +183,23 @@ def test_an_event_of_a_type_that_nobody_handles_is_kept_and_ignored(
     assert post(*with_event(type="product.created")).status_code == 200
 
     event = StripeEvent.objects.get()
-    assert (event.state, event.outcome) == ("ignored", "Nothing is done about this type.")
-    assert inbox.due_events() == []
+    assert (event.state, event.outcome) == ("ignored", "Events of this type are not handled.")
+    assert webhooks.due_event_ids() == []
+
+
+def test_a_new_event_takes_one_registered_function(
+    stand_in: StripeStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "HANDLERS", dict(HANDLERS))
+
+    @webhooks.handles("product.created")
+    def handle_product(product_id: str) -> str:
+        return f"{product_id} is known."
+
+    assert post(*with_event(type="product.created")).status_code == 200
+    assert tasks.handle_due_stripe_events() == 1
+    event = StripeEvent.objects.get()
+    assert (event.state, event.outcome) == ("handled", "cs_test_forged is known.")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -196,11 +210,11 @@ def test_a_hundred_copies_at_once_are_taken_and_credit_once(
     stand_in.pay(page)
     (event,) = stand_in.events("checkout.session.completed")
     # A worker for each of them, and at once.
-    monkeypatch.setattr(handle_stripe_event, "delay", inbox.handle)
+    monkeypatch.setattr(handle_stripe_event, "delay", webhooks.handle)
 
     def ten_copies() -> list[int]:
         copies = [stand_in.post(event).status_code for _ in range(10)]
-        inbox.handle(event["id"])
+        webhooks.handle(event["id"])
         return copies
 
     answers = [status for statuses in at_once(*[ten_copies] * 10) for status in statuses]
@@ -217,12 +231,12 @@ def test_a_hundred_events_about_one_payment_credit_once(
 ) -> None:
     page = checkout(alices_team, alice)[1]
     stand_in.pay(page)
-    told = stand_in.events("checkout.session.completed", "payment_intent.succeeded")
-    monkeypatch.setattr(handle_stripe_event, "delay", inbox.handle)
+    sent = stand_in.events("checkout.session.completed", "payment_intent.succeeded")
+    monkeypatch.setattr(handle_stripe_event, "delay", webhooks.handle)
 
     def ten_events(worker: int) -> list[int]:
         return [
-            stand_in.post(told[each % 2] | {"id": f"evt_{worker}_{each}"}).status_code
+            stand_in.post(sent[each % 2] | {"id": f"evt_{worker}_{each}"}).status_code
             for each in range(10)
         ]
 

@@ -101,9 +101,9 @@ def test_saving_forgets_what_went_wrong(
     [
         ({"threshold": "0.99"}, "threshold", "Choose a balance from $1 to $10000."),
         ({"threshold": "10001"}, "threshold", "Choose a balance from $1 to $10000."),
-        ({"amount": "4.99"}, "amount", "Credits are sold from $5 to $10,000."),
-        ({"amount": "10000.01", "monthly_limit": "20000"}, "amount", "Credits are sold from"),
-        ({"monthly_limit": "24.99"}, "monthly_limit", "room for one top-up"),
+        ({"amount": "4.99"}, "amount", "Choose an amount from $5 to $10,000."),
+        ({"amount": "10000.01", "monthly_limit": "20000"}, "amount", "Choose an amount from"),
+        ({"monthly_limit": "24.99"}, "monthly_limit", "allow at least one top-up"),
         ({"monthly_limit": "1000000.01"}, "monthly_limit", "Choose at most $1000000."),
         ({"threshold": ""}, "threshold", "This field is required."),
         ({"amount": "25,5"}, "amount", "Write dollars and cents, such as 25 or 12.50."),
@@ -127,7 +127,7 @@ def test_without_a_card_it_can_be_prepared_but_not_switched_on(
 ) -> None:
     answer = save(alice)
     assert answer.status_code == 422
-    assert "Leave a card first" in answer.content.decode()
+    assert "Add a card first" in answer.content.decode()
     assert not AutoTopUp.objects.exists()
     assert save(alice, is_enabled="").status_code == 302
     assert not AutoTopUp.objects.get().is_enabled

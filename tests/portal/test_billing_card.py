@@ -7,7 +7,7 @@ from django.test import Client
 
 from accounts.models import AuditEntry, Team, User
 from billing.models import PaymentCustomer
-from billing.payments.customers import customer_of
+from billing.payments.customers import get_or_create_customer
 from tests.cast import signed_in
 from tests.payments.conftest import StripeStandIn
 
@@ -56,7 +56,7 @@ def test_every_change_of_the_card_is_heard_of(
 ) -> None:
     page_url = browser.post("/billing/card/add")["Location"]
     stand_in.pay(page_url, "pm_card_visa")
-    told = stand_in.tell_everything()
+    told = stand_in.deliver_all()
     assert {event.type for event in told if event.state == "handled"} >= {
         "payment_method.attached",
         "checkout.session.completed",
@@ -68,10 +68,10 @@ def test_every_change_of_the_card_is_heard_of(
         each["card"]["last4"]: each["id"] for each in stand_in.get("payment_methods")["data"]
     }
     stand_in.web.post(f"{portal}/default", data={"method": methods["4242"]})
-    stand_in.tell(*stand_in.events("customer.updated")[-1:])
+    stand_in.deliver(*stand_in.events("customer.updated")[-1:])
     assert card_of(alices_team) == ("visa", "4242")
     stand_in.web.post(f"{portal}/remove", data={"method": methods["4242"]})
-    stand_in.tell(*stand_in.events("payment_method.detached")[-1:])
+    stand_in.deliver(*stand_in.events("payment_method.detached")[-1:])
     assert card_of(alices_team) == ("mastercard", "4444")
 
 
@@ -81,7 +81,7 @@ def test_a_card_removed_behind_another_changes_nothing(
     portal = browser.post("/billing/portal")["Location"]
     for card in ("pm_card_visa", "pm_card_mastercard"):
         stand_in.web.post(f"{portal}/add", data={"card": card})
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     before = card_of(alices_team)
     other = next(
         each
@@ -89,7 +89,7 @@ def test_a_card_removed_behind_another_changes_nothing(
         if each["card"]["last4"] != before[1]
     )
     stand_in.web.post(f"{portal}/remove", data={"method": other["id"]})
-    (event,) = stand_in.tell(*stand_in.events("payment_method.detached"))
+    (event,) = stand_in.deliver(*stand_in.events("payment_method.detached"))
     assert event.state == "ignored"
     assert card_of(alices_team) == before
 
@@ -97,10 +97,10 @@ def test_a_card_removed_behind_another_changes_nothing(
 def test_strangers_customers_are_no_business_of_ours(
     stand_in: StripeStandIn, alices_team: Team, alice: User
 ) -> None:
-    customer_of(alices_team, alice)
+    get_or_create_customer(alices_team, alice)
     stranger = stand_in.create("customers", email="stranger@example.com")["id"]
     stand_in.create("payment_methods/pm_card_visa/attach", customer=stranger)
-    events = stand_in.tell(*stand_in.events("payment_method.attached"))
+    events = stand_in.deliver(*stand_in.events("payment_method.attached"))
     assert [event.state for event in events] == ["ignored"]
     assert card_of(alices_team) == ("", "")
 
@@ -122,7 +122,7 @@ def test_the_way_back_from_stripe_holds_while_it_is_away(
     stand_in: StripeStandIn, browser: Client, alices_team: Team, alice: User, settings: Any
 ) -> None:
     assert browser.get("/billing/card")["Location"] == "/billing"
-    customer_of(alices_team, alice)
+    get_or_create_customer(alices_team, alice)
     settings.STRIPE_API_BASE = "http://127.0.0.1:9/stripe"
     page = browser.get("/billing/card", follow=True).content.decode()
     assert "Changes are shown in a while." in page

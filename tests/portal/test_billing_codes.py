@@ -56,7 +56,7 @@ def test_a_second_time_is_refused(alice: User, alices_team: Team) -> None:
     redeem(client, "WELCOME")
     answer = redeem(client, "WELCOME")
     assert answer.status_code == 422
-    assert "Your team has redeemed this code already." in answer.content.decode()
+    assert "Your team has already redeemed this code." in answer.content.decode()
     assert balance_of(alices_team).available_nanos == 5 * DOLLAR
 
 
@@ -115,5 +115,5 @@ def test_staff_make_codes_in_dollars_and_customers_find_them(
     fewer = form | {"redemptions_limit": "0"}
     answer = staff.post(f"/admin/billing/creditcode/{code.pk}/change/", fewer)
     assert answer.status_code == 200
-    assert "It was redeemed 1 times." in answer.content.decode()
+    assert "The code has already been redeemed (1 times)." in answer.content.decode()
     assert staff.post(f"/admin/billing/creditcode/{code.pk}/delete/").status_code == 403

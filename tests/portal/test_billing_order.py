@@ -48,7 +48,7 @@ def test_a_paid_order_is_credited_by_the_look_at_it_and_once(
         assert "<strong>Paid.</strong> $12.50 of credits were added" in page
         assert "which made your balance $12.50" in page
         assert not is_polling(page)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     assert balance_of(alices_team).posted_nanos == 1250 * DOLLAR // 100
 
 
@@ -67,7 +67,7 @@ def test_a_declined_card_is_told_and_another_one_pays(
 ) -> None:
     order, page_url = checkout(alices_team, alice)
     stand_in.pay(page_url, DECLINED)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     page = look(browser, order)
     assert "The last try was refused:" in page
     assert "Your card was declined." in page

@@ -7,7 +7,7 @@ from django.test import Client
 
 from accounts.models import Team, User
 from billing.models import Referral, ReferralLink
-from billing.payments import referrals
+from billing.payments import promotions
 from portal.billing.referral import SESSION_KEY
 from tests.cast import signed_in
 
@@ -23,7 +23,7 @@ def _ten_dollars(settings: Any) -> None:
 @pytest.fixture
 def code(alices_team: Team) -> str:
     """The code of Alice's team."""
-    return referrals.link_of(alices_team).code
+    return promotions.get_or_create_referral_link(alices_team).code
 
 
 def sign_up(client: Client, email: str) -> User:

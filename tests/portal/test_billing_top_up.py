@@ -74,9 +74,9 @@ def test_an_own_amount_may_have_cents(
 @pytest.mark.parametrize(
     ("own", "said"),
     [
-        ("4.99", "Credits are sold from $5 to $10,000."),
-        ("10000.01", "Credits are sold from $5 to $10,000."),
-        ("0", "Credits are sold from"),
+        ("4.99", "Choose an amount from $5 to $10,000."),
+        ("10000.01", "Choose an amount from $5 to $10,000."),
+        ("0", "Choose an amount from"),
         *[
             (text, "Write dollars and cents, such as 25 or 12.50.")
             for text in ("", "12,50", "-20", "1e3", "12.345", "٢٥", "a lot", "1,00", "NaN")
@@ -171,7 +171,7 @@ def test_a_form_sent_again_with_another_amount_becomes_a_form_of_its_own(
     answer = send(browser, number, "5000")
     page = answer.content.decode()
     assert answer.status_code == 422
-    assert "This form was sent before with another amount." in page
+    assert "This form was already submitted with another amount." in page
     fresh = order_number_in(page)
     assert fresh != number
     assert send(browser, fresh, "5000").status_code == 303

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.models import NotificationSettings, Role, SentNotice, Team, User
 from billing.models import Order, Refund
-from billing.payments import pauses
+from billing.payments import disputes
 from tests.portal.test_notices import Round, join, recipients, send_round
 
 __all__ = ["send_round"]  # the fixture
@@ -73,13 +73,16 @@ def test_old_refunds_and_pauses_are_no_news(
 ) -> None:
     long_ago = timezone.now() - timedelta(days=4)
     Refund.objects.update(created_at=long_ago)
-    Team.objects.update(suspended_at=long_ago, suspended_reason=pauses.DISPUTED)
+    Team.objects.update(suspended_at=long_ago, suspended_reason=disputes.PAUSED_FOR_DISPUTE)
     assert send_round() == []
 
 
 @pytest.mark.parametrize(
     ("reason", "words"),
-    [(pauses.DISPUTED, "was disputed"), (pauses.SUSPECTED, "may be fraud")],
+    [
+        (disputes.PAUSED_FOR_DISPUTE, "was disputed"),
+        (disputes.PAUSED_FOR_FRAUD_WARNING, "may be fraud"),
+    ],
 )
 def test_paused_keys_are_told_once_for_each_pause(
     alices_team: Team, send_round: Round, reason: str, words: str

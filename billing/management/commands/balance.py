@@ -1,4 +1,4 @@
-"""Shows a team's balance: `manage.py balance TEAM [--json]`."""
+"""`manage.py balance TEAM [--json]`: a team's balance."""
 
 import json
 from typing import Any
@@ -10,17 +10,17 @@ from billing.usage.balances import balance_of
 
 
 class Command(OperatorCommand):
-    """The command."""
+    """Print a team's balance."""
 
-    help = "Shows a team's balance in dollars: posted, held by open requests, available."
+    help = "Show a team's balance in dollars: posted, held by open requests, available."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declares the arguments."""
-        parser.add_argument("team", metavar="TEAM", help="a slug, an id or a member's e-mail")
+        """Add the arguments."""
+        parser.add_argument("team", metavar="TEAM", help="a slug, an id or a member's email")
         parser.add_argument("--json", action="store_true", help="one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Prints the balance."""
+        """Print the balance."""
         team = self.team(options["team"])
         balance = {"team": team.slug, **balance_of(team).as_json()}
         if options["json"]:

@@ -1,4 +1,4 @@
-"""`manage.py check_ledger`: the proof that the books are right."""
+"""`manage.py check_ledger`: prove that the ledger is consistent."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -11,16 +11,16 @@ from billing.models import CreditAccount, Reservation, Transfer
 
 
 class Command(BaseCommand):
-    """Checks every invariant of the ledger; exits with 1 and says where one is broken."""
+    """Check every invariant of the ledger. Exit with 1 and examples if one is broken."""
 
-    help = "Proves the ledger's invariants and prints what was checked."
+    help = "Prove the ledger's invariants and print what was checked."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Adds the options."""
+        """Add the options."""
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Prints a line for each invariant. Raises CommandError where one is broken."""
+        """Print a line for each invariant. Raise CommandError if one is broken."""
         findings = invariants.check()
         counted = {
             "accounts": CreditAccount.objects.count(),

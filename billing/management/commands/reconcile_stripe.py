@@ -1,4 +1,4 @@
-"""`manage.py reconcile_stripe --since 2026-11-01`: Stripe's balance against the books."""
+"""`manage.py reconcile_stripe --since 2026-11-01`: reconcile Stripe's balance with the books."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import asdict
@@ -8,25 +8,25 @@ from typing import Any
 import msgspec
 from django.core.management.base import BaseCommand, CommandError
 
+from billing.errors import StripeError
 from billing.payments.reconciliation import Report, reconcile
 from billing.pricing.money import cents_text
-from billing.stripe_api.client import StripeError
 
 
 class Command(BaseCommand):
-    """Says each difference; exits with 1 where there is one, or where Stripe does not answer."""
+    """Print each difference. Exit with 1 if there is one, or if Stripe does not answer."""
 
-    help = "Compares what moved at Stripe with the books and prints each difference."
+    help = "Compare Stripe's balance transactions with the books and print each difference."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Adds the options."""
+        """Add the options."""
         parser.add_argument(
-            "--since", type=_day, required=True, help="The first day to look at (UTC), YYYY-MM-DD."
+            "--since", type=_day, required=True, help="The first day to compare (UTC), YYYY-MM-DD."
         )
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Prints the report. Raises CommandError for differences, and without Stripe's answer."""
+        """Print the report. Raise CommandError for differences, and if Stripe does not answer."""
         try:
             report = reconcile(options["since"])
         except StripeError as error:
@@ -48,12 +48,12 @@ class Command(BaseCommand):
             "The books say": report.books_cents,
             "Stripe's fees on these": report.fee_cents,
             "Not ours": sum(report.foreign.values()),
-            **{f"Besides, {name}": cents for name, cents in sorted(report.other.items())},
+            **{f"Other, {name}": cents for name, cents in sorted(report.other.items())},
         }
         for name, cents in figures.items():
             self.stdout.write(f"  {name}: {cents_text(cents)}")
-        for thing, cents in report.foreign.items():
-            self.stdout.write(f"Not of this service: {thing}, {cents_text(cents)}")
+        for payment, cents in report.foreign.items():
+            self.stdout.write(f"Not of this service: {payment}, {cents_text(cents)}")
         for each in report.differences:
             self.stdout.write(f"DIFFERENCE: {each.sentence}")
 
@@ -62,4 +62,4 @@ def _day(text: str) -> datetime:
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no day: write YYYY-MM-DD") from None
+        raise ArgumentTypeError(f"{text!r} is not a date: use YYYY-MM-DD") from None

@@ -5,9 +5,9 @@ from typing import Any
 from django import forms
 
 from billing.models import AutoTopUp
-from billing.payments.auto_top_up_settings import Wish
-from billing.payments.codes import LONGEST_CODE
+from billing.payments.auto_top_up import AutoTopUpSettings
 from billing.payments.orders import amount_bounds_cents
+from billing.payments.promotions import CODE_MAX_LENGTH
 from billing.pricing.money import NANOS_PER_CENT
 from portal.billing.forms import cents_of
 from portal.templatetags.ui import dollars_of_cents
@@ -16,7 +16,7 @@ USUAL_THRESHOLD_CENTS = 500
 USUAL_AMOUNT_CENTS = 2500
 USUAL_TOP_UPS_A_MONTH = 4
 
-# The fields of a wish, by those of the form.
+# The form's field for each of the settings.
 _FIELDS = {
     "is_enabled": "is_enabled",
     "threshold_nanos": "threshold",
@@ -85,20 +85,19 @@ class AutoTopUpForm(forms.Form):
         )
 
     @property
-    def wish(self) -> Wish:
-        """What a valid form says."""
-        said = self.cleaned_data
-        return Wish(
-            is_enabled=said["is_enabled"],
-            threshold_nanos=said["threshold"] * NANOS_PER_CENT,
-            amount_cents=said["amount"],
-            monthly_limit_cents=said["monthly_limit"],
+    def submitted_settings(self) -> AutoTopUpSettings:
+        """The settings of a valid form."""
+        return AutoTopUpSettings(
+            is_enabled=self.cleaned_data["is_enabled"],
+            threshold_nanos=self.cleaned_data["threshold"] * NANOS_PER_CENT,
+            amount_cents=self.cleaned_data["amount"],
+            monthly_limit_cents=self.cleaned_data["monthly_limit"],
         )
 
-    def show(self, problems: dict[str, str]) -> None:
-        """Puts what is wrong with the wish beside its fields."""
-        for field, problem in problems.items():
-            self.add_error(_FIELDS[field], problem)
+    def show(self, errors: dict[str, str]) -> None:
+        """Add the errors of AutoTopUpSettingsError to their fields."""
+        for field, error in errors.items():
+            self.add_error(_FIELDS[field], error)
 
 
 class CodeForm(forms.Form):
@@ -106,7 +105,7 @@ class CodeForm(forms.Form):
 
     code = forms.CharField(
         label="Code",
-        max_length=2 * LONGEST_CODE,  # room for spaces
+        max_length=2 * CODE_MAX_LENGTH,  # room for spaces
         error_messages={"required": "Type the code that you were given."},
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"}

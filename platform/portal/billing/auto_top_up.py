@@ -8,7 +8,7 @@ from django.utils import timezone
 from accounts.access import Actor
 from billing.models import AutoTopUp, CreditAccount
 from billing.payments.auto_top_up import bought_this_month_cents
-from billing.payments.auto_top_up_outcomes import PAUSES, WAITING_FOR_OWNER
+from billing.payments.auto_top_up_outcome import DECLINE_RETRY_DELAYS, OWNER_ACTION_PROBLEMS
 from portal.billing.auto_forms import AutoTopUpForm, CodeForm
 
 
@@ -19,11 +19,11 @@ def auto_top_up_section(actor: Actor, account: CreditAccount | None) -> dict[str
     return {
         "auto_top_up": row,
         "auto_top_up_form": AutoTopUpForm.of(row),
-        "auto_top_up_waits": is_on and row is not None and row.problem in WAITING_FOR_OWNER,
+        "auto_top_up_waits": is_on and row is not None and row.problem in OWNER_ACTION_PROBLEMS,
         "auto_top_up_bought_cents": bought_this_month_cents(actor.team, timezone.now())
         if is_on
         else 0,
-        "auto_top_up_attempts": len(PAUSES) + 1,
+        "auto_top_up_attempts": len(DECLINE_RETRY_DELAYS) + 1,
         "auto_top_up_order_id": uuid.uuid4(),
     }
 

@@ -8,9 +8,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from accounts.client_ip import client_ip
-from billing.payments import auto_top_up_settings, codes
-from billing.payments.auto_top_up_settings import WishError
-from billing.stripe_api.client import StripeError
+from billing.errors import StripeError
+from billing.payments import auto_top_up, promotions
+from billing.payments.auto_top_up import AutoTopUpSettingsError
 from portal.access import MemberRequest
 from portal.billing.auto_forms import AutoTopUpForm, CodeForm
 from portal.billing.page import billing_page, show_page
@@ -26,9 +26,11 @@ def save_auto_top_up(request: MemberRequest) -> HttpResponse:
     status = 422
     if form.is_valid():
         try:
-            row = auto_top_up_settings.save(request.actor, form.wish, ip_address=client_ip(request))
-        except WishError as error:
-            form.show(error.problems)
+            row = auto_top_up.save_settings(
+                request.actor, form.submitted_settings, ip_address=client_ip(request)
+            )
+        except AutoTopUpSettingsError as error:
+            form.show(error.errors)
         except StripeError:
             form.add_error(None, "The card can't be checked right now. Try again in a minute.")
             status = 503
@@ -49,10 +51,10 @@ def redeem_code(request: MemberRequest) -> HttpResponse:
     form = CodeForm(request.POST)
     if form.is_valid():
         try:
-            redemption = codes.redeem(
+            redemption = promotions.redeem_code(
                 request.actor, form.cleaned_data["code"], ip_address=client_ip(request)
             )
-        except codes.CodeError as error:
+        except promotions.CodeError as error:
             form.add_error("code", str(error))
         else:
             said = f"{dollars(redemption.code.amount_nanos)} were added to your balance."

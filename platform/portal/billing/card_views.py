@@ -8,10 +8,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts import audit
 from accounts.client_ip import client_ip
+from billing.errors import StripeError
 from billing.models import PaymentCustomer
-from billing.payments.customers import customer_of, refresh_card
-from billing.stripe_api.checkout import open_card_setup, open_portal
-from billing.stripe_api.client import StripeError
+from billing.payments.customers import open_card_setup, open_customer_portal, refresh_card
 from portal.access import MemberRequest
 from portal.billing.card import card_name
 from portal.billing.checkout import to_stripe, trouble_with
@@ -39,9 +38,9 @@ def card(request: MemberRequest) -> HttpResponse:
 def add_card(request: MemberRequest) -> HttpResponse:
     """Leads to Stripe's page where a card is left."""
     try:
-        customer = customer_of(request.actor.team, request.user)
         url = open_card_setup(
-            customer_id=customer.stripe_id,
+            request.actor.team,
+            request.user,
             success_url=request.build_absolute_uri(reverse("card")),
             cancel_url=request.build_absolute_uri(reverse("billing")),
         )
@@ -56,9 +55,8 @@ def add_card(request: MemberRequest) -> HttpResponse:
 def portal(request: MemberRequest) -> HttpResponse:
     """Leads to Stripe's customer portal: cards, billing details, invoices."""
     try:
-        customer = customer_of(request.actor.team, request.user)
         back = request.build_absolute_uri(reverse("card"))
-        url = open_portal(customer_id=customer.stripe_id, return_url=back)
+        url = open_customer_portal(request.actor.team, request.user, return_url=back)
     except StripeError as error:
         return _closed(request, error)
     _record(request, "billing.portal_opened")

@@ -5,9 +5,9 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from billing.errors import PaymentsDisabledError, StripeError, StripeRejectedError
 from billing.models import Order
 from billing.payments import orders
-from billing.stripe_api.client import PaymentsOffError, StripeError, StripeRefusedError
 from portal.access import MemberRequest
 
 log = structlog.get_logger(__name__)
@@ -36,6 +36,6 @@ def to_stripe(url: str) -> HttpResponse:
 def trouble_with(error: StripeError) -> str:
     """Returns what to tell a customer whose form came to nothing at Stripe."""
     log.warning("stripe_call_failed", kind=type(error).__name__, error=str(error))
-    if isinstance(error, PaymentsOffError):
+    if isinstance(error, PaymentsDisabledError):
         return NOT_SET_UP
-    return REFUSED if isinstance(error, StripeRefusedError) else AWAY
+    return REFUSED if isinstance(error, StripeRejectedError) else AWAY

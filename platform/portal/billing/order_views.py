@@ -10,10 +10,16 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from billing.errors import StripeError
 from billing.models import CreditAccount, Order, Transfer
-from billing.payments.standing import Standing, Step, recorded_standing_of, standing_of
-from billing.stripe_api import payments, subscriptions
-from billing.stripe_api.client import StripeError
+from billing.payments import invoices
+from billing.payments.orders import (
+    OrderStatus,
+    Step,
+    receipt_url,
+    recorded_status_of,
+    status_of,
+)
 from portal.access import MemberRequest
 from portal.billing.checkout import to_checkout, trouble_with
 from portal.billing.orders_list import line_of, orders_of, plan_payments_of
@@ -52,7 +58,7 @@ def orders(request: MemberRequest) -> HttpResponse:
 @billing_page
 def order(request: MemberRequest, order_id: UUID) -> HttpResponse:
     """Where a buyer comes back to. That they do says nothing: Stripe is asked what was paid."""
-    standing = standing_of(_order(request, order_id))
+    standing = status_of(_order(request, order_id))
     return render(request, "billing/order.html", _context(request, standing, polls=0))
 
 
@@ -62,7 +68,7 @@ def order_state(request: MemberRequest, order_id: UUID) -> HttpResponse:
     """The page's changing part, which it asks for again while news may come."""
     found = _order(request, order_id)
     polls = _polls(request)
-    standing = _without_asking(found) if polls % POLLS_PER_QUESTION else standing_of(found)
+    standing = _without_asking(found) if polls % POLLS_PER_QUESTION else status_of(found)
     return render(request, "billing/order_state.html", _context(request, standing, polls=polls))
 
 
@@ -84,7 +90,7 @@ def pay_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
 @billing_page
 def left_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
     """Where a buyer comes who leaves Stripe's page; they may have paid it in another window."""
-    standing = standing_of(_order(request, order_id))
+    standing = status_of(_order(request, order_id))
     if standing.step is not Step.UNPAID:
         return redirect("order", standing.order.pk)
     messages.info(request, "You left the payment page. Nothing was charged.")
@@ -96,7 +102,7 @@ def left_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
 def receipt(request: MemberRequest, order_id: UUID) -> HttpResponse:
     """Leads to Stripe's receipt of the payment."""
     found = _order(request, order_id)
-    url = _document_url(found.charge_id, lambda number: payments.get_charge(number).receipt_url)
+    url = _document_url(found.charge_id, lambda _charge_id: receipt_url(found))
     return redirect(url) if url else _without_document(request, "order", found.pk)
 
 
@@ -105,7 +111,7 @@ def receipt(request: MemberRequest, order_id: UUID) -> HttpResponse:
 def invoice(request: MemberRequest, order_id: UUID) -> HttpResponse:
     """Leads to the invoice, a PDF of Stripe's."""
     found = _order(request, order_id)
-    url = _document_url(found.invoice_id, _pdf_url)
+    url = _document_url(found.invoice_id, invoices.pdf_url)
     return redirect(url) if url else _without_document(request, "order", found.pk)
 
 
@@ -114,12 +120,8 @@ def invoice(request: MemberRequest, order_id: UUID) -> HttpResponse:
 def plan_invoice(request: MemberRequest, invoice_id: str) -> HttpResponse:
     """Leads to an invoice of the team's plan."""
     payment = plan_payments_of(request.actor.team).filter(pk=invoice_id).first()
-    url = _document_url(payment.pk if payment else "", _pdf_url)
+    url = _document_url(payment.pk if payment else "", invoices.pdf_url)
     return redirect(url) if url else _without_document(request, "billing")
-
-
-def _pdf_url(invoice_id: str) -> str:
-    return subscriptions.get_invoice(invoice_id).pdf_url
 
 
 def _document_url(number: str | None, url_of: Callable[[str], str]) -> str:
@@ -152,12 +154,12 @@ def _polls(request: MemberRequest) -> int:
     return min(int(text), MOST_POLLS) if is_number else MOST_POLLS
 
 
-def _without_asking(found: Order) -> Standing:
-    standing = recorded_standing_of(found)
-    return Standing(found, Step.PROCESSING) if standing.step is Step.UNKNOWN else standing
+def _without_asking(found: Order) -> OrderStatus:
+    standing = recorded_status_of(found)
+    return OrderStatus(found, Step.PROCESSING) if standing.step is Step.UNKNOWN else standing
 
 
-def _context(request: MemberRequest, standing: Standing, *, polls: int) -> dict[str, Any]:
+def _context(request: MemberRequest, standing: OrderStatus, *, polls: int) -> dict[str, Any]:
     found = standing.order
     context: dict[str, Any] = {
         "standing": standing,

@@ -43,7 +43,9 @@ def orders_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any
 
 def orders_of(team: Team) -> QuerySet[Order]:
     """Returns the team's orders but those that expired: with `given_back_cents`, `is_disputed`."""
-    refunds = Refund.objects.filter(order=OuterRef("pk")).exclude(state__in=Refund.CAME_TO_NOTHING)
+    refunds = Refund.objects.filter(order=OuterRef("pk")).exclude(
+        state__in=Refund.UNSUCCESSFUL_STATES
+    )
     given_back = refunds.values("order").values(cents=Sum(F("amount_cents") + F("tax_cents")))
     return (
         Order.objects.filter(team=team)

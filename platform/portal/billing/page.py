@@ -15,7 +15,7 @@ from django.shortcuts import render
 from accounts.access import Actor
 from accounts.models import Team
 from billing.models import CreditAccount
-from billing.stripe_api.client import is_live, is_on
+from billing.stripe_settings import is_enabled, is_live
 from portal.access import MemberRequest, member_page_if
 from portal.billing.auto_top_up import auto_top_up_section, code_section
 from portal.billing.balance import balance_section
@@ -60,4 +60,4 @@ def show_page(request: MemberRequest, *, status: int = 200, **more: Any) -> Http
 
 def payment_mode() -> dict[str, Any]:
     """Gives `payments_on`, and `is_test_mode` for a key that moves no money."""
-    return {"payments_on": is_on(), "is_test_mode": is_on() and not is_live()}
+    return {"payments_on": is_enabled(), "is_test_mode": is_enabled() and not is_live()}

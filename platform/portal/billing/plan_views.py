@@ -14,11 +14,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.client_ip import client_ip
+from billing.errors import CardDeclinedError, StripeError
 from billing.models import PlanOffer, Subscription
 from billing.payments import invoices, plans, subscriptions
 from billing.payments.plans import PlanError, Quote
 from billing.payments.subscriptions import live_subscription
-from billing.stripe_api.client import CardRefusedError, StripeError
 from portal.access import MemberRequest
 from portal.billing.checkout import to_stripe, trouble_with
 from portal.billing.page import billing_page, payment_mode, show_page
@@ -107,8 +107,8 @@ def plan_begun(request: MemberRequest) -> HttpResponse:
     if row is None:
         return redirect("billing")
     try:
-        row = subscriptions.check(row)
-        invoices.note_paid_invoices(row)
+        row = subscriptions.refresh(row)
+        invoices.book_recent_invoices(row)
     except StripeError:
         messages.info(request, "Stripe does not answer just now. Your plan begins once it does.")
         return _home()
@@ -147,7 +147,7 @@ def _changed(request: MemberRequest, subscription: Subscription, offer: PlanOffe
         text = f"{offer.plan.title} begins on {row.current_period_end:%-d %b %Y}."
     else:
         # Its webhook would book it in a moment; who comes back sees the credits at once.
-        invoices.note_paid_invoices(row)
+        invoices.book_recent_invoices(row)
         text = f"Your team is on {offer.plan.title} now."
     messages.success(request, text)
     return _home()
@@ -159,7 +159,7 @@ def _reported(request: MemberRequest, deed: Callable[[], HttpResponse]) -> HttpR
         return deed()
     except PlanError as error:
         return show_page(request, status=409, plan_error=str(error))
-    except CardRefusedError as error:
+    except CardDeclinedError as error:
         text = (
             f"Your card was not charged, and your plan is as it was. The bank said: {error}"
             " Change the card under Payment method, then try again."

@@ -13,7 +13,7 @@ from accounts.access import Actor
 from accounts.models import Membership, Team, User
 from accounts.teams import personal_team
 from billing.models import CreditAccount
-from billing.payments import referrals
+from billing.payments import promotions
 from portal.sign_in.mailboxes import mailbox_of
 
 SESSION_KEY = "referral"
@@ -21,15 +21,15 @@ SESSION_KEY = "referral"
 
 def referral_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
     """Gives `referral_url`, and what it brings; nothing where there are no referrals."""
-    amount_nanos = referrals.credit_nanos()
+    amount_nanos = promotions.referral_credit_nanos()
     if amount_nanos == 0:
         return {"referral_url": ""}
-    path = reverse("referral", args=[referrals.link_of(actor.team).code])
+    path = reverse("referral", args=[promotions.get_or_create_referral_link(actor.team).code])
     return {
         "referral_url": settings.BASE_URL.rstrip("/") + path,
         "referral_nanos": amount_nanos,
         "referral_wait_days": settings.REFERRAL_WAIT_DAYS,
-        "referral_count": referrals.rewarded_count(actor.team),
+        "referral_count": promotions.rewarded_referral_count(actor.team),
     }
 
 
@@ -39,7 +39,7 @@ def referral(request: HttpRequest, code: str) -> HttpResponse:
     """Leads a stranger to the sign-up, and remembers who sent them."""
     if request.user.is_authenticated:
         return redirect("dashboard")
-    link = referrals.find_link(code)
+    link = promotions.find_referral_link(code)
     if link is not None:
         request.session[SESSION_KEY] = link.code
     return redirect("account_signup")
@@ -47,11 +47,11 @@ def referral(request: HttpRequest, code: str) -> HttpResponse:
 
 def note_sign_up(request: HttpRequest, user: User) -> None:
     """Writes down who sent the new user, unless that is somebody with the same mailbox."""
-    link = referrals.find_link(request.session.pop(SESSION_KEY, ""))
+    link = promotions.find_referral_link(request.session.pop(SESSION_KEY, ""))
     team = personal_team(user)
     if link is None or team is None or _has_mailbox(link.team, user.email):
         return
-    referrals.note_sign_up(team, link.code)
+    promotions.record_referral(team, link.code)
 
 
 def _has_mailbox(team: Team, address: str) -> bool:

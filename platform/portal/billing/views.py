@@ -6,8 +6,8 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.client_ip import client_ip
+from billing.errors import StripeError
 from billing.payments import orders
-from billing.stripe_api.client import StripeError
 from portal.access import MemberRequest
 from portal.billing.checkout import to_checkout, trouble_with
 from portal.billing.forms import TopUpForm

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from accounts.models import Role, SentNotice, Team
 from billing.models import Refund
-from billing.payments import pauses
+from billing.payments import disputes
 from billing.pricing.money import NANOS_PER_CENT
 from portal.notices.due import Notice, payers_of
 
@@ -43,13 +43,13 @@ def paused_keys(now: datetime) -> Iterator[Notice]:
     """Yields who should hear that their team's keys were paused for a payment in doubt."""
     teams = list(
         Team.objects.filter(
-            suspended_reason__in=pauses.REASONS, suspended_at__gt=now - NEWS_AGE
+            suspended_reason__in=disputes.PAUSE_REASONS, suspended_at__gt=now - NEWS_AGE
         ).order_by("pk")
     )
     members = payers_of({team.pk for team in teams}, PAYING_ROLES)
     for team in teams:
         reference = f"pause {team.pk} {team.suspended_at:%Y-%m-%d %H:%M:%S.%f}"
-        is_disputed = team.suspended_reason == pauses.DISPUTED
+        is_disputed = team.suspended_reason == disputes.PAUSED_FOR_DISPUTE
         for user in members.get(team.pk, []):
             kind = SentNotice.Kind.KEYS_PAUSED
             yield Notice(user, team, kind, reference, {"is_disputed": int(is_disputed)})

@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from accounts.models import SentNotice
 from billing.models import AutoTopUp, Order, PaymentCustomer
-from billing.payments.auto_top_up_outcomes import PAUSES
+from billing.payments.auto_top_up_outcome import DECLINE_RETRY_DELAYS
 from billing.pricing.money import NANOS_PER_CENT
 from portal.notices.due import Notice, payers_of
 
@@ -78,7 +78,7 @@ def _reference(row: AutoTopUp) -> str:
 
 
 def _facts(row: AutoTopUp) -> dict[str, str | int]:
-    hours = PAUSES[0].total_seconds() // 3600
+    hours = DECLINE_RETRY_DELAYS[0].total_seconds() // 3600
     return {
         "problem": row.problem,
         "is_enabled": int(row.is_enabled),

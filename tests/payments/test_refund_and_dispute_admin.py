@@ -1,4 +1,4 @@
-"""Staff's pages of refunds, disputes and fraud warnings."""
+"""Admin pages of refunds, disputes and fraud warnings."""
 
 import uuid
 from typing import Any
@@ -11,10 +11,10 @@ from django.urls import reverse
 
 from accounts.models import AuditEntry, Team, User
 from billing.models import Dispute, FraudWarning, Order, Refund
-from billing.payments import pauses
+from billing.payments import disputes
 from tests.cast import signed_in
 from tests.payments.conftest import StripeStandIn
-from tests.payments.given_back import DOLLAR, posted, spend
+from tests.payments.refund_helpers import DOLLAR, posted, spend
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -45,7 +45,7 @@ def test_an_order_is_refunded_from_its_page(
 
     refund = Refund.objects.get()
     assert answer.redirect_chain[-1][0] == reverse("admin:billing_refund_change", args=[refund.pk])
-    assert "The refund is made." in answer.content.decode()
+    assert "The refund has been made." in answer.content.decode()
     assert (refund.amount_cents, refund.state, refund.reason) == (400, "succeeded", "Asked for")
     assert posted(alices_team) == 3 * DOLLAR
     entry = AuditEntry.objects.get(action="refund.requested")
@@ -58,16 +58,16 @@ def test_an_order_is_refunded_from_its_page(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"amount": "7.01"}, "Of this order $7.00 is unspent."),
-        ({"amount": "10.01"}, "Give an amount up to $10.00"),
-        ({"amount": "0"}, "Give an amount up to $10.00"),
-        ({"amount": "1.005"}, "Give whole cents."),
+        ({"amount": "7.01"}, "Only $7.00 of this order is unspent."),
+        ({"amount": "10.01"}, "Enter an amount up to $10.00"),
+        ({"amount": "0"}, "Enter an amount up to $10.00"),
+        ({"amount": "1.005"}, "Enter whole cents."),
         ({"amount": "much"}, "is no amount of dollars"),
         ({"amount": ""}, "This field is required."),
         ({"reason": ""}, "This field is required."),
     ],
 )
-def test_what_is_wrong_is_said_beside_its_field(
+def test_errors_are_shown_at_their_field(
     staff: Client, order: Order, alices_team: Team, changes: dict[str, str], words: str
 ) -> None:
     spend(alices_team, 3 * DOLLAR)
@@ -94,26 +94,26 @@ def test_a_form_that_is_sent_twice_is_one_refund(staff: Client, order: Order) ->
 
 
 @pytest.mark.parametrize(
-    ("trouble", "words"),
-    [("error_before", "Stripe did not answer."), ("dispute", "Stripe made no refund:")],
+    ("fault", "words"),
+    [("error_before", "Stripe did not answer."), ("dispute", "Stripe rejected the refund:")],
 )
-def test_staff_are_told_what_stripe_made_of_it(
-    stand_in: StripeStandIn, staff: Client, order: Order, trouble: str, words: str
+def test_staff_see_stripes_answer(
+    stand_in: StripeStandIn, staff: Client, order: Order, fault: str, words: str
 ) -> None:
-    if trouble == "dispute":
+    if fault == "dispute":
         stand_in.control("dispute", charge=order.charge_id)
     else:
-        stand_in.control("fault", next=[trouble] * 2)
+        stand_in.control("fault", next=[fault] * 2)
     assert words in staff.post(refund_page(order), form(), follow=True).content.decode()
 
 
 @pytest.mark.parametrize("page", ["refund", "dispute", "fraudwarning"])
-def test_only_who_may_gets_to_the_pages(
+def test_the_pages_require_permission(
     stand_in: StripeStandIn, order: Order, alice: User, page: str
 ) -> None:
     stand_in.control("dispute", charge=order.charge_id)
     stand_in.control("fraud_warning", charge=order.charge_id)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     found = {
         "refund": refund_page(order),
         "dispute": handle_page("dispute", Dispute.objects.get().pk),
@@ -134,22 +134,22 @@ def test_the_queue_is_handled_and_the_keys_resume(
 ) -> None:
     stand_in.control("dispute", charge=order.charge_id)
     stand_in.control("fraud_warning", charge=order.charge_id)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     dispute, warning = Dispute.objects.get(), FraudWarning.objects.get()
-    for kind, trouble in (("dispute", dispute), ("fraudwarning", warning)):
+    for kind, case in (("dispute", dispute), ("fraudwarning", warning)):
         queue = f"/admin/billing/{kind}/"
-        assert trouble.pk in staff.get(queue, {"queue": "open"}).content.decode()
-        assert trouble.pk not in staff.get(queue, {"queue": "handled"}).content.decode()
-        detail = staff.get(f"{queue}{quote(trouble.pk)}/change/").content.decode()
+        assert case.pk in staff.get(queue, {"queue": "open"}).content.decode()
+        assert case.pk not in staff.get(queue, {"queue": "handled"}).content.decode()
+        detail = staff.get(f"{queue}{quote(case.pk)}/change/").content.decode()
         assert reverse("admin:billing_order_change", args=[order.pk]) in detail
         assert reverse("admin:accounts_team_change", args=[alices_team.pk]) in detail
     assert (
         "?q=" + dispute.pk in staff.get(f"/admin/billing/dispute/{quote(dispute.pk)}/change/").text
     )
 
-    said = {"note": "Settled by phone", "resumes": "on"}
+    said = {"note": "Settled by phone", "resumes_keys": "on"}
     answer: Any = staff.post(handle_page("dispute", dispute.pk), said, follow=True)
-    assert f"The keys stay paused for {warning.pk}" in answer.content.decode()
+    assert f"The keys stay paused because of {warning.pk}" in answer.content.decode()
     answer = staff.post(handle_page("fraudwarning", warning.pk), said, follow=True)
     assert "keys are accepted again" in answer.content.decode()
 
@@ -163,11 +163,11 @@ def test_the_queue_is_handled_and_the_keys_resume(
     assert dispute.pk in staff.get("/admin/billing/dispute/", {"queue": "handled"}).text
 
 
-def test_a_note_is_asked_for_and_keys_that_stay_paused_are_staffs(
+def test_a_note_is_required_and_keys_kept_paused_become_a_suspension_by_staff(
     stand_in: StripeStandIn, staff: Client, order: Order, alices_team: Team
 ) -> None:
     stand_in.control("dispute", charge=order.charge_id)
-    stand_in.tell_everything()
+    stand_in.deliver_all()
     page = handle_page("dispute", Dispute.objects.get().pk)
     assert staff.post(page, {"note": " "}).context["form"].errors["note"]
     assert Dispute.objects.get().handled_at is None
@@ -175,4 +175,4 @@ def test_a_note_is_asked_for_and_keys_that_stay_paused_are_staffs(
     staff.post(page, {"note": "A stolen card"})
 
     alices_team.refresh_from_db()
-    assert alices_team.suspended_reason == pauses.KEPT
+    assert alices_team.suspended_reason == disputes.KEPT_PAUSED

@@ -1,7 +1,7 @@
-"""What Stripe has of a payment's refunds and disputes, brought into our rows and the ledger.
+"""Refunds and disputes of a payment, synchronised from Stripe into our rows and the ledger.
 
-Each piece of news makes us ask for all of them and book them in the order in which they happened
-there, so that the order of the news makes no difference.
+Every event of a payment makes us fetch all of its refunds and disputes and book them in the order
+in which they happened at Stripe, so the order in which events arrive makes no difference.
 """
 
 from datetime import datetime, timedelta
@@ -13,25 +13,25 @@ from billing.ledger.alerts import raise_alert
 from billing.models import Dispute, Order, Refund, SubscriptionPayment
 from billing.payments import orders
 from billing.payments.customers import find_customer
-from billing.payments.disputes import CLOSED, Payment, note_dispute
-from billing.payments.refunds import note_refund
+from billing.payments.disputes import CLOSED_STATUSES, Payment, record_dispute
+from billing.payments.refunds import record_refund
 from billing.pricing.money import cents_text
 from billing.stripe_api import payments
 from billing.stripe_api.objects import Dispute as StripeDispute
 from billing.stripe_api.objects import Refund as StripeRefund
 
 # Longer than a bank takes for a refund; a dispute may take months.
-LAST_LOOK = timedelta(days=180)
+CHECK_UNTIL = timedelta(days=180)
 
 
-class PaymentNotKnownYetError(Exception):
-    """A payment of a customer of ours, of which we have not heard: its news will come."""
+class PaymentNotBookedError(Exception):
+    """A payment by a customer of ours that is not booked yet: its own event is still to come."""
 
 
-def payment_of(payment_intent_id: str) -> Payment | None:
-    """Returns the order, or the plan's payment, that money came for; None: it is none of ours.
+def find_payment(payment_intent_id: str) -> Payment | None:
+    """Return the order or the plan payment of a PaymentIntent, or None if it is not ours.
 
-    Raises StripeError, PaymentMismatchError and PaymentNotKnownYetError.
+    Raise StripeError, PaymentMismatchError and PaymentNotBookedError.
     """
     if not payment_intent_id:
         return None
@@ -43,35 +43,35 @@ def payment_of(payment_intent_id: str) -> Payment | None:
     if order is not None and order.state == Order.State.PAID:
         return order
     if order is not None or find_customer(_payer_of(payment_intent_id)) is not None:
-        raise PaymentNotKnownYetError(f"{payment_intent_id} is not booked here yet.")
+        raise PaymentNotBookedError(f"{payment_intent_id} is not booked here yet.")
     return None
 
 
-def catch_up(payment: Payment) -> str:
-    """Books every refund and dispute that Stripe has of a payment, and says what there is.
+def sync(payment: Payment) -> str:
+    """Book every refund and dispute that Stripe has of a payment, and return a summary.
 
-    Raises StripeError.
+    Raise StripeError.
     """
     intent = payment.payment_intent_id or ""
     disputes = payments.disputes_of(intent)
-    # Asked after the disputes: a refund that is not there now will not be made while one is open.
+    # Fetched after the disputes: Stripe makes no further refund while a dispute is open.
     refunds = payments.refunds_of(intent)
-    news: list[StripeRefund | StripeDispute] = [*refunds, *disputes]
-    for found in sorted(news, key=_when):
+    reversals: list[StripeRefund | StripeDispute] = [*refunds, *disputes]
+    for found in sorted(reversals, key=_booking_order):
         if isinstance(found, StripeDispute):
-            note_dispute(payment, found)
+            record_dispute(payment, found)
         elif isinstance(payment, Order):
-            note_refund(payment, found)
+            record_refund(payment, found)
         else:
-            _alert_of_plan_refund(payment, found)
+            _alert_plan_refund(payment, found)
     return f"{payment}: refunds {len(refunds)}, disputes {len(disputes)}."
 
 
-def unfinished() -> list[Payment]:
-    """Returns the payments with a refund or a dispute of which something is still to come."""
-    since = timezone.now() - LAST_LOOK
+def payments_to_check() -> list[Payment]:
+    """Return the payments with a pending refund or an open dispute."""
+    since = timezone.now() - CHECK_UNTIL
     pending = Refund.objects.filter(state=Refund.State.PENDING, created_at__gt=since)
-    disputes = Dispute.objects.filter(~Q(status__in=CLOSED), created_at__gt=since)
+    disputes = Dispute.objects.filter(~Q(status__in=CLOSED_STATUSES), created_at__gt=since)
     found = Order.objects.filter(
         Q(pk__in=pending.values("order")) | Q(pk__in=disputes.values("order"))
     )
@@ -79,8 +79,8 @@ def unfinished() -> list[Payment]:
     return [*found.order_by("created_at"), *plans.order_by("paid_at")]
 
 
-def _when(found: StripeRefund | StripeDispute) -> tuple[datetime, bool]:
-    """Of the same second a refund was first: Stripe makes none of a payment it took back."""
+def _booking_order(found: StripeRefund | StripeDispute) -> tuple[datetime, bool]:
+    """Sort by time; within a second, a refund precedes a dispute, after which none is made."""
     is_dispute = isinstance(found, StripeDispute)
     return (found.at if isinstance(found, StripeDispute) else found.created_at, is_dispute)
 
@@ -89,7 +89,7 @@ def _payer_of(payment_intent_id: str) -> str:
     return payments.get_payment_intent(payment_intent_id).customer_id
 
 
-def _alert_of_plan_refund(payment: SubscriptionPayment, found: StripeRefund) -> None:
-    """Has staff look at a refund of a plan's payment: whether its credits go is theirs to say."""
-    detail = f"{payment}: {cents_text(found.amount_cents)} were refunded at Stripe."
+def _alert_plan_refund(payment: SubscriptionPayment, found: StripeRefund) -> None:
+    """Raise an alert for a refund of a plan's payment: staff decide about its credits."""
+    detail = f"{payment}: {cents_text(found.amount_cents)} was refunded at Stripe."
     raise_alert("plan_refund", found.id, detail)

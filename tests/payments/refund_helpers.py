@@ -1,4 +1,4 @@
-"""What is left of paid orders: what the tests of refunds and disputes share."""
+"""Helpers of tests of refunds and disputes: spending, balances, transfers and requests."""
 
 import itertools
 from datetime import timedelta
@@ -19,37 +19,37 @@ _counter = itertools.count()
 
 
 def spend(team: Team, nanos: int) -> None:
-    """Takes credits as use does."""
+    """Spend credits."""
     account = postings.open_account(team)
     postings.adjust(account, -nanos, reference=f"spent {next(_counter)}", memo="used")
 
 
 def posted(team: Team) -> int:
-    """Returns the balance; fails for a negative one."""
+    """Return the posted balance. Fail if it is negative or less than what is held."""
     balance = balance_of(team)
     assert balance.posted_nanos >= balance.held_nanos >= 0
     return balance.posted_nanos
 
 
 def customer_of(team: Team) -> Customer:
-    """Returns the team as the gate's tests ask for it, with a key of its own."""
+    """Return the team as a customer of the gate's tests, with its own key."""
     version = CatalogueVersion.objects.get(pk=1).version
     return Customer(team, postings.open_account(team), make_key(team), version)
 
 
 def moved(team: Team, *kinds: str) -> list[tuple[str, int]]:
-    """Returns the kinds and amounts of what befell the team's credits, of some kinds or all."""
+    """Return the kinds and amounts of the team's transfers: all of them, or some kinds."""
     found = Transfer.objects.filter(customer__team=team).order_by("sequence")
     return [(each.kind, each.amount_nanos) for each in found if not kinds or each.kind in kinds]
 
 
 def booked(kind: str) -> list[int]:
-    """Returns the amounts of the transfers of a kind."""
+    """Return the amounts of the transfers of a kind."""
     return list(Transfer.objects.filter(kind=kind).values_list("amount_nanos", flat=True))
 
 
-def all_about(order: Order) -> dict[str, Any]:
-    """Returns what the order came to, without ids and times."""
+def state_of(order: Order) -> dict[str, Any]:
+    """Return the state of the order and everything about it, without ids and times."""
     order.refresh_from_db()
     team = Team.objects.get(pk=order.team_id)
     refunds = Refund.objects.filter(order=order)
@@ -71,18 +71,18 @@ def all_about(order: Order) -> dict[str, Any]:
     }
 
 
-def give_back(order: Order, cents: int, staff: User, **more: Any) -> Refund:
-    """Asks for a refund as staff do."""
+def request_refund(order: Order, cents: int, staff: User, **more: Any) -> Refund:
+    """Request a refund as staff do."""
     options = {"reason": "Asked for by the customer", "is_forced": False} | more
     return refunds.request_refund(order, cents, staff=staff, **options)
 
 
-def at_stripe(stand_in: Any) -> list[int]:
-    """Returns the amounts of the refunds that stand at Stripe, the oldest first."""
+def refunds_at_stripe(stand_in: Any) -> list[int]:
+    """Return the amounts of pending and succeeded refunds at Stripe, oldest first."""
     found = stand_in.get("refunds", limit=100)["data"][::-1]
     return [each["amount"] for each in found if each["status"] in {"succeeded", "pending"}]
 
 
-def make_old() -> None:
-    """Lets the refunds have been asked for some minutes ago."""
+def age_refunds() -> None:
+    """Move the requests for refunds some minutes into the past."""
     Refund.objects.update(created_at=timezone.now() - timedelta(minutes=5))

@@ -1,4 +1,4 @@
-"""A team whose card is kept and whose balance runs low, and the passing of time."""
+"""Helpers of tests of auto top-up: a saved card, a low balance, and the passing of time."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,8 @@ AUTHORIZED = {"authorization": "Bearer sk_test"}
 def keep_card(
     stand_in: "StripeStandIn", team: Team, user: User, card: str = "pm_card_visa"
 ) -> PaymentCustomer:
-    """Keeps a card for the team at Stripe: the one that is charged until there is another."""
-    customer = customers.customer_of(team, user)
+    """Save a card for the team at Stripe, as its default."""
+    customer = customers.get_or_create_customer(team, user)
     stand_in.web.post(
         f"{stand_in.url}/v1/payment_methods/{card}/attach",
         data={"customer": customer.stripe_id},
@@ -33,8 +33,8 @@ def keep_card(
     return customers.refresh_card(customer)
 
 
-def wish(team: Team, **changes: Any) -> AutoTopUp:
-    """Has the team buy $10 below $5, at most $50 a month."""
+def enable_auto_top_up(team: Team, **changes: Any) -> AutoTopUp:
+    """Let the team buy $10 below $5, at most $50 a month."""
     fields = {
         "is_enabled": True,
         "threshold_nanos": 5 * DOLLAR,
@@ -45,7 +45,7 @@ def wish(team: Team, **changes: Any) -> AutoTopUp:
 
 
 def spend_all(account: CreditAccount) -> None:
-    """Takes what is available."""
+    """Spend the available balance."""
     account.refresh_from_db()
     if account.available_nanos:
         count = account.transfers.count()
@@ -55,29 +55,29 @@ def spend_all(account: CreditAccount) -> None:
 
 
 def pass_time(team: Team, span: timedelta) -> None:
-    """Lets everything of the team's auto top-up have happened earlier."""
+    """Move everything about the team's auto top-up into the past."""
     AutoTopUp.objects.filter(team=team).update(next_attempt_at=F("next_attempt_at") - span)
     Order.objects.filter(team=team).update(created_at=F("created_at") - span)
 
 
 def charged_cents(stand_in: "StripeStandIn") -> list[int]:
-    """Returns what cards have paid, the last first."""
+    """Return the amounts of paid charges, newest first."""
     charges = stand_in.get("charges", limit=100)["data"]
     return [charge["amount"] for charge in charges if charge["paid"]]
 
 
-def round_of(team: Team) -> Order | None:
-    """Does for the team what a round of Celery's does."""
+def run_round(team: Team) -> Order | None:
+    """Run a round of Celery for the team."""
     if team.pk not in auto_top_up.due_teams():
         return None
     return auto_top_up.top_up(team.pk)
 
 
 def settings_of(team: Team) -> AutoTopUp:
-    """Returns the team's auto top-up as it is now."""
+    """Return the team's current auto top-up row."""
     return AutoTopUp.objects.get(team=team)
 
 
 def available(team: Team) -> int:
-    """Returns what the team can spend."""
+    """Return the team's available balance."""
     return balance_of(team).available_nanos
