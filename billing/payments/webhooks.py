@@ -75,7 +75,8 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
     return HttpResponse("Accepted\n", content_type="text/plain")
 
 
-@shared_task
+# The name that messages queued by the last release carry.
+@shared_task(name="billing.payments.tasks.handle_stripe_event")
 def handle_stripe_event(event_id: str) -> None:
     """Handle one event, right after it was received.
 
