@@ -48,6 +48,19 @@ def test_functions_fit_on_a_screen() -> None:
     assert long == []
 
 
+def test_sql_functions_fit_on_a_screen_or_are_divided_by_numbered_headings() -> None:
+    """Those that are current; a heading is a comment like `-- 1. Lock the accounts.`"""
+    long = []
+    for path in (ROOT / "billing" / "ledger" / "sql").glob("*.sql"):
+        for text in re.findall(
+            r"^CREATE OR REPLACE FUNCTION.*?^\$\$;", path.read_text(), re.M | re.S
+        ):
+            parts = re.split(r"^ +-- \d+\w?\. ", text, flags=re.M)
+            if max(part.count("\n") for part in parts) > MAX_FUNCTION_LINES:
+                long.append(f"{path.name}: {text.split('(')[0]}")
+    assert long == []
+
+
 def test_files_stay_short() -> None:
     long = [
         str(path.relative_to(ROOT))
@@ -79,14 +92,130 @@ def test_requirements_name_no_host_and_pin_by_hash() -> None:
             assert line.endswith("\\"), f"{path.name}: {line} has no hash"
 
 
+LEDGER_MODELS = {
+    "CreditAccount",
+    "CreditLot",
+    "KeySpend",
+    "RateWindow",
+    "Reservation",
+    "Transfer",
+    "UsageRecord",
+}
+LEDGER_RELATIONS = {
+    "credit_account",
+    "credits",
+    "debits",
+    "lots",
+    "reservations",
+    "shortfalls",
+    "spend",
+    "transfers",
+    "usage_records",
+}
+SQL_WRITE = re.compile(
+    r"\b(insert\s+into|update|delete\s+from|truncate|merge\s+into|copy)\s+(only\s+|table\s+)?\"?"
+    rf"billing_({'|'.join(LEDGER_MODELS)})\b",
+    re.I,
+)
+ORM_WRITES = {
+    *("create", "get_or_create", "update_or_create", "bulk_create", "bulk_update"),
+    *("update", "delete", "save", "save_base"),
+}
+ORM_WRITES |= {f"a{name}" for name in ORM_WRITES}
+
+
+def ledger_writes(source: str) -> list[str]:
+    """Return what of a module writes the ledger's tables, by SQL or by the ORM."""
+    tree = ast.parse(source)
+    found = [match.group() for match in SQL_WRITE.finditer(source)]
+    for scope in ast.walk(tree):
+        if isinstance(scope, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef):
+            rows = LEDGER_MODELS | ledger_rows(scope)
+            for node in ast.walk(scope):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    names = set(chain_of(node.func.value))
+                    if node.func.attr in ORM_WRITES and names & (rows | LEDGER_RELATIONS):
+                        found.append(ast.unparse(node))
+    return sorted(set(found))
+
+
+def ledger_rows(scope: ast.AST) -> set[str]:
+    """Return the names in a scope that stand for rows of the ledger: annotated, or got from one."""
+    rows: set[str] = set()
+    for node in ast.walk(scope):
+        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
+            annotated = {
+                name.id for name in ast.walk(node.annotation) if isinstance(name, ast.Name)
+            }
+            if annotated & LEDGER_MODELS and "dict" not in annotated:
+                target = node.arg if isinstance(node, ast.arg) else ast.unparse(node.target)
+                rows.add(target)
+        targets, value = [], None
+        if isinstance(node, ast.Assign):
+            targets, value = node.targets, node.value
+        elif isinstance(node, ast.For | ast.comprehension):
+            targets, value = [node.target], node.iter
+        elif isinstance(node, ast.NamedExpr):
+            targets, value = [node.target], node.value
+        if value is not None and LEDGER_MODELS & set(chain_of(value)):
+            rows |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return rows
+
+
+def chain_of(node: ast.AST) -> Iterator[str]:
+    """Yield the names of a chain of attributes and calls: `a` and `b` and `c` of `a.b(1).c`."""
+    while True:
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+            node = node.value
+        elif isinstance(node, ast.Call):
+            node = node.func
+        elif isinstance(node, ast.Subscript | ast.Await):
+            node = node.value
+        else:
+            break
+    if isinstance(node, ast.Name):
+        yield node.id
+
+
 def test_only_the_ledgers_functions_write_its_tables() -> None:
-    writes = re.compile(
-        r"(INSERT INTO|UPDATE|DELETE FROM)\s+billing_"
-        r"(creditaccount|creditlot|transfer|reservation|usagerecord|keyspend|ratewindow)"
-    )
-    guilty = [
-        str(path.relative_to(ROOT))
+    guilty = {
+        str(path.relative_to(ROOT)): writes
         for path in sources()
-        if "tests" not in path.parts and writes.search(path.read_text())
-    ]
-    assert guilty == []
+        if "tests" not in path.parts and (writes := ledger_writes(path.read_text()))
+    }
+    assert guilty == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "cursor.execute('update billing_transfer set memo = %s')",
+        "cursor.execute('INSERT INTO billing_CreditLot VALUES (1)')",
+        "cursor.execute('delete\\n  from only billing_reservation')".replace("\\n", " "),
+        "Transfer.objects.create(kind='grant')",
+        "models.Transfer.objects.filter(pk=1).update(memo='')",
+        "CreditAccount(kind='customer').save()",
+        "def f(account: CreditAccount | None): account.save(update_fields=['posted_nanos'])",
+        "def f(pk):\n    row = Reservation.objects.get(pk=pk)\n    row.delete()",
+        "for lot in CreditLot.objects.all():\n    lot.save()",
+        "team.credit_account.transfers.all().delete()",
+        "async def f(): await UsageRecord.objects.aupdate(cost_nanos=0)",
+        "KeySpend.objects.bulk_update(rows, ['day'])",
+    ],
+)
+def test_a_write_of_the_ledgers_tables_is_found(source: str) -> None:
+    assert len(ledger_writes(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "cursor.execute('SELECT * FROM billing_transfer FOR UPDATE')",
+        "LedgerAlert.objects.create(kind='x')",
+        "def f(account: CreditAccount): facts.update(balance=account.posted_nanos)",
+        "def f(order: Order): order.save()",
+    ],
+)
+def test_what_only_reads_the_ledgers_tables_is_let_be(source: str) -> None:
+    assert ledger_writes(source) == []

@@ -28,7 +28,7 @@ ADMIT_PATIENCE_SECONDS = 2.0
 
 
 class Admission(msgspec.Struct, kw_only=True):
-    """What a request asks of the ledger before its upstream call.
+    """What a request needs of the ledger before its upstream call.
 
     `digests` are the key's, one for each pepper in use, as hex. `minimum_nanos` is the least hold
     that makes sense: below `amount_nanos` where the client left the output's length to us.
@@ -130,7 +130,7 @@ class SettlementResult(RowResult, kw_only=True):
 
 
 class Gate:
-    """Sends admissions and settlements to the ledger, those that wait together as one statement."""
+    """Send admissions and settlements to the ledger, those that wait together as one statement."""
 
     def __init__(self, database_url: str) -> None:
         self._admissions: BatchQueue[AdmissionResult] = BatchQueue(
@@ -157,13 +157,13 @@ class Gate:
         self._encoder = msgspec.json.Encoder()
 
     async def open(self) -> None:
-        """Starts the lanes; they connect in the background."""
+        """Start the batch queues; they connect in the background."""
         self._admissions.open()
         self._identities.open()
         self._settlements.open()
 
     async def close(self, timeout_seconds: float) -> None:
-        """Waits for queued settlements and writes those that are left to the spool.
+        """Wait for queued settlements and write those that are left to the spool.
 
         The file is written before anything else is waited for: a process that stops may have no
         more time. Admissions that are under way are refused; settlements that come later are
@@ -175,11 +175,11 @@ class Gate:
         if left:
             path = spool.write(left)
             log.warning("settlements_spooled", rows=len(left), file=path.name)
-        for lane in (self._admissions, self._identities, self._settlements):
-            await lane.stop()
+        for queue in (self._admissions, self._identities, self._settlements):
+            await queue.stop()
 
     async def admit(self, admission: Admission) -> AdmissionResult:
-        """Returns the verdict. Raises LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
+        """Return the ledger's answer. Raise LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
 
         A caller that is cancelled or loses patience does not cancel the statement: what it was
         admitted for is released.
@@ -187,19 +187,19 @@ class Gate:
         future = self._admissions.submit(admission.request_id, self._encoder.encode(admission))
         try:
             async with asyncio.timeout(ADMIT_PATIENCE_SECONDS):
-                verdict = await asyncio.shield(future)
+                result = await asyncio.shield(future)
         except (asyncio.CancelledError, TimeoutError) as gone:
             future.add_done_callback(lambda answered: self._release(admission, answered))
             if isinstance(gone, TimeoutError):
                 raise LedgerUnavailableError from None
             raise
         failpoint("after_admit")
-        return verdict
+        return result
 
     async def identify(self, request_id: str, digests: list[str]) -> AdmissionResult:
-        """Returns who a key belongs to and its limits, reserving and counting nothing.
+        """Return to whom a key belongs and its limits, reserving and counting nothing.
 
-        Raises LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
+        Raise LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
         """
         payload = self._encoder.encode({"request_id": request_id, "digests": digests})
         try:
@@ -209,23 +209,23 @@ class Gate:
             raise LedgerUnavailableError from None
 
     def settle(self, settlement: Settlement) -> asyncio.Future[SettlementResult]:
-        """Queues a settlement, which is retried until the ledger has it, and returns its receipt.
+        """Queue a settlement, which is retried until the ledger has it, and return its future.
 
         The future never raises. Wait for it with a bound (`asyncio.wait`), since a database that
         is away keeps it open.
         """
         payload = self._payload(settlement)
-        receipt: asyncio.Future[SettlementResult] = asyncio.get_running_loop().create_future()
+        result: asyncio.Future[SettlementResult] = asyncio.get_running_loop().create_future()
         if not self._settlements.takes_rows:
             spool.write([payload])
-            receipt.set_result(SettlementResult(request_id=settlement.request_id, code="spooled"))
-            return receipt
+            result.set_result(SettlementResult(request_id=settlement.request_id, code="spooled"))
+            return result
         answer = self._settlements.submit(settlement.request_id, _without_nul(payload))
-        answer.add_done_callback(lambda settled: _hand_on(settled, receipt, payload))
-        return receipt
+        answer.add_done_callback(lambda settled: _hand_on(settled, result, payload))
+        return result
 
     def _payload(self, settlement: Settlement) -> bytes:
-        """Returns the settlement's JSON, with a question mark for what is no UTF-8."""
+        """Return the settlement's JSON, with a question mark for what is no UTF-8."""
         try:
             return self._encoder.encode(settlement)
         except UnicodeEncodeError:  # half of a surrogate pair
@@ -233,15 +233,15 @@ class Gate:
             return json.dumps(fields, ensure_ascii=False).encode(errors="replace")
 
     def _release(self, admission: Admission, answered: asyncio.Future[AdmissionResult]) -> None:
-        """Releases what a request was admitted for after its caller had gone."""
+        """Release what a request was admitted for after its caller had gone."""
         if answered.cancelled() or answered.exception() or answered.result().code != "admitted":
             return
-        verdict = answered.result()
+        result = answered.result()
         self.settle(
             Settlement(
                 request_id=admission.request_id,
-                account_id=verdict.account_id,
-                key_id=verdict.key_id,
+                account_id=result.account_id,
+                key_id=result.key_id,
                 price_version_id=admission.price_version_id,
                 model=admission.model,
                 surface=admission.surface,
@@ -254,10 +254,10 @@ class Gate:
 
 def _hand_on(
     settled: asyncio.Future[SettlementResult],
-    receipt: asyncio.Future[SettlementResult],
+    result: asyncio.Future[SettlementResult],
     payload: bytes,
 ) -> None:
-    """Gives the caller its receipt; a row that the database refuses is kept for a person."""
+    """Give the caller its result; a row that the database refuses is kept for a person."""
     failpoint("after_settle")
     if settled.cancelled():
         return
@@ -270,8 +270,8 @@ def _hand_on(
         answer = SettlementResult(code="refused")
     else:
         answer = settled.result()
-    if not receipt.done():
-        receipt.set_result(answer)
+    if not result.done():
+        result.set_result(answer)
 
 
 def _no_such_key(request_id: str) -> AdmissionResult:
@@ -283,5 +283,5 @@ def _no_such_account(request_id: str) -> SettlementResult:
 
 
 def _without_nul(payload: bytes) -> bytes:
-    """Returns the JSON without NUL characters, which PostgreSQL's text can't hold."""
+    """Return the JSON without NUL characters, which PostgreSQL's text can't hold."""
     return payload.replace(b"\\u0000", b"\\ufffd") if b"\\u0000" in payload else payload

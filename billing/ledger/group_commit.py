@@ -1,7 +1,7 @@
 """Group commit: rows that wait while a statement is in flight go together in the next one.
 
-A lane owns one connection and one SQL function. The function takes a JSON array of rows and gives
-an answer for each, by its request id. Measured: reserve and settle one by one cost 239 µs of CPU
+A batch queue owns one connection and one SQL function. The function takes a JSON array of rows and
+answers each by its request id. Measured: reserve and settle one by one cost 239 µs of CPU
 each, in batches 20 µs.
 """
 
@@ -25,8 +25,9 @@ CONNECT_TIMEOUT_SECONDS = 3
 RECONNECT_SECONDS = 0.2
 STOP_SECONDS = 0.5
 
-# What a row can be refused for: its own values. Everything else (a standby that takes no writes, a
-# function that a deploy has yet to make) is the database's, and passes.
+# What a row can be refused for: its own values. Everything else is the database's, and passes: a
+# standby that takes no writes, a function or a column that an upgrade has yet to make, a column
+# that this process is too old to fill.
 REFUSALS = (psycopg.DataError, psycopg.IntegrityError)
 
 # A batch is small and the tables are large: every join finds its row by an index, in the order
@@ -51,7 +52,7 @@ Answer = TypeVar("Answer", bound="RowResult")
 
 
 class RowResult(msgspec.Struct, kw_only=True):
-    """What a lane's SQL function says of one row."""
+    """The answer of a queue's SQL function to one row."""
 
     request_id: str = ""
 
@@ -62,6 +63,11 @@ class LedgerUnavailableError(Exception):
 
 class RefusedRowError(Exception):
     """The database refuses this row for what it says; a repeat would be refused again."""
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Tell whether the database refused a row for its own values, so that a repeat is pointless."""
+    return isinstance(error, REFUSALS) and not isinstance(error, psycopg.errors.NotNullViolation)
 
 
 class _Waiting(NamedTuple):
@@ -102,13 +108,13 @@ class BatchQueue(Generic[Answer]):
         self.takes_rows = True
 
     def open(self) -> None:
-        """Starts the lane; it connects in the background."""
+        """Start the queue; it connects in the background."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def drain(self, timeout_seconds: float) -> list[bytes]:
-        """Waits for the queue to empty and returns the rows that are left.
+        """Wait for the queue to empty and return the rows that are left.
 
-        From then on the lane takes no more rows, and who still waits is told
+        From then on it takes no more rows, and the futures of those that are left raise
         LedgerUnavailableError.
         """
         clock = asyncio.get_running_loop().time
@@ -122,7 +128,7 @@ class BatchQueue(Generic[Answer]):
         return [row.payload for row in self._queue]
 
     async def stop(self) -> None:
-        """Ends the lane, whatever it is doing."""
+        """Stop the queue, whatever it is doing."""
         while self._task is not None and not self._task.done():
             # A cancelled statement first asks the server to cancel it, for as long as ten seconds
             # where the server hangs; a second cancellation ends that.
@@ -131,10 +137,10 @@ class BatchQueue(Generic[Answer]):
         await self._disconnect()
 
     def submit(self, request_id: str, payload: bytes) -> asyncio.Future[Answer]:
-        """Queues a row, given as its JSON, and returns the future of its answer.
+        """Queue a row, given as its JSON, and return the future of its answer.
 
-        The future raises LedgerUnavailableError when the lane's patience is over or it was drained,
-        and RefusedRowError where the database refuses the row itself.
+        The future raises LedgerUnavailableError when the queue's patience is over or it was
+        drained, and RefusedRowError where the database refuses the row itself.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if not self.takes_rows:
@@ -159,14 +165,14 @@ class BatchQueue(Generic[Answer]):
             except Exception as error:
                 # Whether a batch in flight was committed is unknown: it is sent again, with the
                 # same ids, and finds what it did. Nothing but a row's own fault ends it here, and
-                # nothing ends the lane.
-                log.warning("ledger_unavailable", lane=self.function, error=repr(error))
+                # nothing stops the queue.
+                log.warning("ledger_unavailable", function=self.function, error=repr(error))
                 await self._disconnect()
                 self._give_up_the_impatient()
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _deliver(self, rows: list[_Waiting]) -> None:
-        """Answers the rows, which stand first in the queue. Raises what keeps the ledger away."""
+        """Answer the rows, which stand first in the queue. Raise what keeps the ledger away."""
         try:
             answers = await self._send(rows)
         except (psycopg.OperationalError, psycopg.InterfaceError):
@@ -179,32 +185,35 @@ class BatchQueue(Generic[Answer]):
                 self._answer(row, answers)
 
     async def _deliver_one_by_one(self, rows: list[_Waiting], error: psycopg.Error) -> None:
-        """Finds the row that the database refuses, so that its neighbours go through.
+        """Find the row that the database refuses, so that its neighbours go through.
 
-        A row that fails for another reason stays, behind the others. Raises that reason.
+        A row that fails for another reason stays, behind the others. Raise that reason.
         """
-        log.warning("ledger_batch_refused", lane=self.function, rows=len(rows), error=str(error))
-        trouble: psycopg.Error | None = None
+        log.warning(
+            "ledger_batch_refused", function=self.function, rows=len(rows), error=str(error)
+        )
+        last_error: psycopg.Error | None = None
         for row in rows:
             try:
                 answers = await self._send([row])
-            except REFUSALS as refusal:
-                self._queue.popleft()
-                if not row.future.done():
-                    row.future.set_exception(RefusedRowError(str(refusal)))
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 raise
             except psycopg.Error as reason:
-                self._queue.append(self._queue.popleft())
-                trouble = reason
+                if not is_refusal(reason):
+                    self._queue.append(self._queue.popleft())
+                    last_error = reason
+                    continue
+                self._queue.popleft()
+                if not row.future.done():
+                    row.future.set_exception(RefusedRowError(str(reason)))
             else:
                 self._queue.popleft()
                 self._answer(row, answers)
-        if trouble is not None:
-            raise trouble
+        if last_error is not None:
+            raise last_error
 
     async def _send(self, rows: list[_Waiting]) -> dict[str, list[Answer]]:
-        """Returns the answers by request id. Raises psycopg's errors."""
+        """Return the answers by request id. Raise psycopg's errors."""
         connection = self._connection or await self._connect()
         batch = b"[" + b",".join([row.payload for row in rows]) + b"]"
         try:
@@ -221,7 +230,7 @@ class BatchQueue(Generic[Answer]):
         return answers
 
     def _answer(self, row: _Waiting, answers: dict[str, list[Answer]]) -> None:
-        """Gives the row its answer; repeats of one id get theirs in order."""
+        """Give the row its answer; repeats of one id get theirs in order."""
         own = answers.get(row.request_id)
         answer = own.pop(0) if own else self._missing(row.request_id)
         if not row.future.done():

@@ -1,4 +1,4 @@
-"""What must hold of the ledger at any moment, each as a query that lists its violations."""
+"""Invariants of the ledger, each with a query that lists its violations."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Invariant:
 
 @dataclass(frozen=True)
 class Finding:
-    """What the check of one invariant came to: how many violations, and the first of them."""
+    """The result of one invariant's check: how many violations, and the first of them."""
 
     invariant: Invariant
     count: int
@@ -38,6 +38,17 @@ INVARIANTS = [
            OR d.id IS NULL OR c.id IS NULL OR (d.kind = 'customer' AND c.kind = 'customer')
            OR t.customer_id IS DISTINCT FROM CASE 'customer' WHEN d.kind THEN d.id
                                                              WHEN c.kind THEN c.id END
+        """,
+    ),
+    Invariant(
+        "I1 shortfalls",
+        "a shortfall, and the end of one, names the customer whose it is; no other transfer does",
+        """
+        SELECT format('transfer %s of kind %s: owner %s', t.id, t.kind, t.owner_id)
+        FROM billing_transfer t
+        LEFT JOIN billing_creditaccount a ON a.id = t.owner_id AND a.kind = 'customer'
+        WHERE (t.kind IN ('goodwill', 'goodwill_reversal', 'receivable', 'receivable_reversal'))
+              <> (a.id IS NOT NULL)
         """,
     ),
     Invariant(
@@ -191,7 +202,7 @@ INVARIANTS = [
 
 
 def check() -> list[Finding]:
-    """Checks every invariant in one snapshot of the database, and returns what each came to."""
+    """Check every invariant in one snapshot of the database, and return the findings."""
     is_outermost = not connection.in_atomic_block
     findings = []
     with transaction.atomic(), connection.cursor() as cursor:

@@ -55,7 +55,7 @@ class Posting:
 
 
 def open_account(team: Team) -> CreditAccount:
-    """Returns the team's credit account, which is made where there is none."""
+    """Return the team's credit account, which is made where there is none."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT billing_open_account(%s)", [team.pk])
         (account_id,) = cursor.fetchone()
@@ -70,9 +70,9 @@ def grant(
     memo: str = "",
     expires_at: datetime | None = None,
 ) -> Posting:
-    """Gives credits that nobody paid for; what is left at `expires_at` is taken back.
+    """Give credits that nobody paid for; what is left at `expires_at` is taken back.
 
-    Raises ReferenceReusedError.
+    Raise ReferenceReusedError.
     """
     _require_positive(amount_nanos)
     return _post(
@@ -87,9 +87,9 @@ def grant(
 
 
 def top_up(account: CreditAccount, amount_nanos: int, *, reference: str, memo: str = "") -> Posting:
-    """Gives credits that were paid for; the reference is the payment's.
+    """Give credits that were paid for; the reference is the payment's.
 
-    Raises ReferenceReusedError.
+    Raise ReferenceReusedError.
     """
     _require_positive(amount_nanos)
     return _post(
@@ -103,9 +103,9 @@ def top_up(account: CreditAccount, amount_nanos: int, *, reference: str, memo: s
 
 
 def adjust(account: CreditAccount, amount_nanos: int, *, reference: str, memo: str) -> Posting:
-    """Corrects a balance: a negative amount takes credits.
+    """Correct a balance: a negative amount takes credits.
 
-    Raises ReferenceReusedError, and InsufficientCreditsError where less is available.
+    Raise ReferenceReusedError, and InsufficientCreditsError where less is available.
     """
     return _post(
         account,
@@ -162,22 +162,22 @@ def claw_back(
 
 
 def reverse_refund(account: CreditAccount, *, reference: str, memo: str = "") -> Posting:
-    """Gives back what a refund took that failed. Raises UnknownReferenceError."""
+    """Give back what a refund took that failed. Raise UnknownReferenceError."""
     return _reverse(Transfer.Kind.REFUND, account, reference, memo)
 
 
 def reverse_claw_back(account: CreditAccount, *, reference: str, memo: str = "") -> Posting:
-    """Gives back what a dispute took that was won, and ends what was owed for it.
+    """Give back what a dispute took that was won, and ends what was owed for it.
 
-    Raises UnknownReferenceError.
+    Raise UnknownReferenceError.
     """
     return _reverse(Transfer.Kind.CLAWBACK, account, reference, memo)
 
 
 def collect(account: CreditAccount, *, reference: str, memo: str = "") -> Posting:
-    """Takes what a claw-back (its reference) left owing, all of it or nothing.
+    """Take what a claw-back (its reference) left owing, all of it or nothing.
 
-    Raises UnknownReferenceError, and InsufficientCreditsError where less is available.
+    Raise UnknownReferenceError, and InsufficientCreditsError where less is available.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM billing_collect(%s, %s, %s)", [reference, account.pk, memo])
@@ -187,9 +187,9 @@ def collect(account: CreditAccount, *, reference: str, memo: str = "") -> Postin
 
 
 def book_subscription(amount_nanos: int, *, reference: str, memo: str = "") -> str:
-    """Books a subscription's payment (its invoice) as revenue. Returns `posted` or `exists`.
+    """Book a subscription's payment (its invoice) as revenue. Return `posted` or `exists`.
 
-    Raises ReferenceReusedError.
+    Raise ReferenceReusedError.
     """
     _require_positive(amount_nanos)
     with connection.cursor() as cursor:
@@ -210,7 +210,7 @@ def book_subscription(amount_nanos: int, *, reference: str, memo: str = "") -> s
 
 
 def settle(settlement: Settlement) -> SettlementResult:
-    """Ends a reservation, as the relay does: for work that ends outside of a request.
+    """End a reservation, as the relay does: for work that ends outside of a request.
 
     It joins the caller's transaction, so that a job's end and its settlement are one. A repeat
     changes nothing and says `already_ended`.
@@ -237,7 +237,7 @@ def settle(settlement: Settlement) -> SettlementResult:
 
 
 def sweep(row_limit: int = 1000) -> int:
-    """Ends up to `row_limit` reservations that have expired. Returns how many it ended."""
+    """End up to `row_limit` reservations that have expired. Return how many it ended."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT billing_sweep(%s)", [row_limit])
         (ended,) = cursor.fetchone()
@@ -245,7 +245,7 @@ def sweep(row_limit: int = 1000) -> int:
 
 
 def expire_lots(row_limit: int = 1000) -> int:
-    """Takes back what is left of up to `row_limit` gifts that have expired. Returns how many."""
+    """Take back what is left of up to `row_limit` gifts that have expired. Return how many."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT billing_expire_lots(%s)", [row_limit])
         (expired,) = cursor.fetchone()
@@ -262,7 +262,7 @@ def _post(
     memo: str,
     expires_at: datetime | None = None,
 ) -> Posting:
-    """Posts between the customer and a platform account; a negative amount debits the customer."""
+    """Post between the customer and a platform account; a negative amount debits the customer."""
     if amount_nanos == 0:
         raise ValueError("A posting moves an amount.")
     direction = "credit" if amount_nanos > 0 else "debit"
@@ -290,7 +290,7 @@ def _take_back(
     _require_positive(amount_nanos)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT * FROM billing_take_back(%s, %s, %s, %s, %s, %s, %s, %s)",
+            "SELECT * FROM billing_take_back_credit(%s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 kind,
                 reference,

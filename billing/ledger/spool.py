@@ -1,23 +1,25 @@
 """The spool: settlements that a stopping process could not deliver, kept in files.
 
 One settlement a line, as JSON. Celery replays the files; ids make a replay harmless. A row that
-the database refuses goes to a `.refused` file, which is never deleted by itself.
+the database refuses for its own values goes to a `.refused` file, which is never deleted by itself;
+one that fails for another reason stays where it is, and is tried again.
 """
 
 import os
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
 import structlog
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error, InterfaceError, OperationalError, connection
+
+from billing.ledger.group_commit import is_refusal
 
 log = structlog.get_logger(__name__)
 
 
 def write(rows: list[bytes], *, refused: bool = False) -> Path:
-    """Writes settlements (each a JSON object) to a new file of the spool and returns its path.
+    """Write settlements (each a JSON object) to a new file of the spool and return its path.
 
     The file appears whole or not at all, and is on the disk when this returns.
     """
@@ -40,10 +42,11 @@ def write(rows: list[bytes], *, refused: bool = False) -> Path:
 
 
 def replay() -> int:
-    """Settles what the spool's files say and deletes them. Returns the number of settlements.
+    """Settle what the spool's files say and delete them. Return the number of settlements.
 
-    Two replays at once do no harm. Raises django.db.OperationalError while the database is away;
-    the files stay.
+    Two replays at once do no harm. A file with a row that can't be settled now stays, and holds up
+    no other: its settled rows are repeats the next time. Raise django.db.OperationalError while the
+    database is away; the files stay.
     """
     settled = 0
     for path in sorted(settings.SPOOL_DIR.glob("*.jsonl")):
@@ -51,16 +54,20 @@ def replay() -> int:
             rows = path.read_bytes().splitlines()
         except FileNotFoundError:  # Another replay is done with it.
             continue
-        for row in rows:
-            _settle(row)
-            settled += 1
+        ended = sum(_settle(row) for row in rows)
+        settled += ended
+        if ended < len(rows):
+            continue
         path.unlink(missing_ok=True)
         log.info("spool_replayed", file=path.name)
     return settled
 
 
-def _settle(row: bytes) -> None:
-    """Settles one row, or keeps it for a person where that can't be."""
+def _settle(row: bytes) -> bool:
+    """Settle one row, or keep it for a person where that can't be. Return whether it is done with.
+
+    Raise django.db.OperationalError and InterfaceError while the database is away.
+    """
     try:
         text = row.replace(b"\\u0000", b"\\ufffd").decode()
         with connection.cursor() as cursor:
@@ -68,13 +75,17 @@ def _settle(row: bytes) -> None:
             answer = cursor.fetchone()
     except UnicodeDecodeError as error:
         _refuse(row, str(error))
+    except (OperationalError, InterfaceError):
+        raise
     except Error as error:
-        if not isinstance(error.__cause__, psycopg.DataError | psycopg.IntegrityError):
-            raise
+        if not is_refusal(error.__cause__):
+            log.warning("settlement_not_replayed_yet", error=str(error))
+            return False
         _refuse(row, str(error))
     else:
         if answer in {None, ("unknown_reservation",)}:
             _refuse(row, "There is no such reservation.")
+    return True
 
 
 def _refuse(row: bytes, why: str) -> None:

@@ -1,8 +1,6 @@
-"""Installs the ledger's functions and guards, and opens the platform's own accounts."""
+"""Opens the platform's own accounts. (The ledger's functions come with 0007.)"""
 
 from django.db import migrations
-
-from billing.ledger.install import install
 
 SEED = """
 INSERT INTO billing_catalogueversion (id, version) VALUES (1, 1) ON CONFLICT DO NOTHING;
@@ -23,6 +21,5 @@ def seed(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [("billing", "0001_initial")]
     operations = [
-        migrations.RunPython(install, migrations.RunPython.noop),
         migrations.RunPython(seed, migrations.RunPython.noop),
     ]

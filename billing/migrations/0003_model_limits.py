@@ -1,8 +1,6 @@
-"""Counts a key's requests by model, for models with limits of their own; installs the SQL anew."""
+"""Counts a key's requests by model, for models with limits of their own."""
 
 from django.db import migrations, models
-
-from billing.ledger.install import install
 
 
 class Migration(migrations.Migration):
@@ -15,5 +13,4 @@ class Migration(migrations.Migration):
                 default=dict, help_text="Of the requests, those for models with limits of their own."
             ),
         ),
-        migrations.RunPython(install, migrations.RunPython.noop),
     ]

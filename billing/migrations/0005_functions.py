@@ -1,10 +1,8 @@
-"""Brings the ledger's functions to their files."""
+"""Installed the ledger's functions once, as 0007 does now."""
 
 from django.db import migrations
-
-from billing.ledger.install import install
 
 
 class Migration(migrations.Migration):
     dependencies = [("billing", "0004_page_indexes")]
-    operations = [migrations.RunPython(install, migrations.RunPython.noop)]
+    operations = []

@@ -6,8 +6,6 @@ import django.utils.timezone
 from django.db import migrations, models
 
 
-from billing.ledger.install import install
-
 # What was given before there were lots: what has been spent of it is drawn when it matters.
 LOTS = """
 INSERT INTO billing_creditlot (
@@ -46,6 +44,5 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(('amount_nanos__gte', django.db.models.expressions.CombinedExpression(models.F('remaining_nanos'), '+', models.F('expired_nanos'))), ('expired_nanos__gte', 0), ('remaining_nanos__gte', 0)), name='lot_within_its_amount'), models.CheckConstraint(condition=models.Q(('is_paid', False), ('expires_at__isnull', True), _connector='OR'), name='lot_paid_never_expires')],
             },
         ),
-        migrations.RunPython(install, migrations.RunPython.noop),
         migrations.RunSQL(LOTS, migrations.RunSQL.noop),
     ]

@@ -7,7 +7,25 @@ from django.conf import settings
 from django.db import migrations, models
 
 
-from billing.ledger.install import install
+from billing.ledger.install import InstallFunctions
+
+# Releases before this one replaced the functions whole.
+DROP_FUNCTIONS = """
+DO $$
+DECLARE
+    old regprocedure;
+BEGIN
+    FOR old IN
+        SELECT oid FROM pg_proc
+        WHERE proname LIKE 'billing\\_%' AND pronamespace = current_schema()::regnamespace
+              AND prorettype <> 'trigger'::regtype
+    LOOP
+        EXECUTE 'DROP FUNCTION ' || old;
+    END LOOP;
+END
+$$;
+SET LOCAL check_function_bodies = off;
+"""
 
 
 class Migration(migrations.Migration):
@@ -320,5 +338,14 @@ class Migration(migrations.Migration):
             model_name='dispute',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('order__isnull', False), ('subscription_payment__isnull', True)), models.Q(('order__isnull', True), ('subscription_payment__isnull', False)), _connector='OR'), name='dispute_of_one_payment'),
         ),
-        migrations.RunPython(install, migrations.RunPython.noop),
+        migrations.RunSQL([(DROP_FUNCTIONS, None)], migrations.RunSQL.noop),
+        InstallFunctions("types", 1),
+        InstallFunctions("guards", 1),
+        InstallFunctions("admit", 1),
+        InstallFunctions("settle", 1),
+        InstallFunctions("sweep", 1),
+        InstallFunctions("lots", 1),
+        InstallFunctions("post", 1),
+        InstallFunctions("give_back", 1),
+        InstallFunctions("rollup", 1),
     ]

@@ -113,6 +113,15 @@ class Transfer(models.Model):
         db_constraint=False,
         help_text="The customer among the two accounts, if there is one.",
     )
+    owner = models.ForeignKey(
+        CreditAccount,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="shortfalls",
+        db_index=False,
+        db_constraint=False,
+        help_text="The customer whose shortfall it is, where none is among the two accounts.",
+    )
     sequence = models.BigIntegerField(null=True, help_text="Counts the customer's transfers.")
     balance_nanos = models.BigIntegerField(null=True, help_text="The customer's, after it.")
     memo = models.CharField(max_length=300, blank=True)

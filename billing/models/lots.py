@@ -11,7 +11,7 @@ class CreditLot(models.Model):
 
     Usage doesn't touch lots: a settlement writes nothing here. `remaining_nanos` is what was left
     when the account's lots last mattered (a new lot, an expiry, a refund); what is left now, after
-    the spending since, `billing_lots_left` works out (`billing/ledger/sql/lots.sql`).
+    the spending since, `billing_lots_left` works out (`billing/ledger/sql/`).
     """
 
     transfer = models.OneToOneField(

@@ -86,6 +86,8 @@ CORRUPTIONS = [
     ("I1", change("transfer", "credit_account_id = {other}", last("usage"))),
     ("I1", change("transfer", "customer_id = {other}", last("usage"))),
     ("I1", change("transfer", "customer_id = NULL, sequence = NULL", last("usage"))),
+    ("I1 shortfalls", change("transfer", "owner_id = {other}", last("usage"))),
+    ("I1 shortfalls", change("transfer", "kind = 'goodwill'", WRITTEN_OFF)),
     ("I2 posted", change("creditaccount", "posted_nanos = posted_nanos + 1", ACCOUNT)),
     ("I2 posted", change("transfer", "amount_nanos = amount_nanos + 1", last("grant"))),
     ("I2 posted", loss("transfer", last("usage"))),
@@ -156,7 +158,7 @@ def test_right_books_of_every_fate_pass(customer):
     call_command("check_ledger", stdout=output)
 
     lines = output.getvalue().splitlines()
-    assert len(lines) == 12
+    assert len(lines) == 13
     assert all(" ok: " in line for line in lines[:-1])
     assert lines[-1].startswith("Checked ")
 

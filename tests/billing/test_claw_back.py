@@ -88,7 +88,7 @@ def test_a_hundred_copies_at_once_take_once():
 
     codes = at_once(
         lambda own: own.execute(
-            "SELECT code FROM billing_take_back(%s, %s, %s, %s, %s, %s, %s, %s)", row
+            "SELECT code FROM billing_take_back_credit(%s, %s, %s, %s, %s, %s, %s, %s)", row
         ).fetchone()[0]
     )
 

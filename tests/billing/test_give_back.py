@@ -2,9 +2,10 @@
 
 import psycopg
 import pytest
+from django.db import ProgrammingError, transaction
 
 from billing.ledger import postings
-from billing.models import Transfer
+from billing.models import CreditLot, Transfer
 from billing.usage.lots import lots_left, refundable_nanos
 from tests.billing.customers import (
     Customer,
@@ -19,7 +20,7 @@ from tests.billing.test_lots import give, left, pay, spend
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
-TAKE_BACK = "SELECT code FROM billing_take_back(%s, %s, %s, %s, %s, %s, %s, '')"
+TAKE_BACK = "SELECT code FROM billing_take_back_credit(%s, %s, %s, %s, %s, %s, %s, '')"
 REVERSE = "SELECT code FROM billing_reverse(%s, %s, %s, '')"
 
 
@@ -324,6 +325,37 @@ def test_a_hundred_reversals_at_once_restore_once():
     assert sorted(codes) == ["exists"] * 99 + ["posted"]
     assert kinds(dispute) == {"receivable": 100, "receivable_reversal": 100}
     assert customer.balances == (5, 0)
+
+
+def test_a_refund_that_the_lots_do_not_cover_takes_nothing():
+    """The functions rely on each other's results: a fault of ours is not booked half."""
+    customer = make_customer()
+    payment = pay(customer, 100)
+    lots = CreditLot.objects.filter(account=customer.account)
+    lots.update(remaining_nanos=60)
+
+    with pytest.raises(ProgrammingError, match="drawn from the lots"), transaction.atomic():
+        postings.refund(
+            customer.account, 80, reference=new_id(), credit=top_up(payment), is_forced=True
+        )
+
+    lots.update(remaining_nanos=100)
+
+    assert customer.balances == (100, 0)
+    assert left(customer) == [100]
+
+
+def test_a_shortfall_says_whose_it_is():
+    customer = make_customer()
+    dispute = owing(customer)
+    postings.reverse_claw_back(customer.account, reference=dispute)
+
+    booked = Transfer.objects.filter(reference=dispute).values_list("kind", "owner", "customer")
+    account = customer.account.pk
+    assert sorted(booked) == [
+        ("receivable", account, None),
+        ("receivable_reversal", account, None),
+    ]
 
 
 def test_a_subscriptions_payment_is_revenue_once():

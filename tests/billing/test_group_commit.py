@@ -158,6 +158,9 @@ def test_a_bad_row_is_refused_and_its_neighbours_go_through(state):
         pytest.param("42501", id="no rights"),
         pytest.param("XX000", id="internal error"),
         pytest.param("P0001", id="the functions' own guard"),
+        pytest.param("42883", id="a function that is not there yet"),
+        pytest.param("42703", id="a column that is not there yet"),
+        pytest.param("23502", id="a column that this process does not know"),
     ],
 )
 def test_what_is_no_rows_fault_is_tried_again(state):
@@ -172,7 +175,7 @@ def test_what_is_no_rows_fault_is_tried_again(state):
     assert [answer.code for answer in answers] == ["done", "done"]
 
 
-@pytest.mark.parametrize("state", ["P0001", "XX000"])
+@pytest.mark.parametrize("state", ["P0001", "XX000", "23502"])
 def test_a_row_that_the_database_always_fails_on_holds_nobody_up(state):
     """It stays until it can be done: nobody knows that the fault is the row's."""
 

@@ -1,5 +1,6 @@
 """The spool: settlements in files, until the ledger has them."""
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -156,6 +157,26 @@ def test_nul_in_a_row_is_no_reason_to_refuse_it(spool_folder):
     assert names(spool_folder) == []
 
 
+def test_a_row_that_the_schema_is_not_ready_for_is_kept_and_replayed_later(spool_folder):
+    """As while an upgrade is under way. The other files go on."""
+    customer = make_customer(1000)
+    asks = [customer.admitted() for _ in range(3)]
+    early, late = "00.jsonl", "11.jsonl"
+    lines = [row(customer.end(ask, output_nanos=10)) for ask in asks]
+    no_outcome = json.dumps(json.loads(lines[0]) | {"outcome": None}).encode()
+    spool.write([lines[1], no_outcome]).rename(spool_folder / early)
+    spool.write([lines[2]]).rename(spool_folder / late)
+
+    assert spool.replay() == 2
+
+    assert customer.balances == (980, 100)
+    assert [path.name for path in spool_folder.iterdir()] == [early]
+    (spool_folder / early).write_bytes(lines[0])
+    assert spool.replay() == 1
+    assert customer.balances == (970, 0)
+    assert names(spool_folder) == []
+
+
 def test_the_files_stay_while_the_database_is_away(monkeypatch, spool_folder):
     customer = make_customer(1000)
     spool.write([row(customer.end(customer.admitted(), output_nanos=10))])
@@ -181,11 +202,11 @@ def test_two_replays_at_once_do_no_harm(monkeypatch, spool_folder):
     settle_row = spool._settle
     others: list[int] = []
 
-    def settle_after_the_other(text: bytes) -> None:
+    def settle_after_the_other(text: bytes) -> bool:
         if not others:
             others.append(0)
             others.append(spool.replay())
-        settle_row(text)
+        return settle_row(text)
 
     monkeypatch.setattr(spool, "_settle", settle_after_the_other)
 

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
-ADMIT, SETTLE, SWEEP = (f"billing/ledger/sql/{name}.sql" for name in ("admit", "settle", "sweep"))
-POST, GUARDS = "billing/ledger/sql/post.sql", "billing/ledger/sql/guards.sql"
-LOTS, GIVE_BACK = "billing/ledger/sql/lots.sql", "billing/ledger/sql/give_back.sql"
-GATE, GROUP_COMMIT, SPOOL = (
+from billing.ledger import install
+
+ADMIT, SETTLE, SWEEP, POST, GUARDS, LOTS, GIVE_BACK, CHECKS = (
+    str(install.current_path(subject).relative_to(install.FOLDER.parents[2]))
+    for subject in ("admit", "settle", "sweep", "post", "guards", "lots", "give_back", "checks")
+)
+GATE, GROUP_COMMIT, INSTALL = (
     "billing/ledger/gate.py",
     "billing/ledger/group_commit.py",
-    "billing/ledger/spool.py",
+    "billing/ledger/install.py",
 )
 TABLES = "billing/migrations/0001_initial.py"
 
@@ -27,9 +30,9 @@ def mutant(name: str, file: str, old: str, new: str, *tests: str) -> Mutant:
     return Mutant(name, ((file, old, new),), tests)
 
 
-BALANCE = "least(ask.amount_nanos, available, budget_left)"
+BALANCE = "least(request.amount_nanos, available, budget_left)"
 SHORT = (
-    "            WHEN granted < ask.minimum_nanos THEN 'insufficient_quota'\n",
+    "            WHEN granted < request.least_nanos THEN 'insufficient_quota'\n",
     "            WHEN false THEN 'insufficient_quota'\n",
 )
 
@@ -37,7 +40,7 @@ MUTANTS = [
     Mutant(
         "the guard of the reserve: the decision and the update's WHERE",
         (
-            (ADMIT, BALANCE, "least(ask.amount_nanos, budget_left)"),
+            (ADMIT, BALANCE, "least(request.amount_nanos, budget_left)"),
             (ADMIT, *SHORT),
             (ADMIT, "AND a.posted_nanos - a.held_nanos >= h.amount_nanos", ""),
         ),
@@ -87,7 +90,7 @@ MUTANTS = [
         "the budget",
         ADMIT,
         BALANCE,
-        "least(ask.amount_nanos, available)",
+        "least(request.amount_nanos, available)",
         "test_budgets.py::test_a_budget_is_held_and_spent_to_the_nano",
         "test_gate.py::test_budgets_are_exact_at_once",
     ),
@@ -109,7 +112,7 @@ MUTANTS = [
     mutant(
         "the limit of tokens",
         ADMIT,
-        "WHEN tokens + ask.tokens > ask.tokens_limit THEN",
+        "WHEN tokens + request.new_tokens > request.tokens_limit THEN",
         "WHEN false THEN",
         "test_limits.py::test_tokens_above_the_minutes_limit_are_refused",
         "test_gate.py::test_tokens_at_once_pass_up_to_the_limit",
@@ -125,7 +128,7 @@ MUTANTS = [
     mutant(
         "what a batch finds of its earlier try",
         ADMIT,
-        "done.amount_nanos AS held_before",
+        "existing.amount_nanos AS held_before",
         "NULL::bigint AS held_before",
         "test_admit.py::test_a_repeat_of_an_admission_finds_it_and_holds_nothing_more",
         "test_gate_faults.py::test_an_admission_whose_answer_was_lost_after_its_commit_is_made_once",
@@ -135,10 +138,10 @@ MUTANTS = [
         (
             (
                 SETTLE,
-                "WHEN done.state = 'open' AND done.cost_nanos = 0",
-                "WHEN done.cost_nanos = 0",
+                "WHEN request.state = 'open' AND request.cost_nanos = 0",
+                "WHEN request.cost_nanos = 0",
             ),
-            (SETTLE, "WHEN done.state = 'open' THEN 'settled'", "WHEN true THEN 'settled'"),
+            (SETTLE, "WHEN request.state = 'open' THEN 'settled'", "WHEN true THEN 'settled'"),
             (SETTLE, "AND h.id = e.request_id AND h.state = 'open';", "AND h.id = e.request_id;"),
         ),
         (
@@ -150,16 +153,16 @@ MUTANTS = [
     mutant(
         "the bound of a charge by what is available",
         SETTLE,
-        "charge := least(done.cost_nanos, posted - held);",
-        "charge := done.cost_nanos;",
+        "charge := least(request.cost_nanos, posted - held);",
+        "charge := request.cost_nanos;",
         "test_overruns.py::test_a_cost_above_what_is_available_never_takes_other_holds",
         "test_overruns.py::test_a_late_settlement_takes_what_is_left_and_writes_off_the_rest",
     ),
     mutant(
         "the write-off of a late settlement",
         SETTLE,
-        "overran OR done.cost_nanos > least(done.hold_nanos, charge)",
-        "overran OR done.cost_nanos > done.hold_nanos",
+        "overran OR request.cost_nanos > least(request.hold_nanos, charge)",
+        "overran OR request.cost_nanos > request.hold_nanos",
         "test_overruns.py::test_a_late_settlement_takes_what_is_left_and_writes_off_the_rest",
     ),
     mutant(
@@ -241,6 +244,35 @@ MUTANTS = [
         "test_give_back.py::test_refunds_at_once_leave_a_gift_of_the_payments_reference_alone",
     ),
     mutant(
+        "the owner of a shortfall",
+        GIVE_BACK,
+        "          AND customer IN (t.customer_id, t.owner_id)\n",
+        "",
+        "test_give_back.py::test_only_what_was_taken_from_the_customer_is_given_back",
+        "test_upgrades.py::test_shortfalls_of_the_last_release_get_their_owner",
+    ),
+    mutant(
+        "what is drawn from the lots is what is taken",
+        CHECKS,
+        "IF actual IS DISTINCT FROM expected THEN",
+        "IF false THEN",
+        "test_give_back.py::test_a_refund_that_the_lots_do_not_cover_takes_nothing",
+    ),
+    mutant(
+        "a field that an older process does not send",
+        SETTLE,
+        "coalesce(r.pieces, 0)",
+        "r.pieces",
+        "test_upgrades.py::test_a_settlement_without_a_field_is_settled[pieces]",
+    ),
+    mutant(
+        "an upgrade's migrations give way to who holds the table",
+        INSTALL,
+        "                editor.execute(f\"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS}ms'\")\n",
+        "",
+        "test_upgrade_under_load.py::test_nothing_fails_or_is_late_while_the_database_is_upgraded",
+    ),
+    mutant(
         "the account lock of a refund",
         GIVE_BACK,
         "AND kind = 'customer' FOR NO KEY UPDATE;\n\n    SELECT count(*)",
@@ -293,6 +325,15 @@ MUTANTS = [
         "test_group_commit.py::test_what_is_no_rows_fault_is_tried_again"
         "[read-only after a failover]",
         "test_group_commit.py::test_a_function_that_is_not_there_yet_is_waited_for",
+    ),
+    mutant(
+        "a null that a column does not take is no fault of the row",
+        GROUP_COMMIT,
+        " and not isinstance(error, psycopg.errors.NotNullViolation)",
+        "",
+        "test_group_commit.py::test_what_is_no_rows_fault_is_tried_again"
+        "[a column that this process does not know]",
+        "test_spool.py::test_a_row_that_the_schema_is_not_ready_for_is_kept_and_replayed_later",
     ),
     mutant(
         "the spool at the close",

@@ -14,14 +14,12 @@ CREATE OR REPLACE FUNCTION billing_owner(customer bigint)
 RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT ' (account ' || customer || ')' $$;
 
 -- Takes back what a payment gave: what is available from the customer, the rest as a shortfall.
--- `credit_kind` and `credit_reference` name the transfer that gave the credits: a top-up, or the
--- grant that a plan's payment made. Where the posting may not fall short, it takes unspent paid
--- credit and what is left of the named one, or nothing: no other gift goes for a payment.
+-- Where it may not fall short, no more than the customer's unspent paid credit, or nothing.
 -- `code` is `posted`, `exists` (with what the first try took), `exists_with_different_fields` or
 -- `exceeds_credits` (with what could be taken as `taken_nanos`: nothing moved).
 CREATE OR REPLACE FUNCTION billing_take_back(
-    transfer_kind text, transfer_reference text, customer bigint, amount bigint,
-    credit_kind text, credit_reference text, may_fall_short boolean, transfer_memo text)
+    transfer_kind text, transfer_reference text, customer bigint, amount bigint, payment text,
+    may_fall_short boolean, transfer_memo text)
 RETURNS TABLE (code text, taken_nanos bigint, shortfall_nanos bigint, balance_nanos bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -29,7 +27,7 @@ DECLARE
     account billing_creditaccount;
     shortfall record := billing_shortfall_of(transfer_kind);
     earlier record;
-    refundable bigint;
+    paid bigint;
     taken bigint;
     owner constant text := billing_owner(customer);
     posting text;
@@ -55,11 +53,9 @@ BEGIN
     PERFORM billing_draw_spending(customer);
     taken := least(amount, account.posted_nanos - account.held_nanos);
     IF NOT may_fall_short THEN
-        SELECT coalesce(sum(l.remaining_nanos), 0) INTO refundable
-        FROM billing_creditlot l JOIN billing_transfer t ON t.id = l.transfer_id
-        WHERE l.account_id = customer AND l.remaining_nanos > 0
-          AND (l.is_paid OR t.kind = credit_kind AND t.reference = credit_reference);
-        taken := least(taken, refundable);
+        SELECT coalesce(sum(remaining_nanos), 0) INTO paid
+        FROM billing_creditlot WHERE account_id = customer AND is_paid;
+        taken := least(taken, paid);
         IF taken < amount THEN
             RETURN QUERY SELECT 'exceeds_credits', taken, 0::bigint, account.posted_nanos;
             RETURN;
@@ -74,7 +70,7 @@ BEGIN
                                 account.posted_nanos;
             RETURN;
         END IF;
-        PERFORM billing_draw_back(customer, taken, credit_kind, credit_reference);
+        PERFORM billing_draw_back(customer, taken, payment);
     END IF;
     IF taken < amount THEN
         INSERT INTO billing_transfer (

@@ -16,7 +16,7 @@ CREATE TYPE billing_settlement AS (
     latency_ms integer, first_token_ms integer
 );
 
--- gate.AdmissionResult, field by field, as the relay gets it.
+-- gate.Verdict, field by field, as the relay gets it.
 CREATE TYPE billing_verdict AS (
     request_id uuid, code text, catalogue_version bigint,
     key_id bigint, account_id bigint, team_id bigint,

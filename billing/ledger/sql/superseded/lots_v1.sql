@@ -31,18 +31,17 @@ RETURNS void LANGUAGE sql AS $$
     WHERE l.transfer_id = now_left.transfer_id AND l.remaining_nanos <> now_left.left_nanos
 $$;
 
--- Draws what is given back: from the lot of the named credit (a transfer's kind and reference), then
--- from what would be spent last. The caller has the lock, and has drawn the spending.
-CREATE OR REPLACE FUNCTION billing_draw_back(
-    customer bigint, amount bigint, credit_kind text, credit_reference text)
+-- Draws what is given back: from the payment's own lot (a plan's payment made a gift), then from
+-- what would be spent last. The caller has the lock, and has drawn the spending.
+CREATE OR REPLACE FUNCTION billing_draw_back(customer bigint, amount bigint, payment text)
 RETURNS void LANGUAGE sql AS $$
     WITH queue AS (
         SELECT l.transfer_id, l.remaining_nanos, sum(l.remaining_nanos) OVER giving_back AS through
         FROM billing_creditlot l JOIN billing_transfer t ON t.id = l.transfer_id
         WHERE l.account_id = customer AND l.remaining_nanos > 0
         WINDOW giving_back AS (
-            ORDER BY (t.kind = credit_kind AND t.reference = credit_reference) DESC,
-                     l.is_paid DESC, l.expires_at DESC NULLS FIRST, l.transfer_id DESC)
+            ORDER BY (t.kind IN ('top_up', 'grant') AND t.reference = payment) DESC, l.is_paid DESC,
+                     l.expires_at DESC NULLS FIRST, l.transfer_id DESC)
     )
     UPDATE billing_creditlot l
     SET remaining_nanos = least(q.remaining_nanos, greatest(0, q.through - amount))

@@ -1,0 +1,330 @@
+"""Upgrades of the ledger's functions and tables, from the last release and back."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from django.db import connection
+from pytest_django import DjangoDbBlocker
+
+from billing.ledger import install, postings
+from billing.models import Transfer
+from tests.billing.conftest import broken_invariants
+from tests.billing.customers import Customer, admit, call, make_customer, new_id, settle, top_up
+from tests.billing.upgrades import (
+    LAST_RELEASE,
+    another_database,
+    function_definitions,
+    make_last_release,
+    migrate,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FOLDER = Path(__file__).parent / "last_release"
+# As processes of the last release call them.
+TAKE_BACK = "SELECT * FROM billing_take_back(%s, %s, %s, %s, %s, %s, %s)"
+REVERSE = "SELECT * FROM billing_reverse(%s, %s, %s, %s)"
+COLLECT = "SELECT * FROM billing_collect(%s, %s, %s)"
+POST = "SELECT code, amount_nanos, balance_nanos FROM billing_post(%s, %s, %s, %s, %s, %s, %s, %s)"
+
+
+@pytest.fixture(scope="module")
+def newest_functions(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> dict[str, str]:
+    """The functions of a database that was made by all migrations."""
+    with django_db_blocker.unblock():
+        found = function_definitions()
+        connection.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def template(newest_functions: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The name of an empty database of the last release."""
+    with django_db_blocker.unblock(), another_database() as name:
+        make_last_release()
+        yield name
+
+
+@pytest.fixture
+def last_release(template: str, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A database of the last release, in the place of the tests' own."""
+    with django_db_blocker.unblock(), another_database(template):
+        yield
+        migrate()  # the proof is of the newest tables
+        assert broken_invariants() == {}
+
+
+@pytest.fixture
+def upgraded(last_release: None) -> None:
+    """A database of the last release that was upgraded to this one."""
+    migrate()
+
+
+def execute(statement: str, *parameters: Any) -> tuple[Any, ...]:
+    """Return the row that a function answers with."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchone()
+
+
+def old_row(name: str, **fields: Any) -> dict[str, Any]:
+    """Return a row as a process of the last release sends it."""
+    return json.loads((FOLDER / f"{name}.json").read_text()) | fields
+
+
+def old_admission(customer: Customer, **fields: Any) -> dict[str, Any]:
+    """Return an admission as a process of the last release sends it."""
+    digests = [bytes(customer.key.digest).hex()]
+    versions = {"catalogue_version": customer.catalogue_version}
+    return old_row("admission", request_id=new_id(), digests=digests, **versions, **fields)
+
+
+def old_settlement(customer: Customer, request_id: str, **fields: Any) -> dict[str, Any]:
+    """Return a settlement of 30 nano-dollars as a process of the last release sends it."""
+    ids = {"account_id": customer.account.pk, "key_id": customer.key.pk}
+    return old_row("settlement", request_id=request_id, **ids, **fields)
+
+
+def dispute(customer: Customer, amount: int, payment: str) -> str:
+    """Have a payment disputed by a process of the last release."""
+    reference = new_id()
+    code, *_ = execute(
+        TAKE_BACK, "clawback", reference, customer.account.pk, amount, payment, True, "Order 1"
+    )
+    assert code == "posted"
+    return reference
+
+
+# The files.
+
+
+def test_a_released_file_is_never_edited():
+    lines = (install.FOLDER / "released.sha256").read_text().splitlines()
+    released = {name: digest for digest, name in (line.split() for line in lines)}
+
+    found = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in install.FOLDER.rglob("*.sql")
+        if path.name in released
+    }
+
+    assert found == released
+
+
+def test_there_is_one_current_version_of_each_subject_and_at_most_that_is_not_released():
+    released = (install.FOLDER / "released.sha256").read_text()
+    current = {path.name for path in install.FOLDER.glob("*.sql")}
+    versions: dict[str, list[int]] = {}
+    for path in install.FOLDER.rglob("*.sql"):
+        match = install.NAME.fullmatch(path.name)
+        assert match, path
+        versions.setdefault(match["subject"], []).append(int(match["version"]))
+        assert path.name in current or f"  {path.name}\n" in released
+
+    assert current == {f"{name}_v{max(found)}.sql" for name, found in versions.items()}
+    assert all(sorted(found) == list(range(1, max(found) + 1)) for found in versions.values())
+
+
+def test_every_version_is_installed_by_a_migration_once():
+    folder = install.FOLDER.parents[1] / "migrations"
+    text = "".join(path.read_text() for path in sorted(folder.glob("0*.py")))
+
+    installed = re.findall(r'InstallFunctions\("(\w+)", (\d+)\)', text)
+
+    names = [f"{subject}_v{version}.sql" for subject, version in installed]
+    assert sorted(names) == sorted(path.name for path in install.FOLDER.rglob("*.sql"))
+
+
+# The way there, and back.
+
+
+def test_the_last_release_is_what_its_databases_have(last_release: None):
+    recorded = json.loads((FOLDER / "functions.json").read_text())
+
+    found = {
+        name: hashlib.sha256(text.encode()).hexdigest()
+        for name, text in function_definitions().items()
+    }
+
+    assert found == recorded
+
+
+def test_an_upgraded_database_has_the_functions_of_a_new_one(
+    upgraded: None, newest_functions: dict[str, str]
+):
+    assert function_definitions() == newest_functions
+
+
+def test_going_back_restores_the_functions_of_the_last_release(
+    last_release: None, newest_functions: dict[str, str]
+):
+    before = function_definitions()
+    migrate()
+
+    migrate(LAST_RELEASE)
+
+    assert function_definitions().items() >= before.items()
+    migrate()
+    assert function_definitions() == newest_functions
+
+
+def test_shortfalls_of_the_last_release_get_their_owner(last_release: None):
+    customer, other = make_customer(), make_customer()
+    refund, goodwill = new_id(), new_id()
+    owed = [dispute(customer, 50, ""), dispute(customer, 60, "")]
+    execute(TAKE_BACK, "refund", goodwill, other.account.pk, 70, "", True, "")
+    execute(REVERSE, "clawback", owed[1], customer.account.pk, "")
+    postings.top_up(other.account, 100, reference=refund)
+
+    migrate()
+
+    owners = Transfer.objects.filter(owner__isnull=False)
+    assert sorted(owners.values_list("reference", "kind", "owner")) == sorted(
+        [
+            (owed[0], "receivable", customer.account.pk),
+            (owed[1], "receivable", customer.account.pk),
+            (owed[1], "receivable_reversal", customer.account.pk),
+            (goodwill, "goodwill", other.account.pk),
+        ]
+    )
+    postings.top_up(customer.account, 50, reference=new_id())
+    assert postings.collect(customer.account, reference=owed[0]).code == "posted"
+    with pytest.raises(postings.UnknownReferenceError):
+        postings.collect(other.account, reference=owed[0])
+
+
+def test_shortfalls_of_this_release_are_known_to_the_last_one(upgraded: None):
+    customer = make_customer(30)
+    reference = new_id()
+    postings.claw_back(customer.account, 100, reference=reference, credit=top_up("x"))
+
+    migrate(LAST_RELEASE)
+    restored = execute(REVERSE, "clawback", reference, customer.account.pk, "")
+
+    assert restored == ("posted", 30, 70, 30)
+    migrate()
+
+
+# Processes of the last release on this release's functions.
+
+
+def test_a_request_of_the_last_release_is_admitted_and_settled(upgraded: None):
+    customer = make_customer(1000)
+    admission = old_admission(customer)
+
+    (verdict,) = call("admit", [admission], dict[str, Any])
+    assert (verdict["code"], verdict["amount_nanos"]) == ("admitted", 100)
+    (receipt,) = call("settle", [old_settlement(customer, admission["request_id"])], dict[str, Any])
+
+    assert (receipt["code"], receipt["charged_nanos"]) == ("settled", 30)
+    assert customer.balances == (970, 0)
+
+
+@pytest.mark.parametrize("name", sorted(json.loads((FOLDER / "settlement.json").read_text())))
+def test_a_settlement_without_a_field_is_settled(upgraded_once: Customer, name: str):
+    """As one of an older process that does not know the field. (The others name the request.)"""
+    customer = upgraded_once
+    admission = old_admission(customer)
+    call("admit", [admission], dict[str, Any])
+    row = old_settlement(customer, admission["request_id"])
+    if name in {"request_id", "account_id", "key_id", "price_version_id", "model", "outcome"}:
+        name = "finish_reason"
+    del row[name]
+
+    (receipt,) = call("settle", [row], dict[str, Any])
+
+    assert receipt["code"] == "settled"
+
+
+@pytest.fixture(scope="module")
+def upgraded_once(template: str, django_db_blocker: DjangoDbBlocker) -> Iterator[Customer]:
+    """A customer in an upgraded database, for tests that leave it as it is."""
+    with django_db_blocker.unblock(), another_database(template):
+        migrate()
+        yield make_customer(1_000_000)
+        assert broken_invariants() == {}
+
+
+@pytest.mark.parametrize("name", ["minimum_nanos", "tokens", "model_requests_per_minute"])
+def test_an_admission_without_a_field_is_admitted(upgraded_once: Customer, name: str):
+    admission = old_admission(upgraded_once)
+    del admission[name]
+
+    (verdict,) = call("admit", [admission], dict[str, Any])
+
+    assert (verdict["code"], verdict["amount_nanos"]) == ("admitted", 100)
+
+
+def test_postings_of_the_last_release_are_made(upgraded: None):
+    customer = make_customer()
+    account = customer.account.pk
+    paid, plan, bought, taken = (new_id() for _ in range(4))
+    post = [account, "credit", "stripe_clearing", 300, "Order 1", None]
+    assert execute(POST, "top_up", paid, *post) == ("posted", 300, 300)
+    gift = [account, "credit", "promotional_grants", 100, "Plus", None]
+    assert execute(POST, "grant", plan, *gift) == ("posted", 100, 400)
+    assert execute(POST, "grant", paid, *gift) == ("posted", 100, 500)
+
+    refunded = execute(TAKE_BACK, "refund", bought, account, 250, paid, False, "Order 1")
+    assert refunded == ("posted", 250, 0, 250)
+    disputed = execute(TAKE_BACK, "clawback", taken, account, 300, plan, True, "Invoice 1")
+    assert disputed == ("posted", 250, 50, 0)
+
+    assert execute(REVERSE, "clawback", taken, account, "") == ("posted", 250, 50, 250)
+    assert execute(COLLECT, taken, account, "") == ("unknown", 0, 250)
+
+
+def test_a_plans_dispute_of_the_last_release_takes_the_plans_gift_first(upgraded: None):
+    customer = make_customer()
+    postings.top_up(customer.account, 300, reference=new_id())
+    plan = new_id()
+    postings.grant(customer.account, 100, reference=plan)
+
+    dispute(customer, 100, plan)
+
+    kinds = execute(
+        "SELECT array_agg(remaining_nanos) FROM billing_creditlot WHERE remaining_nanos > 0"
+    )
+    assert kinds == ([300],)
+
+
+# Processes of this release on the last release's functions: after going back.
+
+
+def test_a_request_of_this_release_is_admitted_and_settled_by_the_last_ones_functions(
+    last_release: None,
+):
+    customer = make_customer(1000)
+    ask = customer.ask()
+    more = {"field_to_come": {"of": ["any", "kind"]}}
+    row = json.loads(msgspec.json.encode(ask)) | more
+    (verdict,) = call("admit", [row], dict[str, Any])
+    assert verdict["code"] == "admitted"
+
+    end = json.loads(msgspec.json.encode(customer.end(ask, output_nanos=30))) | more
+    (receipt,) = call("settle", [end], dict[str, Any])
+
+    assert (receipt["code"], receipt["charged_nanos"]) == ("settled", 30)
+
+
+def test_fields_to_come_are_no_reason_to_refuse_a_row(upgraded: None):
+    customer = make_customer(1000)
+    admission = old_admission(customer, field_to_come=1)
+    (verdict,) = call("admit", [admission], dict[str, Any])
+    row = old_settlement(customer, admission["request_id"], field_to_come="x")
+    (receipt,) = call("settle", [row], dict[str, Any])
+
+    assert (verdict["code"], receipt["code"]) == ("admitted", "settled")
+
+
+def test_this_releases_requests_are_served_after_the_upgrade(upgraded: None):
+    customer = make_customer(1000)
+    ask = customer.ask()
+    assert admit(ask)[0].code == "admitted"
+    assert settle(customer.end(ask, output_nanos=30))[0].code == "settled"

@@ -1,0 +1,69 @@
+"""Databases of the last release, which tests upgrade."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from django.core.management import call_command
+from django.db import connection
+
+# The newest migrations of the last release; `last_release/` has what its databases and processes
+# look like. A release moves both on.
+LAST_RELEASE = "0007_payments"
+
+
+@contextmanager
+def another_database(template: str = "template1") -> Iterator[str]:
+    """Give a new database, in whose place Django's connection is put meanwhile."""
+    name, usual = f"upgrade_{secrets.token_hex(4)}", connection.settings_dict["NAME"]
+    _execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    _connect_to(name)
+    try:
+        yield name
+    finally:
+        _connect_to(usual)
+        _execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def migrate(migration: str | None = None) -> None:
+    """Bring billing's tables and functions to a migration, or to the newest."""
+    call_command("migrate", "billing", *[migration] if migration else [], verbosity=0)
+
+
+def make_last_release() -> None:
+    """Bring an empty database to the last release."""
+    call_command("migrate", "accounts", verbosity=0)
+    migrate(LAST_RELEASE)
+    _disconnect()  # a template has no connections
+
+
+def function_definitions() -> dict[str, str]:
+    """Return the ledger's functions by their signature."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT oid::regprocedure::text, pg_get_functiondef(oid) FROM pg_proc"
+            " WHERE proname LIKE 'billing\\_%%' AND pronamespace = current_schema()::regnamespace"
+        )
+        return dict(cursor.fetchall())
+
+
+def _disconnect() -> None:
+    connection.close()
+    connection.close_pool()
+
+
+def _connect_to(name: str) -> None:
+    _disconnect()
+    connection.settings_dict["NAME"] = name
+
+
+def _execute(statement: str) -> None:
+    """Execute a statement beside the database that it is about."""
+    parameters = connection.get_connection_params() | {"dbname": "postgres"}
+    names = ("dbname", "user", "password", "host", "port")
+    address = psycopg.conninfo.make_conninfo(
+        **{name: parameters[name] for name in names if parameters.get(name)}
+    )
+    with psycopg.connect(address, autocommit=True) as own:
+        own.execute(statement)
