@@ -90,10 +90,11 @@ def _locks(operation: Operation, state: ProjectState, app_label: str) -> bool:
         after = state.clone()
         operation.state_forwards(app_label, after)
         name = (app_label, operation.model_name)
-        old, new = (
-            each.apps.get_model(*name)._meta.get_field(operation.name) for each in (state, after)
-        )
-        return bool(connection.schema_editor()._field_should_be_altered(old, new))
+        old, new = (each.apps.get_model(*name) for each in (state, after))
+        fields = (model._meta.get_field(operation.name) for model in (old, new))
+        with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+            editor.alter_field(old, *fields)
+        return bool(editor.collected_sql)
     return True
 
 

@@ -19,6 +19,7 @@ from tests.billing.customers import Customer, admit, call, make_customer, new_id
 from tests.billing.upgrades import (
     LAST_RELEASE,
     another_database,
+    connected_to,
     function_definitions,
     make_last_release,
     migrate,
@@ -46,9 +47,12 @@ def newest_functions(django_db_setup: None, django_db_blocker: DjangoDbBlocker) 
 @pytest.fixture(scope="module")
 def template(newest_functions: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """The name of an empty database of the last release."""
+    usual = connection.settings_dict["NAME"]
     with django_db_blocker.unblock(), another_database() as name:
         make_last_release()
-        yield name
+        # The tests' own is back in its place: what each test leaves there is what is reset.
+        with connected_to(usual):
+            yield name
 
 
 @pytest.fixture

@@ -26,6 +26,17 @@ def another_database(template: str = "template1") -> Iterator[str]:
         _execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@contextmanager
+def connected_to(name: str) -> Iterator[None]:
+    """Connect Django to a database by its name, for as long as the block lasts."""
+    here = connection.settings_dict["NAME"]
+    _connect_to(name)
+    try:
+        yield
+    finally:
+        _connect_to(here)
+
+
 def migrate(migration: str | None = None) -> None:
     """Bring billing's tables and functions to a migration, or to the newest."""
     call_command("migrate", "billing", *[migration] if migration else [], verbosity=0)
