@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0008_credit_by_kind'),
+        ('billing', '0014_shortfall_owners'),
     ]
 
     operations = [
