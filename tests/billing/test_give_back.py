@@ -280,8 +280,8 @@ def test_refunds_at_once_take_no_more_than_was_paid():
 
 @pytest.mark.django_db(transaction=True)
 def test_refunds_at_once_leave_a_gift_of_the_payments_reference_alone():
-    customer = make_customer()
-    payment = pay(customer, 500)
+    customer, payment = make_customer(), new_id()
+    pay(customer, 500)
     postings.grant(customer.account, 1000, reference=payment)
 
     codes = at_once(

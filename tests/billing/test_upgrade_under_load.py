@@ -19,7 +19,7 @@ from billing.models import Reservation, Transfer, UsageRecord
 from tests.billing.conftest import broken_invariants
 from tests.billing.customers import Customer, connect, make_customer, new_id, run
 from tests.billing.gates import open_gate
-from tests.billing.upgrades import another_database, make_last_release, migrate
+from tests.billing.upgrades import copy_of, last_release_database, migrate
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,8 +31,7 @@ TAKE_BACK = "SELECT code FROM billing_take_back('clawback', %s, %s, 5, 'x', true
 @pytest.fixture
 def last_release(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """A database of the last release, in the place of the tests' own."""
-    with django_db_blocker.unblock(), another_database():
-        make_last_release()
+    with django_db_blocker.unblock(), last_release_database() as name, copy_of(name):
         yield
 
 

@@ -14,39 +14,45 @@ LAST_RELEASE = "0007_payments"
 
 
 @contextmanager
-def another_database(template: str = "template1") -> Iterator[str]:
-    """Give a new database, in whose place Django's connection is put meanwhile."""
-    name, usual = f"upgrade_{secrets.token_hex(4)}", connection.settings_dict["NAME"]
-    _execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    _connect_to(name)
+def last_release_database() -> Iterator[str]:
+    """Give the name of an empty database of the last release, to be a template."""
+    name = f"upgrade_{secrets.token_hex(4)}"
+    _execute(f'CREATE DATABASE "{name}"')
     try:
+        with connected_to(name):
+            call_command("migrate", "accounts", verbosity=0)
+            migrate(LAST_RELEASE)
         yield name
     finally:
-        _connect_to(usual)
+        _execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def copy_of(template: str) -> Iterator[None]:
+    """Put Django's connection to a copy of a database, which is gone afterwards."""
+    name = f"upgrade_{secrets.token_hex(4)}"
+    _execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    try:
+        with connected_to(name):
+            yield
+    finally:
         _execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @contextmanager
 def connected_to(name: str) -> Iterator[None]:
-    """Connect Django to a database by its name, for as long as the block lasts."""
-    here = connection.settings_dict["NAME"]
+    """Put Django's connection to another database for a while."""
+    usual = connection.settings_dict["NAME"]
     _connect_to(name)
     try:
         yield
     finally:
-        _connect_to(here)
+        _connect_to(usual)
 
 
 def migrate(migration: str | None = None) -> None:
     """Bring billing's tables and functions to a migration, or to the newest."""
     call_command("migrate", "billing", *[migration] if migration else [], verbosity=0)
-
-
-def make_last_release() -> None:
-    """Bring an empty database to the last release."""
-    call_command("migrate", "accounts", verbosity=0)
-    migrate(LAST_RELEASE)
-    _disconnect()  # a template has no connections
 
 
 def function_definitions() -> dict[str, str]:
@@ -59,13 +65,9 @@ def function_definitions() -> dict[str, str]:
         return dict(cursor.fetchall())
 
 
-def _disconnect() -> None:
-    connection.close()
-    connection.close_pool()
-
-
 def _connect_to(name: str) -> None:
-    _disconnect()
+    connection.close()
+    connection.close_pool()  # which would go on with connections to the database before
     connection.settings_dict["NAME"] = name
 
 
