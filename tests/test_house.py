@@ -1,6 +1,7 @@
 """The house's rules that no linter knows (platform/docs/architecture.md says why)."""
 
 import ast
+import functools
 import platform
 import re
 import subprocess
@@ -22,14 +23,27 @@ def tracked(*patterns: str) -> list[Path]:
     return [ROOT / name for name in names.splitlines() if (ROOT / name).exists()]
 
 
+@functools.cache
+def text_of(path: Path) -> str:
+    return path.read_text()
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(text_of(path))
+
+
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
 
-def sources() -> list[Path]:
-    return [path for path in tracked("*.py") if "migrations" not in path.parts]
+@functools.cache
+def sources() -> tuple[Path, ...]:
+    found = tuple(path for path in tracked("*.py") if "migrations" not in path.parts)
+    assert len(found) > 100, "no sources to look at"
+    return found
 
 
 def test_platform_stays_a_plain_folder() -> None:
@@ -65,7 +79,7 @@ def test_files_stay_short() -> None:
     long = [
         str(path.relative_to(ROOT))
         for path in sources()
-        if len(path.read_text().splitlines()) > MAX_FILE_LINES
+        if len(text_of(path).splitlines()) > MAX_FILE_LINES
     ]
     assert long == []
 
@@ -76,7 +90,7 @@ def test_public_functions_and_classes_say_what_they_do(package: str) -> None:
     for path in sources():
         if not path.is_relative_to(ROOT / package):
             continue
-        for node in ast.parse(path.read_text()).body:
+        for node in tree_of(path).body:
             public = getattr(node, "name", "_")
             if not public.startswith("_") and not ast.get_docstring(node):
                 silent.append(f"{path.relative_to(ROOT)}: {public}")

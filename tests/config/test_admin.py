@@ -31,6 +31,7 @@ from api.models import (
 from billing import models
 from tests.cast import signed_in
 from tests.config.admin_rows import add_rows
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.django_db
 
@@ -89,22 +90,23 @@ def test_every_page_of_every_model_answers(staff: Client, rows: None, model: Any
     "text", ["x", "1", "9" * 30, "é", "'\"\\", "00000000-0000-0000-0000-000000000000"]
 )
 def test_a_search_for_anything_answers(staff: Client, rows: None, text: str) -> None:
-    for model in OURS:
+    for model in sampled(OURS, 12):
         assert staff.get(url(model, "changelist"), {"q": text}).status_code == 200, model
 
 
-@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
-def test_a_lists_queries_do_not_grow_with_its_rows(staff: Client, rows: None, model: Any) -> None:
-    def queries() -> int:
+def test_a_lists_queries_do_not_grow_with_its_rows(staff: Client, rows: None) -> None:
+    def queries(model: Any) -> int:
         with CaptureQueriesContext(connection) as captured:
             assert staff.get(url(model, "changelist")).status_code == 200
         return len(captured)
 
-    queries()  # The first page of a process also fills caches, as of content types.
-    few = queries()
+    for model in OURS:
+        queries(model)  # The first page of a process also fills caches, as of content types.
+    few = {model: queries(model) for model in OURS}
     for n in range(2, 8):
         add_rows(n)
-    assert queries() <= few
+    grown = {model for model in OURS if queries(model) > few[model]}
+    assert grown == set()
 
 
 @pytest.mark.parametrize("model", LEDGER, ids=lambda model: model.__name__)

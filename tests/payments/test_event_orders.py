@@ -12,6 +12,7 @@ from billing.models import Order
 from tests.payments.conftest import StripeStandIn, checkout
 from tests.payments.plan_helpers import rolled_back
 from tests.payments.refund_helpers import DOLLAR, spend, state_of
+from tests.support.sampling import sampled
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -131,7 +132,7 @@ def test_events_delivered_at_the_end_in_any_order_have_the_same_result(
     events = [event for step in STORIES[name] for event in story.do(step)]
     assert len(events) >= 3
 
-    for permutation in itertools.permutations(events):
+    for permutation in sampled(itertools.permutations(events), 6):
         with rolled_back():
             story.stand_in.deliver(*permutation)
             assert state_of(order) == expected, [event["type"] for event in permutation]
@@ -144,7 +145,8 @@ def test_events_delivered_in_time_or_after_all_others_have_the_same_result(
     steps = STORIES[name]
     expected = delivered_in_time(begin, steps)
     last = len(steps) - 1
-    for delivered_at in itertools.product(*[{now, last} for now in range(len(steps))]):
+    delays = itertools.product(*[{now, last} for now in range(len(steps))])
+    for delivered_at in sampled(delays, 4):
         with rolled_back():
             order, story = begin()
             waiting: list[tuple[int, Event]] = []
@@ -162,10 +164,11 @@ def test_the_debt_for_spent_credit_is_the_same_in_any_order(begin: Begin, name: 
     story.stand_in.deliver(*story.do(first))
     spend(order.team, 9 * DOLLAR)
     events = [event for step in rest for event in story.do(step)]
-    found = []
-    for permutation in itertools.permutations(events):
+    assert len(events) >= 3
+    found = {}
+    for permutation in sampled(itertools.permutations(events), 4):
         with rolled_back():
             story.stand_in.deliver(*permutation)
-            found.append(state_of(order))
-    assert len(found) >= 6
-    assert all(each == found[0] for each in found)
+            found[tuple(event["type"] for event in permutation)] = state_of(order)
+    expected = next(iter(found.values()))
+    assert found == dict.fromkeys(found, expected)
