@@ -21,6 +21,8 @@ from billing.failpoints import failpoint
 from billing.ledger import postings
 from billing.ledger.alerts import raise_alert
 from billing.ledger.gate import Settlement
+from billing.models import PriceVersion
+from billing.pricing.charge import Line, Usage, charge_of
 
 log = structlog.get_logger(__name__)
 
@@ -133,6 +135,7 @@ def _settlement(job: VideoJob, state: VideoJob.State, error: str) -> Settlement:
     }[state]
     latency = (timezone.now() - job.created_at).total_seconds() * 1000
     return Settlement(
+        lines=_lines(job) if is_finished else (),
         request_id=job.pk.hex,
         account_id=job.account_id,
         key_id=job.key_id,
@@ -154,3 +157,12 @@ def _settlement(job: VideoJob, state: VideoJob.State, error: str) -> Settlement:
         attempts=job.attempts,
         latency_ms=min(max(0, int(latency)), 2**31 - 1),
     )
+
+
+def _lines(job: VideoJob) -> Sequence[Line]:
+    """Return the lines of the ordered price, which a version that never changes gives again."""
+    version = PriceVersion.objects.filter(pk=job.price_version_id).first()
+    if version is None:
+        return ()
+    charge = charge_of(version.rates, Usage(pieces=1, seconds=job.seconds))
+    return charge.lines if charge.total_nanos == job.cost_nanos else ()

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 import msgspec
 from msgspec import Meta
 
+from billing.pricing.components import extra_components
 from billing.pricing.money import nanos_from_dollars
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -170,7 +171,10 @@ class UpstreamTable(Table, kw_only=True):
 
 
 class CostTable(Table, kw_only=True):
-    """`[models.cost]`: what the upstream asks. Tokens per million, the others per piece."""
+    """`[models.cost]`: what the upstream asks. Tokens per million, the others per piece.
+
+    The keys are the names of priced components; `extra` holds those that have no field here.
+    """
 
     input: Dollars | None = None
     cached_input: Dollars | None = None
@@ -180,6 +184,7 @@ class CostTable(Table, kw_only=True):
     second: Dollars | None = None
     piece: Dollars | None = None
     request: Dollars | None = None
+    extra: dict[str, Dollars] = {}
 
 
 class PricesTable(CostTable, kw_only=True):
@@ -309,11 +314,18 @@ class TableReader:
             self._problems.add(place, f"{quoted(raw)} is no table")
             return None
         fields = {field.name: field for field in msgspec.structs.fields(kind)}
+        values: dict[str, Any] = {}
+        if issubclass(kind, CostTable):
+            del fields["extra"]
+            extra = [each.name for each in extra_components() if each.name in raw]
+            values["extra"] = {
+                name: self._value(Dollars, raw[name], f"{place}{joint}{name}") for name in extra
+            }
+            raw = {key: value for key, value in raw.items() if key not in extra}
         for key in [key for key in raw if key not in fields]:
             near = difflib.get_close_matches(key, fields, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             self._problems.add(f"{place}{joint}{key}", f"is no key of this table{hint}")
-        values: dict[str, Any] = {}
         for name, field in fields.items():
             if name in raw:
                 values[name] = self._value(field.type, raw[name], f"{place}{joint}{name}")

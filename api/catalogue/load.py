@@ -24,6 +24,7 @@ from api.catalogue.file import (
 )
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import PlanOffer, PriceVersion, Product
+from billing.pricing.components import COMPONENTS
 from billing.pricing.money import NANOS_PER_CENT
 
 # Concurrent loads and edits in the admin wait for each other. Readers are not blocked.
@@ -38,7 +39,6 @@ MODEL_COLUMNS = [
     if field not in {"created", "cost", "routes"}
 ]
 PLAN_COLUMNS = [field for field in PlanTable.__struct_fields__ if field != "offer"]
-MAY_BE_EMPTY = {"cached_input", "reasoning"}
 
 M = TypeVar("M", bound=models.Model)
 
@@ -83,19 +83,27 @@ def load_document(
     return loader.changes
 
 
-def figures_of(prices: PricesTable, cost: CostTable) -> dict[str, int | None]:
-    """Return the columns of a price version, in nano-dollars."""
-    figures: dict[str, int | None] = {}
-    for infix, table in (("", prices), ("_cost", cost)):
-        for name in CostTable.__struct_fields__:
-            unit = "" if name in {"image", "second", "piece", "request"} else "_per_million"
-            nanos = getattr(table, name)
-            if nanos is not None:
-                nanos = int(nanos)
-            elif name not in MAY_BE_EMPTY:
-                nanos = 0
-            figures[f"{name}{infix}_nanos{unit}"] = nanos
+def figures_of(prices: PricesTable, cost: CostTable) -> dict[str, Any]:
+    """Return the columns of a price version, in nano-dollars.
+
+    What is not in the file is free; a part, such as cached input, then costs as its whole does.
+    """
+    figures: dict[str, Any] = {"extra_rates": _plain(prices), "extra_cost_rates": _plain(cost)}
+    for component in COMPONENTS.values():
+        if component.field:
+            unsaid = None if component.part_of else 0
+            for table, column in (
+                (prices, component.rate_column),
+                (cost, component.cost_column),
+            ):
+                nanos = getattr(table, component.name)
+                figures[column] = unsaid if nanos is None else int(nanos)
     return figures
+
+
+def _plain(table: CostTable) -> dict[str, int]:
+    """Return the extra rates as plain integers."""
+    return {name: int(nanos) for name, nanos in table.extra.items()}
 
 
 class _Loader:
@@ -346,6 +354,6 @@ class _Loader:
         return rows_by_key
 
 
-def _has(version: PriceVersion, figures: Mapping[str, int | None]) -> bool:
+def _has(version: PriceVersion, figures: Mapping[str, Any]) -> bool:
     """Return whether a price version has these figures."""
     return all(getattr(version, column) == nanos for column, nanos in figures.items())

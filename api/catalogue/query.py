@@ -53,6 +53,7 @@ SELECT json_build_object(
                 'second_nanos', price.second_nanos,
                 'piece_nanos', price.piece_nanos,
                 'request_nanos', price.request_nanos,
+                'extra', price.extra_rates,
                 'costs', json_build_object(
                   'input_nanos_per_million', price.input_cost_nanos_per_million,
                   'cached_input_nanos_per_million', coalesce(
@@ -65,7 +66,8 @@ SELECT json_build_object(
                   'image_nanos', price.image_cost_nanos,
                   'second_nanos', price.second_cost_nanos,
                   'piece_nanos', price.piece_cost_nanos,
-                  'request_nanos', price.request_cost_nanos
+                  'request_nanos', price.request_cost_nanos,
+                  'extra', price.extra_cost_rates
                 )
               ) ORDER BY price.effective_from DESC
             ), '[]'

@@ -16,7 +16,8 @@ from django.db import connection as django_connection
 from msgspec.structs import force_setattr
 
 from api.catalogue.query import SNAPSHOT_SQL
-from billing.pricing.money import dollars_short_text, token_price_text
+from billing.pricing.components import extra_components
+from billing.pricing.money import dollars_short_text, unit_price_text
 from billing.pricing.rates import Prices
 
 
@@ -210,20 +211,25 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
 def _pricing(prices: Prices) -> dict[str, str]:
     """Return the prices as the models list shows them: dollars per token and per piece."""
     pricing = {
-        "prompt": token_price_text(prices.input_nanos_per_million),
-        "completion": token_price_text(prices.output_nanos_per_million),
+        "prompt": unit_price_text(prices.input_nanos_per_million),
+        "completion": unit_price_text(prices.output_nanos_per_million),
     }
     if prices.cached_input_nanos_per_million != prices.input_nanos_per_million:
-        pricing["input_cache_read"] = token_price_text(prices.cached_input_nanos_per_million)
+        pricing["input_cache_read"] = unit_price_text(prices.cached_input_nanos_per_million)
     if prices.reasoning_nanos_per_million != prices.output_nanos_per_million:
-        pricing["internal_reasoning"] = token_price_text(prices.reasoning_nanos_per_million)
+        pricing["internal_reasoning"] = unit_price_text(prices.reasoning_nanos_per_million)
     pieces = {
         "image": prices.image_nanos,
         "second": prices.second_nanos,
         "video": prices.piece_nanos,
         "request": prices.request_nanos,
     }
-    return pricing | {name: dollars_short_text(nanos) for name, nanos in pieces.items() if nanos}
+    pricing |= {name: dollars_short_text(nanos) for name, nanos in pieces.items() if nanos}
+    for component in extra_components():
+        nanos = prices.extra.get(component.name)
+        if nanos is not None:
+            pricing[component.name] = unit_price_text(nanos, component.per)
+    return pricing
 
 
 _DECODER = msgspec.json.Decoder(Snapshot)

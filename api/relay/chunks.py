@@ -16,7 +16,7 @@ from api.relay.faults import AttemptError
 from api.relay.reasoning import StreamTranslator
 from api.relay.sse import EventSplitter, OversizedEventError, data_of
 from api.relay.usage import shown_usage
-from billing.pricing.charge import Cost, Usage
+from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
 
 DONE = b"data: [DONE]\n\n"
@@ -201,14 +201,14 @@ class ChunkReader:
                 return data.replace(theirs, ours, 1)
         return _encode({**_decode_anything(data), "model": self._public_name})
 
-    def usage_event(self, usage: Usage, cost: Cost) -> bytes:
+    def usage_event(self, usage: Usage, charge: Charge) -> bytes:
         """Returns the event that tells the client its usage, and what it cost in dollars.
 
         It says the figures that were charged, beside whatever else the upstream reported.
         """
         chunk = _decode_anything(self._latest)
         figures = shown_usage(self.usage, usage)
-        figures["cost"] = msgspec.Raw(dollars_short_text(cost.total_nanos).encode())
+        figures["cost"] = msgspec.Raw(dollars_short_text(charge.total_nanos).encode())
         chunk |= {"model": self._public_name, "choices": [], "usage": figures}
         return b"data: " + _encode(chunk) + b"\n\n"
 

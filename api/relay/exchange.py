@@ -19,11 +19,11 @@ from api.relay.watch import Watch
 from billing.failpoints import failpoint
 from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
 from billing.pricing.charge import (
-    NO_COST,
+    NO_CHARGE,
     NOTHING_USED,
-    Cost,
+    Charge,
     Usage,
-    cost_of,
+    charge_of,
     upstream_cost_nanos,
 )
 
@@ -70,7 +70,7 @@ class Exchange:
         self.delivered_bytes = 0
         self.finish_reason = ""
         self.usage = NOTHING_USED
-        self.cost: Cost = NO_COST
+        self.cost: Charge = NO_CHARGE
         self._receipt: asyncio.Future[SettlementResult] | None = None
         self._is_handed_over = False
 
@@ -190,7 +190,7 @@ class Exchange:
         failpoint("after_upstream_end")
         plan, route = self.plan, self.route
         self.usage = usage
-        self.cost = cost = cost_of(plan.prices, usage) if source != "none" else NO_COST
+        self.cost = cost = charge_of(plan.prices, usage) if source != "none" else NO_CHARGE
         settlement = Settlement(
             request_id=self.request_id,
             account_id=self.verdict.account_id,
@@ -217,6 +217,7 @@ class Exchange:
             output_nanos=cost.output_nanos,
             reasoning_nanos=cost.reasoning_nanos,
             units_nanos=cost.units_nanos,
+            lines=cost.lines,
             upstream_cost_nanos=upstream_cost_nanos(plan.prices, usage) if source != "none" else 0,
             source=source,
             error=_clean(error),

@@ -86,7 +86,13 @@ def _plan(
     endpoint: str,
     path: str,
 ) -> Plan:
-    amount = quote(prices, images=units.images, seconds=units.seconds, pieces=units.pieces)
+    amount = quote(
+        prices,
+        images=units.images,
+        seconds=units.seconds,
+        pieces=units.pieces,
+        units=units.units,
+    )
     return Plan(
         endpoint=endpoint,
         path=path,

@@ -11,7 +11,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from api.relay.exchange import Exchange
-from billing.pricing.charge import Usage, cost_of, upstream_cost_nanos
+from billing.pricing.charge import Usage, charge_of, upstream_cost_nanos
 
 POOL_SIZE = 4
 WAIT_SECONDS = 2.0
@@ -86,7 +86,7 @@ class VideoStore:
             exchange.surface.name,
             plan.end_user[:200].replace("\0", ""),
             units.seconds,
-            cost_of(plan.prices, units).total_nanos,
+            charge_of(plan.prices, units).total_nanos,
             upstream_cost_nanos(plan.prices, units),
             plan.job_seconds,
             # Whose order's answer has not come by then, that order's process is gone.

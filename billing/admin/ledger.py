@@ -1,70 +1,22 @@
-"""Admin pages for prices, usage and the ledger. All but prices are read-only."""
-
-from typing import Any
+"""Admin pages for usage and the ledger, all read-only."""
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.admin import ModelAdmin
 
-from billing.admin.fields import MoneyAdmin, ReadOnlyAdmin, dollars
+from billing.admin.fields import ReadOnlyAdmin, dollars
 from billing.models import (
     CatalogueVersion,
     CreditAccount,
     KeySpend,
     LedgerAlert,
-    PriceVersion,
-    Product,
     RateWindow,
     Reservation,
     Transfer,
     UsageHour,
     UsageRecord,
 )
-
-
-@admin.register(Product)
-class ProductAdmin(ModelAdmin):
-    """Products. Their prices are separate, versioned rows."""
-
-    list_display = ("sku", "created_at")
-    list_filter = ("created_at",)
-    search_fields = ("sku",)
-    readonly_fields = ("created_at",)
-
-
-@admin.register(PriceVersion)
-class PriceVersionAdmin(MoneyAdmin):
-    """Prices. One that has taken effect can't be changed: add a new version instead."""
-
-    list_display = (
-        "product",
-        "effective_from",
-        dollars("input_nanos_per_million", "Input, $/1M"),
-        dollars("cached_input_nanos_per_million", "Cached, $/1M"),
-        dollars("output_nanos_per_million", "Output, $/1M"),
-        dollars("input_cost_nanos_per_million", "Input cost, $/1M"),
-        dollars("output_cost_nanos_per_million", "Output cost, $/1M"),
-        "source",
-    )
-    list_filter = ("effective_from",)
-    list_select_related = ("product",)
-    search_fields = ("product__sku", "source")
-    autocomplete_fields = ("product",)
-    readonly_fields = ("created_at",)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allow changes of a version only until it takes effect."""
-        return _is_future(obj) and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allow deleting a version only until it takes effect."""
-        return _is_future(obj) and super().has_delete_permission(request, obj)
-
-
-def _is_future(version: PriceVersion | None) -> bool:
-    return version is None or version.effective_from > timezone.now()
 
 
 @admin.register(CreditAccount)

@@ -5,6 +5,7 @@ The statements are the SQL functions in `sql/`; `platform/docs/ledger.md` is the
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 import msgspec
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from billing.failpoints import failpoint
 from billing.ledger import spool
 from billing.ledger.group_commit import BatchQueue, LedgerUnavailableError, RowResult
+from billing.pricing.charge import Line
 
 __all__ = [
     "Admission",
@@ -80,7 +82,7 @@ class Settlement(msgspec.Struct, kw_only=True):
 
     `outcome` says how the request ended: `completed`, `client_closed`, `upstream_error`,
     `upstream_timeout`, `empty`, ... Where nothing is charged and `source` is `none`, the
-    reservation is released, else settled.
+    reservation is released, else settled. `lines` explain the amounts (`billing.pricing.charge`).
     """
 
     request_id: str
@@ -108,6 +110,7 @@ class Settlement(msgspec.Struct, kw_only=True):
     output_nanos: int = 0
     reasoning_nanos: int = 0
     units_nanos: int = 0
+    lines: Sequence[Line] = ()
     upstream_cost_nanos: int = 0
     source: str = "none"
     error: str = ""

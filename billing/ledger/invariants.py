@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import connection, transaction
 
+from billing.pricing.components import COMPONENTS
+
 EXAMPLES = 5
 
 
@@ -132,6 +134,41 @@ INVARIANTS = [
         """,
     ),
     Invariant(
+        "I4 lines",
+        "each line of a charge is its quantity at its rate, and they add up to what is charged",
+        """
+        WITH line AS (
+            SELECT u.request_id, c.summary, l.line,
+                   (l.line->>1)::numeric AS quantity, (l.line->>2)::numeric AS rate_nanos,
+                   (l.line->>3)::numeric AS per, (l.line->>4)::numeric AS amount_nanos
+            FROM billing_usagerecord u CROSS JOIN LATERAL jsonb_array_elements(u.lines) AS l(line)
+            LEFT JOIN (VALUES {components}) AS c(name, summary) ON c.name = l.line->>0
+            WHERE u.lines <> '[]')
+        SELECT format('request %s: line %s', request_id, line) FROM line
+        WHERE summary IS NULL OR quantity < 0 OR rate_nanos < 0
+           OR amount_nanos
+              IS DISTINCT FROM div(quantity * rate_nanos + div(per, 2), nullif(per, 0))
+        UNION ALL
+        SELECT format('request %s: record %s (%s + %s + %s + %s + %s), lines %s',
+                      u.request_id, u.cost_nanos, u.input_nanos, u.cached_nanos, u.output_nanos,
+                      u.reasoning_nanos, u.units_nanos, u.lines)
+        FROM billing_usagerecord u
+        JOIN (
+            SELECT request_id, sum(amount_nanos) AS amount_nanos,
+                   sum(amount_nanos) FILTER (WHERE summary = 'input_nanos') AS input_nanos,
+                   sum(amount_nanos) FILTER (WHERE summary = 'cached_nanos') AS cached_nanos,
+                   sum(amount_nanos) FILTER (WHERE summary = 'output_nanos') AS output_nanos,
+                   sum(amount_nanos) FILTER (WHERE summary = 'reasoning_nanos') AS reasoning_nanos,
+                   sum(amount_nanos) FILTER (WHERE summary = 'units_nanos') AS units_nanos
+            FROM line GROUP BY request_id) AS s ON s.request_id = u.request_id
+        WHERE u.cost_nanos IS DISTINCT FROM s.amount_nanos
+           OR (u.input_nanos, u.cached_nanos, u.output_nanos, u.reasoning_nanos, u.units_nanos)
+              IS DISTINCT FROM (coalesce(s.input_nanos, 0), coalesce(s.cached_nanos, 0),
+                                coalesce(s.output_nanos, 0), coalesce(s.reasoning_nanos, 0),
+                                coalesce(s.units_nanos, 0))
+        """,
+    ),
+    Invariant(
         "I4 spent",
         "what a key has spent of its budgets is what its usage records charge",
         """
@@ -208,9 +245,11 @@ def check() -> list[Finding]:
     with transaction.atomic(), connection.cursor() as cursor:
         if is_outermost:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        sweep_seconds = str(float(settings.SWEEP_SECONDS))
+        components = ", ".join(f"('{each.name}', '{each.summary}')" for each in COMPONENTS.values())
         for invariant in INVARIANTS:
-            sweep_seconds = str(float(settings.SWEEP_SECONDS))
-            cursor.execute(invariant.violations.replace("{sweep_seconds}", sweep_seconds))
+            violations = invariant.violations.replace("{sweep_seconds}", sweep_seconds)
+            cursor.execute(violations.replace("{components}", components))
             rows = cursor.fetchall()
             findings.append(Finding(invariant, len(rows), [row[0] for row in rows[:EXAMPLES]]))
     return findings

@@ -1,7 +1,19 @@
 """What things cost: products, their price versions, and the catalogue's version."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+
+from billing.pricing.components import COMPONENTS, check_extra_rates
+from billing.pricing.rates import Rates
+
+
+def validate_extra_rates(rates: object) -> None:
+    """Raise ValidationError for what `check_extra_rates` refuses."""
+    try:
+        check_extra_rates(rates)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
 
 
 class Product(models.Model):
@@ -18,7 +30,8 @@ class PriceVersion(models.Model):
     """A product's prices from one moment on. A version in use is never changed: a new one follows.
 
     Token prices are nano-dollars per million tokens, so $0.0375 per million is exact; the others
-    are nano-dollars per piece. `…_cost_…` is what the upstream asks of the operator.
+    are nano-dollars per piece. `…_cost_…` is what the upstream asks of the operator. Components
+    without columns have their nano-dollars in `extra_rates` and `extra_cost_rates`, by name.
     """
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="price_versions")
@@ -43,6 +56,19 @@ class PriceVersion(models.Model):
     second_cost_nanos = models.PositiveBigIntegerField(default=0)
     piece_cost_nanos = models.PositiveBigIntegerField(default=0)
     request_cost_nanos = models.PositiveBigIntegerField(default=0)
+    extra_rates = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        validators=[validate_extra_rates],
+        help_text="Of the components without columns, by name.",
+    )
+    extra_cost_rates = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        validators=[validate_extra_rates],
+    )
     source = models.CharField(max_length=200, blank=True, help_text="Where the figures are from.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -56,6 +82,17 @@ class PriceVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.product} from {self.effective_from:%Y-%m-%d %H:%M}"
+
+    @property
+    def rates(self) -> Rates:
+        """What customers pay: a part without a price of its own costs what its whole does."""
+        columns = {}
+        for component in COMPONENTS.values():
+            if component.field:
+                nanos = getattr(self, component.rate_column)
+                whole = COMPONENTS[component.part_of] if nanos is None else component
+                columns[component.rate_column] = getattr(self, whole.rate_column)
+        return Rates(**columns, extra=self.extra_rates)
 
 
 class CatalogueVersion(models.Model):

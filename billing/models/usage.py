@@ -12,13 +12,13 @@ from billing.models.prices import PriceVersion
 
 
 class UsageRecord(models.Model):
-    """What one request used and cost, written in the transaction that settles it.
+    """The usage and cost of one request, written in the transaction that settles it.
 
     Prompts and completions are never stored.
     """
 
     class Source(models.TextChoices):
-        """Who counted: the upstream, our estimate, or nobody (the request was not answered)."""
+        """The counter: the upstream, our estimate, or nobody (the request was not answered)."""
 
         UPSTREAM = "upstream"
         ESTIMATED = "estimated"
@@ -62,6 +62,11 @@ class UsageRecord(models.Model):
     reasoning_nanos = models.BigIntegerField(default=0)
     units_nanos = models.BigIntegerField(default=0, help_text="Images, seconds, pieces, request.")
     cost_nanos = models.BigIntegerField(default=0, help_text="The components' sum.")
+    lines = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        help_text="[component, quantity, rate_nanos, per, amount_nanos] of each; none in old rows.",
+    )
     charged_nanos = models.BigIntegerField(default=0)
     written_off_nanos = models.BigIntegerField(default=0, help_text="Cost that no credit covered.")
     upstream_cost_nanos = models.BigIntegerField(default=0, help_text="What we owe the upstream.")

@@ -12,18 +12,18 @@ PER_MILLION = 1_000_000
 _AMOUNT = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,30})?", re.ASCII)
 
 
-def price_of(quantity: int, nanos_per_million: int) -> int:
-    """Returns what `quantity` units cost, in nano-dollars, rounded half up.
+def price_of(quantity: int, rate_nanos: int, per: int = PER_MILLION) -> int:
+    """Return what `quantity` costs at `rate_nanos` for each `per`, in nano-dollars, half up.
 
     This is the only place where an amount of money is rounded.
     """
-    return (quantity * nanos_per_million + PER_MILLION // 2) // PER_MILLION
+    return (quantity * rate_nanos + per // 2) // per
 
 
 def nanos_from_dollars(dollars: str | int | Decimal) -> int:
-    """Returns an exact amount in nano-dollars.
+    """Return an exact amount in nano-dollars.
 
-    Takes a plain decimal number ("0.70", "-1", Decimal("2.5")). Raises ValueError for anything
+    Accept a plain decimal number ("0.70", "-1", Decimal("2.5")). Raise ValueError for anything
     else, and for what is finer than a nano-dollar.
     """
     if isinstance(dollars, Decimal) and dollars.is_finite() and abs(dollars.adjusted()) <= 30:
@@ -40,29 +40,29 @@ def nanos_from_dollars(dollars: str | int | Decimal) -> int:
 
 
 def dollars_text(amount_nanos: int) -> str:
-    """Returns the amount in dollars with all nine decimals, such as `0.002850000`."""
+    """Return the amount in dollars with all nine decimals, such as `0.002850000`."""
     sign = "-" if amount_nanos < 0 else ""
     whole, fraction = divmod(abs(amount_nanos), NANOS_PER_DOLLAR)
     return f"{sign}{whole}.{fraction:09d}"
 
 
 def dollars_short_text(amount_nanos: int) -> str:
-    """Returns the amount in dollars without the zeros at its end, such as `0.015` or `2`."""
+    """Return the amount in dollars without the zeros at its end, such as `0.015` or `2`."""
     return dollars_text(amount_nanos).rstrip("0").rstrip(".")
 
 
 def cents_text(amount_cents: int) -> str:
-    """Returns an amount that is counted in cents, as Stripe's are, such as `$1,250.00`."""
+    """Return an amount that is counted in cents, as Stripe's are, such as `$1,250.00`."""
     whole, fraction = divmod(abs(amount_cents), 100)
     return f"{'-' if amount_cents < 0 else ''}${whole:,}.{fraction:02d}"
 
 
 def typed_cents_text(amount_cents: int) -> str:
-    """Returns an amount that is counted in cents as a form's input has it, such as `1250.00`."""
+    """Return an amount that is counted in cents as a form's input has it, such as `1250.00`."""
     return f"{amount_cents // 100}.{amount_cents % 100:02d}"
 
 
-def token_price_text(nanos_per_million: int) -> str:
-    """Returns the dollars that one token costs, such as `0.000000475` for $0.475 per million."""
-    whole, fraction = divmod(nanos_per_million, NANOS_PER_DOLLAR * PER_MILLION)
+def unit_price_text(rate_nanos: int, per: int = PER_MILLION) -> str:
+    """Return the dollars that one unit costs, such as `0.000000475` for $0.475 per million."""
+    whole, fraction = divmod(rate_nanos * PER_MILLION // per, NANOS_PER_DOLLAR * PER_MILLION)
     return f"{whole}.{fraction:015d}".rstrip("0").rstrip(".")

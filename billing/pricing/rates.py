@@ -1,14 +1,64 @@
 """Rates, and the most that a request can cost at them."""
 
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import force_setattr
 
-from billing.pricing.money import PER_MILLION, price_of
+from billing.pricing.components import COMPONENTS, counter_of
+from billing.pricing.money import price_of
+
+SUMMARIES = ("input_nanos", "cached_nanos", "output_nanos", "reasoning_nanos", "units_nanos")
+
+TEXT = ("input", "cached_input", "output", "reasoning")
+
+Counter = Callable[[Any], int]
+
+
+class Term(NamedTuple):
+    """A component as a charge reckons it: the count less its parts' counts, times the rate.
+
+    `place` is that of its summary column in `SUMMARIES`.
+    """
+
+    component: str
+    count: Counter
+    parts: tuple[Counter, ...]
+    rate_nanos: int
+    per: int
+    place: int
+
+
+class Bound(msgspec.Struct, frozen=True, gc=False):
+    """The most that a component and its parts cost, whatever the split between them.
+
+    `rate_nanos` is the dearest of their rates. `slack_nanos` is by how much parts that are rounded
+    apart can pass the rounded whole.
+    """
+
+    rate_nanos: int
+    per: int
+    slack_nanos: int
+
+    def most(self, quantity: int) -> int:
+        """Return the most that so many can cost, in nano-dollars.
+
+        Where the whole at the dearest rate rounds to nothing, so does every part of it.
+        """
+        whole = price_of(quantity, self.rate_nanos, self.per)
+        return whole + self.slack_nanos if whole else 0
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """What each component costs, in nano-dollars; tokens per million, the rest per piece."""
+    """What each component costs, in nano-dollars; tokens per million, the rest per piece.
+
+    `extra` has the rates of the components that have no field here, by name; a name that the table
+    of components does not have is left alone. `terms` and `bounds` are worked out once, for the
+    charge and the quote of every request at these rates; `is_text_only` says that nothing but
+    tokens of text has a price.
+    """
 
     input_nanos_per_million: int = 0
     cached_input_nanos_per_million: int = 0
@@ -18,6 +68,56 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     second_nanos: int = 0
     piece_nanos: int = 0
     request_nanos: int = 0
+    extra: dict[str, int] = {}
+    terms: tuple[Term, ...] = ()
+    bounds: dict[str, Bound] = {}
+    is_text_only: bool = False
+
+    def __post_init__(self) -> None:
+        """Work out the terms and the bounds, of which what is free by the piece has none."""
+        force_setattr(self, "terms", tuple(_terms(self)))
+        force_setattr(self, "bounds", dict(_bounds(self)))
+        force_setattr(self, "is_text_only", tuple(term.component for term in self.terms) == TEXT)
+
+    def of(self, component: str) -> int | None:
+        """Return the component's rate in nano-dollars, or None where it has none of its own."""
+        entry = COMPONENTS[component]
+        return getattr(self, entry.rate_column) if entry.field else self.extra.get(component)
+
+    def parts_of(self, component: str) -> list[str]:
+        """Return the names of the component's parts that have a rate of their own."""
+        return [
+            name
+            for name, entry in COMPONENTS.items()
+            if entry.part_of == component and self.of(name) is not None
+        ]
+
+
+def _terms(rates: Rates) -> Iterator[Term]:
+    for name, component in COMPONENTS.items():
+        rate = rates.of(name)
+        if rate or (rate == 0 and component.per > 1):
+            parts = tuple(counter_of(COMPONENTS[part]) for part in rates.parts_of(name))
+            place = SUMMARIES.index(component.summary)
+            yield Term(name, counter_of(component), parts, rate, component.per, place)
+
+
+def _bounds(rates: Rates) -> Iterator[tuple[str, Bound]]:
+    """Yield the bound of each component that is no part of another and can cost something.
+
+    Each of n parts gains at most half a nano-dollar by rounding, and their whole loses less than
+    half: n // 2 in whole nano-dollars. Where each of a thing costs a whole number of nano-dollars,
+    as a token does at $0.70 per million, nothing is ever rounded.
+    """
+    for name, component in COMPONENTS.items():
+        if component.part_of:
+            continue
+        found = [rates.of(each) for each in (name, *rates.parts_of(name))]
+        each_rate = [rate for rate in found if rate is not None]
+        if any(each_rate):
+            is_rounded = any(rate % component.per for rate in each_rate)
+            slack = len(each_rate) // 2 if is_rounded else 0
+            yield name, Bound(max(each_rate), component.per, slack)
 
 
 class Prices(Rates, frozen=True, kw_only=True):
@@ -32,26 +132,8 @@ class Prices(Rates, frozen=True, kw_only=True):
     costs: Rates = Rates()
 
 
-def _slack(price: int, other_price: int) -> int:
-    """Returns by how much parts that are rounded apart can pass the rounded whole: 1 or 0.
-
-    Each of two parts gains at most half a nano-dollar. Where a token costs a whole number of
-    nano-dollars, as it does at $0.70 per million, nothing is ever rounded.
-    """
-    return 1 if price % PER_MILLION or other_price % PER_MILLION else 0
-
-
-def _most(quantity: int, price: int, other_price: int) -> int:
-    """Returns the most that `quantity` tokens can cost, split between two prices in any way.
-
-    Where the whole at the dearer price rounds to nothing, so does every part of it.
-    """
-    whole = price_of(quantity, max(price, other_price))
-    return whole + _slack(price, other_price) if whole else 0
-
-
 def quote(
-    prices: Rates,
+    rates: Rates,
     *,
     input_tokens_max: int = 0,
     output_tokens_max: int = 0,
@@ -59,42 +141,44 @@ def quote(
     seconds: int = 0,
     pieces: int = 0,
     requests: int = 1,
+    units: Mapping[str, int] = {},
 ) -> int:
-    """Returns the most that a request can cost, in nano-dollars: no usage within it costs more.
+    """Return the most that a request can cost, in nano-dollars: no usage within it costs more.
 
-    A request for `n` choices passes `n` times the output of one. Whatever is cached and whatever
-    is reasoning, `cost_of` a usage within these bounds is within the quote.
+    A request for `n` choices passes `n` times the output of one. `units` bounds what `Usage.units`
+    counts; what is part of something else is bounded with it. However the usage is split into
+    parts, such as cached input, `charge_of` a usage within these bounds is within the quote.
     """
-    return (
-        _most(
-            input_tokens_max, prices.input_nanos_per_million, prices.cached_input_nanos_per_million
-        )
-        + _most(
-            output_tokens_max, prices.output_nanos_per_million, prices.reasoning_nanos_per_million
-        )
-        + images * prices.image_nanos
-        + seconds * prices.second_nanos
-        + pieces * prices.piece_nanos
-        + requests * prices.request_nanos
-    )
+    bounds = rates.bounds
+    total = 0
+    if input_tokens_max and (bound := bounds.get("input")):
+        total = bound.most(input_tokens_max)
+    if output_tokens_max and (bound := bounds.get("output")):
+        total += bound.most(output_tokens_max)
+    if rates.is_text_only:
+        return total
+    most = {"image": images, "second": seconds, "piece": pieces, "request": requests, **units}
+    for component, quantity in most.items():
+        if quantity and (bound := bounds.get(component)):
+            total += bound.most(quantity)
+    return total
 
 
 def affordable_output_tokens(
-    prices: Rates, *, input_tokens_max: int, amount_nanos: int
+    rates: Rates, *, input_tokens_max: int, amount_nanos: int, units: Mapping[str, int] = {}
 ) -> int | None:
-    """Returns the largest `output_tokens_max` whose quote is within `amount_nanos`.
+    """Return the largest `output_tokens_max` whose quote is within `amount_nanos`.
 
-    0 where no output is affordable, be it that the input alone costs more; None where output costs
-    nothing and the input is affordable, so that money sets no limit. All choices of a request
-    share the result. The inverse of `quote` in that `quote(n) <= amount < quote(n + 1)`.
+    0 where no output is affordable, be it that the rest alone costs more; None where output costs
+    nothing and the rest is affordable, so that money sets no limit. All choices of a request share
+    the result. The inverse of `quote` in that `quote(n) <= amount < quote(n + 1)`.
     """
-    rest = amount_nanos - quote(prices, input_tokens_max=input_tokens_max)
+    rest = amount_nanos - quote(rates, input_tokens_max=input_tokens_max, units=units)
     if rest < 0:
         return 0
-    price = max(prices.output_nanos_per_million, prices.reasoning_nanos_per_million)
-    if price == 0:
+    bound = rates.bounds.get("output")
+    if bound is None:
         return None
-    slack = _slack(prices.output_nanos_per_million, prices.reasoning_nanos_per_million)
-    # The largest n with price_of(n) <= most, hence n * price < (most + 1) million - half a million.
-    most = max(rest - slack, 0)
-    return ((most + 1) * PER_MILLION - PER_MILLION // 2 - 1) // price
+    # The largest n with price_of(n) <= most, hence n * rate < (most + 1) * per - per / 2.
+    most = max(rest - bound.slack_nanos, 0)
+    return ((most + 1) * bound.per - bound.per // 2 - 1) // bound.rate_nanos

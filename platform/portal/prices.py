@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from api.catalogue.snapshot import ModelEntry, Snapshot
+from billing.pricing.components import extra_components
 from billing.pricing.money import dollars_short_text
 from billing.pricing.rates import Prices
 
@@ -30,7 +31,7 @@ class PricedModel:
 
 
 def price_list(snapshot: Snapshot) -> list[PricedModel]:
-    """Returns the lines of all models that have a price now, in the catalogue's order."""
+    """Return the lines of all models that have a price now, in the catalogue's order."""
     now = timezone.now()
     priced = [(model, model.price_at(now)) for model in snapshot.public_models()]
     return [_line(model, prices) for model, prices in priced if prices is not None]
@@ -57,18 +58,26 @@ def _line(model: ModelEntry, prices: Prices) -> PricedModel:
 
 
 def _unit_price(prices: Prices) -> str:
-    """Returns what is asked for a thing that is counted, not measured in tokens."""
+    """Return the prices of what is counted, and of components without a column of their own."""
     units = {
         "an image": prices.image_nanos,
         "a video": prices.piece_nanos,
         "a second": prices.second_nanos,
         "a request": prices.request_nanos,
     }
-    return ", ".join(f"{_dollars(nanos)} {unit}" for unit, nanos in units.items() if nanos)
+    texts = [f"{_dollars(nanos)} {unit}" for unit, nanos in units.items() if nanos]
+    for component in extra_components():
+        nanos = prices.extra.get(component.name)
+        if nanos == 0:
+            texts.append(f"free {component.plural}")
+        elif nanos is not None:
+            unit = component.singular if component.per == 1 else f"million {component.plural}"
+            texts.append(f"{_dollars(nanos)} per {unit}")
+    return ", ".join(texts)
 
 
 def _dollars(amount_nanos: int) -> str:
-    """Returns the amount with at least its cents."""
+    """Return the amount with at least its cents."""
     if amount_nanos == 0:
         return "free"
     whole, _, decimals = dollars_short_text(amount_nanos).partition(".")

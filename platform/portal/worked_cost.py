@@ -5,7 +5,8 @@ from datetime import datetime
 
 from api.catalogue.snapshot import ModelEntry
 from api.relay.estimate import TOKENS_PER_MESSAGE, TOKENS_PER_PROMPT
-from billing.pricing.charge import Usage, cost_of
+from billing.pricing.charge import Charge, Usage, charge_of
+from billing.pricing.components import COMPONENTS
 from billing.pricing.rates import Prices, quote
 
 PROMPT_BYTES = 2_000
@@ -19,7 +20,7 @@ SECONDS = 5
 
 @dataclass(frozen=True)
 class Line:
-    """One component: how many, at what price per `per` (a million tokens, or one), and their cost.
+    """One component: so many of it, at a price for a million or for one, and their cost.
 
     Amounts are nano-dollars.
     """
@@ -28,7 +29,7 @@ class Line:
     quantity: int
     price_nanos: int
     amount_nanos: int
-    is_per_million: bool = True
+    is_per_million: bool
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,19 @@ class WorkedCost:
 
     @property
     def returned_nanos(self) -> int:
-        """What of the hold goes back to the balance."""
+        """The part of the hold that goes back to the balance."""
         return self.held_nanos - self.charged_nanos
 
 
 def example_model(models: list[ModelEntry], now: datetime) -> ModelEntry | None:
-    """Returns the model to work an example with: one that costs something, rather one of text."""
+    """Return the model to work an example with: one that costs something, rather one of text."""
     priced = [(model, model.price_at(now)) for model in models]
-    paid = [model for model, prices in priced if prices is not None and _is_paid(prices)]
+    paid = [model for model, prices in priced if prices is not None and prices.bounds]
     return next((model for model in paid if model.kind == "chat"), paid[0] if paid else None)
 
 
 def worked_cost(model: ModelEntry, prices: Prices, *, with_cache: bool = False) -> WorkedCost:
-    """Returns the example for a model: a chat, two pictures or one video, as its kind is.
+    """Return the example for a model: a chat, two images or one video, as its kind is.
 
     `with_cache` lets a part of the chat's input be read from the cache.
     """
@@ -69,19 +70,13 @@ def worked_cost(model: ModelEntry, prices: Prices, *, with_cache: bool = False) 
         return _chat(model, prices, CACHED_TOKENS if with_cache else 0)
     seconds = SECONDS if prices.second_nanos else 0
     usage = Usage(images=IMAGES) if model.kind == "image" else Usage(pieces=1, seconds=seconds)
-    counted = [
-        ("pictures", usage.images, prices.image_nanos),
-        ("video", usage.pieces, prices.piece_nanos),
-        ("seconds", seconds, prices.second_nanos),
-        ("request", 1, prices.request_nanos),
-    ]
-    held = quote(prices, images=usage.images, seconds=usage.seconds, pieces=usage.pieces)
+    charge = charge_of(prices, usage)
     return WorkedCost(
         model=model,
         prices=prices,
-        lines=[_counted(*line) for line in counted if line[1] * line[2]],
-        held_nanos=held,
-        charged_nanos=cost_of(prices, usage).total_nanos,
+        lines=_lines(charge),
+        held_nanos=quote(prices, images=usage.images, seconds=seconds, pieces=usage.pieces),
+        charged_nanos=charge.total_nanos,
     )
 
 
@@ -89,35 +84,22 @@ def _chat(model: ModelEntry, prices: Prices, cached_tokens: int) -> WorkedCost:
     usage = Usage(
         input_tokens=INPUT_TOKENS, cached_tokens=cached_tokens, output_tokens=OUTPUT_TOKENS
     )
-    cost = cost_of(prices, usage)
-    fresh = INPUT_TOKENS - cached_tokens
-    lines = [Line("input tokens", fresh, prices.input_nanos_per_million, cost.input_nanos)]
-    if cached_tokens:
-        price = prices.cached_input_nanos_per_million
-        lines.append(Line("cached input tokens", cached_tokens, price, cost.cached_nanos))
-    price = prices.output_nanos_per_million
-    lines.append(Line("output tokens", OUTPUT_TOKENS, price, cost.output_nanos))
-    if prices.request_nanos:
-        lines.append(_counted("request", 1, prices.request_nanos))
+    charge = charge_of(prices, usage)
     input_most = min(PROMPT_BYTES + TOKENS_PER_MESSAGE + TOKENS_PER_PROMPT, model.context_tokens)
     output_most = min(MAX_TOKENS, model.max_output_tokens)
     return WorkedCost(
         model=model,
         prices=prices,
-        lines=lines,
+        lines=_lines(charge),
         held_nanos=quote(prices, input_tokens_max=input_most, output_tokens_max=output_most),
-        charged_nanos=cost.total_nanos,
+        charged_nanos=charge.total_nanos,
         input_tokens_max=input_most,
         output_tokens_max=output_most,
     )
 
 
-def _counted(title: str, quantity: int, price_nanos: int) -> Line:
-    return Line(title, quantity, price_nanos, quantity * price_nanos, is_per_million=False)
-
-
-def _is_paid(prices: Prices) -> bool:
-    most = quote(
-        prices, input_tokens_max=1_000, output_tokens_max=1_000, images=1, seconds=1, pieces=1
-    )
-    return most > 0
+def _lines(charge: Charge) -> list[Line]:
+    return [
+        Line(COMPONENTS[name].label(quantity), quantity, rate_nanos, amount_nanos, per > 1)
+        for name, quantity, rate_nanos, per, amount_nanos in charge.lines
+    ]

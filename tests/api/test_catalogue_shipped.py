@@ -13,7 +13,7 @@ from django.core.management import call_command
 
 from accounts.models import Plan
 from api.catalogue.snapshot import ModelEntry, Snapshot, load_snapshot
-from billing.pricing.charge import Usage, cost_of
+from billing.pricing.charge import Usage, charge_of
 from billing.pricing.money import nanos_from_dollars
 from billing.pricing.rates import Prices
 
@@ -166,7 +166,7 @@ def test_a32_500_in_and_1000_out_on_glm_5_2_cost_2_850_000_nanos(
 ) -> None:
     prices = prices_of(load(catalogue).models["glm-5.2"])
     used = Usage(input_tokens=500, output_tokens=1000)
-    assert cost_of(prices, used).total_nanos == 2_850_000
+    assert charge_of(prices, used).total_nanos == 2_850_000
 
 
 @pytest.mark.parametrize("catalogue", ["answira", "default"])
@@ -180,13 +180,13 @@ def test_a29_an_image_costs_15_thousandths_a_video_20_cents_and_free_is_free(
     load: Load, catalogue: str
 ) -> None:
     models = load(catalogue).models
-    assert cost_of(prices_of(models["glm-image"]), Usage(images=1)).total_nanos == 15_000_000
-    assert cost_of(prices_of(models["cogvideox-3"]), Usage(pieces=1)).total_nanos == 200_000_000
+    assert charge_of(prices_of(models["glm-image"]), Usage(images=1)).total_nanos == 15_000_000
+    assert charge_of(prices_of(models["cogvideox-3"]), Usage(pieces=1)).total_nanos == 200_000_000
     assert "1280x1280" in models["glm-image"].image_sizes
     assert "1920x1080" in models["cogvideox-3"].image_sizes
     for name in ("glm-4.7-flash", "glm-4.6v-flash"):
         used = Usage(input_tokens=10**9, output_tokens=10**9)
-        assert cost_of(prices_of(models[name]), used).total_nanos == 0
+        assert charge_of(prices_of(models[name]), used).total_nanos == 0
         assert models[name].requests_per_minute is not None
 
 

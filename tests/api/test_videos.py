@@ -105,6 +105,26 @@ def test_a_job_ends_by_its_upstreams_word_or_by_its_time(news, is_overdue, expec
 
 
 @pytest.mark.django_db
+def test_a_finished_video_is_settled_with_its_line():
+    job = make_job(make_customer(1000))
+
+    videos.conclude(job, COMPLETED, is_overdue=False)
+
+    assert UsageRecord.objects.get(pk=job.pk).lines == [["piece", 1, PRICE, 1, PRICE]]
+
+
+@pytest.mark.django_db
+def test_an_ordered_price_that_the_rates_do_not_give_is_charged_without_lines():
+    customer = make_customer(1000)
+    job = make_job(customer, cost_nanos=PRICE - 1)
+
+    videos.conclude(job, COMPLETED, is_overdue=False)
+
+    record = UsageRecord.objects.get(pk=job.pk)
+    assert (record.charged_nanos, record.lines) == (PRICE - 1, [])
+
+
+@pytest.mark.django_db
 def test_an_end_is_final():
     customer = make_customer(1000)
     job = make_job(customer)

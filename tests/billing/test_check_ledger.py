@@ -14,13 +14,16 @@ from tests.billing.customers import Customer, admit, make_customer, settle, swee
 pytestmark = pytest.mark.django_db
 
 
+LINES = [["output", 7, 5_142_857, 1_000_000, 36], ["image", 1, 4, 1, 4]]
+
+
 @pytest.fixture
 def customer() -> Customer:
     """A customer with a request of each fate: settled, overrun, released, expired, open."""
     customer = make_customer(1000)
     fates = [customer.ask() for _ in range(3)]
     admit(*fates)
-    settle(customer.end(fates[0], output_nanos=40))
+    settle(customer.end(fates[0], output_nanos=36, units_nanos=4, lines=LINES))
     settle(customer.end(fates[1], output_nanos=1000))
     settle(customer.end(fates[2]))
     return customer
@@ -60,6 +63,11 @@ def loss(table: str, where: str) -> str:
     return f"DELETE FROM billing_{table} WHERE {where}"
 
 
+def set_line(place: str, value: str) -> str:
+    """Return an assignment that changes one figure of one line, at a path such as `0,4`."""
+    return f"lines = jsonb_set(lines, '{{{{{place}}}}}', '{value}')"
+
+
 def last(kind: str) -> str:
     """Returns a condition: the customer's last transfer of a kind."""
     return (
@@ -70,6 +78,7 @@ def last(kind: str) -> str:
 
 ACCOUNT, KEY = "id = {account}", "key_id = {key}"
 RECORDS = "account_id = {account}"
+WITH_LINES = "account_id = {account} AND lines <> '[]'"
 OPEN = "account_id = {account} AND state = 'open'"
 SETTLED = "account_id = {account} AND state = 'settled'"
 WRITTEN_OFF = (
@@ -109,6 +118,16 @@ CORRUPTIONS = [
     ("I4 charged", change("usagerecord", "account_id = {other}", RECORDS)),
     ("I4 charged", loss("usagerecord", RECORDS)),
     ("I4 charged", loss("transfer", WRITTEN_OFF)),
+    ("I4 lines", change("usagerecord", set_line("0,4", "35"), WITH_LINES)),
+    ("I4 lines", change("usagerecord", set_line("0,1", "8"), WITH_LINES)),
+    ("I4 lines", change("usagerecord", set_line("0,2", "1"), WITH_LINES)),
+    ("I4 lines", change("usagerecord", set_line("0,3", "0"), WITH_LINES)),
+    ("I4 lines", change("usagerecord", set_line("1,0", '"unheard_of"'), WITH_LINES)),
+    ("I4 lines", change("usagerecord", set_line("1,0", '"input"'), WITH_LINES)),
+    ("I4 lines", change("usagerecord", "lines = lines - 1", WITH_LINES)),
+    ("I4 lines", change("usagerecord", "lines = lines || lines", WITH_LINES)),
+    ("I4 lines", change("usagerecord", "input_nanos = input_nanos + 1", WITH_LINES)),
+    ("I4 lines", change("usagerecord", "cost_nanos = cost_nanos + 1", WITH_LINES)),
     ("I4 spent", change("keyspend", "total_nanos = total_nanos - 1", KEY)),
     ("I4 spent", change("keyspend", "month_nanos = month_nanos - 1", KEY)),
     ("I4 spent", change("keyspend", "day_nanos = day_nanos - 1", KEY)),

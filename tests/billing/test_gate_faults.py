@@ -136,17 +136,21 @@ def test_a_settlement_that_was_killed_before_its_commit_is_made_once():
 def test_a_settlement_whose_answer_was_lost_after_its_commit_is_made_once():
     customer = make_customer(1000)
     asks = [customer.ask() for _ in range(3)]
+    lines = [["output", 4, 10_000_000, 1_000_000, 40]]
 
     async def work() -> list[str]:
         async with FaultyLink() as link, open_gate(link.address) as gate:
             await admit_all([gate], asks)
             await gate.settle(customer.end(asks[0], output_nanos=40))
             link.lose_next_answer()
-            ends = [gate.settle(customer.end(ask, output_nanos=40)) for ask in asks[1:]]
+            ends = [
+                gate.settle(customer.end(ask, output_nanos=40, lines=lines)) for ask in asks[1:]
+            ]
             return [receipt.code for receipt in await asyncio.gather(*ends)]
 
     assert run(work()) == ["already_ended", "already_ended"]
     assert customer.balances == (1000 - 3 * 40, 0)
+    assert [customer.record(ask).lines for ask in asks] == [[], lines, lines]
 
 
 def test_a_killed_server_connection_costs_no_request():

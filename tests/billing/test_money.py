@@ -11,7 +11,7 @@ from billing.pricing.money import (
     dollars_text,
     nanos_from_dollars,
     price_of,
-    token_price_text,
+    unit_price_text,
 )
 
 
@@ -108,9 +108,9 @@ def test_dollars_are_written_with_nine_decimals_or_short() -> None:
 
 
 def test_a27_prices_per_token_are_plain_decimals() -> None:
-    assert token_price_text(475_000_000) == "0.000000475"
-    assert token_price_text(2_000_000_000) == "0.000002"
-    assert token_price_text(80_000_000) == "0.00000008"
-    assert token_price_text(1) == "0.000000000000001"
-    assert token_price_text(0) == "0"
-    assert token_price_text(10**16) == "10"
+    assert unit_price_text(475_000_000) == "0.000000475"
+    assert unit_price_text(2_000_000_000) == "0.000002"
+    assert unit_price_text(80_000_000) == "0.00000008"
+    assert unit_price_text(1) == "0.000000000000001"
+    assert unit_price_text(0) == "0"
+    assert unit_price_text(10**16) == "10"

@@ -1,9 +1,11 @@
 """billing_settle: the one end of a reservation, its charge and its usage record."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from billing.ledger import postings
@@ -101,6 +103,46 @@ def test_the_usage_record_says_all_that_the_relay_knew():
     )
     assert (record.cost_nanos, record.charged_nanos, record.reserved_nanos) == (60, 60, 100)
     assert not record.is_late
+
+
+LINES = [["input", 3, 2_000_000, 1_000_000, 6], ["output", 5, 2_000_000, 1_000_000, 10]]
+CHARGED = {"input_nanos": 6, "output_nanos": 10, "lines": LINES}
+
+
+def test_the_lines_of_the_charge_are_kept_with_the_record():
+    customer = make_customer(1000)
+    ask = customer.admitted()
+
+    (receipt,) = settle(customer.end(ask, **CHARGED))
+
+    assert receipt.charged_nanos == 16
+    assert customer.record(ask).lines == LINES
+
+
+def test_a_row_of_an_earlier_release_has_no_lines_and_is_settled():
+    customer = make_customer(1000)
+    ask = customer.admitted()
+    row = msgspec.to_builtins(customer.end(ask, output_nanos=10))
+    del row["lines"]
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT code FROM billing_settle(%s::jsonb)", [json.dumps([row])])
+        assert cursor.fetchone() == ("settled",)
+
+    assert customer.record(ask).lines == []
+
+
+def test_a_repeat_leaves_the_lines_of_the_settlement_that_counts():
+    customer = make_customer(1000)
+    ask = customer.admitted()
+    settle(customer.end(ask, **CHARGED))
+
+    (receipt,) = settle(
+        customer.end(ask, output_nanos=20, lines=[["output", 10, 2_000_000, 1_000_000, 20]])
+    )
+
+    assert receipt.code == "already_ended"
+    assert customer.record(ask).lines == LINES
 
 
 def test_texts_longer_than_their_columns_are_cut_and_fail_nothing():
@@ -253,6 +295,24 @@ def test_a_hundred_settlements_at_once_end_a_reservation_once():
     assert sorted(codes) == ["already_ended"] * 99 + ["settled"]
     assert customer.balances == (960, 0)
     assert UsageRecord.objects.filter(account=customer.account).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_a_hundred_settlements_at_once_the_record_has_the_lines_of_the_one_that_was_charged():
+    customer = make_customer(1000)
+    ask = customer.admitted()
+    amounts = iter(range(1, 101))
+
+    def end(own):
+        nanos = next(amounts)
+        lines = [["output", nanos, 1_000_000, 1_000_000, nanos]]
+        return settle(customer.end(ask, output_nanos=nanos, lines=lines), on=own)[0]
+
+    receipts = at_once(end)
+
+    (charged,) = (receipt.charged_nanos for receipt in receipts if receipt.code == "settled")
+    assert customer.record(ask).lines == [["output", charged, 1_000_000, 1_000_000, charged]]
+    assert customer.balances == (1000 - charged, 0)
 
 
 @pytest.mark.django_db(transaction=True)

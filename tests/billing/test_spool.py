@@ -78,6 +78,20 @@ def test_a_replay_settles_what_the_files_say_and_deletes_them(spool_folder):
     assert names(spool_folder) == []
 
 
+def test_a_replay_keeps_the_lines_of_a_charge_once(spool_folder):
+    customer = make_customer(1000)
+    ask = customer.admitted()
+    lines = [["output", 5, 2_000_000, 1_000_000, 10]]
+    rows = [row(customer.end(ask, output_nanos=10, lines=lines))]
+    spool.write(rows)
+    spool.write(rows)
+
+    assert spool.replay() == 2
+
+    assert customer.record(ask).lines == lines
+    assert customer.balances == (990, 0)
+
+
 def test_an_empty_spool_is_nothing_to_replay():
     assert spool.replay() == 0
 

@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection
 from pytest_django import DjangoDbBlocker
 
 from billing.ledger import install, postings
-from billing.models import Transfer
+from billing.models import Transfer, UsageRecord
 from tests.billing.conftest import broken_invariants
 from tests.billing.customers import Customer, admit, call, make_customer, new_id, settle, top_up
 from tests.billing.upgrades import (
@@ -310,6 +310,20 @@ def test_a_request_of_this_release_is_admitted_and_settled_by_the_last_ones_func
     (receipt,) = call("settle", [end], dict[str, Any])
 
     assert (receipt["code"], receipt["charged_nanos"]) == ("settled", 30)
+
+
+def test_a_request_of_the_last_release_has_no_lines_and_one_of_this_release_has(upgraded: None):
+    customer = make_customer(1000)
+    admission = old_admission(customer)
+    call("admit", [admission], dict[str, Any])
+    call("settle", [old_settlement(customer, admission["request_id"])], dict[str, Any])
+    ask = customer.admitted()
+    lines = [["output", 3, 10_000_000, 1_000_000, 30]]
+    settle(customer.end(ask, output_nanos=30, lines=lines))
+
+    kept = UsageRecord.objects.in_bulk([admission["request_id"], ask.request_id]).values()
+
+    assert sorted(record.lines for record in kept) == [[], lines]
 
 
 def test_fields_to_come_are_no_reason_to_refuse_a_row(upgraded: None):

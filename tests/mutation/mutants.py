@@ -8,10 +8,11 @@ ADMIT, SETTLE, SWEEP, POST, GUARDS, LOTS, GIVE_BACK, CHECKS = (
     str(install.current_path(subject).relative_to(install.FOLDER.parents[2]))
     for subject in ("admit", "settle", "sweep", "post", "guards", "lots", "give_back", "checks")
 )
-GATE, GROUP_COMMIT, INSTALL = (
+GATE, GROUP_COMMIT, INSTALL, INVARIANTS = (
     "billing/ledger/gate.py",
     "billing/ledger/group_commit.py",
     "billing/ledger/install.py",
+    "billing/ledger/invariants.py",
 )
 TABLES = "billing/migrations/0001_initial.py"
 
@@ -149,6 +150,21 @@ MUTANTS = [
             "test_settle.py::test_a_hundred_settlements_at_once_end_a_reservation_once",
             "test_gate_faults.py::test_a_settlement_whose_answer_was_lost_after_its_commit_is_made_once",
         ),
+    ),
+    mutant(
+        "the lines of a charge",
+        SETTLE,
+        "coalesce(r.lines, '[]'), now()",
+        "'[]', now()",
+        "test_settle.py::test_the_lines_of_the_charge_are_kept_with_the_record",
+        "test_spool.py::test_a_replay_keeps_the_lines_of_a_charge_once",
+    ),
+    mutant(
+        "the proof of a line's arithmetic",
+        INVARIANTS,
+        "WHERE summary IS NULL OR quantity < 0 OR rate_nanos < 0\n           OR amount_nanos",
+        "WHERE summary IS NULL\n           AND amount_nanos",
+        "test_check_ledger.py::test_a_corruption_is_found_and_named",
     ),
     mutant(
         "the bound of a charge by what is available",

@@ -4,6 +4,15 @@
 -- field that a row does not have counts as its default. One row comes back for each whose account
 -- exists. Locks, decides and writes as admission does.
 
+-- The lines of the charge, which an earlier release's rows do not have.
+DO $$
+BEGIN
+    ALTER TYPE billing_settlement ADD ATTRIBUTE lines jsonb;
+EXCEPTION WHEN duplicate_column THEN
+    NULL;
+END
+$$;
+
 -- A request whose settlement does something: what was held, what is charged, the customer's
 -- sequence and balance after it, and the row itself. `code` is `settled`, `released` or `late`.
 DO $$
@@ -207,7 +216,7 @@ BEGIN
         input_nanos, cached_nanos, output_nanos, reasoning_nanos, units_nanos,
         cost_nanos, charged_nanos, written_off_nanos, upstream_cost_nanos, reserved_nanos,
         source, outcome, is_late, status, error, finish_reason, attempts,
-        latency_ms, first_token_ms, created_at)
+        latency_ms, first_token_ms, lines, created_at)
     SELECT r.request_id, r.account_id, r.key_id, r.price_version_id, r.model,
            coalesce(r.surface, ''), coalesce(r.endpoint, ''), coalesce(r.streamed, false),
            coalesce(r.upstream, ''), coalesce(left(r.upstream_request_id, 200), ''),
@@ -221,7 +230,8 @@ BEGIN
            coalesce(r.upstream_cost_nanos, 0), e.hold_nanos,
            coalesce(r.source, 'none'), r.outcome, e.code = 'late', coalesce(r.status, 0),
            coalesce(left(r.error, 500), ''), coalesce(left(r.finish_reason, 40), ''),
-           coalesce(r.attempts, '[]'), coalesce(r.latency_ms, 0), r.first_token_ms, now()
+           coalesce(r.attempts, '[]'), coalesce(r.latency_ms, 0), r.first_token_ms,
+           coalesce(r.lines, '[]'), now()
     FROM unnest(ended) AS e CROSS JOIN LATERAL (SELECT (e.settlement).*) AS r;
     GET DIAGNOSTICS written = ROW_COUNT;
     RETURN written;

@@ -1,39 +1,44 @@
 """How a request came to its charge, from the hold to the balance, and whether the sums agree."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from uuid import UUID
 
+from django.utils.text import capfirst
+
 from accounts.models import ApiKey
 from api.models import VideoJob
 from billing.models import CreditAccount, PriceVersion, Reservation, Transfer, UsageRecord
-from billing.pricing.money import PER_MILLION, price_of
+from billing.pricing import charge as pricing
+from billing.pricing.charge import Line, Usage
+from billing.pricing.components import COMPONENTS
+from billing.pricing.money import price_of
+from billing.pricing.rates import SUMMARIES
 from portal.outcomes import IN_PROGRESS, Outcome, outcome_of, told_error
 
 
 @dataclass(frozen=True)
-class Component:
-    """One line of the bill: `quantity` at a price, and what the books have for it."""
+class BillLine:
+    """One line of the bill: `quantity` at a rate for each `per`, and the amount on record."""
 
+    component: str
     name: str
     quantity: int
-    price_nanos: int
+    rate_nanos: int
+    per: int
     recorded_nanos: int
-    is_per_million: bool = True
 
     @property
     def exact_nanos(self) -> Decimal:
         """The product before rounding, in nano-dollars."""
-        product = Decimal(self.quantity * self.price_nanos)
-        return product / PER_MILLION if self.is_per_million else product
+        return Decimal(self.quantity * self.rate_nanos) / self.per
 
     @property
     def nanos(self) -> int:
         """The product, rounded half up by the ledger's own rule."""
-        if self.is_per_million:
-            return price_of(self.quantity, self.price_nanos)
-        return self.quantity * self.price_nanos
+        return price_of(self.quantity, self.rate_nanos, self.per)
 
     @property
     def is_rounded(self) -> bool:
@@ -42,7 +47,7 @@ class Component:
 
     @property
     def agrees(self) -> bool:
-        """Whether the books have what the product is."""
+        """Whether the amount on record is the product."""
         return self.nanos == self.recorded_nanos
 
 
@@ -110,74 +115,39 @@ class Charge:
         return [_attempt(number, each) for number, each in enumerate(made, 1)]
 
     @cached_property
-    def components(self) -> list[Component]:
-        """The bill's lines of tokens, those of nothing left out."""
-        record, price = self.record, self.price
-        if record is None or price is None:
+    def lines(self) -> list[BillLine]:
+        """The bill's lines, or for a record older than lines those that its price version gives."""
+        record = self.record
+        if record is None or record.source == UsageRecord.Source.NONE:
             return []
-        cached_price = _or(price.cached_input_nanos_per_million, price.input_nanos_per_million)
-        reasoning_price = _or(price.reasoning_nanos_per_million, price.output_nanos_per_million)
-        lines = [
-            Component(
-                "Input tokens" if not record.cached_tokens else "Input tokens, not cached",
-                record.input_tokens - record.cached_tokens,
-                price.input_nanos_per_million,
-                record.input_nanos,
-            ),
-            Component(
-                "Cached input tokens", record.cached_tokens, cached_price, record.cached_nanos
-            ),
-            Component(
-                "Output tokens" if not record.reasoning_tokens else "Output tokens, the answer",
-                record.output_tokens - record.reasoning_tokens,
-                price.output_nanos_per_million,
-                record.output_nanos,
-            ),
-            Component(
-                "Reasoning tokens", record.reasoning_tokens, reasoning_price, record.reasoning_nanos
-            ),
-        ]
-        return [line for line in lines if line.quantity or line.recorded_nanos]
-
-    @cached_property
-    def units(self) -> list[Component]:
-        """The bill's lines of what is counted by the piece; the books have their sum."""
-        record, price = self.record, self.price
-        if record is None or price is None:
+        if record.lines:
+            return [_bill_line(line, record.lines, line[-1]) for line in record.lines]
+        if self.price is None:
             return []
-        answered = 1 if record.source != UsageRecord.Source.NONE else 0
-        counted = [
-            ("Images", record.images, price.image_nanos),
-            ("Seconds", record.seconds, price.second_nanos),
-            ("Videos", record.pieces, price.piece_nanos),
-            ("Answered request", answered, price.request_nanos),
-        ]
+        worked_out = pricing.charge_of(self.price.rates, _usage_of(record)).lines
         return [
-            Component(name, quantity, nanos, quantity * nanos, is_per_million=False)
-            for name, quantity, nanos in counted
-            if quantity and nanos
+            _bill_line(line, worked_out, _own_column(record, line[0], line[-1]))
+            for line in worked_out
         ]
 
     @property
     def sum_nanos(self) -> int:
-        """The lines' sum, computed here from counts and prices."""
-        return sum(line.nanos for line in [*self.components, *self.units])
+        """The lines' sum, computed here from counts and rates."""
+        return sum(line.nanos for line in self.lines)
 
     @cached_property
     def disagreements(self) -> list[str]:
-        """What in the books is not what it should be; empty for a charge that is right."""
+        """What on record is not what it should be; empty for a charge that is right."""
         record = self.record
         if record is None:
             return []
         found = []
-        if self.price is None:
+        if self.price is None and not record.lines:
             found.append("The price version is not on file, so the sum could not be checked.")
         else:
-            found += [
-                f"{line.name}: the books differ." for line in self.components if not line.agrees
-            ]
-            if sum(line.nanos for line in self.units) != record.units_nanos:
-                found.append("Pieces: the books differ.")
+            found += [f"{line.name}: the books differ." for line in self.lines if not line.agrees]
+            found += self._other_rates()
+            found += self._other_sums(record)
             if self.sum_nanos != record.cost_nanos:
                 found.append("The lines' sum is not the cost in the books.")
         if record.charged_nanos + record.written_off_nanos != record.cost_nanos:
@@ -186,6 +156,71 @@ class Charge:
         if moved != record.charged_nanos:
             found.append("The transfer is not of the amount that was charged.")
         return found
+
+    def _other_rates(self) -> list[str]:
+        """Return what is said of lines whose rate is not that of the price version."""
+        if self.price is None:
+            return []
+        rates = self.price.rates
+        return [
+            f"{line.name}: the price version has another price."
+            for line in self.lines
+            if line.component not in COMPONENTS or rates.of(line.component) != line.rate_nanos
+        ]
+
+    def _other_sums(self, record: UsageRecord) -> list[str]:
+        """Return what is said of the record's columns that are not the sums of their lines."""
+        sums = dict.fromkeys(SUMMARIES, 0)
+        for line in self.lines:
+            component = COMPONENTS.get(line.component)
+            sums[component.summary if component else "units_nanos"] += line.nanos
+        return [
+            f"{_SUMMARY_NAMES[column]}: the books differ."
+            for column, nanos in sums.items()
+            if getattr(record, column) != nanos
+        ]
+
+
+_SUMMARY_NAMES = {
+    "input_nanos": "Input",
+    "cached_nanos": "Cached input",
+    "output_nanos": "Output",
+    "reasoning_nanos": "Reasoning",
+    "units_nanos": "Pieces",
+}
+
+
+def _usage_of(record: UsageRecord) -> Usage:
+    """Return the usage of a record older than lines; an answered request counts as one."""
+    return Usage(
+        input_tokens=record.input_tokens,
+        cached_tokens=record.cached_tokens,
+        output_tokens=record.output_tokens,
+        reasoning_tokens=record.reasoning_tokens,
+        images=record.images,
+        seconds=record.seconds,
+        pieces=record.pieces,
+    )
+
+
+def _own_column(record: UsageRecord, name: str, amount_nanos: int) -> int:
+    """Return the amount of the component's own column; what is counted has none, only a sum."""
+    summary = COMPONENTS[name].summary
+    return amount_nanos if summary == "units_nanos" else getattr(record, summary)
+
+
+def _bill_line(line: Line, lines: Sequence[Line], recorded_nanos: int) -> BillLine:
+    name, quantity, rate_nanos, per, _ = line
+    component = COMPONENTS.get(name)
+    label = component.label(quantity) if component else name
+    if component and component.rest_label and _has_part(name, lines):
+        label = component.rest_label
+    return BillLine(name, capfirst(label), quantity, rate_nanos, per, recorded_nanos)
+
+
+def _has_part(name: str, lines: Sequence[Line]) -> bool:
+    """Return whether one of the lines is of a part of the component."""
+    return any(other[0] in COMPONENTS and COMPONENTS[other[0]].part_of == name for other in lines)
 
 
 def charge_of(account_id: int, request_id: UUID) -> Charge | None:
@@ -227,7 +262,3 @@ def _attempt(number: int, made: dict[str, object]) -> Attempt:
     elif made.get("error") == "the client left":
         text, badge = "You left", ""
     return Attempt(number, text, badge, milliseconds if isinstance(milliseconds, int) else 0)
-
-
-def _or(price_nanos: int | None, other_nanos: int) -> int:
-    return other_nanos if price_nanos is None else price_nanos

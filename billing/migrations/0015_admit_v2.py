@@ -6,5 +6,5 @@ from billing.ledger.install import InstallFunctions
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0012_settle_v2")]
+    dependencies = [("billing", "0014_settle_v2")]
     operations = [InstallFunctions("admit", 2)]

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0014_shortfall_owners'),
+        ('billing', '0016_shortfall_owners'),
     ]
 
     operations = [

@@ -19,7 +19,7 @@ ALTER TABLE billing_transfer ENABLE TRIGGER transfer_append_only;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0013_admit_v2")]
+    dependencies = [("billing", "0015_admit_v2")]
     operations = [
         WaitForEarlierTransactions(),
         WithLockTimeout([migrations.RunSQL([(OWNERS, None)], migrations.RunSQL.noop)]),

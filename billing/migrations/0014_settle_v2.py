@@ -6,5 +6,5 @@ from billing.ledger.install import InstallFunctions
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0011_give_back_v2")]
+    dependencies = [("billing", "0013_usage_lines")]
     operations = [InstallFunctions("settle", 2)]

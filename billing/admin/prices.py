@@ -1,0 +1,133 @@
+"""Admin pages for products and their prices, in dollars whatever the component."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+
+from billing.admin.fields import DollarsField, MoneyAdmin, dollars
+from billing.models import PriceVersion, Product
+from billing.pricing.components import extra_components
+from billing.pricing.money import dollars_text
+
+
+class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """Keeps the rates of extra components in the version's two objects of them."""
+
+    class Meta:
+        model = PriceVersion
+        fields = [
+            field.name
+            for field in PriceVersion._meta.fields
+            if field.editable and field.name not in {"id", "extra_rates", "extra_cost_rates"}
+        ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field, (column, name, _) in extra_rate_fields().items():
+            if field in self.fields:
+                self.initial.setdefault(field, getattr(self.instance, column).get(name))
+
+    def clean(self) -> Any:
+        """Put the extra rates into the version; an empty field is a component without a rate."""
+        cleaned = super().clean()
+        rates: dict[str, dict[str, int]] = {"extra_rates": {}, "extra_cost_rates": {}}
+        for field, (column, name, _) in extra_rate_fields().items():
+            nanos = self.cleaned_data.get(field)
+            if nanos is not None:
+                rates[column][name] = nanos
+        for column, by_name in rates.items():
+            setattr(self.instance, column, by_name)
+        return cleaned
+
+
+def price_form() -> type[PriceForm]:
+    """Return the form's class with the fields of today's extra components."""
+    fields = {
+        field: DollarsField(label=label, required=False)
+        for field, (_, _, label) in extra_rate_fields().items()
+    }
+    return type("PriceForm", (PriceForm,), fields)
+
+
+def extra_rate_fields() -> dict[str, tuple[str, str, str]]:
+    """Return the form's fields of extra rates: (column, component's name, label) of each."""
+    fields = {}
+    for column, prefix, infix in (
+        ("extra_rates", "rate", ""),
+        ("extra_cost_rates", "cost", " cost"),
+    ):
+        for component in extra_components():
+            unit = "" if component.per == 1 else f" per {component.per:,}"
+            label = f"{component.singular.capitalize()}{infix}, ${unit}"
+            fields[f"{prefix}_{component.name}"] = (column, component.name, label)
+    return fields
+
+
+@admin.register(Product)
+class ProductAdmin(ModelAdmin):
+    """Products. Their prices are separate, versioned rows."""
+
+    list_display = ("sku", "created_at")
+    list_filter = ("created_at",)
+    search_fields = ("sku",)
+    readonly_fields = ("created_at",)
+
+
+@admin.register(PriceVersion)
+class PriceVersionAdmin(MoneyAdmin):
+    """Prices. One that has taken effect can't be changed: add a new version instead."""
+
+    list_display = (
+        "product",
+        "effective_from",
+        dollars("input_nanos_per_million", "Input, $/1M"),
+        dollars("cached_input_nanos_per_million", "Cached, $/1M"),
+        dollars("output_nanos_per_million", "Output, $/1M"),
+        dollars("input_cost_nanos_per_million", "Input cost, $/1M"),
+        dollars("output_cost_nanos_per_million", "Output cost, $/1M"),
+        "source",
+    )
+    list_filter = ("effective_from",)
+    list_select_related = ("product",)
+    search_fields = ("product__sku", "source")
+    autocomplete_fields = ("product",)
+    readonly_fields = ("created_at",)
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Return a form with a field for each rate, of extra components as well."""
+        return super().get_form(request, obj, change, **{"form": price_form(), **kwargs})
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the form's fields; a version that can't change only shows its extra rates."""
+        fields = super().get_fields(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return fields
+        shown = [name for name in fields if name not in extra_rate_fields()]
+        return [*shown, "extra_prices"] if obj.extra_rates or obj.extra_cost_rates else shown
+
+    @admin.display(description="Extra prices, $")
+    def extra_prices(self, version: PriceVersion) -> str:
+        """Show the rates of components without columns, and what they cost us."""
+        return "; ".join(
+            f"{label}: ${dollars_text(getattr(version, column)[name])}"
+            for column, name, label in extra_rate_fields().values()
+            if name in getattr(version, column)
+        )
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow changes of a version only until it takes effect."""
+        return _is_future(obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow deleting a version only until it takes effect."""
+        return _is_future(obj) and super().has_delete_permission(request, obj)
+
+
+def _is_future(version: PriceVersion | None) -> bool:
+    return version is None or version.effective_from > timezone.now()
