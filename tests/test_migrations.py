@@ -168,6 +168,7 @@ ADD_NULL = migrations.AddField("order", "toy", models.IntegerField(null=True))
         ),
     ],
 )
+@pytest.mark.django_db
 def test_a_migration_that_would_stop_traffic_is_found(operations: list[Operation]) -> None:
     assert len(problems(*operations)) == 1
 
