@@ -6,11 +6,12 @@ from typing import Any, cast
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
 from accounts.access import Actor, memberships_of
-from accounts.models import Membership, Team, User
+from accounts.models import ApiKey, Membership, Team, User
 
 TEAM_SESSION_KEY = "team"
 
@@ -77,6 +78,21 @@ def recognise(request: HttpRequest) -> bool:
     request.actor = Actor(team=chosen.team, user=user, role=chosen.role)  # type: ignore[attr-defined]
     request.teams = [each.team for each in memberships]  # type: ignore[attr-defined]
     return True
+
+
+def may_chat(actor: Actor) -> bool:
+    """Tells whether the actor may call models from a page: whoever may make an inference key."""
+    return actor.may_create_keys(ApiKey.Scope.INFERENCE)
+
+
+def without_chat_keys(keys: "QuerySet[ApiKey]") -> "QuerySet[ApiKey]":
+    """Returns those of the keys that people and programs made."""
+    return keys.filter(chat_key__isnull=True)
+
+
+def only_chat_keys(keys: "QuerySet[ApiKey]") -> "QuerySet[ApiKey]":
+    """Returns those of the keys that the site made for chats."""
+    return keys.filter(chat_key__isnull=False)
 
 
 def _chosen(memberships: list[Membership], slug: str | None) -> Membership:

@@ -12,7 +12,7 @@ from accounts.models import ApiKey, Team, User
 
 
 class ChatKey(models.Model):
-    """Marks an API key as one that the site made for a browser session (portal/chat/keys.py)."""
+    """Marks an API key as one that the site made for a browser session (portal/chat/queries.py)."""
 
     key = models.OneToOneField(
         ApiKey, on_delete=models.CASCADE, primary_key=True, related_name="chat_key"

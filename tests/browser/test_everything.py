@@ -13,7 +13,7 @@ from openai import OpenAI
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from portal.docs.pages import PAGES as DOCS
-from portal.mail.mailbox import letters
+from portal.mailbox.queries import letters
 from tests.browser.conftest import sign_in
 from tests.browser.watch import Watch, accessibility_faults
 from tests.portal.url_map import PAGES, address

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, Membership, Role, Team, User
 from billing.models import AutoTopUp, Order, PaymentCustomer
-from portal.notices import send_due
-from portal.tasks import send_mail
+from portal.emails.sending import send_email
+from portal.emails.tasks import send_notices
 from tests.cast import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -213,12 +213,12 @@ def send_round(
     django_capture_on_commit_callbacks: Any,
 ) -> Callable[[], list[Any]]:
     """Does a round of notices and returns its letters."""
-    monkeypatch.setattr(send_mail, "apply_async", lambda arguments, **_: send_mail(*arguments))
+    monkeypatch.setattr(send_email, "apply_async", lambda arguments, **_: send_email(*arguments))
 
     def do() -> list[Any]:
         mailoutbox.clear()
         with django_capture_on_commit_callbacks(execute=True):
-            send_due()
+            send_notices()
         return list(mailoutbox)
 
     return do

@@ -12,7 +12,7 @@ from accounts.models import Team, User
 from billing.models import LedgerAlert, Order
 from billing.payments import orders
 from billing.usage.balances import balance_of
-from portal.billing import order_views
+from portal.billing.views.orders import MOST_POLLS
 from tests.cast import signed_in
 from tests.payments.conftest import StripeStandIn, checkout
 from tests.portal.serving import DOLLAR
@@ -105,7 +105,7 @@ def test_the_page_stops_asking_after_a_while(
     while found := re.search(r'hx-get="[^"]+(/state\?polls=\d+)"', page):
         path, polls = found[1], polls + 1
         page = look(browser, order, path)
-    assert polls == order_views.MOST_POLLS
+    assert polls == MOST_POLLS
     assert "It takes longer than most" in page
     assert "Look again" in page
 

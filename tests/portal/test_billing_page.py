@@ -12,7 +12,7 @@ from django.urls import reverse
 from accounts.models import Membership, Role, Team, User
 from billing.ledger import postings
 from billing.models import CreditAccount, Order, PaymentCustomer, PlanOffer
-from portal.billing.balance import MOST_PARTS
+from portal.billing.presenters import MOST_PARTS
 from tests.cast import IssuedKey, signed_in
 from tests.payments.conftest import StripeStandIn
 from tests.payments.plan_helpers import subscribed
@@ -177,7 +177,7 @@ def test_all_orders_are_a_click_away_and_go_page_by_page(
 ) -> None:
     made = [an_order(alices_team, alice, "paid").number for _ in range(7)]
     assert 'href="/billing/orders"' in page_of(browser)
-    monkeypatch.setattr("portal.paging.PAGE_ROWS", 3)
+    monkeypatch.setattr("portal.ui.paging.PAGE_ROWS", 3)
     path, seen = "/billing/orders", []
     while path:
         page = page_of(browser, path)

@@ -12,9 +12,9 @@ from django.utils import timezone
 from accounts.models import Team, User
 from api.models import Model
 from billing.models import UsageRecord
-from portal.mail.outgoing import write
-from portal.notices import due, rounds
-from portal.team.letters import send_invitation
+from portal.emails import due, tasks
+from portal.emails.kinds import send_invitation
+from portal.emails.sending import write
 from tests.portal.filled import Filled, fill
 from tests.portal.keys_pages import load_catalogue
 from tests.portal.parsed_page import ParsedPage, parse
@@ -113,7 +113,7 @@ def test_letters_carry_it_as_text(
     browser: Client, hostile: Filled, alice: User, mailoutbox: list[Any]
 ) -> None:
     invitation = hostile.team.invitations.latest("pk")
-    send_invitation(invitation, "token")
+    send_invitation(invitation, "token", "Everything.")
     notices = list(due.new_keys(timezone.now()))
     assert notices
     letters = [*mailoutbox, *(_letter(notice) for notice in notices)]
@@ -127,4 +127,4 @@ def test_letters_carry_it_as_text(
 
 
 def _letter(notice: due.Notice) -> Any:
-    return write(notice.kind.value, notice.user.email, rounds._context(notice))
+    return write(notice.kind.value, notice.user.email, tasks._context(notice))

@@ -10,12 +10,11 @@ from django.core.mail import get_connection
 from django.test import Client
 from kombu.exceptions import OperationalError
 
-from portal import mail
-from portal.checks import check_mail_is_sent
-from portal.mail.mailbox import letters
-from portal.mail.outgoing import write
-from portal.sign_in.notices import NOTICES
-from portal.tasks import send_mail
+from portal.emails import sending
+from portal.emails.checks import check_mail_is_sent
+from portal.emails.kinds import SECURITY_NOTICES
+from portal.emails.sending import send_email, write
+from portal.mailbox.queries import letters
 
 pytestmark = pytest.mark.django_db
 
@@ -66,24 +65,29 @@ def test_a_subject_stays_one_line() -> None:
 
 
 def test_every_notice_of_allauths_has_words() -> None:
-    assert set(NOTICES) >= {"password_changed", "totp_activated", "webauthn_added", "email_changed"}
+    assert set(SECURITY_NOTICES) >= {
+        "password_changed",
+        "totp_activated",
+        "webauthn_added",
+        "email_changed",
+    }
 
 
 def test_a_letter_is_sent_by_celery_after_the_commit(
     django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queued: list[Any] = []
-    monkeypatch.setattr(send_mail, "apply_async", lambda args, **options: queued.append(args))
+    monkeypatch.setattr(send_email, "apply_async", lambda args, **options: queued.append(args))
     with django_capture_on_commit_callbacks(execute=True):
-        mail.send_later("new_sign_in", "a@example.com", CONTEXT)
+        sending.send_later("new_sign_in", "a@example.com", CONTEXT)
         assert queued == []
     assert django_mail.outbox == []
-    send_mail(*queued[0])
+    send_email(*queued[0])
     assert django_mail.outbox[0].to == ["a@example.com"]
 
 
 def test_pages_queue_where_the_worker_looks(settings: Any) -> None:
-    assert send_mail.app.conf.broker_url == settings.CELERY_BROKER_URL
+    assert send_email.app.conf.broker_url == settings.CELERY_BROKER_URL
 
 
 def test_a_queue_that_is_away_breaks_nothing(
@@ -92,14 +96,14 @@ def test_a_queue_that_is_away_breaks_nothing(
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError
 
-    monkeypatch.setattr(send_mail, "apply_async", away)
+    monkeypatch.setattr(send_email, "apply_async", away)
     with django_capture_on_commit_callbacks(execute=True):
-        mail.send_later("new_sign_in", "a@example.com", CONTEXT)
+        sending.send_later("new_sign_in", "a@example.com", CONTEXT)
 
 
 def test_the_folder_lists_letters_newest_first(folder: Path, client: Client) -> None:
     for code in ("111111", "222222"):
-        mail.send("email_code", "a@example.com", {"code": code})
+        sending.send("email_code", "a@example.com", {"code": code})
     assert [letter.subject[:6] for letter in letters(folder)] == ["222222", "111111"]
     page = client.get("/dev/mail").content.decode()
     assert page.index("222222") < page.index("111111")
@@ -114,7 +118,7 @@ def test_letters_of_one_connection_are_told_apart(folder: Path) -> None:
 def test_a_letter_is_shown_as_text_and_as_html_that_can_do_nothing(
     folder: Path, client: Client
 ) -> None:
-    mail.send("new_sign_in", "a@example.com", CONTEXT)
+    sending.send("new_sign_in", "a@example.com", CONTEXT)
     (letter,) = letters(folder)
     page = client.get(f"/dev/mail/{letter.id}")
     assert "&lt;b&gt;Firefox" in page.content.decode()

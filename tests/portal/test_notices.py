@@ -22,8 +22,8 @@ from accounts.models import (
 from accounts.teams import sign_up
 from billing.ledger import postings
 from billing.models import CreditAccount, KeySpend
-from portal.notices import send_due
-from portal.tasks import send_mail
+from portal.emails.sending import send_email
+from portal.emails.tasks import send_notices
 from tests.cast import IssuedKey, issue, signed_in
 from tests.portal.chat_pages import send
 
@@ -36,9 +36,9 @@ def send_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has letters sent where Celery would be asked to."""
 
     def send(arguments: Any, **_options: Any) -> None:
-        send_mail(*arguments)
+        send_email(*arguments)
 
-    monkeypatch.setattr(send_mail, "apply_async", send)
+    monkeypatch.setattr(send_email, "apply_async", send)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def send_round(
     def do() -> list[Any]:
         mailoutbox.clear()
         with django_capture_on_commit_callbacks(execute=True):
-            send_due()
+            send_notices()
         return list(mailoutbox)
 
     return do
@@ -287,7 +287,7 @@ def test_the_rounds_queries_do_not_grow_with_what_was_told(
         issue(alices_team, alice, f"key {number}")
     assert len(send_round()) == 150
     with django_assert_max_num_queries(12):
-        assert send_due() == 0
+        assert send_notices() == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -303,7 +303,7 @@ def test_rounds_at_the_same_time_send_each_notice_once(
     def do() -> None:
         start.wait()
         try:
-            sent.append(send_due())
+            sent.append(send_notices())
         finally:
             connection.close()
 

@@ -4,8 +4,7 @@ import pytest
 
 from accounts.models import Membership, NotificationSettings, Role, Team, User
 from billing.models import PlanOffer
-from portal import notices
-from portal.mail import outgoing
+from portal.emails import sending, tasks
 from tests.payments.conftest import StripeStandIn
 from tests.payments.plan_helpers import decline_from_now_on, hear, subscribed
 
@@ -18,10 +17,10 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
     letters: list[tuple[str, str, str]] = []
 
     def send(name: str, to: str, context: dict[str, object]) -> None:
-        letter = outgoing.write(name, to, context)
+        letter = sending.write(name, to, context)
         letters.append((name, to, f"{letter.subject}\n{letter.body}"))
 
-    monkeypatch.setattr("portal.notices.rounds.mail.send_later", send)
+    monkeypatch.setattr("portal.emails.tasks.sending.send_later", send)
     return letters
 
 
@@ -43,8 +42,8 @@ def test_who_may_pay_hears_once_of_a_payment_that_failed(
     late: str, alice: User, sent: list[tuple[str, str, str]]
 ) -> None:
     NotificationSettings.objects.create(user=alice, low_balance=False, budget_reached=False)
-    notices.send_due()
-    notices.send_due()
+    tasks.send_notices()
+    tasks.send_notices()
     assert sorted(sent_to(sent, "plan_payment_failed")) == [
         "alice@example.com",
         "books@example.com",
@@ -66,8 +65,8 @@ def test_who_may_pay_hears_once_that_the_plan_is_over(
 ) -> None:
     stand_in.control("give_up", subscription=late, outcome=outcome)
     hear(stand_in)
-    notices.send_due()
-    notices.send_due()
+    tasks.send_notices()
+    tasks.send_notices()
     assert sorted(sent_to(sent, "plan_ended")) == ["alice@example.com", "books@example.com"]
     assert all(said in text for name, _, text in sent if name == "plan_ended")
 
@@ -80,7 +79,7 @@ def test_a_plan_that_runs_is_no_news(
     sent: list[tuple[str, str, str]],
 ) -> None:
     subscribed(stand_in, alices_team, alice, plus)
-    notices.send_due()
+    tasks.send_notices()
     assert [name for name, _, _ in sent if name.startswith("plan_")] == []
 
 

@@ -20,8 +20,8 @@ from django.test import Client, RequestFactory
 from accounts import teams
 from accounts.client_ip import client_ip
 from accounts.models import NotificationSettings, User
-from portal.sign_in.devices import device_name
-from portal.tasks import send_mail
+from portal.emails.sending import send_email
+from portal.sign_in.presenters import device_name
 from tests.cast import signed_in
 from tests.portal.letters import last_to, link_to
 
@@ -42,7 +42,7 @@ def dana(db: None) -> User:
 @pytest.fixture
 def commits(django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs what waits for a commit, with Celery's part done at once."""
-    monkeypatch.setattr(send_mail, "apply_async", lambda args, **_: send_mail(*args))
+    monkeypatch.setattr(send_email, "apply_async", lambda args, **_: send_email(*args))
     return lambda: django_capture_on_commit_callbacks(execute=True)
 
 

@@ -159,7 +159,7 @@ def test_a_mail_server_that_is_away_is_said_and_a_new_code_can_be_asked_for(
         raise ConnectionRefusedError
 
     with monkeypatch.context() as patch:
-        patch.setattr("portal.mail.send", refuse)
+        patch.setattr("portal.emails.sending.send", refuse)
         assert sign_up(client, "new@example.com")["Location"] == VERIFY
     assert "could not be sent" in client.get(VERIFY).content.decode()
     client.post(VERIFY, {"action": "resend"})

@@ -174,7 +174,7 @@ def test_a_mail_server_that_is_away_is_no_crash(
     def refuse(*_arguments: Any) -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr("portal.mail.send", refuse)
+    monkeypatch.setattr("portal.emails.sending.send", refuse)
     answer = browser.post(
         "/team/invitations", {"email": "charlie@example.com", "role": "admin"}, follow=True
     )
@@ -185,7 +185,7 @@ def test_a_mail_server_that_is_away_is_no_crash(
 def test_many_letters_are_too_many(
     browser: Client, mailoutbox: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("portal.team.invitation_views.LETTERS_PER_USER", "2/h")
+    monkeypatch.setattr("portal.team.views.EMAILS_PER_USER", "2/h")
     answers = [invite(browser, f"g{number}@example.com") for number in range(3)]
     assert [answer.status_code for answer in answers] == [302, 302, 429]
     assert "Try again in an hour" in answers[-1].content.decode()

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import Team, User
 from billing.models import CreditAccount, UsageRecord
 from billing.usage import records
-from portal import paging
+from portal.ui import paging
 from tests.billing.customers import Customer
 from tests.cast import IssuedKey, issue, signed_in
 from tests.portal.serving import serve

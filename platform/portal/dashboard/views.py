@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 from accounts.notifications import notification_settings_of
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
-from portal.dashboard.overview import first_steps, overview_of, version_of
+from portal.dashboard.queries import first_steps, overview_of, version_of
 
 
 @require_safe

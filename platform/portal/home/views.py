@@ -13,15 +13,9 @@ from django.views.generic import RedirectView
 from api import catalogue
 from api.catalogue import Snapshot
 from api.service import current_service
-from portal.prices import PricedModel, price_list
-from portal.snippets import (
-    Snippet,
-    chat_in_go,
-    chat_snippets,
-    image_snippets,
-    video_snippets,
-)
-from portal.worked_cost import WorkedCost, example_model, worked_cost
+from portal.ui.prices import PricedModel, price_list
+from portal.ui.snippets import Snippet, chat_in_go, chat_snippets, image_snippets, video_snippets
+from portal.ui.worked_cost import WorkedCost, example_model, worked_cost
 
 FEATURED = {"chat": 6, "image": 2, "video": 2}
 SECURITY_TXT_DAYS = 180

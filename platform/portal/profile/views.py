@@ -6,7 +6,6 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django_ratelimit.core import is_ratelimited
 
 from accounts.access import memberships_of
 from accounts.client_ip import client_ip
@@ -15,9 +14,10 @@ from accounts.errors import SharedTeamError
 from accounts.notifications import notification_settings_of
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
-from portal.profile.export import archive
 from portal.profile.forms import DeletionForm, NotificationsForm, ProfileForm
-from portal.profile.streaming import in_threads
+from portal.profile.queries import archive
+from portal.ui.rate_limits import is_over_limit
+from portal.ui.streaming import in_threads
 
 EXPORTS_PER_USER = "5/h"
 DELETION_TRIES_PER_USER = "10/h"
@@ -65,7 +65,7 @@ def your_data(request: MemberRequest) -> HttpResponse:
 @member_page
 def export(request: MemberRequest) -> HttpResponseBase:
     """Streams the user's data as a ZIP archive."""
-    if _is_often(request, "export", EXPORTS_PER_USER):
+    if is_over_limit(request, "export", EXPORTS_PER_USER):
         messages.error(request, "You have exported your data several times. Try again in an hour.")
         return render(request, "profile/data.html", status=429)
     name = f"data-{timezone.now():%Y-%m-%d}.zip"
@@ -91,7 +91,7 @@ def delete_account(request: MemberRequest) -> HttpResponse:
     form = DeletionForm(user, has_credit=bool(forfeited), data=data)
     status = 200
     if data is not None:
-        if _is_often(request, "deletion", DELETION_TRIES_PER_USER):
+        if is_over_limit(request, "deletion", DELETION_TRIES_PER_USER):
             form.add_error(None, "There were many tries. Try again in an hour.")
             status = 429
         elif consequences.blocking:
@@ -107,11 +107,3 @@ def delete_account(request: MemberRequest) -> HttpResponse:
             status = 422
     context = {"form": form, "consequences": consequences, "forfeited": forfeited}
     return render(request, "profile/delete.html", context, status=status)
-
-
-def _is_often(request: MemberRequest, group: str, rate: str) -> bool:
-    """Tells whether the user has asked for this more often than the rate lets them."""
-    is_often = is_ratelimited(  # type: ignore[no-untyped-call]
-        request, group=group, key="user", rate=rate, increment=True
-    )
-    return bool(is_often)

@@ -22,11 +22,10 @@ from django.utils import timezone
 from accounts.client_ip import client_ip
 from accounts.models import User
 from api.service import current_service
-from portal import mail
-from portal.billing.referral import note_sign_up
-from portal.sign_in.devices import device_name
-from portal.sign_in.notices import NOTICES
-from portal.sign_in.opening import open_books
+from portal.emails import sending
+from portal.emails.kinds import SECURITY_NOTICES
+from portal.sign_in.onboarding import note_sign_up, open_books
+from portal.sign_in.presenters import device_name
 
 log = structlog.get_logger(__name__)
 
@@ -75,12 +74,12 @@ class AccountAdapter(DefaultAccountAdapter):
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Sends one of allauth's letters in our words: notices later, the others now."""
         name = template_prefix.rpartition("/")[2]
-        if name in NOTICES:
-            mail.send_later("security_notice", email, self._notice(name, context))
+        if name in SECURITY_NOTICES:
+            sending.send_later("security_notice", email, self._notice(name, context))
             return
         ours, needed = _LETTERS[name]
         try:
-            mail.send(ours, email, {each: context[each] for each in needed})
+            sending.send(ours, email, {each: context[each] for each in needed})
         except (SMTPException, OSError):
             # The same for an address that has an account and one that has none.
             log.exception("mail_not_sent", mail=ours)
@@ -101,7 +100,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return client_ip(request)
 
     def _notice(self, name: str, context: dict[str, Any]) -> dict[str, str]:
-        title, sentence = NOTICES[name]
+        title, sentence = SECURITY_NOTICES[name]
         return {
             "title": title,
             "sentence": sentence.format_map(context),

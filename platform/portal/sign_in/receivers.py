@@ -13,9 +13,9 @@ from django.utils import timezone
 from accounts.client_ip import client_ip
 from accounts.models import User
 from accounts.notifications import notification_settings_of
-from portal import mail
-from portal.sign_in.devices import device_name
-from portal.sign_in.trial import grant_trial, grant_trial_to
+from portal.emails import sending
+from portal.sign_in.onboarding import grant_trial, grant_trial_to
+from portal.sign_in.presenters import device_name
 
 
 @receiver(email_confirmed)
@@ -44,4 +44,4 @@ def _on_logged_in(request: HttpRequest, user: User, **_named: Any) -> None:
         return
     ip, device = here
     at = f"{timezone.now():%Y-%m-%d %H:%M} UTC"
-    mail.send_later("new_sign_in", user.email, {"ip": ip, "device": device, "at": at})
+    sending.send_later("new_sign_in", user.email, {"ip": ip, "device": device, "at": at})

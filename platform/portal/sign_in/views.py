@@ -5,9 +5,12 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.views.decorators.http import require_POST
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
 
-from portal.sign_in.devices import device_name
+from billing.payments import referrals
+from portal.sign_in.onboarding import REFERRAL_SESSION_KEY
+from portal.sign_in.presenters import device_name
 
 
 @require_POST
@@ -20,3 +23,15 @@ def end_session(request: HttpRequest, session_id: int) -> HttpResponse:
     session.end()
     messages.success(request, f"Signed out: {device_name(session.user_agent)}.")
     return redirect("usersessions_list")
+
+
+@require_safe
+@never_cache
+def referral(request: HttpRequest, code: str) -> HttpResponse:
+    """Leads a stranger to the sign-up, and remembers who sent them."""
+    if request.user.is_authenticated:
+        return redirect("dashboard")
+    link = referrals.find_link(code)
+    if link is not None:
+        request.session[REFERRAL_SESSION_KEY] = link.code
+    return redirect("account_signup")

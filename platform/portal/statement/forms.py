@@ -5,8 +5,7 @@ from typing import Any
 
 from django import forms
 
-from portal.day_range import DayRangeForm
-from portal.periods import Period, month_of, today
+from portal.ui.periods import DayRangeForm, Period, month_of, today
 
 OWN_RANGE = "own"
 GROUPINGS = [("day", "Usage by day"), ("transfer", "Every transfer")]

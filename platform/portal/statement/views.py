@@ -21,8 +21,8 @@ from billing.usage.statement import (
     statement_of,
 )
 from portal.access import MemberRequest, member_page_if
-from portal.spreadsheet import Row, csv_response
 from portal.statement.forms import StatementForm
+from portal.ui.csv import Row, csv_response
 
 PAGE_ROWS = 100
 DAY_ROWS = 500

@@ -6,7 +6,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from api import catalogue
-from portal.status.history import DAYS, NOW_MINUTES, current_states, histories, incidents
+from portal.status.queries import DAYS, NOW_MINUTES, current_states, histories, incidents
 
 
 @require_safe

@@ -6,6 +6,7 @@ from django import forms
 
 from accounts.access import Actor
 from accounts.models import Role
+from portal.ui.fields import OneLineField
 
 ROLE_MEANINGS = {
     Role.OWNER: "Everything, management keys and other owners included.",
@@ -13,14 +14,6 @@ ROLE_MEANINGS = {
     Role.DEVELOPER: "Makes keys and manages their own. Sees the team's usage.",
     Role.BILLING: "Sees the statement and pays. Makes no keys.",
 }
-
-
-class OneLineField(forms.CharField):
-    """A text without line breaks, which mail headers could not hold."""
-
-    def to_python(self, value: Any) -> str:
-        """Returns the text with each run of white space as one space."""
-        return " ".join(str(super().to_python(value) or "").split())
 
 
 class TeamForm(forms.Form):

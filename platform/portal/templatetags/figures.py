@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from django import template
 
-from portal.templatetags.ui import dollars
+from portal.ui.money import dollars
 
 register = template.Library()
 

@@ -3,7 +3,7 @@
 from django import template
 from django.forms import BoundField
 
-from portal.sign_in import devices
+from portal.sign_in import presenters
 
 register = template.Library()
 
@@ -28,4 +28,4 @@ def tidied(field: BoundField) -> BoundField:
 @register.filter
 def device_name(user_agent: str) -> str:
     """Returns what people call the browser of a User-Agent header."""
-    return devices.device_name(user_agent)
+    return presenters.device_name(user_agent)

@@ -6,8 +6,7 @@ from django import forms
 
 from accounts.models import ApiKey
 from billing.usage.records import Selection, Status
-from portal.day_range import DayRangeForm
-from portal.periods import Period, last_days, month_of, today
+from portal.ui.periods import DayRangeForm, Period, last_days, month_of, today
 
 PERIODS = [
     ("today", "Today"),

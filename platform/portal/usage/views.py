@@ -16,14 +16,13 @@ from accounts.models import ApiKey
 from billing.models import CreditAccount, UsageRecord
 from billing.pricing.money import dollars_text
 from billing.usage.records import Selection, models_used, narrowed, records, sums, total
-from portal.access import MemberRequest, member_page
-from portal.charts import chart_of
-from portal.chat.keys import without_chat_keys
-from portal.outcomes import outcome_of
-from portal.paging import PAGE_ROWS, RowPage, batches_of, page_of, read_place
-from portal.spreadsheet import Row, csv_response
-from portal.usage.charge import charge_of
+from portal.access import MemberRequest, member_page, without_chat_keys
+from portal.ui.charts import chart_of
+from portal.ui.csv import Row, csv_response
+from portal.ui.outcomes import outcome_of
+from portal.ui.paging import PAGE_ROWS, RowPage, batches_of, page_of, read_place
 from portal.usage.forms import UsageFilter
+from portal.usage.presenters import charge_of
 
 MOST_DAYS_BY_HOUR = 2
 _UNSHOWN = ("attempts", "error")  # the long ones

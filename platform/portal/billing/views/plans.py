@@ -1,0 +1,208 @@
+"""The plan and its changes. Each is confirmed on a page that says what it costs, and when."""
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib import messages
+from django.core import signing
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.client_ip import client_ip
+from billing.models import PlanOffer, Subscription
+from billing.payments import invoices, plans, subscriptions
+from billing.payments.plans import PlanError, Quote
+from billing.payments.subscriptions import live_subscription
+from billing.stripe_api.client import CardRefusedError, StripeError
+from portal.access import MemberRequest
+from portal.billing.presenters import plan_of
+from portal.billing.views.page import billing_page, payment_mode, show_page, to_stripe, trouble_with
+
+# What a page has said holds for so long.
+QUOTE_SECONDS = 1800
+_SALT = "portal.billing.plan"
+
+_shows_or_does = require_http_methods(["GET", "HEAD", "POST"])
+
+
+@_shows_or_does
+@never_cache
+@billing_page
+def change_plan(request: MemberRequest, name: str) -> HttpResponse:
+    """Says what an offer costs this team; sent, it subscribes to it or changes to it."""
+    offer = get_object_or_404(PlanOffer.objects.select_related("plan"), plan__name=name)
+    subscription = live_subscription(request.actor.team)
+    if request.method == "POST":
+        return _reported(
+            request,
+            lambda: (
+                _changed(request, subscription, offer)
+                if subscription
+                else _to_checkout(request, offer)
+            ),
+        )
+    if subscription is None:
+        return _confirm(request, "subscribe", offer=offer)
+
+    def ask() -> HttpResponse:
+        quote = plans.quote(subscription, offer)
+        deed = "upgrade" if quote.is_upgrade else "downgrade"
+        said = _sealed(request, offer, quote)
+        return _confirm(request, deed, offer=offer, quote=quote, said=said)
+
+    return _reported(request, ask)
+
+
+@_shows_or_does
+@never_cache
+@billing_page
+def cancel_plan(request: MemberRequest) -> HttpResponse:
+    """Says what ends with the plan, and when; sent, it lets it end."""
+    subscription = _current_or_404(request)
+    if request.method != "POST":
+        return _confirm(request, "cancel")
+
+    def deed() -> HttpResponse:
+        row = plans.cancel(request.actor, subscription, ip_address=client_ip(request))
+        title = row.price.plan.title
+        if row.ended_at is None:
+            text = f"{title} ends on {row.current_period_end:%-d %b %Y}. Nothing more is charged."
+        else:
+            text = f"{title} has ended. Nothing more is charged."
+        messages.success(request, text)
+        return _home()
+
+    return _reported(request, deed)
+
+
+@_shows_or_does
+@never_cache
+@billing_page
+def keep_plan(request: MemberRequest) -> HttpResponse:
+    """Says when the plan is paid next; sent, it takes back an end or a cheaper plan."""
+    subscription = _current_or_404(request)
+    if request.method != "POST":
+        return _confirm(request, "keep")
+
+    def deed() -> HttpResponse:
+        row = plans.resume(request.actor, subscription, ip_address=client_ip(request))
+        messages.success(request, f"Your team stays on {row.price.plan.title}.")
+        return _home()
+
+    return _reported(request, deed)
+
+
+@require_safe
+@never_cache
+@billing_page
+def plan_begun(request: MemberRequest) -> HttpResponse:
+    """Where a member comes back to from Stripe: asks how the subscription stands, and says it."""
+    row = Subscription.objects.filter(team=request.actor.team).order_by("-created_at").first()
+    if row is None:
+        return redirect("billing")
+    try:
+        row = subscriptions.check(row)
+        invoices.note_paid_invoices(row)
+    except StripeError:
+        messages.info(request, "Stripe does not answer just now. Your plan begins once it does.")
+        return _home()
+    if row.status == row.Status.ACTIVE:
+        messages.success(request, f"Your team is on {row.price.plan.title} now.")
+    else:
+        messages.info(request, "The payment is not complete yet. Your plan begins once it is.")
+    return _home()
+
+
+def _to_checkout(request: MemberRequest, offer: PlanOffer) -> HttpResponse:
+    url = plans.open_checkout(
+        request.actor.team,
+        request.user,
+        offer,
+        success_url=request.build_absolute_uri(reverse("plan_begun")),
+        cancel_url=request.build_absolute_uri(f"{reverse('billing')}#plan"),
+        ip_address=client_ip(request),
+    )
+    return to_stripe(url)
+
+
+def _changed(request: MemberRequest, subscription: Subscription, offer: PlanOffer) -> HttpResponse:
+    said = _unsealed(request, offer)
+    if said is None:
+        raise PlanError("This page was too old. Look at what the change costs now, and confirm it.")
+    row = plans.change(
+        request.actor,
+        subscription,
+        offer,
+        at=datetime.fromtimestamp(said["at"], UTC),
+        attempt=said["attempt"],
+        ip_address=client_ip(request),
+    )
+    if row.next_price is not None:
+        text = f"{offer.plan.title} begins on {row.current_period_end:%-d %b %Y}."
+    else:
+        # Its webhook would book it in a moment; who comes back sees the credits at once.
+        invoices.note_paid_invoices(row)
+        text = f"Your team is on {offer.plan.title} now."
+    messages.success(request, text)
+    return _home()
+
+
+def _reported(request: MemberRequest, deed: Callable[[], HttpResponse]) -> HttpResponse:
+    """Returns what a deed leads to, or the billing page with why it could not be done."""
+    try:
+        return deed()
+    except PlanError as error:
+        return show_page(request, status=409, plan_error=str(error))
+    except CardRefusedError as error:
+        text = (
+            f"Your card was not charged, and your plan is as it was. The bank said: {error}"
+            " Change the card under Payment method, then try again."
+        )
+        return show_page(request, status=402, plan_error=text)
+    except StripeError as error:
+        return show_page(request, status=503, plan_error=trouble_with(error))
+
+
+def _confirm(request: MemberRequest, deed: str, **facts: Any) -> HttpResponse:
+    context = {"deed": deed, "plan": plan_of(request.actor), **payment_mode(), **facts}
+    return render(request, "billing/plan_confirm.html", context)
+
+
+def _current_or_404(request: MemberRequest) -> Subscription:
+    subscription = live_subscription(request.actor.team)
+    if subscription is None:
+        raise Http404
+    return subscription
+
+
+def _home() -> HttpResponse:
+    return redirect(f"{reverse('billing')}#plan")
+
+
+def _sealed(request: MemberRequest, offer: PlanOffer, quote: Quote) -> str:
+    """Returns what a page has said, for its form to carry: nobody else can say it."""
+    said = {
+        "team": request.actor.team.pk,
+        "plan": offer.plan_id,
+        "price": offer.price_cents,
+        "at": int(quote.at.timestamp()),
+        "attempt": str(uuid.uuid4()),
+    }
+    return signing.dumps(said, salt=_SALT)
+
+
+def _unsealed(request: MemberRequest, offer: PlanOffer) -> dict[str, Any] | None:
+    """Returns what the page had said; None: too long ago, of another price, or by nobody."""
+    try:
+        said: dict[str, Any] = signing.loads(
+            request.POST.get("said", ""), salt=_SALT, max_age=QUOTE_SECONDS
+        )
+    except signing.BadSignature:
+        return None
+    expected = (request.actor.team.pk, offer.plan_id, offer.price_cents)
+    return said if (said["team"], said["plan"], said["price"]) == expected else None

@@ -1,0 +1,127 @@
+"""Card, billing details, auto top-up and promotional codes.
+
+Stripe's own pages take cards: no card number reaches this service.
+"""
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts import audit
+from accounts.client_ip import client_ip
+from billing.models import PaymentCustomer
+from billing.payments import auto_top_up_settings, codes
+from billing.payments.auto_top_up_settings import WishError
+from billing.payments.customers import customer_of, refresh_card
+from billing.stripe_api.checkout import open_card_setup, open_portal
+from billing.stripe_api.client import StripeError
+from portal.access import MemberRequest
+from portal.billing.forms import AutoTopUpForm, CodeForm
+from portal.billing.presenters import card_name
+from portal.billing.views.page import billing_page, show_page, to_stripe, trouble_with
+from portal.ui.money import dollars
+from portal.ui.rate_limits import seconds_to_wait, too_many
+
+
+@require_safe
+@billing_page
+def card(request: MemberRequest) -> HttpResponse:
+    """Where a member comes back to from Stripe: asks for the card as it is now, and says it."""
+    customer = PaymentCustomer.objects.filter(team=request.actor.team).first()
+    if customer is None:
+        return redirect("billing")
+    try:
+        name = card_name(refresh_card(customer))
+    except StripeError:
+        messages.warning(request, "Stripe does not answer just now. Changes are shown in a while.")
+        return redirect("billing")
+    messages.success(request, f"Your card is {name}." if name else "No card is kept for the team.")
+    return redirect("billing")
+
+
+@require_POST
+@billing_page
+def add_card(request: MemberRequest) -> HttpResponse:
+    """Leads to Stripe's page where a card is left."""
+    try:
+        customer = customer_of(request.actor.team, request.user)
+        url = open_card_setup(
+            customer_id=customer.stripe_id,
+            success_url=request.build_absolute_uri(reverse("card")),
+            cancel_url=request.build_absolute_uri(reverse("billing")),
+        )
+    except StripeError as error:
+        return _closed(request, error)
+    _record(request, "billing.card_setup_opened")
+    return to_stripe(url)
+
+
+@require_POST
+@billing_page
+def portal(request: MemberRequest) -> HttpResponse:
+    """Leads to Stripe's customer portal: cards, billing details, invoices."""
+    try:
+        customer = customer_of(request.actor.team, request.user)
+        back = request.build_absolute_uri(reverse("card"))
+        url = open_portal(customer_id=customer.stripe_id, return_url=back)
+    except StripeError as error:
+        return _closed(request, error)
+    _record(request, "billing.portal_opened")
+    return to_stripe(url)
+
+
+def _closed(request: MemberRequest, error: StripeError) -> HttpResponse:
+    messages.error(request, trouble_with(error))
+    return redirect("billing")
+
+
+def _record(request: MemberRequest, action: str) -> None:
+    audit.record(request.actor, action, ip_address=client_ip(request))
+
+
+@require_POST
+@billing_page
+def save_auto_top_up(request: MemberRequest) -> HttpResponse:
+    """Keeps the settings of auto top-up."""
+    form = AutoTopUpForm(request.POST)
+    status = 422
+    if form.is_valid():
+        try:
+            row = auto_top_up_settings.save(request.actor, form.wish, ip_address=client_ip(request))
+        except WishError as error:
+            form.show(error.problems)
+        except StripeError:
+            form.add_error(None, "The card can't be checked right now. Try again in a minute.")
+            status = 503
+        else:
+            messages.success(request, f"Auto top-up is {'on' if row.is_enabled else 'off'}.")
+            return redirect(reverse("billing"))
+    return show_page(request, status=status, auto_top_up_form=form)
+
+
+@require_POST
+@billing_page
+def redeem_code(request: MemberRequest) -> HttpResponse:
+    """Redeems a promotional code; who tries too many is asked to wait."""
+    for key in ("user", "ip"):
+        wait = seconds_to_wait(request, "code", settings.CODE_RATE, key)
+        if wait is not None:
+            return too_many(request, wait)
+    form = CodeForm(request.POST)
+    if form.is_valid():
+        try:
+            redemption = codes.redeem(
+                request.actor, form.cleaned_data["code"], ip_address=client_ip(request)
+            )
+        except codes.CodeError as error:
+            form.add_error("code", str(error))
+        else:
+            said = f"{dollars(redemption.code.amount_nanos)} were added to your balance."
+            if days := redemption.code.credit_days:
+                said += f" What is left of it expires in {days} day{'s' if days > 1 else ''}."
+            messages.success(request, said)
+            return redirect(reverse("billing"))
+    return show_page(request, status=422, code_form=form)
