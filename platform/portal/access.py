@@ -28,7 +28,7 @@ View = Callable[..., HttpResponseBase]
 
 
 def member_page(view: View) -> View:
-    """Lets only a team's member see the page, and puts `actor` and `teams` on the request.
+    """Let only a team's member see the page, and puts `actor` and `teams` on the request.
 
     Who is signed out is asked to sign in; who is in no team is told so.
     """
@@ -60,12 +60,12 @@ def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
 
 
 def actor_of(request: HttpRequest) -> Actor | None:
-    """Returns the member who reads a page that anyone may read; None: signed out, or in no team."""
+    """Return the member who reads a page that anyone may read; None: signed out, or in no team."""
     return cast(MemberRequest, request).actor if recognise(request) else None
 
 
 def recognise(request: HttpRequest) -> bool:
-    """Puts the member on the request, in one query. False: they are signed out or in no team."""
+    """Put the member on the request, in one query. False: they are signed out or in no team."""
     if hasattr(request, "actor"):
         return True
     if not request.user.is_authenticated:
@@ -81,20 +81,20 @@ def recognise(request: HttpRequest) -> bool:
 
 
 def may_chat(actor: Actor) -> bool:
-    """Tells whether the actor may call models from a page: whoever may make an inference key."""
+    """Return whether the actor may call models from a page: whoever may make an inference key."""
     return actor.may_create_keys(ApiKey.Scope.INFERENCE)
 
 
 def without_chat_keys(keys: "QuerySet[ApiKey]") -> "QuerySet[ApiKey]":
-    """Returns those of the keys that people and programs made."""
+    """Return those of the keys that people and programs made."""
     return keys.filter(chat_key__isnull=True)
 
 
 def only_chat_keys(keys: "QuerySet[ApiKey]") -> "QuerySet[ApiKey]":
-    """Returns those of the keys that the site made for chats."""
+    """Return those of the keys that the site made for chats."""
     return keys.filter(chat_key__isnull=False)
 
 
 def _chosen(memberships: list[Membership], slug: str | None) -> Membership:
-    """Returns the membership in the team that the session names, else the first."""
+    """Return the membership in the team that the session names, else the first."""
     return next((each for each in memberships if each.team.slug == slug), memberships[0])

@@ -13,7 +13,7 @@ from openai import OpenAI
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from portal.docs.pages import PAGES as DOCS
-from portal.mailbox.queries import letters
+from portal.mailbox.queries import emails
 from tests.browser.conftest import sign_in
 from tests.browser.watch import Watch, accessibility_faults
 from tests.portal.url_map import PAGES, address
@@ -75,10 +75,10 @@ class Visitor:
 
 
 def code_for(site: Stack, email: str) -> str:
-    """Returns the code in the letter to an address."""
+    """Returns the code in the email to an address."""
 
     def found() -> str:
-        mine = [each for each in letters(site.folder / "mail") if each.to == email]
+        mine = [each for each in emails(site.folder / "mail") if each.to == email]
         return next((code[0] for each in mine if (code := re.findall(r"\d{6}", each.subject))), "")
 
     return str(eventually(found, what=f"no code for {email}"))
@@ -175,16 +175,16 @@ print(json.dumps(filled.arguments, default=str))
 class Everybody:
     """A browser's session of the owner of a filled team, and the addresses to see."""
 
-    def __init__(self, state: Any, arguments: dict[str, Any], letter_id: str) -> None:
+    def __init__(self, state: Any, arguments: dict[str, Any], email_id: str) -> None:
         self.state = state
-        arguments["letter_id"] = letter_id
+        arguments["email_id"] = email_id
         own = [
             address(name, arguments)
             for name, page in PAGES.items()
             if page.owner == 200 and "GET" in page.methods and name not in NO_PAGES
         ]
         docs = [page.url for page in DOCS[1:]]
-        mailbox = ["/dev/mail", f"/dev/mail/{letter_id}"]
+        mailbox = ["/dev/mail", f"/dev/mail/{email_id}"]
         further = ["/settings/apikeys?show=all", "/statement?by=transfer", "/usage?status=error"]
         self.signed_in = [*own, *docs, *mailbox, *further, "/design", "/docs/search?q=stream"]
         self.signed_out = [
@@ -197,7 +197,7 @@ class Everybody:
 # Files and fragments that no browser shows as a page.
 NO_PAGES = {
     *("robots_txt", "security_txt", "openapi", "dashboard_live", "usage_csv", "statement_csv"),
-    *("chat_charge", "chat_conversations", "chat_conversation_json", "docs_page", "letter_html"),
+    *("chat_charge", "chat_conversations", "chat_conversation_json", "docs_page", "email_html"),
     *("order_state", "manage-keys", "manage-key", "manage-team", "mfa_login_webauthn"),
 }
 
@@ -216,7 +216,7 @@ def everybody(browser: Browser, site: Stack) -> Everybody:
     state = context.storage_state()
     context.close()
     arguments = json.loads(site.manage("shell", "-v", "0", "-c", FILL).splitlines()[-1])
-    newest = letters(site.folder / "mail")
+    newest = emails(site.folder / "mail")
     return Everybody(state, arguments, newest[0].id if newest else "none")
 
 

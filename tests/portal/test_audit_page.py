@@ -128,6 +128,6 @@ def test_a_page_reads_few_rows_of_a_long_log(
 
 
 def rows_read(plan: dict[str, Any]) -> int:
-    """Returns the most rows that a step of the plan has read, those it threw away included."""
+    """Return the most rows that a step of the plan has read, those it threw away included."""
     mine = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
     return int(max([mine, *(rows_read(step) for step in plan.get("Plans", []))]))

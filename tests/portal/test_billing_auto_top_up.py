@@ -1,4 +1,4 @@
-"""Auto top-up on the billing page: its form, its state, what is in its way, and its letters."""
+"""Auto top-up on the billing page: its form, its state, what is in its way, and its emails."""
 
 import re
 from collections.abc import Callable
@@ -203,7 +203,7 @@ def test_without_payments_there_is_no_auto_top_up(alice: User, settings: Any) ->
     assert 'id="auto-top-up"' not in page(alice)
 
 
-# Letters
+# Emails
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def send_round(
     monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: Any,
 ) -> Callable[[], list[Any]]:
-    """Does a round of notices and returns its letters."""
+    """Do a round of notices and return its emails."""
     monkeypatch.setattr(send_email, "apply_async", lambda arguments, **_: send_email(*arguments))
 
     def do() -> list[Any]:
@@ -242,15 +242,15 @@ def test_a_purchase_is_told_once_to_who_may_pay(
         payment_intent_id="pi_1",
         ended_at=timezone.now(),
     )
-    letters = send_round()
-    assert sorted(letter.to[0] for letter in letters) == [
+    emails = send_round()
+    assert sorted(email.to[0] for email in emails) == [
         "alice@example.com",
         "charlie@example.com",
     ]
-    letter = letters[0]
-    assert letter.subject == "$10.00 of credits bought for Alice"
-    assert "Charged: $10.00 to Visa ending in 4242" in letter.body
-    assert "/billing" in letter.body
+    email = emails[0]
+    assert email.subject == "$10.00 of credits bought for Alice"
+    assert "Charged: $10.00 to Visa ending in 4242" in email.body
+    assert "/billing" in email.body
     assert send_round() == []
 
 
@@ -301,11 +301,11 @@ def test_a_problem_is_told_once(
     changes: dict[str, Any], subject: str, said: str, alices_team: Team, send_round: Round
 ) -> None:
     wish(alices_team, problem_at=timezone.now(), **changes)
-    (letter,) = send_round()
-    assert letter.subject == subject
-    assert said in letter.body
-    assert said in letter.alternatives[0][0]
-    assert "/billing#auto-top-up" in letter.body
+    (email,) = send_round()
+    assert email.subject == subject
+    assert said in email.body
+    assert said in email.alternatives[0][0]
+    assert "/billing#auto-top-up" in email.body
     assert send_round() == []
 
 

@@ -36,7 +36,7 @@ def page_of(browser: Client, path: str = "/billing", status: int = 200) -> str:
 
 
 def parts_of(page: str) -> list[str]:
-    """Returns the balance's lines as text."""
+    """Return the balance's lines as text."""
     table = page.partition('class="balance-parts"')[2].partition("</table>")[0]
     rows = re.findall(r"<tr>(.*?)</tr>", table.partition("<tbody>")[2])
     return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)).strip() for row in rows]
@@ -256,7 +256,7 @@ def test_the_address_that_the_api_names_is_the_pages() -> None:
 
 
 def an_order(team: Team, user: User, state: str, **fields: Any) -> Order:
-    """Makes an order's row as it is in that state."""
+    """Make an order's row as it is in that state."""
     order = Order(
         team=team, user=user, state=state, is_live=False, **{"amount_cents": 1000, **fields}
     )

@@ -25,13 +25,13 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
 
 def text_of(answer: Any) -> str:
-    """Returns what a page says, its spaces made one."""
+    """Return what a page says, its spaces made one."""
     return " ".join(re.sub(r"<[^>]+>", " ", answer.content.decode()).split())
 
 
-def said_by(answer: Any) -> str:
-    """Returns what a confirmation's form carries."""
-    found = re.search(r'name="said" value="([^"]+)"', answer.content.decode())
+def quote_of(answer: Any) -> str:
+    """Return what a confirmation's form carries."""
+    found = re.search(r'name="quote" value="([^"]+)"', answer.content.decode())
     assert found is not None
     return found[1]
 
@@ -92,15 +92,15 @@ def test_an_upgrade_charges_what_the_page_said(
     charge = re.search(r"Pay \$([0-9.]+) and upgrade", text_of(page))
     assert charge is not None
     assert charge[1] == "53.34"
-    answer = browser.post("/billing/plan/to/pro", {"said": said_by(page)}, follow=True)
+    answer = browser.post("/billing/plan/to/pro", {"quote": quote_of(page)}, follow=True)
     assert "Your team is on Pro now." in text_of(answer)
     assert (plan_of(alices_team), earned()) == ("pro", [20, 53.34])
-    again = browser.post("/billing/plan/to/pro", {"said": said_by(page)})
+    again = browser.post("/billing/plan/to/pro", {"quote": quote_of(page)})
     assert again.status_code == 409
     assert earned() == [20, 53.34]
 
 
-@pytest.mark.parametrize("said", ["", "made up", "of another plan"])
+@pytest.mark.parametrize("sealed", ["", "made up", "of another plan"])
 def test_an_upgrade_needs_what_its_own_page_said(
     stand_in: StripeStandIn,
     browser: Client,
@@ -108,13 +108,13 @@ def test_an_upgrade_needs_what_its_own_page_said(
     alices_team: Team,
     plus: PlanOffer,
     pro: PlanOffer,
-    said: str,
+    sealed: str,
 ) -> None:
     subscribed(stand_in, alices_team, alice, plus)
-    if said == "of another plan":
-        said = said_by(browser.get("/billing/plan/to/pro"))
+    if sealed == "of another plan":
+        sealed = quote_of(browser.get("/billing/plan/to/pro"))
         PlanOffer.objects.filter(pk=pro.pk).update(price_cents=20000)
-    answer = browser.post("/billing/plan/to/pro", {"said": said})
+    answer = browser.post("/billing/plan/to/pro", {"quote": sealed})
     assert answer.status_code == 409
     assert "This page was too old." in text_of(answer)
     assert (plan_of(alices_team), earned()) == ("plus", [20])
@@ -130,8 +130,8 @@ def test_a_declined_card_is_said_and_changes_nothing(
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
     decline_from_now_on(stand_in, row)
-    said = said_by(browser.get("/billing/plan/to/pro"))
-    answer = browser.post("/billing/plan/to/pro", {"said": said})
+    sealed = quote_of(browser.get("/billing/plan/to/pro"))
+    answer = browser.post("/billing/plan/to/pro", {"quote": sealed})
     assert answer.status_code == 402
     assert "Your card was not charged, and your plan is as it was." in text_of(answer)
     assert (plan_of(alices_team), earned()) == ("plus", [20])
@@ -148,7 +148,7 @@ def test_a_downgrade_says_when_it_comes_and_can_be_taken_back(
     subscribed(stand_in, alices_team, alice, pro)
     page = browser.get("/billing/plan/to/plus")
     assert "Charged now Nothing , and nothing is given back" in text_of(page)
-    answer = browser.post("/billing/plan/to/plus", {"said": said_by(page)}, follow=True)
+    answer = browser.post("/billing/plan/to/plus", {"quote": quote_of(page)}, follow=True)
     assert "Plus begins on" in text_of(answer)
     assert "it becomes Plus , for $20.00 a month" in text_of(browser.get("/billing"))
     assert "Stays" not in text_of(browser.get("/billing/plan/keep"))
@@ -220,9 +220,9 @@ def test_another_team_s_plan_is_out_of_reach(
 ) -> None:
     subscribed(stand_in, alices_team, alice, plus)
     browser = signed_in(charlie)
-    for deed in ("cancel", "keep"):
-        assert browser.get(f"/billing/plan/{deed}").status_code == 404
-        assert browser.post(f"/billing/plan/{deed}").status_code == 404
+    for action in ("cancel", "keep"):
+        assert browser.get(f"/billing/plan/{action}").status_code == 404
+        assert browser.post(f"/billing/plan/{action}").status_code == 404
     assert browser.get("/billing/plan/to/nothing").status_code == 404
     assert not Subscription.objects.get().cancel_at_period_end
 

@@ -23,7 +23,7 @@ def browser(alice: User) -> Client:
 
 
 def form_of(browser: Client) -> str:
-    """Returns the number of the order that the page's form will be."""
+    """Return the number of the order that the page's form will be."""
     return order_number_in(browser.get("/billing").content.decode())
 
 

@@ -1,4 +1,4 @@
-"""Letters about plans: a payment that failed, a plan that has ended; each to who may pay, once."""
+"""Emails about plans: a payment that failed, a plan that has ended; each to who may pay, once."""
 
 import pytest
 
@@ -13,15 +13,15 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
-    """The letters that go out: kind, address, subject and text."""
-    letters: list[tuple[str, str, str]] = []
+    """The emails that go out: kind, address, subject and text."""
+    emails: list[tuple[str, str, str]] = []
 
     def send(name: str, to: str, context: dict[str, object]) -> None:
-        letter = sending.write(name, to, context)
-        letters.append((name, to, f"{letter.subject}\n{letter.body}"))
+        email = sending.write(name, to, context)
+        emails.append((name, to, f"{email.subject}\n{email.body}"))
 
     monkeypatch.setattr("portal.emails.tasks.sending.send_later", send)
-    return letters
+    return emails
 
 
 @pytest.fixture
@@ -84,5 +84,5 @@ def test_a_plan_that_runs_is_no_news(
 
 
 def sent_to(sent: list[tuple[str, str, str]], name: str) -> list[str]:
-    """Returns the addresses that a kind of letter went to."""
+    """Return the addresses that a kind of email went to."""
     return [to for kind, to, _ in sent if kind == name]

@@ -31,7 +31,7 @@ pytestmark = [
 
 
 def record(account: CreditAccount, key: IssuedKey, count: int, **fields: Any) -> None:
-    """Writes usage; some of it at the same moment."""
+    """Write usage; some of it at the same moment."""
     start = timezone.now()
     UsageRecord.objects.bulk_create(
         UsageRecord(
@@ -51,7 +51,7 @@ def record(account: CreditAccount, key: IssuedKey, count: int, **fields: Any) ->
 
 
 def opened(user: User) -> dict[str, str]:
-    """Returns the archive's files as the browser gets them."""
+    """Return the archive's files as the browser gets them."""
     answer = signed_in(user).post("/settings/data/export")
     assert answer.status_code == 200
     assert answer["Content-Type"] == "application/zip"

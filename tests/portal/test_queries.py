@@ -62,8 +62,8 @@ def test_every_page_takes_few_queries(
     settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     settings.EMAIL_FILE_PATH = str(tmp_path)
     sending.send("email_code", alice.email, {"code": "123456"})
-    letter = browser.get("/dev/mail").context["letters"][0]
-    filled.arguments["letter_id"] = letter.id
+    email = browser.get("/dev/mail").context["emails"][0]
+    filled.arguments["email_id"] = email.id
 
     gets = [name for name, page in PAGES.items() if "GET" in page.methods]
     paths = [address(name, filled.arguments) for name in gets if name != "account_logout"]

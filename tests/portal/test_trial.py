@@ -13,7 +13,7 @@ from accounts import teams
 from accounts.models import User
 from billing.models import CreditAccount, Transfer
 from portal.sign_in.onboarding import grant_trial, is_disposable, mailbox_of, open_books
-from tests.portal.letters import code_to
+from tests.portal.sent_emails import code_to
 
 pytestmark = pytest.mark.django_db
 

@@ -43,7 +43,7 @@ class TopUpForm(forms.Form):
 
     @classmethod
     def of_amount(cls, text: str) -> Self:
-        """Returns a form in which an amount of dollars is chosen, where it is one."""
+        """Return a form in which an amount of dollars is chosen, where it is one."""
         cents = cents_of(text)
         if cents is None:
             return cls()
@@ -52,7 +52,7 @@ class TopUpForm(forms.Form):
         return cls(initial={"amount": OWN, "own": typed_cents_text(cents)})
 
     def clean(self) -> dict[str, Any]:
-        """Makes `amount_cents`; an own amount's error stands beside it."""
+        """Make `amount_cents`; an own amount's error stands beside it."""
         cleaned: dict[str, Any] = super().clean() or {}
         amount = cleaned.get("amount")
         if amount is None:
@@ -70,7 +70,7 @@ class TopUpForm(forms.Form):
 
 
 def preset_cents() -> list[int]:
-    """Returns the amounts to choose from, as far as they are within what is sold."""
+    """Return the amounts to choose from, as far as they are within what is sold."""
     least, most = amount_bounds_cents()
     presets = [
         nanos_from_dollars(dollars) // NANOS_PER_CENT for dollars in settings.TOP_UP_PRESETS_DOLLARS
@@ -86,7 +86,7 @@ USUAL_THRESHOLD_CENTS = 500
 USUAL_AMOUNT_CENTS = 2500
 USUAL_TOP_UPS_A_MONTH = 4
 
-# The fields of a wish, by those of the form.
+# The form's field for each setting.
 _FIELDS = {
     "is_enabled": "is_enabled",
     "threshold_nanos": "threshold",
@@ -113,7 +113,7 @@ class AutoTopUpForm(forms.Form):
 
     @classmethod
     def of(cls, row: AutoTopUp | None) -> "AutoTopUpForm":
-        """Returns the form as it was saved, or with what most will want."""
+        """Return the form as it was saved, or with what most will want."""
         if row is not None:
             return cls(
                 initial={
@@ -134,18 +134,18 @@ class AutoTopUpForm(forms.Form):
         )
 
     @property
-    def wish(self) -> Wish:
-        """What a valid form says."""
-        said = self.cleaned_data
+    def settings(self) -> Wish:
+        """The settings in a valid form."""
+        data = self.cleaned_data
         return Wish(
-            is_enabled=said["is_enabled"],
-            threshold_nanos=said["threshold"] * NANOS_PER_CENT,
-            amount_cents=said["amount"],
-            monthly_limit_cents=said["monthly_limit"],
+            is_enabled=data["is_enabled"],
+            threshold_nanos=data["threshold"] * NANOS_PER_CENT,
+            amount_cents=data["amount"],
+            monthly_limit_cents=data["monthly_limit"],
         )
 
     def show(self, problems: dict[str, str]) -> None:
-        """Puts what is wrong with the wish beside its fields."""
+        """Put each problem beside its field."""
         for field, problem in problems.items():
             self.add_error(_FIELDS[field], problem)
 

@@ -56,12 +56,12 @@ class Composition:
 
 
 def balance_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
-    """Gives `balance`, the account's composition."""
+    """Return `balance`, the account's composition."""
     return {"balance": composition_of(lots_left(account) if account is not None else [])}
 
 
 def composition_of(lots: list[Lot]) -> Composition:
-    """Returns the composition of lots that come in the order in which they are spent."""
+    """Return the composition of lots that come in the order in which they are spent."""
     parts = [
         _balance_part(list(group))
         for _, group in groupby(lots, key=lambda lot: (lot.is_paid, lot.expires_at))
@@ -143,12 +143,12 @@ class PlanPresenter:
 
 
 def plan_section(actor: Actor, _account: CreditAccount | None) -> dict[str, Any]:
-    """Gives `plan`, a PlanPresenter."""
+    """Return `plan`, a PlanPresenter."""
     return {"plan": plan_of(actor)}
 
 
 def plan_of(actor: Actor) -> PlanPresenter:
-    """Returns the plan of the actor's team, in three queries."""
+    """Return the plan of the actor's team, in three queries."""
     subscription = live_subscription(actor.team)
     default = Plan.objects.filter(is_default=True).first()
     choices = [_of_offer(offer, subscription) for offer in plans.offers()]
@@ -200,12 +200,12 @@ _BRANDS = {
 
 
 def card_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
-    """Gives `card_name`, such as `Visa •••• 4242`; empty where there is none."""
+    """Return `card_name`, such as `Visa •••• 4242`; empty where there is none."""
     return {"card_name": card_name(getattr(actor.team, "payment_customer", None))}
 
 
 def card_name(customer: PaymentCustomer | None) -> str:
-    """Returns the card as people know it; empty where there is none."""
+    """Return the card as people know it; empty where there is none."""
     if customer is None or not customer.payment_method_id:
         return ""
     brand = _BRANDS.get(customer.card_brand, customer.card_brand.title())
@@ -213,7 +213,7 @@ def card_name(customer: PaymentCustomer | None) -> str:
 
 
 def auto_top_up_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
-    """Gives `auto_top_up` (the row), its form, and the id of an order that would mend it."""
+    """Return `auto_top_up` (the row), its form, and the id of an order that would mend it."""
     row: AutoTopUp | None = getattr(actor.team, "auto_top_up", None)
     is_on = row is not None and row.is_enabled
     return {
@@ -229,12 +229,12 @@ def auto_top_up_section(actor: Actor, account: CreditAccount | None) -> dict[str
 
 
 def code_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
-    """Gives `code_form`."""
+    """Return `code_form`."""
     return {"code_form": CodeForm()}
 
 
 def top_up_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
-    """Gives `top_up_form` and `top_up_order_id`, the order that this form will be if it is sent."""
+    """Return `top_up_form` and `top_up_order_id`, the order that this form creates."""
     return {
         "top_up_form": TopUpForm(),
         "top_up_order_id": uuid.uuid4(),
@@ -243,7 +243,7 @@ def top_up_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any
 
 
 def referral_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
-    """Gives `referral_url`, and what it brings; nothing where there are no referrals."""
+    """Return `referral_url`, and what it brings; nothing where there are no referrals."""
     amount_nanos = referrals.credit_nanos()
     if amount_nanos == 0:
         return {"referral_url": ""}

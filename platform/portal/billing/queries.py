@@ -32,7 +32,7 @@ class OrderLine:
 
 
 def orders_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
-    """Gives `orders_latest`, whether there are more (`orders_has_more`), and `orders_of_plans`."""
+    """Return `orders_latest`, whether there are more (`orders_has_more`), and `orders_of_plans`."""
     found = list(orders_of(actor.team).order_by("-created_at", "-pk")[: LATEST_ROWS + 1])
     return {
         "orders_latest": [order_line(order) for order in found[:LATEST_ROWS]],
@@ -42,7 +42,7 @@ def orders_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any
 
 
 def orders_of(team: Team) -> QuerySet[Order]:
-    """Returns the team's orders but those that expired: with `given_back_cents`, `is_disputed`."""
+    """Return the team's orders but those that expired: with `given_back_cents`, `is_disputed`."""
     refunds = Refund.objects.filter(order=OuterRef("pk")).exclude(state__in=Refund.CAME_TO_NOTHING)
     given_back = refunds.values("order").values(cents=Sum(F("amount_cents") + F("tax_cents")))
     return (
@@ -56,13 +56,13 @@ def orders_of(team: Team) -> QuerySet[Order]:
 
 
 def plan_payments_of(team: Team) -> QuerySet[SubscriptionPayment]:
-    """Returns what the team's plans cost, with the plans."""
+    """Return what the team's plans cost, with the plans."""
     found = SubscriptionPayment.objects.filter(subscription__team=team)
     return found.select_related("subscription__price__plan")
 
 
 def order_line(order: Order) -> OrderLine:
-    """Returns the line of an order that `orders_of` found."""
+    """Return the line of an order that `orders_of` found."""
     label, badge = _BADGES[Order.State(order.state)]
     given_back: int = order.given_back_cents  # type: ignore[attr-defined]
     if given_back:
@@ -77,7 +77,7 @@ TRANSACTION_ROWS = 6
 
 
 def transactions_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
-    """Gives `transactions`: transfers, each with its amount as the balance saw it."""
+    """Return `transactions`: transfers, each with its amount as the balance saw it."""
     if account is None:
         return {"transactions": []}
     found = Transfer.objects.filter(customer=account).exclude(kind=Transfer.Kind.USAGE)

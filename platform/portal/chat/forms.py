@@ -77,7 +77,7 @@ T = TypeVar("T", bound=Struct)
 
 
 def read(request: HttpRequest, kind: type[T]) -> T:
-    """Returns the request's JSON body as that struct. Raises PayloadError."""
+    """Return the request's JSON body as that struct. Raise PayloadError."""
     try:
         return msgspec.json.decode(request.body, type=kind)
     except RequestDataTooBig:

@@ -13,7 +13,7 @@ from portal.ui.shell import REQUEST_URL
 
 
 def page_data(actor: Actor, snapshot: Snapshot, opened: UUID | None) -> dict[str, Any]:
-    """Returns what the page starts with; `opened` is the conversation to show first."""
+    """Return what the page starts with; `opened` is the conversation to show first."""
     user = member_of(actor)
     stores = stores_conversations(user)
     kept = [conversation_line(each) for each in listed(actor)]
@@ -29,7 +29,7 @@ def page_data(actor: Actor, snapshot: Snapshot, opened: UUID | None) -> dict[str
 
 
 def chat_models(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Returns the chat models that are sold now, with their prices as texts."""
+    """Return the chat models that are sold now, with their prices as texts."""
     lines = [line for line in price_list(snapshot) if line.kind == "chat"]
     return [
         {
@@ -46,7 +46,7 @@ def chat_models(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 
 def conversation_line(conversation: Conversation) -> dict[str, Any]:
-    """Returns a conversation without its messages."""
+    """Return a conversation without its messages."""
     return {
         "id": str(conversation.id),
         "title": conversation.title,
@@ -57,7 +57,7 @@ def conversation_line(conversation: Conversation) -> dict[str, Any]:
 
 
 def conversation_whole(actor: Actor, conversation: Conversation) -> dict[str, Any]:
-    """Returns a conversation with its messages, and what each answer cost, from the books."""
+    """Return a conversation with its messages, and what each answer cost, from the books."""
     messages = list(conversation.messages.order_by("position"))
     ids = [message.request_id for message in messages if message.request_id is not None]
     costs = costs_of(actor, ids)

@@ -39,22 +39,22 @@ class FullError(Exception):
 
 
 def stores_conversations(user: User) -> bool:
-    """Tells whether the user chose to have conversations stored."""
+    """Return whether the user chose to have conversations stored."""
     return ChatPreference.objects.filter(user=user, stores_conversations=True).exists()
 
 
 def choose_storage(user: User, *, stores: bool) -> None:
-    """Keeps the user's choice. What is stored already stays until they delete it."""
+    """Keep the user's choice. What is stored already stays until they delete it."""
     ChatPreference.objects.update_or_create(user=user, defaults={"stores_conversations": stores})
 
 
 def of_member(actor: Actor) -> "QuerySet[Conversation]":
-    """Returns the conversations that the actor had in the team."""
+    """Return the conversations that the actor had in the team."""
     return Conversation.objects.filter(user=actor.user, team=actor.team)
 
 
 def listed(actor: Actor, text: str = "") -> list[Conversation]:
-    """Returns the actor's newest conversations, of those that hold the text in title or message."""
+    """Return the actor's newest conversations, of those that hold the text in title or message."""
     found = of_member(actor)
     text = text.replace("\0", "").strip()
     if text:
@@ -64,7 +64,7 @@ def listed(actor: Actor, text: str = "") -> list[Conversation]:
 
 
 def create(actor: Actor, new: NewConversation) -> Conversation:
-    """Stores a conversation with its messages. Raises FullError."""
+    """Store a conversation with its messages. Raise FullError."""
     if of_member(actor).count() >= MOST_CONVERSATIONS:
         raise FullError(f"{MOST_CONVERSATIONS} conversations are stored. Delete some first.")
     with transaction.atomic():
@@ -80,7 +80,7 @@ def create(actor: Actor, new: NewConversation) -> Conversation:
 
 
 def change(conversation: Conversation, changes: Changes) -> None:
-    """Changes what is named of a conversation."""
+    """Change what is named of a conversation."""
     if changes.title is not None:
         conversation.title = _clean(changes.title)
     if changes.model is not None:
@@ -91,9 +91,9 @@ def change(conversation: Conversation, changes: Changes) -> None:
 
 
 def extend(conversation: Conversation, turns: NewTurns) -> int:
-    """Puts messages after the first `keep` ones and returns how many there are then.
+    """Put messages after the first `keep` ones and return how many there are then.
 
-    Raises FullError.
+    Raise FullError.
     """
     with transaction.atomic():
         # The lock lets two tabs of one conversation follow each other.
@@ -108,7 +108,7 @@ def extend(conversation: Conversation, turns: NewTurns) -> int:
 
 
 def costs_of(actor: Actor, request_ids: Iterable[UUID]) -> dict[UUID, int]:
-    """Returns what the team's requests were charged in nano-dollars, of those that are settled."""
+    """Return what the team's requests were charged in nano-dollars, of those that are settled."""
     records = UsageRecord.objects.filter(request_id__in=list(request_ids), account__team=actor.team)
     return dict(records.values_list("request_id", "charged_nanos"))
 
@@ -137,7 +137,7 @@ def _settings(settings: msgspec.Struct) -> dict[str, object]:
 
 
 def _clean(text: str) -> str:
-    """Returns the text without NUL, which PostgreSQL takes in no text."""
+    """Return the text without NUL, which PostgreSQL takes in no text."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
@@ -152,17 +152,17 @@ class TooManyKeysError(Exception):
 
 
 def member_of(actor: Actor) -> User:
-    """Returns the member behind the actor. Raises ValueError for a management key."""
+    """Return the member behind the actor. Raise ValueError for a management key."""
     if actor.user is None:
         raise ValueError("A chat is a member's.")
     return actor.user
 
 
 def renew_chat_key(actor: Actor, session: SessionBase) -> str:
-    """Makes the session's key and returns its plaintext, which is nowhere else from then on.
+    """Make the session's key and return its plaintext, which is nowhere else from then on.
 
     The session's former key ends at once. The new one lives CHAT_KEY_SECONDS, has the limits of
-    the team's plan, and belongs to the actor's team. Raises TooManyKeysError.
+    the team's plan, and belongs to the actor's team. Raise TooManyKeysError.
     """
     browser = session.setdefault(_SESSION_KEY, secrets.token_hex(16))
     user = member_of(actor)
@@ -185,13 +185,13 @@ def renew_chat_key(actor: Actor, session: SessionBase) -> str:
 
 
 def revoke_of_session(session: SessionBase) -> None:
-    """Revokes the key of a session that ends."""
+    """Revoke the key of a session that ends."""
     if browser := session.get(_SESSION_KEY):
         _revoke(browser)
 
 
 def revoke_of_member(user_id: int, team_id: int) -> None:
-    """Revokes the keys of a member who leaves a team, in all of their sessions."""
+    """Revoke the keys of a member who leaves a team, in all of their sessions."""
     keys = ApiKey.objects.filter(created_by=user_id, team=team_id)
     api_keys.active(only_chat_keys(keys)).update(revoked_at=Now())
 

@@ -24,7 +24,7 @@ from portal.ui.money import dollars
 
 
 def _json_view(view: View) -> View:
-    """Lets those who may chat ask, and answers their mistakes as `{"error": "what to do"}`.
+    """Let those who may chat ask, and answers their mistakes as `{"error": "what to do"}`.
 
     A page goes on acting for the team that it was made for, or not at all.
     """
@@ -46,7 +46,7 @@ def _json_view(view: View) -> View:
 
 
 def _writes(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Refuses to store anything new for a member who did not choose it."""
+    """Refuse to store anything new for a member who did not choose it."""
 
     @wraps(view)
     def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -73,7 +73,7 @@ def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpRes
 @require_POST
 @_json_view
 def key(request: MemberRequest) -> HttpResponse:
-    """Answers a key for the page's next calls, and ends the session's former one."""
+    """Answer a key for the page's next calls, and ends the session's former one."""
     try:
         plaintext = renew_chat_key(request.actor, request.session)
     except TooManyKeysError:
@@ -84,7 +84,7 @@ def key(request: MemberRequest) -> HttpResponse:
 @require_safe
 @_json_view
 def charge(request: MemberRequest, request_id: UUID) -> HttpResponse:
-    """Answers what a request cost, once that is settled, and what the team has left."""
+    """Answer what a request cost, once that is settled, and what the team has left."""
     costs = queries.costs_of(request.actor, [request_id])
     account = CreditAccount.objects.filter(team=request.actor.team).first()
     answer = {
@@ -97,7 +97,7 @@ def charge(request: MemberRequest, request_id: UUID) -> HttpResponse:
 @require_POST
 @_json_view
 def storage(request: MemberRequest) -> HttpResponse:
-    """Keeps whether conversations are stored from now on."""
+    """Keep whether conversations are stored from now on."""
     choice = forms.read(request, forms.Choice)
     queries.choose_storage(request.user, stores=choice.stores)
     return JsonResponse({"stores": choice.stores})
@@ -138,14 +138,14 @@ def conversation(request: MemberRequest, conversation_id: UUID) -> HttpResponse:
 @_json_view
 @_writes
 def message_list(request: MemberRequest, conversation_id: UUID) -> HttpResponse:
-    """Puts messages after those of a conversation that are kept."""
+    """Put messages after those of a conversation that are kept."""
     found = _find(request, conversation_id)
     turns = forms.read(request, forms.NewTurns)
     return JsonResponse({"messages": queries.extend(found, turns)})
 
 
 def _find(request: MemberRequest, conversation_id: UUID) -> Conversation:
-    """Returns the member's conversation. Raises Http404 for any other."""
+    """Return the member's conversation. Raise Http404 for any other."""
     found = queries.of_member(request.actor).filter(pk=conversation_id).first()
     if found is None:
         raise Http404

@@ -55,7 +55,7 @@ class FirstSteps:
 
 
 def version_of(account: CreditAccount | None) -> str:
-    """Returns a text that changes with whatever the dashboard shows, in one query."""
+    """Return a text that changes with whatever the dashboard shows, in one query."""
     if account is None:
         return ""
     newest = _newest(account).values_list("request_id", flat=True).first()
@@ -64,7 +64,7 @@ def version_of(account: CreditAccount | None) -> str:
 
 
 def overview_of(actor: Actor, account: CreditAccount | None) -> Overview:
-    """Returns the dashboard of the actor's team."""
+    """Return the dashboard of the actor's team."""
     account_id = account.pk if account is not None else 0
     days = last_days(DAYS)
     month = Period(month_of(today()).first, today())
@@ -89,7 +89,7 @@ def overview_of(actor: Actor, account: CreditAccount | None) -> Overview:
 
 
 def first_steps(actor: Actor, base_url: str) -> FirstSteps:
-    """Returns the first steps, with a call that works once the key is in its place."""
+    """Return the first steps, with a call that works once the key is in its place."""
     snapshot = catalogue.load_synchronously()
     chat_models = snapshot.public_models(kind="chat")
     model = chat_models[0].name if chat_models else "model"

@@ -15,7 +15,7 @@ from django.core import checks
 def check_mail_is_sent(
     app_configs: Sequence[AppConfig] | None, **_options: Any
 ) -> list[checks.CheckMessage]:
-    """Returns a warning where letters, with codes that open accounts, are shown to anybody."""
+    """Return a warning where letters, with codes that open accounts, are shown to anybody."""
     if not settings.MAIL_DIR:
         return []
     return [

@@ -25,7 +25,7 @@ WARNING_PERCENT = 90
 
 @dataclass(frozen=True)
 class Notice:
-    """A letter that is due: to whom, about what."""
+    """An email that is due: to whom, about what."""
 
     user: User
     team: Team
@@ -35,7 +35,7 @@ class Notice:
 
 
 def low_balances() -> Iterator[Notice]:
-    """Yields the members who may pay, of teams whose booked balance is below their threshold.
+    """Yield the members who may pay, of teams whose booked balance is below their threshold.
 
     It is the booked balance: a request's hold is mostly given back, so the available one would
     cry wolf. And only where the last transfer took something: a fresh account is not low.
@@ -67,7 +67,7 @@ def low_balances() -> Iterator[Notice]:
 
 
 def payers_of(teams: set[int], roles: Collection[str] = BILLING_ROLES) -> dict[int, list[User]]:
-    """Returns the members who may pay, by their team's id, whatever letters they chose."""
+    """Return the members who may pay, by their team's id, whatever emails they chose."""
     found: dict[int, list[User]] = {}
     members = Membership.objects.filter(team__in=teams, role__in=roles, user__is_active=True)
     for member in members.select_related("user"):
@@ -76,7 +76,7 @@ def payers_of(teams: set[int], roles: Collection[str] = BILLING_ROLES) -> dict[i
 
 
 def rearm_low_balances() -> int:
-    """Forgets the low balances that have risen since, so that the next fall is told; returns how
+    """Forget the low balances that have risen since, so that the next fall is told; return how
     many.
     """
     chosen = NotificationSettings.objects.filter(user=OuterRef("user")).values("low_balance_nanos")
@@ -91,7 +91,7 @@ def rearm_low_balances() -> int:
 
 
 def reached_budgets(today: date) -> Iterator[Notice]:
-    """Yields who should hear that a key has used 90 % or all of a budget of today (a UTC date)."""
+    """Yield who should hear that a key has used 90 % or all of a budget of today (a UTC date)."""
     month = today.replace(day=1)
     spends = KeySpend.objects.filter(
         _is_near("day_nanos", "budget_day_nanos") & Q(day=today)
@@ -107,7 +107,7 @@ def reached_budgets(today: date) -> Iterator[Notice]:
 
 
 def new_keys(now: datetime) -> Iterator[Notice]:
-    """Yields who should hear of the keys made in the day before `now`; a chat's are no news."""
+    """Yield who should hear of the keys made in the day before `now`; a chat's are no news."""
     made = ApiKey.objects.filter(created_at__gt=now - NEW_KEY_AGE)
     keys = without_chat_keys(made).select_related("team", "created_by")
     for key, member in _listeners(list(keys), _wanting("key_created")):
@@ -125,7 +125,7 @@ def new_keys(now: datetime) -> Iterator[Notice]:
 
 
 def _wanting(choice: str) -> QuerySet[Membership]:
-    """Returns the members who want this kind of e-mail; who has chosen nothing does."""
+    """Return the members who want this kind of e-mail; who has chosen nothing does."""
     path = f"user__notification_settings__{choice}"
     wants = Coalesce(F(path), Value(True), output_field=BooleanField())
     members = Membership.objects.select_related("user", "team").filter(user__is_active=True)
@@ -135,7 +135,7 @@ def _wanting(choice: str) -> QuerySet[Membership]:
 def _listeners(
     keys: list[ApiKey], members: QuerySet[Membership]
 ) -> Iterator[tuple[ApiKey, Membership]]:
-    """Yields each key with those who hear of it: its maker, and its team's owners and admins."""
+    """Yield each key with those who hear of it: its maker, and its team's owners and admins."""
     teams: dict[int, list[Membership]] = {}
     for member in members.filter(team__in={key.team_id for key in keys}):
         teams.setdefault(member.team_id, []).append(member)
@@ -146,13 +146,13 @@ def _listeners(
 
 
 def _is_near(spent: str, budget: str) -> Q:
-    """Returns the condition that about 90 % of a budget are spent; `_reached` looks closely."""
+    """Return the condition that about 90 % of a budget are spent; `_reached` looks closely."""
     near = F(f"key__{budget}") / 100 * WARNING_PERCENT  # in this order: no budget overflows
     return Q(**{f"key__{budget}__gt": 0, f"{spent}__gte": near})
 
 
 def _reached(spend: KeySpend, today: date) -> Iterator[tuple[str, dict[str, str | int]]]:
-    """Yields a reference and facts for each budget that is nearly or wholly spent.
+    """Yield a reference and facts for each budget that is nearly or wholly spent.
 
     The reference names budget and period: another budget, or another day, is another notice.
     """

@@ -22,7 +22,7 @@ Problem = AutoTopUp.Problem
 
 
 def auto_top_ups(now: datetime) -> Iterator[Notice]:
-    """Yields who should hear of the credits that were auto_top_ups in the day before `now`."""
+    """Yield who should hear of the credits that were auto_top_ups in the day before `now`."""
     orders = Order.objects.filter(
         origin=Order.Origin.AUTO_TOP_UP,
         state=Order.State.PAID,
@@ -53,7 +53,7 @@ def auto_top_ups(now: datetime) -> Iterator[Notice]:
 
 
 def auto_top_up_problems(now: datetime) -> Iterator[Notice]:
-    """Yields who should hear that auto top-up waits, was declined, or may buy no more this month.
+    """Yield who should hear that auto top-up waits, was declined, or may buy no more this month.
 
     Of declined payments in a row the first one is told, and the last, which switches it off.
     """
@@ -71,7 +71,7 @@ def auto_top_up_problems(now: datetime) -> Iterator[Notice]:
 
 
 def _auto_top_up_reference(row: AutoTopUp) -> str:
-    """Names the problem, so that each is told once; a month's limit once for the month."""
+    """Name the problem, so that each is told once; a month's limit once for the month."""
     at = f"{row.problem_at:%Y-%m-%d %H:%M:%S.%f}"
     if row.problem == Problem.MONTHLY_LIMIT:
         at = f"{row.problem_at:%Y-%m} of {row.monthly_limit_cents}"
@@ -98,7 +98,7 @@ Status = Subscription.Status
 
 
 def failed_plan_payments() -> Iterator[Notice]:
-    """Yields who should hear that a plan's payment failed: once for each month's."""
+    """Yield who should hear that a plan's payment failed: once for each month's."""
     late = Subscription.objects.filter(status=Status.PAST_DUE, ended_at__isnull=True)
     kind = SentNotice.Kind.PLAN_PAYMENT_FAILED
     for row, user in _with_payers(late):
@@ -106,7 +106,7 @@ def failed_plan_payments() -> Iterator[Notice]:
 
 
 def ended_plans(now: datetime) -> Iterator[Notice]:
-    """Yields who should hear that a plan has ended, or is taken away until it is paid."""
+    """Yield who should hear that a plan has ended, or is taken away until it is paid."""
     over = Subscription.objects.filter(
         Q(status=Status.CANCELED, ended_at__gt=now - PLAN_ENDED_MAX_AGE)
         | Q(status=Status.UNPAID, ended_at__isnull=True),
@@ -120,7 +120,7 @@ def ended_plans(now: datetime) -> Iterator[Notice]:
 
 
 def _with_payers(rows: QuerySet[Subscription]) -> Iterator[tuple[Subscription, User]]:
-    """Yields each subscription with those of its team who may pay."""
+    """Yield each subscription with those of its team who may pay."""
     found = list(rows.select_related("team__plan", "price__plan"))
     payers = payers_of({row.team_id for row in found})
     for row in found:
@@ -143,7 +143,7 @@ REFUND_MAX_AGE = timedelta(days=3)
 
 
 def refunds_made(now: datetime) -> Iterator[Notice]:
-    """Yields who should hear of the refunds that Stripe took on in the days before `now`."""
+    """Yield who should hear of the refunds that Stripe took on in the days before `now`."""
     made = (Refund.State.PENDING, Refund.State.SUCCEEDED)
     refunds = list(
         Refund.objects.filter(state__in=made, created_at__gt=now - REFUND_MAX_AGE).select_related(
@@ -164,7 +164,7 @@ def refunds_made(now: datetime) -> Iterator[Notice]:
 
 
 def paused_keys(now: datetime) -> Iterator[Notice]:
-    """Yields who should hear that their team's keys were paused for a payment in doubt."""
+    """Yield who should hear that their team's keys were paused for a payment in doubt."""
     teams = list(
         Team.objects.filter(
             suspended_reason__in=pauses.REASONS, suspended_at__gt=now - REFUND_MAX_AGE

@@ -48,14 +48,14 @@ SECURITY_NOTICES: dict[str, tuple[str, str]] = {
 
 
 def send_invitation(invitation: Invitation, token: str, role_meaning: str) -> None:
-    """Sends the invitation's letter, which alone has the token. Raises OSError where it can't."""
+    """Send the invitation's email, which alone has the token. Raise OSError where it can't."""
     role = Role(invitation.role)
     context = {
         "team_name": invitation.team.name,
         "inviter": invitation.invited_by,
         "role": role.label.lower(),
         "role_meaning": role_meaning,
-        # Of the settings, never of the request: a forged Host header must not reach a letter.
+        # Of the settings, never of the request: a forged Host header must not reach an email.
         "url": f"{settings.BASE_URL}{reverse('invitation', args=[token])}",
         "expires_at": invitation.expires_at,
     }

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 def write(name: str, to: str, context: Mapping[str, Any]) -> EmailMultiAlternatives:
-    """Returns the letter `name` to the address `to`, as text and as HTML.
+    """Return the email `name` to the address `to`, as text and as HTML.
 
     Its templates get `context`, `service` (the service's row), `base_url` and `to`.
     """
@@ -32,13 +32,13 @@ def write(name: str, to: str, context: Mapping[str, Any]) -> EmailMultiAlternati
     subject = " ".join(render_to_string(f"mail/{name}.subject.txt", values).split())
     values["subject"] = subject
     text = render_to_string(f"mail/{name}.txt", values).strip() + "\n"
-    letter = EmailMultiAlternatives(subject, text, _sender(service.name), [to])
-    letter.attach_alternative(render_to_string(f"mail/{name}.html", values), "text/html")
-    return letter
+    email = EmailMultiAlternatives(subject, text, _sender(service.name), [to])
+    email.attach_alternative(render_to_string(f"mail/{name}.html", values), "text/html")
+    return email
 
 
 def send(name: str, to: str, context: Mapping[str, Any]) -> None:
-    """Sends the letter now. Raises SMTPException or OSError where the mail server refuses."""
+    """Send the email now. Raise SMTPException or OSError where the mail server refuses."""
     write(name, to, context).send()
 
 
@@ -56,7 +56,7 @@ def send_email(name: str, to: str, context: dict[str, Any]) -> None:
 
 
 def send_later(name: str, to: str, context: Mapping[str, Any]) -> None:
-    """Has Celery send the letter after the transaction; `context` is what JSON can carry."""
+    """Have Celery send the email after the transaction; `context` is what JSON can carry."""
     transaction.on_commit(lambda: _enqueue(name, to, dict(context)))
 
 
@@ -68,6 +68,6 @@ def _enqueue(name: str, to: str, context: dict[str, Any]) -> None:
 
 
 def _sender(service_name: str) -> str:
-    """Returns the sender: the operator's, under the service's name unless they gave one."""
+    """Return the sender: the operator's, under the service's name unless they gave one."""
     name, address = parseaddr(settings.DEFAULT_FROM_EMAIL)
     return formataddr((name or service_name, address))

@@ -21,7 +21,7 @@ BATCH = 200
 
 @shared_task(name="portal.tasks.send_notices")  # the name in the beat schedule
 def send_notices() -> int:
-    """Sends the notices that are due, each once, and returns how many.
+    """Send the notices that are due, each once, and return how many.
 
     Rounds at the same time share the work: a reference is unique, so one of them writes it down.
     """
@@ -48,7 +48,7 @@ def _batches(notices: Iterable[Notice]) -> Iterator[list[Notice]]:
 
 
 def _unsaid(batch: list[Notice]) -> list[Notice]:
-    """Returns the notices of the batch that are not written down; one query."""
+    """Return the notices of the batch that are not written down; one query."""
     said = set(
         SentNotice.objects.filter(
             user__in={notice.user.pk for notice in batch},
@@ -59,9 +59,9 @@ def _unsaid(batch: list[Notice]) -> list[Notice]:
 
 
 def _send(notice: Notice) -> bool:
-    """Writes the notice down, and has it sent when that is committed; False if it was said before.
+    """Write the notice down, and has it sent when that is committed; False if it was said before.
 
-    So a letter is never sent twice, and is lost only if the process ends between the two.
+    So an email is never sent twice, and is lost only if the process ends between the two.
     """
     with transaction.atomic():
         _, is_new = SentNotice.objects.get_or_create(

@@ -85,7 +85,7 @@ class KeyForm(forms.Form):
             self.fields[name].widget.attrs.update(inputmode="decimal", placeholder="No budget")
 
     def clean(self) -> dict[str, Any]:
-        """Asks the management API's rules about what was given or changed."""
+        """Ask the management API's rules about what was given or changed."""
         cleaned = super().clean() or {}
         if cleaned.get("expires_on") == date.max:
             self.add_error("expires_on", "Choose an earlier day, or that it never expires.")
@@ -99,12 +99,12 @@ class KeyForm(forms.Form):
         return cleaned
 
     def _rules_of(self, asked: dict[str, Any]) -> KeyRules:
-        """Returns the serializer that knows the rules of what is asked."""
+        """Return the serializer that knows the rules of what is asked."""
         # Partial, so that what this form refuses already isn't missed a second time.
         return KeyRules(data=asked, partial=True, context={"team": self._team})
 
     def _asked(self, cleaned: dict[str, Any]) -> dict[str, Any]:
-        """Returns the body of the management API's request that says the same as the form.
+        """Return the body of the management API's request that says the same as the form.
 
         Of a key that is changed only what was changed: a limit above the plan's, which staff gave,
         stays where it is left alone.
@@ -126,7 +126,7 @@ class KeyForm(forms.Form):
         return asked
 
     def _field_of(self, name: str) -> str | None:
-        """Returns which field a rule's error stands beside."""
+        """Return which field a rule's error stands beside."""
         if name == "expires_at":
             return "expires_on"
         return name if name in self.fields else None
@@ -177,7 +177,7 @@ class RotationForm(forms.Form):
 
 
 def _initial(key: ApiKey | None) -> dict[str, Any]:
-    """Returns what the form shows at first: the key's rules."""
+    """Return what the form shows at first: the key's rules."""
     if key is None:
         return {"expiry": _NEVER, "scope": ApiKey.Scope.INFERENCE}
     limits = {name: getattr(key, name) for name in _LIMITS}
@@ -195,7 +195,7 @@ def _initial(key: ApiKey | None) -> dict[str, Any]:
 
 
 def _expiries(key: ApiKey | None) -> list[tuple[str, str]]:
-    """Returns when a key may end, the present end of one that has it first."""
+    """Return when a key may end, the present end of one that has it first."""
     kept = []
     if key is not None and key.expires_at is not None:
         kept = [(_KEEP, f"As it is: {key.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")]
@@ -203,7 +203,7 @@ def _expiries(key: ApiKey | None) -> list[tuple[str, str]]:
 
 
 def _model_choices(models: Iterable[ModelEntry], key: ApiKey | None) -> list[tuple[str, str]]:
-    """Returns the catalogue's models, and those that the key allows though they are not there."""
+    """Return the catalogue's models, and those that the key allows though they are not there."""
     names = [model.name for model in models]
     others = [name for name in key.allowed_models if name not in names] if key else []
     return [(name, name) for name in (*names, *others)]
@@ -214,7 +214,7 @@ def _end_of(day: date) -> datetime:
 
 
 def _texts(problems: Any) -> list[str]:
-    """Returns the texts in a serializer's errors, which nest for lists."""
+    """Return the texts in a serializer's errors, which nest for lists."""
     if isinstance(problems, dict):
         return [text for each in problems.values() for text in _texts(each)]
     return [str(problem) for problem in problems]
@@ -234,16 +234,16 @@ class MadeBeforeError(Exception):
 
 
 def new_token() -> str:
-    """Returns a token for a form that is shown."""
+    """Return a token for a form that is shown."""
     return secrets.token_urlsafe(16)
 
 
 def make_once(
     request: HttpRequest, token: str, make: Callable[[], tuple[ApiKey, str]]
 ) -> tuple[ApiKey, str]:
-    """Returns the key and plaintext that `make` makes, in one transaction with the token's use.
+    """Return the key and plaintext that `make` makes, in one transaction with the token's use.
 
-    Raises MadeBeforeError where the token was used, and SessionInterrupted where the session has
+    Raise MadeBeforeError where the token was used, and SessionInterrupted where the session has
     ended meanwhile.
     """
     with transaction.atomic():

@@ -91,7 +91,7 @@ class KeyPresenter:
 
 
 def key_presenter(key: ApiKey, actor: Actor) -> KeyPresenter:
-    """Returns the key as the actor sees it."""
+    """Return the key as the actor sees it."""
     now = timezone.now()
     plan = actor.team.plan
     return KeyPresenter(key, plan, spending_of(key, now), actor.may_manage(key), now)
@@ -130,7 +130,7 @@ class DailyCost:
 
 
 def daily_cost_of(days: list[DayOfUse]) -> DailyCost:
-    """Returns the bars: the dearest day's is as high as the drawing."""
+    """Return the bars: the dearest day's is as high as the drawing."""
     most = max((day.charged_nanos for day in days), default=0)
     step = WIDTH / max(len(days), 1)
     bars = []

@@ -34,12 +34,12 @@ class Listing:
 
 
 def visible_keys(actor: Actor) -> QuerySet[ApiKey]:
-    """Returns the team's keys, each with all that is shown of it in one query."""
+    """Return the team's keys, each with all that is shown of it in one query."""
     return actor.visible_keys().select_related(*SHOWN_WITH_KEYS)
 
 
 def listing_of(actor: Actor, *, is_all: bool, page: str) -> Listing:
-    """Returns a page of the active keys, or of all, in four queries.
+    """Return a page of the active keys, or of all, in four queries.
 
     A `page` that is no number is the first, one beyond the end the last.
     """

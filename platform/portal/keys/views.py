@@ -31,7 +31,7 @@ _shows_or_does = require_http_methods(["GET", "HEAD", "POST"])
 @require_safe
 @member_page
 def apikeys(request: MemberRequest) -> HttpResponse:
-    """Lists the team's keys: the active ones, or all."""
+    """List the team's keys: the active ones, or all."""
     listing = listing_of(
         request.actor,
         is_all=request.GET.get("show") == "all",
@@ -44,7 +44,7 @@ def apikeys(request: MemberRequest) -> HttpResponse:
 @never_cache  # going back shows a form that can be sent, not the one that was
 @member_page_if(lambda actor: actor.may_create_keys())
 def new_key(request: MemberRequest) -> HttpResponse:
-    """Makes a key and shows it, this once, as the form's own answer."""
+    """Make a key and show it, this once, as the form's own answer."""
     snapshot = catalogue.load_synchronously()
     form = NewKeyForm(_sent(request), actor=request.actor, models=snapshot.public_models())
     if not form.is_valid():
@@ -72,14 +72,14 @@ def new_key(request: MemberRequest) -> HttpResponse:
 @require_safe
 @member_page
 def key(request: MemberRequest, key_id: int) -> HttpResponse:
-    """Shows a key: its rules, its state, what it spends."""
+    """Show a key: its rules, its state, what it spends."""
     return _key_page(request, _key(request, key_id))
 
 
 @_shows_or_does
 @member_page
 def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
-    """Changes a key's rules."""
+    """Change a key's rules."""
     own = _managed_key(request, key_id)
     models = catalogue.load_synchronously().public_models()
     form = KeyForm(_sent(request), actor=request.actor, models=models, key=own.key)
@@ -102,7 +102,7 @@ def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
 @never_cache
 @member_page
 def rotate_key(request: MemberRequest, key_id: int) -> HttpResponse:
-    """Makes a key's successor and shows it, this once."""
+    """Make a key's successor and show it, this once."""
     own = _managed_key(request, key_id)
     form = RotationForm(_sent(request))
     if not own.may_rotate:
@@ -130,7 +130,7 @@ def rotate_key(request: MemberRequest, key_id: int) -> HttpResponse:
 @_shows_or_does
 @member_page
 def revoke_key(request: MemberRequest, key_id: int) -> HttpResponse:
-    """Asks whether to end a key, and ends it."""
+    """Ask whether to end a key, and end it."""
     own = _managed_key(request, key_id)
     if request.method != "POST":
         return render(request, "keys/revoke.html", {"own": own})
@@ -141,18 +141,18 @@ def revoke_key(request: MemberRequest, key_id: int) -> HttpResponse:
 
 
 def _sent(request: MemberRequest) -> QueryDict | None:
-    """Returns what a form was sent with; None where it is only asked for."""
+    """Return what a form was sent with; None where it is only asked for."""
     return request.POST if request.method == "POST" else None
 
 
 def _key(request: MemberRequest, key_id: int) -> KeyPresenter:
-    """Returns the team's key of this id. Raises Http404 for any other."""
+    """Return the team's key of this id. Raise Http404 for any other."""
     found: ApiKey = get_object_or_404(visible_keys(request.actor), pk=key_id)
     return key_presenter(found, request.actor)
 
 
 def _managed_key(request: MemberRequest, key_id: int) -> KeyPresenter:
-    """Returns a key that the member may change. Raises Http404 and PermissionDenied."""
+    """Return a key that the member may change. Raise Http404 and PermissionDenied."""
     own = _key(request, key_id)
     if not own.may_manage:
         raise PermissionDenied
@@ -160,7 +160,7 @@ def _managed_key(request: MemberRequest, key_id: int) -> KeyPresenter:
 
 
 def _key_page(request: MemberRequest, own: KeyPresenter, refusal: str = "") -> HttpResponse:
-    """Returns the key's page; with a refusal it says why nothing was done (409)."""
+    """Return the key's page; with a refusal it says why nothing was done (409)."""
     days = use_by_day(own.key, own.now)
     context: dict[str, Any] = {"own": own, "daily_cost": daily_cost_of(days), "refusal": refusal}
     return render(request, "keys/key.html", context, status=409 if refusal else 200)
@@ -184,7 +184,7 @@ def show_once(
     old: ApiKey | None = None,
     grace_seconds: int = 0,
 ) -> HttpResponse:
-    """Returns the page of a new key, with code that uses it. `old` is the key that it replaces,
+    """Return the page of a new key, with code that uses it. `old` is the key that it replaces,
     which works on for `grace_seconds`.
 
     It is the form's own answer, of a view that is never cached: a redirect would have to keep the
@@ -203,7 +203,7 @@ def show_once(
 def _snippets(
     request: HttpRequest, key: ApiKey, plaintext: str, snapshot: Snapshot
 ) -> list[Snippet]:
-    """Returns code for the key with the reader's own address; none where it may call no model."""
+    """Return code for the key with the reader's own address; none where it may call no model."""
     if key.scope == ApiKey.Scope.MANAGEMENT:
         base_url = request.build_absolute_uri(reverse("manage-keys")).removesuffix("/keys")
         return management_snippets(base_url=base_url, api_key=plaintext)

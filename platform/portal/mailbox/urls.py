@@ -1,4 +1,4 @@
-"""The letters of `make run`."""
+"""The emails of `make run`."""
 
 from django.urls import path
 
@@ -6,6 +6,6 @@ from portal.mailbox import views
 
 urlpatterns = [
     path("dev/mail", views.mailbox, name="mailbox"),
-    path("dev/mail/<slug:letter_id>", views.letter, name="letter"),
-    path("dev/mail/<slug:letter_id>/html", views.letter_html, name="letter_html"),
+    path("dev/mail/<slug:email_id>", views.email, name="email"),
+    path("dev/mail/<slug:email_id>/html", views.email_html, name="email_html"),
 ]

@@ -1,4 +1,4 @@
-"""`/dev/mail`: the letters that would have been sent, there only where `MAIL_DIR` is set."""
+"""`/dev/mail`: the emails that would have been sent, there only where `MAIL_DIR` is set."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_safe
 
-from portal.mailbox import queries as box
+from portal.mailbox import queries
 
-# A letter's HTML shows itself and does nothing: no script, no form, nothing loaded.
-LETTER_POLICY = (
+# An email's HTML shows itself and does nothing: no script, no form, nothing loaded.
+EMAIL_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
 )
 
@@ -20,24 +20,24 @@ LETTER_POLICY = (
 @require_safe
 @never_cache
 def mailbox(request: HttpRequest) -> HttpResponse:
-    """Lists the letters, newest first."""
-    return render(request, "mailbox/mailbox.html", {"letters": box.letters(_folder())})
+    """List the emails, newest first."""
+    return render(request, "mailbox/mailbox.html", {"emails": queries.emails(_folder())})
 
 
 @require_safe
 @never_cache
-def letter(request: HttpRequest, letter_id: str) -> HttpResponse:
-    """Shows one letter: as HTML in a frame, and as text."""
-    return render(request, "mailbox/letter.html", {"letter": _letter(letter_id)})
+def email(request: HttpRequest, email_id: str) -> HttpResponse:
+    """Show one email: as HTML in a frame, and as text."""
+    return render(request, "mailbox/email.html", {"email": _email(email_id)})
 
 
 @require_safe
 @never_cache
 @xframe_options_sameorigin
-def letter_html(_request: HttpRequest, letter_id: str) -> HttpResponse:
-    """Answers a letter's HTML alone, for the frame."""
-    answer = HttpResponse(_letter(letter_id).html)
-    answer["Content-Security-Policy"] = LETTER_POLICY
+def email_html(_request: HttpRequest, email_id: str) -> HttpResponse:
+    """Answer an email's HTML alone, for the frame."""
+    answer = HttpResponse(_email(email_id).html)
+    answer["Content-Security-Policy"] = EMAIL_POLICY
     return answer
 
 
@@ -47,8 +47,8 @@ def _folder() -> Path:
     return Path(settings.MAIL_DIR)
 
 
-def _letter(letter_id: str) -> box.Letter:
-    found = box.letter(_folder(), letter_id)
+def _email(email_id: str) -> queries.Email:
+    found = queries.find_email(_folder(), email_id)
     if found is None:
         raise Http404
     return found

@@ -74,7 +74,7 @@ class DeletionForm(forms.Form):
             proof.widget = forms.TextInput(attrs={"autocomplete": "off"})
 
     def clean_proof(self) -> str:
-        """Returns what was typed. Raises ValidationError where it proves nothing."""
+        """Return what was typed. Raise ValidationError where it proves nothing."""
         typed: str = self.cleaned_data["proof"]
         if self._user.has_usable_password():
             if not self._user.check_password(typed):

@@ -34,7 +34,7 @@ Part = tuple[str, Callable[[User], Iterator[bytes]]]
 
 
 def archive(user: User) -> Iterator[bytes]:
-    """Yields a ZIP archive of what is kept of the user: `PARTS`, one file each."""
+    """Yield a ZIP archive of what is kept of the user: `PARTS`, one file each."""
     out = _Outlet()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content_of in PARTS:
@@ -47,7 +47,7 @@ def archive(user: User) -> Iterator[bytes]:
 
 
 def profile(user: User) -> Iterator[bytes]:
-    """Yields the user's row, their addresses' owner and what e-mails they want, as JSON."""
+    """Yield the user's row, their addresses' owner and what e-mails they want, as JSON."""
     wanted = notification_settings_of(user)
     yield _json(
         {
@@ -67,7 +67,7 @@ def profile(user: User) -> Iterator[bytes]:
 
 
 def memberships(user: User) -> Iterator[bytes]:
-    """Yields the teams that the user is in, as JSON."""
+    """Yield the teams that the user is in, as JSON."""
     rows = user.memberships.select_related("team").order_by("id")
     yield _json(
         [
@@ -84,7 +84,7 @@ def memberships(user: User) -> Iterator[bytes]:
 
 
 def keys(user: User) -> Iterator[bytes]:
-    """Yields the keys that the user made, without their secrets, as JSON."""
+    """Yield the keys that the user made, without their secrets, as JSON."""
     names = ("id", "team__slug", "name", "scope", "prefix", "last_four", "created_at")
     ends = ("expires_at", "revoked_at")
     rows = ApiKey.objects.filter(created_by=user).order_by("id")
@@ -92,7 +92,7 @@ def keys(user: User) -> Iterator[bytes]:
 
 
 def usage(user: User) -> Iterator[bytes]:
-    """Yields the requests of the user's personal team, as CSV, oldest first."""
+    """Yield the requests of the user's personal team, as CSV, oldest first."""
     rows = UsageRecord.objects.filter(account__in=_account(user))
     yield _csv([USAGE_COLUMNS])
     place: tuple[Any, ...] | None = None
@@ -111,7 +111,7 @@ def usage(user: User) -> Iterator[bytes]:
 
 
 def transfers(user: User) -> Iterator[bytes]:
-    """Yields the statement of the user's personal team, as CSV; amounts are in dollars."""
+    """Yield the statement of the user's personal team, as CSV; amounts are in dollars."""
     yield _csv([("created_at", "kind", "reference", "amount", "balance", "memo")])
     account = _account(user).first()
     sequence = 0
@@ -125,7 +125,7 @@ def transfers(user: User) -> Iterator[bytes]:
 
 
 def conversations(user: User) -> Iterator[bytes]:
-    """Yields the conversations that the user chose to store, as JSON."""
+    """Yield the conversations that the user chose to store, as JSON."""
     yield b"["
     between = b"\n"
     for conversation in stored_conversations(user):
@@ -191,7 +191,7 @@ def _csv(rows: Any) -> bytes:
 
 
 def _cell(value: object) -> object:
-    """Returns the value, with a quote mark before a text that a spreadsheet would calculate."""
+    """Return the value, with a quote mark before a text that a spreadsheet would calculate."""
     is_formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
     return f"'{value}" if is_formula else value
 
@@ -200,7 +200,7 @@ CHUNK_CONVERSATIONS = 20
 
 
 def stored_conversations(user: User) -> Iterator[dict[str, Any]]:
-    """Yields all that is stored of the user's conversations, in whatever team, oldest first.
+    """Yield all that is stored of the user's conversations, in whatever team, oldest first.
 
     Each is made of what JSON has; times are ISO 8601. Memory stays bounded, and no cursor is kept
     from one to the next, as the reader may give back the connection in between.

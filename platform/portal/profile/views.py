@@ -1,4 +1,4 @@
-"""What a user may change of themselves: name, letters, their data, their leave."""
+"""What a user may change of themselves: name, emails, their data, their leave."""
 
 from django.contrib import messages
 from django.contrib.auth import logout
@@ -26,7 +26,7 @@ DELETION_TRIES_PER_USER = "10/h"
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def profile(request: MemberRequest) -> HttpResponse:
-    """Shows name, address and teams; POST changes the name."""
+    """Show name, address and teams; POST changes the name."""
     user = request.user
     form = ProfileForm(
         request.POST if request.method == "POST" else None, initial={"name": user.name}
@@ -43,7 +43,7 @@ def profile(request: MemberRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def notifications(request: MemberRequest) -> HttpResponse:
-    """Shows which e-mails the user gets; POST changes it."""
+    """Show which e-mails the user gets; POST changes it."""
     wanted = notification_settings_of(request.user)
     form = NotificationsForm(request.POST if request.method == "POST" else None, instance=wanted)
     if request.method == "POST" and form.is_valid():
@@ -57,14 +57,14 @@ def notifications(request: MemberRequest) -> HttpResponse:
 @require_safe
 @member_page
 def your_data(request: MemberRequest) -> HttpResponse:
-    """Says what an export holds and what a deletion does."""
+    """Say what an export holds and what a deletion does."""
     return render(request, "profile/data.html")
 
 
 @require_POST
 @member_page
 def export(request: MemberRequest) -> HttpResponseBase:
-    """Streams the user's data as a ZIP archive."""
+    """Stream the user's data as a ZIP archive."""
     if is_over_limit(request, "export", EXPORTS_PER_USER):
         messages.error(request, "You have exported your data several times. Try again in an hour.")
         return render(request, "profile/data.html", status=429)
@@ -82,7 +82,7 @@ def export(request: MemberRequest) -> HttpResponseBase:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def delete_account(request: MemberRequest) -> HttpResponse:
-    """Says what the deletion of the account does; POST does it."""
+    """Say what the deletion of the account does; POST does it."""
     user = request.user
     consequences = consequences_for(user)
     accounts = CreditAccount.objects.filter(team__in=consequences.ending, posted_nanos__gt=0)

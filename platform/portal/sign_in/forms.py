@@ -19,7 +19,7 @@ class SignupForm(account.SignupForm):
     """E-mail address and password; what it answers does not tell who has an account."""
 
     def clean_email(self) -> str:
-        """Returns the address. Raises ValidationError for one that is thrown away after use."""
+        """Return the address. Raise ValidationError for one that is thrown away after use."""
         if is_disposable(self.cleaned_data["email"], settings.DISPOSABLE_EMAIL_DOMAINS):
             raise ValidationError(
                 "This service takes no disposable addresses. Use one that will stay yours."
@@ -27,9 +27,9 @@ class SignupForm(account.SignupForm):
         return str(super().clean_email())
 
     def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
-        """Makes the account, or writes to the address that it has one already.
+        """Make the account, or writes to the address that it has one already.
 
-        Raises ImmediateHttpResponse (429) where too many come from one place.
+        Raise ImmediateHttpResponse (429) where too many come from one place.
         """
         middleware.count_sign_up(request)
         try:
@@ -41,7 +41,7 @@ class SignupForm(account.SignupForm):
         return made
 
     def save(self, request: HttpRequest) -> User:
-        """Makes user, team, credit account and the address to verify: all or nothing."""
+        """Make user, team, credit account and the address to verify: all or nothing."""
         with transaction.atomic():
             return cast(User, super().save(request))
 
@@ -50,7 +50,7 @@ class AdminSignInForm(AuthenticationForm):
     """E-mail and password, for those staff alone who have no second step to show."""
 
     def confirm_login_allowed(self, user: User) -> None:
-        """Raises ValidationError for who is no staff, or whose second step this form can't ask."""
+        """Raise ValidationError for who is no staff, or whose second step this form can't ask."""
         super().confirm_login_allowed(user)
         if is_mfa_enabled(user):
             raise ValidationError(

@@ -32,7 +32,7 @@ class SignInLimits(MiddlewareMixin):
     def process_view(
         self, request: HttpRequest, _view: Callable[..., Any], _args: Any, _kwargs: Any
     ) -> HttpResponse | None:
-        """Answers 429 where a limit is passed."""
+        """Answer 429 where a limit is passed."""
         match = request.resolver_match
         for group, setting, key in _LIMITS.get(match.view_name if match else "", ()):
             wait_seconds = seconds_to_wait(request, group, getattr(settings, setting), key)
@@ -42,9 +42,9 @@ class SignInLimits(MiddlewareMixin):
 
 
 def count_sign_up(request: HttpRequest) -> None:
-    """Counts an account that is about to be made, or that is there already and looks the same.
+    """Count an account that is about to be made, or that is there already and looks the same.
 
-    Raises ImmediateHttpResponse (429) where the address has made its day's accounts.
+    Raise ImmediateHttpResponse (429) where the address has made its day's accounts.
     """
     rate = f"{settings.SIGN_UPS_PER_DAY}/d"
     wait_seconds = seconds_to_wait(request, "signed up", rate, "ip")

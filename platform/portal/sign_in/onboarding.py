@@ -21,7 +21,7 @@ from billing.pricing.money import nanos_from_dollars
 
 
 def open_books(user: User) -> CreditAccount:
-    """Returns the credit account of the user's personal team; both are made if they are not there.
+    """Return the credit account of the user's personal team; both are made if they are not there.
 
     All or nothing, and a repeat makes nothing.
     """
@@ -36,7 +36,7 @@ REFERRAL_SESSION_KEY = "referral"
 
 
 def grant_trial(user: User, address: str) -> int:
-    """Grants the trial credit for an address that was just verified. Returns the nano-dollars.
+    """Grant the trial credit for an address that was just verified. Return the nano-dollars.
 
     0: there is none to give, or the mailbox or the user's team has had one.
     """
@@ -64,13 +64,13 @@ def grant_trial(user: User, address: str) -> int:
 
 
 def grant_trial_to(user: User) -> int:
-    """Grants the trial credit for the user's primary address, if it is verified."""
+    """Grant the trial credit for the user's primary address, if it is verified."""
     address = EmailAddress.objects.filter(user=user, primary=True, verified=True).first()
     return grant_trial(user, address.email) if address is not None else 0
 
 
 def trial_reference(address: str) -> str:
-    """Returns the reference that the ledger takes once: the mailbox, unreadable in the books."""
+    """Return the reference that the ledger takes once: the mailbox, unreadable in the books."""
     return _PREFIX + hashlib.sha256(mailbox_of(address).encode()).hexdigest()
 
 
@@ -78,7 +78,7 @@ _GMAIL = {"gmail.com", "googlemail.com"}
 
 
 def mailbox_of(address: str) -> str:
-    """Returns one spelling for all addresses of a mailbox.
+    """Return one spelling for all addresses of a mailbox.
 
     Lower case, without what stands after a plus; gmail's without dots, under one domain.
     """
@@ -90,13 +90,13 @@ def mailbox_of(address: str) -> str:
 
 
 def is_disposable(address: str, domains: Collection[str]) -> bool:
-    """Tells whether the address is at one of the domains (lower case) or below one."""
+    """Return whether the address is at one of the domains (lower case) or below one."""
     labels = address.strip().lower().rpartition("@")[2].rstrip(".").split(".")
     return any(".".join(labels[start:]) in domains for start in range(len(labels)))
 
 
 def note_sign_up(request: HttpRequest, user: User) -> None:
-    """Writes down who sent the new user, unless that is somebody with the same mailbox."""
+    """Write down who sent the new user, unless that is somebody with the same mailbox."""
     link = referrals.find_link(request.session.pop(REFERRAL_SESSION_KEY, ""))
     team = personal_team(user)
     if link is None or team is None or _has_mailbox(link.team, user.email):

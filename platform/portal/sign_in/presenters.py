@@ -24,7 +24,7 @@ _SYSTEMS = (
 
 
 def device_name(user_agent: str) -> str:
-    """Returns browser and system of a User-Agent header, as far as it tells."""
+    """Return browser and system of a User-Agent header, as far as it tells."""
     browser = _first(_BROWSERS, user_agent) or "Unknown browser"
     system = _first(_SYSTEMS, user_agent)
     return f"{browser} on {system}" if system else browser

@@ -25,13 +25,13 @@ def _on_email_confirmed(email_address: EmailAddress, **_named: Any) -> None:
 
 @receiver(user_signed_up)
 def _on_signed_up(user: User, **_named: Any) -> None:
-    """Serves those whose address was verified before: by an invitation or another service."""
+    """Serve those whose address was verified before: by an invitation or another service."""
     grant_trial_to(user)
 
 
 @receiver(user_logged_in)
 def _on_logged_in(request: HttpRequest, user: User, **_named: Any) -> None:
-    """Tells the user of a sign-in from a device that none of their sessions is on.
+    """Tell the user of a sign-in from a device that none of their sessions is on.
 
     It runs before allauth forgets the sessions that have ended since the last sign-in, so who
     signs out every evening is known in the morning. The first sign-in of all is no news.

@@ -16,7 +16,7 @@ from portal.sign_in.presenters import device_name
 @require_POST
 @login_required
 def end_session(request: HttpRequest, session_id: int) -> HttpResponse:
-    """Signs the user out on another device. This one's session ends by signing out."""
+    """Sign the user out on another device. This one's session ends by signing out."""
     session = get_object_or_404(UserSession, pk=session_id, user=request.user)
     if session.is_current():
         return redirect("account_logout")
@@ -28,7 +28,7 @@ def end_session(request: HttpRequest, session_id: int) -> HttpResponse:
 @require_safe
 @never_cache
 def referral(request: HttpRequest, code: str) -> HttpResponse:
-    """Leads a stranger to the sign-up, and remembers who sent them."""
+    """Redirect a stranger to the sign-up, and remembers who sent them."""
     if request.user.is_authenticated:
         return redirect("dashboard")
     link = referrals.find_link(code)

@@ -23,7 +23,7 @@ class StatementForm(DayRangeForm):
         self.offer("month", [*months, (OWN_RANGE, "Own range")])
 
     def clean(self) -> dict[str, Any]:
-        """Makes `cleaned_data["span"]`, the period that is asked for."""
+        """Make `cleaned_data["span"]`, the period that is asked for."""
         cleaned: dict[str, Any] = super().clean() or {}
         month = cleaned.get("month") or f"{today():%Y-%m}"
         if month == OWN_RANGE:
@@ -45,7 +45,7 @@ class StatementForm(DayRangeForm):
 
 
 def _months_since(opened_on: date) -> list[date]:
-    """Returns the first days of the months from today's back to that of a day."""
+    """Return the first days of the months from today's back to that of a day."""
     months = [today().replace(day=1)]
     while months[-1] > opened_on.replace(day=1):
         months.append((months[-1] - timedelta(days=1)).replace(day=1))

@@ -1,4 +1,4 @@
-"""How the models have answered: now, day by day, and the hours in which they had trouble.
+"""How the models have answered: now, day by day, and the hours in which they had problems.
 
 All of it is made from what the relay counted of real requests; nobody types in an incident.
 """
@@ -68,7 +68,7 @@ TONES = {
 
 @dataclass
 class Incident:
-    """Hours in a row in which models had trouble. `ended_at` is None while it lasts."""
+    """Hours in a row in which models had problems. `ended_at` is None while it lasts."""
 
     models: list[str]
     state: str
@@ -78,7 +78,7 @@ class Incident:
 
 
 def current_states(models: Iterable[ModelEntry], now: datetime) -> dict[str, str]:
-    """Returns each model's state, as `/health` says it."""
+    """Return each model's state, as `/health` says it."""
     recent = ModelHealth.objects.filter(minute__gt=now - timedelta(minutes=NOW_MINUTES))
     seen = {
         row["model"]: (row["ok"], row["bad"])
@@ -93,7 +93,7 @@ def current_states(models: Iterable[ModelEntry], now: datetime) -> dict[str, str
 def histories(
     models: Iterable[ModelEntry], states: dict[str, str], now: datetime
 ) -> list[ModelStatus]:
-    """Returns the models' statuses, with their last 30 days, in the catalogue's order."""
+    """Return the models' statuses, with their last 30 days, in the catalogue's order."""
     today = now.astimezone(UTC).date()
     by_model: dict[str, dict[date, dict[str, Any]]] = defaultdict(dict)
     for row in _hours_since(now).annotate(day=TruncDay("hour", tzinfo=UTC)).values(
@@ -107,41 +107,41 @@ def histories(
 def incidents(
     models: Iterable[ModelEntry], states: dict[str, str], now: datetime
 ) -> list[Incident]:
-    """Returns the latest times in which models had trouble, the newest first.
+    """Return the latest times in which models had problems, the newest first.
 
-    An hour is one of trouble by the same rule as `/health`'s minutes. Models whose trouble began
+    An hour counts as a problem by the same rule as `/health`'s minutes. Models whose problem began
     and ended together share an incident.
     """
     names = [model.name for model in models]
-    troubled = (
+    affected = (
         _hours_since(now)
         .filter(model__in=names, failed__gte=LEAST_FAILURES)
         .filter(failed__gte=(F("succeeded") + F("failed")) * DEGRADED_SHARE)
         .order_by("model", "hour")
     )
-    together: dict[tuple[datetime, datetime | None, str], list[_Trouble]] = defaultdict(list)
-    for trouble in _runs(troubled):
-        is_ongoing = trouble.last + _HOUR > now and states[trouble.model] != "operational"
-        ended_at = None if is_ongoing else min(trouble.last + _HOUR, now)
-        together[trouble.first, ended_at, trouble.state].append(trouble)
+    together: dict[tuple[datetime, datetime | None, str], list[_Problem]] = defaultdict(list)
+    for problem in _runs(affected):
+        is_ongoing = problem.last + _HOUR > now and states[problem.model] != "operational"
+        ended_at = None if is_ongoing else min(problem.last + _HOUR, now)
+        together[problem.first, ended_at, problem.state].append(problem)
     found = [
         Incident(
-            models=[trouble.model for trouble in troubles],
+            models=[problem.model for problem in problems],
             state=state,
             began_at=began_at,
             ended_at=ended_at,
             failed_share=_percent(
-                sum(each.failed for each in troubles), sum(each.total for each in troubles)
+                sum(each.failed for each in problems), sum(each.total for each in problems)
             ),
         )
-        for (began_at, ended_at, state), troubles in together.items()
+        for (began_at, ended_at, state), problems in together.items()
     ]
     return sorted(found, key=lambda each: each.began_at, reverse=True)[:MOST_INCIDENTS]
 
 
 @dataclass
-class _Trouble:
-    """One model's hours of trouble in a row."""
+class _Problem:
+    """One model's consecutive hours with a problem."""
 
     model: str
     first: datetime
@@ -151,9 +151,9 @@ class _Trouble:
     total: int
 
 
-def _runs(hours: Iterable[ModelHealthHour]) -> list[_Trouble]:
-    """Returns the hours, ordered by model and time, with those in a row put together."""
-    runs: list[_Trouble] = []
+def _runs(hours: Iterable[ModelHealthHour]) -> list[_Problem]:
+    """Return the hours, ordered by model and time, with those in a row put together."""
+    runs: list[_Problem] = []
     for hour in hours:
         total = hour.succeeded + hour.failed
         state = state_of(hour.succeeded, hour.failed)
@@ -164,12 +164,12 @@ def _runs(hours: Iterable[ModelHealthHour]) -> list[_Trouble]:
             last.total += total
             last.state = "offline" if "offline" in {state, last.state} else last.state
         else:
-            runs.append(_Trouble(hour.model, hour.hour, hour.hour, state, hour.failed, total))
+            runs.append(_Problem(hour.model, hour.hour, hour.hour, state, hour.failed, total))
     return runs
 
 
 def _hours_since(now: datetime) -> QuerySet[ModelHealthHour]:
-    """Returns the hours of the days that are shown."""
+    """Return the hours of the days that are shown."""
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return ModelHealthHour.objects.filter(hour__gte=today - timedelta(days=DAYS - 1))
 
@@ -207,7 +207,7 @@ def _tone(succeeded: int, failed: int) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    """Returns a share rounded down, so that 100 % means every one; empty where there is none."""
+    """Return a share rounded down, so that 100 % means every one; empty where there is none."""
     if not whole:
         return ""
     hundredths = part * 10_000 // whole

@@ -11,7 +11,7 @@ from portal.status.queries import DAYS, NOW_MINUTES, current_states, histories, 
 
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
-    """Shows each model's state and history, as counted from real requests."""
+    """Show each model's state and history, as counted from real requests."""
     now = timezone.now()
     snapshot = catalogue.load_synchronously()
     models = snapshot.public_models()
@@ -26,7 +26,7 @@ def status(request: HttpRequest) -> HttpResponse:
         "models": models,
         "used": [model for model in shown if model.share],
         "unused": [model for model in shown if not model.share],
-        "troubled": [model for model in shown if model.state != "operational"],
+        "affected": [model for model in shown if model.state != "operational"],
         "incidents": incidents(models, states, now),
     }
     return render(request, "status/status.html", context)

@@ -50,5 +50,5 @@ class InvitationForm(RoleForm):
 
 
 def role_choices(actor: Actor) -> list[tuple[str, str]]:
-    """Returns the roles that the actor may give, with their titles."""
+    """Return the roles that the actor may give, with their titles."""
     return [(role.value, str(role.label)) for role in actor.grantable_roles]

@@ -41,7 +41,7 @@ class Roster:
 
 
 def roster_of(actor: Actor) -> Roster:
-    """Returns the members of the actor's team in the order of their joining; three queries."""
+    """Return the members of the actor's team in the order of their joining; three queries."""
     spent = _spent_by_maker(actor)
     keys = _active_keys_by_maker(actor)
     memberships = actor.team.memberships.select_related("user").order_by("created_at", "id")
@@ -59,7 +59,7 @@ def roster_of(actor: Actor) -> Roster:
 
 
 def member_line(actor: Actor, member_id: int) -> MemberLine | None:
-    """Returns one member of the actor's team; None where there is no such member."""
+    """Return one member of the actor's team; None where there is no such member."""
     # The whole roster is three queries, whatever its length; a second way to ask would be one more
     # to keep right.
     lines = roster_of(actor).lines
@@ -142,7 +142,7 @@ class AuditFilter:
 
 
 def audit_page(team: Team, chosen: AuditFilter) -> AuditPage:
-    """Returns a page of the team's log; two queries along an index, however long the log is."""
+    """Return a page of the team's log; two queries along an index, however long the log is."""
     entries = _matching(team, chosen)
     edge = chosen.before or chosen.after
     bound = AuditEntry.objects.filter(team=team, pk=edge).first() if edge else None

@@ -37,14 +37,14 @@ LARGEST_ID = 2**63 - 1
 @require_safe
 @member_page
 def team(request: MemberRequest) -> HttpResponse:
-    """Lists the members, and the open invitations to who may handle them."""
+    """List the members, and the open invitations to who may handle them."""
     return team_page(request, InvitationForm(request.actor))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page_if(lambda actor: actor.may_manage_members)
 def member(request: MemberRequest, member_id: int) -> HttpResponse:
-    """Shows a member; POST gives them another role."""
+    """Show a member; POST gives them another role."""
     line = _line(request, member_id)
     posted = request.POST if request.method == "POST" else None
     form = RoleForm(request.actor, posted, initial={"role": line.membership.role})
@@ -63,7 +63,7 @@ def member(request: MemberRequest, member_id: int) -> HttpResponse:
 @require_POST
 @member_page_if(lambda actor: actor.may_manage_members)
 def remove_member(request: MemberRequest, member_id: int) -> HttpResponse:
-    """Takes a member out of the team."""
+    """Take a member out of the team."""
     line = _line(request, member_id)
     _require_right(request, line)
     try:
@@ -80,7 +80,7 @@ def remove_member(request: MemberRequest, member_id: int) -> HttpResponse:
 @require_POST
 @member_page
 def leave_team(request: MemberRequest) -> HttpResponse:
-    """Takes the member themselves out of the team."""
+    """Take the member themselves out of the team."""
     try:
         members.leave_team(request.actor, ip_address=client_ip(request))
     except NotAllowedError as error:
@@ -96,7 +96,7 @@ def leave_team(request: MemberRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def team_settings(request: MemberRequest) -> HttpResponse:
-    """Shows the team's name and how to leave; POST gives the team another name."""
+    """Show the team's name and how to leave; POST gives the team another name."""
     actor = request.actor
     posted = request.POST if request.method == "POST" else None
     if posted is not None and not actor.may_rename_team:
@@ -112,7 +112,7 @@ def team_settings(request: MemberRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def new_team(request: MemberRequest) -> HttpResponse:
-    """Makes a further team, and acts for it from then on."""
+    """Make a further team, and acts for it from then on."""
     form = TeamForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         name = form.cleaned_data["name"]
@@ -126,7 +126,7 @@ def new_team(request: MemberRequest) -> HttpResponse:
 @require_POST
 @member_page
 def switch_team(request: MemberRequest) -> HttpResponse:
-    """Acts for another of the member's teams from now on."""
+    """Act for another of the member's teams from now on."""
     slug = request.POST.get("team", "")
     if slug in {team.slug for team in request.teams}:
         request.session[TEAM_SESSION_KEY] = slug
@@ -136,7 +136,7 @@ def switch_team(request: MemberRequest) -> HttpResponse:
 @require_safe
 @member_page_if(lambda actor: actor.may_see_audit_log)
 def audit_log(request: MemberRequest) -> HttpResponse:
-    """Shows who did what in the team."""
+    """Show who did what in the team."""
     asked = request.GET
     chosen = AuditFilter(
         action=asked.get("action", "").replace("\0", ""),
@@ -153,7 +153,7 @@ def audit_log(request: MemberRequest) -> HttpResponse:
 
 
 def _id(text: str) -> int | None:
-    """Returns the id that a URL names; None for what is none."""
+    """Return the id that a URL names; None for what is none."""
     is_number = text.isascii() and text.isdigit() and len(text) <= 19
     return min(int(text), LARGEST_ID) if is_number else None
 
@@ -171,7 +171,7 @@ def _require_right(request: MemberRequest, line: MemberLine) -> None:
 
 
 def _change_role(request: MemberRequest, membership: Membership, form: RoleForm) -> bool:
-    """Gives the member the form's role; False with the form's error where that can't be."""
+    """Return the member the form's role; False with the form's error where that can't be."""
     role = form.cleaned_data["role"]
     try:
         members.change_role(request.actor, membership, role, ip_address=client_ip(request))
@@ -185,7 +185,7 @@ def _change_role(request: MemberRequest, membership: Membership, form: RoleForm)
 
 
 def team_page(request: MemberRequest, form: InvitationForm, status: int = 200) -> HttpResponse:
-    """Returns the page: members to everybody in the team, invitations to who may make them."""
+    """Return the page: members to everybody in the team, invitations to who may make them."""
     actor = request.actor
     context: dict[str, object] = {"roster": roster_of(actor)}
     if actor.may_manage_members:
@@ -207,7 +207,7 @@ EMAILS_PER_USER = "60/h"
 @require_POST
 @member_page_if(lambda actor: actor.may_manage_members)
 def invite(request: MemberRequest) -> HttpResponse:
-    """Invites an e-mail address."""
+    """Invite an e-mail address."""
     form = InvitationForm(request.actor, request.POST)
     if not form.is_valid():
         return team_page(request, form, status=422)
@@ -231,7 +231,7 @@ def invite(request: MemberRequest) -> HttpResponse:
 @require_POST
 @member_page_if(lambda actor: actor.may_manage_members)
 def resend(request: MemberRequest, invitation_id: int) -> HttpResponse:
-    """Sends a new letter, which lasts a week again."""
+    """Send a new email, which lasts a week again."""
     found = _find(request, invitation_id)
     if is_over_limit(request, "invitations", EMAILS_PER_USER):
         messages.error(request, "You have sent many invitations. Try again in an hour.")
@@ -250,7 +250,7 @@ def resend(request: MemberRequest, invitation_id: int) -> HttpResponse:
 @require_POST
 @member_page_if(lambda actor: actor.may_manage_members)
 def withdraw(request: MemberRequest, invitation_id: int) -> HttpResponse:
-    """Ends an invitation."""
+    """End an invitation."""
     found = _find(request, invitation_id)
     try:
         invitations.withdraw(request.actor, found, ip_address=client_ip(request))
@@ -266,7 +266,7 @@ def withdraw(request: MemberRequest, invitation_id: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """Shows an invitation to who has its letter; POST accepts it."""
+    """Show an invitation to who has its email; POST accepts it."""
     found = invitations.find(token)
     if found is None or not invitations.is_open(found):
         closed = {"invitation": found}
@@ -299,7 +299,7 @@ def _send(request: MemberRequest, made: Invitation, token: str) -> None:
     try:
         send_invitation(made, token, ROLE_MEANINGS[Role(made.role)])
     except OSError:
-        text = f"{made.email} is invited, but the letter could not be sent. Send it again later."
+        text = f"{made.email} is invited, but the email could not be sent. Send it again later."
         messages.error(request, text)
     else:
         messages.success(request, f"The invitation is on its way to {made.email}.")

@@ -18,7 +18,7 @@ _ALERT_ICONS = {"success": "circle-check", "warning": "triangle-alert", "error":
 
 @register.simple_tag
 def icon(name: str, label: str = "") -> SafeString:
-    """Returns a symbol of `static/icons.svg`; with a label it says something by itself."""
+    """Return a symbol of `static/icons.svg`; with a label it says something by itself."""
     url = f"{static('icons.svg')}#{name}"
     if label:
         return format_html(
@@ -29,25 +29,25 @@ def icon(name: str, label: str = "") -> SafeString:
 
 @register.filter
 def alert_kind(level: str) -> str:
-    """Returns the alert's class for a message's level."""
+    """Return the alert's class for a message's level."""
     return _ALERTS.get(level, "")
 
 
 @register.filter
 def alert_icon(level: str) -> str:
-    """Returns the alert's icon for a message's level."""
+    """Return the alert's icon for a message's level."""
     return _ALERT_ICONS.get(level, "info")
 
 
 @register.filter
 def is_checkbox(field: BoundField) -> bool:
-    """Tells whether the field is one box to tick, which stands before its label."""
+    """Return whether the field is one box to tick, which stands before its label."""
     return isinstance(field.field.widget, CheckboxInput)
 
 
 @register.filter
 def control(field: BoundField) -> SafeString:
-    """Returns the field's control, tied to its help and its error for those who can't see them."""
+    """Return the field's control, tied to its help and its error for those who can't see them."""
     described = []
     if field.help_text:
         described.append(f"{field.auto_id}_help")

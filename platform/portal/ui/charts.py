@@ -42,7 +42,7 @@ class Chart:
     series: list[Series]
 
     def as_json(self) -> dict[str, Any]:
-        """Returns what `js/charts.js` draws. A million dollars is well within its numbers."""
+        """Return what `js/charts.js` draws. A million dollars is well within its numbers."""
         return {
             "labels": [bar.label for bar in self.bars],
             "requests": [bar.sum.requests for bar in self.bars],
@@ -56,7 +56,7 @@ class Chart:
 def chart_of(
     sums: Sums, since: datetime, until: datetime, *, by_hour: bool = False
 ) -> Chart | None:
-    """Returns the chart of the sums, which are by day or by hour; None where nothing was used."""
+    """Return the chart of the sums, which are by day or by hour; None where nothing was used."""
     if not sums:
         return None
     places = list(_places(since, until, timedelta(hours=1) if by_hour else timedelta(days=1)))
@@ -79,7 +79,7 @@ def _places(since: datetime, until: datetime, step: timedelta) -> Iterator[datet
 
 
 def _series(sums: Sums, places: list[datetime], models: list[str]) -> list[Series]:
-    """Returns the models' series, the dearest first, the many cheap ones as one."""
+    """Return the models' series, the dearest first, the many cheap ones as one."""
     alone = models if len(models) <= MOST_SERIES else models[: MOST_SERIES - 1]
     series = [
         Series(number, model, [_nanos(sums, place, [model]) for place in places])

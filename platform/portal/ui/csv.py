@@ -17,14 +17,14 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def guarded(cell: Cell) -> Cell:
-    """Returns the cell, with an apostrophe before a text that a spreadsheet would run."""
+    """Return the cell, with an apostrophe before a text that a spreadsheet would run."""
     if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
         return f"'{cell}"
     return cell
 
 
 def csv_response(name: str, header: Row, batches: Iterator[list[Row]]) -> StreamingHttpResponse:
-    """Returns the download of a CSV file; `batches` are queried one after the other.
+    """Return the download of a CSV file; `batches` are queried one after the other.
 
     The file is written while it is read: an iterator that is not asynchronous would be collected
     whole first.

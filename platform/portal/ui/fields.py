@@ -14,7 +14,7 @@ class OneLineField(forms.CharField):
     """A text without line breaks, which mail headers could not hold."""
 
     def to_python(self, value: Any) -> str:
-        """Returns the text with each run of white space as one space."""
+        """Return the text with each run of white space as one space."""
         return " ".join(str(super().to_python(value) or "").split())
 
 
@@ -26,13 +26,13 @@ class CentsField(forms.CharField):
         self.widget.attrs.update(inputmode="decimal", autocomplete="off")
 
     def prepare_value(self, value: Any) -> Any:
-        """Returns what the field shows: cents as dollars, a typed text as it is."""
+        """Return what the field shows: cents as dollars, a typed text as it is."""
         if not isinstance(value, int):
             return value
         return dollars_of_cents(value).removesuffix(".00")
 
     def clean(self, value: Any) -> int:
-        """Returns cents. Raises ValidationError."""
+        """Return cents. Raise ValidationError."""
         cents = cents_of(super().clean(value))
         if cents is None:
             raise forms.ValidationError("Write dollars and cents, such as 25 or 12.50.")
@@ -43,11 +43,11 @@ class NanosField(forms.CharField):
     """An amount typed in dollars, in nano-dollars to the program."""
 
     def prepare_value(self, value: Any) -> Any:
-        """Returns what the input shows: an amount in dollars, a typed text as it is."""
+        """Return what the input shows: an amount in dollars, a typed text as it is."""
         return dollars_short_text(value) if isinstance(value, int) else value
 
     def clean(self, value: Any) -> int:
-        """Returns nano-dollars. Raises ValidationError."""
+        """Return nano-dollars. Raise ValidationError."""
         text = super().clean(value).strip().removeprefix("$")
         try:
             nanos = nanos_from_dollars(text) if len(text) <= 20 else -1

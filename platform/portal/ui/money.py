@@ -9,7 +9,7 @@ _DOLLARS = re.compile(r"\$?\s*(\d{1,3}(?:,\d{3})+|\d{1,9})(?:\.(\d{1,2}))?", re.
 
 
 def dollars(amount_nanos: int | None) -> str:
-    """Returns the amount as a person reads it: whole cents at least, and all that is finer.
+    """Return the amount as a person reads it: whole cents at least, and all that is finer.
 
     `$12.50`, `$0.00285`, `-$3.00`; nothing for None.
     """
@@ -21,7 +21,7 @@ def dollars(amount_nanos: int | None) -> str:
 
 
 def dollars_exact(amount_nanos: int | None) -> str:
-    """Returns the amount with all nine decimals, as the books have it: `$0.002850000`."""
+    """Return the amount with all nine decimals, as the books have it: `$0.002850000`."""
     if amount_nanos is None:
         return ""
     sign = "-" if amount_nanos < 0 else ""
@@ -30,7 +30,7 @@ def dollars_exact(amount_nanos: int | None) -> str:
 
 
 def cents(amount_nanos: int | None) -> str:
-    """Returns the amount rounded down to cents, for headlines; a smaller one as `<$0.01`."""
+    """Return the amount rounded down to cents, for headlines; a smaller one as `<$0.01`."""
     if amount_nanos is None:
         return ""
     sign = "-" if amount_nanos < 0 else ""
@@ -41,12 +41,12 @@ def cents(amount_nanos: int | None) -> str:
 
 
 def dollars_of_cents(amount_cents: int | None) -> str:
-    """Returns an amount that is counted in cents, as Stripe's are: `$12.50`."""
+    """Return an amount that is counted in cents, as Stripe's are: `$12.50`."""
     return "" if amount_cents is None else cents_text(amount_cents)
 
 
 def cents_of(text: str) -> int | None:
-    """Returns an amount that was typed in dollars; None: it is none."""
+    """Return an amount that was typed in dollars; None: it is none."""
     found = _DOLLARS.fullmatch(text.strip())
     if found is None:
         return None

@@ -56,12 +56,12 @@ IN_PROGRESS = Outcome("In progress", "accent", "The request has not ended yet.")
 
 
 def outcome_of(record: UsageRecord) -> Outcome:
-    """Returns the record's outcome in words; one without words is shown as it is called."""
+    """Return the record's outcome in words; one without words is shown as it is called."""
     known = _OUTCOMES.get(record.outcome)
     return known or Outcome(record.outcome.replace("_", " ").capitalize(), "bad", "")
 
 
-def told_error(record: UsageRecord) -> str:
-    """Returns the error's text where the customer's program was told it too, else nothing."""
+def reported_error(record: UsageRecord) -> str:
+    """Return the error's text where the customer's program was told it too, else nothing."""
     is_theirs = 400 <= record.status < 499 or record.endpoint == "videos_generations"
     return record.error if is_theirs else ""

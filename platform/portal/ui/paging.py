@@ -47,11 +47,11 @@ class Find(Protocol[Row_co]):
     def __call__(
         self, *, before: datetime | None = None, after: datetime | None = None
     ) -> QuerySet[Row_co]:
-        """Returns the rows, in any order."""
+        """Return the rows, in any order."""
 
 
 def read_place(text: str) -> Place | None:
-    """Returns the place that a text names; None for one that names none."""
+    """Return the place that a text names; None for one that names none."""
     microseconds, _, pk = text.partition("-")
     try:
         return Place(_EPOCH + timedelta(microseconds=int(microseconds)), UUID(pk))
@@ -62,7 +62,7 @@ def read_place(text: str) -> Place | None:
 def page_of(
     find: Find[Row], *, before: Place | None = None, after: Place | None = None
 ) -> RowPage[Row]:
-    """Returns the newest page, the one before (older than) a place, or the one after it."""
+    """Return the newest page, the one before (older than) a place, or the one after it."""
     if after is not None:
         found = find(after=after.created_at)
         rows = list(_newer_than(found, after)[: PAGE_ROWS + 1])
@@ -81,7 +81,7 @@ def page_of(
 
 
 def batches_of(found: QuerySet[Row]) -> Iterator[list[Row]]:
-    """Yields all rows, the newest first; the first of them soon.
+    """Yield all rows, the newest first; the first of them soon.
 
     Each batch is a query of its own, so that a reader who takes an hour, or leaves, holds no
     transaction and no cursor open.

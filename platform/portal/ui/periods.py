@@ -37,23 +37,23 @@ class Period:
 
 
 def today() -> date:
-    """Returns the day that it is in UTC."""
+    """Return the day that it is in UTC."""
     return timezone.now().astimezone(UTC).date()
 
 
 def last_days(days: int) -> Period:
-    """Returns the last days, today among them."""
+    """Return the last days, today among them."""
     return Period(today() - timedelta(days=days - 1), today())
 
 
 def month_of(day: date) -> Period:
-    """Returns the whole month that the day is in."""
+    """Return the whole month that the day is in."""
     first = day.replace(day=1)
     return Period(first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1))
 
 
 def midnight(day: date) -> datetime:
-    """Returns the day's first moment in UTC."""
+    """Return the day's first moment in UTC."""
     return datetime.combine(day, datetime.min.time(), UTC)
 
 
@@ -68,7 +68,7 @@ class DayRangeForm(forms.Form):
     )
 
     def own_range(self, cleaned: dict[str, Any]) -> Period | None:
-        """Returns the period of the two days, or None after an error that says what is wrong."""
+        """Return the period of the two days, or None after an error that says what is wrong."""
         for name in ("first", "last"):
             if cleaned.get(name) is None and name not in self.errors:
                 self.add_error(name, "Choose a day.")
@@ -87,7 +87,7 @@ class DayRangeForm(forms.Form):
         return None
 
     def offer(self, name: str, choices: list[tuple[str, str]]) -> None:
-        """Makes a field of choices one of these."""
+        """Make a field of choices one of these."""
         field = self.fields[name]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type alone)
         field.choices = choices

@@ -30,7 +30,7 @@ class PricedModel:
 
 
 def price_list(snapshot: Snapshot) -> list[PricedModel]:
-    """Returns the lines of all models that have a price now, in the catalogue's order."""
+    """Return the lines of all models that have a price now, in the catalogue's order."""
     now = timezone.now()
     priced = [(model, model.price_at(now)) for model in snapshot.public_models()]
     return [_line(model, prices) for model, prices in priced if prices is not None]
@@ -57,7 +57,7 @@ def _line(model: ModelEntry, prices: Prices) -> PricedModel:
 
 
 def _unit_price(prices: Prices) -> str:
-    """Returns what is asked for a thing that is counted, not measured in tokens."""
+    """Return what is asked for a thing that is counted, not measured in tokens."""
     units = {
         "an image": prices.image_nanos,
         "a video": prices.piece_nanos,
@@ -68,7 +68,7 @@ def _unit_price(prices: Prices) -> str:
 
 
 def _dollars(amount_nanos: int) -> str:
-    """Returns the amount with at least its cents."""
+    """Return the amount with at least its cents."""
     if amount_nanos == 0:
         return "free"
     whole, _, decimals = dollars_short_text(amount_nanos).partition(".")

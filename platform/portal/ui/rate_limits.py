@@ -12,7 +12,7 @@ _ALLAUTHS_LONGEST_SECONDS = 60  # all of its limits that end in a page are by th
 def too_many(
     request: HttpRequest, wait_seconds: int = _ALLAUTHS_LONGEST_SECONDS, **_options: Any
 ) -> HttpResponse:
-    """Returns the page of 429 (config/urls.py gives it to allauth's limits too)."""
+    """Return the page of 429 (config/urls.py gives it to allauth's limits too)."""
     context = {"wait_minutes": -(-wait_seconds // 60), "wait_hours": -(-wait_seconds // 3600)}
     answer = render(request, "429.html", context, status=429)
     answer["Retry-After"] = str(wait_seconds)
@@ -20,7 +20,7 @@ def too_many(
 
 
 def seconds_to_wait(request: HttpRequest, group: str, rate: str, key: str) -> int | None:
-    """Counts the request. Returns how long to wait, or None where it is within the rate."""
+    """Count the request. Return how long to wait, or None where it is within the rate."""
     usage = get_usage(  # type: ignore[no-untyped-call]
         request, group=group, key=key, rate=rate, method="POST", increment=True
     )

@@ -118,7 +118,7 @@ class Shell:
 
 
 def shell(request: HttpRequest) -> dict[str, Shell]:
-    """Gives every template its `shell` (a context processor)."""
+    """Return every template its `shell` (a context processor)."""
     return {"shell": Shell(request)}
 
 
@@ -135,5 +135,5 @@ _CONNECTIONS = ("Connected accounts", "socialaccount_connections")
 
 
 def settings_tabs() -> list[tuple[str, str]]:
-    """Returns the tabs of this service: connections only where there is something to connect."""
+    """Return the tabs of this service: connections only where there is something to connect."""
     return [*_TABS, _CONNECTIONS] if settings.SOCIAL_PROVIDERS else [*_TABS]

@@ -19,7 +19,7 @@ class Snippet:
 def chat_snippets(
     *, base_url: str, model: str, api_key: str, message: str = "Hello!"
 ) -> list[Snippet]:
-    """Returns a chat completion in curl, with OpenAI's SDKs for Python and Node, and by fetch.
+    """Return a chat completion in curl, with OpenAI's SDKs for Python and Node, and by fetch.
 
     `base_url` is the reader's own address of the API, such as `https://example.com/v1`. `api_key`
     is a key's plaintext, or a word in its place.
@@ -65,7 +65,7 @@ console.log(answer.choices[0].message.content);"""
 
 
 def chat_in_go(*, base_url: str, model: str, api_key: str, message: str = "Hello!") -> Snippet:
-    """Returns the same chat completion in Go, by its standard library."""
+    """Return the same chat completion in Go, by its standard library."""
     body = {"model": model, "messages": [{"role": "user", "content": message}]}
     url, sent = f"{base_url}/chat/completions", json.dumps(body)
     text = f"""package main
@@ -100,7 +100,7 @@ func main() {{
 
 
 def image_snippets(*, base_url: str, model: str, api_key: str) -> list[Snippet]:
-    """Returns a request for a picture in curl, with OpenAI's SDK for Python, and by fetch."""
+    """Return a request for a picture in curl, with OpenAI's SDK for Python, and by fetch."""
     prompt = "A toll bridge at dawn"
     url, body = f"{base_url}/images/generations", {"model": model, "prompt": prompt}
     python = f"""from openai import OpenAI
@@ -116,7 +116,7 @@ print(answer.data[0].url)"""
 
 
 def video_snippets(*, base_url: str, model: str, api_key: str) -> list[Snippet]:
-    """Returns an order of a video in curl and by fetch."""
+    """Return an order of a video in curl and by fetch."""
     url = f"{base_url}/videos/generations"
     body = {"model": model, "prompt": "A bird flying over the ocean"}
     return [
@@ -126,7 +126,7 @@ def video_snippets(*, base_url: str, model: str, api_key: str) -> list[Snippet]:
 
 
 def management_snippets(*, base_url: str, api_key: str) -> list[Snippet]:
-    """Returns how to list a team's keys with a management key, in curl, Python and by fetch.
+    """Return how to list a team's keys with a management key, in curl, Python and by fetch.
 
     `base_url` is the reader's own address of the management API.
     """
@@ -169,7 +169,7 @@ console.log(answer.{result});"""
 
 
 def _lines(body: dict[str, Any]) -> str:
-    """Returns the body as JSON, a member on each line, so that it is seen whole."""
+    """Return the body as JSON, a member on each line, so that it is seen whole."""
     members = [f"{_quoted(name)}: {_in_full(value)}" for name, value in body.items()]
     return "{\n    " + ",\n    ".join(members) + "\n  }"
 
@@ -179,11 +179,11 @@ def _in_full(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Returns the text as a literal that Python and JavaScript read alike."""
+    """Return the text as a literal that Python and JavaScript read alike."""
     return json.dumps(text)
 
 
 def _shell(text: str) -> str:
-    """Returns the text as one word of a POSIX shell, always in quotes."""
+    """Return the text as one word of a POSIX shell, always in quotes."""
     word = shlex.quote(text)
     return word if word.startswith("'") else f"'{word}'"

@@ -10,7 +10,7 @@ from django.db import connection
 
 
 async def in_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yields the chunks, each made in the request's thread.
+    """Yield the chunks, each made in the request's thread.
 
     The database connection goes back to the pool while a slow reader takes a chunk, so the
     iterator may keep no cursor from one chunk to the next.

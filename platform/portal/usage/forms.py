@@ -40,14 +40,14 @@ class UsageFilter(DayRangeForm):
         self.offer("key", [("", "All keys"), *names])
 
     def offer_models(self, names: list[str]) -> None:
-        """Makes the model a choice of these names, and of the one that is chosen."""
+        """Make the model a choice of these names, and of the one that is chosen."""
         chosen = self["model"].value()
         offered = sorted({*names, chosen} if chosen else names)
         choices = [("", "All models"), *[(name, name) for name in offered]]
         self.fields["model"].widget = forms.Select(choices=choices)
 
     def clean(self) -> dict[str, Any]:
-        """Makes `cleaned_data["span"]`, the period that is asked for."""
+        """Make `cleaned_data["span"]`, the period that is asked for."""
         cleaned: dict[str, Any] = super().clean() or {}
         match cleaned.get("period") or DEFAULT_PERIOD:
             case "today":
@@ -69,7 +69,7 @@ class UsageFilter(DayRangeForm):
         return span
 
     def selection(self, account_id: int) -> Selection:
-        """Returns what a form that is valid selects of an account."""
+        """Return what a form that is valid selects of an account."""
         chosen = self.cleaned_data
         return Selection(
             account_id=account_id,

@@ -9,7 +9,7 @@ from accounts.models import ApiKey
 from api.models import VideoJob
 from billing.models import CreditAccount, PriceVersion, Reservation, Transfer, UsageRecord
 from billing.pricing.money import PER_MILLION, price_of
-from portal.ui.outcomes import IN_PROGRESS, Outcome, outcome_of, told_error
+from portal.ui.outcomes import IN_PROGRESS, Outcome, outcome_of, reported_error
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Charge:
     @property
     def error(self) -> str:
         """What the customer's program was told went wrong."""
-        return told_error(self.record) if self.record is not None else ""
+        return reported_error(self.record) if self.record is not None else ""
 
     @property
     def held_nanos(self) -> int:

@@ -11,12 +11,16 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from billing.models import CreditAccount, Order, Transfer
+from billing.payments.customer_pages import (
+    PaymentError,
+    invoice_url,
+    payment_errors,
+    receipt_url,
+)
 from billing.payments.standing import Standing, Step, recorded_standing_of, standing_of
-from billing.stripe_api import payments, subscriptions
-from billing.stripe_api.client import StripeError
 from portal.access import MemberRequest
 from portal.billing.queries import order_line, orders_of, plan_payments_of
-from portal.billing.views.page import billing_page, payment_mode, to_checkout, trouble_with
+from portal.billing.views.page import billing_page, payment_mode, to_checkout
 from portal.ui.paging import page_of, read_place
 
 # Every two seconds; Stripe is asked at each fifth, as its webhook mostly comes first.
@@ -68,14 +72,14 @@ def order_state(request: MemberRequest, order_id: UUID) -> HttpResponse:
 @require_POST
 @billing_page
 def pay_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
-    """Goes on to Stripe's page for an order that is not paid yet."""
+    """Go on to Stripe's page for an order that is not paid yet."""
     found = _order(request, order_id)
     if found.state != Order.State.OPEN or found.origin != Order.Origin.CHECKOUT:
         return redirect("order", found.pk)
     try:
         return to_checkout(request, found)
-    except StripeError as error:
-        messages.error(request, trouble_with(error))
+    except PaymentError as error:
+        messages.error(request, str(error))
         return redirect("billing")
 
 
@@ -93,42 +97,40 @@ def left_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
 @require_safe
 @billing_page
 def receipt(request: MemberRequest, order_id: UUID) -> HttpResponse:
-    """Leads to Stripe's receipt of the payment."""
+    """Redirect to Stripe's receipt of the payment."""
     found = _order(request, order_id)
-    url = _document_url(found.charge_id, lambda number: payments.get_charge(number).receipt_url)
+    url = _document_url(found.charge_id, lambda: receipt_url(found))
     return redirect(url) if url else _without_document(request, "order", found.pk)
 
 
 @require_safe
 @billing_page
 def invoice(request: MemberRequest, order_id: UUID) -> HttpResponse:
-    """Leads to the invoice, a PDF of Stripe's."""
+    """Redirect to the invoice, a PDF of Stripe's."""
     found = _order(request, order_id)
-    url = _document_url(found.invoice_id, _pdf_url)
+    url = _document_url(found.invoice_id, lambda: invoice_url(found))
     return redirect(url) if url else _without_document(request, "order", found.pk)
 
 
 @require_safe
 @billing_page
 def plan_invoice(request: MemberRequest, invoice_id: str) -> HttpResponse:
-    """Leads to an invoice of the team's plan."""
+    """Redirect to an invoice of the team's plan."""
     payment = plan_payments_of(request.actor.team).filter(pk=invoice_id).first()
-    url = _document_url(payment.pk if payment else "", _pdf_url)
+    if payment is None:
+        raise Http404
+    url = _document_url(payment.pk, lambda: invoice_url(payment))
     return redirect(url) if url else _without_document(request, "billing")
 
 
-def _pdf_url(invoice_id: str) -> str:
-    return subscriptions.get_invoice(invoice_id).pdf_url
-
-
-def _document_url(number: str | None, url_of: Callable[[str], str]) -> str:
-    """Asks Stripe where a document is, which changes now and then; empty: it has none to show."""
+def _document_url(number: str | None, ask: Callable[[], str]) -> str:
+    """Return the current URL of a document at Stripe; empty if it has none. Raise Http404."""
     if not number:
         raise Http404
     try:
-        return url_of(number)
-    except StripeError as error:
-        trouble_with(error)
+        with payment_errors():
+            return ask()
+    except PaymentError:
         return ""
 
 

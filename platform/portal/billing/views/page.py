@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-import structlog
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -20,14 +19,8 @@ from accounts.access import Actor
 from accounts.client_ip import client_ip
 from accounts.models import Team
 from billing.models import CreditAccount, Order
-from billing.payments import orders
-from billing.stripe_api.client import (
-    PaymentsOffError,
-    StripeError,
-    StripeRefusedError,
-    is_live,
-    is_on,
-)
+from billing.payments import customer_pages, orders
+from billing.payments.customer_pages import PaymentError, payment_errors
 from portal.access import MemberRequest, member_page_if
 from portal.billing.forms import TopUpForm
 from portal.billing.presenters import (
@@ -63,7 +56,7 @@ billing_page = member_page_if(lambda actor: actor.may_see_billing)
 
 
 def show_page(request: MemberRequest, *, status: int = 200, **more: Any) -> HttpResponse:
-    """Returns the page; `more` goes before what its sections give."""
+    """Return the page; `more` goes before what its sections give."""
     team = Team.objects.select_related(*_OF_A_TEAM).get(pk=request.actor.team.pk)
     request.actor = replace(request.actor, team=team)
     account = getattr(team, "credit_account", None)
@@ -74,39 +67,26 @@ def show_page(request: MemberRequest, *, status: int = 200, **more: Any) -> Http
 
 
 def payment_mode() -> dict[str, Any]:
-    """Gives `payments_on`, and `is_test_mode` for a key that moves no money."""
-    return {"payments_on": is_on(), "is_test_mode": is_on() and not is_live()}
-
-
-log = structlog.get_logger(__name__)
-
-NOT_SET_UP = "Payments are not set up on this service, so nothing was charged."
-REFUSED = "Stripe did not take this, so nothing was charged. Write to us if it stays so."
-AWAY = "Stripe does not answer just now. Nothing was charged. Try again in a minute."
+    """Return `payments_on`, and `is_test_mode` for a key that moves no money."""
+    mode = customer_pages.payment_mode()
+    return {"payments_on": mode.is_on, "is_test_mode": mode.is_test}
 
 
 def to_checkout(request: MemberRequest, order: Order) -> HttpResponse:
-    """Leads to Stripe's page for the order, or to ours where it is over. Raises StripeError."""
-    url = orders.open_checkout(
-        order,
-        request.user,
-        success_url=request.build_absolute_uri(reverse("order", args=[order.pk])),
-        cancel_url=request.build_absolute_uri(reverse("left_order", args=[order.pk])),
-    )
+    """Redirect to Stripe's page for the order, or to ours where it is over. Raise PaymentError."""
+    with payment_errors():
+        url = orders.open_checkout(
+            order,
+            request.user,
+            success_url=request.build_absolute_uri(reverse("order", args=[order.pk])),
+            cancel_url=request.build_absolute_uri(reverse("left_order", args=[order.pk])),
+        )
     return to_stripe(url) if url else redirect("order", order.pk)
 
 
 def to_stripe(url: str) -> HttpResponse:
-    """Leads a form that was sent to a page of Stripe's, which the browser gets."""
+    """Redirect a form that was sent to a page of Stripe's, which the browser gets."""
     return HttpResponseRedirect(url, status=303)
-
-
-def trouble_with(error: StripeError) -> str:
-    """Returns what to tell a customer whose form came to nothing at Stripe."""
-    log.warning("stripe_call_failed", kind=type(error).__name__, error=str(error))
-    if isinstance(error, PaymentsOffError):
-        return NOT_SET_UP
-    return REFUSED if isinstance(error, StripeRefusedError) else AWAY
 
 
 @require_safe
@@ -122,7 +102,7 @@ def billing(request: MemberRequest) -> HttpResponse:
 @require_POST
 @billing_page
 def top_up(request: MemberRequest) -> HttpResponse:
-    """Places an order and leads to Stripe's page for it; sent twice it is the same order."""
+    """Place an order and leads to Stripe's page for it; sent twice it is the same order."""
     form = TopUpForm(request.POST)
     order_id = _order_id(request)
     if order_id is None:
@@ -142,9 +122,9 @@ def top_up(request: MemberRequest) -> HttpResponse:
         return show_page(request, status=422, top_up_form=form)
     try:
         return to_checkout(request, order)
-    except StripeError as error:
+    except PaymentError as error:
         # The form keeps the order's id: sent again it goes on with this order.
-        form.add_error(None, trouble_with(error))
+        form.add_error(None, str(error))
         return show_page(request, status=503, top_up_form=form, top_up_order_id=order.pk)
 
 

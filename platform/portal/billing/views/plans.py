@@ -16,14 +16,14 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.client_ip import client_ip
 from billing.models import PlanOffer, Subscription
 from billing.payments import invoices, plans, subscriptions
+from billing.payments.customer_pages import CardDeclinedError, PaymentError, payment_errors
 from billing.payments.plans import PlanError, Quote
 from billing.payments.subscriptions import live_subscription
-from billing.stripe_api.client import CardRefusedError, StripeError
 from portal.access import MemberRequest
 from portal.billing.presenters import plan_of
-from portal.billing.views.page import billing_page, payment_mode, show_page, to_stripe, trouble_with
+from portal.billing.views.page import billing_page, payment_mode, show_page, to_stripe
 
-# What a page has said holds for so long.
+# How long a quoted price stays valid.
 QUOTE_SECONDS = 1800
 _SALT = "portal.billing.plan"
 
@@ -34,7 +34,7 @@ _shows_or_does = require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 @billing_page
 def change_plan(request: MemberRequest, name: str) -> HttpResponse:
-    """Says what an offer costs this team; sent, it subscribes to it or changes to it."""
+    """Say what an offer costs this team; sent, it subscribes to it or changes to it."""
     offer = get_object_or_404(PlanOffer.objects.select_related("plan"), plan__name=name)
     subscription = live_subscription(request.actor.team)
     if request.method == "POST":
@@ -51,9 +51,9 @@ def change_plan(request: MemberRequest, name: str) -> HttpResponse:
 
     def ask() -> HttpResponse:
         quote = plans.quote(subscription, offer)
-        deed = "upgrade" if quote.is_upgrade else "downgrade"
-        said = _sealed(request, offer, quote)
-        return _confirm(request, deed, offer=offer, quote=quote, said=said)
+        action = "upgrade" if quote.is_upgrade else "downgrade"
+        sealed = _sealed(request, offer, quote)
+        return _confirm(request, action, offer=offer, quote=quote, sealed_quote=sealed)
 
     return _reported(request, ask)
 
@@ -62,12 +62,12 @@ def change_plan(request: MemberRequest, name: str) -> HttpResponse:
 @never_cache
 @billing_page
 def cancel_plan(request: MemberRequest) -> HttpResponse:
-    """Says what ends with the plan, and when; sent, it lets it end."""
+    """Say what ends with the plan, and when; sent, it lets it end."""
     subscription = _current_or_404(request)
     if request.method != "POST":
         return _confirm(request, "cancel")
 
-    def deed() -> HttpResponse:
+    def action() -> HttpResponse:
         row = plans.cancel(request.actor, subscription, ip_address=client_ip(request))
         title = row.price.plan.title
         if row.ended_at is None:
@@ -77,24 +77,24 @@ def cancel_plan(request: MemberRequest) -> HttpResponse:
         messages.success(request, text)
         return _home()
 
-    return _reported(request, deed)
+    return _reported(request, action)
 
 
 @_shows_or_does
 @never_cache
 @billing_page
 def keep_plan(request: MemberRequest) -> HttpResponse:
-    """Says when the plan is paid next; sent, it takes back an end or a cheaper plan."""
+    """Say when the plan is paid next; sent, it takes back an end or a cheaper plan."""
     subscription = _current_or_404(request)
     if request.method != "POST":
         return _confirm(request, "keep")
 
-    def deed() -> HttpResponse:
+    def action() -> HttpResponse:
         row = plans.resume(request.actor, subscription, ip_address=client_ip(request))
         messages.success(request, f"Your team stays on {row.price.plan.title}.")
         return _home()
 
-    return _reported(request, deed)
+    return _reported(request, action)
 
 
 @require_safe
@@ -106,9 +106,10 @@ def plan_begun(request: MemberRequest) -> HttpResponse:
     if row is None:
         return redirect("billing")
     try:
-        row = subscriptions.check(row)
-        invoices.note_paid_invoices(row)
-    except StripeError:
+        with payment_errors():
+            row = subscriptions.check(row)
+            invoices.note_paid_invoices(row)
+    except PaymentError:
         messages.info(request, "Stripe does not answer just now. Your plan begins once it does.")
         return _home()
     if row.status == row.Status.ACTIVE:
@@ -131,15 +132,15 @@ def _to_checkout(request: MemberRequest, offer: PlanOffer) -> HttpResponse:
 
 
 def _changed(request: MemberRequest, subscription: Subscription, offer: PlanOffer) -> HttpResponse:
-    said = _unsealed(request, offer)
-    if said is None:
+    terms = _unsealed(request, offer)
+    if terms is None:
         raise PlanError("This page was too old. Look at what the change costs now, and confirm it.")
     row = plans.change(
         request.actor,
         subscription,
         offer,
-        at=datetime.fromtimestamp(said["at"], UTC),
-        attempt=said["attempt"],
+        at=datetime.fromtimestamp(terms["at"], UTC),
+        attempt=terms["attempt"],
         ip_address=client_ip(request),
     )
     if row.next_price is not None:
@@ -152,24 +153,25 @@ def _changed(request: MemberRequest, subscription: Subscription, offer: PlanOffe
     return _home()
 
 
-def _reported(request: MemberRequest, deed: Callable[[], HttpResponse]) -> HttpResponse:
-    """Returns what a deed leads to, or the billing page with why it could not be done."""
+def _reported(request: MemberRequest, action: Callable[[], HttpResponse]) -> HttpResponse:
+    """Return the action's response, or the billing page with the reason it failed."""
     try:
-        return deed()
+        with payment_errors():
+            return action()
     except PlanError as error:
         return show_page(request, status=409, plan_error=str(error))
-    except CardRefusedError as error:
+    except CardDeclinedError as error:
         text = (
-            f"Your card was not charged, and your plan is as it was. The bank said: {error}"
+            f"Your card was not charged, and your plan is as it was. The bank said: {error.reason}"
             " Change the card under Payment method, then try again."
         )
         return show_page(request, status=402, plan_error=text)
-    except StripeError as error:
-        return show_page(request, status=503, plan_error=trouble_with(error))
+    except PaymentError as error:
+        return show_page(request, status=503, plan_error=str(error))
 
 
-def _confirm(request: MemberRequest, deed: str, **facts: Any) -> HttpResponse:
-    context = {"deed": deed, "plan": plan_of(request.actor), **payment_mode(), **facts}
+def _confirm(request: MemberRequest, action: str, **facts: Any) -> HttpResponse:
+    context = {"action": action, "plan": plan_of(request.actor), **payment_mode(), **facts}
     return render(request, "billing/plan_confirm.html", context)
 
 
@@ -185,24 +187,24 @@ def _home() -> HttpResponse:
 
 
 def _sealed(request: MemberRequest, offer: PlanOffer, quote: Quote) -> str:
-    """Returns what a page has said, for its form to carry: nobody else can say it."""
-    said = {
+    """Return the quote's terms, signed, for the page's form to carry."""
+    terms = {
         "team": request.actor.team.pk,
         "plan": offer.plan_id,
         "price": offer.price_cents,
         "at": int(quote.at.timestamp()),
         "attempt": str(uuid.uuid4()),
     }
-    return signing.dumps(said, salt=_SALT)
+    return signing.dumps(terms, salt=_SALT)
 
 
 def _unsealed(request: MemberRequest, offer: PlanOffer) -> dict[str, Any] | None:
-    """Returns what the page had said; None: too long ago, of another price, or by nobody."""
+    """Return the terms the page quoted; None if expired, for another price, or forged."""
     try:
-        said: dict[str, Any] = signing.loads(
-            request.POST.get("said", ""), salt=_SALT, max_age=QUOTE_SECONDS
+        terms: dict[str, Any] = signing.loads(
+            request.POST.get("quote", ""), salt=_SALT, max_age=QUOTE_SECONDS
         )
     except signing.BadSignature:
         return None
     expected = (request.actor.team.pk, offer.plan_id, offer.price_cents)
-    return said if (said["team"], said["plan"], said["price"]) == expected else None
+    return terms if (terms["team"], terms["plan"], terms["price"]) == expected else None

@@ -15,13 +15,17 @@ from accounts.client_ip import client_ip
 from billing.models import PaymentCustomer
 from billing.payments import auto_top_up_settings, codes
 from billing.payments.auto_top_up_settings import WishError
-from billing.payments.customers import customer_of, refresh_card
-from billing.stripe_api.checkout import open_card_setup, open_portal
-from billing.stripe_api.client import StripeError
+from billing.payments.customer_pages import (
+    PaymentError,
+    card_setup_url,
+    customer_portal_url,
+    payment_errors,
+)
+from billing.payments.customers import refresh_card
 from portal.access import MemberRequest
 from portal.billing.forms import AutoTopUpForm, CodeForm
 from portal.billing.presenters import card_name
-from portal.billing.views.page import billing_page, show_page, to_stripe, trouble_with
+from portal.billing.views.page import billing_page, show_page, to_stripe
 from portal.ui.money import dollars
 from portal.ui.rate_limits import seconds_to_wait, too_many
 
@@ -34,8 +38,9 @@ def card(request: MemberRequest) -> HttpResponse:
     if customer is None:
         return redirect("billing")
     try:
-        name = card_name(refresh_card(customer))
-    except StripeError:
+        with payment_errors():
+            name = card_name(refresh_card(customer))
+    except PaymentError:
         messages.warning(request, "Stripe does not answer just now. Changes are shown in a while.")
         return redirect("billing")
     messages.success(request, f"Your card is {name}." if name else "No card is kept for the team.")
@@ -45,15 +50,16 @@ def card(request: MemberRequest) -> HttpResponse:
 @require_POST
 @billing_page
 def add_card(request: MemberRequest) -> HttpResponse:
-    """Leads to Stripe's page where a card is left."""
+    """Redirect to Stripe's page where a card is left."""
     try:
-        customer = customer_of(request.actor.team, request.user)
-        url = open_card_setup(
-            customer_id=customer.stripe_id,
-            success_url=request.build_absolute_uri(reverse("card")),
-            cancel_url=request.build_absolute_uri(reverse("billing")),
-        )
-    except StripeError as error:
+        with payment_errors():
+            url = card_setup_url(
+                request.actor.team,
+                request.user,
+                success_url=request.build_absolute_uri(reverse("card")),
+                cancel_url=request.build_absolute_uri(reverse("billing")),
+            )
+    except PaymentError as error:
         return _closed(request, error)
     _record(request, "billing.card_setup_opened")
     return to_stripe(url)
@@ -62,19 +68,19 @@ def add_card(request: MemberRequest) -> HttpResponse:
 @require_POST
 @billing_page
 def portal(request: MemberRequest) -> HttpResponse:
-    """Leads to Stripe's customer portal: cards, billing details, invoices."""
+    """Redirect to Stripe's customer portal: cards, billing details, invoices."""
     try:
-        customer = customer_of(request.actor.team, request.user)
         back = request.build_absolute_uri(reverse("card"))
-        url = open_portal(customer_id=customer.stripe_id, return_url=back)
-    except StripeError as error:
+        with payment_errors():
+            url = customer_portal_url(request.actor.team, request.user, return_url=back)
+    except PaymentError as error:
         return _closed(request, error)
     _record(request, "billing.portal_opened")
     return to_stripe(url)
 
 
-def _closed(request: MemberRequest, error: StripeError) -> HttpResponse:
-    messages.error(request, trouble_with(error))
+def _closed(request: MemberRequest, error: PaymentError) -> HttpResponse:
+    messages.error(request, str(error))
     return redirect("billing")
 
 
@@ -85,15 +91,18 @@ def _record(request: MemberRequest, action: str) -> None:
 @require_POST
 @billing_page
 def save_auto_top_up(request: MemberRequest) -> HttpResponse:
-    """Keeps the settings of auto top-up."""
+    """Keep the settings of auto top-up."""
     form = AutoTopUpForm(request.POST)
     status = 422
     if form.is_valid():
         try:
-            row = auto_top_up_settings.save(request.actor, form.wish, ip_address=client_ip(request))
+            with payment_errors():
+                row = auto_top_up_settings.save(
+                    request.actor, form.settings, ip_address=client_ip(request)
+                )
         except WishError as error:
             form.show(error.problems)
-        except StripeError:
+        except PaymentError:
             form.add_error(None, "The card can't be checked right now. Try again in a minute.")
             status = 503
         else:
@@ -105,7 +114,7 @@ def save_auto_top_up(request: MemberRequest) -> HttpResponse:
 @require_POST
 @billing_page
 def redeem_code(request: MemberRequest) -> HttpResponse:
-    """Redeems a promotional code; who tries too many is asked to wait."""
+    """Redeem a promotional code; who tries too many is asked to wait."""
     for key in ("user", "ip"):
         wait = seconds_to_wait(request, "code", settings.CODE_RATE, key)
         if wait is not None:
@@ -119,9 +128,9 @@ def redeem_code(request: MemberRequest) -> HttpResponse:
         except codes.CodeError as error:
             form.add_error("code", str(error))
         else:
-            said = f"{dollars(redemption.code.amount_nanos)} were added to your balance."
+            text = f"{dollars(redemption.code.amount_nanos)} were added to your balance."
             if days := redemption.code.credit_days:
-                said += f" What is left of it expires in {days} day{'s' if days > 1 else ''}."
-            messages.success(request, said)
+                text += f" What is left of it expires in {days} day{'s' if days > 1 else ''}."
+            messages.success(request, text)
             return redirect(reverse("billing"))
     return show_page(request, status=422, code_form=form)
