@@ -1,4 +1,4 @@
-"""Who is asking: the member behind a request, and the team they act for."""
+"""The member behind a request, and the team they act for."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -28,9 +28,9 @@ View = Callable[..., HttpResponseBase]
 
 
 def member_page(view: View) -> View:
-    """Let only a team's member see the page, and puts `actor` and `teams` on the request.
+    """Restrict the page to members of a team; set `actor` and `teams` on the request.
 
-    Who is signed out is asked to sign in; who is in no team is told so.
+    Visitors who are signed out are asked to sign in; users without a team get a 403 page.
     """
 
     @login_required
@@ -44,7 +44,7 @@ def member_page(view: View) -> View:
 
 
 def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
-    """Like member_page, for those members only whom `may` lets: the others get 403."""
+    """Restrict the page to members for whom `may` is true; others get 403."""
 
     def decorate(view: View) -> View:
         @member_page

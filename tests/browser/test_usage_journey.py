@@ -32,7 +32,7 @@ def test_a_call_appears_explains_itself_and_adds_up(customer_page: Page, site: S
     newest = rows.first.get_by_role("link")
     before = newest.get_attribute("href")
     page.evaluate("window.wasNotLoadedAgain = true")
-    page.get_by_text("The same as a table").click()
+    page.get_by_text("View as table").click()
 
     call(site, "Second")
 

@@ -55,7 +55,7 @@ def test_a_plan_is_subscribed_to_and_had_on_return(
     stand_in: StripeStandIn, browser: Client, alices_team: Team, plus: PlanOffer
 ) -> None:
     page = browser.get("/billing/plan/to/plus")
-    assert "Charged now $20.00 , tax aside" in text_of(page)
+    assert "Charged now $20.00 plus tax" in text_of(page)
     answer = browser.post("/billing/plan/to/plus")
     assert answer.status_code == 303
     back = stand_in.pay(answer["Location"]).headers["location"]

@@ -1,4 +1,4 @@
-"""What the sections of the billing page show."""
+"""The content of the billing page's sections."""
 
 import uuid
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Composition:
 
     @property
     def next(self) -> BalancePart | None:
-        """What the next request is paid from."""
+        """The part that pays for the next request."""
         return self.parts[0] if self.parts else None
 
 
@@ -107,7 +107,7 @@ class PlanChoice:
 
 @dataclass(frozen=True)
 class PlanPresenter:
-    """What the team has: the plan of its limits, and what it pays for."""
+    """The team's plan: the one that sets its limits, and the subscription it pays for."""
 
     plan: Plan
     subscription: Subscription | None

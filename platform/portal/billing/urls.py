@@ -1,4 +1,4 @@
-"""Credits: what is left, what they are bought with, and every receipt."""
+"""Credits: balance, payment methods, orders and receipts."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""What the chat page sends: bounded, typed, and told apart from what it may not send."""
+"""The chat page's request bodies: bounded, typed and validated."""
 
 from typing import Annotated, Literal, TypeVar
 from uuid import UUID
@@ -16,7 +16,7 @@ _Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 
 
 class Settings(Struct, forbid_unknown_fields=True):
-    """How the model is asked; None is the model's own default."""
+    """The request settings; None means the model's default."""
 
     system: Annotated[str, Meta(max_length=20_000)] = ""
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -45,7 +45,7 @@ class NewConversation(Struct, forbid_unknown_fields=True):
 
 
 class Changes(Struct, forbid_unknown_fields=True):
-    """What to change of a conversation; what is not named stays."""
+    """Changes to a conversation; fields that are not set stay as they are."""
 
     title: _Title | None = None
     model: _Model | None = None

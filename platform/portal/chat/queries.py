@@ -58,8 +58,8 @@ def listed(actor: Actor, text: str = "") -> list[Conversation]:
     found = of_member(actor)
     text = text.replace("\0", "").strip()
     if text:
-        said = Message.objects.filter(conversation=OuterRef("pk"), content__icontains=text)
-        found = found.filter(Q(title__icontains=text) | Exists(said))
+        matching = Message.objects.filter(conversation=OuterRef("pk"), content__icontains=text)
+        found = found.filter(Q(title__icontains=text) | Exists(matching))
     return list(found.order_by("-updated_at")[:MOST_LISTED])
 
 

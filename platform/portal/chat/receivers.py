@@ -1,5 +1,5 @@
-"""What ends a chat's keys and conversations besides time: signing out, leaving a team, an account's
-end.
+"""Receivers that end a chat's keys and conversations: on sign-out, on leaving a team, on account
+deletion.
 """
 
 from django.contrib.auth.models import AnonymousUser

@@ -1,4 +1,4 @@
-"""What the dashboard tells of a team: money, spending, requests, and the first steps."""
+"""The dashboard of a team: balance, spending, requests, and the first steps."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -47,7 +47,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class FirstSteps:
-    """What a team that has made no call yet does next."""
+    """The next steps of a team that has made no request yet."""
 
     has_key: bool
     may_create_keys: bool

@@ -18,7 +18,7 @@ from portal.access import without_chat_keys
 BILLING_ROLES = (Role.OWNER, Role.ADMIN, Role.BILLING)
 KEY_ROLES = (Role.OWNER, Role.ADMIN)
 
-# A key older than this is news to nobody, whatever kept its notice from going out.
+# No notice of a key older than this, whatever delayed the notice.
 NEW_KEY_AGE = timedelta(days=1)
 WARNING_PERCENT = 90
 
@@ -38,7 +38,7 @@ def low_balances() -> Iterator[Notice]:
     """Yield the members who may pay, of teams whose booked balance is below their threshold.
 
     It is the booked balance: a request's hold is mostly given back, so the available one would
-    cry wolf. And only where the last transfer took something: a fresh account is not low.
+    raise false alarms. And only where the last transfer took something: a fresh account is not low.
     """
     wanted = _wanting("low_balance").filter(role__in=BILLING_ROLES)
     default = NotificationSettings._meta.get_field("low_balance_nanos").default
@@ -53,10 +53,10 @@ def low_balances() -> Iterator[Notice]:
     account = OuterRef("team__credit_account__pk")
     sequence = OuterRef("team__credit_account__last_sequence")
     last = Transfer.objects.filter(customer=account, sequence=sequence, debit_account=account)
-    told = SentNotice.objects.filter(
+    sent = SentNotice.objects.filter(
         user=OuterRef("user"), team=OuterRef("team"), kind=SentNotice.Kind.LOW_BALANCE
     )
-    for member in thresholds.filter(Exists(last), ~Exists(told)):
+    for member in thresholds.filter(Exists(last), ~Exists(sent)):
         yield Notice(
             user=member.user,
             team=member.team,
@@ -76,17 +76,17 @@ def payers_of(teams: set[int], roles: Collection[str] = BILLING_ROLES) -> dict[i
 
 
 def rearm_low_balances() -> int:
-    """Forget the low balances that have risen since, so that the next fall is told; return how
+    """Forget the low balances that have risen since, so that the next fall is reported; return how
     many.
     """
     chosen = NotificationSettings.objects.filter(user=OuterRef("user")).values("low_balance_nanos")
     default = NotificationSettings._meta.get_field("low_balance_nanos").default
     posted = CreditAccount.objects.filter(team=OuterRef("team")).values("posted_nanos")
-    told = SentNotice.objects.filter(kind=SentNotice.Kind.LOW_BALANCE).alias(
+    sent = SentNotice.objects.filter(kind=SentNotice.Kind.LOW_BALANCE).alias(
         threshold=Coalesce(chosen, Value(default), output_field=BigIntegerField()),
         posted=posted,
     )
-    forgotten, _ = told.filter(posted__gte=F("threshold")).delete()
+    forgotten, _ = sent.filter(posted__gte=F("threshold")).delete()
     return forgotten
 
 
@@ -107,11 +107,11 @@ def reached_budgets(today: date) -> Iterator[Notice]:
 
 
 def new_keys(now: datetime) -> Iterator[Notice]:
-    """Yield who should hear of the keys made in the day before `now`; a chat's are no news."""
+    """Yield who should hear of the keys made in the day before `now`; a chat's need no notice."""
     made = ApiKey.objects.filter(created_at__gt=now - NEW_KEY_AGE)
     keys = without_chat_keys(made).select_related("team", "created_by")
     for key, member in _listeners(list(keys), _wanting("key_created")):
-        if member.created_at > key.created_at:  # who joins later is told of no history
+        if member.created_at > key.created_at:  # no notices of keys older than the membership
             continue
         maker = key.created_by.email if key.created_by else "a management key"
         facts: dict[str, str | int] = {

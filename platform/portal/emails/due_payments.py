@@ -15,7 +15,7 @@ from billing.payments.auto_top_up_outcomes import PAUSES
 from billing.pricing.money import NANOS_PER_CENT
 from portal.emails.due import Notice, payers_of
 
-# Older than this it is news to nobody, whatever kept the notice from going out.
+# Older than this no notice is sent, whatever delayed it.
 AUTO_TOP_UP_MAX_AGE = timedelta(days=1)
 
 Problem = AutoTopUp.Problem
@@ -55,11 +55,11 @@ def auto_top_ups(now: datetime) -> Iterator[Notice]:
 def auto_top_up_problems(now: datetime) -> Iterator[Notice]:
     """Yield who should hear that auto top-up waits, was declined, or may buy no more this month.
 
-    Of declined payments in a row the first one is told, and the last, which switches it off.
+    Of declined payments in a row the first is reported, and the last, which switches it off.
     """
-    is_news = ~Q(problem=Problem.DECLINED) | Q(is_enabled=False) | Q(failures=1)
+    is_reported = ~Q(problem=Problem.DECLINED) | Q(is_enabled=False) | Q(failures=1)
     rows = list(
-        AutoTopUp.objects.filter(is_news, problem_at__gt=now - AUTO_TOP_UP_MAX_AGE)
+        AutoTopUp.objects.filter(is_reported, problem_at__gt=now - AUTO_TOP_UP_MAX_AGE)
         .exclude(problem=Problem.NONE)
         .select_related("team")
     )
@@ -71,7 +71,7 @@ def auto_top_up_problems(now: datetime) -> Iterator[Notice]:
 
 
 def _auto_top_up_reference(row: AutoTopUp) -> str:
-    """Name the problem, so that each is told once; a month's limit once for the month."""
+    """Name the problem, so that each is reported once; a month's limit once for the month."""
     at = f"{row.problem_at:%Y-%m-%d %H:%M:%S.%f}"
     if row.problem == Problem.MONTHLY_LIMIT:
         at = f"{row.problem_at:%Y-%m} of {row.monthly_limit_cents}"
@@ -91,7 +91,7 @@ def _auto_top_up_facts(row: AutoTopUp) -> dict[str, str | int]:
     }
 
 
-# Older than this it is news to nobody, whatever kept the notice from going out.
+# Older than this no notice is sent, whatever delayed it.
 PLAN_ENDED_MAX_AGE = timedelta(days=7)
 
 Status = Subscription.Status
@@ -138,7 +138,7 @@ def _plan_facts(row: Subscription) -> dict[str, str | int]:
 
 
 PAYING_ROLES = (Role.OWNER, Role.BILLING)
-# Older than this it is news to nobody, whatever kept the notice from going out.
+# Older than this no notice is sent, whatever delayed it.
 REFUND_MAX_AGE = timedelta(days=3)
 
 

@@ -38,7 +38,7 @@ def send_notices() -> int:
         due_payments.failed_plan_payments(),
         due_payments.ended_plans(now),
     )
-    return sum(_send(notice) for batch in _batches(found) for notice in _unsaid(batch))
+    return sum(_send(notice) for batch in _batches(found) for notice in _unsent(batch))
 
 
 def _batches(notices: Iterable[Notice]) -> Iterator[list[Notice]]:
@@ -47,19 +47,19 @@ def _batches(notices: Iterable[Notice]) -> Iterator[list[Notice]]:
         yield batch
 
 
-def _unsaid(batch: list[Notice]) -> list[Notice]:
-    """Return the notices of the batch that are not written down; one query."""
-    said = set(
+def _unsent(batch: list[Notice]) -> list[Notice]:
+    """Return the notices of the batch that are not stored yet, in one query."""
+    sent = set(
         SentNotice.objects.filter(
             user__in={notice.user.pk for notice in batch},
             reference__in={notice.reference for notice in batch},
         ).values_list("user_id", "kind", "reference")
     )
-    return [each for each in batch if (each.user.pk, each.kind, each.reference) not in said]
+    return [each for each in batch if (each.user.pk, each.kind, each.reference) not in sent]
 
 
 def _send(notice: Notice) -> bool:
-    """Write the notice down, and has it sent when that is committed; False if it was said before.
+    """Store the notice, and send it once that is committed; return False if it was sent before.
 
     So an email is never sent twice, and is lost only if the process ends between the two.
     """

@@ -51,13 +51,13 @@ class KeyForm(forms.Form):
         label="Models",
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Choose none to allow every model, those to come too.",
+        help_text="Leave empty to allow all models, including future ones.",
     )
     requests_per_minute = forms.CharField(label="Requests per minute", required=False)
     tokens_per_minute = forms.CharField(label="Tokens per minute", required=False)
     budget_day = forms.CharField(label="Per day", required=False)
     budget_month = forms.CharField(label="Per month", required=False)
-    budget_total = forms.CharField(label="In all", required=False)
+    budget_total = forms.CharField(label="Total", required=False)
 
     def __init__(
         self,
@@ -139,9 +139,9 @@ class NewKeyForm(KeyForm):
     """The rules of a key to be made, and its scope where the member has a choice."""
 
     scope = forms.ChoiceField(
-        label="Opens",
+        label="Type",
         choices=[
-            (ApiKey.Scope.INFERENCE, "The models"),
+            (ApiKey.Scope.INFERENCE, "Inference"),
             (ApiKey.Scope.MANAGEMENT, "The management of this team's keys"),
         ],
         help_text="A management key makes and revokes keys and calls no model.",
@@ -160,7 +160,7 @@ class NewKeyForm(KeyForm):
 
 
 class RotationForm(forms.Form):
-    """How long the old key stays good beside the new one."""
+    """The time for which the old key stays valid beside the new one."""
 
     grace_seconds = forms.TypedChoiceField(
         label="The old key works on for",

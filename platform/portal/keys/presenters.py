@@ -14,7 +14,7 @@ _SOON = timedelta(days=7)
 
 @dataclass(frozen=True)
 class State:
-    """What a key's badge says. `kind` is the badge's class."""
+    """The state on a key's badge. `kind` is the badge's class."""
 
     title: str
     kind: str
@@ -125,7 +125,7 @@ class DailyCost:
 
     @property
     def requests_text(self) -> str:
-        """How many requests there were, in words."""
+        """The number of requests, in words."""
         return "1 request" if self.requests == 1 else f"{self.requests:,} requests"
 
 

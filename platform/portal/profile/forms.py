@@ -1,4 +1,4 @@
-"""What a user types about themselves."""
+"""The forms of a user's settings."""
 
 from typing import Any
 
@@ -20,10 +20,10 @@ class ProfileForm(forms.Form):
 
 
 class NotificationsForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
-    """Which e-mails a user wants."""
+    """The emails a user wants."""
 
     low_balance_nanos = NanosField(
-        label="Low means below, in dollars",
+        label="Alert when below ($)",
         widget=forms.TextInput(attrs={"inputmode": "decimal"}),
         help_text="You hear it once, and again after the balance was above.",
     )

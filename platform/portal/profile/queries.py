@@ -146,7 +146,7 @@ PARTS: tuple[Part, ...] = (
 
 
 class _Outlet(io.RawIOBase):
-    """What the archive is written to: keeps bytes until they are taken. It can't seek."""
+    """The archive's output: buffers bytes until they are taken. It can't seek."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

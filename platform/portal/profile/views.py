@@ -1,4 +1,4 @@
-"""What a user may change of themselves: name, emails, their data, their leave."""
+"""A user's settings: name, notifications, data export, account deletion."""
 
 from django.contrib import messages
 from django.contrib.auth import logout

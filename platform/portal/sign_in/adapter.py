@@ -1,4 +1,4 @@
-"""Where django-allauth asks us: making users, writing to them, their addresses."""
+"""Adapters of django-allauth: creating users, sending them emails, their IP addresses."""
 
 from smtplib import SMTPException
 from typing import Any, cast

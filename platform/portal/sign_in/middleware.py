@@ -1,4 +1,4 @@
-"""How often one address may try to sign in, sign up or ask for a new password.
+"""Rate limits, by IP address, on signing in, signing up and resetting a password.
 
 allauth counts failures by account besides; these count by address and hold for the admin's form
 too. Over a limit: 429, with a page that says when to try again.

@@ -1,4 +1,4 @@
-"""What a browser is called by people: "Firefox on Linux"."""
+"""Readable names of browsers: "Firefox on Linux"."""
 
 import re
 

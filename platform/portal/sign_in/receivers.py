@@ -1,4 +1,4 @@
-"""What happens when somebody has signed up, verified an address or signed in."""
+"""Receivers for sign-up, a verified address and sign-in."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def _on_logged_in(request: HttpRequest, user: User, **_named: Any) -> None:
     """Tell the user of a sign-in from a device that none of their sessions is on.
 
     It runs before allauth forgets the sessions that have ended since the last sign-in, so who
-    signs out every evening is known in the morning. The first sign-in of all is no news.
+    signs out every evening is known in the morning. The very first sign-in is not reported.
     """
     sessions = list(UserSession.objects.filter(user=user).values_list("ip", "user_agent"))
     here = client_ip(request), device_name(request.headers.get("User-Agent", ""))

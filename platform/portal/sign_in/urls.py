@@ -1,4 +1,4 @@
-"""What allauth has no page for: the end of one session."""
+"""Pages that allauth lacks: ending a session, and referral links."""
 
 from django.urls import path
 

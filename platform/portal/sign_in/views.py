@@ -1,4 +1,4 @@
-"""The end of one session, whichever device it is on."""
+"""Ending a session on any device, and following a referral link."""
 
 from allauth.usersessions.models import UserSession
 from django.contrib import messages

@@ -1,4 +1,4 @@
-"""What time a statement is for."""
+"""The period of a statement."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ class StatementForm(DayRangeForm):
     def __init__(self, data: Any, opened_on: date) -> None:
         super().__init__({"month": f"{today():%Y-%m}", "by": "day"} | data.dict())
         months = [(f"{month:%Y-%m}", f"{month:%B %Y}") for month in _months_since(opened_on)]
-        self.offer("month", [*months, (OWN_RANGE, "Own range")])
+        self.offer("month", [*months, (OWN_RANGE, "Custom range")])
 
     def clean(self) -> dict[str, Any]:
         """Make `cleaned_data["span"]`, the period that is asked for."""

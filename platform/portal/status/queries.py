@@ -1,4 +1,4 @@
-"""How the models have answered: now, day by day, and the hours in which they had problems.
+"""The models' availability: now, day by day, and the hours in which they had problems.
 
 All of it is made from what the relay counted of real requests; nobody types in an incident.
 """
@@ -39,7 +39,7 @@ class Day:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """How one model does. `share` and the times are over all days, empty without requests."""
+    """One model's availability. `share` and the times are over all days, empty without requests."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""What is typed about a team, its members and its guests."""
+"""The forms of a team, its members and its invitations."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ class RoleForm(forms.Form):
 
 
 class InvitationForm(RoleForm):
-    """Whom to invite, and as what."""
+    """The address to invite, and the role."""
 
     email = forms.EmailField(
         label="E-mail address",

@@ -36,7 +36,7 @@ class Roster:
 
     @property
     def spent_nanos(self) -> int:
-        """What the team's keys have spent this month."""
+        """This month's spending of all the team's keys, in nano-dollars."""
         return self.former_nanos + sum(line.spent_nanos for line in self.lines)
 
 
@@ -81,7 +81,7 @@ def _active_keys_by_maker(actor: Actor) -> dict[int | None, int]:
 
 AUDIT_PAGE_ROWS = 50
 
-# The deeds as people read them. One that is not here is shown under its own name.
+# Titles of the actions. An action without a title is shown by its name.
 ACTION_TITLES = {
     "member.invited": "Invited",
     "invitation.withdrawn": "Invitation withdrawn",
@@ -133,7 +133,7 @@ class AuditPage:
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """Which entries: of a deed, of a doer (their address then), before or after an entry's id."""
+    """Selected entries: by action, by actor (their address then), before or after an id."""
 
     action: str = ""
     actor: str = ""

@@ -1,4 +1,4 @@
-"""Members, invitations and who did what."""
+"""Members, invitations and the audit log."""
 
 from django.urls import path
 

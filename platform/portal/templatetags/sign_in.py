@@ -1,4 +1,4 @@
-"""What the pages of sign-in need of their forms and of sessions."""
+"""Filters for the form fields and sessions on the sign-in pages."""
 
 from django import template
 from django.forms import BoundField

@@ -1,4 +1,4 @@
-"""What the templates' components need: icons, amounts of money, form controls."""
+"""Tags and filters of the templates' components: icons, amounts of money, form controls."""
 
 from django import template
 from django.forms import BoundField, CheckboxInput

@@ -22,7 +22,7 @@ class Series:
 
     @property
     def total_nanos(self) -> int:
-        """What it comes to."""
+        """The total, in nano-dollars."""
         return sum(self.amounts_nanos)
 
 

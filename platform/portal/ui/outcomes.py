@@ -1,4 +1,4 @@
-"""How requests ended, in words for the customer who paid for them.
+"""Outcomes of requests, worded for the customer who paid for them.
 
 The ledger's word for an outcome is the operator's; what upstreams said stays with the operator,
 since it may name hosts and accounts.

@@ -22,7 +22,7 @@ Row_co = TypeVar("Row_co", bound=Model, covariant=True)
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the list a page begins or ends."""
+    """A position in the list at which a page begins or ends."""
 
     created_at: datetime
     pk: UUID

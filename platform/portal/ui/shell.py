@@ -43,7 +43,7 @@ class Shell:
 
     @cached_property
     def public_links(self) -> list[Link]:
-        """Where anyone may go. The models' page is one of the docs', and is marked alone."""
+        """The public links. The models' page is one of the docs', and is marked alone."""
         links = [self._link(title, name) for title, name in PUBLIC]
         here = max((link.url for link in links if link.is_current), key=len, default="")
         return [replace(link, is_current=link.url == here) for link in links]
@@ -55,7 +55,7 @@ class Shell:
 
     @cached_property
     def rail(self) -> list[list[Link]]:
-        """Where this member may go, in groups."""
+        """The member's links, in groups."""
         groups = [
             [
                 ("Dashboard", "dashboard", "layout-dashboard"),
@@ -103,7 +103,7 @@ class Shell:
 
     @property
     def money_url(self) -> str:
-        """Where a click on the balance leads."""
+        """The page the balance links to."""
         may = self.actor is not None and self.actor.may_see_billing
         return reverse("billing" if may else "usage")
 

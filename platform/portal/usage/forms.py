@@ -1,4 +1,4 @@
-"""What one asks of the usage page."""
+"""The filter of the usage page."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ PERIODS = [
     ("7d", "7 days"),
     ("30d", "30 days"),
     ("month", "This month"),
-    ("own", "Own range"),
+    ("own", "Custom range"),
 ]
 DEFAULT_PERIOD = "30d"
 
 
 class UsageFilter(DayRangeForm):
-    """Which requests: of what time, key, model, status and end user."""
+    """A selection of requests by time, key, model, status and end user."""
 
     period = forms.ChoiceField(label="Time", choices=PERIODS, required=False)
     key = forms.ChoiceField(label="Key", required=False)

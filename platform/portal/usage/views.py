@@ -1,4 +1,4 @@
-"""What was used, and what each request cost."""
+"""Usage, and the cost of each request."""
 
 from collections.abc import Iterator
 from datetime import datetime

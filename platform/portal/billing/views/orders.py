@@ -54,7 +54,7 @@ def orders(request: MemberRequest) -> HttpResponse:
 @require_safe
 @billing_page
 def order(request: MemberRequest, order_id: UUID) -> HttpResponse:
-    """Where a buyer comes back to. That they do says nothing: Stripe is asked what was paid."""
+    """Return from Stripe's checkout, which proves no payment: ask Stripe what was paid."""
     standing = standing_of(_order(request, order_id))
     return render(request, "billing/order.html", _context(request, standing, polls=0))
 
@@ -62,7 +62,7 @@ def order(request: MemberRequest, order_id: UUID) -> HttpResponse:
 @require_safe
 @billing_page
 def order_state(request: MemberRequest, order_id: UUID) -> HttpResponse:
-    """The page's changing part, which it asks for again while news may come."""
+    """The page's changing part, which it polls while the status may change."""
     found = _order(request, order_id)
     polls = _polls(request)
     standing = _without_asking(found) if polls % POLLS_PER_QUESTION else standing_of(found)
@@ -86,7 +86,7 @@ def pay_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
 @require_safe
 @billing_page
 def left_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
-    """Where a buyer comes who leaves Stripe's page; they may have paid it in another window."""
+    """Return of a buyer who left Stripe's page; they may have paid in another window."""
     standing = standing_of(_order(request, order_id))
     if standing.step is not Step.UNPAID:
         return redirect("order", standing.order.pk)

@@ -101,7 +101,7 @@ def keep_plan(request: MemberRequest) -> HttpResponse:
 @never_cache
 @billing_page
 def plan_begun(request: MemberRequest) -> HttpResponse:
-    """Where a member comes back to from Stripe: asks how the subscription stands, and says it."""
+    """Return from Stripe's checkout: fetch the subscription's status and report it."""
     row = Subscription.objects.filter(team=request.actor.team).order_by("-created_at").first()
     if row is None:
         return redirect("billing")

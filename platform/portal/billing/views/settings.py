@@ -33,7 +33,7 @@ from portal.ui.rate_limits import seconds_to_wait, too_many
 @require_safe
 @billing_page
 def card(request: MemberRequest) -> HttpResponse:
-    """Where a member comes back to from Stripe: asks for the card as it is now, and says it."""
+    """Return from Stripe's pages: fetch the current card and report it."""
     customer = PaymentCustomer.objects.filter(team=request.actor.team).first()
     if customer is None:
         return redirect("billing")
