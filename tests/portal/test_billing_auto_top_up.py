@@ -44,7 +44,7 @@ def save(user: User, **changes: str) -> Any:
     return signed_in(user).post("/billing/auto-top-up", form)
 
 
-def wish(team: Team, **changes: Any) -> AutoTopUp:
+def configure(team: Team, **changes: Any) -> AutoTopUp:
     fields = {
         "is_enabled": True,
         "threshold_nanos": 5 * DOLLAR,
@@ -90,7 +90,7 @@ def test_saving_forgets_what_went_wrong(
     alice: User, alices_team: Team, card: PaymentCustomer
 ) -> None:
     later = timezone.now() + timedelta(hours=1)
-    wish(alices_team, problem="declined", failures=2, next_attempt_at=later, problem_at=later)
+    configure(alices_team, problem="declined", failures=2, next_attempt_at=later, problem_at=later)
     save(alice)
     row = AutoTopUp.objects.get()
     assert (row.problem, row.failures, row.next_attempt_at, row.problem_at) == ("", 0, None, None)
@@ -188,7 +188,7 @@ def test_the_page_says_what_is_in_its_way_and_what_mends_it(
     card: PaymentCustomer,
 ) -> None:
     now = timezone.now()
-    wish(alices_team, problem_at=now, next_attempt_at=now + timedelta(hours=1), **changes)
+    configure(alices_team, problem_at=now, next_attempt_at=now + timedelta(hours=1), **changes)
     section = page(alice).partition('id="auto-top-up"')[2].partition("</section>")[0]
     assert f">{badge}</span>" in section
     assert said in section
@@ -300,7 +300,7 @@ def test_what_a_person_bought_or_what_was_bought_long_ago_is_no_news(
 def test_a_problem_is_told_once(
     changes: dict[str, Any], subject: str, said: str, alices_team: Team, send_round: Round
 ) -> None:
-    wish(alices_team, problem_at=timezone.now(), **changes)
+    configure(alices_team, problem_at=timezone.now(), **changes)
     (email,) = send_round()
     assert email.subject == subject
     assert said in email.body
@@ -312,16 +312,18 @@ def test_a_problem_is_told_once(
 def test_declines_between_the_first_and_the_last_are_not_told(
     alices_team: Team, send_round: Round
 ) -> None:
-    wish(alices_team, problem="declined", failures=2, problem_at=timezone.now())
+    configure(alices_team, problem="declined", failures=2, problem_at=timezone.now())
     assert send_round() == []
 
 
 def test_a_months_limit_is_told_once_a_month_however_often_it_is_met(
     alices_team: Team, send_round: Round
 ) -> None:
-    wish(alices_team, problem="monthly_limit", problem_at=timezone.now())
+    configure(alices_team, problem="monthly_limit", problem_at=timezone.now())
     assert len(send_round()) == 1
-    wish(alices_team, problem="monthly_limit", problem_at=timezone.now() + timedelta(seconds=1))
+    configure(
+        alices_team, problem="monthly_limit", problem_at=timezone.now() + timedelta(seconds=1)
+    )
     assert send_round() == []
-    wish(alices_team, problem="monthly_limit", monthly_limit_cents=9000)
+    configure(alices_team, problem="monthly_limit", monthly_limit_cents=9000)
     assert len(send_round()) == 1

@@ -231,17 +231,17 @@ def test_where_there_is_no_document_it_is_said(
     assert "Stripe has no such document to show just now." in answer.content.decode()
 
 
-@pytest.mark.parametrize("deed", ["", "/state", "/left", "/receipt", "/invoice"])
+@pytest.mark.parametrize("page", ["", "/state", "/left", "/receipt", "/invoice"])
 def test_another_teams_order_is_not_there(
-    stand_in: StripeStandIn, alices_team: Team, alice: User, charlie: User, deed: str
+    stand_in: StripeStandIn, alices_team: Team, alice: User, charlie: User, page: str
 ) -> None:
     order, page_url = checkout(alices_team, alice)
     stand_in.pay(page_url)
     calls = stand_in.control("calls")
     outsider = signed_in(charlie)
-    assert outsider.get(f"/billing/orders/{order.pk}{deed}").status_code == 404
+    assert outsider.get(f"/billing/orders/{order.pk}{page}").status_code == 404
     assert outsider.post(f"/billing/orders/{order.pk}/pay").status_code == 404
-    assert outsider.get(f"/billing/orders/{uuid.uuid4()}{deed}").status_code == 404
+    assert outsider.get(f"/billing/orders/{uuid.uuid4()}{page}").status_code == 404
     assert stand_in.control("calls") == calls
 
 

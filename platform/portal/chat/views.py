@@ -60,7 +60,7 @@ def _writes(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 @require_safe
 @member_page
 def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpResponse:
-    """The page; a role that may not call models is told so."""
+    """Show the page, or an explanation to a role that may not call models."""
     if not may_chat(request.actor):
         return render(request, "chat/not_for_role.html", {"title": "Chat"}, status=403)
     if conversation_id is not None:

@@ -99,7 +99,7 @@ def delete_account(request: MemberRequest) -> HttpResponse:
         elif form.is_valid():
             try:
                 delete_user(user, ip_address=client_ip(request))
-            except SharedTeamError:  # somebody joined or left between the look and the deed
+            except SharedTeamError:  # somebody joined or left between the check and the deletion
                 return redirect("delete_account")
             logout(request)
             return render(request, "profile/deleted.html")

@@ -62,6 +62,6 @@ def outcome_of(record: UsageRecord) -> Outcome:
 
 
 def reported_error(record: UsageRecord) -> str:
-    """Return the error's text where the customer's program was told it too, else nothing."""
+    """Return the error's text if the customer's program received it too, else nothing."""
     is_theirs = 400 <= record.status < 499 or record.endpoint == "videos_generations"
     return record.error if is_theirs else ""
