@@ -11,6 +11,6 @@ _ARMED = os.environ.get("TOLLGATE_FAILPOINT", "")
 
 
 def failpoint(name: str) -> None:
-    """Kills the process if the environment armed this point."""
+    """Kill the process if the environment armed this point."""
     if name == _ARMED:
         os.kill(os.getpid(), signal.SIGKILL)

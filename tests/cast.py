@@ -20,19 +20,19 @@ class IssuedKey(NamedTuple):
 
 
 def issue(team: Team, maker: User | None, name: str = "key", **rules: Any) -> IssuedKey:
-    """Makes a key; `rules` are `create_key`'s."""
+    """Make a key; `rules` are `create_key`'s."""
     return IssuedKey(*api_keys.create_key(team, maker, name, prefix=PREFIX, **rules))
 
 
 def signed_in(user: User, *, enforce_csrf_checks: bool = False) -> Client:
-    """Returns a browser in which the user is signed in."""
+    """Return a browser in which the user is signed in."""
     client = Client(enforce_csrf_checks=enforce_csrf_checks)
     client.force_login(user)
     return client
 
 
 def everything_in_the_database() -> str:
-    """Returns every row of every table of ours and Django's as text, to search for secrets."""
+    """Return every row of every table of ours and Django's as text, to search for secrets."""
     tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
     rows: list[str] = []
     with connection.cursor() as cursor:

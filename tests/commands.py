@@ -32,7 +32,7 @@ class Commands:
         )
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
-        """Returns the command's exit code, its stdout and its stderr."""
+        """Return the command's exit code, its stdout and its stderr."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -44,7 +44,7 @@ class Commands:
         return code, said, complained
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._process.communicate()
 
 

@@ -72,18 +72,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
-    """Returns how tests are given to several workers."""
+    """Return how tests are given to several workers."""
     return Scheduling(config, log) if config.option.dist == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the slow folders first."""
+    """Put the slow folders first."""
     folder = Path(__file__).parent
     items.sort(key=lambda item: _place(item.path.relative_to(folder).parts[0]))
 
 
 def pytest_collection_finish() -> None:
-    """Spares the collector of cycles what is loaded for good (measured: a sixth of all time)."""
+    """Spare the collector of cycles what is loaded for good (measured: a sixth of all time)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
@@ -120,7 +120,7 @@ def django_db_setup(
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_certificates() -> Iterator[None]:
-    """Spares each HTTP client the certificates of the world, 30 ms: nothing here speaks TLS."""
+    """Spare each HTTP client the certificates of the world, 30 ms: nothing here speaks TLS."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_arguments, **_names: None)
         yield
@@ -152,19 +152,19 @@ def openai(stack: Stack, customer: tuple[str, str]) -> Any:
 
 @pytest.fixture(autouse=True)
 def _fast_passwords(settings: Any) -> None:
-    """Spares the tests 190 ms a password; nothing here is worth guarding."""
+    """Spare the tests 190 ms a password; nothing here is worth guarding."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(autouse=True)
 def _static_files_when_asked_for(settings: Any) -> None:
-    """Spares each test's client the look at all static files, 80 ms."""
+    """Spare each test's client the look at all static files, 80 ms."""
     settings.WHITENOISE_AUTOREFRESH = True
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(settings: Any, request: pytest.FixtureRequest) -> None:
-    """Gives each test a cache of its own, so that limits of sign-in begin anew."""
+    """Give each test a cache of its own, so that limits of sign-in begin anew."""
     backend = "django.core.cache.backends.locmem.LocMemCache"
     settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": request.node.nodeid}}
 

@@ -33,7 +33,7 @@ WEBHOOK_SECRET = "whsec_only_for_tests"
 
 
 def free_port() -> int:
-    """Returns a port of the loopback interface that nobody listens on."""
+    """Return a port of the loopback interface that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -42,7 +42,7 @@ def free_port() -> int:
 def eventually(
     check: Callable[[], Any], *, seconds: float = 10, every: float = 0.05, what: str = ""
 ) -> Any:
-    """Returns the first truthy answer of `check`; fails when there is none in time."""
+    """Return the first truthy answer of `check`; fails when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (answer := check()):
         assert time.monotonic() < deadline, what or f"not within {seconds} s"
@@ -132,7 +132,7 @@ class Stack:
         self.postgres.stop("immediate")
 
     def load_catalogue(self, name: str) -> None:
-        """Brings the service to a catalogue, as `make run CATALOGUE=name` does; a second one
+        """Bring the service to a catalogue, as `make run CATALOGUE=name` does; a second one
         replaces the first. `demo` is then the demo customer's key and logins.
         """
         demo_file = str(self.folder / "demo.json")
@@ -141,7 +141,7 @@ class Stack:
         self.catalogue = name
 
     def manage(self, *arguments: str) -> str:
-        """Runs a management command and returns what it prints; fails where it does."""
+        """Run a management command and return what it prints; fails where it does."""
         if self._commands is None:
             self._commands = Commands(self.environment)
         code, said, complained = self._commands.run(*arguments)
@@ -149,7 +149,7 @@ class Stack:
         return said
 
     def customer(self, email: str, credit: str = "10", **limits: str) -> str:
-        """Makes a customer with credit in dollars; returns the API key (`create_key` options)."""
+        """Make a customer with credit in dollars; return the API key (`create_key` options)."""
         made = json.loads(self.manage("create_customer", email, "--credit", credit, "--json"))
         if not limits:
             return str(made["api_key"])
@@ -162,28 +162,28 @@ class Stack:
         return str(made["api_key"])
 
     def balance(self, team: str) -> dict[str, Any]:
-        """Returns what `manage.py balance` says of a team or a member's e-mail."""
+        """Return what `manage.py balance` says of a team or a member's e-mail."""
         answer: dict[str, Any] = json.loads(self.manage("balance", team, "--json"))
         return answer
 
     def check_ledger(self) -> None:
-        """Fails where an invariant of the books is broken."""
+        """Fail where an invariant of the books is broken."""
         self.manage("check_ledger")
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Returns the rows of a query (none for a statement)."""
+        """Return the rows of a query (none for a statement)."""
         with psycopg.connect(self.postgres.url, autocommit=True) as connection:
             cursor = connection.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
 
     def journal(self, **filters: str) -> list[dict[str, Any]]:
-        """Returns the simulator's account of the calls it got."""
+        """Return the simulator's account of the calls it got."""
         answer = httpx.get(f"{self.simulator_url}/journal", params=filters)
         calls: list[dict[str, Any]] = answer.json()
         return calls
 
     def client(self, key: str, **options: Any) -> httpx.Client:
-        """Returns an HTTP client for the API under /v1."""
+        """Return an HTTP client for the API under /v1."""
         return httpx.Client(
             base_url=f"{self.base_url}/v1",
             headers={"authorization": f"Bearer {key}"},
@@ -192,13 +192,13 @@ class Stack:
         )
 
     def start_web(self, **environment: str) -> None:
-        """Starts the web workers and waits until they answer."""
+        """Start the web workers and wait until they answer."""
         command = ["gunicorn", "-c", "platform/config/gunicorn.py", "config.asgi:application"]
         self.web = self._start("web", command, **environment)
         self._wait_for(f"{self.base_url}/health", self.web)
 
     def start_worker(self, **environment: str) -> None:
-        """Starts Celery's worker and beat."""
+        """Start Celery's worker and beat."""
         if self.worker is not None and not self.worker.running:
             self.worker.clear()  # one that was killed leaves its beat behind
         schedule = str(self.folder / "celerybeat-schedule")
@@ -207,19 +207,19 @@ class Stack:
         self.worker = self._start("worker", command, **environment)
 
     def kill_web(self) -> None:
-        """Kills every web process at once, as a crash would."""
+        """Kill every web process at once, as a crash would."""
         assert self.web is not None
         self.web.signal(signal.SIGKILL, group=True)
         self.web.wait(5)
 
     def web_pids(self) -> list[int]:
-        """Returns the worker processes' ids (not their master's)."""
+        """Return the worker processes' ids (not their master's)."""
         assert self.web is not None
         path = Path(f"/proc/{self.web.pid}/task/{self.web.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
 
     def log(self, name: str) -> str:
-        """Returns a process's log."""
+        """Return a process's log."""
         return (self.folder / f"{name}.log").read_text()
 
     def _start_simulator(self) -> None:
@@ -254,14 +254,14 @@ class Stack:
 
 @contextlib.contextmanager
 def running(folder: Path, **options: Any) -> Iterator[Stack]:
-    """Gives a started stack, and proves its books when the test is over."""
+    """Give a started stack, and prove its books when the test is over."""
     with Stack(folder, **options) as stack:
         yield stack
         stack.check_ledger()
 
 
 def chat(content: str = "Hello!", **fields: Any) -> dict[str, Any]:
-    """Returns the body of a small chat completion request."""
+    """Return the body of a small chat completion request."""
     return {
         "model": "glm-5.2",
         "messages": [{"role": "user", "content": content}],

@@ -38,36 +38,36 @@ class StripeSimulator:
         self.web = httpx.Client(timeout=30)
 
     def control(self, deed: str, **order: Any) -> Any:
-        """Has it do something (the controls of platform/simulator/README.md)."""
+        """Have it do something (the controls of platform/simulator/README.md)."""
         answer = self.web.post(f"{self.url}/control/{deed}", json=order)
         assert answer.is_success, answer.text
         return answer.json()
 
     def pay(self, page: str, card: str = "pm_card_visa", **typed: str) -> httpx.Response:
-        """Sends a Checkout page's form, as a person who chose this test card would."""
+        """Send a Checkout page's form, as a person who chose this test card would."""
         return self.web.post(f"{page}/pay", data={"card": card} | typed)
 
     def take(self) -> list[dict[str, str]]:
-        """Returns the events so far, in their order, each once: id, type, payload, signature."""
+        """Return the events so far, in their order, each once: id, type, payload, signature."""
         return list(self.control("take"))
 
     def session(self, mode: str = "payment", **more: Any) -> Any:
-        """Returns a new Checkout session of the mode."""
+        """Return a new Checkout session of the mode."""
         return self.client.v1.checkout.sessions.create({"mode": mode, **PAGES, **more})
 
     def top_up(self, cents: int = 1000, **more: Any) -> Any:
-        """Returns a new Checkout session for credits."""
+        """Return a new Checkout session for credits."""
         price = {"currency": "usd", "unit_amount": cents, "product_data": {"name": "Credits"}}
         lines = [{"price_data": price, "quantity": 1}]
         return self.session(**({"line_items": lines} | more))
 
     def paid_charge(self, cents: int = 1000, **more: Any) -> Any:
-        """Returns the charge of a top-up that was paid."""
+        """Return the charge of a top-up that was paid."""
         assert self.pay(self.top_up(cents, **more).url).status_code == 303
         return self.client.v1.charges.list({"limit": 1}).data[0]
 
     def monthly_price(self, cents: int = 2000) -> Any:
-        """Returns a new price of a monthly plan."""
+        """Return a new price of a monthly plan."""
         return self.client.v1.prices.create(
             {
                 "currency": "usd",
@@ -78,7 +78,7 @@ class StripeSimulator:
         )
 
     def subscribe(self, cents: int = 2000, **more: Any) -> Any:
-        """Returns a subscription that a person took out at Checkout."""
+        """Return a subscription that a person took out at Checkout."""
         lines = [{"price": self.monthly_price(cents).id, "quantity": 1}]
         session = self.session("subscription", line_items=lines, **more)
         assert self.pay(session.url, email="a@example.com").status_code == 303
@@ -86,7 +86,7 @@ class StripeSimulator:
         return self.client.v1.subscriptions.retrieve(paid.subscription)
 
     def start_afresh(self, *, hold: bool = True) -> None:
-        """Forgets everything; with `hold` the events wait for `take` or the control `release`."""
+        """Forget everything; with `hold` the events wait for `take` or the control `release`."""
         self.control("forget")
         self.control("webhooks", url="", secret=SECRET, hold=hold)
 
@@ -122,7 +122,7 @@ class Endpoint:
         return [event.type for event in self.events]
 
     def wait_until(self, enough: Callable[[list[str]], bool], seconds: float = 10) -> list[str]:
-        """Returns the events' types once they are enough; fails when they never are."""
+        """Return the events' types once they are enough; fails when they never are."""
         deadline = time.monotonic() + seconds
         while not enough(self.kinds):
             assert time.monotonic() < deadline, self.kinds
@@ -130,17 +130,17 @@ class Endpoint:
         return self.kinds
 
     def wait_for(self, *kinds: str) -> list[str]:
-        """Returns the events' types once these are among them."""
+        """Return the events' types once these are among them."""
         return self.wait_until(lambda came: set(kinds) <= set(came))
 
     def close(self) -> None:
-        """Stops it."""
+        """Stop it."""
         self._server.shutdown()
 
 
 @contextmanager
 def running_simulator() -> Iterator[str]:
-    """Runs the simulator under gunicorn; gives its address, without `/stripe`."""
+    """Run the simulator under gunicorn; gives its address, without `/stripe`."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         port, handle = listening.getsockname()[1], listening.fileno()
         command = [sys.executable, "-m", "gunicorn", "-k", "asgi", "--workers", "1"]

@@ -17,7 +17,7 @@ MAX_FILE_LINES = 400
 
 
 def tracked(*patterns: str) -> list[Path]:
-    """Returns the files that git tracks or would track."""
+    """Return the files that git tracks or would track."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [ROOT / name for name in names.splitlines() if (ROOT / name).exists()]

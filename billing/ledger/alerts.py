@@ -10,7 +10,7 @@ _LONGEST_DETAIL = 500  # of the column
 
 
 def raise_alert(kind: str, reference: str, detail: str) -> bool:
-    """Has staff look at something, once for each kind and reference. Returns whether it is new."""
+    """Have staff look at something, once for each kind and reference. Return whether it is new."""
     _, is_new = LedgerAlert.objects.get_or_create(
         kind=kind, reference=reference, defaults={"detail": detail[:_LONGEST_DETAIL]}
     )

@@ -91,7 +91,7 @@ class WithLockTimeout(Operation):
     """Run operations that lock a table in use: wait for a lock briefly, give way, try again.
 
     They are undone and begun anew together, so keep to one table, and to what takes no time under
-    the lock. Raises OperationalError after PATIENCE_SECONDS.
+    the lock. Raise OperationalError after PATIENCE_SECONDS.
     """
 
     reversible = True

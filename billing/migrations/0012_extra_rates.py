@@ -2,7 +2,6 @@
 
 from django.db import migrations, models
 
-import billing.models.prices
 from billing.ledger.install import WithLockTimeout
 
 
@@ -14,7 +13,6 @@ def rates(name, **options):
             blank=True,
             db_default=models.Value({}, models.JSONField()),
             default=dict,
-            validators=[billing.models.prices.validate_extra_rates],
             **options,
         ),
     )

@@ -8,14 +8,6 @@ from billing.pricing.components import COMPONENTS, check_extra_rates
 from billing.pricing.rates import Rates
 
 
-def validate_extra_rates(rates: object) -> None:
-    """Raise ValidationError for what `check_extra_rates` refuses."""
-    try:
-        check_extra_rates(rates)
-    except ValueError as error:
-        raise ValidationError(str(error)) from None
-
-
 class Product(models.Model):
     """What is sold: one model's work, under the name that usage and prices refer to."""
 
@@ -60,14 +52,12 @@ class PriceVersion(models.Model):
         default=dict,
         db_default=models.Value({}, models.JSONField()),
         blank=True,
-        validators=[validate_extra_rates],
         help_text="Of the components without columns, by name.",
     )
     extra_cost_rates = models.JSONField(
         default=dict,
         db_default=models.Value({}, models.JSONField()),
         blank=True,
-        validators=[validate_extra_rates],
     )
     source = models.CharField(max_length=200, blank=True, help_text="Where the figures are from.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -82,6 +72,14 @@ class PriceVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.product} from {self.effective_from:%Y-%m-%d %H:%M}"
+
+    def clean(self) -> None:
+        """Raise ValidationError for rates of components that are not in the table."""
+        for field in ("extra_rates", "extra_cost_rates"):
+            try:
+                check_extra_rates(getattr(self, field))
+            except ValueError as error:
+                raise ValidationError({field: str(error)}) from None
 
     @property
     def rates(self) -> Rates:

@@ -77,7 +77,7 @@ MIDDLEWARE = [
     "config.csp.ContentSecurityPolicyMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "portal.sign_in.limits.SignInLimits",
+    "portal.sign_in.middleware.SignInLimits",
 ]
 
 TEMPLATES = [
@@ -90,7 +90,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "portal.shell.shell",
+                "portal.ui.shell.shell",
             ]
         },
     }
@@ -251,7 +251,7 @@ REST_FRAMEWORK = {
 UNFOLD = {
     "SITE_TITLE": "Tollgate",
     "SITE_HEADER": "Tollgate",
-    "LOGIN": {"form": "portal.sign_in.admin_form.AdminSignInForm"},
+    "LOGIN": {"form": "portal.sign_in.forms.AdminSignInForm"},
 }
 # The management API's part of the OpenAPI document (api/openapi).
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}

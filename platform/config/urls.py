@@ -15,5 +15,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("openapi.json", openapi_json, name="openapi"),
 ]
 
-handler429 = "portal.sign_in.limits.too_many"  # allauth's limits; Django itself has none
+handler429 = "portal.ui.rate_limits.too_many"  # allauth's limits; Django itself has none
 handler500 = "config.connections.server_error"

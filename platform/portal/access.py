@@ -1,4 +1,4 @@
-"""Who is asking: the member behind a request, and the team they act for."""
+"""The member behind a request, and the team they act for."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -6,11 +6,12 @@ from typing import Any, cast
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
 from accounts.access import Actor, memberships_of
-from accounts.models import Membership, Team, User
+from accounts.models import ApiKey, Membership, Team, User
 
 TEAM_SESSION_KEY = "team"
 
@@ -27,9 +28,9 @@ View = Callable[..., HttpResponseBase]
 
 
 def member_page(view: View) -> View:
-    """Lets only a team's member see the page, and puts `actor` and `teams` on the request.
+    """Restrict the page to members of a team; set `actor` and `teams` on the request.
 
-    Who is signed out is asked to sign in; who is in no team is told so.
+    Visitors who are signed out are asked to sign in; users without a team get a 403 page.
     """
 
     @login_required
@@ -43,7 +44,7 @@ def member_page(view: View) -> View:
 
 
 def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
-    """Like member_page, for those members only whom `may` lets: the others get 403."""
+    """Restrict the page to members for whom `may` is true; others get 403."""
 
     def decorate(view: View) -> View:
         @member_page
@@ -59,12 +60,12 @@ def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
 
 
 def actor_of(request: HttpRequest) -> Actor | None:
-    """Returns the member who reads a page that anyone may read; None: signed out, or in no team."""
+    """Return the member who reads a page that anyone may read; None: signed out, or in no team."""
     return cast(MemberRequest, request).actor if recognise(request) else None
 
 
 def recognise(request: HttpRequest) -> bool:
-    """Puts the member on the request, in one query. False: they are signed out or in no team."""
+    """Put the member on the request, in one query. False: they are signed out or in no team."""
     if hasattr(request, "actor"):
         return True
     if not request.user.is_authenticated:
@@ -79,6 +80,21 @@ def recognise(request: HttpRequest) -> bool:
     return True
 
 
+def may_chat(actor: Actor) -> bool:
+    """Return whether the actor may call models from a page: whoever may make an inference key."""
+    return actor.may_create_keys(ApiKey.Scope.INFERENCE)
+
+
+def without_chat_keys(keys: "QuerySet[ApiKey]") -> "QuerySet[ApiKey]":
+    """Return those of the keys that people and programs made."""
+    return keys.filter(chat_key__isnull=True)
+
+
+def only_chat_keys(keys: "QuerySet[ApiKey]") -> "QuerySet[ApiKey]":
+    """Return those of the keys that the site made for chats."""
+    return keys.filter(chat_key__isnull=False)
+
+
 def _chosen(memberships: list[Membership], slug: str | None) -> Membership:
-    """Returns the membership in the team that the session names, else the first."""
+    """Return the membership in the team that the session names, else the first."""
     return next((each for each in memberships if each.team.slug == slug), memberships[0])

@@ -1,16 +1,17 @@
 """The Django app."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
 class PortalConfig(AppConfig):
-    """Names the app, registers its checks and connects its receivers of signals."""
+    """The portal: registers system checks, Celery tasks and signal receivers."""
 
     name = "portal"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers checks and receivers, which their import does."""
-        from portal import checks  # noqa: F401, PLC0415  (models must be loaded first)
-        from portal.chat import receivers as of_chat  # noqa: F401, PLC0415
-        from portal.sign_in import receivers as of_sign_in  # noqa: F401, PLC0415
+        """Import the modules that register checks, tasks and receivers."""
+        for name in ("emails.checks", "emails.tasks", "chat.receivers", "sign_in.receivers"):
+            import_module(f"portal.{name}")  # the models must be loaded first

@@ -1,4 +1,4 @@
-"""What the pages keep of their own: conversations that a member chose to store, and who chose so.
+"""The portal's own tables: chat keys, and conversations that members chose to store.
 
 Conversations are private to the member who had them. Staff have no page for them, on purpose.
 """
@@ -12,7 +12,7 @@ from accounts.models import ApiKey, Team, User
 
 
 class ChatKey(models.Model):
-    """Marks an API key as one that the site made for a browser session (portal/chat/keys.py)."""
+    """Marks an API key as one that the site made for a browser session (portal/chat/queries.py)."""
 
     key = models.OneToOneField(
         ApiKey, on_delete=models.CASCADE, primary_key=True, related_name="chat_key"
@@ -26,7 +26,7 @@ class ChatKey(models.Model):
 
 
 class ChatPreference(models.Model):
-    """What a member chose for their chats. Without a row nothing is stored."""
+    """A member's choice for their chats. Without a row nothing is stored."""
 
     user = models.OneToOneField(
         User, on_delete=models.CASCADE, primary_key=True, related_name="chat_preference"
@@ -62,7 +62,7 @@ class Message(models.Model):
     """A turn of a conversation. What it cost is in the books, under `request_id`."""
 
     class Role(models.TextChoices):
-        """Who speaks."""
+        """The author of a message."""
 
         USER = "user"
         ASSISTANT = "assistant"

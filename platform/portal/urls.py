@@ -17,7 +17,7 @@ AREAS = (
     "profile",
     "sign_in",
     "design",
-    "mail",
+    "mailbox",
 )
 
 urlpatterns = [path("", include(f"portal.{area}.urls")) for area in AREAS]

@@ -165,7 +165,7 @@ def test_a_new_name_is_written_down_once(team: Team) -> None:
 
 
 def race(actions: list[Callable[[], object]]) -> list[Exception]:
-    """Does all at once, each on its own connection; returns what was refused."""
+    """Do all at once, each on its own connection; return what was refused."""
     start = threading.Barrier(len(actions))
     refused: list[Exception] = []
 

@@ -59,13 +59,13 @@ Figures = dict[str, Any]
 
 
 def manage(*arguments: str) -> str:
-    """Runs a management command and returns what it prints."""
+    """Run a management command and return what it prints."""
     command = [sys.executable, str(ROOT / "manage.py"), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def prepare(upstream_port: int) -> list[str]:
-    """Fills the database and returns keys of as many teams, without limits to run into."""
+    """Fill the database and return keys of as many teams, without limits to run into."""
     manage("migrate")
     file = Path(os.environ["LOCAL_DIR"]) / "bench.toml"
     file.write_text(CATALOGUE.format(port=upstream_port))
@@ -74,7 +74,7 @@ def prepare(upstream_port: int) -> list[str]:
 
 
 def load(kind: str, server: Server, key: str, amount: int, seconds: float = 0) -> Figures:
-    """Runs one load in a process of its own and returns its figures."""
+    """Run one load in a process of its own and return its figures."""
     command = servers.python("tests.bench.load", kind, server.port, PATH, key, amount, seconds)
     output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     figures: Figures = json.loads(output)
@@ -82,7 +82,7 @@ def load(kind: str, server: Server, key: str, amount: int, seconds: float = 0) -
 
 
 def in_turns(*sides: Callable[[], Figures]) -> list[Figures]:
-    """Returns each side's medians over the rounds, in which they take turns."""
+    """Return each side's medians over the rounds, in which they take turns."""
     rounds: list[list[Figures]] = [[] for _ in sides]
     for _ in range(ROUNDS):
         for figures, side in zip(rounds, sides, strict=True):
@@ -94,7 +94,7 @@ def in_turns(*sides: Callable[[], Figures]) -> list[Figures]:
 
 
 def measure_plain(service: Server, bare: Server, direct: Server, key: str) -> Figures:
-    """Requests per second at full load, and what a lone request waits longer."""
+    """Request per second at full load, and what a lone request waits longer."""
     ours, theirs, limit = in_turns(
         lambda: load("plain", service, key, CONNECTIONS, PLAIN_SECONDS),
         lambda: load("plain", bare, key, CONNECTIONS, PLAIN_SECONDS),
@@ -205,7 +205,7 @@ LIMITS: dict[str, tuple[str, float]] = {
 
 
 def report(figures: Figures) -> None:
-    """Prints the figures, those with a limit first, and writes them to the file."""
+    """Print the figures, those with a limit first, and write them to the file."""
     for name, figure in sorted(figures.items(), key=lambda item: item[0] not in LIMITS):
         sign, limit = LIMITS.get(name, ("", 0.0))
         kept = figure >= limit if sign == ">=" else figure <= limit
@@ -217,7 +217,7 @@ def report(figures: Figures) -> None:
 
 
 def main() -> None:
-    """Measures everything and reports."""
+    """Measure everything and reports."""
     with servers.upstream() as direct:
         keys = prepare(direct.port)
         with servers.bare_relay(direct.port) as bare, servers.service() as service:

@@ -14,7 +14,7 @@ class BareRelay:
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Serves one request, or the process's life (ASGI's lifespan)."""
+        """Serve one request, or the process's life (ASGI's lifespan)."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return

@@ -76,7 +76,7 @@ class Ledger:
         )
 
     async def rate(self, waiting: int) -> float:
-        """Returns requests per second with `waiting` of them under way at once."""
+        """Return requests per second with `waiting` of them under way at once."""
         deadline = time.perf_counter() + SECONDS
         count = 0
 
@@ -92,7 +92,7 @@ class Ledger:
 
 
 async def main(key_texts: list[str]) -> None:
-    """Measures and prints the rates."""
+    """Measure and print the rates."""
     connection = await psycopg.AsyncConnection.connect(settings.DATABASE_URL)
     row = await (
         await connection.execute(

@@ -14,7 +14,7 @@ import uvloop
 
 
 def request(path: str, key: str, *, stream: bool = False, stall: bool = False) -> bytes:
-    """Returns the bytes of one chat completion's request."""
+    """Return the bytes of one chat completion's request."""
     body: dict[str, Any] = {
         "model": "bench",
         "max_tokens": 200,
@@ -117,7 +117,7 @@ class StreamClient(asyncio.Protocol):
 
 
 async def plain(port: int, payload: bytes, clients: int, seconds: float) -> dict[str, float]:
-    """Returns requests per second and the median latency of `clients` connections."""
+    """Return requests per second and the median latency of `clients` connections."""
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
     protocols = [
@@ -149,7 +149,7 @@ async def _open_streams(port: int, payload: bytes, count: int) -> list[StreamCli
 
 
 async def streams(port: int, payload: bytes, count: int) -> dict[str, float]:
-    """Returns events per second of `count` streams at once and the median time to the first."""
+    """Return events per second of `count` streams at once and the median time to the first."""
     started = time.perf_counter()
     clients = await _open_streams(port, payload, count)
     await asyncio.gather(*[client.done for client in clients])
@@ -163,7 +163,7 @@ async def streams(port: int, payload: bytes, count: int) -> dict[str, float]:
 
 
 async def idle(port: int, payload: bytes, count: int, seconds: float) -> dict[str, float]:
-    """Holds `count` streams open that say nothing after their first event."""
+    """Hold `count` streams open that say nothing after their first event."""
     clients = await _open_streams(port, payload, count)
     await asyncio.sleep(seconds)
     silent = sum(client.events == 0 for client in clients)
@@ -173,7 +173,7 @@ async def idle(port: int, payload: bytes, count: int, seconds: float) -> dict[st
 
 
 async def main() -> None:
-    """Runs the load that the command line names."""
+    """Run the load that the command line names."""
     kind, port, path, key, amount, seconds = sys.argv[1:7]
     if kind == "plain":
         figures = await plain(int(port), request(path, key), int(amount), float(seconds))

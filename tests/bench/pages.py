@@ -66,7 +66,7 @@ RESET session_replication_role;
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     address = urlsplit(os.environ["DATABASE_URL"])
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def filled() -> Any:
-    """Fills the database. Returns a browser in which a member of the team is signed in."""
+    """Fill the database. Return a browser in which a member of the team is signed in."""
     from django.core.management import call_command  # noqa: PLC0415
     from django.db import connection  # noqa: PLC0415
 
@@ -104,7 +104,7 @@ def filled() -> Any:
 
 
 def measured(browser: Any) -> dict[str, float]:
-    """Returns the pages' medians."""
+    """Return the pages' medians."""
     pages = {
         "dashboard": "/dashboard",
         "dashboard_live": "/dashboard/live",
@@ -126,7 +126,7 @@ def measured(browser: Any) -> dict[str, float]:
 
 
 def _hundredth_page(browser: Any) -> str:
-    """Walks to the hundredth page, as a reader would, and returns its address."""
+    """Walk to the hundredth page, as a reader would, and return its address."""
     url = "/usage"
     for _ in range(99):
         page = browser.get(url, HTTP_HOST="localhost").content.decode()
@@ -141,7 +141,7 @@ def _page(browser: Any, url: str) -> None:
 
 
 def _begin_of_csv(browser: Any) -> None:
-    """Asks for all rows as CSV and reads on to the first of them, which follows the header."""
+    """Ask for all rows as CSV and read on to the first of them, which follows the header."""
 
     answer = browser.get("/records.csv", HTTP_HOST="localhost")
 
@@ -154,7 +154,7 @@ def _begin_of_csv(browser: Any) -> None:
 
 
 def _median(work: Callable[[], None]) -> float:
-    """Returns the median of some turns in milliseconds, after one that nobody counts."""
+    """Return the median of some turns in milliseconds, after one that nobody counts."""
     work()
     times = []
     for _ in range(TURNS):

@@ -12,7 +12,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
-    """Returns a port of the loopback interface that nobody listens on."""
+    """Return a port of the loopback interface that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -51,7 +51,7 @@ class Server:
         self.stop()
 
     def stop(self) -> None:
-        """Ends the process, kindly at first."""
+        """End the process, kindly at first."""
         self._process.terminate()
         try:
             self._process.wait(15)
@@ -65,7 +65,7 @@ class Server:
         return [self._process.pid, *map(int, children.read_text().split())]
 
     def cpu_seconds(self) -> float:
-        """Returns the CPU time that the process and its children have used."""
+        """Return the CPU time that the process and its children have used."""
         ticks = 0
         for pid in self._pids():
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -73,7 +73,7 @@ class Server:
         return ticks / _TICKS_PER_SECOND
 
     def memory_kib(self) -> int:
-        """Returns the resident memory of the process and its children."""
+        """Return the resident memory of the process and its children."""
         return sum(
             int(line.split()[1])
             for pid in self._pids()
@@ -83,18 +83,18 @@ class Server:
 
 
 def python(module: str, *arguments: object) -> list[str]:
-    """Returns the command that runs a module of ours."""
+    """Return the command that runs a module of ours."""
     return [sys.executable, "-m", module, *map(str, arguments)]
 
 
 def upstream() -> Server:
-    """Starts the upstream that answers at once."""
+    """Start the upstream that answers at once."""
     port = free_port()
     return Server(python("tests.bench.upstream", port), port)
 
 
 def _gunicorn(application: str, **environment: str) -> Server:
-    """Starts an application as the service runs, with one worker process."""
+    """Start an application as the service runs, with one worker process."""
     port = free_port()
     command = python("gunicorn", "-c", "platform/config/gunicorn.py", application)
     command += ["--bind", f"127.0.0.1:{port}", "--workers", "1"]
@@ -102,11 +102,11 @@ def _gunicorn(application: str, **environment: str) -> Server:
 
 
 def bare_relay(upstream_port: int) -> Server:
-    """Starts the reference, on the server and with the settings that the service runs on."""
+    """Start the reference, on the server and with the settings that the service runs on."""
     url = f"http://127.0.0.1:{upstream_port}/v1/chat/completions"
     return _gunicorn("tests.bench.bare:app", BENCH_UPSTREAM_URL=url)
 
 
 def service() -> Server:
-    """Starts the service."""
+    """Start the service."""
     return _gunicorn("config.asgi:application")

@@ -95,7 +95,7 @@ class Upstream(asyncio.Protocol):
 
 
 async def main(port: int) -> None:
-    """Serves until it is killed."""
+    """Serve until it is killed."""
     server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port)
     await server.serve_forever()
 

@@ -11,7 +11,7 @@ from billing.ledger import invariants
 
 @pytest.fixture
 def books_are_right(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Proves the invariants after the test."""
+    """Prove the invariants after the test."""
     request.getfixturevalue("_django_db_helper")
     yield
     assert broken_invariants() == {}
@@ -25,7 +25,7 @@ def spool_folder(settings: Any, tmp_path: Path) -> Path:
 
 
 def broken_invariants() -> dict[str, list[str]]:
-    """Returns what the invariants' check finds wrong."""
+    """Return what the invariants' check finds wrong."""
     return {
         finding.invariant.name: finding.examples for finding in invariants.check() if finding.count
     }

@@ -48,13 +48,13 @@ class Customer:
     catalogue_version: int
 
     def another_key(self, **rules: Any) -> "Customer":
-        """Returns the same customer with a further key."""
+        """Return the same customer with a further key."""
         return Customer(
             self.team, self.account, make_key(self.team, **rules), self.catalogue_version
         )
 
     def ask(self, **changes: Any) -> Admission:
-        """Returns a request of 100 nanos and 10 tokens."""
+        """Return a request of 100 nanos and 10 tokens."""
         fields = {
             "request_id": new_id(),
             "digests": [bytes(self.key.digest).hex()],
@@ -69,7 +69,7 @@ class Customer:
         return Admission(**({"minimum_nanos": fields["amount_nanos"]} | fields))
 
     def end(self, request: "Admission | str", **changes: Any) -> Settlement:
-        """Returns the settlement of a request, without a cost where none is given."""
+        """Return the settlement of a request, without a cost where none is given."""
         fields = {
             "request_id": request if isinstance(request, str) else request.request_id,
             "account_id": self.account.pk,
@@ -86,11 +86,11 @@ class Customer:
         return Settlement(**(fields | changes))
 
     def code(self, **changes: Any) -> str:
-        """Asks for a request and returns the verdict's code."""
+        """Ask for a request and return the verdict's code."""
         return admit(self.ask(**changes))[0].code
 
     def admitted(self, **changes: Any) -> Admission:
-        """Returns a request that was admitted."""
+        """Return a request that was admitted."""
         ask = self.ask(**changes)
         assert admit(ask)[0].code == "admitted"
         return ask
@@ -112,21 +112,21 @@ class Customer:
         return list(Transfer.objects.filter(customer=self.account).order_by("sequence"))
 
     def change_key(self, **fields: Any) -> None:
-        """Changes the key's row."""
+        """Change the key's row."""
         ApiKey.objects.filter(pk=self.key.pk).update(**fields)
 
     def change_team(self, **fields: Any) -> None:
-        """Changes the team's row."""
+        """Change the team's row."""
         Team.objects.filter(pk=self.team.pk).update(**fields)
 
     def age_minute(self, seconds: int) -> None:
-        """Lets the key's minute have begun earlier."""
+        """Let the key's minute have begun earlier."""
         RateWindow.objects.filter(key=self.key).update(
             started_at=F("started_at") - timedelta(seconds=seconds)
         )
 
     def move_spend(self, day: date) -> None:
-        """Lets what the key has spent lie on another day."""
+        """Let what the key has spent lie on another day."""
         KeySpend.objects.filter(key=self.key).update(day=day, month=day.replace(day=1))
         UsageRecord.objects.filter(key=self.key).update(
             created_at=datetime.combine(day, datetime.min.time(), UTC)
@@ -142,13 +142,13 @@ class Customer:
 
 
 def new_id() -> str:
-    """Returns a request id as the relay would make it (here from chance alone)."""
+    """Return a request id as the relay would make it (here from chance alone)."""
     digits = secrets.token_hex(16)
     return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 
 def make_key(team: Team, **rules: Any) -> ApiKey:
-    """Makes an inference key whose limits leave room, where `rules` don't say otherwise."""
+    """Make an inference key whose limits leave room, where `rules` don't say otherwise."""
     fields = {"name": "key", "prefix": "test", "last_four": "0000", "pepper_version": 1}
     return ApiKey.objects.create(
         team=team, digest=secrets.token_bytes(32), **(fields | ROOMY | rules)
@@ -156,7 +156,7 @@ def make_key(team: Team, **rules: Any) -> ApiKey:
 
 
 def make_customer(balance_nanos: int = 0, **rules: Any) -> Customer:
-    """Makes a team with credits and a key; `rules` are the key's."""
+    """Make a team with credits and a key; `rules` are the key's."""
     name = f"team-{secrets.token_hex(6)}"
     plan, _ = Plan.objects.get_or_create(name="ledger-tests", defaults={"title": "Tests"})
     team = Team.objects.create(name=name, slug=name, plan=plan)
@@ -173,7 +173,7 @@ def top_up(payment: str) -> postings.Credit:
 
 
 def database() -> str:
-    """Returns the address of the tests' database, for connections besides Django's."""
+    """Return the address of the tests' database, for connections besides Django's."""
     parameters = connection.get_connection_params()
     names = ("dbname", "user", "password", "host", "port")
     return psycopg.conninfo.make_conninfo(
@@ -182,36 +182,36 @@ def database() -> str:
 
 
 def connect(**options: Any) -> psycopg.Connection:
-    """Opens a connection of its own, which commits each statement."""
+    """Open a connection of its own, which commits each statement."""
     return psycopg.connect(database(), **({"autocommit": True} | options))
 
 
 def admit(*asks: Admission, on: Any = None) -> list[AdmissionResult]:
-    """Admits as one statement; the verdicts come in the order of the requests."""
+    """Admit as one statement; the verdicts come in the order of the requests."""
     answers = {verdict.request_id: verdict for verdict in call("admit", asks, AdmissionResult, on)}
     missing = {ask.request_id: AdmissionResult(code="invalid_api_key") for ask in asks}
     return [(missing | answers)[ask.request_id] for ask in asks]
 
 
 def settle(*ends: Settlement, on: Any = None) -> list[SettlementResult]:
-    """Settles as one statement; the receipts come as the function gives them."""
+    """Settle as one statement; the receipts come as the function gives them."""
     return call("settle", ends, SettlementResult, on)
 
 
 def identify(customer: Customer) -> AdmissionResult | None:
-    """Identifies the customer's key."""
+    """Identify the customer's key."""
     question = {"request_id": new_id(), "digests": [bytes(customer.key.digest).hex()]}
     answers = call("identify", [question], AdmissionResult)
     return answers[0] if answers else None
 
 
 def sweep(on: Any = None) -> int:
-    """Ends the reservations that have expired, of everybody."""
+    """End the reservations that have expired, of everybody."""
     return _value("SELECT billing_sweep(100000)", [], on)
 
 
 def call(function: str, rows: Any, answer: type[Answer], on: Any = None) -> list[Answer]:
-    """Calls one of the ledger's batch functions."""
+    """Call one of the ledger's batch functions."""
     text = _value(
         f"SELECT json_agg(answer)::text FROM billing_{function}(%s::jsonb) AS answer",
         [msgspec.json.encode(rows).decode()],
@@ -221,7 +221,7 @@ def call(function: str, rows: Any, answer: type[Answer], on: Any = None) -> list
 
 
 def at_once(work: Callable[[psycopg.Connection], Result]) -> list[Result]:
-    """Does something a hundred times, on ten connections at once."""
+    """Do something a hundred times, on ten connections at once."""
 
     def ten_times(_: int) -> list[Result]:
         with connect() as own:
@@ -232,7 +232,7 @@ def at_once(work: Callable[[psycopg.Connection], Result]) -> list[Result]:
 
 
 def wait_until_blocked(backend: int) -> None:
-    """Waits until a connection waits for a lock, ten seconds at most."""
+    """Wait until a connection waits for a lock, ten seconds at most."""
     with connect() as watcher:
         for _ in range(1000):
             (waits,) = watcher.execute(
@@ -245,7 +245,7 @@ def wait_until_blocked(backend: int) -> None:
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """Runs a coroutine to its end, a minute at most."""
+    """Run a coroutine to its end, a minute at most."""
 
     async def bounded() -> Result:
         return await asyncio.wait_for(work, 60)

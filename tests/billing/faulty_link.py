@@ -47,13 +47,13 @@ class FaultyLink:
         self._folder.cleanup()
 
     async def open(self) -> None:
-        """Takes connections."""
+        """Take connections."""
         self.flows.set()
         path = Path(self._folder.name, f".s.PGSQL.{PORT}")
         self._server = await asyncio.start_unix_server(self._serve, path)
 
     async def close(self) -> None:
-        """Refuses connections, and cuts those there are."""
+        """Refuse connections, and cuts those there are."""
         if self._server is not None:
             self._server.close()
         for writer in self._writers:
@@ -61,15 +61,15 @@ class FaultyLink:
         await asyncio.sleep(0)
 
     def hold(self) -> None:
-        """Lets nothing through any more, without a word."""
+        """Let nothing through any more, without a word."""
         self.flows.clear()
 
     def release(self) -> None:
-        """Lets everything through again, with what was held."""
+        """Let everything through again, with what was held."""
         self.flows.set()
 
     def lose_next_answer(self) -> None:
-        """Cuts the connection at the next answer instead of passing it on."""
+        """Cut the connection at the next answer instead of passing it on."""
         self._loses_next = True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

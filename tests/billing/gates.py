@@ -11,7 +11,7 @@ from tests.billing.customers import Customer, connect, database
 
 @asynccontextmanager
 async def open_gate(address: str | None = None) -> AsyncIterator[Gate]:
-    """Gives an open gate, and closes it."""
+    """Give an open gate, and close it."""
     gate = Gate(address or database())
     await gate.open()
     try:
@@ -21,18 +21,18 @@ async def open_gate(address: str | None = None) -> AsyncIterator[Gate]:
 
 
 def codes_of(results: list[Any]) -> list[str]:
-    """Returns sorted codes."""
+    """Return sorted codes."""
     return sorted(result.code for result in results)
 
 
 async def admit_all(gates: list[Gate], asks: list[Admission]) -> list[AdmissionResult]:
-    """Admits everything at once, the requests dealt out to the gates in turn."""
+    """Admit everything at once, the requests dealt out to the gates in turn."""
     work = [gates[index % len(gates)].admit(ask) for index, ask in enumerate(asks)]
     return await asyncio.gather(*work)
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Waits for something, ten seconds at most."""
+    """Wait for something, ten seconds at most."""
     for _ in range(1000):
         if condition():
             return
@@ -58,7 +58,7 @@ class LockedAccount:
         self._watcher.close()
 
     def waiting(self) -> list[int]:
-        """Returns the backends that wait for the row."""
+        """Return the backends that wait for the row."""
         rows = self._watcher.execute(
             "SELECT pid FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))",
             [self._holder.info.backend_pid],
@@ -66,15 +66,15 @@ class LockedAccount:
         return [pid for (pid,) in rows]
 
     def kill_waiting(self) -> None:
-        """Ends the connections that wait, before their statements have done anything."""
+        """End the connections that wait, before their statements have done anything."""
         for pid in self.waiting():
             self._watcher.execute("SELECT pg_terminate_backend(%s)", [pid])
 
     def unlock(self) -> None:
-        """Lets the row go."""
+        """Let the row go."""
         self._holder.rollback()
 
 
 async def as_coroutine(work: Callable[[], None]) -> None:
-    """Calls a function, for where a coroutine is awaited."""
+    """Call a function, for where a coroutine is awaited."""
     work()

@@ -31,17 +31,17 @@ class Account:
     lots: list[Lot] = field(default_factory=list)
 
     def move(self, amount: int) -> None:
-        """Posts one transfer."""
+        """Post one transfer."""
         self.posted += amount
         self.sequence += 1
 
     def give(self, amount: int, lot: Lot) -> None:
-        """Posts a credit, which is a lot."""
+        """Post a credit, which is a lot."""
         self.move(amount)
         self.lots.append(lot)
 
     def spend(self, amount: int) -> None:
-        """Posts a debit: gifts go first, the nearest expiry before others."""
+        """Post a debit: gifts go first, the nearest expiry before others."""
         self.move(-amount)
         draw(sorted(self.lots, key=lambda lot: lot.turn), amount)
 
@@ -68,7 +68,7 @@ class Account:
 
 
 def draw(queue: list[Lot], amount: int) -> None:
-    """Takes an amount from the first lots of a queue."""
+    """Take an amount from the first lots of a queue."""
     for lot in queue:
         taken = min(lot.left, amount)
         lot.left -= taken
@@ -119,7 +119,7 @@ class Model:
     postings: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
 
     def admit(self, asks: list[tuple[int, Admission]]) -> dict[str, tuple[str, int]]:
-        """Returns code and amount for each request; a batch goes by account, key and id."""
+        """Return code and amount for each request; a batch goes by account, key and id."""
         order = sorted(asks, key=lambda a: (self.keys[a[0]].account, a[0], a[1].request_id))
         return {ask.request_id: self._admit_one(key_id, ask) for key_id, ask in order}
 
@@ -149,7 +149,7 @@ class Model:
         return "admitted", granted
 
     def settle(self, ends: list[Settlement]) -> list[tuple[str, str, int, int, int]]:
-        """Returns id, code, charge, write-off and balance of each settlement."""
+        """Return id, code, charge, write-off and balance of each settlement."""
         order = sorted(ends, key=lambda end: (end.account_id, end.key_id, end.request_id))
         return [(end.request_id, *self._settle_one(end)) for end in order]
 
@@ -177,7 +177,7 @@ class Model:
         return code, charge, cost - charge, account.posted
 
     def sweep(self) -> int:
-        """Ends what has expired; returns how many."""
+        """End what has expired; return how many."""
         due = [hold for hold in self.holds.values() if hold.state == "open" and hold.expires]
         for hold in due:
             hold.state = "expired"
@@ -188,7 +188,7 @@ class Model:
     def post(
         self, kind: str, reference: str, account_id: int, amount: int, expires: int | None = None
     ) -> str:
-        """Returns the posting's code."""
+        """Return the posting's code."""
         account = self.accounts[account_id]
         earlier = self.postings.get((kind, reference))
         if earlier is not None:
@@ -226,7 +226,7 @@ class Model:
         return "posted", taken, amount - taken
 
     def reverse(self, kind: str, reference: str, account_id: int) -> tuple[str, int, int]:
-        """Returns code, what the customer gets, and the shortfall that ends."""
+        """Return code, what the customer gets, and the shortfall that ends."""
         before = self.postings.get((kind, reference))
         if before is None or before[0] != account_id:
             return "unknown", 0, 0
@@ -241,7 +241,7 @@ class Model:
         return "posted", *restored
 
     def collect(self, reference: str, account_id: int) -> tuple[str, int]:
-        """Returns code, and what is collected."""
+        """Return code, and what is collected."""
         before = self.postings.get(("clawback", reference))
         is_reversed = ("clawback_reversal", reference) in self.postings
         if before is None or before[0] != account_id or not before[3] or is_reversed:
@@ -255,7 +255,7 @@ class Model:
         return "posted", before[3]
 
     def expire(self) -> int:
-        """Takes back what is left of gifts that have expired; returns how many it took from."""
+        """Take back what is left of gifts that have expired; return how many it took from."""
         transfers = 0
         for account in self.accounts.values():
             for lot in sorted(account.lots, key=lambda lot: lot.turn):
@@ -267,7 +267,7 @@ class Model:
         return transfers
 
     def next_minute(self) -> None:
-        """Begins every key's minute anew."""
+        """Begin every key's minute anew."""
         for key in self.keys.values():
             key.requests = key.tokens = 0
         for hold in self.holds.values():

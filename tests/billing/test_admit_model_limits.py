@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
 
 def limited(customer: Customer, **changes: object) -> AdmissionResult:
-    """Returns the verdict on one request for a model with two requests a minute."""
+    """Return the verdict on one request for a model with two requests a minute."""
     return admit(customer.ask(**{"model_requests_per_minute": 2} | changes))[0]
 
 

@@ -31,7 +31,7 @@ def customer() -> Customer:
 
 @pytest.fixture
 def unguarded(customer: Customer) -> Iterator[None]:
-    """Takes triggers and constraints away until the test's transaction is rolled back."""
+    """Take triggers and constraints away until the test's transaction is rolled back."""
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("SET session_replication_role = replica")
@@ -54,12 +54,12 @@ CONSTRAINTS = [
 
 
 def change(table: str, what: str, where: str) -> str:
-    """Returns SQL that changes rows."""
+    """Return SQL that changes rows."""
     return f"UPDATE billing_{table} SET {what} WHERE {where}"
 
 
 def loss(table: str, where: str) -> str:
-    """Returns SQL that deletes rows."""
+    """Return SQL that deletes rows."""
     return f"DELETE FROM billing_{table} WHERE {where}"
 
 
@@ -69,7 +69,7 @@ def set_line(place: str, value: str) -> str:
 
 
 def last(kind: str) -> str:
-    """Returns a condition: the customer's last transfer of a kind."""
+    """Return a condition: the customer's last transfer of a kind."""
     return (
         "id = (SELECT max(id) FROM billing_transfer WHERE customer_id = {account}"
         f" AND kind = '{kind}')"
@@ -143,7 +143,7 @@ CORRUPTIONS = [
 
 
 def open_request(customer: Customer) -> None:
-    """Admits one more request, which stays open."""
+    """Admit one more request, which stays open."""
     assert admit(customer.ask(amount_nanos=50))[0].code == "admitted"
 
 

@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def through_two_gates(asks: list[Admission]) -> list[AdmissionResult]:
-    """Admits at once through two gates, as two processes would."""
+    """Admit at once through two gates, as two processes would."""
 
     async def work() -> list[AdmissionResult]:
         async with open_gate() as one, open_gate() as two:

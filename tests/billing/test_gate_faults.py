@@ -186,7 +186,7 @@ def test_a_killed_server_connection_costs_no_request():
 
 
 async def timed(work: Awaitable[Any]) -> tuple[Any, float]:
-    """Returns a result or exception, and how long it took."""
+    """Return a result or exception, and how long it took."""
     began_at = time.monotonic()
     (result,) = await asyncio.gather(work, return_exceptions=True)
     return result, time.monotonic() - began_at

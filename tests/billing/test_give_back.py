@@ -25,12 +25,12 @@ REVERSE = "SELECT code FROM billing_reverse(%s, %s, %s, '')"
 
 
 def kinds(reference: str) -> dict[str, int]:
-    """Returns what was booked under a reference."""
+    """Return what was booked under a reference."""
     return dict(Transfer.objects.filter(reference=reference).values_list("kind", "amount_nanos"))
 
 
 def owing(customer: Customer, amount: int = 100) -> str:
-    """Has a spent payment disputed, and returns the dispute."""
+    """Have a spent payment disputed, and return the dispute."""
     payment, dispute = pay(customer, amount), new_id()
     spend(customer, amount)
     posting = postings.claw_back(

@@ -67,7 +67,7 @@ def _toy() -> Iterator[None]:
 async def toy_lane(
     address: str | None = None, *, patience: float | None = None, function: str = "toy_lane"
 ) -> AsyncIterator[BatchQueue[ToyAnswer]]:
-    """Gives an open lane to the toy, and closes it."""
+    """Give an open lane to the toy, and close it."""
     lane = BatchQueue(
         function,
         database() if address is None else address,
@@ -84,13 +84,13 @@ async def toy_lane(
 
 
 def send(lane: BatchQueue[ToyAnswer], **row: Any) -> asyncio.Future[ToyAnswer]:
-    """Submits a row."""
+    """Submit a row."""
     row = {"request_id": new_id()} | row
     return lane.submit(row["request_id"], json.dumps(row).encode())
 
 
 async def answers_of(rows: list[asyncio.Future[ToyAnswer]]) -> list[Any]:
-    """Returns the rows' answers or exceptions, in order."""
+    """Return the rows' answers or exceptions, in order."""
     return await asyncio.gather(*rows, return_exceptions=True)
 
 

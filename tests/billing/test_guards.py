@@ -10,13 +10,13 @@ pytestmark = pytest.mark.django_db
 
 
 def refused(sql: str, *parameters: object, match: str) -> None:
-    """Asserts that the database refuses a statement, and says why."""
+    """Assert that the database refuses a statement, and say why."""
     with pytest.raises(IntegrityError, match=match), transaction.atomic():
         run(sql, *parameters)
 
 
 def run(sql: str, *parameters: object) -> None:
-    """Runs a statement past all that Python guards, with what is deferred to the commit."""
+    """Run a statement past all that Python guards, with what is deferred to the commit."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -117,13 +117,13 @@ def test_an_account_can_not_be_put_wrong(customer, column, value, constraint):
 
 
 def transfer_between(debit: int, credit: int, **fields: object) -> Transfer:
-    """Returns a transfer that nobody saved."""
+    """Return a transfer that nobody saved."""
     row = {"kind": "grant", "reference": new_id(), "amount_nanos": 5} | fields
     return Transfer(debit_account_id=debit, credit_account_id=credit, **row)
 
 
 def save(transfer: Transfer) -> None:
-    """Saves a transfer past the functions, and checks what is deferred to the commit."""
+    """Save a transfer past the functions, and check what is deferred to the commit."""
     transfer.save()
     run("SELECT 1")
 

@@ -38,7 +38,7 @@ def test_a_batch_locks_the_accounts_of_all_its_keys():
 
 
 def behind(holder: psycopg.Connection, work: Callable[[psycopg.Connection], Any]) -> Any:
-    """Does something on a connection of its own, which has to wait for the holder's commit."""
+    """Do something on a connection of its own, which has to wait for the holder's commit."""
     with connect() as own, ThreadPoolExecutor(1) as thread:
         later = thread.submit(work, own)
         wait_until_blocked(own.info.backend_pid)
@@ -105,7 +105,7 @@ def test_the_sweep_waits_for_a_posting():
 
 
 def take(own: psycopg.Connection, customer: Customer, amount: int) -> str:
-    """Posts a debit, and returns its code."""
+    """Post a debit, and return its code."""
     row = ["adjustment", new_id(), customer.account.pk, "debit", "adjustments", amount, ""]
     return own.execute("SELECT code FROM billing_post(%s, %s, %s, %s, %s, %s, %s)", row).fetchone()[
         0

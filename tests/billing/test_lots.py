@@ -28,28 +28,28 @@ EXPIRE = "SELECT billing_expire_lots(100000)"
 
 
 def give(customer: Customer, amount: int, days: float | None = None) -> datetime | None:
-    """Grants credits for some days; for a negative number they have expired already."""
+    """Grant credits for some days; for a negative number they have expired already."""
     expires_at = None if days is None else timezone.now() + timedelta(days=days)
     postings.grant(customer.account, amount, reference=new_id(), expires_at=expires_at)
     return expires_at
 
 
 def pay(customer: Customer, amount: int) -> str:
-    """Tops up, and returns the payment."""
+    """Top up, and return the payment."""
     payment = new_id()
     postings.top_up(customer.account, amount, reference=payment)
     return payment
 
 
 def spend(customer: Customer, amount: int) -> None:
-    """Has a request admitted and settled."""
+    """Have a request admitted and settled."""
     ask = customer.admitted(amount_nanos=amount)
     (receipt,) = settle(customer.end(ask, output_nanos=amount))
     assert receipt.charged_nanos == amount
 
 
 def left(customer: Customer) -> list[int]:
-    """Returns what is left of the customer's lots, in the order of spending."""
+    """Return what is left of the customer's lots, in the order of spending."""
     return [lot.left_nanos for lot in lots_left(customer.account)]
 
 

@@ -77,17 +77,17 @@ class LedgerAndModel(RuleBasedStateMachine):
             self.grant(customer, 1000)
 
     def new_id(self) -> str:
-        """Returns the example's next id: in no order, but not from chance, so that it repeats."""
+        """Return the example's next id: in no order, but not from chance, so that it repeats."""
         return str(UUID(bytes=sha256(b"%d" % next(self.ids)).digest()[:16]))
 
     def grant(self, customer: Customer, amount: int) -> None:
-        """Gives credits under a reference of their own."""
+        """Give credits under a reference of their own."""
         reference = self.new_id()
         postings.grant(customer.account, amount, reference=reference)
         self.model.post("grant", reference, customer.account.pk, amount)
 
     def teardown(self) -> None:
-        """Proves the books, and takes back what happened."""
+        """Prove the books, and take back what happened."""
         if not hasattr(self, "savepoint"):
             return
         try:
@@ -98,7 +98,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule(target=requests, asks=st.lists(ASKS, min_size=1, max_size=5))
     def admit(self, asks: list[tuple[int, int, int, int, bool]]) -> Any:
-        """Admits a batch."""
+        """Admit a batch."""
         batch = []
         for which, amount, minimum, tokens, expires in asks:
             customer = self.keys[which]
@@ -115,18 +115,18 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule(again=st.lists(requests, min_size=1, max_size=3))
     def admit_again(self, again: list[Any]) -> None:
-        """Repeats admissions, as after a lost answer: some in one batch, some twice in it."""
+        """Repeat admissions, as after a lost answer: some in one batch, some twice in it."""
         self.expect_admission(again)
 
     def expect_admission(self, batch: list[Any]) -> None:
-        """Admits, and compares the verdicts."""
+        """Admit, and compares the verdicts."""
         expected = self.model.admit(batch)
         verdicts = admit(*[ask for _, ask in batch])
         found = [(verdict.code, verdict.amount_nanos) for verdict in verdicts]
         assert found == [expected[ask.request_id] for _, ask in batch]
 
     def end(self, key_id: int, request_id: str, cost: int, tokens: int, source: str) -> Settlement:
-        """Returns the end of a request."""
+        """Return the end of a request."""
         customer = next(customer for customer in self.keys if customer.key.pk == key_id)
         return customer.end(
             request_id,
@@ -138,7 +138,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule(which=st.lists(requests, min_size=1, max_size=5), how=st.lists(ENDS, min_size=5))
     def settle(self, which: list[Any], how: list[Any]) -> None:
-        """Settles a batch: open, ended or refused requests, some of them twice.
+        """Settle a batch: open, ended or refused requests, some of them twice.
 
         Repeats in one batch say the same: which of them is first, the ledger leaves open.
         """
@@ -150,11 +150,11 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule(which=KEYS, how=ENDS)
     def settle_unknown(self, which: int, how: Any) -> None:
-        """Settles a request that nobody admitted."""
+        """Settle a request that nobody admitted."""
         self.expect_settlement([self.end(self.keys[which].key.pk, self.new_id(), *how)])
 
     def expect_settlement(self, ends: list[Settlement]) -> None:
-        """Settles, and compares the receipts."""
+        """Settle, and compares the receipts."""
         expected = self.model.settle(ends)
         receipts = settle(*ends)
         assert [
@@ -164,7 +164,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        """Ends what has expired."""
+        """End what has expired."""
         assert sweep() == self.model.sweep()
 
     @rule(
@@ -174,7 +174,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         amount=st.sampled_from([1, 70, 300, 2000]),
     )
     def post(self, kind: str, reference: str, which: int, amount: int) -> None:
-        """Posts, under a reference that may be in use."""
+        """Post, under a reference that may be in use."""
         account = self.keys[which].account
         reference = f"{self.prefix} {reference}"
         expected = self.model.post(kind, reference, account.pk, amount)
@@ -182,7 +182,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule(which=KEYS, amount=st.sampled_from([1, 90, 400]), hours=st.integers(-2, 2))
     def grant_for_a_time(self, which: int, amount: int, hours: int) -> None:
-        """Gives credits that expire, or have expired already."""
+        """Give credits that expire, or have expired already."""
         account, reference = self.keys[which].account, self.new_id()
         self.model.post("grant", reference, account.pk, amount, hours)
         expires_at = self.now + timedelta(hours=hours, seconds=1)
@@ -190,7 +190,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule()
     def expire(self) -> None:
-        """Takes back what has expired, of these accounts and of nobody else."""
+        """Take back what has expired, of these accounts and of nobody else."""
         assert postings.expire_lots() == self.model.expire()
 
     @rule(
@@ -199,7 +199,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         amount=st.integers(-500, 500).filter(lambda amount: amount),
     )
     def adjust(self, reference: str, which: int, amount: int) -> None:
-        """Corrects a balance either way."""
+        """Correct a balance either way."""
         account = self.keys[which].account
         reference = f"{self.prefix} {reference}"
         expected = self.model.post("adjustment", reference, account.pk, amount)
@@ -234,7 +234,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from(sorted(REVERSALS)), reference=REFERENCES, which=KEYS)
     def reverse(self, kind: str, reference: str, which: int) -> None:
-        """Gives back what was taken back."""
+        """Give back what was taken back."""
         account = self.keys[which].account
         reference = f"{self.prefix} {reference}"
         expected = self.model.reverse(kind, reference, account.pk)
@@ -242,7 +242,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule(reference=REFERENCES, which=KEYS)
     def collect(self, reference: str, which: int) -> None:
-        """Takes what a claw-back left owing."""
+        """Take what a claw-back left owing."""
         account = self.keys[which].account
         reference = f"{self.prefix} {reference}"
         expected = self.model.collect(reference, account.pk)
@@ -250,14 +250,14 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule(which=KEYS, budget=st.none() | st.integers(0, 1500))
     def change_budget(self, which: int, budget: int | None) -> None:
-        """Gives a key another budget, maybe below what it has spent."""
+        """Give a key another budget, maybe below what it has spent."""
         key = self.keys[which].key
         ApiKey.objects.filter(pk=key.pk).update(budget_total_nanos=budget)
         self.model.keys[key.pk].budget = budget
 
     @rule(is_suspended=st.booleans())
     def suspend(self, is_suspended: bool) -> None:
-        """Suspends the second team, or lets it back in."""
+        """Suspend the second team, or let it back in."""
         customer = self.keys[2]
         since = timezone.now() if is_suspended else None
         Team.objects.filter(pk=customer.team.pk).update(suspended_at=since)
@@ -265,7 +265,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule()
     def next_minute(self) -> None:
-        """Lets a minute pass. (In one transaction the database's clock stands still.)"""
+        """Let a minute pass. (In one transaction the database's clock stands still.)"""
         keys = list(self.model.keys)
         minute = timedelta(seconds=61)
         RateWindow.objects.filter(key__in=keys).update(started_at=F("started_at") - minute)
@@ -276,7 +276,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @invariant()
     def everything_is_as_the_model_says(self) -> None:
-        """Compares balances, counters and states."""
+        """Compare balances, counters and states."""
         accounts = CreditAccount.objects.filter(pk__in=self.model.accounts)
         assert {
             pk: (posted, held, sequence)
@@ -294,7 +294,7 @@ class LedgerAndModel(RuleBasedStateMachine):
             assert lots == self.model.accounts[customer.account.pk].left
 
     def counters_are_as_the_model_says(self) -> None:
-        """Compares the keys' budgets and minutes."""
+        """Compare the keys' budgets and minutes."""
         keys = self.model.keys
         spends = KeySpend.objects.filter(key__in=keys).values_list(
             "key", "total_nanos", "held_nanos"
@@ -312,7 +312,7 @@ class LedgerAndModel(RuleBasedStateMachine):
 
 
 def outcome_of(function: Any, *arguments: Any, **named: Any) -> tuple[str, int, int]:
-    """Returns a posting's code, as the SQL function gave it, its amount and its shortfall."""
+    """Return a posting's code, as the SQL function gave it, its amount and its shortfall."""
     try:
         posting = function(*arguments, **named)
     except postings.LedgerError as error:
@@ -321,7 +321,7 @@ def outcome_of(function: Any, *arguments: Any, **named: Any) -> tuple[str, int, 
 
 
 def code_of(function: Any, *arguments: Any, **named: Any) -> str:
-    """Returns a posting's code alone."""
+    """Return a posting's code alone."""
     return outcome_of(function, *arguments, **named)[0]
 
 

@@ -20,12 +20,12 @@ pytestmark = [
 
 
 def row(settlement: Settlement) -> bytes:
-    """Returns a settlement as the gate spools it."""
+    """Return a settlement as the gate spools it."""
     return msgspec.json.encode(settlement)
 
 
 def names(folder: Path) -> list[str]:
-    """Returns the kinds of the files in the spool."""
+    """Return the kinds of the files in the spool."""
     return sorted(path.suffix for path in folder.iterdir())
 
 

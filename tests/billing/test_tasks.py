@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 def served(customer: Customer, **changes: Any) -> None:
-    """Serves one request to its end."""
+    """Serve one request to its end."""
     ask = customer.ask()
     admit(ask)
     settle(customer.end(ask, **changes))

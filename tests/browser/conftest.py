@@ -22,7 +22,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips the folder's tests where there is no browser, and says so."""
+    """Skip the folder's tests where there is no browser, and say so."""
     if CHROMIUM is None:
         skip = pytest.mark.skip(
             reason="no chromium to look at pages with: apt-get install chromium-headless-shell"
@@ -53,7 +53,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def new_page(browser: Browser, site: Stack) -> Iterator[Callable[..., Page]]:
-    """Opens pages, each in a context of its own (options are the context's); all are watched."""
+    """Open pages, each in a context of its own (options are the context's); all are watched."""
     contexts: list[BrowserContext] = []
     watch = Watch(site.base_url, goes_to=site.stripe.url)
 
@@ -90,7 +90,7 @@ def signed_in(browser: Browser, site: Stack) -> Any:
 def new_customer_page(
     new_page: Callable[..., Page], site: Stack, signed_in: Any
 ) -> Callable[..., Page]:
-    """Opens pages on which the demo customer is signed in, each in a session of its own."""
+    """Open pages on which the demo customer is signed in, each in a session of its own."""
 
     def open_page(**options: object) -> Page:
         own = secrets.token_hex(16)
@@ -118,7 +118,7 @@ def customer_page(new_customer_page: Callable[..., Page]) -> Page:
 
 
 def sign_in(page: Page, email: str, password: str) -> None:
-    """Signs in by the form."""
+    """Sign in by the form."""
     page.goto("/accounts/login/")
     page.locator("input[name=login]").fill(email)
     page.locator("input[name=password]").fill(password)

@@ -28,7 +28,7 @@ class Buyer:
         sign_in(page, email, made["password"])
 
     def order(self, preset: str = "$10") -> None:
-        """Goes from the dashboard to Stripe's page for an amount."""
+        """Go from the dashboard to Stripe's page for an amount."""
         self.page.goto("/dashboard")
         self.visitor.link("Add credits")
         self.page.wait_for_url("**/billing#top-up")
@@ -37,7 +37,7 @@ class Buyer:
         self.page.wait_for_url("**/stripe/checkout/**")
 
     def choose(self, preset: str) -> None:
-        """Chooses an amount, with the arrow keys where there is no mouse."""
+        """Choose an amount, with the arrow keys where there is no mouse."""
         radio = self.page.get_by_role("radio", name=preset, exact=True)
         if self.visitor.is_by_keyboard:
             self.visitor.tab_to(self.page.locator("input[name=amount]:checked"))
@@ -47,13 +47,13 @@ class Buyer:
         expect(radio).to_be_checked()
 
     def pay(self, card: str = "pm_card_visa", verb: str = "Pay") -> None:
-        """Pays on Stripe's page with a test card."""
+        """Pay on Stripe's page with a test card."""
         if card != "pm_card_visa":
             self.page.locator(f"input[value={card}]").check()
         self.visitor.press(self.page.get_by_role("button", name=re.compile(f"^{verb}")))
 
     def orders(self) -> list[tuple[Any, ...]]:
-        """Returns the team's orders: state, cents, whether there is a session."""
+        """Return the team's orders: state, cents, whether there is a session."""
         return self.site.sql(
             "SELECT o.state, o.amount_cents, o.session_id IS NOT NULL FROM billing_order o"
             " JOIN accounts_user u ON u.id = o.user_id WHERE u.email = %s ORDER BY o.created_at",
@@ -61,7 +61,7 @@ class Buyer:
         )
 
     def expect_balance(self, text: str) -> None:
-        """Sees the balance on the billing page."""
+        """See the balance on the billing page."""
         self.page.goto("/billing")
         expect(self.page.locator(".balance-figure")).to_have_text(text)
 
@@ -277,7 +277,7 @@ def test_what_staff_refund_is_shown_with_its_order(
 
 
 def _see_the_card(page: Page) -> None:
-    """Waits until the billing page knows the card, which its event tells: a round late at worst."""
+    """Wait until the billing page knows the card, which its event tells: a round late at worst."""
     eventually(
         lambda: _reloaded(page).get_by_text("Visa •••• 4242").count(), seconds=40, what="no card"
     )

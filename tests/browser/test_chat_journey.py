@@ -42,7 +42,7 @@ def chat_page(customer_page: Page) -> Page:
 
 
 def scripted(page: Page, script: str) -> list[dict[str, Any]]:
-    """Tells the simulator how to answer the page's next requests; returns their bodies."""
+    """Tell the simulator how to answer the page's next requests; return their bodies."""
     bodies: list[dict[str, Any]] = []
 
     def handle(route: Route) -> None:
@@ -55,7 +55,7 @@ def scripted(page: Page, script: str) -> list[dict[str, Any]]:
 
 
 def answered_by(page: Page, *deltas: dict[str, Any], status: int = 200) -> None:
-    """Answers the page's requests with a stream of these deltas."""
+    """Answer the page's requests with a stream of these deltas."""
     events = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
     events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     body = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
@@ -64,7 +64,7 @@ def answered_by(page: Page, *deltas: dict[str, Any], status: int = 200) -> None:
 
 
 def refused_with(page: Page, status: int, message: str, **headers: str) -> None:
-    """Refuses the page's requests."""
+    """Refuse the page's requests."""
     body = json.dumps({"error": {"message": message, "type": "x", "code": "x", "param": None}})
     headers = {"content-type": "application/json", **headers}
     page.route(COMPLETIONS, lambda route: route.fulfill(status=status, headers=headers, body=body))

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from portal.docs.pages import PAGES as DOCS
-from portal.mail.mailbox import letters
+from portal.mailbox.queries import emails
 from tests.browser.conftest import sign_in
 from tests.browser.watch import Watch, accessibility_faults
 from tests.portal.url_map import PAGES, address
@@ -38,7 +38,7 @@ class Visitor:
         self._has_menu = has_menu
 
     def press(self, target: Locator) -> None:
-        """Clicks a link or a button, or presses Enter on it."""
+        """Click a link or a button, or presses Enter on it."""
         if not self.is_by_keyboard:
             target.click()
             return
@@ -46,7 +46,7 @@ class Visitor:
         self.page.keyboard.press("Enter")
 
     def write(self, label: str, text: str) -> None:
-        """Fills in a field."""
+        """Fill in a field."""
         field = self.page.get_by_label(label, exact=True)
         if not self.is_by_keyboard:
             field.fill(text)
@@ -55,21 +55,21 @@ class Visitor:
         self.page.keyboard.type(text)
 
     def link(self, name: str) -> None:
-        """Follows the first link of this name."""
+        """Follow the first link of this name."""
         self.press(self.page.get_by_role("link", name=name).first)
 
     def button(self, name: str) -> None:
-        """Presses the button of this name."""
+        """Press the button of this name."""
         self.press(self.page.get_by_role("button", name=name, exact=True).first)
 
     def go(self, name: str) -> None:
-        """Goes to one of the pages that each page leads to."""
+        """Go to one of the pages that each page leads to."""
         if self._has_menu:
             self.button("Menu")
         self.press(self.page.locator(".rail").get_by_role("link", name=name, exact=True))
 
     def tab_to(self, target: Locator) -> None:
-        """Moves the focus there, by nothing but Tab."""
+        """Move the focus there, by nothing but Tab."""
         expect(target).to_be_visible()
         for _ in range(MOST_TABS):
             if target.evaluate("e => e === document.activeElement"):
@@ -79,17 +79,17 @@ class Visitor:
 
 
 def code_for(site: Stack, email: str) -> str:
-    """Returns the code in the letter to an address."""
+    """Return the code in the email to an address."""
 
     def found() -> str:
-        mine = [each for each in letters(site.folder / "mail") if each.to == email]
+        mine = [each for each in emails(site.folder / "mail") if each.to == email]
         return next((code[0] for each in mine if (code := re.findall(r"\d{6}", each.subject))), "")
 
     return str(eventually(found, what=f"no code for {email}"))
 
 
 def call(site: Stack, key: str) -> None:
-    """Makes a call as a customer's program does."""
+    """Make a call as a customer's program does."""
     client = OpenAI(base_url=f"{site.base_url}/v1", api_key=key, max_retries=0)
     answer = client.chat.completions.create(
         model="glm-5.2", messages=[{"role": "user", "content": "Hello!"}]
@@ -98,7 +98,7 @@ def call(site: Stack, key: str) -> None:
 
 
 def overflow_of(page: Page) -> int:
-    """Returns by how much the page is wider than its window, in pixels."""
+    """Return by how much the page is wider than its window, in pixels."""
     return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
 
@@ -179,16 +179,16 @@ print(json.dumps(filled.arguments, default=str))
 class Everybody:
     """A browser's session of the owner of a filled team, and the addresses to see."""
 
-    def __init__(self, state: Any, arguments: dict[str, Any], letter_id: str) -> None:
+    def __init__(self, state: Any, arguments: dict[str, Any], email_id: str) -> None:
         self.state = state
-        arguments["letter_id"] = letter_id
+        arguments["email_id"] = email_id
         own = [
             address(name, arguments)
             for name, page in PAGES.items()
             if page.owner == 200 and "GET" in page.methods and name not in NO_PAGES
         ]
         docs = [page.url for page in DOCS[1:]]
-        mailbox = ["/dev/mail", f"/dev/mail/{letter_id}"]
+        mailbox = ["/dev/mail", f"/dev/mail/{email_id}"]
         further = ["/settings/apikeys?show=all", "/statement?by=transfer", "/usage?status=error"]
         self.signed_in = [*own, *docs, *mailbox, *further, "/design", "/docs/search?q=stream"]
         self.signed_out = [
@@ -201,14 +201,14 @@ class Everybody:
 # Files and fragments that no browser shows as a page.
 NO_PAGES = {
     *("robots_txt", "security_txt", "openapi", "dashboard_live", "usage_csv", "statement_csv"),
-    *("chat_charge", "chat_conversations", "chat_conversation_json", "docs_page", "letter_html"),
+    *("chat_charge", "chat_conversations", "chat_conversation_json", "docs_page", "email_html"),
     *("order_state", "manage-keys", "manage-key", "manage-team", "mfa_login_webauthn"),
 }
 
 
 @pytest.fixture(scope="module")
 def everybody(browser: Browser, site: Stack) -> Everybody:
-    """Signs in once, before the team's owner has a passkey to be asked for, and fills the team."""
+    """Sign in once, before the team's owner has a passkey to be asked for, and fill the team."""
     made = json.loads(site.manage("create_customer", "everything@example.com", "--json"))
     context = browser.new_context(base_url=site.base_url)
     page = context.new_page()
@@ -220,13 +220,13 @@ def everybody(browser: Browser, site: Stack) -> Everybody:
     state = context.storage_state()
     context.close()
     arguments = json.loads(site.manage("shell", "-v", "0", "-c", FILL).splitlines()[-1])
-    newest = letters(site.folder / "mail")
+    newest = emails(site.folder / "mail")
     return Everybody(state, arguments, newest[0].id if newest else "none")
 
 
 @pytest.fixture
 def visited(browser: Browser, site: Stack) -> Callable[..., list[str]]:
-    """Visits pages in one context, in light and in dark, wide and as wide as a phone; returns what
+    """Visit pages in one context, in light and in dark, wide and as wide as a phone; return what
     is wrong.
     """
 

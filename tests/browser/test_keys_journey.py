@@ -28,7 +28,7 @@ def refused(site: Stack, key: str) -> bool:
 
 
 def make_key(page: Page, name: str) -> str:
-    """Makes a key by the form and returns its plaintext."""
+    """Make a key by the form and return its plaintext."""
     page.goto("/settings/apikeys/new")
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_role("button", name="Create the key").click()
@@ -163,7 +163,7 @@ def test_pages_are_accessible_and_fit_a_phone(
 
 
 def tab_to(page: Page, name: str) -> None:
-    """Presses Tab until what is called so has the focus."""
+    """Press Tab until what is called so has the focus."""
 
     def has_focus() -> bool:
         page.keyboard.press("Tab")

@@ -38,7 +38,7 @@ def choose(page: Page, operation: str) -> None:
 
 
 def simulate(page: Page, script: str) -> None:
-    """Tells the simulator how to answer, by a field that the API passes on."""
+    """Tell the simulator how to answer, by a field that the API passes on."""
     page.get_by_text("More fields").click()
     page.get_by_label("Further fields").fill(json.dumps({"simulate": script}))
 

@@ -20,8 +20,8 @@ NARROW = {"width": 390, "height": 844}
 SIZES = pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
 
 
-def letter(page: Page, to: str, subject: str) -> Page:
-    """Opens, in a tab of its own, the latest letter to an address with such a subject."""
+def open_email(page: Page, to: str, subject: str) -> Page:
+    """Open, in a tab of its own, the latest email to an address with such a subject."""
     tab = page.context.new_page()
     found = tab.get_by_role("row").filter(has_text=to).filter(has_text=subject)
 
@@ -29,23 +29,23 @@ def letter(page: Page, to: str, subject: str) -> Page:
         tab.goto("/dev/mail")
         return found.count() > 0
 
-    eventually(has_come, seconds=20, every=0.3, what=f"no letter {subject!r} to {to}")
+    eventually(has_come, seconds=20, every=0.3, what=f"no email {subject!r} to {to}")
     found.first.get_by_role("link").click()
     return tab
 
 
 def code_for(page: Page, to: str) -> str:
-    """Returns the code of the latest letter to an address."""
-    tab = letter(page, to, "is your code")
+    """Return the code of the latest email to an address."""
+    tab = open_email(page, to, "is your code")
     heading = tab.get_by_role("heading", level=1).inner_text()
-    # The letter's own look, in its frame.
+    # The email's own look, in its frame.
     expect(tab.frame_locator("iframe").locator(".code")).to_have_text(heading.split()[0])
     tab.close()
     return heading.split()[0]
 
 
 def totp(secret: str, ahead: int = 0) -> str:
-    """Returns the code of now, or of so many periods of 30 seconds later."""
+    """Return the code of now, or of so many periods of 30 seconds later."""
     return format_hotp_value(hotp_value(secret, int(time.time()) // 30 + ahead))
 
 
@@ -66,7 +66,7 @@ def confirm_password(page: Page, password: str) -> None:
 
 
 def no_faults(page: Page) -> None:
-    """Fails where the page is not accessible in light or dark, or wider than the window."""
+    """Fail where the page is not accessible in light or dark, or wider than the window."""
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     assert accessibility_faults(page, only=("color-contrast",)) == [], f"{page.url} in dark"
     page.emulate_media(color_scheme="light")
@@ -116,7 +116,7 @@ def test_a_forgotten_password_is_replaced_by_mail(
     page.get_by_label("Email").fill(email)
     page.get_by_role("button", name="Send the link").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Check your e-mail")
-    tab = letter(page, email, "Choose a new password")
+    tab = open_email(page, email, "Choose a new password")
     tab.get_by_role("link", name="password/reset/key").click()
     no_faults(tab)
     tab.get_by_label("New Password", exact=True).fill(PASSWORD)
@@ -146,7 +146,7 @@ def test_an_authenticator_app_is_the_second_step(
     page.get_by_role("button", name="Turn on").click()
     expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
     no_faults(page)
-    letter(page, customer["email"], "Two-step sign-in is on").close()
+    open_email(page, customer["email"], "Two-step sign-in is on").close()
     recovery = page.locator("#codes").inner_text().split()[0]
 
     # An app's code works once, so the next one is taken; a recovery code in its place, too.

@@ -36,7 +36,7 @@ def back(simulator: StripeSimulator) -> str:
 
 
 def look(page: Page) -> None:
-    """Fails where the page is not marked, not accessible, or wider than the window."""
+    """Fail where the page is not marked, not accessible, or wider than the window."""
     expect(page.get_by_text("Test mode: no money moves")).to_be_visible()
     assert accessibility_faults(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

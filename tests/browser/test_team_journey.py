@@ -15,25 +15,25 @@ from tests.stack import Stack, eventually
 
 
 def link_to(site: Stack, address: str) -> str:
-    """Returns the invitation's link in the latest letter to the address."""
+    """Return the invitation's link in the latest email to the address."""
 
     def find() -> str | None:
         for path in sorted((site.folder / "mail").glob("*.log"), reverse=True):
             for raw in path.read_bytes().split(b"-" * 79):
-                letter = message_from_bytes(raw, _class=EmailMessage, policy=policy.default)
-                if letter["To"] == address:
-                    body = letter.get_body(preferencelist=("plain",))
+                email = message_from_bytes(raw, _class=EmailMessage, policy=policy.default)
+                if email["To"] == address:
+                    body = email.get_body(preferencelist=("plain",))
                     assert body is not None
                     found = re.search(r"https?://\S+(/invitations/\S+)", body.get_content())
                     if found:
                         return found[1]
         return None
 
-    return str(eventually(find, what=f"no letter to {address}"))
+    return str(eventually(find, what=f"no email to {address}"))
 
 
 def new_customer(site: Stack) -> tuple[str, str]:
-    """Returns address and password of a new user."""
+    """Return address and password of a new user."""
     email = f"guest-{secrets.token_hex(4)}@example.com"
     made = json.loads(site.manage("create_customer", email, "--json"))
     return email, str(made["password"])
@@ -50,7 +50,7 @@ def make_team(page: Page) -> str:
 
 
 def accept(page: Page, link: str, email: str, password: str) -> None:
-    """Follows the letter signed out, signs in, comes back and joins."""
+    """Follow the email signed out, signs in, comes back and joins."""
     page.goto(link)
     page.get_by_role("link", name="Sign in").click()
     page.locator("input[name=login]").fill(email)

@@ -12,7 +12,7 @@ from tests.stack import Stack
 
 
 def call(site: Stack, content: str = "Hello!") -> None:
-    """Makes a call as a customer's program does."""
+    """Make a call as a customer's program does."""
     client = OpenAI(base_url=f"{site.base_url}/v1", api_key=site.demo["api_key"], max_retries=0)
     stream = client.chat.completions.create(
         model="glm-5.2",
@@ -32,7 +32,7 @@ def test_a_call_appears_explains_itself_and_adds_up(customer_page: Page, site: S
     newest = rows.first.get_by_role("link")
     before = newest.get_attribute("href")
     page.evaluate("window.wasNotLoadedAgain = true")
-    page.get_by_text("The same as a table").click()
+    page.get_by_text("View as table").click()
 
     call(site, "Second")
 

@@ -26,7 +26,7 @@ class Watch:
         self._goes_to = goes_to
 
     def over(self, page: Page) -> None:
-        """Watches a page from now on."""
+        """Watch a page from now on."""
         page.on("request", self._on_request)
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.faults.append(f"{page.url}: {error}"))
@@ -45,7 +45,7 @@ class Watch:
 
 
 def accessibility_faults(page: Page, *, only: tuple[str, ...] = ()) -> list[str]:
-    """Returns axe-core's serious and critical findings on the page as it is now.
+    """Return axe-core's serious and critical findings on the page as it is now.
 
     `only` names the rules to check instead of all, which takes a fraction of the time.
     """

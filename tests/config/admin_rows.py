@@ -14,7 +14,7 @@ from tests.cast import issue
 
 
 def add_rows(n: int) -> None:
-    """Makes one more row of every model."""
+    """Make one more row of every model."""
     now = timezone.now()
     user, team = teams.sign_up(f"user{n}@example.com", None, f"User {n}")
     account = postings.open_account(team)

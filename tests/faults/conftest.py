@@ -15,7 +15,7 @@ TOTAL_SECONDS = 3
 
 @pytest.fixture
 def start_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
-    """Starts stacks whose books are proved when the test is over."""
+    """Start stacks whose books are proved when the test is over."""
     with ExitStack() as stacks:
 
         def start(**options: Any) -> Stack:
@@ -27,5 +27,5 @@ def start_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
 
 
 def reservations(stack: Stack) -> list[str]:
-    """Returns the states of all reservations."""
+    """Return the states of all reservations."""
     return [state for (state,) in stack.sql("SELECT state FROM billing_reservation ORDER BY id")]

@@ -22,7 +22,7 @@ CREDIT_DOLLARS = "20"
 
 
 def load(stack: Stack, key: str, seed: int, stop: threading.Event) -> None:
-    """Sends requests of every kind, and leaves some of them before their end."""
+    """Send requests of every kind, and leave some of them before their end."""
     dice = random.Random(seed)
     with stack.client(key, timeout=20) as client:
         while not stop.is_set():
@@ -39,7 +39,7 @@ def load(stack: Stack, key: str, seed: int, stop: threading.Event) -> None:
 
 
 def one_fault(stack: Stack, dice: random.Random) -> None:
-    """Does one thing that must not harm anybody's money."""
+    """Do one thing that must not harm anybody's money."""
     match dice.choice(["worker", "worker", "all", "database", "valkey", "term"]):
         case "worker":
             for pid in stack.web_pids()[:1]:

@@ -28,7 +28,7 @@ orders.confirm(Order.objects.get(pk="{order}"))
 
 
 def run(stack: Stack, code: str, order: uuid.UUID, **environment: str) -> Any:
-    """Runs Python beside the stack, as a process of its own."""
+    """Run Python beside the stack, as a process of its own."""
     text = code.format(order=order, url=stack.base_url)
     return subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), "shell", "-v", "0", "-c", text],
@@ -56,7 +56,7 @@ def credited(stack: Stack) -> list[int]:
 
 
 def let_leases_end(stack: Stack) -> None:
-    """Has the events be due that a dead process has claimed, as they are after some minutes."""
+    """Have the events be due that a dead process has claimed, as they are after some minutes."""
     stack.sql("UPDATE billing_stripeevent SET next_attempt_at = now() WHERE ended_at IS NULL")
 
 
@@ -72,12 +72,12 @@ def everything_is_handled(stack: Stack) -> bool:
 
 
 def reconcile(stack: Stack) -> None:
-    """Fails where Stripe's balance and the books differ."""
+    """Fail where Stripe's balance and the books differ."""
     stack.manage("reconcile_stripe", "--since", f"{datetime.now(UTC):%Y-%m-%d}")
 
 
 def events_of_orders(stack: Stack) -> int:
-    """Returns how many orders Stripe has told to be paid, and been answered."""
+    """Return how many orders Stripe has told to be paid, and been answered."""
     kind = "checkout.session.completed"
     (row,) = stack.sql("SELECT count(*) FROM billing_stripeevent WHERE type = %s", kind)
     return int(row[0])

@@ -10,7 +10,7 @@ import pytest
 
 
 def lives(pid: int) -> bool:
-    """Returns whether a process runs (a zombie does not)."""
+    """Return whether a process runs (a zombie does not)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
@@ -19,7 +19,7 @@ def lives(pid: int) -> bool:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Returns the command lines and ids of the running processes that name the folder."""
+    """Return the command lines and ids of the running processes that name the folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -32,7 +32,7 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def eventually(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Waits until the condition holds. Fails where it never does."""
+    """Wait until the condition holds. Fails where it never does."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s"

@@ -50,19 +50,19 @@ def postgres(cluster: Postgres) -> Iterator[Postgres]:
 
 
 def write(server: Postgres, text: str) -> None:
-    """Commits one note."""
+    """Commit one note."""
     with psycopg.connect(server.url) as connection:
         connection.execute("INSERT INTO note VALUES (%s)", [text])
 
 
 def notes(server: Postgres) -> list[str]:
-    """Returns the committed notes."""
+    """Return the committed notes."""
     with psycopg.connect(server.url) as connection:
         return [text for (text,) in connection.execute("SELECT text FROM note")]
 
 
 def setting(server: Postgres, name: str) -> str:
-    """Returns a setting of the running server."""
+    """Return a setting of the running server."""
     with psycopg.connect(server.url) as connection:
         return connection.execute("SELECT current_setting(%s)", [name]).fetchone()[0]
 

@@ -31,7 +31,7 @@ Launch = Callable[..., "subprocess.Popen[str]"]
 
 
 def free_port() -> int:
-    """Returns a port nobody listens on."""
+    """Return a port nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def launch(folder: Path) -> Iterator[Launch]:
-    """Starts a launcher of toys; its output is joined in its stdout. All of them end here."""
+    """Start a launcher of toys; its output is joined in its stdout. All of them end here."""
     started = []
 
     def start(**environment: str) -> "subprocess.Popen[str]":
@@ -66,7 +66,7 @@ def launch(folder: Path) -> Iterator[Launch]:
 
 
 def read_until(process: "subprocess.Popen[str]", text: str) -> str:
-    """Returns what the launcher prints up to the line with the text. Fails where it ends first."""
+    """Return what the launcher prints up to the line with the text. Fails where it ends first."""
     lines = []
     for line in process.stdout:
         lines.append(line)
@@ -76,12 +76,12 @@ def read_until(process: "subprocess.Popen[str]", text: str) -> str:
 
 
 def events(folder: Path) -> list[str]:
-    """Returns what the toys noted."""
+    """Return what the toys noted."""
     return (folder / "events").read_text().splitlines()
 
 
 def pid_of(folder: Path, role: str) -> int:
-    """Returns the process id of the toy that started last in this role."""
+    """Return the process id of the toy that started last in this role."""
     return [int(e.split()[1]) for e in events(folder) if re.fullmatch(rf"{role} \d+", e)][-1]
 
 

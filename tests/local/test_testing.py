@@ -35,7 +35,7 @@ def base() -> Iterator[Path]:
 
 
 def start(base: Path, *words: str) -> "subprocess.Popen[str]":
-    """Starts one of the launcher's commands with that LOCAL_DIR."""
+    """Start one of the launcher's commands with that LOCAL_DIR."""
     return subprocess.Popen(
         [sys.executable, "-m", "local", *words],
         env=os.environ | {"LOCAL_DIR": str(base), "DATABASE_URL": "postgresql://precious/db"},
@@ -46,7 +46,7 @@ def start(base: Path, *words: str) -> "subprocess.Popen[str]":
 
 
 def with_python(base: Path, script: str) -> "subprocess.Popen[str]":
-    """Starts a Python script beside servers."""
+    """Start a Python script beside servers."""
     return start(base, "with-services", "--", "python", "-c", script)
 
 

@@ -30,7 +30,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 
 
 def client(server: Valkey) -> "redis.Redis":
-    """Returns a client of the server."""
+    """Return a client of the server."""
     return redis.Redis.from_url(server.url, decode_responses=True)
 
 

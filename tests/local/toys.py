@@ -18,13 +18,13 @@ FOLDER = Path(os.environ["LOCAL_DIR"])
 
 
 def note(event: str) -> None:
-    """Appends a line to the events."""
+    """Append a line to the events."""
     with (FOLDER / "events").open("a") as file:
         file.write(event + "\n")
 
 
 def servers_live() -> str:
-    """Returns which of the embedded servers take connections, as one word."""
+    """Return which of the embedded servers take connections, as one word."""
     services = json.loads((FOLDER / "services.json").read_text())
     postgres = unquote(services["DATABASE_URL"].partition("host=")[2]) + "/.s.PGSQL.5432"
     valkey = services["REDIS_URL"].removeprefix("unix://").partition("?")[0]
@@ -37,7 +37,7 @@ def servers_live() -> str:
 
 
 def stay(role: str) -> None:
-    """Waits for SIGTERM; a program named in $STUBBORN notes it and stays."""
+    """Wait for SIGTERM; a program named in $STUBBORN notes it and stays."""
 
     def stop(number: int, frame: object) -> None:
         note(f"{role} stops beside {servers_live()}")
@@ -54,12 +54,12 @@ class Health(http.server.BaseHTTPRequestHandler):
     """Answers every request with 200."""
 
     def do_GET(self) -> None:
-        """Answers."""
+        """Answer."""
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing."""
+        """Say nothing."""
 
 
 def web() -> None:
@@ -72,7 +72,7 @@ def web() -> None:
 
 
 def prepare() -> None:
-    """Says what `manage.py prepare_demo --json` would."""
+    """Say what `manage.py prepare_demo --json` would."""
     if os.environ.get("BROKEN") == "prepare":
         sys.exit("the toy preparation has a bad day")
     person = {"email": "toy@example.com", "password": "toy-password"}

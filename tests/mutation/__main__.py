@@ -23,7 +23,7 @@ RUN_SECONDS = 300
 
 
 def main(words: list[str]) -> int:
-    """Runs the mutants and returns the exit code."""
+    """Run the mutants and return the exit code."""
     mutants = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         tree = Path(folder, "tree")
@@ -38,7 +38,7 @@ def main(words: list[str]) -> int:
 
 
 def is_killed(tree: Path, mutant: Mutant) -> bool:
-    """Tells whether every test that is listed beside the mutant turns red."""
+    """Tell whether every test that is listed beside the mutant turns red."""
     began_at = time.monotonic()
     kept = {file: (tree / file).read_text() for file, _, _ in mutant.edits}
     try:
@@ -60,7 +60,7 @@ def is_killed(tree: Path, mutant: Mutant) -> bool:
 
 
 def outcomes(tree: Path, tests: list[str]) -> dict[str, bool | None]:
-    """Runs tests and tells of each whether it is red (any of its cases), or None if it is lost."""
+    """Run tests and tell of each whether it is red (any of its cases), or None if it is lost."""
     report = tree.parent / "report.xml"
     report.unlink(missing_ok=True)
     nodes = [f"tests/billing/{test}" for test in tests]
@@ -84,13 +84,13 @@ def outcomes(tree: Path, tests: list[str]) -> dict[str, bool | None]:
 
 
 def case_name(case: ET.Element) -> str:
-    """Returns a case's name as the list has it: file, test and parameters."""
+    """Return a case's name as the list has it: file, test and parameters."""
     file = case.get("classname", "").rpartition(".")[2]
     return f"{file}.py::{case.get('name')}"
 
 
 def is_red(case: ET.Element) -> bool:
-    """Tells whether a case failed, in the test or in the proof after it.
+    """Tell whether a case failed, in the test or in the proof after it.
 
     A test that could not even be set up has noticed nothing.
     """
@@ -100,12 +100,12 @@ def is_red(case: ET.Element) -> bool:
 
 
 def belongs(case: str, test: str) -> bool:
-    """Tells whether a case is the test, or one of its parameters."""
+    """Tell whether a case is the test, or one of its parameters."""
     return case == test or case.startswith(f"{test}[")
 
 
 def environment(tree: Path) -> dict[str, str]:
-    """Returns the environment of a run: the copy's modules, and a database of its own."""
+    """Return the environment of a run: the copy's modules, and a database of its own."""
     url = urlsplit(os.environ["DATABASE_URL"])
     own = url._replace(path=f"{url.path or '/tollgate'}_mutants")
     return os.environ | {

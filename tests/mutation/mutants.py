@@ -27,7 +27,7 @@ class Mutant:
 
 
 def mutant(name: str, file: str, old: str, new: str, *tests: str) -> Mutant:
-    """Returns a mutant of one edit."""
+    """Return a mutant of one edit."""
     return Mutant(name, ((file, old, new),), tests)
 
 

@@ -28,5 +28,5 @@ def customer(alices_account: CreditAccount, alices_key: IssuedKey) -> Customer:
 
 @pytest.fixture
 def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets it be `NOON` for the pages."""
+    """Let it be `NOON` for the pages."""
     monkeypatch.setattr(timezone, "now", lambda: NOON)

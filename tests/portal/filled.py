@@ -40,7 +40,7 @@ GRANT_NANOS = 8_642_131_797_531
 COST_NANOS = 7_531_864_297
 ORDER_CENTS = 97_531
 ROLES = (Role.ADMIN, Role.DEVELOPER, Role.BILLING)
-LETTER_ID = "20261121-120000-1-0"
+EMAIL_ID = "20261121-120000-1-0"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Filled:
 
 
 def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) -> Filled:
-    """Fills the team; `text` is in every name that a person gives, `error` in failed requests.
+    """Fill the team; `text` is in every name that a person gives, `error` in failed requests.
 
     There are so `many` of each thing, and ten times as many requests. Some of it is done as the
     product does it, the rest are rows.
@@ -100,7 +100,7 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "pk": passkey.pk,
             "slug": "streaming",
             "name": "plus",
-            "letter_id": LETTER_ID,
+            "email_id": EMAIL_ID,
             "invoice_id": "in_of_no_plan",
             "session_id": _sign_in_elsewhere(owner).pk,
             "code": "nobodyscode",  # of a referral; every one is answered alike
@@ -144,7 +144,7 @@ def _serve_many(
 
 
 def _order(owner: User, account: CreditAccount, text: str, many: int) -> Order:
-    """Buys credits, some of which go back, leaves a card, and returns the oldest order."""
+    """Buy credits, some of which go back, leaves a card, and return the oldest order."""
     PaymentCustomer.objects.create(
         team=account.team,
         stripe_id=f"cus_{account.pk}",
@@ -202,7 +202,7 @@ def _sign_in_elsewhere(owner: User) -> UserSession:
 
 
 def _passkey(owner: User, text: str) -> Authenticator:
-    """Registers a passkey, as it would come from a device that attests nothing."""
+    """Register a passkey, as it would come from a device that attests nothing."""
     public_key = ES256.from_cryptography_key(ec.generate_private_key(ec.SECP256R1()).public_key())
     credential_id = secrets.token_bytes(16)
     attested = AttestedCredentialData.create(Aaguid(bytes(16)), credential_id, public_key)

@@ -12,28 +12,28 @@ _PLAINTEXT = re.compile(r"sk-tg-[0-9A-Za-z]{38}")
 
 
 def load_catalogue(monkeypatch: Any, name: str = "default") -> None:
-    """Loads a shipped catalogue, whose upstream nobody calls."""
+    """Load a shipped catalogue, whose upstream nobody calls."""
     monkeypatch.setenv("SIMULATOR_URL", "http://127.0.0.1:9")
     call_command("load_catalogue", name, "--replace", verbosity=0)
 
 
 def new_form(client: Client, **fields: Any) -> dict[str, Any]:
-    """Returns the form of a new key as a browser would send it, its token included."""
+    """Return the form of a new key as a browser would send it, its token included."""
     page = client.get(f"{URL}/new").content.decode()
     (token,) = re.findall(r'name="token" value="([^"]+)"', page)
     return {"token": token, "name": "CI", "scope": "inference", "expiry": "never", **fields}
 
 
 def make(client: Client, **fields: Any) -> Any:
-    """Makes a key by the form and returns the answer."""
+    """Make a key by the form and return the answer."""
     return client.post(f"{URL}/new", new_form(client, **fields))
 
 
 def plaintexts(response: Any) -> set[str]:
-    """Returns every plaintext key in an answer."""
+    """Return every plaintext key in an answer."""
     return set(_PLAINTEXT.findall(html.unescape(response.content.decode())))
 
 
 def errors(response: Any) -> dict[str, list[str]]:
-    """Returns the form's errors, by field."""
+    """Return the form's errors, by field."""
     return {name: list(texts) for name, texts in response.context["form"].errors.items()}

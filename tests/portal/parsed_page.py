@@ -65,7 +65,7 @@ class ParsedPage(HTMLParser):
 
 
 def parse(page: str) -> ParsedPage:
-    """Returns the page, parsed."""
+    """Return the page, parsed."""
     parsed = ParsedPage()
     parsed.feed(page)
     parsed.close()

@@ -20,7 +20,7 @@ NOON = datetime(2026, 3, 15, 12, 30, tzinfo=UTC)
 
 
 def price_version(**prices: Any) -> PriceVersion:
-    """Makes a price version of a product of its own."""
+    """Make a price version of a product of its own."""
     product = Product.objects.create(sku=f"product-{Product.objects.count()}")
     return PriceVersion.objects.create(
         product=product, effective_from=datetime.fromisoformat("2026-01-01T00:00:00Z"), **prices
@@ -28,7 +28,7 @@ def price_version(**prices: Any) -> PriceVersion:
 
 
 def customer_of(account: CreditAccount, issued: IssuedKey, credit_nanos: int = 0) -> Customer:
-    """Returns a member of the cast as the ledger's tests know customers, with credit."""
+    """Return a member of the cast as the ledger's tests know customers, with credit."""
     if credit_nanos:
         postings.grant(account, credit_nanos, reference=f"grant {account.pk}", memo="Welcome")
     version = CatalogueVersion.objects.get(pk=1).version
@@ -38,7 +38,7 @@ def customer_of(account: CreditAccount, issued: IssuedKey, credit_nanos: int = 0
 def serve(
     customer: Customer, *, at: str = "", hold_nanos: int = 10_000, model: str = "small", **end: Any
 ) -> UsageRecord:
-    """Serves one request to its end and returns its record, which is moved to the time `at`."""
+    """Serve one request to its end and return its record, which is moved to the time `at`."""
     price_id = end.setdefault("price_version_id", 1)
     # A price that the test has made since is a newer catalogue.
     customer.catalogue_version = CatalogueVersion.objects.get(pk=1).version
@@ -51,7 +51,7 @@ def serve(
 
 
 def book(account: CreditAccount, at: str, kind: str, amount_nanos: int, **fields: Any) -> Transfer:
-    """Writes a transfer of another day, as the ledger's functions would have then.
+    """Write a transfer of another day, as the ledger's functions would have then.
 
     A positive amount is a credit to the customer.
     """

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Team
-from portal.team.audit_log import PAGE_ROWS, Filter, page_of
+from portal.team.queries import AUDIT_PAGE_ROWS, AuditFilter, audit_page
 
 pytestmark = pytest.mark.django_db
 
@@ -36,7 +36,7 @@ def subjects(page: str) -> list[str]:
 def test_entries_are_paged_forth_and_back_without_gap(
     browser: Client, alices_team: Team, charlies_team: Team
 ) -> None:
-    count = 2 * PAGE_ROWS + 7
+    count = 2 * AUDIT_PAGE_ROWS + 7
     write(alices_team, count)
     write(charlies_team, 3)
     seen: list[str] = []
@@ -57,18 +57,18 @@ def test_entries_are_paged_forth_and_back_without_gap(
 
 
 def test_a_full_last_page_offers_no_older_one(browser: Client, alices_team: Team) -> None:
-    write(alices_team, PAGE_ROWS)
+    write(alices_team, AUDIT_PAGE_ROWS)
     page = browser.get("/team/audit").content.decode()
     assert 'rel="next"' not in page
     assert 'rel="prev"' not in page
 
 
 def test_filters_by_deed_and_doer_stay_on_the_next_page(browser: Client, alices_team: Team) -> None:
-    write(alices_team, PAGE_ROWS + 1, action="key.revoked")
+    write(alices_team, AUDIT_PAGE_ROWS + 1, action="key.revoked")
     write(alices_team, 5, actor="bob@example.com", action="key.revoked")
     write(alices_team, 5)
     page = browser.get("/team/audit?action=key.revoked&actor=alice@example.com").content.decode()
-    assert len(subjects(page)) == PAGE_ROWS
+    assert len(subjects(page)) == AUDIT_PAGE_ROWS
     older = re.search(r'rel="next" href="([^"]+)"', page)[1].replace("&amp;", "&")
     page = browser.get(f"/team/audit{older}").content.decode()
     assert subjects(page) == ["key.revoked 0"]
@@ -93,7 +93,7 @@ def test_any_query_is_answered(browser: Client, alices_team: Team, query: str) -
     assert browser.get(f"/team/audit?{query}").status_code == 200
 
 
-@pytest.mark.parametrize("place", ["newest", "before", "after", "deed", "doer"])
+@pytest.mark.parametrize("place", ["newest", "before", "after", "action", "actor"])
 @pytest.mark.parametrize("is_between_others", [True, False])
 def test_a_page_reads_few_rows_of_a_long_log(
     alices_team: Team, charlies_team: Team, place: str, is_between_others: bool
@@ -105,11 +105,11 @@ def test_a_page_reads_few_rows_of_a_long_log(
         write(charlies_team, 4000)
     ids = list(AuditEntry.objects.filter(team=alices_team).order_by("id").values_list("id"))
     chosen = {
-        "newest": Filter(),
-        "before": Filter(before=ids[1000][0]),
-        "after": Filter(after=ids[0][0]),
-        "deed": Filter(action="rare"),
-        "doer": Filter(actor="rare@example.com"),
+        "newest": AuditFilter(),
+        "before": AuditFilter(before=ids[1000][0]),
+        "after": AuditFilter(after=ids[0][0]),
+        "action": AuditFilter(action="rare"),
+        "actor": AuditFilter(actor="rare@example.com"),
     }[place]
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE accounts_auditentry")
@@ -123,11 +123,11 @@ def test_a_page_reads_few_rows_of_a_long_log(
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(explain):
-        page_of(alices_team, chosen)
-    assert max(map(rows_read, plans)) <= 2 * (PAGE_ROWS + 1)
+        audit_page(alices_team, chosen)
+    assert max(map(rows_read, plans)) <= 2 * (AUDIT_PAGE_ROWS + 1)
 
 
 def rows_read(plan: dict[str, Any]) -> int:
-    """Returns the most rows that a step of the plan has read, those it threw away included."""
+    """Return the most rows that a step of the plan has read, those it threw away included."""
     mine = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
     return int(max([mine, *(rows_read(step) for step in plan.get("Plans", []))]))

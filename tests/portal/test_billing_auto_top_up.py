@@ -1,4 +1,4 @@
-"""Auto top-up on the billing page: its form, its state, what is in its way, and its letters."""
+"""Auto top-up on the billing page: its form, its state, what is in its way, and its emails."""
 
 import re
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, Membership, Role, Team, User
 from billing.models import AutoTopUp, Order, PaymentCustomer
-from portal.notices import send_due
-from portal.tasks import send_mail
+from portal.emails.sending import send_email
+from portal.emails.tasks import send_notices
 from tests.cast import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +44,7 @@ def save(user: User, **changes: str) -> Any:
     return signed_in(user).post("/billing/auto-top-up", form)
 
 
-def wish(team: Team, **changes: Any) -> AutoTopUp:
+def configure(team: Team, **changes: Any) -> AutoTopUp:
     fields = {
         "is_enabled": True,
         "threshold_nanos": 5 * DOLLAR,
@@ -90,7 +90,7 @@ def test_saving_forgets_what_went_wrong(
     alice: User, alices_team: Team, card: PaymentCustomer
 ) -> None:
     later = timezone.now() + timedelta(hours=1)
-    wish(alices_team, problem="declined", failures=2, next_attempt_at=later, problem_at=later)
+    configure(alices_team, problem="declined", failures=2, next_attempt_at=later, problem_at=later)
     save(alice)
     row = AutoTopUp.objects.get()
     assert (row.problem, row.failures, row.next_attempt_at, row.problem_at) == ("", 0, None, None)
@@ -188,7 +188,7 @@ def test_the_page_says_what_is_in_its_way_and_what_mends_it(
     card: PaymentCustomer,
 ) -> None:
     now = timezone.now()
-    wish(alices_team, problem_at=now, next_attempt_at=now + timedelta(hours=1), **changes)
+    configure(alices_team, problem_at=now, next_attempt_at=now + timedelta(hours=1), **changes)
     section = page(alice).partition('id="auto-top-up"')[2].partition("</section>")[0]
     assert f">{badge}</span>" in section
     assert said in section
@@ -203,7 +203,7 @@ def test_without_payments_there_is_no_auto_top_up(alice: User, settings: Any) ->
     assert 'id="auto-top-up"' not in page(alice)
 
 
-# Letters
+# Emails
 
 
 @pytest.fixture
@@ -212,13 +212,13 @@ def send_round(
     monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: Any,
 ) -> Callable[[], list[Any]]:
-    """Does a round of notices and returns its letters."""
-    monkeypatch.setattr(send_mail, "apply_async", lambda arguments, **_: send_mail(*arguments))
+    """Do a round of notices and return its emails."""
+    monkeypatch.setattr(send_email, "apply_async", lambda arguments, **_: send_email(*arguments))
 
     def do() -> list[Any]:
         mailoutbox.clear()
         with django_capture_on_commit_callbacks(execute=True):
-            send_due()
+            send_notices()
         return list(mailoutbox)
 
     return do
@@ -242,15 +242,15 @@ def test_a_purchase_is_told_once_to_who_may_pay(
         payment_intent_id="pi_1",
         ended_at=timezone.now(),
     )
-    letters = send_round()
-    assert sorted(letter.to[0] for letter in letters) == [
+    emails = send_round()
+    assert sorted(email.to[0] for email in emails) == [
         "alice@example.com",
         "charlie@example.com",
     ]
-    letter = letters[0]
-    assert letter.subject == "$10.00 of credits bought for Alice"
-    assert "Charged: $10.00 to Visa ending in 4242" in letter.body
-    assert "/billing" in letter.body
+    email = emails[0]
+    assert email.subject == "$10.00 of credits bought for Alice"
+    assert "Charged: $10.00 to Visa ending in 4242" in email.body
+    assert "/billing" in email.body
     assert send_round() == []
 
 
@@ -300,28 +300,30 @@ def test_what_a_person_bought_or_what_was_bought_long_ago_is_no_news(
 def test_a_problem_is_told_once(
     changes: dict[str, Any], subject: str, said: str, alices_team: Team, send_round: Round
 ) -> None:
-    wish(alices_team, problem_at=timezone.now(), **changes)
-    (letter,) = send_round()
-    assert letter.subject == subject
-    assert said in letter.body
-    assert said in letter.alternatives[0][0]
-    assert "/billing#auto-top-up" in letter.body
+    configure(alices_team, problem_at=timezone.now(), **changes)
+    (email,) = send_round()
+    assert email.subject == subject
+    assert said in email.body
+    assert said in email.alternatives[0][0]
+    assert "/billing#auto-top-up" in email.body
     assert send_round() == []
 
 
 def test_declines_between_the_first_and_the_last_are_not_told(
     alices_team: Team, send_round: Round
 ) -> None:
-    wish(alices_team, problem="declined", failures=2, problem_at=timezone.now())
+    configure(alices_team, problem="declined", failures=2, problem_at=timezone.now())
     assert send_round() == []
 
 
 def test_a_months_limit_is_told_once_a_month_however_often_it_is_met(
     alices_team: Team, send_round: Round
 ) -> None:
-    wish(alices_team, problem="monthly_limit", problem_at=timezone.now())
+    configure(alices_team, problem="monthly_limit", problem_at=timezone.now())
     assert len(send_round()) == 1
-    wish(alices_team, problem="monthly_limit", problem_at=timezone.now() + timedelta(seconds=1))
+    configure(
+        alices_team, problem="monthly_limit", problem_at=timezone.now() + timedelta(seconds=1)
+    )
     assert send_round() == []
-    wish(alices_team, problem="monthly_limit", monthly_limit_cents=9000)
+    configure(alices_team, problem="monthly_limit", monthly_limit_cents=9000)
     assert len(send_round()) == 1

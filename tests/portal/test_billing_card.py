@@ -111,7 +111,7 @@ def test_while_stripe_is_away_the_page_says_so(
 ) -> None:
     settings.STRIPE_API_BASE = "http://127.0.0.1:9/stripe"
     page = browser.post(path, follow=True).content.decode()
-    assert "Stripe does not answer just now." in page
+    assert "Stripe is not responding." in page
     settings.STRIPE_SECRET_KEY = ""
     page = browser.post(path, follow=True).content.decode()
     assert "Payments are not set up on this service" in page

@@ -12,7 +12,7 @@ from accounts.models import Team, User
 from billing.models import LedgerAlert, Order
 from billing.payments import orders
 from billing.usage.balances import balance_of
-from portal.billing import order_views
+from portal.billing.views.orders import MOST_POLLS
 from tests.cast import signed_in
 from tests.payments.conftest import StripeStandIn, checkout
 from tests.portal.serving import DOLLAR
@@ -105,7 +105,7 @@ def test_the_page_stops_asking_after_a_while(
     while found := re.search(r'hx-get="[^"]+(/state\?polls=\d+)"', page):
         path, polls = found[1], polls + 1
         page = look(browser, order, path)
-    assert polls == order_views.MOST_POLLS
+    assert polls == MOST_POLLS
     assert "It takes longer than most" in page
     assert "Look again" in page
 
@@ -152,7 +152,7 @@ def test_while_stripe_is_away_the_page_says_so_and_waits(
     base = settings.STRIPE_API_BASE
     settings.STRIPE_API_BASE = "http://127.0.0.1:9/stripe"
     page = look(browser, order)
-    assert "Stripe does not answer just now." in page
+    assert "Stripe is not responding." in page
     assert "If you have paid, the credits are added as soon as it does" in page
     assert is_polling(page)
     settings.STRIPE_API_BASE = base
@@ -231,17 +231,17 @@ def test_where_there_is_no_document_it_is_said(
     assert "Stripe has no such document to show just now." in answer.content.decode()
 
 
-@pytest.mark.parametrize("deed", ["", "/state", "/left", "/receipt", "/invoice"])
+@pytest.mark.parametrize("page", ["", "/state", "/left", "/receipt", "/invoice"])
 def test_another_teams_order_is_not_there(
-    stand_in: StripeStandIn, alices_team: Team, alice: User, charlie: User, deed: str
+    stand_in: StripeStandIn, alices_team: Team, alice: User, charlie: User, page: str
 ) -> None:
     order, page_url = checkout(alices_team, alice)
     stand_in.pay(page_url)
     calls = stand_in.control("calls")
     outsider = signed_in(charlie)
-    assert outsider.get(f"/billing/orders/{order.pk}{deed}").status_code == 404
+    assert outsider.get(f"/billing/orders/{order.pk}{page}").status_code == 404
     assert outsider.post(f"/billing/orders/{order.pk}/pay").status_code == 404
-    assert outsider.get(f"/billing/orders/{uuid.uuid4()}{deed}").status_code == 404
+    assert outsider.get(f"/billing/orders/{uuid.uuid4()}{page}").status_code == 404
     assert stand_in.control("calls") == calls
 
 
@@ -251,7 +251,7 @@ def test_going_on_while_stripe_is_away_says_that_nothing_was_charged(
     order, _ = checkout(alices_team, alice)
     settings.STRIPE_API_BASE = "http://127.0.0.1:9/stripe"
     answer = browser.post(f"/billing/orders/{order.pk}/pay", follow=True)
-    assert "Stripe does not answer just now. Nothing was charged." in answer.content.decode()
+    assert "Stripe is not responding. Nothing was charged." in answer.content.decode()
 
 
 def test_forms_may_lead_to_stripes_pages_and_to_no_other(

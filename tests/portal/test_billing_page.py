@@ -12,7 +12,7 @@ from django.urls import reverse
 from accounts.models import Membership, Role, Team, User
 from billing.ledger import postings
 from billing.models import CreditAccount, Order, PaymentCustomer, PlanOffer
-from portal.billing.balance import MOST_PARTS
+from portal.billing.presenters import MOST_PARTS
 from tests.cast import IssuedKey, signed_in
 from tests.payments.conftest import StripeStandIn
 from tests.payments.plan_helpers import subscribed
@@ -36,7 +36,7 @@ def page_of(browser: Client, path: str = "/billing", status: int = 200) -> str:
 
 
 def parts_of(page: str) -> list[str]:
-    """Returns the balance's lines as text."""
+    """Return the balance's lines as text."""
     table = page.partition('class="balance-parts"')[2].partition("</table>")[0]
     rows = re.findall(r"<tr>(.*?)</tr>", table.partition("<tbody>")[2])
     return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)).strip() for row in rows]
@@ -177,7 +177,7 @@ def test_all_orders_are_a_click_away_and_go_page_by_page(
 ) -> None:
     made = [an_order(alices_team, alice, "paid").number for _ in range(7)]
     assert 'href="/billing/orders"' in page_of(browser)
-    monkeypatch.setattr("portal.paging.PAGE_ROWS", 3)
+    monkeypatch.setattr("portal.ui.paging.PAGE_ROWS", 3)
     path, seen = "/billing/orders", []
     while path:
         page = page_of(browser, path)
@@ -256,7 +256,7 @@ def test_the_address_that_the_api_names_is_the_pages() -> None:
 
 
 def an_order(team: Team, user: User, state: str, **fields: Any) -> Order:
-    """Makes an order's row as it is in that state."""
+    """Make an order's row as it is in that state."""
     order = Order(
         team=team, user=user, state=state, is_live=False, **{"amount_cents": 1000, **fields}
     )

@@ -12,26 +12,26 @@ from billing.payments import plans
 from tests.cast import signed_in
 from tests.payments.conftest import StripeStandIn
 from tests.payments.plan_helpers import (
-    deliver_subscription_events,
+    decline_from_now_on,
     earned,
     granted,
+    hear,
     owner,
     plan_of,
     subscribed,
-    switch_to_declined_card,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
 
 def text_of(answer: Any) -> str:
-    """Returns what a page says, its spaces made one."""
+    """Return what a page says, its spaces made one."""
     return " ".join(re.sub(r"<[^>]+>", " ", answer.content.decode()).split())
 
 
-def said_by(answer: Any) -> str:
-    """Returns what a confirmation's form carries."""
-    found = re.search(r'name="said" value="([^"]+)"', answer.content.decode())
+def quote_of(answer: Any) -> str:
+    """Return what a confirmation's form carries."""
+    found = re.search(r'name="quote" value="([^"]+)"', answer.content.decode())
     assert found is not None
     return found[1]
 
@@ -55,7 +55,7 @@ def test_a_plan_is_subscribed_to_and_had_on_return(
     stand_in: StripeStandIn, browser: Client, alices_team: Team, plus: PlanOffer
 ) -> None:
     page = browser.get("/billing/plan/to/plus")
-    assert "Charged now $20.00 , tax aside" in text_of(page)
+    assert "Charged now $20.00 plus tax" in text_of(page)
     answer = browser.post("/billing/plan/to/plus")
     assert answer.status_code == 303
     back = stand_in.pay(answer["Location"]).headers["location"]
@@ -64,7 +64,7 @@ def test_a_plan_is_subscribed_to_and_had_on_return(
     assert "Your team is on Plus now." in page
     assert "Plus renews on" in page
     assert (plan_of(alices_team), granted(alices_team)) == ("plus", [25])
-    deliver_subscription_events(stand_in)
+    hear(stand_in)
     assert granted(alices_team) == [25]
 
 
@@ -92,15 +92,15 @@ def test_an_upgrade_charges_what_the_page_said(
     charge = re.search(r"Pay \$([0-9.]+) and upgrade", text_of(page))
     assert charge is not None
     assert charge[1] == "53.34"
-    answer = browser.post("/billing/plan/to/pro", {"said": said_by(page)}, follow=True)
+    answer = browser.post("/billing/plan/to/pro", {"quote": quote_of(page)}, follow=True)
     assert "Your team is on Pro now." in text_of(answer)
     assert (plan_of(alices_team), earned()) == ("pro", [20, 53.34])
-    again = browser.post("/billing/plan/to/pro", {"said": said_by(page)})
+    again = browser.post("/billing/plan/to/pro", {"quote": quote_of(page)})
     assert again.status_code == 409
     assert earned() == [20, 53.34]
 
 
-@pytest.mark.parametrize("said", ["", "made up", "of another plan"])
+@pytest.mark.parametrize("sealed", ["", "made up", "of another plan"])
 def test_an_upgrade_needs_what_its_own_page_said(
     stand_in: StripeStandIn,
     browser: Client,
@@ -108,13 +108,13 @@ def test_an_upgrade_needs_what_its_own_page_said(
     alices_team: Team,
     plus: PlanOffer,
     pro: PlanOffer,
-    said: str,
+    sealed: str,
 ) -> None:
     subscribed(stand_in, alices_team, alice, plus)
-    if said == "of another plan":
-        said = said_by(browser.get("/billing/plan/to/pro"))
+    if sealed == "of another plan":
+        sealed = quote_of(browser.get("/billing/plan/to/pro"))
         PlanOffer.objects.filter(pk=pro.pk).update(price_cents=20000)
-    answer = browser.post("/billing/plan/to/pro", {"said": said})
+    answer = browser.post("/billing/plan/to/pro", {"quote": sealed})
     assert answer.status_code == 409
     assert "This page was too old." in text_of(answer)
     assert (plan_of(alices_team), earned()) == ("plus", [20])
@@ -129,9 +129,9 @@ def test_a_declined_card_is_said_and_changes_nothing(
     pro: PlanOffer,
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
-    switch_to_declined_card(stand_in, row)
-    said = said_by(browser.get("/billing/plan/to/pro"))
-    answer = browser.post("/billing/plan/to/pro", {"said": said})
+    decline_from_now_on(stand_in, row)
+    sealed = quote_of(browser.get("/billing/plan/to/pro"))
+    answer = browser.post("/billing/plan/to/pro", {"quote": sealed})
     assert answer.status_code == 402
     assert "Your card was not charged, and your plan is as it was." in text_of(answer)
     assert (plan_of(alices_team), earned()) == ("plus", [20])
@@ -148,7 +148,7 @@ def test_a_downgrade_says_when_it_comes_and_can_be_taken_back(
     subscribed(stand_in, alices_team, alice, pro)
     page = browser.get("/billing/plan/to/plus")
     assert "Charged now Nothing , and nothing is given back" in text_of(page)
-    answer = browser.post("/billing/plan/to/plus", {"said": said_by(page)}, follow=True)
+    answer = browser.post("/billing/plan/to/plus", {"quote": quote_of(page)}, follow=True)
     assert "Plus begins on" in text_of(answer)
     assert "it becomes Plus , for $20.00 a month" in text_of(browser.get("/billing"))
     assert "Stays" not in text_of(browser.get("/billing/plan/keep"))
@@ -175,12 +175,12 @@ def test_a_late_payment_is_a_banner_with_what_to_do(
     stand_in: StripeStandIn, browser: Client, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
-    switch_to_declined_card(stand_in, row)
+    decline_from_now_on(stand_in, row)
     stand_in.control("renew", subscription=row.stripe_id)
-    deliver_subscription_events(stand_in)
+    hear(stand_in)
     assert "The payment for your Plus plan failed." in text_of(browser.get("/billing"))
     stand_in.control("give_up", subscription=row.stripe_id, outcome="unpaid")
-    deliver_subscription_events(stand_in)
+    hear(stand_in)
     page = text_of(browser.get("/billing"))
     assert "Your Plus plan is not paid, so your team is on Default." in page
 
@@ -188,10 +188,10 @@ def test_a_late_payment_is_a_banner_with_what_to_do(
 def test_stripe_away_is_said(
     stand_in: StripeStandIn, browser: Client, alices_team: Team, plus: PlanOffer
 ) -> None:
-    stand_in.control("fault", next=["error_before"] * 4)
+    stand_in.control("trouble", next=["error_before"] * 4)
     answer = browser.post("/billing/plan/to/plus")
     assert answer.status_code == 503
-    assert "Stripe does not answer just now." in text_of(answer)
+    assert "Stripe is not responding." in text_of(answer)
 
 
 @pytest.mark.parametrize("role", [Role.OWNER, Role.ADMIN, Role.BILLING, Role.DEVELOPER])
@@ -220,9 +220,9 @@ def test_another_team_s_plan_is_out_of_reach(
 ) -> None:
     subscribed(stand_in, alices_team, alice, plus)
     browser = signed_in(charlie)
-    for deed in ("cancel", "keep"):
-        assert browser.get(f"/billing/plan/{deed}").status_code == 404
-        assert browser.post(f"/billing/plan/{deed}").status_code == 404
+    for action in ("cancel", "keep"):
+        assert browser.get(f"/billing/plan/{action}").status_code == 404
+        assert browser.post(f"/billing/plan/{action}").status_code == 404
     assert browser.get("/billing/plan/to/nothing").status_code == 404
     assert not Subscription.objects.get().cancel_at_period_end
 

@@ -8,7 +8,7 @@ from django.test import Client
 from accounts.models import Team, User
 from billing.models import Referral, ReferralLink
 from billing.payments import promotions
-from portal.billing.referral import SESSION_KEY
+from portal.sign_in.onboarding import REFERRAL_SESSION_KEY
 from tests.cast import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -61,7 +61,7 @@ def test_who_follows_the_link_and_signs_up_is_referred(code: str, alices_team: T
     user = sign_up(client, "new@example.com")
     referral = Referral.objects.get()
     assert (referral.team, referral.referrer) == (user.teams.get(), alices_team)
-    assert SESSION_KEY not in client.session
+    assert REFERRAL_SESSION_KEY not in client.session
 
 
 @pytest.mark.parametrize("followed", ["nothing", "unknown", "../accounts"])
@@ -85,10 +85,10 @@ def test_switched_off_a_link_only_leads_to_the_sign_up(code: str, settings: Any)
     settings.REFERRAL_CREDIT_DOLLARS = "0"
     client = Client()
     assert client.get(f"/r/{code}")["Location"] == "/accounts/signup/"
-    assert SESSION_KEY not in client.session
+    assert REFERRAL_SESSION_KEY not in client.session
 
 
 def test_who_is_signed_in_is_led_home(code: str, charlie: User) -> None:
     client = signed_in(charlie)
     assert client.get(f"/r/{code}").status_code == 302
-    assert SESSION_KEY not in client.session
+    assert REFERRAL_SESSION_KEY not in client.session

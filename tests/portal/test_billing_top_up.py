@@ -23,7 +23,7 @@ def browser(alice: User) -> Client:
 
 
 def form_of(browser: Client) -> str:
-    """Returns the number of the order that the page's form will be."""
+    """Return the number of the order that the page's form will be."""
     return order_number_in(browser.get("/billing").content.decode())
 
 
@@ -197,7 +197,7 @@ def test_while_stripe_is_away_nothing_is_charged_and_the_form_goes_on(
     answer = send(browser, number)
     page = answer.content.decode()
     assert answer.status_code == 503
-    assert "Stripe does not answer just now. Nothing was charged." in page
+    assert "Stripe is not responding. Nothing was charged." in page
     assert order_number_in(page) == number
     assert re.search(r'value="2500"[^>]*checked', page)
     stand_in.control("fault", next=[], call="POST /v1/checkout")

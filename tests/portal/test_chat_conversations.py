@@ -10,9 +10,9 @@ from pytest_django import DjangoAssertNumQueries
 from accounts.deletion import delete_user
 from accounts.models import Membership, Role, Team, User
 from billing.models import CreditAccount
-from portal.chat import conversations
-from portal.chat.export import stored_conversations
+from portal.chat import queries
 from portal.models import Conversation, Message
+from portal.profile.queries import stored_conversations
 from tests.cast import IssuedKey, signed_in
 from tests.portal.chat_pages import SETTINGS, URL, charge, made, new, search, send, store, turn
 
@@ -189,8 +189,8 @@ def test_a_full_account_and_a_full_conversation_say_what_to_do(
     browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conversation = made(browser)
-    monkeypatch.setattr(conversations, "MOST_CONVERSATIONS", 1)
-    monkeypatch.setattr(conversations, "MOST_MESSAGES", 2)
+    monkeypatch.setattr(queries, "MOST_CONVERSATIONS", 1)
+    monkeypatch.setattr(queries, "MOST_MESSAGES", 2)
     answer = send(browser, "POST", URL, new())
     assert (answer.status_code, "Delete some" in answer.json()["error"]) == (409, True)
     more = {"keep": 2, "messages": [turn("user", "x")]}

@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from accounts import api_keys
 from accounts.models import ApiKey, Membership, Role, Team, User
-from portal.chat import keys
+from portal import access
+from portal.chat import queries
 from tests.cast import everything_in_the_database, issue, signed_in
 from tests.portal.chat_pages import send
 
@@ -27,7 +28,7 @@ def test_the_key_opens_the_team_and_is_the_members(alice: User, alices_team: Tea
     key = api_keys.find_active(answer.json()["key"])
     assert key is not None
     assert (key.team, key.created_by, key.scope) == (alices_team, alice, "inference")
-    assert key.name == keys.CHAT_KEY_NAME
+    assert key.name == queries.CHAT_KEY_NAME
 
 
 def test_the_plaintext_is_nowhere_in_the_database(alice: User, alices_team: Team) -> None:
@@ -103,7 +104,7 @@ def test_a_billing_member_gets_no_key(alices_team: Team, bob: User) -> None:
 def test_keys_are_refused_to_who_asks_too_often(
     alice: User, alices_team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "MOST_KEYS_AN_HOUR", 2)
+    monkeypatch.setattr(queries, "MOST_KEYS_AN_HOUR", 2)
     browser = signed_in(alice)
     statuses = [ask_for_key(browser, alices_team).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
@@ -120,7 +121,7 @@ def test_made_by_the_site_is_told_by_a_mark_and_not_by_the_name(
     alice: User, alices_team: Team
 ) -> None:
     ask_for_key(signed_in(alice), alices_team)
-    namesake, _ = api_keys.create_key(alices_team, alice, keys.CHAT_KEY_NAME, prefix="sk-tg-")
+    namesake, _ = api_keys.create_key(alices_team, alice, queries.CHAT_KEY_NAME, prefix="sk-tg-")
     everyones = ApiKey.objects.filter(team=alices_team)
-    assert list(keys.without_chat_keys(everyones)) == [namesake]
-    assert keys.only_chat_keys(everyones).count() == 1
+    assert list(access.without_chat_keys(everyones)) == [namesake]
+    assert access.only_chat_keys(everyones).count() == 1

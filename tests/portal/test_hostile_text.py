@@ -12,9 +12,9 @@ from django.utils import timezone
 from accounts.models import Team, User
 from api.models import Model
 from billing.models import UsageRecord
-from portal.mail.outgoing import write
-from portal.notices import due, rounds
-from portal.team.letters import send_invitation
+from portal.emails import due, tasks
+from portal.emails.kinds import send_invitation
+from portal.emails.sending import write
 from tests.portal.filled import Filled, fill
 from tests.portal.keys_pages import load_catalogue
 from tests.portal.parsed_page import ParsedPage, parse
@@ -60,7 +60,7 @@ def hostile(
 
 
 def faults_of(page: ParsedPage) -> list[str]:
-    """Returns what the text has become besides text."""
+    """Return what the text has become besides text."""
     faults = [f"element {tag}" for tag in page.tags if "hostile" in tag]
     faults += [f"attribute {name}" for name in page.attributes if "hostile" in name]
     return faults + page.not_isolated
@@ -109,22 +109,22 @@ def test_json_and_csv_carry_it_whole(browser: Client, hostile: Filled, alices_te
     assert {row["user"] for row in rows} == {TEXT}
 
 
-def test_letters_carry_it_as_text(
+def test_emails_carry_it_as_text(
     browser: Client, hostile: Filled, alice: User, mailoutbox: list[Any]
 ) -> None:
     invitation = hostile.team.invitations.latest("pk")
-    send_invitation(invitation, "token")
+    send_invitation(invitation, "token", "Everything.")
     notices = list(due.new_keys(timezone.now()))
     assert notices
-    letters = [*mailoutbox, *(_letter(notice) for notice in notices)]
-    for letter in letters:
-        assert "\n" not in letter.subject
-        assert TEXT.strip() in letter.body or "<hostile-x>" in letter.body
-        html = parse(letter.alternatives[0][0])
+    emails = [*mailoutbox, *(_email(notice) for notice in notices)]
+    for email in emails:
+        assert "\n" not in email.subject
+        assert TEXT.strip() in email.body or "<hostile-x>" in email.body
+        html = parse(email.alternatives[0][0])
         assert faults_of(html) == []
         assert "<hostile-x>" in html.text
-        letter.message().as_bytes()
+        email.message().as_bytes()
 
 
-def _letter(notice: due.Notice) -> Any:
-    return write(notice.kind.value, notice.user.email, rounds._context(notice))
+def _email(notice: due.Notice) -> Any:
+    return write(notice.kind.value, notice.user.email, tasks._context(notice))

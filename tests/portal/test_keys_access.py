@@ -32,7 +32,7 @@ def member(
 
 
 def statuses(client: Client, key: ApiKey) -> list[int]:
-    """Returns what the key's pages answer when read, then when sent to; the last one revokes."""
+    """Return what the key's pages answer when read, then when sent to; the last one revokes."""
     url = f"{URL}/{key.pk}"
     read = [client.get(f"{url}{page}").status_code for page in PAGES]
     sent = [client.post(f"{url}{page}", fields).status_code for page, fields in SENT.items()]

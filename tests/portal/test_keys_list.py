@@ -180,7 +180,7 @@ def test_a_name_is_shown_as_text(browser: Client, alices_team: Team, alice, name
 
 
 def spend(customer: Customer, nanos: int) -> None:
-    """Lets the customer's key spend."""
+    """Let the customer's key spend."""
     ask = customer.admitted(amount_nanos=max(nanos, 100), minimum_nanos=0)
     settle(customer.end(ask, output_nanos=nanos))
 

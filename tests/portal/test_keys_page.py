@@ -29,7 +29,7 @@ def key_url(alices_key: IssuedKey) -> str:
 
 
 def edit_form(browser: Client, url: str, **fields: Any) -> dict[str, Any]:
-    """Returns the form as it is shown, with changes."""
+    """Return the form as it is shown, with changes."""
     form = browser.get(f"{url}/edit").context["form"]
     shown = {name: form[name].value() for name in form.fields}
     return {name: value for name, value in {**shown, **fields}.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Letters: text and HTML of each, the folder of `make run`, and /dev/mail."""
+"""Emails: text and HTML of each, the folder of `make run`, and /dev/mail."""
 
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,11 @@ from django.core.mail import get_connection
 from django.test import Client
 from kombu.exceptions import OperationalError
 
-from portal import mail
-from portal.checks import check_mail_is_sent
-from portal.mail.mailbox import letters
-from portal.mail.outgoing import write
-from portal.sign_in.notices import NOTICES
-from portal.tasks import send_mail
+from portal.emails import sending
+from portal.emails.checks import check_mail_is_sent
+from portal.emails.kinds import SECURITY_NOTICES
+from portal.emails.sending import send_email, write
+from portal.mailbox.queries import emails
 
 pytestmark = pytest.mark.django_db
 
@@ -36,7 +35,7 @@ OURS += ["new_sign_in"]
 
 @pytest.fixture
 def folder(settings: Any, tmp_path: Path) -> Path:
-    """The folder of letters, with /dev/mail on it."""
+    """The folder of emails, with /dev/mail on it."""
     settings.MAIL_DIR = str(tmp_path)
     settings.EMAIL_FILE_PATH = str(tmp_path)
     settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
@@ -44,46 +43,49 @@ def folder(settings: Any, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_each_letter_has_a_subject_a_text_and_html_in_one_layout(name: str) -> None:
-    letter = write(name, "a@example.com", CONTEXT)
-    html, kind = letter.alternatives[0]
+def test_each_email_has_a_subject_a_text_and_html_in_one_layout(name: str) -> None:
+    email = write(name, "a@example.com", CONTEXT)
+    html, kind = email.alternatives[0]
     assert kind == "text/html"
-    assert letter.subject
-    assert "\n" not in letter.subject
-    assert "{" not in letter.body + letter.subject
-    assert "Tollgate" in letter.body
+    assert email.subject
+    assert "\n" not in email.subject
+    assert "{" not in email.body + email.subject
+    assert "Tollgate" in email.body
     assert "prefers-color-scheme: dark" in html
     assert "<script" not in html
     assert "<b>Firefox" not in html, "what a client says of itself is text"
-    assert letter.from_email.startswith("Tollgate <")
+    assert email.from_email.startswith("Tollgate <")
 
 
 def test_a_subject_stays_one_line() -> None:
-    letter = write(
-        "security_notice", "a@example.com", {**CONTEXT, "title": "a\nBcc: b@example.com"}
-    )
-    assert "\n" not in letter.subject
+    email = write("security_notice", "a@example.com", {**CONTEXT, "title": "a\nBcc: b@example.com"})
+    assert "\n" not in email.subject
 
 
 def test_every_notice_of_allauths_has_words() -> None:
-    assert set(NOTICES) >= {"password_changed", "totp_activated", "webauthn_added", "email_changed"}
+    assert set(SECURITY_NOTICES) >= {
+        "password_changed",
+        "totp_activated",
+        "webauthn_added",
+        "email_changed",
+    }
 
 
-def test_a_letter_is_sent_by_celery_after_the_commit(
+def test_a_email_is_sent_by_celery_after_the_commit(
     django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queued: list[Any] = []
-    monkeypatch.setattr(send_mail, "apply_async", lambda args, **options: queued.append(args))
+    monkeypatch.setattr(send_email, "apply_async", lambda args, **options: queued.append(args))
     with django_capture_on_commit_callbacks(execute=True):
-        mail.send_later("new_sign_in", "a@example.com", CONTEXT)
+        sending.send_later("new_sign_in", "a@example.com", CONTEXT)
         assert queued == []
     assert django_mail.outbox == []
-    send_mail(*queued[0])
+    send_email(*queued[0])
     assert django_mail.outbox[0].to == ["a@example.com"]
 
 
 def test_pages_queue_where_the_worker_looks(settings: Any) -> None:
-    assert send_mail.app.conf.broker_url == settings.CELERY_BROKER_URL
+    assert send_email.app.conf.broker_url == settings.CELERY_BROKER_URL
 
 
 def test_a_queue_that_is_away_breaks_nothing(
@@ -92,41 +94,41 @@ def test_a_queue_that_is_away_breaks_nothing(
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError
 
-    monkeypatch.setattr(send_mail, "apply_async", away)
+    monkeypatch.setattr(send_email, "apply_async", away)
     with django_capture_on_commit_callbacks(execute=True):
-        mail.send_later("new_sign_in", "a@example.com", CONTEXT)
+        sending.send_later("new_sign_in", "a@example.com", CONTEXT)
 
 
-def test_the_folder_lists_letters_newest_first(folder: Path, client: Client) -> None:
+def test_the_folder_lists_emails_newest_first(folder: Path, client: Client) -> None:
     for code in ("111111", "222222"):
-        mail.send("email_code", "a@example.com", {"code": code})
-    assert [letter.subject[:6] for letter in letters(folder)] == ["222222", "111111"]
+        sending.send("email_code", "a@example.com", {"code": code})
+    assert [email.subject[:6] for email in emails(folder)] == ["222222", "111111"]
     page = client.get("/dev/mail").content.decode()
     assert page.index("222222") < page.index("111111")
 
 
-def test_letters_of_one_connection_are_told_apart(folder: Path) -> None:
+def test_emails_of_one_connection_are_told_apart(folder: Path) -> None:
     both = [write("email_code", f"{name}@example.com", CONTEXT) for name in "ab"]
     get_connection().send_messages(both)
-    assert [letter.to for letter in letters(folder)] == ["b@example.com", "a@example.com"]
+    assert [email.to for email in emails(folder)] == ["b@example.com", "a@example.com"]
 
 
-def test_a_letter_is_shown_as_text_and_as_html_that_can_do_nothing(
+def test_a_email_is_shown_as_text_and_as_html_that_can_do_nothing(
     folder: Path, client: Client
 ) -> None:
-    mail.send("new_sign_in", "a@example.com", CONTEXT)
-    (letter,) = letters(folder)
-    page = client.get(f"/dev/mail/{letter.id}")
+    sending.send("new_sign_in", "a@example.com", CONTEXT)
+    (email,) = emails(folder)
+    page = client.get(f"/dev/mail/{email.id}")
     assert "&lt;b&gt;Firefox" in page.content.decode()
     assert "frame-src 'self'" in page["Content-Security-Policy"]
-    html = client.get(f"/dev/mail/{letter.id}/html")
+    html = client.get(f"/dev/mail/{email.id}/html")
     assert "sandbox" in html["Content-Security-Policy"]
     assert "default-src 'none'" in html["Content-Security-Policy"]
     assert html["X-Frame-Options"] == "SAMEORIGIN"
 
 
 @pytest.mark.parametrize("name", ["1-1-1-0", "x", "20260101-000000-1", "a-b-c-d"])
-def test_a_letter_that_is_not_there_is_404(folder: Path, client: Client, name: str) -> None:
+def test_a_email_that_is_not_there_is_404(folder: Path, client: Client, name: str) -> None:
     assert client.get(f"/dev/mail/{name}").status_code == 404
 
 
@@ -136,7 +138,7 @@ def test_without_a_folder_there_is_no_dev_mail(client: Client, settings: Any) ->
         assert client.get(path).status_code == 404
 
 
-def test_a_deployment_whose_letters_anybody_can_read_is_warned_of(settings: Any) -> None:
+def test_a_deployment_whose_emails_anybody_can_read_is_warned_of(settings: Any) -> None:
     settings.MAIL_DIR = ""
     assert check_mail_is_sent(None) == []
     settings.MAIL_DIR = "/tmp/mail"

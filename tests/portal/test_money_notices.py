@@ -1,4 +1,4 @@
-"""Letters about refunds and paused keys: to who pays, once each."""
+"""Emails about refunds and paused keys: to who pays, once each."""
 
 from datetime import timedelta
 from typing import Any
@@ -47,12 +47,12 @@ def test_a_refund_is_told_to_owners_and_billing_members_once(
         join(alices_team, role, str(role))
     NotificationSettings.objects.create(user=alice, low_balance=False, key_created=False)
 
-    letters = send_round()
+    emails = send_round()
 
-    assert recipients(letters) == ["alice@example.com", "billing@example.com"]
-    letter: Any = letters[0]
-    assert letter.subject == "Tollgate refunds $5.50 to Alice"
-    for text in (letter.body, letter.alternatives[0][0]):
+    assert recipients(emails) == ["alice@example.com", "billing@example.com"]
+    email: Any = emails[0]
+    assert email.subject == "Tollgate refunds $5.50 to Alice"
+    for text in (email.body, email.alternatives[0][0]):
         assert f"order {refund.order.number}" in text
         assert "$0.50 of it tax" in text
         assert "/statement" in text
@@ -91,11 +91,11 @@ def test_paused_keys_are_told_once_for_each_pause(
     own = Team.objects.filter(pk=alices_team.pk)
     own.update(suspended_at=timezone.now(), suspended_reason=reason)
 
-    (letter,) = send_round()
+    (email,) = send_round()
 
-    assert letter.to == ["alice@example.com"]
-    assert letter.subject == "The API keys of Alice are paused"
-    for text in (letter.body, letter.alternatives[0][0]):
+    assert email.to == ["alice@example.com"]
+    assert email.subject == "The API keys of Alice are paused"
+    for text in (email.body, email.alternatives[0][0]):
         assert words in text
         assert "/statement" in text
     assert send_round() == []

@@ -22,8 +22,8 @@ from accounts.models import (
 from accounts.teams import sign_up
 from billing.ledger import postings
 from billing.models import CreditAccount, KeySpend
-from portal.notices import send_due
-from portal.tasks import send_mail
+from portal.emails.sending import send_email
+from portal.emails.tasks import send_notices
 from tests.cast import IssuedKey, issue, signed_in
 from tests.portal.chat_pages import send
 
@@ -33,12 +33,12 @@ DOLLAR = 10**9
 
 
 def send_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has letters sent where Celery would be asked to."""
+    """Have emails sent where Celery would be asked to."""
 
     def send(arguments: Any, **_options: Any) -> None:
-        send_mail(*arguments)
+        send_email(*arguments)
 
-    monkeypatch.setattr(send_mail, "apply_async", send)
+    monkeypatch.setattr(send_email, "apply_async", send)
 
 
 @pytest.fixture
@@ -47,13 +47,13 @@ def send_round(
     monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: Any,
 ) -> Callable[[], list[Any]]:
-    """Does a round and returns its letters."""
+    """Do a round and return its emails."""
     send_at_once(monkeypatch)
 
     def do() -> list[Any]:
         mailoutbox.clear()
         with django_capture_on_commit_callbacks(execute=True):
-            send_due()
+            send_notices()
         return list(mailoutbox)
 
     return do
@@ -62,12 +62,12 @@ def send_round(
 Round = Callable[[], list[Any]]
 
 
-def recipients(letters: list[Any]) -> list[str]:
-    return sorted(letter.to[0] for letter in letters)
+def recipients(emails: list[Any]) -> list[str]:
+    return sorted(email.to[0] for email in emails)
 
 
 def move(account: CreditAccount, dollars: int) -> None:
-    """Adds to or takes from a balance."""
+    """Add to or takes from a balance."""
     count = account.transfers.count()
     postings.adjust(account, dollars * DOLLAR, reference=f"{account.pk} {count}", memo="test")
 
@@ -79,7 +79,7 @@ def join(team: Team, role: str, name: str) -> User:
 
 
 def forget_new_keys() -> None:
-    """Makes the keys so far old news."""
+    """Make the keys so far old news."""
     ApiKey.objects.update(created_at=timezone.now() - timedelta(days=2))
 
 
@@ -92,11 +92,11 @@ def test_a_balance_that_falls_below_the_threshold_is_told_once(
     move(alices_account, 20)
     assert send_round() == []
     move(alices_account, -16)
-    (letter,) = send_round()
-    assert letter.to == ["alice@example.com"]
-    assert letter.subject == "Alice has $4.00 left at Tollgate"
-    assert "below $5.00" in letter.body
-    assert "/settings/notifications" in letter.body
+    (email,) = send_round()
+    assert email.to == ["alice@example.com"]
+    assert email.subject == "Alice has $4.00 left at Tollgate"
+    assert "below $5.00" in email.body
+    assert "/settings/notifications" in email.body
     move(alices_account, -1)
     assert send_round() == []
 
@@ -165,14 +165,14 @@ def test_a_budget_is_told_at_ninety_and_at_a_hundred_percent(
     spend(key, 9 * DOLLAR - 1)
     assert send_round() == []
     spend(key, 9 * DOLLAR)
-    (letter,) = send_round()
-    assert letter.subject == "Robot has used 90 % of its daily budget"
-    assert "$9.00 of its daily budget of $10.00" in letter.body
+    (email,) = send_round()
+    assert email.subject == "Robot has used 90 % of its daily budget"
+    assert "$9.00 of its daily budget of $10.00" in email.body
     assert send_round() == []
     spend(key, 10 * DOLLAR)
-    (letter,) = send_round()
-    assert letter.subject == "Robot has used up its daily budget"
-    assert "until midnight UTC" in letter.body
+    (email,) = send_round()
+    assert email.subject == "Robot has used up its daily budget"
+    assert "until midnight UTC" in email.body
     assert send_round() == []
 
 
@@ -180,8 +180,8 @@ def test_a_leap_over_ninety_says_the_end_alone(
     alice: User, alices_team: Team, send_round: Round
 ) -> None:
     spend(with_budget(alices_team, alice, budget_total_nanos=DOLLAR), DOLLAR)
-    (letter,) = send_round()
-    assert "used up its total budget" in letter.subject
+    (email,) = send_round()
+    assert "used up its total budget" in email.subject
     assert send_round() == []
 
 
@@ -190,9 +190,9 @@ def test_each_budget_speaks_for_itself_and_yesterday_not_at_all(
 ) -> None:
     key = with_budget(alices_team, alice, budget_day_nanos=DOLLAR, budget_month_nanos=DOLLAR)
     spend(key, DOLLAR, day=timezone.now().date() - timedelta(days=1))
-    assert [letter.subject for letter in send_round()] == ["Robot has used up its monthly budget"]
+    assert [email.subject for email in send_round()] == ["Robot has used up its monthly budget"]
     spend(key, DOLLAR)
-    assert [letter.subject for letter in send_round()] == ["Robot has used up its daily budget"]
+    assert [email.subject for email in send_round()] == ["Robot has used up its daily budget"]
 
 
 def test_a_raised_budget_is_told_anew(alice: User, alices_team: Team, send_round: Round) -> None:
@@ -241,15 +241,15 @@ def test_a_new_key_is_told_once_without_its_secret(
     alice: User, alices_team: Team, send_round: Round
 ) -> None:
     key = issue(alices_team, alice, "<b>Robot</b>\nBcc: x@example.com", scope="management")
-    (letter,) = send_round()
-    assert letter.to == ["alice@example.com"]
-    assert letter.message()["Bcc"] is None
-    assert "New key in Alice: <b>Robot</b>" in letter.subject
-    assert f"sk-tg-…{key.plaintext[-4:]}" in letter.body
-    assert "a management key" in letter.body
-    html = letter.alternatives[0][0]
+    (email,) = send_round()
+    assert email.to == ["alice@example.com"]
+    assert email.message()["Bcc"] is None
+    assert "New key in Alice: <b>Robot</b>" in email.subject
+    assert f"sk-tg-…{key.plaintext[-4:]}" in email.body
+    assert "a management key" in email.body
+    html = email.alternatives[0][0]
     assert "&lt;b&gt;Robot&lt;/b&gt;" in html
-    assert key.plaintext not in letter.body + html
+    assert key.plaintext not in email.body + html
     assert send_round() == []
 
 
@@ -260,9 +260,9 @@ def test_who_joins_later_and_old_keys_are_no_news(
     forget_new_keys()
     issue(alices_team, alice, "New")
     join(alices_team, Role.ADMIN, "late")
-    letters = send_round()
-    assert recipients(letters) == ["alice@example.com"]
-    assert "New" in letters[0].subject
+    emails = send_round()
+    assert recipients(emails) == ["alice@example.com"]
+    assert "New" in emails[0].subject
 
 
 def test_a_chats_keys_are_no_news(
@@ -276,8 +276,8 @@ def test_a_chats_keys_are_no_news(
 def test_a_rotation_is_told_as_one(alices_key: IssuedKey, send_round: Round) -> None:
     forget_new_keys()
     api_keys.rotate_key(alices_key.key, 0)
-    (letter,) = send_round()
-    assert letter.subject == "Key rotated in Alice: Alice's key"
+    (email,) = send_round()
+    assert email.subject == "Key rotated in Alice: Alice's key"
 
 
 def test_the_rounds_queries_do_not_grow_with_what_was_told(
@@ -287,7 +287,7 @@ def test_the_rounds_queries_do_not_grow_with_what_was_told(
         issue(alices_team, alice, f"key {number}")
     assert len(send_round()) == 150
     with django_assert_max_num_queries(12):
-        assert send_due() == 0
+        assert send_notices() == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -303,7 +303,7 @@ def test_rounds_at_the_same_time_send_each_notice_once(
     def do() -> None:
         start.wait()
         try:
-            sent.append(send_due())
+            sent.append(send_notices())
         finally:
             connection.close()
 

@@ -1,32 +1,27 @@
-"""Letters about plans: a payment that failed, a plan that has ended; each to who may pay, once."""
+"""Emails about plans: a payment that failed, a plan that has ended; each to who may pay, once."""
 
 import pytest
 
 from accounts.models import Membership, NotificationSettings, Role, Team, User
 from billing.models import PlanOffer
-from portal import notices
-from portal.mail import outgoing
+from portal.emails import sending, tasks
 from tests.payments.conftest import StripeStandIn
-from tests.payments.plan_helpers import (
-    deliver_subscription_events,
-    subscribed,
-    switch_to_declined_card,
-)
+from tests.payments.plan_helpers import decline_from_now_on, hear, subscribed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
-    """The letters that go out: kind, address, subject and text."""
-    letters: list[tuple[str, str, str]] = []
+    """The emails that go out: kind, address, subject and text."""
+    emails: list[tuple[str, str, str]] = []
 
     def send(name: str, to: str, context: dict[str, object]) -> None:
-        letter = outgoing.write(name, to, context)
-        letters.append((name, to, f"{letter.subject}\n{letter.body}"))
+        email = sending.write(name, to, context)
+        emails.append((name, to, f"{email.subject}\n{email.body}"))
 
-    monkeypatch.setattr("portal.notices.rounds.mail.send_later", send)
-    return letters
+    monkeypatch.setattr("portal.emails.tasks.sending.send_later", send)
+    return emails
 
 
 @pytest.fixture
@@ -37,9 +32,9 @@ def late(
     bookkeeper = User.objects.create_user("books@example.com")
     Membership.objects.create(user=bookkeeper, team=alices_team, role=Role.BILLING)
     row = subscribed(stand_in, alices_team, alice, plus)
-    switch_to_declined_card(stand_in, row)
+    decline_from_now_on(stand_in, row)
     stand_in.control("renew", subscription=row.stripe_id)
-    deliver_subscription_events(stand_in)
+    hear(stand_in)
     return str(row.stripe_id)
 
 
@@ -47,8 +42,8 @@ def test_who_may_pay_hears_once_of_a_payment_that_failed(
     late: str, alice: User, sent: list[tuple[str, str, str]]
 ) -> None:
     NotificationSettings.objects.create(user=alice, low_balance=False, budget_reached=False)
-    notices.send_due()
-    notices.send_due()
+    tasks.send_notices()
+    tasks.send_notices()
     assert sorted(sent_to(sent, "plan_payment_failed")) == [
         "alice@example.com",
         "books@example.com",
@@ -69,9 +64,9 @@ def test_who_may_pay_hears_once_that_the_plan_is_over(
     stand_in: StripeStandIn, late: str, sent: list[tuple[str, str, str]], outcome: str, said: str
 ) -> None:
     stand_in.control("give_up", subscription=late, outcome=outcome)
-    deliver_subscription_events(stand_in)
-    notices.send_due()
-    notices.send_due()
+    hear(stand_in)
+    tasks.send_notices()
+    tasks.send_notices()
     assert sorted(sent_to(sent, "plan_ended")) == ["alice@example.com", "books@example.com"]
     assert all(said in text for name, _, text in sent if name == "plan_ended")
 
@@ -84,10 +79,10 @@ def test_a_plan_that_runs_is_no_news(
     sent: list[tuple[str, str, str]],
 ) -> None:
     subscribed(stand_in, alices_team, alice, plus)
-    notices.send_due()
+    tasks.send_notices()
     assert [name for name, _, _ in sent if name.startswith("plan_")] == []
 
 
 def sent_to(sent: list[tuple[str, str, str]], name: str) -> list[str]:
-    """Returns the addresses that a kind of letter went to."""
+    """Return the addresses that a kind of email went to."""
     return [to for kind, to, _ in sent if kind == name]

@@ -30,7 +30,7 @@ def prepare(*arguments: str, catalogue: str = "default") -> tuple[list[str], dic
 
 @pytest.fixture
 def simulator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Says where the default catalogue's upstream is, as the launcher does."""
+    """Say where the default catalogue's upstream is, as the launcher does."""
     monkeypatch.setenv("SIMULATOR_URL", "http://127.0.0.1:9/v1")
 
 

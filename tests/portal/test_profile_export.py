@@ -19,8 +19,8 @@ from api.customers import open_team
 from billing.ledger import postings
 from billing.models import CreditAccount, UsageRecord
 from portal.models import Conversation
-from portal.profile import export
-from portal.profile.export import archive
+from portal.profile import queries
+from portal.profile.queries import archive
 from tests.cast import IssuedKey, issue, signed_in
 
 pytestmark = [
@@ -31,7 +31,7 @@ pytestmark = [
 
 
 def record(account: CreditAccount, key: IssuedKey, count: int, **fields: Any) -> None:
-    """Writes usage; some of it at the same moment."""
+    """Write usage; some of it at the same moment."""
     start = timezone.now()
     UsageRecord.objects.bulk_create(
         UsageRecord(
@@ -51,7 +51,7 @@ def record(account: CreditAccount, key: IssuedKey, count: int, **fields: Any) ->
 
 
 def opened(user: User) -> dict[str, str]:
-    """Returns the archive's files as the browser gets them."""
+    """Return the archive's files as the browser gets them."""
     answer = signed_in(user).post("/settings/data/export")
     assert answer.status_code == 200
     assert answer["Content-Type"] == "application/zip"
@@ -97,7 +97,7 @@ def test_all_that_is_kept_is_in_it_and_no_secret(
 def test_no_row_is_left_out_or_twice_where_pages_meet(
     alice: User, alices_account: CreditAccount, alices_key: IssuedKey, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(export, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(queries, "CHUNK_ROWS", 4)
     record(alices_account, alices_key, 23)
     for number in range(9):
         postings.grant(alices_account, 1, reference=f"{number}")
@@ -112,7 +112,7 @@ def test_no_row_is_left_out_or_twice_where_pages_meet(
 def test_stored_conversations_are_in_it_one_page_after_another(
     alice: User, charlie: User, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("portal.chat.export.CONVERSATIONS", 2)
+    monkeypatch.setattr("portal.profile.queries.CHUNK_CONVERSATIONS", 2)
     team = alice.teams.get()
     now = timezone.now()
     for number in range(5):
@@ -121,7 +121,7 @@ def test_stored_conversations_are_in_it_one_page_after_another(
         )
         stored.messages.create(position=0, role="user", content=f"Question {number}")
     Conversation.objects.create(user=charlie, team=charlie.teams.get(), title="Other", model="m")
-    pieces = export.conversations(alice)
+    pieces = queries.conversations(alice)
     made = b""
     for piece in pieces:
         made += piece
@@ -153,7 +153,7 @@ def test_nobody_elses_data_is_in_it(
 def test_it_is_sent_as_it_is_made(
     alice: User, alices_account: CreditAccount, alices_key: IssuedKey, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(export, "CHUNK_ROWS", 50)
+    monkeypatch.setattr(queries, "CHUNK_ROWS", 50)
     record(alices_account, alices_key, 2000)
     chunks: Iterator[bytes] = archive(alice)
     sizes = [len(chunk) for chunk in chunks]

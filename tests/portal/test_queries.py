@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Team, User
-from portal import mail
+from portal.emails import sending
 from tests.cast import signed_in
 from tests.portal.filled import fill
 from tests.portal.keys_pages import load_catalogue
@@ -61,9 +61,9 @@ def test_every_page_takes_few_queries(
     settings.MAIL_DIR = str(tmp_path)
     settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     settings.EMAIL_FILE_PATH = str(tmp_path)
-    mail.send("email_code", alice.email, {"code": "123456"})
-    letter = browser.get("/dev/mail").context["letters"][0]
-    filled.arguments["letter_id"] = letter.id
+    sending.send("email_code", alice.email, {"code": "123456"})
+    email = browser.get("/dev/mail").context["emails"][0]
+    filled.arguments["email_id"] = email.id
 
     gets = [name for name, page in PAGES.items() if "GET" in page.methods]
     paths = [address(name, filled.arguments) for name in gets if name != "account_logout"]

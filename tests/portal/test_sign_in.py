@@ -20,10 +20,10 @@ from django.test import Client, RequestFactory
 from accounts import teams
 from accounts.client_ip import client_ip
 from accounts.models import NotificationSettings, User
-from portal.sign_in.devices import device_name
-from portal.tasks import send_mail
+from portal.emails.sending import send_email
+from portal.sign_in.presenters import device_name
 from tests.cast import signed_in
-from tests.portal.letters import last_to, link_to
+from tests.portal.sent_emails import last_to, link_to
 
 pytestmark = pytest.mark.django_db
 
@@ -41,8 +41,8 @@ def dana(db: None) -> User:
 
 @pytest.fixture
 def commits(django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs what waits for a commit, with Celery's part done at once."""
-    monkeypatch.setattr(send_mail, "apply_async", lambda args, **_: send_mail(*args))
+    """Run what waits for a commit, with Celery's part done at once."""
+    monkeypatch.setattr(send_email, "apply_async", lambda args, **_: send_email(*args))
     return lambda: django_capture_on_commit_callbacks(execute=True)
 
 
@@ -203,7 +203,7 @@ def test_other_sessions_can_be_ended(client: Client, dana: User) -> None:
 
 
 def end_button(page: str, device: str) -> str:
-    """Returns where the button leads that signs a device out."""
+    """Return where the button leads that signs a device out."""
     found = re.search(rf'action="([^"]+)">(?:(?!</form>).)*Sign out<[^>]+> {device}', page, re.S)
     assert found is not None
     return found[1]
@@ -246,10 +246,10 @@ def test_a_new_device_is_told_to_its_owner(commits: Callable[[], Any], dana: Use
     assert mail.outbox == [], "the same device, with a newer browser"
     with commits():
         login(Client(), dana.email, HTTP_USER_AGENT=CHROME, REMOTE_ADDR="192.0.2.7")
-    letter = last_to(dana.email)
-    assert "New sign-in" in letter.subject
-    assert "Chrome on Windows" in letter.body
-    assert "192.0.2.7" in letter.body
+    email = last_to(dana.email)
+    assert "New sign-in" in email.subject
+    assert "Chrome on Windows" in email.body
+    assert "192.0.2.7" in email.body
 
 
 def test_a_new_device_is_not_told_to_who_switched_that_off(

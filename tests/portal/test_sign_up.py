@@ -12,7 +12,7 @@ from django.test import Client
 from accounts import teams
 from accounts.models import Membership, Role, Team, User
 from billing.models import CreditAccount
-from tests.portal.letters import code_to, last_to, link_to
+from tests.portal.sent_emails import code_to, last_to, link_to
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +25,7 @@ def sign_up(client: Client, email: str, password: str = PASSWORD, **headers: Any
 
 
 def text_of(client: Client, path: str, email: str) -> str:
-    """Returns a page without what differs by itself: the address and the tokens of forms."""
+    """Return a page without what differs by itself: the address and the tokens of forms."""
     page = client.get(path).content.decode().replace(email, "ADDRESS")
     return re.sub(r'(csrfmiddlewaretoken" value|x-csrftoken)[^>]*', "", page)
 
@@ -56,7 +56,7 @@ def test_a_wrong_code_is_an_error_beside_the_field_and_the_third_ends_it(client:
 
 @pytest.fixture
 def no_pause(settings: Any) -> None:
-    """Lets a new code be asked for at once."""
+    """Let a new code be asked for at once."""
     settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "confirm_email": None}
 
 
@@ -159,7 +159,7 @@ def test_a_mail_server_that_is_away_is_said_and_a_new_code_can_be_asked_for(
         raise ConnectionRefusedError
 
     with monkeypatch.context() as patch:
-        patch.setattr("portal.mail.send", refuse)
+        patch.setattr("portal.emails.sending.send", refuse)
         assert sign_up(client, "new@example.com")["Location"] == VERIFY
     assert "could not be sent" in client.get(VERIFY).content.decode()
     client.post(VERIFY, {"action": "resend"})

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from portal.snippets import chat_snippets, management_snippets
+from portal.ui.snippets import chat_snippets, management_snippets
 
 BASE = "https://example.com/v1"
 

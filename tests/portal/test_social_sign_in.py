@@ -13,7 +13,7 @@ from accounts import teams
 from accounts.models import Membership, Role, User
 from billing.models import CreditAccount
 from tests.cast import signed_in
-from tests.portal.letters import code_to
+from tests.portal.sent_emails import code_to
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +23,7 @@ EMAIL = "dana@example.com"
 
 @pytest.fixture
 def _provider(settings: Any) -> Iterator[None]:
-    """Configures django-allauth's dummy provider, which believes what its form says."""
+    """Configure django-allauth's dummy provider, which believes what its form says."""
     settings.SOCIAL_PROVIDERS = ["dummy"]
     settings.INSTALLED_APPS = [
         *settings.INSTALLED_APPS,
@@ -39,7 +39,7 @@ def _provider(settings: Any) -> Iterator[None]:
 
 
 def come_back(client: Client, email: str, *, is_verified: bool, process: str = "login") -> Any:
-    """Presses the button, and returns from the provider as somebody with an address there."""
+    """Press the button, and return from the provider as somebody with an address there."""
     leave = client.post(f"/accounts/dummy/login/?process={process}")
     fields = {"id": "4711", "email": email} | ({"email_verified": "on"} if is_verified else {})
     return client.post(leave["Location"], fields)

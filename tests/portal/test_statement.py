@@ -65,7 +65,7 @@ def page_of(browser: Client, **query: str) -> str:
 
 
 def lines_of(page: str) -> list[tuple[str, str, str]]:
-    """Returns the lines' times, amounts and balances."""
+    """Return the lines' times, amounts and balances."""
     rows = re.findall(r"<tr> <th.*?</tr>", page.partition("statement-lines")[2])
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
     return [(row[0], row[2], row[3]) for row in cells]

@@ -98,7 +98,7 @@ def test_the_state_of_now_is_healths(client: Client) -> None:
     Route.objects.filter(model__name="qwen3.6-27b").update(is_enabled=False)
     counted("glm-5.2", 0, 6, 4)
     page = page_of(client)
-    assert "2 of 3 models have trouble now" in texts(page)
+    assert "2 of 3 models have problems now" in texts(page)
     assert "Degraded" in card_of(page, "glm-5.2")
     assert "Offline" in page[page.index("Without requests") :]
 

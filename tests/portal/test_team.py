@@ -24,14 +24,14 @@ def team(alice: User) -> Team:
 
 
 def member(team: Team, role: str, name: str = "") -> User:
-    """Returns a new user who is in the team."""
+    """Return a new user who is in the team."""
     user, _ = sign_up(f"{name or role}@example.com", "a secret of theirs", name or role)
     Membership.objects.create(user=user, team=team, role=role)
     return user
 
 
 def browser_in(team: Team, user: User) -> Client:
-    """Returns a browser in which the user acts for the team."""
+    """Return a browser in which the user acts for the team."""
     browser = signed_in(user)
     browser.post("/team/switch", {"team": team.slug})
     return browser

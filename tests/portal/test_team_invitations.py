@@ -32,36 +32,36 @@ def invite(browser: Client, email: str, role: str = "developer") -> Any:
     return browser.post("/team/invitations", {"email": email, "role": role})
 
 
-def link_in(letter: Any) -> str:
-    """Returns the path of the invitation that a letter leads to."""
-    return re.search(r"http://127\.0\.0\.1:8000(/invitations/\S+)", letter.body)[1]
+def link_in(email: Any) -> str:
+    """Return the path of the invitation that an email leads to."""
+    return re.search(r"http://127\.0\.0\.1:8000(/invitations/\S+)", email.body)[1]
 
 
-def test_the_letter_alone_has_the_link(browser: Client, mailoutbox: list[Any]) -> None:
+def test_the_email_alone_has_the_link(browser: Client, mailoutbox: list[Any]) -> None:
     assert invite(browser, "charlie@example.com", "admin").status_code == 302
-    (letter,) = mailoutbox
-    assert letter.to == ["charlie@example.com"]
-    assert letter.subject == "alice@example.com invites you to Shared at Tollgate"
-    assert 'to the team "Shared" as admin' in letter.body
-    link = link_in(letter)
-    html, _ = letter.alternatives[0]
+    (email,) = mailoutbox
+    assert email.to == ["charlie@example.com"]
+    assert email.subject == "alice@example.com invites you to Shared at Tollgate"
+    assert 'to the team "Shared" as admin' in email.body
+    link = link_in(email)
+    html, _ = email.alternatives[0]
     assert link in html
     assert link not in browser.get("/team").content.decode()
 
 
-def test_hostile_names_stay_text_in_the_letter(
+def test_hostile_names_stay_text_in_the_email(
     browser: Client, team: Team, mailoutbox: list[Any]
 ) -> None:
     Team.objects.filter(pk=team.pk).update(name="<b>A & B</b>\nBcc: x@example.com")
     invite(browser, "charlie@example.com")
-    (letter,) = mailoutbox
-    assert letter.message()["Bcc"] is None
-    assert "<b>A & B</b> Bcc: x@example.com" in letter.subject
-    assert "<b>A & B</b>" in letter.body
-    assert "&lt;b&gt;A &amp; B&lt;/b&gt;" in letter.alternatives[0][0]
+    (email,) = mailoutbox
+    assert email.message()["Bcc"] is None
+    assert "<b>A & B</b> Bcc: x@example.com" in email.subject
+    assert "<b>A & B</b>" in email.body
+    assert "&lt;b&gt;A &amp; B&lt;/b&gt;" in email.alternatives[0][0]
 
 
-def test_a_forged_host_does_not_reach_the_letter(
+def test_a_forged_host_does_not_reach_the_email(
     browser: Client, mailoutbox: list[Any], settings: Any
 ) -> None:
     settings.ALLOWED_HOSTS = ["*"]
@@ -174,7 +174,7 @@ def test_a_mail_server_that_is_away_is_no_crash(
     def refuse(*_arguments: Any) -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr("portal.mail.send", refuse)
+    monkeypatch.setattr("portal.emails.sending.send", refuse)
     answer = browser.post(
         "/team/invitations", {"email": "charlie@example.com", "role": "admin"}, follow=True
     )
@@ -182,10 +182,10 @@ def test_a_mail_server_that_is_away_is_no_crash(
     assert Invitation.objects.get().email == "charlie@example.com"
 
 
-def test_many_letters_are_too_many(
+def test_many_emails_are_too_many(
     browser: Client, mailoutbox: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("portal.team.invitation_views.LETTERS_PER_USER", "2/h")
+    monkeypatch.setattr("portal.team.views.EMAILS_PER_USER", "2/h")
     answers = [invite(browser, f"g{number}@example.com") for number in range(3)]
     assert [answer.status_code for answer in answers] == [302, 302, 429]
     assert "Try again in an hour" in answers[-1].content.decode()

@@ -12,10 +12,8 @@ from django.test import Client
 from accounts import teams
 from accounts.models import User
 from billing.models import CreditAccount, Transfer
-from portal.sign_in.mailboxes import is_disposable, mailbox_of
-from portal.sign_in.opening import open_books
-from portal.sign_in.trial import grant_trial
-from tests.portal.letters import code_to
+from portal.sign_in.onboarding import grant_trial, is_disposable, mailbox_of, open_books
+from tests.portal.sent_emails import code_to
 
 pytestmark = pytest.mark.django_db
 

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from accounts.models import User
 from billing.models import CreditAccount
-from portal import paging
-from portal.spreadsheet import guarded
+from portal.ui import paging
+from portal.ui.csv import guarded
 from tests.billing.customers import Customer
 from tests.cast import signed_in
 from tests.portal.serving import serve

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import Team, User
 from billing.models import CreditAccount, UsageRecord
 from billing.usage import records
-from portal import paging
+from portal.ui import paging
 from tests.billing.customers import Customer
 from tests.cast import IssuedKey, issue, signed_in
 from tests.portal.serving import serve
@@ -26,7 +26,7 @@ def shown(browser: Client, **query: Any) -> Any:
 
 
 def costs(context: Any) -> list[int]:
-    """Returns what the table's requests cost, which tells them apart."""
+    """Return what the table's requests cost, which tells them apart."""
     return [row.charged_nanos for row, _, _ in context["rows"]]
 
 
@@ -81,7 +81,7 @@ def test_a_period_is_of_whole_days_in_utc(
 
 @pytest.fixture
 def mixed(customer: Customer) -> dict[str, int]:
-    """Requests that differ in everything one can filter by. Returns keys by name."""
+    """Request that differ in everything one can filter by. Return keys by name."""
     other = IssuedKey(issue(customer.team, None, "Other").key, "")
     with_other = Customer(customer.team, customer.account, other.key, customer.catalogue_version)
     serve(customer, output_nanos=1, end_user="ann")

@@ -45,7 +45,7 @@ class Walker:
         self._cookies = {settings.SESSION_COOKIE_NAME: client.session.session_key or ""}
 
     def ask(self, method: str, path: str, *, strict: bool = False) -> tuple[int | str, str]:
-        """Returns the answer's status (LOGIN for a redirect there) and its text.
+        """Return the answer's status (LOGIN for a redirect there) and its text.
 
         What the request does is undone. `strict` asks for CSRF tokens, and has none.
         """
@@ -99,7 +99,7 @@ def filled(
 
 
 def visits(filled: Filled) -> Iterator[tuple[str, str, Page]]:
-    """Yields every address with Alice's objects in it: name, path, page."""
+    """Yield every address with Alice's objects in it: name, path, page."""
     for name, page in PAGES.items():
         yield name, address(name, filled.arguments), page
 

@@ -109,8 +109,8 @@ PAGES: dict[str, Page] = {
     "end_session": Page("POST", 302, LOGIN, 404, 404, 404, 404),
     "design": Page("GET", LOGIN, LOGIN, LOGIN, LOGIN, LOGIN, LOGIN),
     "mailbox": Page("GET", 404, 404, 404, 404, 404, 404),
-    "letter": Page("GET", 404, 404, 404, 404, 404, 404),
-    "letter_html": Page("GET", 404, 404, 404, 404, 404, 404),
+    "email": Page("GET", 404, 404, 404, 404, 404, 404),
+    "email_html": Page("GET", 404, 404, 404, 404, 404, 404),
     "account_login": Page("GET POST", 302, 200, 302, 302, 302, 302, is_library=True),
     "account_logout": Page("GET POST", 200, 302, 200, 200, 200, 200, is_library=True),
     "account_inactive": Page("GET", 200, 200, 200, 200, 200, 200, is_library=True),
@@ -168,12 +168,12 @@ PAGES: dict[str, Page] = {
 
 @cache
 def addresses() -> dict[str, frozenset[str]]:
-    """Returns the site's named addresses but the admin's, each with its arguments' names."""
+    """Return the site's named addresses but the admin's, each with its arguments' names."""
     return dict(_walk(get_resolver()))
 
 
 def address(name: str, arguments: dict[str, Any]) -> str:
-    """Returns the address with those of the arguments that it takes."""
+    """Return the address with those of the arguments that it takes."""
     return reverse(name, kwargs={each: arguments[each] for each in addresses()[name]})
 
 

@@ -211,7 +211,7 @@ def client(simulator: StripeSimulator) -> stripe.StripeClient:
 
 @pytest.fixture
 def endpoint(simulator: StripeSimulator) -> Iterator[Endpoint]:
-    """Takes the events that the test makes, as they come."""
+    """Take the events that the test makes, as they come."""
     taking = Endpoint()
     simulator.control("webhooks", url=taking.url, hold=False)
     yield taking

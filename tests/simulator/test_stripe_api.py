@@ -136,7 +136,7 @@ def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
 
 
 def _ask(file: Path, method: str, path: str, body: bytes = b"") -> dict:
-    """Returns what a new process with this file answers."""
+    """Return what a new process with this file answers."""
     sent: list[dict] = []
 
     async def receive() -> dict:

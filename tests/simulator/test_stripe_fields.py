@@ -7,7 +7,7 @@ import stripe
 
 
 def unknown_fields(thing: stripe.StripeObject) -> set[str]:
-    """Returns the fields of an object and its parts that the SDK's types do not name."""
+    """Return the fields of an object and its parts that the SDK's types do not name."""
     kind = type(thing)
     has_type = kind not in {stripe.StripeObject, stripe.ListObject}
     known = {name for base in kind.__mro__ for name in getattr(base, "__annotations__", {})}

@@ -12,7 +12,7 @@ def invoices(client, subscription) -> list:
 
 
 def change(client, subscription, price, **more):
-    """Gives the subscription another price."""
+    """Give the subscription another price."""
     item = {"id": subscription["items"].data[0].id, "price": price.id}
     return client.v1.subscriptions.update(subscription.id, {"items": [item], **more})
 
@@ -25,7 +25,7 @@ def halfway(simulator, client, **more):
 
 
 def let_the_card_fail(client, subscription) -> None:
-    """Makes a card the subscription's that is declined from now on."""
+    """Make a card the subscription's that is declined from now on."""
     bad = client.v1.payment_methods.attach(
         "pm_card_chargeCustomerFail", {"customer": subscription.customer}
     )

@@ -11,7 +11,7 @@ from tests.stripe_simulator import SECRET
 
 
 def make_events(client) -> None:
-    """Makes three events: two customers, and a change of the second."""
+    """Make three events: two customers, and a change of the second."""
     client.v1.customers.create({"email": "a@example.com"})
     customer = client.v1.customers.create({"email": "b@example.com"})
     client.v1.customers.update(customer.id, {"name": "B"})

@@ -1,22 +1,23 @@
-"""What a customer says to buy credits."""
+"""The forms of the billing page: buying credits, auto top-up, promotional codes."""
 
-import re
 from typing import Any, Self
 
 from django import forms
 from django.conf import settings
 
+from billing.models import AutoTopUp
+from billing.payments.auto_top_up import AutoTopUpSettings
 from billing.payments.orders import (
     OrderError,
     amount_bounds_cents,
     require_amount,
 )
+from billing.payments.promotions import CODE_MAX_LENGTH
 from billing.pricing.money import NANOS_PER_CENT, nanos_from_dollars, typed_cents_text
-from portal.templatetags.ui import dollars_of_cents
+from portal.ui.fields import CentsField
+from portal.ui.money import cents_of, dollars_of_cents
 
 OWN = "own"
-# Dollars as people write them; a comma only between thousands, as elsewhere it parts the cents.
-_DOLLARS = re.compile(r"\$?\s*(\d{1,3}(?:,\d{3})+|\d{1,9})(?:\.(\d{1,2}))?", re.ASCII)
 
 
 class TopUpForm(forms.Form):
@@ -42,7 +43,7 @@ class TopUpForm(forms.Form):
 
     @classmethod
     def of_amount(cls, text: str) -> Self:
-        """Returns a form in which an amount of dollars is chosen, where it is one."""
+        """Return a form in which an amount of dollars is chosen, where it is one."""
         cents = cents_of(text)
         if cents is None:
             return cls()
@@ -51,7 +52,7 @@ class TopUpForm(forms.Form):
         return cls(initial={"amount": OWN, "own": typed_cents_text(cents)})
 
     def clean(self) -> dict[str, Any]:
-        """Makes `amount_cents`; an own amount's error stands beside it."""
+        """Make `amount_cents`; an own amount's error stands beside it."""
         cleaned: dict[str, Any] = super().clean() or {}
         amount = cleaned.get("amount")
         if amount is None:
@@ -69,7 +70,7 @@ class TopUpForm(forms.Form):
 
 
 def preset_cents() -> list[int]:
-    """Returns the amounts to choose from, as far as they are within what is sold."""
+    """Return the amounts to choose from, as far as they are within what is sold."""
     least, most = amount_bounds_cents()
     presets = [
         nanos_from_dollars(dollars) // NANOS_PER_CENT for dollars in settings.TOP_UP_PRESETS_DOLLARS
@@ -77,14 +78,86 @@ def preset_cents() -> list[int]:
     return [cents for cents in presets if least <= cents <= most]
 
 
-def cents_of(text: str) -> int | None:
-    """Returns an amount that was typed in dollars; None: it is none."""
-    found = _DOLLARS.fullmatch(text.strip())
-    if found is None:
-        return None
-    whole, fraction = found.groups("")
-    return int(whole.replace(",", "")) * 100 + int(fraction.ljust(2, "0"))
-
-
 def _label(cents: int) -> str:
     return dollars_of_cents(cents).removesuffix(".00")
+
+
+USUAL_THRESHOLD_CENTS = 500
+USUAL_AMOUNT_CENTS = 2500
+USUAL_TOP_UPS_A_MONTH = 4
+
+# The form's field for each setting.
+_FIELDS = {
+    "is_enabled": "is_enabled",
+    "threshold_nanos": "threshold",
+    "amount_cents": "amount",
+    "monthly_limit_cents": "monthly_limit",
+}
+
+
+class AutoTopUpForm(forms.Form):
+    """The settings of auto top-up."""
+
+    is_enabled = forms.BooleanField(
+        label="Buy credits when the balance is low",
+        required=False,
+        help_text="With the card that is kept, without asking you each time.",
+    )
+    threshold = CentsField(label="Below a balance of")
+    amount = CentsField(label="Buy")
+    monthly_limit = CentsField(label="At most a month")
+
+    def __init__(self, data: Any = None, initial: dict[str, Any] | None = None) -> None:
+        # The page has another form with an amount.
+        super().__init__(data, initial=initial, auto_id="auto_%s")
+
+    @classmethod
+    def of(cls, row: AutoTopUp | None) -> "AutoTopUpForm":
+        """Return the form as it was saved, or with what most will want."""
+        if row is not None:
+            return cls(
+                initial={
+                    "is_enabled": row.is_enabled,
+                    "threshold": row.threshold_nanos // NANOS_PER_CENT,
+                    "amount": row.amount_cents,
+                    "monthly_limit": row.monthly_limit_cents,
+                }
+            )
+        least, most = amount_bounds_cents()
+        amount = min(max(USUAL_AMOUNT_CENTS, least), most)
+        return cls(
+            initial={
+                "threshold": min(USUAL_THRESHOLD_CENTS, most),
+                "amount": amount,
+                "monthly_limit": amount * USUAL_TOP_UPS_A_MONTH,
+            }
+        )
+
+    @property
+    def settings(self) -> AutoTopUpSettings:
+        """The settings in a valid form."""
+        data = self.cleaned_data
+        return AutoTopUpSettings(
+            is_enabled=data["is_enabled"],
+            threshold_nanos=data["threshold"] * NANOS_PER_CENT,
+            amount_cents=data["amount"],
+            monthly_limit_cents=data["monthly_limit"],
+        )
+
+    def show(self, problems: dict[str, str]) -> None:
+        """Put each problem beside its field."""
+        for field, problem in problems.items():
+            self.add_error(_FIELDS[field], problem)
+
+
+class CodeForm(forms.Form):
+    """A promotional code."""
+
+    code = forms.CharField(
+        label="Code",
+        max_length=2 * CODE_MAX_LENGTH,  # room for spaces
+        error_messages={"required": "Type the code that you were given."},
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"}
+        ),
+    )

@@ -1,28 +1,27 @@
-"""Credits: what is left, what they are bought with, and every receipt."""
+"""Credits: balance, payment methods, orders and receipts."""
 
 from django.urls import path
 
-from portal.billing import auto_views, card_views, order_views, plan_views, referral, views
+from portal.billing.views import orders, page, plans, settings
 
 urlpatterns = [
-    path("billing", views.billing, name="billing"),
-    path("billing/top-up", views.top_up, name="top_up"),
-    path("billing/orders", order_views.orders, name="orders"),
-    path("billing/orders/<uuid:order_id>", order_views.order, name="order"),
-    path("billing/orders/<uuid:order_id>/state", order_views.order_state, name="order_state"),
-    path("billing/orders/<uuid:order_id>/pay", order_views.pay_order, name="pay_order"),
-    path("billing/orders/<uuid:order_id>/left", order_views.left_order, name="left_order"),
-    path("billing/orders/<uuid:order_id>/receipt", order_views.receipt, name="receipt"),
-    path("billing/orders/<uuid:order_id>/invoice", order_views.invoice, name="invoice"),
-    path("billing/invoices/<slug:invoice_id>", order_views.plan_invoice, name="plan_invoice"),
-    path("billing/card", card_views.card, name="card"),
-    path("billing/card/add", card_views.add_card, name="add_card"),
-    path("billing/portal", card_views.portal, name="billing_portal"),
-    path("billing/plan/begun", plan_views.plan_begun, name="plan_begun"),
-    path("billing/plan/cancel", plan_views.cancel_plan, name="cancel_plan"),
-    path("billing/plan/keep", plan_views.keep_plan, name="keep_plan"),
-    path("billing/plan/to/<slug:name>", plan_views.change_plan, name="change_plan"),
-    path("billing/auto-top-up", auto_views.save_auto_top_up, name="save_auto_top_up"),
-    path("billing/code", auto_views.redeem_code, name="redeem_code"),
-    path("r/<slug:code>", referral.referral, name="referral"),
+    path("billing", page.billing, name="billing"),
+    path("billing/top-up", page.top_up, name="top_up"),
+    path("billing/orders", orders.orders, name="orders"),
+    path("billing/orders/<uuid:order_id>", orders.order, name="order"),
+    path("billing/orders/<uuid:order_id>/state", orders.order_state, name="order_state"),
+    path("billing/orders/<uuid:order_id>/pay", orders.pay_order, name="pay_order"),
+    path("billing/orders/<uuid:order_id>/left", orders.left_order, name="left_order"),
+    path("billing/orders/<uuid:order_id>/receipt", orders.receipt, name="receipt"),
+    path("billing/orders/<uuid:order_id>/invoice", orders.invoice, name="invoice"),
+    path("billing/invoices/<slug:invoice_id>", orders.plan_invoice, name="plan_invoice"),
+    path("billing/card", settings.card, name="card"),
+    path("billing/card/add", settings.add_card, name="add_card"),
+    path("billing/portal", settings.portal, name="billing_portal"),
+    path("billing/plan/begun", plans.plan_begun, name="plan_begun"),
+    path("billing/plan/cancel", plans.cancel_plan, name="cancel_plan"),
+    path("billing/plan/keep", plans.keep_plan, name="keep_plan"),
+    path("billing/plan/to/<slug:name>", plans.change_plan, name="change_plan"),
+    path("billing/auto-top-up", settings.save_auto_top_up, name="save_auto_top_up"),
+    path("billing/code", settings.redeem_code, name="redeem_code"),
 ]

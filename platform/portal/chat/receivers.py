@@ -1,5 +1,5 @@
-"""What ends a chat's keys and conversations besides time: signing out, leaving a team, an account's
-end.
+"""Receivers that end a chat's keys and conversations: on sign-out, on leaving a team, on account
+deletion.
 """
 
 from django.contrib.auth.models import AnonymousUser
@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from accounts.deletion import user_deleted
 from accounts.models import Membership, User
-from portal.chat import keys
+from portal.chat import queries
 from portal.models import ChatPreference, Conversation
 
 
@@ -19,12 +19,12 @@ def _on_signed_out(
     sender: object, request: HttpRequest | None, user: User | AnonymousUser | None, **_: object
 ) -> None:
     if request is not None:
-        keys.revoke_of_session(request.session)
+        queries.revoke_of_session(request.session)
 
 
 @receiver(post_delete, sender=Membership, dispatch_uid="chat_left_team")
 def _on_left_team(sender: object, instance: Membership, **_: object) -> None:
-    keys.revoke_of_member(instance.user_id, instance.team_id)
+    queries.revoke_of_member(instance.user_id, instance.team_id)
 
 
 @receiver(user_deleted, dispatch_uid="chat_forgotten")

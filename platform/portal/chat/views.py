@@ -15,16 +15,16 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from api.catalogue.snapshot import load_snapshot
 from billing.models import CreditAccount
-from portal.access import MemberRequest, View, member_page, member_page_if
-from portal.chat import conversations, payloads
-from portal.chat.keys import CHAT_KEY_SECONDS, TooManyKeysError, may_chat, renew_chat_key
-from portal.chat.shown import conversation_line, conversation_whole, page_data
+from portal.access import MemberRequest, View, may_chat, member_page, member_page_if
+from portal.chat import forms, queries
+from portal.chat.presenters import conversation_line, conversation_whole, page_data
+from portal.chat.queries import CHAT_KEY_SECONDS, TooManyKeysError, renew_chat_key
 from portal.models import Conversation
-from portal.templatetags.ui import dollars
+from portal.ui.money import dollars
 
 
 def _json_view(view: View) -> View:
-    """Lets those who may chat ask, and answers their mistakes as `{"error": "what to do"}`.
+    """Let those who may chat ask, and answers their mistakes as `{"error": "what to do"}`.
 
     A page goes on acting for the team that it was made for, or not at all.
     """
@@ -37,20 +37,20 @@ def _json_view(view: View) -> View:
             return _refusal("You act for another team now. Reload the page to go on.", 409)
         try:
             return view(request, *args, **kwargs)
-        except payloads.PayloadError as error:
+        except forms.PayloadError as error:
             return _refusal(str(error), error.status)
-        except conversations.FullError as error:
+        except queries.FullError as error:
             return _refusal(str(error), 409)
 
     return guarded
 
 
 def _writes(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Refuses to store anything new for a member who did not choose it."""
+    """Refuse to store anything new for a member who did not choose it."""
 
     @wraps(view)
     def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if request.method == "POST" and not conversations.stores_conversations(request.user):
+        if request.method == "POST" and not queries.stores_conversations(request.user):
             return _refusal("You chose to store no conversations.", 409)
         return view(request, *args, **kwargs)
 
@@ -60,7 +60,7 @@ def _writes(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 @require_safe
 @member_page
 def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpResponse:
-    """The page; a role that may not call models is told so."""
+    """Show the page, or an explanation to a role that may not call models."""
     if not may_chat(request.actor):
         return render(request, "chat/not_for_role.html", {"title": "Chat"}, status=403)
     if conversation_id is not None:
@@ -73,7 +73,7 @@ def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpRes
 @require_POST
 @_json_view
 def key(request: MemberRequest) -> HttpResponse:
-    """Answers a key for the page's next calls, and ends the session's former one."""
+    """Answer a key for the page's next calls, and ends the session's former one."""
     try:
         plaintext = renew_chat_key(request.actor, request.session)
     except TooManyKeysError:
@@ -84,8 +84,8 @@ def key(request: MemberRequest) -> HttpResponse:
 @require_safe
 @_json_view
 def charge(request: MemberRequest, request_id: UUID) -> HttpResponse:
-    """Answers what a request cost, once that is settled, and what the team has left."""
-    costs = conversations.costs_of(request.actor, [request_id])
+    """Answer what a request cost, once that is settled, and what the team has left."""
+    costs = queries.costs_of(request.actor, [request_id])
     account = CreditAccount.objects.filter(team=request.actor.team).first()
     answer = {
         "cost": dollars(costs.get(request_id)) or None,
@@ -97,9 +97,9 @@ def charge(request: MemberRequest, request_id: UUID) -> HttpResponse:
 @require_POST
 @_json_view
 def storage(request: MemberRequest) -> HttpResponse:
-    """Keeps whether conversations are stored from now on."""
-    choice = payloads.read(request, payloads.Choice)
-    conversations.choose_storage(request.user, stores=choice.stores)
+    """Keep whether conversations are stored from now on."""
+    choice = forms.read(request, forms.Choice)
+    queries.choose_storage(request.user, stores=choice.stores)
     return JsonResponse({"stores": choice.stores})
 
 
@@ -109,13 +109,13 @@ def storage(request: MemberRequest) -> HttpResponse:
 def conversation_list(request: MemberRequest) -> HttpResponse:
     """GET lists or searches (`?q=`), POST stores a conversation, DELETE deletes all of them."""
     if request.method == "POST":
-        new = payloads.read(request, payloads.NewConversation)
-        made = conversations.create(request.actor, new)
+        new = forms.read(request, forms.NewConversation)
+        made = queries.create(request.actor, new)
         return JsonResponse(conversation_line(made), status=201)
     if request.method == "DELETE":
-        conversations.of_member(request.actor).delete()
+        queries.of_member(request.actor).delete()
         return HttpResponse(status=204)
-    found = conversations.listed(request.actor, request.GET.get("q", "")[:200])
+    found = queries.listed(request.actor, request.GET.get("q", "")[:200])
     return JsonResponse({"data": [conversation_line(each) for each in found]})
 
 
@@ -129,7 +129,7 @@ def conversation(request: MemberRequest, conversation_id: UUID) -> HttpResponse:
         found.delete()
         return HttpResponse(status=204)
     if request.method == "PATCH":
-        conversations.change(found, payloads.read(request, payloads.Changes))
+        queries.change(found, forms.read(request, forms.Changes))
         return JsonResponse(conversation_line(found))
     return JsonResponse(conversation_whole(request.actor, found))
 
@@ -138,15 +138,15 @@ def conversation(request: MemberRequest, conversation_id: UUID) -> HttpResponse:
 @_json_view
 @_writes
 def message_list(request: MemberRequest, conversation_id: UUID) -> HttpResponse:
-    """Puts messages after those of a conversation that are kept."""
+    """Put messages after those of a conversation that are kept."""
     found = _find(request, conversation_id)
-    turns = payloads.read(request, payloads.NewTurns)
-    return JsonResponse({"messages": conversations.extend(found, turns)})
+    turns = forms.read(request, forms.NewTurns)
+    return JsonResponse({"messages": queries.extend(found, turns)})
 
 
 def _find(request: MemberRequest, conversation_id: UUID) -> Conversation:
-    """Returns the member's conversation. Raises Http404 for any other."""
-    found = conversations.of_member(request.actor).filter(pk=conversation_id).first()
+    """Return the member's conversation. Raise Http404 for any other."""
+    found = queries.of_member(request.actor).filter(pk=conversation_id).first()
     if found is None:
         raise Http404
     return found

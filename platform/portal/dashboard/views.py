@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 from accounts.models import NotificationSettings
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
-from portal.dashboard.overview import first_steps, overview_of, version_of
+from portal.dashboard.queries import first_steps, overview_of, version_of
 
 
 @require_safe
@@ -22,9 +22,9 @@ def dashboard(request: MemberRequest) -> HttpResponse:
 @require_safe
 @member_page
 def live(request: MemberRequest) -> HttpResponse:
-    """The page's content again if there is news since `version`, else 204: asked every few seconds.
+    """The page's content again if it changed since `version`, else 204; polled every few seconds.
 
-    Without news it takes one query of the ledger's tables more than any page.
+    Without changes it takes one query of the ledger's tables more than any page.
     """
     account = _account(request)
     if request.GET.get("version") == version_of(account):

@@ -21,7 +21,7 @@ class SampleForm(forms.Form):
 @require_safe
 @staff_member_required
 def design(request: HttpRequest) -> HttpResponse:
-    """Shows every component in the states it has."""
+    """Show every component in the states it has."""
     messages.success(request, "A message of success.")
     messages.warning(request, "A warning.")
     messages.error(request, "An error, with what to do about it.")

@@ -66,18 +66,18 @@ _BY_SLUG = {page.slug: page for page in PAGES}
 
 
 def find_page(slug: str) -> Page | None:
-    """Returns the page of that slug, or None."""
+    """Return the page of that slug, or None."""
     return _BY_SLUG.get(slug)
 
 
 def neighbours(page: Page) -> tuple[Page | None, Page | None]:
-    """Returns the pages before and after a page."""
+    """Return the pages before and after a page."""
     place = PAGES.index(page)
     after = PAGES[place + 1] if place + 1 < len(PAGES) else None
     return (PAGES[place - 1] if place else None), after
 
 
 def groups() -> list[tuple[str, list[Page]]]:
-    """Returns the pages by group, in reading order."""
+    """Return the pages by group, in reading order."""
     names = dict.fromkeys(page.group for page in PAGES)
     return [(name, [page for page in PAGES if page.group == name]) for name in names]

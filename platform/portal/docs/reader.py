@@ -13,17 +13,16 @@ from accounts.access import Actor
 from accounts.api_keys import active
 from accounts.models import ApiKey, Plan
 from api.catalogue.snapshot import ModelEntry, Snapshot
-from portal.access import actor_of
-from portal.chat.keys import without_chat_keys
-from portal.prices import PricedModel, price_list
-from portal.snippets import (
+from portal.access import actor_of, without_chat_keys
+from portal.ui.prices import PricedModel, price_list
+from portal.ui.snippets import (
     Snippet,
     chat_in_go,
     chat_snippets,
     image_snippets,
     video_snippets,
 )
-from portal.worked_cost import WorkedCost, example_model, worked_cost
+from portal.ui.worked_cost import WorkedCost, example_model, worked_cost
 
 # What an example names where the catalogue has no model for it.
 ANY_MODEL = "MODEL_NAME"
@@ -142,7 +141,7 @@ class Reader:
         return [each for each in self.models if each.entry.aliases]
 
     def having(self, feature: str) -> list[PricedModel]:
-        """Returns the models of text that announce a feature."""
+        """Return the models of text that announce a feature."""
         return [each for each in self.chat_models if feature in each.entry.features]
 
     @property

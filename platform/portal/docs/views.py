@@ -34,13 +34,13 @@ QUICK_RESULTS = 8
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    """Shows the first page."""
+    """Show the first page."""
     return _show(request, PAGES[0])
 
 
 @require_safe
 def page(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """Shows a page of the documentation, or 404."""
+    """Show a page of the documentation, or 404."""
     found = find_page(slug)
     if found is None:
         raise Http404
@@ -51,7 +51,7 @@ def page(request: HttpRequest, slug: str) -> HttpResponseBase:
 
 @require_safe
 def search_docs(request: HttpRequest) -> HttpResponse:
-    """Finds sections by words; for htmx, only the list of what was found."""
+    """Find sections by words; for htmx, only the list of what was found."""
     query = request.GET.get("q", "").replace("\0", "")[:LONGEST_QUERY].strip()
     reader = _reader_of(request)
     nobody = Reader(reader.snapshot, settings.BASE_URL)
@@ -91,7 +91,7 @@ def _reader_of(request: HttpRequest) -> Reader:
 
 
 def _article(page: Page, reader: Reader, chosen: Any) -> str:
-    """Returns a page's text as HTML. `chosen` are the filters of the models' page."""
+    """Return a page's text as HTML. `chosen` are the filters of the models' page."""
     context: dict[str, Any] = {
         "page": page,
         "reader": reader,
@@ -121,7 +121,7 @@ def _article(page: Page, reader: Reader, chosen: Any) -> str:
 
 
 def _filtered(reader: Reader, chosen: Any) -> dict[str, Any]:
-    """Returns what the models' page shows: the models of a kind that have a capability."""
+    """Return what the models' page shows: the models of a kind that have a capability."""
     kind, capability = chosen.get("kind", ""), chosen.get("can", "")
     shown = [
         model

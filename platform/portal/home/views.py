@@ -12,15 +12,9 @@ from django.views.generic import RedirectView
 
 from api.catalogue.snapshot import Snapshot, load_snapshot
 from api.service import current_service
-from portal.prices import PricedModel, price_list
-from portal.snippets import (
-    Snippet,
-    chat_in_go,
-    chat_snippets,
-    image_snippets,
-    video_snippets,
-)
-from portal.worked_cost import WorkedCost, example_model, worked_cost
+from portal.ui.prices import PricedModel, price_list
+from portal.ui.snippets import Snippet, chat_in_go, chat_snippets, image_snippets, video_snippets
+from portal.ui.worked_cost import WorkedCost, example_model, worked_cost
 
 FEATURED = {"chat": 6, "image": 2, "video": 2}
 SECURITY_TXT_DAYS = 180
@@ -46,14 +40,14 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def robots_txt(request: HttpRequest) -> HttpResponse:
-    """Keeps robots off the pages that are no reading."""
+    """Keep robots off the pages that are no reading."""
     lines = ["User-agent: *", "Disallow: /accounts/", "Disallow: /admin/", "Disallow: /api/"]
     return HttpResponse("\n".join([*lines, ""]), content_type="text/plain")
 
 
 @require_safe
 def security_txt(request: HttpRequest) -> HttpResponse:
-    """Says whom to tell of a weakness (RFC 9116), where the operator has named an address."""
+    """Say whom to tell of a weakness (RFC 9116), where the operator has named an address."""
     contact = current_service().contact_email
     if not contact:
         raise Http404
@@ -73,7 +67,7 @@ class Favicon(RedirectView):
     http_method_names = ["get", "head"]
 
     def get_redirect_url(self, *args: object, **kwargs: object) -> str:
-        """Returns the icon's address."""
+        """Return the icon's address."""
         return static("icon.svg")
 
 
@@ -82,7 +76,7 @@ def _featured(models: list[PricedModel], kind: str) -> list[PricedModel]:
 
 
 def _first_request(base_url: str, key: str, models: list[PricedModel]) -> list[Snippet]:
-    """Returns a request to the first model, rather one of text; none where there is no model."""
+    """Return a request to the first model, rather one of text; none where there is no model."""
     for kind in ("chat", "image", "video"):
         for model in models:
             if model.kind == kind:
@@ -94,7 +88,7 @@ def _first_request(base_url: str, key: str, models: list[PricedModel]) -> list[S
 
 
 def _example(snapshot: Snapshot) -> WorkedCost | None:
-    """Returns a worked cost at the prices of now, or None where nothing costs anything."""
+    """Return a worked cost at the prices of now, or None where nothing costs anything."""
     now = timezone.now()
     model = example_model(snapshot.public_models(), now)
     prices = model.price_at(now) if model is not None else None

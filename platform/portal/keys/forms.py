@@ -1,10 +1,19 @@
-"""The forms of keys. What a key may be given is the management API's to say, and in its words."""
+"""The forms of API keys.
 
-from collections.abc import Iterable
+The management API's rules decide what a key may have, and word the errors. The form of a new key
+carries a token, so that it creates one key even if the browser sends it twice.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
 from django import forms
+from django.contrib.sessions.exceptions import SessionInterrupted
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.access import Actor
@@ -47,13 +56,13 @@ class KeyForm(forms.Form):
         label="Models",
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Choose none to allow every model, those to come too.",
+        help_text="Leave empty to allow all models, including future ones.",
     )
     requests_per_minute = forms.CharField(label="Requests per minute", required=False)
     tokens_per_minute = forms.CharField(label="Tokens per minute", required=False)
     budget_day = forms.CharField(label="Per day", required=False)
     budget_month = forms.CharField(label="Per month", required=False)
-    budget_total = forms.CharField(label="In all", required=False)
+    budget_total = forms.CharField(label="Total", required=False)
 
     def __init__(
         self,
@@ -81,7 +90,7 @@ class KeyForm(forms.Form):
             self.fields[name].widget.attrs.update(inputmode="decimal", placeholder="No budget")
 
     def clean(self) -> dict[str, Any]:
-        """Asks the management API's rules about what was given or changed."""
+        """Ask the management API's rules about what was given or changed."""
         cleaned = super().clean() or {}
         if cleaned.get("expires_on") == date.max:
             self.add_error("expires_on", "Choose an earlier day, or that it never expires.")
@@ -95,12 +104,12 @@ class KeyForm(forms.Form):
         return cleaned
 
     def _rules_of(self, asked: dict[str, Any]) -> KeyRulesSerializer:
-        """Returns the serializer that knows the rules of what is asked."""
+        """Return the serializer that knows the rules of what is asked."""
         # Partial, so that what this form refuses already isn't missed a second time.
         return KeyRulesSerializer(data=asked, partial=True, context={"team": self._team})
 
     def _asked(self, cleaned: dict[str, Any]) -> dict[str, Any]:
-        """Returns the body of the management API's request that says the same as the form.
+        """Return the body of the management API's request that says the same as the form.
 
         Of a key that is changed only what was changed: a limit above the plan's, which staff gave,
         stays where it is left alone.
@@ -122,7 +131,7 @@ class KeyForm(forms.Form):
         return asked
 
     def _field_of(self, name: str) -> str | None:
-        """Returns which field a rule's error stands beside."""
+        """Return which field a rule's error stands beside."""
         if name == "expires_at":
             return "expires_on"
         return name if name in self.fields else None
@@ -135,9 +144,9 @@ class NewKeyForm(KeyForm):
     """The rules of a key to be made, and its scope where the member has a choice."""
 
     scope = forms.ChoiceField(
-        label="Opens",
+        label="Type",
         choices=[
-            (ApiKey.Scope.INFERENCE, "The models"),
+            (ApiKey.Scope.INFERENCE, "Inference"),
             (ApiKey.Scope.MANAGEMENT, "The management of this team's keys"),
         ],
         help_text="A management key makes and revokes keys and calls no model.",
@@ -156,7 +165,7 @@ class NewKeyForm(KeyForm):
 
 
 class RotationForm(forms.Form):
-    """How long the old key stays good beside the new one."""
+    """The time for which the old key stays valid beside the new one."""
 
     grace_seconds = forms.TypedChoiceField(
         label="The old key works on for",
@@ -173,7 +182,7 @@ class RotationForm(forms.Form):
 
 
 def _initial(key: ApiKey | None) -> dict[str, Any]:
-    """Returns what the form shows at first: the key's rules."""
+    """Return what the form shows at first: the key's rules."""
     if key is None:
         return {"expiry": _NEVER, "scope": ApiKey.Scope.INFERENCE}
     limits = {name: getattr(key, name) for name in _LIMITS}
@@ -191,7 +200,7 @@ def _initial(key: ApiKey | None) -> dict[str, Any]:
 
 
 def _expiries(key: ApiKey | None) -> list[tuple[str, str]]:
-    """Returns when a key may end, the present end of one that has it first."""
+    """Return when a key may end, the present end of one that has it first."""
     kept = []
     if key is not None and key.expires_at is not None:
         kept = [(_KEEP, f"As it is: {key.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")]
@@ -199,7 +208,7 @@ def _expiries(key: ApiKey | None) -> list[tuple[str, str]]:
 
 
 def _model_choices(models: Iterable[ModelEntry], key: ApiKey | None) -> list[tuple[str, str]]:
-    """Returns the catalogue's models, and those that the key allows though they are not there."""
+    """Return the catalogue's models, and those that the key allows though they are not there."""
     names = [model.name for model in models]
     others = [name for name in key.allowed_models if name not in names] if key else []
     return [(name, name) for name in (*names, *others)]
@@ -210,7 +219,49 @@ def _end_of(day: date) -> datetime:
 
 
 def _texts(problems: Any) -> list[str]:
-    """Returns the texts in a serializer's errors, which nest for lists."""
+    """Return the texts in a serializer's errors, which nest for lists."""
     if isinstance(problems, dict):
         return [text for each in problems.values() for text in _texts(each)]
     return [str(problem) for problem in problems]
+
+
+_SESSION_KEY = "keys_made"
+_KEPT = 20
+_LONGEST_TOKEN = 64
+
+
+class MadeBeforeError(Exception):
+    """The form has made its key before. `key_id` is which."""
+
+    def __init__(self, key_id: int) -> None:
+        super().__init__(f"Key {key_id} was made of this form before.")
+        self.key_id = key_id
+
+
+def new_token() -> str:
+    """Return a token for a form that is shown."""
+    return secrets.token_urlsafe(16)
+
+
+def make_once(
+    request: HttpRequest, token: str, make: Callable[[], tuple[ApiKey, str]]
+) -> tuple[ApiKey, str]:
+    """Return the key and plaintext that `make` makes, in one transaction with the token's use.
+
+    Raise MadeBeforeError where the token was used, and SessionInterrupted where the session has
+    ended meanwhile.
+    """
+    with transaction.atomic():
+        # The lock makes a second request of the same form wait, and see what the first has done.
+        row = Session.objects.select_for_update().filter(pk=request.session.session_key).first()
+        if row is None:
+            raise SessionInterrupted("The session has ended. Sign in again.")
+        made: dict[str, int] = row.get_decoded().get(_SESSION_KEY, {})
+        if token in made:
+            raise MadeBeforeError(made[token])
+        key, plaintext = make()
+        kept = [*made.items(), (token[:_LONGEST_TOKEN], key.pk)][-_KEPT:]
+        request.session[_SESSION_KEY] = dict(kept)
+        request.session.save()
+        request.session.modified = False  # it is saved; a second time would be after the lock
+    return key, plaintext

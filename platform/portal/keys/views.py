@@ -1,11 +1,12 @@
-"""The API keys of a team: listed, made, changed, rotated, revoked."""
+"""A team's API keys: list, create, change, rotate, revoke."""
 
 from typing import Any, cast
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -14,15 +15,14 @@ from accounts.api_keys import KeyRules
 from accounts.client_ip import client_ip
 from accounts.errors import AccountsError
 from accounts.models import ApiKey
-from api.catalogue.snapshot import load_snapshot
+from api.catalogue.snapshot import Snapshot, load_snapshot
 from billing.usage.key_spending import use_by_day
 from portal.access import MemberRequest, member_page, member_page_if
-from portal.keys import once
-from portal.keys.daily_cost import daily_cost_of
+from portal.keys import forms
 from portal.keys.forms import KeyForm, NewKeyForm, RotationForm
-from portal.keys.listing import listing_of
-from portal.keys.shown import ShownKey, shown, visible_keys
-from portal.keys.shown_once import show_once
+from portal.keys.presenters import KeyPresenter, daily_cost_of, key_presenter
+from portal.keys.queries import listing_of, visible_keys
+from portal.ui.snippets import Snippet, chat_snippets, management_snippets
 
 _shows_or_does = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -30,7 +30,7 @@ _shows_or_does = require_http_methods(["GET", "HEAD", "POST"])
 @require_safe
 @member_page
 def apikeys(request: MemberRequest) -> HttpResponse:
-    """Lists the team's keys: the active ones, or all."""
+    """List the team's keys: the active ones, or all."""
     listing = listing_of(
         request.actor,
         is_all=request.GET.get("show") == "all",
@@ -43,18 +43,18 @@ def apikeys(request: MemberRequest) -> HttpResponse:
 @never_cache  # going back shows a form that can be sent, not the one that was
 @member_page_if(lambda actor: actor.may_create_keys())
 def new_key(request: MemberRequest) -> HttpResponse:
-    """Makes a key and shows it, this once, as the form's own answer."""
+    """Make a key and show it, this once, as the form's own answer."""
     snapshot = load_snapshot()
     form = NewKeyForm(_sent(request), actor=request.actor, models=snapshot.public_models())
     if not form.is_valid():
-        context = {"form": form, "token": once.new_token()}
+        context = {"form": form, "token": forms.new_token()}
         return render(request, "keys/new.html", context, status=400 if form.is_bound else 200)
     if not request.actor.may_create_keys(form.rules["scope"]):
         raise PermissionDenied
     try:
-        key, plaintext = once.make_once(
+        key, plaintext = forms.make_once(
             request,
-            request.POST.get("token") or once.new_token(),
+            request.POST.get("token") or forms.new_token(),
             lambda: key_actions.create_key(
                 request.actor,
                 prefix=snapshot.service.key_prefix,
@@ -62,7 +62,7 @@ def new_key(request: MemberRequest) -> HttpResponse:
                 **form.rules,
             ),
         )
-    except once.MadeBeforeError as error:
+    except forms.MadeBeforeError as error:
         made = request.actor.visible_keys().filter(pk=error.key_id).first()
         return render(request, "keys/made_before.html", {"key": made}, status=409)
     return show_once(request, key, plaintext, snapshot)
@@ -71,14 +71,14 @@ def new_key(request: MemberRequest) -> HttpResponse:
 @require_safe
 @member_page
 def key(request: MemberRequest, key_id: int) -> HttpResponse:
-    """Shows a key: its rules, its state, what it spends."""
+    """Show a key: its rules, its state, what it spends."""
     return _key_page(request, _key(request, key_id))
 
 
 @_shows_or_does
 @member_page
 def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
-    """Changes a key's rules."""
+    """Change a key's rules."""
     own = _managed_key(request, key_id)
     models = load_snapshot().public_models()
     form = KeyForm(_sent(request), actor=request.actor, models=models, key=own.key)
@@ -101,7 +101,7 @@ def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
 @never_cache
 @member_page
 def rotate_key(request: MemberRequest, key_id: int) -> HttpResponse:
-    """Makes a key's successor and shows it, this once."""
+    """Make a key's successor and show it, this once."""
     own = _managed_key(request, key_id)
     form = RotationForm(_sent(request))
     if not own.may_rotate:
@@ -129,7 +129,7 @@ def rotate_key(request: MemberRequest, key_id: int) -> HttpResponse:
 @_shows_or_does
 @member_page
 def revoke_key(request: MemberRequest, key_id: int) -> HttpResponse:
-    """Asks whether to end a key, and ends it."""
+    """Ask whether to end a key, and end it."""
     own = _managed_key(request, key_id)
     if request.method != "POST":
         return render(request, "keys/revoke.html", {"own": own})
@@ -140,35 +140,76 @@ def revoke_key(request: MemberRequest, key_id: int) -> HttpResponse:
 
 
 def _sent(request: MemberRequest) -> QueryDict | None:
-    """Returns what a form was sent with; None where it is only asked for."""
+    """Return what a form was sent with; None where it is only asked for."""
     return request.POST if request.method == "POST" else None
 
 
-def _key(request: MemberRequest, key_id: int) -> ShownKey:
-    """Returns the team's key of this id. Raises Http404 for any other."""
+def _key(request: MemberRequest, key_id: int) -> KeyPresenter:
+    """Return the team's key of this id. Raise Http404 for any other."""
     found: ApiKey = get_object_or_404(visible_keys(request.actor), pk=key_id)
-    return shown(found, request.actor)
+    return key_presenter(found, request.actor)
 
 
-def _managed_key(request: MemberRequest, key_id: int) -> ShownKey:
-    """Returns a key that the member may change. Raises Http404 and PermissionDenied."""
+def _managed_key(request: MemberRequest, key_id: int) -> KeyPresenter:
+    """Return a key that the member may change. Raise Http404 and PermissionDenied."""
     own = _key(request, key_id)
     if not own.may_manage:
         raise PermissionDenied
     return own
 
 
-def _key_page(request: MemberRequest, own: ShownKey, refusal: str = "") -> HttpResponse:
-    """Returns the key's page; with a refusal it says why nothing was done (409)."""
+def _key_page(request: MemberRequest, own: KeyPresenter, refusal: str = "") -> HttpResponse:
+    """Return the key's page; with a refusal it says why nothing was done (409)."""
     days = use_by_day(own.key, own.now)
     context: dict[str, Any] = {"own": own, "daily_cost": daily_cost_of(days), "refusal": refusal}
     return render(request, "keys/key.html", context, status=409 if refusal else 200)
 
 
-def _why_not_rotated(own: ShownKey) -> str:
+def _why_not_rotated(own: KeyPresenter) -> str:
     if own.successor is not None:
         return (
             "This key was rotated before. Its successor was shown once; if you have not copied "
             "that, rotate the successor."
         )
     return "A key that is revoked or expired is not rotated. Create a new one."
+
+
+def show_once(
+    request: HttpRequest,
+    key: ApiKey,
+    plaintext: str,
+    snapshot: Snapshot,
+    *,
+    old: ApiKey | None = None,
+    grace_seconds: int = 0,
+) -> HttpResponse:
+    """Return the page of a new key, with code that uses it. `old` is the key that it replaces,
+    which works on for `grace_seconds`.
+
+    It is the form's own answer, of a view that is never cached: a redirect would have to keep the
+    key somewhere.
+    """
+    context = {
+        "key": key,
+        "plaintext": plaintext,
+        "old": old,
+        "grace_seconds": grace_seconds,
+        "snippets": _snippets(request, key, plaintext, snapshot),
+    }
+    return render(request, "keys/shown_once.html", context)
+
+
+def _snippets(
+    request: HttpRequest, key: ApiKey, plaintext: str, snapshot: Snapshot
+) -> list[Snippet]:
+    """Return code for the key with the reader's own address; none where it may call no model."""
+    if key.scope == ApiKey.Scope.MANAGEMENT:
+        base_url = request.build_absolute_uri(reverse("manage-keys")).removesuffix("/keys")
+        return management_snippets(base_url=base_url, api_key=plaintext)
+    allowed = key.allowed_models
+    models = [model.name for model in snapshot.public_models(kind="chat")]
+    callable_models = [name for name in models if not allowed or name in allowed]
+    if not callable_models:
+        return []
+    base_url = request.build_absolute_uri("/v1")
+    return chat_snippets(base_url=base_url, model=callable_models[0], api_key=plaintext)

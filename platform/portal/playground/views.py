@@ -5,10 +5,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from api.catalogue.snapshot import load_snapshot
-from portal.access import MemberRequest, member_page
-from portal.chat.keys import may_chat
-from portal.chat.shown import REQUEST_URL
-from portal.prices import price_list
+from portal.access import MemberRequest, may_chat, member_page
+from portal.ui.prices import price_list
+from portal.ui.shell import REQUEST_URL
 
 
 @require_safe

@@ -1,14 +1,11 @@
-"""What a user types about themselves."""
+"""The forms of a user's settings."""
 
 from typing import Any
 
 from django import forms
 
 from accounts.models import NotificationSettings, User
-from billing.pricing.money import dollars_short_text, nanos_from_dollars
-from portal.team.forms import OneLineField
-
-MOST_NANOS = nanos_from_dollars(1_000_000)
+from portal.ui.fields import NanosField, OneLineField
 
 
 class ProfileForm(forms.Form):
@@ -22,32 +19,11 @@ class ProfileForm(forms.Form):
     )
 
 
-class DollarsField(forms.CharField):
-    """An amount typed in dollars, in nano-dollars to the program."""
-
-    def prepare_value(self, value: Any) -> Any:
-        """Returns what the input shows: an amount in dollars, a typed text as it is."""
-        return dollars_short_text(value) if isinstance(value, int) else value
-
-    def clean(self, value: Any) -> int:
-        """Returns nano-dollars. Raises ValidationError."""
-        text = super().clean(value).strip().removeprefix("$")
-        try:
-            nanos = nanos_from_dollars(text) if len(text) <= 20 else -1
-        except ValueError:
-            nanos = -1
-        if not 0 < nanos <= MOST_NANOS:
-            raise forms.ValidationError(
-                "Give an amount of dollars such as 5 or 2.50, at most 1000000."
-            )
-        return nanos
-
-
 class NotificationsForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
-    """Which e-mails a user wants."""
+    """The emails a user wants."""
 
-    low_balance_nanos = DollarsField(
-        label="Low means below, in dollars",
+    low_balance_nanos = NanosField(
+        label="Alert when below ($)",
         widget=forms.TextInput(attrs={"inputmode": "decimal"}),
         help_text="You hear it once, and again after the balance was above.",
     )
@@ -98,7 +74,7 @@ class DeletionForm(forms.Form):
             proof.widget = forms.TextInput(attrs={"autocomplete": "off"})
 
     def clean_proof(self) -> str:
-        """Returns what was typed. Raises ValidationError where it proves nothing."""
+        """Return what was typed. Raise ValidationError where it proves nothing."""
         typed: str = self.cleaned_data["proof"]
         if self._user.has_usable_password():
             if not self._user.check_password(typed):

@@ -1,4 +1,4 @@
-"""What a user may change of themselves."""
+"""A user's settings."""
 
 from django.urls import path
 

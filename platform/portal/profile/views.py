@@ -1,4 +1,4 @@
-"""What a user may change of themselves: name, letters, their data, their leave."""
+"""A user's settings: name, notifications, data export, account deletion."""
 
 from django.contrib import messages
 from django.contrib.auth import logout
@@ -6,7 +6,6 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django_ratelimit.core import is_ratelimited
 
 from accounts.access import memberships_of
 from accounts.client_ip import client_ip
@@ -15,9 +14,10 @@ from accounts.errors import SharedTeamError
 from accounts.models import NotificationSettings
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
-from portal.profile.export import archive
 from portal.profile.forms import DeletionForm, NotificationsForm, ProfileForm
-from portal.profile.streaming import in_threads
+from portal.profile.queries import archive
+from portal.ui.rate_limits import is_over_limit
+from portal.ui.streaming import in_threads
 
 EXPORTS_PER_USER = "5/h"
 DELETION_TRIES_PER_USER = "10/h"
@@ -26,7 +26,7 @@ DELETION_TRIES_PER_USER = "10/h"
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def profile(request: MemberRequest) -> HttpResponse:
-    """Shows name, address and teams; POST changes the name."""
+    """Show name, address and teams; POST changes the name."""
     user = request.user
     form = ProfileForm(
         request.POST if request.method == "POST" else None, initial={"name": user.name}
@@ -43,7 +43,7 @@ def profile(request: MemberRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def notifications(request: MemberRequest) -> HttpResponse:
-    """Shows which e-mails the user gets; POST changes it."""
+    """Show which e-mails the user gets; POST changes it."""
     wanted = NotificationSettings.of(request.user)
     form = NotificationsForm(request.POST if request.method == "POST" else None, instance=wanted)
     if request.method == "POST" and form.is_valid():
@@ -57,15 +57,15 @@ def notifications(request: MemberRequest) -> HttpResponse:
 @require_safe
 @member_page
 def your_data(request: MemberRequest) -> HttpResponse:
-    """Says what an export holds and what a deletion does."""
+    """Say what an export holds and what a deletion does."""
     return render(request, "profile/data.html")
 
 
 @require_POST
 @member_page
 def export(request: MemberRequest) -> HttpResponseBase:
-    """Streams the user's data as a ZIP archive."""
-    if _is_often(request, "export", EXPORTS_PER_USER):
+    """Stream the user's data as a ZIP archive."""
+    if is_over_limit(request, "export", EXPORTS_PER_USER):
         messages.error(request, "You have exported your data several times. Try again in an hour.")
         return render(request, "profile/data.html", status=429)
     name = f"data-{timezone.now():%Y-%m-%d}.zip"
@@ -82,7 +82,7 @@ def export(request: MemberRequest) -> HttpResponseBase:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def delete_account(request: MemberRequest) -> HttpResponse:
-    """Says what the deletion of the account does; POST does it."""
+    """Say what the deletion of the account does; POST does it."""
     user = request.user
     consequences = consequences_for(user)
     accounts = CreditAccount.objects.filter(team__in=consequences.ending, posted_nanos__gt=0)
@@ -91,7 +91,7 @@ def delete_account(request: MemberRequest) -> HttpResponse:
     form = DeletionForm(user, has_credit=bool(forfeited), data=data)
     status = 200
     if data is not None:
-        if _is_often(request, "deletion", DELETION_TRIES_PER_USER):
+        if is_over_limit(request, "deletion", DELETION_TRIES_PER_USER):
             form.add_error(None, "There were many tries. Try again in an hour.")
             status = 429
         elif consequences.blocking:
@@ -99,7 +99,7 @@ def delete_account(request: MemberRequest) -> HttpResponse:
         elif form.is_valid():
             try:
                 delete_user(user, ip_address=client_ip(request))
-            except SharedTeamError:  # somebody joined or left between the look and the deed
+            except SharedTeamError:  # somebody joined or left between the check and the deletion
                 return redirect("delete_account")
             logout(request)
             return render(request, "profile/deleted.html")
@@ -107,11 +107,3 @@ def delete_account(request: MemberRequest) -> HttpResponse:
             status = 422
     context = {"form": form, "consequences": consequences, "forfeited": forfeited}
     return render(request, "profile/delete.html", context, status=status)
-
-
-def _is_often(request: MemberRequest, group: str, rate: str) -> bool:
-    """Tells whether the user has asked for this more often than the rate lets them."""
-    is_often = is_ratelimited(  # type: ignore[no-untyped-call]
-        request, group=group, key="user", rate=rate, increment=True
-    )
-    return bool(is_often)

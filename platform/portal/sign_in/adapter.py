@@ -1,4 +1,4 @@
-"""Where django-allauth asks us: making users, writing to them, their addresses."""
+"""Adapters of django-allauth: creating users, sending them emails, their IP addresses."""
 
 from smtplib import SMTPException
 from typing import Any, cast
@@ -22,16 +22,15 @@ from django.utils import timezone
 from accounts.client_ip import client_ip
 from accounts.models import User
 from api.service import current_service
-from portal import mail
-from portal.billing.referral import note_sign_up
-from portal.sign_in.devices import device_name
-from portal.sign_in.notices import NOTICES
-from portal.sign_in.opening import open_books
+from portal.emails import sending
+from portal.emails.kinds import SECURITY_NOTICES
+from portal.sign_in.onboarding import note_sign_up, open_books
+from portal.sign_in.presenters import device_name
 
 log = structlog.get_logger(__name__)
 
-# allauth's letters that somebody waits for: (ours, what it needs of the context)
-_LETTERS = {
+# allauth's emails that somebody waits for: (ours, what it needs of the context)
+_EMAILS = {
     "email_confirmation": ("email_code", ["code"]),
     "email_confirmation_signup": ("email_code", ["code"]),
     "account_already_exists": ("account_exists", ["password_reset_url"]),
@@ -47,7 +46,7 @@ _WAYS = {
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """Opens a new user's books, writes our letters and knows clients by their real address."""
+    """Opens a new user's books, writes our emails and knows clients by their real address."""
 
     error_messages = {
         **DefaultAccountAdapter.error_messages,
@@ -58,13 +57,13 @@ class AccountAdapter(DefaultAccountAdapter):
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Tells whether one may sign up: if the operator lets people, or with an invitation."""
+        """Return whether one may sign up: if the operator lets people, or with an invitation."""
         return settings.SIGNUP_OPEN or bool(request.session.get("account_verified_email"))
 
     def save_user(
         self, request: HttpRequest, user: AbstractBaseUser, form: BaseForm, commit: bool = True
     ) -> AbstractBaseUser:
-        """Saves a new user, with their personal team and its credit account."""
+        """Save a new user, with their personal team and its credit account."""
         with transaction.atomic():
             saved = super().save_user(request, user, form, commit)
             if commit:
@@ -73,14 +72,14 @@ class AccountAdapter(DefaultAccountAdapter):
         return saved
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Sends one of allauth's letters in our words: notices later, the others now."""
+        """Send one of allauth's emails in our words: notices later, the others now."""
         name = template_prefix.rpartition("/")[2]
-        if name in NOTICES:
-            mail.send_later("security_notice", email, self._notice(name, context))
+        if name in SECURITY_NOTICES:
+            sending.send_later("security_notice", email, self._notice(name, context))
             return
-        ours, needed = _LETTERS[name]
+        ours, needed = _EMAILS[name]
         try:
-            mail.send(ours, email, {each: context[each] for each in needed})
+            sending.send(ours, email, {each: context[each] for each in needed})
         except (SMTPException, OSError):
             # The same for an address that has an account and one that has none.
             log.exception("mail_not_sent", mail=ours)
@@ -92,16 +91,16 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_reauthentication_methods(
         self, user: AbstractBaseUser | AnonymousUser
     ) -> list[dict[str, Any]]:
-        """Returns the ways for the user to show that it is them, in our words."""
+        """Return the ways for the user to show that it is them, in our words."""
         methods = super().get_reauthentication_methods(user)
         return [{**each, "description": _WAYS[each["id"]]} for each in methods]
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """Returns the client's address, by which allauth's limits count."""
+        """Return the client's address, by which allauth's limits count."""
         return client_ip(request)
 
     def _notice(self, name: str, context: dict[str, Any]) -> dict[str, str]:
-        title, sentence = NOTICES[name]
+        title, sentence = SECURITY_NOTICES[name]
         return {
             "title": title,
             "sentence": sentence.format_map(context),
@@ -117,7 +116,7 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
     def save_user(
         self, request: HttpRequest, sociallogin: SocialLogin, form: BaseForm | None = None
     ) -> AbstractBaseUser:
-        """Saves a new user, with their personal team and its credit account."""
+        """Save a new user, with their personal team and its credit account."""
         with transaction.atomic():
             user: AbstractBaseUser = super().save_user(request, sociallogin, form)
             open_books(cast(User, user))
@@ -125,7 +124,7 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         return user
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
-        """Tells whether one may sign up."""
+        """Return whether one may sign up."""
         return settings.SIGNUP_OPEN or bool(request.session.get("account_verified_email"))
 
 
@@ -138,7 +137,7 @@ class MFAAdapter(DefaultMFAAdapter):
     }
 
     def get_totp_issuer(self) -> str:
-        """Returns the name under which an authenticator app lists its codes."""
+        """Return the name under which an authenticator app lists its codes."""
         return current_service().name
 
     def generate_authenticator_name(
@@ -146,9 +145,9 @@ class MFAAdapter(DefaultMFAAdapter):
         user: AbstractBaseUser,
         type: Authenticator.Type,  # noqa: A002  (allauth's name)
     ) -> str:
-        """Returns what a new passkey is called if its owner gives no name: its device."""
+        """Return what a new passkey is called if its owner gives no name: its device."""
         return device_name(allauth_context.request.headers.get("User-Agent", ""))
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        """Returns what a passkey belongs to: the host, under the service's name."""
+        """Return what a passkey belongs to: the host, under the service's name."""
         return {**super().get_public_key_credential_rp_entity(), "name": current_service().name}

@@ -1,23 +1,25 @@
-"""allauth's forms, with our words and our guards."""
+"""allauth's forms and the admin's, with the service's wording and guards."""
 
 from typing import cast
 
 from allauth.account import forms as account
+from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
+from unfold.forms import AuthenticationForm
 
 from accounts.models import User
-from portal.sign_in import limits
-from portal.sign_in.mailboxes import is_disposable
+from portal.sign_in import middleware
+from portal.sign_in.onboarding import is_disposable
 
 
 class SignupForm(account.SignupForm):
     """E-mail address and password; what it answers does not tell who has an account."""
 
     def clean_email(self) -> str:
-        """Returns the address. Raises ValidationError for one that is thrown away after use."""
+        """Return the address. Raise ValidationError for one that is thrown away after use."""
         if is_disposable(self.cleaned_data["email"], settings.DISPOSABLE_EMAIL_DOMAINS):
             raise ValidationError(
                 "This service takes no disposable addresses. Use one that will stay yours."
@@ -25,11 +27,11 @@ class SignupForm(account.SignupForm):
         return str(super().clean_email())
 
     def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
-        """Makes the account, or writes to the address that it has one already.
+        """Make the account, or writes to the address that it has one already.
 
-        Raises ImmediateHttpResponse (429) where too many come from one place.
+        Raise ImmediateHttpResponse (429) where too many come from one place.
         """
-        limits.count_sign_up(request)
+        middleware.count_sign_up(request)
         try:
             made: tuple[User | None, HttpResponse | None] = super().try_save(request)
         except IntegrityError:
@@ -39,6 +41,19 @@ class SignupForm(account.SignupForm):
         return made
 
     def save(self, request: HttpRequest) -> User:
-        """Makes user, team, credit account and the address to verify: all or nothing."""
+        """Make user, team, credit account and the address to verify: all or nothing."""
         with transaction.atomic():
             return cast(User, super().save(request))
+
+
+class AdminSignInForm(AuthenticationForm):
+    """E-mail and password, for those staff alone who have no second step to show."""
+
+    def confirm_login_allowed(self, user: User) -> None:
+        """Raise ValidationError for who is no staff, or whose second step this form can't ask."""
+        super().confirm_login_allowed(user)
+        if is_mfa_enabled(user):
+            raise ValidationError(
+                "Two-step sign-in is on for this account: sign in at /accounts/login/ first.",
+                code="second_step",
+            )

@@ -1,4 +1,4 @@
-"""What happens when somebody has signed up, verified an address or signed in."""
+"""Receivers for sign-up, a verified address and sign-in."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from accounts.client_ip import client_ip
 from accounts.models import NotificationSettings, User
-from portal import mail
-from portal.sign_in.devices import device_name
-from portal.sign_in.trial import grant_trial, grant_trial_to
+from portal.emails import sending
+from portal.sign_in.onboarding import grant_trial, grant_trial_to
+from portal.sign_in.presenters import device_name
 
 
 @receiver(email_confirmed)
@@ -24,16 +24,16 @@ def _on_email_confirmed(email_address: EmailAddress, **_named: Any) -> None:
 
 @receiver(user_signed_up)
 def _on_signed_up(user: User, **_named: Any) -> None:
-    """Serves those whose address was verified before: by an invitation or another service."""
+    """Serve those whose address was verified before: by an invitation or another service."""
     grant_trial_to(user)
 
 
 @receiver(user_logged_in)
 def _on_logged_in(request: HttpRequest, user: User, **_named: Any) -> None:
-    """Tells the user of a sign-in from a device that none of their sessions is on.
+    """Tell the user of a sign-in from a device that none of their sessions is on.
 
     It runs before allauth forgets the sessions that have ended since the last sign-in, so who
-    signs out every evening is known in the morning. The first sign-in of all is no news.
+    signs out every evening is known in the morning. The very first sign-in is not reported.
     """
     sessions = list(UserSession.objects.filter(user=user).values_list("ip", "user_agent"))
     here = client_ip(request), device_name(request.headers.get("User-Agent", ""))
@@ -43,4 +43,4 @@ def _on_logged_in(request: HttpRequest, user: User, **_named: Any) -> None:
         return
     ip, device = here
     at = f"{timezone.now():%Y-%m-%d %H:%M} UTC"
-    mail.send_later("new_sign_in", user.email, {"ip": ip, "device": device, "at": at})
+    sending.send_later("new_sign_in", user.email, {"ip": ip, "device": device, "at": at})

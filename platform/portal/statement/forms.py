@@ -1,12 +1,11 @@
-"""What time a statement is for."""
+"""The period of a statement."""
 
 from datetime import date, timedelta
 from typing import Any
 
 from django import forms
 
-from portal.day_range import DayRangeForm
-from portal.periods import Period, month_of, today
+from portal.ui.periods import DayRangeForm, Period, month_of, today
 
 OWN_RANGE = "own"
 GROUPINGS = [("day", "Usage by day"), ("transfer", "Every transfer")]
@@ -21,10 +20,10 @@ class StatementForm(DayRangeForm):
     def __init__(self, data: Any, opened_on: date) -> None:
         super().__init__({"month": f"{today():%Y-%m}", "by": "day"} | data.dict())
         months = [(f"{month:%Y-%m}", f"{month:%B %Y}") for month in _months_since(opened_on)]
-        self.offer("month", [*months, (OWN_RANGE, "Own range")])
+        self.offer("month", [*months, (OWN_RANGE, "Custom range")])
 
     def clean(self) -> dict[str, Any]:
-        """Makes `cleaned_data["span"]`, the period that is asked for."""
+        """Make `cleaned_data["span"]`, the period that is asked for."""
         cleaned: dict[str, Any] = super().clean() or {}
         month = cleaned.get("month") or f"{today():%Y-%m}"
         if month == OWN_RANGE:
@@ -46,7 +45,7 @@ class StatementForm(DayRangeForm):
 
 
 def _months_since(opened_on: date) -> list[date]:
-    """Returns the first days of the months from today's back to that of a day."""
+    """Return the first days of the months from today's back to that of a day."""
     months = [today().replace(day=1)]
     while months[-1] > opened_on.replace(day=1):
         months.append((months[-1] - timedelta(days=1)).replace(day=1))

@@ -21,8 +21,8 @@ from billing.usage.statement import (
     statement_of,
 )
 from portal.access import MemberRequest, member_page_if
-from portal.spreadsheet import Row, csv_response
 from portal.statement.forms import StatementForm
+from portal.ui.csv import Row, csv_response
 
 PAGE_ROWS = 100
 DAY_ROWS = 500
@@ -77,7 +77,7 @@ def statement_csv(request: MemberRequest) -> HttpResponseBase:
 
 
 def _by_day(request: MemberRequest, found: Statement) -> dict[str, Any]:
-    """Returns the page of lines from the number that `start` says, and its neighbours."""
+    """Return the page of lines from the number that `start` says, and its neighbours."""
     lines = lines_by_day(found)
     start = min(_start(request), max(len(lines) - 1, 0))
     return {
@@ -90,7 +90,7 @@ def _by_day(request: MemberRequest, found: Statement) -> dict[str, Any]:
 
 
 def _one_by_one(request: MemberRequest, found: Statement) -> dict[str, Any]:
-    """Returns the page of transfers from the sequence that `start` says, and its neighbours."""
+    """Return the page of transfers from the sequence that `start` says, and its neighbours."""
     start = min(max(_start(request), found.first), max(found.end - 1, found.first))
     lines = lines_from(found, start, PAGE_ROWS)
     models = _models_of(lines)
@@ -106,7 +106,7 @@ def _one_by_one(request: MemberRequest, found: Statement) -> dict[str, Any]:
 
 
 def _models_of(lines: list[Line]) -> dict[str, str]:
-    """Returns the models by the lines' references, which for usage are the requests' ids."""
+    """Return the models by the lines' references, which for usage are the requests' ids."""
     ids = [UUID(line.reference) for line in lines if line.kind == Transfer.Kind.USAGE]
     found = UsageRecord.objects.filter(pk__in=ids).values_list("pk", "model")
     return {str(pk): model for pk, model in found}
@@ -133,13 +133,13 @@ def _csv_row(line: Line) -> Row:
 
 
 def _start(request: MemberRequest) -> int:
-    """Returns where the page begins, as its address says; 0 where it says nothing useful."""
+    """Return where the page begins, as its address says; 0 where it says nothing useful."""
     text = request.GET.get("start", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
 def _url(request: MemberRequest, name: str, start: int = 0) -> str:
-    """Returns a page's address with this one's form."""
+    """Return a page's address with this one's form."""
     query = request.GET.copy()
     query.pop("start", None)
     if start > 0:

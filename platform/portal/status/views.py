@@ -6,12 +6,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from api.catalogue.snapshot import load_snapshot
-from portal.status.history import DAYS, NOW_MINUTES, current_states, histories, incidents
+from portal.status.queries import DAYS, NOW_MINUTES, current_states, histories, incidents
 
 
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
-    """Shows each model's state and history, as counted from real requests."""
+    """Show each model's state and history, as counted from real requests."""
     now = timezone.now()
     snapshot = load_snapshot()
     models = snapshot.public_models()
@@ -26,7 +26,7 @@ def status(request: HttpRequest) -> HttpResponse:
         "models": models,
         "used": [model for model in shown if model.share],
         "unused": [model for model in shown if not model.share],
-        "troubled": [model for model in shown if model.state != "operational"],
+        "affected": [model for model in shown if model.state != "operational"],
         "incidents": incidents(models, states, now),
     }
     return render(request, "status/status.html", context)

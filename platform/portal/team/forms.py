@@ -1,4 +1,4 @@
-"""What is typed about a team, its members and its guests."""
+"""The forms of a team, its members and its invitations."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from django import forms
 
 from accounts.access import Actor
 from accounts.models import Role
+from portal.ui.fields import OneLineField
 
 ROLE_MEANINGS = {
     Role.OWNER: "Everything, management keys and other owners included.",
@@ -13,14 +14,6 @@ ROLE_MEANINGS = {
     Role.DEVELOPER: "Makes keys and manages their own. Sees the team's usage.",
     Role.BILLING: "Sees the statement and pays. Makes no keys.",
 }
-
-
-class OneLineField(forms.CharField):
-    """A text without line breaks, which mail headers could not hold."""
-
-    def to_python(self, value: Any) -> str:
-        """Returns the text with each run of white space as one space."""
-        return " ".join(str(super().to_python(value) or "").split())
 
 
 class TeamForm(forms.Form):
@@ -45,7 +38,7 @@ class RoleForm(forms.Form):
 
 
 class InvitationForm(RoleForm):
-    """Whom to invite, and as what."""
+    """The address to invite, and the role."""
 
     email = forms.EmailField(
         label="E-mail address",
@@ -57,5 +50,5 @@ class InvitationForm(RoleForm):
 
 
 def role_choices(actor: Actor) -> list[tuple[str, str]]:
-    """Returns the roles that the actor may give, with their titles."""
+    """Return the roles that the actor may give, with their titles."""
     return [(role.value, str(role.label)) for role in actor.grantable_roles]

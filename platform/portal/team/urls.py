@@ -1,8 +1,8 @@
-"""Members, invitations and who did what."""
+"""Members, invitations and the audit log."""
 
 from django.urls import path
 
-from portal.team import invitation_views, views
+from portal.team import views
 
 urlpatterns = [
     path("team", views.team, name="team"),
@@ -13,16 +13,16 @@ urlpatterns = [
     path("team/audit", views.audit_log, name="audit_log"),
     path("team/members/<int:member_id>", views.member, name="member"),
     path("team/members/<int:member_id>/remove", views.remove_member, name="remove_member"),
-    path("team/invitations", invitation_views.invite, name="invite"),
+    path("team/invitations", views.invite, name="invite"),
     path(
         "team/invitations/<int:invitation_id>/resend",
-        invitation_views.resend,
+        views.resend,
         name="resend_invitation",
     ),
     path(
         "team/invitations/<int:invitation_id>/withdraw",
-        invitation_views.withdraw,
+        views.withdraw,
         name="withdraw_invitation",
     ),
-    path("invitations/<str:token>", invitation_views.invitation, name="invitation"),
+    path("invitations/<str:token>", views.invitation, name="invitation"),
 ]

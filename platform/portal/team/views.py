@@ -1,21 +1,35 @@
-"""The team: its members, its name, its audit log."""
+"""A team: its members and their roles, its invitations, its name, its audit log."""
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts import members
+from accounts import invitations, members
 from accounts.client_ip import client_ip
-from accounts.errors import AccountsError, NotAllowedError
-from accounts.models import Membership
+from accounts.errors import (
+    AccountsError,
+    InvitationClosedError,
+    InvitationMismatchError,
+    NotAllowedError,
+)
+from accounts.invitations import is_open, open_invitations
+from accounts.models import Invitation, Membership, Role
 from api.customers import open_team
 from portal.access import TEAM_SESSION_KEY, MemberRequest, member_page, member_page_if
-from portal.team.audit_log import TITLES, Filter, page_of
+from portal.emails.kinds import send_invitation
 from portal.team.forms import ROLE_MEANINGS, InvitationForm, RoleForm, TeamForm
-from portal.team.page import team_page
-from portal.team.roster import Line, line_of
+from portal.team.queries import (
+    ACTION_TITLES,
+    AuditFilter,
+    MemberLine,
+    audit_page,
+    member_line,
+    roster_of,
+)
+from portal.ui.rate_limits import is_over_limit
 
 LARGEST_ID = 2**63 - 1
 
@@ -23,14 +37,14 @@ LARGEST_ID = 2**63 - 1
 @require_safe
 @member_page
 def team(request: MemberRequest) -> HttpResponse:
-    """Lists the members, and the open invitations to who may handle them."""
+    """List the members, and the open invitations to who may handle them."""
     return team_page(request, InvitationForm(request.actor))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page_if(lambda actor: actor.may_manage_members)
 def member(request: MemberRequest, member_id: int) -> HttpResponse:
-    """Shows a member; POST gives them another role."""
+    """Show a member; POST gives them another role."""
     line = _line(request, member_id)
     posted = request.POST if request.method == "POST" else None
     form = RoleForm(request.actor, posted, initial={"role": line.membership.role})
@@ -49,7 +63,7 @@ def member(request: MemberRequest, member_id: int) -> HttpResponse:
 @require_POST
 @member_page_if(lambda actor: actor.may_manage_members)
 def remove_member(request: MemberRequest, member_id: int) -> HttpResponse:
-    """Takes a member out of the team."""
+    """Take a member out of the team."""
     line = _line(request, member_id)
     _require_right(request, line)
     try:
@@ -66,7 +80,7 @@ def remove_member(request: MemberRequest, member_id: int) -> HttpResponse:
 @require_POST
 @member_page
 def leave_team(request: MemberRequest) -> HttpResponse:
-    """Takes the member themselves out of the team."""
+    """Take the member themselves out of the team."""
     try:
         members.leave_team(request.actor, ip_address=client_ip(request))
     except NotAllowedError as error:
@@ -82,7 +96,7 @@ def leave_team(request: MemberRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def team_settings(request: MemberRequest) -> HttpResponse:
-    """Shows the team's name and how to leave; POST gives the team another name."""
+    """Show the team's name and how to leave; POST gives the team another name."""
     actor = request.actor
     posted = request.POST if request.method == "POST" else None
     if posted is not None and not actor.may_rename_team:
@@ -98,7 +112,7 @@ def team_settings(request: MemberRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def new_team(request: MemberRequest) -> HttpResponse:
-    """Makes a further team, and acts for it from then on."""
+    """Make a further team, and acts for it from then on."""
     form = TeamForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         name = form.cleaned_data["name"]
@@ -112,7 +126,7 @@ def new_team(request: MemberRequest) -> HttpResponse:
 @require_POST
 @member_page
 def switch_team(request: MemberRequest) -> HttpResponse:
-    """Acts for another of the member's teams from now on."""
+    """Act for another of the member's teams from now on."""
     slug = request.POST.get("team", "")
     if slug in {team.slug for team in request.teams}:
         request.session[TEAM_SESSION_KEY] = slug
@@ -122,42 +136,42 @@ def switch_team(request: MemberRequest) -> HttpResponse:
 @require_safe
 @member_page_if(lambda actor: actor.may_see_audit_log)
 def audit_log(request: MemberRequest) -> HttpResponse:
-    """Shows who did what in the team."""
+    """Show who did what in the team."""
     asked = request.GET
-    chosen = Filter(
+    chosen = AuditFilter(
         action=asked.get("action", "").replace("\0", ""),
         actor=asked.get("actor", "").replace("\0", "").strip(),
         before=_id(asked.get("before", "")),
         after=_id(asked.get("after", "")),
     )
     context = {
-        "page": page_of(request.actor.team, chosen),
+        "page": audit_page(request.actor.team, chosen),
         "chosen": chosen,
-        "actions": TITLES.items(),
+        "actions": ACTION_TITLES.items(),
     }
     return render(request, "team/audit.html", context)
 
 
 def _id(text: str) -> int | None:
-    """Returns the id that a URL names; None for what is none."""
+    """Return the id that a URL names; None for what is none."""
     is_number = text.isascii() and text.isdigit() and len(text) <= 19
     return min(int(text), LARGEST_ID) if is_number else None
 
 
-def _line(request: MemberRequest, member_id: int) -> Line:
-    line = line_of(request.actor, member_id)
+def _line(request: MemberRequest, member_id: int) -> MemberLine:
+    line = member_line(request.actor, member_id)
     if line is None:
         raise Http404
     return line
 
 
-def _require_right(request: MemberRequest, line: Line) -> None:
+def _require_right(request: MemberRequest, line: MemberLine) -> None:
     if not line.may_change:
         raise PermissionDenied
 
 
 def _change_role(request: MemberRequest, membership: Membership, form: RoleForm) -> bool:
-    """Gives the member the form's role; False with the form's error where that can't be."""
+    """Return the member the form's role; False with the form's error where that can't be."""
     role = form.cleaned_data["role"]
     try:
         members.change_role(request.actor, membership, role, ip_address=client_ip(request))
@@ -168,3 +182,124 @@ def _change_role(request: MemberRequest, membership: Membership, form: RoleForm)
         return False
     messages.success(request, f"{membership.user.email} is now {role} here.")
     return True
+
+
+def team_page(request: MemberRequest, form: InvitationForm, status: int = 200) -> HttpResponse:
+    """Return the page: members to everybody in the team, invitations to who may make them."""
+    actor = request.actor
+    context: dict[str, object] = {"roster": roster_of(actor)}
+    if actor.may_manage_members:
+        context |= {
+            "form": form,
+            "role_meanings": [(role, ROLE_MEANINGS[role]) for role in actor.grantable_roles],
+            "invitations": [
+                (each, is_open(each), actor.may_handle(each))
+                for each in open_invitations(actor.team)
+            ],
+        }
+    return render(request, "team/team.html", context, status=status)
+
+
+# Invitations go to people who did not ask for them.
+EMAILS_PER_USER = "60/h"
+
+
+@require_POST
+@member_page_if(lambda actor: actor.may_manage_members)
+def invite(request: MemberRequest) -> HttpResponse:
+    """Invite an e-mail address."""
+    form = InvitationForm(request.actor, request.POST)
+    if not form.is_valid():
+        return team_page(request, form, status=422)
+    if is_over_limit(request, "invitations", EMAILS_PER_USER):
+        form.add_error("email", "You have sent many invitations. Try again in an hour.")
+        return team_page(request, form, status=429)
+    fields = form.cleaned_data
+    try:
+        made, token = invitations.invite(
+            request.actor, fields["email"], fields["role"], ip_address=client_ip(request)
+        )
+    except NotAllowedError as error:
+        raise PermissionDenied(str(error)) from None
+    except AccountsError as error:
+        form.add_error("email", str(error))
+        return team_page(request, form, status=422)
+    _send(request, made, token)
+    return redirect("team")
+
+
+@require_POST
+@member_page_if(lambda actor: actor.may_manage_members)
+def resend(request: MemberRequest, invitation_id: int) -> HttpResponse:
+    """Send a new email, which lasts a week again."""
+    found = _find(request, invitation_id)
+    if is_over_limit(request, "invitations", EMAILS_PER_USER):
+        messages.error(request, "You have sent many invitations. Try again in an hour.")
+        return redirect("team")
+    try:
+        renewed, token = invitations.renew(request.actor, found)
+    except NotAllowedError as error:
+        raise PermissionDenied(str(error)) from None
+    except InvitationClosedError as error:
+        messages.error(request, str(error))
+    else:
+        _send(request, renewed, token)
+    return redirect("team")
+
+
+@require_POST
+@member_page_if(lambda actor: actor.may_manage_members)
+def withdraw(request: MemberRequest, invitation_id: int) -> HttpResponse:
+    """End an invitation."""
+    found = _find(request, invitation_id)
+    try:
+        invitations.withdraw(request.actor, found, ip_address=client_ip(request))
+    except NotAllowedError as error:
+        raise PermissionDenied(str(error)) from None
+    except InvitationClosedError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"The invitation of {found.email} is withdrawn.")
+    return redirect("team")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def invitation(request: HttpRequest, token: str) -> HttpResponse:
+    """Show an invitation to who has its email; POST accepts it."""
+    found = invitations.find(token)
+    if found is None or not invitations.is_open(found):
+        closed = {"invitation": found}
+        return render(request, "team/invitation_closed.html", closed, status=410)
+    context: dict[str, object] = {"invitation": found, "here": request.path}
+    if not request.user.is_authenticated:
+        return render(request, "team/invitation.html", context)
+    user = request.user
+    if not invitations.is_for(found, user):
+        return render(request, "team/invitation_mismatch.html", context, status=403)
+    if request.method != "POST":
+        return render(request, "team/invitation.html", context)
+    try:
+        member = invitations.accept(found, user, ip_address=client_ip(request))
+    except (InvitationClosedError, InvitationMismatchError):
+        return redirect(request.path)  # which says what it is now
+    request.session[TEAM_SESSION_KEY] = member.team.slug
+    messages.success(request, f"You are in {member.team.name} now.")
+    return redirect("team")
+
+
+def _find(request: MemberRequest, invitation_id: int) -> Invitation:
+    found = Invitation.objects.filter(team=request.actor.team, pk=invitation_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _send(request: MemberRequest, made: Invitation, token: str) -> None:
+    try:
+        send_invitation(made, token, ROLE_MEANINGS[Role(made.role)])
+    except OSError:
+        text = f"{made.email} is invited, but the email could not be sent. Send it again later."
+        messages.error(request, text)
+    else:
+        messages.success(request, f"The invitation is on its way to {made.email}.")

@@ -35,7 +35,7 @@ class CodeNode(template.Node):
         self._nodes = nodes
 
     def render(self, context: Context) -> str:
-        """Returns the component. Everything in the code is text, whatever it looks like."""
+        """Return the component. Everything in the code is text, whatever it looks like."""
         # Escaped once, as a whole: the values in it are text like the code around them.
         with context.push():
             context.autoescape, kept = False, context.autoescape
@@ -60,7 +60,7 @@ def code(parser: Parser, token: Token) -> CodeNode:
 
 @register.filter
 def capabilities(model: ModelEntry) -> list[str]:
-    """Returns what a model announces that it can, in words."""
+    """Return what a model announces that it can, in words."""
     said = [word for name, word in _CAPABILITIES.items() if name in model.features]
     if model.kind == "chat":
         said += [words for kind, words in _TAKES.items() if kind in model.input_modalities]

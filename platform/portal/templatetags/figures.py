@@ -4,20 +4,20 @@ from datetime import UTC, datetime
 
 from django import template
 
-from portal.templatetags.ui import dollars
+from portal.ui.money import dollars
 
 register = template.Library()
 
 
 @register.filter
 def count(number: int | None) -> str:
-    """Returns a whole number with its thousands apart: `1,204`."""
+    """Return a whole number with its thousands apart: `1,204`."""
     return "" if number is None else f"{number:,}"
 
 
 @register.filter
 def duration(milliseconds: float | None) -> str:
-    """Returns a time as `312 ms`, `4.2 s` or `3 min 5 s`; `none` for None."""
+    """Return a time as `312 ms`, `4.2 s` or `3 min 5 s`; `none` for None."""
     if milliseconds is None:
         return "none"
     if milliseconds < 1000:
@@ -30,7 +30,7 @@ def duration(milliseconds: float | None) -> str:
 
 @register.filter
 def share(percent: float | None) -> str:
-    """Returns a percentage: `2.5%`, `<0.1%`; `none` for None."""
+    """Return a percentage: `2.5%`, `<0.1%`; `none` for None."""
     if percent is None:
         return "none"
     if 0 < percent < 0.1:
@@ -40,11 +40,11 @@ def share(percent: float | None) -> str:
 
 @register.filter
 def utc(moment: datetime | None) -> str:
-    """Returns a moment as `2026-11-21 14:03:22`, in UTC: say so in the heading above it."""
+    """Return a moment as `2026-11-21 14:03:22`, in UTC: say so in the heading above it."""
     return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 @register.filter
 def per_million(nanos_per_million: int) -> str:
-    """Returns a token price: `$0.70 per million`."""
+    """Return a token price: `$0.70 per million`."""
     return f"{dollars(nanos_per_million)} per million"

@@ -1,9 +1,9 @@
-"""What the pages of sign-in need of their forms and of sessions."""
+"""Filters for the form fields and sessions on the sign-in pages."""
 
 from django import template
 from django.forms import BoundField
 
-from portal.sign_in import devices
+from portal.sign_in import presenters
 
 register = template.Library()
 
@@ -12,7 +12,7 @@ _RULES = "At least 8 characters. Not a common one, and not only digits."
 
 @register.filter
 def tidied(field: BoundField) -> BoundField:
-    """Returns allauth's field as our pages show fields.
+    """Return allauth's field as our pages show fields.
 
     Without a placeholder that repeats its label; with a sentence for the list of password rules.
     """
@@ -27,5 +27,5 @@ def tidied(field: BoundField) -> BoundField:
 
 @register.filter
 def device_name(user_agent: str) -> str:
-    """Returns what people call the browser of a User-Agent header."""
-    return devices.device_name(user_agent)
+    """Return what people call the browser of a User-Agent header."""
+    return presenters.device_name(user_agent)

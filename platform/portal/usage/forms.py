@@ -1,4 +1,4 @@
-"""What one asks of the usage page."""
+"""The filter of the usage page."""
 
 from typing import Any
 
@@ -6,21 +6,20 @@ from django import forms
 
 from accounts.models import ApiKey
 from billing.usage.records import Selection, Status
-from portal.day_range import DayRangeForm
-from portal.periods import Period, last_days, month_of, today
+from portal.ui.periods import DayRangeForm, Period, last_days, month_of, today
 
 PERIODS = [
     ("today", "Today"),
     ("7d", "7 days"),
     ("30d", "30 days"),
     ("month", "This month"),
-    ("own", "Own range"),
+    ("own", "Custom range"),
 ]
 DEFAULT_PERIOD = "30d"
 
 
 class UsageFilter(DayRangeForm):
-    """Which requests: of what time, key, model, status and end user."""
+    """A selection of requests by time, key, model, status and end user."""
 
     period = forms.ChoiceField(label="Time", choices=PERIODS, required=False)
     key = forms.ChoiceField(label="Key", required=False)
@@ -41,14 +40,14 @@ class UsageFilter(DayRangeForm):
         self.offer("key", [("", "All keys"), *names])
 
     def offer_models(self, names: list[str]) -> None:
-        """Makes the model a choice of these names, and of the one that is chosen."""
+        """Make the model a choice of these names, and of the one that is chosen."""
         chosen = self["model"].value()
         offered = sorted({*names, chosen} if chosen else names)
         choices = [("", "All models"), *[(name, name) for name in offered]]
         self.fields["model"].widget = forms.Select(choices=choices)
 
     def clean(self) -> dict[str, Any]:
-        """Makes `cleaned_data["span"]`, the period that is asked for."""
+        """Make `cleaned_data["span"]`, the period that is asked for."""
         cleaned: dict[str, Any] = super().clean() or {}
         match cleaned.get("period") or DEFAULT_PERIOD:
             case "today":
@@ -70,7 +69,7 @@ class UsageFilter(DayRangeForm):
         return span
 
     def selection(self, account_id: int) -> Selection:
-        """Returns what a form that is valid selects of an account."""
+        """Return what a form that is valid selects of an account."""
         chosen = self.cleaned_data
         return Selection(
             account_id=account_id,

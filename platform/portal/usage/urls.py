@@ -1,4 +1,4 @@
-"""What was used, and what each request cost."""
+"""Usage, and the cost of each request."""
 
 from django.urls import path
 
@@ -7,5 +7,5 @@ from portal.usage import views
 urlpatterns = [
     path("usage", views.usage, name="usage"),
     path("usage.csv", views.usage_csv, name="usage_csv"),
-    path("usage/requests/<uuid:request_id>", views.request, name="request"),
+    path("usage/requests/<uuid:request_id>", views.request_detail, name="request"),
 ]

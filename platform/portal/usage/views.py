@@ -1,4 +1,4 @@
-"""What was used, and what each request cost."""
+"""Usage, and the cost of each request."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,14 +16,13 @@ from accounts.models import ApiKey
 from billing.models import CreditAccount, UsageRecord
 from billing.pricing.money import dollars_text
 from billing.usage.records import Selection, models_used, narrowed, records, sums, total
-from portal.access import MemberRequest, member_page
-from portal.charts import chart_of
-from portal.chat.keys import without_chat_keys
-from portal.outcomes import outcome_of
-from portal.paging import PAGE_ROWS, RowPage, batches_of, page_of, read_place
-from portal.spreadsheet import Row, csv_response
-from portal.usage.charge import charge_of
+from portal.access import MemberRequest, member_page, without_chat_keys
+from portal.ui.charts import chart_of
+from portal.ui.csv import Row, csv_response
+from portal.ui.outcomes import outcome_of
+from portal.ui.paging import PAGE_ROWS, RowPage, batches_of, page_of, read_place
 from portal.usage.forms import UsageFilter
+from portal.usage.presenters import charge_of
 
 MOST_DAYS_BY_HOUR = 2
 _UNSHOWN = ("attempts", "error")  # the long ones
@@ -97,7 +96,7 @@ def usage_csv(request: MemberRequest) -> HttpResponseBase:
 
 @require_safe
 @member_page
-def request(request: MemberRequest, request_id: UUID) -> HttpResponse:
+def request_detail(request: MemberRequest, request_id: UUID) -> HttpResponse:
     """Everything that led to one request's charge."""
     charge = charge_of(_account_id(request.actor), request_id)
     if charge is None:
@@ -147,7 +146,7 @@ def _csv_row(record: UsageRecord, names: dict[int, str]) -> Row:
 
 
 def _keys_of(actor: Actor) -> list[ApiKey]:
-    """Returns the keys to choose from. Those of chats are too many, and mean nothing to anyone."""
+    """Return the keys to choose from. Those of chats are too many, and mean nothing to anyone."""
     keys = without_chat_keys(actor.visible_keys().filter(scope=ApiKey.Scope.INFERENCE))
     return list(keys.order_by("revoked_at", "name", "pk"))
 
@@ -157,7 +156,7 @@ def _names(keys: QuerySet[ApiKey]) -> dict[int, str]:
 
 
 def _account_id(actor: Actor) -> int:
-    """Returns the id of the team's account; one that no account has where there is none yet."""
+    """Return the id of the team's account; one that no account has where there is none yet."""
     found = CreditAccount.objects.filter(team=actor.team).values_list("pk", flat=True).first()
     return found or 0
 
@@ -167,7 +166,7 @@ def _is_filtered(query: QueryDict) -> bool:
 
 
 def _url(request: HttpRequest, name: str, **place: str) -> str:
-    """Returns a page's address with the filter of this one."""
+    """Return a page's address with the filter of this one."""
     query = request.GET.copy()
     for old in ("before", "after"):
         query.pop(old, None)

@@ -41,7 +41,7 @@ class Command(OperatorCommand):
     requires_system_checks = [Tags.security]
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declares the arguments."""
+        """Declare the arguments."""
         parser.add_argument("--catalogue", metavar="NAME", required=True)
         parser.add_argument(
             "--demo-file", metavar="PATH", type=Path, help="keeps the keys and passwords made"
@@ -49,7 +49,7 @@ class Command(OperatorCommand):
         parser.add_argument("--json", action="store_true", help="print the JSON object alone")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Prepares the database and prints what a person needs to try it."""
+        """Prepare the database and print what a person needs to try it."""
         say = (lambda _line: None) if options["json"] else self.stdout.write
         catalogue = _catalogue_file(options["catalogue"])
         if _has_pending_migrations():
@@ -83,7 +83,7 @@ def _has_pending_migrations() -> bool:
 
 
 def _follow_simulator() -> None:
-    """Points the simulator's upstream to where the simulator listens this time."""
+    """Point the simulator's upstream to where the simulator listens this time."""
     url = settings.READ_ENVIRONMENT("SIMULATOR_URL")
     if url:
         upstreams = Upstream.objects.filter(name=SIMULATOR)
@@ -91,7 +91,7 @@ def _follow_simulator() -> None:
 
 
 def _read_demo(demo_file: Path | None) -> dict[str, Any] | None:
-    """Returns what an earlier run made, if its key still opens this database's account."""
+    """Return what an earlier run made, if its key still opens this database's account."""
     if demo_file is None or not demo_file.exists():
         return None
     try:
@@ -103,7 +103,7 @@ def _read_demo(demo_file: Path | None) -> dict[str, Any] | None:
 
 
 def _make_demo(demo_file: Path | None) -> dict[str, Any]:
-    """Makes the demo's customer and staff, with new passwords for those who are there already."""
+    """Make the demo's customer and staff, with new passwords for those who are there already."""
     with transaction.atomic():
         customer = open_customer(
             CUSTOMER_EMAIL,
@@ -127,7 +127,7 @@ def _make_demo(demo_file: Path | None) -> dict[str, Any]:
 
 
 def _change_key(demo: dict[str, Any], demo_file: Path) -> dict[str, Any]:
-    """Returns the demo with a key of the present service's prefix.
+    """Return the demo with a key of the present service's prefix.
 
     The file keeps the other services' keys, so that switching back and forth makes one key for
     each, and a client that was set up for one of them goes on working.
@@ -147,13 +147,13 @@ def _change_key(demo: dict[str, Any], demo_file: Path) -> dict[str, Any]:
 
 
 def _brand() -> dict[str, str]:
-    """Returns what the service is called, and a model that its first request can name."""
+    """Return what the service is called, and a model that its first request can name."""
     chat_models = load_snapshot().public_models(kind="chat")
     return {"service": current_service().name, "model": chat_models[0].name if chat_models else ""}
 
 
 def _staff() -> User:
-    """Returns the staff's user, who is a customer too, so as to see what customers see."""
+    """Return the staff's user, who is a customer too, so as to see what customers see."""
     user = User.objects.filter(email=STAFF_EMAIL).first()
     if user is None:
         user, _ = teams.sign_up(STAFF_EMAIL, None, "Staff", is_verified=True)
@@ -171,7 +171,7 @@ def _reset_password(user: User) -> str:
 
 
 def _write_for_owner(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read, whole or not at all."""
+    """Write a file that only its owner may read, whole or not at all."""
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

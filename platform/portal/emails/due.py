@@ -1,0 +1,181 @@
+"""The notices that are due. Each has a reference to what it reports, so that it is sent only once.
+
+These queries cover the whole service: each is one statement, however many customers there are, and
+lets the database leave out the members who need no notice.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from django.db.models import BigIntegerField, BooleanField, Exists, F, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
+
+from accounts.models import ApiKey, Membership, NotificationSettings, Role, SentNotice, Team, User
+from billing.models import CreditAccount, KeySpend, Transfer
+from portal.access import without_chat_keys
+
+BILLING_ROLES = (Role.OWNER, Role.ADMIN, Role.BILLING)
+KEY_ROLES = (Role.OWNER, Role.ADMIN)
+
+# No notice of a key older than this, whatever delayed the notice.
+NEW_KEY_AGE = timedelta(days=1)
+WARNING_PERCENT = 90
+
+
+@dataclass(frozen=True)
+class Notice:
+    """An email that is due: to whom, about what."""
+
+    user: User
+    team: Team
+    kind: SentNotice.Kind
+    reference: str
+    facts: dict[str, str | int]
+
+
+def low_balances() -> Iterator[Notice]:
+    """Yield the members who may pay, of teams whose booked balance is below their threshold.
+
+    It is the booked balance: a request's hold is mostly given back, so the available one would
+    raise false alarms. And only where the last transfer took something: a fresh account is not low.
+    """
+    wanted = _wanting("low_balance").filter(role__in=BILLING_ROLES)
+    default = NotificationSettings._meta.get_field("low_balance_nanos").default
+    thresholds = wanted.annotate(
+        threshold=Coalesce(
+            F("user__notification_settings__low_balance_nanos"),
+            Value(default),
+            output_field=BigIntegerField(),
+        ),
+        posted=F("team__credit_account__posted_nanos"),
+    ).filter(posted__lt=F("threshold"))
+    account = OuterRef("team__credit_account__pk")
+    sequence = OuterRef("team__credit_account__last_sequence")
+    last = Transfer.objects.filter(customer=account, sequence=sequence, debit_account=account)
+    sent = SentNotice.objects.filter(
+        user=OuterRef("user"), team=OuterRef("team"), kind=SentNotice.Kind.LOW_BALANCE
+    )
+    for member in thresholds.filter(Exists(last), ~Exists(sent)):
+        yield Notice(
+            user=member.user,
+            team=member.team,
+            kind=SentNotice.Kind.LOW_BALANCE,
+            reference=f"team {member.team_id}",
+            facts={"balance_nanos": member.posted, "threshold_nanos": member.threshold},
+        )
+
+
+def payers_of(teams: set[int], roles: Collection[str] = BILLING_ROLES) -> dict[int, list[User]]:
+    """Return the members who may pay, by their team's id, whatever emails they chose."""
+    found: dict[int, list[User]] = {}
+    members = Membership.objects.filter(team__in=teams, role__in=roles, user__is_active=True)
+    for member in members.select_related("user"):
+        found.setdefault(member.team_id, []).append(member.user)
+    return found
+
+
+def rearm_low_balances() -> int:
+    """Forget the low balances that have risen since, so that the next fall is reported; return how
+    many.
+    """
+    chosen = NotificationSettings.objects.filter(user=OuterRef("user")).values("low_balance_nanos")
+    default = NotificationSettings._meta.get_field("low_balance_nanos").default
+    posted = CreditAccount.objects.filter(team=OuterRef("team")).values("posted_nanos")
+    sent = SentNotice.objects.filter(kind=SentNotice.Kind.LOW_BALANCE).alias(
+        threshold=Coalesce(chosen, Value(default), output_field=BigIntegerField()),
+        posted=posted,
+    )
+    forgotten, _ = sent.filter(posted__gte=F("threshold")).delete()
+    return forgotten
+
+
+def reached_budgets(today: date) -> Iterator[Notice]:
+    """Yield who should hear that a key has used 90 % or all of a budget of today (a UTC date)."""
+    month = today.replace(day=1)
+    spends = KeySpend.objects.filter(
+        _is_near("day_nanos", "budget_day_nanos") & Q(day=today)
+        | _is_near("month_nanos", "budget_month_nanos") & Q(month=month)
+        | _is_near("total_nanos", "budget_total_nanos"),
+        key__revoked_at__isnull=True,
+    ).select_related("key__team")
+    found = {spend.key: list(_reached(spend, today)) for spend in spends}
+    for key, member in _listeners(list(found), _wanting("budget_reached")):
+        for reference, facts in found[key]:
+            kind = SentNotice.Kind.BUDGET_REACHED
+            yield Notice(member.user, key.team, kind, reference, {**_names(key), **facts})
+
+
+def new_keys(now: datetime) -> Iterator[Notice]:
+    """Yield who should hear of the keys made in the day before `now`; a chat's need no notice."""
+    made = ApiKey.objects.filter(created_at__gt=now - NEW_KEY_AGE)
+    keys = without_chat_keys(made).select_related("team", "created_by")
+    for key, member in _listeners(list(keys), _wanting("key_created")):
+        if member.created_at > key.created_at:  # no notices of keys older than the membership
+            continue
+        maker = key.created_by.email if key.created_by else "a management key"
+        facts: dict[str, str | int] = {
+            **_names(key),
+            "maker": maker,
+            "scope": key.scope,
+            "created_at": f"{key.created_at:%Y-%m-%d %H:%M} UTC",
+            "is_rotation": int(key.replaces_id is not None),
+        }
+        yield Notice(member.user, key.team, SentNotice.Kind.KEY_CREATED, f"key {key.pk}", facts)
+
+
+def _wanting(choice: str) -> QuerySet[Membership]:
+    """Return the members who want this kind of e-mail; who has chosen nothing does."""
+    path = f"user__notification_settings__{choice}"
+    wants = Coalesce(F(path), Value(True), output_field=BooleanField())
+    members = Membership.objects.select_related("user", "team").filter(user__is_active=True)
+    return members.annotate(wants=wants).filter(wants=True)
+
+
+def _listeners(
+    keys: list[ApiKey], members: QuerySet[Membership]
+) -> Iterator[tuple[ApiKey, Membership]]:
+    """Yield each key with those who hear of it: its maker, and its team's owners and admins."""
+    teams: dict[int, list[Membership]] = {}
+    for member in members.filter(team__in={key.team_id for key in keys}):
+        teams.setdefault(member.team_id, []).append(member)
+    for key in keys:
+        for member in teams.get(key.team_id, []):
+            if member.role in KEY_ROLES or member.user_id == key.created_by_id:
+                yield key, member
+
+
+def _is_near(spent: str, budget: str) -> Q:
+    """Return the condition that about 90 % of a budget are spent; `_reached` looks closely."""
+    near = F(f"key__{budget}") / 100 * WARNING_PERCENT  # in this order: no budget overflows
+    return Q(**{f"key__{budget}__gt": 0, f"{spent}__gte": near})
+
+
+def _reached(spend: KeySpend, today: date) -> Iterator[tuple[str, dict[str, str | int]]]:
+    """Yield a reference and facts for each budget that is nearly or wholly spent.
+
+    The reference names budget and period: another budget, or another day, is another notice.
+    """
+    key = spend.key
+    month = today.replace(day=1)
+    periods = [
+        ("daily", f"{today}", key.budget_day_nanos, spend.day_nanos, spend.day == today),
+        ("monthly", f"{month}", key.budget_month_nanos, spend.month_nanos, spend.month == month),
+        ("total", "ever", key.budget_total_nanos, spend.total_nanos, True),
+    ]
+    for name, period, budget, spent, is_current in periods:
+        if not budget or not is_current or spent * 100 < budget * WARNING_PERCENT:
+            continue
+        percent = 100 if spent >= budget else WARNING_PERCENT
+        reference = f"key {key.pk} {name} {period} of {budget} at {percent}"
+        facts: dict[str, str | int] = {
+            "period": name,
+            "budget_nanos": budget,
+            "spent_nanos": spent,
+            "percent": percent,
+        }
+        yield reference, facts
+
+
+def _names(key: ApiKey) -> dict[str, str | int]:
+    return {"key_name": key.name, "key_hint": f"{key.prefix}…{key.last_four}"}

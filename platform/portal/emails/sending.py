@@ -1,0 +1,73 @@
+"""Rendering and sending an email: `templates/mail/<name>.subject.txt`, `.txt` and `.html`.
+
+`send` sends at once: for codes and links that somebody waits for. `send_later` leaves it to Celery
+after the transaction commits: for notices, which must not delay or break what they report.
+"""
+
+from collections.abc import Mapping
+from email.utils import formataddr, parseaddr
+from smtplib import SMTPException
+from typing import Any
+
+import structlog
+from celery import shared_task
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.db import transaction
+from django.template.loader import render_to_string
+from kombu.exceptions import OperationalError
+
+from api.service import current_service
+
+log = structlog.get_logger(__name__)
+
+
+def write(name: str, to: str, context: Mapping[str, Any]) -> EmailMultiAlternatives:
+    """Return the email `name` to the address `to`, as text and as HTML.
+
+    Its templates get `context`, `service` (the service's row), `base_url` and `to`.
+    """
+    service = current_service()
+    values = {**context, "service": service, "base_url": settings.BASE_URL.rstrip("/"), "to": to}
+    subject = " ".join(render_to_string(f"mail/{name}.subject.txt", values).split())
+    values["subject"] = subject
+    text = render_to_string(f"mail/{name}.txt", values).strip() + "\n"
+    email = EmailMultiAlternatives(subject, text, _sender(service.name), [to])
+    email.attach_alternative(render_to_string(f"mail/{name}.html", values), "text/html")
+    return email
+
+
+def send(name: str, to: str, context: Mapping[str, Any]) -> None:
+    """Send the email now. Raise SMTPException or OSError where the mail server refuses."""
+    write(name, to, context).send()
+
+
+# Queued messages and the beat schedule name the task by its first place: the name stays.
+@shared_task(
+    name="portal.tasks.send_mail",
+    autoretry_for=(SMTPException, OSError),
+    retry_backoff=30,
+    retry_backoff_max=3600,
+    max_retries=8,
+)
+def send_email(name: str, to: str, context: dict[str, Any]) -> None:
+    """Send an email; retry for some hours while the mail server is unavailable."""
+    send(name, to, context)
+
+
+def send_later(name: str, to: str, context: Mapping[str, Any]) -> None:
+    """Have Celery send the email after the transaction; `context` is what JSON can carry."""
+    transaction.on_commit(lambda: _enqueue(name, to, dict(context)))
+
+
+def _enqueue(name: str, to: str, context: dict[str, Any]) -> None:
+    try:
+        send_email.apply_async((name, to, context), retry=False)
+    except OperationalError:
+        log.exception("mail_not_queued", mail=name)
+
+
+def _sender(service_name: str) -> str:
+    """Return the sender: the operator's, under the service's name unless they gave one."""
+    name, address = parseaddr(settings.DEFAULT_FROM_EMAIL)
+    return formataddr((name or service_name, address))

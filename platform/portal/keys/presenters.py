@@ -1,0 +1,147 @@
+"""An API key and its daily cost, prepared for the team's pages."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from accounts.access import Actor
+from accounts.models import ApiKey, Plan
+from billing.usage.key_spending import DayOfUse, KeySpending, spending_of
+
+_SOON = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class State:
+    """The state on a key's badge. `kind` is the badge's class."""
+
+    title: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class KeyPresenter:
+    """A key with its spending, and whether the reader may change it."""
+
+    key: ApiKey
+    plan: Plan
+    spending: KeySpending
+    may_manage: bool
+    now: datetime
+
+    @property
+    def is_revoked(self) -> bool:
+        """Whether somebody has ended it."""
+        return self.key.revoked_at is not None
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether its time is over."""
+        return self.key.expires_at is not None and self.key.expires_at <= self.now
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it opens anything."""
+        return not (self.is_revoked or self.is_expired)
+
+    @property
+    def successor(self) -> ApiKey | None:
+        """The key that it was rotated into."""
+        return getattr(self.key, "replaced_by", None)
+
+    @property
+    def state(self) -> State:
+        """Its state in a word: what ends it goes before what limits it."""
+        if self.is_revoked:
+            return State("Revoked", "bad")
+        if self.is_expired:
+            return State("Rotated" if self.successor else "Expired", "")
+        if self.successor:
+            return State("Being rotated", "warn")
+        if self.spending.is_budget_reached:
+            return State("Budget reached", "warn")
+        if self.key.expires_at is not None and self.key.expires_at - self.now <= _SOON:
+            return State("Expires soon", "warn")
+        return State("Active", "good")
+
+    @property
+    def is_management(self) -> bool:
+        """Whether it opens the management API, not the models."""
+        return self.key.scope == ApiKey.Scope.MANAGEMENT
+
+    @property
+    def may_change(self) -> bool:
+        """Whether the reader may change or revoke it now."""
+        return self.may_manage and self.is_active
+
+    @property
+    def may_rotate(self) -> bool:
+        """Whether the reader may rotate it now: a key is rotated once."""
+        return self.may_change and self.successor is None
+
+    @property
+    def limits(self) -> str:
+        """Its limits, and whose they are."""
+        own = (self.key.requests_per_minute, self.key.tokens_per_minute)
+        requests = own[0] if own[0] is not None else self.plan.requests_per_minute
+        tokens = own[1] if own[1] is not None else self.plan.tokens_per_minute
+        whose = " (the plan's)" if own == (None, None) else ""
+        return f"{requests:,} requests and {tokens:,} tokens a minute{whose}"
+
+
+def key_presenter(key: ApiKey, actor: Actor) -> KeyPresenter:
+    """Return the key as the actor sees it."""
+    now = timezone.now()
+    plan = actor.team.plan
+    return KeyPresenter(key, plan, spending_of(key, now), actor.may_manage(key), now)
+
+
+WIDTH, HEIGHT = 300, 80
+_LOWEST = 2  # a day that cost anything can be seen
+
+
+@dataclass(frozen=True)
+class DayBar:
+    """A day's bar in the drawing's units, whose origin is the upper left."""
+
+    use: DayOfUse
+    x: float
+    y: int
+    width: float
+    height: int
+
+
+@dataclass(frozen=True)
+class DailyCost:
+    """The bars of some days, oldest first, and the sums over them."""
+
+    bars: list[DayBar]
+    charged_nanos: int
+    requests: int
+    most_nanos: int
+    width: int = WIDTH
+    height: int = HEIGHT
+
+    @property
+    def requests_text(self) -> str:
+        """The number of requests, in words."""
+        return "1 request" if self.requests == 1 else f"{self.requests:,} requests"
+
+
+def daily_cost_of(days: list[DayOfUse]) -> DailyCost:
+    """Return the bars: the dearest day's is as high as the drawing."""
+    most = max((day.charged_nanos for day in days), default=0)
+    step = WIDTH / max(len(days), 1)
+    bars = []
+    for index, day in enumerate(days):
+        height = max(_LOWEST, day.charged_nanos * HEIGHT // most) if day.charged_nanos else 0
+        bars.append(
+            DayBar(day, round(index * step, 2), HEIGHT - height, round(step * 0.7, 2), height)
+        )
+    return DailyCost(
+        bars=bars,
+        charged_nanos=sum(day.charged_nanos for day in days),
+        requests=sum(day.requests for day in days),
+        most_nanos=most,
+    )

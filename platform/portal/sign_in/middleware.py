@@ -1,0 +1,52 @@
+"""Rate limits, by IP address, on signing in, signing up and resetting a password.
+
+allauth counts failures by account besides; these count by address and hold for the admin's form
+too. Over a limit: 429, with a page that says when to try again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from allauth.core.exceptions import ImmediateHttpResponse
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.deprecation import MiddlewareMixin
+
+from portal.ui.rate_limits import seconds_to_wait, too_many
+
+# The name of a form's URL: (what is counted together, the setting with the rate, what it counts by)
+_LIMITS = {
+    "account_login": [("sign in", "SIGN_IN_RATE", "ip")],
+    "admin:login": [
+        ("sign in", "SIGN_IN_RATE", "ip"),
+        ("admin sign in", "ADMIN_SIGN_IN_RATE", "post:username"),
+    ],
+    "account_signup": [("sign up", "SIGN_UP_RATE", "ip")],
+    "account_reset_password": [("reset", "PASSWORD_RESET_RATE", "ip")],
+}
+
+
+class SignInLimits(MiddlewareMixin):
+    """Counts what is sent to the forms above, before their views see it."""
+
+    def process_view(
+        self, request: HttpRequest, _view: Callable[..., Any], _args: Any, _kwargs: Any
+    ) -> HttpResponse | None:
+        """Answer 429 where a limit is passed."""
+        match = request.resolver_match
+        for group, setting, key in _LIMITS.get(match.view_name if match else "", ()):
+            wait_seconds = seconds_to_wait(request, group, getattr(settings, setting), key)
+            if wait_seconds is not None:
+                return too_many(request, wait_seconds)
+        return None
+
+
+def count_sign_up(request: HttpRequest) -> None:
+    """Count an account that is about to be made, or that is there already and looks the same.
+
+    Raise ImmediateHttpResponse (429) where the address has made its day's accounts.
+    """
+    rate = f"{settings.SIGN_UPS_PER_DAY}/d"
+    wait_seconds = seconds_to_wait(request, "signed up", rate, "ip")
+    if wait_seconds is not None:
+        raise ImmediateHttpResponse(too_many(request, wait_seconds))

@@ -1,0 +1,109 @@
+"""A new user's team, credit account, trial credit and referral.
+
+Trial credit is granted once per mailbox and once per team, even under concurrent requests.
+"""
+
+import hashlib
+from collections.abc import Collection
+
+import structlog
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest
+
+from accounts.models import Membership, Team, User
+from accounts.teams import ensure_personal_team, personal_team
+from billing.ledger import postings
+from billing.models import CreditAccount, Transfer
+from billing.payments import promotions
+from billing.pricing.money import nanos_from_dollars
+
+
+def open_books(user: User) -> CreditAccount:
+    """Return the credit account of the user's personal team; both are made if they are not there.
+
+    All or nothing, and a repeat makes nothing.
+    """
+    with transaction.atomic():
+        return postings.open_account(ensure_personal_team(user))
+
+
+log = structlog.get_logger(__name__)
+
+_PREFIX = "trial:"
+REFERRAL_SESSION_KEY = "referral"
+
+
+def grant_trial(user: User, address: str) -> int:
+    """Grant the trial credit for an address that was just verified. Return the nano-dollars.
+
+    0: there is none to give, or the mailbox or the user's team has had one.
+    """
+    amount_nanos = nanos_from_dollars(settings.TRIAL_CREDIT_DOLLARS)
+    team = personal_team(user)
+    if amount_nanos == 0 or team is None:
+        return 0
+    postings.open_account(team)
+    with transaction.atomic():
+        # Two addresses of one user, verified at the same moment, wait for each other here.
+        account = CreditAccount.objects.select_for_update().get(team=team)
+        had = Transfer.objects.filter(
+            credit_account=account, kind=Transfer.Kind.GRANT, reference__startswith=_PREFIX
+        )
+        if had.exists():
+            return 0
+        try:
+            postings.grant(
+                account, amount_nanos, reference=trial_reference(address), memo="Trial credit"
+            )
+        except postings.ReferenceReusedError:
+            log.info("trial_refused", team=team.slug)
+            return 0
+    return amount_nanos
+
+
+def grant_trial_to(user: User) -> int:
+    """Grant the trial credit for the user's primary address, if it is verified."""
+    address = EmailAddress.objects.filter(user=user, primary=True, verified=True).first()
+    return grant_trial(user, address.email) if address is not None else 0
+
+
+def trial_reference(address: str) -> str:
+    """Return the reference that the ledger takes once: the mailbox, unreadable in the books."""
+    return _PREFIX + hashlib.sha256(mailbox_of(address).encode()).hexdigest()
+
+
+_GMAIL = {"gmail.com", "googlemail.com"}
+
+
+def mailbox_of(address: str) -> str:
+    """Return one spelling for all addresses of a mailbox.
+
+    Lower case, without what stands after a plus; gmail's without dots, under one domain.
+    """
+    local, _, domain = address.strip().lower().rpartition("@")
+    local = local.partition("+")[0]
+    if domain in _GMAIL:
+        local, domain = local.replace(".", ""), "gmail.com"
+    return f"{local}@{domain}"
+
+
+def is_disposable(address: str, domains: Collection[str]) -> bool:
+    """Return whether the address is at one of the domains (lower case) or below one."""
+    labels = address.strip().lower().rpartition("@")[2].rstrip(".").split(".")
+    return any(".".join(labels[start:]) in domains for start in range(len(labels)))
+
+
+def note_sign_up(request: HttpRequest, user: User) -> None:
+    """Write down who sent the new user, unless that is somebody with the same mailbox."""
+    link = promotions.find_referral_link(request.session.pop(REFERRAL_SESSION_KEY, ""))
+    team = personal_team(user)
+    if link is None or team is None or _has_mailbox(link.team, user.email):
+        return
+    promotions.record_referral(team, link.code)
+
+
+def _has_mailbox(team: Team, address: str) -> bool:
+    members = Membership.objects.filter(team=team).values_list("user__email", flat=True)
+    return mailbox_of(address) in {mailbox_of(each) for each in members}

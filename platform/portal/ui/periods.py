@@ -1,0 +1,93 @@
+"""Periods of whole UTC days, and the form fields that choose one."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+MOST_DAYS = 366
+
+
+@dataclass(frozen=True)
+class Period:
+    """The days from `first` to `last`, both of them whole, in UTC."""
+
+    first: date
+    last: date
+
+    @property
+    def since(self) -> datetime:
+        """Its first moment."""
+        return midnight(self.first)
+
+    @property
+    def until(self) -> datetime:
+        """The first moment after it."""
+        return midnight(self.last + timedelta(days=1))
+
+    @property
+    def days(self) -> int:
+        """The number of days."""
+        return (self.last - self.first).days + 1
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}" if self.days > 1 else f"{self.first}"
+
+
+def today() -> date:
+    """Return the day that it is in UTC."""
+    return timezone.now().astimezone(UTC).date()
+
+
+def last_days(days: int) -> Period:
+    """Return the last days, today among them."""
+    return Period(today() - timedelta(days=days - 1), today())
+
+
+def month_of(day: date) -> Period:
+    """Return the whole month that the day is in."""
+    first = day.replace(day=1)
+    return Period(first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1))
+
+
+def midnight(day: date) -> datetime:
+    """Return the day's first moment in UTC."""
+    return datetime.combine(day, datetime.min.time(), UTC)
+
+
+class DayRangeForm(forms.Form):
+    """Two days that make a period; the subclass says when they are needed."""
+
+    first = forms.DateField(
+        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    last = forms.DateField(
+        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+
+    def own_range(self, cleaned: dict[str, Any]) -> Period | None:
+        """Return the period of the two days, or None after an error that says what is wrong."""
+        for name in ("first", "last"):
+            if cleaned.get(name) is None and name not in self.errors:
+                self.add_error(name, "Choose a day.")
+        if self.errors:
+            return None
+        first: date = cleaned["first"]
+        last: date = cleaned["last"]
+        if last < first:
+            self.add_error("last", "Choose a day that is not before the first.")
+        elif (last - first).days >= MOST_DAYS:
+            self.add_error("last", f"Choose at most {MOST_DAYS} days.")
+        elif last.year >= 9999:
+            self.add_error("last", "Choose an earlier day.")
+        else:
+            return Period(first, last)
+        return None
+
+    def offer(self, name: str, choices: list[tuple[str, str]]) -> None:
+        """Make a field of choices one of these."""
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type alone)
+        field.choices = choices

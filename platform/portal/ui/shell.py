@@ -1,0 +1,139 @@
+"""The frame around every page: service name, navigation, settings tabs, team and balance."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+
+from accounts.access import Actor
+from accounts.models import Team
+from api.models import Service
+from api.service import current_service
+from billing.models import CreditAccount
+from portal.access import recognise
+
+
+@dataclass(frozen=True)
+class Link:
+    """A way to go. `is_current` marks where the reader is."""
+
+    title: str
+    url: str
+    icon: str = ""
+    is_current: bool = False
+
+
+# The page of a request's charge; its id follows.
+REQUEST_URL = "/usage/requests/"
+PUBLIC = (("Models", "models"), ("Docs", "docs"), ("Status", "status"))
+
+
+class Shell:
+    """Looks up what the templates around a page ask for, and nothing that they don't."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    @cached_property
+    def service(self) -> Service:
+        """The service's row: its name, its line, its address for letters."""
+        return current_service()
+
+    @cached_property
+    def public_links(self) -> list[Link]:
+        """The public links. The models' page is one of the docs', and is marked alone."""
+        links = [self._link(title, name) for title, name in PUBLIC]
+        here = max((link.url for link in links if link.is_current), key=len, default="")
+        return [replace(link, is_current=link.url == here) for link in links]
+
+    @property
+    def is_sign_up_open(self) -> bool:
+        """Whether a stranger may make an account (who is invited always may)."""
+        return bool(settings.SIGNUP_OPEN)
+
+    @cached_property
+    def rail(self) -> list[list[Link]]:
+        """The member's links, in groups."""
+        groups = [
+            [
+                ("Dashboard", "dashboard", "layout-dashboard"),
+                ("Usage", "usage", "chart-column"),
+                ("API keys", "apikeys", "key-round"),
+            ],
+            [("Chat", "chat", "message-square"), ("Playground", "playground", "terminal")],
+            [("Team", "team", "users"), ("Settings", "profile", "settings")],
+            [("Docs", "docs", "book-open"), ("Status", "status", "activity")],
+        ]
+        if self.actor is not None and self.actor.may_see_billing:
+            groups[0].append(("Billing", "billing", "credit-card"))
+        return [[self._link(*link) for link in group] for group in groups]
+
+    @cached_property
+    def settings_tabs(self) -> list[Link]:
+        """The pages of the member's settings; the one that is shown is current."""
+        # The profile's address is the beginning of others' that are not of the settings.
+        tabs = [(title, reverse(name), name != "profile") for title, name in settings_tabs()]
+        here = self._request.path
+        inside = [url for _, url, deep in tabs if here == url or (deep and here.startswith(url))]
+        current = max(inside, key=len, default=None)
+        return [Link(title, url, is_current=url == current) for title, url, _ in tabs]
+
+    @cached_property
+    def actor(self) -> Actor | None:
+        """The member whose page it is; None for who is signed out or in no team.
+
+        Looked up where the page's view has not: allauth's views know nothing of teams.
+        """
+        recognise(self._request)
+        return getattr(self._request, "actor", None)
+
+    @property
+    def teams(self) -> list[Team]:
+        """The teams that the member can act for."""
+        return getattr(self._request, "teams", [])
+
+    @cached_property
+    def account(self) -> CreditAccount | None:
+        """The team's credit account."""
+        if self.actor is None:
+            return None
+        return getattr(self.actor.team, "credit_account", None)
+
+    @property
+    def money_url(self) -> str:
+        """The page the balance links to."""
+        may = self.actor is not None and self.actor.may_see_billing
+        return reverse("billing" if may else "usage")
+
+    def _link(self, title: str, name: str, icon: str = "") -> Link:
+        url = reverse(name)
+        path = self._request.path
+        if name == "profile":  # stands for all pages of the settings
+            return Link(title, url, icon, any(tab.is_current for tab in self.settings_tabs))
+        if name == "billing" and path == reverse("statement"):  # one click away from it
+            return Link(title, url, icon, is_current=True)
+        return Link(title, url, icon, path == url or path.startswith(f"{url}/"))
+
+
+def shell(request: HttpRequest) -> dict[str, Shell]:
+    """Return every template its `shell` (a context processor)."""
+    return {"shell": Shell(request)}
+
+
+_TABS = (
+    ("Profile", "profile"),
+    ("Password", "account_change_password"),
+    ("E-mail", "account_email"),
+    ("Two-step & passkeys", "mfa_index"),
+    ("Sessions", "usersessions_list"),
+    ("Notifications", "notifications"),
+    ("Your data", "your_data"),
+)
+_CONNECTIONS = ("Connected accounts", "socialaccount_connections")
+
+
+def settings_tabs() -> list[tuple[str, str]]:
+    """Return the tabs of this service: connections only where there is something to connect."""
+    return [*_TABS, _CONNECTIONS] if settings.SOCIAL_PROVIDERS else [*_TABS]

@@ -1,0 +1,264 @@
+"""How a request came to its charge, from the hold to the balance, and whether the sums agree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from uuid import UUID
+
+from django.utils.text import capfirst
+
+from accounts.models import ApiKey
+from api.models import VideoJob
+from billing.models import CreditAccount, PriceVersion, Reservation, Transfer, UsageRecord
+from billing.pricing import charge as pricing
+from billing.pricing.charge import Line, Usage
+from billing.pricing.components import COMPONENTS
+from billing.pricing.money import price_of
+from billing.pricing.rates import SUMMARIES
+from portal.ui.outcomes import IN_PROGRESS, Outcome, outcome_of, reported_error
+
+
+@dataclass(frozen=True)
+class BillLine:
+    """One line of the bill: `quantity` at a rate for each `per`, and the amount on record."""
+
+    component: str
+    name: str
+    quantity: int
+    rate_nanos: int
+    per: int
+    recorded_nanos: int
+
+    @property
+    def exact_nanos(self) -> Decimal:
+        """The product before rounding, in nano-dollars."""
+        return Decimal(self.quantity * self.rate_nanos) / self.per
+
+    @property
+    def nanos(self) -> int:
+        """The product, rounded half up by the ledger's own rule."""
+        return price_of(self.quantity, self.rate_nanos, self.per)
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether there was anything to round."""
+        return self.exact_nanos != self.nanos
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the amount on record is the product."""
+        return self.nanos == self.recorded_nanos
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One call of a provider, without what is the operator's business."""
+
+    number: int
+    text: str
+    badge: str
+    latency_ms: int
+
+
+@dataclass(frozen=True)
+class Charge:
+    """A request's hold, usage, prices, settlement and transfer, as far as they exist."""
+
+    request_id: UUID
+    account: CreditAccount
+    reservation: Reservation | None
+    record: UsageRecord | None
+    price: PriceVersion | None
+    transfer: Transfer | None
+    key: ApiKey | None
+    video: VideoJob | None
+
+    @property
+    def model(self) -> str:
+        """The model's public name."""
+        found = self.record or self.reservation
+        return found.model if found is not None else ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended, in words."""
+        return outcome_of(self.record) if self.record is not None else IN_PROGRESS
+
+    @property
+    def error(self) -> str:
+        """What the customer's program was told went wrong."""
+        return reported_error(self.record) if self.record is not None else ""
+
+    @property
+    def held_nanos(self) -> int:
+        """What was held for it."""
+        if self.reservation is not None:
+            return self.reservation.amount_nanos
+        return self.record.reserved_nanos if self.record is not None else 0
+
+    @property
+    def released_nanos(self) -> int:
+        """What of the hold was not needed."""
+        charged = self.record.charged_nanos if self.record is not None else 0
+        return max(0, self.held_nanos - charged)
+
+    @property
+    def is_over_hold(self) -> bool:
+        """Whether it cost more than was held."""
+        return self.record is not None and self.record.cost_nanos > self.held_nanos
+
+    @cached_property
+    def attempts(self) -> list[Attempt]:
+        """Its calls of providers, in order."""
+        made = self.record.attempts if self.record is not None else []
+        return [_attempt(number, each) for number, each in enumerate(made, 1)]
+
+    @cached_property
+    def lines(self) -> list[BillLine]:
+        """The bill's lines, or for a record older than lines those that its price version gives."""
+        record = self.record
+        if record is None or record.source == UsageRecord.Source.NONE:
+            return []
+        if record.lines:
+            return [_bill_line(line, record.lines, line[-1]) for line in record.lines]
+        if self.price is None:
+            return []
+        worked_out = pricing.charge_of(self.price.rates, _usage_of(record)).lines
+        return [
+            _bill_line(line, worked_out, _own_column(record, line[0], line[-1]))
+            for line in worked_out
+        ]
+
+    @property
+    def sum_nanos(self) -> int:
+        """The lines' sum, computed here from counts and rates."""
+        return sum(line.nanos for line in self.lines)
+
+    @cached_property
+    def disagreements(self) -> list[str]:
+        """What on record is not what it should be; empty for a charge that is right."""
+        record = self.record
+        if record is None:
+            return []
+        found = []
+        if self.price is None and not record.lines:
+            found.append("The price version is not on file, so the sum could not be checked.")
+        else:
+            found += [f"{line.name}: the books differ." for line in self.lines if not line.agrees]
+            found += self._other_rates()
+            found += self._other_sums(record)
+            if self.sum_nanos != record.cost_nanos:
+                found.append("The lines' sum is not the cost in the books.")
+        if record.charged_nanos + record.written_off_nanos != record.cost_nanos:
+            found.append("What was charged and what was waived are not the cost.")
+        moved = self.transfer.amount_nanos if self.transfer is not None else 0
+        if moved != record.charged_nanos:
+            found.append("The transfer is not of the amount that was charged.")
+        return found
+
+    def _other_rates(self) -> list[str]:
+        """Return what is said of lines whose rate is not that of the price version."""
+        if self.price is None:
+            return []
+        rates = self.price.rates
+        return [
+            f"{line.name}: the price version has another price."
+            for line in self.lines
+            if line.component not in COMPONENTS or rates.of(line.component) != line.rate_nanos
+        ]
+
+    def _other_sums(self, record: UsageRecord) -> list[str]:
+        """Return what is said of the record's columns that are not the sums of their lines."""
+        sums = dict.fromkeys(SUMMARIES, 0)
+        for line in self.lines:
+            component = COMPONENTS.get(line.component)
+            sums[component.summary if component else "units_nanos"] += line.nanos
+        return [
+            f"{_SUMMARY_NAMES[column]}: the books differ."
+            for column, nanos in sums.items()
+            if getattr(record, column) != nanos
+        ]
+
+
+_SUMMARY_NAMES = {
+    "input_nanos": "Input",
+    "cached_nanos": "Cached input",
+    "output_nanos": "Output",
+    "reasoning_nanos": "Reasoning",
+    "units_nanos": "Pieces",
+}
+
+
+def _usage_of(record: UsageRecord) -> Usage:
+    """Return the usage of a record older than lines; an answered request counts as one."""
+    return Usage(
+        input_tokens=record.input_tokens,
+        cached_tokens=record.cached_tokens,
+        output_tokens=record.output_tokens,
+        reasoning_tokens=record.reasoning_tokens,
+        images=record.images,
+        seconds=record.seconds,
+        pieces=record.pieces,
+    )
+
+
+def _own_column(record: UsageRecord, name: str, amount_nanos: int) -> int:
+    """Return the amount of the component's own column; what is counted has none, only a sum."""
+    summary = COMPONENTS[name].summary
+    return amount_nanos if summary == "units_nanos" else getattr(record, summary)
+
+
+def _bill_line(line: Line, lines: Sequence[Line], recorded_nanos: int) -> BillLine:
+    name, quantity, rate_nanos, per, _ = line
+    component = COMPONENTS.get(name)
+    label = component.label(quantity) if component else name
+    if component and component.rest_label and _has_part(name, lines):
+        label = component.rest_label
+    return BillLine(name, capfirst(label), quantity, rate_nanos, per, recorded_nanos)
+
+
+def _has_part(name: str, lines: Sequence[Line]) -> bool:
+    """Return whether one of the lines is of a part of the component."""
+    return any(other[0] in COMPONENTS and COMPONENTS[other[0]].part_of == name for other in lines)
+
+
+def charge_of(account_id: int, request_id: UUID) -> Charge | None:
+    """Return the request's charge; None if the account has no such request."""
+    account = CreditAccount.objects.filter(pk=account_id).first()
+    if account is None:
+        return None
+    reservation = Reservation.objects.filter(pk=request_id, account=account).first()
+    record = UsageRecord.objects.filter(pk=request_id, account=account).first()
+    known = record or reservation
+    if known is None:
+        return None
+    transfers = Transfer.objects.filter(
+        kind=Transfer.Kind.USAGE, reference=str(request_id), customer=account
+    )
+    return Charge(
+        request_id=request_id,
+        account=account,
+        reservation=reservation,
+        record=record,
+        price=PriceVersion.objects.filter(pk=known.price_version_id).first(),
+        transfer=transfers.first(),
+        key=ApiKey.objects.filter(pk=known.key_id, team=account.team_id).first(),
+        video=VideoJob.objects.filter(pk=request_id, account=account).first(),
+    )
+
+
+def _attempt(number: int, made: dict[str, object]) -> Attempt:
+    """Return an attempt in words; the provider's name and its own words are left out."""
+    status = made.get("status")
+    milliseconds = made.get("ms")
+    text, badge = "No answer", "bad"
+    if status == 200:
+        text, badge = ("Broke off", "bad") if made.get("error") else ("Answered", "good")
+    elif status == 429:
+        text, badge = "Too busy (429)", "warn"
+    elif isinstance(status, int) and status >= 400:
+        text = f"Failed ({status})" if status >= 500 else f"Refused ({status})"
+    elif made.get("error") == "the client left":
+        text, badge = "You left", ""
+    return Attempt(number, text, badge, milliseconds if isinstance(milliseconds, int) else 0)
