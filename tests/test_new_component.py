@@ -15,7 +15,6 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from portal.prices import price_list
 
 from accounts.models import User
 from api.catalogue.snapshot import ModelEntry, load_snapshot
@@ -24,6 +23,7 @@ from billing.pricing.charge import Usage, charge_of, upstream_cost_nanos
 from billing.pricing.components import COMPONENTS, Component
 from billing.pricing.money import PER_MILLION
 from billing.pricing.rates import Prices, quote
+from portal.ui.prices import price_list
 from tests.billing.conftest import broken_invariants
 from tests.billing.customers import Customer
 from tests.cast import IssuedKey, signed_in

@@ -12,13 +12,13 @@ from billing.payments import plans
 from tests.cast import signed_in
 from tests.payments.conftest import StripeStandIn
 from tests.payments.plan_helpers import (
-    decline_from_now_on,
+    deliver_subscription_events,
     earned,
     granted,
-    hear,
     owner,
     plan_of,
     subscribed,
+    switch_to_declined_card,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
@@ -64,7 +64,7 @@ def test_a_plan_is_subscribed_to_and_had_on_return(
     assert "Your team is on Plus now." in page
     assert "Plus renews on" in page
     assert (plan_of(alices_team), granted(alices_team)) == ("plus", [25])
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert granted(alices_team) == [25]
 
 
@@ -129,7 +129,7 @@ def test_a_declined_card_is_said_and_changes_nothing(
     pro: PlanOffer,
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
-    decline_from_now_on(stand_in, row)
+    switch_to_declined_card(stand_in, row)
     sealed = quote_of(browser.get("/billing/plan/to/pro"))
     answer = browser.post("/billing/plan/to/pro", {"quote": sealed})
     assert answer.status_code == 402
@@ -175,12 +175,12 @@ def test_a_late_payment_is_a_banner_with_what_to_do(
     stand_in: StripeStandIn, browser: Client, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
-    decline_from_now_on(stand_in, row)
+    switch_to_declined_card(stand_in, row)
     stand_in.control("renew", subscription=row.stripe_id)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     assert "The payment for your Plus plan failed." in text_of(browser.get("/billing"))
     stand_in.control("give_up", subscription=row.stripe_id, outcome="unpaid")
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     page = text_of(browser.get("/billing"))
     assert "Your Plus plan is not paid, so your team is on Default." in page
 
@@ -188,7 +188,7 @@ def test_a_late_payment_is_a_banner_with_what_to_do(
 def test_stripe_away_is_said(
     stand_in: StripeStandIn, browser: Client, alices_team: Team, plus: PlanOffer
 ) -> None:
-    stand_in.control("trouble", next=["error_before"] * 4)
+    stand_in.control("fault", next=["error_before"] * 4)
     answer = browser.post("/billing/plan/to/plus")
     assert answer.status_code == 503
     assert "Stripe is not responding." in text_of(answer)

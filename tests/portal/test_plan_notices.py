@@ -6,7 +6,11 @@ from accounts.models import Membership, NotificationSettings, Role, Team, User
 from billing.models import PlanOffer
 from portal.emails import sending, tasks
 from tests.payments.conftest import StripeStandIn
-from tests.payments.plan_helpers import decline_from_now_on, hear, subscribed
+from tests.payments.plan_helpers import (
+    deliver_subscription_events,
+    subscribed,
+    switch_to_declined_card,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -32,9 +36,9 @@ def late(
     bookkeeper = User.objects.create_user("books@example.com")
     Membership.objects.create(user=bookkeeper, team=alices_team, role=Role.BILLING)
     row = subscribed(stand_in, alices_team, alice, plus)
-    decline_from_now_on(stand_in, row)
+    switch_to_declined_card(stand_in, row)
     stand_in.control("renew", subscription=row.stripe_id)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     return str(row.stripe_id)
 
 
@@ -64,7 +68,7 @@ def test_who_may_pay_hears_once_that_the_plan_is_over(
     stand_in: StripeStandIn, late: str, sent: list[tuple[str, str, str]], outcome: str, said: str
 ) -> None:
     stand_in.control("give_up", subscription=late, outcome=outcome)
-    hear(stand_in)
+    deliver_subscription_events(stand_in)
     tasks.send_notices()
     tasks.send_notices()
     assert sorted(sent_to(sent, "plan_ended")) == ["alice@example.com", "books@example.com"]
