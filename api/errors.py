@@ -1,4 +1,4 @@
-"""Every error that the API answers with, in OpenAI's shape, and their one renderer.
+"""Every error of the API, and how each is rendered in OpenAI's shape.
 
     ApiError
     ├── InvalidRequestError             400 invalid_request_error   (type invalid_request_error)
@@ -40,12 +40,9 @@ which status means what is decided in `platform/docs/architecture.md`.
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import msgspec
-
-if TYPE_CHECKING:
-    from django.http import HttpResponse
 
 _LONGEST_MESSAGE = 1_000
 _LONGEST_PARAM = 200
@@ -362,30 +359,26 @@ class UpstreamTimeoutError(ServerError):
 def render(
     error: ApiError, surface: AnsweringSurface | None = None
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Returns an error's status, headers (lower-case names, length included) and JSON body.
+    """Return an error's status, headers (lower-case names, length included) and JSON body.
 
     Whoever sends it adds `x-request-id`.
     """
     body = render_body(error, surface)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    headers += [
-        (name.lower().encode("ascii"), _UNSAFE_IN_HEADER.sub(" ", value).encode("ascii"))
-        for name, value in error.headers.items()
-    ]
-    return error.status, headers, body
+    return error.status, headers_of(error, len(body)), body
 
 
 def render_body(error: ApiError, surface: AnsweringSurface | None = None) -> bytes:
-    """Returns an error's JSON alone, for an event of a stream that has begun."""
+    """Return an error's JSON alone, in OpenAI's shape."""
     return _encode(error.body(surface))
 
 
-def drf_exception_handler(exception: Exception, context: dict[str, Any]) -> "HttpResponse":
-    """Returns the answer to an exception in a DRF view (settings.REST_FRAMEWORK names this)."""
-    # Not at the top: the relay renders its errors without loading DRF.
-    from api.drf_errors import answer  # noqa: PLC0415
-
-    return answer(exception, context)
+def headers_of(error: ApiError, body_bytes: int) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an error whose JSON body has so many bytes."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % body_bytes)]
+    return headers + [
+        (name.lower().encode("ascii"), _UNSAFE_IN_HEADER.sub(" ", value).encode("ascii"))
+        for name, value in error.headers.items()
+    ]
 
 
 def quoted(text: str) -> str:

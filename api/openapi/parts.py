@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 
 from api import errors
-from api.openapi.answers import Error
-from api.relay import faults  # noqa: F401  (its errors belong to the tree, too)
+from api.gateway import upstream_errors  # noqa: F401  (its errors belong to the tree, too)
 from api.surfaces import SURFACES, Surface
 
 Json = dict[str, Any]
@@ -86,7 +85,7 @@ def error_responses() -> Json:
             "headers": header_refs(("X-Request-Id", *_ERROR_HEADERS.get(status, ()))),
             "content": {
                 "application/json": {
-                    "schema": {"$ref": REF.format("schemas", Error.__name__)},
+                    "schema": {"$ref": REF.format("schemas", "Error")},
                     "examples": {
                         type(error).__name__.removesuffix("Error"): {"value": error.body()}
                         for error in found

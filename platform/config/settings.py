@@ -236,7 +236,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "api.errors.drf_exception_handler",
+    "EXCEPTION_HANDLER": "api.drf.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 UNFOLD = {
@@ -371,7 +371,7 @@ API_KEY_PEPPERS = {
 # The reader itself, for names that a catalogue file gives: `${SIMULATOR_URL}` in a base URL.
 READ_ENVIRONMENT = env.text
 
-# The relay and the gate (api/relay, billing/ledger/gate.py).
+# The relay and the gate (api/gateway, billing/ledger/gate.py).
 MAX_BODY_BYTES = env.whole("MAX_BODY_BYTES", 20 * 1024 * 1024)
 MAX_ANSWER_BYTES = env.whole("MAX_ANSWER_BYTES", 64 * 1024 * 1024)
 KEEPALIVE_SECONDS = env.number("KEEPALIVE_SECONDS", 15)
