@@ -31,8 +31,9 @@ class Table:
     """Every path of the API, made from all operations under all surfaces."""
 
     def __init__(self, operations: Iterable[Operation], surfaces: Iterable[Surface]) -> None:
-        exact, self._with_argument = [], []
-        self._root_prefixes = []
+        exact: list[tuple[str, Operation]] = []
+        self._with_argument: list[tuple[str, Operation]] = []
+        self._root_prefixes: list[str] = []
         for operation in operations:
             stem, _, argument = operation.path.partition("{")
             (self._with_argument if argument else exact).append((stem, operation))

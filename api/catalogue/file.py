@@ -68,7 +68,7 @@ CountOrNone = Annotated[int, Meta(ge=0, le=LARGEST_INTEGER)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 Kind = Literal["chat", "embedding", "image", "video"]
-Modality = Literal["text", "image", "file", "audio", "video"]
+Modality = Literal["text", "image", "file", "audio", "video", "embeddings"]
 Feature = Literal["tools", "json_mode", "structured_outputs", "reasoning", "web_search"]
 SamplingParameter = Literal[
     "temperature",

@@ -147,8 +147,10 @@ def _operation_schemas() -> Json:
         kinds += [kind for kind in (row.body, row.answer, row.stream) if kind is not None]
     found = schemas(dict.fromkeys(kinds))
     for row in OPERATIONS.values():
-        for field, note in row.notes.items() if row.body is not None else ():
-            found[row.body.__name__]["properties"][field].setdefault("description", note)
+        if row.body is not None:
+            properties = found[row.body.__name__]["properties"]
+            for field, note in row.notes.items():
+                properties[field].setdefault("description", note)
     return found
 
 

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from api import errors
 from api.dialects.base import Dialect
+from api.errors import render_body
 from api.gateway.admission import Quoter
 from api.gateway.http import ApiRequest, ErrorRenderer
 from api.gateway.process import Gateway
@@ -101,7 +102,7 @@ class Operation:
     answer: type[Struct]
     answer_example: Any
     errors: tuple[int, ...]
-    render_error: ErrorRenderer = errors.render_body
+    render_error: ErrorRenderer = render_body
     root_prefix: str = ""
     body: type[Struct] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)

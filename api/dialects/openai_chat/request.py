@@ -326,8 +326,8 @@ class _PromptWalk:
         if isinstance(content, str):
             self.text_bytes += len(content) if content.isascii() else len(content.encode())
         elif content is not None:
-            for place, part in enumerate(content):
-                self._count_part(part, f"messages[{index}].content[{place}]")
+            for number, part in enumerate(content):
+                self._count_part(part, f"messages[{index}].content[{number}]")
         if isinstance(message, AssistantMessage):
             if content is None and not message.tool_calls and message.function_call is None:
                 place = f"messages[{index}].content"
