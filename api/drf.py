@@ -58,7 +58,7 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResp
 
 
 def error_from(exception: Exception) -> errors.ApiError:
-    """Returns the API's error for an exception that a DRF view raised."""
+    """Return the API's error for an exception that a DRF view raised."""
     match exception:
         case errors.ApiError():
             return exception
@@ -85,7 +85,7 @@ def error_from(exception: Exception) -> errors.ApiError:
 
 
 def _from_validation(exception: drf.ValidationError) -> errors.ApiError:
-    """Returns the error for the first field that a serializer refuses, `param` being its path."""
+    """Return the error for the first field that a serializer refuses, `param` being its path."""
     path, detail = _first_detail(exception.detail)
     kind = _BY_VALIDATION_CODE.get(str(detail.code), errors.InvalidValueError)
     if kind.template and path:
@@ -95,7 +95,7 @@ def _from_validation(exception: drf.ValidationError) -> errors.ApiError:
 
 
 def _first_detail(detail: Any, path: str = "") -> tuple[str, drf.ErrorDetail]:
-    """Returns the path and text of the first error in DRF's nested dictionaries and lists."""
+    """Return the path and text of the first error in DRF's nested dictionaries and lists."""
     if isinstance(detail, dict):
         name, inner = next(iter(detail.items()))
         if name == "non_field_errors":

@@ -56,7 +56,7 @@ class AnsweringSurface(Protocol):
 
     @property
     def auth_error_type(self) -> str:
-        """Returns the `type` of a 401; `authentication_error` also leaves `param` out."""
+        """Return the `type` of a 401; `authentication_error` also leaves `param` out."""
 
 
 class ApiError(Exception):
@@ -92,11 +92,11 @@ class ApiError(Exception):
 
     @classmethod
     def about(cls, *names: str, param: str | None = None) -> Self:
-        """Returns the error with names, such as the client's model, put into its `template`."""
+        """Return the error with names, such as the client's model, put into its `template`."""
         return cls(cls.template.format(*(quoted(name) for name in names)), param=param)
 
     def body(self, surface: AnsweringSurface | None = None) -> dict[str, dict[str, str | None]]:
-        """Returns the answer's JSON object, in the dialect of the surface."""
+        """Return the answer's JSON object, in the dialect of the surface."""
         error = {"message": self.message, "type": self.type, "code": self.code, "param": self.param}
         return {"error": error}
 
@@ -166,7 +166,7 @@ class AuthenticationError(InvalidRequestError):
     default_headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
 
     def body(self, surface: AnsweringSurface | None = None) -> dict[str, dict[str, str | None]]:
-        """Returns the answer's JSON object; two of the documented services differ on a 401."""
+        """Return the answer's JSON object; two of the documented services differ on a 401."""
         body = super().body(surface)
         if surface is not None and surface.auth_error_type != self.type:
             body["error"]["type"] = surface.auth_error_type
@@ -382,11 +382,11 @@ def headers_of(error: ApiError, body_bytes: int) -> list[tuple[bytes, bytes]]:
 
 
 def quoted(text: str) -> str:
-    """Returns a client's text short enough to be quoted in a message."""
+    """Return a client's text short enough to be quoted in a message."""
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
 
 
 def _cleaned(text: str, longest: int) -> str:
-    """Returns the text cut to a length and without lone surrogates, which no JSON can carry."""
+    """Return the text cut to a length and without lone surrogates, which no JSON can carry."""
     text = text[:longest]
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

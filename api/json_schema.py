@@ -1,4 +1,4 @@
-"""Tells whether an object is a JSON schema, by the keywords of draft 2020-12.
+"""Tell whether an object is a JSON schema, by the keywords of draft 2020-12.
 
 What its meta-schema says of each keyword (json-schema.org/draft/2020-12/schema), read from tables
 in one walk: a validator that runs the meta-schema itself takes 1.4 ms for a schema of two

@@ -36,7 +36,7 @@ _SUPPORTED = {
 
 
 def explained(text: str) -> errors.InvalidRequestError:
-    """Returns the error that says in OpenAI's words what `msgspec` found."""
+    """Return the error that says in OpenAI's words what `msgspec` found."""
     message, path = _split(text)
     if found := _MISSING.match(message):
         place = f"{path}.{found[1]}" if path else found[1]
@@ -52,7 +52,7 @@ def explained(text: str) -> errors.InvalidRequestError:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Returns the message and the path of its place, such as `messages[2].content`."""
+    """Return the message and the path of its place, such as `messages[2].content`."""
     found = _PLACE.match(text)
     if found is None:
         return text, ""
@@ -80,7 +80,7 @@ def _value_message(message: str, path: str) -> str:
 
 
 def _kind_of_place(path: str) -> str:
-    """Returns the place without indexes, and without what is common to many places."""
+    """Return the place without indexes, and without what is common to many places."""
     bare = re.sub(r"\[\d+\]", "", path)
     for known in _SUPPORTED:
         if bare == known or bare.endswith(f".{known}"):

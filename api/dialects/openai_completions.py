@@ -126,7 +126,7 @@ def _check_token(token: object, place: str) -> None:
 
 
 def _check_best_of(request: CompletionRequest, best_of: int) -> None:
-    """Refuses what can't be chosen from (OpenAI's reference: at least `n`, and no stream)."""
+    """Refuse what can't be chosen from (OpenAI's reference: at least `n`, and no stream)."""
     if best_of < (request.n or 1):
         raise errors.InvalidValueError(
             "Invalid 'best_of': expected a value not below 'n'.", param="best_of"

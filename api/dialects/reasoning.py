@@ -28,7 +28,7 @@ MAX_WITHHELD_CHARS = 4 * 1024 * 1024
 
 
 def foreign_field(field: Field) -> Literal["reasoning", "reasoning_content"]:
-    """Returns the name that upstreams may use in place of the surface's."""
+    """Return the name that upstreams may use in place of the surface's."""
     return "reasoning_content" if field == "reasoning" else "reasoning"
 
 
@@ -74,7 +74,7 @@ class StreamTranslator:
         self._ours = f'"{field}"'.encode()
 
     def renamed(self, data: bytes) -> bytes | None:
-        """Returns a chunk's bytes with the surface's name for the field; None if that isn't safe.
+        """Return a chunk's bytes with the surface's name for the field; None if that isn't safe.
 
         Quotes inside of JSON strings are escaped, so a quoted name and a colon are a member and
         nothing else; where there is one, and none of the other name, it can only be the delta's.
@@ -84,11 +84,11 @@ class StreamTranslator:
         return data.replace(self._theirs, self._ours + b":", 1)
 
     def concerns(self, data: bytes) -> bool:
-        """Returns whether a chunk without the foreign field must be translated all the same."""
+        """Return whether a chunk without the foreign field must be translated all the same."""
         return self._is_tagged or _MARK in data or any(map(_is_waiting, self._states.values()))
 
     def translate(self, chunk: Json) -> list[Json]:
-        """Returns the chunks that a decoded chunk becomes, which may be none; changes it.
+        """Return the chunks that a decoded chunk becomes, which may be none; changes it.
 
         Raises DialectError for more reasoning than can be held back.
         """
@@ -122,7 +122,7 @@ class StreamTranslator:
         return events
 
     def rest(self, chunk: Json) -> list[Json]:
-        """Returns the chunks for what was held back to the stream's end.
+        """Return the chunks for what was held back to the stream's end.
 
         `chunk` is a decoded chunk of the same stream, to take id and the like from.
         """
@@ -130,7 +130,7 @@ class StreamTranslator:
         return [_event(chunk, index, delta) for index, delta in late.items() if delta]
 
     def _translate(self, delta: Json, state: _ChoiceState) -> bool:
-        """Puts a delta's reasoning where it belongs. Returns whether the delta was changed."""
+        """Put a delta's reasoning where it belongs. Returns whether the delta was changed."""
         reasoning, is_changed = _take_reasoning(delta, self._field)
         content = delta.get("content")
         if state.splitter is not None and content:
@@ -152,7 +152,7 @@ class StreamTranslator:
         return is_changed
 
     def _take_rest(self, state: _ChoiceState) -> Json:
-        """Returns a delta of what was held back of a choice, or an empty one."""
+        """Return a delta of what was held back of a choice, or an empty one."""
         thought, said = state.splitter.rest() if state.splitter is not None else ("", "")
         if said:
             state.is_answered = True
@@ -167,7 +167,7 @@ class StreamTranslator:
         return {"content": withheld}
 
     def _see_whether_tags_may_come(self) -> None:
-        """Lets chunks pass once each choice has begun its answer proper."""
+        """Let chunks pass once each choice has begun its answer proper."""
         splitters = [state.splitter for state in self._states.values()]
         begun = sum(splitter is not None and not splitter.is_open for splitter in splitters)
         if begun >= self._choices:
@@ -176,7 +176,7 @@ class StreamTranslator:
 
 
 def translate_message(message: Json, field: Field, *, is_tagged: bool) -> None:
-    """Puts the reasoning of a whole answer's message where the surface has it; changes it."""
+    """Put the reasoning of a whole answer's message where the surface has it; changes it."""
     reasoning, _ = _take_reasoning(message, field)
     content = message.get("content")
     if is_tagged and isinstance(content, str):
@@ -202,7 +202,7 @@ class AnsweredChoice(Protocol):
 def needs_translation(
     body: bytes, choices: Iterable[AnsweredChoice], field: Field, *, is_tagged: bool
 ) -> bool:
-    """Returns whether the choices of a whole answer, whose JSON is `body`, must be translated."""
+    """Return whether the choices of a whole answer, whose JSON is `body`, must be translated."""
     if field is None and _MARK in body:
         return True
     foreign = foreign_field(field)
@@ -218,7 +218,7 @@ def needs_translation(
 
 
 def _take_reasoning(message: Json, field: Field) -> tuple[str, bool]:
-    """Takes the reasoning out of a delta or message that the surface would have elsewhere.
+    """Take the reasoning out of a delta or message that the surface would have elsewhere.
 
     Returns the text, from whichever field has it, and whether anything was taken out.
     """
@@ -235,12 +235,12 @@ def _take_reasoning(message: Json, field: Field) -> tuple[str, bool]:
 
 
 def _answers(message: Json) -> bool:
-    """Returns whether a delta or message has a part of an answer."""
+    """Return whether a delta or message has a part of an answer."""
     return any(map(message.get, ("content", "tool_calls", "function_call", "refusal", "audio")))
 
 
 def _says_anything(delta: Json, state: _ChoiceState) -> bool:
-    """Returns whether something is left of a delta: not only a role that was told before."""
+    """Return whether something is left of a delta: not only a role that was told before."""
     return any(value and (name != "role" or not state.has_role) for name, value in delta.items())
 
 
@@ -257,12 +257,12 @@ def _withhold(state: _ChoiceState, reasoning: str) -> None:
 
 
 def _add(delta: Json, more: Json) -> None:
-    """Adds texts at the end of a delta's own."""
+    """Add texts at the end of a delta's own."""
     for name, text in more.items():
         delta[name] = (delta.get(name) or "") + text
 
 
 def _event(chunk: Json, index: int, delta: Json) -> Json:
-    """Returns a chunk like the given one that brings one delta."""
+    """Return a chunk like the given one that brings one delta."""
     choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
     return {**chunk, "choices": [choice]}

@@ -18,7 +18,7 @@ class EventSplitter:
         self._held_return = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Returns the events that the chunk completes, without the blank lines that end them.
+        """Return the events that the chunk completes, without the blank lines that end them.
 
         Raises OversizedEventError.
         """
@@ -41,11 +41,11 @@ class EventSplitter:
         return events
 
     def rest(self) -> bytes:
-        """Returns what came after the last blank line: an event, if the stream ended politely."""
+        """Return what came after the last blank line: an event, if the stream ended politely."""
         return bytes(self._buffer)
 
     def _with_plain_line_ends(self, chunk: bytes) -> bytes:
-        """Returns the chunk with LF for every line end.
+        """Return the chunk with LF for every line end.
 
         A CR at the end is held back: an LF after it in the next chunk belongs to it.
         """
@@ -58,7 +58,7 @@ class EventSplitter:
 
 
 def data_of(event: bytes) -> bytes:
-    """Returns an event's data, or nothing for a comment."""
+    """Return an event's data, or nothing for a comment."""
     if event.startswith(b"data: ") and b"\n" not in event:
         return event[6:]
     lines = [

@@ -1,4 +1,4 @@
-"""Parts a text with `<think>` tags into reasoning and answer, in pieces cut anywhere.
+"""Split a text with `<think>` tags into reasoning and answer, in pieces cut anywhere.
 
 Models that write their reasoning into the text begin with it: what stands in front of the first
 `</think>` is reasoning if the text begins with `<think>`. A tag later on is the answer's own text,
@@ -27,7 +27,7 @@ class ThinkSplitter:
         return self._place != "answer"
 
     def feed(self, text: str) -> tuple[str, str]:
-        """Returns what the next piece of text brings: reasoning and answer, each maybe empty."""
+        """Return what the next piece of text brings: reasoning and answer, each maybe empty."""
         if self._place == "answer":
             return "", text
         self._held += text
@@ -46,7 +46,7 @@ class ThinkSplitter:
         return reasoning, held
 
     def rest(self) -> tuple[str, str]:
-        """Returns what was held back, once no more text comes: the start of what was no tag."""
+        """Return what was held back, once no more text comes: the start of what was no tag."""
         held, self._held = self._held, ""
         place, self._place = self._place, "answer"
         if place == "start":
@@ -67,7 +67,7 @@ class ThinkSplitter:
             self._place = then
 
     def _take_reasoning(self) -> str:
-        """Takes reasoning from what is held, up to the closing tag or what may become one."""
+        """Take reasoning from what is held, up to the closing tag or what may become one."""
         reasoning, tag, after = self._held.partition(CLOSING)
         if tag:
             self._held = after
@@ -79,7 +79,7 @@ class ThinkSplitter:
 
 
 def _started(text: str) -> int:
-    """Returns how many of the text's last characters may be the start of a closing tag."""
+    """Return how many of the text's last characters may be the start of a closing tag."""
     for length in range(min(len(text), len(CLOSING) - 1), 0, -1):
         if CLOSING.startswith(text[-length:]):
             return length

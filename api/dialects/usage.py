@@ -1,4 +1,4 @@
-"""Reads the usage that an upstream reports, whatever its dialect, and trusts no figure blindly."""
+"""Read the usage that an upstream reports, whatever its dialect, and trusts no figure blindly."""
 
 from typing import Annotated, Any, NamedTuple, Protocol
 
@@ -53,7 +53,7 @@ class Metered(NamedTuple):
 
 
 def meter(reported: object, text_bytes: int, limits: MeteringLimits) -> Metered:
-    """Returns what an answer that came to its end used, from what the upstream `reported`.
+    """Return what an answer that came to its end used, from what the upstream `reported`.
 
     An answer is empty if it has no text of any kind and nothing was generated that can't be seen:
     reasoning that isn't shown, or more than the one token that ends each choice.
@@ -68,7 +68,7 @@ def meter(reported: object, text_bytes: int, limits: MeteringLimits) -> Metered:
 
 
 def read_usage(reported: object, limits: MeteringLimits) -> Usage | None:
-    """Returns the usage for pricing, or None where a figure is missing or can't be true.
+    """Return the usage for pricing, or None where a figure is missing or can't be true.
 
     A count is a whole number within what the model's context and the request's limit allow. Cached
     tokens are made part of the input and reasoning part of the output, for upstreams that count
@@ -97,7 +97,7 @@ def read_usage(reported: object, limits: MeteringLimits) -> Usage | None:
 
 
 def shown_usage(reported: object, usage: Usage) -> dict[str, Any]:
-    """Returns the usage object for the client: the figures that were charged.
+    """Return the usage object for the client: the figures that were charged.
 
     What else the upstream `reported` stays beside them.
     """
@@ -113,7 +113,7 @@ def shown_usage(reported: object, usage: Usage) -> dict[str, Any]:
 
 
 def shows_as_reported(reported: object, usage: Usage) -> bool:
-    """Returns whether the upstream's usage object already is what the client is to be shown."""
+    """Return whether the upstream's usage object already is what the client is to be shown."""
     if type(reported) is not dict:
         return False
     output = usage.output_tokens
@@ -129,7 +129,7 @@ def shows_as_reported(reported: object, usage: Usage) -> bool:
 
 
 def _show_part(figures: dict[str, Any], name: str, part: str, count: int) -> None:
-    """Sets a part of the figures, in a new object, if there is something to tell."""
+    """Set a part of the figures, in a new object, if there is something to tell."""
     details = figures.get(name)
     if not isinstance(details, dict):
         details = {}
@@ -138,7 +138,7 @@ def _show_part(figures: dict[str, Any], name: str, part: str, count: int) -> Non
 
 
 def _read_input(counts: _Reported, prompt: int, total_input: int | None) -> tuple[int, int]:
-    """Returns the prompt's tokens, and how many of them were cached.
+    """Return the prompt's tokens, and how many of them were cached.
 
     `total_input` is what the upstream's total leaves for the input, if it gives one: it decides
     between cached tokens within the prompt and beside it.
@@ -171,7 +171,7 @@ def _reasoning(counts: _Reported) -> int:
 
 
 def _first(*counts: int | None) -> int | None:
-    """Returns the first count that is there."""
+    """Return the first count that is there."""
     for count in counts:
         if count is not None:
             return count

@@ -54,7 +54,7 @@ OUTPUT_TOKENS_OF_WORK = 25
 
 
 def work_of(prompt_tokens: int, output_tokens: int = 0) -> float:
-    """Returns how many times as long as the smallest a request may take, to compare their times.
+    """Return how many times as long as the smallest a request may take, to compare their times.
 
     `output_tokens` are those that came before the time was taken: none for a stream's first token.
     """
@@ -72,7 +72,7 @@ class _Speed:
         self.answers = 0
 
     def gradient(self) -> float:
-        """Ends a window. Returns 1 where it was as fast as ever, less where it was slower."""
+        """End a window. Returns 1 where it was as fast as ever, less where it was slower."""
         fastest, answers = self.fastest, self.answers
         self.fastest, self.answers = math.inf, 0
         if answers < LEAST_ANSWERS:
@@ -121,7 +121,7 @@ class Limiter:
         self._window_ends_at = self._window_began_at + WINDOW_SECONDS
 
     def has_room(self, most: int) -> bool:
-        """Returns whether a call may begin now; `most` is what the upstream's row allows."""
+        """Return whether a call may begin now; `most` is what the upstream's row allows."""
         calls = self.in_flight + self.expected
         if calls < self.limit and calls < most:
             return True
@@ -129,7 +129,7 @@ class Limiter:
         return calls < min(self.limit, most)
 
     def enter(self, most: int) -> bool:
-        """Begins a call if there is room, and returns whether it did; `leave` ends it."""
+        """Begin a call if there is room, and returns whether it did; `leave` ends it."""
         if not self.has_room(most):
             return False
         self.in_flight += 1
@@ -137,14 +137,14 @@ class Limiter:
         return True
 
     def leave(self, began_at: float) -> None:
-        """Ends a call that began at `began_at`, by this limiter's clock."""
+        """End a call that began at `began_at`, by this limiter's clock."""
         self.in_flight -= 1
         held = self._now() - began_at
         # The first call's time counts whole, later ones a tenth each.
         self._held_seconds += (held - self._held_seconds) * (0.1 if self._held_seconds else 1)
 
     def answered(self, kind: Hashable, seconds: float, work: float) -> None:
-        """Notes that an answer, or its first token, came after so many seconds.
+        """Note that an answer, or its first token, came after so many seconds.
 
         Those of one `kind` (a model's, streamed or not) are compared with each other.
         """
@@ -186,7 +186,7 @@ class Limiter:
             self._window_ends_at = now + window
 
     def _judge(self, seconds: float) -> None:
-        """Sets the limit by what a window of so many seconds showed."""
+        """Set the limit by what a window of so many seconds showed."""
         gradient = min((speed.gradient() for speed in self._speeds.values()), default=1.0)
         overloads = self._overloads
         share = OVERLOADS_SHARE * (self._answers + overloads)
@@ -200,7 +200,7 @@ class Limiter:
             self._grow(seconds)
 
     def _grow(self, seconds: float) -> None:
-        """Raises the limit for so many calm seconds: by its square root each, at full speed.
+        """Raise the limit for so many calm seconds: by its square root each, at full speed.
 
         The speed comes over the first CALM_SECONDS, so that the limit stays a while where the last
         sign showed the upstream's capacity to be.
@@ -212,7 +212,7 @@ class Limiter:
 
 
 def _ramp(seconds: float) -> float:
-    """Returns the distance covered from rest by a speed that grows to 1 over CALM_SECONDS."""
+    """Return the distance covered from rest by a speed that grows to 1 over CALM_SECONDS."""
     if seconds < CALM_SECONDS:
         return seconds * seconds / (2 * CALM_SECONDS)
     return seconds - CALM_SECONDS / 2
@@ -226,14 +226,14 @@ class ConcurrencyLimits:
         self._limiters: dict[int, Limiter] = {}
 
     def of(self, upstream: UpstreamEntry) -> Limiter:
-        """Returns the upstream's limiter."""
+        """Return the upstream's limiter."""
         limiter = self._limiters.get(upstream.id)
         if limiter is None:
             limiter = self._limiters[upstream.id] = Limiter(self._now)
         return limiter
 
     def expect(self, routes: Sequence[RouteEntry]) -> Limiter:
-        """Keeps a place, at the first of the routes' upstreams that has one, and returns where.
+        """Keep a place, at the first of the routes' upstreams that has one, and returns where.
 
         Calls that ask the ledger at the same time are thus not all promised the last place. Count
         the limiter's `expected` down when the ledger has answered. Raises UpstreamBusyError if

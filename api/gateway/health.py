@@ -73,7 +73,7 @@ class Seen:
         self.first_token_count = 0
 
     def add(self, other: "Seen") -> None:
-        """Adds what was seen besides."""
+        """Add what was seen besides."""
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
@@ -90,11 +90,11 @@ class Health:
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Starts adding this process's counts to the table."""
+        """Start adding this process's counts to the table."""
         self._task = asyncio.get_running_loop().create_task(self._flush_regularly())
 
     async def close(self) -> None:
-        """Stops, after one last attempt to add what was counted."""
+        """Stop, after one last attempt to add what was counted."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -105,7 +105,7 @@ class Health:
     def succeeded(
         self, model: str, *, latency_ms: int = 0, first_token_ms: int | None = None
     ) -> None:
-        """Counts an answer, and how long it and its first token took."""
+        """Count an answer, and how long it and its first token took."""
         seen = self._untold[model]
         seen.succeeded += 1
         seen.latency_ms += latency_ms
@@ -114,11 +114,11 @@ class Health:
             seen.first_token_count += 1
 
     def failed(self, model: str) -> None:
-        """Counts a failure that is not the client's."""
+        """Count a failure that is not the client's."""
         self._untold[model].failed += 1
 
     async def refresh(self) -> None:
-        """Reads everybody's counts, if the last known are old; without the database they stay."""
+        """Read everybody's counts, if the last known are old; without the database they stay."""
         if time.monotonic() - self._read_at > SHOWN_FOR_SECONDS:
             self._read_at = time.monotonic()
             try:
@@ -127,7 +127,7 @@ class Health:
                 log.warning("health_unavailable", error=str(error))
 
     def states(self, snapshot: Snapshot) -> dict[str, str]:
-        """Returns `operational`, `degraded` or `offline` for each model by its public name."""
+        """Return `operational`, `degraded` or `offline` for each model by its public name."""
         return {
             model.name: state_of(*self._seen.get(model.name, (0, 0))) if model.routes else "offline"
             for model in snapshot.public_models()
@@ -142,7 +142,7 @@ class Health:
                 log.warning("health_unavailable", error=str(error))
 
     async def _flush(self) -> None:
-        """Adds the counts to the table; they are kept where that fails. Raises psycopg.Error."""
+        """Add the counts to the table; they are kept where that fails. Raises psycopg.Error."""
         if not self._untold:
             return
         told, self._untold = self._untold, defaultdict(Seen)
@@ -174,7 +174,7 @@ class Health:
 
 
 def state_of(succeeded: int, failed: int) -> str:
-    """Returns `operational`, `degraded` or `offline` for counts of a few minutes or of an hour."""
+    """Return `operational`, `degraded` or `offline` for counts of a few minutes or of an hour."""
     if failed < LEAST_FAILURES:
         return "operational"
     share = failed / (succeeded + failed)

@@ -43,7 +43,8 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
     `operation` is the operation's name in usage records. `max_tokens` limits each of `choices`
     answers to all prompts. `echoed_bytes` is how much of the text that comes back is the prompt's.
     `units` is what was asked for where the answer is not text, and `job_seconds` how long that may
-    take after the answer.
+    take after the answer. `most_tokens` is the most that prompt and answers can have together, as
+    any upstream counts, and `total_seconds` the longest that any of the routes may take.
     """
 
     operation: str
@@ -60,6 +61,18 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
     echoed_bytes: int = 0
     units: Usage | None = None
     job_seconds: float = 0
+    choices: int = 0
+    most_tokens: int = 0
+    total_seconds: float = 0
+
+    def __post_init__(self) -> None:
+        """Work out what the request's way looks up more than once."""
+        request, model = self.request, self.model
+        self.choices = request.choices
+        self.most_tokens = (
+            model.context_tokens * request.prompt.prompts + self.max_tokens * request.choices
+        )
+        self.total_seconds = max([route.upstream.total_timeout_seconds for route in model.routes])
 
     def lower_to(self, amount_nanos: int) -> None:
         """Fit the output into a hold that is smaller than the quote."""
@@ -68,22 +81,8 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
         )
         if affordable is not None:
             self.max_tokens = max(1, min(self.max_tokens, affordable // self.choices))
-
-    @property
-    def choices(self) -> int:
-        """How many answers are generated."""
-        return self.request.choices
-
-    @property
-    def most_tokens(self) -> int:
-        """The most that prompt and answers can have together, as any upstream counts."""
-        prompts = self.request.prompt.prompts
-        return self.model.context_tokens * prompts + self.max_tokens * self.request.choices
-
-    @property
-    def total_seconds(self) -> float:
-        """The longest that any of the routes may take."""
-        return max([route.upstream.total_timeout_seconds for route in self.model.routes])
+            prompts = self.request.prompt.prompts
+            self.most_tokens = self.model.context_tokens * prompts + self.max_tokens * self.choices
 
 
 def quote_text(

@@ -121,7 +121,9 @@ async def call_upstream(
     Raise AttemptError.
     """
     quote = admitted.quote
-    dialect = link(quote.dialect, route.upstream.dialect)
+    dialect: Dialect | None = quote.dialect
+    if route.upstream.dialect != quote.dialect.family:
+        dialect = link(quote.dialect, route.upstream.dialect)
     if dialect is None:
         raise AttemptError(
             "misconfigured",
@@ -157,11 +159,10 @@ class UnaryResponder:
         try:
             body = await response.read(self._gateway.limits.max_answer_bytes)
             quote = admitted.quote
-            work = (
-                quote.units.images
-                if quote.units is not None
-                else work_of(quote.prompt.likely, len(body) // 4)
-            )
+            if quote.units is not None:
+                work: float = quote.units.images
+            else:
+                work = work_of(quote.prompt.likely, len(body) // 4)
             response.came((route.upstream_model, False), work)
         finally:
             await response.close()

@@ -35,7 +35,7 @@ class UnacceptableJsonError(ValueError):
 
 
 def decode_object(body: bytes) -> dict[str, object]:
-    """Returns the JSON object that the body is. Raises UnacceptableJsonError."""
+    """Return the JSON object that the body is. Raises UnacceptableJsonError."""
     if body.count(b"{") + body.count(b"[") + body.count(b'":') > MAX_MARKS:
         raise UnacceptableJsonError("it has more than a million objects, arrays and keys.")
     try:
@@ -60,12 +60,12 @@ def decode_object(body: bytes) -> dict[str, object]:
 
 
 def _count_escapes(pattern: re.Pattern[bytes], text: bytes) -> int:
-    """Returns how many of the pattern's matches are escapes, and not a backslash before text."""
+    """Return how many of the pattern's matches are escapes, and not a backslash before text."""
     return sum((len(match) - len("u0000")) % 2 for match in pattern.findall(text))
 
 
 def _reason(body: bytes, error: Exception) -> str:
-    """Returns what is wrong with a body, in words that hold for the body's author."""
+    """Return what is wrong with a body, in words that hold for the body's author."""
     if not body.strip():
         return "it is empty."
     if isinstance(error, UnicodeDecodeError):
@@ -78,7 +78,7 @@ def _reason(body: bytes, error: Exception) -> str:
 
 
 def _duplicate_key(body: bytes) -> str:
-    """Returns which key a body has twice, as far as it is worth the time to look for it."""
+    """Return which key a body has twice, as far as it is worth the time to look for it."""
     found: list[str] = []
 
     def look(pairs: list[tuple[str, object]]) -> None:

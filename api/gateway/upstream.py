@@ -79,7 +79,7 @@ class UpstreamResponse:
         self._began_at = began_at
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yields the body as it comes. Raises AttemptError where the connection breaks."""
+        """Yield the body as it comes. Raises AttemptError where the connection breaks."""
         stream = self._response.stream
         assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101
         try:
@@ -89,7 +89,7 @@ class UpstreamResponse:
             raise AttemptError("disconnected", f"the answer broke off: {_cause(error)}") from None
 
     async def read(self, max_bytes: int) -> bytes:
-        """Returns the whole body. Raises AttemptError for one that breaks off or is too large."""
+        """Return the whole body. Raises AttemptError for one that breaks off or is too large."""
         parts = []
         size = 0
         async for chunk in self.chunks():
@@ -108,7 +108,7 @@ class UpstreamResponse:
             self._limiter.answered(kind, time.monotonic() - self._began_at, work)
 
     async def close(self) -> None:
-        """Ends the call: the connection is kept if the body was read to its end, else closed."""
+        """End the call: the connection is kept if the body was read to its end, else closed."""
         limiter, self._limiter = self._limiter, None
         if limiter is None:
             return
@@ -135,7 +135,7 @@ class Upstreams:
         self.limits = ConcurrencyLimits()
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         await self._transport.aclose()
 
     async def post(
@@ -166,7 +166,7 @@ class Upstreams:
     async def _send(
         self, upstream: UpstreamEntry, dialect: Dialect, body: bytes, request_id: str
     ) -> httpx.Response:
-        """Returns the response once its head has come. Raises httpx.TransportError."""
+        """Return the response once its head has come. Raises httpx.TransportError."""
         target = self._target(upstream, dialect)
         headers = target.headers.copy()
         headers["x-request-id"] = request_id
@@ -183,7 +183,7 @@ class Upstreams:
     async def _raise_refusal(
         self, answer: UpstreamResponse, upstream: UpstreamEntry, dialect: Dialect
     ) -> None:
-        """Raises the AttemptError that an answer other than a plain success is."""
+        """Raise the AttemptError that an answer other than a plain success is."""
         try:
             encoding = answer.headers.get("content-encoding", "identity").lower()
             if encoding != "identity":
@@ -202,7 +202,7 @@ class Upstreams:
 
 
 def _error_of(error: httpx.TransportError) -> AttemptError:
-    """Returns what a failed exchange of request and head was."""
+    """Return what a failed exchange of request and head was."""
     cause = error.__cause__
     sent = isinstance(cause, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)) or (
         isinstance(cause, aiohttp.ClientOSError)
@@ -218,5 +218,5 @@ def _error_of(error: httpx.TransportError) -> AttemptError:
 
 
 def _cause(error: Exception) -> str:
-    """Returns an error in a few words; addresses in it are the operator's, never the client's."""
+    """Return an error in a few words; addresses in it are the operator's, never the client's."""
     return f"{type(error.__cause__ or error).__name__} {error}"[:300]

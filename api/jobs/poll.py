@@ -92,7 +92,7 @@ class JobUpstream:
         self._client.close()
 
     def ask(self, job: VideoJob) -> JobReport:
-        """Returns what the job's upstream says. Never raises: who can't be asked says nothing.
+        """Return what the job's upstream says. Never raises: who can't be asked says nothing.
 
         Expects the job's upstream to be loaded, as no thread of ours has a database connection.
         """
@@ -117,7 +117,7 @@ class JobUpstream:
 
 
 def poll_due(limit: int = JOBS_A_ROUND) -> int:
-    """Asks about the jobs whose time has come, up to `limit`. Returns how many those were."""
+    """Ask about the jobs whose time has come, up to `limit`. Returns how many those were."""
     overdue = _claim(limit)
     if not overdue:
         return 0
@@ -132,7 +132,7 @@ def poll_due(limit: int = JOBS_A_ROUND) -> int:
 
 
 def conclude(job: VideoJob, report: JobReport, *, is_overdue: bool) -> bool:
-    """Ends a job if it is time to, by what its upstream said. Returns whether this did end it.
+    """End a job if it is time to, by what its upstream said. Returns whether this did end it.
 
     An upstream that can't be reached, or has nothing new, is asked again until the job is overdue;
     a video that is finished is taken even then.
@@ -149,14 +149,14 @@ def conclude(job: VideoJob, report: JobReport, *, is_overdue: bool) -> bool:
 
 
 def _claim(limit: int) -> dict[object, bool]:
-    """Returns the ids of due jobs, which are not due for others for a while, and if overdue."""
+    """Return the ids of due jobs, which are not due for others for a while, and if overdue."""
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, [settings.VIDEO_POLL_SECONDS, SLOWEST_POLL_SECONDS, limit])
         return dict(cursor.fetchall())
 
 
 def _reports(jobs: Sequence[VideoJob]) -> Iterator[tuple[VideoJob, JobReport]]:
-    """Yields what the upstreams say of the jobs, as they answer."""
+    """Yield what the upstreams say of the jobs, as they answer."""
     with JobUpstream() as upstream, ThreadPoolExecutor(THREADS) as threads:
         asked = {threads.submit(upstream.ask, job): job for job in jobs}
         for answer in as_completed(asked):
@@ -164,7 +164,7 @@ def _reports(jobs: Sequence[VideoJob]) -> Iterator[tuple[VideoJob, JobReport]]:
 
 
 def _end_lost(job: VideoJob) -> bool:
-    """Ends a job of which we know no upstream's id: its process died before it was kept."""
+    """End a job of which we know no upstream's id: its process died before it was kept."""
     with transaction.atomic():
         is_ended = _end(job, VideoJob.State.FAILED, error=LOST)
         if is_ended:
@@ -178,7 +178,7 @@ def _end_lost(job: VideoJob) -> bool:
 
 
 def _end(job: VideoJob, state: VideoJob.State, *, url: str = "", error: str = "") -> bool:
-    """Ends and settles a job, in one transaction. Returns whether it had not ended before."""
+    """End and settles a job, in one transaction. Returns whether it had not ended before."""
     with transaction.atomic():
         won = VideoJob.objects.filter(pk=job.pk, state=VideoJob.State.PROCESSING).update(
             state=state, url=url, error=error, ended_at=Now()
@@ -197,7 +197,7 @@ def _end(job: VideoJob, state: VideoJob.State, *, url: str = "", error: str = ""
 
 
 def _settlement(job: VideoJob, state: VideoJob.State, error: str) -> Settlement:
-    """Returns the settlement: the ordered price for a finished video, nothing for any other."""
+    """Return the settlement: the ordered price for a finished video, nothing for any other."""
     is_finished = state == VideoJob.State.COMPLETED
     outcome, status = {
         VideoJob.State.COMPLETED: ("completed", 200),
@@ -230,7 +230,7 @@ def _settlement(job: VideoJob, state: VideoJob.State, error: str) -> Settlement:
 
 
 def read_report(body: bytes) -> JobReport:
-    """Returns what an upstream's answer says."""
+    """Return what an upstream's answer says."""
     try:
         answer: Any = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -248,7 +248,7 @@ def read_report(body: bytes) -> JobReport:
 
 
 def _url(answer: dict[str, Any]) -> str:
-    """Returns the video's address, at one of the places where upstreams put it, or nothing."""
+    """Return the video's address, at one of the places where upstreams put it, or nothing."""
     places = [answer]
     for name in ("video_result", "data"):
         items = answer.get(name)
@@ -263,7 +263,7 @@ def _url(answer: dict[str, Any]) -> str:
 
 
 def _read(response: httpx.Response) -> bytes:
-    """Returns the body as it came. Raises ValueError for one that is too long or takes too long."""
+    """Return the body as it came. Raises ValueError for one that is too long or takes too long."""
     ends_at = time.monotonic() + READ_SECONDS
     body = b""
     for part in response.iter_raw():

@@ -26,7 +26,7 @@ _MANAGE_WRITE_ERRORS = (409, 413, 415)
 
 
 def document(service_name: str, contact_email: str = "") -> Json:
-    """Returns the OpenAPI document of a service of that name."""
+    """Return the OpenAPI document of a service of that name."""
     management = _management()
     info: Json = {"title": f"{service_name} API", "version": VERSION, "description": INTRODUCTION}
     if contact_email:
@@ -141,7 +141,7 @@ def _success(row: Operation) -> Json:
 
 
 def _operation_schemas() -> Json:
-    """Returns the schemas of all requests and answers, their fields described."""
+    """Return the schemas of all requests and answers, their fields described."""
     kinds: list[type[Struct]] = [Error]
     for row in OPERATIONS.values():
         kinds += [kind for kind in (row.body, row.answer, row.stream) if kind is not None]
@@ -155,7 +155,7 @@ def _operation_schemas() -> Json:
 
 
 def _management() -> Json:
-    """Returns what drf-spectacular says of the management API, with the errors it can't know."""
+    """Return what drf-spectacular says of the management API, with the errors it can't know."""
     # Untyped in drf-spectacular.
     made = cast(Any, SchemaGenerator)().get_schema(request=None, public=True)
     for item in made["paths"].values():

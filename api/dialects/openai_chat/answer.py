@@ -49,7 +49,7 @@ _decode = msgspec.json.Decoder(_Completion).decode
 class CompletionAnswer:
     """A completion in one piece."""
 
-    __slots__ = ("_body", "_completion", "_context", "text_bytes")
+    __slots__ = ("_body", "_completion", "_context", "finish_reason", "text_bytes")
 
     def __init__(self, body: bytes, context: AnswerContext) -> None:
         """Read a completion. Raise DialectError if it is none."""
@@ -61,13 +61,9 @@ class CompletionAnswer:
             raise DialectError("bad_answer", "the answer is no completion") from None
         if completion.error is not None or completion.choices is None:
             raise DialectError("bad_answer", "the answer has an error or no choices")
-        self.text_bytes = sum(map(_text_bytes, completion.choices))
-
-    @property
-    def finish_reason(self) -> str:
-        """Why generation ended, or an empty string."""
-        choices = self._completion.choices
-        return (choices[0].finish_reason or "") if choices else ""
+        choices = completion.choices
+        self.text_bytes = sum(map(_text_bytes, choices))
+        self.finish_reason = (choices[0].finish_reason or "") if choices else ""
 
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage that the upstream reported, which is forgotten if it can't be true."""
@@ -113,7 +109,7 @@ class CompletionAnswer:
 
 
 def _text_bytes(choice: _Choice) -> int:
-    """Returns how many bytes of text a choice has, of any kind that is generated."""
+    """Return how many bytes of text a choice has, of any kind that is generated."""
     message = choice.message or _Message()
     count = 0
     for part in (

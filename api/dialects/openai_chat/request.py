@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from api import errors
-from api.dialects.base import ParsedRequest, PromptSize, named
+from api.dialects.base import ParsedRequest, PromptSize
 from api.json_schema import check_schema
 from api.validation_errors import explained
 
@@ -355,7 +355,7 @@ class _PromptWalk:
 
 def _shown(chat: ChatRequest, fields: dict[str, Any]) -> set[str]:
     """Return the parameters in use, with the variants of those that have them."""
-    shown = named(fields)
+    shown = {field for field, value in fields.items() if value is not None}
     if chat.response_format is not None:
         shown.add(f"response_format.{chat.response_format.__struct_config__.tag}")
     for plugin in chat.plugins or ():
@@ -366,7 +366,7 @@ def _shown(chat: ChatRequest, fields: dict[str, Any]) -> set[str]:
 
 
 def check_stream_options(request: GenerationRequest) -> None:
-    """Refuses options of a stream where none is asked for. Raises InvalidValueError."""
+    """Refuse options of a stream where none is asked for. Raises InvalidValueError."""
     if request.stream_options is not None and not request.stream:
         raise errors.InvalidValueError(
             "'stream_options' is only allowed when 'stream' is true.", param="stream_options"
@@ -374,7 +374,7 @@ def check_stream_options(request: GenerationRequest) -> None:
 
 
 def _check_tool_choice(chat: ChatRequest) -> None:
-    """Refuses a choice among tools that aren't there."""
+    """Refuse a choice among tools that aren't there."""
     choice = chat.tool_choice
     if isinstance(choice, str):
         if choice not in {"none", "auto", "required"}:

@@ -142,7 +142,7 @@ class Reader:
         return [each for each in self.models if each.entry.aliases]
 
     def having(self, feature: str) -> list[PricedModel]:
-        """Returns the models of text that announce a feature."""
+        """Return the models of text that announce a feature."""
         return [each for each in self.chat_models if feature in each.entry.features]
 
     @property

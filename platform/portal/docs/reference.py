@@ -53,7 +53,7 @@ def parameters(operation: Operation | None) -> list[Parameter]:
 
 
 def error_rows() -> list[ErrorRow]:
-    """Returns every status, type and code that the API answers with, by status."""
+    """Return every status, type and code that the API answers with, by status."""
     # The relay's own are subclasses, too, known once their module is.
     told: list[type[errors.ApiError]] = [*_tree(errors.ApiError), upstream_errors.ShuttingDownError]
     by_identity: dict[tuple[int, str, str], list[type[errors.ApiError]]] = defaultdict(list)
@@ -67,12 +67,12 @@ def error_rows() -> list[ErrorRow]:
 
 
 def surfaces() -> list[Surface]:
-    """Returns the mounts of the API."""
+    """Return the mounts of the API."""
     return list(SURFACES)
 
 
 def _tree(error: type[errors.ApiError]) -> Iterator[type[errors.ApiError]]:
-    """Yields the error's subclasses, parents first."""
+    """Yield the error's subclasses, parents first."""
     for child in error.__subclasses__():
         if child.__module__.startswith("api."):
             yield child
@@ -80,7 +80,7 @@ def _tree(error: type[errors.ApiError]) -> Iterator[type[errors.ApiError]]:
 
 
 def _text(found: list[type[errors.ApiError]]) -> str:
-    """Returns the message of the last of the errors that has one of its own.
+    """Return the message of the last of the errors that has one of its own.
 
     Where each case has another message, it is what the error means.
     """
@@ -93,7 +93,7 @@ def _text(found: list[type[errors.ApiError]]) -> str:
 
 
 def _type(field: dict[str, Any]) -> str:
-    """Returns a field's type and bounds in words."""
+    """Return a field's type and bounds in words."""
     if "anyOf" in field:
         kinds = [_type(option) for option in field["anyOf"] if option.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))

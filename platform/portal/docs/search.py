@@ -45,7 +45,7 @@ class Result:
 
 
 def search(query: str, index: list[tuple[Page, Section]]) -> list[Result]:
-    """Returns the sections that have all of the query's words, the best first."""
+    """Return the sections that have all of the query's words, the best first."""
     words = re.findall(r"\w+", query[:LONGEST_QUERY].lower())[:MOST_WORDS]
     if not words:
         return []
@@ -62,7 +62,7 @@ def search(query: str, index: list[tuple[Page, Section]]) -> list[Result]:
 
 
 def index_of(render: Render, version: int) -> list[tuple[Page, Section]]:
-    """Returns all sections of all pages. `render` gives a page's HTML; what it says follows
+    """Return all sections of all pages. `render` gives a page's HTML; what it says follows
     from the catalogue's `version` and, as prices take effect, from the time.
     """
     return _index(version, int(time.time() // INDEX_SECONDS), _Keyless(render))
@@ -105,7 +105,7 @@ def _score(words: list[str], page: Page, section: Section) -> int:
 
 
 def _excerpt(words: list[str], text: str) -> list[Fragment]:
-    """Returns the text around the first match, cut at spaces, with the matches marked."""
+    """Return the text around the first match, cut at spaces, with the matches marked."""
     places = [place for word in words if (place := text.lower().find(word)) >= 0]
     start = max(0, min(places, default=0) - EXCERPT_CHARS // 3)
     if start:

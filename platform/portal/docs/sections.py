@@ -20,7 +20,7 @@ class Section:
 
 
 def sections(html: str) -> list[Section]:
-    """Returns the sections of a page's text, in their order."""
+    """Return the sections of a page's text, in their order."""
     parser = _Parser()
     parser.feed(html)
     parser.close()

@@ -92,7 +92,7 @@ def _reader_of(request: HttpRequest) -> Reader:
 
 
 def _article(page: Page, reader: Reader, chosen: Any) -> str:
-    """Returns a page's text as HTML. `chosen` are the filters of the models' page."""
+    """Return a page's text as HTML. `chosen` are the filters of the models' page."""
     context: dict[str, Any] = {
         "page": page,
         "reader": reader,
@@ -124,7 +124,7 @@ def _article(page: Page, reader: Reader, chosen: Any) -> str:
 
 
 def _filtered(reader: Reader, chosen: Any) -> dict[str, Any]:
-    """Returns what the models' page shows: the models of a kind that have a capability."""
+    """Return what the models' page shows: the models of a kind that have a capability."""
     kind, capability = chosen.get("kind", ""), chosen.get("can", "")
     shown = [
         model
