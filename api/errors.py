@@ -1,4 +1,4 @@
-"""Every error that the API answers with, in OpenAI's shape, and their one renderer.
+"""Every error of the API, and how each is rendered in OpenAI's shape.
 
     ApiError
     ├── InvalidRequestError             400 invalid_request_error   (type invalid_request_error)
@@ -40,12 +40,9 @@ which status means what is decided in `platform/docs/architecture.md`.
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import msgspec
-
-if TYPE_CHECKING:
-    from django.http import HttpResponse
 
 _LONGEST_MESSAGE = 1_000
 _LONGEST_PARAM = 200
@@ -59,7 +56,7 @@ class AnsweringSurface(Protocol):
 
     @property
     def auth_error_type(self) -> str:
-        """Returns the `type` of a 401; `authentication_error` also leaves `param` out."""
+        """Return the `type` of a 401; `authentication_error` also leaves `param` out."""
 
 
 class ApiError(Exception):
@@ -95,11 +92,11 @@ class ApiError(Exception):
 
     @classmethod
     def about(cls, *names: str, param: str | None = None) -> Self:
-        """Returns the error with names, such as the client's model, put into its `template`."""
+        """Return the error with names, such as the client's model, put into its `template`."""
         return cls(cls.template.format(*(quoted(name) for name in names)), param=param)
 
     def body(self, surface: AnsweringSurface | None = None) -> dict[str, dict[str, str | None]]:
-        """Returns the answer's JSON object, in the dialect of the surface."""
+        """Return the answer's JSON object, in the dialect of the surface."""
         error = {"message": self.message, "type": self.type, "code": self.code, "param": self.param}
         return {"error": error}
 
@@ -169,7 +166,7 @@ class AuthenticationError(InvalidRequestError):
     default_headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
 
     def body(self, surface: AnsweringSurface | None = None) -> dict[str, dict[str, str | None]]:
-        """Returns the answer's JSON object; two of the documented services differ on a 401."""
+        """Return the answer's JSON object; two of the documented services differ on a 401."""
         body = super().body(surface)
         if surface is not None and surface.auth_error_type != self.type:
             body["error"]["type"] = surface.auth_error_type
@@ -362,38 +359,34 @@ class UpstreamTimeoutError(ServerError):
 def render(
     error: ApiError, surface: AnsweringSurface | None = None
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Returns an error's status, headers (lower-case names, length included) and JSON body.
+    """Return an error's status, headers (lower-case names, length included) and JSON body.
 
     Whoever sends it adds `x-request-id`.
     """
     body = render_body(error, surface)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    headers += [
-        (name.lower().encode("ascii"), _UNSAFE_IN_HEADER.sub(" ", value).encode("ascii"))
-        for name, value in error.headers.items()
-    ]
-    return error.status, headers, body
+    return error.status, headers_of(error, len(body)), body
 
 
 def render_body(error: ApiError, surface: AnsweringSurface | None = None) -> bytes:
-    """Returns an error's JSON alone, for an event of a stream that has begun."""
+    """Return an error's JSON alone, in OpenAI's shape."""
     return _encode(error.body(surface))
 
 
-def drf_exception_handler(exception: Exception, context: dict[str, Any]) -> "HttpResponse":
-    """Returns the answer to an exception in a DRF view (settings.REST_FRAMEWORK names this)."""
-    # Not at the top: the relay renders its errors without loading DRF.
-    from api.drf_errors import answer  # noqa: PLC0415
-
-    return answer(exception, context)
+def headers_of(error: ApiError, body_bytes: int) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an error whose JSON body has so many bytes."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % body_bytes)]
+    return headers + [
+        (name.lower().encode("ascii"), _UNSAFE_IN_HEADER.sub(" ", value).encode("ascii"))
+        for name, value in error.headers.items()
+    ]
 
 
 def quoted(text: str) -> str:
-    """Returns a client's text short enough to be quoted in a message."""
+    """Return a client's text short enough to be quoted in a message."""
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
 
 
 def _cleaned(text: str, longest: int) -> str:
-    """Returns the text cut to a length and without lone surrogates, which no JSON can carry."""
+    """Return the text cut to a length and without lone surrogates, which no JSON can carry."""
     text = text[:longest]
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

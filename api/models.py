@@ -80,6 +80,12 @@ class Upstream(models.Model):
         default=False,
         help_text="It bills to the end anyway: read on to its usage when the client disconnects.",
     )
+    dialect = models.CharField(
+        max_length=40,
+        default="openai_chat",
+        db_default="openai_chat",
+        help_text="The wire format that it speaks: one of api/dialects.",
+    )
 
     def __str__(self) -> str:
         return self.name
@@ -105,6 +111,7 @@ class Model(models.Model):
         """The kind of endpoint that serves a model."""
 
         CHAT = "chat"
+        EMBEDDING = "embedding"
         IMAGE = "image"
         VIDEO = "video"
 
@@ -112,7 +119,7 @@ class Model(models.Model):
     title = models.CharField(max_length=120, blank=True)
     description = models.TextField(blank=True)
     owner = models.CharField(max_length=80, blank=True, help_text="`owned_by` in the models list.")
-    kind = models.CharField(max_length=8, choices=Kind, default=Kind.CHAT)
+    kind = models.CharField(max_length=20, choices=Kind, default=Kind.CHAT)
     product = models.OneToOneField(Product, on_delete=models.PROTECT, related_name="model")
     position = models.PositiveIntegerField(default=0, help_text="The position in lists.")
     is_enabled = models.BooleanField(default=True)

@@ -4,5 +4,5 @@ from api.models import Service
 
 
 def current_service() -> Service:
-    """Returns the service's row, or one of defaults (unsaved) where no catalogue was loaded yet."""
+    """Return the service's row, or one of defaults (unsaved) where no catalogue was loaded yet."""
     return Service.objects.filter(pk=1).first() or Service()

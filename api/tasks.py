@@ -2,10 +2,10 @@
 
 from celery import shared_task
 
-from api import videos
+from api.jobs import poll
 
 
 @shared_task
 def poll_videos() -> int:
-    """Asks upstreams about the videos they make, and ends those that are done. Returns how many."""
-    return videos.poll_due()
+    """Ask upstreams about the videos they make, and ends those that are done. Returns how many."""
+    return poll.poll_due()

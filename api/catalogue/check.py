@@ -41,7 +41,12 @@ Rows = list[tuple[str, Row]]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # What a kind of model must be sold by: one of these at least.
-_PRICED_BY = {"chat": ("input", "output"), "image": ("image",), "video": ("piece", "second")}
+_PRICED_BY = {
+    "chat": ("input", "output"),
+    "embedding": ("input",),
+    "image": ("image",),
+    "video": ("piece", "second"),
+}
 
 
 def find_catalogue(name: str) -> Path:
@@ -226,10 +231,11 @@ def _check_model(model: ModelTable, place: str, problems: Problems) -> None:
         model.context_tokens,
         model.default_max_tokens,
     )
-    if model.kind == "chat":
-        for name, figure in (("context_tokens", context), ("max_output_tokens", most)):
-            if figure == 0:
-                problems.add(f"{place}: {name}", "is missing; a chat model needs it")
+    needed = {"chat": ("context_tokens", "max_output_tokens"), "embedding": ("context_tokens",)}
+    for name in needed.get(model.kind, ()):
+        if getattr(model, name) == 0:
+            article = "an" if model.kind == "embedding" else "a"
+            problems.add(f"{place}: {name}", f"is missing; {article} {model.kind} model needs it")
     if most and context and most > context:
         problems.add(
             f"{place}: max_output_tokens", f"{most} is more than the context of {context} tokens"
@@ -252,7 +258,7 @@ def _check_prices(model: ModelTable, place: str, problems: Problems) -> None:
         return
     needed = _PRICED_BY[model.kind]
     missing = [name for name in needed if getattr(model.prices, name) is None]
-    if model.kind == "chat":
+    if model.kind in {"chat", "embedding"}:
         for name in missing:
             problems.add(f"{place}: prices.{name}", 'is missing; what is free costs "0"')
     elif len(missing) == len(needed):

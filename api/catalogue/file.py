@@ -79,8 +79,8 @@ Count = Annotated[int, Meta(ge=1, le=LARGEST_INTEGER)]
 CountOrNone = Annotated[int, Meta(ge=0, le=LARGEST_INTEGER)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
-Kind = Literal["chat", "image", "video"]
-Modality = Literal["text", "image", "file", "audio", "video"]
+Kind = Literal["chat", "embedding", "image", "video"]
+Modality = Literal["text", "image", "file", "audio", "video", "embeddings"]
 Feature = Literal["tools", "json_mode", "structured_outputs", "reasoning", "web_search"]
 SamplingParameter = Literal[
     "temperature",
@@ -168,6 +168,7 @@ class UpstreamTable(Table, kw_only=True):
     idle_timeout_seconds: Seconds = 60
     total_timeout_seconds: Seconds = 900
     drains_on_disconnect: bool = False
+    dialect: Annotated[str, Meta(pattern="^[a-z0-9_]{1,40}\\Z")] = "openai_chat"
 
 
 class CostTable(Table, kw_only=True):

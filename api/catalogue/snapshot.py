@@ -32,7 +32,10 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpstreamEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider that is switched on. `base_url` ends without a slash."""
+    """A provider that is switched on. `base_url` ends without a slash.
+
+    `dialect` is one of `api.dialects.DIALECTS`.
+    """
 
     id: int
     name: str
@@ -44,6 +47,7 @@ class UpstreamEntry(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_seconds: float
     total_timeout_seconds: float
     drains_on_disconnect: bool
+    dialect: str = "openai_chat"
 
 
 class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):

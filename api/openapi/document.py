@@ -1,13 +1,12 @@
-"""Joins the relay's operations and the management API to one OpenAPI 3.1 document."""
+"""Join the operations and the management API to one OpenAPI 3.1 document."""
 
 from typing import Any, cast
 
+import msgspec
 from drf_spectacular.generators import SchemaGenerator
 from msgspec import Struct
 
-from api.openapi.answers import Error
-from api.openapi.notes import FIELD_NOTES, INTRODUCTION, TAGS
-from api.openapi.operations import OPERATIONS, Operation
+from api.openapi.notes import INTRODUCTION, TAGS
 from api.openapi.parts import (
     HEADERS,
     REF,
@@ -18,15 +17,16 @@ from api.openapi.parts import (
     schemas,
     servers,
 )
-from api.relay.views import VERSION
-from api.surfaces import ENDPOINTS
+from api.operations import OPERATIONS
+from api.operations.base import ErrorObject, Operation
+from api.operations.health import VERSION
 
 _MANAGE_ERRORS = (400, 401, 403, 404, 500, 503)
 _MANAGE_WRITE_ERRORS = (409, 413, 415)
 
 
 def document(service_name: str, contact_email: str = "") -> Json:
-    """Returns the OpenAPI document of a service of that name."""
+    """Return the OpenAPI document of a service of that name."""
     management = _management()
     info: Json = {"title": f"{service_name} API", "version": VERSION, "description": INTRODUCTION}
     if contact_email:
@@ -37,9 +37,9 @@ def document(service_name: str, contact_email: str = "") -> Json:
         "servers": servers(),
         "security": [{"apiKey": []}],
         "tags": TAGS,
-        "paths": {**_relay_paths(), **management["paths"]},
+        "paths": {**_operation_paths(), **management["paths"]},
         "components": {
-            "schemas": {**_relay_schemas(), **management["components"]["schemas"]},
+            "schemas": {**_operation_schemas(), **management["components"]["schemas"]},
             "headers": HEADERS,
             "responses": error_responses(),
             "securitySchemes": {
@@ -54,11 +54,16 @@ def document(service_name: str, contact_email: str = "") -> Json:
     }
 
 
-def _relay_paths() -> Json:
-    """Returns a path for each endpoint of the surfaces, relative to their mounts."""
+class Error(Struct):
+    """The one form of all errors."""
+
+    error: ErrorObject
+
+
+def _operation_paths() -> Json:
+    """Return a path for each operation, relative to the mounts."""
     paths: Json = {}
-    for endpoint in ENDPOINTS:
-        operation = OPERATIONS[endpoint.name]
+    for operation in OPERATIONS.values():
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
     return paths
 
@@ -92,6 +97,10 @@ def _operation(row: Operation) -> Json:
         }
     if row.is_public:
         described["security"] = []
+    described["x-playground"] = {
+        "modelKind": row.model_kind,
+        **msgspec.to_builtins(row.playground),
+    }
     return described
 
 
@@ -131,20 +140,22 @@ def _success(row: Operation) -> Json:
     }
 
 
-def _relay_schemas() -> Json:
-    """Returns the schemas of all requests and answers, their fields described."""
+def _operation_schemas() -> Json:
+    """Return the schemas of all requests and answers, their fields described."""
     kinds: list[type[Struct]] = [Error]
     for row in OPERATIONS.values():
         kinds += [kind for kind in (row.body, row.answer, row.stream) if kind is not None]
     found = schemas(dict.fromkeys(kinds))
-    for name, notes in FIELD_NOTES.items():
-        for field, note in notes.items():
-            found[name]["properties"][field].setdefault("description", note)
+    for row in OPERATIONS.values():
+        if row.body is not None:
+            properties = found[row.body.__name__]["properties"]
+            for field, note in row.notes.items():
+                properties[field].setdefault("description", note)
     return found
 
 
 def _management() -> Json:
-    """Returns what drf-spectacular says of the management API, with the errors it can't know."""
+    """Return what drf-spectacular says of the management API, with the errors it can't know."""
     # Untyped in drf-spectacular.
     made = cast(Any, SchemaGenerator)().get_schema(request=None, public=True)
     for item in made["paths"].values():
@@ -155,7 +166,7 @@ def _management() -> Json:
                 success["headers"] = header_refs(("X-Request-Id",))
             operation["responses"] |= error_refs(sorted((*_MANAGE_ERRORS, *writes)))
             operation["summary"] = operation.pop("description").rstrip(".")
-        # The mounts above are the relay's.
+        # The mounts above are the operations'.
         item["servers"] = [{"url": "/"}]
     return cast(Json, made)
 

@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 
 from api import errors
-from api.openapi.answers import Error
-from api.relay import faults  # noqa: F401  (its errors belong to the tree, too)
+from api.gateway import upstream_errors  # noqa: F401  (its errors belong to the tree, too)
 from api.surfaces import SURFACES, Surface
 
 Json = dict[str, Any]
@@ -70,13 +69,13 @@ _NAMES = {
 
 
 def schemas(structs: Iterable[type[msgspec.Struct]]) -> Json:
-    """Returns the components' schemas of structs and of all that they refer to, by name."""
+    """Return the components' schemas of structs and of all that they refer to, by name."""
     _, found = msgspec.json.schema_components(structs, ref_template=REF.format("schemas", "{name}"))
     return {name: _tidy(schema) for name, schema in sorted(found.items())}
 
 
 def error_responses() -> Json:
-    """Returns the components' responses: one for each status of the tree of errors."""
+    """Return the components' responses: one for each status of the tree of errors."""
     by_status: dict[int, list[errors.ApiError]] = {}
     for error in map(_example_of, dict.fromkeys(_tree(errors.ApiError))):
         by_status.setdefault(error.status, []).append(error)
@@ -86,7 +85,7 @@ def error_responses() -> Json:
             "headers": header_refs(("X-Request-Id", *_ERROR_HEADERS.get(status, ()))),
             "content": {
                 "application/json": {
-                    "schema": {"$ref": REF.format("schemas", Error.__name__)},
+                    "schema": {"$ref": REF.format("schemas", "Error")},
                     "examples": {
                         type(error).__name__.removesuffix("Error"): {"value": error.body()}
                         for error in found
@@ -99,23 +98,23 @@ def error_responses() -> Json:
 
 
 def error_refs(statuses: Iterable[int]) -> Json:
-    """Returns an operation's error responses."""
+    """Return an operation's error responses."""
     return {str(status): {"$ref": REF.format("responses", f"Error{status}")} for status in statuses}
 
 
 def header_refs(names: Iterable[str]) -> Json:
-    """Returns a response's headers."""
+    """Return a response's headers."""
     return {name: {"$ref": REF.format("headers", name)} for name in names}
 
 
 def servers(surfaces: Iterable[Surface] = SURFACES) -> list[Json]:
-    """Returns the mounts as OpenAPI's servers, `/v1` before the others."""
+    """Return the mounts as OpenAPI's servers, `/v1` before the others."""
     ordered = sorted(surfaces, key=lambda surface: surface.mount != "/v1")
     return [{"url": one.mount or "/", "description": _description(one)} for one in ordered]
 
 
 def _description(surface: Surface) -> str:
-    """Returns what a mount changes, from its row."""
+    """Return what a mount changes, from its row."""
     said = [
         "Reasoning in `content`, if at all"
         if surface.reasoning_field is None
@@ -134,7 +133,7 @@ def _tree(kind: type[errors.ApiError]) -> Iterator[type[errors.ApiError]]:
 
 
 def _example_of(kind: type[errors.ApiError]) -> errors.ApiError:
-    """Returns an error with its text, or with its template filled."""
+    """Return an error with its text, or with its template filled."""
     if not kind.template:
         return kind()
     names = _NAMES.get(kind.code, ("tools", "deepseek-r1"))
@@ -142,7 +141,7 @@ def _example_of(kind: type[errors.ApiError]) -> errors.ApiError:
 
 
 def _tidy(node: Any) -> Any:
-    """Returns a schema of msgspec's in OpenAPI's customs.
+    """Return a schema of msgspec's in OpenAPI's customs.
 
     Its titles repeat the names; a default of null says nothing; `\\Z` is Python's for `$`.
     """
@@ -160,7 +159,7 @@ def _tidy(node: Any) -> Any:
 
 
 def _without_anyof(schema: Json) -> Json:
-    """Returns `{"type": [x, "null"]}` for the alternative of a plain type and null."""
+    """Return `{"type": [x, "null"]}` for the alternative of a plain type and null."""
     match schema.get("anyOf"):
         case [{"type": str()} as plain, {"type": "null"}] if "enum" not in plain:
             others = {name: value for name, value in schema.items() if name != "anyOf"}

@@ -17,7 +17,7 @@ from api.service import current_service
 @conditional_page
 @cache_control(public=True, max_age=300)
 def openapi_json(request: HttpRequest) -> HttpResponse:
-    """Answers the OpenAPI document of this service, which anybody may read."""
+    """Answer the OpenAPI document of this service, which anybody may read."""
     try:
         service = current_service()
     except DatabaseError:

@@ -12,8 +12,7 @@ from typing import Any
 
 from django.core.asgi import get_asgi_application
 
-from api.relay.call import Receive, Scope
-from api.relay.downstream import Send
+from api.gateway.http import Receive, Scope, Send
 
 STOP_SECONDS = 2.0
 

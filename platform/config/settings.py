@@ -380,7 +380,7 @@ API_KEY_PEPPERS = {
 # The reader itself, for variables in a catalogue file: `${SIMULATOR_URL}` in a base URL.
 READ_ENVIRONMENT = env.text
 
-# The relay and the gate (api/relay, billing/ledger/gate.py).
+# The gateway and the gate (api/gateway, billing/ledger/gate.py).
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 20 * 1024 * 1024)
 MAX_ANSWER_BYTES = env.integer("MAX_ANSWER_BYTES", 64 * 1024 * 1024)
 KEEPALIVE_SECONDS = env.number("KEEPALIVE_SECONDS", 15)

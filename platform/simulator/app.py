@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from simulator import chat, completions, images, videos
+from simulator import chat, completions, embeddings, images, videos
 from simulator.call import script_of
 from simulator.errors import SimulatedError
 from simulator.exchange import Exchange, Message, Receive, Request, Send, read_request
@@ -22,7 +22,7 @@ from simulator.stripe import app as stripe
 log = logging.getLogger(__name__)
 
 # Any name is answered; a list must say something.
-MODELS = ("sim", "sim-image", "sim-video")
+MODELS = ("sim", "sim-embedding", "sim-image", "sim-video")
 _MODELS_CREATED = 1_767_225_600
 
 Handler = Callable[[Exchange], Awaitable[None]]
@@ -135,6 +135,7 @@ async def _empty_journal(exchange: Exchange) -> None:
 _ROUTES: dict[tuple[str, str], Handler] = {
     ("POST", "/chat/completions"): chat.create,
     ("POST", "/completions"): completions.create,
+    ("POST", "/embeddings"): embeddings.create,
     ("POST", "/images/generations"): images.create,
     ("POST", "/videos/generations"): videos.create,
     ("GET", "/models"): _list_models,

@@ -31,7 +31,9 @@ async def create(exchange: Exchange) -> None:
     """Answer a completion request: `n` choices for each prompt, in the prompts' order."""
     call = open_call(exchange, CompletionRequest)
     request, script = call.fields, call.script
-    sizes = _prompt_sizes(request.prompt)
+    sizes = prompt_sizes(request.prompt)
+    if len(sizes) > 128:
+        raise SimulatedError("prompt: at most 128", param="prompt")
     wanted = AnswerRequest(
         choices=len(sizes) * (request.n or 1),
         max_tokens=request.max_tokens,
@@ -50,15 +52,16 @@ async def create(exchange: Exchange) -> None:
         await delivery.plain(exchange, body, script, answer.counts.completion)
 
 
-def _prompt_sizes(prompt: Prompt) -> list[int]:
-    """Return the bytes of each prompt; a prompt's ready-made token counts as one of ours."""
+def prompts_in(prompt: Prompt) -> list[Any]:
+    """Return the prompts one by one: texts, or lists of tokens."""
     if not isinstance(prompt, str) and not prompt:
         raise SimulatedError("prompt: at least one is needed", param="prompt")
-    if isinstance(prompt, str) or _is_tokens(prompt):
-        return [_size(prompt)]
-    if len(prompt) > 128:
-        raise SimulatedError("prompt: at most 128", param="prompt")
-    return [_size(one) for one in prompt]
+    return [prompt] if isinstance(prompt, str) or _is_tokens(prompt) else prompt
+
+
+def prompt_sizes(prompt: Prompt) -> list[int]:
+    """Return the bytes of each prompt; a prompt's ready-made token counts as one of ours."""
+    return [_size(one) for one in prompts_in(prompt)]
 
 
 def _size(prompt: Any) -> int:

@@ -125,7 +125,10 @@ CASES = [
     # words of their own
     (('features = ["tools"', 'features = ["tolls"'), f'{ALPHA}features[0]: "tolls" is none of'),
     (('["temperature"]', '["heat"]'), f'{ALPHA}sampling_parameters[0]: "heat" is none of '),
-    (('kind = "image"', 'kind = "poem"'), f'{PICTURE}kind: "poem" is none of chat, image, video'),
+    (
+        ('kind = "image"', 'kind = "poem"'),
+        f'{PICTURE}kind: "poem" is none of chat, embedding, image, video',
+    ),
     (('= ["image"]', '= ["smell"]'), f'{PICTURE}output_modalities[0]: "smell" is none of text'),
     (('= ["image"]', "= []"), f"{PICTURE}output_modalities: is empty"),
     (('["1280x1280"]', '["1280 x 1280"]'), f"{PICTURE}image_sizes[0]: "),

@@ -14,6 +14,7 @@ from rest_framework import exceptions as drf
 
 from accounts.errors import KeyNotActiveError
 from api import errors
+from api.drf import exception_handler
 
 
 class Surface:
@@ -159,7 +160,7 @@ def test_one_instances_headers_are_not_the_others() -> None:
 )
 def test_drf_and_django_exceptions_become_the_apis_errors(raised, status, code, param) -> None:
     with structlog.testing.capture_logs() as logs:
-        response = errors.drf_exception_handler(raised, {"view": None})
+        response = exception_handler(raised, {"view": None})
     body = json.loads(response.content)
     assert response.status_code == status
     assert body["error"]["code"] == code

@@ -10,10 +10,10 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from api import videos
+from api.jobs import poll
+from api.jobs.poll import FAILED as FAILED_TEXT
+from api.jobs.poll import JobReport, JobUpstream, read_report
 from api.models import Upstream, VideoJob
-from api.video_upstream import FAILED as FAILED_TEXT
-from api.video_upstream import News, VideoUpstream, read_news
 from billing.ledger import postings
 from billing.models import (
     CatalogueVersion,
@@ -26,9 +26,9 @@ from billing.models import (
 )
 from tests.billing.customers import Customer, admit, make_customer
 
-COMPLETED = News("completed", url="https://videos.invalid/1.mp4")
-FAILED = News("failed", error="No birds.")
-SILENCE = News("unknown")
+COMPLETED = JobReport("completed", url="https://poll.invalid/1.mp4")
+FAILED = JobReport("failed", error="No birds.")
+SILENCE = JobReport("unknown")
 PRICE = 200
 
 
@@ -84,16 +84,16 @@ def ends(job: VideoJob) -> tuple[str, str, int, int]:
         (COMPLETED, True, ("completed", "settled", 1, 1), "completed"),
         (FAILED, False, ("failed", "released", 0, 1), "upstream_error"),
         (SILENCE, True, ("expired", "released", 0, 1), "upstream_timeout"),
-        (News("processing"), True, ("expired", "released", 0, 1), "upstream_timeout"),
+        (JobReport("processing"), True, ("expired", "released", 0, 1), "upstream_timeout"),
         (SILENCE, False, ("processing", "open", 0, 0), None),
-        (News("processing"), False, ("processing", "open", 0, 0), None),
+        (JobReport("processing"), False, ("processing", "open", 0, 0), None),
     ],
 )
 def test_a_job_ends_by_its_upstreams_word_or_by_its_time(news, is_overdue, expected, outcome):
     customer = make_customer(1000)
     job = make_job(customer)
 
-    assert videos.conclude(job, news, is_overdue=is_overdue) == (outcome is not None)
+    assert poll.conclude(job, news, is_overdue=is_overdue) == (outcome is not None)
 
     assert ends(job) == expected
     if outcome is not None:
@@ -108,7 +108,7 @@ def test_a_job_ends_by_its_upstreams_word_or_by_its_time(news, is_overdue, expec
 def test_a_finished_video_is_settled_with_its_line():
     job = make_job(make_customer(1000))
 
-    videos.conclude(job, COMPLETED, is_overdue=False)
+    poll.conclude(job, COMPLETED, is_overdue=False)
 
     assert UsageRecord.objects.get(pk=job.pk).lines == [["piece", 1, PRICE, 1, PRICE]]
 
@@ -118,7 +118,7 @@ def test_an_ordered_price_that_the_rates_do_not_give_is_charged_without_lines():
     customer = make_customer(1000)
     job = make_job(customer, cost_nanos=PRICE - 1)
 
-    videos.conclude(job, COMPLETED, is_overdue=False)
+    poll.conclude(job, COMPLETED, is_overdue=False)
 
     record = UsageRecord.objects.get(pk=job.pk)
     assert (record.charged_nanos, record.lines) == (PRICE - 1, [])
@@ -128,10 +128,10 @@ def test_an_ordered_price_that_the_rates_do_not_give_is_charged_without_lines():
 def test_an_end_is_final():
     customer = make_customer(1000)
     job = make_job(customer)
-    assert videos.conclude(job, FAILED, is_overdue=False)
+    assert poll.conclude(job, FAILED, is_overdue=False)
 
-    assert not videos.conclude(job, COMPLETED, is_overdue=False)
-    assert not videos.conclude(job, SILENCE, is_overdue=True)
+    assert not poll.conclude(job, COMPLETED, is_overdue=False)
+    assert not poll.conclude(job, SILENCE, is_overdue=True)
 
     assert ends(job) == ("failed", "released", 0, 1)
     assert customer.balances == (1000, 0)
@@ -142,7 +142,7 @@ def test_an_order_without_an_upstreams_id_is_lost_and_alerts():
     customer = make_customer(1000)
     job = make_job(customer, upstream_job_id="", upstream=None)
 
-    assert videos.poll_due() >= 1
+    assert poll.poll_due() >= 1
 
     assert ends(job) == ("failed", "released", 0, 1)
     assert LedgerAlert.objects.filter(kind="video_order_lost", reference=str(job.pk)).exists()
@@ -156,7 +156,7 @@ def test_a_video_that_is_finished_after_its_hold_expired_is_charged_late():
     postings.sweep()
     assert customer.balances == (1000, 0)
 
-    assert videos.conclude(job, COMPLETED, is_overdue=True)
+    assert poll.conclude(job, COMPLETED, is_overdue=True)
 
     record = UsageRecord.objects.get(pk=job.pk)
     assert (record.is_late, record.charged_nanos, record.outcome) == (True, PRICE, "completed")
@@ -170,10 +170,10 @@ def test_twenty_who_race_end_a_job_once():
     start = threading.Barrier(20)
     won: list[tuple[bool, str]] = []
 
-    def race(news: News) -> None:
+    def race(news: JobReport) -> None:
         try:
             start.wait(10)
-            won.append((videos.conclude(job, news, is_overdue=True), news.state))
+            won.append((poll.conclude(job, news, is_overdue=True), news.state))
         finally:
             connection.close()
 
@@ -208,10 +208,10 @@ def test_an_end_whose_settlement_fails_is_undone(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(postings, "settle", fail)
         with pytest.raises(RuntimeError):
-            videos.conclude(job, COMPLETED, is_overdue=False)
+            poll.conclude(job, COMPLETED, is_overdue=False)
 
     assert ends(job) == ("processing", "open", 0, 0)
-    assert videos.conclude(job, COMPLETED, is_overdue=False)
+    assert poll.conclude(job, COMPLETED, is_overdue=False)
 
 
 @pytest.mark.django_db
@@ -224,10 +224,10 @@ def test_a_claimed_job_is_not_due_for_others_and_by_and_by_less_often(settings):
     overdue = make_job(customer, expires_at=timezone.now() - timedelta(seconds=1))
     make_job(customer, next_poll_at=timezone.now() + timedelta(minutes=1))
 
-    claimed = videos._claim(100)
+    claimed = poll._claim(100)
 
     assert claimed == {new.pk: False, old.pk: False, ancient.pk: False, overdue.pk: True}
-    assert videos._claim(100) == {}
+    assert poll._claim(100) == {}
     for job, seconds in ((new, 3), (old, 6), (ancient, 15)):
         job.refresh_from_db()
         assert abs((job.next_poll_at - timezone.now()).total_seconds() - seconds) < 1
@@ -239,7 +239,7 @@ def test_a_job_that_another_is_claiming_is_passed_over():
     taken: list[dict[object, bool]] = []
 
     def claim() -> None:
-        taken.append(videos._claim(100))
+        taken.append(poll._claim(100))
         connection.close()
 
     with transaction.atomic():
@@ -251,17 +251,17 @@ def test_a_job_that_another_is_claiming_is_passed_over():
     assert job.pk not in taken[0]
 
 
-NO_VIDEO = News("failed", error=FAILED_TEXT)
-ELSEWHERE = News("completed", url="https://v.invalid/2")
+NO_VIDEO = JobReport("failed", error=FAILED_TEXT)
+ELSEWHERE = JobReport("completed", url="https://v.invalid/2")
 
 
 @pytest.mark.parametrize(
     ("body", "news"),
     [
-        (b'{"status": "processing"}', News("processing")),
-        (b'{"task_status": "PROCESSING"}', News("processing")),
-        (b'{"status": "queued"}', News("processing")),
-        (b'{"status":"completed","video_url":"https://videos.invalid/1.mp4"}', COMPLETED),
+        (b'{"status": "processing"}', JobReport("processing")),
+        (b'{"task_status": "PROCESSING"}', JobReport("processing")),
+        (b'{"status": "queued"}', JobReport("processing")),
+        (b'{"status":"completed","video_url":"https://poll.invalid/1.mp4"}', COMPLETED),
         (b'{"task_status":"SUCCESS","video_result":[{"url":"https://v.invalid/2"}]}', ELSEWHERE),
         (b'{"status":"succeeded","data":[{"url":"https://v.invalid/2"}]}', ELSEWHERE),
         (b'{"status":"completed"}', NO_VIDEO),
@@ -276,8 +276,8 @@ ELSEWHERE = News("completed", url="https://v.invalid/2")
         (b"", SILENCE),
     ],
 )
-def test_what_upstreams_say_is_read_in_their_dialects(body: bytes, news: News):
-    assert read_news(body) == news
+def test_what_upstreams_say_is_read_in_their_dialects(body: bytes, news: JobReport):
+    assert read_report(body) == news
 
 
 @pytest.fixture
@@ -285,8 +285,8 @@ def job(db: None) -> VideoJob:
     return make_job(make_customer(1000))
 
 
-def said(job: VideoJob, answer: Callable[[httpx.Request], httpx.Response]) -> News:
-    with VideoUpstream(httpx.MockTransport(answer)) as upstream:
+def said(job: VideoJob, answer: Callable[[httpx.Request], httpx.Response]) -> JobReport:
+    with JobUpstream(httpx.MockTransport(answer)) as upstream:
         return upstream.ask(job)
 
 

@@ -19,7 +19,7 @@ django.setup()
 from django.conf import settings  # noqa: E402
 
 from accounts import keys  # noqa: E402
-from api.relay.ids import new_request_id  # noqa: E402
+from api.gateway.http import new_request_id  # noqa: E402
 from billing.ledger.gate import Admission, Gate, Settlement  # noqa: E402
 
 SECONDS = 3.0

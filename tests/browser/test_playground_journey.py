@@ -19,6 +19,7 @@ OPERATIONS = [
     "list_chat_models",
     "list_models",
     "get_model",
+    "create_embeddings",
     "create_images",
     "create_video",
     "get_health",

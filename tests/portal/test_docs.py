@@ -13,13 +13,13 @@ from accounts.models import Plan
 from api import errors
 from api.models import Model, Service
 from api.surfaces import SURFACES
-from portal.docs.pages import PAGES
+from portal.docs.pages import pages
 from portal.docs.reader import ANY_MODEL
 from portal.docs.sections import sections
 from tests.cast import IssuedKey, signed_in
 
 pytestmark = pytest.mark.django_db
-URLS = [page.slug for page in PAGES[1:]]
+URLS = [page.slug for page in pages()[1:]]
 WITHOUT_EXAMPLES = {"caching", "rate-limits", "pricing"}
 
 
@@ -59,12 +59,12 @@ def test_every_page_of_every_service_has_its_words_and_its_host(
 
 def test_links_within_the_documentation_lead_somewhere(catalogue: Any, client: Client) -> None:
     catalogue("default")
-    pages = {url: client.get(url).content.decode() for url in [page.url for page in PAGES]}
-    for html in pages.values():
+    texts = {page.url: client.get(page.url).content.decode() for page in pages()}
+    for html in texts.values():
         for path, anchor in re.findall(r'href="(/docs[^"#?]*)[^"#]*(#[^"]*)?"', html):
-            assert path in pages or path == "/docs/search", path
+            assert path in texts or path == "/docs/search", path
             if anchor:
-                assert f'id="{anchor[1:]}"' in pages[path], path + anchor
+                assert f'id="{anchor[1:]}"' in texts[path], path + anchor
 
 
 def test_an_empty_catalogue_is_told_and_breaks_no_page(client: Client) -> None:

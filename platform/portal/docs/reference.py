@@ -9,19 +9,10 @@ from typing import Any
 import msgspec
 
 from api import errors
-from api.completion_requests import CompletionRequest
-from api.media_requests import ImageRequest, VideoRequest
-from api.openapi.notes import FIELD_NOTES
-from api.relay import faults
-from api.requests import ChatRequest
+from api.gateway import upstream_errors
+from api.operations.base import Operation
 from api.surfaces import SURFACES, Surface
 
-_REQUESTS: dict[str, type[msgspec.Struct]] = {
-    "chat-completions": ChatRequest,
-    "completions": CompletionRequest,
-    "images": ImageRequest,
-    "videos": VideoRequest,
-}
 _RETRIED = {429, 500, 502, 503, 504}
 _INT64 = 2**63 - 1
 
@@ -47,14 +38,13 @@ class ErrorRow:
     is_retried: bool
 
 
-def parameters(slug: str) -> list[Parameter]:
-    """Return the fields of the request that a page documents, the required ones first."""
-    struct = _REQUESTS.get(slug)
-    if struct is None:
+def parameters(operation: Operation | None) -> list[Parameter]:
+    """Return the fields of an operation's request, the required ones first."""
+    if operation is None or operation.body is None:
         return []
+    struct, notes = operation.body, operation.notes
     schema = msgspec.json.schema(struct)["$defs"][struct.__name__]
     required = set(schema.get("required", ()))
-    notes = FIELD_NOTES[struct.__name__]
     rows = [
         Parameter(name, _type(field), name in required, notes[name])
         for name, field in schema["properties"].items()
@@ -65,7 +55,7 @@ def parameters(slug: str) -> list[Parameter]:
 def error_rows() -> list[ErrorRow]:
     """Return every status, type and code that the API answers with, by status."""
     # The relay's own are subclasses, too, known once their module is.
-    told: list[type[errors.ApiError]] = [*_tree(errors.ApiError), faults.ShuttingDownError]
+    told: list[type[errors.ApiError]] = [*_tree(errors.ApiError), upstream_errors.ShuttingDownError]
     by_identity: dict[tuple[int, str, str], list[type[errors.ApiError]]] = defaultdict(list)
     for error in told:
         by_identity[error.status, error.type, error.code].append(error)

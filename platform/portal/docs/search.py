@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from portal.docs.pages import PAGES, Page
+from portal.docs.pages import Page, pages
 from portal.docs.sections import Section, sections
 
 LONGEST_QUERY = 100
@@ -83,7 +83,7 @@ class _Keyless:
 
 @lru_cache(maxsize=1)
 def _index(_version: int, _moment: int, render: _Keyless) -> list[tuple[Page, Section]]:
-    return [(page, section) for page in PAGES for section in sections(render.call(page))]
+    return [(page, section) for page in pages() for section in sections(render.call(page))]
 
 
 def _score(words: list[str], page: Page, section: Section) -> int:

@@ -10,15 +10,16 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from api.catalogue.snapshot import ModelEntry, load_snapshot
-from api.media_requests import MAX_PICTURES, MAX_SECONDS
-from api.relay.media_plan import DEFAULT_SECONDS
+from api.operations.images import MAX_IMAGES
+from api.operations.videos import DEFAULT_SECONDS, MAX_SECONDS
 from portal.docs import reference
-from portal.docs.pages import PAGES, Page, find_page, groups, neighbours
+from portal.docs.operation import OperationText
+from portal.docs.pages import FIRST, Page, find_page, groups, neighbours
 from portal.docs.reader import Reader
 from portal.docs.search import LONGEST_QUERY, index_of, search
 from portal.docs.sections import sections
 
-KINDS = {"chat": "Text", "image": "Pictures", "video": "Videos"}
+KINDS = {"chat": "Text", "embedding": "Embeddings", "image": "Images", "video": "Videos"}
 CAPABILITIES = {
     "tools": "Tools",
     "json_mode": "JSON mode",
@@ -34,24 +35,24 @@ QUICK_RESULTS = 8
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    """Show the first page."""
-    return _show(request, PAGES[0])
+    """Shows the first page."""
+    return _show(request, FIRST)
 
 
 @require_safe
 def page(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """Show a page of the documentation, or 404."""
+    """Shows a page of the documentation, or 404."""
     found = find_page(slug)
     if found is None:
         raise Http404
-    if found is PAGES[0]:
+    if found is FIRST:
         return redirect("docs", permanent=True)
     return _show(request, found)
 
 
 @require_safe
 def search_docs(request: HttpRequest) -> HttpResponse:
-    """Find sections by words; for htmx, only the list of what was found."""
+    """Finds sections by words; for htmx, only the list of what was found."""
     query = request.GET.get("q", "").replace("\0", "")[:LONGEST_QUERY].strip()
     reader = _reader_of(request)
     nobody = Reader(reader.snapshot, settings.BASE_URL)
@@ -100,24 +101,26 @@ def _article(page: Page, reader: Reader, chosen: Any) -> str:
         "origin": reader.origin,
         "key": reader.key,
         "names": reader.names,
-        "parameters": reference.parameters(page.slug),
+        "parameters": reference.parameters(page.operation),
         "numbers": count(1),
         "limits": {
             "keepalive_seconds": settings.KEEPALIVE_SECONDS,
             "video_minutes": settings.VIDEO_MAX_SECONDS / 60,
             "body_mib": settings.MAX_BODY_BYTES // 1024**2,
-            "pictures": MAX_PICTURES,
+            "pictures": MAX_IMAGES,
             "video_seconds": MAX_SECONDS,
             "default_video_seconds": DEFAULT_SECONDS,
         },
     }
+    if page.operation is not None:
+        context["operation"] = OperationText(page.operation, reader)
     if page.slug == "errors":
         context["errors"] = reference.error_rows()
     if page.slug in {"endpoints", "reasoning", "errors"}:
         context["surfaces"] = reference.surfaces()
     if page.slug == "models":
         context |= _filtered(reader, chosen)
-    return render_to_string(page.template, context)
+    return render_to_string(page.templates, context)
 
 
 def _filtered(reader: Reader, chosen: Any) -> dict[str, Any]:
@@ -133,7 +136,7 @@ def _filtered(reader: Reader, chosen: Any) -> dict[str, Any]:
         "shown": shown,
         # A column in which all models have the same as in another says nothing.
         "columns": {
-            "text": any(model.kind == "chat" for model in shown),
+            "text": any(model.input_price for model in shown),
             "cached": any(model.cached_price for model in shown),
             "reasoning": any(model.reasoning_price for model in shown),
             "unit": any(model.unit_price for model in shown),

@@ -13,8 +13,8 @@ from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import TruncDay
 
 from api.catalogue.snapshot import ModelEntry
+from api.gateway.health import DEGRADED_SHARE, LEAST_FAILURES, state_of
 from api.models import ModelHealth, ModelHealthHour
-from api.relay.health import DEGRADED_SHARE, LEAST_FAILURES, state_of
 
 DAYS = 30
 NOW_MINUTES = 5

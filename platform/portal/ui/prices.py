@@ -39,6 +39,7 @@ def price_list(snapshot: Snapshot) -> list[PricedModel]:
 
 def _line(model: ModelEntry, prices: Prices) -> PricedModel:
     is_chat = model.kind == "chat"
+    takes_text = is_chat or prices.input_nanos_per_million > 0
     cached, reasoning = prices.cached_input_nanos_per_million, prices.reasoning_nanos_per_million
     has_cached = is_chat and cached != prices.input_nanos_per_million
     has_reasoning = is_chat and reasoning != prices.output_nanos_per_million
@@ -47,13 +48,13 @@ def _line(model: ModelEntry, prices: Prices) -> PricedModel:
         name=model.name,
         title=model.title or model.name,
         kind=model.kind,
-        context=f"{model.context_tokens:,}" if is_chat else "",
+        context=f"{model.context_tokens:,}" if takes_text else "",
         max_output=f"{model.max_output_tokens:,}" if is_chat else "",
-        input_price=_dollars(prices.input_nanos_per_million) if is_chat else "",
+        input_price=_dollars(prices.input_nanos_per_million) if takes_text else "",
         cached_price=_dollars(cached) if has_cached else "",
         output_price=_dollars(prices.output_nanos_per_million) if is_chat else "",
         reasoning_price=_dollars(reasoning) if has_reasoning else "",
-        unit_price=_unit_price(prices) or ("" if is_chat else "free"),
+        unit_price=_unit_price(prices) or ("" if takes_text else "free"),
     )
 
 

@@ -187,3 +187,28 @@ def _shell(text: str) -> str:
     """Return the text as one word of a POSIX shell, always in quotes."""
     word = shlex.quote(text)
     return word if word.startswith("'") else f"'{word}'"
+
+
+def post_by_curl(base_url: str, path: str, api_key: str, body: dict[str, Any]) -> Snippet:
+    """Return a POST of an endpoint in curl."""
+    return Snippet("curl", "curl", "bash", _post_by_curl(f"{base_url}{path}", api_key, body))
+
+
+def post_by_sdk(
+    base_url: str, path: str, api_key: str, body: dict[str, Any], *, call: str, prints: str
+) -> Snippet:
+    """Return a POST of an endpoint with OpenAI's SDK for Python.
+
+    `call` is the SDK's method, and `prints` the expression of the answer to print; without a method
+    the SDK's general one is called.
+    """
+    head = f"""from openai import OpenAI
+
+client = OpenAI(base_url={_quoted(base_url)}, api_key={_quoted(api_key)})
+"""
+    if call:
+        given = "".join(f"    {name}={value!r},\n" for name, value in body.items())
+        text = f"{head}answer = client.{call}(\n{given})\nprint({prints or 'answer'})"
+    else:
+        text = f"{head}print(client.post({_quoted(path)}, cast_to=object, body={body!r}))"
+    return Snippet("python", "Python", "python", text)

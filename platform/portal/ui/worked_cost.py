@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from api.catalogue.snapshot import ModelEntry
-from api.relay.estimate import TOKENS_PER_MESSAGE, TOKENS_PER_PROMPT
+from api.gateway.quote import TOKENS_PER_MESSAGE, TOKENS_PER_PROMPT
 from billing.pricing.charge import Charge, Usage, charge_of
 from billing.pricing.components import COMPONENTS
 from billing.pricing.rates import Prices, quote

@@ -1,13 +1,5 @@
 // The API's operations and their fields, read from its OpenAPI document.
 
-const KINDS = { "/images/generations": "image", "/videos/generations": "video", "/chat/completions": "chat", "/completions": "chat" };
-// The fields that most requests name; the others are folded away.
-const COMMON = {
-  create_chat_completion: ["model", "messages", "max_tokens", "temperature", "stream"],
-  create_completion: ["model", "prompt", "max_tokens", "temperature", "stream"],
-  create_images: ["model", "prompt", "size", "n"],
-  create_video: ["model", "prompt", "size", "duration", "with_audio"],
-};
 const MANAGEMENT = "Management";
 
 // Returns the operations of the models' API; those of the management API take another key.
@@ -26,7 +18,9 @@ function described(document, path, method, operation) {
   const content = operation.requestBody?.content["application/json"];
   const schema = content ? resolved(document, content.schema) : null;
   const examples = Object.values(content?.examples ?? {}).map((example) => example.value);
-  const common = COMMON[operation.operationId] ?? [];
+  // What the operation says of its form: the fields most requests name (others are folded away).
+  const playground = operation["x-playground"] ?? {};
+  const common = playground.common ?? [];
   const fields = (operation.parameters ?? []).map((parameter) => fieldOf(document, parameter.name, parameter.schema, true, parameter.description));
   const path_names = fields.map((field) => field.name);
   for (const [name, property] of Object.entries(schema?.properties ?? {})) {
@@ -48,7 +42,8 @@ function described(document, path, method, operation) {
     example: examples.at(-1) ?? {},
     takesBody: schema !== null,
     isPublic: Array.isArray(operation.security) && operation.security.length === 0,
-    modelKind: KINDS[path] ?? "",
+    modelKind: playground.modelKind ?? "",
+    sdk: playground.call ? playground : null,
   };
 }
 

@@ -1,15 +1,5 @@
 // A request as programs write it. The key is always a variable of the environment.
 
-const CHAT = "model messages max_tokens max_completion_tokens temperature top_p n stop presence_penalty frequency_penalty seed stream stream_options logit_bias metadata user tools tool_choice parallel_tool_calls response_format logprobs top_logprobs";
-const TEXT = "model prompt max_tokens temperature top_p n stop presence_penalty frequency_penalty seed stream stream_options logit_bias user echo suffix best_of logprobs";
-const IMAGES = "model prompt n size quality style response_format user";
-// The SDK's own method of an operation, what it takes by name, and what to print of its answer.
-const METHODS = {
-  create_chat_completion: { call: "chat.completions.create", takes: CHAT, prints: "answer.choices[0].message.content", streams: "chunk.choices[0].delta.content" },
-  create_completion: { call: "completions.create", takes: TEXT, prints: "answer.choices[0].text", streams: "chunk.choices[0].text" },
-  create_images: { call: "images.generate", takes: IMAGES, prints: "answer.data" },
-};
-
 // Returns the three snippets. `path` and `body` are the form's, `base` the server's whole address.
 export function snippets(operation, base, path, body, values) {
   const request = { operation, base: base.replace(/\/$/, ""), path, body, values };
@@ -27,14 +17,15 @@ const quoted = (text) => (/^[\w:/.%-]+$/.test(text) ? text : `'${text.replaceAll
 
 function python({ operation, base, path, body, values }) {
   const head = `import os\n\nfrom openai import OpenAI\n\nclient = OpenAI(base_url=${literal(base)}, api_key=os.environ["API_KEY"])\n`;
-  const method = METHODS[operation.id];
+  // The SDK's own method, what it takes by name, and what to print of its answer.
+  const method = operation.sdk;
   if (operation.id === "list_models") return `${head}for model in client.models.list():\n    print(model.id)`;
   if (operation.id === "get_model") return `${head}print(client.models.retrieve(${literal(values.model ?? "")}))`;
   if (!method) {
     const sent = body ? `, body=${literal(body, 0)}` : "";
     return `${head}print(client.${body ? "post" : "get"}(${literal(path)}, cast_to=object${sent}))`;
   }
-  const known = method.takes.split(" ");
+  const known = method.takes;
   const named = Object.entries(body).filter(([name]) => known.includes(name));
   const others = Object.entries(body).filter(([name]) => !known.includes(name));
   if (others.length) named.push(["extra_body", Object.fromEntries(others)]);

@@ -1,0 +1,396 @@
+"""A chat completion's body: typed structs, and errors that name the place of a mistake.
+
+A body is decoded once into a dict, which goes upstream with all its fields, unknown ones included;
+`parse_chat` reads from it what we must know and refuses what has the wrong type. The structs are
+OpenAI's, widened where the documented services accept more.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from api import errors
+from api.dialects.base import ParsedRequest, PromptSize
+from api.json_schema import check_schema
+from api.validation_errors import explained
+
+FunctionName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]
+Count = Annotated[int, Meta(ge=1)]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+
+
+class TextPart(Struct, tag_field="type", tag="text", gc=False):
+    """Text."""
+
+    text: str
+
+
+class RefusalPart(Struct, tag_field="type", tag="refusal", gc=False):
+    """What the assistant said instead of an answer, sent back as history."""
+
+    refusal: str
+
+
+class ImageUrl(Struct, gc=False):
+    """Where an image is: an address, or the image itself as a `data:` URL."""
+
+    url: Annotated[str, Meta(min_length=1)]
+    detail: str | None = None
+
+
+class ImagePart(Struct, tag_field="type", tag="image_url", gc=False):
+    """An image. Never fetched by us."""
+
+    image_url: ImageUrl
+
+
+class InputAudio(Struct, gc=False):
+    """Sound, in base64."""
+
+    data: str
+    format: str
+
+
+class AudioPart(Struct, tag_field="type", tag="input_audio", gc=False):
+    """Sound that the model hears."""
+
+    input_audio: InputAudio
+
+
+class FilePart(Struct, tag_field="type", tag="file", gc=False):
+    """A document: its content, or the upstream's id for it."""
+
+    file: dict[str, Any]
+
+
+class VideoPart(Struct, tag_field="type", tag="video_url", gc=False):
+    """A film. Never fetched by us."""
+
+    video_url: ImageUrl
+
+
+Part = TextPart | ImagePart | AudioPart | FilePart | VideoPart | RefusalPart
+Content = str | Annotated[list[Part], Meta(min_length=1)]
+Text = str | Annotated[list[TextPart | RefusalPart], Meta(min_length=1)]
+
+
+class CalledFunction(Struct, gc=False):
+    """A function's name and its arguments as JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(Struct, gc=False):
+    """A call that the assistant asked for."""
+
+    id: str
+    function: CalledFunction
+    type: Literal["function"] = "function"
+
+
+class SystemMessage(Struct, tag_field="role", tag="system", gc=False):
+    """Instructions."""
+
+    content: Content
+
+
+class DeveloperMessage(Struct, tag_field="role", tag="developer", gc=False):
+    """Instructions, by their newer name."""
+
+    content: Content
+
+
+class UserMessage(Struct, tag_field="role", tag="user", gc=False):
+    """What the user says and shows."""
+
+    content: Content
+
+
+class AssistantMessage(Struct, tag_field="role", tag="assistant", gc=False):
+    """An earlier answer: content, or tool calls, or both."""
+
+    content: Text | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: CalledFunction | None = None
+
+
+class ToolMessage(Struct, tag_field="role", tag="tool", gc=False):
+    """What a called tool answered."""
+
+    tool_call_id: str
+    content: Content
+
+
+class FunctionMessage(Struct, tag_field="role", tag="function", gc=False):
+    """What a called function answered, by OpenAI's older way."""
+
+    name: str
+    content: str | None
+
+
+Message = (
+    SystemMessage
+    | DeveloperMessage
+    | UserMessage
+    | AssistantMessage
+    | ToolMessage
+    | FunctionMessage
+)
+
+
+class Function(Struct, gc=False):
+    """A function that the model may call; `parameters` is a JSON schema."""
+
+    name: FunctionName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Struct, gc=False):
+    """A tool that the model may use."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class NamedFunction(Struct, gc=False):
+    """The name of one of the request's functions."""
+
+    name: str
+
+
+class NamedTool(Struct, gc=False):
+    """The choice of one tool."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class StreamOptions(Struct, gc=False):
+    """Options of a stream."""
+
+    include_usage: bool | None = None
+
+
+class TextFormat(Struct, tag_field="type", tag="text", gc=False):
+    """Any text."""
+
+
+class JsonObjectFormat(Struct, tag_field="type", tag="json_object", gc=False):
+    """Some JSON object."""
+
+
+class JsonSchema(Struct, gc=False):
+    """A schema that the answer is to match."""
+
+    name: FunctionName
+    schema: dict[str, Any]
+    description: str | None = None
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(Struct, tag_field="type", tag="json_schema", gc=False):
+    """JSON that matches a schema."""
+
+    json_schema: JsonSchema
+
+
+class Thinking(Struct, gc=False):
+    """Whether the model is to reason first (Z.AI)."""
+
+    type: Literal["enabled", "disabled"]
+
+
+class Plugin(Struct, gc=False):
+    """Something that the upstream is to add, such as a web search."""
+
+    id: str
+
+
+class GenerationRequest(Struct, kw_only=True, gc=False):
+    """The parameters that every request for text has, as far as we must know them."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=200)]
+    max_tokens: Count | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=1_000_000)] | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    seed: Int64 | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    logit_bias: dict[str, float] | None = None
+    metadata: dict[str, Any] | None = None
+    user: str | None = None
+
+    @property
+    def named_max_tokens(self) -> int | None:
+        """The output limit that the client names."""
+        return self.max_tokens
+
+
+class ChatRequest(GenerationRequest, kw_only=True, gc=False):
+    """A chat completion's parameters, as far as we must know them."""
+
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    max_completion_tokens: Count | None = None
+    tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
+    tool_choice: str | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
+    thinking: Thinking | None = None
+    plugins: list[Plugin] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+
+    @property
+    def named_max_tokens(self) -> int | None:
+        """The output limit that the client names, by either of its two names."""
+        named = self.max_completion_tokens
+        if named is None or self.max_tokens is None:
+            return self.max_tokens if named is None else named
+        return min(named, self.max_tokens)
+
+
+_MODALITIES: dict[type[Part], str] = {
+    ImagePart: "image",
+    AudioPart: "audio",
+    FilePart: "file",
+    VideoPart: "video",
+}
+
+
+def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
+    """Return a chat completion's request.
+
+    Raise one of the 400 errors of `api.errors`, with the place in `param`.
+    """
+    try:
+        chat = msgspec.convert(fields, ChatRequest)
+    except msgspec.ValidationError as error:
+        raise explained(str(error)) from None
+    if chat.tool_choice is not None:
+        _check_tool_choice(chat)
+    check_stream_options(chat)
+    if type(chat.response_format) is JsonSchemaFormat:
+        check_schema(chat.response_format.json_schema.schema, "response_format.json_schema.schema")
+    walk = _PromptWalk()
+    for index, message in enumerate(chat.messages):
+        walk.count(message, index)
+    options = chat.stream_options
+    return ParsedRequest(
+        model=chat.model,
+        fields=fields,
+        size_bytes=size_bytes,
+        shown=_shown(chat, fields),
+        prompt=PromptSize(
+            text_bytes=walk.text_bytes,
+            images=walk.images,
+            image_bytes=walk.image_bytes,
+            is_bounded=walk.is_bounded,
+            messages=len(chat.messages),
+        ),
+        modalities=tuple(walk.modalities.items()),
+        max_tokens=chat.named_max_tokens,
+        choices=chat.n or 1,
+        is_streamed=bool(chat.stream),
+        wants_usage=options is not None and bool(options.include_usage),
+        end_user=chat.user or "",
+        typed=chat,
+    )
+
+
+class _PromptWalk:
+    """One walk over a conversation: its size, and what kinds of input it has."""
+
+    __slots__ = ("image_bytes", "images", "is_bounded", "modalities", "text_bytes")
+
+    def __init__(self) -> None:
+        self.text_bytes = 0
+        self.images = 0
+        self.image_bytes = 0
+        self.is_bounded = True
+        self.modalities: dict[str, str] = {}
+
+    def count(self, message: Message, index: int) -> None:
+        """Count a message. Raise MissingParameterError for an assistant's that says nothing."""
+        content = message.content
+        if isinstance(content, str):
+            self.text_bytes += len(content) if content.isascii() else len(content.encode())
+        elif content is not None:
+            for number, part in enumerate(content):
+                self._count_part(part, f"messages[{index}].content[{number}]")
+        if isinstance(message, AssistantMessage):
+            if content is None and not message.tool_calls and message.function_call is None:
+                place = f"messages[{index}].content"
+                raise errors.MissingParameterError.about(place, param=place)
+            for call in message.tool_calls or ():
+                self.text_bytes += len(call.function.name) + len(call.function.arguments.encode())
+
+    def _count_part(self, part: Part, place: str) -> None:
+        modality = _MODALITIES.get(type(part))
+        if modality is not None:
+            self.modalities.setdefault(modality, place)
+        if isinstance(part, TextPart):
+            self.text_bytes += len(part.text.encode())
+        elif isinstance(part, ImagePart):
+            self.images += 1
+            if part.image_url.url.startswith("data:"):
+                self.image_bytes += len(part.image_url.url)
+        elif isinstance(part, RefusalPart):
+            self.text_bytes += len(part.refusal.encode())
+        elif isinstance(part, (FilePart, VideoPart)):
+            # It may be given by reference, and then its length is anyone's guess. Audio is bounded:
+            # a second of it is tens of tokens and thousands of bytes.
+            self.is_bounded = False
+
+
+def _shown(chat: ChatRequest, fields: dict[str, Any]) -> set[str]:
+    """Return the parameters in use, with the variants of those that have them."""
+    shown = {field for field, value in fields.items() if value is not None}
+    if chat.response_format is not None:
+        shown.add(f"response_format.{chat.response_format.__struct_config__.tag}")
+    for plugin in chat.plugins or ():
+        shown.add(f"plugins.{plugin.id}")
+    if chat.thinking is not None:
+        shown.add(f"thinking.{chat.thinking.type}")
+    return shown
+
+
+def check_stream_options(request: GenerationRequest) -> None:
+    """Refuse options of a stream where none is asked for. Raises InvalidValueError."""
+    if request.stream_options is not None and not request.stream:
+        raise errors.InvalidValueError(
+            "'stream_options' is only allowed when 'stream' is true.", param="stream_options"
+        )
+
+
+def _check_tool_choice(chat: ChatRequest) -> None:
+    """Refuse a choice among tools that aren't there."""
+    choice = chat.tool_choice
+    if isinstance(choice, str):
+        if choice not in {"none", "auto", "required"}:
+            raise errors.InvalidValueError(
+                f"Invalid value: {errors.quoted(choice)!r}. "
+                "Supported values are: 'none', 'auto', 'required', or an object naming a function.",
+                param="tool_choice",
+            )
+        if choice == "required" and not chat.tools:
+            raise errors.InvalidValueError(
+                "'tool_choice' is only allowed when 'tools' are given.", param="tool_choice"
+            )
+    elif choice is not None and not any(
+        tool.function.name == choice.function.name for tool in chat.tools or ()
+    ):
+        raise errors.InvalidValueError(
+            f"Tool choice {errors.quoted(choice.function.name)!r} is not among 'tools'.",
+            param="tool_choice.function.name",
+        )

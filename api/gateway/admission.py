@@ -1,0 +1,155 @@
+"""From a request's body to its reservation: read, quoted, and admitted by the ledger."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+
+from api import errors
+from api.catalogue.snapshot import Snapshot
+from api.dialects.base import Dialect, ParsedRequest
+from api.gateway.http import ApiRequest
+from api.gateway.process import Gateway
+from api.gateway.quote import Quote
+from api.gateway.settlement import AdmittedRequest
+from api.gateway.upstream_errors import ShuttingDownError
+from api.surfaces import Surface
+from billing.ledger.gate import Admission, AdmissionResult, LedgerUnavailableError
+
+# A catalogue that changes faster than this many readings is being edited; the client may wait.
+MAX_QUOTES = 3
+# A larger body is read only for a known key: it costs us memory and time.
+TRUSTED_BYTES = 256 * 1024
+
+Quoter = Callable[[Snapshot, Surface, ParsedRequest], Quote]
+
+
+async def admit(
+    gateway: Gateway, request: ApiRequest, dialect: Dialect, make_quote: Quoter
+) -> AdmittedRequest:
+    """Return the admitted request, which owns the reservation's end.
+
+    `make_quote` is called again when the catalogue is no longer the one that the ledger goes by.
+
+    Raise an error of `api.errors`; then nothing is reserved. Nothing is awaited between the
+    ledger's answer and the `AdmittedRequest`.
+    """
+    digests = request.key_digests()
+    parsed = await _parsed_body(gateway, request, digests, dialect)
+    for _ in range(MAX_QUOTES):
+        snapshot = gateway.catalogue.current
+        try:
+            quote = make_quote(snapshot, request.surface, parsed)
+            place = gateway.upstreams.limits.expect(quote.model.routes)
+        except Exception as error:  # a wrong row can crash the quote until staff correct it
+            admission = await identify(gateway, request, digests)
+            if admission is not None and admission.catalogue_version != snapshot.version:
+                await gateway.catalogue_of(admission)
+                continue
+            if snapshot.version == 0 and isinstance(error, errors.NotFoundError):
+                raise errors.ServiceUnavailableError() from None
+            raise
+        try:
+            request.admission = admission = await gateway.gate.admit(
+                _admission_of(gateway, request, digests, quote)
+            )
+        except LedgerUnavailableError:
+            raise errors.ServiceUnavailableError() from None
+        finally:
+            place.expected -= 1
+        if admission.code == "admitted":
+            if admission.amount_nanos < quote.amount_nanos:
+                quote.lower_to(admission.amount_nanos)
+            return AdmittedRequest(gateway.gate, request, quote, admission)
+        if admission.code != "stale_catalogue":
+            raise refusal(admission, parsed.model)
+        await gateway.catalogue_of(admission)
+    raise errors.ServiceUnavailableError("The catalogue is being changed. Try again.")
+
+
+async def identify(
+    gateway: Gateway, request: ApiRequest, digests: list[str]
+) -> AdmissionResult | None:
+    """Return whose key it is, reserving and counting nothing, or None without the ledger.
+
+    Raise the error that refuses the key.
+    """
+    try:
+        admission = await gateway.gate.identify(request.request_id, digests)
+    except LedgerUnavailableError:
+        return None
+    request.admission = admission
+    if admission.code != "identified":
+        raise refusal(admission)
+    return admission
+
+
+async def current_catalogue(gateway: Gateway, request: ApiRequest) -> Snapshot:
+    """Return the current catalogue for a known key. Raise an error of `api.errors`."""
+    admission = await identify(gateway, request, request.key_digests())
+    if admission is None:
+        raise errors.ServiceUnavailableError()
+    return await gateway.catalogue_of(admission)
+
+
+def refusal(admission: AdmissionResult, model: str = "") -> errors.ApiError:
+    """Return the error for the client that a refused admission is."""
+    match admission.code:
+        case "invalid_api_key":
+            return errors.InvalidApiKeyError()
+        case "wrong_scope":
+            return errors.EndpointNotAllowedError()
+        case "team_suspended":
+            return errors.TeamSuspendedError()
+        case "model_not_allowed":
+            return errors.ModelNotAllowedError.about(model)
+        case "rate_limited_requests":
+            return errors.RateLimitError(retry_after_seconds=admission.retry_after_seconds)
+        case "rate_limited_tokens":
+            return errors.TokensRateLimitError(retry_after_seconds=admission.retry_after_seconds)
+        case "budget_exceeded":
+            return errors.BudgetExceededError()
+        case "insufficient_quota":
+            message = errors.InsufficientQuotaError.template.format(settings.BILLING_URL)
+            return errors.InsufficientQuotaError(message)
+    raise ValueError(f"The ledger's answer {admission.code!r} is unknown.")
+
+
+async def _parsed_body(
+    gateway: Gateway, request: ApiRequest, digests: list[str], dialect: Dialect
+) -> ParsedRequest:
+    """Return the request in the body. Raise an error of `api.errors`.
+
+    A client that sends a bad body with a bad key gets the error about the key, as with a good body.
+    """
+    if gateway.is_shutting_down:
+        raise ShuttingDownError()
+    max_bytes = gateway.limits.max_body_bytes
+    try:
+        if request.stated_length > TRUSTED_BYTES or b"transfer-encoding" in request.headers:
+            await identify(gateway, request, digests)
+        fields, size_bytes = await request.read_object(max_bytes)
+        return dialect.parse(fields, size_bytes)
+    except errors.InvalidRequestError:
+        if request.admission is None:
+            await identify(gateway, request, digests)
+        raise
+
+
+def _admission_of(
+    gateway: Gateway, request: ApiRequest, digests: list[str], quote: Quote
+) -> Admission:
+    """Return what is asked of the ledger for a quote."""
+    grace_seconds = gateway.limits.hold_grace_seconds
+    return Admission(
+        request_id=request.request_id,
+        digests=digests,
+        model=quote.model.name,
+        surface=request.surface.name,
+        price_version_id=quote.prices.version_id,
+        amount_nanos=quote.amount_nanos,
+        minimum_nanos=quote.minimum_nanos,
+        tokens=quote.limited_tokens,
+        hold_seconds=quote.total_seconds + quote.job_seconds + grace_seconds,
+        catalogue_version=quote.catalogue_version,
+        model_requests_per_minute=quote.model.requests_per_minute,
+    )

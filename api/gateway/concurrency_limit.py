@@ -1,0 +1,251 @@
+"""Adaptive concurrency limits: how many calls an upstream gets at once, from how it answers.
+
+Each process keeps a limiter per upstream. The limit starts at what the upstream's row allows
+(`max_concurrency`) and stays there until the upstream shows signs of overload. Two signs count,
+once per window (a second, or longer where answers take longer):
+
+- overload responses: 429, and first tokens that didn't come in time. Three in a window, and a tenth
+  of its answers, are a sign; fewer may be one customer's bad luck, and at such low traffic a limit
+  would bind nobody.
+- slowness: even the window's fastest answer took twice as long as the best so far. The fastest,
+  since queueing delays every answer, while a long prompt or a long text delays only its own. To be
+  comparable, seconds are divided by the request's work (`work_of`), and each model is compared with
+  itself.
+
+A sign cuts the limit below the peak of the window. Calm raises it, slowly in the first seconds and
+then by its square root each second, so that four become five hundred within a minute, used or not.
+It is AIMD with a gradient, as in TCP Vegas and CUBIC.
+
+Requests beyond the limit get 429 before anything is reserved, unless another route has room. Their
+Retry-After comes from a virtual queue: places come free every (mean duration / limit) seconds, and
+each refused caller is told the next place that nobody was told yet.
+
+A call costs 1 µs here. Nothing waits, and processes share nothing: an upstream's row sets the limit
+of each of them.
+"""
+
+import math
+import time
+from collections.abc import Callable, Hashable, Sequence
+
+from api.catalogue.snapshot import RouteEntry, UpstreamEntry
+from api.gateway.upstream_errors import UpstreamBusyError
+
+FLOOR = 4.0
+# A limit this high is as good as none; the upstream's row still bounds it.
+CEILING = 100_000.0
+WINDOW_SECONDS = 1.0
+LONGEST_WINDOW_SECONDS = 30.0
+OVERLOADS = 3
+OVERLOADS_SHARE = 0.1
+CUT = 0.75
+DEEPEST_CUT = 0.5
+CALM_SECONDS = 10.0
+# Fewer answers of a model say too little about its speed.
+LEAST_ANSWERS = 8
+SLOWNESS = 2.0
+# A tenth of a second more is no queue, however fast the best was.
+SLACK_SECONDS = 0.1
+# By so much the memory of the best fades with each window, so that a lasting change becomes normal.
+FADING = 1.003
+LONGEST_WAIT_SECONDS = 60
+PROMPT_TOKENS_OF_WORK = 2_000
+OUTPUT_TOKENS_OF_WORK = 25
+
+
+def work_of(prompt_tokens: int, output_tokens: int = 0) -> float:
+    """Return how many times as long as the smallest a request may take, to compare their times.
+
+    `output_tokens` are those that came before the time was taken: none for a stream's first token.
+    """
+    return 1 + prompt_tokens / PROMPT_TOKENS_OF_WORK + output_tokens / OUTPUT_TOKENS_OF_WORK
+
+
+class _Speed:
+    """The times of one kind of answers: the best so far, and this window's. By unit of work."""
+
+    __slots__ = ("answers", "best", "fastest")
+
+    def __init__(self) -> None:
+        self.best = math.inf
+        self.fastest = math.inf
+        self.answers = 0
+
+    def gradient(self) -> float:
+        """End a window. Returns 1 where it was as fast as ever, less where it was slower."""
+        fastest, answers = self.fastest, self.answers
+        self.fastest, self.answers = math.inf, 0
+        if answers < LEAST_ANSWERS:
+            return 1.0
+        best, self.best = self.best, min(self.best * FADING, fastest)
+        if best == math.inf or fastest <= max(best * SLOWNESS, best + SLACK_SECONDS):
+            return 1.0
+        return best * SLOWNESS / fastest
+
+
+class Limiter:
+    """How many calls one upstream gets at once from this process.
+
+    `in_flight` calls are running; `expected` ones wait for the ledger's admission.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_calm_seconds",
+        "_held_seconds",
+        "_now",
+        "_overloads",
+        "_peak",
+        "_promised_at",
+        "_speeds",
+        "_window_began_at",
+        "_window_ends_at",
+        "expected",
+        "in_flight",
+        "limit",
+    )
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self.limit = CEILING
+        self.in_flight = 0
+        self.expected = 0
+        self._peak = 0
+        self._calm_seconds = 0.0
+        self._answers = 0
+        self._overloads = 0
+        self._speeds: dict[Hashable, _Speed] = {}
+        self._held_seconds = 0.0
+        self._promised_at = 0.0
+        self._window_began_at = now()
+        self._window_ends_at = self._window_began_at + WINDOW_SECONDS
+
+    def has_room(self, most: int) -> bool:
+        """Return whether a call may begin now; `most` is what the upstream's row allows."""
+        calls = self.in_flight + self.expected
+        if calls < self.limit and calls < most:
+            return True
+        self._end_window_if_due()
+        return calls < min(self.limit, most)
+
+    def enter(self, most: int) -> bool:
+        """Begin a call if there is room, and returns whether it did; `leave` ends it."""
+        if not self.has_room(most):
+            return False
+        self.in_flight += 1
+        self._peak = max(self._peak, self.in_flight)
+        return True
+
+    def leave(self, began_at: float) -> None:
+        """End a call that began at `began_at`, by this limiter's clock."""
+        self.in_flight -= 1
+        held = self._now() - began_at
+        # The first call's time counts whole, later ones a tenth each.
+        self._held_seconds += (held - self._held_seconds) * (0.1 if self._held_seconds else 1)
+
+    def answered(self, kind: Hashable, seconds: float, work: float) -> None:
+        """Note that an answer, or its first token, came after so many seconds.
+
+        Those of one `kind` (a model's, streamed or not) are compared with each other.
+        """
+        speed = self._speeds.get(kind)
+        if speed is None:
+            speed = self._speeds[kind] = _Speed()
+        speed.answers += 1
+        seconds /= work
+        speed.fastest = min(speed.fastest, seconds)
+        self._answers += 1
+        self._end_window_if_due()
+
+    def reported_overload(self) -> None:
+        """Record a 429, or a first token that did not come in time."""
+        self._overloads += 1
+        self._end_window_if_due()
+
+    def next_place_seconds(self, most: int) -> int:
+        """Return in how many whole seconds a caller that is refused now likely finds room."""
+        now = self._now()
+        places = max(1.0, min(self.limit, most))
+        self._promised_at = max(self._promised_at, now) + (self._held_seconds or 1.0) / places
+        # Those who were told a place may not come back for it, so there is an end to the queue.
+        self._promised_at = min(self._promised_at, now + LONGEST_WAIT_SECONDS)
+        return max(1, math.ceil(self._promised_at - now))
+
+    def _end_window_if_due(self) -> None:
+        now = self._now()
+        if now >= self._window_ends_at:
+            # Time in which nobody called belongs to no window: it is calm.
+            calm = now - self._window_ends_at
+            self._judge(self._window_ends_at - self._window_began_at)
+            self._grow(calm)
+            self._peak = self.in_flight
+            self._answers = self._overloads = 0
+            self._window_began_at = now
+            # A cut shows only in the answers to calls that began after it.
+            window = min(max(WINDOW_SECONDS, self._held_seconds), LONGEST_WINDOW_SECONDS)
+            self._window_ends_at = now + window
+
+    def _judge(self, seconds: float) -> None:
+        """Set the limit by what a window of so many seconds showed."""
+        gradient = min((speed.gradient() for speed in self._speeds.values()), default=1.0)
+        overloads = self._overloads
+        share = OVERLOADS_SHARE * (self._answers + overloads)
+        if overloads >= OVERLOADS and overloads >= share:
+            gradient = min(gradient, CUT)
+        if gradient < 1.0:
+            reached = min(self.limit, self._peak)
+            self.limit = max(FLOOR, reached * max(gradient, DEEPEST_CUT))
+            self._calm_seconds = 0.0
+        else:
+            self._grow(seconds)
+
+    def _grow(self, seconds: float) -> None:
+        """Raise the limit for so many calm seconds: by its square root each, at full speed.
+
+        The speed comes over the first CALM_SECONDS, so that the limit stays a while where the last
+        sign showed the upstream's capacity to be.
+        """
+        before = self._calm_seconds
+        self._calm_seconds += seconds
+        full_speed_seconds = _ramp(self._calm_seconds) - _ramp(before)
+        self.limit = min(CEILING, (math.sqrt(self.limit) + full_speed_seconds / 2) ** 2)
+
+
+def _ramp(seconds: float) -> float:
+    """Return the distance covered from rest by a speed that grows to 1 over CALM_SECONDS."""
+    if seconds < CALM_SECONDS:
+        return seconds * seconds / (2 * CALM_SECONDS)
+    return seconds - CALM_SECONDS / 2
+
+
+class ConcurrencyLimits:
+    """This process's limiters, by upstream."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._limiters: dict[int, Limiter] = {}
+
+    def of(self, upstream: UpstreamEntry) -> Limiter:
+        """Return the upstream's limiter."""
+        limiter = self._limiters.get(upstream.id)
+        if limiter is None:
+            limiter = self._limiters[upstream.id] = Limiter(self._now)
+        return limiter
+
+    def expect(self, routes: Sequence[RouteEntry]) -> Limiter:
+        """Keep a place, at the first of the routes' upstreams that has one, and returns where.
+
+        Calls that ask the ledger at the same time are thus not all promised the last place. Count
+        the limiter's `expected` down when the ledger has answered. Raises UpstreamBusyError if
+        there is no place.
+        """
+        for route in routes:
+            limiter = self.of(route.upstream)
+            if limiter.has_room(route.upstream.max_concurrency):
+                limiter.expected += 1
+                return limiter
+        waits = [
+            self.of(route.upstream).next_place_seconds(route.upstream.max_concurrency)
+            for route in routes
+        ]
+        raise UpstreamBusyError(retry_after_seconds=min(waits))

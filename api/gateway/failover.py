@@ -1,0 +1,105 @@
+"""The attempts at an answer: which routes are tried, in which order, and when to stop."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import groupby
+
+from api.catalogue.snapshot import RouteEntry
+from api.dialects.base import DialectError
+from api.gateway.concurrency_limit import ConcurrencyLimits
+from api.gateway.deadlines import Deadlines
+from api.gateway.settlement import AdmittedRequest
+from api.gateway.upstream_errors import AttemptError
+
+MAX_ATTEMPTS = 3
+BACKOFF_SECONDS = 0.1
+# An upstream that was called and sent nothing in time may bill us all the same.
+MAX_SILENT_ATTEMPTS = 2
+
+
+async def try_routes(
+    admitted: AdmittedRequest,
+    attempt: Callable[[RouteEntry], Awaitable[None]],
+    may_retry: Callable[[], bool],
+    deadlines: Deadlines,
+    limits: ConcurrencyLimits,
+) -> None:
+    """Try the model's routes until one answers.
+
+    `attempt` calls a route's upstream; `may_retry` says whether the client has nothing of the
+    answer yet. An upstream without room for the call is skipped and counts as no attempt. Raise the
+    last attempt's AttemptError, or CancelledError if the client disconnected.
+    """
+    attempts = silent = 0
+    last: AttemptError | None = None
+    for route in _routes_to_try(admitted.quote.model.routes):
+        if last is not None and route is admitted.route:
+            if not last.is_transient:
+                break
+            await asyncio.sleep(BACKOFF_SECONDS * (1 + random.random()))
+        last = await _attempt(admitted, attempt, deadlines, route)
+        if last is None:
+            return
+        attempts += last.kind != "busy"
+        silent += last.kind == "first_token"
+        if last.is_overload:
+            limits.of(route.upstream).reported_overload()
+        if not may_retry() or not last.is_retryable or silent >= MAX_SILENT_ATTEMPTS:
+            break
+        if attempts == MAX_ATTEMPTS:
+            break
+    raise last or AttemptError("connect", "the model has no route")
+
+
+async def _attempt(
+    admitted: AdmittedRequest,
+    attempt: Callable[[RouteEntry], Awaitable[None]],
+    deadlines: Deadlines,
+    route: RouteEntry,
+) -> AttemptError | None:
+    """Make one attempt and record it. Return what went wrong, if anything."""
+    began_at = time.monotonic()
+    admitted.begin_attempt(route)
+    deadlines.begin_attempt(route.upstream)
+    try:
+        await attempt(route)
+    except AttemptError as failure:
+        error = failure
+    except DialectError as failure:
+        error = AttemptError(failure.kind, failure.detail)
+    except asyncio.CancelledError:
+        reason = deadlines.take_reason()
+        if reason is None:
+            admitted.end_attempt(began_at, 0, "the client disconnected")
+            raise
+        error = AttemptError(reason, f"timed out: {reason}")
+    else:
+        admitted.end_attempt(began_at, 200)
+        return None
+    admitted.end_attempt(began_at, error.status, error.detail)
+    if error.kind in {"connect", "busy"}:
+        admitted.was_dispatched = False
+    return error
+
+
+def _routes_to_try(routes: tuple[RouteEntry, ...]) -> Iterator[RouteEntry]:
+    """Yield routes by priority, at random among equals, and at the end the last one again."""
+    if len(routes) == 1:
+        yield from routes * 2
+        return
+    for _, equals in groupby(routes, key=lambda route: route.priority):
+        for route in _at_random(list(equals)):
+            yield route
+    yield route
+
+
+def _at_random(routes: list[RouteEntry]) -> Iterator[RouteEntry]:
+    """Yield the routes in a random order, in which a heavier one tends to come earlier."""
+    left = list(routes)
+    while len(left) > 1:
+        (route,) = random.choices(left, weights=[max(1, route.weight) for route in left])
+        left.remove(route)
+        yield route
+    yield from left

@@ -1,0 +1,183 @@
+"""How the models do, from what the relay saw of them: the source of `/health`.
+
+Each process counts by itself and adds its counts to the tables every two seconds; what is shown is
+the sum over all processes of the last five minutes. Without the database the last known is shown.
+The counts by hour, with how long answers took, are kept for the status page.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from contextlib import suppress
+
+import psycopg
+import structlog
+
+from api.catalogue.snapshot import Snapshot
+
+log = structlog.get_logger(__name__)
+
+FLUSH_SECONDS = 2.0
+SHOWN_FOR_SECONDS = 1.0
+CONNECT_SECONDS = 2
+# A model is degraded from one failure in five on, and offline from nine in ten on; a single failed
+# request says nothing.
+DEGRADED_SHARE = 0.2
+OFFLINE_SHARE = 0.9
+LEAST_FAILURES = 3
+
+_ADD = """
+WITH forgotten AS (DELETE FROM api_modelhealth WHERE minute < now() - interval '1 hour'),
+forgotten_hours AS (DELETE FROM api_modelhealthhour WHERE hour < now() - interval '31 days'),
+seen AS (
+    SELECT * FROM unnest(
+        %s::text[], %s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::int[]
+    ) AS seen (model, succeeded, failed, latency_ms, first_token_ms, first_tokens)
+),
+minutes AS (
+    INSERT INTO api_modelhealth (model, minute, succeeded, failed)
+    SELECT model, date_trunc('minute', now()), succeeded, failed FROM seen ORDER BY model
+    ON CONFLICT (model, minute) DO UPDATE SET
+        succeeded = api_modelhealth.succeeded + excluded.succeeded,
+        failed = api_modelhealth.failed + excluded.failed
+)
+INSERT INTO api_modelhealthhour AS hours (
+    model, hour, succeeded, failed, latency_ms_total, first_token_ms_total, first_token_count)
+SELECT model, date_trunc('hour', now(), 'UTC'), succeeded, failed, latency_ms, first_token_ms,
+       first_tokens
+FROM seen ORDER BY model
+ON CONFLICT (hour, model) DO UPDATE SET
+    succeeded = hours.succeeded + excluded.succeeded,
+    failed = hours.failed + excluded.failed,
+    latency_ms_total = hours.latency_ms_total + excluded.latency_ms_total,
+    first_token_ms_total = hours.first_token_ms_total + excluded.first_token_ms_total,
+    first_token_count = hours.first_token_count + excluded.first_token_count
+"""
+_READ = """
+SELECT model, sum(succeeded)::int, sum(failed)::int FROM api_modelhealth
+WHERE minute > now() - interval '5 minutes' GROUP BY model
+"""
+_READ_VERSION = "SELECT version FROM billing_catalogueversion"
+
+
+class Seen:
+    """What one process saw of a model since it last told the table. Times are milliseconds."""
+
+    __slots__ = ("failed", "first_token_count", "first_token_ms", "latency_ms", "succeeded")
+
+    def __init__(self) -> None:
+        self.succeeded = 0
+        self.failed = 0
+        self.latency_ms = 0
+        self.first_token_ms = 0
+        self.first_token_count = 0
+
+    def add(self, other: "Seen") -> None:
+        """Add what was seen besides."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Health:
+    """One process's counts, and its view of everybody's."""
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+        self._untold: defaultdict[str, Seen] = defaultdict(Seen)
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._read_at = float("-inf")
+        self.catalogue_version = 0  # as it was when everybody's counts were read
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Start adding this process's counts to the table."""
+        self._task = asyncio.get_running_loop().create_task(self._flush_regularly())
+
+    async def close(self) -> None:
+        """Stop, after one last attempt to add what was counted."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        with suppress(psycopg.Error, TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._flush()
+
+    def succeeded(
+        self, model: str, *, latency_ms: int = 0, first_token_ms: int | None = None
+    ) -> None:
+        """Count an answer, and how long it and its first token took."""
+        seen = self._untold[model]
+        seen.succeeded += 1
+        seen.latency_ms += latency_ms
+        if first_token_ms is not None:
+            seen.first_token_ms += first_token_ms
+            seen.first_token_count += 1
+
+    def failed(self, model: str) -> None:
+        """Count a failure that is not the client's."""
+        self._untold[model].failed += 1
+
+    async def refresh(self) -> None:
+        """Read everybody's counts, if the last known are old; without the database they stay."""
+        if time.monotonic() - self._read_at > SHOWN_FOR_SECONDS:
+            self._read_at = time.monotonic()
+            try:
+                await self._read()
+            except psycopg.Error as error:
+                log.warning("health_unavailable", error=str(error))
+
+    def states(self, snapshot: Snapshot) -> dict[str, str]:
+        """Return `operational`, `degraded` or `offline` for each model by its public name."""
+        return {
+            model.name: state_of(*self._seen.get(model.name, (0, 0))) if model.routes else "offline"
+            for model in snapshot.public_models()
+        }
+
+    async def _flush_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            try:
+                await self._flush()
+            except psycopg.Error as error:
+                log.warning("health_unavailable", error=str(error))
+
+    async def _flush(self) -> None:
+        """Add the counts to the table; they are kept where that fails. Raises psycopg.Error."""
+        if not self._untold:
+            return
+        told, self._untold = self._untold, defaultdict(Seen)
+        models = sorted(told)
+        columns: list[list[str] | list[int]] = [models]
+        columns += [
+            [getattr(told[model], name) for model in models]
+            for name in ("succeeded", "failed", "latency_ms", "first_token_ms", "first_token_count")
+        ]
+        try:
+            async with await self._connect() as connection:
+                await connection.execute(_ADD, columns)
+        except BaseException:
+            for model, seen in told.items():
+                self._untold[model].add(seen)
+            raise
+
+    async def _read(self) -> None:
+        async with await self._connect() as connection:
+            cursor = await connection.execute(_READ)
+            self._seen = {model: (ok, bad) for model, ok, bad in await cursor.fetchall()}
+            cursor = await connection.execute(_READ_VERSION)
+            self.catalogue_version = (await cursor.fetchone() or (0,))[0]
+
+    async def _connect(self) -> psycopg.AsyncConnection:
+        return await psycopg.AsyncConnection.connect(
+            self._database_url, autocommit=True, connect_timeout=CONNECT_SECONDS
+        )
+
+
+def state_of(succeeded: int, failed: int) -> str:
+    """Return `operational`, `degraded` or `offline` for counts of a few minutes or of an hour."""
+    if failed < LEAST_FAILURES:
+        return "operational"
+    share = failed / (succeeded + failed)
+    if share >= OFFLINE_SHARE:
+        return "offline"
+    return "degraded" if share >= DEGRADED_SHARE else "operational"

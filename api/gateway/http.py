@@ -1,0 +1,304 @@
+"""One HTTP request to the API and its response: headers, key, body; keep-alives and limits back."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from random import getrandbits
+from typing import Any
+
+from accounts import keys
+from api import errors
+from api.gateway.strictjson import UnacceptableJsonError, decode_object
+from api.surfaces import Surface
+from billing.ledger.gate import AdmissionResult
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+ErrorRenderer = Callable[[errors.ApiError, Surface], bytes]
+
+KEEPALIVE = b": keepalive\n\n"
+# A client that is still sending a refused body would see a reset connection instead of our answer,
+# so the body is read and dropped, up to these limits.
+DRAIN_BYTES = 256 * 1024 * 1024
+DRAIN_SECONDS = 5
+
+_JSON = (b"content-type", b"application/json")
+_STREAM = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    # nginx would buffer the events otherwise.
+    (b"x-accel-buffering", b"no"),
+]
+_ANY_ORIGIN = (b"access-control-allow-origin", b"*")
+_EXPOSED = (
+    b"access-control-expose-headers",
+    b", ".join(
+        (
+            b"x-request-id",
+            b"x-request-cost",
+            b"retry-after",
+            b"x-ratelimit-limit",
+            b"x-ratelimit-remaining",
+            b"x-ratelimit-reset",
+            b"x-ratelimit-limit-requests",
+            b"x-ratelimit-remaining-requests",
+            b"x-ratelimit-reset-requests",
+            b"x-ratelimit-limit-tokens",
+            b"x-ratelimit-remaining-tokens",
+            b"x-ratelimit-reset-tokens",
+        )
+    ),
+)
+_LOW_62_BITS = (1 << 62) - 1
+
+
+def new_request_id() -> str:
+    """Return a new UUIDv7 (RFC 9562, 5.7) as 32 hexadecimal digits, which sort by time.
+
+    It has 48 bits of Unix milliseconds, then 74 random bits. They need not be secret; Python seeds
+    its generator anew in every forked process.
+    """
+    random = getrandbits(74)
+    value = (
+        (time.time_ns() // 1_000_000) << 80
+        | 0x7 << 76
+        | random >> 62 << 64
+        | 0b10 << 62
+        | random & _LOW_62_BITS
+    )
+    return f"{value:032x}"
+
+
+class Downstream:
+    """The response to the client. Every write ends where an event ends, so a comment may follow.
+
+    `blocked_since` is when the write in progress began, `quiet_since` when the last one did, both
+    in the event loop's seconds.
+    """
+
+    __slots__ = (
+        "_comment",
+        "_loop",
+        "_send",
+        "_start",
+        "blocked_since",
+        "has_begun",
+        "quiet_since",
+    )
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._start: Mapping[str, Any] = {}
+        self._comment: asyncio.Task[None] | None = None
+        self.has_begun = False
+        self.blocked_since: float | None = None
+        self.quiet_since = self._loop.time()
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole response."""
+        self.blocked_since = self._loop.time()
+        self.has_begun = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+        self.blocked_since = None
+
+    def prepare_stream(self, headers: Headers) -> None:
+        """Set the headers that go out with the first write."""
+        self._start = {"type": "http.response.start", "status": 200, "headers": headers}
+
+    async def write(self, data: bytes, *, is_last: bool = False) -> None:
+        """Send a part of a stream, after the headers. Wait while the client does not read."""
+        if self._comment is not None:
+            await asyncio.wait([self._comment])
+        await self._put(data, is_last)
+
+    def keep_alive(self) -> None:
+        """Send a comment to a waiting client, unless something else is being sent."""
+        if self.blocked_since is None and self._comment is None:
+            self._comment = self._loop.create_task(self._put(KEEPALIVE, is_last=False))
+            self._comment.add_done_callback(self._forget_comment)
+
+    async def _put(self, data: bytes, is_last: bool) -> None:
+        self.quiet_since = self.blocked_since = self._loop.time()
+        if not self.has_begun:
+            self.has_begun = True
+            await self._send(self._start)
+        await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
+        self.blocked_since = None
+
+    def _forget_comment(self, comment: "asyncio.Task[None]") -> None:
+        self._comment = None
+
+
+class ApiRequest:
+    """One HTTP request to the API. `started_at` is in `time.monotonic()` seconds.
+
+    `admission` is the ledger's latest answer about the key; the limit headers come from it.
+    `stated_length` is the body's length in bytes by its header, or 0.
+    """
+
+    __slots__ = (
+        "admission",
+        "argument",
+        "downstream",
+        "headers",
+        "is_body_read",
+        "receive",
+        "request_id",
+        "started_at",
+        "stated_length",
+        "surface",
+    )
+
+    def __init__(
+        self, surface: Surface, argument: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self.started_at = time.monotonic()
+        self.request_id = new_request_id()
+        self.surface = surface
+        self.argument = argument
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.receive = receive
+        self.is_body_read = False
+        self.downstream = Downstream(send)
+        self.admission: AdmissionResult | None = None
+        stated = self.headers.get(b"content-length", b"0")
+        self.stated_length = int(stated) if stated.isdigit() else 0
+
+    def key_digests(self) -> list[str]:
+        """Return the digests of the API key. Raise AuthenticationError without a valid one."""
+        return _digests(self.headers.get(b"authorization", b""))
+
+    async def read_object(self, max_bytes: int) -> tuple[dict[str, object], int]:
+        """Return the JSON object in the body, and the body's length in bytes.
+
+        Raises RequestTooLargeError, UnsupportedMediaTypeError, or InvalidJsonError.
+        """
+        self._check_headers(max_bytes)
+        body = await self._read(max_bytes)
+        try:
+            return decode_object(body), len(body)
+        except UnacceptableJsonError as error:
+            raise errors.InvalidJsonError(f"The body is not valid JSON: {error}") from None
+
+    async def drain_body(self) -> None:
+        """Read and drop the rest of a refused body, up to a limit."""
+        left = DRAIN_BYTES
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while left > 0:
+                    message = await self.receive()
+                    if message["type"] != "http.request" or not message.get("more_body", False):
+                        return
+                    left -= len(message.get("body", b""))
+
+    def prepare_stream(self) -> None:
+        """Set the response's headers to those of an event stream."""
+        self.downstream.prepare_stream([*_STREAM, *self._common_headers()])
+
+    async def respond(
+        self, body: bytes, *, status: int = 200, headers: Headers | None = None
+    ) -> None:
+        """Send a JSON response."""
+        await self.downstream.respond(
+            status,
+            [
+                _JSON,
+                (b"content-length", b"%d" % len(body)),
+                *self._common_headers(),
+                *(headers or ()),
+            ],
+            body,
+        )
+
+    async def respond_error(
+        self, error: errors.ApiError, render: ErrorRenderer = errors.render_body
+    ) -> None:
+        """Send an error, rendered as the request's dialect does it."""
+        body = render(error, self.surface)
+        headers = errors.headers_of(error, len(body))
+        await self.downstream.respond(error.status, headers + self._common_headers(), body)
+
+    def _check_headers(self, max_bytes: int) -> None:
+        """Refuse a body by its headers, before any of it is read."""
+        headers = self.headers
+        if self.stated_length > max_bytes:
+            raise _too_large(max_bytes)
+        if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
+            raise errors.UnsupportedMediaTypeError("Send the body without a Content-Encoding.")
+        if headers.get(b"content-type") == b"application/json":
+            return
+        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if media_type not in {b"application/json", b""} and not media_type.endswith(b"+json"):
+            raise errors.UnsupportedMediaTypeError()
+
+    async def _read(self, max_bytes: int) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise errors.InvalidRequestError("The body did not arrive in time.")
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            parts.append(part)
+            if not message.get("more_body", False):
+                self.is_body_read = True
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _common_headers(self) -> Headers:
+        headers = [(b"x-request-id", self.request_id.encode()), _ANY_ORIGIN]
+        if b"origin" in self.headers:
+            headers.append(_EXPOSED)
+        if self.admission is not None and self.admission.requests_limit:
+            headers += limit_headers(self.admission)
+        return headers
+
+
+@lru_cache(maxsize=4096)
+def _digests(authorization: bytes) -> list[str]:
+    """Return the digests of the key in an Authorization header.
+
+    Caching them (8 µs saved) decides nothing: the ledger looks each of them up each time.
+    """
+    scheme, _, key = authorization.decode("latin-1").strip().partition(" ")
+    key = key.strip()
+    if not key or scheme.lower() != "bearer":
+        raise errors.MissingApiKeyError()
+    if not keys.is_well_formed(key):
+        raise errors.InvalidApiKeyError()
+    return keys.digests(key)
+
+
+def limit_headers(admission: AdmissionResult) -> Headers:
+    """Return the limits of the key's current minute.
+
+    They follow two conventions: the documented services' (X-RateLimit-Reset in Unix seconds), and
+    OpenAI's (`x-ratelimit-reset-requests` as a duration).
+    """
+    requests, left = b"%d" % admission.requests_limit, b"%d" % admission.requests_remaining
+    wait = b"%ds" % max(0, admission.reset_at - int(time.time()))
+    return [
+        (b"x-ratelimit-limit", requests),
+        (b"x-ratelimit-remaining", left),
+        (b"x-ratelimit-reset", b"%d" % admission.reset_at),
+        (b"x-ratelimit-limit-requests", requests),
+        (b"x-ratelimit-remaining-requests", left),
+        (b"x-ratelimit-reset-requests", wait),
+        (b"x-ratelimit-limit-tokens", b"%d" % admission.tokens_limit),
+        (b"x-ratelimit-remaining-tokens", b"%d" % admission.tokens_remaining),
+        (b"x-ratelimit-reset-tokens", wait),
+    ]
+
+
+def _too_large(max_bytes: int) -> errors.RequestTooLargeError:
+    return errors.RequestTooLargeError(
+        f"The body is larger than {max_bytes:,} bytes. Send a smaller one."
+    )

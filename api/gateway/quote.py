@@ -1,0 +1,236 @@
+"""The quote of a request: model, prices, limits, what to hold, and what bounds the prompt.
+
+Everything here is pure and quick; `admission` asks the ledger to hold what was quoted.
+
+The bound of a prompt makes the hold an upper bound of the cost. It rests on one fact: a byte-level
+tokenizer never makes more tokens than there are bytes. JSON text is never shorter than the strings
+in it, so the body's length bounds everything that a chat template can put in front of the model,
+except for what isn't sent as text: images, and what is only referred to.
+"""
+
+import math
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from api import errors
+from api.catalogue.snapshot import ModelEntry, Snapshot
+from api.dialects.base import Dialect, ParsedRequest
+from api.surfaces import Surface
+from billing.pricing.charge import Usage
+from billing.pricing.rates import Prices, affordable_output_tokens, quote
+
+# The least output that is worth a call, where the client leaves its length to us.
+LEAST_OUTPUT_TOKENS = 16
+# Room that is left for output when the prompt seems to fill the context: the upstream will judge.
+LEAST_ROOM_TOKENS = 1_024
+# What a template adds around each message, and around the whole: role names, separators, dates.
+TOKENS_PER_MESSAGE = 16
+TOKENS_PER_PROMPT = 64
+
+
+class Estimate(NamedTuple):
+    """A prompt's tokens. `most` is never exceeded; `likely` is for limits and partial bills."""
+
+    likely: int
+    most: int
+
+
+class Quote(msgspec.Struct, kw_only=True, gc=False):
+    """What was decided about a request before its reservation. Amounts are nano-dollars.
+
+    `operation` is the operation's name in usage records. `max_tokens` limits each of `choices`
+    answers to all prompts. `echoed_bytes` is how much of the text that comes back is the prompt's.
+    `units` is what was asked for where the answer is not text, and `job_seconds` how long that may
+    take after the answer. `most_tokens` is the most that prompt and answers can have together, as
+    any upstream counts, and `total_seconds` the longest that any of the routes may take.
+    """
+
+    operation: str
+    dialect: Dialect
+    request: ParsedRequest
+    model: ModelEntry
+    prices: Prices
+    prompt: Estimate
+    amount_nanos: int
+    minimum_nanos: int
+    catalogue_version: int
+    limited_tokens: int = 0
+    max_tokens: int = 0
+    echoed_bytes: int = 0
+    units: Usage | None = None
+    job_seconds: float = 0
+    choices: int = 0
+    most_tokens: int = 0
+    total_seconds: float = 0
+
+    def __post_init__(self) -> None:
+        """Work out what the request's way looks up more than once."""
+        request, model = self.request, self.model
+        self.choices = request.choices
+        self.most_tokens = (
+            model.context_tokens * request.prompt.prompts + self.max_tokens * request.choices
+        )
+        self.total_seconds = max([route.upstream.total_timeout_seconds for route in model.routes])
+
+    def lower_to(self, amount_nanos: int) -> None:
+        """Fit the output into a hold that is smaller than the quote."""
+        affordable = affordable_output_tokens(
+            self.prices, input_tokens_max=self.prompt.most, amount_nanos=amount_nanos
+        )
+        if affordable is not None:
+            self.max_tokens = max(1, min(self.max_tokens, affordable // self.choices))
+            prompts = self.request.prompt.prompts
+            self.most_tokens = self.model.context_tokens * prompts + self.max_tokens * self.choices
+
+
+def quote_text(
+    operation: str, dialect: Dialect, snapshot: Snapshot, surface: Surface, request: ParsedRequest
+) -> Quote:
+    """Return the quote of a request for generated text. Raise an error of `api.errors`."""
+    model, prices = find_sold(snapshot, request.model)
+    check_served(model, surface, request, "chat", "text completions")
+    prompt = estimate_prompt(request, model)
+    prompts, choices = request.prompt.prompts, request.choices
+    max_tokens = _output_limit(model, prompt.likely // prompts, request.max_tokens)
+    amount = quote(prices, input_tokens_max=prompt.most, output_tokens_max=max_tokens * choices)
+    minimum = amount
+    if request.max_tokens is None and max_tokens > LEAST_OUTPUT_TOKENS:
+        minimum = quote(
+            prices, input_tokens_max=prompt.most, output_tokens_max=LEAST_OUTPUT_TOKENS * choices
+        )
+    return Quote(
+        operation=operation,
+        dialect=dialect,
+        request=request,
+        model=model,
+        prices=prices,
+        prompt=prompt,
+        amount_nanos=amount,
+        minimum_nanos=minimum,
+        catalogue_version=snapshot.version,
+        limited_tokens=prompt.likely + (0 if request.max_tokens is None else max_tokens * choices),
+        max_tokens=max_tokens,
+        echoed_bytes=math.ceil(prompt.likely * model.bytes_per_token) * request.echoes,
+    )
+
+
+def quote_units(
+    operation: str,
+    dialect: Dialect,
+    snapshot: Snapshot,
+    request: ParsedRequest,
+    *,
+    sold: tuple[ModelEntry, Prices],
+    units: Usage,
+    job_seconds: float = 0,
+) -> Quote:
+    """Return the quote of a request for `units`, such as images, of a model that is `sold`."""
+    model, prices = sold
+    amount = quote(
+        prices,
+        images=units.images,
+        seconds=units.seconds,
+        pieces=units.pieces,
+        units=units.units,
+    )
+    return Quote(
+        operation=operation,
+        dialect=dialect,
+        request=request,
+        model=model,
+        prices=prices,
+        prompt=Estimate(0, 0),
+        amount_nanos=amount,
+        minimum_nanos=amount,
+        catalogue_version=snapshot.version,
+        units=units,
+        job_seconds=job_seconds,
+    )
+
+
+def find_sold(snapshot: Snapshot, name: str) -> tuple[ModelEntry, Prices]:
+    """Return a model that can be sold now, with its prices."""
+    if not snapshot.service.is_open:
+        raise errors.ServiceUnavailableError(
+            "The API is switched off for the moment. Try again as Retry-After says."
+        )
+    model = snapshot.find(name)
+    if model is None:
+        raise errors.ModelNotFoundError.about(name)
+    prices = model.price_at(datetime.now(UTC))
+    if prices is None:
+        raise errors.ModelUnpricedError()
+    if not model.routes:
+        raise errors.ModelOfflineError()
+    return model, prices
+
+
+def check_served(
+    model: ModelEntry, surface: Surface, request: ParsedRequest, kind: str, product: str
+) -> None:
+    """Raise the error of `api.errors` that says what of a request the model's row doesn't serve.
+
+    `kind` is the kind of model that the operation takes, and `product` what such models make.
+    """
+    name = request.model
+    if model.kind != kind:
+        raise errors.InvalidValueError(
+            f"The model '{errors.quoted(name)}' makes no {product}.", param="model"
+        )
+    if surface.models == "coding" and not model.is_coding:
+        raise errors.EndpointNotAllowedError(
+            f"The model '{errors.quoted(name)}' is not served by the coding endpoint. "
+            "Use a coding model, or the general endpoint.",
+            param="model",
+        )
+    messages = request.prompt.messages
+    if model.max_messages is not None and messages > model.max_messages:
+        raise errors.InvalidValueError(
+            f"Invalid 'messages': expected at most {model.max_messages} items, but got {messages}.",
+            param="messages",
+        )
+    if model.refusals and (rule := model.refused_by(request.shown)):
+        first = rule.partition("+")[0]
+        raise errors.UnsupportedParameterError.about(rule, name, param=first)
+    for modality, place in request.modalities:
+        if modality not in model.input_modalities:
+            raise errors.UnsupportedParameterError(
+                f"The model '{errors.quoted(name)}' takes no {modality} input. "
+                "Leave it out or use another model.",
+                param=place,
+            )
+
+
+def estimate_prompt(request: ParsedRequest, model: ModelEntry) -> Estimate:
+    """Return the estimate of a request's prompts, together."""
+    size = request.prompt
+    image_tokens = size.images * model.tokens_per_image
+    most = model.context_tokens * size.prompts
+    if size.is_bounded:
+        if size.messages:
+            overhead = TOKENS_PER_MESSAGE * size.messages + TOKENS_PER_PROMPT
+        else:
+            # A tokenizer may begin each prompt with a token of its own. A token id in JSON takes
+            # more bytes than the one token that it is.
+            overhead = size.prompts
+        most = min(most, request.size_bytes - size.image_bytes + image_tokens + overhead)
+    likely = tokens_of(size.text_bytes, model) + size.token_ids + image_tokens
+    return Estimate(min(likely, most), most)
+
+
+def tokens_of(text_bytes: int, model: ModelEntry) -> int:
+    """Return how many tokens a text of so many UTF-8 bytes likely has for the model."""
+    return math.ceil(text_bytes / model.bytes_per_token)
+
+
+def _output_limit(model: ModelEntry, prompt_tokens: int, named: int | None) -> int:
+    """Return the most tokens that one answer to a prompt of likely so many may have."""
+    if named is not None:
+        return min(named, model.max_output_tokens)
+    limit = min(model.default_max_tokens or model.max_output_tokens, model.max_output_tokens)
+    # Many upstreams refuse a prompt and a limit that together exceed the context, which is no
+    # fault of a client that named no limit. A quarter is added to the prompt, as it is a guess.
+    room = model.context_tokens - prompt_tokens - prompt_tokens // 4
+    return min(limit, max(room, LEAST_ROOM_TOKENS))

@@ -1,0 +1,342 @@
+"""The run of a metered request: admitted, answered whole or as a stream, settled, delivered."""
+
+import asyncio
+from contextlib import suppress
+from typing import Protocol
+
+from api.catalogue.snapshot import RouteEntry
+from api.dialects import link
+from api.dialects.base import Answer, AnswerContext, Dialect, DialectError, StreamReader
+from api.gateway.admission import Quoter, admit
+from api.gateway.concurrency_limit import work_of
+from api.gateway.deadlines import Deadlines
+from api.gateway.failover import try_routes
+from api.gateway.http import ApiRequest
+from api.gateway.process import Gateway
+from api.gateway.settlement import AdmittedRequest
+from api.gateway.upstream import UpstreamResponse
+from api.gateway.upstream_errors import AttemptError
+from billing.failpoints import failpoint
+from billing.pricing.money import dollars_text
+
+# How long an upstream may take to end the connection's message after its last event, for the
+# connection to be worth keeping.
+EOF_SECONDS = 0.25
+# The bounds of what is read for a client that disconnected.
+DRAIN_SECONDS = 30
+DRAIN_BYTES = 1024 * 1024
+
+
+async def serve(
+    gateway: Gateway, request: ApiRequest, dialect: Dialect, make_quote: Quoter
+) -> None:
+    """Answer a metered request. Raise an error of `api.errors` before its admission."""
+    await run(gateway, request, await admit(gateway, request, dialect, make_quote))
+
+
+async def run(gateway: Gateway, request: ApiRequest, admitted: AdmittedRequest) -> None:
+    """Answer an admitted request and settle it, whatever happens."""
+    limits, is_streamed = gateway.limits, admitted.quote.request.is_streamed
+    deadlines = Deadlines(
+        request.downstream,
+        total_seconds=admitted.quote.total_seconds,
+        write_seconds=limits.write_timeout_seconds,
+        keepalive_seconds=limits.keepalive_seconds if is_streamed else None,
+    )
+    responder: Responder
+    if is_streamed:
+        responder = StreamResponder(gateway, request, admitted, deadlines)
+    else:
+        responder = UnaryResponder(gateway, request, admitted, deadlines)
+    gateway.ticker.running.add(deadlines)
+    try:
+        await _answer(gateway, admitted, responder, deadlines)
+    except asyncio.CancelledError:
+        admitted.abandon()
+        if deadlines.take_reason() is None:
+            raise
+    except Exception as error:
+        deadlines.end_attempts()
+        admitted.crash(error)
+        await admitted.settled(deadlines, limits.settle_wait_seconds)
+        raise
+    finally:
+        gateway.ticker.running.discard(deadlines)
+        await responder.close()
+
+
+async def _answer(
+    gateway: Gateway, admitted: AdmittedRequest, responder: "Responder", deadlines: Deadlines
+) -> None:
+    """Let the responder answer or send an error; both are settled before the last byte leaves."""
+    model = admitted.quote.model.name
+    try:
+        await try_routes(
+            admitted,
+            responder.attempt,
+            responder.may_retry,
+            deadlines,
+            gateway.upstreams.limits,
+        )
+    except AttemptError as error:
+        deadlines.end_attempts()
+        if error.is_upstream_failure:
+            gateway.health.failed(model)
+        admitted.fail(error, error.as_error().status)
+        await admitted.settled(deadlines, gateway.limits.settle_wait_seconds)
+        if error.kind != "write":
+            await responder.send_error(error)
+        return
+    deadlines.end_attempts()
+    gateway.health.succeeded(
+        model, latency_ms=admitted.elapsed_ms, first_token_ms=admitted.first_token_ms
+    )
+    await responder.complete()
+
+
+class Responder(Protocol):
+    """An answer in one of its forms."""
+
+    async def attempt(self, route: RouteEntry) -> None:
+        """Read the answer of a route's upstream. Raise AttemptError or DialectError."""
+
+    def may_retry(self) -> bool:
+        """Return whether the client has no part of the answer, so that an attempt may follow."""
+
+    async def complete(self) -> None:
+        """Settle the answer, and then send its last bytes."""
+
+    async def send_error(self, error: AttemptError) -> None:
+        """Tell the client what went wrong."""
+
+    async def close(self) -> None:
+        """End the upstream's call, if one is running."""
+
+
+async def call_upstream(
+    gateway: Gateway, admitted: AdmittedRequest, route: RouteEntry
+) -> tuple[UpstreamResponse, Dialect]:
+    """Return the response of a route's upstream, and the dialect that it is in.
+
+    Raise AttemptError.
+    """
+    quote = admitted.quote
+    dialect: Dialect | None = quote.dialect
+    if route.upstream.dialect != quote.dialect.family:
+        dialect = link(quote.dialect, route.upstream.dialect)
+    if dialect is None:
+        raise AttemptError(
+            "misconfigured",
+            f"an upstream of the dialect {route.upstream.dialect} can't take {quote.dialect.name}",
+        )
+    body = dialect.upstream_body(quote.request, quote.model, route, quote.max_tokens)
+    response = await gateway.upstreams.post(route.upstream, dialect, body, admitted.request_id)
+    failpoint("after_dispatch")
+    admitted.upstream_request_id = response.headers.get("x-request-id", "")
+    return response, dialect
+
+
+class UnaryResponder:
+    """An answer in one piece: read whole, checked, metered, settled, and then delivered."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        request: ApiRequest,
+        admitted: AdmittedRequest,
+        deadlines: Deadlines,
+    ) -> None:
+        self._gateway = gateway
+        self._request = request
+        self._admitted = admitted
+        self._deadlines = deadlines
+        self._answer: Answer | None = None
+
+    async def attempt(self, route: RouteEntry) -> None:
+        """Read the answer of a route's upstream. Raise AttemptError or DialectError."""
+        admitted = self._admitted
+        response, dialect = await call_upstream(self._gateway, admitted, route)
+        try:
+            body = await response.read(self._gateway.limits.max_answer_bytes)
+            quote = admitted.quote
+            if quote.units is not None:
+                work: float = quote.units.images
+            else:
+                work = work_of(quote.prompt.likely, len(body) // 4)
+            response.came((route.upstream_model, False), work)
+        finally:
+            await response.close()
+        self._answer = dialect.read_answer(body, _context(admitted, route))
+
+    def may_retry(self) -> bool:
+        """Return True: nothing is delivered before the whole answer is here."""
+        return True
+
+    async def complete(self) -> None:
+        """Settle the answer, and then deliver it."""
+        admitted, answer = self._admitted, self._answer
+        assert answer is not None  # noqa: S101 - an attempt succeeded
+        admitted.delivered_bytes = answer.text_bytes
+        admitted.finish_reason = answer.finish_reason
+        metered = answer.meter(admitted.quote)
+        # Before the settlement, so that a bug of ours here costs the client nothing.
+        body = answer.body(metered.usage or admitted.estimated())
+        admitted.complete(metered)
+        await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
+        cost = dollars_text(admitted.cost.total_nanos).encode()
+        await self._request.respond(body, headers=[(b"x-request-cost", cost)])
+
+    async def send_error(self, error: AttemptError) -> None:
+        """Tell the client what went wrong."""
+        dialect = self._admitted.quote.dialect
+        await self._request.respond_error(error.as_error(), dialect.error_body)
+
+    async def close(self) -> None:
+        """Do nothing: each attempt ends its own call."""
+
+
+class StreamResponder:
+    """An answer as server-sent events: chunks pass as they come, the last waits for settlement."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        request: ApiRequest,
+        admitted: AdmittedRequest,
+        deadlines: Deadlines,
+    ) -> None:
+        self._gateway = gateway
+        self._request = request
+        self._admitted = admitted
+        self._deadlines = deadlines
+        self._reader: StreamReader | None = None
+        self._response: UpstreamResponse | None = None
+        request.prepare_stream()
+
+    def may_retry(self) -> bool:
+        """Return whether no event has come, so that another attempt may follow."""
+        return self._reader is None or self._reader.events == 0
+
+    async def attempt(self, route: RouteEntry) -> None:
+        """Pass the stream of a route's upstream. Raise AttemptError or DialectError."""
+        admitted = self._admitted
+        self._reader = None
+        response, dialect = await call_upstream(self._gateway, admitted, route)
+        self._response = response
+        reader = self._reader = dialect.stream_reader(_context(admitted, route))
+        try:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise AttemptError(
+                    "bad_answer", "the answer is not a stream", status=response.status
+                )
+            async for data in response.chunks():
+                await self._pass_on(reader, data)
+                if reader.is_done:
+                    break
+            await self._write(reader, reader.finish())
+        except asyncio.CancelledError:
+            if self._deadlines.is_quiet:
+                # A client that disconnects pays for what was generated, even if held back.
+                admitted.delivered_bytes = reader.text_bytes
+            if self._deadlines.is_quiet and route.upstream.drains_on_disconnect:
+                self._response = None
+                admitted.detach()
+                self._gateway.run_in_background(_drain(admitted, response, reader))
+            raise
+        except (AttemptError, DialectError):
+            await self.close()
+            raise
+
+    async def complete(self) -> None:
+        """Settle the answer, and then send its last bytes."""
+        admitted, reader = self._admitted, self._reader
+        assert reader is not None  # noqa: S101 - an attempt succeeded
+        admitted.finish_reason = reader.finish_reason
+        admitted.complete(reader.meter(admitted.quote))
+        await self._read_to_eof()
+        await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
+        is_shown = admitted.quote.request.wants_usage
+        ending = reader.ending(admitted.usage, admitted.cost, is_shown=is_shown)
+        await self._request.downstream.write(ending, is_last=True)
+
+    async def send_error(self, error: AttemptError) -> None:
+        """Tell the client what went wrong, in a response of its own or the stream's last event."""
+        told, dialect = error.as_error(), self._admitted.quote.dialect
+        if not self._request.downstream.has_begun:
+            await self._request.respond_error(told, dialect.error_body)
+            return
+        event = dialect.error_event(told, self._request.surface)
+        await self._request.downstream.write(event, is_last=True)
+
+    async def close(self) -> None:
+        """End the upstream's call."""
+        response, self._response = self._response, None
+        if response is not None:
+            await response.close()
+
+    async def _pass_on(self, reader: StreamReader, data: bytes) -> None:
+        """Pass on what the upstream sent. Raise DialectError if it reports a failure."""
+        events_before = reader.events
+        passed_on = reader.feed(data)
+        if reader.events > events_before:
+            self._deadlines.saw_data()
+            if events_before == 0:
+                self._note_first_token()
+        await self._write(reader, passed_on)
+        if reader.error is not None:
+            raise reader.error
+
+    def _note_first_token(self) -> None:
+        admitted, response = self._admitted, self._response
+        admitted.note_first_token()
+        if response is not None and admitted.route is not None:
+            kind = (admitted.route.upstream_model, True)
+            response.came(kind, work_of(admitted.quote.prompt.likely))
+
+    async def _write(self, reader: StreamReader, passed_on: bytes) -> None:
+        if passed_on:
+            self._admitted.delivered_bytes = reader.text_bytes
+            await self._request.downstream.write(passed_on)
+            failpoint("after_first_byte")
+
+    async def _read_to_eof(self) -> None:
+        """Read the rest of the upstream's response, so that its connection can be kept."""
+        if self._response is not None:
+            with suppress(AttemptError, TimeoutError):
+                async with asyncio.timeout(EOF_SECONDS):
+                    async for _ in self._response.chunks():
+                        pass
+            await self.close()
+
+
+async def _drain(
+    admitted: AdmittedRequest, response: UpstreamResponse, reader: StreamReader
+) -> None:
+    """Read an abandoned stream to its usage, within bounds, and settle the request.
+
+    The usage that the upstream bills is charged; without one, the estimate as for any other client
+    that disconnects.
+    """
+    left = DRAIN_BYTES
+    try:
+        with suppress(AttemptError, DialectError, TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                async for data in response.chunks():
+                    reader.feed(data)
+                    left -= len(data)
+                    if reader.is_done or reader.error is not None or left < 0:
+                        break
+    finally:
+        admitted.finish_reason = reader.finish_reason
+        admitted.settle_abandoned(reader.meter(admitted.quote).usage)
+        await response.close()
+
+
+def _context(admitted: AdmittedRequest, route: RouteEntry) -> AnswerContext:
+    """Return what the reader of a route's answer must know."""
+    return AnswerContext(
+        admitted.quote.request,
+        admitted.quote.request.model,
+        admitted.surface.reasoning_field,
+        is_tagged=route.reasoning_dialect == "think",
+    )

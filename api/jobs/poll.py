@@ -1,0 +1,285 @@
+"""Videos' jobs, from the upstream's word on them to their one end: what Celery does for them.
+
+Any number of pollers may ask about a job at once, and be killed at any point. A job ends by one
+guarded update (`WHERE state = 'processing'`), and its settlement is in the same transaction:
+whoever wins the update settles, everybody else finds nothing left to do. A poller that dies before
+its transaction leaves the job as it was, to be claimed again when its time comes.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self
+from urllib.parse import quote
+
+import httpx
+import msgspec
+import structlog
+from django.conf import settings
+from django.db import Error, connection, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from api.dialects.base import OpenAiFamily, redacted
+from api.models import VideoJob
+from billing.failpoints import failpoint
+from billing.ledger import postings
+from billing.ledger.alerts import raise_alert
+from billing.ledger.gate import Settlement
+from billing.models import PriceVersion
+from billing.pricing.charge import Line, Usage, charge_of
+
+log = structlog.get_logger(__name__)
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 10.0
+MAX_BYTES = 256 * 1024
+MAX_URL = 4_000
+FAILED = "The video could not be made. You were not charged."
+
+_COMPLETED = frozenset({"completed", "succeeded", "success"})
+_FAILED = frozenset({"failed", "fail", "error", "cancelled", "canceled", "expired"})
+_DIALECT = OpenAiFamily()
+
+JOBS_A_ROUND = 64
+# Calls to upstreams wait most of their time; nothing but the call itself runs in these threads.
+THREADS = 16
+SLOWEST_POLL_SECONDS = 15
+LOST = "The order was lost before the provider's answer to it was kept. You were not charged."
+LATE = "The video was not finished in time. You were not charged."
+
+# A claim only moves the next poll: a claimer who dies is followed by the next one. By and by the
+# polls of a job that takes long become rare.
+_CLAIM = """
+UPDATE api_videojob SET next_poll_at = now() + make_interval(
+    secs => greatest(%s, least(%s, extract(epoch FROM now() - created_at)::float8 / 10)))
+WHERE id IN (
+    SELECT id FROM api_videojob WHERE state = 'processing' AND next_poll_at <= now()
+    ORDER BY next_poll_at LIMIT %s FOR UPDATE SKIP LOCKED)
+RETURNING id, expires_at <= now()
+"""
+
+
+class JobReport(NamedTuple):
+    """What an upstream says of a job. `unknown`: it can't be reached, or says nothing of use."""
+
+    state: Literal["processing", "completed", "failed", "unknown"]
+    url: str = ""
+    error: str = ""
+
+
+class JobUpstream:
+    """Asks upstreams, from as many threads as like to. Use it as a context manager."""
+
+    def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
+        self._client = httpx.Client(
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            headers={"accept": "application/json", "accept-encoding": "identity"},
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def ask(self, job: VideoJob) -> JobReport:
+        """Return what the job's upstream says. Never raises: who can't be asked says nothing.
+
+        Expects the job's upstream to be loaded, as no thread of ours has a database connection.
+        """
+        upstream = job.upstream
+        if upstream is None or not job.upstream_job_id:
+            return JobReport("unknown")
+        url = f"{upstream.base_url}/videos/{quote(job.upstream_job_id, safe='')}"
+        headers = {"user-agent": "tollgate", "x-request-id": job.pk.hex}
+        key = os.environ.get(upstream.api_key_env) if upstream.api_key_env else None
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        try:
+            with self._client.stream("GET", url, headers=headers) as response:
+                body = _read(response)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            log.warning("video_upstream_silent", job=job.public_id, error=type(error).__name__)
+            return JobReport("unknown")
+        if response.status_code != 200:
+            log.warning("video_upstream_refuses", job=job.public_id, status=response.status_code)
+            return JobReport("unknown")
+        return read_report(body)
+
+
+def poll_due(limit: int = JOBS_A_ROUND) -> int:
+    """Ask about the jobs whose time has come, up to `limit`. Returns how many those were."""
+    overdue = _claim(limit)
+    if not overdue:
+        return 0
+    jobs = list(VideoJob.objects.filter(pk__in=overdue).select_related("upstream"))
+    for job, report in _reports(jobs):
+        failpoint("after_video_poll")
+        try:
+            conclude(job, report, is_overdue=overdue[job.pk])
+        except Error as error:
+            log.warning("video_not_ended", job=str(job), error=str(error))
+    return len(jobs)
+
+
+def conclude(job: VideoJob, report: JobReport, *, is_overdue: bool) -> bool:
+    """End a job if it is time to, by what its upstream said. Returns whether this did end it.
+
+    An upstream that can't be reached, or has nothing new, is asked again until the job is overdue;
+    a video that is finished is taken even then.
+    """
+    if report.state == "completed":
+        return _end(job, VideoJob.State.COMPLETED, url=report.url)
+    if report.state == "failed":
+        return _end(job, VideoJob.State.FAILED, error=report.error)
+    if not job.upstream_job_id:
+        return _end_lost(job)
+    if is_overdue:
+        return _end(job, VideoJob.State.EXPIRED, error=LATE)
+    return False
+
+
+def _claim(limit: int) -> dict[object, bool]:
+    """Return the ids of due jobs, which are not due for others for a while, and if overdue."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [settings.VIDEO_POLL_SECONDS, SLOWEST_POLL_SECONDS, limit])
+        return dict(cursor.fetchall())
+
+
+def _reports(jobs: Sequence[VideoJob]) -> Iterator[tuple[VideoJob, JobReport]]:
+    """Yield what the upstreams say of the jobs, as they answer."""
+    with JobUpstream() as upstream, ThreadPoolExecutor(THREADS) as threads:
+        asked = {threads.submit(upstream.ask, job): job for job in jobs}
+        for answer in as_completed(asked):
+            yield asked[answer], answer.result()
+
+
+def _end_lost(job: VideoJob) -> bool:
+    """End a job of which we know no upstream's id: its process died before it was kept."""
+    with transaction.atomic():
+        is_ended = _end(job, VideoJob.State.FAILED, error=LOST)
+        if is_ended:
+            raise_alert(
+                "video_order_lost",
+                str(job.pk),
+                f"Order {job.public_id} of {job.model} was lost before the upstream's answer was"
+                " kept. The upstream may bill it; the customer was not charged.",
+            )
+    return is_ended
+
+
+def _end(job: VideoJob, state: VideoJob.State, *, url: str = "", error: str = "") -> bool:
+    """End and settles a job, in one transaction. Returns whether it had not ended before."""
+    with transaction.atomic():
+        won = VideoJob.objects.filter(pk=job.pk, state=VideoJob.State.PROCESSING).update(
+            state=state, url=url, error=error, ended_at=Now()
+        )
+        if not won:
+            return False
+        receipt = postings.settle(_settlement(job, state, error))
+    log.info(
+        "video_ended",
+        job=job.public_id,
+        state=state.value,
+        settlement=receipt.code,
+        charged_nanos=receipt.charged_nanos,
+    )
+    return True
+
+
+def _settlement(job: VideoJob, state: VideoJob.State, error: str) -> Settlement:
+    """Return the settlement: the ordered price for a finished video, nothing for any other."""
+    is_finished = state == VideoJob.State.COMPLETED
+    outcome, status = {
+        VideoJob.State.COMPLETED: ("completed", 200),
+        VideoJob.State.FAILED: ("upstream_error", 502),
+        VideoJob.State.EXPIRED: ("upstream_timeout", 504),
+    }[state]
+    latency = (timezone.now() - job.created_at).total_seconds() * 1000
+    return Settlement(
+        lines=_lines(job) if is_finished else (),
+        request_id=job.pk.hex,
+        account_id=job.account_id,
+        key_id=job.key_id,
+        price_version_id=job.price_version_id,
+        model=job.model,
+        surface=job.surface,
+        endpoint="videos_generations",
+        outcome=outcome,
+        status=status,
+        upstream=job.upstream.name if job.upstream is not None else "",
+        upstream_request_id=job.upstream_job_id,
+        end_user=job.end_user,
+        pieces=1 if is_finished else 0,
+        seconds=job.seconds if is_finished else 0,
+        units_nanos=job.cost_nanos if is_finished else 0,
+        upstream_cost_nanos=job.upstream_cost_nanos if is_finished else 0,
+        source="upstream" if is_finished else "none",
+        error=error,
+        attempts=job.attempts,
+        latency_ms=min(max(0, int(latency)), 2**31 - 1),
+    )
+
+
+def _lines(job: VideoJob) -> Sequence[Line]:
+    """Return the lines of the ordered price, computed again from its version, which never changes."""
+    version = PriceVersion.objects.filter(pk=job.price_version_id).first()
+    if version is None:
+        return ()
+    charge = charge_of(version.rates, Usage(pieces=1, seconds=job.seconds))
+    return charge.lines if charge.total_nanos == job.cost_nanos else ()
+
+
+def read_report(body: bytes) -> JobReport:
+    """Return what an upstream's answer says."""
+    try:
+        answer: Any = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return JobReport("unknown")
+    if not isinstance(answer, dict):
+        return JobReport("unknown")
+    status = str(answer.get("status") or answer.get("task_status") or "").lower()
+    if status in _COMPLETED:
+        url = _url(answer)
+        return JobReport("completed", url=url) if url else JobReport("failed", error=FAILED)
+    if status in _FAILED:
+        message = redacted(_DIALECT.read_error(body)[0]) if "error" in answer else ""
+        return JobReport("failed", error=message or FAILED)
+    return JobReport("processing" if status else "unknown")
+
+
+def _url(answer: dict[str, Any]) -> str:
+    """Return the video's address, at one of the places where upstreams put it, or nothing."""
+    places = [answer]
+    for name in ("video_result", "data"):
+        items = answer.get(name)
+        if isinstance(items, list):
+            places += [item for item in items[:1] if isinstance(item, dict)]
+    for place in places:
+        for name in ("video_url", "url"):
+            url = place.get(name)
+            if isinstance(url, str) and url.startswith(("https://", "http://")):
+                return url if len(url) <= MAX_URL and "\0" not in url else ""
+    return ""
+
+
+def _read(response: httpx.Response) -> bytes:
+    """Return the body as it came. Raises ValueError for one that is too long or takes too long."""
+    ends_at = time.monotonic() + READ_SECONDS
+    body = b""
+    for part in response.iter_raw():
+        body += part
+        if len(body) > MAX_BYTES or time.monotonic() > ends_at:
+            raise ValueError("the answer is too long")
+    return body

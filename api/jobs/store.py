@@ -1,0 +1,152 @@
+"""The gateway's side of the jobs' table: orders are written and read here, without the ORM.
+
+Jobs end elsewhere (`api/jobs/poll.py`), in Celery. The pool is small and of its own: an order is
+rare, and asking for a job is one look-up by primary key.
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+POOL_SIZE = 4
+WAIT_SECONDS = 2.0
+
+_BEGIN = """
+INSERT INTO api_videojob (
+    id, team_id, account_id, key_id, price_version_id, model, surface, end_user, seconds,
+    cost_nanos, upstream_cost_nanos, upstream_job_id, attempts, state, url, error,
+    created_at, expires_at, next_poll_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '[]', 'processing', '', '',
+        now(), now() + make_interval(secs => %s), now() + make_interval(secs => %s))
+ON CONFLICT (id) DO NOTHING
+"""
+_ACCEPT = """
+UPDATE api_videojob SET upstream_id = %s, upstream_job_id = %s, attempts = %s::jsonb,
+    next_poll_at = now() + make_interval(secs => %s)
+WHERE id = %s AND state = 'processing'
+"""
+_REFUSE = """
+UPDATE api_videojob SET state = 'failed', error = %s, ended_at = now()
+WHERE id = %s AND state = 'processing'
+"""
+_FIND = "SELECT state, url, error FROM api_videojob WHERE id = %s AND team_id = %s"
+
+
+class JobOrder(NamedTuple):
+    """An order as it is recorded before an upstream accepts it.
+
+    `job_seconds` is how long the job may take, and `order_seconds` how long the upstream may take
+    to accept it. `seconds` is the ordered length, where it is paid for.
+    """
+
+    request_id: str
+    team_id: int
+    account_id: int
+    key_id: int
+    price_version_id: int
+    model: str
+    surface: str
+    end_user: str
+    seconds: int
+    cost_nanos: int
+    upstream_cost_nanos: int
+    job_seconds: float
+    order_seconds: float
+
+
+class JobState(NamedTuple):
+    """A job's state (of `VideoJob.State`), the address of its result, and its error."""
+
+    state: str
+    url: str
+    error: str
+
+
+class JobStore:
+    """The table of jobs, as the gateway uses it. Every method raises psycopg.Error.
+
+    Every statement may be sent twice, and changes nothing the second time.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        self._pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+            database_url,
+            min_size=0,
+            max_size=POOL_SIZE,
+            timeout=WAIT_SECONDS,
+            # Else attempts to connect that began in an outage come minutes after its end, and keep
+            # a place in the pool until then.
+            reconnect_timeout=WAIT_SECONDS,
+            kwargs={"autocommit": True},
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Open the pool; connections are made as needed."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._pool.close(timeout=1)
+
+    async def begin(self, order: JobOrder) -> None:
+        """Record an order, before the upstream is called."""
+        await self._execute(
+            _BEGIN,
+            (
+                order.request_id,
+                order.team_id,
+                order.account_id,
+                order.key_id,
+                order.price_version_id,
+                order.model,
+                order.surface,
+                order.end_user[:200].replace("\0", ""),
+                order.seconds,
+                order.cost_nanos,
+                order.upstream_cost_nanos,
+                order.job_seconds,
+                # An order whose answer has not come by then belongs to a dead process.
+                order.order_seconds,
+            ),
+        )
+
+    async def accept(
+        self,
+        request_id: str,
+        upstream_id: int | None,
+        job_id: str,
+        attempts: list[dict[str, object]],
+        poll_seconds: float,
+    ) -> None:
+        """Record that an upstream accepted the order, and its id for the job."""
+        attempts_json = msgspec.json.encode(attempts).decode()
+        await self._execute(_ACCEPT, (upstream_id, job_id, attempts_json, poll_seconds, request_id))
+
+    async def refuse(self, request_id: str, error: str) -> None:
+        """Record that no upstream accepted the order."""
+        await self._execute(_REFUSE, (error[:500], request_id))
+
+    async def find(self, request_id: str, team_id: int) -> JobState | None:
+        """Return a team's job, or None."""
+        rows = await self._execute(_FIND, (request_id, team_id))
+        return JobState(*rows[0]) if rows else None
+
+    async def _execute(self, statement: str, row: tuple[object, ...]) -> list[Any]:
+        """Return the statement's rows, if it has any."""
+        try:
+            return await self._execute_once(statement, row)
+        except PoolTimeout:
+            raise
+        except psycopg.OperationalError:
+            # A restart of the database ends all idle connections. The pool's own check would find
+            # one after the other, with a second's wait between them.
+            await self._pool.check()
+            return await self._execute_once(statement, row)
+
+    async def _execute_once(self, statement: str, row: tuple[object, ...]) -> list[Any]:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(statement, row)
+            return await cursor.fetchall() if cursor.description else []

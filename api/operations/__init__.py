@@ -1,0 +1,26 @@
+"""What can be asked of the API. A new endpoint is a module here and a line in the table below."""
+
+from api.operations.base import Operation
+from api.operations.chat_completions import CHAT_COMPLETIONS
+from api.operations.completions import LEGACY_COMPLETIONS
+from api.operations.embeddings import EMBEDDINGS
+from api.operations.health import HEALTH
+from api.operations.images import IMAGES_GENERATIONS
+from api.operations.models import CHAT_MODELS, MODEL, MODELS
+from api.operations.videos import VIDEO, VIDEOS_GENERATIONS
+
+OPERATIONS: dict[str, Operation] = {
+    operation.name: operation
+    for operation in (
+        CHAT_COMPLETIONS,
+        LEGACY_COMPLETIONS,
+        EMBEDDINGS,
+        CHAT_MODELS,
+        MODELS,
+        MODEL,
+        IMAGES_GENERATIONS,
+        VIDEOS_GENERATIONS,
+        VIDEO,
+        HEALTH,
+    )
+}

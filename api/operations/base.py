@@ -1,0 +1,153 @@
+"""What an operation is: one thing that can be asked of the API, served and described."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from api import errors
+from api.dialects.base import Dialect
+from api.errors import render_body
+from api.gateway.admission import Quoter
+from api.gateway.http import ApiRequest, ErrorRenderer
+from api.gateway.process import Gateway
+from api.gateway.runner import serve
+
+Handler = Callable[[Gateway, ApiRequest], Awaitable[None]]
+
+KEY_ERRORS = (401, 403, 429, 500, 503)
+CALL_ERRORS = (400, 401, 402, 403, 404, 413, 415, 429, 500, 502, 503, 504)
+COMMON_HEADERS = ("X-Request-Id",)
+LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+COST_HEADERS = (*COMMON_HEADERS, *LIMIT_HEADERS, "X-Request-Cost")
+
+# Notes on parameters that several operations have.
+MODEL_NOTE = "A model's name or alias: see `GET /models`."
+USER_NOTE = "Your own user, by a name that means nothing to others; kept with the usage."
+PASSED_ON_NOTE = "As the model understands it; passed on."
+
+UnixSeconds = Annotated[int, Meta(ge=0, description="Unix time in seconds.")]
+Tokens = Annotated[int, Meta(ge=0)]
+
+
+class ErrorObject(Struct):
+    """What went wrong. Act on the HTTP status and on `code`."""
+
+    message: Annotated[str, Meta(description="For people: what is wrong and what to do.")]
+    type: str
+    code: str
+    param: (
+        Annotated[
+            str,
+            Meta(
+                description="The offending field, such as `messages[2].content`. Some 401 lack it."
+            ),
+        ]
+        | None
+    ) = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocsPage:
+    """The operation's page in the documentation, at `/docs/<slug>`.
+
+    Its text is the portal's template `docs/pages/<slug>.html`, if there is one, else made from the
+    operation's own description, examples and parameters. `charge` says what is charged.
+    """
+
+    slug: str
+    title: str
+    summary: str
+    charge: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Playground:
+    """The operation's form in the playground.
+
+    `common` are the fields shown first. `call` is the method of OpenAI's SDK, `takes` the
+    parameters it knows (others go into `extra_body`), `prints` and `streams` what to show of an
+    answer and of a stream's chunk, as expressions.
+    """
+
+    common: tuple[str, ...] = ()
+    call: str = ""
+    takes: tuple[str, ...] = ()
+    prints: str = ""
+    streams: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One endpoint: how it is served, and how it is described.
+
+    `name` is its name in usage records. `path` is below each mount; an argument in braces at its
+    end takes the rest of the URL, slashes included. At the root mount, whose paths are shared with
+    the web pages, all that begins with `root_prefix` is the API's (default: the first segment).
+    `body` is the struct that describes the request, `notes` its fields; `answer` and `stream` are
+    the structs of an answer and of a stream's events. `errors` are statuses. `examples` are
+    requests by title. `model_kind` is the kind of model that it takes.
+    """
+
+    name: str
+    path: str
+    methods: tuple[str, ...]
+    handle: Handler
+    operation_id: str
+    tag: str
+    summary: str
+    description: str
+    answer: type[Struct]
+    answer_example: Any
+    errors: tuple[int, ...]
+    render_error: ErrorRenderer = render_body
+    root_prefix: str = ""
+    body: type[Struct] | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+    stream: type[Struct] | None = None
+    stream_example: str = ""
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    argument: str = ""
+    headers: tuple[str, ...] = COMMON_HEADERS + LIMIT_HEADERS
+    is_public: bool = False
+    model_kind: str = ""
+    page: DocsPage | None = None
+    playground: Playground = Playground()
+
+    @property
+    def method(self) -> str:
+        """The method that the documents name."""
+        return self.methods[0].lower()
+
+    @property
+    def api_prefix(self) -> str:
+        """What makes a path of the root mount the API's."""
+        return self.root_prefix or "/" + self.path.split("/")[1]
+
+
+def metered(
+    *, name: str, dialect: Dialect, quote: Callable[..., Any], **described: Any
+) -> Operation:
+    """Return the operation of a request that is quoted, held, relayed, metered and settled.
+
+    `quote(name, dialect, snapshot, surface, request)` returns its Quote. A POST whose answer is in
+    the dialect, whole or streamed.
+    """
+    make_quote: Quoter = partial(quote, name, dialect)
+    return Operation(
+        name=name,
+        methods=("POST",),
+        handle=partial(serve, dialect=dialect, make_quote=make_quote),
+        render_error=dialect.error_body,
+        **{"errors": CALL_ERRORS, "headers": COST_HEADERS, **described},
+    )
+
+
+def check_not_streamed(fields: Mapping[str, Any]) -> None:
+    """Refuse `stream` where the answer comes in one piece."""
+    if fields.get("stream"):
+        raise errors.UnsupportedParameterError(
+            "'stream' is not supported here: the answer comes in one piece.", param="stream"
+        )

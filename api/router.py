@@ -1,0 +1,137 @@
+"""From a path to its operation, and from whatever that raises to a response."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import structlog
+
+from api import errors
+from api.gateway.http import ApiRequest, Receive, Scope, Send
+from api.gateway.process import Gateway
+from api.operations import OPERATIONS
+from api.operations.base import Operation
+from api.surfaces import SURFACES, Surface
+
+log = structlog.get_logger(__name__)
+
+ALLOWED_HEADERS = b"authorization, content-type"
+MAX_AGE_SECONDS = b"86400"
+
+
+class Match(NamedTuple):
+    """Where a path leads: `operation` is None for an unknown path under an API mount."""
+
+    surface: Surface
+    operation: Operation | None
+    argument: str = ""
+
+
+class Table:
+    """Every path of the API, made from all operations under all surfaces."""
+
+    def __init__(self, operations: Iterable[Operation], surfaces: Iterable[Surface]) -> None:
+        exact: list[tuple[str, Operation]] = []
+        self._with_argument: list[tuple[str, Operation]] = []
+        self._root_prefixes: list[str] = []
+        for operation in operations:
+            stem, _, argument = operation.path.partition("{")
+            (self._with_argument if argument else exact).append((stem, operation))
+            self._root_prefixes.append(operation.api_prefix)
+        self._longest_mount_first = sorted(
+            surfaces, key=lambda surface: len(surface.mount), reverse=True
+        )
+        self._exact = {
+            surface.mount + path: Match(surface, operation)
+            for surface in self._longest_mount_first
+            for path, operation in exact
+        }
+
+    def match(self, path: str) -> Match | None:
+        """Return where a decoded URL path leads, or None if it is not the API's at all.
+
+        A trailing slash is tolerated.
+        """
+        return self._exact.get(path) or self._match_slowly(path)
+
+    def _match_slowly(self, path: str) -> Match | None:
+        """Match what isn't in the table: arguments, trailing slashes, unknown paths."""
+        bare = path.rstrip("/")
+        if found := self._exact.get(bare):
+            return found
+        for surface in self._longest_mount_first:
+            if not _is_under(bare, surface.mount):
+                continue
+            rest = bare[len(surface.mount) :]
+            for stem, operation in self._with_argument:
+                if rest.startswith(stem):
+                    # Decoded once more, for servers and clients that encode a slash twice.
+                    return Match(surface, operation, unquote(rest[len(stem) :]))
+            if surface.owns_mount or any(_is_under(rest, name) for name in self._root_prefixes):
+                return Match(surface, None)
+            return None
+        return None
+
+
+def _is_under(path: str, prefix: str) -> bool:
+    return path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/")
+
+
+match = Table(OPERATIONS.values(), SURFACES).match
+
+
+async def handle(
+    gateway: Gateway, match: Match, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answer one HTTP request under an API mount."""
+    request = ApiRequest(match.surface, match.argument, scope, receive, send)
+    method: str = scope["method"]
+    operation = match.operation
+    try:
+        if method == "OPTIONS":
+            await _answer_preflight(request, operation)
+        elif operation is None:
+            raise errors.UnknownUrlError.about(method, scope["path"])
+        elif method not in operation.methods:
+            allowed = ", ".join((*operation.methods, "OPTIONS"))
+            raise errors.MethodNotAllowedError(
+                f"Not allowed: {method}. This path takes {allowed}.", headers={"Allow": allowed}
+            )
+        else:
+            await operation.handle(gateway, request)
+    except errors.ApiError as error:
+        await _answer_error(request, operation, error)
+    except Exception:
+        log.exception("request_failed", request_id=request.request_id)
+        if request.downstream.has_begun:
+            raise
+        await _answer_error(request, operation, errors.ServerError())
+
+
+async def _answer_error(
+    request: ApiRequest, operation: Operation | None, error: errors.ApiError
+) -> None:
+    """Send an error as the operation's dialect renders it, and read on what is still coming."""
+    render = operation.render_error if operation is not None else errors.render_body
+    await request.respond_error(error, render)
+    if not request.is_body_read:
+        await request.drain_body()
+
+
+async def _answer_preflight(request: ApiRequest, operation: Operation | None) -> None:
+    """Answer a browser's question whether a page of another origin may call (Fetch, 4.8)."""
+    methods = operation.methods if operation is not None else ("GET", "POST")
+    # A wildcard would not cover Authorization, so every header that is asked for is allowed.
+    requested = request.headers.get(b"access-control-request-headers") or ALLOWED_HEADERS
+    await request.downstream.respond(
+        204,
+        [
+            (b"access-control-allow-origin", b"*"),
+            (b"access-control-allow-methods", ", ".join((*methods, "OPTIONS")).encode()),
+            (b"access-control-allow-headers", requested),
+            (b"access-control-max-age", MAX_AGE_SECONDS),
+            (b"vary", b"access-control-request-headers"),
+            (b"x-request-id", request.request_id.encode()),
+        ],
+        b"",
+    )

@@ -1,0 +1,60 @@
+"""The page of an operation that has no text of its own, made from what the operation says."""
+
+import json
+from typing import Any
+
+from api.operations.base import Operation
+from portal.docs.reader import ANY_MODEL, Reader
+from portal.ui.prices import PricedModel
+from portal.ui.snippets import Snippet, post_by_curl, post_by_sdk
+
+
+class OperationText:
+    """What the template `docs/pages/operation.html` shows of an operation."""
+
+    def __init__(self, operation: Operation, reader: Reader) -> None:
+        self.path = operation.path
+        self.method = operation.method.upper()
+        self.description = operation.description
+        self.charge = operation.page.charge if operation.page is not None else ""
+        self._operation = operation
+        self._reader = reader
+
+    @property
+    def models(self) -> list[PricedModel]:
+        """The models that it takes."""
+        return [each for each in self._reader.models if each.kind == self._operation.model_kind]
+
+    @property
+    def takes_models(self) -> bool:
+        """Whether it is asked of a model."""
+        return bool(self._operation.model_kind)
+
+    @property
+    def answer(self) -> str:
+        """An answer, as JSON."""
+        return json.dumps(self._operation.answer_example, indent=2, ensure_ascii=False)
+
+    @property
+    def snippets(self) -> list[Snippet]:
+        """The first example in curl and with OpenAI's SDK for Python."""
+        body = self._example()
+        if body is None:
+            return []
+        base_url, key = self._reader.base_url, self._reader.key
+        call = self._operation.playground.call
+        prints = self._operation.playground.prints
+        return [
+            post_by_curl(base_url, self.path, key, body),
+            post_by_sdk(base_url, self.path, key, body, call=call, prints=prints),
+        ]
+
+    def _example(self) -> dict[str, Any] | None:
+        """Return the first example's body, for a model of the reader's catalogue."""
+        example = next(iter(self._operation.examples.values()), None)
+        if not isinstance(example, dict):
+            return None
+        if not self.takes_models:
+            return dict(example)
+        models = self.models
+        return {**example, "model": models[0].name if models else ANY_MODEL}
