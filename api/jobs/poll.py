@@ -233,7 +233,7 @@ def _settlement(job: VideoJob, state: VideoJob.State, error: str) -> Settlement:
 
 
 def _lines(job: VideoJob) -> Sequence[Line]:
-    """Return the lines of the ordered price, computed again from its version, which never changes."""
+    """Return the lines of the ordered price, from its version, which never changes."""
     version = PriceVersion.objects.filter(pk=job.price_version_id).first()
     if version is None:
         return ()

@@ -19,7 +19,7 @@ from api.gateway.quote import quote_text
 from api.openapi.document import document
 from api.operations.base import DocsPage, metered
 from api.surfaces import SURFACES, Surface
-from billing.pricing.charge import Usage
+from billing.pricing.charge import Charge, Usage
 from tests.api.gateway.upstream import answer, head, raw
 from tests.api.gateway.world import World, in_loop
 

@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
 
-    dependencies = [("api", "0004_model_health_hours")]
+    dependencies = [("api", "0005_labels")]
 
     operations = [
         migrations.AddField(
