@@ -7,5 +7,5 @@ from api.jobs import poll
 
 @shared_task
 def poll_videos() -> int:
-    """Ask upstreams about the videos they make, and ends those that are done. Returns how many."""
+    """Ask upstreams about the videos they make, and ends those that are done. Return how many."""
     return poll.poll_due()

@@ -117,7 +117,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
                 return prices
         return None
 
-    def refused_by(self, shown: Set[str]) -> str | None:
+    def refused_by(self, used: Set[str]) -> str | None:
         """Return the first of `refused_parameters` that forbids what a request shows, or None.
 
         A request shows its parameters by name (`tools`), and by `name.value` the variants of those
@@ -125,7 +125,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
         forbids the request that shows all of its parts.
         """
         for rule, parts in zip(self.refused_parameters, self.refusals, strict=True):
-            if parts <= shown:
+            if parts <= used:
                 return rule
         return None
 

@@ -64,7 +64,7 @@ class PromptSize(NamedTuple):
 class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     """A client's request in the terms that every dialect shares.
 
-    `fields` is the decoded body, unknown fields included. `shown` are the parameters in use, by the
+    `fields` is the decoded body, unknown fields included. `used` are the parameters in use, by the
     names that a model's `refused_parameters` are written in. `modalities` are the kinds of input
     with the places of their first use. `max_tokens` is the limit that the client names for each
     answer, and `choices` how many answers there are over all prompts. `echoes` is how often the
@@ -74,7 +74,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     model: str
     fields: dict[str, Any]
     size_bytes: int
-    shown: frozenset[str] | set[str]
+    used: frozenset[str] | set[str]
     prompt: PromptSize = PromptSize()
     modalities: tuple[tuple[str, str], ...] = ()
     max_tokens: int | None = None

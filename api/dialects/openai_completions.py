@@ -61,7 +61,7 @@ def parse_completion(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         model=request.model,
         fields=fields,
         size_bytes=size_bytes,
-        shown=named(fields),
+        used=named(fields),
         prompt=size_of_texts(texts_of(request.prompt)),
         max_tokens=request.max_tokens,
         choices=request.choices,

@@ -90,7 +90,7 @@ class StreamTranslator:
     def translate(self, chunk: Json) -> list[Json]:
         """Return the chunks that a decoded chunk becomes, which may be none; changes it.
 
-        Raises DialectError for more reasoning than can be held back.
+        Raise DialectError for more reasoning than can be held back.
         """
         events: list[Json] = []
         kept = []
@@ -130,16 +130,16 @@ class StreamTranslator:
         return [_event(chunk, index, delta) for index, delta in late.items() if delta]
 
     def _translate(self, delta: Json, state: _ChoiceState) -> bool:
-        """Put a delta's reasoning where it belongs. Returns whether the delta was changed."""
+        """Put a delta's reasoning where it belongs. Return whether the delta was changed."""
         reasoning, is_changed = _take_reasoning(delta, self._field)
         content = delta.get("content")
         if state.splitter is not None and content:
-            thought, said = state.splitter.feed(content)
-            if said != content:
+            reasoning_text, content_text = state.splitter.feed(content)
+            if content_text != content:
                 is_changed = True
-                reasoning += thought
-                if said:
-                    delta["content"] = said
+                reasoning += reasoning_text
+                if content_text:
+                    delta["content"] = content_text
                 else:
                     del delta["content"]
         if reasoning and self._field is not None:
@@ -153,13 +153,17 @@ class StreamTranslator:
 
     def _take_rest(self, state: _ChoiceState) -> Json:
         """Return a delta of what was held back of a choice, or an empty one."""
-        thought, said = state.splitter.rest() if state.splitter is not None else ("", "")
-        if said:
+        reasoning_text, content_text = (
+            state.splitter.rest() if state.splitter is not None else ("", "")
+        )
+        if content_text:
             state.is_answered = True
-            return {"content": said}
+            return {"content": content_text}
         if self._field is not None:
-            return {self._field: thought} if thought else {}
-        withheld = (state.withheld.getvalue() if state.withheld is not None else "") + thought
+            return {self._field: reasoning_text} if reasoning_text else {}
+        withheld = (
+            state.withheld.getvalue() if state.withheld is not None else ""
+        ) + reasoning_text
         state.withheld = None
         if state.is_answered or not withheld:
             return {}
@@ -181,10 +185,10 @@ def translate_message(message: Json, field: Field, *, is_tagged: bool) -> None:
     content = message.get("content")
     if is_tagged and isinstance(content, str):
         splitter = ThinkSplitter()
-        thought, said = splitter.feed(content)
-        thought_last, said_last = splitter.rest()
-        reasoning += thought + thought_last
-        message["content"] = said + said_last
+        reasoning_text, content_text = splitter.feed(content)
+        reasoning_tail, content_tail = splitter.rest()
+        reasoning += reasoning_text + reasoning_tail
+        message["content"] = content_text + content_tail
     if reasoning and field is not None:
         message[field] = reasoning
     elif reasoning and not _answers(message):
@@ -220,7 +224,7 @@ def needs_translation(
 def _take_reasoning(message: Json, field: Field) -> tuple[str, bool]:
     """Take the reasoning out of a delta or message that the surface would have elsewhere.
 
-    Returns the text, from whichever field has it, and whether anything was taken out.
+    Return the text, from whichever field has it, and whether anything was taken out.
     """
     if field is not None:
         foreign = foreign_field(field)

@@ -20,7 +20,7 @@ class EventSplitter:
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the events that the chunk completes, without the blank lines that end them.
 
-        Raises OversizedEventError.
+        Raise OversizedEventError.
         """
         if b"\r" not in chunk and not self._held_return:
             # By far the most common: whole events, and nothing left over from before.

@@ -72,7 +72,7 @@ class _Speed:
         self.answers = 0
 
     def gradient(self) -> float:
-        """End a window. Returns 1 where it was as fast as ever, less where it was slower."""
+        """End a window. Return 1 where it was as fast as ever, less where it was slower."""
         fastest, answers = self.fastest, self.answers
         self.fastest, self.answers = math.inf, 0
         if answers < LEAST_ANSWERS:
@@ -236,7 +236,7 @@ class ConcurrencyLimits:
         """Keep a place, at the first of the routes' upstreams that has one, and returns where.
 
         Calls that ask the ledger at the same time are thus not all promised the last place. Count
-        the limiter's `expected` down when the ledger has answered. Raises UpstreamBusyError if
+        the limiter's `expected` down when the ledger has answered. Raise UpstreamBusyError if
         there is no place.
         """
         for route in routes:

@@ -83,7 +83,7 @@ class Health:
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
-        self._untold: defaultdict[str, Seen] = defaultdict(Seen)
+        self._unreported: defaultdict[str, Seen] = defaultdict(Seen)
         self._seen: dict[str, tuple[int, int]] = {}
         self._read_at = float("-inf")
         self.catalogue_version = 0  # as it was when everybody's counts were read
@@ -106,7 +106,7 @@ class Health:
         self, model: str, *, latency_ms: int = 0, first_token_ms: int | None = None
     ) -> None:
         """Count an answer, and how long it and its first token took."""
-        seen = self._untold[model]
+        seen = self._unreported[model]
         seen.succeeded += 1
         seen.latency_ms += latency_ms
         if first_token_ms is not None:
@@ -115,7 +115,7 @@ class Health:
 
     def failed(self, model: str) -> None:
         """Count a failure that is not the client's."""
-        self._untold[model].failed += 1
+        self._unreported[model].failed += 1
 
     async def refresh(self) -> None:
         """Read everybody's counts, if the last known are old; without the database they stay."""
@@ -142,22 +142,22 @@ class Health:
                 log.warning("health_unavailable", error=str(error))
 
     async def _flush(self) -> None:
-        """Add the counts to the table; they are kept where that fails. Raises psycopg.Error."""
-        if not self._untold:
+        """Add the counts to the table; they are kept where that fails. Raise psycopg.Error."""
+        if not self._unreported:
             return
-        told, self._untold = self._untold, defaultdict(Seen)
-        models = sorted(told)
+        reported, self._unreported = self._unreported, defaultdict(Seen)
+        models = sorted(reported)
         columns: list[list[str] | list[int]] = [models]
         columns += [
-            [getattr(told[model], name) for model in models]
+            [getattr(reported[model], name) for model in models]
             for name in ("succeeded", "failed", "latency_ms", "first_token_ms", "first_token_count")
         ]
         try:
             async with await self._connect() as connection:
                 await connection.execute(_ADD, columns)
         except BaseException:
-            for model, seen in told.items():
-                self._untold[model].add(seen)
+            for model, seen in reported.items():
+                self._unreported[model].add(seen)
             raise
 
     async def _read(self) -> None:

@@ -177,7 +177,7 @@ class ApiRequest:
     async def read_object(self, max_bytes: int) -> tuple[dict[str, object], int]:
         """Return the JSON object in the body, and the body's length in bytes.
 
-        Raises RequestTooLargeError, UnsupportedMediaTypeError, or InvalidJsonError.
+        Raise RequestTooLargeError, UnsupportedMediaTypeError, or InvalidJsonError.
         """
         self._check_headers(max_bytes)
         body = await self._read(max_bytes)

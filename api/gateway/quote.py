@@ -191,7 +191,7 @@ def check_served(
             f"Invalid 'messages': expected at most {model.max_messages} items, but got {messages}.",
             param="messages",
         )
-    if model.refusals and (rule := model.refused_by(request.shown)):
+    if model.refusals and (rule := model.refused_by(request.used)):
         first = rule.partition("+")[0]
         raise errors.UnsupportedParameterError.about(rule, name, param=first)
     for modality, place in request.modalities:

@@ -261,11 +261,11 @@ class StreamResponder:
 
     async def send_error(self, error: AttemptError) -> None:
         """Tell the client what went wrong, in a response of its own or the stream's last event."""
-        told, dialect = error.as_error(), self._admitted.quote.dialect
+        api_error, dialect = error.as_error(), self._admitted.quote.dialect
         if not self._request.downstream.has_begun:
-            await self._request.respond_error(told, dialect.error_body)
+            await self._request.respond_error(api_error, dialect.error_body)
             return
-        event = dialect.error_event(told, self._request.surface)
+        event = dialect.error_event(api_error, self._request.surface)
         await self._request.downstream.write(event, is_last=True)
 
     async def close(self) -> None:

@@ -35,7 +35,7 @@ class UnacceptableJsonError(ValueError):
 
 
 def decode_object(body: bytes) -> dict[str, object]:
-    """Return the JSON object that the body is. Raises UnacceptableJsonError."""
+    """Return the JSON object that the body is. Raise UnacceptableJsonError."""
     if body.count(b"{") + body.count(b"[") + body.count(b'":') > MAX_MARKS:
         raise UnacceptableJsonError("it has more than a million objects, arrays and keys.")
     try:

@@ -79,7 +79,7 @@ class UpstreamResponse:
         self._began_at = began_at
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes. Raises AttemptError where the connection breaks."""
+        """Yield the body as it comes. Raise AttemptError where the connection breaks."""
         stream = self._response.stream
         assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101
         try:
@@ -89,7 +89,7 @@ class UpstreamResponse:
             raise AttemptError("disconnected", f"the answer broke off: {_cause(error)}") from None
 
     async def read(self, max_bytes: int) -> bytes:
-        """Return the whole body. Raises AttemptError for one that breaks off or is too large."""
+        """Return the whole body. Raise AttemptError for one that breaks off or is too large."""
         parts = []
         size = 0
         async for chunk in self.chunks():
@@ -166,7 +166,7 @@ class Upstreams:
     async def _send(
         self, upstream: UpstreamEntry, dialect: Dialect, body: bytes, request_id: str
     ) -> httpx.Response:
-        """Return the response once its head has come. Raises httpx.TransportError."""
+        """Return the response once its head has come. Raise httpx.TransportError."""
         target = self._target(upstream, dialect)
         headers = target.headers.copy()
         headers["x-request-id"] = request_id

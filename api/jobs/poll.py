@@ -119,7 +119,7 @@ class JobUpstream:
 
 
 def poll_due(limit: int = JOBS_A_ROUND) -> int:
-    """Ask about the jobs whose time has come, up to `limit`. Returns how many those were."""
+    """Ask about the jobs whose time has come, up to `limit`. Return how many those were."""
     overdue = _claim(limit)
     if not overdue:
         return 0
@@ -134,7 +134,7 @@ def poll_due(limit: int = JOBS_A_ROUND) -> int:
 
 
 def conclude(job: VideoJob, report: JobReport, *, is_overdue: bool) -> bool:
-    """End a job if it is time to, by what its upstream said. Returns whether this did end it.
+    """End a job if it is time to, by what its upstream said. Return whether this did end it.
 
     An upstream that can't be reached, or has nothing new, is asked again until the job is overdue;
     a video that is finished is taken even then.
@@ -180,7 +180,7 @@ def _end_lost(job: VideoJob) -> bool:
 
 
 def _end(job: VideoJob, state: VideoJob.State, *, url: str = "", error: str = "") -> bool:
-    """End and settles a job, in one transaction. Returns whether it had not ended before."""
+    """End and settles a job, in one transaction. Return whether it had not ended before."""
     with transaction.atomic():
         won = VideoJob.objects.filter(pk=job.pk, state=VideoJob.State.PROCESSING).update(
             state=state, url=url, error=error, ended_at=Now()
@@ -275,7 +275,7 @@ def _url(answer: dict[str, Any]) -> str:
 
 
 def _read(response: httpx.Response) -> bytes:
-    """Return the body as it came. Raises ValueError for one that is too long or takes too long."""
+    """Return the body as it came. Raise ValueError for one that is too long or takes too long."""
     ends_at = time.monotonic() + READ_SECONDS
     body = b""
     for part in response.iter_raw():

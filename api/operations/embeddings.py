@@ -73,7 +73,7 @@ def parse_embeddings(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         model=request.model,
         fields=fields,
         size_bytes=size_bytes,
-        shown=named(fields),
+        used=named(fields),
         prompt=size_of_texts(texts),
         # Generated are no answers: what is metered is the input.
         choices=0,

@@ -98,7 +98,7 @@ def parse_video(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         model=request.model,
         fields=fields,
         size_bytes=size_bytes,
-        shown=shown_words(fields),
+        used=shown_words(fields),
         end_user=request.user or "",
         typed=request,
     )

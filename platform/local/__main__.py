@@ -17,7 +17,7 @@ other servers than the embedded ones, DATABASE_URL and REDIS_URL."""
 
 
 def main(words: list[str]) -> int:
-    """Runs the command that the words say; returns the exit code (2 for words it cannot read)."""
+    """Run the command that the words say; return the exit code (2 for words it cannot read)."""
     # `make` cannot pass on that it was killed; a person's shell shall not take the run with it.
     if os.environ.pop("FOLLOW_PARENT", ""):
         launch.end_with_parent(signal.SIGTERM)

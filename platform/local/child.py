@@ -55,10 +55,10 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts the program and returns at once.
+        """Start the program and return at once.
 
         Call it in the main thread: the kernel sends the death signal when the thread that started
-        the child ends. Raises LocalError where the program does not exist.
+        the child ends. Raise LocalError where the program does not exist.
         """
         program = find(self.argv[0], (self.env or os.environ).get("PATH", os.defpath))
         with contextlib.ExitStack() as stack:
@@ -83,7 +83,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process id. Raises LocalError where it was never started."""
+        """Its process id. Raise LocalError where it was never started."""
         if self.process is None:
             raise LocalError(f"{self.name} was not started")
         return self.process.pid
@@ -94,13 +94,13 @@ class Child:
         return self.process.poll() if self.process else None
 
     def signal(self, number: int, group: bool = False) -> None:
-        """Sends a signal to it, or to its whole process group, if it still runs."""
+        """Send a signal to it, or to its whole process group, if it still runs."""
         if self.running:
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if group else os.kill)(self.pid, number)
 
     def clear(self) -> None:
-        """Kills what a program that has ended left of its process group.
+        """Kill what a program that has ended left of its process group.
 
         (A killed Celery worker leaves its beat behind.) Call it as soon as the end was seen.
         """
@@ -108,7 +108,7 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
 
     def wait(self, seconds: float) -> bool:
-        """Waits for its end and returns whether it came within so many seconds."""
+        """Wait for its end and return whether it came within so many seconds."""
         deadline = time.monotonic() + seconds
         while self.running:
             if time.monotonic() >= deadline:
@@ -117,7 +117,7 @@ class Child:
         return True
 
     def stop(self) -> None:
-        """Asks it to end, and kills it where it has not ended after `grace` seconds."""
+        """Ask it to end, and kills it where it has not ended after `grace` seconds."""
         self.signal(self.stop_signal)
         if not self.wait(self.grace):
             self.kill()
@@ -125,12 +125,12 @@ class Child:
             self.clear()
 
     def kill(self) -> None:
-        """Kills it and its process group at once, and waits for its end."""
+        """Kill it and its process group at once, and wait for its end."""
         self.signal(signal.SIGKILL, group=True)
         self.wait(5)
 
     def tail(self, lines: int = 15) -> str:
-        """Returns the last lines of its log, indented; empty where it has none."""
+        """Return the last lines of its log, indented; empty where it has none."""
         if self.log is None or not self.log.exists():
             return ""
         with self.log.open("rb") as file:
@@ -140,7 +140,7 @@ class Child:
 
 
 def environment(own: Mapping[str, str]) -> dict[str, str]:
-    """Returns our environment with these variables of the child's own.
+    """Return our environment with these variables of the child's own.
 
     A Python that may not keep its compiled modules takes seconds longer to start, each time: ours
     may, whatever the environment says.
@@ -151,13 +151,13 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
 
 
 def launcher(identity: str, death_signal: int) -> list[str]:
-    """Returns the words that, before a program's, start it as that identity of `launch.py`."""
+    """Return the words that, before a program's, start it as that identity of `launch.py`."""
     words = [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), str(int(death_signal))]
     return [*words, identity]
 
 
 def find(program: str, path: str) -> str:
-    """Returns the program's full path. Raises LocalError where there is none."""
+    """Return the program's full path. Raise LocalError where there is none."""
     found = shutil.which(program, path=path)
     if found is None:
         raise LocalError(f"there is no program called {program}")
@@ -165,7 +165,7 @@ def find(program: str, path: str) -> str:
 
 
 def _opened(log: Path) -> FileIO:
-    """Opens a log to append to it; one that has grown large is set aside as NAME.1."""
+    """Open a log to append to it; one that has grown large is set aside as NAME.1."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_name(log.name + ".1"))

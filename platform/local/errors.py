@@ -31,7 +31,7 @@ stop_flag = StopFlag()
 
 
 def on_stop_signals(handler: Callable[[int, FrameType | None], None]) -> None:
-    """Installs the handler for SIGINT, SIGTERM and SIGHUP.
+    """Install the handler for SIGINT, SIGTERM and SIGHUP.
 
     A SIGHUP that is ignored stays so: `nohup make run` shall go on.
     """
@@ -42,9 +42,9 @@ def on_stop_signals(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Waits until the condition holds and returns True, or False after that many seconds.
+    """Wait until the condition holds and return True, or False after that many seconds.
 
-    Raises StoppedError as soon as a stop is asked for.
+    Raise StoppedError as soon as a stop is asked for.
     """
     deadline = time.monotonic() + seconds
     while not condition():

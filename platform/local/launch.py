@@ -35,13 +35,13 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def call(result: int, what: str) -> None:
-    """Raises OSError where a call of the C library says that it failed."""
+    """Raise OSError where a call of the C library says that it failed."""
     if result != 0:
         raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
 
 
 def write(path: str, text: str) -> None:
-    """Writes a file of /proc in one call, as the kernel wants it."""
+    """Write a file of /proc in one call, as the kernel wants it."""
     descriptor = os.open(path, os.O_WRONLY)
     try:
         os.write(descriptor, text.encode())
@@ -50,12 +50,12 @@ def write(path: str, text: str) -> None:
 
 
 def end_with_parent(number: int) -> None:
-    """Asks the kernel for this signal when our parent ends. Raises OSError where it refuses."""
+    """Ask the kernel for this signal when our parent ends. Raise OSError where it refuses."""
     call(libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0), "prctl")
 
 
 def enter_user_namespace() -> None:
-    """Goes into a new user namespace in which our user is called 1000."""
+    """Go into a new user namespace in which our user is called 1000."""
     user, group = os.geteuid(), os.getegid()
     call(libc.unshare(CLONE_NEWUSER), "unshare")
     write("/proc/self/setgroups", "deny")
@@ -64,7 +64,7 @@ def enter_user_namespace() -> None:
 
 
 def become_nobody() -> None:
-    """Drops root, keeping only the right to pass folders that are closed to others."""
+    """Drop root, keeping only the right to pass folders that are closed to others."""
     nobody = pwd.getpwnam("nobody")
     # By default access(2) leaves aside the capabilities of anyone but root (capabilities(7)), and
     # PostgreSQL looks for its own program by it. Without CAP_SETPCAP the kernel refuses; folders
@@ -80,7 +80,7 @@ def become_nobody() -> None:
 
 
 def keep_capability(number: int | None) -> bool:
-    """Keeps this one capability (or none) over exec; returns whether the kernel agreed."""
+    """Keep this one capability (or none) over exec; return whether the kernel agreed."""
     mask = 0 if number is None else 1 << number
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     # Two blocks (capabilities 0 to 31, 32 to 63) of: effective, permitted, inheritable.
@@ -96,7 +96,7 @@ def keep_capability(number: int | None) -> bool:
 
 
 def main() -> None:
-    """Does what the arguments say; returns never."""
+    """Do what the arguments say; return never."""
     parent, death_signal, identity = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     try:
         if identity == "userns":

@@ -15,7 +15,7 @@ from local.errors import until
 
 
 def take(path: Path) -> int | None:
-    """Returns a descriptor that holds the lock on the file, or None where somebody holds it.
+    """Return a descriptor that holds the lock on the file, or None where somebody holds it.
 
     The descriptor is not inherited unless the caller passes it on (`pass_fds`).
     """
@@ -30,7 +30,7 @@ def take(path: Path) -> int | None:
 
 
 def is_free(path: Path) -> bool:
-    """Returns whether nobody holds the lock on the file."""
+    """Return whether nobody holds the lock on the file."""
     descriptor = take(path)
     if descriptor is None:
         return False
@@ -39,7 +39,7 @@ def is_free(path: Path) -> bool:
 
 
 def take_over(path: Path, seconds: float) -> int | None:
-    """Returns the lock once every process that inherited it earlier has ended.
+    """Return the lock once every process that inherited it earlier has ended.
 
     They were told to end when their parent died, so they get that many seconds for it; then they
     are killed. None where even that does not free the lock.
@@ -61,7 +61,7 @@ def take_over(path: Path, seconds: float) -> int | None:
 
 
 def holders(path: Path) -> list[int]:
-    """Returns the ids of the processes, other than this one, that have the file open.
+    """Return the ids of the processes, other than this one, that have the file open.
 
     Of a process whose descriptors we may not read (another user's, in a container) the command
     line must do: it counts where it names something in the file's folder.
@@ -87,7 +87,7 @@ def holders(path: Path) -> list[int]:
 
 
 def _names(command_line: Path, folder: Path) -> bool:
-    """Returns whether a process was started with a path in the folder as an argument."""
+    """Return whether a process was started with a path in the folder as an argument."""
     try:
         words = command_line.read_bytes().split(b"\0")
     except OSError:
@@ -96,9 +96,9 @@ def _names(command_line: Path, folder: Path) -> bool:
 
 
 def _is_same(descriptor: str, wanted: os.stat_result) -> bool:
-    """Returns whether an entry of /proc/<pid>/fd is the wanted file.
+    """Return whether an entry of /proc/<pid>/fd is the wanted file.
 
-    Raises PermissionError where we may not know.
+    Raise PermissionError where we may not know.
     """
     try:
         return os.path.samestat(os.stat(descriptor), wanted)  # noqa: PTH116 - a hot loop

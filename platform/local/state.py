@@ -14,12 +14,12 @@ WEBHOOK_SECRET = "STRIPE_WEBHOOK_SECRET"  # noqa: S105 (a name)
 
 
 def local_dir() -> Path:
-    """Returns the folder of the environment's LOCAL_DIR, by default .local in the repository."""
+    """Return the folder of the environment's LOCAL_DIR, by default .local in the repository."""
     return Path(os.environ.get("LOCAL_DIR") or REPO / ".local").resolve()
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Returns a file's JSON object, empty where there is no file. Raises LocalError for others."""
+    """Return a file's JSON object, empty where there is no file. Raise LocalError for others."""
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError:
@@ -32,7 +32,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes a JSON object for our user's eyes only; readers see the old or the new file whole."""
+    """Write a JSON object for our user's eyes only; readers see the old or the new file whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
@@ -46,7 +46,7 @@ def write(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def new_secrets() -> dict[str, str]:
-    """Returns fresh values of the variables that must be secret."""
+    """Return fresh values of the variables that must be secret."""
     return {
         "SECRET_KEY": secrets.token_urlsafe(48),
         "API_KEY_PEPPERS": f"1:{secrets.token_hex(32)}",
@@ -54,9 +54,9 @@ def new_secrets() -> dict[str, str]:
 
 
 def kept_secrets(path: Path) -> dict[str, str]:
-    """Returns the secrets of the file, made and written the first time.
+    """Return the secrets of the file, made and written the first time.
 
-    A variable of the environment replaces its secret, but is not kept. Raises LocalError where
+    A variable of the environment replaces its secret, but is not kept. Raise LocalError where
     the file is damaged: fresh secrets would make every API key invalid.
     """
     kept = read(path)

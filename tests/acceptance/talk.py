@@ -26,59 +26,59 @@ class Talk:
     key: str
 
     def client(self) -> httpx.Client:
-        """Returns a client of the root, whose calls bring the key."""
+        """Return a client of the root, whose calls bring the key."""
         headers = {"authorization": f"Bearer {self.key}"}
         return httpx.Client(base_url=self.stack.base_url, headers=headers, timeout=30)
 
     def post(self, path: str, body: Json) -> httpx.Response:
-        """Returns the answer to a POST."""
+        """Return the answer to a POST."""
         with self.client() as client:
             return client.post(path, json=body)
 
     def chat(self, mount: str = "/v1", simulate: str = "", **fields: Any) -> httpx.Response:
-        """Returns the answer of a chat; `simulate` is what the upstream is to do."""
+        """Return the answer of a chat; `simulate` is what the upstream is to do."""
         return self.post(f"{mount}/chat/completions", _body(simulate, fields))
 
     def message(self, mount: str = "/v1", simulate: str = "", **fields: Any) -> Json:
-        """Returns the first message of a chat's answer."""
+        """Return the first message of a chat's answer."""
         answer = self.chat(mount, simulate, **fields)
         assert answer.status_code == 200, answer.text
         message: Json = answer.json()["choices"][0]["message"]
         return message
 
     def chunks(self, mount: str = "/v1", simulate: str = "", **fields: Any) -> list[Json]:
-        """Returns the chunks of a streamed chat."""
+        """Return the chunks of a streamed chat."""
         answer = self.chat(mount, simulate, stream=True, **fields)
         assert answer.status_code == 200, answer.text
         return events(answer)
 
     def refusal(self, mount: str = "/v1", **fields: Any) -> tuple[int, str, str | None]:
-        """Returns status, code and param of the error that a chat is answered with."""
+        """Return status, code and param of the error that a chat is answered with."""
         return error(self.chat(mount, **fields))
 
     def sent(self, answer: httpx.Response) -> Json:
-        """Returns what the upstream's journal says of an answered request: the last attempt."""
+        """Return what the upstream's journal says of an answered request: the last attempt."""
         calls = self.stack.journal(request_id=answer.headers["x-request-id"])
         assert calls, "the upstream was never asked"
         return calls[-1]
 
     def never_sent(self, answer: httpx.Response) -> bool:
-        """Returns whether no upstream was asked."""
+        """Return whether no upstream was asked."""
         return not self.stack.journal(request_id=answer.headers["x-request-id"])
 
     def usage(self, request_id: str, *columns: str) -> tuple[Any, ...]:
-        """Returns columns of the usage record of a request, once it is there."""
+        """Return columns of the usage record of a request, once it is there."""
         query = f"SELECT {', '.join(columns)} FROM billing_usagerecord WHERE request_id = %s::uuid"
         row: tuple[Any, ...] = eventually(lambda: self.stack.sql(query, request_id))[0]
         return row
 
     def charged(self, answer: httpx.Response) -> int:
-        """Returns the charge for an answered request in nano-dollars, from its usage record."""
+        """Return the charge for an answered request in nano-dollars, from its usage record."""
         return int(self.usage(answer.headers["x-request-id"], "charged_nanos")[0])
 
 
 def talk_to(stack: Stack) -> Talk:
-    """Returns the customer of all the tests that need none of their own."""
+    """Return the customer of all the tests that need none of their own."""
     if id(stack) not in _keys:
         _keys[id(stack)] = stack.customer(
             EMAIL, "1000", requests_per_minute="1000000", tokens_per_minute="1000000000"
@@ -87,7 +87,7 @@ def talk_to(stack: Stack) -> Talk:
 
 
 def events(answer: httpx.Response) -> list[Json]:
-    """Returns the JSON events of a stream, which must end with `[DONE]`."""
+    """Return the JSON events of a stream, which must end with `[DONE]`."""
     assert answer.headers["content-type"].startswith("text/event-stream")
     datas = [
         line.removeprefix("data: ") for line in answer.text.split("\n") if line.startswith("data: ")
@@ -97,7 +97,7 @@ def events(answer: httpx.Response) -> list[Json]:
 
 
 def deltas(chunks: list[Json], field: str, index: int = 0) -> list[str]:
-    """Returns a field's texts in one choice's deltas."""
+    """Return a field's texts in one choice's deltas."""
     found = [
         choice["delta"].get(field)
         for chunk in chunks
@@ -108,20 +108,20 @@ def deltas(chunks: list[Json], field: str, index: int = 0) -> list[str]:
 
 
 def error(answer: httpx.Response) -> tuple[int, str, str | None]:
-    """Returns status, code and param of an error."""
+    """Return status, code and param of an error."""
     told = answer.json()["error"]
     return answer.status_code, told["code"], told["param"]
 
 
 @contextlib.contextmanager
 def row_of(stack: Stack, model: str, **columns: Any) -> Iterator[None]:
-    """Changes columns of a model's row, as staff would, and puts them back."""
+    """Change columns of a model's row, as staff would, and put them back."""
     yield from _changed(stack, "api_model", "name = %s", model, columns)
 
 
 @contextlib.contextmanager
 def route_of(stack: Stack, model: str, **columns: Any) -> Iterator[None]:
-    """Changes columns of a model's routes, as staff would, and puts them back."""
+    """Change columns of a model's routes, as staff would, and put them back."""
     where = "model_id = (SELECT id FROM api_model WHERE name = %s)"
     yield from _changed(stack, "api_route", where, model, columns)
 

@@ -10,7 +10,7 @@ KEYS = "/api/manage/v1/keys"
 
 
 def works(default: Service, key: str) -> bool:
-    """Says whether a key is taken; it is by all workers or by none."""
+    """Say whether a key is taken; it is by all workers or by none."""
     statuses = set()
     for _ in range(4):  # each on a connection of its own, hence on either worker
         with default.client(key) as client:

@@ -54,7 +54,7 @@ SUPERSET = {
 
 
 def models(service: Service, path: str = "/v1/models") -> dict[str, dict[str, Any]]:
-    """Returns a models list by the models' names, in its order."""
+    """Return a models list by the models' names, in its order."""
     with service.client() as client:
         answer = client.get(path)
     assert answer.status_code == 200

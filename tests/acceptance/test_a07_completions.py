@@ -14,7 +14,7 @@ MODEL = "zai-org/GLM-4.7-FP8"
 
 
 def complete(talk: Talk, mount: str = "/v1", simulate: str = "", **fields: Any) -> httpx.Response:
-    """Returns the answer to a legacy completion."""
+    """Return the answer to a legacy completion."""
     script = {"simulate": simulate} if simulate else {}
     body = {"model": MODEL, "prompt": "Once upon a time", **script, **fields}
     return talk.post(f"{mount}/completions", body)

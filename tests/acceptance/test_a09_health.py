@@ -8,7 +8,7 @@ from tests.stack import eventually
 
 
 def states(service: Service) -> dict[str, str]:
-    """Returns what `/health` says of the models."""
+    """Return what `/health` says of the models."""
     answer = httpx.get(f"{service.url}/health")
     assert answer.status_code == 200
     states: dict[str, str] = answer.json()["models"]
@@ -16,7 +16,7 @@ def states(service: Service) -> dict[str, str]:
 
 
 def call(service: Service, model: str, times: int, simulate: str = "") -> None:
-    """Makes calls, on whose ends the health is built."""
+    """Make calls, on whose ends the health is built."""
     with service.client() as client:
         for _ in range(times):
             body = {"model": model, "messages": HELLO, "simulate": simulate}

@@ -15,7 +15,7 @@ NAMED = {"type": "function", "function": {"name": "get_weather"}}
 
 
 def params(talk: Talk, model: str, **fields: Any) -> dict[str, Any]:
-    """Returns the parameters that the upstream got for a chat."""
+    """Return the parameters that the upstream got for a chat."""
     answer = talk.chat(model=model, **fields)
     assert answer.status_code == 200, answer.text
     sent: dict[str, Any] = talk.sent(answer)["params"]

@@ -23,7 +23,7 @@ WEB = [{"id": "web"}]
 
 
 def schema_format(schema: Any = None, **fields: Any) -> dict[str, Any]:
-    """Returns a response format with a schema."""
+    """Return a response format with a schema."""
     named = {"name": "city", "schema": SCHEMA if schema is None else schema, **fields}
     return {"type": "json_schema", "json_schema": named}
 

@@ -14,7 +14,7 @@ MOUNTS = ("", "/v1", "/api/v1", "/api/paas/v4", "/api/coding/paas/v4", "/ide/v1"
 
 
 def chat(http: httpx.Client, mount: str = "/v1", **fields: Any) -> httpx.Response:
-    """Returns the answer of a small chat."""
+    """Return the answer of a small chat."""
     body = {"model": "glm-4.7", "messages": HELLO, **fields}
     answer = http.post(f"{mount}/chat/completions", json=body)
     assert answer.status_code == 200, answer.text
@@ -22,7 +22,7 @@ def chat(http: httpx.Client, mount: str = "/v1", **fields: Any) -> httpx.Respons
 
 
 def events(answer: httpx.Response) -> list[str]:
-    """Returns the data of a stream's events."""
+    """Return the data of a stream's events."""
     assert answer.headers["content-type"].startswith("text/event-stream")
     blocks = answer.text.removesuffix("\n\n").split("\n\n")
     assert all(block.startswith("data: ") and "\n" not in block for block in blocks)

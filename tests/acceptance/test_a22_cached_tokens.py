@@ -19,7 +19,7 @@ PLACES = (
 
 
 def ask(stack: Stack, script: str, *, stream: bool) -> tuple[httpx.Response, dict[str, Any]]:
-    """Returns an answer and the usage object in it."""
+    """Return an answer and the usage object in it."""
     options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
     answer = talk_to(stack).chat("/api/v1", script, model=MODEL, **options)
     told = events(answer)[-1] if stream else answer.json()

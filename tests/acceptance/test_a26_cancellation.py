@@ -21,9 +21,9 @@ COLUMNS = ("outcome", "source", "status", "input_tokens", "output_tokens", "char
 
 
 def hang_up(talk: Talk, path: str, simulate: str, *, after: float, **fields: Any) -> Json:
-    """Asks, and closes the connection so many seconds after the upstream began to answer.
+    """Ask, and close the connection so many seconds after the upstream began to answer.
 
-    Returns the upstream's journal of the call, with `seconds`: how long it went on without us.
+    Return the upstream's journal of the call, with `seconds`: how long it went on without us.
     """
     mark = f"hang-up-{time.monotonic_ns()}"
     body = {"model": "glm-5.2", "messages": HELLO, "simulate": f"{simulate}&key={mark}", **fields}
@@ -49,7 +49,7 @@ def hang_up(talk: Talk, path: str, simulate: str, *, after: float, **fields: Any
 
 
 def assert_stopped_in_time(talk: Talk, path: str, simulate: str, **fields: Any) -> Json:
-    """Hangs up three times; the middle one counts, as other tests share the machine."""
+    """Hang up three times; the middle one counts, as other tests share the machine."""
     calls = [hang_up(talk, path, simulate, after=0.3, **fields) for _ in range(3)]
     assert {call["end"] for call in calls} == {"client_closed"}
     assert median(call["seconds"] for call in calls) < WITHIN_SECONDS

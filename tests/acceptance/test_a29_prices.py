@@ -75,7 +75,7 @@ ROWS = [(service, model) for service, table in TABLES.items() for model in table
 
 
 def check_cost(service: Service, model: str, row: Row, path: str = "/v1") -> None:
-    """Makes a call and compares what it cost by header, usage record and balance."""
+    """Make a call and compares what it cost by header, usage record and balance."""
     prompt, cached, completion, dollars = row
     nanos = int(dollars.replace(".", ""))
     script = f"tokens={completion}" + (f"&cached={cached}" if cached else "")

@@ -11,7 +11,7 @@ from tests.stack import eventually
 
 
 def in_background(default: Service, key: str, **fields: Any) -> tuple[threading.Thread, list[Any]]:
-    """Starts a chat; returns its thread and where its answer will be."""
+    """Start a chat; return its thread and where its answer will be."""
     answers: list[httpx.Response] = []
 
     def call() -> None:

@@ -17,7 +17,7 @@ FREE_LIMIT = 30  # of the default catalogue's row
 def statuses(
     stack: Stack, key: str, bodies: list[dict[str, object]]
 ) -> tuple[Counter[int], list[httpx.Response]]:
-    """Returns the answers to chats that are sent all at once, to both web processes."""
+    """Return the answers to chats that are sent all at once, to both web processes."""
 
     async def send_all() -> list[httpx.Response]:
         headers = {"authorization": f"Bearer {key}"}
@@ -37,7 +37,7 @@ def talk(stack: Stack, customer: tuple[str, str]) -> Talk:
 
 
 def on_plan(stack: Stack, email: str, plan: str) -> None:
-    """Puts a customer's team on a plan, as staff would."""
+    """Put a customer's team on a plan, as staff would."""
     stack.sql(
         "UPDATE accounts_team SET plan_id = (SELECT id FROM accounts_plan WHERE name = %s)"
         " WHERE id IN (SELECT team_id FROM accounts_membership"

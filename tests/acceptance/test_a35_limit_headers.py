@@ -20,7 +20,7 @@ def talk(stack: Stack) -> Talk:
 
 
 def check(answer: httpx.Response) -> int:
-    """Checks the headers and returns how many requests are left."""
+    """Check the headers and return how many requests are left."""
     headers = answer.headers
     assert headers["x-ratelimit-limit"] == str(LIMIT)
     left = int(headers["x-ratelimit-remaining"])

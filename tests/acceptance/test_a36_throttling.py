@@ -24,7 +24,7 @@ def talk(stack: Stack) -> Talk:
 
 
 def new_upstream(stack: Stack, most: int) -> int:
-    """Makes an upstream that leads to the simulator, of which no process knows anything yet."""
+    """Make an upstream that leads to the simulator, of which no process knows anything yet."""
     ((number,),) = stack.sql(
         "INSERT INTO api_upstream (name, base_url, api_key_env, is_enabled, max_concurrency,"
         " connect_timeout_seconds, first_token_timeout_seconds, idle_timeout_seconds,"
@@ -39,13 +39,13 @@ def new_upstream(stack: Stack, most: int) -> int:
 
 @contextmanager
 def narrow(stack: Stack, most: int) -> Iterator[None]:
-    """Leads the model to an upstream that takes so many calls at once from each process."""
+    """Lead the model to an upstream that takes so many calls at once from each process."""
     with route_of(stack, MODEL, upstream_id=new_upstream(stack, most)):
         yield
 
 
 def at_once(talk: Talk, count: int, simulate: str) -> list[httpx.Response]:
-    """Returns the answers to so many chats, sent at once."""
+    """Return the answers to so many chats, sent at once."""
 
     async def send_all() -> list[httpx.Response]:
         headers = {"authorization": f"Bearer {talk.key}"}
@@ -59,7 +59,7 @@ def at_once(talk: Talk, count: int, simulate: str) -> list[httpx.Response]:
 
 
 def reserved(stack: Stack, answers: list[httpx.Response]) -> int:
-    """Returns how many of the requests reserved anything."""
+    """Return how many of the requests reserved anything."""
     ids = [answer.headers["x-request-id"] for answer in answers]
     query = "SELECT count(*) FROM billing_reservation WHERE id = ANY (%s::uuid[])"
     return int(stack.sql(query, ids)[0][0])

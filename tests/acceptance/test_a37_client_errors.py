@@ -31,7 +31,7 @@ def check(
     kind: str = "invalid_request_error",
     param: str | None = None,
 ) -> None:
-    """Fails where an answer is not this error, in the one form of all errors."""
+    """Fail where an answer is not this error, in the one form of all errors."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-request-id"]
@@ -43,7 +43,7 @@ def check(
 
 @pytest.fixture
 def make_key(manager: httpx.Client) -> Callable[..., str]:
-    """Makes keys by the management API, with whatever rules."""
+    """Make keys by the management API, with whatever rules."""
 
     def make(**rules: Any) -> str:
         answer = manager.post(KEYS, json={"name": "of a test", **rules})

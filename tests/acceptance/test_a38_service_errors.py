@@ -23,7 +23,7 @@ OF_MODEL = "FROM api_model m WHERE m.id = model_id AND m.name = %s"
 
 @contextlib.contextmanager
 def changed(service: Service, there: str, back: str, *values: Any) -> Iterator[None]:
-    """Changes rows as staff would in the admin, and puts them back."""
+    """Change rows as staff would in the admin, and put them back."""
     service.stack.sql(there, *values)
     try:
         yield
@@ -32,7 +32,7 @@ def changed(service: Service, there: str, back: str, *values: Any) -> Iterator[N
 
 
 def call(service: Service, path: str = PATH, **fields: Any) -> httpx.Response:
-    """Makes a call and holds that a failure is free and leaves nothing held."""
+    """Make a call and holds that a failure is free and leave nothing held."""
     before, _ = service.balance()
     with service.client() as client:
         answer = client.post(path, json={"model": MODEL, "messages": HELLO, **fields})

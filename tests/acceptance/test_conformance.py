@@ -22,7 +22,7 @@ CHECKS = (
 
 
 def conform(service: Service, tmp_path: Path, url: str, key: str, *options: str, **env: str) -> str:
-    """Runs schemathesis against the service; fails where it finds a contradiction."""
+    """Run schemathesis against the service; fails where it finds a contradiction."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{service.url}/openapi.json",
         "--url", url, "--header", f"Authorization: Bearer {key}", "--checks", ",".join(CHECKS),

@@ -14,12 +14,12 @@ SHOW = "print(response.to_json())"
 
 
 def of(name: str) -> pytest.MarkDecorator:
-    """Runs a test against the service of a catalogue."""
+    """Run a test against the service of a catalogue."""
     return pytest.mark.parametrize("service", [name], indirect=True)
 
 
 def post(service: Service, path: str, body: Any) -> Any:
-    """Returns the answer to a body that a document shows."""
+    """Return the answer to a body that a document shows."""
     with service.client(service.demo_key) as client:
         answer = client.post(path, json=body)
     assert answer.status_code == 200, answer.text

@@ -24,7 +24,7 @@ PATH = "/v1/videos/generations"
 
 @contextmanager
 def celery(stack: Stack, **environment: str) -> Iterator[None]:
-    """Runs Celery, whose rounds about videos are frequent, and stops it."""
+    """Run Celery, whose rounds about videos are frequent, and stop it."""
     stack.start_worker(VIDEO_POLL_SECONDS="0.5", **environment)
     try:
         yield
@@ -34,7 +34,7 @@ def celery(stack: Stack, **environment: str) -> Iterator[None]:
 
 
 def balance(talk: Talk, video_id: str) -> tuple[int, int]:
-    """Returns what is posted and held of the account that a video was ordered on."""
+    """Return what is posted and held of the account that a video was ordered on."""
     (row,) = talk.stack.sql(
         "SELECT a.posted_nanos, a.held_nanos FROM billing_creditaccount a"
         " JOIN api_videojob j ON j.account_id = a.id WHERE j.id = %s::uuid",
@@ -44,20 +44,20 @@ def balance(talk: Talk, video_id: str) -> tuple[int, int]:
 
 
 def order(talk: Talk, simulate: str = "", **fields: Any) -> str:
-    """Orders a video and returns its id."""
+    """Order a video and return its id."""
     answer = talk.post(PATH, {**BIRD, **({"simulate": simulate} if simulate else {}), **fields})
     assert answer.status_code == 200, answer.text
     return str(answer.json()["id"])
 
 
 def show(talk: Talk, video_id: str, mount: str = "/v1") -> httpx.Response:
-    """Returns the answer to how a video is coming along."""
+    """Return the answer to how a video is coming along."""
     with talk.client() as client:
         return client.get(f"{mount}/videos/{video_id}")
 
 
 def finished(talk: Talk, video_id: str, *, seconds: float = 20) -> Json:
-    """Returns a video once it is no longer processing."""
+    """Return a video once it is no longer processing."""
 
     def done() -> Json | None:
         answer: Json = show(talk, video_id).json()
@@ -68,12 +68,12 @@ def finished(talk: Talk, video_id: str, *, seconds: float = 20) -> Json:
 
 
 def request_id(video_id: str) -> str:
-    """Returns the id of the request that ordered a video, which its usage record has."""
+    """Return the id of the request that ordered a video, which its usage record has."""
     return video_id.removeprefix("video-")
 
 
 def settlements(stack: Stack, video_id: str) -> tuple[int, int]:
-    """Returns how many charges and how many usage records a video has."""
+    """Return how many charges and how many usage records a video has."""
     number = request_id(video_id)
     (charges,) = stack.sql(
         "SELECT count(*) FROM billing_transfer WHERE kind = 'usage' AND reference = %s::uuid::text",

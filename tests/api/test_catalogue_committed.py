@@ -38,7 +38,7 @@ routes = [{ upstream = "maker" }, { upstream = "maker", upstream_model = "alpha-
 
 @pytest.fixture
 def _committed(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Commits, and cleans up by itself: the ledger refuses the TRUNCATE of Django's flush."""
+    """Commit, and cleans up by itself: the ledger refuses the TRUNCATE of Django's flush."""
     with django_db_blocker.unblock():
         yield
         for model in (Route, Model, PriceVersion, Product, Upstream, Service):

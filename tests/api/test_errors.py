@@ -26,7 +26,7 @@ OPENAI, WEATMOOD = Surface("invalid_request_error"), Surface("authentication_err
 
 
 def every_error(kind: type[errors.ApiError] = errors.ApiError) -> list[type[errors.ApiError]]:
-    """Returns the errors of `api.errors`; other modules' own are there when their tests ran."""
+    """Return the errors of `api.errors`; other modules' own are there when their tests ran."""
     children = [child for child in kind.__subclasses__() if child.__module__ == errors.__name__]
     return [kind, *(each for child in children for each in every_error(child))]
 

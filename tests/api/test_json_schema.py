@@ -34,7 +34,7 @@ schemas = st.dictionaries(st.sampled_from([*KEYWORDS, "x"]), values, max_size=4)
 
 
 def is_schema(schema: dict[str, Any]) -> bool:
-    """Returns what our check says."""
+    """Return what our check says."""
     try:
         check_schema(schema, "schema")
     except InvalidValueError:
@@ -43,7 +43,7 @@ def is_schema(schema: dict[str, Any]) -> bool:
 
 
 def has_older_form(value: Any) -> bool:
-    """Returns whether a list of `items` is anywhere in it."""
+    """Return whether a list of `items` is anywhere in it."""
     if isinstance(value, dict):
         return isinstance(value.get("items"), list) or any(map(has_older_form, value.values()))
     return isinstance(value, list) and any(map(has_older_form, value))

@@ -26,7 +26,7 @@ def spec() -> dict[str, Any]:
 
 
 def schema_of(spec: dict[str, Any], name: str) -> jsonschema_rs.Validator:
-    """Returns the validator of a component's schema."""
+    """Return the validator of a component's schema."""
     whole = {"$ref": f"#/components/schemas/{name}", "components": spec["components"]}
     return jsonschema_rs.Draft202012Validator(whole)
 

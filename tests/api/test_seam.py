@@ -160,7 +160,7 @@ QUESTIONS = metered(
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adds the two lines, and makes the table of paths as the process's start would."""
+    """Add the two lines, and make the table of paths as the process's start would."""
     monkeypatch.setitem(dialects.DIALECTS, "toy", ToyDialect())
     monkeypatch.setitem(operations.OPERATIONS, "questions", QUESTIONS)
     table = router.Table(operations.OPERATIONS.values(), SURFACES)

@@ -33,7 +33,7 @@ PRICE = 200
 
 
 def make_job(customer: Customer, **changes: Any) -> VideoJob:
-    """Makes a job whose price is held."""
+    """Make a job whose price is held."""
     now = timezone.now()
     product, _ = Product.objects.get_or_create(sku="video")
     price, _ = PriceVersion.objects.get_or_create(
@@ -66,7 +66,7 @@ def make_job(customer: Customer, **changes: Any) -> VideoJob:
 
 
 def ends(job: VideoJob) -> tuple[str, str, int, int]:
-    """Returns the job's state, its reservation's, and how many charges and records there are."""
+    """Return the job's state, its reservation's, and how many charges and records there are."""
     job.refresh_from_db()
     return (
         job.state,

@@ -39,7 +39,7 @@ class Ledger:
         """One request's reservation and settlement."""
         self._turn += 1
         request_id = new_request_id()
-        verdict = await self._gate.admit(
+        admission = await self._gate.admit(
             Admission(
                 request_id=request_id,
                 digests=self._digests[self._turn % len(self._digests)],
@@ -53,13 +53,13 @@ class Ledger:
                 catalogue_version=self._version,
             )
         )
-        if verdict.code != "admitted":
-            raise RuntimeError(verdict.code)
+        if admission.code != "admitted":
+            raise RuntimeError(admission.code)
         await self._gate.settle(
             Settlement(
                 request_id=request_id,
-                account_id=verdict.account_id,
-                key_id=verdict.key_id,
+                account_id=admission.account_id,
+                key_id=admission.key_id,
                 price_version_id=self._price_id,
                 model="bench",
                 surface="v1",

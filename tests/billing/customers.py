@@ -86,7 +86,7 @@ class Customer:
         return Settlement(**(fields | changes))
 
     def code(self, **changes: Any) -> str:
-        """Ask for a request and return the verdict's code."""
+        """Ask for a request and return the admission's code."""
         return admit(self.ask(**changes))[0].code
 
     def admitted(self, **changes: Any) -> Admission:
@@ -187,8 +187,10 @@ def connect(**options: Any) -> psycopg.Connection:
 
 
 def admit(*asks: Admission, on: Any = None) -> list[AdmissionResult]:
-    """Admit as one statement; the verdicts come in the order of the requests."""
-    answers = {verdict.request_id: verdict for verdict in call("admit", asks, AdmissionResult, on)}
+    """Admit as one statement; the admissions come in the order of the requests."""
+    answers = {
+        admission.request_id: admission for admission in call("admit", asks, AdmissionResult, on)
+    }
     missing = {ask.request_id: AdmissionResult(code="invalid_api_key") for ask in asks}
     return [(missing | answers)[ask.request_id] for ask in asks]
 

@@ -20,17 +20,17 @@ def test_a_request_holds_its_amount():
     customer = make_customer(1000)
     ask = customer.ask(amount_nanos=300)
 
-    (verdict,) = admit(ask)
+    (admission,) = admit(ask)
 
-    assert verdict.code == "admitted"
-    assert verdict.amount_nanos == 300
-    assert verdict.available_nanos == 700
-    assert (verdict.key_id, verdict.account_id, verdict.team_id) == (
+    assert admission.code == "admitted"
+    assert admission.amount_nanos == 300
+    assert admission.available_nanos == 700
+    assert (admission.key_id, admission.account_id, admission.team_id) == (
         customer.key.pk,
         customer.account.pk,
         customer.team.pk,
     )
-    assert verdict.catalogue_version == customer.catalogue_version
+    assert admission.catalogue_version == customer.catalogue_version
     assert customer.balances == (1000, 300)
     assert customer.spend.held_nanos == 300
     reservation = customer.reservation(ask)
@@ -73,10 +73,10 @@ def test_any_of_the_digests_finds_the_key():
     customer = make_customer(1000)
     ask = customer.ask()
 
-    (verdict,) = admit(customer.ask(digests=["00" * 32, *ask.digests]))
+    (admission,) = admit(customer.ask(digests=["00" * 32, *ask.digests]))
 
-    assert verdict.code == "admitted"
-    assert verdict.key_id == customer.key.pk
+    assert admission.code == "admitted"
+    assert admission.key_id == customer.key.pk
 
 
 # Each refusal, in the order in which they win: the customer below has every one of these faults,
@@ -137,9 +137,9 @@ def test_a_refused_request_counts_nothing_beside_one_that_is_admitted():
     """Whoever shares the batch must make no difference."""
     poor, rich = make_customer(50), make_customer(1000)
 
-    verdicts = admit(poor.ask(), rich.ask())
+    admissions = admit(poor.ask(), rich.ask())
 
-    assert [verdict.code for verdict in verdicts] == ["insufficient_quota", "admitted"]
+    assert [admission.code for admission in admissions] == ["insufficient_quota", "admitted"]
     assert not RateWindow.objects.filter(key=poor.key).exists()
     assert not KeySpend.objects.filter(key=poor.key).exists()
     assert KeySpend.objects.get(key=rich.key).last_used_at is not None
@@ -148,34 +148,36 @@ def test_a_refused_request_counts_nothing_beside_one_that_is_admitted():
 def test_a_hold_is_lowered_to_what_the_balance_affords():
     customer = make_customer(70)
 
-    (verdict,) = admit(customer.ask(amount_nanos=100, minimum_nanos=70))
+    (admission,) = admit(customer.ask(amount_nanos=100, minimum_nanos=70))
 
-    assert (verdict.code, verdict.amount_nanos) == ("admitted", 70)
+    assert (admission.code, admission.amount_nanos) == ("admitted", 70)
     assert customer.balances == (70, 70)
 
 
 def test_a_hold_is_not_lowered_below_the_least_that_makes_sense():
     customer = make_customer(70)
 
-    (verdict,) = admit(customer.ask(amount_nanos=100, minimum_nanos=71))
+    (admission,) = admit(customer.ask(amount_nanos=100, minimum_nanos=71))
 
-    assert (verdict.code, verdict.amount_nanos) == ("insufficient_quota", 0)
-    assert verdict.available_nanos == 70
+    assert (admission.code, admission.amount_nanos) == ("insufficient_quota", 0)
+    assert admission.available_nanos == 70
 
 
 def test_what_costs_nothing_needs_no_credits():
     customer = make_customer(0, budget_total_nanos=0)
 
-    (verdict,) = admit(customer.ask(amount_nanos=0))
+    (admission,) = admit(customer.ask(amount_nanos=0))
 
-    assert (verdict.code, verdict.amount_nanos) == ("admitted", 0)
+    assert (admission.code, admission.amount_nanos) == ("admitted", 0)
     assert customer.code(amount_nanos=1) == "insufficient_quota"
 
 
 def test_the_last_nano_is_held_once():
     customer = make_customer(1)
 
-    codes = [verdict.code for verdict in admit(*[customer.ask(amount_nanos=1) for _ in range(9)])]
+    codes = [
+        admission.code for admission in admit(*[customer.ask(amount_nanos=1) for _ in range(9)])
+    ]
 
     assert sorted(codes) == ["admitted"] + ["insufficient_quota"] * 8
 
@@ -196,9 +198,9 @@ def test_a_repeat_within_one_batch_is_held_once():
     customer = make_customer(150)
     ask, neighbour = customer.ask(), make_customer(100)
 
-    verdicts = admit(ask, neighbour.ask(), ask)
+    admissions = admit(ask, neighbour.ask(), ask)
 
-    assert [verdict.code for verdict in verdicts] == ["admitted"] * 3
+    assert [admission.code for admission in admissions] == ["admitted"] * 3
     assert customer.balances == (150, 100)
     assert neighbour.balances == (100, 100)
 
@@ -209,6 +211,6 @@ def test_an_id_of_another_keys_request_admits_nobody():
     request_id = new_id()
     admit(first.ask(request_id=request_id))
 
-    (verdict,) = admit(second.ask(request_id=request_id))
+    (admission,) = admit(second.ask(request_id=request_id))
 
-    assert verdict.code == "insufficient_quota"
+    assert admission.code == "insufficient_quota"

@@ -14,22 +14,22 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
 
 def limited(customer: Customer, **changes: object) -> AdmissionResult:
-    """Return the verdict on one request for a model with two requests a minute."""
+    """Return the admission on one request for a model with two requests a minute."""
     return admit(customer.ask(**{"model_requests_per_minute": 2} | changes))[0]
 
 
 def test_a_models_own_limit_holds_for_each_key_beside_the_keys():
     customer = make_customer(10_000, requests_per_minute=10)
 
-    verdicts = [limited(customer) for _ in range(3)]
+    admissions = [limited(customer) for _ in range(3)]
 
-    assert [(v.code, v.requests_limit, v.requests_remaining) for v in verdicts] == [
+    assert [(v.code, v.requests_limit, v.requests_remaining) for v in admissions] == [
         ("admitted", 2, 1),
         ("admitted", 2, 0),
         ("rate_limited_requests", 2, 0),
     ]
-    assert 1 <= verdicts[2].retry_after_seconds <= 60
-    assert abs(verdicts[2].reset_at - time.time() - verdicts[2].retry_after_seconds) <= 2
+    assert 1 <= admissions[2].retry_after_seconds <= 60
+    assert abs(admissions[2].reset_at - time.time() - admissions[2].retry_after_seconds) <= 2
     # Other models and other keys are not affected; the headers tell of the key's limit again.
     assert limited(customer, model="other").code == "admitted"
     (free,) = admit(customer.ask(model="unlimited"))
@@ -50,9 +50,9 @@ def test_of_two_limits_the_nearer_one_binds():
 def test_a_models_own_limit_is_exact_within_a_batch():
     customer = make_customer(10_000)
 
-    verdicts = admit(*(customer.ask(model_requests_per_minute=2) for _ in range(5)))
+    admissions = admit(*(customer.ask(model_requests_per_minute=2) for _ in range(5)))
 
-    assert sorted(v.code for v in verdicts) == ["admitted"] * 2 + ["rate_limited_requests"] * 3
+    assert sorted(v.code for v in admissions) == ["admitted"] * 2 + ["rate_limited_requests"] * 3
     assert RateWindow.objects.get(key=customer.key).model_requests == {"small": 2}
 
 

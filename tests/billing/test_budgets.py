@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 def test_a_hold_is_lowered_to_what_the_budget_leaves():
     customer = make_customer(1000, budget_total_nanos=60)
 
-    (verdict,) = admit(customer.ask(amount_nanos=100, minimum_nanos=1))
+    (admission,) = admit(customer.ask(amount_nanos=100, minimum_nanos=1))
 
-    assert (verdict.code, verdict.amount_nanos) == ("admitted", 60)
+    assert (admission.code, admission.amount_nanos) == ("admitted", 60)
     assert customer.spend.held_nanos == 60
 
 
@@ -28,7 +28,7 @@ def test_a_budget_is_held_and_spent_to_the_nano(budget):
     customer = make_customer(10_000, **{f"budget_{budget}_nanos": 250})
     first, second = customer.ask(), customer.ask()
 
-    assert [verdict.code for verdict in admit(first, second)] == ["admitted"] * 2
+    assert [admission.code for admission in admit(first, second)] == ["admitted"] * 2
     assert customer.code() == "budget_exceeded"
     settle(customer.end(first, output_nanos=40))
     assert customer.code(amount_nanos=111) == "budget_exceeded"

@@ -30,21 +30,21 @@ def through_two_gates(asks: list[Admission]) -> list[AdmissionResult]:
 def test_sixty_of_a_hundred_requests_at_once_pass_a_limit_of_sixty():
     customer = make_customer(1_000_000, requests_per_minute=60)
 
-    verdicts = through_two_gates([customer.ask() for _ in range(100)])
+    admissions = through_two_gates([customer.ask() for _ in range(100)])
 
-    assert codes_of(verdicts) == ["admitted"] * 60 + ["rate_limited_requests"] * 40
+    assert codes_of(admissions) == ["admitted"] * 60 + ["rate_limited_requests"] * 40
     assert customer.balances == (1_000_000, 60 * 100)
     assert RateWindow.objects.get(key=customer.key).requests == 60
-    left = sorted(v.requests_remaining for v in verdicts if v.code == "admitted")
+    left = sorted(v.requests_remaining for v in admissions if v.code == "admitted")
     assert left == list(range(60))
 
 
 def test_tokens_at_once_pass_up_to_the_limit():
     customer = make_customer(1_000_000, tokens_per_minute=1000)
 
-    verdicts = through_two_gates([customer.ask(tokens=70) for _ in range(50)])
+    admissions = through_two_gates([customer.ask(tokens=70) for _ in range(50)])
 
-    assert codes_of(verdicts) == ["admitted"] * 14 + ["rate_limited_tokens"] * 36
+    assert codes_of(admissions) == ["admitted"] * 14 + ["rate_limited_tokens"] * 36
     assert RateWindow.objects.get(key=customer.key).tokens == 14 * 70
 
 
@@ -52,19 +52,19 @@ def test_tokens_at_once_pass_up_to_the_limit():
 def test_a_thousand_requests_at_once_hold_no_more_than_there_is(balance, passes):
     customer = make_customer(balance)
 
-    verdicts = through_two_gates([customer.ask(amount_nanos=300) for _ in range(1000)])
+    admissions = through_two_gates([customer.ask(amount_nanos=300) for _ in range(1000)])
 
-    assert codes_of(verdicts) == ["admitted"] * passes + ["insufficient_quota"] * (1000 - passes)
+    assert codes_of(admissions) == ["admitted"] * passes + ["insufficient_quota"] * (1000 - passes)
     assert customer.balances == (balance, passes * 300)
-    assert all(verdict.available_nanos >= 0 for verdict in verdicts)
+    assert all(admission.available_nanos >= 0 for admission in admissions)
 
 
 def test_a_thousand_requests_at_once_share_the_last_nano_once():
     customer = make_customer(1)
 
-    verdicts = through_two_gates([customer.ask(amount_nanos=1) for _ in range(1000)])
+    admissions = through_two_gates([customer.ask(amount_nanos=1) for _ in range(1000)])
 
-    assert codes_of(verdicts) == ["admitted"] + ["insufficient_quota"] * 999
+    assert codes_of(admissions) == ["admitted"] + ["insufficient_quota"] * 999
     assert customer.balances == (1, 1)
 
 
@@ -73,9 +73,9 @@ def test_keys_and_teams_at_once_keep_to_their_own_balances():
     teams = [make_customer(10_000), make_customer(20_000)]
     keys = [*teams, *[team.another_key() for team in teams]]
 
-    verdicts = through_two_gates([keys[n % 4].ask(amount_nanos=100) for n in range(800)])
+    admissions = through_two_gates([keys[n % 4].ask(amount_nanos=100) for n in range(800)])
 
-    assert codes_of(verdicts) == ["admitted"] * 300 + ["insufficient_quota"] * 500
+    assert codes_of(admissions) == ["admitted"] * 300 + ["insufficient_quota"] * 500
     assert [team.balances for team in teams] == [(10_000, 10_000), (20_000, 20_000)]
 
 
@@ -84,18 +84,20 @@ def test_budgets_are_exact_at_once():
     other = customer.another_key(budget_total_nanos=220)
     asks = [key.ask() for key in (customer, other) for _ in range(100)]
 
-    verdicts = through_two_gates(asks)
+    admissions = through_two_gates(asks)
 
-    assert codes_of(verdicts) == ["admitted"] * 12 + ["budget_exceeded"] * 188
+    assert codes_of(admissions) == ["admitted"] * 12 + ["budget_exceeded"] * 188
     assert (customer.spend.held_nanos, other.spend.held_nanos) == (1000, 200)
 
 
 def test_holds_at_once_are_lowered_to_what_is_left():
     customer = make_customer(250)
 
-    verdicts = through_two_gates([customer.ask(minimum_nanos=10) for _ in range(50)])
+    admissions = through_two_gates([customer.ask(minimum_nanos=10) for _ in range(50)])
 
-    held = sorted(verdict.amount_nanos for verdict in verdicts if verdict.code == "admitted")
+    held = sorted(
+        admission.amount_nanos for admission in admissions if admission.code == "admitted"
+    )
     assert held == [50, 100, 100]
     assert customer.balances == (250, 250)
 
@@ -105,8 +107,8 @@ def test_requests_from_admission_to_settlement_at_once_come_out_exact():
 
     async def request(gate: Gate, customer: Customer, cost: int) -> int:
         ask = customer.ask()
-        verdict = await gate.admit(ask)
-        assert verdict.code == "admitted"
+        admission = await gate.admit(ask)
+        assert admission.code == "admitted"
         receipt = await gate.settle(customer.end(ask, output_nanos=cost))
         return receipt.charged_nanos
 
@@ -149,10 +151,10 @@ def test_an_unknown_key_and_an_unknown_account_are_named():
 
     async def work() -> tuple[str, str, str]:
         async with open_gate() as gate:
-            verdict = await gate.admit(customer.ask(digests=["00" * 32]))
+            admission = await gate.admit(customer.ask(digests=["00" * 32]))
             who = await gate.identify(customer.ask().request_id, ["00" * 32])
             receipt = await gate.settle(stray)
-        return verdict.code, who.code, receipt.code
+        return admission.code, who.code, receipt.code
 
     assert run(work()) == ("invalid_api_key", "invalid_api_key", "unknown_reservation")
 

@@ -109,9 +109,13 @@ def test_an_admission_whose_answer_was_lost_after_its_commit_is_made_once():
             link.lose_next_answer()
             return await gate.admit(second)
 
-    verdict = run(work())
+    admission = run(work())
 
-    assert (verdict.code, verdict.amount_nanos, verdict.requests_remaining) == ("admitted", 100, 0)
+    assert (admission.code, admission.amount_nanos, admission.requests_remaining) == (
+        "admitted",
+        100,
+        0,
+    )
     assert customer.balances == (100, 100)
 
 
@@ -222,12 +226,12 @@ def test_a_database_that_is_away_or_hangs_is_told_within_the_patience(fault):
                     except LedgerUnavailableError:
                         continue
 
-    told, verdict = run(work())
+    told, admission = run(work())
 
     for result, seconds in told:
         assert isinstance(result, LedgerUnavailableError)
         assert seconds < 1.2
-    assert verdict.code == "admitted"
+    assert admission.code == "admitted"
 
 
 @pytest.mark.usefixtures("_little_patience")

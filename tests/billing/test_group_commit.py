@@ -31,11 +31,11 @@ class ToyAnswer(RowResult, kw_only=True):
     code: str = "done"
 
 
-# A toy with a lane's signature. A row may name an SQLSTATE that it raises, always (`raises`) or
+# A toy with a queue's signature. A row may name an SQLSTATE that it raises, always (`raises`) or
 # in the first three calls (`raises_at_first`); it may be unknown (`is_unknown`) or take `seconds`.
 TOY = """
 CREATE SEQUENCE toy_calls;
-CREATE FUNCTION toy_lane(batch jsonb) RETURNS TABLE (request_id text, rows integer, call bigint)
+CREATE FUNCTION toy_queue(batch jsonb) RETURNS TABLE (request_id text, rows integer, call bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
     this_call bigint := nextval('toy_calls');
@@ -60,33 +60,33 @@ def _toy() -> Iterator[None]:
         cursor.execute(TOY)
     yield
     with connection.cursor() as cursor:
-        cursor.execute("DROP FUNCTION IF EXISTS toy_lane; DROP SEQUENCE toy_calls")
+        cursor.execute("DROP FUNCTION IF EXISTS toy_queue; DROP SEQUENCE toy_calls")
 
 
 @asynccontextmanager
-async def toy_lane(
-    address: str | None = None, *, patience: float | None = None, function: str = "toy_lane"
+async def toy_queue(
+    address: str | None = None, *, patience: float | None = None, function: str = "toy_queue"
 ) -> AsyncIterator[BatchQueue[ToyAnswer]]:
-    """Give an open lane to the toy, and close it."""
-    lane = BatchQueue(
+    """Give an open queue to the toy, and close it."""
+    queue = BatchQueue(
         function,
         database() if address is None else address,
         ToyAnswer,
         patience_seconds=patience,
         missing=lambda request_id: ToyAnswer(request_id=request_id, code="missing"),
     )
-    lane.open()
+    queue.open()
     try:
-        yield lane
+        yield queue
     finally:
-        await lane.drain(0)
-        await lane.stop()
+        await queue.drain(0)
+        await queue.stop()
 
 
-def send(lane: BatchQueue[ToyAnswer], **row: Any) -> asyncio.Future[ToyAnswer]:
+def send(queue: BatchQueue[ToyAnswer], **row: Any) -> asyncio.Future[ToyAnswer]:
     """Submit a row."""
     row = {"request_id": new_id()} | row
-    return lane.submit(row["request_id"], json.dumps(row).encode())
+    return queue.submit(row["request_id"], json.dumps(row).encode())
 
 
 async def answers_of(rows: list[asyncio.Future[ToyAnswer]]) -> list[Any]:
@@ -96,10 +96,10 @@ async def answers_of(rows: list[asyncio.Future[ToyAnswer]]) -> list[Any]:
 
 def test_rows_that_wait_while_a_statement_is_in_flight_go_together_in_the_next():
     async def work() -> list[ToyAnswer]:
-        async with toy_lane() as lane:
-            first = send(lane, seconds=0.2)
+        async with toy_queue() as queue:
+            first = send(queue, seconds=0.2)
             await asyncio.sleep(0.1)
-            return await answers_of([first, *[send(lane) for _ in range(20)]])
+            return await answers_of([first, *[send(queue) for _ in range(20)]])
 
     first, *others = run(work())
 
@@ -111,8 +111,8 @@ def test_a_statement_takes_so_many_rows_at_most(monkeypatch):
     monkeypatch.setattr(group_commit, "MAX_ROWS", 8)
 
     async def work() -> list[ToyAnswer]:
-        async with toy_lane() as lane:
-            return await answers_of([send(lane) for _ in range(20)])
+        async with toy_queue() as queue:
+            return await answers_of([send(queue) for _ in range(20)])
 
     assert [answer.rows for answer in run(work())] == [8] * 16 + [4] * 4
 
@@ -121,8 +121,8 @@ def test_each_row_gets_its_own_answer_whatever_the_spelling_of_its_id():
     async def work() -> list[tuple[str, ToyAnswer]]:
         ids = [new_id() for _ in range(10)]
         ids += [new_id().replace("-", "") for _ in range(10)]
-        async with toy_lane() as lane:
-            answers = await answers_of([send(lane, request_id=one) for one in ids])
+        async with toy_queue() as queue:
+            answers = await answers_of([send(queue, request_id=one) for one in ids])
         return list(zip(ids, answers, strict=True))
 
     assert all(asked == answer.request_id for asked, answer in run(work()))
@@ -130,8 +130,8 @@ def test_each_row_gets_its_own_answer_whatever_the_spelling_of_its_id():
 
 def test_a_row_that_the_function_passes_over_is_missing():
     async def work() -> list[ToyAnswer]:
-        async with toy_lane() as lane:
-            return await answers_of([send(lane), send(lane, is_unknown=True), send(lane)])
+        async with toy_queue() as queue:
+            return await answers_of([send(queue), send(queue, is_unknown=True), send(queue)])
 
     assert [answer.code for answer in run(work())] == ["done", "missing", "done"]
 
@@ -139,8 +139,8 @@ def test_a_row_that_the_function_passes_over_is_missing():
 @pytest.mark.parametrize("state", ["23514", "22003", "23505"])
 def test_a_bad_row_is_refused_and_its_neighbours_go_through(state):
     async def work() -> list[Any]:
-        async with toy_lane() as lane:
-            return await answers_of([send(lane), send(lane, raises=state), send(lane)])
+        async with toy_queue() as queue:
+            return await answers_of([send(queue), send(queue, raises=state), send(queue)])
 
     before, bad, after = run(work())
 
@@ -167,8 +167,8 @@ def test_what_is_no_rows_fault_is_tried_again(state):
     """Refusing would lose settlements for what the database is just now."""
 
     async def work() -> list[ToyAnswer]:
-        async with toy_lane() as lane:
-            return await answers_of([send(lane), send(lane, raises_at_first=state)])
+        async with toy_queue() as queue:
+            return await answers_of([send(queue), send(queue, raises_at_first=state)])
 
     answers = run(work())
 
@@ -180,13 +180,13 @@ def test_a_row_that_the_database_always_fails_on_holds_nobody_up(state):
     """It stays until it can be done: nobody knows that the fault is the row's."""
 
     async def work() -> tuple[list[Any], bool]:
-        async with toy_lane() as lane:
-            bad = send(lane, raises=state)
-            others = [send(lane), send(lane)]
+        async with toy_queue() as queue:
+            bad = send(queue, raises=state)
+            others = [send(queue), send(queue)]
             first = await asyncio.wait_for(answers_of(others), 5)
-            second = await asyncio.wait_for(answers_of([send(lane)]), 5)
+            second = await asyncio.wait_for(answers_of([send(queue)]), 5)
             is_waiting = not bad.done()
-            await lane.drain(0)
+            await queue.drain(0)
             await answers_of([bad])
             return first + second, is_waiting
 
@@ -200,11 +200,11 @@ def test_a_function_that_is_not_there_yet_is_waited_for():
     """As while a deploy's migrations run."""
 
     async def work() -> ToyAnswer:
-        async with toy_lane(function="toy_later") as lane:
-            row = send(lane)
+        async with toy_queue(function="toy_later") as queue:
+            row = send(queue)
             await asyncio.sleep(0.3)
             with connect() as own:
-                own.execute(TOY.replace("toy_calls", "toy_later_calls").replace("lane", "later"))
+                own.execute(TOY.replace("toy_calls", "toy_later_calls").replace("queue", "later"))
             try:
                 return await row
             finally:
@@ -216,12 +216,12 @@ def test_a_function_that_is_not_there_yet_is_waited_for():
 
 def test_an_answer_that_nobody_understands_does_not_end_the_lane(monkeypatch):
     async def work() -> list[Any]:
-        async with toy_lane(patience=0.3) as lane:
-            decoder = lane._decoder
-            lane._decoder = None
-            lost = await answers_of([send(lane)])
-            lane._decoder = decoder
-            return lost + await answers_of([send(lane)])
+        async with toy_queue(patience=0.3) as queue:
+            decoder = queue._decoder
+            queue._decoder = None
+            lost = await answers_of([send(queue)])
+            queue._decoder = decoder
+            return lost + await answers_of([send(queue)])
 
     lost, found = run(work())
 
@@ -231,10 +231,10 @@ def test_an_answer_that_nobody_understands_does_not_end_the_lane(monkeypatch):
 
 def test_an_unreachable_database_is_told_within_the_patience():
     async def work() -> tuple[list[Any], float]:
-        async with FaultyLink() as link, toy_lane(link.address, patience=0.5) as lane:
+        async with FaultyLink() as link, toy_queue(link.address, patience=0.5) as queue:
             await link.close()
             began_at = time.monotonic()
-            return await answers_of([send(lane) for _ in range(5)]), time.monotonic() - began_at
+            return await answers_of([send(queue) for _ in range(5)]), time.monotonic() - began_at
 
     answers, seconds = run(work())
 
@@ -244,12 +244,12 @@ def test_an_unreachable_database_is_told_within_the_patience():
 
 def test_service_is_back_by_itself_with_the_database():
     async def work() -> list[Any]:
-        async with FaultyLink() as link, toy_lane(link.address, patience=0.3) as lane:
-            before = await answers_of([send(lane)])
+        async with FaultyLink() as link, toy_queue(link.address, patience=0.3) as queue:
+            before = await answers_of([send(queue)])
             await link.close()
-            away = await answers_of([send(lane)])
+            away = await answers_of([send(queue)])
             await link.open()
-            return before + away + await answers_of([send(lane)])
+            return before + away + await answers_of([send(queue)])
 
     before, away, after = run(work())
 
@@ -259,9 +259,9 @@ def test_service_is_back_by_itself_with_the_database():
 
 def test_a_lane_without_a_bound_waits_for_the_database():
     async def work() -> list[ToyAnswer]:
-        async with FaultyLink() as link, toy_lane(link.address) as lane:
+        async with FaultyLink() as link, toy_queue(link.address) as queue:
             await link.close()
-            rows = [send(lane) for _ in range(3)]
+            rows = [send(queue) for _ in range(3)]
             await asyncio.sleep(0.5)
             assert not any(row.done() for row in rows)
             await link.open()
@@ -272,10 +272,10 @@ def test_a_lane_without_a_bound_waits_for_the_database():
 
 def test_a_batch_whose_answer_was_lost_is_sent_again():
     async def work() -> list[ToyAnswer]:
-        async with FaultyLink() as link, toy_lane(link.address) as lane:
-            await send(lane)
+        async with FaultyLink() as link, toy_queue(link.address) as queue:
+            await send(queue)
             link.lose_next_answer()
-            return await answers_of([send(lane), send(lane)])
+            return await answers_of([send(queue), send(queue)])
 
     assert [(answer.rows, answer.call) for answer in run(work())] == [(2, 3), (2, 3)]
 
@@ -285,10 +285,10 @@ def test_a_database_that_hangs_is_left_for_a_new_connection(monkeypatch):
     monkeypatch.setattr(group_commit, "CONNECT_TIMEOUT_SECONDS", 0.3)
 
     async def work() -> tuple[ToyAnswer, float]:
-        async with FaultyLink() as link, toy_lane(link.address) as lane:
-            await send(lane)
+        async with FaultyLink() as link, toy_queue(link.address) as queue:
+            await send(queue)
             link.hold()
-            row = send(lane)
+            row = send(queue)
             await asyncio.sleep(1.5)
             link.release()
             released_at = time.monotonic()
@@ -302,9 +302,9 @@ def test_a_database_that_hangs_is_left_for_a_new_connection(monkeypatch):
 
 def test_draining_waits_for_what_is_queued():
     async def work() -> tuple[list[bytes], list[str]]:
-        async with toy_lane() as lane:
-            rows = [send(lane, seconds=0.2), send(lane), send(lane)]
-            left = await lane.drain(5)
+        async with toy_queue() as queue:
+            rows = [send(queue, seconds=0.2), send(queue), send(queue)]
+            left = await queue.drain(5)
             return left, [row.result().code for row in rows]
 
     assert run(work()) == ([], ["done"] * 3)
@@ -312,11 +312,11 @@ def test_draining_waits_for_what_is_queued():
 
 def test_draining_returns_what_is_left_and_tells_those_who_wait():
     async def work() -> tuple[list[bytes], list[Any], float]:
-        async with FaultyLink() as link, toy_lane(link.address, patience=60) as lane:
+        async with FaultyLink() as link, toy_queue(link.address, patience=60) as queue:
             await link.close()
-            rows = [send(lane, request_id="a"), send(lane, request_id="b")]
+            rows = [send(queue, request_id="a"), send(queue, request_id="b")]
             began_at = time.monotonic()
-            left = await lane.drain(0.2)
+            left = await queue.drain(0.2)
             return left, await answers_of(rows), time.monotonic() - began_at
 
     left, answers, seconds = run(work())
@@ -328,9 +328,9 @@ def test_draining_returns_what_is_left_and_tells_those_who_wait():
 
 def test_a_drained_lane_takes_no_more_rows():
     async def work() -> Any:
-        async with toy_lane() as lane:
-            await lane.drain(1)
-            return await asyncio.wait_for(answers_of([send(lane)]), 1)
+        async with toy_queue() as queue:
+            await queue.drain(1)
+            return await asyncio.wait_for(answers_of([send(queue)]), 1)
 
     assert [type(answer) for answer in run(work())] == [LedgerUnavailableError]
 
@@ -339,14 +339,14 @@ def test_a_lane_stops_soon_even_while_the_database_hangs():
     """A process that stops has seconds, not the ten that psycopg would wait for a cancellation."""
 
     async def work() -> float:
-        async with FaultyLink() as link, toy_lane(link.address) as lane:
-            await send(lane)
+        async with FaultyLink() as link, toy_queue(link.address) as queue:
+            await send(queue)
             link.hold()
-            row = send(lane)
+            row = send(queue)
             await asyncio.sleep(0.1)
             began_at = time.monotonic()
-            await lane.drain(0)
-            await lane.stop()
+            await queue.drain(0)
+            await queue.stop()
             seconds = time.monotonic() - began_at
             await answers_of([row])
             return seconds

@@ -18,15 +18,15 @@ def test_identify_tells_the_limits_and_counts_nothing():
     customer = make_customer(1000, requests_per_minute=5, tokens_per_minute=50)
     admit(customer.ask(tokens=20))
 
-    verdicts = [identify(customer) for _ in range(2)]
+    admissions = [identify(customer) for _ in range(2)]
 
-    for verdict in verdicts:
-        assert verdict.code == "identified"
-        assert (verdict.requests_limit, verdict.requests_remaining) == (5, 4)
-        assert (verdict.tokens_limit, verdict.tokens_remaining) == (50, 30)
-        assert verdict.available_nanos == 900
-        assert verdict.reset_at == pytest.approx(time.time() + 60, abs=3)
-        assert (verdict.key_id, verdict.account_id, verdict.team_id) == (
+    for admission in admissions:
+        assert admission.code == "identified"
+        assert (admission.requests_limit, admission.requests_remaining) == (5, 4)
+        assert (admission.tokens_limit, admission.tokens_remaining) == (50, 30)
+        assert admission.available_nanos == 900
+        assert admission.reset_at == pytest.approx(time.time() + 60, abs=3)
+        assert (admission.key_id, admission.account_id, admission.team_id) == (
             customer.key.pk,
             customer.account.pk,
             customer.team.pk,

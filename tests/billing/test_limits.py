@@ -19,14 +19,14 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 def test_requests_above_the_minutes_limit_are_refused_until_it_ends():
     customer = make_customer(10_000, requests_per_minute=3)
 
-    verdicts = [admit(customer.ask())[0] for _ in range(5)]
+    admissions = [admit(customer.ask())[0] for _ in range(5)]
 
-    assert [verdict.code for verdict in verdicts] == ["admitted"] * 3 + [
+    assert [admission.code for admission in admissions] == ["admitted"] * 3 + [
         "rate_limited_requests"
     ] * 2
-    assert [verdict.requests_remaining for verdict in verdicts] == [2, 1, 0, 0, 0]
-    assert {verdict.requests_limit for verdict in verdicts} == {3}
-    assert [verdict.retry_after_seconds for verdict in verdicts] == [0, 0, 0, 60, 60]
+    assert [admission.requests_remaining for admission in admissions] == [2, 1, 0, 0, 0]
+    assert {admission.requests_limit for admission in admissions} == {3}
+    assert [admission.retry_after_seconds for admission in admissions] == [0, 0, 0, 60, 60]
 
     customer.age_minute(seconds=59)
     (refused,) = admit(customer.ask())
@@ -72,19 +72,19 @@ def test_limits_that_the_key_leaves_open_are_the_plans():
     customer.team.plan.save()
     customer.catalogue_version = CatalogueVersion.objects.get(pk=1).version  # plans are part of it
 
-    (verdict,) = admit(customer.ask())
+    (admission,) = admit(customer.ask())
 
-    assert (verdict.requests_limit, verdict.tokens_limit) == (2, 77)
-    assert (verdict.requests_remaining, verdict.tokens_remaining) == (1, 67)
+    assert (admission.requests_limit, admission.tokens_limit) == (2, 77)
+    assert (admission.requests_remaining, admission.tokens_remaining) == (1, 67)
 
 
 def test_keys_of_one_account_share_its_balance_but_not_their_minutes():
     customer = make_customer(250, requests_per_minute=1)
     other = customer.another_key(requests_per_minute=5)
 
-    verdicts = admit(customer.ask(), customer.ask(), other.ask(), other.ask())
+    admissions = admit(customer.ask(), customer.ask(), other.ask(), other.ask())
 
-    codes = [verdict.code for verdict in verdicts]
+    codes = [admission.code for admission in admissions]
     assert sorted(codes[:2]) == ["admitted", "rate_limited_requests"]
     assert sorted(codes[2:]) == ["admitted", "insufficient_quota"]
     assert customer.balances == (250, 200)
@@ -106,8 +106,8 @@ def test_more_tokens_than_were_counted_are_counted_too():
 
     settle(customer.end(ask, input_tokens=100, output_tokens=50, output_nanos=1))
 
-    (verdict,) = admit(customer.ask(tokens=0))
-    assert (verdict.code, verdict.tokens_remaining) == ("rate_limited_tokens", 0)
+    (admission,) = admit(customer.ask(tokens=0))
+    assert (admission.code, admission.tokens_remaining) == ("rate_limited_tokens", 0)
 
 
 def test_tokens_of_an_earlier_minute_are_not_corrected_in_this_one():

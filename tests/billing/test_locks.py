@@ -25,7 +25,7 @@ def test_a_batch_locks_the_accounts_of_all_its_keys():
     """All, before the decision and whatever it comes to: here nobody can pay."""
     customers = [make_customer() for _ in range(3)]
     with connect(autocommit=False) as holder, connect() as watcher:
-        verdicts = admit(*[customer.ask() for customer in customers], on=holder)
+        admissions = admit(*[customer.ask() for customer in customers], on=holder)
         free = watcher.execute(
             "SELECT id FROM billing_creditaccount WHERE id = ANY (%s)"
             " FOR NO KEY UPDATE SKIP LOCKED",
@@ -33,7 +33,7 @@ def test_a_batch_locks_the_accounts_of_all_its_keys():
         ).fetchall()
         holder.rollback()
 
-    assert {verdict.code for verdict in verdicts} == {"insufficient_quota"}
+    assert {admission.code for admission in admissions} == {"insufficient_quota"}
     assert free == []
 
 

@@ -119,10 +119,10 @@ class LedgerAndModel(RuleBasedStateMachine):
         self.expect_admission(again)
 
     def expect_admission(self, batch: list[Any]) -> None:
-        """Admit, and compares the verdicts."""
+        """Admit, and compares the admissions."""
         expected = self.model.admit(batch)
-        verdicts = admit(*[ask for _, ask in batch])
-        found = [(verdict.code, verdict.amount_nanos) for verdict in verdicts]
+        admissions = admit(*[ask for _, ask in batch])
+        found = [(admission.code, admission.amount_nanos) for admission in admissions]
         assert found == [expected[ask.request_id] for _, ask in batch]
 
     def end(self, key_id: int, request_id: str, cost: int, tokens: int, source: str) -> Settlement:

@@ -41,8 +41,8 @@ async def serve(gate: Gate, customer: Customer, is_over: threading.Event) -> lis
     while not is_over.is_set():
         began_at = time.monotonic()
         ask = customer.ask()
-        verdict = await gate.admit(ask)
-        assert verdict.code == "admitted", verdict
+        admission = await gate.admit(ask)
+        assert admission.code == "admitted", admission
         receipt = await gate.settle(customer.end(ask, output_nanos=30))
         assert receipt.code == "settled", receipt
         seconds.append(time.monotonic() - began_at)

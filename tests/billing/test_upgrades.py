@@ -217,8 +217,8 @@ def test_a_request_of_the_last_release_is_admitted_and_settled(upgraded: None):
     customer = make_customer(1000)
     admission = old_admission(customer)
 
-    (verdict,) = call("admit", [admission], dict[str, Any])
-    assert (verdict["code"], verdict["amount_nanos"]) == ("admitted", 100)
+    (admission,) = call("admit", [admission], dict[str, Any])
+    assert (admission["code"], admission["amount_nanos"]) == ("admitted", 100)
     (receipt,) = call("settle", [old_settlement(customer, admission["request_id"])], dict[str, Any])
 
     assert (receipt["code"], receipt["charged_nanos"]) == ("settled", 30)
@@ -303,8 +303,8 @@ def test_a_request_of_this_release_is_admitted_and_settled_by_the_last_ones_func
     ask = customer.ask()
     more = {"field_to_come": {"of": ["any", "kind"]}}
     row = json.loads(msgspec.json.encode(ask)) | more
-    (verdict,) = call("admit", [row], dict[str, Any])
-    assert verdict["code"] == "admitted"
+    (admission,) = call("admit", [row], dict[str, Any])
+    assert admission["code"] == "admitted"
 
     end = json.loads(msgspec.json.encode(customer.end(ask, output_nanos=30))) | more
     (receipt,) = call("settle", [end], dict[str, Any])
@@ -329,11 +329,11 @@ def test_a_request_of_the_last_release_has_no_lines_and_one_of_this_release_has(
 def test_fields_to_come_are_no_reason_to_refuse_a_row(upgraded: None):
     customer = make_customer(1000)
     admission = old_admission(customer, field_to_come=1)
-    (verdict,) = call("admit", [admission], dict[str, Any])
+    (admission,) = call("admit", [admission], dict[str, Any])
     row = old_settlement(customer, admission["request_id"], field_to_come="x")
     (receipt,) = call("settle", [row], dict[str, Any])
 
-    assert (verdict["code"], receipt["code"]) == ("admitted", "settled")
+    assert (admission["code"], receipt["code"]) == ("admitted", "settled")
 
 
 def test_this_releases_requests_are_served_after_the_upgrade(upgraded: None):

@@ -37,7 +37,7 @@ def key(stack: Stack) -> str:
 
 
 def run(language: str, text: str) -> str:
-    """Runs an example; fails where it fails."""
+    """Run an example; fails where it fails."""
     command = [sys.executable, "-c", text]
     if language == "bash":
         needs("curl", "curl")

@@ -39,7 +39,7 @@ class Running:
         )
 
     def wait(self) -> str:
-        """Reads what it prints until the curl line, and returns that."""
+        """Read what it prints until the curl line, and return that."""
         said = []
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -54,13 +54,13 @@ class Running:
         return dict(json.loads(self.demo_file.read_text()))
 
     def manage(self, *arguments: str) -> Any:
-        """Runs a management command, which finds the database by itself."""
+        """Run a management command, which finds the database by itself."""
         command = [sys.executable, str(ROOT / "manage.py"), *arguments, "--json"]
         said = subprocess.run(command, env=self.environment, check=True, capture_output=True)
         return json.loads(said.stdout)
 
     def client(self, key: str = "") -> OpenAI:
-        """Returns OpenAI's client with another base URL and key."""
+        """Return OpenAI's client with another base URL and key."""
         base_url = f"{self.demo['base_url']}/v1"
         return OpenAI(base_url=base_url, api_key=key or self.demo["api_key"], max_retries=0)
 
@@ -70,7 +70,7 @@ class Running:
         return int(balance["posted_nanos"])
 
     def stop(self) -> int:
-        """Stops it by Ctrl-C and returns the exit code."""
+        """Stop it by Ctrl-C and return the exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(40)
 

@@ -290,7 +290,7 @@ def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         model=chat.model,
         fields=fields,
         size_bytes=size_bytes,
-        shown=_shown(chat, fields),
+        used=_used_parameters(chat, fields),
         prompt=PromptSize(
             text_bytes=walk.text_bytes,
             images=walk.images,
@@ -353,20 +353,20 @@ class _PromptWalk:
             self.is_bounded = False
 
 
-def _shown(chat: ChatRequest, fields: dict[str, Any]) -> set[str]:
+def _used_parameters(chat: ChatRequest, fields: dict[str, Any]) -> set[str]:
     """Return the parameters in use, with the variants of those that have them."""
-    shown = {field for field, value in fields.items() if value is not None}
+    used = {field for field, value in fields.items() if value is not None}
     if chat.response_format is not None:
-        shown.add(f"response_format.{chat.response_format.__struct_config__.tag}")
+        used.add(f"response_format.{chat.response_format.__struct_config__.tag}")
     for plugin in chat.plugins or ():
-        shown.add(f"plugins.{plugin.id}")
+        used.add(f"plugins.{plugin.id}")
     if chat.thinking is not None:
-        shown.add(f"thinking.{chat.thinking.type}")
-    return shown
+        used.add(f"thinking.{chat.thinking.type}")
+    return used
 
 
 def check_stream_options(request: GenerationRequest) -> None:
-    """Refuse options of a stream where none is asked for. Raises InvalidValueError."""
+    """Refuse options of a stream where none is asked for. Raise InvalidValueError."""
     if request.stream_options is not None and not request.stream:
         raise errors.InvalidValueError(
             "'stream_options' is only allowed when 'stream' is true.", param="stream_options"

@@ -115,7 +115,7 @@ class CompletionStreamReader:
     def finish(self) -> bytes:
         """Return what an unfinished last event makes, after the upstream's last byte.
 
-        Raises DialectError for no chunk, and if the stream ended before its end: with neither
+        Raise DialectError for no chunk, and if the stream ended before its end: with neither
         `[DONE]` nor a finish reason.
         """
         passed_on = self._read(self._splitter.rest()) if not self.is_done else b""

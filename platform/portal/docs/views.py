@@ -35,13 +35,13 @@ QUICK_RESULTS = 8
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    """Shows the first page."""
+    """Show the first page."""
     return _show(request, FIRST)
 
 
 @require_safe
 def page(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """Shows a page of the documentation, or 404."""
+    """Show a page of the documentation, or 404."""
     found = find_page(slug)
     if found is None:
         raise Http404
@@ -52,7 +52,7 @@ def page(request: HttpRequest, slug: str) -> HttpResponseBase:
 
 @require_safe
 def search_docs(request: HttpRequest) -> HttpResponse:
-    """Finds sections by words; for htmx, only the list of what was found."""
+    """Find sections by words; for htmx, only the list of what was found."""
     query = request.GET.get("q", "").replace("\0", "")[:LONGEST_QUERY].strip()
     reader = _reader_of(request)
     nobody = Reader(reader.snapshot, settings.BASE_URL)

@@ -88,7 +88,7 @@ class Disputes:
         return dispute
 
     def warn_of_fraud(self, charge_id: str) -> Thing:
-        """The card's issuer suspects fraud, before any dispute."""
+        """Have the card's issuer suspect fraud, before any dispute."""
         charge = self._store.get("charge", charge_id)
         warning = self._store.create(
             "radar.early_fraud_warning",

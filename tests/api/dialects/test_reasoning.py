@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 def event(*deltas: Json | None, finish: str | None = None, **fields: Any) -> bytes:
-    """Returns an event with a choice for each delta."""
+    """Return an event with a choice for each delta."""
     choices = [
         {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
         for index, delta in enumerate(deltas)
@@ -24,14 +24,14 @@ def event(*deltas: Json | None, finish: str | None = None, **fields: Any) -> byt
 
 
 def reader(field: Field, *, is_tagged: bool = False, choices: int = 1) -> CompletionStreamReader:
-    """Returns a reader of the public model `m`."""
+    """Return a reader of the public model `m`."""
     fields = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "n": choices}
     context = AnswerContext(CHAT.parse(fields, 0), "m", field, is_tagged=is_tagged)
     return CompletionStreamReader(context)
 
 
 def told(data: bytes) -> list[Json]:
-    """Returns the deltas of an output's events."""
+    """Return the deltas of an output's events."""
     chunks = [json.loads(line[6:]) for line in data.split(b"\n\n") if line]
     return [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
 

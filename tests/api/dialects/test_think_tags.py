@@ -8,7 +8,7 @@ from api.dialects.think_tags import MAX_BLANK, ThinkSplitter
 
 
 def parted(*pieces: str) -> tuple[str, str]:
-    """Returns reasoning and answer of a text that comes in pieces."""
+    """Return reasoning and answer of a text that comes in pieces."""
     splitter = ThinkSplitter()
     parts = [splitter.feed(piece) for piece in pieces] + [splitter.rest()]
     return "".join(part[0] for part in parts), "".join(part[1] for part in parts)

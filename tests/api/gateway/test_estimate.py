@@ -21,7 +21,7 @@ def estimate(fields: dict[str, Any], **dump: Any) -> Estimate:
 
 
 def texts(value: Any) -> list[str]:
-    """Returns every string in a JSON value."""
+    """Return every string in a JSON value."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, dict):

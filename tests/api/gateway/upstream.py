@@ -66,7 +66,7 @@ def head(status: int = 200, content_type: str = "application/json", **headers: s
 
 
 def raw(*parts: bytes | float) -> Script:
-    """Writes bytes as they are and sleeps for numbers of seconds; then closes."""
+    """Write bytes as they are and sleeps for numbers of seconds; then close."""
 
     async def script(writer: asyncio.StreamWriter) -> None:
         for part in parts:
@@ -81,12 +81,12 @@ def raw(*parts: bytes | float) -> Script:
 
 
 def reset() -> Script:
-    """Closes the connection without an answer."""
+    """Close the connection without an answer."""
     return raw()
 
 
 def answer(body: bytes | dict[str, Any], status: int = 200, **headers: str) -> Script:
-    """Answers JSON with its length, and keeps the connection."""
+    """Answer JSON with its length, and keep the connection."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     async def script(writer: asyncio.StreamWriter) -> None:
@@ -97,7 +97,7 @@ def answer(body: bytes | dict[str, Any], status: int = 200, **headers: str) -> S
 
 
 def completion(content: str | None = "Hello there", **fields: Any) -> dict[str, Any]:
-    """Returns a chat completion as an upstream answers it."""
+    """Return a chat completion as an upstream answers it."""
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -116,7 +116,7 @@ def completion(content: str | None = "Hello there", **fields: Any) -> dict[str, 
 
 
 def chunk(content: str | None = None, finish: str | None = None, **fields: Any) -> bytes:
-    """Returns a stream's event."""
+    """Return a stream's event."""
     delta = {} if content is None else {"content": content}
     body = {
         "id": "chatcmpl-1",
@@ -135,7 +135,7 @@ STREAM_HEAD = head(content_type="text/event-stream")
 
 
 def stream(*parts: bytes | float) -> Script:
-    """Answers a stream of the parts, ended by closing the connection."""
+    """Answer a stream of the parts, ended by closing the connection."""
     return raw(STREAM_HEAD, *parts)
 
 

@@ -38,7 +38,7 @@ KEY = keys.new_key("sk-tg-")
 
 
 def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Runs an async test, for at most 20 seconds."""
+    """Run an async test, for at most 20 seconds."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -163,7 +163,7 @@ class World:
         )
 
     def snapshot(self, version: int = 1, **model: Any) -> Snapshot:
-        """Returns a catalogue of the one model."""
+        """Return a catalogue of the one model."""
         fields = {
             "id": 1,
             "name": "public-model",
@@ -212,7 +212,7 @@ class World:
         return self.snapshot(self.gate.catalogue_version)
 
     async def chat(self, content: str = "Hi", **fields: Any) -> Reply:
-        """Asks for a completion."""
+        """Ask for a completion."""
         return await self.post(body(content, **fields))
 
     async def post(
@@ -223,13 +223,13 @@ class World:
         headers: dict[str, str] | None = None,
         method: str = "POST",
     ) -> Reply:
-        """Sends a request and returns the whole reply."""
+        """Send a request and return the whole reply."""
         reply = Reply()
         await self.send(content, reply, path, headers=headers, method=method)
         return reply
 
     def begin(self, content: bytes | dict[str, Any]) -> "tuple[asyncio.Task[None], Reply]":
-        """Sends a request and returns its task, to cancel as a server does when a client leaves."""
+        """Send a request and return its task, to cancel as a server does when a client leaves."""
         reply = Reply()
         return asyncio.get_running_loop().create_task(self.send(content, reply)), reply
 
@@ -243,7 +243,7 @@ class World:
         method: str = "POST",
         before_write: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Sends a request and fills the reply as its parts come."""
+        """Send a request and fill the reply as its parts come."""
         payload = content if isinstance(content, bytes) else json.dumps(content).encode()
         given = {
             "authorization": f"Bearer {KEY}",
@@ -280,7 +280,7 @@ class World:
 
 
 def body(content: Any = "Hi", **fields: Any) -> dict[str, Any]:
-    """Returns a chat completion's body."""
+    """Return a chat completion's body."""
     return {
         "model": "public-model",
         "messages": [{"role": "user", "content": content}],
@@ -289,7 +289,7 @@ def body(content: Any = "Hi", **fields: Any) -> dict[str, Any]:
 
 
 async def until(check: Callable[[], Any], seconds: float = 3) -> None:
-    """Waits until something holds."""
+    """Wait until something holds."""
     async with asyncio.timeout(seconds):
         while not check():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)

@@ -17,7 +17,7 @@ class Caller:
         self.headers = {"Authorization": f"Bearer {bearer}"} if bearer is not None else {}
 
     def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """Returns the response, whose `.data` is what its JSON says."""
+        """Return the response, whose `.data` is what its JSON says."""
         content = {} if body is None else {"data": body, "content_type": "application/json"}
         if not isinstance(body, str | bytes | None):
             content["data"] = json.dumps(body)

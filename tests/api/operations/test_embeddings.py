@@ -18,7 +18,7 @@ PACKED = base64.b64encode(struct.pack("<3f", *VECTOR)).decode()
 
 
 def embeddings(*vectors: Any, **fields: Any) -> Json:
-    """Returns an answer as an upstream gives it."""
+    """Return an answer as an upstream gives it."""
     data = [
         {"object": "embedding", "index": index, "embedding": vector}
         for index, vector in enumerate(vectors)
