@@ -15,14 +15,14 @@ from portal.dashboard.queries import first_steps, overview_of, version_of
 @require_safe
 @member_page
 def dashboard(request: MemberRequest) -> HttpResponse:
-    """The whole page."""
+    """Show the whole page."""
     return render(request, "dashboard/dashboard.html", _context(request, _account(request)))
 
 
 @require_safe
 @member_page
 def live(request: MemberRequest) -> HttpResponse:
-    """The page's content again if it changed since `version`, else 204; polled every few seconds.
+    """Show the content again if it changed since `version`, else 204; polled every few seconds.
 
     Without changes it takes one query of the ledger's tables more than any page.
     """

@@ -13,7 +13,7 @@ from portal.ui.shell import REQUEST_URL
 @require_safe
 @member_page
 def playground(request: MemberRequest) -> HttpResponse:
-    """The page; a role that may not call models is told so."""
+    """Show the page; a role that may not call models reads why."""
     if not may_chat(request.actor):
         return render(request, "chat/not_for_role.html", {"title": "Playground"}, status=403)
     models = price_list(load_snapshot())

@@ -42,7 +42,7 @@ billing_page = member_page_if(lambda actor: actor.may_see_billing)
 @require_safe
 @billing_page
 def statement(request: MemberRequest) -> HttpResponse:
-    """A period's opening balance, its lines, its closing balance, and whether the sum holds."""
+    """Show a period's opening and closing balance, its lines, and whether the sum holds."""
     account = CreditAccount.objects.filter(team=request.actor.team).first()
     if account is None:
         return render(request, "statement/statement.html")
@@ -64,7 +64,7 @@ def statement(request: MemberRequest) -> HttpResponse:
 @require_safe
 @billing_page
 def statement_csv(request: MemberRequest) -> HttpResponseBase:
-    """The same lines, all of them, as CSV."""
+    """Send the same lines, all of them, as CSV."""
     account = CreditAccount.objects.filter(team=request.actor.team).first()
     if account is None:
         return redirect("statement")

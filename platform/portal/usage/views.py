@@ -52,7 +52,7 @@ CSV_HEADER: Row = [
 @require_safe
 @member_page
 def usage(request: MemberRequest) -> HttpResponse:
-    """The requests that a filter selects: their totals, a chart, and a page of them."""
+    """Show the requests that a filter selects: their totals, a chart, and a page of them."""
     keys = _keys_of(request.actor)
     form = UsageFilter(request.GET, keys)
     context = {"form": form, "is_filtered": _is_filtered(request.GET)}
@@ -83,7 +83,7 @@ def usage(request: MemberRequest) -> HttpResponse:
 @require_safe
 @member_page
 def usage_csv(request: MemberRequest) -> HttpResponseBase:
-    """The same requests, all of them, as CSV."""
+    """Send the same requests, all of them, as CSV."""
     keys = _keys_of(request.actor)
     form = UsageFilter(request.GET, keys)
     if not form.is_valid():

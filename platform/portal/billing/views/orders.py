@@ -64,7 +64,7 @@ def order(request: MemberRequest, order_id: UUID) -> HttpResponse:
 @require_safe
 @billing_page
 def order_state(request: MemberRequest, order_id: UUID) -> HttpResponse:
-    """The page's changing part, which it polls while the status may change."""
+    """Show the part of the page that it polls while the status may change."""
     found = _order(request, order_id)
     polls = _polls(request)
     standing = _without_asking(found) if polls % POLLS_PER_QUESTION else status_of(found)

@@ -92,7 +92,7 @@ def to_stripe(url: str) -> HttpResponse:
 @require_safe
 @billing_page
 def billing(request: MemberRequest) -> HttpResponse:
-    """The whole page, from the database alone: it is there when Stripe is not."""
+    """Show the page, from the database alone: it works while Stripe is down."""
     asked = request.GET.get("amount", "")
     return (
         show_page(request, top_up_form=TopUpForm.of_amount(asked)) if asked else show_page(request)
