@@ -10,8 +10,7 @@ import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from local.postgres import Postgres
 from local.valkey import Valkey
 from tests.commands import ROOT, Commands
 from tests.stripe_simulator import StripeSimulator
+from tests.support.waiting import eventually
 
 SECRETS = {
     "SECRET_KEY": "only-for-tests-" * 4,
@@ -37,17 +37,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def eventually(
-    check: Callable[[], Any], *, seconds: float = 10, every: float = 0.05, what: str = ""
-) -> Any:
-    """Return the first truthy answer of `check`; fails when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (answer := check()):
-        assert time.monotonic() < deadline, what or f"not within {seconds} s"
-        time.sleep(every)
-    return answer
 
 
 class Stack:

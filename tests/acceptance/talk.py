@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from tests.stack import Stack, eventually
+from tests.stack import Stack
+from tests.support.waiting import eventually
 
 EMAIL = "talk@example.com"
 HELLO = [{"role": "user", "content": "Hello!"}]  # 6 bytes: two tokens to the simulator and to us

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.acceptance.services import HELLO, Service
-from tests.stack import eventually
+from tests.support.waiting import eventually
 
 
 def states(service: Service) -> dict[str, str]:

@@ -21,7 +21,8 @@ from tests.acceptance.videos import (
     settlements,
     show,
 )
-from tests.stack import Stack, eventually
+from tests.stack import Stack
+from tests.support.waiting import eventually
 
 COLUMNS = ("outcome", "source", "charged_nanos", "pieces", "endpoint", "error")
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.talk import HELLO, Json, Talk, talk_to
-from tests.stack import Stack, eventually
+from tests.stack import Stack
+from tests.support.waiting import eventually
 
 WITHIN_SECONDS = 0.1
 # glm-5.2: "Hello!" is two tokens at $0.70, output is $2.50 per million.

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.acceptance.services import EMAIL, HELLO, Service
-from tests.stack import eventually
+from tests.support.waiting import eventually
 
 
 def in_background(default: Service, key: str, **fields: Any) -> tuple[threading.Thread, list[Any]]:

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from tests.acceptance.talk import Talk, error, route_of, talk_to
-from tests.stack import Stack, chat, eventually
+from tests.stack import Stack, chat
+from tests.support.waiting import eventually
 
 MODEL = "glm-4.6v"
 PROCESSES = 2
@@ -44,7 +45,7 @@ def narrow(stack: Stack, most: int) -> Iterator[None]:
         yield
 
 
-def at_once(talk: Talk, count: int, simulate: str) -> list[httpx.Response]:
+def chat_concurrently(talk: Talk, count: int, simulate: str) -> list[httpx.Response]:
     """Return the answers to so many chats, sent at once."""
 
     async def send_all() -> list[httpx.Response]:
@@ -69,7 +70,7 @@ def test_a36_calls_beyond_the_limit_are_429_with_retry_after_and_reserve_nothing
     stack: Stack, talk: Talk
 ) -> None:
     with narrow(stack, 2):
-        answers = at_once(talk, 16, "tokens=1&first_ms=1500")
+        answers = chat_concurrently(talk, 16, "tokens=1&first_ms=1500")
 
     served = [answer for answer in answers if answer.status_code == 200]
     refused = [answer for answer in answers if answer.status_code == 429]
@@ -87,10 +88,10 @@ def test_a36_calls_beyond_the_limit_are_429_with_retry_after_and_reserve_nothing
 
 def test_a36_who_waits_as_told_is_served(stack: Stack, talk: Talk) -> None:
     with narrow(stack, 2):
-        at_once(talk, 4, "tokens=1&first_ms=300")  # so that answers' times are known
+        chat_concurrently(talk, 4, "tokens=1&first_ms=300")  # so that answers' times are known
         refused = [
             answer
-            for answer in at_once(talk, 8, "tokens=1&first_ms=1000")
+            for answer in chat_concurrently(talk, 8, "tokens=1&first_ms=1000")
             if answer.status_code == 429
         ]
         assert refused
@@ -101,7 +102,7 @@ def test_a36_who_waits_as_told_is_served(stack: Stack, talk: Talk) -> None:
 def test_a36_a_refusal_counts_nothing_against_the_keys_limits(stack: Stack) -> None:
     talk = Talk(stack, stack.customer("a36-counted@example.com", requests_per_minute="40"))
     with narrow(stack, 1):
-        answers = at_once(talk, 12, "tokens=1&first_ms=1000")
+        answers = chat_concurrently(talk, 12, "tokens=1&first_ms=1000")
         counts = Counter(answer.status_code for answer in answers)
         assert counts[429] >= 12 - PROCESSES
         left = int(talk.chat(simulate="tokens=1").headers["x-ratelimit-remaining"])
@@ -120,7 +121,7 @@ def test_a36_another_route_is_taken_first(stack: Stack, talk: Talk) -> None:
             MODEL,
         )
         try:
-            answers = at_once(talk, 12, "tokens=1&first_ms=800")
+            answers = chat_concurrently(talk, 12, "tokens=1&first_ms=800")
         finally:
             stack.sql("DELETE FROM api_route WHERE upstream_id = %s", second)
     assert {answer.status_code for answer in answers} == {200}
@@ -147,14 +148,14 @@ def test_a36_an_upstream_that_answers_429_gets_fewer_calls_and_more_after_a_calm
         # It refuses, and is believed after a window or two.
         ends_at = time.monotonic() + 4
         while time.monotonic() < ends_at:
-            at_once(talk, 30, "status=429")
-        answers = at_once(talk, 60, "tokens=1&first_ms=800")
+            chat_concurrently(talk, 30, "status=429")
+        answers = chat_concurrently(talk, 60, "tokens=1&first_ms=800")
         counts = Counter(answer.status_code for answer in answers)
         assert counts[429] >= 10
         assert counts[200] >= 4
 
         def all_served() -> bool:
-            again = at_once(talk, 60, "tokens=1&first_ms=300")
+            again = chat_concurrently(talk, 60, "tokens=1&first_ms=300")
             return all(answer.status_code == 200 for answer in again)
 
         eventually(all_served, seconds=60, every=2, what="the limit does not recover")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance.services import HELLO, Service
 from tests.acceptance.test_a37_client_errors import CHAT, EVERY_MOUNT, check
-from tests.stack import eventually
+from tests.support.waiting import eventually
 
 PATH = "/v1/chat/completions"
 # A model that these tests may break, as no other test calls it.

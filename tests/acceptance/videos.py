@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 
 from tests.acceptance.talk import Json, Talk
-from tests.stack import Stack, eventually
+from tests.stack import Stack
+from tests.support.waiting import eventually
 
 # Z's own example.
 BIRD: Json = {

@@ -222,7 +222,7 @@ def call(function: str, rows: Any, answer: type[Answer], on: Any = None) -> list
     return msgspec.json.decode(text or b"[]", type=list[answer])
 
 
-def at_once(work: Callable[[psycopg.Connection], Result]) -> list[Result]:
+def repeat_on_ten_connections(work: Callable[[psycopg.Connection], Result]) -> list[Result]:
     """Do something a hundred times, on ten connections at once."""
 
     def ten_times(_: int) -> list[Result]:

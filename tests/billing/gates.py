@@ -31,15 +31,6 @@ async def admit_all(gates: list[Gate], asks: list[Admission]) -> list[AdmissionR
     return await asyncio.gather(*work)
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait for something, ten seconds at most."""
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("It never came.")
-
-
 class LockedAccount:
     """An account's row that another transaction has locked, so that statements wait for it."""
 

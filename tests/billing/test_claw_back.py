@@ -4,7 +4,7 @@ import pytest
 
 from billing.ledger import postings
 from billing.models import Transfer
-from tests.billing.customers import admit, at_once, make_customer, new_id, top_up
+from tests.billing.customers import admit, make_customer, new_id, repeat_on_ten_connections, top_up
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -86,7 +86,7 @@ def test_a_hundred_copies_at_once_take_once():
     customer = make_customer(60)
     row = ["clawback", new_id(), customer.account.pk, 100, "top_up", "", True, ""]
 
-    codes = at_once(
+    codes = repeat_on_ten_connections(
         lambda own: own.execute(
             "SELECT code FROM billing_take_back_credit(%s, %s, %s, %s, %s, %s, %s, %s)", row
         ).fetchone()[0]

@@ -13,7 +13,8 @@ from billing.ledger.gate import AdmissionResult, LedgerUnavailableError
 from billing.models import Reservation
 from tests.billing.customers import connect, make_customer, run
 from tests.billing.faulty_link import FaultyLink
-from tests.billing.gates import LockedAccount, admit_all, as_coroutine, codes_of, open_gate, until
+from tests.billing.gates import LockedAccount, admit_all, as_coroutine, codes_of, open_gate
+from tests.support.waiting import eventually_async
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -29,7 +30,7 @@ def test_a_caller_that_goes_while_it_is_admitted_leaves_no_hold():
         async with open_gate() as gate:
             with LockedAccount(customer) as account:
                 caller = asyncio.create_task(gate.admit(ask))
-                await until(account.waiting)
+                await eventually_async(account.waiting)
                 caller.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await caller
@@ -90,7 +91,7 @@ def test_an_admission_that_was_killed_before_its_commit_is_made_once():
         async with open_gate() as gate:
             with LockedAccount(customer) as account:
                 caller = asyncio.create_task(gate.admit(customer.ask()))
-                await until(account.waiting)
+                await eventually_async(account.waiting)
                 account.kill_waiting()
                 account.unlock()
                 return await caller
@@ -128,7 +129,7 @@ def test_a_settlement_that_was_killed_before_its_commit_is_made_once():
             await gate.admit(ask)
             with LockedAccount(customer) as account:
                 receipt = gate.settle(customer.end(ask, output_nanos=40))
-                await until(account.waiting)
+                await eventually_async(account.waiting)
                 account.kill_waiting()
                 account.unlock()
                 return (await receipt).code

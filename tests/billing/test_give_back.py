@@ -10,10 +10,10 @@ from billing.usage.lots import lots_left, refundable_nanos
 from tests.billing.customers import (
     Customer,
     admit,
-    at_once,
     connect,
     make_customer,
     new_id,
+    repeat_on_ten_connections,
     top_up,
 )
 from tests.billing.test_lots import give, left, pay, spend
@@ -256,7 +256,7 @@ def test_a_hundred_copies_of_a_refund_take_once(kind, is_bold):
     payment = pay(customer, 150)
     row = [kind, new_id(), customer.account.pk, 100, "top_up", payment, is_bold]
 
-    codes = at_once(lambda own: own.execute(TAKE_BACK, row).fetchone()[0])
+    codes = repeat_on_ten_connections(lambda own: own.execute(TAKE_BACK, row).fetchone()[0])
 
     assert sorted(codes) == ["exists"] * 99 + ["posted"]
     assert customer.balances == (50, 0)
@@ -267,7 +267,7 @@ def test_refunds_at_once_take_no_more_than_was_paid():
     customer = make_customer(1000)
     payment = pay(customer, 500)
 
-    codes = at_once(
+    codes = repeat_on_ten_connections(
         lambda own: own.execute(
             TAKE_BACK, ["refund", new_id(), customer.account.pk, 70, "top_up", payment, False]
         ).fetchone()[0]
@@ -284,7 +284,7 @@ def test_refunds_at_once_leave_a_gift_of_the_payments_reference_alone():
     pay(customer, 500)
     postings.grant(customer.account, 1000, reference=payment)
 
-    codes = at_once(
+    codes = repeat_on_ten_connections(
         lambda own: own.execute(
             TAKE_BACK, ["refund", new_id(), customer.account.pk, 70, "top_up", payment, False]
         ).fetchone()[0]
@@ -318,7 +318,7 @@ def test_a_hundred_reversals_at_once_restore_once():
     dispute = owing(customer)
     pay(customer, 5)
 
-    codes = at_once(
+    codes = repeat_on_ten_connections(
         lambda own: own.execute(REVERSE, ["clawback", dispute, customer.account.pk]).fetchone()[0]
     )
 

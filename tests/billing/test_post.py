@@ -11,10 +11,10 @@ from billing.models import CreditAccount
 from tests.billing.customers import (
     Customer,
     admit,
-    at_once,
     connect,
     make_customer,
     new_id,
+    repeat_on_ten_connections,
     wait_until_blocked,
 )
 
@@ -169,7 +169,7 @@ def test_a_hundred_copies_at_once_post_once(kind, direction, against, balance):
     customer = make_customer(1000)
     row = [kind, new_id(), customer.account.pk, direction, against, 100]
 
-    codes = at_once(lambda own: own.execute(POST, row).fetchone()[0])
+    codes = repeat_on_ten_connections(lambda own: own.execute(POST, row).fetchone()[0])
 
     assert sorted(codes) == ["exists"] * 99 + ["posted"]
     assert customer.balances == (balance, 0)
@@ -205,7 +205,7 @@ def test_debits_at_once_take_no_more_than_there_is():
         row = ["adjustment", new_id(), customer.account.pk, "debit", "adjustments", 70]
         return own.execute(POST, row).fetchone()[0]
 
-    codes = at_once(take)
+    codes = repeat_on_ten_connections(take)
 
     assert codes.count("posted") == 14
     assert codes.count("exceeds_credits") == 86
@@ -218,7 +218,7 @@ def test_an_account_opened_at_once_is_opened_once():
     bare = make_customer()
     CreditAccount.objects.filter(pk=bare.account.pk).delete()
 
-    accounts = at_once(
+    accounts = repeat_on_ten_connections(
         lambda own: own.execute("SELECT billing_open_account(%s)", [bare.team.pk]).fetchone()[0]
     )
 

@@ -13,7 +13,7 @@ from billing.models import (
     Reservation,
     UsageRecord,
 )
-from tests.billing.customers import at_once, connect, make_customer, settle, sweep
+from tests.billing.customers import connect, make_customer, repeat_on_ten_connections, settle, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -290,7 +290,7 @@ def test_a_hundred_settlements_at_once_end_a_reservation_once():
     ask = customer.admitted()
     end = customer.end(ask, output_nanos=40)
 
-    codes = at_once(lambda own: settle(end, on=own)[0].code)
+    codes = repeat_on_ten_connections(lambda own: settle(end, on=own)[0].code)
 
     assert sorted(codes) == ["already_ended"] * 99 + ["settled"]
     assert customer.balances == (960, 0)
@@ -308,7 +308,7 @@ def test_of_a_hundred_settlements_at_once_the_record_has_the_lines_of_the_one_th
         lines = [["output", nanos, 1_000_000, 1_000_000, nanos]]
         return settle(customer.end(ask, output_nanos=nanos, lines=lines), on=own)[0]
 
-    receipts = at_once(end)
+    receipts = repeat_on_ten_connections(end)
 
     (charged,) = (receipt.charged_nanos for receipt in receipts if receipt.code == "settled")
     assert customer.record(ask).lines == [["output", charged, 1_000_000, 1_000_000, charged]]

@@ -12,7 +12,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import sign_in
 from tests.browser.test_everything import PHONE, WIDE, Visitor, overflow_of
 from tests.browser.watch import accessibility_faults
-from tests.stack import Stack, eventually
+from tests.stack import Stack
+from tests.support.waiting import eventually
 
 
 class Buyer:

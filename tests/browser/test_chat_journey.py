@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.watch import accessibility_faults
-from tests.stack import Stack, eventually
+from tests.stack import Stack
+from tests.support.waiting import eventually
 
 COMPLETIONS = "**/v1/chat/completions"
 HOSTILE = """# <script>window.pwned = 1</script>

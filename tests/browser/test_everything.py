@@ -19,7 +19,8 @@ from portal.mailbox.queries import emails
 from tests.browser.conftest import sign_in
 from tests.browser.watch import Watch, accessibility_faults
 from tests.portal.url_map import PAGES, address
-from tests.stack import Stack, eventually
+from tests.stack import Stack
+from tests.support.waiting import eventually
 
 PASSWORD = "correct horse battery"
 WIDE = {"width": 1280, "height": 900}

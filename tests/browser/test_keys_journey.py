@@ -8,7 +8,8 @@ from openai import OpenAI
 from playwright.sync_api import Page, expect
 
 from tests.browser.watch import accessibility_faults
-from tests.stack import Stack, eventually
+from tests.stack import Stack
+from tests.support.waiting import eventually
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 PLAINTEXT = re.compile(r"sk-tg-[0-9A-Za-z]{38}")

@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import sign_in
 from tests.browser.watch import Watch, accessibility_faults
-from tests.stack import Stack, eventually
+from tests.stack import Stack
+from tests.support.waiting import eventually
 
 PASSWORD = "correct horse battery"
 WIDE = {"width": 1280, "height": 900}

@@ -16,7 +16,8 @@ import openai as sdk
 import pytest
 from openai import OpenAI
 
-from tests.stack import ROOT, eventually, free_port
+from tests.stack import ROOT, free_port
+from tests.support.waiting import eventually
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 NAMED_SERVERS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "API_KEY_PEPPERS", "BASE_URL")

@@ -6,7 +6,8 @@ import openai as sdk
 import pytest
 from openai import OpenAI
 
-from tests.stack import Stack, eventually
+from tests.stack import Stack
+from tests.support.waiting import eventually
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEATHER = {

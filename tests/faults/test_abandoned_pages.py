@@ -10,7 +10,8 @@ import httpx
 import psycopg
 import pytest
 
-from tests.stack import Stack, eventually
+from tests.stack import Stack
+from tests.support.waiting import eventually
 
 POOL_SIZE = 4
 

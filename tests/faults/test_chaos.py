@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from tests.faults.conftest import reservations
-from tests.stack import Stack, chat, eventually
+from tests.stack import Stack, chat
+from tests.support.waiting import eventually
 
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(1, 10**9)
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))

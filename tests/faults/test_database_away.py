@@ -7,7 +7,8 @@ from collections.abc import Callable
 import httpx
 
 from tests.faults.conftest import reservations
-from tests.stack import Stack, chat, eventually
+from tests.stack import Stack, chat
+from tests.support.waiting import eventually
 
 
 def test_a_restart_under_load_gives_503_and_then_service_again(

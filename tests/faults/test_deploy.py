@@ -5,7 +5,8 @@ import signal
 import threading
 from collections.abc import Callable
 
-from tests.stack import Stack, chat, eventually
+from tests.stack import Stack, chat
+from tests.support.waiting import eventually
 
 
 def test_short_streams_finish_and_long_ones_end_with_an_error_event_and_a_bill(

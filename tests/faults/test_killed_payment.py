@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 
-from tests.stack import ROOT, Stack, eventually
+from tests.stack import ROOT, Stack
+from tests.support.waiting import eventually
 
 PLACE = """
 from uuid import UUID

@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from tests.faults.conftest import TOTAL_SECONDS, reservations
-from tests.stack import Stack, eventually, running
+from tests.stack import Stack, running
+from tests.support.waiting import eventually
 
 BIRD = {"model": "cogvideox-3", "prompt": "A bird flying over the ocean"}
 MAX_SECONDS = 5

@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from tests.faults.conftest import TOTAL_SECONDS, reservations
-from tests.stack import Stack, chat, eventually, running
+from tests.stack import Stack, chat, running
+from tests.support.waiting import eventually
 
 # Where the process dies, and whether the request's charge is durable by then (None: either).
 POINTS = {

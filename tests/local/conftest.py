@@ -2,8 +2,7 @@
 
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,14 +28,6 @@ def processes_of(folder: Path) -> list[str]:
         if str(folder) in command and lives(int(path.parent.name)):
             found.append(f"{path.parent.name}: {command}")
     return found
-
-
-def eventually(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Wait until the condition holds. Fails where it never does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -97,14 +96,6 @@ def books_are_right(request: pytest.FixtureRequest) -> Iterator[None]:
     assert broken == {}
 
 
-def wait_until(holds: Any, seconds: float = 10) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.02)
-
-
 def _form(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """Yield a form's fields as Stripe writes them: `line_items[0][quantity]`."""
     if not isinstance(value, dict | list):
@@ -114,7 +105,7 @@ def _form(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield from _form(f"{name}[{key}]" if name else str(key), each)
 
 
-def at_once(*works: Callable[[], Any]) -> list[Any]:
+def run_concurrently(*works: Callable[[], Any]) -> list[Any]:
     """Run functions at once, each in a thread with its own connection. Return the results."""
     start = threading.Barrier(len(works))
 

@@ -11,7 +11,7 @@ from billing.models import Order, PaymentCustomer
 from billing.payments import customers, orders
 from billing.stripe_api import checkout as stripe_checkout
 from billing.usage.balances import balance_of
-from tests.payments.conftest import PAGES, StripeStandIn, at_once, checkout
+from tests.payments.conftest import PAGES, StripeStandIn, checkout, run_concurrently
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -56,7 +56,7 @@ def test_a_form_that_is_sent_twenty_times_at_once_is_one_order_and_one_session(
 ) -> None:
     order_id = uuid.uuid4()
 
-    pages = set(at_once(*[lambda: click(alices_team, alice, order_id)] * 20))
+    pages = set(run_concurrently(*[lambda: click(alices_team, alice, order_id)] * 20))
 
     assert len(pages) == 1
     assert len(sessions(stand_in)) == 1
@@ -69,7 +69,7 @@ def test_a_form_that_is_sent_twenty_times_at_once_is_one_order_and_one_session(
 def test_two_members_who_are_the_first_to_pay_at_once_share_one_customer(
     stand_in: StripeStandIn, alice: User, bob: User, alices_team: Team
 ) -> None:
-    found = at_once(*[
+    found = run_concurrently(*[
         lambda user=user: customers.get_or_create_customer(alices_team, user).stripe_id
         for user in (alice, bob) * 5
     ])  # fmt: skip

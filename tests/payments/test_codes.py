@@ -115,7 +115,7 @@ def test_a_person_cannot_redeem_a_code_again_for_another_team(
     assert balance_of(second).posted_nanos == 0
 
 
-def at_once(actors: list[Actor]) -> list[str]:
+def redeem_concurrently(actors: list[Actor]) -> list[str]:
     """Let all actors redeem the code at once, and return the results."""
 
     def attempt(actor: Actor) -> str:
@@ -136,7 +136,7 @@ def test_a_hundred_teams_at_once_redeem_it_as_often_as_it_allows(make_code: Make
     code = make_code(redemptions_limit=7)
     plan = Plan.objects.get(is_default=True)
     teams = [Team.objects.create(name=f"{n}", slug=f"team-{n}", plan=plan) for n in range(100)]
-    outcomes = at_once([Actor(team=team) for team in teams])
+    outcomes = redeem_concurrently([Actor(team=team) for team in teams])
     assert outcomes.count("redeemed") == 7
     assert outcomes.count("CodeInvalidError") == 93
     code.refresh_from_db()
@@ -147,7 +147,7 @@ def test_a_hundred_teams_at_once_redeem_it_as_often_as_it_allows(make_code: Make
 @pytest.mark.django_db(transaction=True)
 def test_one_team_twenty_times_at_once_redeems_it_once(owner: Actor, make_code: Make) -> None:
     code = make_code(redemptions_limit=100)
-    outcomes = at_once([owner] * 20)
+    outcomes = redeem_concurrently([owner] * 20)
     assert sorted(outcomes) == ["CodeUsedError"] * 19 + ["redeemed"]
     code.refresh_from_db()
     assert code.redemptions == 1

@@ -12,7 +12,7 @@ from billing.models import Dispute, LedgerAlert, Order, StripeEvent, Subscriptio
 from billing.payments import disputes, tasks
 from tests.billing.customers import top_up
 from tests.cast import IssuedKey, signed_in
-from tests.payments.conftest import StripeStandIn, at_once, paid_order
+from tests.payments.conftest import StripeStandIn, paid_order, run_concurrently
 from tests.payments.plans_paid import plan_payment
 from tests.payments.refund_helpers import (
     DOLLAR,
@@ -344,12 +344,12 @@ def test_the_same_event_ten_times_at_once_has_one_effect(
     spend(alices_team, 7 * DOLLAR)
     stand_in.control("dispute", charge=order.charge_id)
     opened = stand_in.events("charge.dispute.created", "charge.dispute.funds_withdrawn")
-    at_once(*[partial(stand_in.deliver, *opened)] * 10)
+    run_concurrently(*[partial(stand_in.deliver, *opened)] * 10)
     assert (posted(alices_team), paused(alices_team)) == (0, disputes.PAUSED_FOR_DISPUTE)
 
     stand_in.control("close_dispute", dispute=Dispute.objects.get().pk, won=True)
     closed = stand_in.events("charge.dispute.funds_reinstated", "charge.dispute.closed")
-    at_once(*[partial(stand_in.deliver, *closed)] * 10)
+    run_concurrently(*[partial(stand_in.deliver, *closed)] * 10)
 
     assert (posted(alices_team), paused(alices_team)) == (3 * DOLLAR, "")
     assert [kind for kind, _ in moved(alices_team, "clawback", "clawback_reversal")] == [

@@ -11,7 +11,7 @@ from accounts.models import Team, User
 from billing.models import LedgerAlert, Order, StripeEvent, Transfer
 from billing.payments import tasks, webhooks
 from billing.payments.webhooks import HANDLERS
-from tests.payments.conftest import StripeStandIn, at_once, checkout
+from tests.payments.conftest import StripeStandIn, checkout, run_concurrently
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -151,7 +151,7 @@ def test_two_workers_never_handle_one_event_at_once(monkeypatch: pytest.MonkeyPa
     asked = answers(monkeypatch, *["Done."] * 10)
     event = receive()
 
-    handled = at_once(*[partial(webhooks.handle, event.pk)] * 10)
+    handled = run_concurrently(*[partial(webhooks.handle, event.pk)] * 10)
 
     assert asked == ["cs_1"]
     assert len([each for each in handled if each is not None]) == 1

@@ -7,7 +7,7 @@ import pytest
 from accounts.models import AuditEntry, Team, User
 from billing.models import FraudWarning, Order
 from billing.payments import disputes
-from tests.payments.conftest import StripeStandIn, at_once, paid_order
+from tests.payments.conftest import StripeStandIn, paid_order, run_concurrently
 from tests.payments.refund_helpers import DOLLAR, customer_of, posted
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
@@ -90,7 +90,7 @@ def test_the_same_warning_ten_times_at_once_is_one(
     event = stand_in.events(KIND)[0]
     copies = [event | {"id": f"evt_copy{number}"} for number in range(10)]
 
-    at_once(*[partial(stand_in.deliver, copy) for copy in copies])
+    run_concurrently(*[partial(stand_in.deliver, copy) for copy in copies])
 
     assert FraudWarning.objects.count() == 1
     assert AuditEntry.objects.filter(action="team.paused").count() == 1

@@ -17,7 +17,7 @@ from billing.payments import orders, tasks, webhooks
 from billing.stripe_api import checkout as stripe_checkout
 from billing.stripe_api import payments
 from billing.usage.balances import balance_of
-from tests.payments.conftest import StripeStandIn, at_once, checkout
+from tests.payments.conftest import StripeStandIn, checkout, run_concurrently
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -91,7 +91,7 @@ def test_redirect_webhooks_and_hourly_check_at_once_credit_once(
     for event in events:
         stand_in.post(event)
 
-    at_once(
+    run_concurrently(
         *[lambda: orders.confirm(Order.objects.get())] * 4,
         *[partial(webhooks.handle, event["id"]) for event in events * 2],
         *[tasks.check_open_orders] * 4,

@@ -14,7 +14,7 @@ from billing.errors import CardDeclinedError, StripeError
 from billing.models import PlanOffer, PlanPrice, Subscription
 from billing.payments import plans
 from billing.payments.plans import PlanError
-from tests.payments.conftest import PAGES, StripeStandIn, wait_until
+from tests.payments.conftest import PAGES, StripeStandIn
 from tests.payments.plan_helpers import (
     again,
     begin,
@@ -27,6 +27,7 @@ from tests.payments.plan_helpers import (
     subscribed,
     switch_to_declined_card,
 )
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -180,7 +181,7 @@ def test_an_upgrade_that_stripe_failed_to_answer_is_charged_once(
         change(alice, row, pro, attempt="one")
     stand_in.control("fault")
     settings.STRIPE_TIMEOUT_SECONDS = 10
-    wait_until(lambda: change_is_done(alice, row, pro))
+    eventually(lambda: change_is_done(alice, row, pro))
     deliver_subscription_events(stand_in)
     assert (plan_of(alices_team), granted(alices_team), earned()) == ("pro", [25, 105], [20, 80])
 

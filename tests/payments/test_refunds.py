@@ -11,7 +11,7 @@ from billing.models import Order, Refund
 from billing.payments import tasks
 from billing.payments.refunds import RefundError
 from tests.billing.customers import admit
-from tests.payments.conftest import StripeStandIn, at_once
+from tests.payments.conftest import StripeStandIn, run_concurrently
 from tests.payments.refund_helpers import (
     DOLLAR,
     age_refunds,
@@ -154,7 +154,7 @@ def test_ten_clicks_on_one_form_are_one_refund(
     number = uuid.uuid4()
     click = partial(request_refund, order, 400, clerk, refund_id=number)
 
-    found = at_once(*[click] * 10)
+    found = run_concurrently(*[click] * 10)
 
     assert {refund.pk for refund in found} == {number}
     age_refunds()
@@ -175,7 +175,7 @@ def test_of_ten_of_staff_who_refund_all_of_it_one_does(
         except RefundError:
             return "refused"
 
-    assert sorted(at_once(*[click] * 10)) == ["refused"] * 9 + ["succeeded"]
+    assert sorted(run_concurrently(*[click] * 10)) == ["refused"] * 9 + ["succeeded"]
     assert refunds_at_stripe(stand_in) == [1000]
     assert posted(alices_team) == 0
 
@@ -187,7 +187,7 @@ def test_one_webhook_ten_times_at_once_has_one_effect(
     stand_in.control("refund", charge=order.charge_id, amount=400)
     events = stand_in.events("refund.created", "charge.refunded", "refund.updated")
 
-    at_once(*[partial(stand_in.deliver, *events)] * 10)
+    run_concurrently(*[partial(stand_in.deliver, *events)] * 10)
 
     assert Refund.objects.get().state == "succeeded"
     assert moved(alices_team, "refund") == [("refund", 4 * DOLLAR)]
@@ -208,7 +208,7 @@ def test_a_refund_that_races_requests_is_refused_or_exact(
         except RefundError:
             return "refused"
 
-    *used, outcome = at_once(*[use] * 5, click)
+    *used, outcome = run_concurrently(*[use] * 5, click)
 
     held = used.count("admitted") * 2 * DOLLAR
     taken = 6 * DOLLAR if outcome == "succeeded" else 0

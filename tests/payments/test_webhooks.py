@@ -17,7 +17,7 @@ from accounts.models import Team, User
 from billing.models import Order, StripeEvent, Transfer
 from billing.payments import tasks, webhooks
 from billing.payments.webhooks import HANDLERS, handle_stripe_event
-from tests.payments.conftest import SECRET, StripeStandIn, at_once, checkout
+from tests.payments.conftest import SECRET, StripeStandIn, checkout, run_concurrently
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -217,7 +217,7 @@ def test_a_hundred_copies_at_once_are_taken_and_credit_once(
         webhooks.handle(event["id"])
         return copies
 
-    answers = [status for statuses in at_once(*[ten_copies] * 10) for status in statuses]
+    answers = [status for statuses in run_concurrently(*[ten_copies] * 10) for status in statuses]
 
     assert answers == [200] * 100
     assert Transfer.objects.filter(kind="top_up").count() == 1
@@ -241,7 +241,7 @@ def test_a_hundred_events_about_one_payment_credit_once(
         ]
 
     works = [lambda worker=worker: ten_events(worker) for worker in range(10)]
-    answers = [status for statuses in at_once(*works) for status in statuses]
+    answers = [status for statuses in run_concurrently(*works) for status in statuses]
 
     assert answers == [200] * 100
     assert Transfer.objects.filter(kind="top_up").count() == 1

@@ -8,15 +8,9 @@ from django.test import Client
 from accounts.models import AuditEntry, Team, User
 from billing.models import PaymentCustomer
 from billing.payments.customers import get_or_create_customer
-from tests.cast import signed_in
 from tests.payments.conftest import StripeStandIn
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def browser(alice: User) -> Client:
-    return signed_in(alice)
 
 
 def card_of(team: Team) -> tuple[str, str]:

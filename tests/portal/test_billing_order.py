@@ -23,11 +23,6 @@ DECLINED = "pm_card_chargeDeclined"
 BANK_DEBIT = "pm_usBankAccount_success"
 
 
-@pytest.fixture
-def browser(alice: User) -> Client:
-    return signed_in(alice)
-
-
 def look(browser: Client, order: Order, more: str = "") -> str:
     answer = browser.get(f"/billing/orders/{order.pk}{more}")
     assert answer.status_code == 200

@@ -24,11 +24,6 @@ CHRISTMAS = datetime(2099, 12, 24, 12, tzinfo=UTC)
 NEW_YEAR = datetime(2099, 12, 31, 12, tzinfo=UTC)
 
 
-@pytest.fixture
-def browser(alice: User) -> Client:
-    return signed_in(alice)
-
-
 def page_of(browser: Client, path: str = "/billing", status: int = 200) -> str:
     answer = browser.get(path)
     assert answer.status_code == status

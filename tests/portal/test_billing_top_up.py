@@ -17,11 +17,6 @@ from tests.payments.conftest import StripeStandIn
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def browser(alice: User) -> Client:
-    return signed_in(alice)
-
-
 def form_of(browser: Client) -> str:
     """Return the number of the order that the page's form will be."""
     return order_number_in(browser.get("/billing").content.decode())

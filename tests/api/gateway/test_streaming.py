@@ -18,7 +18,8 @@ from tests.api.gateway.upstream import (
     raw,
     stream,
 )
-from tests.api.gateway.world import Reply, World, body, in_loop, until
+from tests.api.gateway.world import Reply, World, body, in_loop
+from tests.support.waiting import eventually_async
 
 OPTIONS = {"include_usage": True}
 
@@ -233,7 +234,7 @@ async def test_after_a_keepalive_a_failure_is_an_error_event() -> None:
 async def test_a_client_who_leaves_stops_the_upstream_and_pays_for_what_it_got() -> None:
     async with World(stream(chunk("x" * 40), 5.0)) as world:
         task, reply = world.begin(body("y" * 400, stream=True))
-        await until(lambda: reply.text)
+        await eventually_async(lambda: reply.text)
         task.cancel()
         await asyncio.wait([task])
         await asyncio.wait_for(world.upstream.closed.wait(), 0.1)
@@ -248,11 +249,11 @@ async def test_upstreams_that_bill_to_the_end_are_read_to_the_end() -> None:
     script = stream(chunk("x" * 40), 0.2, *GOOD_STREAM)
     async with World(script, upstream={"drains_on_disconnect": True}) as world:
         task, reply = world.begin(body(stream=True))
-        await until(lambda: reply.text)
+        await eventually_async(lambda: reply.text)
         task.cancel()
         await asyncio.wait([task])
         assert world.gate.settlements == []
-        await until(lambda: world.gate.settlements)
+        await eventually_async(lambda: world.gate.settlements)
     settled = world.gate.only
     assert (settled.outcome, settled.source) == ("client_closed", "upstream")
     assert settled.output_tokens == 1000
@@ -263,7 +264,7 @@ async def test_the_end_waits_for_the_settlement() -> None:
     async with World(stream(*GOOD_STREAM)) as world:
         world.gate.receipts_wait = asyncio.Event()
         task, reply = world.begin(body(stream=True))
-        await until(lambda: world.gate.settlements)
+        await eventually_async(lambda: world.gate.settlements)
         await asyncio.sleep(0.1)
         assert reply.text == "Hello"
         assert "[DONE]" not in reply.events
@@ -290,7 +291,7 @@ async def test_a_client_who_does_not_read_is_left_and_pays() -> None:
 async def test_a_shutdown_ends_streams_with_an_event_and_a_bill() -> None:
     async with World(stream(chunk("Hello"), 5.0)) as world:
         task, reply = world.begin(body(stream=True))
-        await until(lambda: reply.text)
+        await eventually_async(lambda: reply.text)
         world.gateway.shut_down()
         await task
     assert reply.events[-1]["error"]["code"] == "server_shutting_down"

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tests.api.gateway.upstream import answer, completion, head, raw, reset
-from tests.api.gateway.world import World, body, in_loop, until
+from tests.api.gateway.world import World, body, in_loop
+from tests.support.waiting import eventually_async
 
 
 @in_loop
@@ -249,7 +250,7 @@ async def test_a_dripping_upstream_is_given_up_in_total() -> None:
 async def test_a_client_who_leaves_stops_the_upstream_and_pays_for_the_prompt() -> None:
     async with World(raw(5.0)) as world:
         task, _ = world.begin(body("x" * 400))
-        await until(lambda: world.upstream.calls)
+        await eventually_async(lambda: world.upstream.calls)
         task.cancel()
         await asyncio.wait([task])
         await asyncio.wait_for(world.upstream.closed.wait(), 0.5)
@@ -275,11 +276,11 @@ async def test_the_answer_waits_for_its_settlement_but_not_for_ever() -> None:
     async with World(answer(completion()), limits={"settle_wait_seconds": 0.3}) as world:
         world.gate.receipts_wait = asyncio.Event()
         task, reply = world.begin(body())
-        await until(lambda: world.gate.settlements)
+        await eventually_async(lambda: world.gate.settlements)
         await asyncio.sleep(0.1)
         assert reply.status == 0
         world.gate.receipts_wait.set()
-        await until(lambda: reply.is_complete, 0.15)
+        await eventually_async(lambda: reply.is_complete, 0.15)
         await task
 
         world.gate.receipts_wait = asyncio.Event()
@@ -303,7 +304,7 @@ async def test_a_mistake_of_ours_is_a_500_and_free(monkeypatch: pytest.MonkeyPat
 async def test_concurrency_beyond_the_upstreams_is_429() -> None:
     async with World(raw(0.3, head(), b"{}"), upstream={"max_concurrency": 1}) as world:
         task, _ = world.begin(body())
-        await until(lambda: world.upstream.calls)
+        await eventually_async(lambda: world.upstream.calls)
         reply = await world.chat()
         assert reply.status == 429
         assert int(reply.headers["retry-after"]) >= 1
@@ -314,7 +315,7 @@ async def test_concurrency_beyond_the_upstreams_is_429() -> None:
 async def test_a_shutdown_ends_plain_requests_free_of_charge() -> None:
     async with World(raw(5.0)) as world:
         task, reply = world.begin(body())
-        await until(lambda: world.upstream.calls)
+        await eventually_async(lambda: world.upstream.calls)
         world.gateway.shut_down()
         await task
         assert (reply.status, reply.json["error"]["code"]) == (503, "server_shutting_down")

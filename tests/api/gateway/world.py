@@ -286,10 +286,3 @@ def body(content: Any = "Hi", **fields: Any) -> dict[str, Any]:
         "messages": [{"role": "user", "content": content}],
         **fields,
     }
-
-
-async def until(check: Callable[[], Any], seconds: float = 3) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(seconds):
-        while not check():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.005)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.api.gateway.upstream import answer, raw
-from tests.api.gateway.world import Reply, World, in_loop, until
+from tests.api.gateway.world import Reply, World, in_loop
+from tests.support.waiting import eventually_async
 
 Json = dict[str, Any]
 
@@ -182,7 +183,7 @@ async def test_a_client_that_disconnects_pays_for_the_prompt_and_stops_the_upstr
         reply = Reply()
         body = {"model": "public-model", "input": "x" * 400}
         task = asyncio.get_running_loop().create_task(world.send(body, reply, "/v1/embeddings"))
-        await until(lambda: world.upstream.calls)
+        await eventually_async(lambda: world.upstream.calls)
         task.cancel()
         await asyncio.wait([task])
         await asyncio.wait_for(world.upstream.closed.wait(), 0.5)
