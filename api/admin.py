@@ -4,14 +4,17 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from accounts import api_keys, audit, key_actions, keys
 from accounts.models import ApiKey, NotificationSettings, User
+from api.dialects import DIALECTS
 from api.models import (
     Model,
     ModelAlias,
@@ -63,9 +66,22 @@ class ServiceAdmin(ModelAdmin):
 class UpstreamAdmin(ModelAdmin):
     """Upstreams. Their keys are in environment variables, named by the rows."""
 
-    list_display = ("name", "base_url", "api_key_env", "is_enabled", "max_concurrency")
-    list_filter = ("is_enabled", "drains_on_disconnect")
+    list_display = ("name", "dialect", "base_url", "api_key_env", "is_enabled", "max_concurrency")
+    list_filter = ("is_enabled", "dialect", "drains_on_disconnect")
     search_fields = ("name", "base_url")
+
+    def formfield_for_dbfield(
+        self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """Return the form's field of a column: the dialect is one of those that exist."""
+        if db_field.name == "dialect":
+            return forms.ChoiceField(
+                choices=[(name, name) for name in DIALECTS],
+                initial=db_field.default,
+                help_text=db_field.help_text,
+                widget=UnfoldAdminSelectWidget,
+            )
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
 class AliasesOfModel(TabularInline):

@@ -217,7 +217,7 @@ class AdmittedRequest:
             output_nanos=cost.output_nanos,
             reasoning_nanos=cost.reasoning_nanos,
             units_nanos=cost.units_nanos,
-            lines=cost.lines,
+            lines=tuple(cost.lines),
             upstream_cost_nanos=upstream_cost_nanos(quote.prices, usage) if source != "none" else 0,
             source=source,
             error=_clean(error),

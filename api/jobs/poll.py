@@ -208,7 +208,7 @@ def _settlement(job: VideoJob, state: VideoJob.State, error: str) -> Settlement:
     }[state]
     latency = (timezone.now() - job.created_at).total_seconds() * 1000
     return Settlement(
-        lines=_lines(job) if is_finished else (),
+        lines=tuple(_lines(job)) if is_finished else (),
         request_id=job.pk.hex,
         account_id=job.account_id,
         key_id=job.key_id,

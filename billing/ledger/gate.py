@@ -5,7 +5,6 @@ The statements are the SQL functions in `sql/`; `platform/docs/ledger.md` is the
 
 import asyncio
 import json
-from collections.abc import Sequence
 
 import msgspec
 import structlog
@@ -110,7 +109,7 @@ class Settlement(msgspec.Struct, kw_only=True):
     output_nanos: int = 0
     reasoning_nanos: int = 0
     units_nanos: int = 0
-    lines: Sequence[Line] = ()
+    lines: tuple[Line, ...] = ()
     upstream_cost_nanos: int = 0
     source: str = "none"
     error: str = ""

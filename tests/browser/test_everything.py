@@ -14,7 +14,7 @@ from openai import OpenAI
 from playwright.sync_api import Browser, Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
-from portal.docs.pages import PAGES as DOCS
+from portal.docs.pages import pages
 from portal.mailbox.queries import emails
 from tests.browser.conftest import sign_in
 from tests.browser.watch import Watch, accessibility_faults
@@ -188,7 +188,7 @@ class Everybody:
             for name, page in PAGES.items()
             if page.owner == 200 and "GET" in page.methods and name not in NO_PAGES
         ]
-        docs = [page.url for page in DOCS[1:]]
+        docs = [page.url for page in pages()[1:]]
         mailbox = ["/dev/mail", f"/dev/mail/{email_id}"]
         further = ["/settings/apikeys?show=all", "/statement?by=transfer", "/usage?status=error"]
         self.signed_in = [*own, *docs, *mailbox, *further, "/design", "/docs/search?q=stream"]

@@ -318,6 +318,7 @@ def test_an_offer_is_priced_in_dollars(staff: Client) -> None:
 def test_an_upstreams_base_url_must_be_an_address(staff: Client, rows: None) -> None:
     form = {
         "name": "new",
+        "dialect": "openai_chat",
         "max_concurrency": "1",
         "connect_timeout_seconds": "1",
         "first_token_timeout_seconds": "1",

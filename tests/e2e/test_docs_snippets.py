@@ -14,7 +14,7 @@ from html import unescape
 import httpx
 import pytest
 
-from portal.docs.pages import PAGES
+from portal.docs.pages import pages
 from tests.acceptance.programs import needs
 from tests.stack import Stack, running
 
@@ -54,7 +54,7 @@ def run(language: str, text: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("slug", [page.slug for page in PAGES])
+@pytest.mark.parametrize("slug", [page.slug for page in pages()])
 def test_a_pages_examples_run_as_they_stand(stack: Stack, key: str, slug: str) -> None:
     page = httpx.get(f"{stack.base_url}/docs/{slug}", follow_redirects=True)
     assert page.status_code == 200

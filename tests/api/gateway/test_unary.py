@@ -280,7 +280,7 @@ async def test_the_answer_waits_for_its_settlement_but_not_for_ever() -> None:
         await asyncio.sleep(0.1)
         assert reply.status == 0
         world.gate.receipts_wait.set()
-        await eventually_async(lambda: reply.is_complete, 0.15)
+        await eventually_async(lambda: reply.is_complete, seconds=0.15)
         await task
 
         world.gate.receipts_wait = asyncio.Event()
