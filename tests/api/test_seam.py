@@ -99,7 +99,7 @@ class ToyDialect:
             model=fields["of"],
             fields=fields,
             size_bytes=size_bytes,
-            shown=set(fields),
+            used=set(fields),
             prompt=PromptSize(text_bytes=len(fields["question"])),
             is_streamed=bool(fields.get("live")),
         )

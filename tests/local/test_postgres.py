@@ -15,8 +15,9 @@ from local import child
 from local.errors import LocalError
 from local.postgres import Postgres, is_allowed
 from local.server import package_folder
+from tests.support.waiting import eventually
 
-from .conftest import eventually, lives, processes_of
+from .conftest import lives, processes_of
 
 SUPERVISE = """
 import sys, time

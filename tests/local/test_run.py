@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import eventually, lives, processes_of
+from tests.support.waiting import eventually
+
+from .conftest import lives, processes_of
 
 TOYS = Path(__file__).with_name("toys.py")
 LAUNCH = """

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import eventually, processes_of
+from tests.support.waiting import eventually
+
+from .conftest import processes_of
 
 REPORT = """
 import json, os, pathlib, sys, time

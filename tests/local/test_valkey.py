@@ -9,8 +9,9 @@ import pytest
 import redis
 
 from local.valkey import Valkey
+from tests.support.waiting import eventually
 
-from .conftest import eventually, lives
+from .conftest import lives
 
 SUPERVISE = """
 import sys, time
