@@ -155,7 +155,7 @@ def test_it_is_quoted_and_charged(prices: Prices) -> None:
     assert charge.lines == LINES
     assert (charge.input_nanos, charge.units_nanos) == (122_500, 6_000_000)
     assert charge.total_nanos == TOTAL_NANOS
-    # Any of the input may be written to the cache, at the dearest of its rates.
+    # Any of the input may be written to the cache, at the highest of its rates.
     most = quote(prices, input_tokens_max=160, output_tokens_max=20, units={"toy_search": 3})
     assert most == 160 * 875 + 20 * 2_500 + 6_000_000
     # The upstream asks nothing of its own for a write: it is input. 160 x 0.50 + 20 x 2 + 3 x 0.001

@@ -223,7 +223,7 @@ class OpenAiFamily:
 
     def stream_reader(self, context: AnswerContext) -> StreamReader:
         """Refuse: an endpoint whose answers come in one piece has no stream."""
-        raise NotImplementedError
+        raise TypeError(f"{context.public_name} was asked for a stream of an unstreamed endpoint.")
 
 
 def named(fields: dict[str, Any]) -> set[str]:

@@ -113,7 +113,7 @@ class VideosDialect(OpenAiFamily):
 
     def read_answer(self, body: bytes, context: AnswerContext) -> Any:
         """Refuse: what an order answers is an id, which `job_id_in` reads."""
-        raise NotImplementedError
+        raise TypeError("An order has no answer to read.")
 
 
 def quote_video(

@@ -34,7 +34,7 @@ class Term(NamedTuple):
 class Bound(msgspec.Struct, frozen=True, gc=False):
     """The most that a component and its parts cost, whatever the split between them.
 
-    `rate_nanos` is the dearest of their rates. `slack_nanos` is by how much parts that are rounded
+    `rate_nanos` is the highest of their rates. `slack_nanos` is by how much parts that are rounded
     apart can pass the rounded whole.
     """
 
@@ -45,7 +45,7 @@ class Bound(msgspec.Struct, frozen=True, gc=False):
     def most(self, quantity: int) -> int:
         """Return the most that so many can cost, in nano-dollars.
 
-        Where the whole at the dearest rate rounds to nothing, so does every part of it.
+        Where the whole at the highest rate rounds to nothing, so does every part of it.
         """
         whole = price_of(quantity, self.rate_nanos, self.per)
         return whole + self.slack_nanos if whole else 0

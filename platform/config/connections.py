@@ -19,6 +19,7 @@ from django.template.loader import render_to_string
 from django.views.defaults import server_error as django_server_error
 
 from api import errors
+from api.gateway.http import new_request_id
 
 log = structlog.get_logger(__name__)
 
@@ -76,4 +77,5 @@ def service_unavailable(request: HttpRequest) -> HttpResponse:
         answer = HttpResponse(render_to_string("503.html"), status=503)
         answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
     answer["Cache-Control"] = "no-store"
+    answer["X-Request-Id"] = new_request_id()
     return answer

@@ -162,7 +162,7 @@ class Run:
             state.write(path, {name: services[name] for name in services.keys() - gone})
 
     def _tryout(self) -> dict[str, str]:
-        """Return what makes trying it simple: letters to read at /dev/mail, trial credit, and
+        """Return the settings for trying it out: emails at /dev/mail, trial credit, and
         payments with the stand-in for Stripe.
         """
         folder = str(self.options.folder / "mail")

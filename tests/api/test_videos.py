@@ -26,7 +26,7 @@ from billing.models import (
 )
 from tests.billing.customers import Customer, admit, make_customer
 
-COMPLETED = JobReport("completed", url="https://poll.invalid/1.mp4")
+COMPLETED = JobReport("completed", url="https://videos.invalid/1.mp4")
 FAILED = JobReport("failed", error="No birds.")
 SILENCE = JobReport("unknown")
 PRICE = 200
@@ -261,7 +261,7 @@ ELSEWHERE = JobReport("completed", url="https://v.invalid/2")
         (b'{"status": "processing"}', JobReport("processing")),
         (b'{"task_status": "PROCESSING"}', JobReport("processing")),
         (b'{"status": "queued"}', JobReport("processing")),
-        (b'{"status":"completed","video_url":"https://poll.invalid/1.mp4"}', COMPLETED),
+        (b'{"status":"completed","video_url":"https://videos.invalid/1.mp4"}', COMPLETED),
         (b'{"task_status":"SUCCESS","video_result":[{"url":"https://v.invalid/2"}]}', ELSEWHERE),
         (b'{"status":"succeeded","data":[{"url":"https://v.invalid/2"}]}', ELSEWHERE),
         (b'{"status":"completed"}', NO_VIDEO),

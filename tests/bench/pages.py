@@ -143,7 +143,7 @@ def _page(browser: Any, url: str) -> None:
 def _begin_of_csv(browser: Any) -> None:
     """Ask for all rows as CSV and read on to the first of them, which follows the header."""
 
-    answer = browser.get("/records.csv", HTTP_HOST="localhost")
+    answer = browser.get("/usage.csv", HTTP_HOST="localhost")
 
     async def begin() -> None:
         parts = aiter(answer.streaming_content)

@@ -107,6 +107,7 @@ def test_a_full_pool_is_a_503_at_once_and_spares_webhooks_and_staff(
         managed = httpx.get(f"{stack.base_url}/api/manage/v1/keys", timeout=30)
         assert managed.status_code == 503
         assert managed.json()["error"]["code"] == "service_unavailable"
+        assert managed.headers["x-request-id"]
         assert time.monotonic() - began_at < 4
         event = {"stripe-signature": "forged"}
         webhook = httpx.post(f"{stack.base_url}/webhooks/stripe", headers=event, timeout=5)

@@ -130,7 +130,7 @@ class DailyCost:
 
 
 def daily_cost_of(days: list[DayOfUse]) -> DailyCost:
-    """Return the bars: the dearest day's is as high as the drawing."""
+    """Return the bars: the highest day's fills the chart."""
     most = max((day.charged_nanos for day in days), default=0)
     step = WIDTH / max(len(days), 1)
     bars = []

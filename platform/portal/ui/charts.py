@@ -79,7 +79,7 @@ def _places(since: datetime, until: datetime, step: timedelta) -> Iterator[datet
 
 
 def _series(sums: Sums, places: list[datetime], models: list[str]) -> list[Series]:
-    """Return the models' series, the dearest first, the many cheap ones as one."""
+    """Return the models' series, most expensive first, the many cheap ones as one."""
     alone = models if len(models) <= MOST_SERIES else models[: MOST_SERIES - 1]
     series = [
         Series(number, model, [_nanos(sums, place, [model]) for place in places])
