@@ -6,12 +6,12 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-from portal.docs.pages import PAGES
+from portal.docs.pages import pages
 from portal.docs.search import search
 from portal.docs.sections import Section
 
 pytestmark = pytest.mark.django_db
-FIRST, SECOND = PAGES[0], PAGES[1]
+FIRST, SECOND = pages()[0], pages()[1]
 INDEX = [
     (FIRST, Section(1, "", "", "Point an SDK here.")),
     (FIRST, Section(2, "retry", "Which to send again", "Wait as long as Retry-After says.")),
