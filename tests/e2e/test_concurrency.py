@@ -26,10 +26,11 @@ def without_limits(stack: Stack, customer: tuple[str, str]) -> Iterator[str]:
         email,
     )
     # An upstream's own bound would refuse most of a thousand calls for high load.
-    (before,) = {row[0] for row in stack.sql("SELECT max_concurrency FROM api_upstream")}
+    before = stack.sql("SELECT max_concurrency, id FROM api_upstream")
     stack.sql("UPDATE api_upstream SET max_concurrency = 2000")
     yield key
-    stack.sql("UPDATE api_upstream SET max_concurrency = %s", before)
+    for row in before:
+        stack.sql("UPDATE api_upstream SET max_concurrency = %s WHERE id = %s", *row)
 
 
 def statuses(stack: Stack, key: str, path: str, body: dict[str, Any], number: int) -> Counter[int]:
