@@ -1,4 +1,4 @@
-"""Gives the shortfalls of earlier releases their owner, which stands at the end of their memo.
+"""Set the owner of earlier releases' shortfalls, from the end of their memo.
 
 Transfers never change otherwise, so the guard is put aside for it, under the table's lock.
 """

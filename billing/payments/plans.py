@@ -80,7 +80,7 @@ def open_checkout(
 
 
 def quote(subscription: Subscription, offer: PlanOffer) -> Quote:
-    """Return the cost of a change to an offer as of now. Raise PlanError and StripeError."""
+    """Return the current cost of changing to an offer. Raise PlanError and StripeError."""
     _require_offered(offer)
     subscription, found = _require_changeable(subscription, offer)
     old = subscription.price

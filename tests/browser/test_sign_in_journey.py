@@ -46,7 +46,7 @@ def code_for(page: Page, to: str) -> str:
 
 
 def totp(secret: str, ahead: int = 0) -> str:
-    """Return the code of now, or of so many periods of 30 seconds later."""
+    """Return the current code, or the one that many 30-second periods later."""
     return format_hotp_value(hotp_value(secret, int(time.time()) // 30 + ahead))
 
 

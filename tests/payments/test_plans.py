@@ -44,7 +44,7 @@ def half_way(stand_in: StripeStandIn, row: Subscription) -> Subscription:
 
 
 def change(user: User, row: Subscription, offer: PlanOffer, attempt: str = "one") -> Subscription:
-    """Change the plan as of now."""
+    """Change the plan immediately."""
     return plans.change(owner(row.team, user), row, offer, at=timezone.now(), attempt=attempt)
 
 

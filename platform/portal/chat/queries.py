@@ -191,7 +191,7 @@ def revoke_of_session(session: SessionBase) -> None:
 
 
 def revoke_of_member(user_id: int, team_id: int) -> None:
-    """Revoke the keys of a member who leaves a team, in all of their sessions."""
+    """Revoke a departing member's chat keys in all of their sessions."""
     keys = ApiKey.objects.filter(created_by=user_id, team=team_id)
     api_keys.active(only_chat_keys(keys)).update(revoked_at=Now())
 

@@ -88,7 +88,7 @@ def _first_request(base_url: str, key: str, models: list[PricedModel]) -> list[S
 
 
 def _example(snapshot: Snapshot) -> WorkedCost | None:
-    """Return a worked cost at the prices of now, or None where nothing costs anything."""
+    """Return a worked cost at current prices, or None if every model is free."""
     now = timezone.now()
     model = example_model(snapshot.public_models(), now)
     prices = model.price_at(now) if model is not None else None

@@ -1,4 +1,4 @@
-"""A request's cost, worked out from a model's prices of now, as the ledger would charge it."""
+"""A request's cost, worked out at a model's current prices, as the ledger would charge it."""
 
 from dataclasses import dataclass
 from datetime import datetime
