@@ -19,7 +19,7 @@ class Outcome:
 
 
 _OUTCOMES = {
-    "completed": Outcome("Completed", "good", "The answer came to its end."),
+    "completed": Outcome("Completed", "good", "The answer was delivered in full."),
     "empty": Outcome("Empty", "warn", "The model answered with nothing, which costs nothing."),
     "client_closed": Outcome(
         "Cancelled",
