@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import structlog
 
 from api import errors
+from api.error_responses import rendered
 from api.gateway.http import ApiRequest, Receive, Scope, Send
 from api.gateway.process import Gateway
 from api.operations import OPERATIONS
@@ -15,7 +16,7 @@ from api.surfaces import SURFACES, Surface
 
 log = structlog.get_logger(__name__)
 
-ALLOWED_HEADERS = b"authorization, content-type"
+ALLOWED_HEADERS = b"authorization, content-type, x-api-key"
 MAX_AGE_SECONDS = b"86400"
 
 
@@ -36,16 +37,18 @@ class Table:
         self._root_prefixes: list[str] = []
         for operation in operations:
             stem, _, argument = operation.path.partition("{")
-            (self._with_argument if argument else exact).append((stem, operation))
+            places = [stem, *(each.partition("{")[0] for each in operation.also_at)]
+            (self._with_argument if argument else exact).extend(
+                (place, operation) for place in places
+            )
             self._root_prefixes.append(operation.api_prefix)
         self._longest_mount_first = sorted(
             surfaces, key=lambda surface: len(surface.mount), reverse=True
         )
-        self._exact = {
-            surface.mount + path: Match(surface, operation)
-            for surface in self._longest_mount_first
-            for path, operation in exact
-        }
+        self._exact: dict[str, Match] = {}
+        for surface in self._longest_mount_first:
+            for path, operation in exact:
+                self._exact.setdefault(surface.mount + path, Match(surface, operation))
 
     def match(self, path: str) -> Match | None:
         """Return where a decoded URL path leads, or None if it is not the API's at all.
@@ -112,7 +115,7 @@ async def _answer_error(
     request: ApiRequest, operation: Operation | None, error: errors.ApiError
 ) -> None:
     """Send an error as the operation's dialect renders it, and read on what is still coming."""
-    render = operation.render_error if operation is not None else errors.render_body
+    render = operation.render_error if operation is not None else rendered
     await request.respond_error(error, render)
     if not request.is_body_read:
         await request.drain_body()

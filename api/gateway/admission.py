@@ -34,7 +34,7 @@ async def admit(
     ledger's answer and the `AdmittedRequest`.
     """
     digests = request.key_digests()
-    parsed = await _parsed_body(gateway, request, digests, dialect)
+    parsed = await parsed_body(gateway, request, digests, dialect)
     for _ in range(MAX_QUOTES):
         snapshot = gateway.catalogue.current
         try:
@@ -114,7 +114,7 @@ def refusal(admission: AdmissionResult, model: str = "") -> errors.ApiError:
     raise ValueError(f"The ledger's answer {admission.code!r} is unknown.")
 
 
-async def _parsed_body(
+async def parsed_body(
     gateway: Gateway, request: ApiRequest, digests: list[str], dialect: Dialect
 ) -> ParsedRequest:
     """Return the request in the body. Raise an error of `api.errors`.
@@ -128,11 +128,14 @@ async def _parsed_body(
         if request.stated_length > TRUSTED_BYTES or b"transfer-encoding" in request.headers:
             await identify(gateway, request, digests)
         fields, size_bytes = await request.read_object(max_bytes)
-        return dialect.parse(fields, size_bytes)
+        parsed = dialect.parse(fields, size_bytes)
     except errors.InvalidRequestError:
         if request.admission is None:
             await identify(gateway, request, digests)
         raise
+    if dialect.forwards_headers:
+        parsed.forwarded = dialect.forwarded_headers(request.headers)
+    return parsed
 
 
 def _admission_of(

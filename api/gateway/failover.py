@@ -39,9 +39,14 @@ async def try_routes(
             if not last.is_transient:
                 break
             await asyncio.sleep(BACKOFF_SECONDS * (1 + random.random()))
-        last = await _attempt(admitted, attempt, deadlines, route)
-        if last is None:
+        failure = await _attempt(admitted, attempt, deadlines, route)
+        if failure is None:
             return
+        if failure.kind == "unsayable":
+            # What another route met says more.
+            last = last or failure
+            continue
+        last = failure
         attempts += last.kind != "busy"
         silent += last.kind == "first_token"
         if last.is_overload:
@@ -79,7 +84,7 @@ async def _attempt(
         admitted.end_attempt(began_at, 200)
         return None
     admitted.end_attempt(began_at, error.status, error.detail)
-    if error.kind in {"connect", "busy"}:
+    if error.kind in {"connect", "busy", "unsayable"}:
         admitted.was_dispatched = False
     return error
 

@@ -23,6 +23,9 @@ from billing.pricing.rates import Prices, affordable_output_tokens, quote
 
 # The least output that is worth a call, where the client leaves its length to us.
 LEAST_OUTPUT_TOKENS = 16
+# What a request's output counts against the tokens a minute until its settlement corrects it.
+# Coding agents name 128,000 tokens and use a few hundred: they could never be admitted in full.
+GRANTED_OUTPUT_TOKENS = 4_096
 # Room that is left for output when the prompt seems to fill the context: the upstream will judge.
 LEAST_ROOM_TOKENS = 1_024
 # What a template adds around each message, and around the whole: role names, separators, dates.
@@ -96,7 +99,8 @@ def quote_text(
     max_tokens = _output_limit(model, prompt.likely // prompts, request.max_tokens)
     amount = quote(prices, input_tokens_max=prompt.most, output_tokens_max=max_tokens * choices)
     minimum = amount
-    if request.max_tokens is None and max_tokens > LEAST_OUTPUT_TOKENS:
+    may_be_lowered = request.max_tokens is None or request.is_limit_a_ceiling
+    if may_be_lowered and max_tokens > LEAST_OUTPUT_TOKENS:
         minimum = quote(
             prices, input_tokens_max=prompt.most, output_tokens_max=LEAST_OUTPUT_TOKENS * choices
         )
@@ -110,7 +114,8 @@ def quote_text(
         amount_nanos=amount,
         minimum_nanos=minimum,
         catalogue_version=snapshot.version,
-        limited_tokens=prompt.likely + (0 if request.max_tokens is None else max_tokens * choices),
+        limited_tokens=prompt.likely
+        + (0 if request.max_tokens is None else min(max_tokens, GRANTED_OUTPUT_TOKENS) * choices),
         max_tokens=max_tokens,
         echoed_bytes=math.ceil(prompt.likely * model.bytes_per_token) * request.echoes,
     )

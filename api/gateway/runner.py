@@ -1,9 +1,11 @@
 """The run of a metered request: admitted, answered whole or as a stream, settled, delivered."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol
 
+from api import errors
 from api.catalogue.snapshot import RouteEntry
 from api.dialects import link
 from api.dialects.base import Answer, AnswerContext, Dialect, DialectError, StreamReader
@@ -11,7 +13,7 @@ from api.gateway.admission import Quoter, admit
 from api.gateway.concurrency_limit import work_of
 from api.gateway.deadlines import Deadlines
 from api.gateway.failover import try_routes
-from api.gateway.http import ApiRequest
+from api.gateway.http import ApiRequest, Headers
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream import UpstreamResponse
@@ -25,6 +27,7 @@ EOF_SECONDS = 0.25
 # The bounds of what is read for a client that disconnected.
 DRAIN_SECONDS = 30
 DRAIN_BYTES = 1024 * 1024
+NO_HEADERS: Mapping[str, str] = {}
 
 
 async def serve(
@@ -129,10 +132,17 @@ async def call_upstream(
             "misconfigured",
             f"an upstream of the dialect {route.upstream.dialect} can't take {quote.dialect.name}",
         )
-    body = dialect.upstream_body(quote.request, quote.model, route, quote.max_tokens)
-    response = await gateway.upstreams.post(route.upstream, dialect, body, admitted.request_id)
+    try:
+        body = dialect.upstream_body(quote.request, quote.model, route, quote.max_tokens)
+    except errors.ApiError as error:
+        raise AttemptError("unsayable", error.message, error=error) from None
+    headers = quote.request.forwarded if dialect is quote.dialect else NO_HEADERS
+    response = await gateway.upstreams.post(
+        route.upstream, dialect, body, admitted.request_id, headers
+    )
     failpoint("after_dispatch")
-    admitted.upstream_request_id = response.headers.get("x-request-id", "")
+    ids = response.headers
+    admitted.upstream_request_id = ids.get("x-request-id") or ids.get("request-id") or ""
     return response, dialect
 
 
@@ -184,12 +194,13 @@ class UnaryResponder:
         admitted.complete(metered)
         await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
         cost = dollars_text(admitted.cost.total_nanos).encode()
-        await self._request.respond(body, headers=[(b"x-request-cost", cost)])
+        headers = [(b"x-request-cost", cost), *_id_header(admitted)]
+        await self._request.respond(body, headers=headers)
 
     async def send_error(self, error: AttemptError) -> None:
         """Tell the client what went wrong."""
         dialect = self._admitted.quote.dialect
-        await self._request.respond_error(error.as_error(), dialect.error_body)
+        await self._request.respond_error(error.as_error(), dialect.render_error)
 
     async def close(self) -> None:
         """Do nothing: each attempt ends its own call."""
@@ -211,7 +222,8 @@ class StreamResponder:
         self._deadlines = deadlines
         self._reader: StreamReader | None = None
         self._response: UpstreamResponse | None = None
-        request.prepare_stream()
+        dialect = admitted.quote.dialect
+        request.prepare_stream(_id_header(admitted), dialect.keepalive)
 
     def may_retry(self) -> bool:
         """Return whether no event has come, so that another attempt may follow."""
@@ -263,9 +275,12 @@ class StreamResponder:
         """Tell the client what went wrong, in a response of its own or the stream's last event."""
         api_error, dialect = error.as_error(), self._admitted.quote.dialect
         if not self._request.downstream.has_begun:
-            await self._request.respond_error(api_error, dialect.error_body)
+            await self._request.respond_error(api_error, dialect.render_error)
             return
-        event = dialect.error_event(api_error, self._request.surface)
+        sent_events = self._reader.sent_events if self._reader is not None else 0
+        event = dialect.error_event(
+            api_error, self._request.surface, self._request.request_id, sent_events
+        )
         await self._request.downstream.write(event, is_last=True)
 
     async def close(self) -> None:
@@ -332,6 +347,12 @@ async def _drain(
         await response.close()
 
 
+def _id_header(admitted: AdmittedRequest) -> Headers:
+    """Return the request's id where the dialect's clients look for it, if they do elsewhere."""
+    name = admitted.quote.dialect.request_id_header
+    return [(name, admitted.request_id.encode())] if name else []
+
+
 def _context(admitted: AdmittedRequest, route: RouteEntry) -> AnswerContext:
     """Return what the reader of a route's answer must know."""
     return AnswerContext(
@@ -339,4 +360,5 @@ def _context(admitted: AdmittedRequest, route: RouteEntry) -> AnswerContext:
         admitted.quote.request.model,
         admitted.surface.reasoning_field,
         is_tagged=route.reasoning_dialect == "think",
+        answer_id=admitted.request_id,
     )

@@ -10,7 +10,7 @@ bound each upstream's calls.
 
 import os
 import time
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Hashable, Mapping
 
 import aiohttp
 import httpx
@@ -139,9 +139,16 @@ class Upstreams:
         await self._transport.aclose()
 
     async def post(
-        self, upstream: UpstreamEntry, dialect: Dialect, body: bytes, request_id: str
+        self,
+        upstream: UpstreamEntry,
+        dialect: Dialect,
+        body: bytes,
+        request_id: str,
+        forwarded: Mapping[str, str],
     ) -> UpstreamResponse:
         """Return the response to a POST of JSON once its headers have come and it is a success.
+
+        `forwarded` are headers of the client's that the upstream is to get.
 
         Raise AttemptError for everything else: nothing is left open then.
         """
@@ -152,7 +159,7 @@ class Upstreams:
             raise AttemptError("busy", detail, retry_after_seconds=wait)
         began_at = time.monotonic()
         try:
-            response = await self._send(upstream, dialect, body, request_id)
+            response = await self._send(upstream, dialect, body, request_id, forwarded)
         except BaseException as error:
             limiter.leave(began_at)
             if isinstance(error, httpx.TransportError):
@@ -164,12 +171,19 @@ class Upstreams:
         return answer
 
     async def _send(
-        self, upstream: UpstreamEntry, dialect: Dialect, body: bytes, request_id: str
+        self,
+        upstream: UpstreamEntry,
+        dialect: Dialect,
+        body: bytes,
+        request_id: str,
+        forwarded: Mapping[str, str],
     ) -> httpx.Response:
         """Return the response once its head has come. Raise httpx.TransportError."""
         target = self._target(upstream, dialect)
         headers = target.headers.copy()
         headers["x-request-id"] = request_id
+        if forwarded:
+            headers.update(forwarded)
         request = _Post(target.url, headers, body, upstream.connect_timeout_seconds)
         return await self._transport.handle_async_request(request)
 

@@ -19,6 +19,7 @@ Kind = Literal[
     "busy",  # the upstream's concurrency limit is reached
     "rate_limited",  # the upstream answered 429
     "failed",  # the upstream answered 5xx, 408 or 409
+    "unsayable",  # the upstream's dialect can't say what the client asks for: nothing was sent
     "rejected",  # the upstream found an error in the client's request
     "misconfigured",  # the upstream refused our key, redirected, or speaks no dialect that fits
     "bad_answer",  # the answer is not of the dialect
@@ -33,7 +34,16 @@ Kind = Literal[
 
 MAX_RETRY_AFTER_SECONDS = 600
 _RETRYABLE = frozenset(
-    {"connect", "disconnected", "busy", "rate_limited", "failed", "misconfigured", "first_token"}
+    {
+        "connect",
+        "disconnected",
+        "busy",
+        "rate_limited",
+        "failed",
+        "misconfigured",
+        "first_token",
+        "unsayable",
+    }
 )
 # Worth another attempt at the same upstream.
 _TRANSIENT = frozenset({"connect", "disconnected", "failed"})
@@ -59,7 +69,8 @@ class UpstreamBusyError(errors.RateLimitError):
 class AttemptError(Exception):
     """A failed attempt. `detail` is for our records, `message` for the client.
 
-    `status` is the upstream's HTTP status, or 0.
+    `status` is the upstream's HTTP status, or 0. `error` is what the client gets, where it is known
+    as more than a message.
     """
 
     def __init__(
@@ -71,6 +82,7 @@ class AttemptError(Exception):
         message: str = "",
         param: str | None = None,
         retry_after_seconds: int | None = None,
+        error: errors.ApiError | None = None,
     ) -> None:
         super().__init__(detail or kind)
         self.kind = kind
@@ -79,6 +91,7 @@ class AttemptError(Exception):
         self.message = message
         self.param = param
         self.retry_after_seconds = retry_after_seconds
+        self.error = error
 
     @property
     def is_retryable(self) -> bool:
@@ -98,7 +111,7 @@ class AttemptError(Exception):
     @property
     def is_upstream_failure(self) -> bool:
         """Whether it counts against the model's health: neither the client's fault nor ours."""
-        return self.kind not in {"rejected", "busy", "write", "shutdown"}
+        return self.kind not in {"rejected", "unsayable", "busy", "write", "shutdown"}
 
     @property
     def outcome(self) -> str:
@@ -115,6 +128,8 @@ class AttemptError(Exception):
 
     def as_error(self) -> errors.ApiError:
         """Return the error for the client."""
+        if self.error is not None:
+            return self.error
         if self.kind in _TIMED_OUT:
             return errors.UpstreamTimeoutError()
         if self.kind == "shutdown":

@@ -3,10 +3,13 @@
 from api.operations.base import Operation
 from api.operations.chat_completions import CHAT_COMPLETIONS
 from api.operations.completions import LEGACY_COMPLETIONS
+from api.operations.count_tokens import COUNT_TOKENS
 from api.operations.embeddings import EMBEDDINGS
 from api.operations.health import HEALTH
 from api.operations.images import IMAGES_GENERATIONS
+from api.operations.messages import CREATE_MESSAGE
 from api.operations.models import CHAT_MODELS, MODEL, MODELS
+from api.operations.responses import CREATE_RESPONSE
 from api.operations.videos import VIDEO, VIDEOS_GENERATIONS
 
 OPERATIONS: dict[str, Operation] = {
@@ -14,6 +17,9 @@ OPERATIONS: dict[str, Operation] = {
     for operation in (
         CHAT_COMPLETIONS,
         LEGACY_COMPLETIONS,
+        CREATE_MESSAGE,
+        COUNT_TOKENS,
+        CREATE_RESPONSE,
         EMBEDDINGS,
         CHAT_MODELS,
         MODELS,

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from api import errors
 from api.dialects.base import Dialect
-from api.errors import render_body
+from api.error_responses import rendered
 from api.gateway.admission import Quoter
 from api.gateway.http import ApiRequest, ErrorRenderer
 from api.gateway.process import Gateway
@@ -83,9 +83,11 @@ class Playground:
 class Operation:
     """One endpoint: how it is served, and how it is described.
 
-    `name` is its name in usage records. `path` is below each mount; an argument in braces at its
-    end takes the rest of the URL, slashes included. At the root mount, whose paths are shared with
-    the web pages, all that begins with `root_prefix` is the API's (default: the first segment).
+    `name` is its name in usage records. `path` is below each mount, and so are the paths that it is
+    `also_at`, for clients that add a version to whatever base URL they are given. An argument in
+    braces at its end takes the rest of the URL, slashes included. At the root mount, whose paths
+    are shared with the web pages, all that begins with `root_prefix` is the API's (default: the
+    first segment).
     `body` is the struct that describes the request, `notes` its fields; `answer` and `stream` are
     the structs of an answer and of a stream's events. `errors` are statuses. `examples` are
     requests by title. `model_kind` is the kind of model that it takes.
@@ -102,7 +104,8 @@ class Operation:
     answer: type[Struct]
     answer_example: Any
     errors: tuple[int, ...]
-    render_error: ErrorRenderer = render_body
+    render_error: ErrorRenderer = rendered
+    also_at: tuple[str, ...] = ()
     root_prefix: str = ""
     body: type[Struct] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -140,7 +143,7 @@ def metered(
         name=name,
         methods=("POST",),
         handle=partial(serve, dialect=dialect, make_quote=make_quote),
-        render_error=dialect.error_body,
+        render_error=dialect.render_error,
         **{"errors": CALL_ERRORS, "headers": COST_HEADERS, **described},
     )
 

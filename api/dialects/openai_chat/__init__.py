@@ -6,6 +6,7 @@ import msgspec
 
 from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.base import OpenAiFamily, ParsedRequest
+from api.dialects.openai_chat import translation
 from api.dialects.openai_chat.answer import CompletionAnswer
 from api.dialects.openai_chat.request import parse_chat
 from api.dialects.openai_chat.stream import CompletionStreamReader
@@ -47,6 +48,7 @@ class ChatDialect(TextDialect):
 
     name = "openai_chat"
     path = "/chat/completions"
+    translation = translation
     parse = staticmethod(parse_chat)
 
 

@@ -66,6 +66,8 @@ class CompletionStreamReader:
     the last that the upstream reported, as it reported it.
     """
 
+    sent_events = 0  # not numbered
+
     __slots__ = (
         "_latest",
         "_name",
