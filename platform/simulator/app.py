@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from simulator import chat, completions, embeddings, images, videos
+from simulator import chat, completions, embeddings, images, messages, videos
 from simulator.call import script_of
 from simulator.errors import SimulatedError
 from simulator.exchange import Exchange, Message, Receive, Request, Send, read_request
 from simulator.faults import instead
 from simulator.journal import Entry, journal
 from simulator.stripe import app as stripe
+from simulator.turns import clear_plans, put_plan, read_turns
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,9 @@ async def _serve(request: Request, receive: Receive, send: Send) -> None:
     exchange = Exchange(request, entry, receive, send)
     if own := _OWN_ROUTES.get((request.method, path)):
         await own(exchange)
+        return
+    if request.method == "PUT" and path.startswith(_TURNS):
+        await _put_turns(exchange, path.removeprefix(_TURNS))
         return
     journal.add(entry)
     call = asyncio.create_task(_answer(exchange, path))
@@ -128,13 +132,28 @@ async def _show_journal(exchange: Exchange) -> None:
     await exchange.answer(200, msgspec.to_builtins(found))
 
 
+async def _put_turns(exchange: Exchange, name: str) -> None:
+    try:
+        plan = read_turns(msgspec.json.decode(exchange.request.body))
+        put_plan(name, plan)
+    except msgspec.DecodeError as error:
+        await exchange.fail(SimulatedError(f"turns: {error}", param="turns"))
+    except SimulatedError as error:
+        await exchange.fail(error)
+    else:
+        await exchange.answer(200, {"turns": len(plan)})
+
+
 async def _empty_journal(exchange: Exchange) -> None:
+    clear_plans()
     await exchange.answer(200, {"deleted": journal.clear()})
 
 
 _ROUTES: dict[tuple[str, str], Handler] = {
     ("POST", "/chat/completions"): chat.create,
     ("POST", "/completions"): completions.create,
+    ("POST", "/messages"): messages.create,
+    ("POST", "/messages/count_tokens"): messages.count_tokens,
     ("POST", "/embeddings"): embeddings.create,
     ("POST", "/images/generations"): images.create,
     ("POST", "/videos/generations"): videos.create,
@@ -147,3 +166,6 @@ _OWN_ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "/journal"): _show_journal,
     ("DELETE", "/journal"): _empty_journal,
 }
+
+# Turns are laid down under a name: `PUT /turns/NAME`.
+_TURNS = "/turns/"

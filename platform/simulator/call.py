@@ -23,7 +23,7 @@ class StreamOptions(msgspec.Struct):
     include_usage: Flag = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call(Generic[Fields]):
     """A request that was understood."""
 
@@ -36,6 +36,11 @@ class Call(Generic[Fields]):
         """Return whether `stream_options.include_usage` is on."""
         options = getattr(self.fields, "stream_options", None)
         return bool(options and options.include_usage)
+
+    def lay_over(self, in_prompt: Any) -> None:
+        """Lay the script that stands in the prompt over the others."""
+        body_field = self.exchange.request.json().get("simulate")
+        self.script = script_of(self.exchange, self.exchange.entry.model, body_field, in_prompt)
 
     def note(self, prompt_tokens: int, **sizes: int) -> None:
         """Add to the journal what only the endpoint can count."""
@@ -65,9 +70,10 @@ def open_call(exchange: Exchange, kind: type[Fields]) -> Call[Fields]:
     return Call(exchange, fields, script)
 
 
-def script_of(exchange: Exchange, model: str, field: Any = None) -> Script:
+def script_of(exchange: Exchange, model: str, field: Any = None, in_prompt: Any = None) -> Script:
     """Return a call's script, and apply the parts that hold for every response."""
-    script = read_script(model, exchange.request.headers.get("x-simulate", ""), field)
+    header = exchange.request.headers.get("x-simulate", "")
+    script = read_script(model, header, field, in_prompt)
     exchange.entry.script = script.text
     exchange.split = script.split
     return script

@@ -1,4 +1,4 @@
-"""The one exception of the simulator, in OpenAI's error shape."""
+"""The one exception of the simulator, and OpenAI's envelope for it."""
 
 from typing import Any
 
@@ -33,10 +33,6 @@ class SimulatedError(Exception):
         self.status = status
         self.param = param
         self.headers = headers
-
-    def body(self) -> dict[str, Any]:
-        """Return the JSON body of the answer."""
-        return error_body(self.message, status=self.status, param=self.param)
 
 
 def error_body(message: str, *, status: int, param: str | None = None) -> dict[str, Any]:
