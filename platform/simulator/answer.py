@@ -46,6 +46,8 @@ class ToolCall(NamedTuple):
 
     name: str
     arguments: str
+    free_text: bool = False
+    namespace: str = ""
     id: str = ""
 
     @property
@@ -227,14 +229,16 @@ def _stopped(units: list[Unit], sequences: Sequence[str]) -> tuple[list[Unit], s
 
 def _made_calls(index: int, request: AnswerRequest, units: list[Unit]) -> tuple[ToolCall, ...]:
     """Return the calls as far as they are in the answer, each with its id."""
-    opened = [unit for unit in units if unit.field == CALL]
+    opened = {unit.call for unit in units if unit.field == CALL}
     return tuple(
-        ToolCall(
-            unit.text,
-            "".join(each.text for each in units if each.field == ARGUMENTS and each.call == place),
-            _call_id(index, request.tool_results + place),
+        call._replace(
+            arguments="".join(
+                unit.text for unit in units if unit.field == ARGUMENTS and unit.call == place
+            ),
+            id=_call_id(index, request.tool_results + place),
         )
-        for place, unit in enumerate(opened)
+        for place, call in enumerate(request.calls)
+        if place in opened
     )
 
 

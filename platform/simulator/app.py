@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from simulator import chat, completions, embeddings, images, messages, videos
+from simulator import chat, completions, embeddings, images, messages, responses, videos
 from simulator.call import script_of
 from simulator.errors import SimulatedError
 from simulator.exchange import Exchange, Message, Receive, Request, Send, read_request
@@ -152,6 +152,7 @@ async def _empty_journal(exchange: Exchange) -> None:
 _ROUTES: dict[tuple[str, str], Handler] = {
     ("POST", "/chat/completions"): chat.create,
     ("POST", "/completions"): completions.create,
+    ("POST", "/responses"): responses.create,
     ("POST", "/messages"): messages.create,
     ("POST", "/messages/count_tokens"): messages.count_tokens,
     ("POST", "/embeddings"): embeddings.create,

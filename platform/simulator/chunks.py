@@ -81,7 +81,7 @@ class Chunks(EventStream):
 
     def error(self, error: SimulatedError) -> bytes:
         """Return an error event."""
-        return self.events.of(error_body(error.message, status=error.status))
+        return self.events.of(error_body(error))
 
     def first_unit(self, choice: Choice) -> int:
         """Return which of a choice's units is the first that has an event of its own."""

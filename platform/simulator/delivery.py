@@ -140,4 +140,4 @@ async def _break(exchange: Exchange, stop: Stop, keepalive: bytes) -> None:
 
 def _failure(script: Script) -> SimulatedError:
     message = script.message or "The simulated model failed while it was answering."
-    return SimulatedError(message, status=script.status or 500)
+    return SimulatedError(message, status=script.status or 500, code=script.code)

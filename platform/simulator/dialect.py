@@ -30,7 +30,7 @@ class Dialect:
 
 
 def _openai_error(error: SimulatedError, request_id: str) -> dict[str, Any]:
-    return error_body(error.message, status=error.status, param=error.param)
+    return error_body(error)
 
 
 OPENAI = Dialect(

@@ -26,16 +26,26 @@ class SimulatedError(Exception):
         *,
         status: int = 400,
         param: str | None = None,
+        code: str = "",
         headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.param = param
+        self.code = code
         self.headers = headers
 
 
-def error_body(message: str, *, status: int, param: str | None = None) -> dict[str, Any]:
-    """Return OpenAI's error object for a status."""
-    kind, code = _KINDS.get(status, _OTHER)
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+def error_code(error: SimulatedError) -> str:
+    """Return OpenAI's code of an error: its own, or what its status says."""
+    return error.code or _KINDS.get(error.status, _OTHER)[1]
+
+
+def error_body(error: SimulatedError) -> dict[str, Any]:
+    """Return OpenAI's envelope of an error."""
+    kind, _ = _KINDS.get(error.status, _OTHER)
+    if error.code == "insufficient_quota":
+        kind = error.code
+    details = {"message": error.message, "type": kind, "param": error.param}
+    return {"error": details | {"code": error_code(error)}}

@@ -54,7 +54,7 @@ def scripted_error(script: Script) -> SimulatedError | None:
         # Followed or not, the journal tells: a call for this path is the one that was.
         headers.append(("location", "/v1/redirected"))
     message = script.message or f"Simulated error {status}."
-    return SimulatedError(message, status=status, headers=tuple(headers))
+    return SimulatedError(message, status=status, code=script.code, headers=tuple(headers))
 
 
 async def _broken_body(exchange: Exchange, script: Script, *, stream: bool) -> None:

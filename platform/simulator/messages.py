@@ -15,25 +15,12 @@ from simulator.call import Flag, open_call
 from simulator.dialect import Dialect, Frame
 from simulator.errors import SimulatedError
 from simulator.exchange import Exchange
-from simulator.messages_answer import MessageStream, message_body
+from simulator.messages_answer import MessageStream, error_details, message_body
 from simulator.messages_content import checked_passages
 from simulator.prompt import Passage, Prompt, read_prompt
 from simulator.tools import Tool, ToolUse
 
 MIN_THINKING_BUDGET = 1024
-
-_ERROR_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    405: "invalid_request_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
 
 
 class MessagesRequest(msgspec.Struct):
@@ -178,9 +165,7 @@ def _json_schema(output_config: dict[str, Any] | None) -> Any:
 
 
 def _error(error: SimulatedError, request_id: str) -> dict[str, Any]:
-    kind = _ERROR_TYPES.get(error.status, "api_error")
-    details = {"type": kind, "message": error.message}
-    return {"type": "error", "error": details, "request_id": request_id}
+    return {"type": "error", "error": error_details(error), "request_id": request_id}
 
 
 ANTHROPIC = Dialect(

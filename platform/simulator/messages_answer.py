@@ -28,6 +28,25 @@ _STOP_REASONS = {
 }
 _BLOCK_KINDS = {REASONING: "thinking", CONTENT: "text", REFUSAL: "text"}
 
+_ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+def error_details(error: SimulatedError) -> Json:
+    """Return Anthropic's `error` object: a scripted code goes as the type."""
+    kind = error.code or _ERROR_TYPES.get(error.status, "api_error")
+    return {"type": kind, "message": error.message}
+
 
 def message_body(answer: Answer, script: Script, *, hidden: bool) -> Json:
     """Return the whole message; `hidden` thinking has its signature and no text."""
@@ -121,8 +140,7 @@ class MessageStream(EventStream):
 
     def error(self, error: SimulatedError) -> bytes:
         """Return an `error` event."""
-        kind = "overloaded_error" if error.status == 529 else "api_error"
-        return self._event("error", error={"type": kind, "message": error.message})
+        return self._event("error", error=error_details(error))
 
     def _turn_to(self, unit: Unit) -> bytes:
         """Return what closes the open block and opens this unit's, if it is not the same."""

@@ -47,6 +47,7 @@ Usage
 
 Faults
   status=CODE           this error instead (300 to 599); retry_after=SECONDS; message=TEXT
+  code=TEXT             the code of these errors (Anthropic: the type) instead of the status's own
   fail_first=N          only the first N calls of this script (and key=TEXT) get it (500)
   require_key=1         401 without a bearer token
   drop=1                close before the answer's first byte
@@ -128,6 +129,7 @@ class Script:
     status: int = 0
     retry_after: int | None = None
     message: str = ""
+    code: str = ""
     fail_first: int = 0
     key: str = ""
     require_key: bool = False
@@ -249,6 +251,7 @@ KEYS: dict[str, Callable[[str], Any]] = {
     "status": _whole(300, 599),
     "retry_after": _whole(0, 86_400),
     "message": _label,
+    "code": _label,
     "fail_first": _COUNT,
     "key": _label,
     "require_key": _flag,

@@ -9,7 +9,7 @@ from simulator.answer import ToolCall
 from simulator.errors import SimulatedError
 from simulator.schema_sample import sample
 from simulator.script import Script
-from simulator.turns import Turn
+from simulator.turns import Turn, TurnCall
 
 
 class Tool(NamedTuple):
@@ -18,6 +18,7 @@ class Tool(NamedTuple):
     name: str
     schema: Any = None
     free_text: bool = False
+    namespace: str = ""  # tools of two namespaces may share a name
 
 
 SAMPLE_TOOL = Tool("get_weather", {"type": "object", "properties": {"city": {"type": "string"}}})
@@ -43,7 +44,7 @@ def calls_of(use: ToolUse, script: Script, turn: Turn | None) -> list[ToolCall]:
     if use.named and not chosen:
         raise SimulatedError(f"tool_choice: no tool is named {use.named!r}", param="tool_choice")
     if turn is not None:
-        return [ToolCall(call.name, _input_text(call.input)) for call in turn.calls]
+        return [_turn_call(call, use.tools) for call in turn.calls]
     if script.tool is not None:
         chosen = (chosen or [SAMPLE_TOOL]) if script.tool else []
     elif use.barred or use.answered:
@@ -52,10 +53,20 @@ def calls_of(use: ToolUse, script: Script, turn: Turn | None) -> list[ToolCall]:
     return [_sample_call(chosen[place % len(chosen)]) for place in range(count)]
 
 
+def _turn_call(call: TurnCall, tools: Sequence[Tool]) -> ToolCall:
+    """Return the call; a tool that was not declared is called all the same."""
+    for tool in tools:
+        if tool.name == call.name and call.namespace in {"", tool.namespace}:
+            return _call(tool, call.input)
+    return _call(Tool(call.name), call.input)
+
+
 def _sample_call(tool: Tool) -> ToolCall:
-    if tool.free_text:
-        return ToolCall(tool.name, "sample input")
-    return ToolCall(tool.name, _input_text(sample(tool.schema or {"type": "object"})))
+    return _call(tool, "sample" if tool.free_text else sample(tool.schema or {"type": "object"}))
+
+
+def _call(tool: Tool, value: Any) -> ToolCall:
+    return ToolCall(tool.name, _input_text(value), tool.free_text, tool.namespace)
 
 
 def _input_text(value: Any) -> str:

@@ -27,6 +27,7 @@ class TurnCall(msgspec.Struct, forbid_unknown_fields=True):
 
     name: str
     input: dict[str, Any] | str = {}
+    namespace: str = ""
 
 
 class Turn(msgspec.Struct, forbid_unknown_fields=True):

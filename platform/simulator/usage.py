@@ -59,6 +59,27 @@ def anthropic_usage(counts: Counts, script: Script) -> Any:
     return bent(usage, value) | {"service_tier": "standard"}
 
 
+def responses_usage(counts: Counts, script: Script) -> Any:
+    """Return the usage of OpenAI's Responses, whose details are always there."""
+    value = script.usage.value
+    if value == "null":
+        return None
+    if value == "list":
+        return [counts.prompt, counts.completion]
+    written = (script.cache_write or 0) + (script.cache_write_1h or 0)
+    usage = {
+        "input_tokens": counts.prompt,
+        "input_tokens_details": {
+            "cached_tokens": script.cached or 0,
+            "cache_write_tokens": written,
+        },
+        "output_tokens": counts.completion,
+        "output_tokens_details": {"reasoning_tokens": counts.reasoning},
+        "total_tokens": counts.prompt + counts.completion,
+    }
+    return bent(usage, value)
+
+
 def is_sent(script: Script, asked: bool) -> bool:
     """Return whether a stream carries usage."""
     return (asked or script.usage.forced) and not script.usage.missing
