@@ -11,7 +11,18 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from simulator import chat, completions, embeddings, images, messages, responses, videos
+from simulator import (
+    audio,
+    chat,
+    completions,
+    embeddings,
+    images,
+    messages,
+    moderations,
+    rerank,
+    responses,
+    videos,
+)
 from simulator.call import script_of
 from simulator.errors import SimulatedError
 from simulator.exchange import Exchange, Message, Receive, Request, Send, read_request
@@ -23,7 +34,7 @@ from simulator.turns import clear_plans, put_plan, read_turns
 log = logging.getLogger(__name__)
 
 # Any name is answered; a list must say something.
-MODELS = ("sim", "sim-embedding", "sim-image", "sim-video")
+MODELS = ("sim", "sim-reasoning", "sim-embedding", "sim-image", "sim-video")
 _MODELS_CREATED = 1_767_225_600
 
 Handler = Callable[[Exchange], Awaitable[None]]
@@ -156,7 +167,13 @@ _ROUTES: dict[tuple[str, str], Handler] = {
     ("POST", "/messages"): messages.create,
     ("POST", "/messages/count_tokens"): messages.count_tokens,
     ("POST", "/embeddings"): embeddings.create,
+    ("POST", "/rerank"): rerank.create,
+    ("POST", "/v2/rerank"): rerank.create,
+    ("POST", "/moderations"): moderations.create,
+    ("POST", "/audio/speech"): audio.speak,
+    ("POST", "/audio/transcriptions"): audio.transcribe,
     ("POST", "/images/generations"): images.create,
+    ("POST", "/images/edits"): images.edit,
     ("POST", "/videos/generations"): videos.create,
     ("GET", "/models"): _list_models,
 }

@@ -48,23 +48,26 @@ class Call(Generic[Fields]):
         self.exchange.entry.params |= sizes
 
 
-def open_call(exchange: Exchange, kind: type[Fields]) -> Call[Fields]:
+def open_call(
+    exchange: Exchange, kind: type[Fields], form: dict[str, Any] | None = None
+) -> Call[Fields]:
     """Return the request's fields and script, and enter both in the journal.
 
-    Raise SimulatedError where the body or the script is malformed. The entry is filled step by
-    step, so that a refused call shows as much of itself as could be read.
+    The fields are the JSON body's, or those of a form, whose values are texts. The entry is filled
+    step by step, so that a refused call shows as much of itself as could be read. Raise
+    SimulatedError where the body or the script is malformed.
     """
-    body = exchange.request.json()
+    body = exchange.request.json() if form is None else form
     entry = exchange.entry
     entry.params = public_params(body)
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise SimulatedError("model: a name is needed", param="model")
     entry.model = model
-    entry.stream = body.get("stream") is True
+    entry.stream = body.get("stream") in {True, "true"}
     script = script_of(exchange, model, body.get("simulate"))
     try:
-        fields = msgspec.convert(body, kind)
+        fields = msgspec.convert(body, kind, strict=form is None)
     except msgspec.ValidationError as error:
         raise SimulatedError(str(error), param=_param(str(error))) from error
     return Call(exchange, fields, script)

@@ -57,22 +57,30 @@ async def stream(exchange: Exchange, answering: EventStream) -> None:
 
 
 async def plain(exchange: Exchange, body: object, script: Script, tokens: int) -> None:
-    """Send an answer in one piece, after the time its stream would have taken."""
+    """Send a JSON answer in one piece, after the time its stream would have taken."""
+    await whole(exchange, encode_json(body, script.spaces), "application/json", script, tokens)
+
+
+async def whole(
+    exchange: Exchange, data: bytes, content_type: str, script: Script, tokens: int
+) -> None:
+    """Send an answer's bytes in one piece, after the time its stream would have taken."""
     writes = -(-tokens // (script.chunk_tokens * script.chunks_per_write))
     await wait(exchange, (script.first_ms + script.pace_ms * max(writes - 1, 0)) / 1000, b"")
     stop = script.stop
     if stop is None or stop.after > tokens:
-        await exchange.answer(200, body, tokens=tokens, spaced=script.spaces)
+        await exchange.start(200, content_type, [("content-length", str(len(data)))])
+        await exchange.write(data, tokens)
+        await exchange.finish()
         return
     if stop.kind == "error":
         # Some providers do say 200 and then an error.
         await exchange.answer(200, exchange.error_body(_failure(script)), end="error")
         return
-    data = encode_json(body, script.spaces)
     # As much of the body as the tokens are of the answer, but never all of it.
     part = data[: min(len(data) * stop.after // max(tokens, 1), len(data) - 1)]
     length = () if stop.kind == "end" else (("content-length", str(len(data))),)
-    await exchange.start(200, "application/json", length)
+    await exchange.start(200, content_type, length)
     await exchange.write(part, stop.after)
     await _break(exchange, stop, b"")
 

@@ -157,10 +157,9 @@ class Exchange:
         headers: Headers = (),
         tokens: int = 0,
         end: str = "completed",
-        spaced: bool = False,
     ) -> None:
         """Send a whole JSON answer with its length."""
-        data = encode_json(body, spaced)
+        data = encode_json(body)
         await self.start(status, "application/json", [*headers, ("content-length", str(len(data)))])
         await self.write(data, tokens)
         await self.finish(end)

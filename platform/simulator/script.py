@@ -59,8 +59,10 @@ Faults
   body=KIND             garbage | html | invalid_json | invalid_utf8 | empty | huge_line |
                         gzip_bomb; bytes=N is the size of the last two (50000000)
 
-Images and videos
+Images, audio and videos
   images=N              pictures delivered, whatever `n` says; image=failed: an error
+  image_tokens=N        tokens a picture counts for in a usage, which else there is none
+  audio_usage=KIND      tokens | duration: how a transcript's usage is told
   video_s=SECONDS       until the video is ready (1); video=failed | stuck
 """
 
@@ -143,6 +145,8 @@ class Script:
     bytes: int = 50_000_000
     images: int | None = None
     image: str = ""
+    image_tokens: int | None = None
+    audio_usage: str = ""
     video_s: float = 1.0
     video: str = ""
     text: str = ""  # the merged script as it was read; not a key
@@ -267,6 +271,8 @@ KEYS: dict[str, Callable[[str], Any]] = {
     "bytes": _whole(1, 2_000_000_000),
     "images": _whole(0, 100),
     "image": _one_of("failed"),
+    "image_tokens": _COUNT,
+    "audio_usage": _one_of("tokens", "duration"),
     "video_s": _seconds,
     "video": _one_of("failed", "stuck"),
 }

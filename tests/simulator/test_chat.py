@@ -295,6 +295,6 @@ def test_unknown_paths_and_methods_are_refused(sim):
 
 
 def test_models_and_health_are_there(sim):
-    assert [model["object"] for model in sim.get("/v1/models").json["data"]] == ["model"] * 4
+    assert [model["object"] for model in sim.get("/v1/models").json["data"]] == ["model"] * 5
     assert sim.get("/models", "status=503").status == 503
     assert sim.get("/healthz").json == {"status": "ok", "open_calls": 0}
