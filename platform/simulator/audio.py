@@ -96,7 +96,10 @@ async def transcribe(exchange: Exchange) -> None:
     call.note(answer.counts.prompt, files=1, file_bytes=len(files[0].data))
     if await faults.instead(exchange, script, stream=bool(request.stream)):
         return
-    usage = _usage(answer, script, seconds, heard)
+    by_seconds = request.response_format == "verbose_json" or _counts_seconds(answer, script)
+    usage: Json = {}
+    if not script.usage.missing:
+        usage = {"usage": _usage(answer, heard, math.ceil(seconds) if by_seconds else None)}
     if request.stream:
         await delivery.stream(exchange, TranscriptStream(answer, script, usage))
         return
@@ -204,23 +207,27 @@ def _seconds(data: bytes) -> float:
         return len(data) / BYTES_PER_SECOND
 
 
-def _usage(answer: Answer, script: Script, seconds: float, heard: int) -> Json:
-    """Return the usage field, in tokens or, as Whisper's is, in seconds."""
-    if script.usage.missing:
-        return {}
-    kind = script.audio_usage
-    if kind == "duration" or (not kind and "whisper" in split_model(answer.model)[0]):
-        return {"usage": {"type": "duration", "seconds": math.ceil(seconds)}}
+def _counts_seconds(answer: Answer, script: Script) -> bool:
+    """Return whether the usage is told in seconds: as scripted, or because it is Whisper."""
+    if script.audio_usage:
+        return script.audio_usage == "duration"
+    return "whisper" in split_model(answer.model)[0]
+
+
+def _usage(answer: Answer, heard: int, seconds: int | None) -> Json:
+    """Return the usage of a transcript: in seconds if they are given, else in tokens."""
+    if seconds is not None:
+        return {"type": "duration", "seconds": seconds}
     counts = answer.counts
-    details = {"audio_tokens": heard, "text_tokens": max(counts.prompt - heard, 0)}
     return {
-        "usage": {
-            "type": "tokens",
-            "input_tokens": counts.prompt,
-            "input_token_details": details,
-            "output_tokens": counts.completion,
-            "total_tokens": counts.prompt + counts.completion,
-        }
+        "type": "tokens",
+        "input_tokens": counts.prompt,
+        "input_token_details": {
+            "audio_tokens": heard,
+            "text_tokens": max(counts.prompt - heard, 0),
+        },
+        "output_tokens": counts.completion,
+        "total_tokens": counts.prompt + counts.completion,
     }
 
 

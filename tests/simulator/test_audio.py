@@ -112,6 +112,7 @@ def test_a_transcript_has_five_forms(sim):
     assert form("vtt").body == b"WEBVTT\n\n00:00:00.000 --> 00:00:02.500\nsun\n\n"
     verbose = form("verbose_json").json
     assert (verbose["duration"], verbose["segments"][0]["text"]) == (2.5, "sun")
+    assert verbose["usage"] == {"type": "duration", "seconds": 3}
     assert form("pdf").error["param"] == "response_format"
 
 
