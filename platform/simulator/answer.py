@@ -130,10 +130,13 @@ def _choice(index: int, model: str, request: AnswerRequest, script: Script) -> C
     if request.max_tokens is not None:
         reasoning = reasoning[: request.max_tokens]
         answer = _within(answer, request.max_tokens - len(reasoning))
-    reasoning_cut = len(reasoning) < len(wanted_reasoning)
-    cut = reasoning_cut or len(answer) < len(wanted_answer)
+    cut = (len(reasoning), len(answer)) < (len(wanted_reasoning), len(wanted_answer))
     answer, stop = _stopped(answer, request.stop)
-    finish = script.finish or ("length" if cut and stop is None else natural_finish)
+    if stop is not None:
+        natural_finish = "stop"
+    elif cut:
+        natural_finish = "length"
+    finish = script.finish or natural_finish
     think = script.dialect == "think"
     return Choice(
         index=index,

@@ -64,7 +64,7 @@ def open_call(
     if not isinstance(model, str) or not model:
         raise SimulatedError("model: a name is needed", param="model")
     entry.model = model
-    entry.stream = body.get("stream") in {True, "true"}
+    entry.stream = body.get("stream") is True or body.get("stream") == "true"
     script = script_of(exchange, model, body.get("simulate"))
     try:
         fields = msgspec.convert(body, kind, strict=form is None)

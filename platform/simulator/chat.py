@@ -39,7 +39,7 @@ class ChatRequest(msgspec.Struct):
     response_format: dict[str, Any] | None = None
     thinking: dict[str, Any] | None = None
     reasoning_effort: str | None = None
-    reasoning: dict[str, Any] | None = None
+    reasoning: dict[str, Any] | bool | None = None
     stop: str | list[str] | None = None
     parallel_tool_calls: Flag = None
 
@@ -110,6 +110,8 @@ def _reasoning(request: ChatRequest) -> bool | None:
             case "disabled":
                 return False
         raise SimulatedError("thinking.type: enabled or disabled", param="thinking")
+    if isinstance(request.reasoning, bool):
+        return request.reasoning
     if request.reasoning is not None:
         off = request.reasoning.get("enabled") is False
         return not off and request.reasoning.get("effort") != "none"

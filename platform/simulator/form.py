@@ -53,14 +53,18 @@ def read_form(request: Request) -> Form:
             files.append(File(field, filename, content_type, data))
         elif field != name or field in fields:
             known = fields.get(field, [])
-            fields[field] = [*(known if isinstance(known, list) else [known]), data.decode()]
+            fields[field] = [*(known if isinstance(known, list) else [known]), _text(data)]
         else:
-            fields[field] = data.decode()
+            fields[field] = _text(data)
     return Form(fields, files)
 
 
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
 def _headers(head: bytes) -> dict[str, str]:
-    lines = [line.partition(":") for line in head.decode("utf-8", "replace").split("\r\n")]
+    lines = [line.partition(":") for line in _text(head).split("\r\n")]
     return {name.strip().lower(): value.strip() for name, _, value in lines if name.strip()}
 
 
