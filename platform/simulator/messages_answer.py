@@ -70,7 +70,7 @@ class MessageStream(EventStream):
         self._started = False
         self._index = -1
         self._open: tuple[str, int] | None = None  # the kind of block and, of a call, which
-        self._thinking = ""
+        self._thinking: list[str] = []
         self._template: Template | None = None
 
     @property
@@ -108,7 +108,7 @@ class MessageStream(EventStream):
             unit = group.units[0]
             data = self._turn_to(unit)
             if unit.field == REASONING:
-                self._thinking += group.text
+                self._thinking.append(group.text)
             if unit.field != CALL and not (unit.field == REASONING and self._hidden):
                 data += self._delta(unit.field, group.text)
             yield Chunk(data, group.tokens)
@@ -172,7 +172,7 @@ class MessageStream(EventStream):
             signed = self._event(
                 "content_block_delta",
                 index=self._index,
-                delta={"type": "signature_delta", "signature": signature(self._thinking)},
+                delta={"type": "signature_delta", "signature": signature("".join(self._thinking))},
             )
         self._open = None
         return signed + self._event("content_block_stop", index=self._index)
