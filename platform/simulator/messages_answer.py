@@ -9,8 +9,8 @@ from simulator.answer import (
     CONTENT,
     REASONING,
     REFUSAL,
-    Answer,
     Choice,
+    PlannedAnswer,
     ToolCall,
     Unit,
 )
@@ -48,7 +48,7 @@ def error_details(error: SimulatedError) -> Json:
     return {"type": kind, "message": error.message}
 
 
-def message_body(answer: Answer, script: Script, *, hidden: bool) -> Json:
+def message_body(answer: PlannedAnswer, script: Script, *, hidden: bool) -> Json:
     """Return the whole message; `hidden` thinking has its signature and no text."""
     choice = answer.choices[0]
     reason, sequence = _stop(choice, script)
@@ -63,7 +63,7 @@ def message_body(answer: Answer, script: Script, *, hidden: bool) -> Json:
 class MessageStream(EventStream):
     """The events of one message: content blocks one after the other, never interleaved."""
 
-    def __init__(self, answer: Answer, script: Script, *, hidden: bool) -> None:
+    def __init__(self, answer: PlannedAnswer, script: Script, *, hidden: bool) -> None:
         super().__init__(answer, script)
         self._choice = answer.choices[0]
         self._hidden = hidden
@@ -195,7 +195,7 @@ class MessageStream(EventStream):
         return self.events.of({"type": name, **fields}, name)
 
 
-def _shell(answer: Answer) -> Json:
+def _shell(answer: PlannedAnswer) -> Json:
     return {
         "id": f"msg_sim_{answer.number:08d}",
         "type": "message",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulator import usage
-from simulator.answer import ARGUMENTS, CALL, REASONING, REFUSAL, Answer, Unit
+from simulator.answer import ARGUMENTS, CALL, REASONING, REFUSAL, PlannedAnswer, Unit
 from simulator.errors import SimulatedError, error_code
 from simulator.events import SLOT, Chunk, EventStream, Json, Template, grouped, limited
 from simulator.responses_input import encrypted
@@ -42,7 +42,7 @@ class ResponseStream(EventStream):
 
     def __init__(
         self,
-        answer: Answer,
+        answer: PlannedAnswer,
         script: Script,
         *,
         repeated: Json,
