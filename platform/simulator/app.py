@@ -11,21 +11,33 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from simulator import chat, completions, embeddings, images, videos
-from simulator.call import script_of
+from simulator import (
+    audio,
+    chat,
+    completions,
+    embeddings,
+    images,
+    messages,
+    moderations,
+    rerank,
+    responses,
+    videos,
+)
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange, Message, Receive, Request, Send, read_request
+from simulator.exchange import HttpExchange, Message, Receive, Request, Send, read_request
 from simulator.faults import instead
 from simulator.journal import Entry, journal
+from simulator.scripted_request import script_of
 from simulator.stripe import app as stripe
+from simulator.turns import clear_plans, put_plan, read_turns
 
 log = logging.getLogger(__name__)
 
 # Any name is answered; a list must say something.
-MODELS = ("sim", "sim-embedding", "sim-image", "sim-video")
+MODELS = ("sim", "sim-reasoning", "sim-embedding", "sim-image", "sim-video")
 _MODELS_CREATED = 1_767_225_600
 
-Handler = Callable[[Exchange], Awaitable[None]]
+Handler = Callable[[HttpExchange], Awaitable[None]]
 
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:
@@ -57,9 +69,12 @@ async def _serve(request: Request, receive: Receive, send: Send) -> None:
         authorized=request.authorized,
         header_names=sorted(request.headers),
     )
-    exchange = Exchange(request, entry, receive, send)
+    exchange = HttpExchange(request, entry, receive, send)
     if own := _OWN_ROUTES.get((request.method, path)):
         await own(exchange)
+        return
+    if request.method == "PUT" and path.startswith(_TURNS):
+        await _put_turns(exchange, path.removeprefix(_TURNS))
         return
     journal.add(entry)
     call = asyncio.create_task(_answer(exchange, path))
@@ -79,7 +94,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _answer(exchange: Exchange, path: str) -> None:
+async def _answer(exchange: HttpExchange, path: str) -> None:
     try:
         await _route(exchange, path)
     except SimulatedError as error:
@@ -89,7 +104,7 @@ async def _answer(exchange: Exchange, path: str) -> None:
         await exchange.crash()
 
 
-async def _route(exchange: Exchange, path: str) -> None:
+async def _route(exchange: HttpExchange, path: str) -> None:
     method = exchange.request.method
     if handler := _ROUTES.get((method, path)):
         await handler(exchange)
@@ -101,7 +116,7 @@ async def _route(exchange: Exchange, path: str) -> None:
         raise SimulatedError(f"There is nothing at {path}.", status=404)
 
 
-async def _list_models(exchange: Exchange) -> None:
+async def _list_models(exchange: HttpExchange) -> None:
     script = script_of(exchange, "")
     if await instead(exchange, script):
         return
@@ -112,11 +127,11 @@ async def _list_models(exchange: Exchange) -> None:
     await exchange.answer(200, {"object": "list", "data": models})
 
 
-async def _show_health(exchange: Exchange) -> None:
+async def _show_health(exchange: HttpExchange) -> None:
     await exchange.answer(200, {"status": "ok", "open_calls": journal.open_calls()})
 
 
-async def _show_journal(exchange: Exchange) -> None:
+async def _show_journal(exchange: HttpExchange) -> None:
     query = exchange.request.query
     limit = query.get("limit", "0")
     if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
@@ -128,15 +143,37 @@ async def _show_journal(exchange: Exchange) -> None:
     await exchange.answer(200, msgspec.to_builtins(found))
 
 
-async def _empty_journal(exchange: Exchange) -> None:
+async def _put_turns(exchange: HttpExchange, name: str) -> None:
+    try:
+        plan = read_turns(msgspec.json.decode(exchange.request.body))
+        put_plan(name, plan)
+    except msgspec.DecodeError as error:
+        await exchange.fail(SimulatedError(f"turns: {error}", param="turns"))
+    except SimulatedError as error:
+        await exchange.fail(error)
+    else:
+        await exchange.answer(200, {"turns": len(plan)})
+
+
+async def _empty_journal(exchange: HttpExchange) -> None:
+    clear_plans()
     await exchange.answer(200, {"deleted": journal.clear()})
 
 
 _ROUTES: dict[tuple[str, str], Handler] = {
     ("POST", "/chat/completions"): chat.create,
     ("POST", "/completions"): completions.create,
+    ("POST", "/responses"): responses.create,
+    ("POST", "/messages"): messages.create,
+    ("POST", "/messages/count_tokens"): messages.count_tokens,
     ("POST", "/embeddings"): embeddings.create,
+    ("POST", "/rerank"): rerank.create,
+    ("POST", "/v2/rerank"): rerank.create,
+    ("POST", "/moderations"): moderations.create,
+    ("POST", "/audio/speech"): audio.speak,
+    ("POST", "/audio/transcriptions"): audio.transcribe,
     ("POST", "/images/generations"): images.create,
+    ("POST", "/images/edits"): images.edit,
     ("POST", "/videos/generations"): videos.create,
     ("GET", "/models"): _list_models,
 }
@@ -147,3 +184,6 @@ _OWN_ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "/journal"): _show_journal,
     ("DELETE", "/journal"): _empty_journal,
 }
+
+# Turns are laid down under a name: `PUT /turns/NAME`.
+_TURNS = "/turns/"
