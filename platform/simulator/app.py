@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from simulator import chat, completions, embeddings, images, videos
-from simulator.call import script_of
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange, Message, Receive, Request, Send, read_request
+from simulator.exchange import HttpExchange, Message, Receive, Request, Send, read_request
 from simulator.faults import instead
 from simulator.journal import Entry, journal
+from simulator.scripted_request import script_of
 from simulator.stripe import app as stripe
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 MODELS = ("sim", "sim-embedding", "sim-image", "sim-video")
 _MODELS_CREATED = 1_767_225_600
 
-Handler = Callable[[Exchange], Awaitable[None]]
+Handler = Callable[[HttpExchange], Awaitable[None]]
 
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:
@@ -57,7 +57,7 @@ async def _serve(request: Request, receive: Receive, send: Send) -> None:
         authorized=request.authorized,
         header_names=sorted(request.headers),
     )
-    exchange = Exchange(request, entry, receive, send)
+    exchange = HttpExchange(request, entry, receive, send)
     if own := _OWN_ROUTES.get((request.method, path)):
         await own(exchange)
         return
@@ -79,7 +79,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _answer(exchange: Exchange, path: str) -> None:
+async def _answer(exchange: HttpExchange, path: str) -> None:
     try:
         await _route(exchange, path)
     except SimulatedError as error:
@@ -89,7 +89,7 @@ async def _answer(exchange: Exchange, path: str) -> None:
         await exchange.crash()
 
 
-async def _route(exchange: Exchange, path: str) -> None:
+async def _route(exchange: HttpExchange, path: str) -> None:
     method = exchange.request.method
     if handler := _ROUTES.get((method, path)):
         await handler(exchange)
@@ -101,7 +101,7 @@ async def _route(exchange: Exchange, path: str) -> None:
         raise SimulatedError(f"There is nothing at {path}.", status=404)
 
 
-async def _list_models(exchange: Exchange) -> None:
+async def _list_models(exchange: HttpExchange) -> None:
     script = script_of(exchange, "")
     if await instead(exchange, script):
         return
@@ -112,11 +112,11 @@ async def _list_models(exchange: Exchange) -> None:
     await exchange.answer(200, {"object": "list", "data": models})
 
 
-async def _show_health(exchange: Exchange) -> None:
+async def _show_health(exchange: HttpExchange) -> None:
     await exchange.answer(200, {"status": "ok", "open_calls": journal.open_calls()})
 
 
-async def _show_journal(exchange: Exchange) -> None:
+async def _show_journal(exchange: HttpExchange) -> None:
     query = exchange.request.query
     limit = query.get("limit", "0")
     if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
@@ -128,7 +128,7 @@ async def _show_journal(exchange: Exchange) -> None:
     await exchange.answer(200, msgspec.to_builtins(found))
 
 
-async def _empty_journal(exchange: Exchange) -> None:
+async def _empty_journal(exchange: HttpExchange) -> None:
     await exchange.answer(200, {"deleted": journal.clear()})
 
 

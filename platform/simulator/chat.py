@@ -5,12 +5,18 @@ from typing import Any
 import msgspec
 
 from simulator import delivery, faults, text, usage
-from simulator.answer import ARGUMENTS, CONTENT, Answer, AnswerRequest, Choice, plan
-from simulator.call import Choices, Flag, MaxTokens, StreamOptions, open_call
+from simulator.answer import ARGUMENTS, CONTENT, AnswerRequest, Choice, PlannedAnswer, plan
 from simulator.chunks import ChatChunks
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
 from simulator.script import Script
+from simulator.scripted_request import (
+    Choices,
+    Flag,
+    MaxTokens,
+    StreamOptions,
+    read_scripted_request,
+)
 
 _SAMPLE_FUNCTION = {
     "name": "get_weather",
@@ -46,14 +52,14 @@ class ChatRequest(msgspec.Struct):
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 
 
-async def create(exchange: Exchange) -> None:
+async def create(exchange: HttpExchange) -> None:
     """Answer a chat request."""
-    call = open_call(exchange, ChatRequest)
-    request, script = call.fields, call.script
+    scripted = read_scripted_request(exchange, ChatRequest)
+    request, script = scripted.fields, scripted.script
     _check_messages(request.messages)
     wanted = _answer_request(request, script)
     answer = plan(request.model, wanted, script)
-    call.note(
+    scripted.note(
         answer.counts.prompt,
         messages=len(request.messages),
         prompt_bytes=_prompt_bytes(request.messages),
@@ -61,7 +67,7 @@ async def create(exchange: Exchange) -> None:
     if await faults.instead(exchange, script, stream=bool(request.stream)):
         return
     if request.stream:
-        chunks = ChatChunks(answer, script, usage_asked=call.usage_asked)
+        chunks = ChatChunks(answer, script, usage_asked=scripted.usage_asked)
         await delivery.stream(exchange, chunks)
     else:
         body = _body(answer, script)
@@ -158,7 +164,7 @@ def _json_schema(response_format: dict[str, Any] | None) -> Any:
     raise SimulatedError("response_format: unknown, or without its schema", param="response_format")
 
 
-def _body(answer: Answer, script: Script) -> dict[str, Any]:
+def _body(answer: PlannedAnswer, script: Script) -> dict[str, Any]:
     body: dict[str, Any] = {
         "id": f"{ChatChunks.id_prefix}{answer.number:08d}",
         "object": "chat.completion",

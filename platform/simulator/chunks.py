@@ -12,7 +12,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
 
 from simulator import usage
-from simulator.answer import ARGUMENTS, CALL, Answer, Choice, Unit
+from simulator.answer import ARGUMENTS, CALL, Choice, PlannedAnswer, Unit
 from simulator.script import Script
 
 Json = dict[str, Any]
@@ -68,7 +68,7 @@ class Chunks(ABC):
     kind = ""
     id_prefix = ""
 
-    def __init__(self, answer: Answer, script: Script, *, usage_asked: bool) -> None:
+    def __init__(self, answer: PlannedAnswer, script: Script, *, usage_asked: bool) -> None:
         self.answer = answer
         self.script = script
         self.events = Events(script)

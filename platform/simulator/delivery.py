@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from simulator.chunks import Chunk, Chunks
 from simulator.errors import error_body
-from simulator.exchange import Exchange, encode_json
+from simulator.exchange import HttpExchange, encode_json
 from simulator.script import Script, Stop
 
 COMMENT_EVERY_S = 0.2
@@ -33,7 +33,7 @@ class Pace:
         return self._due_at - now
 
 
-async def stream(exchange: Exchange, chunks: Chunks) -> None:
+async def stream(exchange: HttpExchange, chunks: Chunks) -> None:
     """Stream an answer, with the delays and faults of its script."""
     script = chunks.script
     comment = chunks.events.comment if script.comments else b""
@@ -56,7 +56,7 @@ async def stream(exchange: Exchange, chunks: Chunks) -> None:
     await exchange.finish()
 
 
-async def plain(exchange: Exchange, body: object, script: Script, tokens: int) -> None:
+async def plain(exchange: HttpExchange, body: object, script: Script, tokens: int) -> None:
     """Send an answer in one piece, after the time its stream would have taken."""
     writes = -(-tokens // (script.chunk_tokens * script.chunks_per_write))
     await wait(exchange, (script.first_ms + script.pace_ms * max(writes - 1, 0)) / 1000, b"")
@@ -77,7 +77,7 @@ async def plain(exchange: Exchange, body: object, script: Script, tokens: int) -
     await _break(exchange, stop, b"")
 
 
-async def wait(exchange: Exchange, seconds: float, comment: bytes) -> None:
+async def wait(exchange: HttpExchange, seconds: float, comment: bytes) -> None:
     """Wait, dripping comments if there is one to drip. Always lets others run.
 
     The client's leaving needs no look-out here: it cancels the task that waits.
@@ -94,7 +94,7 @@ async def wait(exchange: Exchange, seconds: float, comment: bytes) -> None:
 
 
 async def _write_texts(
-    exchange: Exchange, chunks: Chunks, stop: Stop | None, comment: bytes
+    exchange: HttpExchange, chunks: Chunks, stop: Stop | None, comment: bytes
 ) -> None:
     script = chunks.script
     texts = chunks.texts(stop.after if stop else None)
@@ -114,13 +114,13 @@ def _batches(texts: Iterator[Chunk], size: int) -> Iterator[Chunk]:
         yield Chunk(data, sum(chunk.tokens for chunk in batch))
 
 
-async def _break_stream(exchange: Exchange, chunks: Chunks, stop: Stop, comment: bytes) -> None:
+async def _break_stream(exchange: HttpExchange, chunks: Chunks, stop: Stop, comment: bytes) -> None:
     if stop.kind == "error":
         await exchange.write(chunks.error(_error_event(chunks.script)))
     await _break(exchange, stop, comment)
 
 
-async def _break(exchange: Exchange, stop: Stop, comment: bytes) -> None:
+async def _break(exchange: HttpExchange, stop: Stop, comment: bytes) -> None:
     match stop.kind:
         case "stall":
             await exchange.flush()

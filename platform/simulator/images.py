@@ -5,9 +5,9 @@ import time
 import msgspec
 
 from simulator import delivery, faults, text
-from simulator.call import Choices, open_call
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
+from simulator.scripted_request import Choices, read_scripted_request
 
 
 class ImageRequest(msgspec.Struct):
@@ -18,14 +18,14 @@ class ImageRequest(msgspec.Struct):
     n: Choices = None
 
 
-async def create(exchange: Exchange) -> None:
+async def create(exchange: HttpExchange) -> None:
     """Answer with the addresses of pictures that do not exist."""
-    call = open_call(exchange, ImageRequest)
-    request, script = call.fields, call.script
+    scripted = read_scripted_request(exchange, ImageRequest)
+    request, script = scripted.fields, scripted.script
     if not request.prompt.strip():
         raise SimulatedError("prompt: a text is needed", param="prompt")
     size = text.text_bytes(request.prompt)
-    call.note(text.token_count(size), prompt_bytes=size)
+    scripted.note(text.token_count(size), prompt_bytes=size)
     if await faults.instead(exchange, script):
         return
     if script.image == "failed":

@@ -32,7 +32,7 @@ from billing.models import (
     UsageRecord,
 )
 
-Answer = TypeVar("Answer", AdmissionResult, SettlementResult)
+LedgerResult = TypeVar("LedgerResult", AdmissionResult, SettlementResult)
 Result = TypeVar("Result")
 
 ROOMY = {"requests_per_minute": 1_000_000, "tokens_per_minute": 1_000_000_000}
@@ -212,7 +212,9 @@ def sweep(on: Any = None) -> int:
     return _value("SELECT billing_sweep(100000)", [], on)
 
 
-def call(function: str, rows: Any, answer: type[Answer], on: Any = None) -> list[Answer]:
+def call(
+    function: str, rows: Any, answer: type[LedgerResult], on: Any = None
+) -> list[LedgerResult]:
     """Call one of the ledger's batch functions."""
     text = _value(
         f"SELECT json_agg(answer)::text FROM billing_{function}(%s::jsonb) AS answer",

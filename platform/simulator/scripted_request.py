@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
 from simulator.journal import public_params
 from simulator.script import Script, read_script
 
@@ -24,10 +24,10 @@ class StreamOptions(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[Fields]):
-    """A request that was understood."""
+class ScriptedRequest(Generic[Fields]):
+    """A valid request and the script it is answered by."""
 
-    exchange: Exchange
+    exchange: HttpExchange
     fields: Fields
     script: Script
 
@@ -43,7 +43,7 @@ class Call(Generic[Fields]):
         self.exchange.entry.params |= sizes
 
 
-def open_call(exchange: Exchange, kind: type[Fields]) -> Call[Fields]:
+def read_scripted_request(exchange: HttpExchange, kind: type[Fields]) -> ScriptedRequest[Fields]:
     """Return the request's fields and script, and enter both in the journal.
 
     Raise SimulatedError where the body or the script is malformed. The entry is filled step by
@@ -62,10 +62,10 @@ def open_call(exchange: Exchange, kind: type[Fields]) -> Call[Fields]:
         fields = msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
         raise SimulatedError(str(error), param=_param(str(error))) from error
-    return Call(exchange, fields, script)
+    return ScriptedRequest(exchange, fields, script)
 
 
-def script_of(exchange: Exchange, model: str, field: Any = None) -> Script:
+def script_of(exchange: HttpExchange, model: str, field: Any = None) -> Script:
     """Return a call's script, and apply the parts that hold for every response."""
     script = read_script(model, exchange.request.headers.get("x-simulate", ""), field)
     exchange.entry.script = script.text
