@@ -13,7 +13,13 @@ from billing.models import (
     Reservation,
     UsageRecord,
 )
-from tests.billing.customers import connect, make_customer, repeat_on_ten_connections, settle, sweep
+from tests.billing.ledger_calls import (
+    connect,
+    make_customer,
+    repeat_on_ten_connections,
+    settle,
+    sweep,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 

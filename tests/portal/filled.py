@@ -31,7 +31,7 @@ from billing.models import (
 )
 from billing.usage import records
 from portal.models import ChatPreference, Conversation
-from tests.billing.customers import Customer
+from tests.billing.ledger_calls import Customer
 from tests.cast import issue
 from tests.portal.serving import serve
 

@@ -12,7 +12,7 @@ from billing.models import (
     Transfer,
     UsageRecord,
 )
-from tests.billing.customers import Customer, settle
+from tests.billing.ledger_calls import Customer, settle
 from tests.cast import IssuedKey
 
 DOLLAR = 1_000_000_000

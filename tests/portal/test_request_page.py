@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import User
 from api.models import VideoJob
 from billing.models import CreditAccount, PriceVersion, Reservation
-from tests.billing.customers import Customer, settle, sweep
+from tests.billing.ledger_calls import Customer, settle, sweep
 from tests.cast import IssuedKey, signed_in
 from tests.portal.serving import DOLLAR, customer_of, price_version, serve
 

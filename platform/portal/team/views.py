@@ -17,7 +17,7 @@ from accounts.errors import (
 )
 from accounts.invitations import is_open, open_invitations
 from accounts.models import Invitation, Membership, Role
-from api.customers import open_team
+from api.account_opening import open_team
 from portal.access import TEAM_SESSION_KEY, MemberRequest, member_page, member_page_if
 from portal.emails.kinds import send_invitation
 from portal.team.forms import ROLE_MEANINGS, InvitationForm, RoleForm, TeamForm
