@@ -77,7 +77,7 @@ class Customer:
             "price_version_id": 1,
             "model": "small",
             "surface": "openai",
-            "endpoint": "chat/completions",
+            "endpoint": "chat_completions",
             "outcome": "completed",
             "status": 200,
         }

@@ -100,7 +100,7 @@ def test_the_usage_record_says_all_that_the_relay_knew():
     assert (record.model, record.surface, record.endpoint) == (
         "small",
         "openai",
-        "chat/completions",
+        "chat_completions",
     )
     assert (record.account, record.key, record.price_version_id) == (
         customer.account,

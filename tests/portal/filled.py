@@ -123,7 +123,7 @@ def _serve_many(
             price_version_id=price_id,
             model=MODEL,
             surface="openai",
-            endpoint="chat/completions",
+            endpoint="chat_completions",
             end_user=text,
             outcome="upstream_error" if number % 3 == 0 else "completed",
             status=400 if number % 3 == 0 else 200,

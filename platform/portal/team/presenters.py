@@ -8,6 +8,7 @@ from accounts.invitations import is_open, open_invitations
 from accounts.models import AuditEntry, Role
 from portal.team.forms import ROLE_MEANINGS, InvitationForm
 from portal.team.queries import AuditFilter, AuditPage, roster_of
+from portal.ui.paging import Pager
 
 # An action without a title is shown by its name.
 ACTION_TITLES = {
@@ -75,11 +76,10 @@ def audit_context(page: AuditPage, chosen: AuditFilter) -> dict[str, object]:
     first, last = (page.entries[0], page.entries[-1]) if page.entries else (None, None)
     return {
         "lines": [_audit_line(entry) for entry in page.entries],
-        # The pager's URLs are empty where nothing is newer or older.
-        "page": {
-            "newer_url": _url(chosen, after=first.pk) if first and page.has_newer else "",
-            "older_url": _url(chosen, before=last.pk) if last and page.has_older else "",
-        },
+        "page": Pager(
+            newer_url=_url(chosen, after=first.pk) if first and page.has_newer else "",
+            older_url=_url(chosen, before=last.pk) if last and page.has_older else "",
+        ),
         "chosen": chosen,
         "actions": ACTION_TITLES.items(),
     }

@@ -120,7 +120,7 @@ def audit_page(team: Team, chosen: AuditFilter) -> AuditPage:
     if is_back:
         found.reverse()
     has_newer, has_older = (has_more, True) if is_back else (bound is not None, has_more)
-    return AuditPage(found, has_newer and bool(found), has_older and bool(found))
+    return AuditPage(found, has_newer, has_older)
 
 
 def _is_older(entry: AuditEntry) -> Q:

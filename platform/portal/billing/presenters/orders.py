@@ -10,7 +10,7 @@ from billing.models import CreditAccount, Order
 from billing.payments import customer_pages
 from billing.payments.orders import OrderStatus, Step
 from portal.billing import queries
-from portal.ui.paging import RowPage
+from portal.ui.paging import Pager, RowPage
 
 # How often an order's page asks for its status, at most: every two seconds.
 MOST_POLLS = 60
@@ -59,10 +59,10 @@ def orders_context(page: RowPage[Order]) -> dict[str, Any]:
     here = reverse("orders")
     return {
         "lines": [order_line(order) for order in page.rows],
-        "page": {
-            "newer_url": f"{here}?after={page.newer}" if page.newer else "",
-            "older_url": f"{here}?before={page.older}" if page.older else "",
-        },
+        "page": Pager(
+            newer_url=f"{here}?after={page.newer}" if page.newer else "",
+            older_url=f"{here}?before={page.older}" if page.older else "",
+        ),
         **payment_mode(),
     }
 
