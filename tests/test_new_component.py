@@ -25,7 +25,7 @@ from billing.pricing.money import PER_MILLION
 from billing.pricing.rates import Prices, quote
 from portal.ui.prices import price_list
 from tests.billing.conftest import broken_invariants
-from tests.billing.customers import Customer
+from tests.billing.ledger_calls import Customer
 from tests.cast import IssuedKey, signed_in
 from tests.portal.serving import customer_of, serve
 

@@ -11,6 +11,10 @@ PER_MILLION = 1_000_000
 # Decimal() also takes "1_0", "1e9", " 1 ", "NaN" and other scripts' digits: no amounts of money.
 _AMOUNT = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,30})?", re.ASCII)
 
+# Up to 999,999,999.999999999: ten digits of dollars would not all fit a bigint of nano-dollars.
+_BUDGET = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+BUDGET_INVALID = 'Give an amount in dollars, such as "12.50".'
+
 
 def price_of(quantity: int, rate_nanos: int, per: int = PER_MILLION) -> int:
     """Return what `quantity` costs at `rate_nanos` for each `per`, in nano-dollars, half up.
@@ -37,6 +41,13 @@ def nanos_from_dollars(dollars: str | int | Decimal) -> int:
     if fraction[9:].strip("0"):
         raise ValueError(f"{text!r} is no whole number of nano-dollars.")
     return int(whole + fraction[:9].ljust(9, "0"))
+
+
+def budget_nanos(text: str) -> int:
+    """Return an API key's budget in nano-dollars. Raise ValueError with `BUDGET_INVALID`."""
+    if not _BUDGET.fullmatch(text):
+        raise ValueError(BUDGET_INVALID)
+    return nanos_from_dollars(text)
 
 
 def dollars_text(amount_nanos: int) -> str:

@@ -17,8 +17,8 @@ from billing.ledger.group_commit import (
     RefusedRowError,
     RowResult,
 )
-from tests.billing.customers import connect, database, new_id, run
 from tests.billing.faulty_link import FaultyLink
+from tests.billing.ledger_calls import connect, database, new_id, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

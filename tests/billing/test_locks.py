@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.billing.customers import (
+from tests.billing.ledger_calls import (
     Customer,
     admit,
     connect,

@@ -11,7 +11,7 @@ from billing import tasks
 from billing.ledger import postings
 from billing.models import CreditLot
 from billing.usage.lots import lots_left, refundable_nanos
-from tests.billing.customers import (
+from tests.billing.ledger_calls import (
     Customer,
     admit,
     connect,

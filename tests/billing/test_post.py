@@ -8,7 +8,7 @@ from django.db import DataError, transaction
 
 from billing.ledger import postings
 from billing.models import CreditAccount
-from tests.billing.customers import (
+from tests.billing.ledger_calls import (
     Customer,
     admit,
     connect,

@@ -15,7 +15,7 @@ from pytest_django import DjangoDbBlocker
 from billing.ledger import install, postings
 from billing.models import Transfer, UsageRecord
 from tests.billing.conftest import broken_invariants
-from tests.billing.customers import Customer, admit, call, make_customer, new_id, settle, top_up
+from tests.billing.ledger_calls import Customer, admit, call, make_customer, new_id, settle, top_up
 from tests.billing.upgrades import (
     LAST_RELEASE,
     copy_of,

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from billing.models import CreditAccount
-from tests.billing.customers import Customer
+from tests.billing.ledger_calls import Customer
 from tests.cast import IssuedKey, signed_in
 from tests.payments.conftest import _stand_in_url, books_are_right, plus, pro, stand_in
 from tests.portal.serving import DOLLAR, NOON, customer_of

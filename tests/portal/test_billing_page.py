@@ -12,7 +12,7 @@ from django.urls import reverse
 from accounts.models import Membership, Role, Team, User
 from billing.ledger import postings
 from billing.models import CreditAccount, Order, PaymentCustomer, PlanOffer
-from portal.billing.presenters import MOST_PARTS
+from portal.billing.presenters.page import MOST_PARTS
 from tests.cast import IssuedKey, signed_in
 from tests.payments.conftest import StripeStandIn
 from tests.payments.plan_helpers import subscribed

@@ -60,6 +60,12 @@ def test_a_name_is_enough(browser: Client) -> None:
     assert key.budget_day_nanos is key.budget_month_nanos is key.budget_total_nanos is None
 
 
+@pytest.mark.parametrize("typed", ["60", " 60 ", "60.0", "060"])
+def test_a_limit_may_be_typed_in_several_ways(browser: Client, typed: str) -> None:
+    make(browser, requests_per_minute=typed)
+    assert ApiKey.objects.get().requests_per_minute == 60
+
+
 @pytest.mark.parametrize("days", [7, 30, 90])
 def test_an_expiry_is_counted_from_now(browser: Client, days: int) -> None:
     make(browser, expiry=str(days))

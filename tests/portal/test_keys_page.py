@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts import api_keys
 from accounts.models import ApiKey, AuditEntry, Membership, Role
 from billing.models import UsageHour
-from tests.billing.customers import make_customer
+from tests.billing.ledger_calls import make_customer
 from tests.cast import IssuedKey, everything_in_the_database, issue, signed_in
 from tests.portal.keys_pages import URL, errors, load_catalogue, plaintexts
 

@@ -14,7 +14,7 @@ from accounts.models import Membership, Role, Team, User
 from billing.ledger import postings
 from billing.models import CreditAccount, Transfer
 from portal.statement import views
-from tests.billing.customers import top_up
+from tests.billing.ledger_calls import top_up
 from tests.cast import IssuedKey, signed_in
 from tests.portal.serving import DOLLAR, book, customer_of, serve
 

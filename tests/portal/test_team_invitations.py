@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Invitation, Role, Team, User
-from api.customers import open_team
+from api.account_opening import open_team
 from tests.cast import signed_in
 
 pytestmark = pytest.mark.django_db

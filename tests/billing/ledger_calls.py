@@ -1,6 +1,6 @@
-"""Customers of the tests' own, and the ledger's functions as the tests call them.
+"""Test customers, and the ledger's functions as tests call them.
 
-Every test makes its own teams and keys and leaves them: the ledger keeps its transfers for ever.
+Every test creates its own teams and keys and leaves them: the ledger keeps its transfers forever.
 `admit`, `settle`, `identify` and `sweep` call SQL on Django's connection (or another), one
 statement a call, so that a test that is rolled back leaves nothing.
 """
@@ -77,7 +77,7 @@ class Customer:
             "price_version_id": 1,
             "model": "small",
             "surface": "openai",
-            "endpoint": "chat/completions",
+            "endpoint": "chat_completions",
             "outcome": "completed",
             "status": 200,
         }
