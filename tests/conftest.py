@@ -35,6 +35,7 @@ SHARES_A_STACK = {
     r"tests/acceptance/.*[-\[](weatmood|weryai|answira|zai(?!-org)|glm5)[-\]]": "the services",
     r"tests/(acceptance/|e2e/(?!test_docs_snippets))": "the default service",
     r"tests/browser/": "the site",
+    r"tests/faults/(?!test_chaos)": "the faults",
 }
 
 

@@ -65,6 +65,7 @@ class Stack:
         self.worker: Child | None = None
         self.simulator: Child | None = None
         self._environment = environment
+        self._web_environment: dict[str, str] = {}
         self._commands: Commands | None = None
 
     @property
@@ -180,8 +181,19 @@ class Stack:
             **options,
         )
 
+    def configure_web(self, *, workers: int = 1, **environment: str) -> None:
+        """Run web workers with these options of the stack; they start anew only if that differs."""
+        running_as = (self.workers, self._environment, self._web_environment)
+        if self.web is not None:
+            if self.web.running and running_as == (workers, environment, {}):
+                return
+            self.web.stop()
+        self.workers, self._environment = workers, environment
+        self.start_web()
+
     def start_web(self, **environment: str) -> None:
         """Start the web workers and wait until they answer."""
+        self._web_environment = environment
         command = ["gunicorn", "-c", "platform/config/gunicorn.py", "config.asgi:application"]
         self.web = self._start("web", command, **environment)
         self._wait_for(f"{self.base_url}/health", self.web)
