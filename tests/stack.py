@@ -21,14 +21,17 @@ from local.child import Child
 from local.migrated import copy_cluster
 from local.postgres import Postgres
 from local.valkey import Valkey
-from tests.commands import ROOT, Commands
+from tests.commands import Commands
 from tests.stripe_simulator import StripeSimulator
+from tests.support.forks import ROOT
 from tests.support.waiting import eventually
 
 SECRETS = {
     "SECRET_KEY": "only-for-tests-" * 4,
     "API_KEY_PEPPERS": "1:" + "5a" * 32,
 }
+# PostgreSQL may be killed here, but not the machine: nothing waits for its disk.
+SURVIVES_KILLS = {"fsync": "off", "full_page_writes": "off"}
 WEBHOOK_SECRET = "whsec_only_for_tests"
 
 
@@ -54,7 +57,7 @@ class Stack:
         self.workers = workers
         self.catalogue = catalogue
         self.demo: dict[str, Any] = {}
-        self.postgres = Postgres(folder / "postgres", quick=True)
+        self.postgres = Postgres(folder / "postgres", quick=True, settings=SURVIVES_KILLS)
         self.valkey = Valkey(folder / "valkey")
         self.port = free_port()
         self.simulator_port = free_port()

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 
 from tests.faults.conftest import ACCOUNTS_OF
-from tests.stack import ROOT, Stack
+from tests.stack import Stack
+from tests.support.forks import ROOT
 from tests.support.waiting import eventually
 
 PLACE = """
