@@ -33,8 +33,9 @@ SLOW_FIRST = ("browser", "acceptance", "e2e", "faults")
 # What shares a stack is run by one worker, in a row; everything else file by file.
 SHARES_A_STACK = {
     r"tests/acceptance/.*[-\[](weatmood|weryai|answira|zai(?!-org)|glm5)[-\]]": "the services",
-    r"tests/(acceptance/|e2e/(?!test_docs_snippets))": "the default service",
+    r"tests/(acceptance/|e2e/(?!test_make_run))": "the default service",
     r"tests/browser/": "the site",
+    r"tests/faults/(?!test_chaos)": "the faults",
 }
 
 

@@ -16,7 +16,8 @@ import openai as sdk
 import pytest
 from openai import OpenAI
 
-from tests.stack import ROOT, free_port
+from tests.stack import free_port
+from tests.support.forks import ROOT
 from tests.support.waiting import eventually
 
 HELLO = [{"role": "user", "content": "Hello!"}]
