@@ -23,6 +23,7 @@ from api.dialects.conversation import (
     ToolCall,
     ToolCallDelta,
     ToolCallStarted,
+    ToolKind,
 )
 from api.dialects.usage import shown_usage
 from billing.pricing.charge import Charge, Usage
@@ -118,8 +119,8 @@ class ReplyWriter:
     sent_events = 0  # not numbered
 
     __slots__ = (
+        "_calls",
         "_context",
-        "_custom_calls",
         "_details",
         "_finish",
         "_has_answered",
@@ -138,7 +139,8 @@ class ReplyWriter:
             "model": context.public_name,
         }
         self._has_begun = self._has_answered = False
-        self._custom_calls: set[int] = set()
+        # The number and the kind of each call: clients count calls from 0, without gaps.
+        self._calls: dict[int, tuple[int, ToolKind]] = {}
         self._details = 0
         self._finish = ""
         # What is to be signed, and what the surface does not show until there is no answer.
@@ -176,15 +178,16 @@ class ReplyWriter:
                 return {"reasoning_details": [_reasoning_detail(block, self._details - 1)]}
             case ToolCallStarted(index, call_id, name, kind):
                 part = "custom" if kind == "custom" else "function"
-                if kind == "custom":
-                    self._custom_calls.add(index)
+                number = len(self._calls)
+                self._calls[index] = (number, kind)
                 text_name = "input" if kind == "custom" else "arguments"
-                call = {"index": index, "id": call_id, "type": part}
+                call = {"index": number, "id": call_id, "type": part}
                 return self._answer({"tool_calls": [{**call, part: {"name": name, text_name: ""}}]})
             case ToolCallDelta(index, arguments):
-                if index in self._custom_calls:
-                    return {"tool_calls": [{"index": index, "custom": {"input": arguments}}]}
-                return {"tool_calls": [{"index": index, "function": {"arguments": arguments}}]}
+                number, kind = self._calls[index]
+                if kind == "custom":
+                    return {"tool_calls": [{"index": number, "custom": {"input": arguments}}]}
+                return {"tool_calls": [{"index": number, "function": {"arguments": arguments}}]}
             case Finished(reason):
                 self._finish = _FINISH_REASONS[reason]
         return None
