@@ -74,6 +74,11 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
         )
         self.total_seconds = max([route.upstream.total_timeout_seconds for route in model.routes])
 
+    def likely_output(self, text_bytes: int) -> int:
+        """Return the estimate of the tokens of generated text, within what was held for."""
+        tokens = tokens_of(max(0, text_bytes - self.echoed_bytes), self.model)
+        return min(tokens, self.max_tokens * self.choices)
+
     def lower_to(self, amount_nanos: int) -> None:
         """Fit the output into a hold that is smaller than the quote."""
         affordable = affordable_output_tokens(

@@ -9,7 +9,7 @@ from api.dialects.reasoning import needs_translation, translate_message
 from api.dialects.usage import (
     Metered,
     MeteringLimits,
-    meter,
+    UsageEvidence,
     shown_usage,
     shows_as_reported,
 )
@@ -49,7 +49,14 @@ _decode = msgspec.json.Decoder(_Completion).decode
 class CompletionAnswer:
     """A completion in one piece."""
 
-    __slots__ = ("_body", "_completion", "_context", "finish_reason", "text_bytes")
+    __slots__ = (
+        "_body",
+        "_completion",
+        "_context",
+        "_evidence",
+        "finish_reason",
+        "text_bytes",
+    )
 
     def __init__(self, body: bytes, context: AnswerContext) -> None:
         """Read a completion. Raise DialectError if it is none."""
@@ -61,16 +68,15 @@ class CompletionAnswer:
             raise DialectError("bad_answer", "the answer is no completion") from None
         if completion.error is not None or completion.choices is None:
             raise DialectError("bad_answer", "the answer has an error or no choices")
+        self._evidence = UsageEvidence()
+        self._evidence.add(completion.usage)
         choices = completion.choices
         self.text_bytes = sum(map(_text_bytes, choices))
         self.finish_reason = (choices[0].finish_reason or "") if choices else ""
 
     def meter(self, limits: MeteringLimits) -> Metered:
-        """Return the usage that the upstream reported, which is forgotten if it can't be true."""
-        metered = meter(self._completion.usage, self.text_bytes, limits)
-        if metered.usage is None:
-            self._completion.usage = None
-        return metered
+        """Return the usage, from what the upstream reported."""
+        return self._evidence.meter(self.text_bytes, limits)
 
     def body(self, usage: Usage) -> bytes:
         """Return the upstream's bytes with what the client sees differently.
@@ -78,6 +84,7 @@ class CompletionAnswer:
         That is the model's public name, the usage that is charged, and where reasoning stands.
         """
         completion, context = self._completion, self._context
+        figures = self._evidence.figures
         name = context.public_name
         is_translated = needs_translation(
             self._body,
@@ -85,9 +92,10 @@ class CompletionAnswer:
             context.reasoning_field,
             is_tagged=context.is_tagged,
         )
-        if is_translated or not shows_as_reported(completion.usage, usage):
+        is_shown = self._evidence.is_credible and shows_as_reported(completion.usage, usage)
+        if is_translated or not is_shown:
             answer: dict[str, Any] = _decode_anything(self._body)
-            answer |= {"model": name, "usage": shown_usage(completion.usage, usage)}
+            answer |= {"model": name, "usage": shown_usage(figures, usage)}
             if is_translated:
                 self._translate(answer)
             return _encode(answer)

@@ -15,7 +15,7 @@ import msgspec
 from api.dialects.base import AnswerContext, DialectError
 from api.dialects.reasoning import StreamTranslator
 from api.dialects.sse import EventSplitter, OversizedEventError, data_of
-from api.dialects.usage import Metered, MeteringLimits, meter, shown_usage
+from api.dialects.usage import Metered, MeteringLimits, UsageEvidence, shown_usage
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
 
@@ -62,11 +62,11 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 class CompletionStreamReader:
     """Reads one attempt's stream.
 
-    `events` counts what is not a comment; `text_bytes` is the text among it, in UTF-8. `usage` is
-    the last that the upstream reported, as it reported it.
+    `events` counts what is not a comment; `text_bytes` is the text among it, in UTF-8.
     """
 
     __slots__ = (
+        "evidence",
         "_latest",
         "_name",
         "_public_name",
@@ -78,7 +78,6 @@ class CompletionStreamReader:
         "finish_reason",
         "is_done",
         "text_bytes",
-        "usage",
     )
 
     def __init__(self, context: AnswerContext) -> None:
@@ -94,7 +93,7 @@ class CompletionStreamReader:
         self.finish_reason = ""
         self.is_done = False
         self.text_bytes = 0
-        self.usage: object = None
+        self.evidence = UsageEvidence()
 
     def feed(self, data: bytes) -> bytes:
         """Return the bytes for the client that the upstream's bytes make, whole events only.
@@ -168,7 +167,7 @@ class CompletionStreamReader:
             if is_foreign and (renamed := self._translator.renamed(data)) is not None:
                 return b"data: " + self._renamed(chunk, renamed) + b"\n\n"
         else:
-            self.usage = chunk.usage
+            self.evidence.add(chunk.usage)
             if not chunk.choices:
                 return b""
         taken_apart = _decode_anything(data)
@@ -203,11 +202,8 @@ class CompletionStreamReader:
         return _encode({**_decode_anything(data), "model": self._public_name})
 
     def meter(self, limits: MeteringLimits) -> Metered:
-        """Return the usage that the upstream reported, which is forgotten if it can't be true."""
-        metered = meter(self.usage, self.text_bytes, limits)
-        if metered.usage is None:
-            self.usage = None
-        return metered
+        """Return the usage, from what the upstream reported."""
+        return self.evidence.meter(self.text_bytes, limits)
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the stream's last events: the usage and its cost, if asked for, and `[DONE]`."""
@@ -219,7 +215,7 @@ class CompletionStreamReader:
         It says the figures that were charged, beside whatever else the upstream reported.
         """
         chunk = _decode_anything(self._latest)
-        figures = shown_usage(self.usage, usage)
+        figures = shown_usage(self.evidence.figures, usage)
         figures["cost"] = msgspec.Raw(dollars_short_text(cost.total_nanos).encode())
         chunk |= {"model": self._public_name, "choices": [], "usage": figures}
         return b"data: " + _encode(chunk) + b"\n\n"

@@ -86,7 +86,7 @@ def test_an_event_with_usage_is_translated_too() -> None:
     passed_on = one.feed(event({"reasoning_content": "a"}, usage={"prompt_tokens": 1}))
     assert told(passed_on) == [{"reasoning": "a"}]
     assert b"usage" not in passed_on
-    assert one.usage == {"prompt_tokens": 1}
+    assert one.evidence.figures == {"prompt_tokens": 1}
 
 
 def test_answers_pass_as_bytes_once_all_tags_are_through() -> None:
