@@ -9,9 +9,9 @@ from msgspec import Meta
 from api import errors
 from api.dialects.base import AnswerContext, ParsedRequest, PromptSize, named
 from api.dialects.openai_chat import TextDialect
-from api.dialects.openai_chat.answer import CompletionAnswer
+from api.dialects.openai_chat.answer import TextAnswer
 from api.dialects.openai_chat.request import GenerationRequest, check_stream_options
-from api.dialects.openai_chat.stream import CompletionStreamReader
+from api.dialects.openai_chat.stream import TextStreamReader
 from api.validation_errors import explained
 
 # As many answers as one request may ask for, over all prompts: each is held for.
@@ -144,13 +144,13 @@ class CompletionsDialect(TextDialect):
     path = "/completions"
     parse = staticmethod(parse_completion)
 
-    def read_answer(self, body: bytes, context: AnswerContext) -> CompletionAnswer:
+    def read_answer(self, body: bytes, context: AnswerContext) -> TextAnswer:
         """Return a whole completion. Raise DialectError."""
-        return CompletionAnswer(body, replace(context, is_tagged=False))
+        return TextAnswer(body, replace(context, is_tagged=False))
 
-    def stream_reader(self, context: AnswerContext) -> CompletionStreamReader:
+    def stream_reader(self, context: AnswerContext) -> TextStreamReader:
         """Return a reader of a streamed completion."""
-        return CompletionStreamReader(replace(context, is_tagged=False))
+        return TextStreamReader(replace(context, is_tagged=False))
 
 
 COMPLETIONS = CompletionsDialect()

@@ -119,16 +119,21 @@ class UsageEvidence:
         if isinstance(reported, dict):
             _merge(self.figures, reported)
 
-    def add_answer(self, answer: dict[str, Any]) -> None:
-        """Add every usage in a decoded answer or chunk, wherever it stands."""
-        self.add(answer.get("usage"))
-        for choice in answer.get("choices") or ():
+    def take_from(self, answer: dict[str, Any]) -> None:
+        """Add every usage in a decoded answer or chunk, wherever it stands, and remove it there.
+
+        Beside `usage` of the whole that is in each choice (Moonshot), in `x_groq` (Groq), and
+        figures without an object for them.
+        """
+        self.add(answer.pop("usage", None))
+        choices = answer.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
-                self.add(choice.get("usage"))
+                self.add(choice.pop("usage", None))
         groq = answer.get("x_groq")
         if isinstance(groq, dict):
-            self.add(groq.get("usage"))
-        self.add({name: answer[name] for name in _COUNTED if name in answer})
+            self.add(groq.pop("usage", None))
+        self.add({name: answer.pop(name) for name in _COUNTED if name in answer})
 
     def meter(self, text_bytes: int, limits: MeteringLimits) -> Metered:
         """Return what an answer that came to its end used.

@@ -166,7 +166,8 @@ class UnaryResponder:
             response.came((route.upstream_model, False), work)
         finally:
             await response.close()
-        self._answer = dialect.read_answer(body, _context(admitted, route))
+        context = _context(admitted, route, self._gateway.limits.max_answer_bytes)
+        self._answer = dialect.read_answer(body, context)
 
     def may_retry(self) -> bool:
         """Return True: nothing is delivered before the whole answer is here."""
@@ -211,11 +212,12 @@ class StreamResponder:
         self._deadlines = deadlines
         self._reader: StreamReader | None = None
         self._response: UpstreamResponse | None = None
+        self._has_passed_on = False
         request.prepare_stream()
 
     def may_retry(self) -> bool:
-        """Return whether no event has come, so that another attempt may follow."""
-        return self._reader is None or self._reader.events == 0
+        """Return whether the client has no event, so that another attempt may follow."""
+        return not self._has_passed_on
 
     async def attempt(self, route: RouteEntry) -> None:
         """Pass the stream of a route's upstream. Raise AttemptError or DialectError."""
@@ -223,12 +225,9 @@ class StreamResponder:
         self._reader = None
         response, dialect = await call_upstream(self._gateway, admitted, route)
         self._response = response
-        reader = self._reader = dialect.stream_reader(_context(admitted, route))
+        context = _context(admitted, route, self._gateway.limits.max_answer_bytes)
+        reader = self._reader = dialect.stream_reader(context)
         try:
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                raise AttemptError(
-                    "bad_answer", "the answer is not a stream", status=response.status
-                )
             async for data in response.chunks():
                 await self._pass_on(reader, data)
                 if reader.is_done:
@@ -261,7 +260,8 @@ class StreamResponder:
 
     async def send_error(self, error: AttemptError) -> None:
         """Tell the client what went wrong, in a response of its own or the stream's last event."""
-        api_error, dialect = error.as_error(), self._admitted.quote.dialect
+        is_charged = self._admitted.cost.total_nanos > 0
+        api_error, dialect = error.as_error(is_charged=is_charged), self._admitted.quote.dialect
         if not self._request.downstream.has_begun:
             await self._request.respond_error(api_error, dialect.error_body)
             return
@@ -295,6 +295,7 @@ class StreamResponder:
 
     async def _write(self, reader: StreamReader, passed_on: bytes) -> None:
         if passed_on:
+            self._has_passed_on = True
             self._admitted.delivered_bytes = reader.text_bytes
             await self._request.downstream.write(passed_on)
             failpoint("after_first_byte")
@@ -332,11 +333,12 @@ async def _drain(
         await response.close()
 
 
-def _context(admitted: AdmittedRequest, route: RouteEntry) -> AnswerContext:
+def _context(admitted: AdmittedRequest, route: RouteEntry, max_answer_bytes: int) -> AnswerContext:
     """Return what the reader of a route's answer must know."""
     return AnswerContext(
         admitted.quote.request,
         admitted.quote.request.model,
         admitted.surface.reasoning_field,
         is_tagged=route.reasoning_dialect == "think",
+        max_event_bytes=max_answer_bytes,
     )

@@ -16,9 +16,6 @@ _encode = msgspec.json.Encoder().encode
 class TextDialect(OpenAiFamily):
     """What chat completions and the legacy completions share."""
 
-    read_answer = staticmethod(CompletionAnswer)
-    stream_reader = staticmethod(CompletionStreamReader)
-
     def upstream_body(
         self, request: ParsedRequest, model: ModelEntry, route: RouteEntry, max_tokens: int
     ) -> bytes:
@@ -48,6 +45,8 @@ class ChatDialect(TextDialect):
     name = "openai_chat"
     path = "/chat/completions"
     parse = staticmethod(parse_chat)
+    read_answer = staticmethod(CompletionAnswer)
+    stream_reader = staticmethod(CompletionStreamReader)
 
 
 CHAT = ChatDialect()

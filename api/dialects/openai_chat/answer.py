@@ -1,10 +1,18 @@
 """Whole answers of chat completions and legacy completions."""
 
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
 from api.dialects.base import AnswerContext, DialectError
+from api.dialects.openai_chat.repair import (
+    FINISH_REASONS,
+    decode_loosely,
+    encode_safely,
+    raise_reported,
+    repaired_answer,
+)
+from api.dialects.openai_chat.stream import Delta, Groq, generated_bytes
 from api.dialects.reasoning import needs_translation, translate_message
 from api.dialects.usage import (
     Metered,
@@ -15,39 +23,60 @@ from api.dialects.usage import (
 )
 from billing.pricing.charge import Usage
 
+_UNPROVED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
 
 
-class _Message(msgspec.Struct, gc=False):
-    content: Any = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    refusal: Any = None
-    tool_calls: Any = None
-    function_call: Any = None
-    audio: Any = None
-
-
 class _Choice(msgspec.Struct, gc=False):
-    message: _Message | None = None
+    index: int
+    message: Delta
     finish_reason: str | None = None
-    # The legacy completions' choices have this in place of a message.
-    text: Any = None
+    usage: None = None
+    error: None = None
 
 
 class _Completion(msgspec.Struct, gc=False):
-    choices: list[_Choice] | None = None
-    model: str | None = None
-    usage: Any = None
-    error: Any = None
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: Annotated[list[_Choice], msgspec.Meta(min_length=1)]
+    usage: dict[str, Any] | None = None
+    x_groq: Groq | None = None
+    prompt_tokens: None = None
+    completion_tokens: None = None
+    error: None = None
 
 
-_decode = msgspec.json.Decoder(_Completion).decode
+class _TextChoice(msgspec.Struct, gc=False):
+    index: int
+    text: str
+    finish_reason: str | None = None
+    usage: None = None
+    error: None = None
+
+    @property
+    def message(self) -> Delta:
+        """The text as a message."""
+        return Delta(self.text)
+
+
+class _TextCompletion(msgspec.Struct, gc=False):
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: Annotated[list[_TextChoice], msgspec.Meta(min_length=1)]
+    usage: dict[str, Any] | None = None
+    error: None = None
 
 
 class CompletionAnswer:
-    """A completion in one piece."""
+    """A chat completion in one piece."""
+
+    is_text: ClassVar[bool] = False
+    decode: ClassVar[Any] = msgspec.json.Decoder(_Completion).decode
 
     __slots__ = (
         "_body",
@@ -59,20 +88,33 @@ class CompletionAnswer:
     )
 
     def __init__(self, body: bytes, context: AnswerContext) -> None:
-        """Read a completion. Raise DialectError if it is none."""
-        self._body = body
+        """Read a completion. Raise DialectError if it is none, or reports an error."""
         self._context = context
-        try:
-            self._completion = completion = _decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise DialectError("bad_answer", "the answer is no completion") from None
-        if completion.error is not None or completion.choices is None:
-            raise DialectError("bad_answer", "the answer has an error or no choices")
+        self._body, self._completion = self._proved(body)
+        choices = self._completion.choices
         self._evidence = UsageEvidence()
-        self._evidence.add(completion.usage)
-        choices = completion.choices
-        self.text_bytes = sum(map(_text_bytes, choices))
-        self.finish_reason = (choices[0].finish_reason or "") if choices else ""
+        self._evidence.add(self._completion.usage)
+        self.text_bytes = sum(generated_bytes(choice.message) for choice in choices)
+        self.finish_reason = choices[0].finish_reason or ""
+
+    def _proved(self, body: bytes) -> tuple[bytes, Any]:
+        """Return a completion's bytes, repaired if they must be, and what was decoded of them."""
+        try:
+            completion = self.decode(body)
+        except _UNPROVED:
+            pass
+        else:
+            reasons = {choice.finish_reason for choice in completion.choices}
+            if reasons <= FINISH_REASONS:
+                return body, completion
+        answer = decode_loosely(body)
+        raise_reported(answer)
+        name = self._context.public_name
+        repaired = encode_safely(repaired_answer(answer, is_text=self.is_text, name=name))
+        try:
+            return repaired, self.decode(repaired)
+        except _UNPROVED:
+            raise DialectError("bad_answer", f"no completion: {body[:120]!r}") from None
 
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
@@ -84,18 +126,17 @@ class CompletionAnswer:
         That is the model's public name, the usage that is charged, and where reasoning stands.
         """
         completion, context = self._completion, self._context
-        figures = self._evidence.figures
         name = context.public_name
-        is_translated = needs_translation(
+        is_translated = not self.is_text and needs_translation(
             self._body,
-            completion.choices or (),
+            completion.choices,
             context.reasoning_field,
             is_tagged=context.is_tagged,
         )
         is_shown = self._evidence.is_credible and shows_as_reported(completion.usage, usage)
         if is_translated or not is_shown:
             answer: dict[str, Any] = _decode_anything(self._body)
-            answer |= {"model": name, "usage": shown_usage(figures, usage)}
+            answer |= {"model": name, "usage": shown_usage(self._evidence.figures, usage)}
             if is_translated:
                 self._translate(answer)
             return _encode(answer)
@@ -112,26 +153,13 @@ class CompletionAnswer:
         """Put reasoning where the surface has it, or nowhere."""
         field, is_tagged = self._context.reasoning_field, self._context.is_tagged
         for choice in answer["choices"]:
-            if choice.get("message") is not None:
-                translate_message(choice["message"], field, is_tagged=is_tagged)
+            translate_message(choice["message"], field, is_tagged=is_tagged)
 
 
-def _text_bytes(choice: _Choice) -> int:
-    """Return how many bytes of text a choice has, of any kind that is generated."""
-    message = choice.message or _Message()
-    count = 0
-    for part in (
-        choice.text,
-        message.content,
-        message.reasoning_content,
-        message.reasoning,
-        message.refusal,
-        message.tool_calls,
-        message.function_call,
-        message.audio,
-    ):
-        if isinstance(part, str):
-            count += len(part) if part.isascii() else len(part.encode())
-        elif part:
-            count += len(_encode(part))
-    return count
+class TextAnswer(CompletionAnswer):
+    """A legacy completion in one piece."""
+
+    is_text = True
+    decode = msgspec.json.Decoder(_TextCompletion).decode
+
+    __slots__ = ()
