@@ -74,16 +74,18 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     """A client's request in the terms that every dialect shares.
 
     `fields` is the decoded body, unknown fields included. `used` are the parameters in use, by the
-    names that a model's `refused_parameters` are written in. `modalities` are the kinds of input
-    with the places of their first use. `max_tokens` is the limit that the client names for each
-    answer, and `choices` how many answers there are over all prompts. `echoes` is how often the
-    prompt's text comes back. `typed` is the dialect's own typed view.
+    names that a model's `refused_parameters` are written in, and `billed` those that can change
+    what the upstream bills, so that the model's row must allow them. `modalities` are the kinds of
+    input with the places of their first use. `max_tokens` is the limit that the client names for
+    each answer, and `choices` how many answers there are over all prompts. `echoes` is how often
+    the prompt's text comes back. `typed` is the dialect's own typed view.
     """
 
     model: str
     fields: dict[str, Any]
     size_bytes: int
     used: frozenset[str] | set[str]
+    billed: frozenset[str] = frozenset()
     prompt: PromptSize = PromptSize()
     modalities: tuple[tuple[str, str], ...] = ()
     max_tokens: int | None = None

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from api import errors
 from api.dialects.base import AnswerContext, ParsedRequest, PromptSize, named
-from api.dialects.openai_chat import TextDialect
+from api.dialects.openai_chat import TextDialect, names_of
 from api.dialects.openai_chat.answer import TextAnswer
 from api.dialects.openai_chat.request import GenerationRequest, check_stream_options
 from api.dialects.openai_chat.stream import TextStreamReader
@@ -142,7 +142,8 @@ class CompletionsDialect(TextDialect):
 
     name = "openai_completions"
     path = "/completions"
-    parse = staticmethod(parse_completion)
+    read_request = staticmethod(parse_completion)
+    known_fields = names_of(CompletionRequest)
 
     def read_answer(self, body: bytes, context: AnswerContext) -> TextAnswer:
         """Return a whole completion. Raise DialectError."""

@@ -34,11 +34,8 @@ _COUNTED = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class _InputDetails(msgspec.Struct, gc=False):
+class _Details(msgspec.Struct, gc=False):
     cached_tokens: Count | None = None
-
-
-class _OutputDetails(msgspec.Struct, gc=False):
     reasoning_tokens: Count | None = None
 
 
@@ -48,8 +45,8 @@ class _Plain(msgspec.Struct, gc=False):
     prompt_tokens: Count
     completion_tokens: Count
     total_tokens: Count
-    prompt_tokens_details: _InputDetails | None = None
-    completion_tokens_details: _OutputDetails | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
     prompt_cache_hit_tokens: None = None
     cached_tokens: None = None
     cache_read_input_tokens: None = None
@@ -61,16 +58,8 @@ class _Plain(msgspec.Struct, gc=False):
     output_tokens_details: None = None
 
 
-class LikelyPrompt(Protocol):
-    """The estimate of a prompt's tokens."""
-
-    @property
-    def likely(self) -> int:
-        """How many it likely has."""
-
-
 class MeteringLimits(Protocol):
-    """What bounds a usage that can be true: the request's answers and tokens."""
+    """What bounds a usage that can be true, and estimates what wasn't reported."""
 
     @property
     def choices(self) -> int:
@@ -81,8 +70,8 @@ class MeteringLimits(Protocol):
         """The most that prompts and answers can have together, as any upstream counts."""
 
     @property
-    def prompt(self) -> LikelyPrompt:
-        """The estimate for a prompt whose tokens nobody reported."""
+    def likely_input(self) -> int:
+        """The estimate of the prompt's tokens."""
 
     def likely_output(self, text_bytes: int) -> int:
         """Return the estimate of the tokens of generated text, in UTF-8 bytes."""
@@ -169,7 +158,7 @@ def read_usage(reported: object, limits: MeteringLimits) -> Usage | None:
     reading = _Reading(reported, limits.most_tokens)
     if reading.input is None or reading.output is None:
         return None
-    return _usage(reading, reading.input, reading.output)
+    return _usage(reading.input, reading.cached, reading.output, reading.reasoning)
 
 
 def shown_usage(reported: object, usage: Usage) -> dict[str, Any]:
@@ -231,12 +220,7 @@ def _plain_usage(figures: dict[str, Any], most_tokens: int) -> Usage | None:
         return None
     if cached > tokens_in or reasoning > output:
         return None
-    return Usage(
-        input_tokens=tokens_in,
-        cached_tokens=cached,
-        output_tokens=output,
-        reasoning_tokens=reasoning,
-    )
+    return _usage(tokens_in, cached, output, reasoning)
 
 
 def _metered(reading: "_Reading", text_bytes: int, limits: MeteringLimits) -> Metered:
@@ -248,27 +232,27 @@ def _metered(reading: "_Reading", text_bytes: int, limits: MeteringLimits) -> Me
     tokens_in, output = reading.input, reading.output
     if text_bytes and not output:
         output = None
-    if not tokens_in and limits.prompt.likely:
+    if not tokens_in and limits.likely_input:
         tokens_in = None
-    is_estimated = tokens_in is None or output is None
     is_empty = not text_bytes and not reading.reasoning and (output or 0) <= limits.choices
     rejected = tuple(reading.rejected)
     if tokens_in is None and output is None:
         return Metered(None, is_empty, rejected=rejected)
-    usage = _usage(
-        reading,
-        limits.prompt.likely if tokens_in is None else tokens_in,
-        limits.likely_output(text_bytes) if output is None else output,
-    )
+    is_estimated = tokens_in is None or output is None
+    if tokens_in is None:
+        tokens_in = limits.likely_input
+    if output is None:
+        output = limits.likely_output(text_bytes)
+    usage = _usage(tokens_in, reading.cached, output, reading.reasoning)
     return Metered(usage, is_empty, is_estimated, rejected)
 
 
-def _usage(reading: "_Reading", tokens_in: int, output: int) -> Usage:
+def _usage(tokens_in: int, cached: int, output: int, reasoning: int) -> Usage:
     return Usage(
         input_tokens=tokens_in,
-        cached_tokens=min(reading.cached, tokens_in),
+        cached_tokens=min(cached, tokens_in),
         output_tokens=output,
-        reasoning_tokens=min(reading.reasoning, output),
+        reasoning_tokens=min(reasoning, output),
     )
 
 
@@ -292,9 +276,6 @@ class _Reading:
             self._fill_from_total()
         if self.input is not None:
             self._settle_parts(self.input, self.output or 0)
-        elif self.reasoning > (self.output or 0):
-            self._reject(*_REASONING)
-            self.reasoning = 0
         if (self.input or 0) + (self.output or 0) > self._most:
             self._reject(*((name,) for name in _COUNTED))
             self.input = self.output = None
@@ -338,7 +319,7 @@ class _Reading:
         elif fits:
             tokens_in, output = fits[0]
         else:
-            tokens_in = inputs[-1] if self._is_counted_beside() else inputs[0]
+            tokens_in = inputs[0] if self._telling(*_CACHED) else inputs[-1]
             output = outputs[-1] if self.reasoning > output else output
             hidden = self._total - tokens_in - output
             if self.output is not None and hidden > 0:
@@ -368,9 +349,6 @@ class _Reading:
         if self._figures.get("prompt_tokens") and cached + written <= prompt:
             return [prompt, beside], cached
         return [beside], cached
-
-    def _is_counted_beside(self) -> bool:
-        return not self._telling(*_CACHED)
 
     def _telling(self, *paths: Path) -> int | None:
         """Return the first figure that isn't zero, or a zero, or None where there is no figure."""
@@ -417,9 +395,5 @@ def _merge(figures: dict[str, Any], more: dict[str, Any]) -> None:
                 _merge(known, value)
         elif isinstance(value, dict):
             figures[name] = {**value}
-        elif name not in figures or _says_something(value):
+        elif name not in figures or (value > 0 if isinstance(value, int | float) else value):
             figures[name] = value
-
-
-def _says_something(value: object) -> bool:
-    return value > 0 if isinstance(value, int | float) else bool(value)

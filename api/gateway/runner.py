@@ -129,8 +129,16 @@ async def call_upstream(
             "misconfigured",
             f"an upstream of the dialect {route.upstream.dialect} can't take {quote.dialect.name}",
         )
-    body = dialect.upstream_body(quote.request, quote.model, route, quote.max_tokens)
-    response = await gateway.upstreams.post(route.upstream, dialect, body, admitted.request_id)
+    upstreams, switched = gateway.upstreams, gateway.upstreams.switched(route)
+    body = dialect.upstream_body(quote.request, quote.model, switched, quote.max_tokens)
+    try:
+        response = await upstreams.post(route.upstream, dialect, body, admitted.request_id)
+    except AttemptError as error:
+        learnt = upstreams.learn(route, error)
+        if learnt is None:
+            raise
+        body = dialect.upstream_body(quote.request, quote.model, learnt, quote.max_tokens)
+        response = await upstreams.post(route.upstream, dialect, body, admitted.request_id)
     failpoint("after_dispatch")
     admitted.upstream_request_id = response.headers.get("x-request-id", "")
     return response, dialect

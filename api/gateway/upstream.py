@@ -12,16 +12,21 @@ import os
 import time
 import zlib
 from collections.abc import AsyncIterator, Hashable, Iterator
+from typing import Any
 
 import aiohttp
 import httpx
+import structlog
 from httpx_aiohttp import AiohttpTransport
+from msgspec import structs
 from multidict import CIMultiDict
 
-from api.catalogue.snapshot import UpstreamEntry
+from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.dialects.base import Dialect
 from api.gateway.concurrency_limit import ConcurrencyLimits, Limiter
 from api.gateway.upstream_errors import AttemptError, error_of_status
+
+log = structlog.get_logger(__name__)
 
 # More of an error's body than this is not read.
 MAX_ERROR_BYTES = 64 * 1024
@@ -31,6 +36,12 @@ UNPACKED_BYTES = 64 * 1024
 # Security policies and cookies of CDNs exceed aiohttp's 8 kB and 128 headers.
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 1_000
+# The columns of a route that decide of a field which we send by ourselves.
+_SWITCHES: dict[str, dict[str, Any]] = {
+    "max_tokens": {"max_tokens_field": "max_completion_tokens"},
+    "stream_options": {"takes_stream_options": False},
+}
+MAX_LEARNT_ROUTES = 1_000
 _ANY_ZLIB_HEADER = 32 + zlib.MAX_WBITS
 # The transport lets through what aiohttp raises for broken HTTP.
 _BROKEN = (httpx.TransportError, aiohttp.ClientError, aiohttp.http.HttpProcessingError, zlib.error)
@@ -161,7 +172,32 @@ class Upstreams:
         )
         self._transport = AiohttpTransport(trust_env=False, client=session)
         self._targets: dict[tuple[str, str, str, str], _Target] = {}
+        self._learnt: dict[RouteEntry, RouteEntry] = {}
         self.limits = ConcurrencyLimits()
+
+    def switched(self, route: RouteEntry) -> RouteEntry:
+        """Return a route with what its upstream has taught us about the fields that it takes."""
+        return self._learnt.get(route, route) if self._learnt else route
+
+    def learn(self, route: RouteEntry, error: AttemptError) -> RouteEntry | None:
+        """Return the route switched as an upstream's refusal asks for, or None.
+
+        Only of a field that is ours to choose, and once for each; staff should set it in the row.
+        """
+        switch = _SWITCHES.get(error.param or "") if error.kind == "rejected" else None
+        known = self.switched(route)
+        if switch is None or all(getattr(known, name) == value for name, value in switch.items()):
+            return None
+        if len(self._learnt) >= MAX_LEARNT_ROUTES:
+            self._learnt.clear()
+        learnt = self._learnt[route] = structs.replace(known, **switch)
+        log.warning(
+            "route_needs_switch",
+            upstream=route.upstream.name,
+            upstream_model=route.upstream_model,
+            switch=switch,
+        )
+        return learnt
 
     async def close(self) -> None:
         """Close all connections."""

@@ -12,7 +12,6 @@ from api.dialects.openai_chat.repair import (
     raise_reported,
     repaired_answer,
 )
-from api.dialects.openai_chat.stream import Delta, Groq, generated_bytes
 from api.dialects.reasoning import needs_translation, translate_message
 from api.dialects.usage import (
     Metered,
@@ -23,9 +22,66 @@ from api.dialects.usage import (
 )
 from billing.pricing.charge import Usage
 
-_UNPROVED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+# The estimates of output that isn't text, in bytes of text: of audio a token takes about 1 kB of
+# base64 (20 tokens a second; 48 kB as PCM, a tenth of it compressed), and a picture is some 1,300
+# tokens (Gemini's 1,290).
+AUDIO_BYTES_PER_TEXT_BYTE = 256
+IMAGE_TEXT_BYTES = 5_200
+
+# What a strict decode raises for what isn't the dialect's as it stands.
+UNPROVED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
+
+
+class Function(msgspec.Struct, gc=False):
+    """A called function, or a part of it."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class Custom(msgspec.Struct, gc=False):
+    """A called tool whose input is a text, or a part of it."""
+
+    name: str | None = None
+    input: str | None = None
+
+
+class ToolCall(msgspec.Struct, gc=False):
+    """A call of a tool, or a part of it."""
+
+    function: Function | None = None
+    custom: Custom | None = None
+    type: Literal["function", "custom"] | None = None
+
+
+class Audio(msgspec.Struct, gc=False):
+    """Spoken output, or a part of it."""
+
+    data: str | None = None
+    transcript: str | None = None
+
+
+class Delta(msgspec.Struct, gc=False):
+    """What a chunk adds to a message, or a whole message."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: Function | None = None
+    audio: Audio | None = None
+    images: list[dict[str, Any]] | None = None
+    role: str | None = None
+
+
+class Groq(msgspec.Struct, gc=False):
+    """Groq's own member."""
+
+    usage: None = None
+    error: None = None
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -101,7 +157,7 @@ class CompletionAnswer:
         """Return a completion's bytes, repaired if they must be, and what was decoded of them."""
         try:
             completion = self.decode(body)
-        except _UNPROVED:
+        except UNPROVED:
             pass
         else:
             reasons = {choice.finish_reason for choice in completion.choices}
@@ -113,7 +169,7 @@ class CompletionAnswer:
         repaired = encode_safely(repaired_answer(answer, is_text=self.is_text, name=name))
         try:
             return repaired, self.decode(repaired)
-        except _UNPROVED:
+        except UNPROVED:
             raise DialectError("bad_answer", f"no completion: {body[:120]!r}") from None
 
     def meter(self, limits: MeteringLimits) -> Metered:
@@ -163,3 +219,32 @@ class TextAnswer(CompletionAnswer):
     decode = msgspec.json.Decoder(_TextCompletion).decode
 
     __slots__ = ()
+
+
+def generated_bytes(delta: Delta) -> int:
+    """Return how many bytes of text a delta or message has, of any kind that is generated.
+
+    What isn't text counts as the text that it likely costs as much as.
+    """
+    count = 0
+    if content := delta.content:
+        count = len(content) if content.isascii() else len(content.encode())
+    if reasoning := delta.reasoning_content or delta.reasoning:
+        # Where it comes in both fields, it is the same.
+        count += len(reasoning) if reasoning.isascii() else len(reasoning.encode())
+    if delta.refusal:
+        count += len(delta.refusal.encode())
+    if calls := delta.tool_calls:
+        for call in calls:
+            if (function := call.function) is not None:
+                count += len(function.name or "") + len(function.arguments or "")
+            elif (custom := call.custom) is not None:
+                count += len(custom.name or "") + len((custom.input or "").encode())
+    if called := delta.function_call:
+        count += len(called.name or "") + len(called.arguments or "")
+    if audio := delta.audio:
+        count += -(-len(audio.data or "") // AUDIO_BYTES_PER_TEXT_BYTE)
+        count += len((audio.transcript or "").encode())
+    if images := delta.images:
+        count += IMAGE_TEXT_BYTES * len(images)
+    return count

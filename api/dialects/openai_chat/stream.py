@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from api.dialects.base import AnswerContext, DialectError
+from api.dialects.openai_chat.answer import UNPROVED, Delta, Groq, generated_bytes
 from api.dialects.openai_chat.repair import (
     FINISH_REASONS,
     ChunkRepairer,
@@ -37,58 +38,9 @@ from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
 
 DONE = b"data: [DONE]\n\n"
-# The estimates of output that isn't text, in bytes of text: of audio a token takes about 1 kB of
-# base64 (20 tokens a second; 48 kB as PCM, a tenth of it compressed), and a picture is some 1,300
-# tokens (Gemini's 1,290).
-AUDIO_BYTES_PER_TEXT_BYTE = 256
-IMAGE_TEXT_BYTES = 5_200
 
-_UNPROVED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
-
-
-class Function(msgspec.Struct, gc=False):
-    """A called function, or a part of it."""
-
-    name: str | None = None
-    arguments: str | None = None
-
-
-class Custom(msgspec.Struct, gc=False):
-    """A called tool whose input is a text, or a part of it."""
-
-    name: str | None = None
-    input: str | None = None
-
-
-class ToolCall(msgspec.Struct, gc=False):
-    """A call of a tool, or a part of it."""
-
-    function: Function | None = None
-    custom: Custom | None = None
-    type: Literal["function", "custom"] | None = None
-
-
-class Audio(msgspec.Struct, gc=False):
-    """Spoken output, or a part of it."""
-
-    data: str | None = None
-    transcript: str | None = None
-
-
-class Delta(msgspec.Struct, gc=False):
-    """What a chunk adds to a message, or a whole message."""
-
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: list[ToolCall] | None = None
-    function_call: Function | None = None
-    audio: Audio | None = None
-    images: list[dict[str, Any]] | None = None
-    role: str | None = None
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -97,13 +49,6 @@ class Choice(msgspec.Struct, gc=False):
     index: int
     delta: Delta
     finish_reason: str | None = None
-    usage: None = None
-    error: None = None
-
-
-class Groq(msgspec.Struct, gc=False):
-    """Groq's own member."""
-
     usage: None = None
     error: None = None
 
@@ -284,7 +229,7 @@ class CompletionStreamReader:
             return b""
         try:
             chunk = self._decode(data)
-        except _UNPROVED:
+        except UNPROVED:
             return self._read_odd(data, event)
         text_bytes = self.text_bytes
         is_foreign = False
@@ -319,7 +264,7 @@ class CompletionStreamReader:
             return b""
         try:
             chunk = self._decode(repaired)
-        except _UNPROVED:
+        except UNPROVED:
             raise DialectError("bad_answer", f"no chunk: {data[:120]!r}") from None
         # A reason that is only this provider's passes from now on.
         self._reasons |= {choice.finish_reason for choice in chunk.choices}
@@ -393,32 +338,3 @@ class TextStreamReader(CompletionStreamReader):
     decode = msgspec.json.Decoder(_TextChunk).decode
 
     __slots__ = ()
-
-
-def generated_bytes(delta: Delta) -> int:
-    """Return how many bytes of text a delta or message has, of any kind that is generated.
-
-    What isn't text counts as the text that it likely costs as much as.
-    """
-    count = 0
-    if content := delta.content:
-        count = len(content) if content.isascii() else len(content.encode())
-    if reasoning := delta.reasoning_content or delta.reasoning:
-        # Where it comes in both fields, it is the same.
-        count += len(reasoning) if reasoning.isascii() else len(reasoning.encode())
-    if delta.refusal:
-        count += len(delta.refusal.encode())
-    if calls := delta.tool_calls:
-        for call in calls:
-            if (function := call.function) is not None:
-                count += len(function.name or "") + len(function.arguments or "")
-            elif (custom := call.custom) is not None:
-                count += len(custom.name or "") + len((custom.input or "").encode())
-    if called := delta.function_call:
-        count += len(called.name or "") + len(called.arguments or "")
-    if audio := delta.audio:
-        count += -(-len(audio.data or "") // AUDIO_BYTES_PER_TEXT_BYTE)
-        count += len((audio.transcript or "").encode())
-    if images := delta.images:
-        count += IMAGE_TEXT_BYTES * len(images)
-    return count

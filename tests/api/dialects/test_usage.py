@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from api.dialects.usage import Metered, UsageEvidence, meter
-from api.gateway.quote import Estimate
 from billing.pricing.charge import Usage
 from tests.api.gateway.upstream import answer, completion
 from tests.api.gateway.world import World, in_loop
@@ -127,7 +126,7 @@ class Limits:
 
     choices = 1
     most_tokens = 136_000
-    prompt = Estimate(likely=7, most=100)
+    likely_input = 7
 
     def likely_output(self, text_bytes: int) -> int:
         return text_bytes // 4
