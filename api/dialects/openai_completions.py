@@ -142,8 +142,11 @@ class CompletionsDialect(TextDialect):
 
     name = "openai_completions"
     path = "/completions"
-    read_request = staticmethod(parse_completion)
     known_fields = names_of(CompletionRequest)
+
+    def parse(self, fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
+        """Return a client's request. Raise a 400 error of `api.errors` naming the place."""
+        return self.with_billed(parse_completion(fields, size_bytes))
 
     def read_answer(self, body: bytes, context: AnswerContext) -> TextAnswer:
         """Return a whole completion. Raise DialectError."""

@@ -8,15 +8,18 @@ all as ConnectTimeout; the cause tells them apart. `ConcurrencyLimits`
 bound each upstream's calls.
 """
 
+import asyncio
 import os
 import time
 import zlib
 from collections.abc import AsyncIterator, Hashable, Iterator
+from functools import partial
 from typing import Any
 
 import aiohttp
 import httpx
 import structlog
+from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
 from msgspec import structs
 from multidict import CIMultiDict
@@ -153,16 +156,34 @@ class UpstreamResponse:
         await self._response.aclose()
 
 
+class _ResponseHandler(ResponseHandler):
+    """Tells whoever reads a body that its framing broke.
+
+    aiohttp (3.14) tells only whoever waits for a head, and a reader of the body would wait until
+    its time is up.
+    """
+
+    def set_exception(self, exc: Any, *cause: Any) -> None:
+        """End the message that is being read with an error."""
+        super().set_exception(exc, *cause)
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(aiohttp.ClientPayloadError(f"broken HTTP: {exc}"))
+
+
 class Upstreams:
     """This process's connections to all upstreams. Make it inside the running event loop."""
 
     def __init__(self) -> None:
+        # The catalogue bounds each upstream's calls; a bound of the pool would only make calls wait
+        # where nobody sees it.
+        connector = aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=60
+        )
+        handler: Any = partial(_ResponseHandler, loop=asyncio.get_running_loop())
+        connector._factory = handler
         session = aiohttp.ClientSession(
-            # The catalogue bounds each upstream's calls; a bound of the pool would only make
-            # calls wait where nobody sees it.
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=60
-            ),
+            connector=connector,
             # One customer's cookies must never reach another's call.
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,

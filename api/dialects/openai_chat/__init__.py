@@ -3,7 +3,6 @@
 Of a request goes upstream what can't change the bill, and what the rows of model and route allow.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import msgspec
@@ -16,7 +15,6 @@ from api.dialects.openai_chat.request import ChatRequest, parse_chat
 from api.dialects.openai_chat.stream import CompletionStreamReader
 
 Json = dict[str, Any]
-RequestReader = Callable[[Json, int], ParsedRequest]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -97,12 +95,10 @@ class TextDialect(OpenAiFamily):
     """What chat completions and the legacy completions share."""
 
     known_fields: ClassVar[frozenset[str]]
-    read_request: ClassVar[RequestReader]
 
-    def parse(self, fields: Json, size_bytes: int) -> ParsedRequest:
-        """Return a client's request. Raise a 400 error of `api.errors` naming the place."""
-        request = self.read_request(fields, size_bytes)
-        request.billed = _billed_parameters(fields, self.known_fields)
+    def with_billed(self, request: ParsedRequest) -> ParsedRequest:
+        """Return the request after noting which of its parameters can change the bill."""
+        request.billed = _billed_parameters(request.fields, self.known_fields)
         return request
 
     def upstream_body(
@@ -137,10 +133,13 @@ class ChatDialect(TextDialect):
 
     name = "openai_chat"
     path = "/chat/completions"
-    read_request = staticmethod(parse_chat)
     known_fields = names_of(ChatRequest)
     read_answer = staticmethod(CompletionAnswer)
     stream_reader = staticmethod(CompletionStreamReader)
+
+    def parse(self, fields: Json, size_bytes: int) -> ParsedRequest:
+        """Return a client's request. Raise a 400 error of `api.errors` naming the place."""
+        return self.with_billed(parse_chat(fields, size_bytes))
 
     def upstream_body(
         self, request: ParsedRequest, model: ModelEntry, route: RouteEntry, max_tokens: int

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from api.dialects.base import DialectError
+from api.dialects.sse import BOM
 from api.dialects.usage import UsageEvidence
 
 Json = dict[str, Any]
@@ -49,6 +50,7 @@ def decode_loosely(data: bytes) -> Any:
 
     Raise DialectError for what is no JSON.
     """
+    data = data.strip().removeprefix(BOM)
     try:
         return _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -240,7 +242,7 @@ def _gather_usage(answer: Json) -> None:
 def _choice(raw: Json, place: int, part: str) -> Json:
     """Return a choice whose content stands in `part`: `delta`, `message` or `text`."""
     index = raw.get("index")
-    content = next(
+    content: Json = next(
         (raw[name] for name in (part, "delta", "message") if isinstance(raw.get(name), dict)), {}
     )
     choice = {

@@ -106,6 +106,7 @@ class CompletionStreamReader:
         "_foreign",
         "_head",
         "_is_stream",
+        "_is_whole",
         "_latest",
         "_max_event_bytes",
         "_name",
@@ -136,8 +137,8 @@ class CompletionStreamReader:
         self._repairer: ChunkRepairer | None = None
         self._latest = b""
         # What came before it was clear whether events come, or a whole completion.
-        self._head = b""
-        self._is_stream = False
+        self._head = bytearray()
+        self._is_stream = self._is_whole = False
         self.events = 0
         self.error: DialectError | None = None
         self.evidence = UsageEvidence()
@@ -171,8 +172,8 @@ class CompletionStreamReader:
         ended before its end: with neither `[DONE]` nor a finish reason.
         """
         passed_on = b""
-        if not self._is_stream and self._head.strip():
-            passed_on = self._whole(self._head)
+        if self._is_whole:
+            passed_on = self._whole(bytes(self._head))
         elif not self.is_done:
             passed_on = self._read(self._splitter.rest())
         if not self.is_done and not self.finish_reason:
@@ -192,27 +193,29 @@ class CompletionStreamReader:
         DialectError for a page, and OversizedEventError.
         """
         self._head += data
-        head = without_bom(self._head)
-        start = head.lstrip() if head is not None else b""
-        if not start:
-            return b""
-        if start.startswith((b"{", b"[")):
+        if self._is_whole:
             self.events += 1
             if len(self._head) > self._max_event_bytes:
                 raise OversizedEventError
             return b""
+        head = without_bom(bytes(self._head))
+        start = head.lstrip() if head is not None else b""
+        if not start:
+            return b""
+        if start.startswith((b"{", b"[")):
+            self._is_whole = True
+            return self._begin(b"")
         if start.startswith(b"<"):
             raise DialectError("bad_answer", f"a page came for a stream: {start[:80]!r}")
         self._is_stream = True
-        self._head = b""
+        self._head.clear()
         return start
 
     def _whole(self, body: bytes) -> bytes:
         """Return the events for a whole completion that came in place of a stream."""
-        answer = decode_loosely(body.strip())
+        answer = decode_loosely(body)
         raise_reported(answer)
         answer = repaired_answer(answer, is_text=self.is_text, name=self._public_name)
-        self._is_stream = True
         chunks = as_chunks(answer, is_text=self.is_text)
         passed_on = b"".join(self._read(b"data: " + encode_safely(chunk)) for chunk in chunks)
         self.is_done = True

@@ -6,6 +6,7 @@ import pytest
 
 from api.dialects.usage import Metered, UsageEvidence, meter
 from billing.pricing.charge import Usage
+from tests.api.dialects.limits import Limits
 from tests.api.gateway.upstream import answer, completion
 from tests.api.gateway.world import World, in_loop
 
@@ -119,17 +120,6 @@ async def test_usage_that_is_as_charged_passes_as_bytes() -> None:
         reply = await world.chat()
     assert reply.json["usage"] == usage
     assert world.gate.only.reasoning_tokens == 40
-
-
-class Limits:
-    """A request for one answer, with a prompt of likely 7 tokens."""
-
-    choices = 1
-    most_tokens = 136_000
-    likely_input = 7
-
-    def likely_output(self, text_bytes: int) -> int:
-        return text_bytes // 4
 
 
 def in_total(prompt: int, output: int, **more: Any) -> Json:
