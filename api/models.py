@@ -174,6 +174,17 @@ class Model(models.Model):
             "request that has both."
         ),
     )
+    allowed_parameters = ArrayField(
+        models.CharField(max_length=64),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text=(
+            "Parameters that can change what the upstream bills, and are refused unless they are "
+            "here: plugins, or plugins.web for one of them; service_tier, web_search_options, …. "
+            "Price the model for them."
+        ),
+    )
     quantization = models.CharField(max_length=16, blank=True)
     datacenters = ArrayField(models.CharField(max_length=2), default=list, blank=True)
     image_sizes = ArrayField(
@@ -217,6 +228,12 @@ class Route(models.Model):
         REASONING = "reasoning"
         THINK_TAGS = "think"
 
+    class MaxTokensField(models.TextChoices):
+        """The upstream's name for the output limit."""
+
+        MAX_TOKENS = "max_tokens"
+        MAX_COMPLETION_TOKENS = "max_completion_tokens"
+
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="routes")
     upstream = models.ForeignKey(Upstream, on_delete=models.PROTECT, related_name="routes")
     upstream_model = models.CharField(max_length=200)
@@ -224,6 +241,29 @@ class Route(models.Model):
     weight = models.PositiveIntegerField(default=1, help_text="The share among equal priorities.")
     reasoning_dialect = models.CharField(
         max_length=20, choices=ReasoningDialect, default=ReasoningDialect.REASONING_CONTENT
+    )
+    max_tokens_field = models.CharField(
+        max_length=24,
+        choices=MaxTokensField,
+        default=MaxTokensField.MAX_TOKENS,
+        db_default=MaxTokensField.MAX_TOKENS,
+        help_text="OpenAI's reasoning models take max_completion_tokens only.",
+    )
+    takes_stream_options = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Without stream_options, streams that report no usage are estimated.",
+    )
+    takes_temperature = models.BooleanField(
+        default=True, db_default=True, help_text="Clear this to leave out temperature and top_p."
+    )
+    takes_developer_role = models.BooleanField(
+        default=True, db_default=True, help_text="Clear this to send developer messages as system."
+    )
+    passes_unknown_fields = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Send fields of requests that are unknown here, whatever they cost upstream.",
     )
     is_enabled = models.BooleanField(default=True)
 

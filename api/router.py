@@ -1,5 +1,6 @@
 """From a path to its operation, and from whatever that raises to a response."""
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -18,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 ALLOWED_HEADERS = b"authorization, content-type, x-api-key"
 MAX_AGE_SECONDS = b"86400"
+_SLASHES = re.compile("//+")
 
 
 class Match(NamedTuple):
@@ -53,13 +55,13 @@ class Table:
     def match(self, path: str) -> Match | None:
         """Return where a decoded URL path leads, or None if it is not the API's at all.
 
-        A trailing slash is tolerated.
+        A trailing slash is tolerated, and two for one, as of a base URL that ends with a slash.
         """
         return self._exact.get(path) or self._match_slowly(path)
 
     def _match_slowly(self, path: str) -> Match | None:
-        """Match what isn't in the table: arguments, trailing slashes, unknown paths."""
-        bare = path.rstrip("/")
+        """Match what isn't in the table: arguments, slashes too many, unknown paths."""
+        bare = _SLASHES.sub("/", path).rstrip("/")
         if found := self._exact.get(bare):
             return found
         for surface in self._longest_mount_first:

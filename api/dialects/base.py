@@ -20,6 +20,7 @@ import msgspec
 from api import errors
 from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.conversation import Conversation, Event, Reply
+from api.dialects.sse import MAX_EVENT_BYTES
 from api.dialects.usage import Metered, MeteringLimits
 from api.error_responses import RenderedError, render_body, rendered
 from api.surfaces import Surface
@@ -47,6 +48,14 @@ class DialectError(Exception):
         self.detail = detail
 
 
+class ErrorReport(NamedTuple):
+    """What an upstream's error says, unredacted: the message, the parameter's place, the code."""
+
+    message: str = ""
+    param: str | None = None
+    code: str = ""
+
+
 class PromptSize(NamedTuple):
     """How much a prompt brings, as its bounds and estimates are made from it.
 
@@ -68,18 +77,20 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     """A client's request in the terms that every dialect shares.
 
     `fields` is the decoded body, unknown fields included. `used` are the parameters in use, by the
-    names that a model's `refused_parameters` are written in. `modalities` are the kinds of input
-    with the places of their first use. `max_tokens` is the limit that the client names for each
-    answer, and `choices` how many answers there are over all prompts. Where every request must name
-    a limit, it `is_limit_a_ceiling`, which a small balance may lower. `echoes` is how often the
-    prompt's text comes back. `typed` is the dialect's own typed view. `forwarded` are the client's
-    headers that go to an upstream of the same dialect. `conversation` is kept by a bridge.
+    names that a model's `refused_parameters` are written in, and `billed` those that can change
+    what the upstream bills, so that the model's row must allow them. `modalities` are the kinds of
+    input with the places of their first use. `max_tokens` is the limit that the client names for
+    each answer, and `choices` how many answers there are over all prompts. Where every request must
+    name a limit, it `is_limit_a_ceiling`, which a small balance may lower. `echoes` is how often
+    the prompt's text comes back. `typed` is the dialect's own typed view. `forwarded` are the
+    client's headers that go to an upstream of the same dialect. `conversation` is kept by a bridge.
     """
 
     model: str
     fields: dict[str, Any]
     size_bytes: int
     used: frozenset[str] | set[str]
+    billed: frozenset[str] = frozenset()
     prompt: PromptSize = PromptSize()
     modalities: tuple[tuple[str, str], ...] = ()
     max_tokens: int | None = None
@@ -100,7 +111,8 @@ class AnswerContext:
 
     `public_name` is the name that the client asked for the model by, and gets back. `answer_id` is
     what an id that we make is made of. `is_tagged` says that the route's text may begin with
-    reasoning in tags.
+    reasoning in tags. `max_event_bytes` bounds an event of a stream, and a whole answer that comes
+    in place of one.
     """
 
     request: ParsedRequest
@@ -108,6 +120,7 @@ class AnswerContext:
     reasoning_field: ReasoningField
     is_tagged: bool = False
     answer_id: str = ""
+    max_event_bytes: int = MAX_EVENT_BYTES
 
 
 class Answer(Protocol):
@@ -257,14 +270,42 @@ class Dialect(Protocol):
     ) -> bytes:
         """Return the body of the call for a request, whose output limit was paid for."""
 
-    def read_error(self, body: bytes) -> tuple[str, str | None]:
-        """Return the message and the parameter's place in an upstream's error, unredacted."""
+    def read_error(self, body: bytes) -> ErrorReport:
+        """Return what the body of an upstream's error says, unredacted."""
 
     def read_answer(self, body: bytes, context: AnswerContext) -> Answer:
         """Return an answer in one piece. Raise DialectError."""
 
     def stream_reader(self, context: AnswerContext) -> StreamReader:
         """Return a reader of one streamed answer."""
+
+
+def error_report(body: bytes) -> ErrorReport:
+    """Return what the body of an upstream's error says, unredacted.
+
+    Beside OpenAI's and Anthropic's `{"error": {…}}` there are lists of it (Gemini), a text for the
+    object, the object's members alone, and `detail`, a text or a list of places (FastAPI).
+    """
+    try:
+        answer: Any = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ErrorReport()
+    if isinstance(answer, list):
+        answer = answer[0] if answer else None
+    if not isinstance(answer, dict):
+        return ErrorReport()
+    error = answer.get("error") or answer
+    if isinstance(error, str):
+        return ErrorReport(error, code=_first_text(answer, "code", "type"))
+    if not isinstance(error, dict):
+        return ErrorReport()
+    if (detail := error.get("detail")) and "message" not in error:
+        return _detailed(detail)
+    return ErrorReport(
+        _first_text(error, "message", "msg"),
+        _first_text(error, "param") or None,
+        _first_text(error, "code", "type", "status"),
+    )
 
 
 class OpenAiFamily:
@@ -302,26 +343,31 @@ class OpenAiFamily:
         """Return the client's own fields with the upstream's name of the model."""
         return _encode({**request.fields, "model": route.upstream_model})
 
-    def read_error(self, body: bytes) -> tuple[str, str | None]:
-        """Return the message and the parameter's place in an upstream's error, unredacted."""
-        try:
-            answer: Any = msgspec.json.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return "", None
-        error = answer.get("error", answer) if isinstance(answer, dict) else None
-        if isinstance(error, str):
-            return error, None
-        if not isinstance(error, dict):
-            return "", None
-        message, param = error.get("message"), error.get("param")
-        return (
-            message if isinstance(message, str) else "",
-            param if isinstance(param, str) else None,
-        )
+    read_error = staticmethod(error_report)
 
     def stream_reader(self, context: AnswerContext) -> StreamReader:
         """Refuse: an endpoint whose answers come in one piece has no stream."""
         raise TypeError(f"{context.public_name} was asked for a stream of an unstreamed endpoint.")
+
+
+def _first_text(error: dict[str, Any], *names: str) -> str:
+    """Return the first of the members that is a text, or an empty one."""
+    return next((error[name] for name in names if isinstance(error.get(name), str)), "")
+
+
+def _detailed(detail: object) -> ErrorReport:
+    """Return what FastAPI's `detail` says: a text, or a list of places and messages."""
+    if isinstance(detail, str):
+        return ErrorReport(detail)
+    messages, param = [], None
+    for item in detail if isinstance(detail, list) else [detail]:
+        if isinstance(item, dict) and (message := _first_text(item, "msg", "message")):
+            place = item.get("loc")
+            # The first part says that it is the body's.
+            path = ".".join(map(str, place[1:])) if isinstance(place, list) else ""
+            param = param or path or None
+            messages.append(f"{path}: {message}" if path else message)
+    return ErrorReport("; ".join(messages), param)
 
 
 def named(fields: dict[str, Any]) -> set[str]:

@@ -19,6 +19,7 @@ from api.dialects.base import (
     AnswerContext,
     Dialect,
     DialectError,
+    ErrorReport,
     ParsedRequest,
     StreamReader,
     Translation,
@@ -101,9 +102,9 @@ class Bridge:
             request.conversation = self.said.conversation_of(request)
         return request.conversation
 
-    def read_error(self, body: bytes) -> tuple[str, str | None]:
-        """Return the message of an upstream's error; its place means nothing to the client."""
-        return self.upstream.read_error(body)[0], None
+    def read_error(self, body: bytes) -> ErrorReport:
+        """Return what an upstream's error says, but for its place: the client has no such."""
+        return self.upstream.read_error(body)._replace(param=None)
 
     def read_answer(self, body: bytes, context: AnswerContext) -> "BridgedAnswer":
         """Return an answer in one piece. Raise DialectError."""

@@ -8,10 +8,10 @@ from msgspec import Meta
 
 from api import errors
 from api.dialects.base import AnswerContext, ParsedRequest, PromptSize, named
-from api.dialects.openai_chat import TextDialect
-from api.dialects.openai_chat.answer import CompletionAnswer
+from api.dialects.openai_chat import TextDialect, names_of
+from api.dialects.openai_chat.answer import TextAnswer
 from api.dialects.openai_chat.request import GenerationRequest, check_stream_options
-from api.dialects.openai_chat.stream import CompletionStreamReader
+from api.dialects.openai_chat.stream import TextStreamReader
 from api.validation_errors import explained
 
 # As many answers as one request may ask for, over all prompts: each is held for.
@@ -142,15 +142,19 @@ class CompletionsDialect(TextDialect):
 
     name = "openai_completions"
     path = "/completions"
-    parse = staticmethod(parse_completion)
+    known_fields = names_of(CompletionRequest)
 
-    def read_answer(self, body: bytes, context: AnswerContext) -> CompletionAnswer:
+    def parse(self, fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
+        """Return a client's request. Raise a 400 error of `api.errors` naming the place."""
+        return self.with_billed(parse_completion(fields, size_bytes))
+
+    def read_answer(self, body: bytes, context: AnswerContext) -> TextAnswer:
         """Return a whole completion. Raise DialectError."""
-        return CompletionAnswer(body, replace(context, is_tagged=False))
+        return TextAnswer(body, replace(context, is_tagged=False))
 
-    def stream_reader(self, context: AnswerContext) -> CompletionStreamReader:
+    def stream_reader(self, context: AnswerContext) -> TextStreamReader:
         """Return a reader of a streamed completion."""
-        return CompletionStreamReader(replace(context, is_tagged=False))
+        return TextStreamReader(replace(context, is_tagged=False))
 
 
 COMPLETIONS = CompletionsDialect()

@@ -77,6 +77,16 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
         )
         self.total_seconds = max([route.upstream.total_timeout_seconds for route in model.routes])
 
+    @property
+    def likely_input(self) -> int:
+        """The estimate of the prompts' tokens."""
+        return self.prompt.likely
+
+    def likely_output(self, text_bytes: int) -> int:
+        """Return the estimate of the tokens of generated text, within what was held for."""
+        tokens = tokens_of(max(0, text_bytes - self.echoed_bytes), self.model)
+        return min(tokens, self.max_tokens * self.choices)
+
     def lower_to(self, amount_nanos: int) -> None:
         """Fit the output into a hold that is smaller than the quote."""
         affordable = affordable_output_tokens(
@@ -199,6 +209,10 @@ def check_served(
     if model.refusals and (rule := model.refused_by(request.used)):
         first = rule.partition("+")[0]
         raise errors.UnsupportedParameterError.about(rule, name, param=first)
+    for parameter in request.billed:
+        if not model.allows(parameter):
+            first = parameter.partition(".")[0]
+            raise errors.UnsupportedParameterError.about(first, name, param=first)
     for modality, place in request.modalities:
         if modality not in model.input_modalities:
             raise errors.UnsupportedParameterError(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 from api import errors
@@ -132,18 +133,34 @@ async def call_upstream(
             "misconfigured",
             f"an upstream of the dialect {route.upstream.dialect} can't take {quote.dialect.name}",
         )
-    try:
-        body = dialect.upstream_body(quote.request, quote.model, route, quote.max_tokens)
-    except errors.ApiError as error:
-        raise AttemptError("unsayable", error.message, error=error) from None
-    headers = quote.request.forwarded if dialect is quote.dialect else NO_HEADERS
-    response = await gateway.upstreams.post(
-        route.upstream, dialect, body, admitted.request_id, headers
+    upstreams = gateway.upstreams
+    post = partial(
+        upstreams.post,
+        route.upstream,
+        dialect,
+        request_id=admitted.request_id,
+        forwarded=quote.request.forwarded if dialect is quote.dialect else NO_HEADERS,
     )
+    try:
+        response = await post(_body(admitted, dialect, upstreams.switched(route)))
+    except AttemptError as error:
+        learnt = upstreams.learn(route, error)
+        if learnt is None:
+            raise
+        response = await post(_body(admitted, dialect, learnt))
     failpoint("after_dispatch")
     ids = response.headers
     admitted.upstream_request_id = ids.get("x-request-id") or ids.get("request-id") or ""
     return response, dialect
+
+
+def _body(admitted: AdmittedRequest, dialect: Dialect, route: RouteEntry) -> bytes:
+    """Return the body of a call. Raise AttemptError for what the upstream's dialect can't say."""
+    quote = admitted.quote
+    try:
+        return dialect.upstream_body(quote.request, quote.model, route, quote.max_tokens)
+    except errors.ApiError as error:
+        raise AttemptError("unsayable", error.message, error=error) from None
 
 
 class UnaryResponder:
@@ -176,7 +193,8 @@ class UnaryResponder:
             response.came((route.upstream_model, False), work)
         finally:
             await response.close()
-        self._answer = dialect.read_answer(body, _context(admitted, route))
+        context = _context(admitted, route, self._gateway.limits.max_answer_bytes)
+        self._answer = dialect.read_answer(body, context)
 
     def may_retry(self) -> bool:
         """Return True: nothing is delivered before the whole answer is here."""
@@ -222,12 +240,12 @@ class StreamResponder:
         self._deadlines = deadlines
         self._reader: StreamReader | None = None
         self._response: UpstreamResponse | None = None
-        dialect = admitted.quote.dialect
-        request.prepare_stream(_id_header(admitted), dialect.keepalive)
+        self._has_passed_on = False
+        request.prepare_stream(_id_header(admitted), admitted.quote.dialect.keepalive)
 
     def may_retry(self) -> bool:
-        """Return whether no event has come, so that another attempt may follow."""
-        return self._reader is None or self._reader.events == 0
+        """Return whether the client has no event, so that another attempt may follow."""
+        return not self._has_passed_on
 
     async def attempt(self, route: RouteEntry) -> None:
         """Pass the stream of a route's upstream. Raise AttemptError or DialectError."""
@@ -235,12 +253,9 @@ class StreamResponder:
         self._reader = None
         response, dialect = await call_upstream(self._gateway, admitted, route)
         self._response = response
-        reader = self._reader = dialect.stream_reader(_context(admitted, route))
+        context = _context(admitted, route, self._gateway.limits.max_answer_bytes)
+        reader = self._reader = dialect.stream_reader(context)
         try:
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                raise AttemptError(
-                    "bad_answer", "the answer is not a stream", status=response.status
-                )
             async for data in response.chunks():
                 await self._pass_on(reader, data)
                 if reader.is_done:
@@ -273,7 +288,8 @@ class StreamResponder:
 
     async def send_error(self, error: AttemptError) -> None:
         """Tell the client what went wrong, in a response of its own or the stream's last event."""
-        api_error, dialect = error.as_error(), self._admitted.quote.dialect
+        is_charged = self._admitted.cost.total_nanos > 0
+        api_error, dialect = error.as_error(is_charged=is_charged), self._admitted.quote.dialect
         if not self._request.downstream.has_begun:
             await self._request.respond_error(api_error, dialect.render_error)
             return
@@ -310,6 +326,7 @@ class StreamResponder:
 
     async def _write(self, reader: StreamReader, passed_on: bytes) -> None:
         if passed_on:
+            self._has_passed_on = True
             self._admitted.delivered_bytes = reader.text_bytes
             await self._request.downstream.write(passed_on)
             failpoint("after_first_byte")
@@ -353,7 +370,7 @@ def _id_header(admitted: AdmittedRequest) -> Headers:
     return [(name, admitted.request_id.encode())] if name else []
 
 
-def _context(admitted: AdmittedRequest, route: RouteEntry) -> AnswerContext:
+def _context(admitted: AdmittedRequest, route: RouteEntry, max_answer_bytes: int) -> AnswerContext:
     """Return what the reader of a route's answer must know."""
     return AnswerContext(
         admitted.quote.request,
@@ -361,4 +378,5 @@ def _context(admitted: AdmittedRequest, route: RouteEntry) -> AnswerContext:
         admitted.surface.reasoning_field,
         is_tagged=route.reasoning_dialect == "think",
         answer_id=admitted.request_id,
+        max_event_bytes=max_answer_bytes,
     )

@@ -13,7 +13,7 @@ from api.catalogue.snapshot import RouteEntry
 from api.dialects.usage import Metered
 from api.gateway.deadlines import Deadlines
 from api.gateway.http import ApiRequest
-from api.gateway.quote import Quote, tokens_of
+from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
 from billing.failpoints import failpoint
 from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
@@ -115,7 +115,8 @@ class AdmittedRequest:
         elif metered.usage is None:
             self._settle("completed", 200, self.estimated(), "estimated")
         else:
-            self._settle("completed", 200, metered.usage, "upstream")
+            source = "estimated" if metered.is_estimated else "upstream"
+            self._settle("completed", 200, metered.usage, source)
 
     def fail(self, error: AttemptError, status: int) -> None:
         """Settle a failed answer: what was delivered is charged, nothing else."""
@@ -170,10 +171,9 @@ class AdmittedRequest:
     def estimated(self) -> Usage:
         """Return the likely prompt and what was delivered, within what was held."""
         quote = self.quote
-        output = tokens_of(max(0, self.delivered_bytes - quote.echoed_bytes), quote.model)
         return Usage(
             input_tokens=quote.prompt.likely,
-            output_tokens=min(output, quote.max_tokens * quote.choices),
+            output_tokens=quote.likely_output(self.delivered_bytes),
         )
 
     def _settle(

@@ -1,17 +1,19 @@
 """Failed attempts at an answer: what each kind means for retries, records and the client.
 
-An upstream's refusal of the request is the client's to mend (400); its refusal of our key is our
-mistake and never quoted (502).
+An upstream's refusal of the request is the client's to mend (400) and quoted. What is wrong with
+our route (its key, its quota, its model's name) is ours to mend: it is never quoted (502), another
+route is tried, and staff read of it in the log.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import ClassVar, Literal
 
 from api import errors
-from api.dialects.base import redacted
+from api.dialects.base import ErrorReport, redacted
 
 Kind = Literal[
     "connect",  # no connection: nothing was sent
@@ -21,7 +23,7 @@ Kind = Literal[
     "failed",  # the upstream answered 5xx, 408 or 409
     "unsayable",  # the upstream's dialect can't say what the client asks for: nothing was sent
     "rejected",  # the upstream found an error in the client's request
-    "misconfigured",  # the upstream refused our key, redirected, or speaks no dialect that fits
+    "misconfigured",  # the route's fault: key, quota, model's name, redirect, no dialect that fits
     "bad_answer",  # the answer is not of the dialect
     "incomplete",  # a stream ended before its end
     "error_event",  # a stream reported an error
@@ -41,10 +43,15 @@ _RETRYABLE = frozenset(
         "rate_limited",
         "failed",
         "misconfigured",
+        "bad_answer",
+        "incomplete",
+        "error_event",
         "first_token",
         "unsayable",
     }
 )
+# For staff to mend: the upstream would go on failing.
+_ROUTE_FAULTS = frozenset({"misconfigured", "bad_answer"})
 # Worth another attempt at the same upstream.
 _TRANSIENT = frozenset({"connect", "disconnected", "failed"})
 _TIMED_OUT = frozenset({"first_token", "idle", "total"})
@@ -69,8 +76,8 @@ class UpstreamBusyError(errors.RateLimitError):
 class AttemptError(Exception):
     """A failed attempt. `detail` is for our records, `message` for the client.
 
-    `status` is the upstream's HTTP status, or 0. `error` is what the client gets, where it is known
-    as more than a message.
+    `status` is the upstream's HTTP status, or 0, and `code` its own name for the error. `error` is
+    what the client gets, where it is known as more than a message.
     """
 
     def __init__(
@@ -81,6 +88,7 @@ class AttemptError(Exception):
         status: int = 0,
         message: str = "",
         param: str | None = None,
+        code: str = "",
         retry_after_seconds: int | None = None,
         error: errors.ApiError | None = None,
     ) -> None:
@@ -90,6 +98,7 @@ class AttemptError(Exception):
         self.status = status
         self.message = message
         self.param = param
+        self.code = code
         self.retry_after_seconds = retry_after_seconds
         self.error = error
 
@@ -102,6 +111,11 @@ class AttemptError(Exception):
     def is_transient(self) -> bool:
         """Whether the same upstream may do better the next moment."""
         return self.kind in _TRANSIENT
+
+    @property
+    def is_route_fault(self) -> bool:
+        """Whether staff must mend the route or talk to its provider."""
+        return self.kind in _ROUTE_FAULTS
 
     @property
     def is_overload(self) -> bool:
@@ -126,25 +140,47 @@ class AttemptError(Exception):
             return "server_shutting_down"
         return "upstream_error"
 
-    def as_error(self) -> errors.ApiError:
-        """Return the error for the client."""
+    def as_error(self, *, is_charged: bool = False) -> errors.ApiError:
+        """Return the error for the client, who may have been charged for a part of the answer."""
         if self.error is not None:
             return self.error
         if self.kind in _TIMED_OUT:
-            return errors.UpstreamTimeoutError()
+            return _told(errors.UpstreamTimeoutError, is_charged)
         if self.kind == "shutdown":
             return ShuttingDownError()
         if self.kind == "rejected":
+            if self.code == errors.ContextLengthError.code:
+                return errors.ContextLengthError(self.message or None, param=self.param)
             return errors.InvalidRequestError(self.message or None, param=self.param)
         if self.kind in {"busy", "rate_limited"}:
             return UpstreamBusyError(retry_after_seconds=self.retry_after_seconds or 1)
-        return errors.UpstreamError()
+        return _told(errors.UpstreamError, is_charged)
+
+
+def _told(
+    kind: type[errors.UpstreamError] | type[errors.UpstreamTimeoutError], is_charged: bool
+) -> errors.ApiError:
+    return kind(kind.charged_message) if is_charged else kind()
 
 
 _FAILED_STATUSES = frozenset({408, 409, 425})
-_MISCONFIGURED_STATUSES = frozenset({401, 402, 403})
+# Our key, our balance, our path and our name for the model are no concern of the client's.
+_MISCONFIGURED_STATUSES = frozenset({401, 402, 403, 404, 405, 410})
+_ROUTE_CODES = re.compile(
+    r"(?i)insufficient_(quota|balance|credit)|billing|quota_exceeded|invalid_api_key"
+    r"|api_key_invalid|authentication_error|permission_(denied|error)|model_not_found"
+    r"|model_(deprecated|not_supported|decommissioned)"
+)
+_ROUTE_MESSAGES = re.compile(
+    r"(?i)\bapi[ _-]?key\b|current quota|insufficient (balance|credit|fund|quota)"
+    r"|model .{0,80}(does not exist|not found|has been (retired|deprecated))"
+)
+_CONTEXT_MESSAGES = re.compile(
+    r"(?i)maximum context length|context[ _]length[ _]exceeded|exceeds? the (model's )?context"
+    r"|prompt is too long"
+)
 
-ErrorReader = Callable[[bytes], tuple[str, str | None]]
+ErrorReader = Callable[[bytes], ErrorReport]
 
 
 def error_of_status(
@@ -154,27 +190,49 @@ def error_of_status(
 
     `read_error` is the dialect's reader of error bodies.
     """
-    detail = f"HTTP {status}"
+    report = read_error(body)
+    message = redacted(report.message)
+    detail = f"HTTP {status}: {message}" if message else f"HTTP {status}"
+    if _is_route_fault(status, report):
+        return AttemptError("misconfigured", detail, status=status)
     if status == 429:
         return AttemptError(
             "rate_limited", detail, status=status, retry_after_seconds=retry_after_seconds(headers)
         )
     if status >= 500 or status in _FAILED_STATUSES:
         return AttemptError("failed", detail, status=status)
-    if status in _MISCONFIGURED_STATUSES or status < 400:
-        return AttemptError("misconfigured", detail, status=status)
-    message, param = read_error(body)
-    message = redacted(message)
+    code = report.code
+    if _CONTEXT_MESSAGES.search(report.message):
+        code = errors.ContextLengthError.code
     return AttemptError(
-        "rejected", f"{detail}: {message}", status=status, message=message, param=param
+        "rejected", detail, status=status, message=message, param=report.param, code=code
     )
 
 
+def _is_route_fault(status: int, report: ErrorReport) -> bool:
+    """Return whether a refusal is about our route rather than about the client's request.
+
+    Some providers refuse a key with 400, and a used-up quota with 429.
+    """
+    if status < 400 or status in _MISCONFIGURED_STATUSES:
+        return True
+    if status >= 500:
+        return False
+    if status == 429:
+        # Many tell of a rate as of a quota; the code alone says that waiting won't help.
+        return report.code.lower() in {"insufficient_quota", "billing_hard_limit_reached"}
+    return bool(_ROUTE_CODES.search(report.code) or _ROUTE_MESSAGES.search(report.message))
+
+
 def retry_after_seconds(headers: Mapping[str, str]) -> int | None:
-    """Return the seconds that an upstream asks us to wait (RFC 9110, 10.2.3), at most 600."""
+    """Return the seconds that an upstream asks us to wait, at most 600.
+
+    `retry-after` is RFC 9110's (10.2.3), `retry-after-ms` OpenAI's and Azure's.
+    """
     text = headers.get("retry-after", "")
+    milliseconds = headers.get("retry-after-ms", "")
     try:
-        seconds = float(text)
+        seconds = float(milliseconds) / 1000 if milliseconds else float(text)
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api.dialects.openai_chat import CHAT
-from api.dialects.openai_chat.request import ChatRequest, ToolCall
+from api.dialects.openai_chat.messages import ToolCall
+from api.dialects.openai_chat.request import ChatRequest
 from api.gateway.quote import quote_text
 from api.operations.base import (
     MODEL_NOTE,

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from api import errors
 from api.catalogue.snapshot import Snapshot
 from api.dialects.base import AnswerContext, Dialect, OpenAiFamily, ParsedRequest
-from api.dialects.openai_chat.request import ImageUrl
+from api.dialects.openai_chat.messages import ImageUrl
 from api.gateway.admission import admit, identify
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway

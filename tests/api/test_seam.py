@@ -14,7 +14,13 @@ from django.test import Client
 
 from api import dialects, errors, operations, router
 from api.catalogue.snapshot import ModelEntry, RouteEntry
-from api.dialects.base import AnswerContext, DialectError, ParsedRequest, PromptSize
+from api.dialects.base import (
+    AnswerContext,
+    DialectError,
+    ErrorReport,
+    ParsedRequest,
+    PromptSize,
+)
 from api.dialects.usage import Metered, MeteringLimits, meter
 from api.error_responses import RenderedError
 from api.gateway.quote import quote_text
@@ -136,8 +142,8 @@ class ToyDialect:
         body = {"ask": question, "of": route.upstream_model, "most": max_tokens}
         return json.dumps(body).encode()
 
-    def read_error(self, body: bytes) -> tuple[str, str | None]:
-        return json.loads(body)["alas"], None
+    def read_error(self, body: bytes) -> ErrorReport:
+        return ErrorReport(json.loads(body)["alas"])
 
 
 # What a new operation's module has.

@@ -11,7 +11,7 @@ from api.dialects.anthropic_messages import translation
 from api.dialects.anthropic_messages.answer import MessageAnswer
 from api.dialects.anthropic_messages.request import parse_count, parse_messages, upstream_fields
 from api.dialects.anthropic_messages.stream import MessageStreamReader
-from api.dialects.base import ParsedRequest
+from api.dialects.base import ParsedRequest, error_report
 from api.error_responses import RenderedError
 from api.surfaces import Surface
 
@@ -49,6 +49,7 @@ class MessagesDialect:
     parse = staticmethod(parse_messages)
     read_answer = staticmethod(MessageAnswer)
     stream_reader = staticmethod(MessageStreamReader)
+    read_error = staticmethod(error_report)
 
     def forwarded_headers(self, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
         """Return the betas and the version, without the betas that change the bill."""
@@ -99,16 +100,6 @@ class MessagesDialect:
             else:
                 del body["thinking"]
         return _encode(body)
-
-    def read_error(self, body: bytes) -> tuple[str, str | None]:
-        """Return the message in an upstream's error, unredacted."""
-        try:
-            answer: Any = msgspec.json.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return "", None
-        error = answer.get("error") if isinstance(answer, dict) else None
-        message = error.get("message") if isinstance(error, dict) else None
-        return (message, None) if isinstance(message, str) else ("", None)
 
 
 def _envelope(error: errors.ApiError, request_id: str) -> dict[str, Any]:

@@ -66,11 +66,8 @@ def body_of(
     """
     for name in conversation.only_here:
         raise unsayable(name, f"'{name}' is")
-    body: Json = {
-        "model": route.upstream_model,
-        "messages": list(_messages(conversation.turns)),
-        "max_tokens": max_tokens,
-    }
+    developer = "developer" if route.takes_developer_role else "system"
+    body: Json = {"messages": list(_messages(conversation.turns, developer))}
     if conversation.tools:
         body["tools"] = [_written_tool(tool) for tool in conversation.tools]
         body |= _written_choice(conversation)
@@ -92,11 +89,36 @@ def body_of(
     if form := conversation.output_format:
         body["response_format"] = _written_format(form)
     if conversation.is_streamed:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body["stream"] = True
+    finish_body(body, model, route, max_tokens, is_streamed=conversation.is_streamed)
     return body
 
 
-def _messages(turns: Iterable[Turn]) -> Iterator[Json]:
+def finish_body(
+    body: Json, model: ModelEntry, route: RouteEntry, max_tokens: int, *, is_streamed: bool
+) -> None:
+    """Put into a body what every call says, as far as the route's upstream takes it.
+
+    That is the upstream's name of the model, the output limit that was paid for, the wish for usage
+    in a stream, and the model's defaults for sampling.
+    """
+    for name in ("max_tokens", "max_completion_tokens", "stream_options"):
+        body.pop(name, None)
+    body["model"] = route.upstream_model
+    body[route.max_tokens_field] = max_tokens
+    if is_streamed and route.takes_stream_options:
+        body["stream_options"] = {"include_usage": True}
+    if not route.takes_temperature:
+        body.pop("temperature", None)
+        body.pop("top_p", None)
+        return
+    if model.default_temperature is not None and body.get("temperature") is None:
+        body["temperature"] = model.default_temperature
+    if model.default_top_p is not None and body.get("top_p") is None:
+        body["top_p"] = model.default_top_p
+
+
+def _messages(turns: Iterable[Turn], developer: str) -> Iterator[Json]:
     for turn in alternated(turns):
         if turn.role == "assistant":
             yield _assistant_message(turn)
@@ -108,7 +130,7 @@ def _messages(turns: Iterable[Turn]) -> Iterator[Json]:
             else:
                 rest.append(block)
         if rest:
-            role = "system" if turn.role == "developer" else turn.role
+            role = developer if turn.role == "developer" else turn.role
             yield {"role": role, "content": _content(rest, turn.place)}
 
 

@@ -11,6 +11,7 @@ from api.catalogue.snapshot import ModelEntry, RouteEntry, UpstreamEntry
 from api.dialects import DIALECTS, link
 from api.dialects.base import AnswerContext
 from billing.pricing.charge import NO_CHARGE, Usage
+from tests.api.dialects.limits import Limits
 from tests.simulator.conftest import Simulator, SimulatorAnswer
 
 Json = dict[str, Any]
@@ -47,13 +48,6 @@ class Heard:
     output_tokens: int = 0
     model: str = ""
     history: list[Json] = field(default_factory=list)
-
-
-class Limits:
-    """Bounds that let every true usage pass."""
-
-    choices = 1
-    most_tokens = 1_000_000
 
 
 class Client(Protocol):
@@ -172,7 +166,7 @@ def exchange(
     context = AnswerContext(request, "public-model", "reasoning_content", answer_id="a1")
     if not request.is_streamed:
         whole = dialect.read_answer(answer.body, context)
-        usage = whole.meter(Limits).usage
+        usage = whole.meter(Limits()).usage
         shown = whole.body(usage or Usage())
         return Exchange(json.loads(sent), answer, usage, shown)
     reader = dialect.stream_reader(context)
@@ -185,7 +179,7 @@ def exchange(
         if reader.error is not None:
             raise reader.error
     out += reader.finish()
-    usage = reader.meter(Limits).usage
+    usage = reader.meter(Limits()).usage
     out += reader.ending(usage or Usage(), NO_CHARGE, is_shown=True)
     return Exchange(json.loads(sent), answer, usage, out)
 
