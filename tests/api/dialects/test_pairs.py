@@ -6,15 +6,8 @@ import pytest
 
 from api import errors
 from api.dialects import DIALECTS, link
-from tests.api.dialects.pairs import (
-    CLIENTS,
-    UPSTREAM_PATHS,
-    Client,
-    Exchange,
-    Heard,
-    exchange,
-    model_entry,
-)
+from tests.api.dialects.clients import CLIENTS, Client, Heard
+from tests.api.dialects.pairs import UPSTREAM_PATHS, Exchange, exchange, model_entry
 
 TEXT = "sun fox map oak tea ink "
 REASONING = "key lid mud nut "
