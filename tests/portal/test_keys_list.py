@@ -15,12 +15,7 @@ from tests.cast import issue, signed_in
 from tests.portal.chat_pages import send
 from tests.portal.keys_pages import URL
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def browser(alice: Any, alices_account: Any) -> Client:
-    return signed_in(alice)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alices_account")]
 
 
 def names(response: Any) -> list[str]:
