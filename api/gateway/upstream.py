@@ -47,7 +47,7 @@ _SWITCHES: dict[str, dict[str, Any]] = {
 MAX_LEARNT_ROUTES = 1_000
 _ANY_ZLIB_HEADER = 32 + zlib.MAX_WBITS
 # The transport lets through what aiohttp raises for broken HTTP.
-_BROKEN = (httpx.TransportError, aiohttp.ClientError, aiohttp.http.HttpProcessingError, zlib.error)
+_BROKEN = (httpx.TransportError, aiohttp.ClientError, aiohttp.http.HttpProcessingError)
 
 
 class _Target:
@@ -111,6 +111,8 @@ class UpstreamResponse:
                 else:
                     for part in _unpacked(unpacker, chunk):
                         yield part
+        except zlib.error as error:
+            raise AttemptError("bad_answer", f"the answer can't be unpacked: {error}") from None
         except _BROKEN as error:
             raise AttemptError("disconnected", f"the answer broke off: {_cause(error)}") from None
 

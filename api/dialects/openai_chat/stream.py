@@ -201,8 +201,11 @@ class CompletionStreamReader:
                 raise OversizedEventError
             return b""
         head = without_bom(bytes(self._head))
-        start = head.lstrip() if head is not None else b""
+        if head is None:
+            return b""
+        start = head.lstrip()
         if not start:
+            self._head.clear()
             return b""
         if start.startswith((b"{", b"[")):
             self._is_whole = True
