@@ -32,11 +32,13 @@ class Table:
 
     def __init__(self, operations: Iterable[Operation], surfaces: Iterable[Surface]) -> None:
         exact: list[tuple[str, Operation]] = []
+        exact_at_root: list[tuple[str, Operation]] = []
         self._with_argument: list[tuple[str, Operation]] = []
         self._root_prefixes: list[str] = []
         for operation in operations:
             stem, _, argument = operation.path.partition("{")
             (self._with_argument if argument else exact).append((stem, operation))
+            exact_at_root += [(path, operation) for path in operation.root_paths]
             self._root_prefixes.append(operation.api_prefix)
         self._longest_mount_first = sorted(
             surfaces, key=lambda surface: len(surface.mount), reverse=True
@@ -44,7 +46,7 @@ class Table:
         self._exact = {
             surface.mount + path: Match(surface, operation)
             for surface in self._longest_mount_first
-            for path, operation in exact
+            for path, operation in (*exact, *(exact_at_root if not surface.mount else ()))
         }
 
     def match(self, path: str) -> Match | None:

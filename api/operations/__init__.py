@@ -7,6 +7,7 @@ from api.operations.embeddings import EMBEDDINGS
 from api.operations.health import HEALTH
 from api.operations.images import IMAGES_GENERATIONS
 from api.operations.models import CHAT_MODELS, MODEL, MODELS
+from api.operations.rerank import RERANK
 from api.operations.videos import VIDEO, VIDEOS_GENERATIONS
 
 OPERATIONS: dict[str, Operation] = {
@@ -15,6 +16,7 @@ OPERATIONS: dict[str, Operation] = {
         CHAT_COMPLETIONS,
         LEGACY_COMPLETIONS,
         EMBEDDINGS,
+        RERANK,
         CHAT_MODELS,
         MODELS,
         MODEL,

@@ -86,6 +86,7 @@ class Operation:
     `name` is its name in usage records. `path` is below each mount; an argument in braces at its
     end takes the rest of the URL, slashes included. At the root mount, whose paths are shared with
     the web pages, all that begins with `root_prefix` is the API's (default: the first segment).
+    `root_paths` are further paths, which exist at the root only.
     `body` is the struct that describes the request, `notes` its fields; `answer` and `stream` are
     the structs of an answer and of a stream's events. `errors` are statuses. `examples` are
     requests by title. `model_kind` is the kind of model that it takes.
@@ -104,6 +105,7 @@ class Operation:
     errors: tuple[int, ...]
     render_error: ErrorRenderer = render_body
     root_prefix: str = ""
+    root_paths: tuple[str, ...] = ()
     body: type[Struct] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     stream: type[Struct] | None = None

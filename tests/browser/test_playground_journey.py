@@ -20,6 +20,7 @@ OPERATIONS = [
     "list_models",
     "get_model",
     "create_embeddings",
+    "create_ranking",
     "create_images",
     "create_video",
     "get_health",
