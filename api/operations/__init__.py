@@ -7,6 +7,7 @@ from api.operations.embeddings import EMBEDDINGS
 from api.operations.health import HEALTH
 from api.operations.images import IMAGES_GENERATIONS
 from api.operations.models import CHAT_MODELS, MODEL, MODELS
+from api.operations.moderations import MODERATIONS
 from api.operations.rerank import RERANK
 from api.operations.videos import VIDEO, VIDEOS_GENERATIONS
 
@@ -17,6 +18,7 @@ OPERATIONS: dict[str, Operation] = {
         LEGACY_COMPLETIONS,
         EMBEDDINGS,
         RERANK,
+        MODERATIONS,
         CHAT_MODELS,
         MODELS,
         MODEL,

@@ -21,6 +21,7 @@ OPERATIONS = [
     "get_model",
     "create_embeddings",
     "create_ranking",
+    "create_moderation",
     "create_images",
     "create_video",
     "get_health",
