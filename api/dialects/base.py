@@ -68,7 +68,8 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     names that a model's `refused_parameters` are written in. `modalities` are the kinds of input
     with the places of their first use. `max_tokens` is the limit that the client names for each
     answer, and `choices` how many answers there are over all prompts. `echoes` is how often the
-    prompt's text comes back. `typed` is the dialect's own typed view.
+    prompt's text comes back. `answer_type` is the media type of a whole answer. `typed` is the
+    dialect's own typed view.
     """
 
     model: str
@@ -83,6 +84,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     is_streamed: bool = False
     wants_usage: bool = False
     end_user: str = ""
+    answer_type: str = "application/json"
     typed: Any = None
 
 

@@ -194,11 +194,11 @@ def quote_counted(
 
 
 def check_priced(prices: Prices, *components: str) -> None:
-    """Raise ModelUnpricedError for prices that charge nothing and call none of `components` free.
+    """Raise ModelUnpricedError unless one of `components` has a price, which may be 0 on purpose.
 
-    A component without a column has no rate unless it is given one: what is free has a rate of 0.
+    Only a rate without a column of its own can be absent, so only there 0 is a price.
     """
-    if not prices.bounds and not any(prices.of(name) is not None for name in components):
+    if not any(prices.of(name) or name in prices.extra for name in components):
         raise errors.ModelUnpricedError()
 
 

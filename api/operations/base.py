@@ -13,7 +13,7 @@ from api.errors import render_body
 from api.gateway.admission import Quoter
 from api.gateway.http import ApiRequest, ErrorRenderer
 from api.gateway.process import Gateway
-from api.gateway.runner import serve
+from api.gateway.runner import MakeResponder, serve
 
 Handler = Callable[[Gateway, ApiRequest], Awaitable[None]]
 
@@ -87,8 +87,9 @@ class Operation:
     end takes the rest of the URL, slashes included. At the root mount, whose paths are shared with
     the web pages, all that begins with `root_prefix` is the API's (default: the first segment).
     `root_paths` are further paths, which exist at the root only.
-    `body` is the struct that describes the request, `notes` its fields; `answer` and `stream` are
-    the structs of an answer and of a stream's events. `errors` are statuses. `examples` are
+    `body` is the struct that describes the request, `body_type` its media type, `notes` its fields;
+    `answer` and `stream` are the structs of an answer and of a stream's events, `answer_types` the
+    media types of answers that are no JSON. `errors` are statuses. `examples` are
     requests by title. `model_kind` is the kind of model that it takes.
     """
 
@@ -100,13 +101,15 @@ class Operation:
     tag: str
     summary: str
     description: str
-    answer: type[Struct]
-    answer_example: Any
     errors: tuple[int, ...]
+    answer: type[Struct] | None = None
+    answer_example: Any = None
+    answer_types: tuple[str, ...] = ()
     render_error: ErrorRenderer = render_body
     root_prefix: str = ""
     root_paths: tuple[str, ...] = ()
     body: type[Struct] | None = None
+    body_type: str = "application/json"
     notes: Mapping[str, str] = field(default_factory=dict)
     stream: type[Struct] | None = None
     stream_example: str = ""
@@ -130,18 +133,25 @@ class Operation:
 
 
 def metered(
-    *, name: str, dialect: Dialect, quote: Callable[..., Any], **described: Any
+    *,
+    name: str,
+    dialect: Dialect,
+    quote: Callable[..., Any],
+    make_responder: MakeResponder | None = None,
+    **described: Any,
 ) -> Operation:
     """Return the operation of a request that is quoted, held, relayed, metered and settled.
 
     `quote(name, dialect, snapshot, surface, request)` returns its Quote. A POST whose answer is in
-    the dialect, whole or streamed.
+    the dialect, whole or streamed, or what `make_responder` makes of it.
     """
     make_quote: Quoter = partial(quote, name, dialect)
     return Operation(
         name=name,
         methods=("POST",),
-        handle=partial(serve, dialect=dialect, make_quote=make_quote),
+        handle=partial(
+            serve, dialect=dialect, make_quote=make_quote, make_responder=make_responder
+        ),
         render_error=dialect.error_body,
         **{"errors": CALL_ERRORS, "headers": COST_HEADERS, **described},
     )

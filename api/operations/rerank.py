@@ -245,7 +245,7 @@ def quote_rerank(
     """Return the quote of a request for a ranking. Raise an error of `api.errors`."""
     sold = model, prices = find_sold(snapshot, request.model)
     check_served(model, surface, request, "rerank", "rankings")
-    check_priced(prices, "search_unit")
+    check_priced(prices, "search_unit", "input", "request")
     asked: RerankRequest = request.typed
     query, documents = len(asked.query.encode()), [_bytes_of(each) for each in asked.documents]
     per_token, text_bytes = model.bytes_per_token, request.prompt.text_bytes

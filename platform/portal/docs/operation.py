@@ -32,7 +32,9 @@ class OperationText:
 
     @property
     def answer(self) -> str:
-        """An answer, as JSON."""
+        """An answer, as JSON, or nothing where it is none."""
+        if self._operation.answer is None:
+            return ""
         return json.dumps(self._operation.answer_example, indent=2, ensure_ascii=False)
 
     @property
