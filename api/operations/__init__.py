@@ -9,6 +9,7 @@ from api.operations.images import IMAGES_GENERATIONS
 from api.operations.models import CHAT_MODELS, MODEL, MODELS
 from api.operations.moderations import MODERATIONS
 from api.operations.rerank import RERANK
+from api.operations.speech import SPEECH
 from api.operations.videos import VIDEO, VIDEOS_GENERATIONS
 
 OPERATIONS: dict[str, Operation] = {
@@ -19,6 +20,7 @@ OPERATIONS: dict[str, Operation] = {
         EMBEDDINGS,
         RERANK,
         MODERATIONS,
+        SPEECH,
         CHAT_MODELS,
         MODELS,
         MODEL,

@@ -22,6 +22,7 @@ OPERATIONS = [
     "create_embeddings",
     "create_ranking",
     "create_moderation",
+    "create_speech",
     "create_images",
     "create_video",
     "get_health",

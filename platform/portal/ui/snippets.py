@@ -208,7 +208,10 @@ client = OpenAI(base_url={_quoted(base_url)}, api_key={_quoted(api_key)})
 """
     if call:
         given = "".join(f"    {name}={value!r},\n" for name, value in body.items())
-        text = f"{head}answer = client.{call}(\n{given})\nprint({prints or 'answer'})"
+        shown = prints or "answer"
+        # An expression that does something by itself need not be printed.
+        result = shown if shown.endswith(")") else f"print({shown})"
+        text = f"{head}answer = client.{call}(\n{given})\n{result}"
     else:
         text = f"{head}print(client.post({_quoted(path)}, cast_to=object, body={body!r}))"
     return Snippet("python", "Python", "python", text)

@@ -108,6 +108,10 @@ async function exchange(result, path, body, signal) {
   if (response.headers.get("content-type")?.startsWith("text/event-stream")) {
     for await (const event of eventsOf(response, (text) => result.arrive(text))) error = result.take(event) ?? error;
     result.end();
+  } else if (response.headers.get("content-type")?.startsWith("audio/")) {
+    const sound = await response.blob();
+    result.end();
+    result.play(sound);
   } else {
     const text = await response.text();
     result.end();

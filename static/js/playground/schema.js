@@ -41,6 +41,7 @@ function described(document, path, method, operation) {
     pathNames: path_names,
     example: examples.at(-1) ?? {},
     takesBody: schema !== null,
+    answersBytes: !operation.responses["200"].content["application/json"],
     isPublic: Array.isArray(operation.security) && operation.security.length === 0,
     modelKind: playground.modelKind ?? "",
     sdk: playground.call ? playground : null,

@@ -7,7 +7,7 @@ export function snippets(operation, base, path, body, values) {
 }
 
 function curl({ operation, base, path, body }) {
-  const lines = [`curl ${body?.stream ? "-N " : ""}${quoted(base + path)}`];
+  const lines = [`curl ${body?.stream ? "-N " : ""}${operation.answersBytes ? "-o answer " : ""}${quoted(base + path)}`];
   if (!operation.isPublic) lines.push('-H "Authorization: Bearer $API_KEY"');
   if (body) lines.push('-H "Content-Type: application/json"', `-d ${quoted(JSON.stringify(body, null, 2))}`);
   return lines.join(" \\\n  ");
@@ -30,7 +30,9 @@ function python({ operation, base, path, body, values }) {
   const others = Object.entries(body).filter(([name]) => !known.includes(name));
   if (others.length) named.push(["extra_body", Object.fromEntries(others)]);
   const call = `client.${method.call}(\n${named.map(([name, value]) => `    ${name}=${literal(value, 1)},\n`).join("")})`;
-  if (!body.stream) return `${head}answer = ${call}\nprint(${method.prints})`;
+  // An expression that does something by itself need not be printed.
+  const result = method.prints.endsWith(")") ? method.prints : `print(${method.prints})`;
+  if (!body.stream) return `${head}answer = ${call}\n${result}`;
   return `${head}for chunk in ${call}:\n    if chunk.choices:\n        print(${method.streams} or "", end="", flush=True)\n    else:\n        print("\\n", chunk.usage)`;
 }
 
@@ -57,6 +59,7 @@ function javascript({ operation, base, path, body }) {
   if (headers.length) options.push(`  headers: {\n${headers.join("\n")}\n  },`);
   if (body) options.push(`  body: JSON.stringify(${JSON.stringify(body, null, 2).replaceAll("\n", "\n  ")}),`);
   const call = `const response = await fetch(${JSON.stringify(base + path)}${options.length ? `, {\n${options.join("\n")}\n}` : ""});\n`;
+  if (operation.answersBytes) return `${call}await (await import("node:fs/promises")).writeFile("answer", Buffer.from(await response.arrayBuffer()));`;
   if (!body?.stream) return `${call}console.log(await response.json());`;
   return `${call}for await (const part of response.body.pipeThrough(new TextDecoderStream())) {\n  process.stdout.write(part);\n}`;
 }
