@@ -237,6 +237,9 @@ def _check_model(model: ModelTable, place: str, problems: Problems) -> None:
         model.default_max_tokens,
     )
     needed = {"chat": ("context_tokens", "max_output_tokens"), "embedding": ("context_tokens",)}
+    if model.prices is not INVALID and model.prices.input:
+        # They bound the tokens of sound.
+        needed["transcription"] = ("context_tokens", "max_output_tokens")
     for name in needed.get(model.kind, ()):
         if getattr(model, name) == 0:
             article = "an" if model.kind == "embedding" else "a"

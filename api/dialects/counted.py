@@ -10,13 +10,16 @@ from billing.pricing.components import COMPONENTS, counter_of
 def meter_counted(found: Mapping[str, object], limits: MeteringLimits) -> Metered:
     """Return the usage of an answer, from the counts that were `found`, by component.
 
-    A count of what was sent is a positive whole number within what was held for; any other says
-    nothing. Where a count with a price is missing, there is no usage, and all of it is estimated.
+    A count of what was sent is a positive whole number within what was held for, and one of output
+    may be 0; any other says nothing. Where a count with a price is missing, there is no usage, and
+    all of it is estimated.
     """
     counts = {
         name: count
         for name, count in found.items()
-        if type(count) is int and 0 < count <= _most(name, limits)
+        if type(count) is int
+        and (count > 0 or name == "output")
+        and 0 <= count <= _most(name, limits)
     }
     priced = limits.prices.bounds.keys() - {"request"}
     if not priced <= counts.keys():

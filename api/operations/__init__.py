@@ -10,6 +10,7 @@ from api.operations.models import CHAT_MODELS, MODEL, MODELS
 from api.operations.moderations import MODERATIONS
 from api.operations.rerank import RERANK
 from api.operations.speech import SPEECH
+from api.operations.transcriptions import TRANSCRIPTIONS
 from api.operations.videos import VIDEO, VIDEOS_GENERATIONS
 
 OPERATIONS: dict[str, Operation] = {
@@ -21,6 +22,7 @@ OPERATIONS: dict[str, Operation] = {
         RERANK,
         MODERATIONS,
         SPEECH,
+        TRANSCRIPTIONS,
         CHAT_MODELS,
         MODELS,
         MODEL,

@@ -29,6 +29,7 @@ USER_NOTE = "Your own user, by a name that means nothing to others; kept with th
 PASSED_ON_NOTE = "As the model understands it; passed on."
 
 UnixSeconds = Annotated[int, Meta(ge=0, description="Unix time in seconds.")]
+AnyFile = Annotated[Any, Meta(extra_json_schema={"type": "string", "format": "binary"})]
 Tokens = Annotated[int, Meta(ge=0)]
 
 
@@ -87,10 +88,10 @@ class Operation:
     end takes the rest of the URL, slashes included. At the root mount, whose paths are shared with
     the web pages, all that begins with `root_prefix` is the API's (default: the first segment).
     `root_paths` are further paths, which exist at the root only.
-    `body` is the struct that describes the request, `body_type` its media type, `notes` its fields;
-    `answer` and `stream` are the structs of an answer and of a stream's events, `answer_types` the
-    media types of answers that are no JSON. `errors` are statuses. `examples` are
-    requests by title. `model_kind` is the kind of model that it takes.
+    `body` is the struct that describes the request, `notes` its fields; with `files`, the names of
+    fields that are files, it is sent as a form. `answer` and `stream` are the structs of an answer
+    and of a stream's events, `answer_types` the media types of answers that are no JSON. `errors`
+    are statuses. `examples` are requests by title. `model_kind` is the kind of model that it takes.
     """
 
     name: str
@@ -109,7 +110,7 @@ class Operation:
     root_prefix: str = ""
     root_paths: tuple[str, ...] = ()
     body: type[Struct] | None = None
-    body_type: str = "application/json"
+    files: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     stream: type[Struct] | None = None
     stream_example: str = ""
@@ -125,6 +126,11 @@ class Operation:
     def method(self) -> str:
         """The method that the documents name."""
         return self.methods[0].lower()
+
+    @property
+    def body_type(self) -> str:
+        """The media type of its requests."""
+        return "multipart/form-data" if self.files else "application/json"
 
     @property
     def api_prefix(self) -> str:

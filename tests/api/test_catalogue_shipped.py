@@ -96,6 +96,8 @@ def test_a28_the_default_serves_every_name_of_the_five(load: Load) -> None:
         "rerank-v3.5",
         "omni-moderation-latest",
         "tts-1",
+        "whisper-1",
+        "gpt-4o-transcribe",
     }
     assert [name for name in every if snapshot.find(name) is None] == []
     alias = snapshot.find("gemini-2.5-flash")

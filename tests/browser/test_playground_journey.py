@@ -23,6 +23,7 @@ OPERATIONS = [
     "create_ranking",
     "create_moderation",
     "create_speech",
+    "create_transcription",
     "create_images",
     "create_video",
     "get_health",
