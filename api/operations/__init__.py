@@ -6,6 +6,7 @@ from api.operations.completions import LEGACY_COMPLETIONS
 from api.operations.embeddings import EMBEDDINGS
 from api.operations.health import HEALTH
 from api.operations.images import IMAGES_GENERATIONS
+from api.operations.images_edits import IMAGES_EDITS
 from api.operations.models import CHAT_MODELS, MODEL, MODELS
 from api.operations.moderations import MODERATIONS
 from api.operations.rerank import RERANK
@@ -27,6 +28,7 @@ OPERATIONS: dict[str, Operation] = {
         MODELS,
         MODEL,
         IMAGES_GENERATIONS,
+        IMAGES_EDITS,
         VIDEOS_GENERATIONS,
         VIDEO,
         HEALTH,

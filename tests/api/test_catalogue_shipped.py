@@ -96,6 +96,7 @@ def test_a28_the_default_serves_every_name_of_the_five(load: Load) -> None:
         "rerank-v3.5",
         "omni-moderation-latest",
         "tts-1",
+        "gpt-image-1",
         "whisper-1",
         "gpt-4o-transcribe",
     }

@@ -25,6 +25,7 @@ OPERATIONS = [
     "create_speech",
     "create_transcription",
     "create_images",
+    "edit_images",
     "create_video",
     "get_health",
 ]

@@ -11,15 +11,13 @@ from api.operations.transcriptions import duration_of
 from billing.pricing.rates import Prices
 from tests.api.gateway.upstream import answer, raw
 from tests.api.gateway.world import Reply, World, in_loop
+from tests.api.operations.forms import FORM, Field, form
 from tests.support.waiting import eventually_async
 
 Json = dict[str, Any]
-Field = tuple[str, Any]
 
 SECOND_NANOS = 100_000  # $0.006 a minute
 INPUT_NANOS, OUTPUT_NANOS = 2_500, 10_000
-BOUNDARY = "client-boundary"
-FORM = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
 MP3 = ("speech.mp3", "audio/mpeg", b"\xff\xfb\x90\x00" * 4_000)
 
 
@@ -57,21 +55,6 @@ def wav(
         + struct.pack("<4sI", b"data", len(data))
         + data
     )
-
-
-def form(*fields: Field) -> bytes:
-    """Return a form's body: texts, and files as name, type and bytes."""
-    parts = b""
-    for name, value in fields:
-        parts += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'.encode()
-        if isinstance(value, tuple):
-            file_name, content_type, data = value
-            head = f'; filename="{file_name}"\r\nContent-Type: {content_type}\r\n\r\n'
-            parts += head.encode() + data
-        else:
-            parts += f"\r\n\r\n{value}".encode()
-        parts += b"\r\n"
-    return parts + f"--{BOUNDARY}--\r\n".encode()
 
 
 async def transcribe(world: World, *fields: Field, file: Any = MP3) -> Reply:
