@@ -11,18 +11,30 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from simulator import chat, completions, embeddings, images, videos
+from simulator import (
+    audio,
+    chat,
+    completions,
+    embeddings,
+    images,
+    messages,
+    moderations,
+    rerank,
+    responses,
+    videos,
+)
 from simulator.call import script_of
 from simulator.errors import SimulatedError
 from simulator.exchange import Exchange, Message, Receive, Request, Send, read_request
 from simulator.faults import instead
 from simulator.journal import Entry, journal
 from simulator.stripe import app as stripe
+from simulator.turns import clear_plans, put_plan, read_turns
 
 log = logging.getLogger(__name__)
 
 # Any name is answered; a list must say something.
-MODELS = ("sim", "sim-embedding", "sim-image", "sim-video")
+MODELS = ("sim", "sim-reasoning", "sim-embedding", "sim-image", "sim-video")
 _MODELS_CREATED = 1_767_225_600
 
 Handler = Callable[[Exchange], Awaitable[None]]
@@ -60,6 +72,9 @@ async def _serve(request: Request, receive: Receive, send: Send) -> None:
     exchange = Exchange(request, entry, receive, send)
     if own := _OWN_ROUTES.get((request.method, path)):
         await own(exchange)
+        return
+    if request.method == "PUT" and path.startswith(_TURNS):
+        await _put_turns(exchange, path.removeprefix(_TURNS))
         return
     journal.add(entry)
     call = asyncio.create_task(_answer(exchange, path))
@@ -128,15 +143,37 @@ async def _show_journal(exchange: Exchange) -> None:
     await exchange.answer(200, msgspec.to_builtins(found))
 
 
+async def _put_turns(exchange: Exchange, name: str) -> None:
+    try:
+        plan = read_turns(msgspec.json.decode(exchange.request.body))
+        put_plan(name, plan)
+    except msgspec.DecodeError as error:
+        await exchange.fail(SimulatedError(f"turns: {error}", param="turns"))
+    except SimulatedError as error:
+        await exchange.fail(error)
+    else:
+        await exchange.answer(200, {"turns": len(plan)})
+
+
 async def _empty_journal(exchange: Exchange) -> None:
+    clear_plans()
     await exchange.answer(200, {"deleted": journal.clear()})
 
 
 _ROUTES: dict[tuple[str, str], Handler] = {
     ("POST", "/chat/completions"): chat.create,
     ("POST", "/completions"): completions.create,
+    ("POST", "/responses"): responses.create,
+    ("POST", "/messages"): messages.create,
+    ("POST", "/messages/count_tokens"): messages.count_tokens,
     ("POST", "/embeddings"): embeddings.create,
+    ("POST", "/rerank"): rerank.create,
+    ("POST", "/v2/rerank"): rerank.create,
+    ("POST", "/moderations"): moderations.create,
+    ("POST", "/audio/speech"): audio.speak,
+    ("POST", "/audio/transcriptions"): audio.transcribe,
     ("POST", "/images/generations"): images.create,
+    ("POST", "/images/edits"): images.edit,
     ("POST", "/videos/generations"): videos.create,
     ("GET", "/models"): _list_models,
 }
@@ -147,3 +184,6 @@ _OWN_ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "/journal"): _show_journal,
     ("DELETE", "/journal"): _empty_journal,
 }
+
+# Turns are laid down under a name: `PUT /turns/NAME`.
+_TURNS = "/turns/"

@@ -23,7 +23,7 @@ class StreamOptions(msgspec.Struct):
     include_usage: Flag = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call(Generic[Fields]):
     """A request that was understood."""
 
@@ -37,37 +37,46 @@ class Call(Generic[Fields]):
         options = getattr(self.fields, "stream_options", None)
         return bool(options and options.include_usage)
 
+    def lay_over(self, in_prompt: Any) -> None:
+        """Lay the script that stands in the prompt over the others."""
+        body_field = self.exchange.request.json().get("simulate")
+        self.script = script_of(self.exchange, self.exchange.entry.model, body_field, in_prompt)
+
     def note(self, prompt_tokens: int, **sizes: int) -> None:
         """Add to the journal what only the endpoint can count."""
         self.exchange.entry.prompt_tokens = prompt_tokens
         self.exchange.entry.params |= sizes
 
 
-def open_call(exchange: Exchange, kind: type[Fields]) -> Call[Fields]:
+def open_call(
+    exchange: Exchange, kind: type[Fields], form: dict[str, Any] | None = None
+) -> Call[Fields]:
     """Return the request's fields and script, and enter both in the journal.
 
-    Raise SimulatedError where the body or the script is malformed. The entry is filled step by
-    step, so that a refused call shows as much of itself as could be read.
+    The fields are the JSON body's, or those of a form, whose values are texts. The entry is filled
+    step by step, so that a refused call shows as much of itself as could be read. Raise
+    SimulatedError where the body or the script is malformed.
     """
-    body = exchange.request.json()
+    body = exchange.request.json() if form is None else form
     entry = exchange.entry
     entry.params = public_params(body)
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise SimulatedError("model: a name is needed", param="model")
     entry.model = model
-    entry.stream = body.get("stream") is True
+    entry.stream = body.get("stream") is True or body.get("stream") == "true"
     script = script_of(exchange, model, body.get("simulate"))
     try:
-        fields = msgspec.convert(body, kind)
+        fields = msgspec.convert(body, kind, strict=form is None)
     except msgspec.ValidationError as error:
         raise SimulatedError(str(error), param=_param(str(error))) from error
     return Call(exchange, fields, script)
 
 
-def script_of(exchange: Exchange, model: str, field: Any = None) -> Script:
+def script_of(exchange: Exchange, model: str, field: Any = None, in_prompt: Any = None) -> Script:
     """Return a call's script, and apply the parts that hold for every response."""
-    script = read_script(model, exchange.request.headers.get("x-simulate", ""), field)
+    header = exchange.request.headers.get("x-simulate", "")
+    script = read_script(model, header, field, in_prompt)
     exchange.entry.script = script.text
     exchange.split = script.split
     return script

@@ -4,18 +4,15 @@ from typing import Any
 
 import msgspec
 
-from simulator import delivery, faults, text, usage
-from simulator.answer import ARGUMENTS, CONTENT, Answer, AnswerRequest, Choice, plan
+from simulator import delivery, faults, usage
+from simulator.answer import CONTENT, REASONING, REFUSAL, Answer, AnswerRequest, Choice, plan
 from simulator.call import Choices, Flag, MaxTokens, StreamOptions, open_call
 from simulator.chunks import ChatChunks
 from simulator.errors import SimulatedError
 from simulator.exchange import Exchange
+from simulator.prompt import Passage, Prompt, read_prompt
 from simulator.script import Script
-
-_SAMPLE_FUNCTION = {
-    "name": "get_weather",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-}
+from simulator.tools import Tool, ToolUse
 
 
 class Message(msgspec.Struct):
@@ -41,6 +38,10 @@ class ChatRequest(msgspec.Struct):
     tool_choice: str | dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
     thinking: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    reasoning: dict[str, Any] | bool | None = None
+    stop: str | list[str] | None = None
+    parallel_tool_calls: Flag = None
 
 
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
@@ -49,15 +50,13 @@ _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 async def create(exchange: Exchange) -> None:
     """Answer a chat request."""
     call = open_call(exchange, ChatRequest)
-    request, script = call.fields, call.script
+    request = call.fields
     _check_messages(request.messages)
-    wanted = _answer_request(request, script)
-    answer = plan(request.model, wanted, script)
-    call.note(
-        answer.counts.prompt,
-        messages=len(request.messages),
-        prompt_bytes=_prompt_bytes(request.messages),
-    )
+    passages = [Passage(message.role, message.content) for message in request.messages]
+    prompt = read_prompt(call, passages, _tool_use(request))
+    script = call.script
+    answer = plan(request.model, _answer_request(request, prompt), script)
+    call.note(answer.counts.prompt, messages=len(request.messages), prompt_bytes=prompt.size)
     if await faults.instead(exchange, script, stream=bool(request.stream)):
         return
     if request.stream:
@@ -81,47 +80,53 @@ def _check_messages(messages: list[Message]) -> None:
             raise SimulatedError(f"{param}.content: a text or parts are needed", param=param)
 
 
-def _prompt_bytes(messages: list[Message]) -> int:
-    return sum(text.text_bytes(message.content) for message in messages)
-
-
-def _answer_request(request: ChatRequest, script: Script) -> AnswerRequest:
+def _answer_request(request: ChatRequest, prompt: Prompt) -> AnswerRequest:
     limits = [
         limit for limit in (request.max_tokens, request.max_completion_tokens) if limit is not None
     ]
     return AnswerRequest(
         choices=request.n or 1,
         max_tokens=min(limits, default=None),
-        prompt_tokens=text.token_count(_prompt_bytes(request.messages)),
-        reasoning=_thinking(request.thinking),
-        function=_function(request, script),
+        prompt_tokens=prompt.tokens,
+        reasoning=_reasoning(request),
+        calls=prompt.calls,
+        tool_results=prompt.tool_results,
         json_schema=_json_schema(request.response_format),
+        stop=[request.stop] if isinstance(request.stop, str) else request.stop or (),
+        turn=prompt.turn,
     )
 
 
-def _thinking(thinking: dict[str, Any] | None) -> bool | None:
-    """Return whether reasoning is switched on or off, or None where the request doesn't say."""
-    if thinking is None:
-        return None
-    match thinking.get("type"):
-        case "enabled":
-            return True
-        case "disabled":
-            return False
-    raise SimulatedError("thinking.type: enabled or disabled", param="thinking")
+def _reasoning(request: ChatRequest) -> bool | None:
+    """Return whether reasoning is switched on or off, or None where the request doesn't say.
+
+    Providers have three ways to ask for it: GLM's `thinking`, OpenAI's `reasoning_effort` and
+    OpenRouter's `reasoning`.
+    """
+    if request.thinking is not None:
+        match request.thinking.get("type"):
+            case "enabled":
+                return True
+            case "disabled":
+                return False
+        raise SimulatedError("thinking.type: enabled or disabled", param="thinking")
+    if isinstance(request.reasoning, bool):
+        return request.reasoning
+    if request.reasoning is not None:
+        off = request.reasoning.get("enabled") is False
+        return not off and request.reasoning.get("effort") != "none"
+    return None if request.reasoning_effort is None else request.reasoning_effort != "none"
 
 
-def _function(request: ChatRequest, script: Script) -> dict[str, Any] | None:
-    """Return the function to call, if one is to be called."""
+def _tool_use(request: ChatRequest) -> ToolUse:
     functions = [_declared(tool) for tool in request.tools or []]
-    named = _named(request.tool_choice)
-    chosen = [function for function in functions if not named or function["name"] == named]
-    if named and not chosen:
-        raise SimulatedError(f"tool_choice: no tool is named {named!r}", param="tool_choice")
-    if script.tool is not None:
-        return (chosen or [_SAMPLE_FUNCTION])[0] if script.tool else None
-    answered = request.messages[-1].role == "tool"
-    return chosen[0] if chosen and request.tool_choice != "none" and not answered else None
+    return ToolUse(
+        tools=[Tool(each["name"], each.get("parameters")) for each in functions],
+        named=_named(request.tool_choice),
+        barred=request.tool_choice == "none",
+        answered=request.messages[-1].role == "tool",
+        parallel=request.parallel_tool_calls is not False,
+    )
 
 
 def _declared(tool: dict[str, Any]) -> dict[str, Any]:
@@ -181,13 +186,22 @@ def _body(answer: Answer, script: Script) -> dict[str, Any]:
 
 def _message(choice: Choice, script: Script) -> dict[str, Any]:
     content = choice.joined(CONTENT)
+    refusal = choice.joined(REFUSAL)
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": content or None if choice.function else content,
+        "content": content or None if choice.calls or refusal else content,
     }
+    if refusal:
+        message["refusal"] = refusal
     if choice.reasoning and script.dialect != "think":
-        message[script.dialect] = choice.joined(script.dialect)
-    if choice.function:
-        function = {"name": choice.function, "arguments": choice.joined(ARGUMENTS)}
-        message["tool_calls"] = [{"id": choice.call_id, "type": "function", "function": function}]
+        message[script.dialect] = choice.joined(REASONING)
+    if choice.calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in choice.calls
+        ]
     return message

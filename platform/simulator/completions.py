@@ -25,6 +25,7 @@ class CompletionRequest(msgspec.Struct):
     stream_options: StreamOptions | None = None
     n: Choices = None
     max_tokens: MaxTokens = None
+    stop: str | list[str] | None = None
 
 
 async def create(exchange: Exchange) -> None:
@@ -38,6 +39,7 @@ async def create(exchange: Exchange) -> None:
         choices=len(sizes) * (request.n or 1),
         max_tokens=request.max_tokens,
         prompt_tokens=text.token_count(sum(sizes)),
+        stop=[request.stop] if isinstance(request.stop, str) else request.stop or (),
         reasoning=False,  # the legacy endpoint has no place for it
     )
     answer = plan(request.model, wanted, script)

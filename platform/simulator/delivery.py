@@ -4,8 +4,8 @@ import asyncio
 import itertools
 from collections.abc import Iterator
 
-from simulator.chunks import Chunk, Chunks
-from simulator.errors import error_body
+from simulator.errors import SimulatedError
+from simulator.events import Chunk, EventStream
 from simulator.exchange import Exchange, encode_json
 from simulator.script import Script, Stop
 
@@ -33,75 +33,83 @@ class Pace:
         return self._due_at - now
 
 
-async def stream(exchange: Exchange, chunks: Chunks) -> None:
+async def stream(exchange: Exchange, answering: EventStream) -> None:
     """Stream an answer, with the delays and faults of its script."""
-    script = chunks.script
-    comment = chunks.events.comment if script.comments else b""
-    if comment:
-        # The headers must be out for a comment to follow them.
+    script = answering.script
+    keepalive = answering.keepalive
+    if keepalive:
+        # The headers must be out for anything to follow them.
         await exchange.start(200, SSE, SSE_HEADERS)
-        await exchange.write(comment)
-    await wait(exchange, script.first_ms / 1000, comment)
+        await exchange.write(answering.lead_in())
+    await wait(exchange, script.first_ms / 1000, keepalive)
     if not exchange.started:
         await exchange.start(200, SSE, SSE_HEADERS)
     stop = script.stop
-    if stop is not None and stop.after > chunks.answer.counts.completion:
+    if stop is not None and stop.after > answering.answer.counts.completion:
         stop = None
-    await exchange.write(chunks.opening())
-    await _write_texts(exchange, chunks, stop, comment)
+    await exchange.write(answering.opening())
+    await _write_texts(exchange, answering, stop, keepalive)
     if stop is not None:
-        await _break_stream(exchange, chunks, stop, comment)
+        await _break_stream(exchange, answering, stop, keepalive)
         return
-    await exchange.write(chunks.closing())
+    await exchange.write(answering.closing())
     await exchange.finish()
 
 
 async def plain(exchange: Exchange, body: object, script: Script, tokens: int) -> None:
-    """Send an answer in one piece, after the time its stream would have taken."""
+    """Send a JSON answer in one piece, after the time its stream would have taken."""
+    await whole(exchange, encode_json(body, script.spaces), "application/json", script, tokens)
+
+
+async def whole(
+    exchange: Exchange, data: bytes, content_type: str, script: Script, tokens: int
+) -> None:
+    """Send an answer's bytes in one piece, after the time its stream would have taken."""
     writes = -(-tokens // (script.chunk_tokens * script.chunks_per_write))
     await wait(exchange, (script.first_ms + script.pace_ms * max(writes - 1, 0)) / 1000, b"")
     stop = script.stop
     if stop is None or stop.after > tokens:
-        await exchange.answer(200, body, tokens=tokens, spaced=script.spaces)
+        await exchange.start(200, content_type, [("content-length", str(len(data)))])
+        await exchange.write(data, tokens)
+        await exchange.finish()
         return
     if stop.kind == "error":
         # Some providers do say 200 and then an error.
-        await exchange.answer(200, _error_event(script), end="error")
+        await exchange.answer(200, exchange.error_body(_failure(script)), end="error")
         return
-    data = encode_json(body, script.spaces)
     # As much of the body as the tokens are of the answer, but never all of it.
     part = data[: min(len(data) * stop.after // max(tokens, 1), len(data) - 1)]
     length = () if stop.kind == "end" else (("content-length", str(len(data))),)
-    await exchange.start(200, "application/json", length)
+    await exchange.start(200, content_type, length)
     await exchange.write(part, stop.after)
     await _break(exchange, stop, b"")
 
 
-async def wait(exchange: Exchange, seconds: float, comment: bytes) -> None:
-    """Wait, dripping comments if there is one to drip. Always lets others run.
+async def wait(exchange: Exchange, seconds: float, keepalive: bytes) -> None:
+    """Wait, sending the keep-alive meanwhile if there is one. Always lets others run.
 
     The client's leaving needs no look-out here: it cancels the task that waits.
     """
-    if not comment:
+    if not keepalive:
         await asyncio.sleep(seconds)
         return
     clock = asyncio.get_running_loop().time
     until = clock() + seconds
     while (left := until - clock()) > COMMENT_EVERY_S:
         await asyncio.sleep(COMMENT_EVERY_S)
-        await exchange.write(comment)
+        await exchange.write(keepalive)
     await asyncio.sleep(max(left, 0))
 
 
 async def _write_texts(
-    exchange: Exchange, chunks: Chunks, stop: Stop | None, comment: bytes
+    exchange: Exchange, answering: EventStream, stop: Stop | None, keepalive: bytes
 ) -> None:
-    script = chunks.script
-    texts = chunks.texts(stop.after if stop else None)
+    script = answering.script
+    texts = answering.texts(stop.after if stop else None)
     pace = Pace(script.pace_ms / 1000)
     for place, (data, tokens) in enumerate(_batches(texts, script.chunks_per_write)):
         if place:
-            await wait(exchange, pace.wait_s(), comment)
+            await wait(exchange, pace.wait_s(), keepalive)
         await exchange.write(data, tokens)
 
 
@@ -114,18 +122,20 @@ def _batches(texts: Iterator[Chunk], size: int) -> Iterator[Chunk]:
         yield Chunk(data, sum(chunk.tokens for chunk in batch))
 
 
-async def _break_stream(exchange: Exchange, chunks: Chunks, stop: Stop, comment: bytes) -> None:
+async def _break_stream(
+    exchange: Exchange, answering: EventStream, stop: Stop, keepalive: bytes
+) -> None:
     if stop.kind == "error":
-        await exchange.write(chunks.error(_error_event(chunks.script)))
-    await _break(exchange, stop, comment)
+        await exchange.write(answering.error(_failure(answering.script)))
+    await _break(exchange, stop, keepalive)
 
 
-async def _break(exchange: Exchange, stop: Stop, comment: bytes) -> None:
+async def _break(exchange: Exchange, stop: Stop, keepalive: bytes) -> None:
     match stop.kind:
         case "stall":
             await exchange.flush()
             while True:
-                await wait(exchange, 3600, comment)
+                await wait(exchange, 3600, keepalive)
         case "cut":
             await exchange.cut()
         case "reset":
@@ -136,6 +146,6 @@ async def _break(exchange: Exchange, stop: Stop, comment: bytes) -> None:
             await exchange.finish("ended")
 
 
-def _error_event(script: Script) -> dict[str, object]:
+def _failure(script: Script) -> SimulatedError:
     message = script.message or "The simulated model failed while it was answering."
-    return error_body(message, status=script.status or 500)
+    return SimulatedError(message, status=script.status or 500, code=script.code)

@@ -1,4 +1,4 @@
-"""The one exception of the simulator, in OpenAI's error shape."""
+"""The one exception of the simulator, and OpenAI's envelope for it."""
 
 from typing import Any
 
@@ -26,20 +26,26 @@ class SimulatedError(Exception):
         *,
         status: int = 400,
         param: str | None = None,
+        code: str = "",
         headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.param = param
+        self.code = code
         self.headers = headers
 
-    def body(self) -> dict[str, Any]:
-        """Return the JSON body of the answer."""
-        return error_body(self.message, status=self.status, param=self.param)
+
+def error_code(error: SimulatedError) -> str:
+    """Return OpenAI's code of an error: its own, or what its status says."""
+    return error.code or _KINDS.get(error.status, _OTHER)[1]
 
 
-def error_body(message: str, *, status: int, param: str | None = None) -> dict[str, Any]:
-    """Return OpenAI's error object for a status."""
-    kind, code = _KINDS.get(status, _OTHER)
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+def error_body(error: SimulatedError) -> dict[str, Any]:
+    """Return OpenAI's envelope of an error."""
+    kind, _ = _KINDS.get(error.status, _OTHER)
+    if error.code == "insufficient_quota":
+        kind = error.code
+    details = {"message": error.message, "type": kind, "param": error.param}
+    return {"error": details | {"code": error_code(error)}}

@@ -5,6 +5,7 @@ tokens are counted when their bytes are handed to the server, not when they are 
 """
 
 import asyncio
+import itertools
 import json
 import socket
 import struct
@@ -15,7 +16,8 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from simulator.errors import SimulatedError, error_body
+from simulator.dialect import OPENAI, Dialect
+from simulator.errors import SimulatedError
 from simulator.journal import Entry
 
 Message = dict[str, Any]
@@ -26,6 +28,8 @@ Headers = Sequence[tuple[str, str]]
 MAX_BODY_BYTES = 64 * 2**20
 # What was written before a reset must reach the client first: a reset throws away what waits.
 RESET_DELAY_S = 0.05
+
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,12 @@ class Request:
 
     @property
     def authorized(self) -> bool:
-        """Return whether a bearer token came; the token itself is never kept."""
+        """Return whether a bearer token or an `x-api-key` came; neither is ever kept."""
+        return self.has_bearer or bool(self.headers.get("x-api-key", "").strip())
+
+    @property
+    def has_bearer(self) -> bool:
+        """Return whether a bearer token came."""
         kind, _, token = self.headers.get("authorization", "").partition(" ")
         return kind.lower() == "bearer" and bool(token.strip())
 
@@ -92,6 +101,8 @@ class Exchange:
     def __init__(self, request: Request, entry: Entry, receive: Receive, send: Send) -> None:
         self.request = request
         self.entry = entry
+        self.dialect: Dialect = OPENAI
+        self.id = f"req_sim_{next(_numbers):08d}"
         self.split = 0
         self.started = False
         self._receive = receive
@@ -101,6 +112,8 @@ class Exchange:
     async def start(self, status: int, content_type: str, headers: Headers = ()) -> None:
         """Begin the answer. Many servers hold the headers back until the first body bytes."""
         pairs = [("content-type", content_type), *headers]
+        if self.dialect.id_header:
+            pairs.append((self.dialect.id_header, self.id))
         self.entry.status = status
         self.started = True
         await self._send(
@@ -144,17 +157,21 @@ class Exchange:
         headers: Headers = (),
         tokens: int = 0,
         end: str = "completed",
-        spaced: bool = False,
     ) -> None:
         """Send a whole JSON answer with its length."""
-        data = encode_json(body, spaced)
+        data = encode_json(body)
         await self.start(status, "application/json", [*headers, ("content-length", str(len(data)))])
         await self.write(data, tokens)
         await self.finish(end)
 
     async def fail(self, error: SimulatedError) -> None:
         """Send an error answer."""
-        await self.answer(error.status, error.body(), headers=error.headers, end="error")
+        body = self.error_body(error)
+        await self.answer(error.status, body, headers=error.headers, end="error")
+
+    def error_body(self, error: SimulatedError) -> dict[str, Any]:
+        """Return an error in the envelope of the call's dialect."""
+        return self.dialect.error(error, self.id)
 
     async def crash(self) -> None:
         """Answer a fault of the simulator itself, where an answer is still possible."""
@@ -162,8 +179,8 @@ class Exchange:
         if self.started:
             self.entry.close("crashed")
             return
-        body = error_body("The simulator failed; see its log.", status=500)
-        await self.answer(500, body, end="crashed")
+        failure = SimulatedError("The simulator failed; see its log.", status=500)
+        await self.answer(500, self.error_body(failure), end="crashed")
 
     async def cut(self, end: str = "cut") -> None:
         """Break the connection off. Returning with an unfinished body makes servers close it."""

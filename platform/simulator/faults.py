@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 
 from simulator.delivery import SSE, wait
+from simulator.dialect import Frame
 from simulator.errors import SimulatedError
 from simulator.exchange import Exchange
 from simulator.journal import journal
@@ -21,7 +22,9 @@ async def instead(exchange: Exchange, script: Script, *, stream: bool = False) -
 
     Raise SimulatedError for a scripted error, after `first_ms`, as a late 504 would come.
     """
-    if script.require_key and not exchange.request.authorized:
+    request = exchange.request
+    keyed = request.authorized if exchange.dialect.takes_api_key_header else request.has_bearer
+    if script.require_key and not keyed:
         raise SimulatedError("You did not provide an API key.", status=401)
     if error := scripted_error(script):
         await wait(exchange, script.first_ms / 1000, b"")
@@ -51,7 +54,7 @@ def scripted_error(script: Script) -> SimulatedError | None:
         # Followed or not, the journal tells: a call for this path is the one that was.
         headers.append(("location", "/v1/redirected"))
     message = script.message or f"Simulated error {status}."
-    return SimulatedError(message, status=status, headers=tuple(headers))
+    return SimulatedError(message, status=status, code=script.code, headers=tuple(headers))
 
 
 async def _broken_body(exchange: Exchange, script: Script, *, stream: bool) -> None:
@@ -63,39 +66,32 @@ async def _broken_body(exchange: Exchange, script: Script, *, stream: bool) -> N
         case "gzip_bomb":
             headers = (("content-encoding", "gzip"),)
     await exchange.start(200, content_type, headers)
-    for part in _parts(script, stream=stream):
+    frame = exchange.dialect.stream if stream else exchange.dialect.plain
+    for part in _parts(script, frame):
         await exchange.write(part)
         # A fast reader would otherwise keep the loop to itself for the whole of it.
         await asyncio.sleep(0)
     await exchange.finish("bad_body")
 
 
-def _parts(script: Script, *, stream: bool) -> Iterator[bytes]:
-    prefix = b"data: " if stream else b""
+def _parts(script: Script, frame: Frame) -> Iterator[bytes]:
     match script.body:
         case "garbage":
             yield _GARBAGE
         case "html":
             yield _HTML
         case "invalid_json":
-            yield prefix + b'{"id":"chatcmpl-sim-broken","choices":[{"index":0,'
-            yield b"\n\ndata: [DONE]\n\n" if stream else b""
+            yield frame.head
+            # The text's quote is closed, and nothing else.
+            yield b'"' + (b"\n\n" + frame.end if frame.end else b"")
         case "invalid_utf8":
-            yield prefix + _around(stream)[0] + b"\xff\xfe\xc3(" + _around(stream)[1]
-            yield b"\n\ndata: [DONE]\n\n" if stream else b""
+            yield frame.head + b"\xff\xfe\xc3(" + frame.tail + frame.end
         case "huge_line":
-            yield prefix + _around(stream)[0]
+            yield frame.head
             yield from _filling(script.bytes, b"a")
-            yield _around(stream)[1] + b"\n\n"
+            yield frame.tail
         case "gzip_bomb":
-            yield from _bomb(prefix, script.bytes, stream=stream)
-
-
-def _around(stream: bool) -> tuple[bytes, bytes]:
-    """Return a well-formed body cut open where its text goes."""
-    holder = b"delta" if stream else b"message"
-    head = b'{"id":"chatcmpl-sim-broken","choices":[{"index":0,"' + holder + b'":{"content":"'
-    return head, b'"},"finish_reason":null}]}'
+            yield from _bomb(frame, script.bytes)
 
 
 def _filling(size: int, letter: bytes) -> Iterator[bytes]:
@@ -104,11 +100,10 @@ def _filling(size: int, letter: bytes) -> Iterator[bytes]:
     yield letter * rest
 
 
-def _bomb(prefix: bytes, size: int, *, stream: bool) -> Iterator[bytes]:
+def _bomb(frame: Frame, size: int) -> Iterator[bytes]:
     """Yield a gzip body about a thousandth of what it inflates to."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    head, tail = _around(stream)
-    yield packer.compress(prefix + head)
+    yield packer.compress(frame.head)
     for block in _filling(size, b"a"):
         yield packer.compress(block)
-    yield packer.compress(tail + b"\n\n") + packer.flush()
+    yield packer.compress(frame.tail) + packer.flush()

@@ -1,13 +1,24 @@
-"""`POST /images/generations`."""
+"""`POST /images/generations` and `POST /images/edits`."""
 
+import base64
 import time
+from typing import Any, Literal
 
 import msgspec
 
 from simulator import delivery, faults, text
-from simulator.call import Choices, open_call
+from simulator.call import Call, Choices, open_call
 from simulator.errors import SimulatedError
 from simulator.exchange import Exchange
+from simulator.form import read_form
+from simulator.pictures import png
+
+MAX_SIDE = 8_192
+DEFAULT_SIDE = 1_024
+# What an edit counts for each picture it is given.
+INPUT_TOKENS_PER_PICTURE = 100
+
+ResponseFormat = Literal["url", "b64_json"]
 
 
 class ImageRequest(msgspec.Struct):
@@ -16,14 +27,31 @@ class ImageRequest(msgspec.Struct):
     model: str
     prompt: str
     n: Choices = None
+    size: str | None = None
+    response_format: ResponseFormat | None = None
 
 
 async def create(exchange: Exchange) -> None:
-    """Answer with the addresses of pictures that do not exist."""
-    call = open_call(exchange, ImageRequest)
+    """Answer with pictures made from a text."""
+    await _answer(exchange, open_call(exchange, ImageRequest), pictures=0)
+
+
+async def edit(exchange: Exchange) -> None:
+    """Answer with pictures made from pictures and a text."""
+    form = read_form(exchange.request)
+    call = open_call(exchange, ImageRequest, form.fields)
+    files = form.named("image", "mask")
+    if not form.named("image"):
+        raise SimulatedError("image: a file is needed", param="image")
+    call.note(0, files=len(files), file_bytes=sum(len(file.data) for file in files))
+    await _answer(exchange, call, pictures=len(files))
+
+
+async def _answer(exchange: Exchange, call: Call[ImageRequest], *, pictures: int) -> None:
     request, script = call.fields, call.script
     if not request.prompt.strip():
         raise SimulatedError("prompt: a text is needed", param="prompt")
+    width, height = _sides(request.size)
     size = text.text_bytes(request.prompt)
     call.note(text.token_count(size), prompt_bytes=size)
     if await faults.instead(exchange, script):
@@ -32,7 +60,38 @@ async def create(exchange: Exchange) -> None:
         await delivery.wait(exchange, script.first_ms / 1000, b"")
         raise SimulatedError(script.message or "The picture could not be made.", status=500)
     count = (request.n or 1) if script.images is None else script.images
-    pictures = [{"url": f"https://images.sim.invalid/{place}.png"} for place in range(1, count + 1)]
+    made = [_picture(request, width, height, place) for place in range(count)]
     exchange.entry.units_sent = count
-    body = {"created": int(time.time()), "data": pictures}
+    body: dict[str, Any] = {"created": int(time.time()), "data": made}
+    if script.image_tokens is not None and not script.usage.missing:
+        body["usage"] = _usage(text.token_count(size), pictures, script.image_tokens * count)
     await delivery.plain(exchange, body, script, tokens=0)
+
+
+def _sides(size: str | None) -> tuple[int, int]:
+    """Return the width and height of `1024x768`."""
+    if size is None or size == "auto":
+        return DEFAULT_SIDE, DEFAULT_SIDE
+    width, _, height = size.partition("x")
+    for side in (width, height):
+        if not (side.isascii() and side.isdigit() and len(side) < 6 and 1 <= int(side) <= MAX_SIDE):
+            raise SimulatedError(f"size: {size!r} is not like 1024x1024", param="size")
+    return int(width), int(height)
+
+
+def _picture(request: ImageRequest, width: int, height: int, place: int) -> dict[str, str]:
+    encoded = base64.b64encode(png(width, height, place)).decode()
+    if request.response_format == "b64_json":
+        return {"b64_json": encoded}
+    return {"url": f"data:image/png;base64,{encoded}"}
+
+
+def _usage(text_tokens: int, pictures: int, output_tokens: int) -> dict[str, Any]:
+    picture_tokens = pictures * INPUT_TOKENS_PER_PICTURE
+    input_tokens = text_tokens + picture_tokens
+    return {
+        "input_tokens": input_tokens,
+        "input_tokens_details": {"text_tokens": text_tokens, "image_tokens": picture_tokens},
+        "output_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }

@@ -19,7 +19,10 @@ MAX_COUNTERS = 10_000
 MAX_PARAM_BYTES = 4096
 
 # Prompts and pictures, whatever the endpoint calls them.
-_CONTENTS = {"messages", "prompt", "input", "suffix", "image", "image_url", "simulate"}
+_CONTENTS = {
+    *("messages", "prompt", "input", "suffix", "image", "image_url", "simulate"),
+    *("system", "instructions", "query", "documents"),
+}
 
 
 class Entry(msgspec.Struct):

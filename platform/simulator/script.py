@@ -1,11 +1,12 @@
 """The behaviour script: what the simulator is to do with one call.
 
-A script is a query string, `tokens=1000&pace_ms=20`. It may stand in three places; they are laid
+A script is a query string, `tokens=1000&pace_ms=20`. It may stand in four places; they are laid
 over each other key by key, and the later one wins:
 
 1. the model's name, after `?`, or after its first `:` if an `=` follows (`sim:tokens=5`);
 2. the header `x-simulate`;
-3. the body's field `simulate`: such a string, or an object (`{"tokens": 5}`).
+3. the body's field `simulate`: such a string, or an object (`{"tokens": 5}`);
+4. the text of a conversation, between `<simulate>` and `</simulate>`: either of these.
 
 An unknown key or a bad value is a 400 that names the key.
 
@@ -15,10 +16,14 @@ Amounts
   cached=N              cached prompt tokens in the usage
   cached_place=PLACE    prompt_tokens_details | prompt_cache_hit_tokens | cached_tokens |
                         cache_read_input_tokens
+  cache_write=N         prompt tokens written to the cache for 5 minutes
+  cache_write_1h=N      and for an hour
   reasoning=N           reasoning tokens before the answer
   dialect=NAME          reasoning_content | reasoning | think: where the reasoning goes
-  content=empty         neither reasoning nor answer
+  content=empty         neither reasoning nor answer; content=refusal: a refusal
   tool=1|0              call a tool whatever the request says, or never
+  calls=N               how many tools an answer calls at once (1)
+  turns=NAME            the plan laid down by `PUT /turns/NAME`
   finish=REASON         the finish reason; `none`: never one
 
 Timing and form
@@ -27,6 +32,8 @@ Timing and form
   chunk_tokens=N        tokens per chunk (1)
   chunks_per_write=N    chunks handed over together (1)
   comments=1            SSE comments at once and every 200 ms while waiting or stalling
+  pings=1               the same with Anthropic's `ping` events (Messages only)
+  names=0               no `event:` lines
   spaces=1              JSON with ", " and ": "
   tight=1               `data:` without a space after it
   crlf=1                lines end in CR LF
@@ -40,6 +47,7 @@ Usage
 
 Faults
   status=CODE           this error instead (300 to 599); retry_after=SECONDS; message=TEXT
+  code=TEXT             the code of these errors (Anthropic: the type) instead of the status's own
   fail_first=N          only the first N calls of this script (and key=TEXT) get it (500)
   require_key=1         401 without a bearer token
   drop=1                close before the answer's first byte
@@ -51,8 +59,10 @@ Faults
   body=KIND             garbage | html | invalid_json | invalid_utf8 | empty | huge_line |
                         gzip_bomb; bytes=N is the size of the last two (50000000)
 
-Images and videos
+Images, audio and videos
   images=N              pictures delivered, whatever `n` says; image=failed: an error
+  image_tokens=N        tokens a picture counts for in a usage, which else there is none
+  audio_usage=KIND      tokens | duration: how a transcript's usage is told
   video_s=SECONDS       until the video is ready (1); video=failed | stuck
 """
 
@@ -96,16 +106,22 @@ class Script:
     prompt_tokens: int | None = None
     cached: int | None = None
     cached_place: str = "prompt_tokens_details"
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
     reasoning: int | None = None
     dialect: str = "reasoning_content"
     content: str = ""
     tool: bool | None = None
+    calls: int = 1
+    turns: str = ""
     finish: str = ""
     first_ms: int = 0
     pace_ms: int = 0
     chunk_tokens: int = 1
     chunks_per_write: int = 1
     comments: bool = False
+    pings: bool = False
+    names: bool = True
     spaces: bool = False
     tight: bool = False
     crlf: bool = False
@@ -115,6 +131,7 @@ class Script:
     status: int = 0
     retry_after: int | None = None
     message: str = ""
+    code: str = ""
     fail_first: int = 0
     key: str = ""
     require_key: bool = False
@@ -128,6 +145,8 @@ class Script:
     bytes: int = 50_000_000
     images: int | None = None
     image: str = ""
+    image_tokens: int | None = None
+    audio_usage: str = ""
     video_s: float = 1.0
     video: str = ""
     text: str = ""  # the merged script as it was read; not a key
@@ -211,16 +230,22 @@ KEYS: dict[str, Callable[[str], Any]] = {
         "cached_tokens",
         "cache_read_input_tokens",
     ),
+    "cache_write": _whole(0, 1_000_000_000),
+    "cache_write_1h": _whole(0, 1_000_000_000),
     "reasoning": _COUNT,
     "dialect": _one_of("reasoning_content", "reasoning", "think"),
-    "content": _one_of("empty"),
+    "content": _one_of("empty", "refusal"),
     "tool": _flag,
+    "calls": _whole(1, 64),
+    "turns": _label,
     "finish": _label,
     "first_ms": _MILLISECONDS,
     "pace_ms": _MILLISECONDS,
     "chunk_tokens": _whole(1, 100_000),
     "chunks_per_write": _whole(1, 100_000),
     "comments": _flag,
+    "pings": _flag,
+    "names": _flag,
     "spaces": _flag,
     "tight": _flag,
     "crlf": _flag,
@@ -230,6 +255,7 @@ KEYS: dict[str, Callable[[str], Any]] = {
     "status": _whole(300, 599),
     "retry_after": _whole(0, 86_400),
     "message": _label,
+    "code": _label,
     "fail_first": _COUNT,
     "key": _label,
     "require_key": _flag,
@@ -245,6 +271,8 @@ KEYS: dict[str, Callable[[str], Any]] = {
     "bytes": _whole(1, 2_000_000_000),
     "images": _whole(0, 100),
     "image": _one_of("failed"),
+    "image_tokens": _COUNT,
+    "audio_usage": _one_of("tokens", "duration"),
     "video_s": _seconds,
     "video": _one_of("failed", "stuck"),
 }
@@ -262,19 +290,21 @@ def split_model(model: str) -> tuple[str, str]:
     return (name, text) if "=" in text else (model, "")
 
 
-def read_script(model: str, header: str, field: Any) -> Script:
-    """Return the script of a call from its three places.
+def read_script(model: str, header: str, field: Any, in_prompt: Any = None) -> Script:
+    """Return the script of a call from its four places.
 
     Raise SimulatedError (400) for an unknown key or a bad value.
     """
     _, in_name = split_model(model)
-    if isinstance(field, dict):
-        field = urlencode({str(key): _as_text(value) for key, value in field.items()})
-    elif field is None:
-        field = ""
-    elif not isinstance(field, str):
+    return _parse(in_name, header, _script_text(field), _script_text(in_prompt))
+
+
+def _script_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return urlencode({str(key): _as_text(each) for key, each in value.items()})
+    if value is not None and not isinstance(value, str):
         raise SimulatedError("simulate: a string or an object", param="simulate")
-    return _parse(in_name, header, field)
+    return value or ""
 
 
 # A load test sends one script thousands of times: it is read once.

@@ -29,7 +29,7 @@ def token_count(size_bytes: int) -> int:
 
 
 def pieces(text: str) -> list[str]:
-    """Cut an ASCII text (JSON, with escapes for the rest) into tokens of four characters."""
+    """Cut a text into tokens of four characters."""
     return [text[start : start + TOKEN_BYTES] for start in range(0, len(text), TOKEN_BYTES)]
 
 
@@ -38,10 +38,11 @@ def text_bytes(content: Any) -> int:
 
     Images and files count nothing, and neither do parts of an unknown kind.
     """
-    return sum(_utf8_bytes(text) for text in _texts(content))
+    return sum(_utf8_bytes(part) for part in texts(content))
 
 
-def _texts(content: Any) -> Iterator[str]:
+def texts(content: Any) -> Iterator[str]:
+    """Yield a string itself, or the text of each part that has one."""
     if isinstance(content, str):
         yield content
     elif isinstance(content, list):

@@ -58,5 +58,7 @@ async def show(exchange: Exchange, video_id: str) -> None:
         body["status"] = "completed"
         body["video_url"] = f"https://videos.sim.invalid/{video_id}.mp4"
     elif ready and known["end"] == "failed":
-        body |= {"status": "failed"} | error_body("The video could not be made.", status=500)
+        body |= {"status": "failed"} | error_body(
+            SimulatedError("The video could not be made.", status=500)
+        )
     await delivery.plain(exchange, body, script, tokens=0)

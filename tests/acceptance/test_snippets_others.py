@@ -125,7 +125,7 @@ def test_a10_zais_body_makes_a_picture(service: Service) -> None:
     answer = post(service, path, programs.read_json(service, "image.json"))
     assert set(answer) == {"created", "data"}
     (picture,) = answer["data"]
-    assert picture["url"].startswith("http")
+    assert picture["url"].startswith("data:image/png;base64,")
 
 
 @of("zai")

@@ -146,6 +146,29 @@ def chat_body(**fields: Any) -> dict[str, Any]:
     return {"model": "sim", "messages": PROMPT} | fields
 
 
+def send_form(
+    sim: Simulator,
+    path: str,
+    fields: dict[str, str],
+    files: list[tuple[str, bytes]],
+    script: str = "",
+) -> Answer:
+    """Post a multipart form, as browsers and SDKs write it."""
+    parts = [
+        f'--B-1\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    parts += [
+        f'--B-1\r\nContent-Disposition: form-data; name="{name}"; filename="a.bin"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n".encode()
+        + data
+        + b"\r\n"
+        for name, data in files
+    ]
+    headers = {"content-type": 'multipart/form-data; boundary="B-1"'}
+    return sim.post(path, b"".join(parts) + b"--B-1--\r\n", script, headers=headers)
+
+
 class Server:
     """The simulator under gunicorn, and raw sockets to it."""
 

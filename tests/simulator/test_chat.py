@@ -295,6 +295,85 @@ def test_unknown_paths_and_methods_are_refused(sim):
 
 
 def test_models_and_health_are_there(sim):
-    assert [model["object"] for model in sim.get("/v1/models").json["data"]] == ["model"] * 4
+    assert [model["object"] for model in sim.get("/v1/models").json["data"]] == ["model"] * 5
     assert sim.get("/models", "status=503").status == 503
     assert sim.get("/healthz").json == {"status": "ok", "open_calls": 0}
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [
+        ({}, 0),
+        ({"reasoning_effort": "low"}, 8),
+        ({"reasoning_effort": "none"}, 0),
+        ({"reasoning": {"effort": "high"}}, 8),
+        ({"reasoning": {"enabled": False}}, 0),
+        ({"reasoning": True}, 8),
+        ({"model": "glm-4.7"}, 8),
+        ({"model": "glm-4.7", "thinking": {"type": "disabled"}}, 0),
+        ({"model": "glm-4.7?tokens=16"}, 0),
+    ],
+)
+def test_reasoning_is_on_when_it_is_asked_for_or_the_model_is_known_for_it(sim, fields, tokens):
+    answer = sim.chat(**fields)
+
+    details = usage(answer).get("completion_tokens_details", {"reasoning_tokens": 0})
+    assert details["reasoning_tokens"] == tokens
+    assert usage(answer)["completion_tokens"] == 16 + tokens
+
+
+def test_several_tools_are_called_at_once(sim):
+    calls = message(sim.chat("calls=3", tools=[CITY, TIME]))["tool_calls"]
+
+    assert [call["function"]["name"] for call in calls] == ["get_city", "get_time", "get_city"]
+    assert [call["id"] for call in calls] == ["call_sim0000", "call_sim0000_1", "call_sim0000_2"]
+    one = message(sim.chat("calls=3", tools=[CITY], parallel_tool_calls=False))
+    assert len(one["tool_calls"]) == 1
+
+
+def test_a_call_is_cut_where_the_tokens_end(sim):
+    # Each call's arguments are `{"city":"Tokyo","unit":"c"}`: seven tokens.
+    answer = sim.chat("calls=2", tools=[CITY], max_tokens=9)
+    first, second = message(answer)["tool_calls"]
+
+    assert json.loads(first["function"]["arguments"])
+    assert second["function"]["arguments"] == '{"city":'
+    assert answer.json["choices"][0]["finish_reason"] == "length"
+    assert len(message(sim.chat("calls=2", tools=[CITY], max_tokens=7))["tool_calls"]) == 1
+
+
+def test_a_refusal_stands_apart_from_the_content(sim):
+    assert message(sim.chat("content=refusal&tokens=2")) == {
+        "role": "assistant",
+        "content": None,
+        "refusal": "sun fox ",
+    }
+
+
+@pytest.mark.parametrize(
+    ("stop", "content"),
+    [
+        ("map", "sun fox "),
+        (["zzz", "ea", "k t"], "sun fox map oa"),
+        ("zzz", "sun fox map oak tea ink "),
+        ("sun", ""),
+    ],
+)
+def test_an_answer_ends_before_a_stop_sequence(sim, stop, content):
+    answer = sim.chat("tokens=6", stop=stop)
+
+    assert message(answer)["content"] == content
+    assert answer.json["choices"][0]["finish_reason"] == "stop"
+    assert usage(answer)["completion_tokens"] == -(-len(content) // 4)
+
+
+def test_an_errors_code_may_be_scripted(sim):
+    error = sim.chat("status=400&code=context_length_exceeded").error
+
+    assert (error["type"], error["code"]) == ("invalid_request_error", "context_length_exceeded")
+
+
+def test_written_cache_tokens_are_told_as_a_sum(sim):
+    details = usage(sim.chat("cached=3&cache_write=4&cache_write_1h=5"))["prompt_tokens_details"]
+
+    assert details == {"cached_tokens": 3, "cache_write_tokens": 9}

@@ -1,20 +1,89 @@
 """Pictures and videos."""
 
+import struct
 import time
+import zlib
+from base64 import b64decode
 
 import pytest
+
+from tests.simulator.conftest import send_form
 
 PICTURE = {"model": "sim-image", "prompt": "a fox", "size": "1280x1280"}
 VIDEO = {"model": "sim-video", "prompt": "a fox runs", "fps": 30, "with_audio": True}
 
 
-def test_each_picture_has_an_address(sim):
-    body = sim.post("/v1/images/generations", PICTURE | {"n": 2}).json
+def pixels(data):
+    """The width and height of a PNG file, each of whose chunks is whole."""
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    chunks, rest = {}, data[8:]
+    while rest:
+        size, kind = struct.unpack(">I4s", rest[:8])
+        body, (check,) = rest[8 : 8 + size], struct.unpack(">I", rest[8 + size : 12 + size])
+        assert check == zlib.crc32(kind + body)
+        chunks[kind], rest = body, rest[12 + size :]
+    width, height, depth = struct.unpack(">IIB", chunks[b"IHDR"][:9])
+    assert len(zlib.decompress(chunks[b"IDAT"])) == height * (1 + -(-width * depth // 8))
+    assert list(chunks)[-1] == b"IEND"
+    return width, height
 
+
+def test_pictures_are_real(sim):
+    body = sim.post("/v1/images/generations", PICTURE | {"n": 2, "size": "1280x720"}).json
+
+    assert body.keys() == {"created", "data"}
     assert isinstance(body["created"], int)
-    assert [picture["url"].rpartition("/")[2] for picture in body["data"]] == ["1.png", "2.png"]
+    heads = [picture["url"].partition(",")[0] for picture in body["data"]]
+    assert heads == ["data:image/png;base64"] * 2
+    first, second = [b64decode(picture["url"].partition(",")[2]) for picture in body["data"]]
+    assert pixels(first) == pixels(second) == (1280, 720)
+    assert first != second
+    assert len(first) < 2000
     assert sim.entry()["units_sent"] == 2
-    assert sim.entry()["params"]["size"] == "1280x1280"
+    assert sim.entry()["params"]["size"] == "1280x720"
+
+
+def test_pictures_come_as_base64_where_it_is_asked_for(sim):
+    asked = PICTURE | {"response_format": "b64_json", "size": "auto"}
+    (picture,) = sim.post("/images/generations", asked, "image_tokens=7").json["data"]
+
+    assert pixels(b64decode(picture["b64_json"])) == (1024, 1024)
+
+
+def test_pictures_may_count_tokens(sim):
+    body = sim.post("/images/generations", PICTURE | {"n": 3}, "image_tokens=7").json
+
+    assert body["usage"] == {
+        "input_tokens": 2,
+        "input_tokens_details": {"text_tokens": 2, "image_tokens": 0},
+        "output_tokens": 21,
+        "total_tokens": 23,
+    }
+
+
+def test_a_picture_is_edited(sim):
+    form = {"model": "sim-image", "prompt": "a fox", "n": "2", "size": "64x32"}
+    files = [("image[]", b"\x89PNG\r\n--x"), ("image[]", b"2"), ("mask", b"3")]
+    answer = send_form(sim, "/v1/images/edits", form, files, "image_tokens=10")
+
+    assert len(answer.json["data"]) == 2
+    assert answer.json["usage"]["input_tokens_details"] == {"text_tokens": 2, "image_tokens": 300}
+    assert answer.json["usage"]["output_tokens"] == 20
+    params = sim.entry()["params"]
+    assert (params["n"], params["files"], params["file_bytes"]) == ("2", 3, 11)
+    assert "prompt" not in params
+    assert send_form(sim, "/images/edits", form, []).error["param"] == "image"
+    assert send_form(sim, "/images/edits", form, files, "status=503").status == 503
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"--x\r\n", b'--x\r\nContent-Disposition: form-data; name="a"']
+)
+def test_a_broken_form_is_refused(sim, body):
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+
+    assert sim.post("/images/edits", body, headers=headers).status == 400
+    assert sim.post("/images/edits", {"model": "sim"}).status == 400
 
 
 def test_fewer_pictures_or_none_can_come(sim):
@@ -23,7 +92,18 @@ def test_fewer_pictures_or_none_can_come(sim):
     assert sim.post("/images/generations", PICTURE, "status=429").status == 429
 
 
-@pytest.mark.parametrize("fields", [{"prompt": " "}, {"prompt": 5}, {"n": 0}, {"model": None}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"prompt": " "},
+        {"prompt": 5},
+        {"n": 0},
+        {"model": None},
+        {"size": "big"},
+        {"size": "0x5"},
+        {"size": "99999x5"},
+    ],
+)
 def test_malformed_picture_requests_are_refused(sim, fields):
     assert sim.post("/images/generations", PICTURE | fields).status == 400
 

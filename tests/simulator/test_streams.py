@@ -188,3 +188,18 @@ def test_comments_drip_while_waiting(sim):
     assert answer.pieces[0].startswith(b":")
     assert len(comments) == 3
     assert answer.text() == "sun "
+
+
+def test_calls_made_at_once_are_streamed_one_after_the_other(sim):
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    for script in ("calls=2", "calls=2&reasoning=1"):
+        deltas = sim.stream(script, tools=[tool]).deltas
+        calls = [delta["tool_calls"][0] for delta in deltas if "tool_calls" in delta]
+
+        assert [call["index"] for call in calls] == [0, 0, 1, 1]
+        assert [call.get("id") for call in calls] == ["call_sim0000", None, "call_sim0000_1", None]
+        assert [call["function"]["arguments"] for call in calls] == ["", "{}", "", "{}"]
+
+
+def test_a_streamed_refusal_has_its_own_field(sim):
+    assert sim.stream("content=refusal&tokens=2").text("refusal") == "sun fox "
