@@ -46,9 +46,10 @@ class OperationText:
         base_url, key = self._reader.base_url, self._reader.key
         call = self._operation.playground.call
         prints = self._operation.playground.prints
+        files = self._operation.files
         return [
-            post_by_curl(base_url, self.path, key, body),
-            post_by_sdk(base_url, self.path, key, body, call=call, prints=prints),
+            post_by_curl(base_url, self.path, key, body, files=files),
+            post_by_sdk(base_url, self.path, key, body, call=call, prints=prints, files=files),
         ]
 
     def _example(self) -> dict[str, Any] | None:

@@ -85,7 +85,7 @@ export class Result {
     this.arrive(`${sound.size.toLocaleString("en-US")} bytes of ${sound.type}`);
     const player = Object.assign(document.createElement("audio"), { controls: true, src: URL.createObjectURL(sound) });
     player.setAttribute("aria-label", "The answer");
-    byId("read").replaceChildren(player);
+    byId("read").replaceChildren(player, this.raw);
   }
 
   end() {
