@@ -97,6 +97,7 @@ def _operation(row: Operation) -> Json:
         described["security"] = []
     described["x-playground"] = {
         "modelKind": row.model_kind,
+        "modelInput": row.model_input,
         **msgspec.to_builtins(row.playground),
     }
     return described

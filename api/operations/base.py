@@ -70,7 +70,8 @@ class Playground:
 
     `common` are the fields shown first. `call` is the method of OpenAI's SDK, `takes` the
     parameters it knows (others go into `extra_body`), `prints` and `streams` what to show of an
-    answer and of a stream's chunk, as expressions.
+    answer and of a stream's chunk, as expressions. `saves` names the file that an answer makes
+    which can't be shown.
     """
 
     common: tuple[str, ...] = ()
@@ -78,6 +79,7 @@ class Playground:
     takes: tuple[str, ...] = ()
     prints: str = ""
     streams: str = ""
+    saves: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,8 @@ class Operation:
     `body` is the struct that describes the request, `notes` its fields; with `files`, the names of
     fields that are files, it is sent as a form. `answer` and `stream` are the structs of an answer
     and of a stream's events, `answer_types` the media types of answers that are no JSON. `errors`
-    are statuses. `examples` are requests by title. `model_kind` is the kind of model that it takes.
+    are statuses. `examples` are requests by title. `model_kind` is the kind of model that it takes,
+    if `model_input` is set one with that modality of input.
     """
 
     name: str
@@ -119,6 +122,7 @@ class Operation:
     headers: tuple[str, ...] = COMMON_HEADERS + LIMIT_HEADERS
     is_public: bool = False
     model_kind: str = ""
+    model_input: str = ""
     page: DocsPage | None = None
     playground: Playground = Playground()
 

@@ -130,6 +130,7 @@ IMAGES_EDITS = metered(
         "data": [{"url": "https://pictures.example/winter.png"}],
     },
     model_kind="image",
+    model_input="image",
     page=DocsPage(
         slug="image-edits",
         title="Image edits",

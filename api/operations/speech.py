@@ -167,5 +167,6 @@ SPEECH = metered(
         call="audio.speech.create",
         takes=("model", "input", "voice", "instructions", "response_format", "speed"),
         prints='answer.write_to_file("speech.mp3")',
+        saves="speech.mp3",
     ),
 )

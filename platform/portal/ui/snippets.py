@@ -190,12 +190,22 @@ def _shell(text: str) -> str:
 
 
 def post_by_curl(
-    base_url: str, path: str, api_key: str, body: dict[str, Any], *, files: tuple[str, ...] = ()
+    base_url: str,
+    path: str,
+    api_key: str,
+    body: dict[str, Any],
+    *,
+    files: tuple[str, ...] = (),
+    saves: str = "",
 ) -> Snippet:
-    """Return a POST of an endpoint in curl; with `files`, the names of fields, of a form."""
+    """Return a POST of an endpoint in curl; with `files`, the names of fields, of a form.
+
+    `saves` is the file that the answer goes to, if it can't be shown.
+    """
     url = f"{base_url}{path}"
     if not files:
-        return Snippet("curl", "curl", "bash", _post_by_curl(url, api_key, body))
+        saving = f" \\\n  -o {_shell(saves)}" if saves else ""
+        return Snippet("curl", "curl", "bash", _post_by_curl(url, api_key, body) + saving)
     authorization = f"-H {_shell(f'Authorization: Bearer {api_key}')}"
     fields = [
         f"-F {_shell(f'{name}=@{value}' if name in files else f'{name}={value}')}"

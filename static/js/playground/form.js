@@ -47,8 +47,8 @@ function rangeOf({ minimum, maximum, above }) {
 export class Form {
   constructor(operation, models) {
     this.operation = operation;
-    const kind = operation.modelKind;
-    this.models = models.filter((model) => !kind || model.kind === kind);
+    const { modelKind: kind, modelInput: input } = operation;
+    this.models = models.filter((model) => (!kind || model.kind === kind) && (!input || model.inputs.includes(input)));
     this.rows = operation.fields.map((field) => this.#row(field));
     if (operation.takesBody) {
       const further = { name: FURTHER, label: "Further fields", control: "json", types: ["object"], limits: {}, isCommon: false, help: "A JSON object that is laid over the request. What the API does not know is passed on to the model." };

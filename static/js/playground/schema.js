@@ -42,9 +42,10 @@ function described(document, path, method, operation) {
     example: examples.at(-1) ?? {},
     takesBody: schema !== null,
     takesForm: mediaType === "multipart/form-data",
-    answersBytes: !operation.responses["200"].content["application/json"],
+    saves: playground.saves ?? "",
     isPublic: Array.isArray(operation.security) && operation.security.length === 0,
     modelKind: playground.modelKind ?? "",
+    modelInput: playground.modelInput ?? "",
     sdk: playground.call ? playground : null,
   };
 }

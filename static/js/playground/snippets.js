@@ -29,7 +29,7 @@ const fieldsOf = (body) => Object.entries(body).flatMap(([name, value]) => (Arra
 const plain = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
 
 function curl({ operation, base, path, body }) {
-  const lines = [`curl ${body?.stream ? "-N " : ""}${operation.answersBytes ? "-o answer " : ""}${quoted(base + path)}`];
+  const lines = [`curl ${body?.stream ? "-N " : ""}${operation.saves ? `-o ${operation.saves} ` : ""}${quoted(base + path)}`];
   if (!operation.isPublic) lines.push('-H "Authorization: Bearer $API_KEY"');
   if (operation.takesForm) lines.push(...fieldsOf(body).map(([name, value]) => `-F ${quoted(value instanceof FileName ? `${name}=@${value.name}` : `${name}=${plain(value)}`)}`));
   else if (body) lines.push('-H "Content-Type: application/json"', `-d ${quoted(JSON.stringify(body, null, 2))}`);
@@ -88,7 +88,7 @@ function javascript({ operation, base, path, body }) {
     options.push("  body: form,");
   } else if (body) options.push(`  body: JSON.stringify(${JSON.stringify(body, null, 2).replaceAll("\n", "\n  ")}),`);
   const call = `${head}const response = await fetch(${JSON.stringify(base + path)}${options.length ? `, {\n${options.join("\n")}\n}` : ""});\n`;
-  if (operation.answersBytes) return `${call}await (await import("node:fs/promises")).writeFile("answer", Buffer.from(await response.arrayBuffer()));`;
+  if (operation.saves) return `import { writeFile } from "node:fs/promises";\n\n${call}await writeFile(${JSON.stringify(operation.saves)}, Buffer.from(await response.arrayBuffer()));`;
   if (!body?.stream) return `${call}console.log(await response.json());`;
   return `${call}for await (const part of response.body.pipeThrough(new TextDecoderStream())) {\n  process.stdout.write(part);\n}`;
 }
