@@ -114,6 +114,10 @@ class Model(models.Model):
         EMBEDDING = "embedding"
         IMAGE = "image"
         VIDEO = "video"
+        RERANK = "rerank"
+        MODERATION = "moderation"
+        SPEECH = "speech"
+        TRANSCRIPTION = "transcription"
 
     name = models.CharField(max_length=120, unique=True, help_text="The public name.")
     title = models.CharField(max_length=120, blank=True)

@@ -30,6 +30,7 @@ from api.catalogue.file import (
 )
 from api.models import validate_base_url
 from billing.models.plans import MIN_PRICE_CENTS
+from billing.pricing.components import COMPONENTS
 from billing.pricing.money import NANOS_PER_CENT
 
 CATALOGUES = Path(__file__).parents[1] / "catalogues"
@@ -46,6 +47,10 @@ _PRICED_BY = {
     "embedding": ("input",),
     "image": ("image",),
     "video": ("piece", "second"),
+    "rerank": ("search_unit", "input", "request"),
+    "moderation": ("request", "input"),
+    "speech": ("character", "input", "request"),
+    "transcription": ("audio_second", "input"),
 }
 
 
@@ -232,6 +237,9 @@ def _check_model(model: ModelTable, place: str, problems: Problems) -> None:
         model.default_max_tokens,
     )
     needed = {"chat": ("context_tokens", "max_output_tokens"), "embedding": ("context_tokens",)}
+    if model.prices is not INVALID and model.prices.input:
+        # They bound the tokens of sound.
+        needed["transcription"] = ("context_tokens", "max_output_tokens")
     for name in needed.get(model.kind, ()):
         if getattr(model, name) == 0:
             article = "an" if model.kind == "embedding" else "a"
@@ -257,12 +265,17 @@ def _check_prices(model: ModelTable, place: str, problems: Problems) -> None:
     if model.prices is INVALID or model.kind is INVALID:
         return
     needed = _PRICED_BY[model.kind]
-    missing = [name for name in needed if getattr(model.prices, name) is None]
+    rates = {**msgspec.structs.asdict(model.prices), **model.prices.extra}
+    missing = [name for name in needed if rates.get(name) is None]
     if model.kind in {"chat", "embedding"}:
         for name in missing:
             problems.add(f"{place}: prices.{name}", 'is missing; what is free costs "0"')
     elif len(missing) == len(needed):
         problems.add(f"{place}: prices", f"needs a price by {' or by '.join(needed)}")
+    elif not any(rates.get(name) for name in needed):
+        # What neither charges anything nor gives an extra rate is not sold (`check_priced`).
+        for name in [name for name in missing if not COMPONENTS[name].field]:
+            problems.add(f"{place}: prices.{name}", 'is missing; what is free costs "0"')
 
 
 def _check_routes(model: ModelTable, place: str, upstreams: set[str], problems: Problems) -> None:

@@ -87,7 +87,9 @@ Count = Annotated[int, Meta(ge=1, le=LARGEST_INTEGER)]
 CountOrNone = Annotated[int, Meta(ge=0, le=LARGEST_INTEGER)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
-Kind = Literal["chat", "embedding", "image", "video"]
+Kind = Literal[
+    "chat", "embedding", "image", "video", "rerank", "moderation", "speech", "transcription"
+]
 Modality = Literal["text", "image", "file", "audio", "video", "embeddings"]
 Feature = Literal["tools", "json_mode", "structured_outputs", "reasoning", "web_search"]
 SamplingParameter = Literal[

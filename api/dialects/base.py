@@ -82,8 +82,9 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     input with the places of their first use. `max_tokens` is the limit that the client names for
     each answer, and `choices` how many answers there are over all prompts. Where every request must
     name a limit, it `is_limit_a_ceiling`, which a small balance may lower. `echoes` is how often
-    the prompt's text comes back. `typed` is the dialect's own typed view. `forwarded` are the
-    client's headers that go to an upstream of the same dialect. `conversation` is kept by a bridge.
+    the prompt's text comes back. `answer_type` is the media type of a whole answer. `typed` is the
+    dialect's own typed view. `forwarded` are the client's headers that go to an upstream of the
+    same dialect. `conversation` is kept by a bridge.
     """
 
     model: str
@@ -100,6 +101,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     is_streamed: bool = False
     wants_usage: bool = False
     end_user: str = ""
+    answer_type: str = "application/json"
     typed: Any = None
     forwarded: Mapping[str, str] = {}
     conversation: Conversation | None = None

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 import msgspec
 
 from billing.pricing.charge import NO_UNITS, Usage
+from billing.pricing.rates import Rates
 
 _LONGEST_NOTE = 120
 Path = tuple[str, ...]
@@ -78,6 +79,14 @@ class MeteringLimits(Protocol):
     @property
     def most_tokens(self) -> int:
         """The most that prompts and answers can have together, as any upstream counts."""
+
+    @property
+    def prices(self) -> Rates:
+        """The rates of the charge, which say what figures it takes."""
+
+    @property
+    def most(self) -> Usage | None:
+        """The most that was held for, where the request is counted in units of its own."""
 
     @property
     def likely_input(self) -> int:

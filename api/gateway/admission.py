@@ -7,6 +7,7 @@ from django.conf import settings
 from api import errors
 from api.catalogue.snapshot import Snapshot
 from api.dialects.base import Dialect, ParsedRequest
+from api.dialects.form import FormDialect
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote
@@ -127,7 +128,10 @@ async def parsed_body(
     try:
         if request.stated_length > TRUSTED_BYTES or b"transfer-encoding" in request.headers:
             await identify(gateway, request, digests)
-        fields, size_bytes = await request.read_object(max_bytes)
+        if isinstance(dialect, FormDialect):
+            fields, size_bytes = await request.read_form(max_bytes)
+        else:
+            fields, size_bytes = await request.read_object(max_bytes)
         parsed = dialect.parse(fields, size_bytes)
     except errors.InvalidRequestError:
         if request.admission is None:

@@ -11,6 +11,7 @@ from typing import Any
 from accounts import keys
 from api import errors
 from api.error_responses import RenderedError, headers_of, rendered
+from api.gateway.form import UnacceptableFormError, decode_form
 from api.gateway.strictjson import UnacceptableJsonError, decode_object
 from api.surfaces import Surface
 from billing.ledger.gate import AdmissionResult
@@ -25,6 +26,8 @@ ErrorRenderer = Callable[[errors.ApiError, Surface, str], RenderedError]
 # so the body is read and dropped, up to these limits.
 DRAIN_BYTES = 256 * 1024 * 1024
 DRAIN_SECONDS = 5
+# A form up to this size is read in the event loop.
+FORM_BYTES_IN_LOOP = 256 * 1024
 
 _JSON = (b"content-type", b"application/json")
 _STREAM = [
@@ -195,6 +198,25 @@ class ApiRequest:
         except UnacceptableJsonError as error:
             raise errors.InvalidJsonError(f"The body is not valid JSON: {error}") from None
 
+    async def read_form(self, max_bytes: int) -> tuple[dict[str, object], int]:
+        """Return the fields of the form in the body, and the body's length in bytes.
+
+        Raise RequestTooLargeError, UnsupportedMediaTypeError, or InvalidRequestError.
+        """
+        content_type = self.headers.get(b"content-type", b"").decode("latin-1")
+        is_form = content_type.partition(";")[0].strip().lower() == "multipart/form-data"
+        self._check_size(max_bytes)
+        if not is_form:
+            raise errors.UnsupportedMediaTypeError("Send a form: multipart/form-data.")
+        body = await self._read(max_bytes)
+        try:
+            if len(body) <= FORM_BYTES_IN_LOOP:
+                return decode_form(body, content_type), len(body)
+            # A large file takes tens of milliseconds, for which no stream of others should wait.
+            return await asyncio.to_thread(decode_form, body, content_type), len(body)
+        except UnacceptableFormError as error:
+            raise errors.InvalidRequestError(f"The body is no valid form: {error}") from None
+
     async def drain_body(self) -> None:
         """Read and drop the rest of a refused body, up to a limit."""
         left = DRAIN_BYTES
@@ -210,14 +232,23 @@ class ApiRequest:
         """Set the response's headers to those of an event stream, and more `headers`."""
         self.downstream.prepare_stream([*_STREAM, *self._common_headers(), *headers], keepalive)
 
+    def prepare_bytes(self, headers: Headers) -> None:
+        """Set the response's headers to those of bytes of a length that isn't known yet."""
+        self.downstream.prepare_stream([*headers, *self._common_headers()], b"")
+
     async def respond(
-        self, body: bytes, *, status: int = 200, headers: Headers | None = None
+        self,
+        body: bytes,
+        *,
+        status: int = 200,
+        headers: Headers | None = None,
+        content_type: tuple[bytes, bytes] = _JSON,
     ) -> None:
-        """Send a JSON response."""
+        """Send a whole response, of JSON unless `content_type` is the header of another type."""
         await self.downstream.respond(
             status,
             [
-                _JSON,
+                content_type,
                 (b"content-length", b"%d" % len(body)),
                 *self._common_headers(),
                 *(headers or ()),
@@ -231,13 +262,18 @@ class ApiRequest:
         headers = headers_of(response) + self._common_headers()
         await self.downstream.respond(response.status, headers, response.body)
 
-    def _check_headers(self, max_bytes: int) -> None:
-        """Refuse a body by its headers, before any of it is read."""
+    def _check_size(self, max_bytes: int) -> None:
+        """Refuse a body that says that it is too large, or of a size that nobody knows."""
         headers = self.headers
         if self.stated_length > max_bytes:
             raise _too_large(max_bytes)
         if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             raise errors.UnsupportedMediaTypeError("Send the body without a Content-Encoding.")
+
+    def _check_headers(self, max_bytes: int) -> None:
+        """Refuse a body by its headers, before any of it is read."""
+        self._check_size(max_bytes)
+        headers = self.headers
         if headers.get(b"content-type") == b"application/json":
             return
         media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()

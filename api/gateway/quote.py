@@ -46,8 +46,9 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
     `operation` is the operation's name in usage records. `max_tokens` limits each of `choices`
     answers to all prompts. `echoed_bytes` is how much of the text that comes back is the prompt's.
     `units` is what was asked for where the answer is not text, and `job_seconds` how long that may
-    take after the answer. `most_tokens` is the most that prompt and answers can have together, as
-    any upstream counts, and `total_seconds` the longest that any of the routes may take.
+    take after the answer. `most` and `likely` bound and estimate what is counted in the request
+    itself, such as characters. `most_tokens` is the most that prompt and answers can have together,
+    as any upstream counts, and `total_seconds` the longest that any of the routes may take.
     """
 
     operation: str
@@ -64,6 +65,8 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
     echoed_bytes: int = 0
     units: Usage | None = None
     job_seconds: float = 0
+    most: Usage | None = None
+    likely: Usage | None = None
     choices: int = 0
     most_tokens: int = 0
     total_seconds: float = 0
@@ -163,6 +166,55 @@ def quote_units(
         units=units,
         job_seconds=job_seconds,
     )
+
+
+def quote_counted(
+    operation: str,
+    dialect: Dialect,
+    snapshot: Snapshot,
+    request: ParsedRequest,
+    *,
+    sold: tuple[ModelEntry, Prices],
+    most: Usage,
+    likely: Usage,
+    max_tokens: int = 0,
+) -> Quote:
+    """Return the quote of a request that is counted before it is answered, such as by characters.
+
+    `most` is held for, `likely` is charged where the upstream's figures can't be had or true. The
+    answer's text, if it has any, has at most `max_tokens`.
+    """
+    model, prices = sold
+    amount = quote(
+        prices,
+        input_tokens_max=most.input_tokens,
+        output_tokens_max=max_tokens,
+        units=most.units,
+    )
+    return Quote(
+        operation=operation,
+        dialect=dialect,
+        request=request,
+        model=model,
+        prices=prices,
+        prompt=Estimate(likely.input_tokens, most.input_tokens),
+        amount_nanos=amount,
+        minimum_nanos=amount,
+        catalogue_version=snapshot.version,
+        limited_tokens=likely.input_tokens,
+        max_tokens=max_tokens,
+        most=most,
+        likely=likely,
+    )
+
+
+def check_priced(prices: Prices, *components: str) -> None:
+    """Raise ModelUnpricedError unless one of `components` has a price, which may be 0 on purpose.
+
+    Only a rate without a column of its own can be absent, so only there 0 is a price.
+    """
+    if not any(prices.of(name) or name in prices.extra for name in components):
+        raise errors.ModelUnpricedError()
 
 
 def find_sold(snapshot: Snapshot, name: str) -> tuple[ModelEntry, Prices]:

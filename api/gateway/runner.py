@@ -1,7 +1,7 @@
 """The run of a metered request: admitted, answered whole or as a stream, settled, delivered."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -32,14 +32,27 @@ NO_HEADERS: Mapping[str, str] = {}
 
 
 async def serve(
-    gateway: Gateway, request: ApiRequest, dialect: Dialect, make_quote: Quoter
+    gateway: Gateway,
+    request: ApiRequest,
+    dialect: Dialect,
+    make_quote: Quoter,
+    make_responder: "MakeResponder | None" = None,
 ) -> None:
     """Answer a metered request. Raise an error of `api.errors` before its admission."""
-    await run(gateway, request, await admit(gateway, request, dialect, make_quote))
+    admitted = await admit(gateway, request, dialect, make_quote)
+    await run(gateway, request, admitted, make_responder)
 
 
-async def run(gateway: Gateway, request: ApiRequest, admitted: AdmittedRequest) -> None:
-    """Answer an admitted request and settle it, whatever happens."""
+async def run(
+    gateway: Gateway,
+    request: ApiRequest,
+    admitted: AdmittedRequest,
+    make_responder: "MakeResponder | None" = None,
+) -> None:
+    """Answer an admitted request and settle it, whatever happens.
+
+    `make_responder` is for an answer that is neither in one piece nor a stream of events.
+    """
     limits, is_streamed = gateway.limits, admitted.quote.request.is_streamed
     deadlines = Deadlines(
         request.downstream,
@@ -48,7 +61,9 @@ async def run(gateway: Gateway, request: ApiRequest, admitted: AdmittedRequest) 
         keepalive_seconds=limits.keepalive_seconds if is_streamed else None,
     )
     responder: Responder
-    if is_streamed:
+    if make_responder is not None:
+        responder = make_responder(gateway, request, admitted, deadlines)
+    elif is_streamed:
         responder = StreamResponder(gateway, request, admitted, deadlines)
     else:
         responder = UnaryResponder(gateway, request, admitted, deadlines)
@@ -115,6 +130,9 @@ class Responder(Protocol):
 
     async def close(self) -> None:
         """End the upstream's call, if one is running."""
+
+
+MakeResponder = Callable[[Gateway, ApiRequest, AdmittedRequest, Deadlines], Responder]
 
 
 async def call_upstream(
@@ -212,8 +230,11 @@ class UnaryResponder:
         admitted.complete(metered)
         await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
         cost = dollars_text(admitted.cost.total_nanos).encode()
-        headers = [(b"x-request-cost", cost), *_id_header(admitted)]
-        await self._request.respond(body, headers=headers)
+        await self._request.respond(
+            body,
+            headers=[(b"x-request-cost", cost), *_id_header(admitted)],
+            content_type=(b"content-type", admitted.quote.request.answer_type.encode()),
+        )
 
     async def send_error(self, error: AttemptError) -> None:
         """Tell the client what went wrong."""

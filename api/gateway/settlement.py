@@ -19,6 +19,7 @@ from billing.failpoints import failpoint
 from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
 from billing.pricing.charge import (
     NO_CHARGE,
+    NO_UNITS,
     NOTHING_USED,
     Charge,
     Usage,
@@ -174,6 +175,7 @@ class AdmittedRequest:
         return Usage(
             input_tokens=quote.prompt.likely,
             output_tokens=quote.likely_output(self.delivered_bytes),
+            units=quote.likely.units if quote.likely is not None else NO_UNITS,
         )
 
     def _settle(

@@ -91,26 +91,29 @@ def _operation(row: Operation) -> Json:
         examples = {title: {"value": value} for title, value in row.examples.items()}
         described["requestBody"] = {
             "required": True,
-            "content": {
-                "application/json": {"schema": _ref(row.body.__name__), "examples": examples}
-            },
+            "content": {row.body_type: {"schema": _ref(row.body.__name__), "examples": examples}},
         }
     if row.is_public:
         described["security"] = []
     described["x-playground"] = {
         "modelKind": row.model_kind,
+        "modelInput": row.model_input,
         **msgspec.to_builtins(row.playground),
     }
     return described
 
 
 def _success(row: Operation) -> Json:
-    content: Json = {
-        "application/json": {
+    content: Json = {}
+    if row.answer is not None:
+        content["application/json"] = {
             "schema": _ref(row.answer.__name__),
             "examples": {"Answer": {"value": row.answer_example}},
         }
-    }
+    for media_type in row.answer_types:
+        # Bytes have no schema in OpenAPI 3.1.
+        is_text = media_type.startswith("text/")
+        content[media_type] = {"schema": {"type": "string"}} if is_text else {}
     if row.stream is not None:
         # As tools read OpenAPI 3.1, the schema of a stream is that of one of its events.
         content["text/event-stream"] = {

@@ -14,6 +14,9 @@ says where it is there. Nothing that failed is charged.
 TAGS = [
     {"name": "Chat", "description": "Conversations with a model."},
     {"name": "Embeddings", "description": "Texts as vectors."},
+    {"name": "Reranking", "description": "Documents in the order of their relevance."},
+    {"name": "Moderation", "description": "Whether texts and pictures are harmful."},
+    {"name": "Audio", "description": "Texts as speech, and speech as texts."},
     {"name": "Images and videos", "description": "Made to order, paid by the piece."},
     {"name": "Models", "description": "What can be called, and at what price."},
     {"name": "Health", "description": "How the models do."},

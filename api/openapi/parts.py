@@ -52,7 +52,7 @@ _MEANINGS = {
     405: "The path takes other methods.",
     409: "The object's state does not allow the change.",
     413: "The body is too large.",
-    415: "The body is no JSON.",
+    415: "The body is of another media type.",
     429: "Too many requests or tokens in this minute, or the model is busy: back off.",
     500: "Our fault. Nothing was charged.",
     502: "The model's provider answered badly. Nothing was charged; try again.",

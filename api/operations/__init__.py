@@ -7,9 +7,14 @@ from api.operations.count_tokens import COUNT_TOKENS
 from api.operations.embeddings import EMBEDDINGS
 from api.operations.health import HEALTH
 from api.operations.images import IMAGES_GENERATIONS
+from api.operations.images_edits import IMAGES_EDITS
 from api.operations.messages import CREATE_MESSAGE
 from api.operations.models import CHAT_MODELS, MODEL, MODELS
+from api.operations.moderations import MODERATIONS
+from api.operations.rerank import RERANK
 from api.operations.responses import CREATE_RESPONSE
+from api.operations.speech import SPEECH
+from api.operations.transcriptions import TRANSCRIPTIONS
 from api.operations.videos import VIDEO, VIDEOS_GENERATIONS
 
 OPERATIONS: dict[str, Operation] = {
@@ -21,10 +26,15 @@ OPERATIONS: dict[str, Operation] = {
         COUNT_TOKENS,
         CREATE_RESPONSE,
         EMBEDDINGS,
+        RERANK,
+        MODERATIONS,
+        SPEECH,
+        TRANSCRIPTIONS,
         CHAT_MODELS,
         MODELS,
         MODEL,
         IMAGES_GENERATIONS,
+        IMAGES_EDITS,
         VIDEOS_GENERATIONS,
         VIDEO,
         HEALTH,

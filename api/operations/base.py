@@ -13,7 +13,7 @@ from api.error_responses import rendered
 from api.gateway.admission import Quoter
 from api.gateway.http import ApiRequest, ErrorRenderer
 from api.gateway.process import Gateway
-from api.gateway.runner import serve
+from api.gateway.runner import MakeResponder, serve
 
 Handler = Callable[[Gateway, ApiRequest], Awaitable[None]]
 
@@ -29,6 +29,7 @@ USER_NOTE = "Your own user, by a name that means nothing to others; kept with th
 PASSED_ON_NOTE = "As the model understands it; passed on."
 
 UnixSeconds = Annotated[int, Meta(ge=0, description="Unix time in seconds.")]
+AnyFile = Annotated[Any, Meta(extra_json_schema={"type": "string", "format": "binary"})]
 Tokens = Annotated[int, Meta(ge=0)]
 
 
@@ -69,7 +70,8 @@ class Playground:
 
     `common` are the fields shown first. `call` is the method of OpenAI's SDK, `takes` the
     parameters it knows (others go into `extra_body`), `prints` and `streams` what to show of an
-    answer and of a stream's chunk, as expressions.
+    answer and of a stream's chunk, as expressions. `saves` names the file that an answer makes
+    which can't be shown.
     """
 
     common: tuple[str, ...] = ()
@@ -77,6 +79,7 @@ class Playground:
     takes: tuple[str, ...] = ()
     prints: str = ""
     streams: str = ""
+    saves: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +87,15 @@ class Operation:
     """One endpoint: how it is served, and how it is described.
 
     `name` is its name in usage records. `path` is below each mount, and so are the paths that it is
-    `also_at`, for clients that add a version to whatever base URL they are given. An argument in
+    `also_at`, as for clients that add a version to whatever base URL they are given. An argument in
     braces at its end takes the rest of the URL, slashes included. At the root mount, whose paths
     are shared with the web pages, all that begins with `root_prefix` is the API's (default: the
     first segment).
-    `body` is the struct that describes the request, `notes` its fields; `answer` and `stream` are
-    the structs of an answer and of a stream's events. `errors` are statuses. `examples` are
-    requests by title. `model_kind` is the kind of model that it takes.
+    `body` is the struct that describes the request, `notes` its fields; with `files`, the names of
+    fields that are files, it is sent as a form. `answer` and `stream` are the structs of an answer
+    and of a stream's events, `answer_types` the media types of answers that are no JSON. `errors`
+    are statuses. `examples` are requests by title. `model_kind` is the kind of model that it takes,
+    if `model_input` is set one with that modality of input.
     """
 
     name: str
@@ -101,13 +106,15 @@ class Operation:
     tag: str
     summary: str
     description: str
-    answer: type[Struct]
-    answer_example: Any
     errors: tuple[int, ...]
+    answer: type[Struct] | None = None
+    answer_example: Any = None
+    answer_types: tuple[str, ...] = ()
     render_error: ErrorRenderer = rendered
     also_at: tuple[str, ...] = ()
     root_prefix: str = ""
     body: type[Struct] | None = None
+    files: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     stream: type[Struct] | None = None
     stream_example: str = ""
@@ -116,6 +123,7 @@ class Operation:
     headers: tuple[str, ...] = COMMON_HEADERS + LIMIT_HEADERS
     is_public: bool = False
     model_kind: str = ""
+    model_input: str = ""
     page: DocsPage | None = None
     playground: Playground = Playground()
 
@@ -125,24 +133,36 @@ class Operation:
         return self.methods[0].lower()
 
     @property
+    def body_type(self) -> str:
+        """The media type of its requests."""
+        return "multipart/form-data" if self.files else "application/json"
+
+    @property
     def api_prefix(self) -> str:
         """What makes a path of the root mount the API's."""
         return self.root_prefix or "/" + self.path.split("/")[1]
 
 
 def metered(
-    *, name: str, dialect: Dialect, quote: Callable[..., Any], **described: Any
+    *,
+    name: str,
+    dialect: Dialect,
+    quote: Callable[..., Any],
+    make_responder: MakeResponder | None = None,
+    **described: Any,
 ) -> Operation:
     """Return the operation of a request that is quoted, held, relayed, metered and settled.
 
     `quote(name, dialect, snapshot, surface, request)` returns its Quote. A POST whose answer is in
-    the dialect, whole or streamed.
+    the dialect, whole or streamed, or what `make_responder` makes of it.
     """
     make_quote: Quoter = partial(quote, name, dialect)
     return Operation(
         name=name,
         methods=("POST",),
-        handle=partial(serve, dialect=dialect, make_quote=make_quote),
+        handle=partial(
+            serve, dialect=dialect, make_quote=make_quote, make_responder=make_responder
+        ),
         render_error=dialect.render_error,
         **{"errors": CALL_ERRORS, "headers": COST_HEADERS, **described},
     )

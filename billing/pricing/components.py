@@ -121,6 +121,9 @@ COMPONENTS = {
             plural="answered requests",
             field="requests",
         ),
+        Component(name="search_unit", singular="search unit", plural="search units"),
+        Component(name="character", singular="character", plural="characters", per=PER_MILLION),
+        Component(name="audio_second", singular="second of audio", plural="seconds of audio"),
     )
 }
 

@@ -131,7 +131,7 @@ CASES = [
     (('["temperature"]', '["heat"]'), f'{ALPHA}sampling_parameters[0]: "heat" is none of '),
     (
         ('kind = "image"', 'kind = "poem"'),
-        f'{PICTURE}kind: "poem" is none of chat, embedding, image, video',
+        f'{PICTURE}kind: "poem" is none of chat, embedding, image, video, ',
     ),
     (('= ["image"]', '= ["smell"]'), f'{PICTURE}output_modalities[0]: "smell" is none of text'),
     (('= ["image"]', "= []"), f"{PICTURE}output_modalities: is empty"),
@@ -160,6 +160,20 @@ CASES = [
     ),
     (('prices = { image = "0.015" }', ""), f"{PICTURE}prices: is missing"),
     (('{ image = "0.015" }', '{ input = "1" }'), f"{PICTURE}prices: needs a price by image"),
+    (
+        ('kind = "image"', 'kind = "rerank"\ncontext_tokens = 500'),
+        f"{PICTURE}prices: needs a price by search_unit or by input or by request",
+    ),
+    (
+        (
+            """kind = "image"
+output_modalities = ["image"]
+image_sizes = ["1280x1280"]
+prices = { image = "0.015" }""",
+            'kind = "speech"\nprices = { request = "0" }',
+        ),
+        f'{PICTURE}prices.character: is missing; what is free costs "0"',
+    ),
     (
         ('{ image = "0.015" }', '{ image = "0.015", effective_from = 2026-01-01T00:00:00 }'),
         f"{PICTURE}prices.effective_from: expected `datetime` with a timezone component",

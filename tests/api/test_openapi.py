@@ -89,7 +89,8 @@ def test_every_field_of_a_request_says_what_it_is_for(spec) -> None:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_examples_match_their_schemas(spec, name: str) -> None:
     row = OPERATIONS[name]
-    schema_of(spec, row.answer.__name__).validate(row.answer_example)
+    if row.answer is not None:
+        schema_of(spec, row.answer.__name__).validate(row.answer_example)
     if row.body is not None:
         for example in row.examples.values():
             schema_of(spec, row.body.__name__).validate(example)

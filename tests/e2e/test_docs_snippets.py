@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 
 import httpx
 import pytest
@@ -34,10 +35,22 @@ def key(stack: Stack) -> str:
     return stack.customer("reader@example.com", "5", requests_per_minute="100000")
 
 
-def run(language: str, text: str) -> str:
-    """Run an example; fails where it fails."""
+# What examples that send files find beside them.
+FILES = {"speech.mp3": bytes(4_000), "house.png": b"\x89PNG\r\n\x1a\n" + bytes(500)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the files that examples send."""
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def run(language: str, text: str, folder: Path) -> str:
+    """Run an example and return what it printed or wrote; fails where it fails."""
     if language == "python":
-        code, printed, complained = run_python(text, clean_environment())
+        code, printed, complained = run_python(text, clean_environment(), folder=str(folder))
     else:
         needs("curl", "curl")
         command = ["bash", "-euc", text.replace("curl ", "curl -sS --fail-with-body ", 1)]
@@ -48,26 +61,30 @@ def run(language: str, text: str) -> str:
             check=False,
             timeout=SECONDS,
             env=clean_environment(),
+            cwd=folder,
         )
         code, printed, complained = done.returncode, done.stdout, done.stderr
     assert code == 0, f"{text}\n{printed}\n{complained}"
-    return printed
+    written = [name for name, content in FILES.items() if (folder / name).read_bytes() != content]
+    return printed + " ".join(written)
 
 
 @pytest.mark.parametrize("slug", [page.slug for page in pages()])
-def test_a_pages_examples_run_as_they_stand(stack: Stack, key: str, slug: str) -> None:
+def test_a_pages_examples_run_as_they_stand(
+    stack: Stack, key: str, slug: str, folder: Path
+) -> None:
     page = httpx.get(f"{stack.base_url}/docs/{slug}", follow_redirects=True)
     assert page.status_code == 200
     for name, language, escaped in EXAMPLE.findall(page.text):
         text = unescape(escaped)
         assert PLACEHOLDER in text, f"{slug}: {name} needs no key?"
-        printed = run(language, text.replace(PLACEHOLDER, key))
+        printed = run(language, text.replace(PLACEHOLDER, key), folder)
         assert printed.strip(), f"{slug}: {name} prints nothing"
 
 
-def test_the_front_pages_examples_run_as_they_stand(stack: Stack, key: str) -> None:
+def test_the_front_pages_examples_run_as_they_stand(stack: Stack, key: str, folder: Path) -> None:
     page = httpx.get(stack.base_url).text
     examples = EXAMPLE.findall(page)
     assert [language for _, language, _ in examples] == ["bash", "python"]
     for _, language, escaped in examples:
-        assert run(language, unescape(escaped).replace(PLACEHOLDER, key)).strip()
+        assert run(language, unescape(escaped).replace(PLACEHOLDER, key), folder).strip()

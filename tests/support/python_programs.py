@@ -10,12 +10,14 @@ from tests.support.forks import Forks, serve
 SECONDS = 120
 
 
-def run_python(text: str, environment: dict[str, str], stdin: str = "") -> tuple[int, str, str]:
+def run_python(
+    text: str, environment: dict[str, str], stdin: str = "", *, folder: str = ""
+) -> tuple[int, str, str]:
     """Run a program with this environment; return its exit code, its stdout and its stderr.
 
     It is killed after two minutes.
     """
-    return _forks().run({"text": text, "environment": environment}, stdin)
+    return _forks().run({"text": text, "environment": environment, "folder": folder}, stdin)
 
 
 @functools.cache
@@ -27,6 +29,8 @@ def _run(order: dict[str, Any]) -> int:
     signal.alarm(SECONDS)
     os.environ.clear()
     os.environ.update(order["environment"])
+    if order["folder"]:
+        os.chdir(order["folder"])
     exec(compile(order["text"], "<program>", "exec"), {"__name__": "__main__"})
     return 0
 

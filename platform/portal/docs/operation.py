@@ -23,7 +23,12 @@ class OperationText:
     @property
     def models(self) -> list[PricedModel]:
         """The models that it takes."""
-        return [each for each in self._reader.models if each.kind == self._operation.model_kind]
+        kind, modality = self._operation.model_kind, self._operation.model_input
+        return [
+            each
+            for each in self._reader.models
+            if each.kind == kind and modality in {"", *each.entry.input_modalities}
+        ]
 
     @property
     def takes_models(self) -> bool:
@@ -32,7 +37,9 @@ class OperationText:
 
     @property
     def answer(self) -> str:
-        """An answer, as JSON."""
+        """An answer, as JSON, or nothing where it is none."""
+        if self._operation.answer is None:
+            return ""
         return json.dumps(self._operation.answer_example, indent=2, ensure_ascii=False)
 
     @property
@@ -44,9 +51,10 @@ class OperationText:
         base_url, key = self._reader.base_url, self._reader.key
         call = self._operation.playground.call
         prints = self._operation.playground.prints
+        files, saves = self._operation.files, self._operation.playground.saves
         return [
-            post_by_curl(base_url, self.path, key, body),
-            post_by_sdk(base_url, self.path, key, body, call=call, prints=prints),
+            post_by_curl(base_url, self.path, key, body, files=files, saves=saves),
+            post_by_sdk(base_url, self.path, key, body, call=call, prints=prints, files=files),
         ]
 
     def _example(self) -> dict[str, Any] | None:
@@ -57,4 +65,6 @@ class OperationText:
         if not self.takes_models:
             return dict(example)
         models = self.models
-        return {**example, "model": models[0].name if models else ANY_MODEL}
+        names = [model.name for model in models] or [ANY_MODEL]
+        named = example.get("model")
+        return {**example, "model": named if named in names else names[0]}

@@ -19,7 +19,16 @@ from portal.docs.reader import Reader
 from portal.docs.search import LONGEST_QUERY, index_of, search
 from portal.docs.sections import sections
 
-KINDS = {"chat": "Text", "embedding": "Embeddings", "image": "Images", "video": "Videos"}
+KINDS = {
+    "chat": "Text",
+    "embedding": "Embeddings",
+    "rerank": "Reranking",
+    "moderation": "Moderation",
+    "speech": "Speech",
+    "transcription": "Transcription",
+    "image": "Images",
+    "video": "Videos",
+}
 CAPABILITIES = {
     "tools": "Tools",
     "json_mode": "JSON mode",

@@ -19,7 +19,13 @@ def playground(request: MemberRequest) -> HttpResponse:
     models = price_list(load_snapshot())
     data = {
         "models": [
-            {"name": model.name, "title": model.title, "kind": model.kind} for model in models
+            {
+                "name": model.name,
+                "title": model.title,
+                "kind": model.kind,
+                "inputs": model.entry.input_modalities,
+            }
+            for model in models
         ],
         "request_url": REQUEST_URL,
     }

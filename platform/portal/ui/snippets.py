@@ -189,26 +189,60 @@ def _shell(text: str) -> str:
     return word if word.startswith("'") else f"'{word}'"
 
 
-def post_by_curl(base_url: str, path: str, api_key: str, body: dict[str, Any]) -> Snippet:
-    """Return a POST of an endpoint in curl."""
-    return Snippet("curl", "curl", "bash", _post_by_curl(f"{base_url}{path}", api_key, body))
+def post_by_curl(
+    base_url: str,
+    path: str,
+    api_key: str,
+    body: dict[str, Any],
+    *,
+    files: tuple[str, ...] = (),
+    saves: str = "",
+) -> Snippet:
+    """Return a POST of an endpoint in curl; with `files`, the names of fields, of a form.
+
+    `saves` is the file that the answer goes to, if it can't be shown.
+    """
+    url = f"{base_url}{path}"
+    if not files:
+        saving = f" \\\n  -o {_shell(saves)}" if saves else ""
+        return Snippet("curl", "curl", "bash", _post_by_curl(url, api_key, body) + saving)
+    authorization = f"-H {_shell(f'Authorization: Bearer {api_key}')}"
+    fields = [
+        f"-F {_shell(f'{name}=@{value}' if name in files else f'{name}={value}')}"
+        for name, value in body.items()
+    ]
+    text = " \\\n  ".join([f"curl {_shell(url)}", authorization, *fields])
+    return Snippet("curl", "curl", "bash", text)
 
 
 def post_by_sdk(
-    base_url: str, path: str, api_key: str, body: dict[str, Any], *, call: str, prints: str
+    base_url: str,
+    path: str,
+    api_key: str,
+    body: dict[str, Any],
+    *,
+    call: str,
+    prints: str,
+    files: tuple[str, ...] = (),
 ) -> Snippet:
     """Return a POST of an endpoint with OpenAI's SDK for Python.
 
     `call` is the SDK's method, and `prints` the expression of the answer to print; without a method
-    the SDK's general one is called.
+    the SDK's general one is called. `files` are the names of fields that are files.
     """
     head = f"""from openai import OpenAI
 
 client = OpenAI(base_url={_quoted(base_url)}, api_key={_quoted(api_key)})
 """
     if call:
-        given = "".join(f"    {name}={value!r},\n" for name, value in body.items())
-        text = f"{head}answer = client.{call}(\n{given})\nprint({prints or 'answer'})"
+        given = "".join(
+            f'    {name}=open({value!r}, "rb"),\n' if name in files else f"    {name}={value!r},\n"
+            for name, value in body.items()
+        )
+        shown = prints or "answer"
+        # An expression that does something by itself need not be printed.
+        result = shown if shown.endswith(")") else f"print({shown})"
+        text = f"{head}answer = client.{call}(\n{given})\n{result}"
     else:
         text = f"{head}print(client.post({_quoted(path)}, cast_to=object, body={body!r}))"
     return Snippet("python", "Python", "python", text)

@@ -21,6 +21,7 @@ function controlOf(field, id, models) {
     return made("select", { id }, ...optionsOf(models.map((model) => [model.name, `${model.title} (${model.name})`]), true));
   }
   if (control === "select") return made("select", { id }, ...optionsOf(field.options.map((each) => [String(each), String(each)]), field.isRequired));
+  if (control === "file") return made("input", { id, type: "file", multiple: field.types.includes("array") });
   if (control === "checkbox") return made("input", { id, type: "checkbox" });
   if (control === "number") {
     const input = made("input", { id, type: "number", step: limits.isWhole ? "1" : "any" });
@@ -46,8 +47,8 @@ function rangeOf({ minimum, maximum, above }) {
 export class Form {
   constructor(operation, models) {
     this.operation = operation;
-    const kind = operation.modelKind;
-    this.models = models.filter((model) => !kind || model.kind === kind);
+    const { modelKind: kind, modelInput: input } = operation;
+    this.models = models.filter((model) => (!kind || model.kind === kind) && (!input || model.inputs.includes(input)));
     this.rows = operation.fields.map((field) => this.#row(field));
     if (operation.takesBody) {
       const further = { name: FURTHER, label: "Further fields", control: "json", types: ["object"], limits: {}, isCommon: false, help: "A JSON object that is laid over the request. What the API does not know is passed on to the model." };
@@ -80,6 +81,7 @@ export class Form {
     for (const { field, control } of this.rows) {
       const value = body[field.name];
       if (field.control === "checkbox") control.checked = value === true;
+      else if (field.control === "file") continue; // a page can't choose a file
       else if (field.name === "model") control.value = this.models.some((model) => model.name === value) ? value : (this.models[0]?.name ?? "");
       else if (value === undefined) control.value = "";
       else control.value = typeof value === "string" ? value : JSON.stringify(value, null, 2);
@@ -136,6 +138,7 @@ export class Form {
 // Returns what a control holds as JSON's value, undefined for nothing. Throws Error with what to do.
 function valueOf({ control: kind, types, limits }, control) {
   if (kind === "checkbox") return control.checked || undefined;
+  if (kind === "file") return control.files.length > 1 ? [...control.files] : control.files[0];
   if (kind === "number" && control.validity.badInput) throw new Error("Write a number.");
   const text = kind === "text" || kind === "mixed" ? control.value : control.value.trim();
   if (text === "") return undefined;

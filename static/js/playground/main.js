@@ -100,14 +100,29 @@ async function send() {
   if (cost !== null && running === null) result.showCost(cost);
 }
 
+// Returns a request as a form: texts and files, each of a list under `name[]`.
+function formOf(body) {
+  const made = new FormData();
+  for (const [name, value] of Object.entries(body)) {
+    for (const each of [value].flat()) made.append(Array.isArray(value) ? `${name}[]` : name, each instanceof File ? each : typeof each === "object" ? JSON.stringify(each) : String(each));
+  }
+  return made;
+}
+
 async function exchange(result, path, body, signal) {
-  const options = body === null ? { method: form.operation.method } : { method: form.operation.method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  const options = { method: form.operation.method };
+  if (body !== null && form.operation.takesForm) options.body = formOf(body);
+  else if (body !== null) Object.assign(options, { headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
   const response = await callApi(baseUrl() + path, { ...options, signal }, form.operation);
   result.begin(response);
   let error = null;
   if (response.headers.get("content-type")?.startsWith("text/event-stream")) {
     for await (const event of eventsOf(response, (text) => result.arrive(text))) error = result.take(event) ?? error;
     result.end();
+  } else if (response.headers.get("content-type")?.startsWith("audio/")) {
+    const sound = await response.blob();
+    result.end();
+    result.play(sound);
   } else {
     const text = await response.text();
     result.end();

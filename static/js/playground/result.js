@@ -80,6 +80,14 @@ export class Result {
     return answer.error ?? null;
   }
 
+  // Shows sound as something to listen to.
+  play(sound) {
+    this.arrive(`${sound.size.toLocaleString("en-US")} bytes of ${sound.type}`);
+    const player = Object.assign(document.createElement("audio"), { controls: true, src: URL.createObjectURL(sound) });
+    player.setAttribute("aria-label", "The answer");
+    byId("read").replaceChildren(player, this.raw);
+  }
+
   end() {
     this.#note("Total", this.#elapsed());
   }

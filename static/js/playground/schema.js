@@ -15,7 +15,7 @@ export function operationsOf(document) {
 }
 
 function described(document, path, method, operation) {
-  const content = operation.requestBody?.content["application/json"];
+  const [[mediaType, content] = []] = Object.entries(operation.requestBody?.content ?? {});
   const schema = content ? resolved(document, content.schema) : null;
   const examples = Object.values(content?.examples ?? {}).map((example) => example.value);
   // What the operation says of its form: the fields most requests name (others are folded away).
@@ -41,8 +41,11 @@ function described(document, path, method, operation) {
     pathNames: path_names,
     example: examples.at(-1) ?? {},
     takesBody: schema !== null,
+    takesForm: mediaType === "multipart/form-data",
+    saves: playground.saves ?? "",
     isPublic: Array.isArray(operation.security) && operation.security.length === 0,
     modelKind: playground.modelKind ?? "",
+    modelInput: playground.modelInput ?? "",
     sdk: playground.call ? playground : null,
   };
 }
@@ -61,14 +64,15 @@ function alternatives(document, schema) {
   return types.map((type) => ({ ...one, type }));
 }
 
-// A field's `control` is one of select, checkbox, number, text, json (checked against `types`), and
-// mixed: a text or JSON.
+// A field's `control` is one of select, checkbox, number, text, json (checked against `types`), file,
+// and mixed: a text or JSON.
 function fieldOf(document, name, schema, isRequired, help) {
   const found = alternatives(document, schema);
   const types = [...new Set(found.map((each) => each.type))];
   const [first] = found;
   const field = { name, isRequired, help: help ?? "", types, options: first?.enum ?? null, limits: {} };
-  if (field.options) field.control = "select";
+  if (found.some((each) => each.format === "binary")) field.control = "file";
+  else if (field.options) field.control = "select";
   else if (types.length > 1) field.control = types.includes("string") ? "mixed" : "json";
   else field.control = { boolean: "checkbox", integer: "number", number: "number", string: "text" }[types[0]] ?? "json";
   if (field.control === "number") {

@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from email import message_from_bytes
+from email.policy import HTTP
 from typing import Any
 
 
@@ -35,7 +37,7 @@ class Upstream:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.heads.append(head.decode())
                 length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-                self.calls.append(json.loads(await reader.readexactly(length)))
+                self.calls.append(_decoded(head, await reader.readexactly(length)))
                 script = self.scripts[min(len(self.calls), len(self.scripts)) - 1]
                 task = asyncio.ensure_future(script(writer))
                 gone = asyncio.ensure_future(reader.read(1))
@@ -54,6 +56,27 @@ class Upstream:
             pass
         finally:
             writer.close()
+
+
+def _decoded(head: bytes, body: bytes) -> dict[str, Any]:
+    """Return a body of JSON, or the fields of a form: texts, and files as name, type and bytes."""
+    content_type = head.lower().partition(b"content-type:")[2].split(b"\r\n")[0].strip()
+    if not content_type.startswith(b"multipart/form-data"):
+        decoded: dict[str, Any] = json.loads(body)
+        return decoded
+    form = message_from_bytes(b"content-type: " + content_type + b"\r\n\r\n" + body, policy=HTTP)
+    fields: dict[str, Any] = {}
+    for part in form.iter_parts():
+        data = part.get_payload(decode=True)
+        name = part.get_param("name", header="content-disposition")
+        file_name = part.get_filename()
+        value = data.decode() if file_name is None else (file_name, part.get_content_type(), data)
+        if name.endswith("[]"):
+            fields.setdefault(name, []).append(value)
+        else:
+            assert name not in fields
+            fields[name] = value
+    return fields
 
 
 Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
