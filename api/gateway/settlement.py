@@ -15,7 +15,7 @@ from api.gateway.deadlines import Deadlines
 from api.gateway.http import ApiRequest
 from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
-from billing.failpoints import failpoint
+from billing.failpoints import ARMED, failpoint
 from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
 from billing.pricing.charge import (
     NO_CHARGE,
@@ -188,7 +188,8 @@ class AdmittedRequest:
         """Queue the settlement, once; later calls change nothing."""
         if self._result is not None:
             return
-        failpoint("after_upstream_end")
+        if ARMED:
+            failpoint("after_upstream_end")
         quote, route = self.quote, self.route
         self.usage = usage
         cost, upstream_cost_nanos = (
