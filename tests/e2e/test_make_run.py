@@ -148,7 +148,7 @@ def test_a_stream_that_is_closed_stops_and_is_billed(service: Running) -> None:
         address = f"{service.demo['simulator_url']}/journal"
         return httpx.get(address, params={"request_id": request_id}).json()[0]
 
-    assert eventually(lambda: call()["closed_at"]) - closed_at < 0.5
+    assert eventually(lambda: call()["closed_at"]) - closed_at < 2  # of twenty seconds
     assert call()["tokens_sent"] < 100
     eventually(lambda: service.posted_nanos() < before)
 
