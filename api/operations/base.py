@@ -86,15 +86,16 @@ class Playground:
 class Operation:
     """One endpoint: how it is served, and how it is described.
 
-    `name` is its name in usage records. `path` is below each mount; an argument in braces at its
-    end takes the rest of the URL, slashes included. At the root mount, whose paths are shared with
-    the web pages, all that begins with `root_prefix` is the API's (default: the first segment).
-    `root_paths` are further paths, which exist at the root only.
+    `name` is its name in usage records. `path` is below each mount; an argument in braces takes
+    the rest of the URL, slashes included, up to what follows it. At the root mount, whose paths are
+    shared with the web pages, all that begins with `root_prefix` is the API's (default: the first
+    segment). `root_paths` are further paths, which exist at the root only.
+
     `body` is the struct that describes the request, `notes` its fields; with `files`, the names of
     fields that are files, it is sent as a form. `answer` and `stream` are the structs of an answer
-    and of a stream's events, `answer_types` the media types of answers that are no JSON. `errors`
-    are statuses. `examples` are requests by title. `model_kind` is the kind of model that it takes,
-    if `model_input` is set one with that modality of input.
+    and of a stream's events, `answer_types` the media types of answers that are no JSON, `success`
+    their status. `errors` are statuses. `examples` are requests by title. `model_kind` is the kind
+    of model that it takes, if `model_input` is set one with that modality of input.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Operation:
     answer: type[Struct] | None = None
     answer_example: Any = None
     answer_types: tuple[str, ...] = ()
+    success: int = 200
     render_error: ErrorRenderer = render_body
     root_prefix: str = ""
     root_paths: tuple[str, ...] = ()
