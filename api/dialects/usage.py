@@ -11,8 +11,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 
 import msgspec
 
-from billing.pricing.charge import NO_UNITS, Usage
-from billing.pricing.rates import Rates
+from billing.pricing.charge import NO_UNITS, Rates, Usage
 
 _LONGEST_NOTE = 120
 Path = tuple[str, ...]

@@ -18,8 +18,7 @@ from api import errors
 from api.catalogue.snapshot import ModelEntry, Snapshot
 from api.dialects.base import Dialect, ParsedRequest
 from api.surfaces import Surface
-from billing.pricing.charge import Usage
-from billing.pricing.rates import Prices, affordable_output_tokens, quote
+from billing.pricing.charge import Prices, Usage, affordable_output_tokens, quote, quote_range
 
 # The least output that is worth a call, where the client leaves its length to us.
 LEAST_OUTPUT_TOKENS = 16
@@ -110,13 +109,14 @@ def quote_text(
     prompt = estimate_prompt(request, model)
     prompts, choices = request.prompt.prompts, request.choices
     max_tokens = _output_limit(model, prompt.likely // prompts, request.max_tokens)
-    amount = quote(prices, input_tokens_max=prompt.most, output_tokens_max=max_tokens * choices)
-    minimum = amount
     may_be_lowered = request.max_tokens is None or request.is_limit_a_ceiling
-    if may_be_lowered and max_tokens > LEAST_OUTPUT_TOKENS:
-        minimum = quote(
-            prices, input_tokens_max=prompt.most, output_tokens_max=LEAST_OUTPUT_TOKENS * choices
-        )
+    least_tokens = min(max_tokens, LEAST_OUTPUT_TOKENS) if may_be_lowered else max_tokens
+    amount, minimum = quote_range(
+        prices,
+        input_tokens_max=prompt.most,
+        output_tokens_max=max_tokens * choices,
+        output_tokens_min=least_tokens * choices,
+    )
     return Quote(
         operation=operation,
         dialect=dialect,

@@ -19,7 +19,7 @@ from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream import UpstreamResponse
 from api.gateway.upstream_errors import AttemptError
-from billing.failpoints import failpoint
+from billing.failpoints import ARMED, failpoint
 from billing.pricing.money import dollars_text
 
 # How long an upstream may take to end the connection's message after its last event, for the
@@ -59,6 +59,7 @@ async def run(
         total_seconds=admitted.quote.total_seconds,
         write_seconds=limits.write_timeout_seconds,
         keepalive_seconds=limits.keepalive_seconds if is_streamed else None,
+        is_prompt=is_streamed,
     )
     responder: Responder
     if make_responder is not None:
@@ -98,6 +99,7 @@ async def _answer(
             gateway.upstreams.limits,
         )
     except AttemptError as error:
+        error.note_context(admitted.quote.prompt.likely, admitted.quote.model.context_tokens)
         deadlines.end_attempts()
         if error.is_upstream_failure:
             gateway.health.failed(model)
@@ -166,7 +168,8 @@ async def call_upstream(
         if learnt is None:
             raise
         response = await post(_body(admitted, dialect, learnt))
-    failpoint("after_dispatch")
+    if ARMED:
+        failpoint("after_dispatch")
     ids = response.headers
     admitted.upstream_request_id = ids.get("x-request-id") or ids.get("request-id") or ""
     return response, dialect
@@ -350,7 +353,8 @@ class StreamResponder:
             self._has_passed_on = True
             self._admitted.delivered_bytes = reader.text_bytes
             await self._request.downstream.write(passed_on)
-            failpoint("after_first_byte")
+            if ARMED:
+                failpoint("after_first_byte")
 
     async def _read_to_eof(self) -> None:
         """Read the rest of the upstream's response, so that its connection can be kept."""

@@ -1,4 +1,4 @@
-"""Money: integer nano-dollars, and the one rounding rule."""
+"""Amounts of money, integer nano-dollars, as texts: read and written."""
 
 import re
 from decimal import Decimal
@@ -14,14 +14,6 @@ _AMOUNT = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,30})?", re.ASCII)
 # Up to 999,999,999.999999999: ten digits of dollars would not all fit a bigint of nano-dollars.
 _BUDGET = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 BUDGET_INVALID = 'Give an amount in dollars, such as "12.50".'
-
-
-def price_of(quantity: int, rate_nanos: int, per: int = PER_MILLION) -> int:
-    """Return what `quantity` costs at `rate_nanos` for each `per`, in nano-dollars, half up.
-
-    This is the only place where an amount of money is rounded.
-    """
-    return (quantity * rate_nanos + per // 2) // per
 
 
 def nanos_from_dollars(dollars: str | int | Decimal) -> int:

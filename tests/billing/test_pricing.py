@@ -16,14 +16,19 @@ from billing.models import PriceVersion
 from billing.pricing.charge import (
     NO_CHARGE,
     NOTHING_USED,
+    SUMMARIES,
     Charge,
+    Prices,
+    Rates,
     Usage,
+    affordable_output_tokens,
+    charge_and_cost,
     charge_of,
-    upstream_cost_nanos,
+    price_of,
+    quote,
 )
 from billing.pricing.components import COMPONENTS, Component, check_extra_rates
-from billing.pricing.money import PER_MILLION, price_of
-from billing.pricing.rates import SUMMARIES, Prices, Rates, affordable_output_tokens, quote
+from billing.pricing.money import PER_MILLION
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -67,6 +72,7 @@ def test_a32_the_worked_example_costs_exactly_0_00285_dollars() -> None:
         ],
         input_nanos=350_000,
         output_nanos=2_500_000,
+        total_nanos=2_850_000,
     )
     assert cost.total_nanos == 2_850_000
 
@@ -88,6 +94,7 @@ def test_a29_cached_input_has_its_own_price() -> None:
         input_nanos=142_500,
         cached_nanos=96_000,
         output_nanos=400_000,
+        total_nanos=638_500,
     )
     assert cost.total_nanos == 638_500
 
@@ -102,6 +109,7 @@ def test_reasoning_is_part_of_the_output_and_may_cost_more() -> None:
         ],
         output_nanos=6_000,
         reasoning_nanos=12_000,
+        total_nanos=18_000,
     )
 
 
@@ -230,8 +238,11 @@ def test_the_upstreams_cost_is_reckoned_from_its_own_rates() -> None:
     )
     used = Usage(input_tokens=500, cached_tokens=100, output_tokens=1000, reasoning_tokens=10)
     # 400 x 420 + 100 x 42 + 1000 x 1500
-    assert upstream_cost_nanos(with_costs, used) == 168_000 + 4_200 + 1_500_000
-    assert upstream_cost_nanos(GLM_5_2, used) == 0
+    assert charge_and_cost(with_costs, used) == (
+        charge_of(GLM_5_2, used),
+        168_000 + 4_200 + 1_500_000,
+    )
+    assert charge_and_cost(GLM_5_2, used)[1] == 0
 
 
 @given(rates, counts, counts, units, units, units, units, st.data())
