@@ -128,6 +128,21 @@ def _go() -> Installation:
     return Installation(folder, folder, GO)
 
 
+def compile_go(installation: Installation, source: Path) -> Path:
+    """Return a compiled program of Go, whose modules are the pinned ones.
+
+    Raise NotInstalledError where it does not compile or a module cannot be had.
+    """
+    folder = installation.folder
+    shutil.copy(source, folder / "main.go")
+    (folder / "go.mod").unlink(missing_ok=True)
+    _run(["go", "mod", "init", "clients"], folder)
+    for module, version in GO.items():
+        _run(["go", "get", f"{module}@{version}"], folder)
+    _run(["go", "build", "-o", "program", "main.go"], folder)
+    return folder / "program"
+
+
 def _tool(name: str, wanted: str) -> str:
     path = shutil.which(name)
     if path is None:
@@ -135,9 +150,10 @@ def _tool(name: str, wanted: str) -> str:
     return path
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], folder: Path | None = None) -> None:
     done = subprocess.run(
         command,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -41,6 +41,7 @@ class LibraryResult:
     """What a library's program did over one upstream: "" or the problem, for each of its cases."""
 
     name: str
+    package: str
     version: str
     speaks: str
     upstream: str
