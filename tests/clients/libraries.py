@@ -70,6 +70,7 @@ LIBRARIES = [
     Library(
         "Pydantic AI", "pydantic-ai-slim", "pydantic-ai", "chat completions", "pydantic_ai_chat.py"
     ),
+    Library("Pydantic AI", "pydantic-ai-slim", "pydantic-ai", "Responses", "pydantic_ai_responses.py"),
     Library("Pydantic AI", "pydantic-ai-slim", "pydantic-ai", "Messages", "pydantic_ai_messages.py"),
     Library("OpenAI Agents SDK", "openai-agents", "agents", "Responses", "openai_agents.py"),
     Library("Z.AI SDK", "zai-sdk", "zai", "chat completions", "zai_chat.py"),

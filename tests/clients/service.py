@@ -145,8 +145,6 @@ def _bill(charges: dict[str, int], entries: Iterable[dict[str, Any]]) -> Bill:
         input_tokens += entry["prompt_tokens"]
         output_tokens += entry["tokens_sent"]
     charged = {request: nanos for request, nanos in charges.items() if request not in abandoned}
-    if abandoned:
-        print('DEBUG', {r: (charges[r], m) for r, m in abandoned.items()})
     return Bill(
         requests=len(charges),
         input_tokens=input_tokens,

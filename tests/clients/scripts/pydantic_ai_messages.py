@@ -1,7 +1,8 @@
-"""Pydantic AI's AnthropicModel."""
+"""Pydantic AI's AnthropicModel. It asks for JSON by a tool: it knows no schemas of foreign models."""
 
 import pydantic_ai_shared
 from cases import KEY, MODEL, URL, WRONG_KEY, main
+from pydantic_ai import ToolOutput
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 
@@ -11,5 +12,5 @@ def build(model=MODEL, key=KEY):
     return AnthropicModel(model, provider=AnthropicProvider(base_url=URL, api_key=key))
 
 
-pydantic_ai_shared.register(build, MODEL, WRONG_KEY)
+pydantic_ai_shared.register(build, WRONG_KEY, ToolOutput)
 main()

@@ -11,5 +11,5 @@ def build(model=MODEL, key=KEY):
     return OpenAIResponsesModel(model, provider=OpenAIProvider(base_url=f"{URL}/v1", api_key=key))
 
 
-pydantic_ai_shared.register(build, MODEL, WRONG_KEY)
+pydantic_ai_shared.register(build, WRONG_KEY)
 main()

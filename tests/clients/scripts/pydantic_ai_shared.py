@@ -12,7 +12,7 @@ class City(BaseModel):
     population: int
 
 
-def register(build, model, wrong_key):
+def register(build, wrong_key, schema_mode=NativeOutput):
     """Register the cases; `build` returns a model by its name and the key."""
 
     @case
@@ -42,7 +42,7 @@ def register(build, model, wrong_key):
 
     @case
     async def schema():
-        answer = await Agent(build(), output_type=NativeOutput(City)).run(CITY)
+        answer = await Agent(build(), output_type=schema_mode(City)).run(CITY)
         check(isinstance(answer.output, City), answer)
 
     @case
