@@ -5,10 +5,11 @@ command, answer. Each agent is started as its users start it in scripts, with an
 holds nothing of ours.
 """
 
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from uuid import uuid4
 
 from tests.clients.installs import Installation
 from tests.clients.results import AgentResult, Refusal, Task
-from tests.clients.service import MODELS, ClientsService, Customer
+from tests.clients.service import MODELS, Bill, ClientsService
 
 SECONDS = 180
 BEFORE, AFTER = "price = 1\n", "price = 2\n"
@@ -33,13 +34,31 @@ class Start:
     key: str
     model: str
     prompt: str
-    home: Path
     work: Path
     installation: Installation
+
+    @property
+    def home(self) -> Path:
+        """The agent's home, beside the folder that it works in."""
+        return self.work.parent / "home"
+
+    @property
+    def api(self) -> str:
+        """The base URL of an SDK of OpenAI's."""
+        return f"{self.url}/v1"
 
     def binary(self, name: str) -> str:
         """Return the path of a program of the installation."""
         return str(self.installation.binary(name))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to: what was printed, and the requests that were answered."""
+
+    output: str
+    work: Path
+    requests: list[tuple[str, str, int]]
 
 
 @dataclass(frozen=True)
@@ -82,54 +101,57 @@ class AgentRunner:
             notes=notes,
         )
 
-    def start(
-        self, key: str, model: str, prompt: str, **environment: str
-    ) -> tuple[str, Path, list[tuple[str, str, int]]]:
-        """Run the agent once; return its output, its folder, and the requests it made."""
-        box = self._box / uuid4().hex[:8]
-        home, work = box / "home", box / "work"
-        home.mkdir(parents=True)
-        work.mkdir()
-        (work / "price.txt").write_text(BEFORE)
-        start = Start(
-            self.service.url, key, model, prompt, home, work, self._installation
-        )
+    def start(self, key: str, model: str, prompt: str, work: Path | None = None) -> Outcome:
+        """Run the agent once, in a new folder unless one is given."""
+        work = work or self._new_folder()
+        start = Start(self.service.url, key, model, prompt, work, self._installation)
         command, own = self.agent.launch(start)
         mark = self.service.access_mark()
-        output = run_program(command, work, {"HOME": str(home), **own, **environment})
-        (box / "output.txt").write_text(output)
-        return output, work, self.service.requests_since(mark)
+        output = run_program(command, work, {"HOME": str(start.home), **own})
+        (start.home / "output.txt").write_text(output)
+        return Outcome(output, work, self.service.requests_since(mark))
+
+    def _new_folder(self) -> Path:
+        """Return a new folder to work in, with the file of the task, beside a new home."""
+        box = self._box / f"{self.agent.name.replace(' ', '-')}-{uuid4().hex[:8]}"
+        (box / "home").mkdir(parents=True)
+        work = box / "work"
+        work.mkdir()
+        (work / "price.txt").write_text(BEFORE)
+        return work
 
     def _task(self, dialect: str, model: str) -> Task:
         customer = self.service.open_customer()
-        output, work, requests = self._work(customer, model)
+        work = self._new_folder()
+        plan = f"task-{uuid4().hex[:8]}"
+        self.service.put_turns(plan, self.agent.turns(work / "price.txt"))
+        prompt = f"{self.agent.prompt} <simulate>turns={plan}</simulate>"
+        outcome = self.start(customer.key, model, prompt, work)
         bill = self.service.bill(customer)
-        problems = []
-        if (work / "price.txt").read_text() != AFTER:
-            problems.append("the file is not edited")
-        seen = work / "seen.txt"
-        if not seen.exists() or seen.read_text() != AFTER:
-            problems.append("the command has not run")
-        if ANSWER not in output:
-            problems.append("no answer")
-        if refused := [line for line in requests if line[2] >= 400 and line[0] == "POST"]:
-            problems.append(f"refused: {refused}")
-        if not bill.agrees:
-            problems.append(
-                f"charged {bill.charged_nanos} nanos, the journal says {bill.expected_nanos}"
-            )
-        return Task(dialect, bill, problems, output if problems else "")
-
-    def _work(self, customer: Customer, model: str) -> tuple[str, Path, list[Any]]:
-        name = f"task-{uuid4().hex[:8]}"
-        self.service.put_turns(name, self.agent.turns(Path("price.txt")))
-        prompt = f"{self.agent.prompt} <simulate>turns={name}</simulate>"
-        return self.start(customer.key, model, prompt)
+        return Task(dialect, bill, list(_problems(outcome, bill)), outcome.output)
 
     def _refusal(self, key: str) -> Refusal:
-        output, _work, requests = self.start(key, MODELS["chat completions"], self.agent.prompt)
-        statuses = [status for method, _path, status in requests if method == "POST"]
-        return Refusal(statuses, output)
+        outcome = self.start(key, MODELS["chat completions"], self.agent.prompt)
+        statuses = [status for method, _path, status in outcome.requests if method == "POST"]
+        return Refusal(statuses, outcome.output)
+
+
+def _problems(outcome: Outcome, bill: Bill) -> Iterator[str]:
+    """Yield what is wrong with a task that should be done."""
+    if (outcome.work / "price.txt").read_text() != AFTER:
+        yield "the file is not edited"
+    seen = outcome.work / "seen.txt"
+    if not seen.exists() or seen.read_text() != AFTER:
+        yield "the command has not run"
+    if ANSWER not in outcome.output:
+        yield "no answer"
+    for method, path, status in outcome.requests:
+        if method == "POST" and status >= 400:
+            yield f"{path} was answered with {status}"
+    if not bill.requests:
+        yield "nothing was asked"
+    if not bill.agrees:
+        yield f"charged {bill.charged_nanos} nanos, the journal says {bill.expected_nanos}"
 
 
 def run_program(command: list[str], folder: Path, environment: Mapping[str, str]) -> str:
@@ -191,11 +213,13 @@ def _claude_turns(file: Path) -> list[dict[str, Any]]:
 
 
 def _claude_extras(runner: AgentRunner) -> list[str]:
-    """Count tokens, which is free, and look for models."""
+    """Ask for a count of tokens, which is free."""
     customer = runner.service.open_customer()
     model = MODELS["Messages"]
-    _output, _work, requests = runner.start(customer.key, model, "/context")
-    counted = [status for _method, path, status in requests if path.endswith("/count_tokens")]
+    outcome = runner.start(customer.key, model, "/context")
+    counted = [
+        status for _method, path, status in outcome.requests if path.endswith("/count_tokens")
+    ]
     bill = runner.service.bill(customer)
     note = f"`/context`: {counted.count(200)} of {len(counted)} token counts answered"
     return [f"{note}, {bill.charged_nanos} nano-dollars charged"]
@@ -220,7 +244,7 @@ def _start_codex(start: Start, credentials: str) -> list[str]:
         'model_provider = "tollgate"',
         "[model_providers.tollgate]",
         'name = "Tollgate"',
-        f'base_url = "{start.url}/v1"',
+        f'base_url = "{start.api}"',
         'wire_api = "responses"',
         credentials,
     ]
@@ -242,9 +266,9 @@ PATCH = """\
 
 
 def _codex_turns(file: Path) -> list[dict[str, Any]]:
-    patch = f"apply_patch <<'EOF'\n{PATCH.format(file=file)}EOF\n"
+    patch = f"apply_patch <<'EOF'\n{PATCH.format(file=file.name)}EOF\n"
     return task(
-        call("exec_command", cmd=f"cat {file}"),
+        call("exec_command", cmd=f"cat {file.name}"),
         call("exec_command", cmd=patch),
         call("exec_command", cmd=COMMAND),
     )
@@ -252,10 +276,83 @@ def _codex_turns(file: Path) -> list[dict[str, Any]]:
 
 def _codex_turns_with_models(file: Path) -> list[dict[str, Any]]:
     return task(
-        call("exec_command", cmd=f"cat {file}"),
-        {"name": "apply_patch", "input": PATCH.format(file=file)},
+        call("exec_command", cmd=f"cat {file.name}"),
+        {"name": "apply_patch", "input": PATCH.format(file=file.name)},
         call("exec_command", cmd=COMMAND),
     )
+
+
+# opencode
+
+
+def _launch_opencode(start: Start) -> tuple[list[str], Mapping[str, str]]:
+    provider = {
+        "npm": "@ai-sdk/openai-compatible",
+        "name": "Tollgate",
+        "options": {"baseURL": start.api, "apiKey": start.key},
+        "models": {start.model: {"name": start.model}},
+    }
+    config = {"provider": {"tollgate": provider}, "autoupdate": False, "share": "disabled"}
+    (start.work / "opencode.json").write_text(json.dumps(config))
+    command = [start.binary("opencode"), "run", "-m", f"tollgate/{start.model}", start.prompt]
+    return command, {"OPENCODE_DISABLE_MODELS_FETCH": "1"}
+
+
+def _opencode_turns(file: Path) -> list[dict[str, Any]]:
+    edit = {"filePath": str(file), "oldString": "price = 1", "newString": "price = 2"}
+    return task(
+        call("read", filePath=str(file)),
+        call("edit", **edit),
+        call("bash", command=COMMAND, description="Show the price"),
+    )
+
+
+# Qwen Code
+
+
+def _launch_qwen(start: Start) -> tuple[list[str], Mapping[str, str]]:
+    command = [start.binary("qwen"), "--auth-type", "openai", "--yolo", "-p", start.prompt]
+    return command, {
+        "OPENAI_BASE_URL": start.api,
+        "OPENAI_API_KEY": start.key,
+        "OPENAI_MODEL": start.model,
+    }
+
+
+def _qwen_turns(file: Path) -> list[dict[str, Any]]:
+    edit = {"file_path": str(file), "old_string": "price = 1", "new_string": "price = 2"}
+    return task(
+        call("read_file", file_path=str(file)),
+        call("edit", **edit),
+        call("run_shell_command", command=COMMAND, is_background=False),
+    )
+
+
+# aider, which has no tools: edits stand in the answer, and the command is its test command.
+
+BLOCK = """\
+price.txt
+```
+<<<<<<< SEARCH
+price = 1
+=======
+price = 2
+>>>>>>> REPLACE
+```
+
+"""
+
+
+def _launch_aider(start: Start) -> tuple[list[str], Mapping[str, str]]:
+    command = [start.binary("aider"), "--model", f"openai/{start.model}", "--no-git"]
+    command += ["--edit-format", "diff", "--yes-always", "--no-check-update", "--no-pretty"]
+    command += ["--no-show-model-warnings", "--analytics-disable", "--no-show-release-notes"]
+    command += ["--auto-test", "--test-cmd", COMMAND, "--message", start.prompt, "price.txt"]
+    return command, {"OPENAI_API_BASE": start.api, "OPENAI_API_KEY": start.key}
+
+
+def _aider_turns(_file: Path) -> list[dict[str, Any]]:
+    return [{"text": BLOCK + ANSWER}]
 
 
 AGENTS = [
@@ -277,4 +374,9 @@ AGENTS = [
         _launch_codex_with_models,
         _codex_turns_with_models,
     ),
+    Agent("opencode", "opencode-ai", "node", "chat completions", _launch_opencode, _opencode_turns),
+    Agent(
+        "Qwen Code", "@qwen-code/qwen-code", "node", "chat completions", _launch_qwen, _qwen_turns
+    ),
+    Agent("aider", "aider-chat", "aider", "chat completions", _launch_aider, _aider_turns),
 ]

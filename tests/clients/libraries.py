@@ -4,6 +4,7 @@ Each is run once for every dialect that an upstream may speak. It prints a line 
 its cases; of the case that leaves a stream in the middle, the service's side is looked at here.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.clients.installs import Installation, compile_go
-from tests.clients.results import LibraryResult
+from tests.clients.results import LibraryResult, LibraryRun
 from tests.clients.service import EMBEDDING_MODEL, MODELS, ClientsService
 
 SCRIPTS = Path(__file__).with_name("scripts")
 SECONDS = 240
+_TOO_LONG = subprocess.TimeoutExpired
 CASES = ("models", "chat", "stream", "tools", "schema", "error", "cancel", "embeddings")
 
 
@@ -38,20 +40,26 @@ LIBRARIES = [
     Library("OpenAI Node", "openai", "node", "chat completions", "openai_chat.mjs"),
     Library("OpenAI Node", "openai", "node", "Responses", "openai_responses.mjs"),
     Library("Anthropic Node", "@anthropic-ai/sdk", "node", "Messages", "anthropic_messages.mjs"),
-    Library("Vercel AI SDK", "@ai-sdk/openai", "node", "Responses", "vercel_openai.mjs"),
+    Library("Vercel AI SDK, openai", "@ai-sdk/openai", "node", "Responses", "vercel_openai.mjs"),
     Library(
-        "Vercel AI SDK",
+        "Vercel AI SDK, openai-compatible",
         "@ai-sdk/openai-compatible",
         "node",
         "chat completions",
         "vercel_compatible.mjs",
     ),
-    Library("Vercel AI SDK", "@ai-sdk/anthropic", "node", "Messages", "vercel_anthropic.mjs"),
     Library(
-        "LangChain", "langchain-openai", "langchain", "chat completions", "langchain_openai_chat.py"
+        "Vercel AI SDK, anthropic", "@ai-sdk/anthropic", "node", "Messages", "vercel_anthropic.mjs"
     ),
     Library(
-        "LangChain",
+        "LangChain, langchain-openai",
+        "langchain-openai",
+        "langchain",
+        "chat completions",
+        "langchain_openai_chat.py",
+    ),
+    Library(
+        "LangChain, langchain-anthropic",
         "langchain-anthropic",
         "langchain",
         "Messages",
@@ -70,8 +78,12 @@ LIBRARIES = [
     Library(
         "Pydantic AI", "pydantic-ai-slim", "pydantic-ai", "chat completions", "pydantic_ai_chat.py"
     ),
-    Library("Pydantic AI", "pydantic-ai-slim", "pydantic-ai", "Responses", "pydantic_ai_responses.py"),
-    Library("Pydantic AI", "pydantic-ai-slim", "pydantic-ai", "Messages", "pydantic_ai_messages.py"),
+    Library(
+        "Pydantic AI", "pydantic-ai-slim", "pydantic-ai", "Responses", "pydantic_ai_responses.py"
+    ),
+    Library(
+        "Pydantic AI", "pydantic-ai-slim", "pydantic-ai", "Messages", "pydantic_ai_messages.py"
+    ),
     Library("OpenAI Agents SDK", "openai-agents", "agents", "Responses", "openai_agents.py"),
     Library("Z.AI SDK", "zai-sdk", "zai", "chat completions", "zai_chat.py"),
     Library("llm", "llm", "llm", "chat completions", "llm_program.py"),
@@ -83,26 +95,22 @@ LIBRARIES = [
 
 def run_library(
     library: Library, service: ClientsService, installation: Installation, box: Path
-) -> list[LibraryResult]:
-    """Run a library's program over each upstream."""
+) -> LibraryResult:
+    """Run a library's program over each upstream. Raise NotInstalledError (Go alone)."""
     command = _command(library, installation)
-    return [
-        _run_over(library, command, service, installation, box, upstream) for upstream in MODELS
-    ]
+    runs = []
+    for upstream, model in MODELS.items():
+        folder = box / f"{Path(library.script).stem}-{model}"
+        folder.mkdir(parents=True)
+        runs.append(_run_over(upstream, command, service, folder))
+    version = installation.version(library.package)
+    return LibraryResult(library.name, version, library.speaks, runs)
 
 
 def _run_over(
-    library: Library,
-    command: list[str],
-    service: ClientsService,
-    installation: Installation,
-    box: Path,
-    upstream: str,
-) -> LibraryResult:
+    upstream: str, command: list[str], service: ClientsService, folder: Path
+) -> LibraryRun:
     customer = service.open_customer()
-    folder = box / f"{Path(library.script).stem}-on-{MODELS[upstream]}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -112,34 +120,25 @@ def _run_over(
         "TOLLGATE_MODEL": MODELS[upstream],
         "TOLLGATE_EMBEDDING_MODEL": EMBEDDING_MODEL,
     }
-    with (folder / "errors.txt").open("w") as errors:
-        done = subprocess.run(
+    output, errors = folder / "output.txt", folder / "errors.txt"
+    with output.open("w") as out, errors.open("w") as err, contextlib.suppress(_TOO_LONG):
+        subprocess.run(
             command,
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
+            stdout=out,
+            stderr=err,
             check=False,
             timeout=SECONDS,
         )
-    (folder / "output.txt").write_text(done.stdout)
-    bill = service.bill(customer)
-    cases = _read_cases(done.stdout)
+    cases = _read_cases(output.read_text())
     if not cases:
-        cases = {"chat": (folder / "errors.txt").read_text().strip()[-300:] or "no output"}
+        cases = {"chat": errors.read_text().strip()[-300:] or "the program printed nothing"}
+    bill = service.bill(customer)
     if cases.get("cancel") == "" and bill.left != 1:
-        cases["cancel"] = "the upstream was not left, or the charge is not a part of the whole"
-    return LibraryResult(
-        name=library.name,
-        package=library.package,
-        version=installation.version(library.package),
-        speaks=library.speaks,
-        upstream=upstream,
-        cases=cases,
-        bill=bill,
-    )
+        cases["cancel"] = "the upstream was not left, or more was charged than it had sent"
+    return LibraryRun(upstream, cases, bill)
 
 
 def _read_cases(output: str) -> dict[str, str]:

@@ -93,9 +93,7 @@ class ClientsService(AbstractContextManager["ClientsService"]):
         """Return a new customer with this credit in dollars."""
         self._customers += 1
         email = f"client-{self._customers}@example.com"
-        made = json.loads(
-            self.stack.manage("create_customer", email, "--credit", credit, "--json")
-        )
+        made = json.loads(self.stack.manage("create_customer", email, "--credit", credit, "--json"))
         return Customer(email, made["account_id"], made["api_key"])
 
     def put_turns(self, name: str, turns: list[dict[str, Any]]) -> None:

@@ -6,8 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cases import ADD, CITY, CITY_SCHEMA, KEY, MODEL, SEVEN_TOKENS, SUM, URL, WRONG_KEY
-from cases import case, check, main
+from cases import (
+    ADD,
+    CITY,
+    CITY_SCHEMA,
+    KEY,
+    MODEL,
+    SEVEN_TOKENS,
+    SUM,
+    URL,
+    WRONG_KEY,
+    case,
+    check,
+    main,
+)
 
 PROGRAM = str(Path(sys.executable).with_name("llm"))
 FOLDER = Path.home() / "llm"

@@ -81,7 +81,10 @@ async def schema():
 
 @case
 async def error():
-    expected = ((NotFoundError, {"model": "no-such-model"}), (AuthenticationError, {"key": WRONG_KEY}))
+    expected = (
+        (NotFoundError, {"model": "no-such-model"}),
+        (AuthenticationError, {"key": WRONG_KEY}),
+    )
     for kind, options in expected:
         try:
             await Runner.run(build(**options), "Hello!")

@@ -1,4 +1,4 @@
-"""Pydantic AI's AnthropicModel. It asks for JSON by a tool: it knows no schemas of foreign models."""
+"""Pydantic AI's AnthropicModel, which asks models that it doesn't know for JSON by a tool."""
 
 import pydantic_ai_shared
 from cases import KEY, MODEL, URL, WRONG_KEY, main
