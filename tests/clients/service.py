@@ -120,7 +120,7 @@ class ClientsService(AbstractContextManager["ClientsService"]):
             )
         )
         entries = [entry for entry in self.stack.journal() if entry["request_id"] in charges]
-        return _bill(charges, [entry for entry in entries if entry["path"].endswith(CHARGED)])
+        return bill_of(charges, [entry for entry in entries if entry["path"].endswith(CHARGED)])
 
     def _is_open(self, customer: Customer) -> bool:
         query = "SELECT held_nanos FROM billing_creditaccount WHERE id = %s"
@@ -129,7 +129,8 @@ class ClientsService(AbstractContextManager["ClientsService"]):
         return bool(held_nanos or still_called)
 
 
-def _bill(charges: dict[str, int], entries: Iterable[dict[str, Any]]) -> Bill:
+def bill_of(charges: dict[str, int], entries: Iterable[dict[str, Any]]) -> Bill:
+    """Return the bill of the usage records' charges, by request, and the journal's entries."""
     completed: dict[str, int] = {}
     abandoned: dict[str, int] = {}
     input_tokens = output_tokens = 0
