@@ -271,7 +271,10 @@ def charge_of(rates: Rates, usage: Usage) -> Charge:
             amount_nanos = price_of(quantity, rate_nanos, per)
             sums[place] += amount_nanos
             lines.append((component, quantity, rate_nanos, per, amount_nanos))
-    return Charge(lines, *sums, total_nanos=sum(sums))
+    input_nanos, cached_nanos, output_nanos, reasoning_nanos, units_nanos = sums
+    return Charge(
+        lines, input_nanos, cached_nanos, output_nanos, reasoning_nanos, units_nanos, sum(sums)
+    )
 
 
 def _charge_of_text(rates: Rates, usage: Usage) -> Charge:
