@@ -253,7 +253,7 @@ class Stack:
                 return httpx.get(url, timeout=2).status_code == 200
             return False
 
-        eventually(answers, seconds=20, what=f"{url} does not answer")
+        eventually(answers, seconds=60, what=f"{url} does not answer")
 
 
 @contextlib.contextmanager

@@ -154,6 +154,7 @@ class ApiRequest:
         "downstream",
         "headers",
         "is_body_read",
+        "query",
         "receive",
         "request_id",
         "started_at",
@@ -169,6 +170,7 @@ class ApiRequest:
         self.surface = surface
         self.argument = argument
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.query: bytes = scope.get("query_string", b"")
         self.receive = receive
         self.is_body_read = False
         self.downstream = Downstream(send)

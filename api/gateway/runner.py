@@ -59,6 +59,7 @@ async def run(
         total_seconds=admitted.quote.total_seconds,
         write_seconds=limits.write_timeout_seconds,
         keepalive_seconds=limits.keepalive_seconds if is_streamed else None,
+        is_prompt=is_streamed,
     )
     responder: Responder
     if make_responder is not None:
@@ -98,6 +99,7 @@ async def _answer(
             gateway.upstreams.limits,
         )
     except AttemptError as error:
+        error.note_context(admitted.quote.prompt.likely, admitted.quote.model.context_tokens)
         deadlines.end_attempts()
         if error.is_upstream_failure:
             gateway.health.failed(model)

@@ -110,6 +110,8 @@ class AdmittedRequest:
 
         An empty answer costs nothing.
         """
+        if metered.rejected and self.attempts:
+            self.attempts[-1]["rejected_usage"] = [_clean(figure) for figure in metered.rejected]
         if metered.is_empty:
             self._settle("empty", 200)
         elif metered.usage is None:

@@ -101,6 +101,16 @@ class AttemptError(Exception):
         self.code = code
         self.retry_after_seconds = retry_after_seconds
         self.error = error
+        self.prompt_tokens = self.most_tokens = 0
+
+    def note_context(self, likely_tokens: int, most_tokens: int) -> None:
+        """Note by how much a prompt is too long: as the upstream says, or as we think."""
+        said = sorted(int(figure.replace(",", "")) for figure in _FIGURES.findall(self.message))
+        if len(said) >= 2 and said[-1] > said[-2]:
+            self.prompt_tokens, self.most_tokens = said[-1], said[-2]
+        else:
+            self.prompt_tokens = max(likely_tokens, most_tokens + 1)
+            self.most_tokens = most_tokens
 
     @property
     def is_retryable(self) -> bool:
@@ -150,7 +160,12 @@ class AttemptError(Exception):
             return ShuttingDownError()
         if self.kind == "rejected":
             if self.code == errors.ContextLengthError.code:
-                return errors.ContextLengthError(self.message or None, param=self.param)
+                return errors.ContextLengthError(
+                    self.message or None,
+                    param=self.param,
+                    prompt_tokens=self.prompt_tokens,
+                    most_tokens=self.most_tokens,
+                )
             return errors.InvalidRequestError(self.message or None, param=self.param)
         if self.kind in {"busy", "rate_limited"}:
             return UpstreamBusyError(retry_after_seconds=self.retry_after_seconds or 1)
@@ -175,6 +190,7 @@ _ROUTE_MESSAGES = re.compile(
     r"(?i)\bapi[ _-]?key\b|current quota|insufficient (balance|credit|fund|quota)"
     r"|model .{0,80}(does not exist|not found|has been (retired|deprecated))"
 )
+_FIGURES = re.compile(r"\b\d[\d,]{2,}\b")
 _CONTEXT_MESSAGES = re.compile(
     r"(?i)maximum context length|context[ _]length[ _]exceeded|exceeds? the (model's )?context"
     r"|prompt is too long"

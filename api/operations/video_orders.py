@@ -75,6 +75,7 @@ class _Order:
             total_seconds=admitted.quote.total_seconds,
             write_seconds=gateway.limits.write_timeout_seconds,
             keepalive_seconds=None,
+            is_prompt=True,
         )
         gateway.ticker.running.add(deadlines)
         try:

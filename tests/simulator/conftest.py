@@ -195,7 +195,7 @@ class Server:
             (entry,) = json.load(answer)
         return entry
 
-    def ended(self, request_id: str, within_s: float = 3) -> dict[str, Any]:
+    def ended(self, request_id: str, within_s: float = 30) -> dict[str, Any]:
         """The entry of a call, once it has ended."""
         until = time.monotonic() + within_s
         while (entry := self.journal(request_id))["end"] is None:

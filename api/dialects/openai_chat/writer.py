@@ -34,7 +34,7 @@ _encode = msgspec.json.Encoder().encode
 
 Json = dict[str, Any]
 
-_FINISH_REASONS: dict[FinishReason, str] = {
+FINISH_REASONS: dict[FinishReason, str] = {
     "stop": "stop",
     "stop_sequence": "stop",
     "pause": "stop",
@@ -76,7 +76,7 @@ def reply_body(reply: Reply, usage: Usage, context: AnswerContext) -> bytes:
                     "index": 0,
                     "message": message,
                     "logprobs": None,
-                    "finish_reason": _FINISH_REASONS[reply.reason],
+                    "finish_reason": FINISH_REASONS[reply.reason],
                 }
             ],
             "usage": shown_usage(None, usage),
@@ -189,7 +189,7 @@ class ReplyWriter:
                     return {"tool_calls": [{"index": number, "custom": {"input": arguments}}]}
                 return {"tool_calls": [{"index": number, "function": {"arguments": arguments}}]}
             case Finished(reason):
-                self._finish = _FINISH_REASONS[reason]
+                self._finish = FINISH_REASONS[reason]
         return None
 
     def _answer(self, delta: Json) -> Json:

@@ -251,10 +251,12 @@ class World:
             "content-length": str(len(payload)),
             **(headers or {}),
         }
+        path, _, query = path.partition("?")
         scope = {
             "type": "http",
             "method": method,
             "path": path,
+            "query_string": query.encode(),
             "headers": [(k.encode(), v.encode()) for k, v in given.items() if v],
         }
         messages = iter([{"type": "http.request", "body": payload, "more_body": False}])

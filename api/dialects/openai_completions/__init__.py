@@ -12,6 +12,7 @@ from api.dialects.openai_chat.answer import TextAnswer
 from api.dialects.openai_chat.fields import TextDialect, billed_parameters, names_of
 from api.dialects.openai_chat.request import GenerationRequest, check_stream_options
 from api.dialects.openai_chat.stream import TextStreamReader
+from api.dialects.openai_completions import translation
 from api.validation_errors import explained
 
 # As many answers as one request may ask for, over all prompts: each is held for.
@@ -146,6 +147,7 @@ class CompletionsDialect(TextDialect):
 
     name = "openai_completions"
     path = "/completions"
+    translation = translation
     known_fields = KNOWN_FIELDS
     parse = staticmethod(parse_completion)
 
