@@ -223,10 +223,9 @@ def find_sold(snapshot: Snapshot, name: str) -> tuple[ModelEntry, Prices]:
         raise errors.ServiceUnavailableError(
             "The API is switched off for the moment. Try again as Retry-After says."
         )
-    model = snapshot.find(name)
+    model, prices = snapshot.find_priced(name, datetime.now(UTC))
     if model is None:
         raise errors.ModelNotFoundError.about(name)
-    prices = model.price_at(datetime.now(UTC))
     if prices is None:
         raise errors.ModelUnpricedError()
     if not model.routes:

@@ -11,7 +11,6 @@ from api.catalogue.snapshot import RouteEntry
 from api.dialects import link
 from api.dialects.base import Answer, AnswerContext, Dialect, DialectError, StreamReader
 from api.gateway.admission import Quoter, admit
-from api.gateway.concurrency_limit import work_of
 from api.gateway.deadlines import Deadlines
 from api.gateway.failover import try_routes
 from api.gateway.http import ApiRequest, Headers
@@ -202,19 +201,16 @@ class UnaryResponder:
 
     async def attempt(self, route: RouteEntry) -> None:
         """Read the answer of a route's upstream. Raise AttemptError or DialectError."""
-        admitted = self._admitted
+        admitted, max_bytes = self._admitted, self._gateway.limits.max_answer_bytes
         response, dialect = await call_upstream(self._gateway, admitted, route)
-        try:
-            body = await response.read(self._gateway.limits.max_answer_bytes)
-            quote = admitted.quote
-            if quote.units is not None:
-                work: float = quote.units.images
-            else:
-                work = work_of(quote.prompt.likely, len(body) // 4)
-            response.came((route.upstream_model, False), work)
-        finally:
-            await response.close()
-        context = _context(admitted, route, self._gateway.limits.max_answer_bytes)
+        quote = admitted.quote
+        body = await response.read_answer(
+            max_bytes,
+            (route.upstream_model, False),
+            prompt_tokens=quote.prompt.likely,
+            images=quote.units.images if quote.units is not None else 0,
+        )
+        context = _context(admitted, route, max_bytes)
         self._answer = dialect.read_answer(body, context)
 
     def may_retry(self) -> bool:
@@ -346,7 +342,7 @@ class StreamResponder:
         admitted.note_first_token()
         if response is not None and admitted.route is not None:
             kind = (admitted.route.upstream_model, True)
-            response.came(kind, work_of(admitted.quote.prompt.likely))
+            response.note_first_token(kind, admitted.quote.prompt.likely)
 
     async def _write(self, reader: StreamReader, passed_on: bytes) -> None:
         if passed_on:

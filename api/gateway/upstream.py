@@ -26,7 +26,7 @@ from multidict import CIMultiDict
 
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.dialects.base import Dialect
-from api.gateway.concurrency_limit import ConcurrencyLimits, Limiter
+from api.gateway.concurrency_limit import ConcurrencyLimits, Limiter, work_of
 from api.gateway.upstream_errors import AttemptError, error_of_status
 
 log = structlog.get_logger(__name__)
@@ -141,13 +141,30 @@ class UpstreamResponse:
             parts.append(chunk)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def came(self, kind: Hashable, work: float) -> None:
-        """Record that the answer has come, or the first token of a streamed one.
+    async def read_answer(
+        self, max_bytes: int, kind: Hashable, *, prompt_tokens: int, images: int
+    ) -> bytes:
+        """Return the whole body of a success, and end the call. Raise AttemptError as `read` does.
 
-        Answers of one `kind` are compared with each other, by their `work` (`work_of`).
+        The limiter learns how long it took, and compares it with other answers of its `kind` by
+        the work that they were: the `images`, or else the prompt and the answer.
         """
+        try:
+            body = await self.read(max_bytes)
+        except BaseException:
+            await self.close()
+            raise
+        limiter, self._limiter = self._limiter, None
+        if limiter is not None:
+            limiter.finish(kind, self._began_at, prompt_tokens, len(body) // 4, images)
+        await self._response.aclose()
+        return body
+
+    def note_first_token(self, kind: Hashable, prompt_tokens: int) -> None:
+        """Tell the limiter that the first token of an answer of this `kind` has come."""
         if self._limiter is not None:
-            self._limiter.answered(kind, time.monotonic() - self._began_at, work)
+            seconds = time.monotonic() - self._began_at
+            self._limiter.answered(kind, seconds, work_of(prompt_tokens))
 
     async def close(self) -> None:
         """End the call: the connection is kept if the body was read to its end, else closed."""
@@ -240,11 +257,7 @@ class Upstreams:
 
         Raise AttemptError for everything else: nothing is left open then.
         """
-        limiter = self.limits.of(upstream)
-        if not limiter.enter(upstream.max_concurrency):
-            wait = limiter.next_place_seconds(upstream.max_concurrency)
-            detail = f"{limiter.in_flight} calls are under way, which is the limit"
-            raise AttemptError("busy", detail, retry_after_seconds=wait)
+        limiter = self.limits.enter(upstream)
         began_at = time.monotonic()
         try:
             response = await self._send(upstream, dialect, body, request_id, forwarded)

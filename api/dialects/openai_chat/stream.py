@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from api.dialects.base import AnswerContext, DialectError
-from api.dialects.openai_chat.answer import UNPROVED, Delta, Groq, generated_bytes
+from api.dialects.openai_chat.answer import UNPROVED, Delta, Groq, generated_bytes, shown_usage
 from api.dialects.openai_chat.repair import (
     FINISH_REASONS,
     ChunkRepairer,
@@ -25,7 +25,6 @@ from api.dialects.openai_chat.repair import (
     raise_reported,
     repaired_answer,
 )
-from api.dialects.openai_chat.usage import shown_usage
 from api.dialects.reasoning import StreamTranslator
 from api.dialects.sse import (
     EventSplitter,
