@@ -21,9 +21,6 @@ from api.gateway.upstream_errors import AttemptError
 from billing.failpoints import ARMED, failpoint
 from billing.pricing.money import dollars_text
 
-# How long an upstream may take to end the connection's message after its last event, for the
-# connection to be worth keeping.
-EOF_SECONDS = 0.25
 # The bounds of what is read for a client that disconnected.
 DRAIN_SECONDS = 30
 DRAIN_BYTES = 1024 * 1024
@@ -300,7 +297,9 @@ class StreamResponder:
         assert reader is not None  # noqa: S101 - an attempt succeeded
         admitted.finish_reason = reader.finish_reason
         admitted.complete(reader.meter(admitted.quote))
-        await self._read_to_eof()
+        response, self._response = self._response, None
+        if response is not None:
+            await response.read_to_end()
         await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
         is_shown = admitted.quote.request.wants_usage
         ending = reader.ending(admitted.usage, admitted.cost, is_shown=is_shown)
@@ -351,15 +350,6 @@ class StreamResponder:
             await self._request.downstream.write(passed_on)
             if ARMED:
                 failpoint("after_first_byte")
-
-    async def _read_to_eof(self) -> None:
-        """Read the rest of the upstream's response, so that its connection can be kept."""
-        if self._response is not None:
-            with suppress(AttemptError, TimeoutError):
-                async with asyncio.timeout(EOF_SECONDS):
-                    async for _ in self._response.chunks():
-                        pass
-            await self.close()
 
 
 async def _drain(
