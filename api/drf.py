@@ -11,6 +11,7 @@ from rest_framework.views import set_rollback
 
 from accounts.errors import AccountsError
 from api import errors
+from api.error_responses import render
 
 _log = structlog.get_logger(__name__)
 
@@ -50,7 +51,7 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResp
     if error.status >= 500:
         view = type(context["view"]).__name__ if context.get("view") else None
         _log.error("request_failed", view=view, status=error.status, exc_info=exception)
-    status, headers, body = errors.render(error)
+    status, headers, body = render(error)
     response = HttpResponse(body, status=status)
     for name, value in headers:
         response[name.decode("ascii")] = value.decode("ascii")

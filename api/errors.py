@@ -1,4 +1,4 @@
-"""Every error of the API, and how each is rendered in OpenAI's shape.
+"""Every error of the API.
 
     ApiError
     ├── InvalidRequestError             400 invalid_request_error   (type invalid_request_error)
@@ -38,17 +38,12 @@ Types and codes are OpenAI's where it has one (its SDKs choose the exception by 
 which status means what is decided in `platform/docs/architecture.md`.
 """
 
-import re
 from collections.abc import Mapping
 from typing import ClassVar, Protocol, Self
-
-import msgspec
 
 _LONGEST_MESSAGE = 1_000
 _LONGEST_PARAM = 200
 _LONGEST_QUOTE = 80
-_UNSAFE_IN_HEADER = re.compile(r"[^\x20-\x7e]")
-_encode = msgspec.json.Encoder().encode
 
 
 class AnsweringSurface(Protocol):
@@ -151,10 +146,24 @@ class UnsupportedParameterError(InvalidRequestError):
 
 
 class ContextLengthError(InvalidRequestError):
-    """Prompt and output don't fit the model's context."""
+    """Prompt and output don't fit the model's context.
+
+    `prompt_tokens` and `most_tokens` are what it has and what it may have, as far as it is known.
+    """
 
     code = "context_length_exceeded"
     default_message = "The messages exceed the model's context. Shorten them or lower max_tokens."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        param: str | None = None,
+        prompt_tokens: int = 0,
+        most_tokens: int = 0,
+    ) -> None:
+        super().__init__(message, param=param)
+        self.prompt_tokens, self.most_tokens = prompt_tokens, most_tokens
 
 
 class AuthenticationError(InvalidRequestError):
@@ -321,6 +330,10 @@ class UpstreamError(ServerError):
     status = 502
     code = "upstream_error"
     default_message = "The model's provider failed to answer. You were not charged; try again."
+    charged_message = (
+        "The model's provider failed in the middle of the answer. You were charged for what was "
+        "delivered; try again."
+    )
 
 
 class ServiceUnavailableError(ServerError):
@@ -354,31 +367,10 @@ class UpstreamTimeoutError(ServerError):
     status = 504
     code = "upstream_timeout"
     default_message = "The model's provider took too long. You were not charged; try again."
-
-
-def render(
-    error: ApiError, surface: AnsweringSurface | None = None
-) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Return an error's status, headers (lower-case names, length included) and JSON body.
-
-    Whoever sends it adds `x-request-id`.
-    """
-    body = render_body(error, surface)
-    return error.status, headers_of(error, len(body)), body
-
-
-def render_body(error: ApiError, surface: AnsweringSurface | None = None) -> bytes:
-    """Return an error's JSON alone, in OpenAI's shape."""
-    return _encode(error.body(surface))
-
-
-def headers_of(error: ApiError, body_bytes: int) -> list[tuple[bytes, bytes]]:
-    """Return the headers of an error whose JSON body has so many bytes."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % body_bytes)]
-    return headers + [
-        (name.lower().encode("ascii"), _UNSAFE_IN_HEADER.sub(" ", value).encode("ascii"))
-        for name, value in error.headers.items()
-    ]
+    charged_message = (
+        "The model's provider took too long in the middle of the answer. You were charged for what "
+        "was delivered; try again."
+    )
 
 
 def quoted(text: str) -> str:

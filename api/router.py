@@ -1,5 +1,6 @@
 """From a path to its operation, and from whatever that raises to a response."""
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -7,6 +8,7 @@ from urllib.parse import unquote
 import structlog
 
 from api import errors
+from api.error_responses import rendered
 from api.gateway.http import ApiRequest, Receive, Scope, Send
 from api.gateway.process import Gateway
 from api.operations import OPERATIONS
@@ -15,8 +17,9 @@ from api.surfaces import SURFACES, Surface
 
 log = structlog.get_logger(__name__)
 
-ALLOWED_HEADERS = b"authorization, content-type"
+ALLOWED_HEADERS = b"authorization, content-type, x-api-key"
 MAX_AGE_SECONDS = b"86400"
+_SLASHES = re.compile("//+")
 
 
 class Match(NamedTuple):
@@ -32,39 +35,37 @@ class Table:
 
     def __init__(self, operations: Iterable[Operation], surfaces: Iterable[Surface]) -> None:
         exact: list[tuple[str, Operation]] = []
-        exact_at_root: list[tuple[str, Operation]] = []
         self._with_argument: list[tuple[str, str, Operation]] = []
         self._root_prefixes: list[str] = []
         for operation in operations:
-            stem, _, argument = operation.path.partition("{")
-            if argument:
-                suffix = argument.partition("}")[2]
-                self._with_argument.append((stem, suffix, operation))
-            else:
-                exact.append((stem, operation))
-            exact_at_root += [(path, operation) for path in operation.root_paths]
+            for path in (operation.path, *operation.also_at):
+                stem, _, argument = path.partition("{")
+                if argument:
+                    suffix = argument.partition("}")[2]
+                    self._with_argument.append((stem, suffix, operation))
+                else:
+                    exact.append((stem, operation))
             self._root_prefixes.append(operation.api_prefix)
         # An argument may have slashes, so what follows it is looked for first.
         self._with_argument.sort(key=lambda row: len(row[1]), reverse=True)
         self._longest_mount_first = sorted(
             surfaces, key=lambda surface: len(surface.mount), reverse=True
         )
-        self._exact = {
-            surface.mount + path: Match(surface, operation)
-            for surface in self._longest_mount_first
-            for path, operation in (*exact, *(exact_at_root if not surface.mount else ()))
-        }
+        self._exact: dict[str, Match] = {}
+        for surface in self._longest_mount_first:
+            for path, operation in exact:
+                self._exact.setdefault(surface.mount + path, Match(surface, operation))
 
     def match(self, path: str) -> Match | None:
         """Return where a decoded URL path leads, or None if it is not the API's at all.
 
-        A trailing slash is tolerated.
+        A trailing slash is tolerated, and two for one, as of a base URL that ends with a slash.
         """
         return self._exact.get(path) or self._match_slowly(path)
 
     def _match_slowly(self, path: str) -> Match | None:
-        """Match what isn't in the table: arguments, trailing slashes, unknown paths."""
-        bare = path.rstrip("/")
+        """Match what isn't in the table: arguments, slashes too many, unknown paths."""
+        bare = _SLASHES.sub("/", path).rstrip("/")
         if found := self._exact.get(bare):
             return found
         for surface in self._longest_mount_first:
@@ -121,7 +122,7 @@ async def _answer_error(
     request: ApiRequest, operation: Operation | None, error: errors.ApiError
 ) -> None:
     """Send an error as the operation's dialect renders it, and read on what is still coming."""
-    render = operation.render_error if operation is not None else errors.render_body
+    render = operation.render_error if operation is not None else rendered
     await request.respond_error(error, render)
     if not request.is_body_read:
         await request.drain_body()

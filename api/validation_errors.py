@@ -30,7 +30,7 @@ _SUPPORTED = {
     "response_format.type": ("text", "json_object", "json_schema"),
     "content.type": ("text", "image_url", "input_audio", "file", "video_url", "refusal"),
     "tools.type": ("function",),
-    "tool_choice.type": ("function",),
+    "tool_choice.type": ("function", "allowed_tools"),
     "thinking.type": ("enabled", "disabled"),
 }
 

@@ -16,7 +16,7 @@ from typing import Any
 import hypothesis
 import pytest
 from django.db import connections
-from django.test import Client, TransactionTestCase
+from django.test import Client, TransactionTestCase, override_settings
 from pytest_django import DjangoDbBlocker
 from xdist.scheduler import LoadFileScheduling
 
@@ -28,13 +28,15 @@ from tests.cast import IssuedKey, issue, signed_in
 from tests.stack import Stack, running
 from tests.support import database
 
-# Tests of whole stacks wait for real processes: run first, they do so beside the others.
-SLOW_FIRST = ("browser", "acceptance", "e2e", "faults")
+# Tests of whole stacks wait for real processes: run first, they do so beside the others, and the
+# short files come last, so that the workers end together.
+SLOW_FIRST = ("faults", "browser", "acceptance", "e2e")
 # What shares a stack is run by one worker, in a row; everything else file by file.
 SHARES_A_STACK = {
     r"tests/acceptance/.*[-\[](weatmood|weryai|answira|zai(?!-org)|glm5)[-\]]": "the services",
-    r"tests/(acceptance/|e2e/(?!test_docs_snippets))": "the default service",
+    r"tests/(acceptance/|e2e/(?!test_make_run))": "the default service",
     r"tests/browser/": "the site",
+    r"tests/faults/(?!test_chaos)": "the faults",
 }
 
 
@@ -150,16 +152,14 @@ def openai(stack: Stack, customer: tuple[str, str]) -> Any:
     return OpenAI(base_url=f"{stack.base_url}/v1", api_key=customer[1], max_retries=0)
 
 
-@pytest.fixture(autouse=True)
-def _fast_passwords(settings: Any) -> None:
-    """Spare the tests 190 ms a password; nothing here is worth guarding."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture(autouse=True)
-def _static_files_when_asked_for(settings: Any) -> None:
-    """Spare each test's client the look at all static files, 80 ms."""
-    settings.WHITENOISE_AUTOREFRESH = True
+@pytest.fixture(scope="session", autouse=True)
+def _quick_settings() -> Iterator[None]:
+    """Spare the tests 190 ms a password, and each client the look at all static files, 80 ms."""
+    with override_settings(
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        WHITENOISE_AUTOREFRESH=True,
+    ):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -21,14 +21,17 @@ from local.child import Child
 from local.migrated import copy_cluster
 from local.postgres import Postgres
 from local.valkey import Valkey
-from tests.commands import ROOT, Commands
+from tests.commands import Commands
 from tests.stripe_simulator import StripeSimulator
+from tests.support.forks import ROOT
 from tests.support.waiting import eventually
 
 SECRETS = {
     "SECRET_KEY": "only-for-tests-" * 4,
     "API_KEY_PEPPERS": "1:" + "5a" * 32,
 }
+# PostgreSQL may be killed here, but not the machine: nothing waits for its disk.
+SURVIVES_KILLS = {"fsync": "off", "full_page_writes": "off"}
 WEBHOOK_SECRET = "whsec_only_for_tests"
 
 
@@ -54,7 +57,7 @@ class Stack:
         self.workers = workers
         self.catalogue = catalogue
         self.demo: dict[str, Any] = {}
-        self.postgres = Postgres(folder / "postgres", quick=True)
+        self.postgres = Postgres(folder / "postgres", quick=True, settings=SURVIVES_KILLS)
         self.valkey = Valkey(folder / "valkey")
         self.port = free_port()
         self.simulator_port = free_port()
@@ -65,6 +68,7 @@ class Stack:
         self.worker: Child | None = None
         self.simulator: Child | None = None
         self._environment = environment
+        self._web_environment: dict[str, str] = {}
         self._commands: Commands | None = None
 
     @property
@@ -180,8 +184,19 @@ class Stack:
             **options,
         )
 
+    def configure_web(self, *, workers: int = 1, **environment: str) -> None:
+        """Run web workers with these options of the stack; they start anew only if that differs."""
+        running_as = (self.workers, self._environment, self._web_environment)
+        if self.web is not None:
+            if self.web.running and running_as == (workers, environment, {}):
+                return
+            self.web.stop()
+        self.workers, self._environment = workers, environment
+        self.start_web()
+
     def start_web(self, **environment: str) -> None:
         """Start the web workers and wait until they answer."""
+        self._web_environment = environment
         command = ["gunicorn", "-c", "platform/config/gunicorn.py", "config.asgi:application"]
         self.web = self._start("web", command, **environment)
         self._wait_for(f"{self.base_url}/health", self.web)
@@ -238,7 +253,7 @@ class Stack:
                 return httpx.get(url, timeout=2).status_code == 200
             return False
 
-        eventually(answers, seconds=20, what=f"{url} does not answer")
+        eventually(answers, seconds=60, what=f"{url} does not answer")
 
 
 @contextlib.contextmanager

@@ -19,13 +19,12 @@ from django.utils import timezone
 from accounts.models import User
 from api.catalogue.snapshot import ModelEntry, load_snapshot
 from billing.models import CreditAccount, PriceVersion, Product, UsageRecord
-from billing.pricing.charge import Usage, charge_of, upstream_cost_nanos
+from billing.pricing.charge import Prices, Usage, charge_and_cost, charge_of, quote
 from billing.pricing.components import COMPONENTS, Component
 from billing.pricing.money import PER_MILLION
-from billing.pricing.rates import Prices, quote
 from portal.ui.prices import price_list
 from tests.billing.conftest import broken_invariants
-from tests.billing.customers import Customer
+from tests.billing.ledger_calls import Customer
 from tests.cast import IssuedKey, signed_in
 from tests.portal.serving import customer_of, serve
 
@@ -99,7 +98,9 @@ def prices(model: ModelEntry) -> Prices:
 def record(alices_account: CreditAccount, alices_key: IssuedKey, prices: Prices) -> UsageRecord:
     """A request that was settled with all components."""
     customer: Customer = customer_of(alices_account, alices_key, 10_000_000)
-    charge = charge_of(prices, USED)
+    charge, upstream_cost_nanos = charge_and_cost(prices, USED)
+    amounts = msgspec.structs.asdict(charge)
+    assert amounts.pop("total_nanos") == TOTAL_NANOS
     return serve(
         customer,
         hold_nanos=quote(
@@ -110,8 +111,8 @@ def record(alices_account: CreditAccount, alices_key: IssuedKey, prices: Prices)
         input_tokens=USED.input_tokens,
         output_tokens=USED.output_tokens,
         source="upstream",
-        upstream_cost_nanos=upstream_cost_nanos(prices, USED),
-        **msgspec.structs.asdict(charge),
+        upstream_cost_nanos=upstream_cost_nanos,
+        **amounts,
     )
 
 
@@ -159,7 +160,7 @@ def test_it_is_quoted_and_charged(prices: Prices) -> None:
     most = quote(prices, input_tokens_max=160, output_tokens_max=20, units={"toy_search": 3})
     assert most == 160 * 875 + 20 * 2_500 + 6_000_000
     # The upstream asks nothing of its own for a write: it is input. 160 x 0.50 + 20 x 2 + 3 x 0.001
-    assert upstream_cost_nanos(prices, USED) == 80_000 + 40_000 + 3_000_000
+    assert charge_and_cost(prices, USED)[1] == 80_000 + 40_000 + 3_000_000
 
 
 def test_its_line_is_settled_and_proved(record: UsageRecord) -> None:

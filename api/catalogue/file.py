@@ -68,6 +68,14 @@ Refusal = Annotated[
         description="a parameter (tools), a variant (plugins.web), or several joined by +",
     ),
 ]
+Parameter = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z_]+(\.[a-z0-9_-]+)?\Z",
+        max_length=64,
+        description="a parameter (service_tier) or a variant (plugins.web)",
+    ),
+]
 Country = Annotated[
     str, Meta(pattern=r"^[A-Z]{2}\Z", description="a country's code of two capitals (ISO 3166-1)")
 ]
@@ -205,6 +213,11 @@ class RouteTable(Table, kw_only=True):
     priority: Annotated[int, Meta(ge=0, le=32_767)] = 0
     weight: Count = 1
     reasoning_dialect: Dialect = "reasoning_content"
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    takes_stream_options: bool = True
+    takes_temperature: bool = True
+    takes_developer_role: bool = True
+    passes_unknown_fields: bool = False
     is_enabled: bool = True
 
 
@@ -230,6 +243,7 @@ class SharedTable(Table, kw_only=True):
     features: list[Feature] = []
     sampling_parameters: list[SamplingParameter] = []
     refused_parameters: list[Refusal] = []
+    allowed_parameters: list[Parameter] = []
     quantization: Annotated[str, Meta(max_length=16)] = ""
     datacenters: list[Country] = []
     image_sizes: list[Size] = []

@@ -29,7 +29,12 @@ SELECT json_build_object(
                 'upstream_model', route.upstream_model,
                 'priority', route.priority,
                 'weight', route.weight,
-                'reasoning_dialect', route.reasoning_dialect
+                'reasoning_dialect', route.reasoning_dialect,
+                'max_tokens_field', route.max_tokens_field,
+                'takes_stream_options', route.takes_stream_options,
+                'takes_temperature', route.takes_temperature,
+                'takes_developer_role', route.takes_developer_role,
+                'passes_unknown_fields', route.passes_unknown_fields
               ) ORDER BY route.priority, route.weight DESC, route.id
             ), '[]'
           )

@@ -16,9 +16,9 @@ from django.db import connection as django_connection
 from msgspec.structs import force_setattr
 
 from api.catalogue.query import SNAPSHOT_SQL
+from billing.pricing.charge import Prices
 from billing.pricing.components import extra_components
 from billing.pricing.money import dollars_short_text, unit_price_text
-from billing.pricing.rates import Prices
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +51,11 @@ class UpstreamEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One way to an answer. `reasoning_dialect` is one of `Route.ReasoningDialect`."""
+    """One way to an answer. `reasoning_dialect` is one of `Route.ReasoningDialect`.
+
+    `max_tokens_field` is one of `Route.MaxTokensField`. The `takes_…` say what the upstream knows
+    of a request, and `passes_unknown_fields` whether it gets fields that we don't know.
+    """
 
     id: int
     upstream: UpstreamEntry
@@ -59,6 +63,11 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     weight: int
     reasoning_dialect: str
+    max_tokens_field: str = "max_tokens"
+    takes_stream_options: bool = True
+    takes_temperature: bool = True
+    takes_developer_role: bool = True
+    passes_unknown_fields: bool = False
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +105,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...]
     routes: tuple[RouteEntry, ...]
     prices: tuple[Prices, ...]
+    allowed_parameters: tuple[str, ...] = ()
     features: frozenset[str] = frozenset()
     refusals: tuple[frozenset[str], ...] = ()
     facts: dict[str, Any] = {}
@@ -128,6 +138,16 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
             if parts <= used:
                 return rule
         return None
+
+    def allows(self, parameter: str) -> bool:
+        """Return whether the row allows a parameter that can change the upstream's bill.
+
+        `plugins` allows every plugin, and `plugins.web` one of them.
+        """
+        allowed = self.allowed_parameters
+        if parameter in allowed or parameter.partition(".")[0] in allowed:
+            return True
+        return any(name.startswith(f"{parameter}.") for name in allowed)
 
     def listing(self, now: datetime, name: str | None = None) -> dict[str, Any]:
         """Return the model's object in the models list, a new dict, with the prices of `now`.
@@ -170,6 +190,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     def find(self, name: str) -> ModelEntry | None:
         """Return the model of that public name or alias, or None."""
         return self.models.get(name)
+
+    def find_priced(self, name: str, now: datetime) -> tuple[ModelEntry | None, Prices | None]:
+        """Return the model of that public name or alias, and its prices in force at `now` (aware).
+
+        Each is None where there is none; a model without prices is not sold.
+        """
+        model = self.models.get(name)
+        return model, model.price_at(now) if model is not None else None
 
     def public_models(self, *, coding_only: bool = False, kind: str = "") -> list[ModelEntry]:
         """Return the models by their place in the catalogue; aliases are not listed apart."""

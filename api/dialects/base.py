@@ -6,11 +6,12 @@ answer, whole or streamed, is read by an `Answer` or a `StreamReader`: each chec
 metering needs, and renders it for the client.
 
 Where client and upstream speak the same dialect, that is all: the upstream's bytes pass, as far as
-the answer proves to be the dialect's. `dialects.link` finds what connects two different ones.
+the answer proves to be the dialect's. Where they don't, `bridge` connects two dialects by their
+`Translation`s, through the types of `conversation`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -18,7 +19,10 @@ import msgspec
 
 from api import errors
 from api.catalogue.snapshot import ModelEntry, RouteEntry
+from api.dialects.conversation import Conversation, Event, Reply
+from api.dialects.sse import MAX_EVENT_BYTES
 from api.dialects.usage import Metered, MeteringLimits
+from api.error_responses import RenderedError, render_body, rendered
 from api.surfaces import Surface
 from billing.pricing.charge import Charge, Usage
 
@@ -44,6 +48,14 @@ class DialectError(Exception):
         self.detail = detail
 
 
+class ErrorReport(NamedTuple):
+    """What an upstream's error says, unredacted: the message, the parameter's place, the code."""
+
+    message: str = ""
+    param: str | None = None
+    code: str = ""
+
+
 class PromptSize(NamedTuple):
     """How much a prompt brings, as its bounds and estimates are made from it.
 
@@ -65,20 +77,25 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     """A client's request in the terms that every dialect shares.
 
     `fields` is the decoded body, unknown fields included. `used` are the parameters in use, by the
-    names that a model's `refused_parameters` are written in. `modalities` are the kinds of input
-    with the places of their first use. `max_tokens` is the limit that the client names for each
-    answer, and `choices` how many answers there are over all prompts. `echoes` is how often the
-    prompt's text comes back. `answer_type` is the media type of a whole answer. `typed` is the
-    dialect's own typed view.
+    names that a model's `refused_parameters` are written in, and `billed` those that can change
+    what the upstream bills, so that the model's row must allow them. `modalities` are the kinds of
+    input with the places of their first use. `max_tokens` is the limit that the client names for
+    each answer, and `choices` how many answers there are over all prompts. Where every request must
+    name a limit, it `is_limit_a_ceiling`, which a small balance may lower. `echoes` is how often
+    the prompt's text comes back. `answer_type` is the media type of a whole answer. `typed` is the
+    dialect's own typed view. `forwarded` are the client's headers that go to an upstream of the
+    same dialect. `conversation` is kept by a bridge.
     """
 
     model: str
     fields: dict[str, Any]
     size_bytes: int
     used: frozenset[str] | set[str]
+    billed: frozenset[str] = frozenset()
     prompt: PromptSize = PromptSize()
     modalities: tuple[tuple[str, str], ...] = ()
     max_tokens: int | None = None
+    is_limit_a_ceiling: bool = False
     choices: int = 1
     echoes: int = 0
     is_streamed: bool = False
@@ -86,20 +103,26 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     end_user: str = ""
     answer_type: str = "application/json"
     typed: Any = None
+    forwarded: Mapping[str, str] = {}
+    conversation: Conversation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerContext:
     """What the reader of an answer must know of the request.
 
-    `public_name` is the name that the client asked for the model by, and gets back. `is_tagged`
-    says that the route's text may begin with reasoning in tags.
+    `public_name` is the name that the client asked for the model by, and gets back. `answer_id` is
+    what an id that we make is made of. `is_tagged` says that the route's text may begin with
+    reasoning in tags. `max_event_bytes` bounds an event of a stream, and a whole answer that comes
+    in place of one.
     """
 
     request: ParsedRequest
     public_name: str
     reasoning_field: ReasoningField
     is_tagged: bool = False
+    answer_id: str = ""
+    max_event_bytes: int = MAX_EVENT_BYTES
 
 
 class Answer(Protocol):
@@ -121,17 +144,31 @@ class Answer(Protocol):
 
 
 class StreamReader(Protocol):
-    """A reader of one streamed answer.
+    """A reader of one streamed answer."""
 
-    `events` counts what is no comment, `text_bytes` the bytes of generated text. `error` is set
-    when what came can't be passed on; what came before it is returned all the same.
-    """
+    @property
+    def events(self) -> int:
+        """How many events came that are no comments."""
 
-    events: int
-    text_bytes: int
-    finish_reason: str
-    is_done: bool
-    error: DialectError | None
+    @property
+    def sent_events(self) -> int:
+        """How many events the client has, in dialects that number them."""
+
+    @property
+    def text_bytes(self) -> int:
+        """How many bytes of generated text came, in UTF-8."""
+
+    @property
+    def finish_reason(self) -> str:
+        """Why generation ended, or an empty string."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the upstream said that this was all."""
+
+    @property
+    def error(self) -> DialectError | None:
+        """What can't be passed on, once it came. What came before it is returned all the same."""
 
     def feed(self, data: bytes) -> bytes:
         """Return the client's bytes for the upstream's: whole events only."""
@@ -146,6 +183,51 @@ class StreamReader(Protocol):
         """Return the events that end the stream, with the charged usage if `is_shown`."""
 
 
+class EventSource(Protocol):
+    """A reader of what a `StreamReader` of the same dialect let pass."""
+
+    def read(self, passed: bytes) -> list[Event]:
+        """Return what whole events of the stream bring."""
+
+
+class ReplyWriter(Protocol):
+    """A writer of one streamed answer."""
+
+    @property
+    def sent_events(self) -> int:
+        """How many events the client has, in dialects that number them."""
+
+    def write(self, events: Iterable[Event]) -> bytes:
+        """Return the client's events."""
+
+    def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
+        """Return the events that end the stream, with the charged usage if `is_shown`."""
+
+
+class Translation(Protocol):
+    """A dialect to and from the typed middle. A module of functions is one."""
+
+    def conversation_of(self, request: ParsedRequest, /) -> Conversation:
+        """Return what a client's request asks for. Raise a 400 error of `api.errors`."""
+
+    def body_of(
+        self, conversation: Conversation, model: ModelEntry, route: RouteEntry, max_tokens: int, /
+    ) -> dict[str, Any]:
+        """Return an upstream's body. Raise UnsupportedParameterError for what it can't say."""
+
+    def events_of_answer(self, body: bytes, /) -> list[Event]:
+        """Return the events that an `Answer`'s body makes."""
+
+    def EventSource(self) -> EventSource:  # noqa: N802 - the name of a class
+        """Return a reader of one stream's events."""
+
+    def reply_body(self, reply: Reply, usage: Usage, context: AnswerContext, /) -> bytes:
+        """Return a client's answer in one piece."""
+
+    def ReplyWriter(self, context: AnswerContext, /) -> ReplyWriter:  # noqa: N802 - as above
+        """Return a writer of one streamed answer."""
+
+
 class Dialect(Protocol):
     """One wire format, both ways. Implementations keep no state."""
 
@@ -155,14 +237,31 @@ class Dialect(Protocol):
     """The dialect whose upstreams take this one, too; else its own name."""
     path: str
     """Where upstreams that speak it answer, below their base URL."""
+    keepalive: bytes
+    """An event of a stream that says nothing."""
+    request_id_header: bytes
+    """Where its clients look for the request's id, besides `x-request-id`; or nothing."""
+    forwards_headers: bool
+    """Whether some of a client's headers go to upstreams of the same dialect."""
+
+    @property
+    def translation(self) -> Translation | None:
+        """What connects it with other dialects, if anything does."""
 
     def parse(self, fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         """Return a client's request. Raise a 400 error of `api.errors` naming the place."""
 
-    def error_body(self, error: errors.ApiError, surface: Surface) -> bytes:
-        """Return an error as a response's body."""
+    def forwarded_headers(self, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
+        """Return those of a client's headers that an upstream of the same dialect is to get."""
 
-    def error_event(self, error: errors.ApiError, surface: Surface) -> bytes:
+    def render_error(
+        self, error: errors.ApiError, surface: Surface, request_id: str
+    ) -> RenderedError:
+        """Return an error as a response."""
+
+    def error_event(
+        self, error: errors.ApiError, surface: Surface, request_id: str, sent_events: int
+    ) -> bytes:
         """Return an error as the last event of a stream that has begun."""
 
     def upstream_headers(self, api_key: str) -> Mapping[str, str]:
@@ -173,8 +272,8 @@ class Dialect(Protocol):
     ) -> bytes:
         """Return the body of the call for a request, whose output limit was paid for."""
 
-    def read_error(self, body: bytes) -> tuple[str, str | None]:
-        """Return the message and the parameter's place in an upstream's error, unredacted."""
+    def read_error(self, body: bytes) -> ErrorReport:
+        """Return what the body of an upstream's error says, unredacted."""
 
     def read_answer(self, body: bytes, context: AnswerContext) -> Answer:
         """Return an answer in one piece. Raise DialectError."""
@@ -183,18 +282,58 @@ class Dialect(Protocol):
         """Return a reader of one streamed answer."""
 
 
+def error_report(body: bytes) -> ErrorReport:
+    """Return what the body of an upstream's error says, unredacted.
+
+    Beside OpenAI's and Anthropic's `{"error": {…}}` there are lists of it (Gemini), a text for the
+    object, the object's members alone, and `detail`, a text or a list of places (FastAPI).
+    """
+    try:
+        answer: Any = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ErrorReport()
+    if isinstance(answer, list):
+        answer = answer[0] if answer else None
+    if not isinstance(answer, dict):
+        return ErrorReport()
+    error = answer.get("error") or answer
+    if isinstance(error, str):
+        return ErrorReport(error, code=_first_text(answer, "code", "type"))
+    if not isinstance(error, dict):
+        return ErrorReport()
+    if (detail := error.get("detail")) and "message" not in error:
+        return _detailed(detail)
+    return ErrorReport(
+        _first_text(error, "message", "msg"),
+        _first_text(error, "param") or None,
+        _first_text(error, "code", "type", "status"),
+    )
+
+
 class OpenAiFamily:
     """What the dialects of OpenAI-compatible providers share: keys, errors, encoded bodies."""
 
     family = "openai_chat"
+    keepalive = b": keepalive\n\n"
+    request_id_header = b""
+    forwards_headers = False
+    translation: Translation | None = None
 
-    def error_body(self, error: errors.ApiError, surface: Surface) -> bytes:
-        """Return an error as a response's body."""
-        return errors.render_body(error, surface)
+    def forwarded_headers(self, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
+        """Return none: OpenAI's endpoints take all that they need in the body."""
+        return {}
 
-    def error_event(self, error: errors.ApiError, surface: Surface) -> bytes:
+    def render_error(
+        self, error: errors.ApiError, surface: Surface, request_id: str
+    ) -> RenderedError:
+        """Return an error as a response."""
+        return rendered(error, surface, request_id)
+
+    def error_event(
+        self, error: errors.ApiError, surface: Surface, request_id: str, sent_events: int
+    ) -> bytes:
         """Return an error as the last event of a stream, which then has no `[DONE]`."""
-        return b"data: " + errors.render_body(error, surface) + b"\n\n"
+        return b"data: " + render_body(error, surface) + b"\n\n"
 
     def upstream_headers(self, api_key: str) -> Mapping[str, str]:
         """Return the header with the key, if there is one."""
@@ -206,26 +345,31 @@ class OpenAiFamily:
         """Return the client's own fields with the upstream's name of the model."""
         return _encode({**request.fields, "model": route.upstream_model})
 
-    def read_error(self, body: bytes) -> tuple[str, str | None]:
-        """Return the message and the parameter's place in an upstream's error, unredacted."""
-        try:
-            answer: Any = msgspec.json.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return "", None
-        error = answer.get("error", answer) if isinstance(answer, dict) else None
-        if isinstance(error, str):
-            return error, None
-        if not isinstance(error, dict):
-            return "", None
-        message, param = error.get("message"), error.get("param")
-        return (
-            message if isinstance(message, str) else "",
-            param if isinstance(param, str) else None,
-        )
+    read_error = staticmethod(error_report)
 
     def stream_reader(self, context: AnswerContext) -> StreamReader:
         """Refuse: an endpoint whose answers come in one piece has no stream."""
         raise TypeError(f"{context.public_name} was asked for a stream of an unstreamed endpoint.")
+
+
+def _first_text(error: dict[str, Any], *names: str) -> str:
+    """Return the first of the members that is a text, or an empty one."""
+    return next((error[name] for name in names if isinstance(error.get(name), str)), "")
+
+
+def _detailed(detail: object) -> ErrorReport:
+    """Return what FastAPI's `detail` says: a text, or a list of places and messages."""
+    if isinstance(detail, str):
+        return ErrorReport(detail)
+    messages, param = [], None
+    for item in detail if isinstance(detail, list) else [detail]:
+        if isinstance(item, dict) and (message := _first_text(item, "msg", "message")):
+            place = item.get("loc")
+            # The first part says that it is the body's.
+            path = ".".join(map(str, place[1:])) if isinstance(place, list) else ""
+            param = param or path or None
+            messages.append(f"{path}: {message}" if path else message)
+    return ErrorReport("; ".join(messages), param)
 
 
 def named(fields: dict[str, Any]) -> set[str]:

@@ -105,7 +105,7 @@ class StreamTranslator:
                 state = self._states[index] = _ChoiceState(is_tagged=self._is_tagged)
             is_changed = self._translate(delta, state)
             says_anything = _says_anything(delta, state)
-            finishes = choice.get("finish_reason") is not None
+            finishes = bool(choice.get("finish_reason"))
             if finishes and (late := self._take_rest(state)):
                 if says_anything:
                     _add(delta, late)

@@ -1,6 +1,7 @@
 """Server-sent events (WHATWG HTML, 9.2): bytes in, complete events out, wherever they are split."""
 
 MAX_EVENT_BYTES = 4 * 1024 * 1024
+BOM = b"\xef\xbb\xbf"
 
 
 class OversizedEventError(Exception):
@@ -10,9 +11,10 @@ class OversizedEventError(Exception):
 class EventSplitter:
     """Puts the events of one stream together. Lines may end in LF, CR LF or CR."""
 
-    __slots__ = ("_buffer", "_held_return", "_searched")
+    __slots__ = ("_buffer", "_held_return", "_max_event_bytes", "_searched")
 
-    def __init__(self) -> None:
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
         self._buffer = bytearray()
         self._searched = 0
         self._held_return = False
@@ -32,7 +34,7 @@ class EventSplitter:
         end = self._buffer.rfind(b"\n\n", max(0, self._searched - 1))
         if end < 0:
             self._searched = len(self._buffer)
-            if self._searched > MAX_EVENT_BYTES:
+            if self._searched > self._max_event_bytes:
                 raise OversizedEventError
             return []
         events = bytes(self._buffer[:end]).split(b"\n\n")
@@ -61,7 +63,26 @@ def data_of(event: bytes) -> bytes:
     """Return an event's data, or nothing for a comment."""
     if event.startswith(b"data: ") and b"\n" not in event:
         return event[6:]
-    lines = [
-        line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")
+    return b"\n".join(_values(event, b"data"))
+
+
+def name_of(event: bytes) -> bytes:
+    """Return an event's name, or nothing where it has none."""
+    return next(reversed(_values(event, b"event")), b"")
+
+
+def without_bom(start: bytes) -> bytes | None:
+    """Return a stream's first bytes without a byte order mark; None if they may be half of one."""
+    if len(start) < len(BOM) and BOM.startswith(start):
+        return None
+    return start.removeprefix(BOM)
+
+
+def _values(event: bytes, field: bytes) -> list[bytes]:
+    """Return the values of an event's fields of one name. A line without a colon has none."""
+    prefix = field + b":"
+    return [
+        line[len(prefix) :].removeprefix(b" ")
+        for line in event.split(b"\n")
+        if line.startswith(prefix)
     ]
-    return b"\n".join(lines)

@@ -35,7 +35,7 @@ async def admit(
     ledger's answer and the `AdmittedRequest`.
     """
     digests = request.key_digests()
-    parsed = await _parsed_body(gateway, request, digests, dialect)
+    parsed = await parsed_body(gateway, request, digests, dialect)
     for _ in range(MAX_QUOTES):
         snapshot = gateway.catalogue.current
         try:
@@ -115,7 +115,7 @@ def refusal(admission: AdmissionResult, model: str = "") -> errors.ApiError:
     raise ValueError(f"The ledger's answer {admission.code!r} is unknown.")
 
 
-async def _parsed_body(
+async def parsed_body(
     gateway: Gateway, request: ApiRequest, digests: list[str], dialect: Dialect
 ) -> ParsedRequest:
     """Return the request in the body. Raise an error of `api.errors`.
@@ -132,11 +132,14 @@ async def _parsed_body(
             fields, size_bytes = await request.read_form(max_bytes)
         else:
             fields, size_bytes = await request.read_object(max_bytes)
-        return dialect.parse(fields, size_bytes)
+        parsed = dialect.parse(fields, size_bytes)
     except errors.InvalidRequestError:
         if request.admission is None:
             await identify(gateway, request, digests)
         raise
+    if dialect.forwards_headers:
+        parsed.forwarded = dialect.forwarded_headers(request.headers)
+    return parsed
 
 
 def _admission_of(

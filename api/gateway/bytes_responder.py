@@ -4,7 +4,6 @@ import re
 
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.counted import meter_counted
-from api.gateway.concurrency_limit import work_of
 from api.gateway.deadlines import Deadlines
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
@@ -75,8 +74,8 @@ class BytesResponder:
                 await self._request.downstream.write(self._last)
             else:
                 self._admitted.note_first_token()
-                work = work_of(self._admitted.quote.prompt.likely)
-                response.came((route.upstream_model, True), work)
+                kind = (route.upstream_model, True)
+                response.note_first_token(kind, self._admitted.quote.prompt.likely)
             self._last = data
         if not self._last:
             raise AttemptError("bad_answer", "the answer is empty", status=response.status)
@@ -105,7 +104,7 @@ class BytesResponder:
         """Tell the client what went wrong, unless the answer has begun."""
         if not self._request.downstream.has_begun:
             dialect = self._admitted.quote.dialect
-            await self._request.respond_error(error.as_error(), dialect.error_body)
+            await self._request.respond_error(error.as_error(), dialect.render_error)
 
     async def close(self) -> None:
         """End the upstream's call."""

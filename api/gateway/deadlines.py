@@ -25,6 +25,7 @@ class Deadlines:
     __slots__ = (
         "_downstream",
         "_idle_seconds",
+        "_is_prompt",
         "_keepalive_seconds",
         "_loop",
         "_reason",
@@ -42,14 +43,20 @@ class Deadlines:
         total_seconds: float,
         write_seconds: float,
         keepalive_seconds: float | None,
+        is_prompt: bool,
     ) -> None:
-        """Set the current task's deadlines. Without `keepalive_seconds` no keep-alives are sent."""
+        """Set the current task's deadlines. Without `keepalive_seconds` no keep-alives are sent.
+
+        An answer `is_prompt` if its first token is due soon. One in a single piece is not: it comes
+        when all of it is generated, and only the total bounds that.
+        """
         self._loop = loop = asyncio.get_running_loop()
         self._task: asyncio.Task[object] | None = asyncio.current_task(loop)
         self._downstream = downstream
         self._total_by = loop.time() + total_seconds
         self._write_seconds = write_seconds
         self._keepalive_seconds = keepalive_seconds
+        self._is_prompt = is_prompt
         self._idle_seconds = 0.0
         self._silent_by = self._total_by
         self._silent_reason: Reason = "first_token"
@@ -58,7 +65,8 @@ class Deadlines:
     def begin_attempt(self, upstream: UpstreamEntry) -> None:
         """Start the wait for an upstream's first token."""
         self._idle_seconds = upstream.idle_timeout_seconds
-        self._silent_by = self._loop.time() + upstream.first_token_timeout_seconds
+        if self._is_prompt:
+            self._silent_by = self._loop.time() + upstream.first_token_timeout_seconds
         self._silent_reason = "first_token"
 
     def saw_data(self) -> None:

@@ -6,12 +6,16 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import groupby
 
+import structlog
+
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import DialectError
 from api.gateway.concurrency_limit import ConcurrencyLimits
 from api.gateway.deadlines import Deadlines
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream_errors import AttemptError
+
+log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 3
 BACKOFF_SECONDS = 0.1
@@ -39,9 +43,14 @@ async def try_routes(
             if not last.is_transient:
                 break
             await asyncio.sleep(BACKOFF_SECONDS * (1 + random.random()))
-        last = await _attempt(admitted, attempt, deadlines, route)
-        if last is None:
+        failure = await _attempt(admitted, attempt, deadlines, route)
+        if failure is None:
             return
+        if failure.kind == "unsayable":
+            # What another route met says more.
+            last = last or failure
+            continue
+        last = failure
         attempts += last.kind != "busy"
         silent += last.kind == "first_token"
         if last.is_overload:
@@ -79,7 +88,16 @@ async def _attempt(
         admitted.end_attempt(began_at, 200)
         return None
     admitted.end_attempt(began_at, error.status, error.detail)
-    if error.kind in {"connect", "busy"}:
+    if error.is_route_fault:
+        log.error(
+            "route_failed",
+            upstream=route.upstream.name,
+            upstream_model=route.upstream_model,
+            kind=error.kind,
+            reason=error.detail,
+            request_id=admitted.request_id,
+        )
+    if error.kind in {"connect", "busy", "unsayable"}:
         admitted.was_dispatched = False
     return error
 

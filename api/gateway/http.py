@@ -10,6 +10,7 @@ from typing import Any
 
 from accounts import keys
 from api import errors
+from api.error_responses import RenderedError, headers_of, rendered
 from api.gateway.form import UnacceptableFormError, decode_form
 from api.gateway.strictjson import UnacceptableJsonError, decode_object
 from api.surfaces import Surface
@@ -19,9 +20,8 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
-ErrorRenderer = Callable[[errors.ApiError, Surface], bytes]
+ErrorRenderer = Callable[[errors.ApiError, Surface, str], RenderedError]
 
-KEEPALIVE = b": keepalive\n\n"
 # A client that is still sending a refused body would see a reset connection instead of our answer,
 # so the body is read and dropped, up to these limits.
 DRAIN_BYTES = 256 * 1024 * 1024
@@ -77,7 +77,7 @@ def new_request_id() -> str:
 
 
 class Downstream:
-    """The response to the client. Every write ends where an event ends, so a comment may follow.
+    """The response to the client. Every write ends where an event ends, so a keep-alive may follow.
 
     `blocked_since` is when the write in progress began, `quiet_since` when the last one did, both
     in the event loop's seconds.
@@ -85,6 +85,7 @@ class Downstream:
 
     __slots__ = (
         "_comment",
+        "_keepalive",
         "_loop",
         "_send",
         "_start",
@@ -97,6 +98,7 @@ class Downstream:
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._start: Mapping[str, Any] = {}
+        self._keepalive = b""
         self._comment: asyncio.Task[None] | None = None
         self.has_begun = False
         self.blocked_since: float | None = None
@@ -110,8 +112,9 @@ class Downstream:
         await self._send({"type": "http.response.body", "body": body})
         self.blocked_since = None
 
-    def prepare_stream(self, headers: Headers) -> None:
-        """Set the headers that go out with the first write."""
+    def prepare_stream(self, headers: Headers, keepalive: bytes) -> None:
+        """Set the headers that go out with the first write, and what keeps a connection alive."""
+        self._keepalive = keepalive
         self._start = {"type": "http.response.start", "status": 200, "headers": headers}
 
     async def write(self, data: bytes, *, is_last: bool = False) -> None:
@@ -121,9 +124,9 @@ class Downstream:
         await self._put(data, is_last)
 
     def keep_alive(self) -> None:
-        """Send a comment to a waiting client, unless something else is being sent."""
+        """Send an event that says nothing to a waiting client, unless something is being sent."""
         if self.blocked_since is None and self._comment is None:
-            self._comment = self._loop.create_task(self._put(KEEPALIVE, is_last=False))
+            self._comment = self._loop.create_task(self._put(self._keepalive, is_last=False))
             self._comment.add_done_callback(self._forget_comment)
 
     async def _put(self, data: bytes, is_last: bool) -> None:
@@ -151,6 +154,7 @@ class ApiRequest:
         "downstream",
         "headers",
         "is_body_read",
+        "query",
         "receive",
         "request_id",
         "started_at",
@@ -166,6 +170,7 @@ class ApiRequest:
         self.surface = surface
         self.argument = argument
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.query: bytes = scope.get("query_string", b"")
         self.receive = receive
         self.is_body_read = False
         self.downstream = Downstream(send)
@@ -174,8 +179,14 @@ class ApiRequest:
         self.stated_length = int(stated) if stated.isdigit() else 0
 
     def key_digests(self) -> list[str]:
-        """Return the digests of the API key. Raise AuthenticationError without a valid one."""
-        return _digests(self.headers.get(b"authorization", b""))
+        """Return the digests of the API key. Raise AuthenticationError without a valid one.
+
+        Anthropic's SDKs send the key as `x-api-key`; of both, `Authorization` counts.
+        """
+        headers = self.headers
+        if b"authorization" not in headers and b"x-api-key" in headers:
+            return _digests(b"Bearer " + headers[b"x-api-key"])
+        return _digests(headers.get(b"authorization", b""))
 
     @property
     def is_form(self) -> bool:
@@ -224,13 +235,13 @@ class ApiRequest:
                         return
                     left -= len(message.get("body", b""))
 
-    def prepare_stream(self) -> None:
-        """Set the response's headers to those of an event stream."""
-        self.downstream.prepare_stream([*_STREAM, *self._common_headers()])
+    def prepare_stream(self, headers: Headers, keepalive: bytes) -> None:
+        """Set the response's headers to those of an event stream, and more `headers`."""
+        self.downstream.prepare_stream([*_STREAM, *self._common_headers(), *headers], keepalive)
 
     def prepare_bytes(self, headers: Headers) -> None:
         """Set the response's headers to those of bytes of a length that isn't known yet."""
-        self.downstream.prepare_stream([*headers, *self._common_headers()])
+        self.downstream.prepare_stream([*headers, *self._common_headers()], b"")
 
     async def respond(
         self,
@@ -252,13 +263,11 @@ class ApiRequest:
             body,
         )
 
-    async def respond_error(
-        self, error: errors.ApiError, render: ErrorRenderer = errors.render_body
-    ) -> None:
+    async def respond_error(self, error: errors.ApiError, render: ErrorRenderer = rendered) -> None:
         """Send an error, rendered as the request's dialect does it."""
-        body = render(error, self.surface)
-        headers = errors.headers_of(error, len(body))
-        await self.downstream.respond(error.status, headers + self._common_headers(), body)
+        response = render(error, self.surface, self.request_id)
+        headers = headers_of(response) + self._common_headers()
+        await self.downstream.respond(response.status, headers, response.body)
 
     def _check_size(self, max_bytes: int) -> None:
         """Refuse a body that says that it is too large, or of a size that nobody knows."""

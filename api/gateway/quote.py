@@ -18,11 +18,13 @@ from api import errors
 from api.catalogue.snapshot import ModelEntry, Snapshot
 from api.dialects.base import Dialect, ParsedRequest
 from api.surfaces import Surface
-from billing.pricing.charge import Usage
-from billing.pricing.rates import Prices, affordable_output_tokens, quote
+from billing.pricing.charge import Prices, Usage, affordable_output_tokens, quote, quote_range
 
 # The least output that is worth a call, where the client leaves its length to us.
 LEAST_OUTPUT_TOKENS = 16
+# What a request's output counts against the tokens a minute until its settlement corrects it.
+# Coding agents name 128,000 tokens and use a few hundred: they could never be admitted in full.
+GRANTED_OUTPUT_TOKENS = 4_096
 # Room that is left for output when the prompt seems to fill the context: the upstream will judge.
 LEAST_ROOM_TOKENS = 1_024
 # What a template adds around each message, and around the whole: role names, separators, dates.
@@ -77,6 +79,16 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
         )
         self.total_seconds = max([route.upstream.total_timeout_seconds for route in model.routes])
 
+    @property
+    def likely_input(self) -> int:
+        """The estimate of the prompts' tokens."""
+        return self.prompt.likely
+
+    def likely_output(self, text_bytes: int) -> int:
+        """Return the estimate of the tokens of generated text, within what was held for."""
+        tokens = tokens_of(max(0, text_bytes - self.echoed_bytes), self.model)
+        return min(tokens, self.max_tokens * self.choices)
+
     def lower_to(self, amount_nanos: int) -> None:
         """Fit the output into a hold that is smaller than the quote."""
         affordable = affordable_output_tokens(
@@ -97,12 +109,14 @@ def quote_text(
     prompt = estimate_prompt(request, model)
     prompts, choices = request.prompt.prompts, request.choices
     max_tokens = _output_limit(model, prompt.likely // prompts, request.max_tokens)
-    amount = quote(prices, input_tokens_max=prompt.most, output_tokens_max=max_tokens * choices)
-    minimum = amount
-    if request.max_tokens is None and max_tokens > LEAST_OUTPUT_TOKENS:
-        minimum = quote(
-            prices, input_tokens_max=prompt.most, output_tokens_max=LEAST_OUTPUT_TOKENS * choices
-        )
+    may_be_lowered = request.max_tokens is None or request.is_limit_a_ceiling
+    least_tokens = min(max_tokens, LEAST_OUTPUT_TOKENS) if may_be_lowered else max_tokens
+    amount, minimum = quote_range(
+        prices,
+        input_tokens_max=prompt.most,
+        output_tokens_max=max_tokens * choices,
+        output_tokens_min=least_tokens * choices,
+    )
     return Quote(
         operation=operation,
         dialect=dialect,
@@ -113,7 +127,8 @@ def quote_text(
         amount_nanos=amount,
         minimum_nanos=minimum,
         catalogue_version=snapshot.version,
-        limited_tokens=prompt.likely + (0 if request.max_tokens is None else max_tokens * choices),
+        limited_tokens=prompt.likely
+        + (0 if request.max_tokens is None else min(max_tokens, GRANTED_OUTPUT_TOKENS) * choices),
         max_tokens=max_tokens,
         echoed_bytes=math.ceil(prompt.likely * model.bytes_per_token) * request.echoes,
     )
@@ -209,10 +224,9 @@ def find_sold(snapshot: Snapshot, name: str) -> tuple[ModelEntry, Prices]:
         raise errors.ServiceUnavailableError(
             "The API is switched off for the moment. Try again as Retry-After says."
         )
-    model = snapshot.find(name)
+    model, prices = snapshot.find_priced(name, datetime.now(UTC))
     if model is None:
         raise errors.ModelNotFoundError.about(name)
-    prices = model.price_at(datetime.now(UTC))
     if prices is None:
         raise errors.ModelUnpricedError()
     if not model.routes:
@@ -247,6 +261,10 @@ def check_served(
     if model.refusals and (rule := model.refused_by(request.used)):
         first = rule.partition("+")[0]
         raise errors.UnsupportedParameterError.about(rule, name, param=first)
+    for parameter in request.billed:
+        if not model.allows(parameter):
+            first = parameter.partition(".")[0]
+            raise errors.UnsupportedParameterError.about(first, name, param=first)
     for modality, place in request.modalities:
         if modality not in model.input_modalities:
             raise errors.UnsupportedParameterError(

@@ -1,31 +1,30 @@
 """The run of a metered request: admitted, answered whole or as a stream, settled, delivered."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
+from api import errors
 from api.catalogue.snapshot import RouteEntry
 from api.dialects import link
 from api.dialects.base import Answer, AnswerContext, Dialect, DialectError, StreamReader
 from api.gateway.admission import Quoter, admit
-from api.gateway.concurrency_limit import work_of
 from api.gateway.deadlines import Deadlines
 from api.gateway.failover import try_routes
-from api.gateway.http import ApiRequest
+from api.gateway.http import ApiRequest, Headers
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream import UpstreamResponse
 from api.gateway.upstream_errors import AttemptError
-from billing.failpoints import failpoint
+from billing.failpoints import ARMED, failpoint
 from billing.pricing.money import dollars_text
 
-# How long an upstream may take to end the connection's message after its last event, for the
-# connection to be worth keeping.
-EOF_SECONDS = 0.25
 # The bounds of what is read for a client that disconnected.
 DRAIN_SECONDS = 30
 DRAIN_BYTES = 1024 * 1024
+NO_HEADERS: Mapping[str, str] = {}
 
 
 async def serve(
@@ -56,6 +55,7 @@ async def run(
         total_seconds=admitted.quote.total_seconds,
         write_seconds=limits.write_timeout_seconds,
         keepalive_seconds=limits.keepalive_seconds if is_streamed else None,
+        is_prompt=is_streamed,
     )
     responder: Responder
     if make_responder is not None:
@@ -95,6 +95,7 @@ async def _answer(
             gateway.upstreams.limits,
         )
     except AttemptError as error:
+        error.note_context(admitted.quote.prompt.likely, admitted.quote.model.context_tokens)
         deadlines.end_attempts()
         if error.is_upstream_failure:
             gateway.health.failed(model)
@@ -148,11 +149,35 @@ async def call_upstream(
             "misconfigured",
             f"an upstream of the dialect {route.upstream.dialect} can't take {quote.dialect.name}",
         )
-    body = dialect.upstream_body(quote.request, quote.model, route, quote.max_tokens)
-    response = await gateway.upstreams.post(route.upstream, dialect, body, admitted.request_id)
-    failpoint("after_dispatch")
-    admitted.upstream_request_id = response.headers.get("x-request-id", "")
+    upstreams = gateway.upstreams
+    post = partial(
+        upstreams.post,
+        route.upstream,
+        dialect,
+        request_id=admitted.request_id,
+        forwarded=quote.request.forwarded if dialect is quote.dialect else NO_HEADERS,
+    )
+    try:
+        response = await post(_body(admitted, dialect, upstreams.switched(route)))
+    except AttemptError as error:
+        learnt = upstreams.learn(route, error)
+        if learnt is None:
+            raise
+        response = await post(_body(admitted, dialect, learnt))
+    if ARMED:
+        failpoint("after_dispatch")
+    ids = response.headers
+    admitted.upstream_request_id = ids.get("x-request-id") or ids.get("request-id") or ""
     return response, dialect
+
+
+def _body(admitted: AdmittedRequest, dialect: Dialect, route: RouteEntry) -> bytes:
+    """Return the body of a call. Raise AttemptError for what the upstream's dialect can't say."""
+    quote = admitted.quote
+    try:
+        return dialect.upstream_body(quote.request, quote.model, route, quote.max_tokens)
+    except errors.ApiError as error:
+        raise AttemptError("unsayable", error.message, error=error) from None
 
 
 class UnaryResponder:
@@ -173,19 +198,17 @@ class UnaryResponder:
 
     async def attempt(self, route: RouteEntry) -> None:
         """Read the answer of a route's upstream. Raise AttemptError or DialectError."""
-        admitted = self._admitted
+        admitted, max_bytes = self._admitted, self._gateway.limits.max_answer_bytes
         response, dialect = await call_upstream(self._gateway, admitted, route)
-        try:
-            body = await response.read(self._gateway.limits.max_answer_bytes)
-            quote = admitted.quote
-            if quote.units is not None:
-                work: float = quote.units.images
-            else:
-                work = work_of(quote.prompt.likely, len(body) // 4)
-            response.came((route.upstream_model, False), work)
-        finally:
-            await response.close()
-        self._answer = dialect.read_answer(body, _context(admitted, route))
+        quote = admitted.quote
+        body = await response.read_answer(
+            max_bytes,
+            (route.upstream_model, False),
+            prompt_tokens=quote.prompt.likely,
+            images=quote.units.images if quote.units is not None else 0,
+        )
+        context = _context(admitted, route, max_bytes)
+        self._answer = dialect.read_answer(body, context)
 
     def may_retry(self) -> bool:
         """Return True: nothing is delivered before the whole answer is here."""
@@ -205,14 +228,14 @@ class UnaryResponder:
         cost = dollars_text(admitted.cost.total_nanos).encode()
         await self._request.respond(
             body,
-            headers=[(b"x-request-cost", cost)],
+            headers=[(b"x-request-cost", cost), *_id_header(admitted)],
             content_type=(b"content-type", admitted.quote.request.answer_type.encode()),
         )
 
     async def send_error(self, error: AttemptError) -> None:
         """Tell the client what went wrong."""
         dialect = self._admitted.quote.dialect
-        await self._request.respond_error(error.as_error(), dialect.error_body)
+        await self._request.respond_error(error.as_error(), dialect.render_error)
 
     async def close(self) -> None:
         """Do nothing: each attempt ends its own call."""
@@ -234,11 +257,12 @@ class StreamResponder:
         self._deadlines = deadlines
         self._reader: StreamReader | None = None
         self._response: UpstreamResponse | None = None
-        request.prepare_stream()
+        self._has_passed_on = False
+        request.prepare_stream(_id_header(admitted), admitted.quote.dialect.keepalive)
 
     def may_retry(self) -> bool:
-        """Return whether no event has come, so that another attempt may follow."""
-        return self._reader is None or self._reader.events == 0
+        """Return whether the client has no event, so that another attempt may follow."""
+        return not self._has_passed_on
 
     async def attempt(self, route: RouteEntry) -> None:
         """Pass the stream of a route's upstream. Raise AttemptError or DialectError."""
@@ -246,12 +270,9 @@ class StreamResponder:
         self._reader = None
         response, dialect = await call_upstream(self._gateway, admitted, route)
         self._response = response
-        reader = self._reader = dialect.stream_reader(_context(admitted, route))
+        context = _context(admitted, route, self._gateway.limits.max_answer_bytes)
+        reader = self._reader = dialect.stream_reader(context)
         try:
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                raise AttemptError(
-                    "bad_answer", "the answer is not a stream", status=response.status
-                )
             async for data in response.chunks():
                 await self._pass_on(reader, data)
                 if reader.is_done:
@@ -276,7 +297,9 @@ class StreamResponder:
         assert reader is not None  # noqa: S101 - an attempt succeeded
         admitted.finish_reason = reader.finish_reason
         admitted.complete(reader.meter(admitted.quote))
-        await self._read_to_eof()
+        response, self._response = self._response, None
+        if response is not None:
+            await response.read_to_end()
         await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
         is_shown = admitted.quote.request.wants_usage
         ending = reader.ending(admitted.usage, admitted.cost, is_shown=is_shown)
@@ -284,11 +307,15 @@ class StreamResponder:
 
     async def send_error(self, error: AttemptError) -> None:
         """Tell the client what went wrong, in a response of its own or the stream's last event."""
-        api_error, dialect = error.as_error(), self._admitted.quote.dialect
+        is_charged = self._admitted.cost.total_nanos > 0
+        api_error, dialect = error.as_error(is_charged=is_charged), self._admitted.quote.dialect
         if not self._request.downstream.has_begun:
-            await self._request.respond_error(api_error, dialect.error_body)
+            await self._request.respond_error(api_error, dialect.render_error)
             return
-        event = dialect.error_event(api_error, self._request.surface)
+        sent_events = self._reader.sent_events if self._reader is not None else 0
+        event = dialect.error_event(
+            api_error, self._request.surface, self._request.request_id, sent_events
+        )
         await self._request.downstream.write(event, is_last=True)
 
     async def close(self) -> None:
@@ -314,22 +341,15 @@ class StreamResponder:
         admitted.note_first_token()
         if response is not None and admitted.route is not None:
             kind = (admitted.route.upstream_model, True)
-            response.came(kind, work_of(admitted.quote.prompt.likely))
+            response.note_first_token(kind, admitted.quote.prompt.likely)
 
     async def _write(self, reader: StreamReader, passed_on: bytes) -> None:
         if passed_on:
+            self._has_passed_on = True
             self._admitted.delivered_bytes = reader.text_bytes
             await self._request.downstream.write(passed_on)
-            failpoint("after_first_byte")
-
-    async def _read_to_eof(self) -> None:
-        """Read the rest of the upstream's response, so that its connection can be kept."""
-        if self._response is not None:
-            with suppress(AttemptError, TimeoutError):
-                async with asyncio.timeout(EOF_SECONDS):
-                    async for _ in self._response.chunks():
-                        pass
-            await self.close()
+            if ARMED:
+                failpoint("after_first_byte")
 
 
 async def _drain(
@@ -355,11 +375,19 @@ async def _drain(
         await response.close()
 
 
-def _context(admitted: AdmittedRequest, route: RouteEntry) -> AnswerContext:
+def _id_header(admitted: AdmittedRequest) -> Headers:
+    """Return the request's id where the dialect's clients look for it, if they do elsewhere."""
+    name = admitted.quote.dialect.request_id_header
+    return [(name, admitted.request_id.encode())] if name else []
+
+
+def _context(admitted: AdmittedRequest, route: RouteEntry, max_answer_bytes: int) -> AnswerContext:
     """Return what the reader of a route's answer must know."""
     return AnswerContext(
         admitted.quote.request,
         admitted.quote.request.model,
         admitted.surface.reasoning_field,
         is_tagged=route.reasoning_dialect == "think",
+        answer_id=admitted.request_id,
+        max_event_bytes=max_answer_bytes,
     )

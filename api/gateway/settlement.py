@@ -13,9 +13,9 @@ from api.catalogue.snapshot import RouteEntry
 from api.dialects.usage import Metered
 from api.gateway.deadlines import Deadlines
 from api.gateway.http import ApiRequest
-from api.gateway.quote import Quote, tokens_of
+from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
-from billing.failpoints import failpoint
+from billing.failpoints import ARMED, failpoint
 from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
 from billing.pricing.charge import (
     NO_CHARGE,
@@ -23,8 +23,7 @@ from billing.pricing.charge import (
     NOTHING_USED,
     Charge,
     Usage,
-    charge_of,
-    upstream_cost_nanos,
+    charge_and_cost,
 )
 
 _LONGEST_TEXT = 300
@@ -111,12 +110,15 @@ class AdmittedRequest:
 
         An empty answer costs nothing.
         """
+        if metered.rejected and self.attempts:
+            self.attempts[-1]["rejected_usage"] = [_clean(figure) for figure in metered.rejected]
         if metered.is_empty:
             self._settle("empty", 200)
         elif metered.usage is None:
             self._settle("completed", 200, self.estimated(), "estimated")
         else:
-            self._settle("completed", 200, metered.usage, "upstream")
+            source = "estimated" if metered.is_estimated else "upstream"
+            self._settle("completed", 200, metered.usage, source)
 
     def fail(self, error: AttemptError, status: int) -> None:
         """Settle a failed answer: what was delivered is charged, nothing else."""
@@ -171,10 +173,9 @@ class AdmittedRequest:
     def estimated(self) -> Usage:
         """Return the likely prompt and what was delivered, within what was held."""
         quote = self.quote
-        output = tokens_of(max(0, self.delivered_bytes - quote.echoed_bytes), quote.model)
         return Usage(
             input_tokens=quote.prompt.likely,
-            output_tokens=min(output, quote.max_tokens * quote.choices),
+            output_tokens=quote.likely_output(self.delivered_bytes),
             units=quote.likely.units if quote.likely is not None else NO_UNITS,
         )
 
@@ -189,10 +190,14 @@ class AdmittedRequest:
         """Queue the settlement, once; later calls change nothing."""
         if self._result is not None:
             return
-        failpoint("after_upstream_end")
+        if ARMED:
+            failpoint("after_upstream_end")
         quote, route = self.quote, self.route
         self.usage = usage
-        self.cost = cost = charge_of(quote.prices, usage) if source != "none" else NO_CHARGE
+        cost, upstream_cost_nanos = (
+            charge_and_cost(quote.prices, usage) if source != "none" else (NO_CHARGE, 0)
+        )
+        self.cost = cost
         settlement = Settlement(
             request_id=self.request_id,
             account_id=self.admission.account_id,
@@ -220,7 +225,7 @@ class AdmittedRequest:
             reasoning_nanos=cost.reasoning_nanos,
             units_nanos=cost.units_nanos,
             lines=tuple(cost.lines),
-            upstream_cost_nanos=upstream_cost_nanos(quote.prices, usage) if source != "none" else 0,
+            upstream_cost_nanos=upstream_cost_nanos,
             source=source,
             error=_clean(error),
             finish_reason=_clean(self.finish_reason)[:40],

@@ -8,19 +8,26 @@ all as ConnectTimeout; the cause tells them apart. `ConcurrencyLimits`
 bound each upstream's calls.
 """
 
+import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Hashable
+import zlib
+from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
 import aiohttp
 import httpx
 import structlog
+from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
+from msgspec import structs
 from multidict import CIMultiDict
 
-from api.catalogue.snapshot import UpstreamEntry
+from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.dialects.base import Dialect
-from api.gateway.concurrency_limit import ConcurrencyLimits, Limiter
+from api.gateway.concurrency_limit import ConcurrencyLimits, Limiter, work_of
 from api.gateway.upstream_errors import AttemptError, error_of_status
 
 log = structlog.get_logger(__name__)
@@ -28,6 +35,23 @@ log = structlog.get_logger(__name__)
 # More of an error's body than this is not read.
 MAX_ERROR_BYTES = 64 * 1024
 KEEPALIVE_SECONDS = 30
+# How long an upstream may take to end the connection's message after its last event, for the
+# connection to be worth keeping.
+EOF_SECONDS = 0.25
+# Of an answer that is unpacked, at a time.
+UNPACKED_BYTES = 64 * 1024
+# Security policies and cookies of CDNs exceed aiohttp's 8 kB and 128 headers.
+MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADERS = 1_000
+# The columns of a route that decide of a field which we send by ourselves.
+_SWITCHES: dict[str, dict[str, Any]] = {
+    "max_tokens": {"max_tokens_field": "max_completion_tokens"},
+    "stream_options": {"takes_stream_options": False},
+}
+MAX_LEARNT_ROUTES = 1_000
+_ANY_ZLIB_HEADER = 32 + zlib.MAX_WBITS
+# The transport lets through what aiohttp raises for broken HTTP.
+_BROKEN = (httpx.TransportError, aiohttp.ClientError, aiohttp.http.HttpProcessingError)
 
 
 class _Target:
@@ -69,7 +93,7 @@ class _Post(httpx.Request):
 class UpstreamResponse:
     """An upstream's answer whose body is still to be read. Close it, whatever happens."""
 
-    __slots__ = ("_began_at", "_limiter", "_response", "headers", "status")
+    __slots__ = ("_began_at", "_limiter", "_response", "_unpacker", "headers", "status")
 
     def __init__(self, response: httpx.Response, limiter: Limiter, began_at: float) -> None:
         self.status = response.status_code
@@ -77,16 +101,46 @@ class UpstreamResponse:
         self._response = response
         self._limiter: Limiter | None = limiter
         self._began_at = began_at
+        self._unpacker: zlib._Decompress | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raise AttemptError where the connection breaks."""
         stream = self._response.stream
         assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101
+        unpacker = self._unpacker
         try:
             async for chunk in stream:
-                yield chunk
-        except httpx.TransportError as error:
+                if unpacker is None:
+                    yield chunk
+                else:
+                    for part in _unpacked(unpacker, chunk):
+                        yield part
+        except zlib.error as error:
+            raise AttemptError("bad_answer", f"the answer can't be unpacked: {error}") from None
+        except _BROKEN as error:
             raise AttemptError("disconnected", f"the answer broke off: {_cause(error)}") from None
+
+    def decode_content(self) -> None:
+        """Prepare to unpack a body that is compressed in spite of our `identity`.
+
+        Raise AttemptError for an encoding that we can't read.
+        """
+        for encoding in self.headers.get("content-encoding", "").lower().split(","):
+            match encoding.strip():
+                case "" | "identity":
+                    pass
+                case "gzip" | "x-gzip" | "deflate" if self._unpacker is None:
+                    self._unpacker = zlib.decompressobj(_ANY_ZLIB_HEADER)
+                case unknown:
+                    raise AttemptError("bad_answer", f"the answer is encoded as {unknown[:40]}")
+
+    async def read_to_end(self) -> None:
+        """Read on to the end of the message, so that its connection can be kept, and close."""
+        with suppress(AttemptError, TimeoutError):
+            async with asyncio.timeout(EOF_SECONDS):
+                async for _ in self.chunks():
+                    pass
+        await self.close()
 
     async def read(self, max_bytes: int) -> bytes:
         """Return the whole body. Raise AttemptError for one that breaks off or is too large."""
@@ -99,13 +153,30 @@ class UpstreamResponse:
             parts.append(chunk)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def came(self, kind: Hashable, work: float) -> None:
-        """Record that the answer has come, or the first token of a streamed one.
+    async def read_answer(
+        self, max_bytes: int, kind: Hashable, *, prompt_tokens: int, images: int
+    ) -> bytes:
+        """Return the whole body of a success, and end the call. Raise AttemptError as `read` does.
 
-        Answers of one `kind` are compared with each other, by their `work` (`work_of`).
+        The limiter learns how long it took, and compares it with other answers of its `kind` by
+        the work that they were: the `images`, or else the prompt and the answer.
         """
+        try:
+            body = await self.read(max_bytes)
+        except BaseException:
+            await self.close()
+            raise
+        limiter, self._limiter = self._limiter, None
+        if limiter is not None:
+            limiter.finish(kind, self._began_at, prompt_tokens, len(body) // 4, images)
+        await self._response.aclose()
+        return body
+
+    def note_first_token(self, kind: Hashable, prompt_tokens: int) -> None:
+        """Tell the limiter that the first token of an answer of this `kind` has come."""
         if self._limiter is not None:
-            self._limiter.answered(kind, time.monotonic() - self._began_at, work)
+            seconds = time.monotonic() - self._began_at
+            self._limiter.answered(kind, seconds, work_of(prompt_tokens))
 
     async def close(self) -> None:
         """End the call: the connection is kept if the body was read to its end, else closed."""
@@ -116,60 +187,116 @@ class UpstreamResponse:
         await self._response.aclose()
 
 
+class _ResponseHandler(ResponseHandler):
+    """Tells whoever reads a body that its framing broke.
+
+    aiohttp (3.14) tells only whoever waits for a head, and a reader of the body would wait until
+    its time is up.
+    """
+
+    def set_exception(self, exc: Any, *cause: Any) -> None:
+        """End the message that is being read with an error."""
+        super().set_exception(exc, *cause)
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(aiohttp.ClientPayloadError(f"broken HTTP: {exc}"))
+
+
 class Upstreams:
     """This process's connections to all upstreams. Make it inside the running event loop."""
 
     def __init__(self) -> None:
+        # The catalogue bounds each upstream's calls; a bound of the pool would only make calls wait
+        # where nobody sees it.
+        connector = aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=60
+        )
+        handler: Any = partial(_ResponseHandler, loop=asyncio.get_running_loop())
+        connector._factory = handler
         session = aiohttp.ClientSession(
-            # The catalogue bounds each upstream's calls; a bound of the pool would only make
-            # calls wait where nobody sees it.
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=60
-            ),
+            connector=connector,
             # One customer's cookies must never reach another's call.
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
         )
         self._transport = AiohttpTransport(trust_env=False, client=session)
         self._targets: dict[tuple[str, str, str, str], _Target] = {}
+        self._learnt: dict[RouteEntry, RouteEntry] = {}
         self.limits = ConcurrencyLimits()
+
+    def switched(self, route: RouteEntry) -> RouteEntry:
+        """Return a route with what its upstream has taught us about the fields that it takes."""
+        return self._learnt.get(route, route) if self._learnt else route
+
+    def learn(self, route: RouteEntry, error: AttemptError) -> RouteEntry | None:
+        """Return the route switched as an upstream's refusal asks for, or None.
+
+        Only of a field that is ours to choose, and once for each; staff should set it in the row.
+        """
+        switch = _SWITCHES.get(error.param or "") if error.kind == "rejected" else None
+        known = self.switched(route)
+        if switch is None or all(getattr(known, name) == value for name, value in switch.items()):
+            return None
+        if len(self._learnt) >= MAX_LEARNT_ROUTES:
+            self._learnt.clear()
+        learnt = self._learnt[route] = structs.replace(known, **switch)
+        log.warning(
+            "route_needs_switch",
+            upstream=route.upstream.name,
+            upstream_model=route.upstream_model,
+            switch=switch,
+        )
+        return learnt
 
     async def close(self) -> None:
         """Close all connections."""
         await self._transport.aclose()
 
     async def post(
-        self, upstream: UpstreamEntry, dialect: Dialect, body: bytes, request_id: str
+        self,
+        upstream: UpstreamEntry,
+        dialect: Dialect,
+        body: bytes,
+        request_id: str,
+        forwarded: Mapping[str, str],
     ) -> UpstreamResponse:
         """Return the response to a POST of JSON once its headers have come and it is a success.
 
+        `forwarded` are headers of the client's that the upstream is to get.
+
         Raise AttemptError for everything else: nothing is left open then.
         """
-        limiter = self.limits.of(upstream)
-        if not limiter.enter(upstream.max_concurrency):
-            wait = limiter.next_place_seconds(upstream.max_concurrency)
-            detail = f"{limiter.in_flight} calls are under way, which is the limit"
-            raise AttemptError("busy", detail, retry_after_seconds=wait)
+        limiter = self.limits.enter(upstream)
         began_at = time.monotonic()
         try:
-            response = await self._send(upstream, dialect, body, request_id)
+            response = await self._send(upstream, dialect, body, request_id, forwarded)
         except BaseException as error:
             limiter.leave(began_at)
-            if isinstance(error, httpx.TransportError):
+            if isinstance(error, _BROKEN):
                 raise _error_of(error) from None
             raise
         answer = UpstreamResponse(response, limiter, began_at)
         if response.status_code != 200 or "content-encoding" in response.headers:
-            await self._raise_refusal(answer, upstream, dialect)
+            await _raise_refusal(answer, dialect)
         return answer
 
     async def _send(
-        self, upstream: UpstreamEntry, dialect: Dialect, body: bytes, request_id: str
+        self,
+        upstream: UpstreamEntry,
+        dialect: Dialect,
+        body: bytes,
+        request_id: str,
+        forwarded: Mapping[str, str],
     ) -> httpx.Response:
         """Return the response once its head has come. Raise httpx.TransportError."""
         target = self._target(upstream, dialect)
         headers = target.headers.copy()
         headers["x-request-id"] = request_id
+        if forwarded:
+            headers.update(forwarded)
         request = _Post(target.url, headers, body, upstream.connect_timeout_seconds)
         return await self._transport.handle_async_request(request)
 
@@ -180,28 +307,21 @@ class Upstreams:
             target = self._targets[key] = _Target(upstream, dialect)
         return target
 
-    async def _raise_refusal(
-        self, answer: UpstreamResponse, upstream: UpstreamEntry, dialect: Dialect
-    ) -> None:
-        """Raise the AttemptError that an answer other than a plain success is."""
-        try:
-            encoding = answer.headers.get("content-encoding", "identity").lower()
-            if encoding != "identity":
-                raise AttemptError("bad_answer", f"the answer is encoded as {encoding[:40]}")
-            if answer.status == 200:
-                return
-            body = await answer.read(MAX_ERROR_BYTES) if answer.status >= 400 else b""
-            error = error_of_status(answer.status, answer.headers, body, dialect.read_error)
-        except AttemptError:
-            await answer.close()
-            raise
+
+async def _raise_refusal(answer: UpstreamResponse, dialect: Dialect) -> None:
+    """Raise the AttemptError that an answer other than a success is; it is closed then."""
+    try:
+        answer.decode_content()
+        if 200 <= answer.status < 300:
+            return
+        body = await answer.read(MAX_ERROR_BYTES) if answer.status >= 400 else b""
+        raise error_of_status(answer.status, answer.headers, body, dialect.read_error)
+    except AttemptError:
         await answer.close()
-        if error.kind == "misconfigured":
-            log.error("upstream_refused_our_key", upstream=upstream.name, status=answer.status)
-        raise error
+        raise
 
 
-def _error_of(error: httpx.TransportError) -> AttemptError:
+def _error_of(error: Exception) -> AttemptError:
     """Return what a failed exchange of request and head was."""
     cause = error.__cause__
     sent = isinstance(cause, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)) or (
@@ -215,6 +335,15 @@ def _error_of(error: httpx.TransportError) -> AttemptError:
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
         return AttemptError("connect", f"no connection: {_cause(error)}")
     return AttemptError("bad_answer", f"no answer: {_cause(error)}")
+
+
+def _unpacked(unpacker: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:
+    """Yield what a chunk unpacks to, in pieces, so that whoever reads them can stop in time."""
+    while chunk:
+        part = unpacker.decompress(chunk, UNPACKED_BYTES)
+        if part:
+            yield part
+        chunk = unpacker.unconsumed_tail
 
 
 def _cause(error: Exception) -> str:

@@ -1,17 +1,19 @@
 """Failed attempts at an answer: what each kind means for retries, records and the client.
 
-An upstream's refusal of the request is the client's to mend (400); its refusal of our key is our
-mistake and never quoted (502).
+An upstream's refusal of the request is the client's to mend (400) and quoted. What is wrong with
+our route (its key, its quota, its model's name) is ours to mend: it is never quoted (502), another
+route is tried, and staff read of it in the log.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import ClassVar, Literal
 
 from api import errors
-from api.dialects.base import redacted
+from api.dialects.base import ErrorReport, redacted
 
 Kind = Literal[
     "connect",  # no connection: nothing was sent
@@ -19,8 +21,9 @@ Kind = Literal[
     "busy",  # the upstream's concurrency limit is reached
     "rate_limited",  # the upstream answered 429
     "failed",  # the upstream answered 5xx, 408 or 409
+    "unsayable",  # the upstream's dialect can't say what the client asks for: nothing was sent
     "rejected",  # the upstream found an error in the client's request
-    "misconfigured",  # the upstream refused our key, redirected, or speaks no dialect that fits
+    "misconfigured",  # the route's fault: key, quota, model's name, redirect, no dialect that fits
     "bad_answer",  # the answer is not of the dialect
     "incomplete",  # a stream ended before its end
     "error_event",  # a stream reported an error
@@ -33,8 +36,22 @@ Kind = Literal[
 
 MAX_RETRY_AFTER_SECONDS = 600
 _RETRYABLE = frozenset(
-    {"connect", "disconnected", "busy", "rate_limited", "failed", "misconfigured", "first_token"}
+    {
+        "connect",
+        "disconnected",
+        "busy",
+        "rate_limited",
+        "failed",
+        "misconfigured",
+        "bad_answer",
+        "incomplete",
+        "error_event",
+        "first_token",
+        "unsayable",
+    }
 )
+# For staff to mend: the upstream would go on failing.
+_ROUTE_FAULTS = frozenset({"misconfigured", "bad_answer"})
 # Worth another attempt at the same upstream.
 _TRANSIENT = frozenset({"connect", "disconnected", "failed"})
 _TIMED_OUT = frozenset({"first_token", "idle", "total"})
@@ -59,7 +76,8 @@ class UpstreamBusyError(errors.RateLimitError):
 class AttemptError(Exception):
     """A failed attempt. `detail` is for our records, `message` for the client.
 
-    `status` is the upstream's HTTP status, or 0.
+    `status` is the upstream's HTTP status, or 0, and `code` its own name for the error. `error` is
+    what the client gets, where it is known as more than a message.
     """
 
     def __init__(
@@ -70,7 +88,9 @@ class AttemptError(Exception):
         status: int = 0,
         message: str = "",
         param: str | None = None,
+        code: str = "",
         retry_after_seconds: int | None = None,
+        error: errors.ApiError | None = None,
     ) -> None:
         super().__init__(detail or kind)
         self.kind = kind
@@ -78,7 +98,19 @@ class AttemptError(Exception):
         self.status = status
         self.message = message
         self.param = param
+        self.code = code
         self.retry_after_seconds = retry_after_seconds
+        self.error = error
+        self.prompt_tokens = self.most_tokens = 0
+
+    def note_context(self, likely_tokens: int, most_tokens: int) -> None:
+        """Note by how much a prompt is too long: as the upstream says, or as we think."""
+        said = sorted(int(figure.replace(",", "")) for figure in _FIGURES.findall(self.message))
+        if len(said) >= 2 and said[-1] > said[-2]:
+            self.prompt_tokens, self.most_tokens = said[-1], said[-2]
+        else:
+            self.prompt_tokens = max(likely_tokens, most_tokens + 1)
+            self.most_tokens = most_tokens
 
     @property
     def is_retryable(self) -> bool:
@@ -91,6 +123,11 @@ class AttemptError(Exception):
         return self.kind in _TRANSIENT
 
     @property
+    def is_route_fault(self) -> bool:
+        """Whether staff must mend the route or talk to its provider."""
+        return self.kind in _ROUTE_FAULTS
+
+    @property
     def is_overload(self) -> bool:
         """Whether it is a sign that the upstream is overloaded."""
         return self.kind in {"rate_limited", "first_token"}
@@ -98,7 +135,7 @@ class AttemptError(Exception):
     @property
     def is_upstream_failure(self) -> bool:
         """Whether it counts against the model's health: neither the client's fault nor ours."""
-        return self.kind not in {"rejected", "busy", "write", "shutdown"}
+        return self.kind not in {"rejected", "unsayable", "busy", "write", "shutdown"}
 
     @property
     def outcome(self) -> str:
@@ -113,23 +150,53 @@ class AttemptError(Exception):
             return "server_shutting_down"
         return "upstream_error"
 
-    def as_error(self) -> errors.ApiError:
-        """Return the error for the client."""
+    def as_error(self, *, is_charged: bool = False) -> errors.ApiError:
+        """Return the error for the client, who may have been charged for a part of the answer."""
+        if self.error is not None:
+            return self.error
         if self.kind in _TIMED_OUT:
-            return errors.UpstreamTimeoutError()
+            return _told(errors.UpstreamTimeoutError, is_charged)
         if self.kind == "shutdown":
             return ShuttingDownError()
         if self.kind == "rejected":
+            if self.code == errors.ContextLengthError.code:
+                return errors.ContextLengthError(
+                    self.message or None,
+                    param=self.param,
+                    prompt_tokens=self.prompt_tokens,
+                    most_tokens=self.most_tokens,
+                )
             return errors.InvalidRequestError(self.message or None, param=self.param)
         if self.kind in {"busy", "rate_limited"}:
             return UpstreamBusyError(retry_after_seconds=self.retry_after_seconds or 1)
-        return errors.UpstreamError()
+        return _told(errors.UpstreamError, is_charged)
+
+
+def _told(
+    kind: type[errors.UpstreamError] | type[errors.UpstreamTimeoutError], is_charged: bool
+) -> errors.ApiError:
+    return kind(kind.charged_message) if is_charged else kind()
 
 
 _FAILED_STATUSES = frozenset({408, 409, 425})
-_MISCONFIGURED_STATUSES = frozenset({401, 402, 403})
+# Our key, our balance, our path and our name for the model are no concern of the client's.
+_MISCONFIGURED_STATUSES = frozenset({401, 402, 403, 404, 405, 410})
+_ROUTE_CODES = re.compile(
+    r"(?i)insufficient_(quota|balance|credit)|billing|quota_exceeded|invalid_api_key"
+    r"|api_key_invalid|authentication_error|permission_(denied|error)|model_not_found"
+    r"|model_(deprecated|not_supported|decommissioned)"
+)
+_ROUTE_MESSAGES = re.compile(
+    r"(?i)\bapi[ _-]?key\b|current quota|insufficient (balance|credit|fund|quota)"
+    r"|model .{0,80}(does not exist|not found|has been (retired|deprecated))"
+)
+_FIGURES = re.compile(r"\b\d[\d,]{2,}\b")
+_CONTEXT_MESSAGES = re.compile(
+    r"(?i)maximum context length|context[ _]length[ _]exceeded|exceeds? the (model's )?context"
+    r"|prompt is too long"
+)
 
-ErrorReader = Callable[[bytes], tuple[str, str | None]]
+ErrorReader = Callable[[bytes], ErrorReport]
 
 
 def error_of_status(
@@ -139,27 +206,49 @@ def error_of_status(
 
     `read_error` is the dialect's reader of error bodies.
     """
-    detail = f"HTTP {status}"
+    report = read_error(body)
+    message = redacted(report.message)
+    detail = f"HTTP {status}: {message}" if message else f"HTTP {status}"
+    if _is_route_fault(status, report):
+        return AttemptError("misconfigured", detail, status=status)
     if status == 429:
         return AttemptError(
             "rate_limited", detail, status=status, retry_after_seconds=retry_after_seconds(headers)
         )
     if status >= 500 or status in _FAILED_STATUSES:
         return AttemptError("failed", detail, status=status)
-    if status in _MISCONFIGURED_STATUSES or status < 400:
-        return AttemptError("misconfigured", detail, status=status)
-    message, param = read_error(body)
-    message = redacted(message)
+    code = report.code
+    if _CONTEXT_MESSAGES.search(report.message):
+        code = errors.ContextLengthError.code
     return AttemptError(
-        "rejected", f"{detail}: {message}", status=status, message=message, param=param
+        "rejected", detail, status=status, message=message, param=report.param, code=code
     )
 
 
+def _is_route_fault(status: int, report: ErrorReport) -> bool:
+    """Return whether a refusal is about our route rather than about the client's request.
+
+    Some providers refuse a key with 400, and a used-up quota with 429.
+    """
+    if status < 400 or status in _MISCONFIGURED_STATUSES:
+        return True
+    if status >= 500:
+        return False
+    if status == 429:
+        # Many tell of a rate as of a quota; the code alone says that waiting won't help.
+        return report.code.lower() in {"insufficient_quota", "billing_hard_limit_reached"}
+    return bool(_ROUTE_CODES.search(report.code) or _ROUTE_MESSAGES.search(report.message))
+
+
 def retry_after_seconds(headers: Mapping[str, str]) -> int | None:
-    """Return the seconds that an upstream asks us to wait (RFC 9110, 10.2.3), at most 600."""
+    """Return the seconds that an upstream asks us to wait, at most 600.
+
+    `retry-after` is RFC 9110's (10.2.3), `retry-after-ms` OpenAI's and Azure's.
+    """
     text = headers.get("retry-after", "")
+    milliseconds = headers.get("retry-after-ms", "")
     try:
-        seconds = float(text)
+        seconds = float(milliseconds) / 1000 if milliseconds else float(text)
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()

@@ -1,34 +1,33 @@
 """The management API's requests and responses. An undeclared field in a request is refused."""
 
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
+from accounts import key_rules
 from accounts.api_keys import LONGEST_GRACE_SECONDS
+from accounts.key_rules import KeyRuleError
 from accounts.models import ApiKey, Plan, Team
-from billing.pricing.money import dollars_text, nanos_from_dollars
+from billing.pricing.money import BUDGET_INVALID, budget_nanos, dollars_text
 from billing.usage.balances import Balance, balance_of
 
 LARGEST_BIGINT = 2**63 - 1
-# Up to 999,999,999.999999999: ten digits of dollars would not all fit a bigint of nano-dollars.
-_DOLLARS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 LARGEST_PAGE = 100
-MOST_MODELS = 200
-LONGEST_NAME = 120
 
-NAME_MESSAGES: dict[str, Any] = {
-    "blank": "Give the key a name.",
-    "max_length": "Give at most {max_length} characters.",
-}
-_LIMIT_MESSAGES: dict[str, Any] = {
-    "invalid": "Give a whole number, such as 60.",
-    "min_value": "Give at least {min_value}.",
-    "max_string_length": "Give a whole number, such as 60.",
+_LIMIT: dict[str, Any] = {
+    "required": False,
+    "allow_null": True,
+    "min_value": key_rules.LEAST_LIMIT,
+    "error_messages": {
+        "invalid": key_rules.LIMIT_INVALID,
+        "min_value": key_rules.LIMIT_TOO_LOW,
+        "max_string_length": key_rules.LIMIT_INVALID,
+    },
 }
 
 
@@ -52,7 +51,7 @@ class AmountField(serializers.Field[int, str | int | float, str, int]):
     """An amount: dollars such as `"12.50"` in JSON, nano-dollars in Python."""
 
     default_error_messages = {
-        "invalid": 'Give an amount in dollars, such as "12.50".',
+        "invalid": BUDGET_INVALID,
     }
 
     def to_internal_value(self, data: str | int | float) -> int:
@@ -61,40 +60,54 @@ class AmountField(serializers.Field[int, str | int | float, str, int]):
             self.fail("invalid")
         # By way of its text: the float 0.1 is not exactly a tenth, the client's text "0.1" is.
         text = data if isinstance(data, str) else format(Decimal(str(data)), "f")
-        if not _DOLLARS.fullmatch(text):
+        try:
+            return budget_nanos(text)
+        except ValueError:
             self.fail("invalid")
-        return nanos_from_dollars(text)
 
     def to_representation(self, value: int) -> str:
         """Return dollars with all nine decimals."""
         return dollars_text(value)
 
 
+@contextmanager
+def _validation_errors() -> Iterator[None]:
+    """Raise ValidationError in place of KeyRuleError."""
+    try:
+        yield
+    except KeyRuleError as error:
+        raise serializers.ValidationError(str(error), code=error.code) from None
+
+
 class KeyRulesSerializer(StrictSerializer):
     """A key's changeable fields. A limit of null means the plan's; only staff set higher ones."""
 
-    # `context["team"]` is the key's team. The portal's forms use this too (portal/keys/forms.py),
-    # for the same rules and messages.
+    # `context["team"]` is the key's team.
 
-    name = serializers.CharField(max_length=LONGEST_NAME, error_messages=NAME_MESSAGES)
+    name = serializers.CharField(
+        max_length=key_rules.LONGEST_NAME,
+        error_messages={
+            "blank": key_rules.NAME_MISSING,
+            "max_length": key_rules.NAME_TOO_LONG,
+        },
+    )
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
     allowed_models = serializers.ListField(
-        child=serializers.CharField(max_length=120), max_length=MOST_MODELS, required=False
+        child=serializers.CharField(max_length=key_rules.LONGEST_MODEL_NAME),
+        max_length=key_rules.MOST_MODELS,
+        required=False,
     )
-    requests_per_minute = serializers.IntegerField(
-        required=False, allow_null=True, min_value=1, error_messages=_LIMIT_MESSAGES
-    )
-    tokens_per_minute = serializers.IntegerField(
-        required=False, allow_null=True, min_value=1, error_messages=_LIMIT_MESSAGES
-    )
+    requests_per_minute = serializers.IntegerField(**_LIMIT)
+    tokens_per_minute = serializers.IntegerField(**_LIMIT)
     budget_day = AmountField(required=False, allow_null=True, source="budget_day_nanos")
     budget_month = AmountField(required=False, allow_null=True, source="budget_month_nanos")
     budget_total = AmountField(required=False, allow_null=True, source="budget_total_nanos")
 
     def validate_expires_at(self, moment: datetime | None) -> datetime | None:
-        """Return the moment. Raise ValidationError for one in the past: DELETE ends a key."""
-        if moment is not None and moment <= timezone.now():
-            raise serializers.ValidationError("Give a moment in the future.", code="past")
+        """Return the moment. Raise ValidationError for one in the past."""
+        if moment is not None:
+            with _validation_errors():
+                key_rules.require_future(moment)
         return moment
 
     def validate_requests_per_minute(self, limit: int | None) -> int | None:
@@ -109,11 +122,10 @@ class KeyRulesSerializer(StrictSerializer):
         team: Team = self.context["team"]
         return team
 
-    def _within(self, limit: int | None, most: int) -> int | None:
-        if limit is not None and limit > most:
-            raise serializers.ValidationError(
-                f"Give at most {most}, the plan's limit, or contact us for more.", code="max_value"
-            )
+    def _within(self, limit: int | None, plan_limit: int) -> int | None:
+        if limit is not None:
+            with _validation_errors():
+                key_rules.require_limit(limit, plan_limit)
         return limit
 
 

@@ -3,14 +3,17 @@
 from api.operations.base import Operation
 from api.operations.chat_completions import CHAT_COMPLETIONS
 from api.operations.completions import LEGACY_COMPLETIONS
+from api.operations.count_tokens import COUNT_TOKENS
 from api.operations.embeddings import EMBEDDINGS
 from api.operations.health import HEALTH
 from api.operations.images import IMAGES_GENERATIONS
 from api.operations.images_edits import IMAGES_EDITS
+from api.operations.messages import CREATE_MESSAGE
 from api.operations.models import CHAT_MODELS, MODEL, MODELS
 from api.operations.moderations import MODERATIONS
 from api.operations.openai_videos import VIDEOS
 from api.operations.rerank import RERANK
+from api.operations.responses import CREATE_RESPONSE
 from api.operations.speech import SPEECH
 from api.operations.transcriptions import TRANSCRIPTIONS
 from api.operations.video_results import ASYNC_RESULT, VIDEO, VIDEO_CONTENT
@@ -21,6 +24,9 @@ OPERATIONS: dict[str, Operation] = {
     for operation in (
         CHAT_COMPLETIONS,
         LEGACY_COMPLETIONS,
+        CREATE_MESSAGE,
+        COUNT_TOKENS,
+        CREATE_RESPONSE,
         EMBEDDINGS,
         RERANK,
         MODERATIONS,

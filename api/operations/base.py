@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from api import errors
 from api.dialects.base import Dialect
-from api.errors import render_body
+from api.error_responses import rendered
 from api.gateway.admission import Quoter
 from api.gateway.http import ApiRequest, ErrorRenderer
 from api.gateway.process import Gateway
@@ -86,10 +86,11 @@ class Playground:
 class Operation:
     """One endpoint: how it is served, and how it is described.
 
-    `name` is its name in usage records. `path` is below each mount; an argument in braces takes
-    the rest of the URL, slashes included, up to what follows it. At the root mount, whose paths are
-    shared with the web pages, all that begins with `root_prefix` is the API's (default: the first
-    segment). `root_paths` are further paths, which exist at the root only.
+    `name` is its name in usage records. `path` is below each mount, and so are the paths that it is
+    `also_at`, as for clients that add a version to whatever base URL they are given. An argument in
+    braces takes the rest of the URL, slashes included, up to what follows it. At the root mount,
+    whose paths are shared with the web pages, all that begins with `root_prefix` is the API's
+    (default: the first segment).
 
     `body` is the struct that describes the request, `notes` its fields; with `files`, the names of
     fields that are files, it is sent as a form. `answer` and `stream` are the structs of an answer
@@ -111,9 +112,9 @@ class Operation:
     answer_example: Any = None
     answer_types: tuple[str, ...] = ()
     success: int = 200
-    render_error: ErrorRenderer = render_body
+    render_error: ErrorRenderer = rendered
+    also_at: tuple[str, ...] = ()
     root_prefix: str = ""
-    root_paths: tuple[str, ...] = ()
     body: type[Struct] | None = None
     files: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -164,7 +165,7 @@ def metered(
         handle=partial(
             serve, dialect=dialect, make_quote=make_quote, make_responder=make_responder
         ),
-        render_error=dialect.error_body,
+        render_error=dialect.render_error,
         **{"errors": CALL_ERRORS, "headers": COST_HEADERS, **described},
     )
 

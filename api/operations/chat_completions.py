@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api.dialects.openai_chat import CHAT
-from api.dialects.openai_chat.request import ChatRequest, ToolCall
+from api.dialects.openai_chat.messages import ToolCall
+from api.dialects.openai_chat.request import ChatRequest
 from api.gateway.quote import quote_text
 from api.operations.base import (
     MODEL_NOTE,
@@ -163,7 +164,8 @@ CHAT_COMPLETIONS = metered(
         "`data: [DONE]`. Comments (`: keepalive`) may stand between events. Credits are reserved "
         "before the model is called, and the rest is released with the exact usage; a failed or "
         "empty answer costs nothing. If you close the connection, you pay for what was delivered. "
-        "Unknown fields are passed on to the model."
+        "Unknown fields are ignored; parameters that would change the price are refused unless the "
+        "model offers them."
     ),
     body=ChatRequest,
     notes={

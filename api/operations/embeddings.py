@@ -34,7 +34,7 @@ from api.operations.base import (
 from api.surfaces import Surface
 from api.validation_errors import explained
 from billing.pricing.charge import Usage
-from billing.pricing.rates import quote as quoted_nanos
+from billing.pricing.charge import quote as quoted_nanos
 
 # OpenAI's limits of one request.
 MAX_INPUTS = 2_048

@@ -1,7 +1,8 @@
 """`GET …/models`, `…/models/{model}` and `…/chat/models`: what can be called, at what price."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -10,6 +11,7 @@ from api import errors
 from api.gateway.admission import current_catalogue
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
+from api.operations.agents_models import anthropic_entry, anthropic_list, codex_list
 from api.operations.base import KEY_ERRORS, Operation, Tokens, UnixSeconds
 
 _encode = msgspec.json.Encoder().encode
@@ -19,12 +21,18 @@ Unit = Annotated[DecimalText, Meta(description="Dollars, as an exact decimal.")]
 
 
 async def list_models(gateway: Gateway, request: ApiRequest) -> None:
-    """Answer with the surface's models."""
+    """Answer with the surface's models, in the form that the client's program reads."""
     snapshot = await current_catalogue(gateway, request)
     now = datetime.now(UTC)
     listed = snapshot.public_models(coding_only=request.surface.models == "coding")
-    data = [model.listing(now) for model in listed]
-    await request.respond(_encode({"object": "list", "data": data}))
+    if b"anthropic-version" in request.headers:
+        await request.respond(_encode(anthropic_list(listed)))
+        return
+    answer: dict[str, Any] = {"object": "list"}
+    answer["data"] = [model.listing(now) for model in listed]
+    if b"client_version" in parse_qs(request.query):
+        answer["models"] = codex_list(listed)
+    await request.respond(_encode(answer))
 
 
 async def list_chat_models(gateway: Gateway, request: ApiRequest) -> None:
@@ -42,7 +50,10 @@ async def show_model(gateway: Gateway, request: ApiRequest) -> None:
     model = snapshot.find(request.argument)
     if model is None or (request.surface.models == "coding" and not model.is_coding):
         raise errors.ModelNotFoundError.about(request.argument)
-    await request.respond(_encode(model.listing(datetime.now(UTC), request.argument)))
+    if b"anthropic-version" in request.headers:
+        await request.respond(_encode(anthropic_entry(model, request.argument)))
+    else:
+        await request.respond(_encode(model.listing(datetime.now(UTC), request.argument)))
 
 
 class Pricing(Struct):
@@ -160,10 +171,15 @@ MODELS = Operation(
     handle=list_models,
     methods=("GET", "HEAD"),
     path="/models",
+    also_at=("/v1/models",),
     operation_id="list_models",
     tag="Models",
     summary="List the models",
-    description="Lists the models that the mount serves, with capabilities and prices.",
+    description=(
+        "Lists the models that the mount serves, with capabilities and prices. A request with the "
+        "header `anthropic-version` gets the list in Anthropic's form, and Codex, which sends "
+        "`client_version`, gets its own beside the usual one."
+    ),
     answer=ModelList,
     answer_example={"object": "list", "data": [_MODEL]},
     errors=KEY_ERRORS,

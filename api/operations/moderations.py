@@ -17,7 +17,7 @@ from api.dialects.base import (
     named,
 )
 from api.dialects.counted import meter_counted
-from api.dialects.openai_chat.request import ImagePart, TextPart
+from api.dialects.openai_chat.messages import ImagePart, TextPart
 from api.dialects.usage import Metered, MeteringLimits
 from api.gateway.quote import Quote, check_served, find_sold, quote_counted, tokens_of
 from api.operations.base import (

@@ -35,7 +35,7 @@ from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream_errors import AttemptError, ShuttingDownError
 from api.jobs.store import JobOrder
 from billing.failpoints import failpoint
-from billing.pricing.charge import Usage, charge_of, upstream_cost_nanos
+from billing.pricing.charge import Usage, charge_and_cost
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +73,7 @@ class _Order:
             total_seconds=admitted.quote.total_seconds,
             write_seconds=gateway.limits.write_timeout_seconds,
             keepalive_seconds=None,
+            is_prompt=True,
         )
         gateway.ticker.running.add(deadlines)
         try:
@@ -108,6 +109,7 @@ class _Order:
         """Return the order as it is stored."""
         quote, admission = self._admitted.quote, self._admitted.admission
         units = quote.units or Usage()
+        charge, upstream_cost_nanos = charge_and_cost(quote.prices, units)
         return JobOrder(
             request_id=self._admitted.request_id,
             team_id=admission.team_id,
@@ -118,8 +120,8 @@ class _Order:
             surface=self._admitted.surface.name,
             end_user=quote.request.end_user,
             seconds=units.seconds,
-            cost_nanos=charge_of(quote.prices, units).total_nanos,
-            upstream_cost_nanos=upstream_cost_nanos(quote.prices, units),
+            cost_nanos=charge.total_nanos,
+            upstream_cost_nanos=upstream_cost_nanos,
             job_seconds=quote.job_seconds,
             order_seconds=quote.total_seconds,
         )

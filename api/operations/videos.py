@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from api import errors
 from api.catalogue.snapshot import Snapshot
 from api.dialects.base import AnswerContext, Dialect, OpenAiFamily, ParsedRequest
-from api.dialects.openai_chat.request import ImageUrl
+from api.dialects.openai_chat.messages import ImageUrl
 from api.gateway.admission import admit
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
@@ -173,7 +173,7 @@ _EXAMPLE_ID = "video-01a1fe52cceb7802829b84e9b03862db"
 VIDEOS_GENERATIONS = Operation(
     name=NAME,
     handle=create_video,
-    render_error=DIALECT.error_body,
+    render_error=DIALECT.render_error,
     methods=("POST",),
     path="/videos/generations",
     operation_id="create_video",

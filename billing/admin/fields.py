@@ -46,7 +46,7 @@ def dollars_of_cents(field: str, title: str = "") -> Callable[[Any], str]:
     return column
 
 
-class DollarsField(forms.CharField):
+class NanosAdminField(forms.CharField):
     """An amount entered in dollars and stored in nano-dollars."""
 
     widget = UnfoldAdminTextInputWidget
@@ -76,7 +76,7 @@ class DollarsField(forms.CharField):
             return True
 
 
-class CentsField(DollarsField):
+class CentsAdminField(NanosAdminField):
     """An amount entered in dollars and stored in cents."""
 
     def __init__(self, *, min_cents: int = 0, **options: Any) -> None:
@@ -105,7 +105,7 @@ class MoneyAdmin(ModelAdmin):
     ) -> Any:
         """Return the form field of a model field."""
         if db_field.name.endswith(("_nanos", "_nanos_per_million")):
-            return DollarsField(
+            return NanosAdminField(
                 label=_title(db_field.name),
                 required=not db_field.null,
                 help_text=db_field.help_text,

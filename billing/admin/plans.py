@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from unfold.admin import TabularInline
 
 from billing.admin.fields import (
-    CentsField,
+    CentsAdminField,
     MoneyAdmin,
     ReadOnlyAdmin,
     dollars,
@@ -39,7 +39,7 @@ class PlanOfferAdmin(MoneyAdmin):
     ) -> Any:
         """Return the form field of a model field: prices are entered in dollars."""
         if db_field.name == "price_cents":
-            return CentsField(
+            return CentsAdminField(
                 min_cents=MIN_PRICE_CENTS, label="Price, $", help_text=db_field.help_text
             )
         return super().formfield_for_dbfield(db_field, request, **kwargs)

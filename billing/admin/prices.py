@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 
-from billing.admin.fields import DollarsField, MoneyAdmin, dollars
+from billing.admin.fields import MoneyAdmin, NanosAdminField, dollars
 from billing.models import PriceVersion, Product
 from billing.pricing.components import extra_components
 from billing.pricing.money import dollars_text
@@ -47,7 +47,7 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run
 def price_form() -> type[PriceForm]:
     """Return the form's class with the fields of today's extra components."""
     fields = {
-        field: DollarsField(label=label, required=False)
+        field: NanosAdminField(label=label, required=False)
         for field, (_, _, label) in extra_rate_fields().items()
     }
     return type("PriceForm", (PriceForm,), fields)

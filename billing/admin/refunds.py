@@ -14,7 +14,7 @@ from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from accounts.models import User
-from billing.admin.fields import CentsField, ReadOnlyAdmin, dollars, dollars_of_cents
+from billing.admin.fields import CentsAdminField, ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.models import Order, Refund
 from billing.payments import refunds
 from billing.payments.refundable_part import refundable_part
@@ -25,7 +25,9 @@ class RefundForm(forms.Form):
     """The amount and reason of a refund. A form that is submitted twice is one refund."""
 
     id = forms.UUIDField(widget=forms.HiddenInput)
-    amount = CentsField(label="Amount before tax, $", help_text="Tax is refunded in proportion.")
+    amount = CentsAdminField(
+        label="Amount before tax, $", help_text="Tax is refunded in proportion."
+    )
     reason = forms.CharField(
         max_length=300,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),

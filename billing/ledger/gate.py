@@ -9,7 +9,7 @@ import json
 import msgspec
 import structlog
 
-from billing.failpoints import failpoint
+from billing.failpoints import ARMED, failpoint
 from billing.ledger import spool
 from billing.ledger.group_commit import BatchQueue, LedgerUnavailableError, RowResult
 from billing.pricing.charge import Line
@@ -195,7 +195,8 @@ class Gate:
             if isinstance(gone, TimeoutError):
                 raise LedgerUnavailableError from None
             raise
-        failpoint("after_admit")
+        if ARMED:
+            failpoint("after_admit")
         return result
 
     async def identify(self, request_id: str, digests: list[str]) -> AdmissionResult:
@@ -260,7 +261,8 @@ def _hand_on(
     payload: bytes,
 ) -> None:
     """Give the caller its result; a row that the database refuses is kept for a person."""
-    failpoint("after_settle")
+    if ARMED:
+        failpoint("after_settle")
     if settled.cancelled():
         return
     refusal = settled.exception()

@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 import structlog
 
-from billing.failpoints import failpoint
+from billing.failpoints import ARMED, failpoint
 
 log = structlog.get_logger(__name__)
 
@@ -219,7 +219,8 @@ class BatchQueue(Generic[Answer]):
         try:
             async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):
                 cursor = await connection.execute(self._statement, [batch.decode()], prepare=True)
-                failpoint(f"sent_{self.function}")
+                if ARMED:
+                    failpoint(f"sent_{self.function}")
                 result = await cursor.fetchone()
         except TimeoutError:
             raise psycopg.OperationalError("no answer in time") from None

@@ -4,8 +4,8 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
+from billing.pricing.charge import Rates
 from billing.pricing.components import COMPONENTS, check_extra_rates
-from billing.pricing.rates import Rates
 
 
 class Product(models.Model):

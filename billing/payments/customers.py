@@ -5,6 +5,8 @@ from functools import partial
 
 from django.db import transaction
 
+from accounts import audit
+from accounts.access import Actor
 from accounts.models import Team, User
 from billing.errors import ReplayedFailureError
 from billing.models import PaymentCustomer
@@ -52,18 +54,39 @@ def refresh_card(customer: PaymentCustomer) -> PaymentCustomer:
     return customer
 
 
-def open_card_setup(team: Team, user: User, *, success_url: str, cancel_url: str) -> str:
+def refresh_card_of_team(team: Team) -> PaymentCustomer | None:
+    """Update our copy of the team's card from Stripe, and return its customer.
+
+    Return None for a team that is no Stripe customer yet. Raise StripeError.
+    """
+    customer = PaymentCustomer.objects.filter(team=team).first()
+    return refresh_card(customer) if customer is not None else None
+
+
+def open_card_setup(
+    team: Team, user: User, *, success_url: str, cancel_url: str, ip_address: str | None = None
+) -> str:
     """Return the URL of Stripe's page where the team saves a card. Raise StripeError."""
     customer = get_or_create_customer(team, user)
-    return checkout.create_setup_session(
+    url = checkout.create_setup_session(
         customer_id=customer.stripe_id, success_url=success_url, cancel_url=cancel_url
     )
+    _record(team, user, "billing.card_setup_opened", ip_address)
+    return url
 
 
-def open_customer_portal(team: Team, user: User, *, return_url: str) -> str:
+def open_customer_portal(
+    team: Team, user: User, *, return_url: str, ip_address: str | None = None
+) -> str:
     """Return the URL of Stripe's customer portal for the team. Raise StripeError."""
     customer = get_or_create_customer(team, user)
-    return checkout.create_portal_session(customer_id=customer.stripe_id, return_url=return_url)
+    url = checkout.create_portal_session(customer_id=customer.stripe_id, return_url=return_url)
+    _record(team, user, "billing.portal_opened", ip_address)
+    return url
+
+
+def _record(team: Team, user: User, action: str, ip_address: str | None) -> None:
+    audit.record(Actor(team=team, user=user), action, ip_address=ip_address)
 
 
 def _create(team: Team, user: User) -> str:

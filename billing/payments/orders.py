@@ -90,11 +90,6 @@ class OrderStatus:
         """Whether the step may change within minutes without the buyer's doing."""
         return self.step in {Step.PROCESSING, Step.UNKNOWN}
 
-    @property
-    def can_be_paid(self) -> bool:
-        """Whether the buyer can continue to Stripe's page."""
-        return self.step is Step.UNPAID
-
 
 def amount_bounds_cents() -> tuple[int, int]:
     """Return the minimum and maximum amount of an order in cents."""
@@ -148,6 +143,11 @@ def place(
     return order
 
 
+def has_checkout(order: Order) -> bool:
+    """Return whether the order is one that its buyer pays on a Checkout page, and still unpaid."""
+    return order.state == Order.State.OPEN and order.origin == Order.Origin.CHECKOUT
+
+
 def open_checkout(order: Order, user: User, *, success_url: str, cancel_url: str) -> str:
     """Return the URL of the order's Checkout page, or "" if it can no longer be paid.
 
@@ -171,6 +171,15 @@ def status_of(order: Order) -> OrderStatus:
         return OrderStatus(order, Step.UNDER_REVIEW)
     except StripeError:
         return recorded_status_of(order)
+
+
+def status_between_checks(order: Order) -> OrderStatus:
+    """Return the recorded status, for a page that asks Stripe only now and then.
+
+    An open order counts as being processed.
+    """
+    status = recorded_status_of(order)
+    return OrderStatus(order, Step.PROCESSING) if status.step is Step.UNKNOWN else status
 
 
 def recorded_status_of(order: Order) -> OrderStatus:

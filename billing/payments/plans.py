@@ -14,11 +14,13 @@ from accounts.access import Actor
 from accounts.models import Team, User
 from billing.errors import StripeError, StripeRejectedError
 from billing.models import PlanOffer, PlanPrice, Subscription
+from billing.payments import invoices
 from billing.payments.customers import get_or_create_customer
 from billing.payments.subscriptions import (
     confirm_session,
     expire_checkout,
     live_subscription,
+    refresh,
     sync,
     sync_and_fetch,
 )
@@ -44,6 +46,11 @@ class Quote:
     charge_cents: int
     credit_nanos: int
     at: datetime
+
+
+def find_offer(name: str) -> PlanOffer | None:
+    """Return the offer of the plan with this name, on sale or not."""
+    return PlanOffer.objects.select_related("plan").filter(plan__name=name).first()
 
 
 def offers() -> list[PlanOffer]:
@@ -79,6 +86,18 @@ def open_checkout(
             raise PlanError("Your team has just subscribed to a plan. Reload the page.")
 
 
+def confirm_checkout(team: Team) -> Subscription | None:
+    """Update the team's newest subscription from Stripe, and book its invoices.
+
+    Return None for a team that never had one. Raise StripeError.
+    """
+    row = Subscription.objects.filter(team=team).order_by("-created_at").first()
+    if row is not None:
+        row = refresh(row)
+        invoices.book_recent_invoices(row)
+    return row
+
+
 def quote(subscription: Subscription, offer: PlanOffer) -> Quote:
     """Return the current cost of changing to an offer. Raise PlanError and StripeError."""
     _require_offered(offer)
@@ -110,8 +129,9 @@ def change(
     """Change the plan, and return the subscription's current state.
 
     An upgrade takes effect at once: the price of a quote made at `at` is charged, or nothing
-    changes (CardDeclinedError). A downgrade takes effect with the next period. A repeated `attempt`
-    is charged once. Raise PlanError and the kinds of StripeError.
+    changes (CardDeclinedError); its invoice is booked without waiting for the webhook. A downgrade
+    takes effect with the next period. A repeated `attempt` is charged once. Raise PlanError and the
+    kinds of StripeError.
     """
     _require_offered(offer)
     subscription, found = _require_changeable(subscription, offer)
@@ -124,7 +144,10 @@ def change(
     else:
         subscriptions.renew_at_price(found, _stripe_price_id(price))
         _record(actor, "plan.downgraded", subscription, price, ip_address)
-    return _sync(subscription)
+    subscription = _sync(subscription)
+    if subscription.next_price is None:
+        invoices.book_recent_invoices(subscription)
+    return subscription
 
 
 def cancel(

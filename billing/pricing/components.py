@@ -79,6 +79,22 @@ COMPONENTS = {
             summary="cached_nanos",
         ),
         Component(
+            name="cache_write",
+            singular="input token written to the cache",
+            plural="input tokens written to the cache",
+            per=PER_MILLION,
+            part_of="input",
+            summary="input_nanos",
+        ),
+        Component(
+            name="cache_write_1h",
+            singular="input token written to the cache for an hour",
+            plural="input tokens written to the cache for an hour",
+            per=PER_MILLION,
+            part_of="input",
+            summary="input_nanos",
+        ),
+        Component(
             name="output",
             singular="output token",
             plural="output tokens",

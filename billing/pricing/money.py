@@ -1,4 +1,4 @@
-"""Money: integer nano-dollars, and the one rounding rule."""
+"""Amounts of money, integer nano-dollars, as texts: read and written."""
 
 import re
 from decimal import Decimal
@@ -11,13 +11,9 @@ PER_MILLION = 1_000_000
 # Decimal() also takes "1_0", "1e9", " 1 ", "NaN" and other scripts' digits: no amounts of money.
 _AMOUNT = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,30})?", re.ASCII)
 
-
-def price_of(quantity: int, rate_nanos: int, per: int = PER_MILLION) -> int:
-    """Return what `quantity` costs at `rate_nanos` for each `per`, in nano-dollars, half up.
-
-    This is the only place where an amount of money is rounded.
-    """
-    return (quantity * rate_nanos + per // 2) // per
+# Up to 999,999,999.999999999: ten digits of dollars would not all fit a bigint of nano-dollars.
+_BUDGET = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+BUDGET_INVALID = 'Give an amount in dollars, such as "12.50".'
 
 
 def nanos_from_dollars(dollars: str | int | Decimal) -> int:
@@ -37,6 +33,13 @@ def nanos_from_dollars(dollars: str | int | Decimal) -> int:
     if fraction[9:].strip("0"):
         raise ValueError(f"{text!r} is no whole number of nano-dollars.")
     return int(whole + fraction[:9].ljust(9, "0"))
+
+
+def budget_nanos(text: str) -> int:
+    """Return an API key's budget in nano-dollars. Raise ValueError with `BUDGET_INVALID`."""
+    if not _BUDGET.fullmatch(text):
+        raise ValueError(BUDGET_INVALID)
+    return nanos_from_dollars(text)
 
 
 def dollars_text(amount_nanos: int) -> str:

@@ -5,6 +5,8 @@ and its signals hop to a thread twice (measured; `platform/docs/architecture.md`
 """
 
 import os
+from collections.abc import Coroutine
+from typing import Any
 
 from api.gateway.http import Receive, Scope, Send
 from api.gateway.process import Gateway, new_gateway
@@ -24,25 +26,26 @@ class Application:
     def __init__(self) -> None:
         self._gateway: Gateway | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or the process's life (ASGI's lifespan)."""
-        if scope["type"] == "http":
-            found = match(scope["path"])
-            if found is None:
-                await pages(scope, receive, send)
-            elif self._gateway is None:
-                raise RuntimeError("The server has not run the application's lifespan.")
-            else:
-                await handle(self._gateway, found, scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        """Return the coroutine that serves a request, or the process's life (ASGI's lifespan)."""
+        if scope["type"] != "http":
+            return self._live(scope, receive, send)
+        found = match(scope["path"])
+        if found is None:
+            return pages(scope, receive, send)
+        if self._gateway is None:
+            raise RuntimeError("The server has not run the application's lifespan.")
+        return handle(self._gateway, found, scope, receive, send)
 
     def shut_down(self) -> None:
         """End the running requests: the process is about to stop (config/worker.py)."""
         if self._gateway is not None:
             self._gateway.shut_down()
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open the gateway for as long as the process lives. Web sockets are left unanswered."""
+        if scope["type"] != "lifespan":
+            return
         await receive()
         self._gateway = new_gateway()
         await self._gateway.open()

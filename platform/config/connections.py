@@ -19,6 +19,7 @@ from django.template.loader import render_to_string
 from django.views.defaults import server_error as django_server_error
 
 from api import errors
+from api.error_responses import render
 from api.gateway.http import new_request_id
 
 log = structlog.get_logger(__name__)
@@ -69,7 +70,7 @@ def service_unavailable(request: HttpRequest) -> HttpResponse:
     """Return a 503 with Retry-After, made without the database: a page, or the API's error."""
     if request.path_info.startswith("/api/"):
         error = errors.ServiceUnavailableError(retry_after_seconds=RETRY_AFTER_SECONDS)
-        _, headers, body = errors.render(error)
+        _, headers, body = render(error)
         answer = HttpResponse(body, status=503)
         for name, value in headers:
             answer[name.decode()] = value.decode()

@@ -98,7 +98,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PlannedAnswer:
     """The whole plan."""
 
     number: int
@@ -108,13 +108,13 @@ class Answer:
     counts: Counts
 
 
-def plan(model: str, request: AnswerRequest, script: Script) -> Answer:
+def plan(model: str, request: AnswerRequest, script: Script) -> PlannedAnswer:
     """Return the answer to a request under a script. Same arguments, same texts."""
     choices = [_choice(index, model, request, script) for index in range(request.choices)]
     prompt = request.prompt_tokens if script.prompt_tokens is None else script.prompt_tokens
     completion = sum(choice.tokens for choice in choices)
     reasoning = sum(choice.reasoning for choice in choices)
-    return Answer(
+    return PlannedAnswer(
         number=next(_numbers),
         created=int(time.time()),
         model=model,

@@ -23,11 +23,11 @@ from simulator import (
     responses,
     videos,
 )
-from simulator.call import script_of
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange, Message, Receive, Request, Send, read_request
+from simulator.exchange import HttpExchange, Message, Receive, Request, Send, read_request
 from simulator.faults import instead
 from simulator.journal import Entry, journal
+from simulator.scripted_request import script_of
 from simulator.stripe import app as stripe
 from simulator.turns import clear_plans, put_plan, read_turns
 
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 MODELS = ("sim", "sim-reasoning", "sim-embedding", "sim-image", "sim-video")
 _MODELS_CREATED = 1_767_225_600
 
-Handler = Callable[[Exchange], Awaitable[None]]
+Handler = Callable[[HttpExchange], Awaitable[None]]
 
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:
@@ -69,7 +69,7 @@ async def _serve(request: Request, receive: Receive, send: Send) -> None:
         authorized=request.authorized,
         header_names=sorted(request.headers),
     )
-    exchange = Exchange(request, entry, receive, send)
+    exchange = HttpExchange(request, entry, receive, send)
     if own := _OWN_ROUTES.get((request.method, path)):
         await own(exchange)
         return
@@ -94,7 +94,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _answer(exchange: Exchange, path: str) -> None:
+async def _answer(exchange: HttpExchange, path: str) -> None:
     try:
         await _route(exchange, path)
     except SimulatedError as error:
@@ -104,7 +104,7 @@ async def _answer(exchange: Exchange, path: str) -> None:
         await exchange.crash()
 
 
-async def _route(exchange: Exchange, path: str) -> None:
+async def _route(exchange: HttpExchange, path: str) -> None:
     method = exchange.request.method
     if handler := _ROUTES.get((method, path)):
         await handler(exchange)
@@ -116,7 +116,7 @@ async def _route(exchange: Exchange, path: str) -> None:
         raise SimulatedError(f"There is nothing at {path}.", status=404)
 
 
-async def _list_models(exchange: Exchange) -> None:
+async def _list_models(exchange: HttpExchange) -> None:
     script = script_of(exchange, "")
     if await instead(exchange, script):
         return
@@ -127,11 +127,11 @@ async def _list_models(exchange: Exchange) -> None:
     await exchange.answer(200, {"object": "list", "data": models})
 
 
-async def _show_health(exchange: Exchange) -> None:
+async def _show_health(exchange: HttpExchange) -> None:
     await exchange.answer(200, {"status": "ok", "open_calls": journal.open_calls()})
 
 
-async def _show_journal(exchange: Exchange) -> None:
+async def _show_journal(exchange: HttpExchange) -> None:
     query = exchange.request.query
     limit = query.get("limit", "0")
     if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
@@ -143,7 +143,7 @@ async def _show_journal(exchange: Exchange) -> None:
     await exchange.answer(200, msgspec.to_builtins(found))
 
 
-async def _put_turns(exchange: Exchange, name: str) -> None:
+async def _put_turns(exchange: HttpExchange, name: str) -> None:
     try:
         plan = read_turns(msgspec.json.decode(exchange.request.body))
         put_plan(name, plan)
@@ -155,7 +155,7 @@ async def _put_turns(exchange: Exchange, name: str) -> None:
         await exchange.answer(200, {"turns": len(plan)})
 
 
-async def _empty_journal(exchange: Exchange) -> None:
+async def _empty_journal(exchange: HttpExchange) -> None:
     clear_plans()
     await exchange.answer(200, {"deleted": journal.clear()})
 

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from simulator import delivery, faults, text
-from simulator.answer import CONTENT, Answer, AnswerRequest, plan
-from simulator.call import Flag, open_call
+from simulator.answer import CONTENT, AnswerRequest, PlannedAnswer, plan
 from simulator.errors import SimulatedError, error_body
 from simulator.events import SLOT, Chunk, EventStream, Json, grouped, limited
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
 from simulator.form import read_form
 from simulator.script import Script, split_model
+from simulator.scripted_request import Flag, read_scripted_request
 
 SAMPLE_RATE = 24_000
 SAMPLE_BYTES = 2
@@ -53,10 +53,10 @@ class TranscriptionRequest(msgspec.Struct):
     stream: Flag = None
 
 
-async def speak(exchange: Exchange) -> None:
+async def speak(exchange: HttpExchange) -> None:
     """Answer with silence that is as long as the text would take to say."""
-    call = open_call(exchange, SpeechRequest)
-    request, script = call.fields, call.script
+    scripted = read_scripted_request(exchange, SpeechRequest)
+    request, script = scripted.fields, scripted.script
     if request.response_format not in _TYPES:
         known = ", ".join(_TYPES)
         raise SimulatedError(
@@ -64,7 +64,7 @@ async def speak(exchange: Exchange) -> None:
         )
     size = text.text_bytes(request.input)
     seconds = len(request.input) / CHARACTERS_PER_SECOND / request.speed
-    call.note(text.token_count(size), prompt_bytes=size)
+    scripted.note(text.token_count(size), prompt_bytes=size)
     streamed = request.stream_format == "sse"
     if await faults.instead(exchange, script, stream=streamed):
         return
@@ -80,11 +80,11 @@ async def speak(exchange: Exchange) -> None:
         await delivery.whole(exchange, sound, kind, script, tokens)
 
 
-async def transcribe(exchange: Exchange) -> None:
+async def transcribe(exchange: HttpExchange) -> None:
     """Answer with words for a recording: as many as the script says, whatever is in it."""
     form = read_form(exchange.request)
-    call = open_call(exchange, TranscriptionRequest, form.fields)
-    request, script = call.fields, call.script
+    scripted = read_scripted_request(exchange, TranscriptionRequest, form.fields)
+    request, script = scripted.fields, scripted.script
     files = form.named("file")
     if len(files) != 1 or not files[0].data:
         raise SimulatedError("file: a recording is needed", param="file")
@@ -93,7 +93,7 @@ async def transcribe(exchange: Exchange) -> None:
     prompt_tokens = heard + text.token_count(text.text_bytes(request.prompt))
     wanted = AnswerRequest(prompt_tokens=prompt_tokens, reasoning=False)
     answer = plan(request.model, wanted, script)
-    call.note(answer.counts.prompt, files=1, file_bytes=len(files[0].data))
+    scripted.note(answer.counts.prompt, files=1, file_bytes=len(files[0].data))
     if await faults.instead(exchange, script, stream=bool(request.stream)):
         return
     by_seconds = request.response_format == "verbose_json" or _counts_seconds(answer, script)
@@ -118,7 +118,7 @@ async def transcribe(exchange: Exchange) -> None:
 class SpeechStream(EventStream):
     """The events of spoken sound: its bytes in base64, cut evenly over its tokens."""
 
-    def __init__(self, answer: Answer, script: Script, sound: bytes) -> None:
+    def __init__(self, answer: PlannedAnswer, script: Script, sound: bytes) -> None:
         super().__init__(answer, script)
         self._sound = sound
 
@@ -158,7 +158,7 @@ class SpeechStream(EventStream):
 class TranscriptStream(EventStream):
     """The events of a transcript."""
 
-    def __init__(self, answer: Answer, script: Script, usage: Json) -> None:
+    def __init__(self, answer: PlannedAnswer, script: Script, usage: Json) -> None:
         super().__init__(answer, script)
         self._usage = usage
 
@@ -207,14 +207,14 @@ def _seconds(data: bytes) -> float:
         return len(data) / BYTES_PER_SECOND
 
 
-def _counts_seconds(answer: Answer, script: Script) -> bool:
+def _counts_seconds(answer: PlannedAnswer, script: Script) -> bool:
     """Return whether the usage is told in seconds: as scripted, or because it is Whisper."""
     if script.audio_usage:
         return script.audio_usage == "duration"
     return "whisper" in split_model(answer.model)[0]
 
 
-def _usage(answer: Answer, heard: int, seconds: int | None) -> Json:
+def _usage(answer: PlannedAnswer, heard: int, seconds: int | None) -> Json:
     """Return the usage of a transcript: in seconds if they are given, else in tokens."""
     if seconds is not None:
         return {"type": "duration", "seconds": seconds}

@@ -5,13 +5,19 @@ from typing import Any
 import msgspec
 
 from simulator import delivery, faults, usage
-from simulator.answer import CONTENT, REASONING, REFUSAL, Answer, AnswerRequest, Choice, plan
-from simulator.call import Choices, Flag, MaxTokens, StreamOptions, open_call
+from simulator.answer import CONTENT, REASONING, REFUSAL, AnswerRequest, Choice, PlannedAnswer, plan
 from simulator.chunks import ChatChunks
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
 from simulator.prompt import Passage, Prompt, read_prompt
 from simulator.script import Script
+from simulator.scripted_request import (
+    Choices,
+    Flag,
+    MaxTokens,
+    StreamOptions,
+    read_scripted_request,
+)
 from simulator.tools import Tool, ToolUse
 
 
@@ -47,20 +53,20 @@ class ChatRequest(msgspec.Struct):
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 
 
-async def create(exchange: Exchange) -> None:
+async def create(exchange: HttpExchange) -> None:
     """Answer a chat request."""
-    call = open_call(exchange, ChatRequest)
-    request = call.fields
+    scripted = read_scripted_request(exchange, ChatRequest)
+    request = scripted.fields
     _check_messages(request.messages)
     passages = [Passage(message.role, message.content) for message in request.messages]
-    prompt = read_prompt(call, passages, _tool_use(request))
-    script = call.script
+    prompt = read_prompt(scripted, passages, _tool_use(request))
+    script = scripted.script
     answer = plan(request.model, _answer_request(request, prompt), script)
-    call.note(answer.counts.prompt, messages=len(request.messages), prompt_bytes=prompt.size)
+    scripted.note(answer.counts.prompt, messages=len(request.messages), prompt_bytes=prompt.size)
     if await faults.instead(exchange, script, stream=bool(request.stream)):
         return
     if request.stream:
-        chunks = ChatChunks(answer, script, usage_asked=call.usage_asked)
+        chunks = ChatChunks(answer, script, usage_asked=scripted.usage_asked)
         await delivery.stream(exchange, chunks)
     else:
         body = _body(answer, script)
@@ -163,7 +169,7 @@ def _json_schema(response_format: dict[str, Any] | None) -> Any:
     raise SimulatedError("response_format: unknown, or without its schema", param="response_format")
 
 
-def _body(answer: Answer, script: Script) -> dict[str, Any]:
+def _body(answer: PlannedAnswer, script: Script) -> dict[str, Any]:
     body: dict[str, Any] = {
         "id": f"{ChatChunks.id_prefix}{answer.number:08d}",
         "object": "chat.completion",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from simulator import usage
-from simulator.answer import ARGUMENTS, CALL, REASONING, Answer, Choice, Unit
+from simulator.answer import ARGUMENTS, CALL, REASONING, Choice, PlannedAnswer, Unit
 from simulator.errors import SimulatedError, error_body
 from simulator.events import SLOT, Chunk, EventStream, Group, Json, Template, grouped, limited
 from simulator.script import Script
@@ -22,7 +22,7 @@ class Chunks(EventStream):
     kind = ""
     id_prefix = ""
 
-    def __init__(self, answer: Answer, script: Script, *, usage_asked: bool) -> None:
+    def __init__(self, answer: PlannedAnswer, script: Script, *, usage_asked: bool) -> None:
         super().__init__(answer, script)
         sent = usage.is_sent(script, usage_asked)
         self._usage_place = script.usage.place if sent else ""

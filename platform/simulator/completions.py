@@ -5,12 +5,18 @@ from typing import Any
 import msgspec
 
 from simulator import delivery, faults, text, usage
-from simulator.answer import CONTENT, Answer, AnswerRequest, plan
-from simulator.call import Choices, Flag, MaxTokens, StreamOptions, open_call
+from simulator.answer import CONTENT, AnswerRequest, PlannedAnswer, plan
 from simulator.chunks import TextChunks
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
 from simulator.script import Script
+from simulator.scripted_request import (
+    Choices,
+    Flag,
+    MaxTokens,
+    StreamOptions,
+    read_scripted_request,
+)
 
 # One text, one tokenised text, or a list of either.
 Prompt = str | list[Any]
@@ -28,10 +34,10 @@ class CompletionRequest(msgspec.Struct):
     stop: str | list[str] | None = None
 
 
-async def create(exchange: Exchange) -> None:
+async def create(exchange: HttpExchange) -> None:
     """Answer a completion request: `n` choices for each prompt, in the prompts' order."""
-    call = open_call(exchange, CompletionRequest)
-    request, script = call.fields, call.script
+    scripted = read_scripted_request(exchange, CompletionRequest)
+    request, script = scripted.fields, scripted.script
     sizes = prompt_sizes(request.prompt)
     if len(sizes) > 128:
         raise SimulatedError("prompt: at most 128", param="prompt")
@@ -43,11 +49,11 @@ async def create(exchange: Exchange) -> None:
         reasoning=False,  # the legacy endpoint has no place for it
     )
     answer = plan(request.model, wanted, script)
-    call.note(answer.counts.prompt, prompts=len(sizes), prompt_bytes=sum(sizes))
+    scripted.note(answer.counts.prompt, prompts=len(sizes), prompt_bytes=sum(sizes))
     if await faults.instead(exchange, script, stream=bool(request.stream)):
         return
     if request.stream:
-        chunks = TextChunks(answer, script, usage_asked=call.usage_asked)
+        chunks = TextChunks(answer, script, usage_asked=scripted.usage_asked)
         await delivery.stream(exchange, chunks)
     else:
         body = _body(answer, script)
@@ -82,7 +88,7 @@ def _is_tokens(prompt: Any) -> bool:
     )
 
 
-def _body(answer: Answer, script: Script) -> dict[str, Any]:
+def _body(answer: PlannedAnswer, script: Script) -> dict[str, Any]:
     body: dict[str, Any] = {
         "id": f"{TextChunks.id_prefix}{answer.number:08d}",
         "object": "text_completion",

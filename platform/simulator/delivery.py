@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from simulator.errors import SimulatedError
 from simulator.events import Chunk, EventStream
-from simulator.exchange import Exchange, encode_json
+from simulator.exchange import HttpExchange, encode_json
 from simulator.script import Script, Stop
 
 COMMENT_EVERY_S = 0.2
@@ -33,7 +33,7 @@ class Pace:
         return self._due_at - now
 
 
-async def stream(exchange: Exchange, answering: EventStream) -> None:
+async def stream(exchange: HttpExchange, answering: EventStream) -> None:
     """Stream an answer, with the delays and faults of its script."""
     script = answering.script
     keepalive = answering.keepalive
@@ -56,13 +56,13 @@ async def stream(exchange: Exchange, answering: EventStream) -> None:
     await exchange.finish()
 
 
-async def plain(exchange: Exchange, body: object, script: Script, tokens: int) -> None:
+async def plain(exchange: HttpExchange, body: object, script: Script, tokens: int) -> None:
     """Send a JSON answer in one piece, after the time its stream would have taken."""
     await whole(exchange, encode_json(body, script.spaces), "application/json", script, tokens)
 
 
 async def whole(
-    exchange: Exchange, data: bytes, content_type: str, script: Script, tokens: int
+    exchange: HttpExchange, data: bytes, content_type: str, script: Script, tokens: int
 ) -> None:
     """Send an answer's bytes in one piece, after the time its stream would have taken."""
     writes = -(-tokens // (script.chunk_tokens * script.chunks_per_write))
@@ -85,7 +85,7 @@ async def whole(
     await _break(exchange, stop, b"")
 
 
-async def wait(exchange: Exchange, seconds: float, keepalive: bytes) -> None:
+async def wait(exchange: HttpExchange, seconds: float, keepalive: bytes) -> None:
     """Wait, sending the keep-alive meanwhile if there is one. Always lets others run.
 
     The client's leaving needs no look-out here: it cancels the task that waits.
@@ -102,7 +102,7 @@ async def wait(exchange: Exchange, seconds: float, keepalive: bytes) -> None:
 
 
 async def _write_texts(
-    exchange: Exchange, answering: EventStream, stop: Stop | None, keepalive: bytes
+    exchange: HttpExchange, answering: EventStream, stop: Stop | None, keepalive: bytes
 ) -> None:
     script = answering.script
     texts = answering.texts(stop.after if stop else None)
@@ -123,14 +123,14 @@ def _batches(texts: Iterator[Chunk], size: int) -> Iterator[Chunk]:
 
 
 async def _break_stream(
-    exchange: Exchange, answering: EventStream, stop: Stop, keepalive: bytes
+    exchange: HttpExchange, answering: EventStream, stop: Stop, keepalive: bytes
 ) -> None:
     if stop.kind == "error":
         await exchange.write(answering.error(_failure(answering.script)))
     await _break(exchange, stop, keepalive)
 
 
-async def _break(exchange: Exchange, stop: Stop, keepalive: bytes) -> None:
+async def _break(exchange: HttpExchange, stop: Stop, keepalive: bytes) -> None:
     match stop.kind:
         case "stall":
             await exchange.flush()

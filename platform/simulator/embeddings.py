@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from simulator import delivery, faults, text, usage
-from simulator.call import open_call
 from simulator.completions import Prompt, prompt_sizes, prompts_in
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
+from simulator.scripted_request import read_scripted_request
 from simulator.usage import Counts
 
 DIMENSIONS = 64
@@ -27,13 +27,13 @@ class EmbeddingRequest(msgspec.Struct):
     encoding_format: Literal["float", "base64"] | None = None
 
 
-async def create(exchange: Exchange) -> None:
+async def create(exchange: HttpExchange) -> None:
     """Answer with a vector for each input."""
-    call = open_call(exchange, EmbeddingRequest)
-    request, script = call.fields, call.script
+    scripted = read_scripted_request(exchange, EmbeddingRequest)
+    request, script = scripted.fields, scripted.script
     sizes = prompt_sizes(request.input)
     counts = Counts(text.token_count(sum(sizes)), 0, 0)
-    call.note(counts.prompt, prompts=len(sizes), prompt_bytes=sum(sizes))
+    scripted.note(counts.prompt, prompts=len(sizes), prompt_bytes=sum(sizes))
     if await faults.instead(exchange, script):
         return
     length = request.dimensions or DIMENSIONS

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
 
-from simulator.answer import Answer, Choice, Unit
+from simulator.answer import Choice, PlannedAnswer, Unit
 from simulator.errors import SimulatedError
 from simulator.script import Script
 
@@ -85,7 +85,7 @@ class Events:
 class EventStream(ABC):
     """One answer as a stream, in the order of its methods."""
 
-    def __init__(self, answer: Answer, script: Script) -> None:
+    def __init__(self, answer: PlannedAnswer, script: Script) -> None:
         self.answer = answer
         self.script = script
         self.events = Events(script)

@@ -1,6 +1,6 @@
 """One HTTP exchange: the request as it was read, and the answer as it goes out.
 
-Everything that leaves the simulator leaves through `Exchange`, which keeps the journal entry true:
+Everything the simulator sends goes through `HttpExchange`, which keeps the journal entry true:
 tokens are counted when their bytes are handed to the server, not when they are planned.
 """
 
@@ -95,8 +95,8 @@ async def read_request(scope: Message, receive: Receive) -> Request | None:
     )
 
 
-class Exchange:
-    """The answering half of a call."""
+class HttpExchange:
+    """A request and the response to it, which it sends and enters in the journal."""
 
     def __init__(self, request: Request, entry: Entry, receive: Receive, send: Send) -> None:
         self.request = request

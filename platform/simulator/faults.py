@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from simulator.delivery import SSE, wait
 from simulator.dialect import Frame
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
 from simulator.journal import journal
 from simulator.script import Script
 
@@ -17,7 +17,7 @@ _HTML = b"<!doctype html><html><body><h1>502 Bad Gateway</h1><hr>sim</body></htm
 _GARBAGE = bytes((7 + 31 * place) % 256 for place in range(4096))
 
 
-async def instead(exchange: Exchange, script: Script, *, stream: bool = False) -> bool:
+async def instead(exchange: HttpExchange, script: Script, *, stream: bool = False) -> bool:
     """Send another response in its place if the script says so; return whether it did.
 
     Raise SimulatedError for a scripted error, after `first_ms`, as a late 504 would come.
@@ -57,7 +57,7 @@ def scripted_error(script: Script) -> SimulatedError | None:
     return SimulatedError(message, status=status, code=script.code, headers=tuple(headers))
 
 
-async def _broken_body(exchange: Exchange, script: Script, *, stream: bool) -> None:
+async def _broken_body(exchange: HttpExchange, script: Script, *, stream: bool) -> None:
     content_type = SSE if stream else "application/json"
     headers: tuple[tuple[str, str], ...] = ()
     match script.body:

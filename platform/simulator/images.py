@@ -7,11 +7,11 @@ from typing import Any, Literal
 import msgspec
 
 from simulator import delivery, faults, text
-from simulator.call import Call, Choices, open_call
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
 from simulator.form import read_form
 from simulator.pictures import png
+from simulator.scripted_request import Choices, ScriptedRequest, read_scripted_request
 
 MAX_SIDE = 8_192
 DEFAULT_SIDE = 1_024
@@ -31,29 +31,31 @@ class ImageRequest(msgspec.Struct):
     response_format: ResponseFormat | None = None
 
 
-async def create(exchange: Exchange) -> None:
+async def create(exchange: HttpExchange) -> None:
     """Answer with pictures made from a text."""
-    await _answer(exchange, open_call(exchange, ImageRequest), pictures=0)
+    await _answer(exchange, read_scripted_request(exchange, ImageRequest), pictures=0)
 
 
-async def edit(exchange: Exchange) -> None:
+async def edit(exchange: HttpExchange) -> None:
     """Answer with pictures made from pictures and a text."""
     form = read_form(exchange.request)
-    call = open_call(exchange, ImageRequest, form.fields)
+    scripted = read_scripted_request(exchange, ImageRequest, form.fields)
     files = form.named("image", "mask")
     if not form.named("image"):
         raise SimulatedError("image: a file is needed", param="image")
-    call.note(0, files=len(files), file_bytes=sum(len(file.data) for file in files))
-    await _answer(exchange, call, pictures=len(files))
+    scripted.note(0, files=len(files), file_bytes=sum(len(file.data) for file in files))
+    await _answer(exchange, scripted, pictures=len(files))
 
 
-async def _answer(exchange: Exchange, call: Call[ImageRequest], *, pictures: int) -> None:
-    request, script = call.fields, call.script
+async def _answer(
+    exchange: HttpExchange, scripted: ScriptedRequest[ImageRequest], *, pictures: int
+) -> None:
+    request, script = scripted.fields, scripted.script
     if not request.prompt.strip():
         raise SimulatedError("prompt: a text is needed", param="prompt")
     width, height = _sides(request.size)
     size = text.text_bytes(request.prompt)
-    call.note(text.token_count(size), prompt_bytes=size)
+    scripted.note(text.token_count(size), prompt_bytes=size)
     if await faults.instead(exchange, script):
         return
     if script.image == "failed":

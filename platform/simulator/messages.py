@@ -11,13 +11,13 @@ import msgspec
 
 from simulator import delivery, faults
 from simulator.answer import AnswerRequest, plan
-from simulator.call import Flag, open_call
 from simulator.dialect import Dialect, Frame
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
 from simulator.messages_answer import MessageStream, error_details, message_body
 from simulator.messages_content import checked_passages
 from simulator.prompt import Passage, Prompt, read_prompt
+from simulator.scripted_request import Flag, read_scripted_request
 from simulator.tools import Tool, ToolUse
 
 MIN_THINKING_BUDGET = 1024
@@ -38,42 +38,42 @@ class MessagesRequest(msgspec.Struct):
     output_config: dict[str, Any] | None = None
 
 
-async def create(exchange: Exchange) -> None:
+async def create(exchange: HttpExchange) -> None:
     """Answer a Messages request."""
     exchange.dialect = ANTHROPIC
     _check_version(exchange)
-    call = open_call(exchange, MessagesRequest)
-    request = call.fields
+    scripted = read_scripted_request(exchange, MessagesRequest)
+    request = scripted.fields
     if request.max_tokens is None:
         raise SimulatedError("max_tokens: Field required", param="max_tokens")
     passages = _passages(request)
-    prompt = read_prompt(call, passages, _tool_use(request))
-    answer = plan(request.model, _answer_request(request, prompt), call.script)
-    call.note(answer.counts.prompt, messages=len(request.messages), prompt_bytes=prompt.size)
-    if await faults.instead(exchange, call.script, stream=bool(request.stream)):
+    prompt = read_prompt(scripted, passages, _tool_use(request))
+    answer = plan(request.model, _answer_request(request, prompt), scripted.script)
+    scripted.note(answer.counts.prompt, messages=len(request.messages), prompt_bytes=prompt.size)
+    if await faults.instead(exchange, scripted.script, stream=bool(request.stream)):
         return
     hidden = (request.thinking or {}).get("display") == "omitted"
     if request.stream:
-        await delivery.stream(exchange, MessageStream(answer, call.script, hidden=hidden))
+        await delivery.stream(exchange, MessageStream(answer, scripted.script, hidden=hidden))
     else:
-        body = message_body(answer, call.script, hidden=hidden)
-        await delivery.plain(exchange, body, call.script, answer.counts.completion)
+        body = message_body(answer, scripted.script, hidden=hidden)
+        await delivery.plain(exchange, body, scripted.script, answer.counts.completion)
 
 
-async def count_tokens(exchange: Exchange) -> None:
+async def count_tokens(exchange: HttpExchange) -> None:
     """Answer with the input tokens that `create` would count."""
     exchange.dialect = ANTHROPIC
     _check_version(exchange)
-    call = open_call(exchange, MessagesRequest)
-    prompt = read_prompt(call, _passages(call.fields), _tool_use(call.fields))
-    script = call.script
+    scripted = read_scripted_request(exchange, MessagesRequest)
+    prompt = read_prompt(scripted, _passages(scripted.fields), _tool_use(scripted.fields))
+    script = scripted.script
     tokens = prompt.tokens if script.prompt_tokens is None else script.prompt_tokens
-    call.note(tokens, messages=len(call.fields.messages), prompt_bytes=prompt.size)
+    scripted.note(tokens, messages=len(scripted.fields.messages), prompt_bytes=prompt.size)
     if not await faults.instead(exchange, script):
         await delivery.plain(exchange, {"input_tokens": tokens}, script, tokens=0)
 
 
-def _check_version(exchange: Exchange) -> None:
+def _check_version(exchange: HttpExchange) -> None:
     if not exchange.request.headers.get("anthropic-version"):
         raise SimulatedError("anthropic-version: header is required")
 

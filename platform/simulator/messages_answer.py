@@ -9,8 +9,8 @@ from simulator.answer import (
     CONTENT,
     REASONING,
     REFUSAL,
-    Answer,
     Choice,
+    PlannedAnswer,
     ToolCall,
     Unit,
 )
@@ -48,7 +48,7 @@ def error_details(error: SimulatedError) -> Json:
     return {"type": kind, "message": error.message}
 
 
-def message_body(answer: Answer, script: Script, *, hidden: bool) -> Json:
+def message_body(answer: PlannedAnswer, script: Script, *, hidden: bool) -> Json:
     """Return the whole message; `hidden` thinking has its signature and no text."""
     choice = answer.choices[0]
     reason, sequence = _stop(choice, script)
@@ -63,14 +63,14 @@ def message_body(answer: Answer, script: Script, *, hidden: bool) -> Json:
 class MessageStream(EventStream):
     """The events of one message: content blocks one after the other, never interleaved."""
 
-    def __init__(self, answer: Answer, script: Script, *, hidden: bool) -> None:
+    def __init__(self, answer: PlannedAnswer, script: Script, *, hidden: bool) -> None:
         super().__init__(answer, script)
         self._choice = answer.choices[0]
         self._hidden = hidden
         self._started = False
         self._index = -1
         self._open: tuple[str, int] | None = None  # the kind of block and, of a call, which
-        self._thinking = ""
+        self._thinking: list[str] = []
         self._template: Template | None = None
 
     @property
@@ -108,7 +108,7 @@ class MessageStream(EventStream):
             unit = group.units[0]
             data = self._turn_to(unit)
             if unit.field == REASONING:
-                self._thinking += group.text
+                self._thinking.append(group.text)
             if unit.field != CALL and not (unit.field == REASONING and self._hidden):
                 data += self._delta(unit.field, group.text)
             yield Chunk(data, group.tokens)
@@ -172,7 +172,7 @@ class MessageStream(EventStream):
             signed = self._event(
                 "content_block_delta",
                 index=self._index,
-                delta={"type": "signature_delta", "signature": signature(self._thinking)},
+                delta={"type": "signature_delta", "signature": signature("".join(self._thinking))},
             )
         self._open = None
         return signed + self._event("content_block_stop", index=self._index)
@@ -195,7 +195,7 @@ class MessageStream(EventStream):
         return self.events.of({"type": name, **fields}, name)
 
 
-def _shell(answer: Answer) -> Json:
+def _shell(answer: PlannedAnswer) -> Json:
     return {
         "id": f"msg_sim_{answer.number:08d}",
         "type": "message",

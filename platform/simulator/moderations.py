@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from simulator import delivery, faults, text
-from simulator.call import open_call
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
+from simulator.scripted_request import read_scripted_request
 
 CATEGORIES = (
     "harassment",
@@ -43,15 +43,15 @@ class ModerationRequest(msgspec.Struct):
     model: str
 
 
-async def create(exchange: Exchange) -> None:
+async def create(exchange: HttpExchange) -> None:
     """Answer with a result for each text, or one for all parts of a mixed input."""
-    call = open_call(exchange, ModerationRequest)
-    request, script = call.fields, call.script
+    scripted = read_scripted_request(exchange, ModerationRequest)
+    request, script = scripted.fields, scripted.script
     judged = _inputs(request.input)
     size = sum(text.text_bytes(each) for each in judged)
     counted = text.token_count(size)
     tokens = counted if script.prompt_tokens is None else script.prompt_tokens
-    call.note(tokens, inputs=len(judged), prompt_bytes=size)
+    scripted.note(tokens, inputs=len(judged), prompt_bytes=size)
     if await faults.instead(exchange, script):
         return
     body: dict[str, Any] = {

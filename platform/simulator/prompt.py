@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from simulator import text
 from simulator.answer import ToolCall
-from simulator.call import Call
 from simulator.errors import SimulatedError
 from simulator.script import Script
+from simulator.scripted_request import ScriptedRequest
 from simulator.tools import ToolUse, calls_of
 from simulator.turns import Turn, due_turn, plan_named, read_turns
 
@@ -56,21 +56,23 @@ class _Directive(NamedTuple):
     place: int = 0  # of the passage it stands in
 
 
-def read_prompt(call: Call[Any], passages: Sequence[Passage], use: ToolUse) -> Prompt:
+def read_prompt(
+    scripted: ScriptedRequest[Any], passages: Sequence[Passage], use: ToolUse
+) -> Prompt:
     """Return what a conversation asks for, and lay its script over the call's own.
 
     Raise SimulatedError where the script in it is malformed.
     """
     directive = _directive_in(passages)
     if directive.script is not None:
-        call.lay_over(directive.script)
-    turn = _turn_due(passages, directive, call.script, use)
+        scripted.lay_over(directive.script)
+    turn = _turn_due(passages, directive, scripted.script, use)
     size = sum(passage.size for passage in passages)
     return Prompt(
         tokens=text.token_count(size),
         size=size,
         tool_results=sum(passage.role == TOOL for passage in passages),
-        calls=calls_of(use, call.script, turn),
+        calls=calls_of(use, scripted.script, turn),
         turn=turn,
     )
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import msgspec
 
 from simulator import delivery, faults, text
-from simulator.call import Flag, open_call
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
+from simulator.scripted_request import Flag, read_scripted_request
 
 # Cohere's search unit: a query with up to 100 documents.
 DOCUMENTS_PER_UNIT = 100
@@ -24,14 +24,14 @@ class RerankRequest(msgspec.Struct):
     return_documents: Flag = None
 
 
-async def create(exchange: Exchange) -> None:
+async def create(exchange: HttpExchange) -> None:
     """Answer with the documents' order: by the words they share with the query."""
-    call = open_call(exchange, RerankRequest)
-    request, script = call.fields, call.script
+    scripted = read_scripted_request(exchange, RerankRequest)
+    request, script = scripted.fields, scripted.script
     size = sum(map(text.text_bytes, (request.query, *map(_text, request.documents))))
     counted = text.token_count(size)
     tokens = counted if script.prompt_tokens is None else script.prompt_tokens
-    call.note(tokens, documents=len(request.documents), prompt_bytes=size)
+    scripted.note(tokens, documents=len(request.documents), prompt_bytes=size)
     if await faults.instead(exchange, script):
         return
     results = [

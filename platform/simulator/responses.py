@@ -11,13 +11,13 @@ import msgspec
 
 from simulator import delivery, faults
 from simulator.answer import AnswerRequest, plan
-from simulator.call import Flag, MaxTokens, open_call
 from simulator.dialect import OPENAI, Dialect, Frame
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
 from simulator.prompt import Passage, Prompt, read_prompt
 from simulator.responses_answer import ResponseStream
 from simulator.responses_input import checked_passages
+from simulator.scripted_request import Flag, MaxTokens, read_scripted_request
 from simulator.tools import Tool, ToolUse
 
 
@@ -42,11 +42,11 @@ class ResponsesRequest(msgspec.Struct):
     top_p: float | None = None
 
 
-async def create(exchange: Exchange) -> None:
+async def create(exchange: HttpExchange) -> None:
     """Answer a Responses request."""
     exchange.dialect = OPENAI_RESPONSES
-    call = open_call(exchange, ResponsesRequest)
-    request = call.fields
+    scripted = read_scripted_request(exchange, ResponsesRequest)
+    request = scripted.fields
     if request.previous_response_id is not None:
         raise SimulatedError(
             f"Previous response with id {request.previous_response_id!r} not found.",
@@ -54,14 +54,14 @@ async def create(exchange: Exchange) -> None:
             code="previous_response_not_found",
         )
     passages = _passages(request)
-    prompt = read_prompt(call, passages, _tool_use(request))
-    answer = plan(request.model, _answer_request(request, prompt), call.script)
-    call.note(answer.counts.prompt, messages=len(passages), prompt_bytes=prompt.size)
-    if await faults.instead(exchange, call.script, stream=bool(request.stream)):
+    prompt = read_prompt(scripted, passages, _tool_use(request))
+    answer = plan(request.model, _answer_request(request, prompt), scripted.script)
+    scripted.note(answer.counts.prompt, messages=len(passages), prompt_bytes=prompt.size)
+    if await faults.instead(exchange, scripted.script, stream=bool(request.stream)):
         return
     stream = ResponseStream(
         answer,
-        call.script,
+        scripted.script,
         repeated=_repeated(request),
         summarised=bool((request.reasoning or {}).get("summary")),
         encrypted="reasoning.encrypted_content" in (request.include or ()),
@@ -69,7 +69,7 @@ async def create(exchange: Exchange) -> None:
     if request.stream:
         await delivery.stream(exchange, stream)
     else:
-        await delivery.plain(exchange, stream.whole(), call.script, answer.counts.completion)
+        await delivery.plain(exchange, stream.whole(), scripted.script, answer.counts.completion)
 
 
 def _passages(request: ResponsesRequest) -> list[Passage]:

@@ -1,16 +1,19 @@
 """A planned answer in OpenAI's Responses dialect: output items, and the events that build them."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from simulator import usage
-from simulator.answer import ARGUMENTS, CALL, REASONING, REFUSAL, Answer, Unit
+from simulator.answer import ARGUMENTS, CALL, REASONING, REFUSAL, PlannedAnswer, Unit
 from simulator.errors import SimulatedError, error_code
-from simulator.events import Chunk, EventStream, Json, grouped, limited
+from simulator.events import SLOT, Chunk, EventStream, Json, Template, grouped, limited
 from simulator.responses_input import encrypted
 from simulator.script import Script
 
+# Stands where a delta's sequence number goes.
+_NUMBER_SLOT = "\x01"
 _COMPLETE = {"stop", "tool_calls"}
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _ITEM_KINDS = {REASONING: "reasoning", CALL: "call", ARGUMENTS: "call"}
@@ -21,10 +24,17 @@ class _OpenItem:
     """The item that is being said."""
 
     kind: str  # of _ITEM_KINDS, or "message"
-    field: str  # of its first unit
+    unit_field: str  # of its first unit
     call: int
     id: str
-    text: str = ""
+    pieces: list[str] = field(default_factory=list)
+    # A delta event, before its number and after it.
+    delta: tuple[bytes, Template] | None = None
+
+    @property
+    def text(self) -> str:
+        """Return all that was said of it."""
+        return "".join(self.pieces)
 
 
 class ResponseStream(EventStream):
@@ -32,7 +42,7 @@ class ResponseStream(EventStream):
 
     def __init__(
         self,
-        answer: Answer,
+        answer: PlannedAnswer,
         script: Script,
         *,
         repeated: Json,
@@ -72,7 +82,7 @@ class ResponseStream(EventStream):
             unit, text = group.units[0], group.text
             data = self._turn_to(unit)
             if unit.field != CALL and self._open is not None:
-                self._open.text += text
+                self._open.pieces.append(text)
                 data += self._delta(self._open, text)
             yield Chunk(data, group.tokens)
 
@@ -145,10 +155,28 @@ class ResponseStream(EventStream):
         return data
 
     def _delta(self, item: _OpenItem, text: str) -> bytes:
-        name, fields = self._text_event(item)
-        if not name:
-            return b""
-        return self._item_event(f"{name}.delta", **fields, delta=text)
+        if item.delta is None:
+            name, fields = self._text_event(item)
+            if not name:
+                return b""
+            item.delta = self._delta_template(item, f"{name}.delta", fields)
+        before_number, template = item.delta
+        number = str(self._sequence).encode()
+        self._sequence += 1
+        return before_number + number + template.filled(text)
+
+    def _delta_template(self, item: _OpenItem, name: str, fields: Json) -> tuple[bytes, Template]:
+        event = {
+            "type": name,
+            "sequence_number": _NUMBER_SLOT,
+            "output_index": len(self._output),
+            "item_id": item.id,
+            **fields,
+            "delta": SLOT,
+        }
+        head, tail = self.events.template(event, name)
+        before, _, after = head.partition(json.dumps(_NUMBER_SLOT).encode())
+        return before, Template(after, tail)
 
     def _text_event(self, item: _OpenItem) -> tuple[str, Json]:
         """Return the name and the place of the events with an item's text; none if it is hidden."""
@@ -161,7 +189,7 @@ class ResponseStream(EventStream):
                 return "response.reasoning_summary_text", {"summary_index": 0}
             case "reasoning":
                 return "response.reasoning_text" if self._form else "", {"content_index": 0}
-        if item.field == REFUSAL:
+        if item.unit_field == REFUSAL:
             return "response.refusal", {"content_index": 0}
         return "response.output_text", {"content_index": 0, "logprobs": []}
 
@@ -233,7 +261,7 @@ class ResponseStream(EventStream):
     def _part(self, item: _OpenItem) -> Json:
         if item.kind == "reasoning":
             return {"type": "reasoning_text", "text": item.text}
-        if item.field == REFUSAL:
+        if item.unit_field == REFUSAL:
             return {"type": "refusal", "refusal": item.text}
         return {"type": "output_text", "annotations": [], "logprobs": [], "text": item.text}
 

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from simulator import delivery, faults, text
-from simulator.call import open_call, script_of
 from simulator.errors import SimulatedError, error_body
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
+from simulator.scripted_request import read_scripted_request, script_of
 
 _numbers = itertools.count(1)
 _ID = re.compile(r"video-sim-(?P<ready_ms>\d{1,15})-(?P<end>completed|failed|stuck)-\d{1,12}")
@@ -28,14 +28,14 @@ class VideoRequest(msgspec.Struct):
     image_url: Any = None
 
 
-async def create(exchange: Exchange) -> None:
+async def create(exchange: HttpExchange) -> None:
     """Take an order for a video."""
-    call = open_call(exchange, VideoRequest)
-    request, script = call.fields, call.script
+    scripted = read_scripted_request(exchange, VideoRequest)
+    request, script = scripted.fields, scripted.script
     if not request.prompt and not request.image_url:
         raise SimulatedError("prompt: a text or an image_url is needed", param="prompt")
     size = text.text_bytes(request.prompt)
-    call.note(text.token_count(size), prompt_bytes=size)
+    scripted.note(text.token_count(size), prompt_bytes=size)
     if await faults.instead(exchange, script):
         return
     ready_ms = int((time.time() + script.video_s) * 1000)
@@ -44,7 +44,7 @@ async def create(exchange: Exchange) -> None:
     await delivery.plain(exchange, {"id": video_id, "status": "processing"}, script, tokens=0)
 
 
-async def show(exchange: Exchange, video_id: str) -> None:
+async def show(exchange: HttpExchange, video_id: str) -> None:
     """Tell how a video is coming along. The header's script holds here too."""
     script = script_of(exchange, "")
     if await faults.instead(exchange, script):

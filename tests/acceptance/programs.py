@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,7 +17,8 @@ import playwright
 import pytest
 
 from tests.acceptance.services import Service
-from tests.stack import ROOT
+from tests.support.forks import ROOT
+from tests.support.python_programs import run_python
 
 SNIPPETS = Path(__file__).with_name("snippets")
 HOSTS = {
@@ -63,8 +63,10 @@ def curl(service: Service, name: str) -> Any:
 
 def python(service: Service, *names: str, then: str = "", stdin: str = "") -> str:
     """Run Python samples as one program, with `then` as its last lines; return its output."""
-    text = "\n".join(read(service, name) for name in names)
-    return _run(service, [sys.executable, "-c", f"{text}\n{then}"], stdin)
+    text = "\n".join([*(read(service, name) for name in names), then])
+    code, said, complained = run_python(text, _environment(service), stdin)
+    assert code == 0, said + complained
+    return said
 
 
 def node(service: Service, name: str, *, needs_openai: bool = True) -> str:
@@ -95,22 +97,28 @@ def needs(program: str, package: str) -> None:
         pytest.skip(f"{program} runs this sample and is not installed: apt-get install {package}")
 
 
-def _run(service: Service, command: list[str], stdin: str = "") -> str:
-    environment = {
+def clean_environment() -> dict[str, str]:
+    """Return our environment without an operator's own key and proxies."""
+    return {
         name: value
         for name, value in os.environ.items()
-        # Neither an operator's own key nor a proxy has a part in these.
         if not name.startswith("OPENAI_") and not name.lower().endswith("_proxy")
     }
-    environment |= {KEY_VARIABLE: service.demo_key, "GOTOOLCHAIN": "local", "GOFLAGS": ""}
-    environment["CGO_ENABLED"] = "0"
+
+
+def _environment(service: Service) -> dict[str, str]:
+    own = {KEY_VARIABLE: service.demo_key, "GOTOOLCHAIN": "local", "GOFLAGS": ""}
+    return clean_environment() | own | {"CGO_ENABLED": "0"}
+
+
+def _run(service: Service, command: list[str]) -> str:
     done = subprocess.run(
         command,
-        input=stdin,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
-        env=environment,
+        env=_environment(service),
         timeout=SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr

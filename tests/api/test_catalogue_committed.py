@@ -68,7 +68,7 @@ def test_loads_at_once_take_turns_and_load_once(file: Path) -> None:
     def run() -> None:
         output = StringIO()
         try:
-            start.wait(timeout=10)
+            start.wait(timeout=60)
             call_command("load_catalogue", str(file), stdout=output)
             outputs.append(output.getvalue())
         finally:

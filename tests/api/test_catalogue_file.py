@@ -39,6 +39,7 @@ max_output_tokens = 500
 features = ["tools", "reasoning"]
 sampling_parameters = ["temperature"]
 refused_parameters = ["n", "plugins.web+response_format.json_schema"]
+allowed_parameters = ["service_tier", "plugins.web"]
 default_max_tokens = 100
 default_temperature = 0.7
 prices = { input = "0.70", cached_input = "0.07", output = "2.50" }
@@ -86,6 +87,9 @@ def test_a_correct_file_is_read_with_its_defaults_and_exact_prices(tmp_path: Pat
         None,
     )
     assert [route.upstream_model for route in alpha.routes] == ["maker/alpha", "alpha"]
+    assert [route.max_tokens_field for route in alpha.routes] == ["max_tokens"] * 2
+    assert alpha.allowed_parameters == ["service_tier", "plugins.web"]
+    assert picture.allowed_parameters == []
     assert picture.prices.image == 15_000_000
     assert document.upstreams[0].idle_timeout_seconds == 30
 
@@ -132,6 +136,10 @@ CASES = [
     (('= ["image"]', '= ["smell"]'), f'{PICTURE}output_modalities[0]: "smell" is none of text'),
     (('= ["image"]', "= []"), f"{PICTURE}output_modalities: is empty"),
     (('["1280x1280"]', '["1280 x 1280"]'), f"{PICTURE}image_sizes[0]: "),
+    (
+        ('["service_tier", ', '["n+m", '),
+        f'{ALPHA}allowed_parameters[0]: "n+m" is not a parameter (service_tier)',
+    ),
     (('["n", ', '["n!", '), f'{ALPHA}refused_parameters[0]: "n!" is not a parameter (tools)'),
     (('"tools", "reasoning"', '"tools", "tools"'), f'{ALPHA}features[1]: "tools" is there twice'),
     (('"sk-shop-"', '"sk shop"'), 'service.key_prefix: "sk shop" is not a key prefix'),

@@ -13,9 +13,8 @@ from django.core.management import call_command
 
 from accounts.models import Plan
 from api.catalogue.snapshot import ModelEntry, Snapshot, load_snapshot
-from billing.pricing.charge import Usage, charge_of
+from billing.pricing.charge import Prices, Usage, charge_of
 from billing.pricing.money import nanos_from_dollars
-from billing.pricing.rates import Prices
 
 pytestmark = pytest.mark.django_db
 NAMES = ["default", "weatmood", "weryai", "answira", "zai", "glm5"]
@@ -244,6 +243,19 @@ def test_a21_gemini_refuses_web_search_with_a_json_schema(load: Load, catalogue:
     assert all("web_search" in snapshot.models[name].features for name in refusing)
     for shown in both:
         assert snapshot.models["GEMINI_25_PRO"].refused_by({shown}) is None
+
+
+@pytest.mark.parametrize("catalogue", ["weryai", "default"])
+def test_a21_every_model_of_weryais_takes_plugins(load: Load, catalogue: str) -> None:
+    snapshot = load(catalogue)
+    assert all(snapshot.models[name].allows("plugins.web") for name in Y_NAMES)
+
+
+@pytest.mark.parametrize("catalogue", ["weatmood", "answira", "zai", "glm5"])
+def test_the_other_catalogues_allow_nothing_that_they_do_not_price(
+    load: Load, catalogue: str
+) -> None:
+    assert not any(entry.allowed_parameters for entry in load(catalogue).ordered)
 
 
 def test_a27_the_models_list_is_the_superset_of_both_documents(load: Load) -> None:

@@ -13,13 +13,14 @@ from api.catalogue.snapshot import (
     EMPTY,
     Catalogue,
     ModelEntry,
+    RouteEntry,
     ServiceEntry,
     Snapshot,
     load_snapshot,
 )
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import PriceVersion, Product
-from billing.pricing.rates import Prices, Rates
+from billing.pricing.charge import Prices, Rates
 
 
 def make_model(name: str, **columns: Any) -> Model:
@@ -84,18 +85,54 @@ def test_a21_a_rule_refuses_the_request_that_shows_all_of_its_parts() -> None:
 
 
 @pytest.mark.django_db
+def test_a_row_allows_a_parameter_or_one_variant_of_it() -> None:
+    make_model("alpha", allowed_parameters=["service_tier", "plugins.web"])
+    make_model("beta", allowed_parameters=["plugins"])
+    make_model("gamma")
+    alpha, beta, gamma = entry_of("alpha"), entry_of("beta"), entry_of("gamma")
+    names = ("service_tier", "plugins.web", "plugins.other", "models")
+    assert [alpha.allows(name) for name in names] == [True, True, False, False]
+    assert [beta.allows(name) for name in names] == [False, True, True, False]
+    assert not any(map(gamma.allows, names))
+
+
+def switches_of(route: RouteEntry) -> tuple[str, bool, bool, bool, bool]:
+    return (
+        route.max_tokens_field,
+        route.takes_stream_options,
+        route.takes_temperature,
+        route.takes_developer_role,
+        route.passes_unknown_fields,
+    )
+
+
+@pytest.mark.django_db
 def test_routes_are_in_the_order_to_try_and_only_those_switched_on() -> None:
     model = make_model("alpha")
     maker = Upstream.objects.create(name="maker", base_url="http://m/v1", max_concurrency=7)
     closed = Upstream.objects.create(name="closed", base_url="http://c/v1", is_enabled=False)
     add_route(model, maker, "late", priority=2)
     add_route(model, maker, "light", priority=1, weight=1)
-    add_route(model, maker, "heavy", priority=1, weight=5, reasoning_dialect="think")
+    add_route(
+        model,
+        maker,
+        "heavy",
+        priority=1,
+        weight=5,
+        reasoning_dialect="think",
+        max_tokens_field="max_completion_tokens",
+        takes_stream_options=False,
+        takes_temperature=False,
+        takes_developer_role=False,
+        passes_unknown_fields=True,
+    )
     add_route(model, maker, "off", is_enabled=False)
     add_route(model, closed, "closed")
     routes = entry_of("alpha").routes
     assert [route.upstream_model for route in routes] == ["heavy", "light", "late"]
     assert routes[0].reasoning_dialect == "think"
+    assert switches_of(routes[0]) == ("max_completion_tokens", False, False, False, True)
+    assert switches_of(routes[1]) == ("max_tokens", True, True, True, False)
     assert (routes[0].upstream.name, routes[0].upstream.max_concurrency) == ("maker", 7)
 
 

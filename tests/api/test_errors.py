@@ -15,6 +15,7 @@ from rest_framework import exceptions as drf
 from accounts.errors import KeyNotActiveError
 from api import errors
 from api.drf import exception_handler
+from api.error_responses import render, render_body
 
 
 class Surface:
@@ -32,7 +33,7 @@ def every_error(kind: type[errors.ApiError] = errors.ApiError) -> list[type[erro
 
 
 def rendered(error: errors.ApiError, surface: Any = None) -> tuple[int, dict[str, str], Any]:
-    status, headers, body = errors.render(error, surface)
+    status, headers, body = render(error, surface)
     return status, {name.decode(): value.decode() for name, value in headers}, json.loads(body)
 
 
@@ -44,7 +45,7 @@ def test_a37_every_error_renders_in_openais_shape(kind: type[errors.ApiError]) -
     assert list(body["error"]) == ["message", "type", "code", "param"]
     assert body["error"]["code"] == kind.code
     assert headers["content-type"] == "application/json"
-    assert int(headers["content-length"]) == len(errors.render_body(kind()))
+    assert int(headers["content-length"]) == len(render_body(kind()))
 
 
 @pytest.mark.parametrize("kind", every_error())
@@ -94,15 +95,15 @@ def test_a_missing_model_is_named() -> None:
 
 def test_a_clients_text_is_cut_and_cleaned() -> None:
     error = errors.ModelNotFoundError.about("é\ud800" * 1_000_000)
-    assert len(errors.render_body(error)) < 1_000
+    assert len(render_body(error)) < 1_000
     error = errors.InvalidValueError("x" * 1_000_000, param="\udfff" * 1_000_000)
-    assert len(errors.render_body(error)) < 3_000
-    assert json.loads(errors.render_body(error))["error"]["param"] == "?" * 200
+    assert len(render_body(error)) < 3_000
+    assert json.loads(render_body(error))["error"]["param"] == "?" * 200
 
 
 def test_header_values_can_break_no_line() -> None:
     error = errors.ApiError(headers={"X-Note": "a\r\nSet-Cookie: b\0ü\N{SNOWMAN}"})
-    _, headers, _ = errors.render(error)
+    _, headers, _ = render(error)
     for name, value in headers:
         assert name == name.lower()
         assert all(32 <= byte < 127 for byte in value)
@@ -175,7 +176,10 @@ def test_drf_and_django_exceptions_become_the_apis_errors(raised, status, code, 
 
 
 def test_rendering_loads_neither_django_nor_drf() -> None:
-    code = "import sys, api.errors as e; e.render(e.InvalidApiKeyError()); print(*sys.modules)"
+    code = (
+        "import sys; from api import error_responses, errors; "
+        "error_responses.render(errors.InvalidApiKeyError()); print(*sys.modules)"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

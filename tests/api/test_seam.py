@@ -5,6 +5,7 @@ which it is asked and answered. They are put into the public tables, as their li
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -13,8 +14,15 @@ from django.test import Client
 
 from api import dialects, errors, operations, router
 from api.catalogue.snapshot import ModelEntry, RouteEntry
-from api.dialects.base import AnswerContext, DialectError, ParsedRequest, PromptSize
+from api.dialects.base import (
+    AnswerContext,
+    DialectError,
+    ErrorReport,
+    ParsedRequest,
+    PromptSize,
+)
 from api.dialects.usage import Metered, MeteringLimits, meter
+from api.error_responses import RenderedError
 from api.gateway.quote import quote_text
 from api.openapi.document import document
 from api.operations.base import DocsPage, metered
@@ -50,6 +58,8 @@ class ToyAnswer:
 
 class ToyReader:
     """Lines `say <text>`, at the end `spent <input> <output>`."""
+
+    sent_events = 0
 
     def __init__(self, context: AnswerContext) -> None:
         self.events = self.text_bytes = 0
@@ -88,6 +98,10 @@ class ToyDialect:
     """A question and a reply."""
 
     name = family = "toy"
+    keepalive = b"wait\n"
+    request_id_header = b""
+    forwards_headers = False
+    translation = None
     path = "/questions"
     read_answer = staticmethod(ToyAnswer)
     stream_reader = staticmethod(ToyReader)
@@ -104,10 +118,18 @@ class ToyDialect:
             is_streamed=bool(fields.get("live")),
         )
 
-    def error_body(self, error: errors.ApiError, surface: Surface) -> bytes:
-        return json.dumps({"alas": error.code}).encode()
+    def forwarded_headers(self, headers: Mapping[bytes, bytes]) -> dict[str, str]:
+        return {}
 
-    def error_event(self, error: errors.ApiError, surface: Surface) -> bytes:
+    def render_error(
+        self, error: errors.ApiError, surface: Surface, request_id: str
+    ) -> RenderedError:
+        body = json.dumps({"alas": error.code}).encode()
+        return RenderedError(error.status, error.headers, body)
+
+    def error_event(
+        self, error: errors.ApiError, surface: Surface, request_id: str, sent_events: int
+    ) -> bytes:
         return f"alas {error.code}\n".encode()
 
     def upstream_headers(self, api_key: str) -> dict[str, str]:
@@ -120,8 +142,8 @@ class ToyDialect:
         body = {"ask": question, "of": route.upstream_model, "most": max_tokens}
         return json.dumps(body).encode()
 
-    def read_error(self, body: bytes) -> tuple[str, str | None]:
-        return json.loads(body)["alas"], None
+    def read_error(self, body: bytes) -> ErrorReport:
+        return ErrorReport(json.loads(body)["alas"])
 
 
 # What a new operation's module has.

@@ -24,7 +24,7 @@ from billing.models import (
     Transfer,
     UsageRecord,
 )
-from tests.billing.customers import Customer, admit, make_customer
+from tests.billing.ledger_calls import Customer, admit, make_customer
 
 COMPLETED = JobReport("completed", url="https://videos.invalid/1.mp4")
 FAILED = JobReport("failed", error="No birds.")

@@ -47,7 +47,7 @@ upstream_model = "bench"
 CUSTOMERS = """
 import json
 from accounts.models import Plan
-from api.customers import open_customer
+from api.account_opening import open_customer
 Plan.objects.update(requests_per_minute=2**31 - 1, tokens_per_minute=2**60)
 print(json.dumps([
     open_customer(f"bench-{number}@example.com", credit_nanos=10**15).plaintext

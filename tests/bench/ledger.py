@@ -63,7 +63,7 @@ class Ledger:
                 price_version_id=self._price_id,
                 model="bench",
                 surface="v1",
-                endpoint="chat/completions",
+                endpoint="chat_completions",
                 outcome="completed",
                 status=200,
                 input_tokens=20,

@@ -84,7 +84,7 @@ def filled() -> Any:
     from django.core.management import call_command  # noqa: PLC0415
     from django.db import connection  # noqa: PLC0415
 
-    from api.customers import open_customer  # noqa: PLC0415
+    from api.account_opening import open_customer  # noqa: PLC0415
     from billing.usage import records  # noqa: PLC0415
     from tests.cast import issue, signed_in  # noqa: PLC0415
 

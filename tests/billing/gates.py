@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from billing.ledger.gate import Admission, AdmissionResult, Gate
-from tests.billing.customers import Customer, connect, database
+from tests.billing.ledger_calls import Customer, connect, database
 
 
 @asynccontextmanager

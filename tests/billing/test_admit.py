@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from billing.models import KeySpend, RateWindow, Reservation
-from tests.billing.customers import (
+from tests.billing.ledger_calls import (
     admit,
     identify,
     make_customer,

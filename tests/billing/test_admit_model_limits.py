@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from billing.ledger.gate import AdmissionResult
 from billing.models import RateWindow
-from tests.billing.customers import Customer, admit, make_customer
+from tests.billing.ledger_calls import Customer, admit, make_customer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 

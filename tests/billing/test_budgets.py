@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 from django.utils import timezone
 
-from tests.billing.customers import (
+from tests.billing.ledger_calls import (
     admit,
     make_customer,
     settle,

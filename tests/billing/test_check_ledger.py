@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from tests.billing.conftest import broken_invariants
-from tests.billing.customers import Customer, admit, make_customer, settle, sweep
+from tests.billing.ledger_calls import Customer, admit, make_customer, settle, sweep
 
 pytestmark = pytest.mark.django_db
 

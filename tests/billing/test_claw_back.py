@@ -4,7 +4,13 @@ import pytest
 
 from billing.ledger import postings
 from billing.models import Transfer
-from tests.billing.customers import admit, make_customer, new_id, repeat_on_ten_connections, top_up
+from tests.billing.ledger_calls import (
+    admit,
+    make_customer,
+    new_id,
+    repeat_on_ten_connections,
+    top_up,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 

@@ -8,8 +8,8 @@ import pytest
 
 from billing.ledger.gate import Admission, AdmissionResult, Gate, Settlement
 from billing.models import RateWindow
-from tests.billing.customers import Customer, make_customer, run
 from tests.billing.gates import admit_all, codes_of, open_gate
+from tests.billing.ledger_calls import Customer, make_customer, run
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

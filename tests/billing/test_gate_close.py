@@ -10,9 +10,9 @@ import pytest
 
 from billing.ledger.gate import Gate, LedgerUnavailableError, Settlement
 from billing.models import UsageRecord
-from tests.billing.customers import database, make_customer, run
 from tests.billing.faulty_link import FaultyLink
 from tests.billing.gates import admit_all, as_coroutine, open_gate
+from tests.billing.ledger_calls import database, make_customer, run
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -11,9 +11,9 @@ from billing.ledger import gate as gate_module
 from billing.ledger import group_commit
 from billing.ledger.gate import AdmissionResult, LedgerUnavailableError
 from billing.models import Reservation
-from tests.billing.customers import connect, make_customer, run
 from tests.billing.faulty_link import FaultyLink
 from tests.billing.gates import LockedAccount, admit_all, as_coroutine, codes_of, open_gate
+from tests.billing.ledger_calls import connect, make_customer, run
 from tests.support.waiting import eventually_async
 
 pytestmark = [

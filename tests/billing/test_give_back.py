@@ -7,7 +7,7 @@ from django.db import ProgrammingError, transaction
 from billing.ledger import postings
 from billing.models import CreditLot, Transfer
 from billing.usage.lots import lots_left, refundable_nanos
-from tests.billing.customers import (
+from tests.billing.ledger_calls import (
     Customer,
     admit,
     connect,

@@ -4,7 +4,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from billing.models import CreditAccount, KeySpend, Reservation, Transfer, UsageRecord
-from tests.billing.customers import Customer, admit, make_customer, new_id, settle
+from tests.billing.ledger_calls import Customer, admit, make_customer, new_id, settle
 
 pytestmark = pytest.mark.django_db
 

@@ -5,7 +5,7 @@ import time
 import pytest
 from django.utils import timezone
 
-from tests.billing.customers import (
+from tests.billing.ledger_calls import (
     admit,
     identify,
     make_customer,

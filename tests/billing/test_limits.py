@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from billing.models import CatalogueVersion, RateWindow, Reservation
-from tests.billing.customers import (
+from tests.billing.ledger_calls import (
     admit,
     make_customer,
     settle,

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.billing.customers import (
+from tests.billing.ledger_calls import (
     Customer,
     admit,
     connect,
@@ -43,7 +43,7 @@ def behind(holder: psycopg.Connection, work: Callable[[psycopg.Connection], Any]
         later = thread.submit(work, own)
         wait_until_blocked(own.info.backend_pid)
         holder.commit()
-        return later.result(timeout=10)
+        return later.result(timeout=60)
 
 
 def test_an_admission_waits_for_the_one_before_it():
@@ -98,7 +98,7 @@ def test_the_sweep_waits_for_a_posting():
         wait_until_blocked(own.info.backend_pid)
         (receipt,) = settle(customer.end(ask, output_nanos=40), on=holder)
         holder.commit()
-        later.result(timeout=10)
+        later.result(timeout=60)
 
     assert receipt.code == "settled"
     assert customer.balances == (950, 0)

@@ -11,7 +11,7 @@ from billing import tasks
 from billing.ledger import postings
 from billing.models import CreditLot
 from billing.usage.lots import lots_left, refundable_nanos
-from tests.billing.customers import (
+from tests.billing.ledger_calls import (
     Customer,
     admit,
     connect,
@@ -170,7 +170,7 @@ def test_expiry_waits_for_a_request_and_takes_what_it_left():
         later = thread.submit(lambda: own.execute(EXPIRE).fetchone()[0])
         wait_until_blocked(own.info.backend_pid)
         holder.commit()
-        assert later.result(timeout=10) == 1
+        assert later.result(timeout=60) == 1
 
     assert customer.balances == (120, 120)
 

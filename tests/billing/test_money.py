@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.pricing.charge import price_of
 from billing.pricing.money import (
     dollars_short_text,
     dollars_text,
     nanos_from_dollars,
-    price_of,
     unit_price_text,
 )
 

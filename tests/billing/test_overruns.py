@@ -3,7 +3,7 @@
 import pytest
 
 from billing.models import LedgerAlert, Reservation, Transfer
-from tests.billing.customers import (
+from tests.billing.ledger_calls import (
     make_customer,
     settle,
     sweep,

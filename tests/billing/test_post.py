@@ -8,7 +8,7 @@ from django.db import DataError, transaction
 
 from billing.ledger import postings
 from billing.models import CreditAccount
-from tests.billing.customers import (
+from tests.billing.ledger_calls import (
     Customer,
     admit,
     connect,
@@ -191,7 +191,7 @@ def test_one_reference_for_two_customers_at_once_posts_for_one():
             later = thread.submit(post, second, customers[1])
             wait_until_blocked(second.info.backend_pid)
             first.commit()
-            code = later.result(timeout=10)
+            code = later.result(timeout=60)
 
     assert code == "exists_with_different_fields"
     assert [customer.balances for customer in customers] == [(1100, 0), (1000, 0)]

@@ -30,7 +30,7 @@ from billing.ledger.gate import Settlement
 from billing.models import CreditAccount, KeySpend, RateWindow, Reservation
 from billing.usage.lots import lots_left
 from tests.billing.conftest import broken_invariants
-from tests.billing.customers import Customer, admit, make_customer, settle, sweep
+from tests.billing.ledger_calls import Customer, admit, make_customer, settle, sweep
 from tests.billing.ledger_model import Account, Key, Model
 
 AMOUNTS = st.integers(0, 400)

@@ -13,7 +13,13 @@ from billing.models import (
     Reservation,
     UsageRecord,
 )
-from tests.billing.customers import connect, make_customer, repeat_on_ten_connections, settle, sweep
+from tests.billing.ledger_calls import (
+    connect,
+    make_customer,
+    repeat_on_ten_connections,
+    settle,
+    sweep,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -94,7 +100,7 @@ def test_the_usage_record_says_all_that_the_relay_knew():
     assert (record.model, record.surface, record.endpoint) == (
         "small",
         "openai",
-        "chat/completions",
+        "chat_completions",
     )
     assert (record.account, record.key, record.price_version_id) == (
         customer.account,

@@ -5,7 +5,7 @@ from django.db import transaction
 
 from billing.ledger import postings
 from billing.models import UsageRecord
-from tests.billing.customers import make_customer, new_id
+from tests.billing.ledger_calls import make_customer, new_id
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 

@@ -11,7 +11,7 @@ from django.db import OperationalError
 
 from billing.ledger import spool
 from billing.ledger.gate import Settlement
-from tests.billing.customers import make_customer, settle, sweep
+from tests.billing.ledger_calls import make_customer, settle, sweep
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from billing.ledger import postings
 from billing.models import Reservation
-from tests.billing.customers import admit, connect, make_customer, sweep
+from tests.billing.ledger_calls import admit, connect, make_customer, sweep
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 

@@ -13,7 +13,7 @@ from billing import tasks
 from billing.ledger import spool
 from billing.models import CreditAccount, LedgerAlert, UsageHour, UsageRecord
 from config.celery import app
-from tests.billing.customers import Customer, admit, make_customer, settle
+from tests.billing.ledger_calls import Customer, admit, make_customer, settle
 
 pytestmark = pytest.mark.django_db
 

@@ -17,8 +17,8 @@ from pytest_django import DjangoDbBlocker
 from billing.ledger.gate import Gate
 from billing.models import Reservation, Transfer, UsageRecord
 from tests.billing.conftest import broken_invariants
-from tests.billing.customers import Customer, connect, make_customer, new_id, run
 from tests.billing.gates import open_gate
+from tests.billing.ledger_calls import Customer, connect, make_customer, new_id, run
 from tests.billing.upgrades import copy_of, last_release_database, migrate
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -15,13 +15,14 @@ from pytest_django import DjangoDbBlocker
 from billing.ledger import install, postings
 from billing.models import Transfer, UsageRecord
 from tests.billing.conftest import broken_invariants
-from tests.billing.customers import Customer, admit, call, make_customer, new_id, settle, top_up
+from tests.billing.ledger_calls import Customer, admit, call, make_customer, new_id, settle, top_up
 from tests.billing.upgrades import (
     LAST_RELEASE,
     copy_of,
     function_definitions,
     last_release_database,
     migrate,
+    upgraded_database,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,10 +60,19 @@ def last_release(template: str, django_db_blocker: DjangoDbBlocker) -> Iterator[
         assert broken_invariants() == {}
 
 
+@pytest.fixture(scope="module")
+def upgraded_template(template: str, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The name of an empty database of the last release that was upgraded to this one."""
+    with django_db_blocker.unblock(), upgraded_database(template) as name:
+        yield name
+
+
 @pytest.fixture
-def upgraded(last_release: None) -> None:
-    """A database of the last release that was upgraded to this one."""
-    migrate()
+def upgraded(upgraded_template: str, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A database of the last release that was upgraded to this one, in the place of the tests'."""
+    with django_db_blocker.unblock(), copy_of(upgraded_template):
+        yield
+        assert broken_invariants() == {}
 
 
 def execute(statement: str, *parameters: Any) -> tuple[Any, ...]:

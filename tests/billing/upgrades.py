@@ -28,6 +28,19 @@ def last_release_database() -> Iterator[str]:
 
 
 @contextmanager
+def upgraded_database(template: str) -> Iterator[str]:
+    """Give the name of an upgraded copy of a database, to be a template."""
+    name = f"upgrade_{secrets.token_hex(4)}"
+    _execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    try:
+        with connected_to(name):
+            migrate()
+        yield name
+    finally:
+        _execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextmanager
 def copy_of(template: str) -> Iterator[None]:
     """Put Django's connection to a copy of a database, which is gone afterwards."""
     name = f"upgrade_{secrets.token_hex(4)}"

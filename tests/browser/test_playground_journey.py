@@ -17,6 +17,9 @@ from tests.stack import Stack
 OPERATIONS = [
     "create_chat_completion",
     "create_completion",
+    "create_message",
+    "count_message_tokens",
+    "create_response",
     "list_chat_models",
     "list_models",
     "get_model",

@@ -4,10 +4,8 @@ Only the placeholder for the key is replaced. Every example in curl and Python i
 say which there are: a new one is run without a word here.
 """
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -16,20 +14,20 @@ import httpx
 import pytest
 
 from portal.docs.pages import pages
-from tests.acceptance.programs import needs
-from tests.stack import Stack, running
+from tests.acceptance.programs import clean_environment, needs
+from tests.acceptance.videos import celery
+from tests.stack import Stack
+from tests.support.python_programs import run_python
 
 SECONDS = 60
 EXAMPLE = re.compile(r'<code id="([^"]+)" class="language-(bash|python)">(.*?)</code></pre>', re.S)
 PLACEHOLDER = "sk-tg-YOUR_KEY"
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    # Videos are asked for often, so that their example ends soon.
-    with running(tmp_path_factory.mktemp("docs"), VIDEO_POLL_SECONDS="0.2") as started:
-        started.start_worker()
-        yield started
+@pytest.fixture(scope="module", autouse=True)
+def _celery(stack: Stack) -> Iterator[None]:
+    with celery(stack):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +49,24 @@ def folder(tmp_path: Path) -> Path:
 
 def run(language: str, text: str, folder: Path) -> str:
     """Run an example and return what it printed or wrote; fails where it fails."""
-    command = [sys.executable, "-c", text]
-    if language == "bash":
+    if language == "python":
+        code, printed, complained = run_python(text, clean_environment(), folder=str(folder))
+    else:
         needs("curl", "curl")
         command = ["bash", "-euc", text.replace("curl ", "curl -sS --fail-with-body ", 1)]
-    own = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("OPENAI_") and not name.lower().endswith("_proxy")
-    }
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=SECONDS, env=own, cwd=folder
-    )
-    assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+            env=clean_environment(),
+            cwd=folder,
+        )
+        code, printed, complained = done.returncode, done.stdout, done.stderr
+    assert code == 0, f"{text}\n{printed}\n{complained}"
     written = [name for name, content in FILES.items() if (folder / name).read_bytes() != content]
-    return done.stdout + " ".join(written)
+    return printed + " ".join(written)
 
 
 @pytest.mark.parametrize("slug", [page.slug for page in pages()])

@@ -180,7 +180,7 @@ def test_closing_a_stream_stops_the_upstream_and_bills_what_was_delivered(
     call = eventually(lambda: stack.journal(request_id=request_id))[0]
     eventually(lambda: stack.journal(request_id=request_id)[0]["closed_at"])
     call = stack.journal(request_id=request_id)[0]
-    assert call["closed_at"] - closed_at < 0.5
+    assert call["closed_at"] - closed_at < 2  # of the twenty seconds to its end
     record = eventually(
         lambda: stack.sql(
             "SELECT output_tokens, charged_nanos, source, outcome FROM billing_usagerecord"

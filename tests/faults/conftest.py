@@ -1,8 +1,8 @@
-"""Stacks for the fault tests: timers scaled to seconds, the sweep every second."""
+"""One stack for all fault tests: timers scaled to seconds, the sweep every second. Each test finds
+it whole, with the settings that it asks for.
+"""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,19 +11,37 @@ from tests.stack import Stack, running
 
 # A hold lasts the upstream's total time plus HOLD_GRACE_SECONDS (2 here, see tests/stack.py).
 TOTAL_SECONDS = 3
+# SQL for the credit accounts of the customers with an e-mail like the parameter.
+ACCOUNTS_OF = """(
+    SELECT a.id FROM billing_creditaccount a JOIN accounts_membership USING (team_id)
+    JOIN accounts_user u ON u.id = user_id WHERE u.email LIKE %s)"""
 
 
-@pytest.fixture
-def start_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
-    """Start stacks whose books are proved when the test is over."""
-    with ExitStack() as stacks:
+@pytest.fixture(scope="session")
+def _fault_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running(tmp_path_factory.mktemp("faults")) as started:
+        yield started
 
-        def start(**options: Any) -> Stack:
-            stack = stacks.enter_context(running(tmp_path, **options))
-            stack.sql("UPDATE api_upstream SET total_timeout_seconds = %s", TOTAL_SECONDS)
-            return stack
 
-        yield start
+@pytest.fixture(scope="module")
+def stack_with(_fault_stack: Stack) -> Callable[..., Stack]:
+    """Give the stack with these options of `Stack`, its Celery stopped and everything else running.
+
+    The books are proved when it is asked for again, and at the end.
+    """
+
+    def get(**options: Any) -> Stack:
+        stack = _fault_stack
+        stack.postgres.start()
+        stack.valkey.start()
+        if stack.worker is not None:
+            stack.worker.stop()
+        stack.configure_web(**options)
+        stack.sql("UPDATE api_upstream SET total_timeout_seconds = %s", TOTAL_SECONDS)
+        stack.check_ledger()
+        return stack
+
+    return get
 
 
 def reservations(stack: Stack) -> list[str]:

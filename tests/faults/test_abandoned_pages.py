@@ -17,8 +17,8 @@ POOL_SIZE = 4
 
 
 @pytest.fixture
-def stack(start_stack: Callable[..., Stack]) -> Stack:
-    return start_stack(DATABASE_POOL_SIZE=str(POOL_SIZE))
+def stack(stack_with: Callable[..., Stack]) -> Stack:
+    return stack_with(DATABASE_POOL_SIZE=str(POOL_SIZE))
 
 
 def connect(stack: Stack, path: str, cookie: str = "") -> socket.socket:

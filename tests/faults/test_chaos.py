@@ -58,10 +58,10 @@ def one_fault(stack: Stack, dice: random.Random) -> None:
 
 
 @pytest.mark.faults
-def test_books_survive_random_faults(start_stack: Callable[..., Stack]) -> None:
+def test_books_survive_random_faults(stack_with: Callable[..., Stack]) -> None:
     print(f"CHAOS_SEED={SEED}")
     dice = random.Random(SEED)
-    stack = start_stack(workers=2, GRACEFUL_SECONDS="6")
+    stack = stack_with(workers=2, GRACEFUL_SECONDS="6")
     limits = {"requests_per_minute": "100000", "tokens_per_minute": "100000000"}
     keys = [
         stack.customer(f"chaos-{number}@example.com", CREDIT_DOLLARS, **limits)

@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import httpx
 
-from tests.faults.conftest import reservations
+from tests.faults.conftest import ACCOUNTS_OF, reservations
 from tests.stack import Stack, chat
 from tests.support.waiting import eventually
 
 
 def test_a_restart_under_load_gives_503_and_then_service_again(
-    start_stack: Callable[..., Stack],
+    stack_with: Callable[..., Stack],
 ) -> None:
-    stack = start_stack(workers=2)
+    stack = stack_with(workers=2)
     key = stack.customer(
         "load@example.com", "10", requests_per_minute="100000", tokens_per_minute="100000000"
     )
@@ -59,9 +59,9 @@ def test_a_restart_under_load_gives_503_and_then_service_again(
 
 
 def test_a_stream_outlives_the_database_and_is_settled_when_it_is_back(
-    start_stack: Callable[..., Stack],
+    stack_with: Callable[..., Stack],
 ) -> None:
-    stack = start_stack(SETTLE_WAIT_SECONDS="1")
+    stack = stack_with(SETTLE_WAIT_SECONDS="1")
     stack.sql("UPDATE api_upstream SET total_timeout_seconds = 30")
     key = stack.customer("patient@example.com", "1")
     body = chat(stream=True, simulate="tokens=40&pace_ms=50", max_tokens=50)
@@ -83,14 +83,17 @@ def test_a_stream_outlives_the_database_and_is_settled_when_it_is_back(
         assert refused.status_code == 503
         assert refused.json()["error"]["code"] == "service_unavailable"
     stack.postgres.start()
-    charged = eventually(lambda: stack.sql("SELECT charged_nanos, source FROM billing_usagerecord"))
+    query = (
+        f"SELECT charged_nanos, source FROM billing_usagerecord WHERE account_id IN {ACCOUNTS_OF}"
+    )
+    charged = eventually(lambda: stack.sql(query, "patient@example.com"))
     assert charged == [(2 * 700 + 40 * 2_500, "upstream")]
 
 
 def test_what_a_stopping_process_cannot_settle_is_spooled_and_replayed(
-    start_stack: Callable[..., Stack],
+    stack_with: Callable[..., Stack],
 ) -> None:
-    stack = start_stack(SETTLE_WAIT_SECONDS="1")
+    stack = stack_with(SETTLE_WAIT_SECONDS="1")
     stack.sql("UPDATE api_upstream SET total_timeout_seconds = 30")
     key = stack.customer("spooled@example.com", "1")
     body = chat(stream=True, simulate="tokens=10&pace_ms=50", max_tokens=50)
@@ -108,8 +111,7 @@ def test_what_a_stopping_process_cannot_settle_is_spooled_and_replayed(
     stack.postgres.start()
     stack.start_web()
     stack.start_worker()
-    charged = eventually(
-        lambda: stack.sql("SELECT charged_nanos FROM billing_usagerecord"), seconds=20
-    )
+    query = f"SELECT charged_nanos FROM billing_usagerecord WHERE account_id IN {ACCOUNTS_OF}"
+    charged = eventually(lambda: stack.sql(query, "spooled@example.com"), seconds=20)
     assert charged == [(2 * 700 + 10 * 2_500,)]
     eventually(lambda: not list(spool.iterdir()))

@@ -5,22 +5,26 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
-from tests.stack import ROOT, Stack
+from tests.faults.conftest import ACCOUNTS_OF
+from tests.stack import Stack
+from tests.support.forks import ROOT
 from tests.support.waiting import eventually
 
 PLACE = """
 from uuid import UUID
 from accounts.models import User
 from billing.payments import orders
-user = User.objects.get(email="payer@example.com")
+user = User.objects.get(email="{payer}")
 order = orders.place(user.teams.get(), user, 1000, UUID("{order}"))
 print(orders.open_checkout(order, user, success_url="{url}", cancel_url="{url}"))
 """
+PAID = "checkout.session.completed"
 CONFIRM = """
 from billing.models import Order
 from billing.payments import orders
@@ -28,32 +32,53 @@ orders.confirm(Order.objects.get(pk="{order}"))
 """
 
 
-def run(stack: Stack, code: str, order: uuid.UUID, **environment: str) -> Any:
-    """Run Python beside the stack, as a process of its own."""
-    text = code.format(order=order, url=stack.base_url)
-    return subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), "shell", "-v", "0", "-c", text],
-        env=stack.environment | environment,
-        capture_output=True,
-        text=True,
+@dataclass
+class Payer:
+    """A customer of the stack, and what became of the payments."""
+
+    stack: Stack
+    email: str
+
+    def __post_init__(self) -> None:
+        self.stack.customer(self.email)
+
+    def checkout_page(self, order: uuid.UUID) -> str:
+        """Place an order; return the page where it is paid."""
+        options = ("-v", "0", "-c", code(PLACE, self, order))
+        return self.stack.manage("shell", *options).strip()
+
+    def credited(self) -> list[int]:
+        query = f"SELECT amount_nanos FROM billing_transfer WHERE customer_id IN {ACCOUNTS_OF}"
+        rows = self.stack.sql(f"{query} AND kind = 'top_up'", self.email)
+        return [nanos for (nanos,) in rows]
+
+    def orders(self, columns: str) -> list[tuple[Any, ...]]:
+        return self.stack.sql(
+            f"SELECT DISTINCT {columns} FROM billing_order WHERE user_id ="
+            " (SELECT id FROM accounts_user WHERE email = %s)",
+            self.email,
+        )
+
+
+def code(text: str, payer: Payer, order: uuid.UUID) -> str:
+    return text.format(order=order, url=payer.stack.base_url, payer=payer.email)
+
+
+def killed_at(point: str, text: str, payer: Payer, order: uuid.UUID) -> bool:
+    """Run Python in a process that is to die at a point; return whether it did."""
+    done = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "manage.py"), "shell", "-v", "0"),
+            *("-c", code(text, payer, order)),
+        ],
+        env=payer.stack.environment | {"TOLLGATE_FAILPOINT": point},
         check=False,
     )
-
-
-def checkout_page(stack: Stack, order: uuid.UUID) -> str:
-    """Places an order, and returns the page where it is paid."""
-    done = run(stack, PLACE, order)
-    assert done.returncode == 0, done.stderr
-    return str(done.stdout.strip())
+    return done.returncode == -signal.SIGKILL
 
 
 def pay(page: str) -> None:
     assert httpx.post(f"{page}/pay", data={"card": "pm_card_visa"}).status_code == 303
-
-
-def credited(stack: Stack) -> list[int]:
-    rows = stack.sql("SELECT amount_nanos FROM billing_transfer WHERE kind = 'top_up'")
-    return [nanos for (nanos,) in rows]
 
 
 def let_leases_end(stack: Stack) -> None:
@@ -77,19 +102,19 @@ def reconcile(stack: Stack) -> None:
     stack.manage("reconcile_stripe", "--since", f"{datetime.now(UTC):%Y-%m-%d}")
 
 
-def events_of_orders(stack: Stack) -> int:
-    """Return how many orders Stripe has told to be paid, and been answered."""
-    kind = "checkout.session.completed"
-    (row,) = stack.sql("SELECT count(*) FROM billing_stripeevent WHERE type = %s", kind)
+def events(stack: Stack, kind: str = "%") -> int:
+    """Return how many events of a type Stripe has sent, and we have kept."""
+    (row,) = stack.sql("SELECT count(*) FROM billing_stripeevent WHERE type LIKE %s", kind)
     return int(row[0])
 
 
 def test_a_worker_that_dies_with_an_event_is_followed_by_another(
-    start_stack: Callable[..., Stack],
+    stack_with: Callable[..., Stack],
 ) -> None:
-    stack = start_stack()
-    stack.customer("payer@example.com")
-    pages = [checkout_page(stack, uuid.uuid4()) for _ in range(4)]
+    stack = stack_with()
+    payer = Payer(stack, "four-payments@example.com")
+    known = events(stack, PAID)
+    pages = [payer.checkout_page(uuid.uuid4()) for _ in range(4)]
     for point in ("in_credit", "after_event_handled"):
         stack.start_worker(TOLLGATE_FAILPOINT=point)
         for page in (pages.pop(), pages.pop()):
@@ -98,66 +123,64 @@ def test_a_worker_that_dies_with_an_event_is_followed_by_another(
         let_leases_end(stack)
 
     stack.start_worker()
-    eventually(lambda: events_of_orders(stack) == 4, seconds=30)
+    eventually(lambda: events(stack, PAID) == known + 4, seconds=30)
     eventually(lambda: everything_is_handled(stack), seconds=60, every=1)
 
-    assert credited(stack) == [10 * 10**9] * 4
-    assert stack.sql("SELECT DISTINCT state FROM billing_order") == [("paid",)]
+    assert payer.credited() == [10 * 10**9] * 4
+    assert payer.orders("state") == [("paid",)]
     reconcile(stack)
 
 
 def test_a_process_that_dies_between_stripes_answer_and_our_commit_is_made_up_for(
-    start_stack: Callable[..., Stack],
+    stack_with: Callable[..., Stack],
 ) -> None:
-    stack = start_stack()
-    stack.customer("payer@example.com")
+    stack = stack_with()
+    payer = Payer(stack, "one-payment@example.com")
+    known = events(stack)
     order = uuid.uuid4()
 
     # With the session open at Stripe, and the order's row not knowing of it.
-    died = run(stack, PLACE, order, TOLLGATE_FAILPOINT="after_checkout_opened")
-    assert died.returncode == -signal.SIGKILL
-    assert stack.sql("SELECT session_id FROM billing_order") == [(None,)]
-    page = checkout_page(stack, order)
-    assert stack.sql("SELECT count(*) FROM billing_order WHERE session_id IS NOT NULL") == [(1,)]
+    assert killed_at("after_checkout_opened", PLACE, payer, order)
+    assert payer.orders("session_id") == [(None,)]
+    page = payer.checkout_page(order)
+    assert payer.orders("id, session_id IS NOT NULL") == [(order, True)]
 
     # With the webhook kept, and Stripe's call not answered.
     stack.kill_web()
     stack.start_web(TOLLGATE_FAILPOINT="after_event_kept")
     pay(page)
-    eventually(lambda: stack.sql("SELECT id FROM billing_stripeevent"))
+    eventually(lambda: events(stack) > known)
     stack.kill_web()
     stack.start_web()
 
     # With the payment found, and the credit not committed.
-    died = run(stack, CONFIRM, order, TOLLGATE_FAILPOINT="in_credit")
-    assert died.returncode == -signal.SIGKILL
-    assert credited(stack) == []
+    assert killed_at("in_credit", CONFIRM, payer, order)
+    assert payer.credited() == []
 
     stack.start_worker()
-    eventually(lambda: credited(stack), seconds=30)
+    eventually(payer.credited, seconds=30)
     eventually(lambda: everything_is_handled(stack), seconds=60, every=1)
-    assert credited(stack) == [10 * 10**9]
-    sessions = httpx.get(
-        f"{stack.stripe.url}/v1/checkout/sessions", headers={"authorization": "Bearer sk_test"}
-    )
-    assert len(sessions.json()["data"]) == 1
+    assert payer.credited() == [10 * 10**9]
+    sessions = stack.stripe.client.v1.checkout.sessions.list({"limit": 100})
+    assert [session.client_reference_id for session in sessions].count(str(order)) == 1
     reconcile(stack)
 
 
 def test_while_valkey_is_away_payments_are_taken_down_and_credited_later(
-    start_stack: Callable[..., Stack],
+    stack_with: Callable[..., Stack],
 ) -> None:
-    stack = start_stack()
-    stack.customer("payer@example.com")
-    page = checkout_page(stack, uuid.uuid4())
+    stack = stack_with()
+    payer = Payer(stack, "patient-payer@example.com")
+    known, logged = events(stack, PAID), len(stack.log("web"))
+    page = payer.checkout_page(uuid.uuid4())
     stack.start_worker()
     stack.valkey.stop()
 
     pay(page)
-    eventually(lambda: events_of_orders(stack), seconds=30)
-    assert credited(stack) == []
+    eventually(lambda: events(stack, PAID) > known, seconds=30)
+    assert payer.credited() == []
 
     stack.valkey.start()
-    eventually(lambda: credited(stack), seconds=60)
-    assert credited(stack) == [10 * 10**9]
-    assert '"POST /webhooks/stripe" 500' not in stack.log("web")
+    eventually(payer.credited, seconds=60)
+    assert payer.credited() == [10 * 10**9]
+    assert '"POST /webhooks/stripe" 500' not in stack.log("web")[logged:]

@@ -1,12 +1,12 @@
 """kill -9 of the web process while it orders a video (reliability.md, faults 1 to 3)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import httpx
 import pytest
 
 from tests.faults.conftest import TOTAL_SECONDS, reservations
-from tests.stack import Stack, running
+from tests.stack import Stack
 from tests.support.waiting import eventually
 
 BIRD = {"model": "cogvideox-3", "prompt": "A bird flying over the ocean"}
@@ -15,30 +15,28 @@ POINTS = ("after_admit", "after_dispatch", "after_video_order")
 
 
 def email(point: str) -> str:
-    return f"{point}@example.com".replace("_", "-")
+    return f"video-{point}@example.com".replace("_", "-")
 
 
 @pytest.fixture(scope="module")
-def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def aftermath(stack_with: Callable[..., Stack]) -> Stack:
     """A stack whose web process was killed at every point, a customer each, and then swept."""
-    options = {"VIDEO_MAX_SECONDS": str(MAX_SECONDS), "VIDEO_POLL_SECONDS": "0.5"}
-    with running(tmp_path_factory.mktemp("killed"), **options) as stack:
-        stack.sql("UPDATE api_upstream SET total_timeout_seconds = %s", TOTAL_SECONDS)
-        keys = {point: stack.customer(email(point), "1") for point in POINTS}
-        for point, key in keys.items():
-            stack.kill_web()
-            stack.start_web(TOLLGATE_FAILPOINT=point)
-            with pytest.raises(httpx.TransportError), stack.client(key) as client:
-                client.post("/videos/generations", json=BIRD)
+    stack = stack_with(VIDEO_MAX_SECONDS=str(MAX_SECONDS), VIDEO_POLL_SECONDS="0.5")
+    keys = {point: stack.customer(email(point), "1") for point in POINTS}
+    for point, key in keys.items():
         stack.kill_web()
-        stack.start_web()
-        stack.start_worker()
-        eventually(
-            lambda: "open" not in reservations(stack),
-            seconds=TOTAL_SECONDS + MAX_SECONDS + 15,
-            what="a hold did not end",
-        )
-        yield stack
+        stack.start_web(TOLLGATE_FAILPOINT=point)
+        with pytest.raises(httpx.TransportError), stack.client(key) as client:
+            client.post("/videos/generations", json=BIRD)
+    stack.kill_web()
+    stack.start_web()
+    stack.start_worker()
+    eventually(
+        lambda: "open" not in reservations(stack),
+        seconds=TOTAL_SECONDS + MAX_SECONDS + 30,
+        what="a hold did not end",
+    )
+    return stack
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -7,8 +7,8 @@ import redis
 from tests.stack import Stack, chat
 
 
-def test_neither_money_nor_limits_notice(start_stack: Callable[..., Stack]) -> None:
-    stack = start_stack()
+def test_neither_money_nor_limits_notice(stack_with: Callable[..., Stack]) -> None:
+    stack = stack_with()
     key = stack.customer("unmoved@example.com", "1", requests_per_minute="4")
     with stack.client(key) as client:
 

@@ -71,7 +71,7 @@ def test_a_signal_ends_the_command_as_ctrl_c_does_and_leaves_nothing(base: Path)
     process = with_python(base, script)
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=10)
+    output, _ = process.communicate(timeout=60)
     assert (process.returncode, output) == (1, "tidy end\n")
     assert list(base.iterdir()) == []
     assert processes_of(base) == []
@@ -81,7 +81,7 @@ def test_a_killed_launcher_leaves_no_process(base: Path) -> None:
     process = with_python(base, REPORT + "time.sleep(60)")
     process.stdout.readline()
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     eventually(lambda: processes_of(base) == [])
 
 

@@ -11,7 +11,7 @@ from billing.ledger import postings
 from billing.models import CatalogueVersion, Dispute, Order, Refund, Transfer
 from billing.payments import refunds
 from billing.usage.balances import balance_of
-from tests.billing.customers import Customer, make_key
+from tests.billing.ledger_calls import Customer, make_key
 
 CENT = 10**7
 DOLLAR = 100 * CENT

@@ -13,7 +13,7 @@ from accounts.models import Membership, Plan, Team, User
 from billing.ledger import postings
 from billing.models import CreditAccount, Order
 from billing.payments import auto_top_up, orders, tasks
-from tests.billing.customers import admit, make_customer, settle
+from tests.billing.ledger_calls import admit, make_customer, settle
 from tests.payments.auto_top_up_helpers import (
     DOLLAR,
     MINUTE,

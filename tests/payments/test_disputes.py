@@ -10,7 +10,7 @@ from accounts.models import AuditEntry, Team, User
 from billing.ledger import postings
 from billing.models import Dispute, LedgerAlert, Order, StripeEvent, SubscriptionPayment
 from billing.payments import disputes, tasks
-from tests.billing.customers import top_up
+from tests.billing.ledger_calls import top_up
 from tests.cast import IssuedKey, signed_in
 from tests.payments.conftest import StripeStandIn, paid_order, run_concurrently
 from tests.payments.plans_paid import plan_payment

@@ -17,7 +17,7 @@ from billing.stripe_api import subscriptions as at_stripe
 from billing.stripe_api.objects import Invoice, InvoiceLine
 from billing.usage.balances import balance_of
 from billing.usage.lots import lots_left
-from tests.billing import customers
+from tests.billing import ledger_calls
 from tests.payments.conftest import StripeStandIn
 from tests.payments.plan_helpers import (
     DOLLAR,
@@ -195,7 +195,7 @@ def test_granted_credit_is_spent_before_paid_and_the_nearest_expiry_first(
     stand_in: StripeStandIn, plus: PlanOffer
 ) -> None:
     """Through real admissions and settlements; what expires is a transfer."""
-    customer = customers.make_customer()
+    customer = ledger_calls.make_customer()
     account = customer.account
     now = datetime.now(UTC)
     postings.top_up(account, 1000, reference=f"pi_{customer.key.pk}")
@@ -217,10 +217,10 @@ def test_granted_credit_is_spent_before_paid_and_the_nearest_expiry_first(
     assert balance_of(customer.team).available_nanos == 1000
 
 
-def spend(customer: customers.Customer, nanos: int) -> None:
+def spend(customer: ledger_calls.Customer, nanos: int) -> None:
     """Have a request admitted, and settled at its price."""
     request = customer.admitted(amount_nanos=nanos)
-    (receipt,) = customers.settle(customer.end(request, output_nanos=nanos))
+    (receipt,) = ledger_calls.settle(customer.end(request, output_nanos=nanos))
     assert receipt.charged_nanos == nanos
 
 

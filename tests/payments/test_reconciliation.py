@@ -19,7 +19,7 @@ from billing.models import (
 from billing.payments import refunds
 from billing.payments.customers import get_or_create_customer
 from billing.payments.reconciliation import Difference, Report, reconcile
-from tests.billing.customers import top_up
+from tests.billing.ledger_calls import top_up
 from tests.payments.conftest import StripeStandIn, checkout, paid_order
 from tests.payments.refund_helpers import CENT, DOLLAR
 

@@ -10,7 +10,7 @@ from billing.ledger import postings
 from billing.models import Order, Refund
 from billing.payments import tasks
 from billing.payments.refunds import RefundError
-from tests.billing.customers import admit
+from tests.billing.ledger_calls import admit
 from tests.payments.conftest import StripeStandIn, run_concurrently
 from tests.payments.refund_helpers import (
     DOLLAR,

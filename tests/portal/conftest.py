@@ -1,4 +1,11 @@
-"""What many pages' tests begin with; the stand-in for Stripe is that of the tests of payments."""
+"""What many pages' tests begin with; the simulated Stripe is that of the tests of payments.
+
+Browsers are Django test clients: `browser` is Alice's, signed in; `password_browser` hers too, with
+her password entered just now, so that no page asks for it again.
+"""
+
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from django.test import Client
@@ -6,10 +13,13 @@ from django.utils import timezone
 
 from accounts.models import User
 from billing.models import CreditAccount
-from tests.billing.customers import Customer
+from tests.billing.ledger_calls import Customer
 from tests.cast import IssuedKey, signed_in
 from tests.payments.conftest import _stand_in_url, books_are_right, plus, pro, stand_in
+from tests.portal.keys_pages import load_catalogue
 from tests.portal.serving import DOLLAR, NOON, customer_of
+
+ALICES_PASSWORD = "alices secret"
 
 __all__ = ["_stand_in_url", "books_are_right", "plus", "pro", "stand_in"]
 
@@ -18,6 +28,28 @@ __all__ = ["_stand_in_url", "books_are_right", "plus", "pro", "stand_in"]
 def browser(alice: User) -> Client:
     """A browser in which Alice is signed in."""
     return signed_in(alice)
+
+
+@pytest.fixture
+def password_browser(alice: User) -> Client:
+    """A browser in which Alice has signed in by password and just confirmed it."""
+    alice.emailaddress_set.update(verified=True)
+    client = Client()
+    client.post("/accounts/login/", {"login": alice.email, "password": ALICES_PASSWORD})
+    client.post("/accounts/reauthenticate/", {"password": ALICES_PASSWORD})
+    return client
+
+
+@pytest.fixture
+def catalogue(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that loads a shipped catalogue by its name."""
+    return partial(load_catalogue, monkeypatch)
+
+
+@pytest.fixture
+def default_catalogue(catalogue: Callable[[str], None]) -> None:
+    """Load the default catalogue."""
+    catalogue("default")
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from billing.models import (
 )
 from billing.usage import records
 from portal.models import ChatPreference, Conversation
-from tests.billing.customers import Customer
+from tests.billing.ledger_calls import Customer
 from tests.cast import issue
 from tests.portal.serving import serve
 
@@ -123,7 +123,7 @@ def _serve_many(
             price_version_id=price_id,
             model=MODEL,
             surface="openai",
-            endpoint="chat/completions",
+            endpoint="chat_completions",
             end_user=text,
             outcome="upstream_error" if number % 3 == 0 else "completed",
             status=400 if number % 3 == 0 else 200,

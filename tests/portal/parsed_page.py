@@ -1,6 +1,8 @@
 """A page as a browser reads it: elements, attributes, and what text stands where."""
 
+import re
 from dataclasses import dataclass, field
+from html import unescape
 from html.parser import HTMLParser
 
 _VOID = {
@@ -70,3 +72,8 @@ def parse(page: str) -> ParsedPage:
     parsed.feed(page)
     parsed.close()
     return parsed
+
+
+def visible_text(html: str) -> str:
+    """Return the text between a page's tags, each run of white space as one space."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())

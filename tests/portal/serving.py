@@ -1,7 +1,10 @@
 """Requests that were served, and transfers of days gone by, for the pages' tests."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
+
+from django.test import Client
 
 from billing.ledger import postings
 from billing.models import (
@@ -12,7 +15,7 @@ from billing.models import (
     Transfer,
     UsageRecord,
 )
-from tests.billing.customers import Customer, settle
+from tests.billing.ledger_calls import Customer, settle
 from tests.cast import IssuedKey
 
 DOLLAR = 1_000_000_000
@@ -73,3 +76,11 @@ def book(account: CreditAccount, at: str, kind: str, amount_nanos: int, **fields
     )
     CreditAccount.objects.filter(pk=account.pk).update(posted_nanos=balance, last_sequence=sequence)
     return made
+
+
+def request_page(browser: Client, request_id: object) -> str:
+    """Return the HTML of a request's page, its white space joined and the sign of products an x."""
+    answer = browser.get(f"/usage/requests/{request_id}")
+    assert answer.status_code == 200
+    text = answer.content.decode().replace('<span class="nowrap">\u00d7', "x")
+    return re.sub(r"\s+", " ", text)

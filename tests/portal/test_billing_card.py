@@ -13,7 +13,7 @@ from tests.payments.conftest import StripeStandIn
 pytestmark = pytest.mark.django_db
 
 
-def card_of(team: Team) -> tuple[str, str]:
+def saved_card_of(team: Team) -> tuple[str, str]:
     customer = PaymentCustomer.objects.get(team=team)
     return customer.card_brand, customer.card_last_four
 
@@ -55,7 +55,7 @@ def test_every_change_of_the_card_is_heard_of(
         "payment_method.attached",
         "checkout.session.completed",
     }
-    assert card_of(alices_team) == ("visa", "4242")
+    assert saved_card_of(alices_team) == ("visa", "4242")
     portal = browser.post("/billing/portal")["Location"]
     stand_in.web.post(f"{portal}/add", data={"card": "pm_card_mastercard"})
     methods = {
@@ -63,10 +63,10 @@ def test_every_change_of_the_card_is_heard_of(
     }
     stand_in.web.post(f"{portal}/default", data={"method": methods["4242"]})
     stand_in.deliver(*stand_in.events("customer.updated")[-1:])
-    assert card_of(alices_team) == ("visa", "4242")
+    assert saved_card_of(alices_team) == ("visa", "4242")
     stand_in.web.post(f"{portal}/remove", data={"method": methods["4242"]})
     stand_in.deliver(*stand_in.events("payment_method.detached")[-1:])
-    assert card_of(alices_team) == ("mastercard", "4444")
+    assert saved_card_of(alices_team) == ("mastercard", "4444")
 
 
 def test_a_card_removed_behind_another_changes_nothing(
@@ -76,7 +76,7 @@ def test_a_card_removed_behind_another_changes_nothing(
     for card in ("pm_card_visa", "pm_card_mastercard"):
         stand_in.web.post(f"{portal}/add", data={"card": card})
     stand_in.deliver_all()
-    before = card_of(alices_team)
+    before = saved_card_of(alices_team)
     other = next(
         each
         for each in stand_in.get("payment_methods")["data"]
@@ -85,7 +85,7 @@ def test_a_card_removed_behind_another_changes_nothing(
     stand_in.web.post(f"{portal}/remove", data={"method": other["id"]})
     (event,) = stand_in.deliver(*stand_in.events("payment_method.detached"))
     assert event.state == "ignored"
-    assert card_of(alices_team) == before
+    assert saved_card_of(alices_team) == before
 
 
 def test_strangers_customers_are_no_business_of_ours(
@@ -96,7 +96,7 @@ def test_strangers_customers_are_no_business_of_ours(
     stand_in.create("payment_methods/pm_card_visa/attach", customer=stranger)
     events = stand_in.deliver(*stand_in.events("payment_method.attached"))
     assert [event.state for event in events] == ["ignored"]
-    assert card_of(alices_team) == ("", "")
+    assert saved_card_of(alices_team) == ("", "")
 
 
 @pytest.mark.parametrize("path", ["/billing/portal", "/billing/card/add"])

@@ -12,7 +12,7 @@ from accounts.models import Team, User
 from billing.models import LedgerAlert, Order
 from billing.payments import orders
 from billing.usage.balances import balance_of
-from portal.billing.views.orders import MOST_POLLS
+from portal.billing.presenters.orders import MOST_POLLS
 from tests.cast import signed_in
 from tests.payments.conftest import StripeStandIn, checkout
 from tests.portal.serving import DOLLAR

@@ -12,7 +12,7 @@ from django.urls import reverse
 from accounts.models import Membership, Role, Team, User
 from billing.ledger import postings
 from billing.models import CreditAccount, Order, PaymentCustomer, PlanOffer
-from portal.billing.presenters import MOST_PARTS
+from portal.billing.presenters.page import MOST_PARTS
 from tests.cast import IssuedKey, signed_in
 from tests.payments.conftest import StripeStandIn
 from tests.payments.plan_helpers import subscribed
@@ -24,7 +24,7 @@ CHRISTMAS = datetime(2099, 12, 24, 12, tzinfo=UTC)
 NEW_YEAR = datetime(2099, 12, 31, 12, tzinfo=UTC)
 
 
-def page_of(browser: Client, path: str = "/billing", status: int = 200) -> str:
+def billing_html(browser: Client, path: str = "/billing", status: int = 200) -> str:
     answer = browser.get(path)
     assert answer.status_code == status
     return re.sub(r"\s+", " ", answer.content.decode())
@@ -46,7 +46,7 @@ def test_the_balance_is_shown_by_kind_and_expiry_and_adds_up(
     customer = customer_of(alices_account, alices_key, 5 * DOLLAR)
     serve(customer, output_nanos=DOLLAR // 2)
 
-    page = page_of(browser)
+    page = billing_html(browser)
 
     assert parts_of(page) == [
         "Granted until 24 Dec 2099 $1.50",
@@ -61,7 +61,7 @@ def test_the_balance_is_shown_by_kind_and_expiry_and_adds_up(
 def test_what_is_held_is_not_available(browser: Client, alices_account: CreditAccount) -> None:
     postings.grant(alices_account, 2 * DOLLAR, reference="grant")
     CreditAccount.objects.filter(pk=alices_account.pk).update(held_nanos=DOLLAR // 4)
-    page = page_of(browser)
+    page = billing_html(browser)
     assert "$1.75" in page
     assert "$0.25 more is held for requests that run" in page
 
@@ -73,7 +73,7 @@ def test_many_grants_are_summed_up_after_the_first(
         expires_at = datetime(2099, 1, day, tzinfo=UTC)
         postings.grant(alices_account, DOLLAR, reference=f"grant {day}", expires_at=expires_at)
     postings.top_up(alices_account, DOLLAR, reference="pi_1")
-    parts = parts_of(page_of(browser))
+    parts = parts_of(billing_html(browser))
     assert len(parts) == MOST_PARTS + 3
     assert parts[-3:] == [
         "Granted expire later $3.00",
@@ -83,7 +83,7 @@ def test_many_grants_are_summed_up_after_the_first(
 
 
 def test_a_team_without_an_account_reads_how_to_begin(browser: Client) -> None:
-    page = page_of(browser)
+    page = billing_html(browser)
     assert "There are no credits yet." in page
     assert "No orders yet" in page
     assert "No transactions yet" in page
@@ -99,14 +99,14 @@ def test_the_page_never_asks_stripe(
         card_brand="amex",
         card_last_four="0005",
     )
-    page = page_of(browser)
+    page = billing_html(browser)
     assert "American Express •••• 0005" in page
     assert stand_in.control("calls") == []
 
 
 def test_without_a_key_nothing_is_sold_and_the_page_says_so(browser: Client, settings: Any) -> None:
     settings.STRIPE_SECRET_KEY = ""
-    page = page_of(browser)
+    page = billing_html(browser)
     assert "Payments are not set up on this service" in page
     assert "Continue to payment" not in page
     assert "Payment method" not in page
@@ -121,7 +121,7 @@ def test_test_mode_is_plainly_marked(
 ) -> None:
     settings.STRIPE_SECRET_KEY = key
     for path in ("/billing", "/billing/orders"):
-        assert ("Test mode: no real money." in page_of(browser, path)) is is_marked
+        assert ("Test mode: no real money." in billing_html(browser, path)) is is_marked
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_newest_transactions_are_listed_without_usage(
     customer = customer_of(alices_account, alices_key, 5 * DOLLAR)
     serve(customer, output_nanos=DOLLAR)
     postings.adjust(alices_account, -DOLLAR, reference="adjustment", memo="A correction")
-    page = page_of(browser).partition('id="transactions"')[2]
+    page = billing_html(browser).partition('id="transactions"')[2]
     amounts = re.findall(r'<td class="number(?: credit)?">([^<]+)</td>', page)
     assert amounts == ["-$1.00", "+$5.00"]
     assert "A correction" in page
@@ -158,7 +158,7 @@ def test_orders_are_listed_with_state_tax_and_documents(
     )
     failed = an_order(alices_team, alice, "failed", amount_cents=700)
     an_order(alices_team, alice, "expired", amount_cents=900)
-    page = page_of(browser).partition('id="orders"')[2]
+    page = billing_html(browser).partition('id="orders"')[2]
     rows = re.findall(r"<tr>(.*?)</tr>", page.partition("<tbody>")[2].partition("</tbody>")[0])
     assert [number in row for row, number in zip(rows, (failed.number, paid.number), strict=True)]
     assert "Failed" in rows[0]
@@ -171,11 +171,11 @@ def test_all_orders_are_a_click_away_and_go_page_by_page(
     browser: Client, alices_team: Team, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = [an_order(alices_team, alice, "paid").number for _ in range(7)]
-    assert 'href="/billing/orders"' in page_of(browser)
+    assert 'href="/billing/orders"' in billing_html(browser)
     monkeypatch.setattr("portal.ui.paging.PAGE_ROWS", 3)
     path, seen = "/billing/orders", []
     while path:
-        page = page_of(browser, path)
+        page = billing_html(browser, path)
         seen += re.findall(r"<td><code>(\w+)</code>", page)
         older = re.search(r'rel="next" href="([^"]+)"', page)
         path = older[1] if older else ""
@@ -190,9 +190,9 @@ def test_what_a_plan_cost_is_listed_with_its_invoice(
     pro: PlanOffer,
     charlie: User,
 ) -> None:
-    assert "Payments for plans" not in page_of(browser)
+    assert "Payments for plans" not in billing_html(browser)
     subscribed(stand_in, alices_team, alice, pro)
-    page = page_of(browser).partition('id="plan-payments"')[2].partition("</section>")[0]
+    page = billing_html(browser).partition('id="plan-payments"')[2].partition("</section>")[0]
     assert "Pro" in page
     path = re.search(r'href="(/billing/invoices/[^"]+)"', page)
     assert path is not None
@@ -207,11 +207,11 @@ def test_what_a_plan_cost_is_listed_with_its_invoice(
 def test_a_disputed_order_is_marked(browser: Client, alices_team: Team, alice: User) -> None:
     order = an_order(alices_team, alice, "paid", amount_cents=2500)
     order.disputes.create(stripe_id="dp_1", amount_cents=2500, reason="fraudulent", status="lost")
-    assert "Disputed" in page_of(browser)
-    page = page_of(browser, f"/billing/orders/{order.pk}")
+    assert "Disputed" in billing_html(browser)
+    page = billing_html(browser, f"/billing/orders/{order.pk}")
     assert "the bank is looking into it" in page
     order.disputes.update(is_withdrawn=True)
-    page = page_of(browser, f"/billing/orders/{order.pk}")
+    page = billing_html(browser, f"/billing/orders/{order.pk}")
     assert "its credits are taken back" in page
 
 
@@ -220,20 +220,20 @@ def test_another_teams_orders_are_not_listed(
 ) -> None:
     order = an_order(charlies_team, charlie, "paid")
     for path in ("/billing", "/billing/orders"):
-        assert order.number not in page_of(browser, path)
+        assert order.number not in billing_html(browser, path)
 
 
 def test_the_dashboard_leads_to_more_credits(
     browser: Client, alices_account: CreditAccount
 ) -> None:
     postings.grant(alices_account, 5 * DOLLAR, reference="enough")
-    page = page_of(browser, "/dashboard")
+    page = billing_html(browser, "/dashboard")
     assert 'href="/billing#top-up"' in page
     assert "balance is low" not in page
     postings.adjust(alices_account, -1, reference="a nano too little", memo="Less")
-    assert "Your balance is low." in page_of(browser, "/dashboard")
+    assert "Your balance is low." in billing_html(browser, "/dashboard")
     postings.adjust(alices_account, 1 - 5 * DOLLAR, reference="the rest", memo="None")
-    assert "There are no credits." in page_of(browser, "/dashboard")
+    assert "There are no credits." in billing_html(browser, "/dashboard")
 
 
 def test_a_developer_is_told_whom_to_ask(
@@ -241,7 +241,7 @@ def test_a_developer_is_told_whom_to_ask(
 ) -> None:
     browser = signed_in(bob)
     browser.post("/team/switch", {"team": alices_team.slug})
-    page = page_of(browser, "/dashboard")
+    page = billing_html(browser, "/dashboard")
     assert "Ask an owner or an admin of the team to add credits." in page
     assert "/billing" not in page
 

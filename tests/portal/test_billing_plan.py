@@ -20,13 +20,13 @@ from tests.payments.plan_helpers import (
     subscribed,
     switch_to_declined_card,
 )
+from tests.portal.parsed_page import visible_text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
 
-def text_of(answer: Any) -> str:
-    """Return what a page says, its spaces made one."""
-    return " ".join(re.sub(r"<[^>]+>", " ", answer.content.decode()).split())
+def page_text(answer: Any) -> str:
+    return visible_text(answer.content.decode())
 
 
 def quote_of(answer: Any) -> str:
@@ -39,7 +39,7 @@ def quote_of(answer: Any) -> str:
 def test_who_is_on_no_plan_sees_the_offers(
     stand_in: StripeStandIn, browser: Client, plus: PlanOffer, pro: PlanOffer
 ) -> None:
-    page = text_of(browser.get("/billing"))
+    page = page_text(browser.get("/billing"))
     assert "No subscription: you pay for what you use." in page
     assert "Choose Plus" in page
     assert "$20.00 a month" in page
@@ -47,7 +47,7 @@ def test_who_is_on_no_plan_sees_the_offers(
 
 
 def test_without_payments_nothing_is_offered(browser: Client, plus: PlanOffer) -> None:
-    page = text_of(browser.get("/billing"))
+    page = page_text(browser.get("/billing"))
     assert "Choose Plus" not in page
 
 
@@ -55,12 +55,12 @@ def test_a_plan_is_subscribed_to_and_had_on_return(
     stand_in: StripeStandIn, browser: Client, alices_team: Team, plus: PlanOffer
 ) -> None:
     page = browser.get("/billing/plan/to/plus")
-    assert "Charged now $20.00 plus tax" in text_of(page)
+    assert "Charged now $20.00 plus tax" in page_text(page)
     answer = browser.post("/billing/plan/to/plus")
     assert answer.status_code == 303
     back = stand_in.pay(answer["Location"]).headers["location"]
     assert back == "http://testserver/billing/plan/begun"
-    page = text_of(browser.get("/billing/plan/begun", follow=True))
+    page = page_text(browser.get("/billing/plan/begun", follow=True))
     assert "Your team is on Plus now." in page
     assert "Plus renews on" in page
     assert (plan_of(alices_team), granted(alices_team)) == ("plus", [25])
@@ -73,7 +73,7 @@ def test_the_return_page_gives_nothing_by_itself(
 ) -> None:
     assert browser.get("/billing/plan/begun").status_code == 302
     browser.post("/billing/plan/to/plus")
-    page = text_of(browser.get("/billing/plan/begun", follow=True))
+    page = page_text(browser.get("/billing/plan/begun", follow=True))
     assert "The payment is not complete yet." in page
     assert (plan_of(alices_team), granted(alices_team)) == ("default", [])
 
@@ -89,11 +89,11 @@ def test_an_upgrade_charges_what_the_page_said(
     row = subscribed(stand_in, alices_team, alice, plus)
     stand_in.control("age", id=row.stripe_id, seconds=10 * 24 * 3600)
     page = browser.get("/billing/plan/to/pro")
-    charge = re.search(r"Pay \$([0-9.]+) and upgrade", text_of(page))
+    charge = re.search(r"Pay \$([0-9.]+) and upgrade", page_text(page))
     assert charge is not None
     assert charge[1] == "53.34"
     answer = browser.post("/billing/plan/to/pro", {"quote": quote_of(page)}, follow=True)
-    assert "Your team is on Pro now." in text_of(answer)
+    assert "Your team is on Pro now." in page_text(answer)
     assert (plan_of(alices_team), earned()) == ("pro", [20, 53.34])
     again = browser.post("/billing/plan/to/pro", {"quote": quote_of(page)})
     assert again.status_code == 409
@@ -116,7 +116,7 @@ def test_an_upgrade_needs_what_its_own_page_said(
         PlanOffer.objects.filter(pk=pro.pk).update(price_cents=20000)
     answer = browser.post("/billing/plan/to/pro", {"quote": sealed})
     assert answer.status_code == 409
-    assert "This page was too old." in text_of(answer)
+    assert "This page was too old." in page_text(answer)
     assert (plan_of(alices_team), earned()) == ("plus", [20])
 
 
@@ -133,7 +133,7 @@ def test_a_declined_card_is_said_and_changes_nothing(
     sealed = quote_of(browser.get("/billing/plan/to/pro"))
     answer = browser.post("/billing/plan/to/pro", {"quote": sealed})
     assert answer.status_code == 402
-    assert "Your card was not charged, and your plan is as it was." in text_of(answer)
+    assert "Your card was not charged, and your plan is as it was." in page_text(answer)
     assert (plan_of(alices_team), earned()) == ("plus", [20])
 
 
@@ -147,13 +147,13 @@ def test_a_downgrade_says_when_it_comes_and_can_be_taken_back(
 ) -> None:
     subscribed(stand_in, alices_team, alice, pro)
     page = browser.get("/billing/plan/to/plus")
-    assert "Charged now Nothing , and nothing is given back" in text_of(page)
+    assert "Charged now Nothing , and nothing is given back" in page_text(page)
     answer = browser.post("/billing/plan/to/plus", {"quote": quote_of(page)}, follow=True)
-    assert "Plus begins on" in text_of(answer)
-    assert "it becomes Plus , for $20.00 a month" in text_of(browser.get("/billing"))
-    assert "Stays" not in text_of(browser.get("/billing/plan/keep"))
+    assert "Plus begins on" in page_text(answer)
+    assert "it becomes Plus , for $20.00 a month" in page_text(browser.get("/billing"))
+    assert "Stays" not in page_text(browser.get("/billing/plan/keep"))
     answer = browser.post("/billing/plan/keep", follow=True)
-    assert "Your team stays on Pro." in text_of(answer)
+    assert "Your team stays on Pro." in page_text(answer)
     assert Subscription.objects.get().next_price is None
 
 
@@ -161,10 +161,10 @@ def test_a_plan_is_cancelled_after_a_page_that_says_what_ends(
     stand_in: StripeStandIn, browser: Client, alice: User, alices_team: Team, plus: PlanOffer
 ) -> None:
     subscribed(stand_in, alices_team, alice, plus)
-    page = text_of(browser.get("/billing/plan/cancel"))
+    page = page_text(browser.get("/billing/plan/cancel"))
     assert "What was granted stays until it expires." in page
     assert not Subscription.objects.get().cancel_at_period_end
-    answer = text_of(browser.post("/billing/plan/cancel", follow=True))
+    answer = page_text(browser.post("/billing/plan/cancel", follow=True))
     assert "Nothing more is charged." in answer
     assert "your team goes back to Default" in answer
     assert Subscription.objects.get().cancel_at_period_end
@@ -178,10 +178,10 @@ def test_a_late_payment_is_a_banner_with_what_to_do(
     switch_to_declined_card(stand_in, row)
     stand_in.control("renew", subscription=row.stripe_id)
     deliver_subscription_events(stand_in)
-    assert "The payment for your Plus plan failed." in text_of(browser.get("/billing"))
+    assert "The payment for your Plus plan failed." in page_text(browser.get("/billing"))
     stand_in.control("give_up", subscription=row.stripe_id, outcome="unpaid")
     deliver_subscription_events(stand_in)
-    page = text_of(browser.get("/billing"))
+    page = page_text(browser.get("/billing"))
     assert "Your Plus plan is not paid, so your team is on Default." in page
 
 
@@ -191,7 +191,7 @@ def test_stripe_away_is_said(
     stand_in.control("fault", next=["error_before"] * 4)
     answer = browser.post("/billing/plan/to/plus")
     assert answer.status_code == 503
-    assert "Stripe is not responding." in text_of(answer)
+    assert "Stripe is not responding." in page_text(answer)
 
 
 @pytest.mark.parametrize("role", [Role.OWNER, Role.ADMIN, Role.BILLING, Role.DEVELOPER])

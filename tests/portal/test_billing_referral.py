@@ -26,7 +26,7 @@ def code(alices_team: Team) -> str:
     return promotions.get_or_create_referral_link(alices_team).code
 
 
-def sign_up(client: Client, email: str) -> User:
+def signed_up_user(client: Client, email: str) -> User:
     answer = client.post(
         "/accounts/signup/", {"email": email, "password1": "a long and good secret"}
     )
@@ -58,7 +58,7 @@ def test_who_follows_the_link_and_signs_up_is_referred(code: str, alices_team: T
     answer = client.get(f"/r/{code}")
     assert answer["Location"] == "/accounts/signup/"
     assert "no-store" in answer["Cache-Control"]
-    user = sign_up(client, "new@example.com")
+    user = signed_up_user(client, "new@example.com")
     referral = Referral.objects.get()
     assert (referral.team, referral.referrer) == (user.teams.get(), alices_team)
     assert REFERRAL_SESSION_KEY not in client.session
@@ -69,7 +69,7 @@ def test_without_a_link_that_is_known_nobody_is_referred(followed: str, code: st
     client = Client()
     if followed != "nothing":
         client.get(f"/r/{followed}")
-    sign_up(client, "new@example.com")
+    signed_up_user(client, "new@example.com")
     assert not Referral.objects.exists()
 
 
@@ -77,7 +77,7 @@ def test_without_a_link_that_is_known_nobody_is_referred(followed: str, code: st
 def test_another_address_of_a_members_mailbox_is_not_referred(address: str, code: str) -> None:
     client = Client()
     client.get(f"/r/{code}")
-    sign_up(client, address.lower())
+    signed_up_user(client, address.lower())
     assert not Referral.objects.exists()
 
 

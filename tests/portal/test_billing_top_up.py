@@ -28,7 +28,7 @@ def order_number_in(page: str) -> str:
     return found[1]
 
 
-def send(browser: Client, order: str, amount: str = "2500", own: str = "") -> Any:
+def post_top_up(browser: Client, order: str, amount: str = "2500", own: str = "") -> Any:
     return browser.post("/billing/top-up", {"order": order, "amount": amount, "own": own})
 
 
@@ -41,7 +41,7 @@ def test_an_amount_leads_to_stripes_page_for_it(
     stand_in: StripeStandIn, browser: Client, alices_team: Team, alice: User
 ) -> None:
     number = form_of(browser)
-    answer = send(browser, number)
+    answer = post_top_up(browser, number)
     assert answer.status_code == 303
     (session,) = sessions(stand_in)
     assert answer["Location"] == session["url"]
@@ -62,7 +62,7 @@ def test_an_amount_leads_to_stripes_page_for_it(
 def test_an_own_amount_may_have_cents(
     stand_in: StripeStandIn, browser: Client, own: str, cents: int
 ) -> None:
-    assert send(browser, form_of(browser), "own", own).status_code == 303
+    assert post_top_up(browser, form_of(browser), "own", own).status_code == 303
     assert Order.objects.get().amount_cents == cents
 
 
@@ -81,7 +81,7 @@ def test_an_own_amount_may_have_cents(
 def test_what_is_not_sold_is_said_beside_the_amount(
     stand_in: StripeStandIn, browser: Client, own: str, said: str
 ) -> None:
-    answer = send(browser, form_of(browser), "own", own)
+    answer = post_top_up(browser, form_of(browser), "own", own)
     assert answer.status_code == 422
     beside = answer.content.decode().partition('id="id_own_error"')[2].partition("</div>")[0]
     assert said in beside
@@ -93,7 +93,7 @@ def test_what_is_not_sold_is_said_beside_the_amount(
 def test_an_amount_that_is_not_offered_is_refused(
     stand_in: StripeStandIn, browser: Client, amount: str
 ) -> None:
-    answer = send(browser, form_of(browser), amount)
+    answer = post_top_up(browser, form_of(browser), amount)
     assert answer.status_code == 422
     assert 'id="id_amount_error"' in answer.content.decode()
     assert Order.objects.count() == 0
@@ -103,7 +103,7 @@ def test_an_amount_that_is_not_offered_is_refused(
 def test_a_form_without_its_number_is_shown_anew(
     stand_in: StripeStandIn, browser: Client, order: str
 ) -> None:
-    answer = send(browser, order)
+    answer = post_top_up(browser, order)
     assert answer.status_code == 422
     assert "The form was not whole." in answer.content.decode()
     assert Order.objects.count() == 0
@@ -118,18 +118,18 @@ def test_the_operator_decides_what_is_sold(
     labels = re.findall(r'class="amount">.*?<span>([^<]+)</span>', page, re.DOTALL)
     assert labels == ["$20", "$30.50", "Other amount"]
     assert "From $20 to $10,000." in page
-    assert send(browser, form_of(browser), "3050").status_code == 303
+    assert post_top_up(browser, form_of(browser), "3050").status_code == 303
 
 
 def test_a_form_sent_again_is_the_same_order_until_it_is_paid_and_after(
     stand_in: StripeStandIn, browser: Client
 ) -> None:
     number = form_of(browser)
-    first = send(browser, number)
-    assert send(browser, number)["Location"] == first["Location"]
+    first = post_top_up(browser, number)
+    assert post_top_up(browser, number)["Location"] == first["Location"]
     stand_in.pay(first["Location"])
     browser.get(f"/billing/orders/{number}")
-    again = send(browser, number)  # the browser's back button, and a click
+    again = post_top_up(browser, number)  # the browser's back button, and a click
     assert (again.status_code, again["Location"]) == (302, f"/billing/orders/{number}")
     assert len(sessions(stand_in)) == 1
     assert len(stand_in.get("charges")["data"]) == 1
@@ -145,7 +145,7 @@ def test_twenty_clicks_at_once_are_one_order_and_one_session(
 
     def click(browser: Client) -> Any:
         try:
-            return send(browser, number)
+            return post_top_up(browser, number)
         finally:
             connections.close_all()
 
@@ -162,14 +162,14 @@ def test_a_form_sent_again_with_another_amount_becomes_a_form_of_its_own(
     stand_in: StripeStandIn, browser: Client
 ) -> None:
     number = form_of(browser)
-    send(browser, number)
-    answer = send(browser, number, "5000")
+    post_top_up(browser, number)
+    answer = post_top_up(browser, number, "5000")
     page = answer.content.decode()
     assert answer.status_code == 422
     assert "This form was already submitted with another amount." in page
     fresh = order_number_in(page)
     assert fresh != number
-    assert send(browser, fresh, "5000").status_code == 303
+    assert post_top_up(browser, fresh, "5000").status_code == 303
     assert sorted(each.amount_cents for each in Order.objects.all()) == [2500, 5000]
 
 
@@ -177,8 +177,8 @@ def test_another_teams_order_is_not_gone_on_with(
     stand_in: StripeStandIn, browser: Client, charlie: User
 ) -> None:
     number = form_of(browser)
-    send(browser, number)
-    answer = send(signed_in(charlie), number)
+    post_top_up(browser, number)
+    answer = post_top_up(signed_in(charlie), number)
     assert answer.status_code == 422
     assert len(sessions(stand_in)) == 1
 
@@ -189,14 +189,14 @@ def test_while_stripe_is_away_nothing_is_charged_and_the_form_goes_on(
 ) -> None:
     number = form_of(browser)
     stand_in.control("fault", next=[trouble] * 20, call="POST /v1/checkout")
-    answer = send(browser, number)
+    answer = post_top_up(browser, number)
     page = answer.content.decode()
     assert answer.status_code == 503
     assert "Stripe is not responding. Nothing was charged." in page
     assert order_number_in(page) == number
     assert re.search(r'value="2500"[^>]*checked', page)
     stand_in.control("fault", next=[], call="POST /v1/checkout")
-    after = send(browser, number)
+    after = post_top_up(browser, number)
     assert after.status_code == 303
     assert len(sessions(stand_in)) == 1
 
@@ -206,14 +206,14 @@ def test_a_stripe_that_nobody_answers_for_is_away_too(
 ) -> None:
     number = form_of(browser)
     settings.STRIPE_API_BASE = "http://127.0.0.1:9/stripe"
-    answer = send(browser, number)
+    answer = post_top_up(browser, number)
     assert answer.status_code == 503
     assert "Nothing was charged" in answer.content.decode()
 
 
 def test_without_a_key_nothing_is_ordered_at_stripe(browser: Client, settings: Any) -> None:
     settings.STRIPE_SECRET_KEY = ""
-    answer = send(browser, str(uuid.uuid4()))
+    answer = post_top_up(browser, str(uuid.uuid4()))
     assert answer.status_code == 503
     assert "Payments are not set up on this service" in answer.content.decode()
 
@@ -221,9 +221,9 @@ def test_without_a_key_nothing_is_ordered_at_stripe(browser: Client, settings: A
 def test_a_developer_buys_nothing(stand_in: StripeStandIn, alices_team: Team, bob: User) -> None:
     browser = signed_in(bob)
     browser.post("/team/switch", {"team": alices_team.slug})
-    assert send(browser, str(uuid.uuid4())).status_code == 403
+    assert post_top_up(browser, str(uuid.uuid4())).status_code == 403
     Membership.objects.filter(team=alices_team, user=bob).update(role=Role.BILLING)
-    assert send(browser, str(uuid.uuid4())).status_code == 303
+    assert post_top_up(browser, str(uuid.uuid4())).status_code == 303
     assert Order.objects.get().team == alices_team
 
 

@@ -19,7 +19,7 @@ PAGES = ["/chat", "/playground"]
 
 
 @pytest.fixture
-def catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+def zai_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIMULATOR_URL", "http://127.0.0.1:9")
     call_command("load_catalogue", "zai", "--replace", verbosity=0)
 
@@ -54,7 +54,7 @@ def test_a_page_takes_at_most_fifteen_queries(
     url: str,
     alice: User,
     alices_account: CreditAccount,
-    catalogue: None,
+    zai_catalogue: None,
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     browser = signed_in(alice)
@@ -66,7 +66,7 @@ def test_a_page_takes_at_most_fifteen_queries(
 
 
 def test_chat_offers_the_chat_models_with_their_prices(
-    alice: User, alices_account: CreditAccount, catalogue: None
+    alice: User, alices_account: CreditAccount, zai_catalogue: None
 ) -> None:
     page = signed_in(alice).get("/chat").content.decode()
     models = data_of(page)["models"]
@@ -76,7 +76,7 @@ def test_chat_offers_the_chat_models_with_their_prices(
 
 
 def test_the_playground_knows_models_of_every_kind(
-    alice: User, alices_account: CreditAccount, catalogue: None
+    alice: User, alices_account: CreditAccount, zai_catalogue: None
 ) -> None:
     page = signed_in(alice).get("/playground").content.decode()
     assert {model["kind"] for model in data_of(page)["models"]} == {"chat", "image", "video"}

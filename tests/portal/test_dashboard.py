@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import User
 from billing.models import CreditAccount
 from billing.usage import records
-from tests.billing.customers import Customer
+from tests.billing.ledger_calls import Customer
 from tests.cast import signed_in
 from tests.portal.serving import DOLLAR, serve
 

@@ -5,7 +5,6 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
@@ -17,26 +16,17 @@ from portal.docs.pages import pages
 from portal.docs.reader import ANY_MODEL
 from portal.docs.sections import sections
 from tests.cast import IssuedKey, signed_in
+from tests.portal.parsed_page import visible_text
 
 pytestmark = pytest.mark.django_db
 URLS = [page.slug for page in pages()[1:]]
 WITHOUT_EXAMPLES = {"caching", "rate-limits", "pricing"}
 
 
-@pytest.fixture
-def catalogue(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("SIMULATOR_URL", "http://127.0.0.1:9")
-    return lambda name: call_command("load_catalogue", name, "--replace", verbosity=0)
-
-
 def read(client: Client, slug: str, **query: str) -> str:
     answer = client.get(f"/docs/{slug}" if slug else "/docs", query)
     assert answer.status_code == 200, slug
     return answer.content.decode()
-
-
-def text_of(html: str) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
 
 
 @pytest.mark.parametrize("name", ["default", "weatmood", "zai", "weryai", "answira", "glm5"])
@@ -96,7 +86,7 @@ def test_the_models_table_has_every_model_with_its_figures(catalogue: Any, clien
     catalogue("default")
     page = read(client, "models")
     rows = {
-        re.search(r"<code>(.*?)</code>", row)[1]: text_of(row)
+        re.search(r"<code>(.*?)</code>", row)[1]: visible_text(row)
         for row in re.findall(r"<tr>\s*<th scope=\"row\"><span.*?</tr>", page, re.S)
     }
     assert set(rows) == set(Model.objects.values_list("name", flat=True))
@@ -164,19 +154,19 @@ def test_parameters_are_the_validating_structs(client: Client, slug: str, fields
 def test_the_worked_cost_is_the_documented_one(catalogue: Any, client: Client) -> None:
     catalogue("weatmood")  # its own document: 500 in, 1,000 out on glm-5.2 cost $0.00285
     Model.objects.exclude(name="glm-5.2").update(is_enabled=False)
-    assert "Charged $0.002850000" in text_of(read(client, "pricing"))
+    assert "Charged $0.002850000" in visible_text(read(client, "pricing"))
 
 
 def test_cached_input_is_worked_out_at_its_own_price(catalogue: Any, client: Client) -> None:
     catalogue("answira")
-    page = text_of(read(client, "caching"))
+    page = visible_text(read(client, "caching"))
     assert re.search(r"300 input tokens . \$0\.475 / million \$0\.000142500", page)
     assert re.search(r"200 cached input tokens . \$0\.08 / million \$0\.000016000", page)
 
 
 def test_limits_are_the_default_plans_for_strangers(client: Client) -> None:
     Plan.objects.filter(is_default=True).update(title="Start", requests_per_minute=61)
-    page = text_of(read(client, "rate-limits"))
+    page = visible_text(read(client, "rate-limits"))
     assert "New teams start on the plan Start" in page
     assert "61 requests" in page
 
@@ -184,7 +174,7 @@ def test_limits_are_the_default_plans_for_strangers(client: Client) -> None:
 def test_limits_are_the_readers_own_plans(alice: Any, alices_team: Any) -> None:
     alices_team.plan = Plan.objects.create(name="big", title="Big", requests_per_minute=4321)
     alices_team.save()
-    page = text_of(read(signed_in(alice), "rate-limits"))
+    page = visible_text(read(signed_in(alice), "rate-limits"))
     assert "is on the plan Big" in page
     assert "4,321 requests" in page
 

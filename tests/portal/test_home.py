@@ -4,24 +4,14 @@ import re
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from api.models import Model, Service
 from tests.cast import signed_in
+from tests.portal.parsed_page import visible_text
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def catalogue(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("SIMULATOR_URL", "http://127.0.0.1:9")
-    return lambda name: call_command("load_catalogue", name, "--replace", verbosity=0)
-
-
-def text_of(html: str) -> str:
-    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
 def test_models_are_shown_with_their_prices_in_two_queries(
@@ -64,7 +54,7 @@ def test_a_few_models_of_each_kind_lead_to_all_of_them(catalogue: Any, client: C
     rows = re.findall(r'<th scope="row"><code>(.*?)</code>', page)
     assert len(rows) == 9  # six of text, two for pictures, one for videos
     assert {"glm-5.2", "glm-image", "gpt-image-1", "cogvideox-3"} <= set(rows)
-    assert f"Compare all {Model.objects.count()} models" in text_of(page)
+    assert f"Compare all {Model.objects.count()} models" in visible_text(page)
     assert 'href="/docs/models"' in page
 
 

@@ -10,17 +10,12 @@ from django.utils.html import escape
 
 from accounts import api_keys
 from accounts.models import ApiKey, Membership, Role, Team, User
-from tests.billing.customers import Customer, make_customer, settle
+from tests.billing.ledger_calls import Customer, make_customer, settle
 from tests.cast import issue, signed_in
 from tests.portal.chat_pages import send
 from tests.portal.keys_pages import URL
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def browser(alice: Any, alices_account: Any) -> Client:
-    return signed_in(alice)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alices_account")]
 
 
 def names(response: Any) -> list[str]:

@@ -10,17 +10,11 @@ from django.utils import timezone
 from accounts import api_keys
 from accounts.models import ApiKey, AuditEntry, Membership, Role
 from billing.models import UsageHour
-from tests.billing.customers import make_customer
+from tests.billing.ledger_calls import make_customer
 from tests.cast import IssuedKey, everything_in_the_database, issue, signed_in
-from tests.portal.keys_pages import URL, errors, load_catalogue, plaintexts
+from tests.portal.keys_pages import URL, errors, plaintexts
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def browser(alice: Any, alices_account: Any, monkeypatch: pytest.MonkeyPatch) -> Client:
-    load_catalogue(monkeypatch)
-    return signed_in(alice)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alices_account", "default_catalogue")]
 
 
 @pytest.fixture

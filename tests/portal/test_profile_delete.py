@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import ApiKey, Membership, Role, Team, User
-from api.customers import open_team
+from api.account_opening import open_team
 from billing.ledger import postings
 from billing.models import CreditAccount
 from portal.models import ChatPreference, Conversation

@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Team, User
-from api.customers import open_team
+from api.account_opening import open_team
 from billing.ledger import postings
 from billing.models import CreditAccount, UsageRecord
 from portal.models import Conversation

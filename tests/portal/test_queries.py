@@ -34,20 +34,8 @@ FURTHER = (
 )
 
 
-@pytest.fixture
-def browser(alice: User) -> Client:
-    """Alice's, so freshly signed in that she is asked for no password."""
-    alice.emailaddress_set.update(verified=True)
-    alice.is_staff = True  # who may see the design system too
-    alice.save()
-    client = Client()
-    client.post("/accounts/login/", {"login": alice.email, "password": PASSWORD})
-    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
-    return client
-
-
 def test_every_page_takes_few_queries(
-    browser: Client,
+    password_browser: Client,
     alice: User,
     alices_team: Team,
     settings: Any,
@@ -55,6 +43,8 @@ def test_every_page_takes_few_queries(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     load_catalogue(monkeypatch)
+    alice.is_staff = True  # who may see the design system too
+    alice.save()
     filled = fill(alice, alices_team, "filled", "It failed", many=60)
     for _ in range(3):
         signed_in(alice).post("/chat/key", headers={"x-team": alices_team.slug})
@@ -62,7 +52,7 @@ def test_every_page_takes_few_queries(
     settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     settings.EMAIL_FILE_PATH = str(tmp_path)
     sending.send("email_code", alice.email, {"code": "123456"})
-    email = browser.get("/dev/mail").context["emails"][0]
+    email = password_browser.get("/dev/mail").context["emails"][0]
     filled.arguments["email_id"] = email.id
 
     gets = [name for name, page in PAGES.items() if "GET" in page.methods]
@@ -72,7 +62,7 @@ def test_every_page_takes_few_queries(
         with CaptureQueriesContext(
             connection,
         ) as queries:
-            answer: Any = browser.get(path, headers={"x-team": alices_team.slug})
+            answer: Any = password_browser.get(path, headers={"x-team": alices_team.slug})
             if answer.streaming:
                 b"".join(answer)
         # The tests' own transaction makes savepoints of what is a transaction in the service.

@@ -12,9 +12,9 @@ from django.utils import timezone
 from accounts.models import User
 from api.models import VideoJob
 from billing.models import CreditAccount, PriceVersion, Reservation
-from tests.billing.customers import Customer, settle, sweep
+from tests.billing.ledger_calls import Customer, settle, sweep
 from tests.cast import IssuedKey, signed_in
-from tests.portal.serving import DOLLAR, customer_of, price_version, serve
+from tests.portal.serving import DOLLAR, customer_of, price_version, request_page, serve
 
 pytestmark = pytest.mark.django_db
 CONFIRMED = "Checked: each line below was computed again"
@@ -35,13 +35,6 @@ def price() -> PriceVersion:
         output_nanos_per_million=2_500_000_000,
         reasoning_nanos_per_million=3_100_000_000,
     )
-
-
-def page_of(browser: Client, request_id: object) -> str:
-    answer = browser.get(f"/usage/requests/{request_id}")
-    assert answer.status_code == 200
-    text = answer.content.decode().replace('<span class="nowrap">\u00d7', "x")
-    return re.sub(r"\s+", " ", text)
 
 
 def test_every_step_to_the_charge_is_shown(
@@ -78,7 +71,7 @@ def test_every_step_to_the_charge_is_shown(
         upstream="hidden-name",
         upstream_cost_nanos=987_654,
     )
-    page = page_of(browser, record.request_id)
+    page = request_page(browser, record.request_id)
     assert CONFIRMED in page
     for shown in (
         "$0.002000000",  # held
@@ -116,7 +109,7 @@ def test_the_steps_come_in_their_order(
         first_token_ms=5,
         attempts=[{"status": 200, "ms": 3}],
     )
-    page = page_of(browser, record.request_id)
+    page = request_page(browser, record.request_id)
     steps = re.findall(r"<h2>\s*(.*?)\s*<", page)
     assert steps == [
         "Quote and reservation",
@@ -146,7 +139,7 @@ def test_where_no_own_price_is_set_cached_and_reasoning_cost_as_the_rest(
         reasoning_nanos=400,
         source="upstream",
     )
-    assert CONFIRMED in page_of(browser, record.request_id)
+    assert CONFIRMED in request_page(browser, record.request_id)
 
 
 @pytest.mark.parametrize(
@@ -157,14 +150,14 @@ def test_a_charge_that_is_not_its_arithmetic_is_said_loudly(
 ) -> None:
     billed = {"input_nanos": 7000, "input_tokens": 10, "source": "upstream"} | {field: nanos}
     record = serve(customer, price_version_id=price.pk, **billed)
-    page = page_of(browser, record.request_id)
+    page = request_page(browser, record.request_id)
     assert UNCONFIRMED in page
     assert CONFIRMED not in page
 
 
 def test_a_price_that_is_gone_is_no_confirmation(browser: Client, customer: Customer) -> None:
     record = serve(customer, price_version_id=987_654, output_nanos=5)
-    assert UNCONFIRMED in page_of(browser, record.request_id)
+    assert UNCONFIRMED in request_page(browser, record.request_id)
 
 
 def test_a_failed_request_is_free_and_its_hold_released(
@@ -178,7 +171,7 @@ def test_a_failed_request_is_free_and_its_hold_released(
         error="no connection: ConnectError http://10.0.0.5:9000/v1 <b>",
         attempts=[{"upstream": "u", "status": 0, "ms": 3, "error": "http://10.0.0.5:9000"}],
     )
-    page = page_of(browser, record.request_id)
+    page = request_page(browser, record.request_id)
     assert CONFIRMED in page
     assert "This request is free of charge." in page
     assert "The hold, $0.000010000, was released." in page
@@ -199,7 +192,7 @@ def test_the_error_that_the_program_was_told_is_shown_as_text(
         end_user='"><script>alert(2)</script>',
         finish_reason="<b>stop</b>",
     )
-    page = page_of(browser, record.request_id)
+    page = request_page(browser, record.request_id)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "&lt;b&gt;stop" in page
     for raw in ("<script>alert", "<img src=x", "<b>stop"):
@@ -216,7 +209,7 @@ def test_an_estimate_is_explained(browser: Client, customer: Customer, price: Pr
         input_tokens=10,
         input_nanos=7000,
     )
-    page = page_of(browser, record.request_id)
+    page = request_page(browser, record.request_id)
     assert "Estimated" in page
     assert "own count did not come" in page
     assert "Cancelled" in page
@@ -227,7 +220,7 @@ def test_an_expired_hold_is_released(
 ) -> None:
     ask = customer.admitted(hold_seconds=-1, price_version_id=price.pk)
     sweep()
-    page = page_of(browser, uuid.UUID(ask.request_id))
+    page = request_page(browser, uuid.UUID(ask.request_id))
     assert "Nothing settled this request before its hold expired" in page
     assert "$0.000000100 are available again" in page
     assert CONFIRMED in page
@@ -240,7 +233,7 @@ def test_a_late_settlement_says_so(
     sweep()
     used = {"input_tokens": 10, "input_nanos": 7000, "source": "upstream"}
     settle(customer.end(ask, price_version_id=price.pk, **used))
-    page = page_of(browser, uuid.UUID(ask.request_id))
+    page = request_page(browser, uuid.UUID(ask.request_id))
     assert "The hold had expired when the settlement came" in page
     assert CONFIRMED in page
 
@@ -257,7 +250,7 @@ def test_what_no_credit_covered_is_waived(
         input_nanos=7000,
         source="upstream",
     )
-    page = page_of(browser, record.request_id)
+    page = request_page(browser, record.request_id)
     assert "$0.000002000 of the cost was not covered by your credits. You do not owe it." in page
     assert "It cost more than was held" in page
     assert CONFIRMED in page
@@ -276,7 +269,7 @@ def test_pictures_and_prices_by_the_request_are_counted_by_the_piece(
         source="upstream",
         endpoint="images_generations",
     )
-    page = page_of(browser, record.request_id)
+    page = request_page(browser, record.request_id)
     assert "3 x $0.015 each" in page
     assert "Answered request" in page
     assert "$0.046000000" in page
@@ -298,7 +291,7 @@ def test_a_video_is_paid_for_by_the_piece_and_the_second(
         source="upstream",
         endpoint="videos_generations",
     )
-    page = page_of(browser, record.request_id)
+    page = request_page(browser, record.request_id)
     assert "5 x $0.01 each" in page
     assert "1 x $0.20 each" in page
     assert CONFIRMED in page
@@ -321,7 +314,7 @@ def test_a_request_that_is_under_way_shows_its_hold(
         expires_at=timezone.now() + timedelta(hours=1),
         next_poll_at=timezone.now(),
     )
-    page = page_of(browser, hold.pk)
+    page = request_page(browser, hold.pk)
     assert "In progress" in page
     assert "The video is being made" in page
     assert "$0.20 held" in page
@@ -337,7 +330,7 @@ def test_a_free_model_is_answered_for_nothing(browser: Client, customer: Custome
         output_tokens=5,
         source="upstream",
     )
-    page = page_of(browser, record.request_id)
+    page = request_page(browser, record.request_id)
     assert CONFIRMED in page
     assert "This request is free of charge." in page
 
@@ -369,4 +362,4 @@ def test_a_developer_gets_no_link_to_the_statement(bob: User, customer: Customer
     session = browser.session
     session["team"] = customer.team.slug
     session.save()
-    assert "/statement" not in page_of(browser, record.request_id)
+    assert "/statement" not in request_page(browser, record.request_id)

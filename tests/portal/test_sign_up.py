@@ -24,7 +24,7 @@ def sign_up(client: Client, email: str, password: str = PASSWORD, **headers: Any
     return client.post("/accounts/signup/", {"email": email, "password1": password}, **headers)
 
 
-def text_of(client: Client, path: str, email: str) -> str:
+def page_without_tokens(client: Client, path: str, email: str) -> str:
     """Return a page without what differs by itself: the address and the tokens of forms."""
     page = client.get(path).content.decode().replace(email, "ADDRESS")
     return re.sub(r'(csrfmiddlewaretoken" value|x-csrftoken)[^>]*', "", page)
@@ -72,10 +72,14 @@ def test_an_address_in_use_looks_the_same_and_its_owner_is_told(alice: User) -> 
     known, unknown = Client(), Client()
     answers = [sign_up(known, alice.email), sign_up(unknown, "new@example.com")]
     assert {(each.status_code, each["Location"]) for each in answers} == {(302, VERIFY)}
-    assert text_of(known, VERIFY, alice.email) == text_of(unknown, VERIFY, "new@example.com")
+    assert page_without_tokens(known, VERIFY, alice.email) == page_without_tokens(
+        unknown, VERIFY, "new@example.com"
+    )
     known.post(VERIFY, {"code": "123456"})
     unknown.post(VERIFY, {"code": "123456"})
-    assert text_of(known, VERIFY, alice.email) == text_of(unknown, VERIFY, "new@example.com")
+    assert page_without_tokens(known, VERIFY, alice.email) == page_without_tokens(
+        unknown, VERIFY, "new@example.com"
+    )
     assert "has an account already" in last_to(alice.email).body
     assert link_to(alice.email, "password/reset") == "/accounts/password/reset/"
     assert User.objects.filter(email=alice.email).count() == 1

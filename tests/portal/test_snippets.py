@@ -3,10 +3,13 @@
 import ast
 import json
 import shlex
+from typing import Any
 
 import pytest
 
 from portal.ui.snippets import chat_snippets, management_snippets
+from tests.cast import signed_in
+from tests.portal.keys_pages import make, plaintexts
 
 BASE = "https://example.com/v1"
 
@@ -46,3 +49,11 @@ def test_python_of_the_management_api_is_python() -> None:
         assert "Bearer sk-x" in snippet.text
         if snippet.language == "python":
             ast.parse(snippet.text)
+
+
+@pytest.mark.django_db
+def test_without_a_catalogue_a_key_is_made_without_code(alice: Any, alices_account: Any) -> None:
+    answer = make(signed_in(alice))
+    assert answer.status_code == 200
+    assert answer.context["snippets"] == []
+    assert plaintexts(answer)

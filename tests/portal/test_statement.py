@@ -14,7 +14,7 @@ from accounts.models import Membership, Role, Team, User
 from billing.ledger import postings
 from billing.models import CreditAccount, Transfer
 from portal.statement import views
-from tests.billing.customers import top_up
+from tests.billing.ledger_calls import top_up
 from tests.cast import IssuedKey, signed_in
 from tests.portal.serving import DOLLAR, book, customer_of, serve
 
@@ -58,7 +58,7 @@ def account(alices_account: CreditAccount) -> CreditAccount:
     return alices_account
 
 
-def page_of(browser: Client, **query: str) -> str:
+def statement_html(browser: Client, **query: str) -> str:
     answer = browser.get("/statement", query)
     assert answer.status_code == 200
     return re.sub(r"\s+", " ", answer.content.decode())
@@ -76,7 +76,7 @@ def figures_of(page: str) -> list[str]:
 
 
 def test_a_period_goes_from_balance_to_balance(browser: Client, account: CreditAccount) -> None:
-    page = page_of(browser, **MARCH)
+    page = statement_html(browser, **MARCH)
     # 5 - 0.000000001; 20; 0.00005432 + 6; their sum.
     assert figures_of(page) == [
         "$4.999999999",
@@ -111,14 +111,14 @@ def test_what_is_given_back_has_words_of_its_own(
     browser: Client, account: CreditAccount, kind: str, nanos: int, words: str
 ) -> None:
     book(account, "2026-06-01T00:00:00+00:00", kind, nanos, reference="one", memo="Order 1234")
-    page = page_of(browser, month="2026-06")
+    page = statement_html(browser, month="2026-06")
     assert f'{words} <span class="quiet" dir="auto">Order 1234</span>' in page
     text = b"".join(browser.get("/statement.csv", {"month": "2026-06"})).decode()
     assert f",{kind},one,Order 1234," in text
 
 
 def test_every_transfer_is_shown_on_demand(browser: Client, account: CreditAccount) -> None:
-    page = page_of(browser, **MARCH, by="transfer")
+    page = statement_html(browser, **MARCH, by="transfer")
     amounts = [amount for _, amount, _ in lines_of(page)]
     assert amounts[:4] == ["-$0.000000020", "-$0.000000300", "+$20.000000000", "-$0.000004000"]
     assert len(amounts) == 8
@@ -139,13 +139,13 @@ def test_every_transfer_is_shown_on_demand(browser: Client, account: CreditAccou
 def test_each_months_closing_balance_opens_the_next(
     browser: Client, account: CreditAccount, month: str, expected: list[str]
 ) -> None:
-    page = page_of(browser, month=month)
+    page = statement_html(browser, month=month)
     assert figures_of(page) == expected
     assert HOLDS in page
 
 
 def test_a_period_without_transfers_says_so(browser: Client, account: CreditAccount) -> None:
-    page = page_of(browser, month="2026-05")
+    page = statement_html(browser, month="2026-05")
     assert "No transfers in this time" in page
     assert lines_of(page) == []
 
@@ -154,14 +154,14 @@ def test_an_account_without_transfers_has_a_statement_of_nothing(
     browser: Client, alices_account: CreditAccount
 ) -> None:
     CreditAccount.objects.update(created_at=timezone.now())
-    page = page_of(browser)
+    page = statement_html(browser)
     assert figures_of(page) == ["$0.000000000"] * 4
     assert HOLDS in page
 
 
 def test_a_team_without_an_account_has_no_statement(alice: User) -> None:
     browser = signed_in(alice)
-    assert "No account yet" in page_of(browser)
+    assert "No account yet" in statement_html(browser)
     assert browser.get("/statement.csv").status_code == 302
 
 
@@ -171,7 +171,7 @@ def test_a_sum_that_does_not_hold_is_said_loudly(
 ) -> None:
     CreditAccount.objects.update(created_at=datetime(2026, 3, 1, tzinfo=UTC))
     book(alices_account, "2026-03-05T00:00:00Z", KINDS.TOP_UP, 5 * DOLLAR, balance_nanos=6 * DOLLAR)
-    page = page_of(browser, month=month)
+    page = statement_html(browser, month=month)
     assert HOLDS_NOT in page
     assert HOLDS not in page
 
@@ -188,7 +188,7 @@ def test_what_the_ledger_itself_writes_adds_up(
     postings.refund(alices_account, DOLLAR, reference="refund", credit=top_up("top-up"))
     postings.claw_back(alices_account, 10 * DOLLAR, reference="dispute", credit=top_up("top-up"))
     now = datetime.now(UTC)
-    page = page_of(browser, month="own", first=f"{now:%Y-%m-%d}", last=f"{now:%Y-%m-%d}")
+    page = statement_html(browser, month="own", first=f"{now:%Y-%m-%d}", last=f"{now:%Y-%m-%d}")
     assert HOLDS in page
     assert figures_of(page)[3] == "$0.000000000"
     assert [amount for _, amount, _ in lines_of(page)] == [
@@ -205,10 +205,10 @@ def test_what_the_ledger_itself_writes_adds_up(
 def test_pages_of_transfers_go_on_where_the_last_ended(
     browser: Client, account: CreditAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = lines_of(page_of(browser, **MARCH, by="transfer"))
+    whole = lines_of(statement_html(browser, **MARCH, by="transfer"))
     monkeypatch.setattr(views, "PAGE_ROWS", 3)
     query: dict[str, str] = {**MARCH, "by": "transfer"}
-    found, page = [], page_of(browser, **query)
+    found, page = [], statement_html(browser, **query)
     assert "Earlier" not in page
     while True:
         found += lines_of(page)
@@ -223,12 +223,12 @@ def test_pages_of_transfers_go_on_where_the_last_ended(
 def test_pages_of_days_go_on_where_the_last_ended(
     browser: Client, account: CreditAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = lines_of(page_of(browser, **MARCH))
+    whole = lines_of(statement_html(browser, **MARCH))
     monkeypatch.setattr(views, "DAY_ROWS", 4)
-    assert lines_of(page_of(browser, **MARCH)) == whole[:4]
-    assert lines_of(page_of(browser, **MARCH, start="4")) == whole[4:]
-    assert lines_of(page_of(browser, **MARCH, start="x")) == whole[:4]
-    assert lines_of(page_of(browser, **MARCH, start="9" * 18)) == whole[-1:]
+    assert lines_of(statement_html(browser, **MARCH)) == whole[:4]
+    assert lines_of(statement_html(browser, **MARCH, start="4")) == whole[4:]
+    assert lines_of(statement_html(browser, **MARCH, start="x")) == whole[:4]
+    assert lines_of(statement_html(browser, **MARCH, start="9" * 18)) == whole[-1:]
 
 
 @pytest.mark.parametrize("by", ["day", "transfer"])
@@ -258,7 +258,7 @@ def test_a_memo_that_is_a_formula_becomes_a_text(
     text = b"".join(browser.get("/statement.csv")).decode()
     (line,) = list(csv.DictReader(io.StringIO(text)))[1:-1]
     assert line["memo"] == f"'{hostile}"
-    page = page_of(browser)
+    page = statement_html(browser)
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
 
@@ -301,7 +301,7 @@ def test_another_teams_transfers_are_not_in_it(
     charlie: User, charlies_account: CreditAccount, account: CreditAccount
 ) -> None:
     CreditAccount.objects.filter(pk=charlies_account.pk).update(created_at=account.created_at)
-    page = page_of(signed_in(charlie), **MARCH)
+    page = statement_html(signed_in(charlie), **MARCH)
     assert figures_of(page) == ["$0.000000000"] * 4
     assert lines_of(page) == []
 

@@ -34,11 +34,11 @@ def counted(model: str, hours_ago: int, succeeded: int, failed: int = 0, **times
     )
 
 
-def page_of(client: Client) -> str:
+def status_html(client: Client) -> str:
     return client.get("/status").content.decode()
 
 
-def card_of(page: str, model: str) -> str:
+def model_card(page: str, model: str) -> str:
     return next(
         card for card in re.findall(r'<li class="card">.*?</li>', page, re.S) if model in card
     )
@@ -49,7 +49,7 @@ def texts(html: str) -> str:
 
 
 def test_without_requests_it_says_so(client: Client) -> None:
-    page = page_of(client)
+    page = status_html(client)
     assert "No requests have been made yet" in page
     assert "glm-5.2" in page[page.index("Without requests in 30 days") :]
     assert "Incidents" not in page
@@ -57,37 +57,37 @@ def test_without_requests_it_says_so(client: Client) -> None:
 
 def test_without_models_it_says_so(client: Client) -> None:
     Model.objects.update(is_enabled=False)
-    assert "There are no models yet" in page_of(client)
+    assert "There are no models yet" in status_html(client)
 
 
 def test_shares_are_over_thirty_days_and_100_means_every_one(client: Client) -> None:
     counted("glm-5.2", 0, 100_000, 1)
     counted("glm-5.2", 24 * 45, 0, 100_000)  # long ago
     counted("glm-4.7", 0, 50)
-    page = page_of(client)
-    assert "99.99 %" in card_of(page, "glm-5.2")
-    assert "100 %" in card_of(page, "glm-4.7")
+    page = status_html(client)
+    assert "99.99 %" in model_card(page, "glm-5.2")
+    assert "100 %" in model_card(page, "glm-4.7")
 
 
 def test_each_day_has_its_bar_by_its_share(client: Client) -> None:
     counted("glm-5.2", 0, 1_000, 2)
     counted("glm-5.2", 24, 95, 5)
     counted("glm-5.2", 48, 10, 30)
-    bars = re.findall(r'<rect class="(\w+)"', card_of(page_of(client), "glm-5.2"))
+    bars = re.findall(r'<rect class="(\w+)"', model_card(status_html(client), "glm-5.2"))
     assert bars == ["none"] * 27 + ["bad", "warn", "good"]
 
 
 def test_one_or_two_failures_do_not_colour_a_day(client: Client) -> None:
     counted("glm-5.2", 0, 1, 2)
-    assert 'rect class="good"' in card_of(page_of(client), "glm-5.2")
+    assert 'rect class="good"' in model_card(status_html(client), "glm-5.2")
 
 
 def test_times_are_averages_over_the_answers_that_have_them(client: Client) -> None:
     counted("glm-5.2", 0, 4, latency_ms_total=6_000, first_token_ms_total=500, first_token_count=2)
     counted("glm-4.7", 0, 4, latency_ms_total=2_000)
-    page = page_of(client)
-    assert "First token 0.25 s Whole answer 1.50 s" in texts(card_of(page, "glm-5.2"))
-    assert "First token - Whole answer 0.50 s" in texts(card_of(page, "glm-4.7"))
+    page = status_html(client)
+    assert "First token 0.25 s Whole answer 1.50 s" in texts(model_card(page, "glm-5.2"))
+    assert "First token - Whole answer 0.50 s" in texts(model_card(page, "glm-4.7"))
 
 
 def test_the_state_of_now_is_healths(client: Client) -> None:
@@ -97,9 +97,9 @@ def test_the_state_of_now_is_healths(client: Client) -> None:
     )
     Route.objects.filter(model__name="qwen3.6-27b").update(is_enabled=False)
     counted("glm-5.2", 0, 6, 4)
-    page = page_of(client)
+    page = status_html(client)
     assert "2 of 3 models have problems now" in texts(page)
-    assert "Degraded" in card_of(page, "glm-5.2")
+    assert "Degraded" in model_card(page, "glm-5.2")
     assert "Offline" in page[page.index("Without requests") :]
 
 
@@ -109,7 +109,7 @@ def test_hours_of_trouble_in_a_row_are_one_incident(client: Client) -> None:
     counted("glm-5.2", 28, 2, 98)
     counted("glm-5.2", 27, 100, 1)
     counted("glm-5.2", 20, 70, 30)
-    page = page_of(client)
+    page = status_html(client)
     found = re.findall(r"<li>\s*<div class=\"row\"><strong>(.*?)</li>", page, re.S)
     newest, oldest = (texts(incident) for incident in found)
     began, ended = this_hour() - 29 * HOUR, this_hour() - 27 * HOUR
@@ -123,13 +123,13 @@ def test_hours_of_trouble_in_a_row_are_one_incident(client: Client) -> None:
 def test_trouble_that_lasts_ends_now(client: Client) -> None:
     counted("glm-5.2", 0, 0, 9)
     ModelHealth.objects.create(model="glm-5.2", minute=timezone.now(), succeeded=0, failed=9)
-    assert "UTC to now." in texts(page_of(client))
+    assert "UTC to now." in texts(status_html(client))
 
 
 def test_models_with_the_same_trouble_share_an_incident(client: Client) -> None:
     for model in ("glm-5.2", "glm-4.7", "gone-model"):
         counted(model, 5, 0, 9)
-    page = page_of(client)
+    page = status_html(client)
     assert len(re.findall(r'<div class="row"><strong>', page)) == 1
     assert "glm-4.7 , glm-5.2" in texts(page)
     assert "gone-model" not in page
@@ -137,12 +137,12 @@ def test_models_with_the_same_trouble_share_an_incident(client: Client) -> None:
 
 def test_a_service_that_is_switched_off_says_so(client: Client) -> None:
     Service.objects.update(is_open=False)
-    assert "The API is switched off for the moment" in page_of(client)
+    assert "The API is switched off for the moment" in status_html(client)
 
 
 def test_it_tells_no_counts_of_requests(client: Client) -> None:
     counted("glm-5.2", 0, 48_213, 517)
-    page = page_of(client)
+    page = status_html(client)
     assert not {"48213", "48,213", "48730", "48,730", "517"} & set(re.findall(r"[\d,]+", page))
 
 

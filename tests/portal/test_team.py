@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.api_keys import find_active
 from accounts.models import AuditEntry, Invitation, Membership, Role, Team, User
 from accounts.teams import sign_up
-from api.customers import open_team
+from api.account_opening import open_team
 from billing.models import CreditAccount, KeySpend
 from tests.cast import issue, signed_in
 

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Invitation, Role, Team, User
-from api.customers import open_team
+from api.account_opening import open_team
 from tests.cast import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -21,8 +21,8 @@ def team(alice: User) -> Team:
 
 
 @pytest.fixture
-def browser(team: Team, alice: User) -> Client:
-    """Alice's, acting for the shared team."""
+def team_browser(team: Team, alice: User) -> Client:
+    """A browser of Alice, who acts for the shared team."""
     client = signed_in(alice)
     client.post("/team/switch", {"team": team.slug})
     return client
@@ -37,8 +37,8 @@ def link_in(email: Any) -> str:
     return re.search(r"http://127\.0\.0\.1:8000(/invitations/\S+)", email.body)[1]
 
 
-def test_the_email_alone_has_the_link(browser: Client, mailoutbox: list[Any]) -> None:
-    assert invite(browser, "charlie@example.com", "admin").status_code == 302
+def test_the_email_alone_has_the_link(team_browser: Client, mailoutbox: list[Any]) -> None:
+    assert invite(team_browser, "charlie@example.com", "admin").status_code == 302
     (email,) = mailoutbox
     assert email.to == ["charlie@example.com"]
     assert email.subject == "alice@example.com invites you to Shared at Tollgate"
@@ -46,14 +46,14 @@ def test_the_email_alone_has_the_link(browser: Client, mailoutbox: list[Any]) ->
     link = link_in(email)
     html, _ = email.alternatives[0]
     assert link in html
-    assert link not in browser.get("/team").content.decode()
+    assert link not in team_browser.get("/team").content.decode()
 
 
 def test_hostile_names_stay_text_in_the_email(
-    browser: Client, team: Team, mailoutbox: list[Any]
+    team_browser: Client, team: Team, mailoutbox: list[Any]
 ) -> None:
     Team.objects.filter(pk=team.pk).update(name="<b>A & B</b>\nBcc: x@example.com")
-    invite(browser, "charlie@example.com")
+    invite(team_browser, "charlie@example.com")
     (email,) = mailoutbox
     assert email.message()["Bcc"] is None
     assert "<b>A & B</b> Bcc: x@example.com" in email.subject
@@ -62,18 +62,18 @@ def test_hostile_names_stay_text_in_the_email(
 
 
 def test_a_forged_host_does_not_reach_the_email(
-    browser: Client, mailoutbox: list[Any], settings: Any
+    team_browser: Client, mailoutbox: list[Any], settings: Any
 ) -> None:
     settings.ALLOWED_HOSTS = ["*"]
     form = {"email": "charlie@example.com", "role": "developer"}
-    browser.post("/team/invitations", form, HTTP_HOST="evil.example")
+    team_browser.post("/team/invitations", form, HTTP_HOST="evil.example")
     assert "evil.example" not in mailoutbox[0].body
 
 
 def test_the_invited_user_joins(
-    browser: Client, team: Team, charlie: User, mailoutbox: list[Any]
+    team_browser: Client, team: Team, charlie: User, mailoutbox: list[Any]
 ) -> None:
-    invite(browser, "charlie@example.com", "billing")
+    invite(team_browser, "charlie@example.com", "billing")
     theirs = signed_in(charlie)
     link = link_in(mailoutbox[0])
     page = theirs.get(link)
@@ -87,9 +87,9 @@ def test_the_invited_user_joins(
 
 
 def test_who_is_signed_out_signs_in_or_up_first_and_comes_back(
-    browser: Client, mailoutbox: list[Any]
+    team_browser: Client, mailoutbox: list[Any]
 ) -> None:
-    invite(browser, "charlie@example.com")
+    invite(team_browser, "charlie@example.com")
     link = link_in(mailoutbox[0])
     page = Client().get(link).content.decode()
     escaped = link.replace("/", "%2F")
@@ -101,9 +101,9 @@ def test_who_is_signed_out_signs_in_or_up_first_and_comes_back(
 
 
 def test_another_users_address_is_refused_with_both_named(
-    browser: Client, team: Team, charlie: User, mailoutbox: list[Any]
+    team_browser: Client, team: Team, charlie: User, mailoutbox: list[Any]
 ) -> None:
-    invite(browser, "dora@example.com")
+    invite(team_browser, "dora@example.com")
     link = link_in(mailoutbox[0])
     theirs = signed_in(charlie)
     for answer in (theirs.get(link), theirs.post(link)):
@@ -122,27 +122,29 @@ def test_a_token_that_is_none_opens_nothing(client: Client, db: None, token: str
 
 
 def test_an_expired_invitation_says_so_and_is_sent_again(
-    browser: Client, charlie: User, mailoutbox: list[Any]
+    team_browser: Client, charlie: User, mailoutbox: list[Any]
 ) -> None:
-    invite(browser, "charlie@example.com")
+    invite(team_browser, "charlie@example.com")
     Invitation.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
     old = link_in(mailoutbox[0])
     assert "It has expired" in signed_in(charlie).get(old).content.decode()
-    assert "Expired" in browser.get("/team").content.decode()
-    browser.post(f"/team/invitations/{Invitation.objects.get().pk}/resend")
+    assert "Expired" in team_browser.get("/team").content.decode()
+    team_browser.post(f"/team/invitations/{Invitation.objects.get().pk}/resend")
     assert signed_in(charlie).get(old).status_code == 410
     assert signed_in(charlie).get(link_in(mailoutbox[1])).status_code == 200
 
 
 def test_a_withdrawn_invitation_is_gone(
-    browser: Client, charlie: User, mailoutbox: list[Any]
+    team_browser: Client, charlie: User, mailoutbox: list[Any]
 ) -> None:
-    invite(browser, "charlie@example.com")
+    invite(team_browser, "charlie@example.com")
     number = Invitation.objects.get().pk
-    browser.post(f"/team/invitations/{number}/withdraw")
+    team_browser.post(f"/team/invitations/{number}/withdraw")
     assert "It was withdrawn" in signed_in(charlie).get(link_in(mailoutbox[0])).content.decode()
-    assert "charlie@example.com" not in browser.get("/team").content.decode().split("Invite")[1]
-    answer = browser.post(f"/team/invitations/{number}/resend", follow=True)
+    assert (
+        "charlie@example.com" not in team_browser.get("/team").content.decode().split("Invite")[1]
+    )
+    answer = team_browser.post(f"/team/invitations/{number}/resend", follow=True)
     assert "accepted or withdrawn meanwhile" in answer.content.decode()
     assert len(mailoutbox) == 1
 
@@ -158,10 +160,10 @@ def test_a_withdrawn_invitation_is_gone(
     ],
 )
 def test_what_is_wrong_with_an_address_is_said_at_its_field(
-    browser: Client, mailoutbox: list[Any], email: str, says: str
+    team_browser: Client, mailoutbox: list[Any], email: str, says: str
 ) -> None:
-    invite(browser, "twice@example.com")
-    answer = invite(browser, email)
+    invite(team_browser, "twice@example.com")
+    answer = invite(team_browser, email)
     assert answer.status_code == 422
     error = re.search(r'id="id_email_error">(.*?)</div>', answer.content.decode(), re.S)[1]
     assert says in error
@@ -169,13 +171,13 @@ def test_what_is_wrong_with_an_address_is_said_at_its_field(
 
 
 def test_a_mail_server_that_is_away_is_no_crash(
-    browser: Client, monkeypatch: pytest.MonkeyPatch
+    team_browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_arguments: Any) -> None:
         raise ConnectionRefusedError
 
     monkeypatch.setattr("portal.emails.sending.send", refuse)
-    answer = browser.post(
+    answer = team_browser.post(
         "/team/invitations", {"email": "charlie@example.com", "role": "admin"}, follow=True
     )
     assert "could not be sent" in answer.content.decode()
@@ -183,10 +185,10 @@ def test_a_mail_server_that_is_away_is_no_crash(
 
 
 def test_many_emails_are_too_many(
-    browser: Client, mailoutbox: list[Any], monkeypatch: pytest.MonkeyPatch
+    team_browser: Client, mailoutbox: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("portal.team.views.EMAILS_PER_USER", "2/h")
-    answers = [invite(browser, f"g{number}@example.com") for number in range(3)]
+    answers = [invite(team_browser, f"g{number}@example.com") for number in range(3)]
     assert [answer.status_code for answer in answers] == [302, 302, 429]
     assert "Try again in an hour" in answers[-1].content.decode()
     assert len(mailoutbox) == 2

@@ -12,7 +12,7 @@ from accounts.models import User
 from billing.models import CreditAccount
 from portal.ui import paging
 from portal.ui.csv import guarded
-from tests.billing.customers import Customer
+from tests.billing.ledger_calls import Customer
 from tests.cast import signed_in
 from tests.portal.serving import serve
 

@@ -12,7 +12,7 @@ from accounts.models import Team, User
 from billing.models import CreditAccount, UsageRecord
 from billing.usage import records
 from portal.ui import paging
-from tests.billing.customers import Customer
+from tests.billing.ledger_calls import Customer
 from tests.cast import IssuedKey, issue, signed_in
 from tests.portal.serving import serve
 

@@ -20,7 +20,7 @@ PROMPT = [{"role": "user", "content": "Hello, sim!"}]  # 11 bytes: 3 tokens
 
 
 @dataclass(repr=False)  # a body of megabytes is nothing to print
-class Answer:
+class SimulatorAnswer:
     """What the application sent for one call."""
 
     status: int = 0
@@ -66,17 +66,17 @@ class Answer:
 class Simulator:
     """Calls the application without a server."""
 
-    def get(self, path: str, script: str = "") -> Answer:
+    def get(self, path: str, script: str = "") -> SimulatorAnswer:
         return self.call("GET", path, b"", script)
 
-    def post(self, path: str, body: Any, script: str = "", **how: Any) -> Answer:
+    def post(self, path: str, body: Any, script: str = "", **how: Any) -> SimulatorAnswer:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.call("POST", path, data, script, **how)
 
-    def chat(self, script: str = "", **fields: Any) -> Answer:
+    def chat(self, script: str = "", **fields: Any) -> SimulatorAnswer:
         return self.post("/v1/chat/completions", chat_body(**fields), script)
 
-    def stream(self, script: str = "", **fields: Any) -> Answer:
+    def stream(self, script: str = "", **fields: Any) -> SimulatorAnswer:
         return self.chat(script, stream=True, **fields)
 
     def call(
@@ -89,7 +89,7 @@ class Simulator:
         headers: dict[str, str] | None = None,
         leave: str = "",
         leave_after: float = 0.1,
-    ) -> Answer:
+    ) -> SimulatorAnswer:
         """One call. The client may `leave` by "message" (as ASGI tells it) or by "cancel"."""
         target, _, query = path.partition("?")
         sent = {"x-simulate": script, "x-request-id": "req-1"} | (headers or {})
@@ -107,8 +107,10 @@ class Simulator:
         return self.get("/journal?limit=1").json[0]
 
 
-async def _exchange(scope: dict[str, Any], data: bytes, leave: str, leave_after: float) -> Answer:
-    answer = Answer()
+async def _exchange(
+    scope: dict[str, Any], data: bytes, leave: str, leave_after: float
+) -> SimulatorAnswer:
+    answer = SimulatorAnswer()
     left = asyncio.Event()
     # The body comes in two halves, as from a slow client.
     half = len(data) // 2
@@ -152,7 +154,7 @@ def send_form(
     fields: dict[str, str],
     files: list[tuple[str, bytes]],
     script: str = "",
-) -> Answer:
+) -> SimulatorAnswer:
     """Post a multipart form, as browsers and SDKs write it."""
     parts = [
         f'--B-1\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
@@ -193,7 +195,7 @@ class Server:
             (entry,) = json.load(answer)
         return entry
 
-    def ended(self, request_id: str, within_s: float = 3) -> dict[str, Any]:
+    def ended(self, request_id: str, within_s: float = 30) -> dict[str, Any]:
         """The entry of a call, once it has ended."""
         until = time.monotonic() + within_s
         while (entry := self.journal(request_id))["end"] is None:

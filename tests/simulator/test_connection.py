@@ -46,7 +46,7 @@ def test_a_disconnect_is_noticed_at_once(server, how):
     entry = server.ended(request_id)
     connection.close()
     assert entry["end"] == "client_closed"
-    assert entry["closed_at"] - left_at < 0.5
+    assert entry["closed_at"] - left_at < 2  # of the ten seconds that it would have taken
     assert 2 <= entry["tokens_sent"] < 40
 
 
@@ -63,7 +63,7 @@ def test_a_client_that_never_reads_holds_the_stream_back_until_it_leaves(server)
     script = "tokens=1000000&chunk_tokens=100&chunks_per_write=10"
     connection = server.connect(STREAM | {"simulate": script}, "unread")
     sent = [-1, server.journal("unread")["tokens_sent"]]
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     # The buffers between the two fill first, and the kernel lets them grow.
     while sent[-1] == 0 or sent[-1] != sent[-2]:
         assert time.monotonic() < until

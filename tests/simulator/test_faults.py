@@ -172,7 +172,7 @@ def test_a_client_that_leaves_ends_the_call_at_once(sim, how, script):
     entry = sim.entry()
 
     assert entry["end"] == "client_closed"
-    assert entry["closed_at"] - entry["started_at"] < 0.3
+    assert entry["closed_at"] - entry["started_at"] < 2  # of the twenty and more to its end
     if "body" not in script:
         assert entry["tokens_sent"] == len(answer.text()) // 4
     assert sim.get("/healthz").json["open_calls"] == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def eventually(
-    check: Callable[[], Any], *, seconds: float = 10, every: float = 0.05, what: str = ""
+    check: Callable[[], Any], *, seconds: float = 30, every: float = 0.05, what: str = ""
 ) -> Any:
     """Return the first truthy result of `check`; fail if there is none in time."""
     deadline = time.monotonic() + seconds
@@ -17,7 +17,7 @@ def eventually(
     return result
 
 
-async def eventually_async(check: Callable[[], Any], *, seconds: float = 10) -> None:
+async def eventually_async(check: Callable[[], Any], *, seconds: float = 30) -> None:
     """Wait in an event loop until `check` is truthy; fail if it is not in time."""
     deadline = time.monotonic() + seconds
     while not check():

@@ -1,6 +1,6 @@
 """A chat completion's body: typed structs, and errors that name the place of a mistake.
 
-A body is decoded once into a dict, which goes upstream with all its fields, unknown ones included;
+A body is decoded once into a dict, whose fields go upstream as far as the dialect lets them;
 `parse_chat` reads from it what we must know and refuses what has the wrong type. The structs are
 OpenAI's, widened where the documented services accept more.
 """
@@ -12,6 +12,18 @@ from msgspec import Meta, Struct
 
 from api import errors
 from api.dialects.base import ParsedRequest, PromptSize
+from api.dialects.openai_chat.fields import billed_parameters, names_of
+from api.dialects.openai_chat.messages import (
+    AssistantMessage,
+    AudioPart,
+    FilePart,
+    ImagePart,
+    Message,
+    Part,
+    RefusalPart,
+    TextPart,
+    VideoPart,
+)
 from api.json_schema import check_schema
 from api.validation_errors import explained
 
@@ -19,126 +31,6 @@ FunctionName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]
 Count = Annotated[int, Meta(ge=1)]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
-
-
-class TextPart(Struct, tag_field="type", tag="text", gc=False):
-    """Text."""
-
-    text: str
-
-
-class RefusalPart(Struct, tag_field="type", tag="refusal", gc=False):
-    """What the assistant said instead of an answer, sent back as history."""
-
-    refusal: str
-
-
-class ImageUrl(Struct, gc=False):
-    """Where an image is: an address, or the image itself as a `data:` URL."""
-
-    url: Annotated[str, Meta(min_length=1)]
-    detail: str | None = None
-
-
-class ImagePart(Struct, tag_field="type", tag="image_url", gc=False):
-    """An image. Never fetched by us."""
-
-    image_url: ImageUrl
-
-
-class InputAudio(Struct, gc=False):
-    """Sound, in base64."""
-
-    data: str
-    format: str
-
-
-class AudioPart(Struct, tag_field="type", tag="input_audio", gc=False):
-    """Sound that the model hears."""
-
-    input_audio: InputAudio
-
-
-class FilePart(Struct, tag_field="type", tag="file", gc=False):
-    """A document: its content, or the upstream's id for it."""
-
-    file: dict[str, Any]
-
-
-class VideoPart(Struct, tag_field="type", tag="video_url", gc=False):
-    """A film. Never fetched by us."""
-
-    video_url: ImageUrl
-
-
-Part = TextPart | ImagePart | AudioPart | FilePart | VideoPart | RefusalPart
-Content = str | Annotated[list[Part], Meta(min_length=1)]
-Text = str | Annotated[list[TextPart | RefusalPart], Meta(min_length=1)]
-
-
-class CalledFunction(Struct, gc=False):
-    """A function's name and its arguments as JSON text."""
-
-    name: str
-    arguments: str
-
-
-class ToolCall(Struct, gc=False):
-    """A call that the assistant asked for."""
-
-    id: str
-    function: CalledFunction
-    type: Literal["function"] = "function"
-
-
-class SystemMessage(Struct, tag_field="role", tag="system", gc=False):
-    """Instructions."""
-
-    content: Content
-
-
-class DeveloperMessage(Struct, tag_field="role", tag="developer", gc=False):
-    """Instructions, by their newer name."""
-
-    content: Content
-
-
-class UserMessage(Struct, tag_field="role", tag="user", gc=False):
-    """What the user says and shows."""
-
-    content: Content
-
-
-class AssistantMessage(Struct, tag_field="role", tag="assistant", gc=False):
-    """An earlier answer: content, or tool calls, or both."""
-
-    content: Text | None = None
-    tool_calls: list[ToolCall] | None = None
-    function_call: CalledFunction | None = None
-
-
-class ToolMessage(Struct, tag_field="role", tag="tool", gc=False):
-    """What a called tool answered."""
-
-    tool_call_id: str
-    content: Content
-
-
-class FunctionMessage(Struct, tag_field="role", tag="function", gc=False):
-    """What a called function answered, by OpenAI's older way."""
-
-    name: str
-    content: str | None
-
-
-Message = (
-    SystemMessage
-    | DeveloperMessage
-    | UserMessage
-    | AssistantMessage
-    | ToolMessage
-    | FunctionMessage
-)
 
 
 class Function(Struct, gc=False):
@@ -163,11 +55,23 @@ class NamedFunction(Struct, gc=False):
     name: str
 
 
-class NamedTool(Struct, gc=False):
+class NamedTool(Struct, tag_field="type", tag="function", gc=False):
     """The choice of one tool."""
 
-    type: Literal["function"]
     function: NamedFunction
+
+
+class ToolSubset(Struct, gc=False):
+    """Some of the request's tools, by their types and names."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+
+
+class AllowedTools(Struct, tag_field="type", tag="allowed_tools", gc=False):
+    """The choice among some of the tools."""
+
+    allowed_tools: ToolSubset
 
 
 class StreamOptions(Struct, gc=False):
@@ -243,7 +147,7 @@ class ChatRequest(GenerationRequest, kw_only=True, gc=False):
     messages: Annotated[list[Message], Meta(min_length=1)]
     max_completion_tokens: Count | None = None
     tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
-    tool_choice: str | NamedTool | None = None
+    tool_choice: str | NamedTool | AllowedTools | None = None
     parallel_tool_calls: bool | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
     thinking: Thinking | None = None
@@ -259,6 +163,8 @@ class ChatRequest(GenerationRequest, kw_only=True, gc=False):
             return self.max_tokens if named is None else named
         return min(named, self.max_tokens)
 
+
+KNOWN_FIELDS = names_of(ChatRequest)
 
 _MODALITIES: dict[type[Part], str] = {
     ImagePart: "image",
@@ -285,12 +191,15 @@ def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
     walk = _PromptWalk()
     for index, message in enumerate(chat.messages):
         walk.count(message, index)
+    for index in walk.untidy:
+        _tidy(fields["messages"][index])
     options = chat.stream_options
     return ParsedRequest(
         model=chat.model,
         fields=fields,
         size_bytes=size_bytes,
         used=_used_parameters(chat, fields),
+        billed=billed_parameters(fields, KNOWN_FIELDS),
         prompt=PromptSize(
             text_bytes=walk.text_bytes,
             images=walk.images,
@@ -311,7 +220,7 @@ def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
 class _PromptWalk:
     """One walk over a conversation: its size, and what kinds of input it has."""
 
-    __slots__ = ("image_bytes", "images", "is_bounded", "modalities", "text_bytes")
+    __slots__ = ("image_bytes", "images", "is_bounded", "modalities", "text_bytes", "untidy")
 
     def __init__(self) -> None:
         self.text_bytes = 0
@@ -319,21 +228,34 @@ class _PromptWalk:
         self.image_bytes = 0
         self.is_bounded = True
         self.modalities: dict[str, str] = {}
+        self.untidy: list[int] = []
 
     def count(self, message: Message, index: int) -> None:
         """Count a message. Raise MissingParameterError for an assistant's that says nothing."""
         content = message.content
         if isinstance(content, str):
             self.text_bytes += len(content) if content.isascii() else len(content.encode())
-        elif content is not None:
+        elif isinstance(content, list):
             for number, part in enumerate(content):
                 self._count_part(part, f"messages[{index}].content[{number}]")
         if isinstance(message, AssistantMessage):
-            if content is None and not message.tool_calls and message.function_call is None:
-                place = f"messages[{index}].content"
-                raise errors.MissingParameterError.about(place, param=place)
-            for call in message.tool_calls or ():
+            self._count_answer(message, index)
+
+    def _count_answer(self, message: AssistantMessage, index: int) -> None:
+        if message.is_missing:
+            place = f"messages[{index}].content"
+            raise errors.MissingParameterError.about(place, param=place)
+        if not message.is_tidy:
+            self.untidy.append(index)
+        self.text_bytes += len((message.refusal or "").encode())
+        for number, call in enumerate(message.tool_calls or ()):
+            if call.function is not None:
                 self.text_bytes += len(call.function.name) + len(call.function.arguments.encode())
+            elif call.custom is not None:
+                self.text_bytes += len(call.custom.name) + len(call.custom.input.encode())
+            else:
+                place = f"messages[{index}].tool_calls[{number}].function"
+                raise errors.MissingParameterError.about(place, param=place)
 
     def _count_part(self, part: Part, place: str) -> None:
         modality = _MODALITIES.get(type(part))
@@ -351,6 +273,20 @@ class _PromptWalk:
             # It may be given by reference, and then its length is anyone's guess. Audio is bounded:
             # a second of it is tens of tokens and thousands of bytes.
             self.is_bounded = False
+
+
+def _tidy(message: dict[str, Any]) -> None:
+    """Bring an earlier answer, as we or others gave it, into the form that every upstream takes.
+
+    That is a text where there is nothing else, no empty list of calls, and calls with a type.
+    """
+    calls = message.get("tool_calls")
+    for call in calls or ():
+        call["type"] = "custom" if call.get("function") is None else "function"
+    if not calls:
+        message.pop("tool_calls", None)
+        if not message.get("content") and not message.get("function_call"):
+            message["content"] = message.get("refusal") or ""
 
 
 def _used_parameters(chat: ChatRequest, fields: dict[str, Any]) -> set[str]:
@@ -384,6 +320,11 @@ def _check_tool_choice(chat: ChatRequest) -> None:
                 param="tool_choice",
             )
         if choice == "required" and not chat.tools:
+            raise errors.InvalidValueError(
+                "'tool_choice' is only allowed when 'tools' are given.", param="tool_choice"
+            )
+    elif isinstance(choice, AllowedTools):
+        if not chat.tools:
             raise errors.InvalidValueError(
                 "'tool_choice' is only allowed when 'tools' are given.", param="tool_choice"
             )

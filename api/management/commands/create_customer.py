@@ -10,7 +10,7 @@ from django.core.validators import validate_email
 
 from accounts.commands import OperatorCommand
 from accounts.models import User
-from api.customers import open_customer
+from api.account_opening import open_customer
 from api.management.arguments import dollars
 from billing.usage.balances import balance_of
 

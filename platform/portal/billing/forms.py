@@ -1,11 +1,17 @@
-"""The forms of the billing page: buying credits, auto top-up, promotional codes."""
+"""The forms of the billing page: buying credits, plans, auto top-up, promotional codes."""
 
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
+from uuid import UUID
 
 from django import forms
 from django.conf import settings
+from django.core import signing
 
-from billing.models import AutoTopUp
+from accounts.models import Team
+from billing.models import AutoTopUp, PlanOffer
 from billing.payments.auto_top_up import AutoTopUpSettings
 from billing.payments.orders import (
     OrderError,
@@ -21,7 +27,10 @@ OWN = "own"
 
 
 class TopUpForm(forms.Form):
-    """An amount among the operator's presets, or one's own. `amount_cents` is what was chosen."""
+    """An amount among the operator's presets, or another one.
+
+    Of a valid form `cleaned_data` has `amount_cents`, and the `order_id` of the order it creates.
+    """
 
     amount = forms.ChoiceField(
         widget=forms.RadioSelect, error_messages={"required": "Choose an amount."}
@@ -52,8 +61,12 @@ class TopUpForm(forms.Form):
         return cls(initial={"amount": OWN, "own": typed_cents_text(cents)})
 
     def clean(self) -> dict[str, Any]:
-        """Make `amount_cents`; an own amount's error stands beside it."""
+        """Add `amount_cents` and `order_id`; an own amount's error stands beside it."""
         cleaned: dict[str, Any] = super().clean() or {}
+        try:
+            cleaned["order_id"] = UUID(self.data.get("order", ""))
+        except ValueError:
+            self.add_error(None, "The form was not whole. Send it again.")
         amount = cleaned.get("amount")
         if amount is None:
             return cleaned
@@ -148,6 +161,46 @@ class AutoTopUpForm(forms.Form):
         """Put each problem beside its field."""
         for field, problem in problems.items():
             self.add_error(_FIELDS[field], problem)
+
+
+# How long a quoted price stays valid.
+QUOTE_SECONDS = 1800
+_QUOTE_SALT = "portal.billing.plan"
+
+
+@dataclass(frozen=True)
+class QuotedTerms:
+    """The terms of a change of plan that its page has quoted: `plans.change` takes both."""
+
+    at: datetime
+    attempt: str
+
+
+def sign_quote(team: Team, offer: PlanOffer, at: datetime) -> str:
+    """Return the terms of a quote made at `at`, signed, for the page's form to carry."""
+    terms = {
+        "team": team.pk,
+        "plan": offer.plan_id,
+        "price": offer.price_cents,
+        "at": int(at.timestamp()),
+        "attempt": str(uuid.uuid4()),
+    }
+    return signing.dumps(terms, salt=_QUOTE_SALT)
+
+
+def read_quote(text: str, team: Team, offer: PlanOffer) -> QuotedTerms | None:
+    """Return the terms the page quoted; None if expired, for another price, or forged."""
+    try:
+        terms = signing.loads(text, salt=_QUOTE_SALT, max_age=QUOTE_SECONDS)
+    except signing.BadSignature:
+        return None
+    if (terms["team"], terms["plan"], terms["price"]) != (
+        team.pk,
+        offer.plan_id,
+        offer.price_cents,
+    ):
+        return None
+    return QuotedTerms(at=datetime.fromtimestamp(terms["at"], UTC), attempt=terms["attempt"])
 
 
 class CodeForm(forms.Form):

@@ -1,44 +1,45 @@
-"""A team's payments and credit movements as lists: orders, plan payments, transactions.
+"""A team's payments and credit movements: orders, plan payments, transactions.
 
-Orders that expired unpaid are left out: there is no receipt to keep.
+Orders that expired unpaid are left out of the lists: there is no receipt to keep.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from uuid import UUID
 
 from django.db.models import Exists, F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from accounts.access import Actor
-from accounts.models import Team
-from billing.models import CreditAccount, Dispute, Order, Refund, SubscriptionPayment, Transfer
+from accounts.models import Plan, Team
+from billing.models import (
+    CreditAccount,
+    Dispute,
+    Order,
+    Refund,
+    SubscriptionPayment,
+    Transfer,
+)
+from portal.ui.paging import Place, RowPage, page_of
 
 LATEST_ROWS = 5
-_BADGES = {
-    Order.State.PAID: ("Paid", "good"),
-    Order.State.FAILED: ("Failed", "bad"),
-    Order.State.OPEN: ("Not paid", ""),
-}
+TRANSACTION_ROWS = 6
+
+# What a team has one of comes with it, in one query; sections read it from the actor's team.
+_OF_A_TEAM = ("plan", "credit_account", "payment_customer", "auto_top_up", "referral_link")
 
 
-@dataclass(frozen=True)
-class OrderLine:
-    """An order and its state in a word. `refunded_cents` are with their tax."""
-
-    order: Order
-    label: str
-    badge: str
-    refunded_cents: int
+def team_for_billing(team: Team) -> Team:
+    """Return the team with its plan, account, card, auto top-up and referral link, in one query."""
+    return Team.objects.select_related(*_OF_A_TEAM).get(pk=team.pk)
 
 
-def orders_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
-    """Return `orders_latest`, whether there are more (`orders_has_more`), and `orders_of_plans`."""
-    found = list(orders_of(actor.team).order_by("-created_at", "-pk")[: LATEST_ROWS + 1])
-    return {
-        "orders_latest": [order_line(order) for order in found[:LATEST_ROWS]],
-        "orders_has_more": len(found) > LATEST_ROWS,
-        "orders_of_plans": list(plan_payments_of(actor.team).order_by("-paid_at")[:LATEST_ROWS]),
-    }
+def default_plan() -> Plan | None:
+    """Return the plan of teams without a subscription."""
+    return Plan.objects.filter(is_default=True).first()
+
+
+def find_order(team: Team, order_id: UUID) -> Order | None:
+    """Return the team's order with this id, in whatever state."""
+    found = Order.objects.filter(team=team, pk=order_id)
+    return found.select_related("team", "user").first()
 
 
 def orders_of(team: Team) -> QuerySet[Order]:
@@ -63,30 +64,51 @@ def plan_payments_of(team: Team) -> QuerySet[SubscriptionPayment]:
     return found.select_related("subscription__price__plan")
 
 
-def order_line(order: Order) -> OrderLine:
-    """Return the line of an order that `orders_of` found."""
-    label, badge = _BADGES[Order.State(order.state)]
-    given_back: int = order.given_back_cents  # type: ignore[attr-defined]
-    if given_back:
-        is_all = given_back >= order.amount_cents + order.tax_cents
-        label, badge = ("Refunded" if is_all else "Refunded in part"), ""
-    if order.is_disputed:  # type: ignore[attr-defined]
-        label, badge = "Disputed", "warn"
-    return OrderLine(order, label, badge, given_back)
+def latest_orders(team: Team) -> tuple[list[Order], bool]:
+    """Return the team's newest orders, and whether there are more."""
+    found = list(orders_of(team).order_by("-created_at", "-pk")[: LATEST_ROWS + 1])
+    return found[:LATEST_ROWS], len(found) > LATEST_ROWS
 
 
-TRANSACTION_ROWS = 6
+def orders_page(team: Team, *, before: Place | None, after: Place | None) -> RowPage[Order]:
+    """Return a page of the team's orders, the newest first."""
+    found = orders_of(team)
+    return page_of(lambda **_near: found, before=before, after=after)
 
 
-def transactions_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
-    """Return `transactions`: transfers, each with its amount as the balance saw it."""
-    if account is None:
-        return {"transactions": []}
+def latest_plan_payments(team: Team) -> list[SubscriptionPayment]:
+    """Return the team's newest plan payments."""
+    return list(plan_payments_of(team).order_by("-paid_at")[:LATEST_ROWS])
+
+
+def find_plan_payment(team: Team, invoice_id: str) -> SubscriptionPayment | None:
+    """Return the team's plan payment of this invoice."""
+    return plan_payments_of(team).filter(pk=invoice_id).first()
+
+
+def refunds_of(order: Order) -> list[Refund]:
+    """Return the order's refunds, the oldest first."""
+    return list(order.refunds.order_by("created_at"))
+
+
+def disputes_of(order: Order) -> list[Dispute]:
+    """Return the order's disputes, the oldest first."""
+    return list(order.disputes.order_by("created_at"))
+
+
+def credit_of(order: Order) -> Transfer | None:
+    """Return the transfer that credited the order."""
+    return Transfer.objects.filter(
+        kind=Transfer.Kind.TOP_UP, reference=order.payment_intent_id
+    ).first()
+
+
+def account_of(team: Team) -> CreditAccount | None:
+    """Return the team's credit account."""
+    return CreditAccount.objects.filter(team=team).first()
+
+
+def latest_transfers(account: CreditAccount) -> list[Transfer]:
+    """Return the account's newest transfers, those for usage left out."""
     found = Transfer.objects.filter(customer=account).exclude(kind=Transfer.Kind.USAGE)
-    newest = found.order_by("-sequence")[:TRANSACTION_ROWS]
-    return {
-        "transactions": [
-            (row, row.amount_nanos if row.credit_account_id == account.pk else -row.amount_nanos)
-            for row in newest
-        ]
-    }
+    return list(found.order_by("-sequence")[:TRANSACTION_ROWS])

@@ -1,11 +1,13 @@
 """The forms of API keys.
 
-The management API's rules decide what a key may have, and word the errors. The form of a new key
+`accounts.key_rules` decides what a key may have, and words the errors. The form of a new key
 carries a token, so that it creates one key even if the browser sends it twice.
 """
 
+import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
@@ -16,22 +18,18 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts import key_rules
 from accounts.access import Actor
 from accounts.models import ApiKey
 from api.catalogue.snapshot import ModelEntry
-from api.manage.serializers import (
-    LONGEST_NAME,
-    NAME_MESSAGES,
-    KeyRulesSerializer,
-    NewKeySerializer,
-)
-from billing.pricing.money import dollars_short_text
+from billing.pricing.money import budget_nanos, dollars_short_text
 
 _NEVER, _KEEP, _ON_A_DAY = "never", "keep", "day"
 _PRESETS = [("7", "In 7 days"), ("30", "In 30 days"), ("90", "In 90 days")]
 _LIMITS = ("requests_per_minute", "tokens_per_minute")
 _BUDGETS = ("budget_day", "budget_month", "budget_total")
 _HOUR_SECONDS = 3600
+_LONGEST_NUMBER = 1000  # int() takes time for very long ones
 
 
 class KeyForm(forms.Form):
@@ -43,7 +41,11 @@ class KeyForm(forms.Form):
     # Numbers are texts to the browser: a number's input would send a mistake as nothing.
     name = forms.CharField(
         help_text="What uses it, so that you know it again.",
-        error_messages={"required": NAME_MESSAGES["blank"]},
+        max_length=key_rules.LONGEST_NAME,
+        error_messages={
+            "required": key_rules.NAME_MISSING,
+            "max_length": key_rules.NAME_TOO_LONG,
+        },
     )
     expiry = forms.ChoiceField(label="Expires")
     expires_on = forms.DateField(
@@ -75,11 +77,9 @@ class KeyForm(forms.Form):
         super().__init__(data, initial=_initial(key))
         self.key = key
         self.rules: dict[str, Any] = {}
-        self._team = actor.team
-        plan = actor.team.plan
+        self._plan = plan = actor.team.plan
         self._choices("expiry", _expiries(key))
         self._choices("allowed_models", _model_choices(models, key))
-        self.fields["name"].widget.attrs["maxlength"] = LONGEST_NAME
         if self.is_bound and data.get("expiry") != _ON_A_DAY:
             self.fields["expires_on"].required = False
         for name in _LIMITS:
@@ -90,51 +90,58 @@ class KeyForm(forms.Form):
             self.fields[name].widget.attrs.update(inputmode="decimal", placeholder="No budget")
 
     def clean(self) -> dict[str, Any]:
-        """Ask the management API's rules about what was given or changed."""
+        """Check what was given, or of a key that is changed what was changed, and set `rules`.
+
+        A limit above the plan's, which staff gave, stays where it is left alone.
+        """
         cleaned = super().clean() or {}
         if cleaned.get("expires_on") == date.max:
             self.add_error("expires_on", "Choose an earlier day, or that it never expires.")
-        asked = self._asked(cleaned)
-        rules = self._rules_of(asked)
-        if not rules.is_valid():
-            for name, problems in rules.errors.items():
-                self.add_error(self._field_of(name), _texts(problems))
-        elif not self.errors:
-            self.rules = dict(rules.validated_data)
+        rules = self._rules_of(cleaned)
+        if not self.errors:
+            self.rules = rules
         return cleaned
 
-    def _rules_of(self, asked: dict[str, Any]) -> KeyRulesSerializer:
-        """Return the serializer that knows the rules of what is asked."""
-        # Partial, so that what this form refuses already isn't missed a second time.
-        return KeyRulesSerializer(data=asked, partial=True, context={"team": self._team})
+    def _rules_of(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        """Return the rules that the fields stand for; errors stand beside their fields."""
+        rules: dict[str, Any] = {}
+        given = [name for name in cleaned if self.key is None or name in self.changed_data]
+        if "name" in given:
+            rules["name"] = cleaned["name"]
+        if "allowed_models" in given:
+            rules["allowed_models"] = cleaned["allowed_models"]
+            if len(cleaned["allowed_models"]) > key_rules.MOST_MODELS:
+                text = f"Choose at most {key_rules.MOST_MODELS} models, or none for all."
+                self.add_error("allowed_models", text)
+        for name in _LIMITS:
+            if name in given:
+                with self._errors_beside(name):
+                    rules[name] = self._limit(name, cleaned[name])
+        for name in _BUDGETS:
+            if name in given:
+                with self._errors_beside(name):
+                    text = cleaned[name]
+                    rules[f"{name}_nanos"] = budget_nanos(text) if text else None
+        if cleaned.get("expiry") != _KEEP:
+            with self._errors_beside("expires_on"):
+                rules["expires_at"] = _expires_at(cleaned)
+        return rules
 
-    def _asked(self, cleaned: dict[str, Any]) -> dict[str, Any]:
-        """Return the body of the management API's request that says the same as the form.
+    def _limit(self, name: str, text: str) -> int | None:
+        """Return a limit a minute, or None for the plan's. Raise ValueError."""
+        if not text:
+            return None
+        limit = _whole_number(text)
+        key_rules.require_limit(limit, getattr(self._plan, name))
+        return limit
 
-        Of a key that is changed only what was changed: a limit above the plan's, which staff gave,
-        stays where it is left alone.
-        """
-        asked: dict[str, Any] = {
-            name: cleaned[name] for name in ("name", "allowed_models") if name in cleaned
-        }
-        asked |= {name: cleaned[name] or None for name in (*_LIMITS, *_BUDGETS) if name in cleaned}
-        if self.key is not None:
-            changed = set(self.changed_data)
-            asked = {name: value for name, value in asked.items() if name in changed}
-        expiry = cleaned.get("expiry")
-        if expiry == _ON_A_DAY and "expires_on" in cleaned:
-            asked["expires_at"] = _end_of(cleaned["expires_on"]).isoformat()
-        elif expiry == _NEVER:
-            asked["expires_at"] = None
-        elif expiry and expiry.isdigit():
-            asked["expires_at"] = (timezone.now() + timedelta(days=int(expiry))).isoformat()
-        return asked
-
-    def _field_of(self, name: str) -> str | None:
-        """Return which field a rule's error stands beside."""
-        if name == "expires_at":
-            return "expires_on"
-        return name if name in self.fields else None
+    @contextmanager
+    def _errors_beside(self, name: str) -> Iterator[None]:
+        """Show the text of a ValueError beside a field."""
+        try:
+            yield
+        except ValueError as error:
+            self.add_error(name, str(error))
 
     def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
         cast(forms.ChoiceField, self.fields[name]).choices = choices
@@ -157,11 +164,9 @@ class NewKeyForm(KeyForm):
         self.may_choose_scope = actor.may_create_keys(ApiKey.Scope.MANAGEMENT)
         self.fields["scope"].required = self.may_choose_scope
 
-    def _rules_of(self, asked: dict[str, Any]) -> KeyRulesSerializer:
-        return NewKeySerializer(data=asked, partial=True, context={"team": self._team})
-
-    def _asked(self, cleaned: dict[str, Any]) -> dict[str, Any]:
-        return {**super()._asked(cleaned), "scope": cleaned.get("scope") or ApiKey.Scope.INFERENCE}
+    def _rules_of(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        scope = cleaned.get("scope") or ApiKey.Scope.INFERENCE
+        return {**super()._rules_of(cleaned), "scope": scope}
 
 
 class RotationForm(forms.Form):
@@ -218,11 +223,27 @@ def _end_of(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 
-def _texts(problems: Any) -> list[str]:
-    """Return the texts in a serializer's errors, which nest for lists."""
-    if isinstance(problems, dict):
-        return [text for each in problems.values() for text in _texts(each)]
-    return [str(problem) for problem in problems]
+def _expires_at(cleaned: dict[str, Any]) -> datetime | None:
+    """Return the moment of expiry that was chosen, or None for never. Raise KeyRuleError."""
+    expiry = cleaned.get("expiry", "")
+    if expiry == _ON_A_DAY and "expires_on" in cleaned:
+        moment = _end_of(cleaned["expires_on"])
+    elif expiry.isdigit():
+        moment = timezone.now() + timedelta(days=int(expiry))
+    else:
+        return None
+    key_rules.require_future(moment)
+    return moment
+
+
+def _whole_number(text: str) -> int:
+    """Return a whole number as people type it, such as `60` or `60.0`. Raise ValueError."""
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(key_rules.LIMIT_INVALID)
+    try:
+        return int(re.sub(r"\.0*$", "", text))
+    except ValueError:
+        raise ValueError(key_rules.LIMIT_INVALID) from None
 
 
 _SESSION_KEY = "keys_made"

@@ -3,10 +3,14 @@
 from typing import Any
 
 from django import forms
+from django.http import QueryDict
 
 from accounts.access import Actor
 from accounts.models import Role
+from portal.team.queries import AuditFilter
 from portal.ui.fields import OneLineField
+
+LARGEST_ID = 2**63 - 1
 
 ROLE_MEANINGS = {
     Role.OWNER: "Everything, management keys and other owners included.",
@@ -52,3 +56,18 @@ class InvitationForm(RoleForm):
 def role_choices(actor: Actor) -> list[tuple[str, str]]:
     """Return the roles that the actor may give, with their titles."""
     return [(role.value, str(role.label)) for role in actor.grantable_roles]
+
+
+def read_audit_filter(query: QueryDict) -> AuditFilter:
+    """Return the filter that the audit log's URL names; what makes no sense is left out."""
+    return AuditFilter(
+        action=query.get("action", "").replace("\0", ""),
+        actor=query.get("actor", "").replace("\0", "").strip(),
+        before=_read_id(query.get("before", "")),
+        after=_read_id(query.get("after", "")),
+    )
+
+
+def _read_id(text: str) -> int | None:
+    is_number = text.isascii() and text.isdigit() and len(text) <= 19
+    return min(int(text), LARGEST_ID) if is_number else None

@@ -1,18 +1,17 @@
-"""A team's members and its audit log, as the team's pages list them.
+"""A team's members, invitations and audit log, as the team's pages list them.
 
 The log is ordered by time, then by id: by id alone, PostgreSQL may prefer the primary key and read
 the entries of all other teams on its way.
 """
 
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts.access import Actor
 from accounts.api_keys import active
-from accounts.models import ApiKey, AuditEntry, Membership, Team
+from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Team
 from billing.models import KeySpend
 
 
@@ -79,56 +78,21 @@ def _active_keys_by_maker(actor: Actor) -> dict[int | None, int]:
     return dict(keys.order_by().values_list("created_by").annotate(Count("id")))
 
 
+def find_invitation(team: Team, invitation_id: int) -> Invitation | None:
+    """Return the team's invitation with this id, open or not."""
+    return Invitation.objects.filter(team=team, pk=invitation_id).first()
+
+
 AUDIT_PAGE_ROWS = 50
-
-# Titles of the actions. An action without a title is shown by its name.
-ACTION_TITLES = {
-    "member.invited": "Invited",
-    "invitation.withdrawn": "Invitation withdrawn",
-    "member.joined": "Joined",
-    "member.role_changed": "Role changed",
-    "member.removed": "Removed",
-    "member.left": "Left",
-    "team.created": "Team created",
-    "team.renamed": "Team renamed",
-    "key.created": "Key created",
-    "key.updated": "Key changed",
-    "key.rotated": "Key rotated",
-    "key.revoked": "Key revoked",
-    "refund.requested": "Refund",
-    "team.paused": "Keys paused",
-    "team.resumed": "Keys accepted again",
-    "dispute.handled": "Dispute handled",
-    "fraudwarning.handled": "Fraud warning handled",
-    "credits.ordered": "Credits ordered",
-    "billing.portal_opened": "Billing details opened",
-    "billing.card_setup_opened": "Adding a card",
-    "auto_top_up.changed": "Auto top-up changed",
-    "code.redeemed": "Code redeemed",
-    "plan.ordered": "Plan ordered",
-    "plan.upgraded": "Plan raised",
-    "plan.downgraded": "Plan lowered from the next period on",
-    "plan.cancelled": "Plan cancelled",
-    "plan.resumed": "Plan kept",
-}
-
-
-@dataclass(frozen=True)
-class AuditLine:
-    """An entry, and what it says besides."""
-
-    entry: AuditEntry
-    title: str
-    facts: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class AuditPage:
-    """A page of the log; the URLs are empty where nothing is newer or older."""
+    """A page of the log, the newest entry first, and whether there are newer and older ones."""
 
-    lines: list[AuditLine]
-    newer_url: str
-    older_url: str
+    entries: list[AuditEntry]
+    has_newer: bool
+    has_older: bool
 
 
 @dataclass(frozen=True)
@@ -156,11 +120,7 @@ def audit_page(team: Team, chosen: AuditFilter) -> AuditPage:
     if is_back:
         found.reverse()
     has_newer, has_older = (has_more, True) if is_back else (bound is not None, has_more)
-    return AuditPage(
-        lines=[_audit_line(entry) for entry in found],
-        newer_url=_url(chosen, after=found[0].pk) if has_newer and found else "",
-        older_url=_url(chosen, before=found[-1].pk) if has_older and found else "",
-    )
+    return AuditPage(found, has_newer, has_older)
 
 
 def _is_older(entry: AuditEntry) -> Q:
@@ -180,21 +140,3 @@ def _matching(team: Team, chosen: AuditFilter) -> QuerySet[AuditEntry]:
     if chosen.actor:
         entries = entries.filter(actor_label=chosen.actor)
     return entries
-
-
-def _audit_line(entry: AuditEntry) -> AuditLine:
-    detail = dict(entry.detail)
-    facts = []
-    if {"from", "to"} <= detail.keys():
-        facts.append(("", f"{detail.pop('from')} → {detail.pop('to')}"))
-    facts += [(name.replace("_", " "), _text_of(value)) for name, value in detail.items()]
-    return AuditLine(entry, ACTION_TITLES.get(entry.action, entry.action), facts)
-
-
-def _text_of(value: object) -> str:
-    return ", ".join(str(each) for each in value) if isinstance(value, list) else str(value)
-
-
-def _url(chosen: AuditFilter, **place: int) -> str:
-    fields = {"action": chosen.action, "actor": chosen.actor, **place}
-    return f"?{urlencode({name: value for name, value in fields.items() if value})}"

@@ -15,29 +15,26 @@ from accounts.errors import (
     InvitationMismatchError,
     NotAllowedError,
 )
-from accounts.invitations import is_open, open_invitations
 from accounts.models import Invitation, Membership, Role
-from api.customers import open_team
+from api.account_opening import open_team
 from portal.access import TEAM_SESSION_KEY, MemberRequest, member_page, member_page_if
 from portal.emails.kinds import send_invitation
-from portal.team.forms import ROLE_MEANINGS, InvitationForm, RoleForm, TeamForm
-from portal.team.queries import (
-    ACTION_TITLES,
-    AuditFilter,
-    MemberLine,
-    audit_page,
-    member_line,
-    roster_of,
+from portal.team.forms import (
+    ROLE_MEANINGS,
+    InvitationForm,
+    RoleForm,
+    TeamForm,
+    read_audit_filter,
 )
+from portal.team.presenters import audit_context, role_meanings, team_context
+from portal.team.queries import MemberLine, audit_page, find_invitation, member_line
 from portal.ui.rate_limits import is_over_limit
-
-LARGEST_ID = 2**63 - 1
 
 
 @require_safe
 @member_page
 def team(request: MemberRequest) -> HttpResponse:
-    """List the members, and the open invitations to who may handle them."""
+    """List the members, and the open invitations for those who may manage them."""
     return team_page(request, InvitationForm(request.actor))
 
 
@@ -55,7 +52,7 @@ def member(request: MemberRequest, member_id: int) -> HttpResponse:
     context = {
         "line": line,
         "form": form,
-        "role_meanings": [(role, ROLE_MEANINGS[role]) for role in request.actor.grantable_roles],
+        "role_meanings": role_meanings(request.actor),
     }
     return render(request, "team/member.html", context, status=422 if form.errors else 200)
 
@@ -63,7 +60,7 @@ def member(request: MemberRequest, member_id: int) -> HttpResponse:
 @require_POST
 @member_page_if(lambda actor: actor.may_manage_members)
 def remove_member(request: MemberRequest, member_id: int) -> HttpResponse:
-    """Take a member out of the team."""
+    """Remove a member from the team."""
     line = _line(request, member_id)
     _require_right(request, line)
     try:
@@ -80,7 +77,7 @@ def remove_member(request: MemberRequest, member_id: int) -> HttpResponse:
 @require_POST
 @member_page
 def leave_team(request: MemberRequest) -> HttpResponse:
-    """Take the member themselves out of the team."""
+    """Remove the member who asks from the team."""
     try:
         members.leave_team(request.actor, ip_address=client_ip(request))
     except NotAllowedError as error:
@@ -112,7 +109,7 @@ def team_settings(request: MemberRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def new_team(request: MemberRequest) -> HttpResponse:
-    """Make a further team, and acts for it from then on."""
+    """Create another team, and act for it from then on."""
     form = TeamForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         name = form.cleaned_data["name"]
@@ -136,26 +133,10 @@ def switch_team(request: MemberRequest) -> HttpResponse:
 @require_safe
 @member_page_if(lambda actor: actor.may_see_audit_log)
 def audit_log(request: MemberRequest) -> HttpResponse:
-    """Show who did what in the team."""
-    asked = request.GET
-    chosen = AuditFilter(
-        action=asked.get("action", "").replace("\0", ""),
-        actor=asked.get("actor", "").replace("\0", "").strip(),
-        before=_id(asked.get("before", "")),
-        after=_id(asked.get("after", "")),
-    )
-    context = {
-        "page": audit_page(request.actor.team, chosen),
-        "chosen": chosen,
-        "actions": ACTION_TITLES.items(),
-    }
+    """Show a page of the team's audit log."""
+    chosen = read_audit_filter(request.GET)
+    context = audit_context(audit_page(request.actor.team, chosen), chosen)
     return render(request, "team/audit.html", context)
-
-
-def _id(text: str) -> int | None:
-    """Return the id that a URL names; None for what is none."""
-    is_number = text.isascii() and text.isdigit() and len(text) <= 19
-    return min(int(text), LARGEST_ID) if is_number else None
 
 
 def _line(request: MemberRequest, member_id: int) -> MemberLine:
@@ -171,7 +152,7 @@ def _require_right(request: MemberRequest, line: MemberLine) -> None:
 
 
 def _change_role(request: MemberRequest, membership: Membership, form: RoleForm) -> bool:
-    """Return the member the form's role; False with the form's error where that can't be."""
+    """Give the member the form's role; where that fails, add the form's error and return False."""
     role = form.cleaned_data["role"]
     try:
         members.change_role(request.actor, membership, role, ip_address=client_ip(request))
@@ -185,19 +166,8 @@ def _change_role(request: MemberRequest, membership: Membership, form: RoleForm)
 
 
 def team_page(request: MemberRequest, form: InvitationForm, status: int = 200) -> HttpResponse:
-    """Return the page: members to everybody in the team, invitations to who may make them."""
-    actor = request.actor
-    context: dict[str, object] = {"roster": roster_of(actor)}
-    if actor.may_manage_members:
-        context |= {
-            "form": form,
-            "role_meanings": [(role, ROLE_MEANINGS[role]) for role in actor.grantable_roles],
-            "invitations": [
-                (each, is_open(each), actor.may_handle(each))
-                for each in open_invitations(actor.team)
-            ],
-        }
-    return render(request, "team/team.html", context, status=status)
+    """Return the team's page with the form of an invitation."""
+    return render(request, "team/team.html", team_context(request.actor, form), status=status)
 
 
 # Invitations go to people who did not ask for them.
@@ -207,7 +177,7 @@ EMAILS_PER_USER = "60/h"
 @require_POST
 @member_page_if(lambda actor: actor.may_manage_members)
 def invite(request: MemberRequest) -> HttpResponse:
-    """Invite an e-mail address."""
+    """Invite an email address."""
     form = InvitationForm(request.actor, request.POST)
     if not form.is_valid():
         return team_page(request, form, status=422)
@@ -231,7 +201,7 @@ def invite(request: MemberRequest) -> HttpResponse:
 @require_POST
 @member_page_if(lambda actor: actor.may_manage_members)
 def resend(request: MemberRequest, invitation_id: int) -> HttpResponse:
-    """Send a new email, which lasts a week again."""
+    """Send an invitation again, with a new link and its whole lifetime."""
     found = _find(request, invitation_id)
     if is_over_limit(request, "invitations", EMAILS_PER_USER):
         messages.error(request, "You have sent many invitations. Try again in an hour.")
@@ -266,7 +236,7 @@ def withdraw(request: MemberRequest, invitation_id: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """Show an invitation to who has its email; POST accepts it."""
+    """Show an invitation to whoever has its link; POST accepts it."""
     found = invitations.find(token)
     if found is None or not invitations.is_open(found):
         closed = {"invitation": found}
@@ -289,7 +259,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _find(request: MemberRequest, invitation_id: int) -> Invitation:
-    found = Invitation.objects.filter(team=request.actor.team, pk=invitation_id).first()
+    found = find_invitation(request.actor.team, invitation_id)
     if found is None:
         raise Http404
     return found

@@ -41,6 +41,14 @@ class RowPage(Generic[Row]):
     older: Place | None
 
 
+@dataclass(frozen=True)
+class Pager:
+    """The URLs of a page's neighbours, empty where there is none; for `components/pager.html`."""
+
+    newer_url: str = ""
+    older_url: str = ""
+
+
 class Find(Protocol[Row_co]):
     """Finds a list's rows: all, or as many of those next to a moment as a page has and one more."""
 

@@ -16,6 +16,7 @@ PERIODS = [
     ("own", "Custom range"),
 ]
 DEFAULT_PERIOD = "30d"
+MOST_DAYS_BY_HOUR = 2
 
 
 class UsageFilter(DayRangeForm):
@@ -67,6 +68,16 @@ class UsageFilter(DayRangeForm):
         """The period of a form that is valid."""
         span: Period = self.cleaned_data["span"]
         return span
+
+    @property
+    def is_by_hour(self) -> bool:
+        """Whether the period of a valid form is short enough for a chart of hours."""
+        return self.span.days <= MOST_DAYS_BY_HOUR
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether more than the period was chosen, whatever is valid of it."""
+        return any(self.data.get(name) for name in ("key", "model", "status", "end_user"))
 
     def selection(self, account_id: int) -> Selection:
         """Return what a form that is valid selects of an account."""

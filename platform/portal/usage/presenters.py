@@ -1,6 +1,6 @@
-"""How a request came to its charge, from the hold to the balance, and whether the sums agree."""
+"""What the usage pages show: figures, requests, CSV; and how one request came to its charge."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -10,13 +10,73 @@ from django.utils.text import capfirst
 
 from accounts.models import ApiKey
 from api.models import VideoJob
+from api.operations.base import Operation
 from billing.models import CreditAccount, PriceVersion, Reservation, Transfer, UsageRecord
 from billing.pricing import charge as pricing
-from billing.pricing.charge import Line, Usage
+from billing.pricing.charge import SUMMARIES, Line, Usage, price_of
 from billing.pricing.components import COMPONENTS
-from billing.pricing.money import price_of
-from billing.pricing.rates import SUMMARIES
+from billing.pricing.money import dollars_text
+from portal.ui.csv import Row
 from portal.ui.outcomes import IN_PROGRESS, Outcome, outcome_of, reported_error
+
+CSV_HEADER: Row = [
+    "time_utc",
+    "request_id",
+    "key",
+    "model",
+    "endpoint",
+    "streamed",
+    "user",
+    "outcome",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "images",
+    "seconds",
+    "pieces",
+    "usage_source",
+    "charged_usd",
+    "latency_ms",
+    "first_token_ms",
+]
+
+
+def request_rows(
+    records: list[UsageRecord], names: dict[int, str]
+) -> list[tuple[UsageRecord, Outcome, str]]:
+    """Return the list's rows: each record with its outcome in words and its key's name."""
+    return [(row, outcome_of(row), names.get(row.key_id, "")) for row in records]
+
+
+def csv_batches(batches: Iterator[list[UsageRecord]], names: dict[int, str]) -> Iterator[list[Row]]:
+    """Yield the CSV file's rows, batch by batch; `names` are the keys' by their ids."""
+    for batch in batches:
+        yield [_csv_row(record, names) for record in batch]
+
+
+def _csv_row(record: UsageRecord, names: dict[int, str]) -> Row:
+    return [
+        record.created_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        str(record.request_id),
+        names.get(record.key_id, ""),
+        record.model,
+        record.endpoint,
+        "yes" if record.streamed else "no",
+        record.end_user,
+        record.outcome,
+        record.input_tokens,
+        record.cached_tokens,
+        record.output_tokens,
+        record.reasoning_tokens,
+        record.images,
+        record.seconds,
+        record.pieces,
+        record.source,
+        dollars_text(record.charged_nanos),
+        record.latency_ms,
+        record.first_token_ms,
+    ]
 
 
 @dataclass(frozen=True)
@@ -62,8 +122,11 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Charge:
-    """A request's hold, usage, prices, settlement and transfer, as far as they exist."""
+class ChargePresenter:
+    """A request's hold, usage, prices, settlement and transfer, as far as they exist.
+
+    `operation` is what was asked for; None if that is not known.
+    """
 
     request_id: UUID
     account: CreditAccount
@@ -73,6 +136,7 @@ class Charge:
     transfer: Transfer | None
     key: ApiKey | None
     video: VideoJob | None
+    operation: Operation | None
 
     @property
     def model(self) -> str:
@@ -96,6 +160,22 @@ class Charge:
         if self.reservation is not None:
             return self.reservation.amount_nanos
         return self.record.reserved_nanos if self.record is not None else 0
+
+    @property
+    def has_max_tokens(self) -> bool:
+        """Whether it was a request whose answer's length `max_tokens` limits."""
+        body = self.operation.body if self.operation else None
+        return body is not None and "max_tokens" in body.__struct_encode_fields__
+
+    @property
+    def is_input_only(self) -> bool:
+        """Whether it was a request that pays for its input's tokens and generates none."""
+        return (
+            self.operation is not None
+            and not self.has_max_tokens
+            and self.price is not None
+            and self.price.input_nanos_per_million > 0
+        )
 
     @property
     def released_nanos(self) -> int:
@@ -221,31 +301,6 @@ def _bill_line(line: Line, lines: Sequence[Line], recorded_nanos: int) -> BillLi
 def _has_part(name: str, lines: Sequence[Line]) -> bool:
     """Return whether one of the lines is of a part of the component."""
     return any(other[0] in COMPONENTS and COMPONENTS[other[0]].part_of == name for other in lines)
-
-
-def charge_of(account_id: int, request_id: UUID) -> Charge | None:
-    """Return the request's charge; None if the account has no such request."""
-    account = CreditAccount.objects.filter(pk=account_id).first()
-    if account is None:
-        return None
-    reservation = Reservation.objects.filter(pk=request_id, account=account).first()
-    record = UsageRecord.objects.filter(pk=request_id, account=account).first()
-    known = record or reservation
-    if known is None:
-        return None
-    transfers = Transfer.objects.filter(
-        kind=Transfer.Kind.USAGE, reference=str(request_id), customer=account
-    )
-    return Charge(
-        request_id=request_id,
-        account=account,
-        reservation=reservation,
-        record=record,
-        price=PriceVersion.objects.filter(pk=known.price_version_id).first(),
-        transfer=transfers.first(),
-        key=ApiKey.objects.filter(pk=known.key_id, team=account.team_id).first(),
-        video=VideoJob.objects.filter(pk=request_id, account=account).first(),
-    )
 
 
 def _attempt(number: int, made: dict[str, object]) -> Attempt:

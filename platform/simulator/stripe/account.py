@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from simulator.stripe.balance import Balance
+from simulator.stripe.balance import BalanceTransactions
 from simulator.stripe.checkout import Checkout
 from simulator.stripe.customers import Customers
 from simulator.stripe.disputes import Disputes
 from simulator.stripe.invoices import Invoices
 from simulator.stripe.payments import Payments
 from simulator.stripe.portal import Portal
-from simulator.stripe.prices import Prices
+from simulator.stripe.prices import ProductCatalogue
 from simulator.stripe.refunds import Refunds
 from simulator.stripe.store import Store
 from simulator.stripe.subscriptions import Subscriptions
@@ -22,9 +22,9 @@ class Account:
     def __init__(self, file: Path | None, webhook_url: str, webhook_secret: str) -> None:
         self.store = store = Store(file)
         self.webhooks = webhooks = Webhooks(store, webhook_url, webhook_secret)
-        self.balance = Balance(store, webhooks)
+        self.balance = BalanceTransactions(store, webhooks)
         self.customers = Customers(store, webhooks)
-        self.prices = Prices(store, webhooks)
+        self.prices = ProductCatalogue(store, webhooks)
         self.payments = Payments(store, webhooks, self.balance, self.customers)
         self.refunds = Refunds(store, webhooks, self.balance)
         self.disputes = Disputes(store, webhooks, self.balance)

@@ -18,7 +18,7 @@ def charge_fee(cents: int) -> int:
     return cents * FEE_PER_THOUSAND // 1000 + FEE_FIXED_CENTS
 
 
-class Balance:
+class BalanceTransactions:
     """Balance transactions, and what leaves the account."""
 
     def __init__(self, store: Store, webhooks: Webhooks) -> None:

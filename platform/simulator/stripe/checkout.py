@@ -11,7 +11,7 @@ from simulator.stripe.errors import StripeError
 from simulator.stripe.form import is_true, whole
 from simulator.stripe.invoices import Invoices
 from simulator.stripe.payments import LEAST_CENTS, Payments
-from simulator.stripe.prices import Prices, tax_of
+from simulator.stripe.prices import ProductCatalogue, tax_of
 from simulator.stripe.store import Store, Thing
 from simulator.stripe.subscriptions import Subscriptions
 from simulator.stripe.webhooks import Webhooks
@@ -50,7 +50,7 @@ class Checkout:
         webhooks: Webhooks,
         *,
         customers: Customers,
-        prices: Prices,
+        prices: ProductCatalogue,
         payments: Payments,
         invoices: Invoices,
         subscriptions: Subscriptions,

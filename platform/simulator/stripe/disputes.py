@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from simulator.stripe.balance import DISPUTE_FEE_CENTS, Balance
+from simulator.stripe.balance import DISPUTE_FEE_CENTS, BalanceTransactions
 from simulator.stripe.errors import StripeError
 from simulator.stripe.form import whole
 from simulator.stripe.store import Store, Thing
@@ -16,7 +16,7 @@ CLOSED = {"won", "lost", "warning_closed"}
 class Disputes:
     """A dispute takes the money at once; an inquiry (`warning_…`) takes it later, or never."""
 
-    def __init__(self, store: Store, webhooks: Webhooks, balance: Balance) -> None:
+    def __init__(self, store: Store, webhooks: Webhooks, balance: BalanceTransactions) -> None:
         self._store = store
         self._webhooks = webhooks
         self._balance = balance

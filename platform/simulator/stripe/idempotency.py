@@ -2,7 +2,7 @@
 
 from simulator.stripe.errors import StripeError
 
-Answer = tuple[int, str, bytes]
+StoredResponse = tuple[int, str, bytes]
 # What a call that was not carried out answers: its key may be used again.
 NOT_KEPT = {400, 401, 404, 409, 429}
 
@@ -14,10 +14,10 @@ class Idempotency:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[str, bytes, Answer]] = {}
+        self._kept: dict[str, tuple[str, bytes, StoredResponse]] = {}
         self._under_way: set[str] = set()
 
-    def find(self, key: str, path: str, body: bytes) -> Answer | None:
+    def find(self, key: str, path: str, body: bytes) -> StoredResponse | None:
         """Return the answer that a key got before.
 
         Raise StripeError where it came with another path or other parameters, or where its first
@@ -50,7 +50,7 @@ class Idempotency:
         """Note that it no longer is."""
         self._under_way.discard(key)
 
-    def keep(self, key: str, path: str, body: bytes, answer: Answer) -> None:
+    def keep(self, key: str, path: str, body: bytes, answer: StoredResponse) -> None:
         """Remember an answer for good, a failure's too."""
         if key and answer[0] not in NOT_KEPT:
             self._kept[key] = (path, body, answer)

@@ -3,7 +3,7 @@
 from typing import Any, NoReturn
 
 from simulator.stripe import cards
-from simulator.stripe.balance import Balance, charge_fee
+from simulator.stripe.balance import BalanceTransactions, charge_fee
 from simulator.stripe.cards import Card
 from simulator.stripe.customers import Customers
 from simulator.stripe.errors import StripeError, card_error, declined
@@ -20,7 +20,7 @@ class Payments:
     """Money coming in."""
 
     def __init__(
-        self, store: Store, webhooks: Webhooks, balance: Balance, customers: Customers
+        self, store: Store, webhooks: Webhooks, balance: BalanceTransactions, customers: Customers
     ) -> None:
         self._store = store
         self._webhooks = webhooks

@@ -23,7 +23,7 @@ def tax_of(cents: int) -> int:
     return (cents * TAX_PERCENT + 50) // 100
 
 
-class Prices:
+class ProductCatalogue:
     """Products and prices."""
 
     def __init__(self, store: Store, webhooks: Webhooks) -> None:

@@ -1,10 +1,10 @@
 """Proration: what a change of price within a period costs or gives back."""
 
-from simulator.stripe.prices import Prices
+from simulator.stripe.prices import ProductCatalogue
 from simulator.stripe.store import Thing
 
 
-def proration_lines(prices: Prices, item: Thing, new: Thing, now: int) -> list[Thing]:
+def proration_lines(prices: ProductCatalogue, item: Thing, new: Thing, now: int) -> list[Thing]:
     """Return two invoice lines for the rest of an item's period: the old price's unused part given
     back, and the new price's part (docs.stripe.com/billing/subscriptions/prorations).
     """

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from simulator.stripe.balance import Balance
+from simulator.stripe.balance import BalanceTransactions
 from simulator.stripe.errors import StripeError, missing
 from simulator.stripe.form import whole
 from simulator.stripe.store import Store, Thing
@@ -14,7 +14,7 @@ STATUSES = {"succeeded", "pending", "failed", "canceled"}
 class Refunds:
     """Refunds of charges. `next_statuses` are the initial statuses of the next ones, one each."""
 
-    def __init__(self, store: Store, webhooks: Webhooks, balance: Balance) -> None:
+    def __init__(self, store: Store, webhooks: Webhooks, balance: BalanceTransactions) -> None:
         self._store = store
         self._webhooks = webhooks
         self._balance = balance

@@ -10,7 +10,7 @@ from simulator.stripe.errors import StripeError
 from simulator.stripe.form import is_true, whole
 from simulator.stripe.invoices import Invoices
 from simulator.stripe.present import present
-from simulator.stripe.prices import Prices
+from simulator.stripe.prices import ProductCatalogue
 from simulator.stripe.proration import proration_lines
 from simulator.stripe.store import Store, Thing
 from simulator.stripe.webhooks import Webhooks
@@ -28,7 +28,7 @@ class Subscriptions:
         store: Store,
         webhooks: Webhooks,
         customers: Customers,
-        prices: Prices,
+        prices: ProductCatalogue,
         invoices: Invoices,
     ) -> None:
         self._store = store

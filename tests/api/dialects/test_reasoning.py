@@ -19,7 +19,14 @@ def event(*deltas: Json | None, finish: str | None = None, **fields: Any) -> byt
         {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
         for index, delta in enumerate(deltas)
     ]
-    chunk = {"id": "c", "model": "m", "choices": choices, **fields}
+    chunk = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": choices,
+        **fields,
+    }
     return b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"
 
 
@@ -86,7 +93,7 @@ def test_an_event_with_usage_is_translated_too() -> None:
     passed_on = one.feed(event({"reasoning_content": "a"}, usage={"prompt_tokens": 1}))
     assert told(passed_on) == [{"reasoning": "a"}]
     assert b"usage" not in passed_on
-    assert one.usage == {"prompt_tokens": 1}
+    assert one.evidence.figures == {"prompt_tokens": 1}
 
 
 def test_answers_pass_as_bytes_once_all_tags_are_through() -> None:
@@ -96,7 +103,7 @@ def test_answers_pass_as_bytes_once_all_tags_are_through() -> None:
         {"content": "b", "reasoning": "a"},
         {"content": "c"},
     ]
-    data = b'data: { "model":"m", "choices":[{"delta":{"content":"<think>"}}]}\n\n'
+    data = event({"content": "<think>"}).replace(b",", b" , ")
     assert one.feed(data) == data
 
 

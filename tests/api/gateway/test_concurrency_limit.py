@@ -278,7 +278,7 @@ def test_a_call_costs_about_a_microsecond():
 
 
 def _seconds(call: Callable[[], None], times: int) -> float:
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(times):
         call()
-    return time.perf_counter() - began
+    return time.thread_time() - began

@@ -1,6 +1,7 @@
 """Chat completions in one piece."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -42,11 +43,10 @@ async def test_another_name_inside_of_the_answer_is_left_alone() -> None:
 
 
 @in_loop
-async def test_unknown_fields_go_upstream_and_max_tokens_is_clamped() -> None:
+async def test_max_tokens_is_clamped_and_sent_by_one_name() -> None:
     async with World(answer(completion())) as world:
-        await world.chat(max_completion_tokens=1_000_000, novelty={"a": [1, None]})
+        await world.chat(max_completion_tokens=1_000_000)
         sent = world.upstream.calls[0]
-    assert sent["novelty"] == {"a": [1, None]}
     assert sent["max_tokens"] == 8192
     assert "max_completion_tokens" not in sent
 
@@ -81,28 +81,30 @@ async def test_the_models_defaults_are_sent_where_the_client_names_none() -> Non
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("usage", "tokens"),
     [
-        {"usage": None},
-        {"usage": {"prompt_tokens": -1, "completion_tokens": 5}},
-        {"usage": {"prompt_tokens": 5, "completion_tokens": 1.5}},
-        {"usage": {"prompt_tokens": 5, "completion_tokens": True}},
-        {"usage": {"prompt_tokens": "5", "completion_tokens": 5}},
-        {"usage": {"prompt_tokens": 5, "completion_tokens": 10**12}},
-        {"usage": {"prompt_tokens": 5, "completion_tokens": 0}},
-        {"usage": []},
+        (None, (20, 10)),
+        ({"prompt_tokens": -1, "completion_tokens": 5}, (20, 5)),
+        ({"prompt_tokens": 5, "completion_tokens": 1.5}, (5, 10)),
+        ({"prompt_tokens": 5, "completion_tokens": True}, (5, 10)),
+        ({"prompt_tokens": "5", "completion_tokens": 5}, (20, 5)),
+        ({"prompt_tokens": 5, "completion_tokens": 10**12}, (5, 10)),
+        ({"prompt_tokens": 5, "completion_tokens": 0}, (5, 10)),
+        ([], (20, 10)),
     ],
 )
 @in_loop
-async def test_usage_that_can_not_be_true_is_estimated(fields: dict[str, object]) -> None:
-    async with World(answer(completion("y" * 40, **fields))) as world:
+async def test_usage_that_can_not_be_true_is_estimated(
+    usage: object, tokens: tuple[int, int]
+) -> None:
+    async with World(answer(completion("y" * 40, usage=usage))) as world:
         reply = await world.chat("x" * 80)
     settled = world.gate.only
     assert reply.status == 200
     assert settled.source == "estimated"
-    assert (settled.input_tokens, settled.output_tokens) == (20, 10)
-    if fields["usage"] is None:
-        assert reply.json["usage"]["completion_tokens"] == 10
+    assert (settled.input_tokens, settled.output_tokens) == tokens
+    shown = reply.json["usage"]
+    assert (shown["prompt_tokens"], shown["completion_tokens"]) == tokens
 
 
 @pytest.mark.parametrize(
@@ -229,8 +231,18 @@ async def test_a_refused_connection_is_a_connect_error() -> None:
 
 
 @in_loop
+async def test_a_plain_answer_may_take_longer_than_a_first_token() -> None:
+    timeouts, plain = {"first_token_timeout_seconds": 0.1}, json.dumps(completion()).encode()
+    script = raw(0.5, head(content_length=str(len(plain))), plain)
+    async with World(script, upstream=timeouts) as world:
+        reply = await world.chat()
+    assert reply.status == 200
+    assert world.gate.only.outcome == "completed"
+
+
+@in_loop
 async def test_a_silent_upstream_is_given_up() -> None:
-    timeouts = {"first_token_timeout_seconds": 0.2}
+    timeouts = {"total_timeout_seconds": 0.3}
     async with World(raw(5.0), upstream=timeouts) as world:
         reply = await world.chat()
     assert (reply.status, reply.json["error"]["code"]) == (504, "upstream_timeout")
@@ -273,16 +285,17 @@ async def test_a_client_who_leaves_while_nothing_is_reserved_costs_nothing() -> 
 
 @in_loop
 async def test_the_answer_waits_for_its_settlement_but_not_for_ever() -> None:
-    async with World(answer(completion()), limits={"settle_wait_seconds": 0.3}) as world:
+    async with World(answer(completion()), limits={"settle_wait_seconds": 300}) as world:
         world.gate.receipts_wait = asyncio.Event()
         task, reply = world.begin(body())
         await eventually_async(lambda: world.gate.settlements)
         await asyncio.sleep(0.1)
         assert reply.status == 0
         world.gate.receipts_wait.set()
-        await eventually_async(lambda: reply.is_complete, seconds=0.15)
+        await eventually_async(lambda: reply.is_complete)
         await task
 
+    async with World(answer(completion()), limits={"settle_wait_seconds": 0.1}) as world:
         world.gate.receipts_wait = asyncio.Event()
         reply = await world.chat()
         assert reply.status == 200

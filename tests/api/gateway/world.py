@@ -29,7 +29,7 @@ from api.gateway.process import Gateway, Limits
 from api.gateway.upstream import Upstreams
 from api.jobs.store import JobStore
 from api.router import handle, match
-from billing.pricing.rates import Prices
+from billing.pricing.charge import Prices
 from tests.api.gateway.fake_gate import FakeGate
 from tests.api.gateway.upstream import Script, Upstream
 
@@ -251,10 +251,12 @@ class World:
             "content-length": str(len(payload)),
             **(headers or {}),
         }
+        path, _, query = path.partition("?")
         scope = {
             "type": "http",
             "method": method,
             "path": path,
+            "query_string": query.encode(),
             "headers": [(k.encode(), v.encode()) for k, v in given.items() if v],
         }
         messages = iter([{"type": "http.request", "body": payload, "more_body": False}])

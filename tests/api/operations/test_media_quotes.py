@@ -11,8 +11,7 @@ from api.gateway.quote import Quote
 from api.operations.images import ImagesDialect, quote_images
 from api.operations.videos import DIALECT, quote_video
 from api.surfaces import SURFACES
-from billing.pricing.charge import Usage
-from billing.pricing.rates import Prices
+from billing.pricing.charge import Prices, Usage
 from tests.api.gateway.world import World
 
 V1 = next(surface for surface in SURFACES if surface.name == "v1")

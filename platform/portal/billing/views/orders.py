@@ -7,58 +7,47 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from billing.models import CreditAccount, Order, Transfer
+from billing.models import Order
 from billing.payments import invoices
 from billing.payments.customer_pages import PaymentError, payment_errors
 from billing.payments.orders import (
-    OrderStatus,
     Step,
+    has_checkout,
     receipt_url,
-    recorded_status_of,
+    status_between_checks,
     status_of,
 )
 from portal.access import MemberRequest
-from portal.billing.queries import order_line, orders_of, plan_payments_of
-from portal.billing.views.page import billing_page, payment_mode, to_checkout
-from portal.ui.paging import page_of, read_place
+from portal.billing import queries
+from portal.billing.presenters.orders import MOST_POLLS, order_context, orders_context
+from portal.billing.views.page import billing_page, to_checkout
+from portal.ui.paging import read_place
 
-# Every two seconds; Stripe is asked at each fifth, as its webhook mostly comes first.
-MOST_POLLS = 60
-POLLS_PER_QUESTION = 5
+# Stripe is asked at each fifth poll, as its webhook mostly comes first.
+POLLS_PER_CHECK = 5
 NO_DOCUMENT = "Stripe has no such document to show just now. Try again in a minute."
 
 
 @require_safe
 @billing_page
 def orders(request: MemberRequest) -> HttpResponse:
-    """All of the team's orders, page by page."""
-    found = orders_of(request.actor.team)
-    page = page_of(
-        lambda **_near: found,
+    """List all of the team's orders, page by page."""
+    page = queries.orders_page(
+        request.actor.team,
         before=read_place(request.GET.get("before", "")),
         after=read_place(request.GET.get("after", "")),
     )
-    here = reverse("orders")
-    context = {
-        "lines": [order_line(order) for order in page.rows],
-        "page": {
-            "newer_url": f"{here}?after={page.newer}" if page.newer else "",
-            "older_url": f"{here}?before={page.older}" if page.older else "",
-        },
-        **payment_mode(),
-    }
-    return render(request, "billing/orders.html", context)
+    return render(request, "billing/orders.html", orders_context(page))
 
 
 @require_safe
 @billing_page
 def order(request: MemberRequest, order_id: UUID) -> HttpResponse:
     """Return from Stripe's checkout, which proves no payment: ask Stripe what was paid."""
-    standing = status_of(_order(request, order_id))
-    return render(request, "billing/order.html", _context(request, standing, polls=0))
+    context = order_context(status_of(_order(request, order_id)), polls=0)
+    return render(request, "billing/order.html", context)
 
 
 @require_safe
@@ -67,16 +56,16 @@ def order_state(request: MemberRequest, order_id: UUID) -> HttpResponse:
     """Show the part of the page that it polls while the status may change."""
     found = _order(request, order_id)
     polls = _polls(request)
-    standing = _without_asking(found) if polls % POLLS_PER_QUESTION else status_of(found)
-    return render(request, "billing/order_state.html", _context(request, standing, polls=polls))
+    status = status_between_checks(found) if polls % POLLS_PER_CHECK else status_of(found)
+    return render(request, "billing/order_state.html", order_context(status, polls=polls))
 
 
 @require_POST
 @billing_page
 def pay_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
-    """Go on to Stripe's page for an order that is not paid yet."""
+    """Redirect to Stripe's page for an order that is not paid yet."""
     found = _order(request, order_id)
-    if found.state != Order.State.OPEN or found.origin != Order.Origin.CHECKOUT:
+    if not has_checkout(found):
         return redirect("order", found.pk)
     try:
         return to_checkout(request, found)
@@ -88,10 +77,10 @@ def pay_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
 @require_safe
 @billing_page
 def left_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
-    """Return of a buyer who left Stripe's page; they may have paid in another window."""
-    standing = status_of(_order(request, order_id))
-    if standing.step is not Step.UNPAID:
-        return redirect("order", standing.order.pk)
+    """Return from Stripe's page without paying there; it may be paid in another window."""
+    status = status_of(_order(request, order_id))
+    if status.step is not Step.UNPAID:
+        return redirect("order", status.order.pk)
     messages.info(request, "You left the payment page. Nothing was charged.")
     return redirect("billing")
 
@@ -101,83 +90,61 @@ def left_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
 def receipt(request: MemberRequest, order_id: UUID) -> HttpResponse:
     """Redirect to Stripe's receipt of the payment."""
     found = _order(request, order_id)
-    url = _document_url(found.charge_id, lambda: receipt_url(found))
-    return redirect(url) if url else _without_document(request, "order", found.pk)
+    return _to_document(
+        request, found.charge_id, lambda: receipt_url(found), page=("order", found.pk)
+    )
 
 
 @require_safe
 @billing_page
 def invoice(request: MemberRequest, order_id: UUID) -> HttpResponse:
-    """Redirect to the invoice, a PDF of Stripe's."""
+    """Redirect to the invoice, a PDF at Stripe."""
     found = _order(request, order_id)
-    url = _document_url(found.invoice_id, lambda: invoices.pdf_url(found.invoice_id or ""))
-    return redirect(url) if url else _without_document(request, "order", found.pk)
+    number = found.invoice_id or ""
+    return _to_document(request, number, lambda: invoices.pdf_url(number), page=("order", found.pk))
 
 
 @require_safe
 @billing_page
 def plan_invoice(request: MemberRequest, invoice_id: str) -> HttpResponse:
     """Redirect to an invoice of the team's plan."""
-    payment = plan_payments_of(request.actor.team).filter(pk=invoice_id).first()
-    if payment is None:
-        raise Http404
-    url = _document_url(payment.pk, lambda: invoices.pdf_url(payment.pk))
-    return redirect(url) if url else _without_document(request, "billing")
+    payment = queries.find_plan_payment(request.actor.team, invoice_id)
+    number = payment.pk if payment else ""
+    return _to_document(request, number, lambda: invoices.pdf_url(number), page=("billing",))
 
 
-def _document_url(number: str | None, ask: Callable[[], str]) -> str:
-    """Return the current URL of a document at Stripe; empty if it has none. Raise Http404."""
+def _to_document(
+    request: MemberRequest,
+    number: str | None,
+    current_url: Callable[[], str],
+    *,
+    page: tuple[Any, ...],
+) -> HttpResponse:
+    """Redirect to the current URL of a document at Stripe, or back to the page if it has none.
+
+    Raise Http404 without a number.
+    """
     if not number:
         raise Http404
     try:
         with payment_errors():
-            return ask()
+            url = current_url()
     except PaymentError:
-        return ""
-
-
-def _without_document(request: MemberRequest, page: str, *place: Any) -> HttpResponse:
+        url = ""
+    if url:
+        return redirect(url)
     messages.error(request, NO_DOCUMENT)
-    return redirect(page, *place)
+    return redirect(*page)
 
 
 def _order(request: MemberRequest, order_id: UUID) -> Order:
-    found = Order.objects.filter(team=request.actor.team, pk=order_id)
-    order = found.select_related("team", "user").first()
-    if order is None:
+    found = queries.find_order(request.actor.team, order_id)
+    if found is None:
         raise Http404
-    return order
+    return found
 
 
 def _polls(request: MemberRequest) -> int:
     text = request.GET.get("polls", "")
     is_number = text.isascii() and text.isdigit() and len(text) < 10
     return min(int(text), MOST_POLLS) if is_number else MOST_POLLS
-
-
-def _without_asking(found: Order) -> OrderStatus:
-    standing = recorded_status_of(found)
-    return OrderStatus(found, Step.PROCESSING) if standing.step is Step.UNKNOWN else standing
-
-
-def _context(request: MemberRequest, standing: OrderStatus, *, polls: int) -> dict[str, Any]:
-    found = standing.order
-    context: dict[str, Any] = {
-        "standing": standing,
-        "order": found,
-        "paid_cents": found.amount_cents + found.tax_cents,
-        "refunds": [
-            (refund, refund.amount_cents + refund.tax_cents)
-            for refund in found.refunds.order_by("created_at")
-        ],
-        "disputes": found.disputes.order_by("created_at"),
-        "polls": polls + 1 if standing.may_change and polls < MOST_POLLS else 0,
-        **payment_mode(),
-    }
-    if standing.step is Step.PAID:
-        credited = Transfer.objects.filter(
-            kind=Transfer.Kind.TOP_UP, reference=found.payment_intent_id
-        )
-        context["credited"] = credited.first()
-        context["account"] = CreditAccount.objects.filter(team=found.team).first()
-    return context

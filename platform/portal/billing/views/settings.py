@@ -10,18 +10,19 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import audit
 from accounts.client_ip import client_ip
-from billing.models import PaymentCustomer
 from billing.payments import auto_top_up, promotions
 from billing.payments.auto_top_up import AutoTopUpSettingsError
 from billing.payments.customer_pages import PaymentError, payment_errors
-from billing.payments.customers import open_card_setup, open_customer_portal, refresh_card
+from billing.payments.customers import (
+    open_card_setup,
+    open_customer_portal,
+    refresh_card_of_team,
+)
 from portal.access import MemberRequest
 from portal.billing.forms import AutoTopUpForm, CodeForm
-from portal.billing.presenters import card_name
+from portal.billing.presenters.page import card_name, redeemed_text
 from portal.billing.views.page import billing_page, show_page, to_stripe
-from portal.ui.money import dollars
 from portal.ui.rate_limits import seconds_to_wait, too_many
 
 
@@ -29,15 +30,15 @@ from portal.ui.rate_limits import seconds_to_wait, too_many
 @billing_page
 def card(request: MemberRequest) -> HttpResponse:
     """Return from Stripe's pages: fetch the current card and report it."""
-    customer = PaymentCustomer.objects.filter(team=request.actor.team).first()
-    if customer is None:
-        return redirect("billing")
     try:
         with payment_errors():
-            name = card_name(refresh_card(customer))
+            customer = refresh_card_of_team(request.actor.team)
     except PaymentError:
         messages.warning(request, "Stripe is not responding. Changes are shown in a while.")
         return redirect("billing")
+    if customer is None:
+        return redirect("billing")
+    name = card_name(customer)
     messages.success(request, f"Your card is {name}." if name else "No card is kept for the team.")
     return redirect("billing")
 
@@ -45,7 +46,7 @@ def card(request: MemberRequest) -> HttpResponse:
 @require_POST
 @billing_page
 def add_card(request: MemberRequest) -> HttpResponse:
-    """Redirect to Stripe's page where a card is left."""
+    """Redirect to Stripe's page where the team saves a card."""
     try:
         with payment_errors():
             url = open_card_setup(
@@ -53,10 +54,10 @@ def add_card(request: MemberRequest) -> HttpResponse:
                 request.user,
                 success_url=request.build_absolute_uri(reverse("card")),
                 cancel_url=request.build_absolute_uri(reverse("billing")),
+                ip_address=client_ip(request),
             )
     except PaymentError as error:
         return _closed(request, error)
-    _record(request, "billing.card_setup_opened")
     return to_stripe(url)
 
 
@@ -67,10 +68,14 @@ def portal(request: MemberRequest) -> HttpResponse:
     try:
         back = request.build_absolute_uri(reverse("card"))
         with payment_errors():
-            url = open_customer_portal(request.actor.team, request.user, return_url=back)
+            url = open_customer_portal(
+                request.actor.team,
+                request.user,
+                return_url=back,
+                ip_address=client_ip(request),
+            )
     except PaymentError as error:
         return _closed(request, error)
-    _record(request, "billing.portal_opened")
     return to_stripe(url)
 
 
@@ -79,14 +84,10 @@ def _closed(request: MemberRequest, error: PaymentError) -> HttpResponse:
     return redirect("billing")
 
 
-def _record(request: MemberRequest, action: str) -> None:
-    audit.record(request.actor, action, ip_address=client_ip(request))
-
-
 @require_POST
 @billing_page
 def save_auto_top_up(request: MemberRequest) -> HttpResponse:
-    """Keep the settings of auto top-up."""
+    """Save the settings of auto top-up."""
     form = AutoTopUpForm(request.POST)
     status = 422
     if form.is_valid():
@@ -109,7 +110,7 @@ def save_auto_top_up(request: MemberRequest) -> HttpResponse:
 @require_POST
 @billing_page
 def redeem_code(request: MemberRequest) -> HttpResponse:
-    """Redeem a promotional code; who tries too many is asked to wait."""
+    """Redeem a promotional code; after too many attempts, answer with the time to wait."""
     for key in ("user", "ip"):
         wait = seconds_to_wait(request, "code", settings.CODE_RATE, key)
         if wait is not None:
@@ -123,9 +124,6 @@ def redeem_code(request: MemberRequest) -> HttpResponse:
         except promotions.CodeError as error:
             form.add_error("code", str(error))
         else:
-            text = f"{dollars(redemption.code.amount_nanos)} were added to your balance."
-            if days := redemption.code.credit_days:
-                text += f" What is left of it expires in {days} day{'s' if days > 1 else ''}."
-            messages.success(request, text)
+            messages.success(request, redeemed_text(redemption))
             return redirect(reverse("billing"))
     return show_page(request, status=422, code_form=form)

@@ -17,8 +17,8 @@ from accounts.api_keys import create_key, find_active
 from accounts.commands import OperatorCommand
 from accounts.keys import prefix_of
 from accounts.models import User
+from api.account_opening import new_password, open_customer
 from api.catalogue.snapshot import load_snapshot
-from api.customers import new_password, open_customer
 from api.models import Upstream
 from api.service import current_service
 from billing.ledger import postings

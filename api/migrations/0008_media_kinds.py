@@ -7,7 +7,7 @@ from billing.ledger.install import WithLockTimeout
 
 class Migration(migrations.Migration):
 
-    dependencies = [("api", "0006_dialects_and_embeddings")]
+    dependencies = [("api", "0007_what_goes_upstream")]
 
     operations = [
         WithLockTimeout(

@@ -1,6 +1,6 @@
-"""Customers of the tests' own, and the ledger's functions as the tests call them.
+"""Test customers, and the ledger's functions as tests call them.
 
-Every test makes its own teams and keys and leaves them: the ledger keeps its transfers for ever.
+Every test creates its own teams and keys and leaves them: the ledger keeps its transfers forever.
 `admit`, `settle`, `identify` and `sweep` call SQL on Django's connection (or another), one
 statement a call, so that a test that is rolled back leaves nothing.
 """
@@ -32,7 +32,7 @@ from billing.models import (
     UsageRecord,
 )
 
-Answer = TypeVar("Answer", AdmissionResult, SettlementResult)
+LedgerResult = TypeVar("LedgerResult", AdmissionResult, SettlementResult)
 Result = TypeVar("Result")
 
 ROOMY = {"requests_per_minute": 1_000_000, "tokens_per_minute": 1_000_000_000}
@@ -77,7 +77,7 @@ class Customer:
             "price_version_id": 1,
             "model": "small",
             "surface": "openai",
-            "endpoint": "chat/completions",
+            "endpoint": "chat_completions",
             "outcome": "completed",
             "status": 200,
         }
@@ -212,7 +212,9 @@ def sweep(on: Any = None) -> int:
     return _value("SELECT billing_sweep(100000)", [], on)
 
 
-def call(function: str, rows: Any, answer: type[Answer], on: Any = None) -> list[Answer]:
+def call(
+    function: str, rows: Any, answer: type[LedgerResult], on: Any = None
+) -> list[LedgerResult]:
     """Call one of the ledger's batch functions."""
     text = _value(
         f"SELECT json_agg(answer)::text FROM billing_{function}(%s::jsonb) AS answer",

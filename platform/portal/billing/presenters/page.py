@@ -1,7 +1,12 @@
-"""The content of the billing page's sections."""
+"""What the billing page shows.
+
+The page is composed of sections. A section is a template `billing/_<name>.html` and a function that
+returns its part of the template's context.
+"""
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -11,14 +16,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.access import Actor
-from accounts.models import Plan
-from billing.models import AutoTopUp, CreditAccount, PaymentCustomer, PlanOffer, Subscription
-from billing.payments import plans, promotions
+from billing.models import AutoTopUp, CodeRedemption, CreditAccount, PaymentCustomer
+from billing.payments import promotions
 from billing.payments.auto_top_up import bought_this_month_cents
 from billing.payments.auto_top_up_outcome import DECLINE_RETRY_DELAYS, OWNER_ACTION_PROBLEMS
-from billing.payments.subscriptions import live_subscription
 from billing.usage.lots import Lot, lots_left
+from portal.billing import queries
 from portal.billing.forms import AutoTopUpForm, CodeForm, TopUpForm
+from portal.billing.presenters.orders import orders_section, payment_mode
+from portal.billing.presenters.plans import plan_section
+from portal.ui.money import dollars
 
 MOST_PARTS = 6
 
@@ -84,112 +91,6 @@ def _balance_part(lots: list[Lot]) -> BalancePart:
     )
 
 
-Status = Subscription.Status
-LATE = (Status.PAST_DUE, Status.UNPAID, Status.INCOMPLETE)
-
-
-@dataclass(frozen=True)
-class PlanChoice:
-    """A plan beside the others: its price in cents (none: free), and the way to it.
-
-    `action` is `subscribe`, `upgrade` or `downgrade`; empty where there is none just now.
-    """
-
-    plan: Plan
-    price_cents: int
-    credit_nanos: int
-    credit_days: int
-    summary: str
-    is_current: bool
-    is_next: bool
-    action: str
-
-
-@dataclass(frozen=True)
-class PlanPresenter:
-    """The team's plan: the one that sets its limits, and the subscription it pays for."""
-
-    plan: Plan
-    subscription: Subscription | None
-    default: Plan | None
-    choices: list[PlanChoice]
-
-    @property
-    def is_late(self) -> bool:
-        """Whether a payment is late, so that the plan ends unless it comes."""
-        return self.subscription is not None and self.subscription.status in LATE
-
-    @property
-    def is_unpaid(self) -> bool:
-        """Whether the plan has ended for want of a payment, which would bring it back."""
-        return self.subscription is not None and self.subscription.status == Status.UNPAID
-
-    @property
-    def by_hand(self) -> bool:
-        """Whether the team has other limits than its subscription's."""
-        found = self.subscription
-        return found is not None and found.status == Status.ACTIVE and found.price.plan != self.plan
-
-    @property
-    def may_keep(self) -> bool:
-        """Whether there is an end or a change to take back."""
-        found = self.subscription
-        return found is not None and bool(found.cancel_at_period_end or found.next_price)
-
-    @property
-    def changes_at(self) -> datetime | None:
-        """When the period ends that is paid for."""
-        return self.subscription.current_period_end if self.subscription else None
-
-
-def plan_section(actor: Actor, _account: CreditAccount | None) -> dict[str, Any]:
-    """Return `plan`, a PlanPresenter."""
-    return {"plan": plan_of(actor)}
-
-
-def plan_of(actor: Actor) -> PlanPresenter:
-    """Return the plan of the actor's team, in three queries."""
-    subscription = live_subscription(actor.team)
-    default = Plan.objects.filter(is_default=True).first()
-    choices = [_of_offer(offer, subscription) for offer in plans.offers()]
-    if choices and default is not None:
-        choices.insert(0, _of_default(default, subscription))
-    return PlanPresenter(actor.team.plan, subscription, default, choices)
-
-
-def _of_default(plan: Plan, subscription: Subscription | None) -> PlanChoice:
-    is_next = subscription is not None and subscription.cancel_at_period_end
-    summary = "For every team, without a subscription."
-    return PlanChoice(plan, 0, 0, 0, summary, subscription is None, is_next, "")
-
-
-def _of_offer(offer: PlanOffer, subscription: Subscription | None) -> PlanChoice:
-    current = subscription.price if subscription else None
-    coming = subscription.next_price if subscription else None
-    is_current = current is not None and current.plan_id == offer.plan_id
-    is_next = coming is not None and coming.plan_id == offer.plan_id
-    terms = current if is_current and current is not None else offer
-    return PlanChoice(
-        offer.plan,
-        terms.price_cents,
-        terms.credit_nanos,
-        terms.credit_days,
-        offer.summary,
-        is_current,
-        is_next,
-        "" if is_current or is_next else _action(offer, subscription),
-    )
-
-
-def _action(offer: PlanOffer, subscription: Subscription | None) -> str:
-    if subscription is None:
-        return "subscribe"
-    is_settled = subscription.status == Status.ACTIVE and not subscription.next_price
-    if not is_settled or subscription.cancel_at_period_end:
-        return ""
-    return "upgrade" if offer.price_cents > subscription.price.price_cents else "downgrade"
-
-
 _BRANDS = {
     "amex": "American Express",
     "diners": "Diners Club",
@@ -242,6 +143,18 @@ def top_up_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any
     }
 
 
+def transactions_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
+    """Return `transactions`: transfers, each with the nano-dollars it added to the balance."""
+    if account is None:
+        return {"transactions": []}
+    return {
+        "transactions": [
+            (row, row.amount_nanos if row.credit_account_id == account.pk else -row.amount_nanos)
+            for row in queries.latest_transfers(account)
+        ]
+    }
+
+
 def referral_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
     """Return `referral_url`, and what it brings; nothing where there are no referrals."""
     amount_nanos = promotions.referral_credit_nanos()
@@ -254,3 +167,37 @@ def referral_section(actor: Actor, account: CreditAccount | None) -> dict[str, A
         "referral_wait_days": settings.REFERRAL_WAIT_DAYS,
         "referral_count": promotions.rewarded_referral_count(actor.team),
     }
+
+
+Section = Callable[[Actor, CreditAccount | None], dict[str, Any]]
+
+# The names in each section's context begin with the section's own.
+SECTIONS: tuple[Section, ...] = (
+    balance_section,
+    top_up_section,
+    plan_section,
+    card_section,
+    orders_section,
+    transactions_section,
+    auto_top_up_section,
+    code_section,
+    referral_section,
+)
+
+
+def page_context(actor: Actor) -> dict[str, Any]:
+    """Return the context of the billing page, from the database alone."""
+    actor = replace(actor, team=queries.team_for_billing(actor.team))
+    account = getattr(actor.team, "credit_account", None)
+    context = {"account": account, **payment_mode()}
+    for section in SECTIONS:
+        context |= section(actor, account)
+    return context
+
+
+def redeemed_text(redemption: CodeRedemption) -> str:
+    """Return what a member is told who has redeemed a promotional code."""
+    text = f"{dollars(redemption.code.amount_nanos)} were added to your balance."
+    if days := redemption.code.credit_days:
+        text += f" What is left of it expires in {days} day{'s' if days > 1 else ''}."
+    return text

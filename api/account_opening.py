@@ -1,4 +1,4 @@
-"""Opening a customer's books: user, team, credit account, credits and first key at once."""
+"""Open a customer's account: user, team, credit account, credits and first key at once."""
 
 import secrets
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from billing.models import CreditAccount
 
 
 @dataclass(frozen=True)
-class Customer:
-    """What was opened. `password` is there only when one was made up for a new user."""
+class OpenedAccount:
+    """A customer's account. `password` is set only if one was generated for a new user."""
 
     user: User
     team: Team
@@ -35,18 +35,18 @@ def open_customer(
     credit_nanos: int = 0,
     reference: str = "",
     memo: str = "",
-) -> Customer:
-    """Make what is missing of a customer, a new API key in any case, and grants credits.
+) -> OpenedAccount:
+    """Create the parts of an account that are missing, grant credits, and create an API key.
 
-    A user, team and account that exist are kept as they are, their password too. A grant of
-    `credit_nanos` (0 for none) moves once for each `reference`; an empty one is a grant of its own.
+    An existing user, team and credit account stay as they are, the password included. A grant of
+    `credit_nanos` (0 for none) is booked once for each `reference`, always if that is empty.
     """
     with transaction.atomic():
         user = User.objects.filter(email=User.objects.normalize_email(email).lower()).first()
-        made_up = None
+        generated = None
         if user is None:
-            made_up = None if password else new_password()
-            user, team = teams.sign_up(email, password or made_up, name, is_verified=True)
+            generated = None if password else new_password()
+            user, team = teams.sign_up(email, password or generated, name, is_verified=True)
         else:
             team = teams.ensure_personal_team(user)
         if team_name and team.name != team_name:
@@ -64,11 +64,11 @@ def open_customer(
         key, plaintext = api_keys.create_key(
             team, user, key_name, prefix=current_service().key_prefix
         )
-    return Customer(user, team, account, key, plaintext, made_up)
+    return OpenedAccount(user, team, account, key, plaintext, generated)
 
 
 def open_team(owner: User, name: str, *, ip_address: str | None = None) -> Team:
-    """Make a further team of the user's with an empty credit account, and return it."""
+    """Create another team for the user, with an empty credit account, and return it."""
     with transaction.atomic():
         team = teams.create_team(name, owner=owner)
         postings.open_account(team)

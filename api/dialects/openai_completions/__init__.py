@@ -8,10 +8,11 @@ from msgspec import Meta
 
 from api import errors
 from api.dialects.base import AnswerContext, ParsedRequest, PromptSize, named
-from api.dialects.openai_chat import TextDialect
-from api.dialects.openai_chat.answer import CompletionAnswer
+from api.dialects.openai_chat.answer import TextAnswer
+from api.dialects.openai_chat.fields import TextDialect, billed_parameters, names_of
 from api.dialects.openai_chat.request import GenerationRequest, check_stream_options
-from api.dialects.openai_chat.stream import CompletionStreamReader
+from api.dialects.openai_chat.stream import TextStreamReader
+from api.dialects.openai_completions import translation
 from api.validation_errors import explained
 
 # As many answers as one request may ask for, over all prompts: each is held for.
@@ -34,6 +35,9 @@ class CompletionRequest(GenerationRequest, kw_only=True, gc=False):
     def choices(self) -> int:
         """How many answers are generated, over all prompts: `best_of` makes more than it shows."""
         return len(texts_of(self.prompt)) * max(self.n or 1, self.best_of or 1)
+
+
+KNOWN_FIELDS = names_of(CompletionRequest)
 
 
 def parse_completion(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
@@ -62,6 +66,7 @@ def parse_completion(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         fields=fields,
         size_bytes=size_bytes,
         used=named(fields),
+        billed=billed_parameters(fields, KNOWN_FIELDS),
         prompt=size_of_texts(texts_of(request.prompt)),
         max_tokens=request.max_tokens,
         choices=request.choices,
@@ -142,15 +147,17 @@ class CompletionsDialect(TextDialect):
 
     name = "openai_completions"
     path = "/completions"
+    translation = translation
+    known_fields = KNOWN_FIELDS
     parse = staticmethod(parse_completion)
 
-    def read_answer(self, body: bytes, context: AnswerContext) -> CompletionAnswer:
+    def read_answer(self, body: bytes, context: AnswerContext) -> TextAnswer:
         """Return a whole completion. Raise DialectError."""
-        return CompletionAnswer(body, replace(context, is_tagged=False))
+        return TextAnswer(body, replace(context, is_tagged=False))
 
-    def stream_reader(self, context: AnswerContext) -> CompletionStreamReader:
+    def stream_reader(self, context: AnswerContext) -> TextStreamReader:
         """Return a reader of a streamed completion."""
-        return CompletionStreamReader(replace(context, is_tagged=False))
+        return TextStreamReader(replace(context, is_tagged=False))
 
 
 COMPLETIONS = CompletionsDialect()

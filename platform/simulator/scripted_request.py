@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from simulator.errors import SimulatedError
-from simulator.exchange import Exchange
+from simulator.exchange import HttpExchange
 from simulator.journal import public_params
 from simulator.script import Script, read_script
 
@@ -24,10 +24,10 @@ class StreamOptions(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class Call(Generic[Fields]):
+class ScriptedRequest(Generic[Fields]):
     """A request that was understood."""
 
-    exchange: Exchange
+    exchange: HttpExchange
     fields: Fields
     script: Script
 
@@ -48,9 +48,9 @@ class Call(Generic[Fields]):
         self.exchange.entry.params |= sizes
 
 
-def open_call(
-    exchange: Exchange, kind: type[Fields], form: dict[str, Any] | None = None
-) -> Call[Fields]:
+def read_scripted_request(
+    exchange: HttpExchange, kind: type[Fields], form: dict[str, Any] | None = None
+) -> ScriptedRequest[Fields]:
     """Return the request's fields and script, and enter both in the journal.
 
     The fields are the JSON body's, or those of a form, whose values are texts. The entry is filled
@@ -70,10 +70,12 @@ def open_call(
         fields = msgspec.convert(body, kind, strict=form is None)
     except msgspec.ValidationError as error:
         raise SimulatedError(str(error), param=_param(str(error))) from error
-    return Call(exchange, fields, script)
+    return ScriptedRequest(exchange, fields, script)
 
 
-def script_of(exchange: Exchange, model: str, field: Any = None, in_prompt: Any = None) -> Script:
+def script_of(
+    exchange: HttpExchange, model: str, field: Any = None, in_prompt: Any = None
+) -> Script:
     """Return a call's script, and apply the parts that hold for every response."""
     header = exchange.request.headers.get("x-simulate", "")
     script = read_script(model, header, field, in_prompt)

@@ -1,0 +1,75 @@
+"""Whole messages."""
+
+from typing import Any
+
+import msgspec
+
+from api.dialects.anthropic_messages.usage import shown_usage
+from api.dialects.base import AnswerContext, DialectError
+from api.dialects.usage import Metered, MeteringLimits, meter
+from billing.pricing.charge import Usage
+
+_encode = msgspec.json.Encoder().encode
+_decode_anything = msgspec.json.Decoder().decode
+
+
+class _Block(msgspec.Struct, gc=False):
+    type: str
+    text: str | None = None
+    thinking: str | None = None
+    name: str | None = None
+    input: Any = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    type: str
+    content: list[_Block]
+    model: str | None = None
+    stop_reason: str | None = None
+    usage: Any = None
+
+
+_decode = msgspec.json.Decoder(_Message).decode
+
+
+class MessageAnswer:
+    """A message in one piece."""
+
+    __slots__ = ("_body", "_context", "_message", "finish_reason", "text_bytes")
+
+    def __init__(self, body: bytes, context: AnswerContext) -> None:
+        """Read a message. Raise DialectError if it is none."""
+        self._body = body
+        self._context = context
+        try:
+            self._message = message = _decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise DialectError("bad_answer", "the answer is no message") from None
+        if message.type != "message":
+            raise DialectError("bad_answer", f"the answer is of the type {message.type[:40]}")
+        if not message.content and message.stop_reason is None:
+            raise DialectError("bad_answer", "the answer has neither content nor a stop reason")
+        self.text_bytes = sum(map(_text_bytes, message.content))
+        self.finish_reason = message.stop_reason or ""
+
+    def meter(self, limits: MeteringLimits) -> Metered:
+        """Return the usage that the upstream reported, or none if it can't be true."""
+        return meter(self._message.usage, self.text_bytes, limits)
+
+    def body(self, usage: Usage) -> bytes:
+        """Return the upstream's message with the public name and the usage that is charged."""
+        message = self._message
+        figures = shown_usage(message.usage, usage)
+        if figures == message.usage and message.model == self._context.public_name:
+            return self._body
+        answer: dict[str, Any] = _decode_anything(self._body)
+        return _encode({**answer, "model": self._context.public_name, "usage": figures})
+
+
+def _text_bytes(block: _Block) -> int:
+    """Return how many bytes of generated text a block has."""
+    count = 0
+    for text in (block.text, block.thinking, block.name):
+        if text:
+            count += len(text.encode())
+    return count + (len(_encode(block.input)) if block.input is not None else 0)

@@ -1,0 +1,308 @@
+"""The body of a Messages request: typed structs, and errors that name the place of a mistake.
+
+Fields, headers and content blocks that we don't know are let through to upstreams of the same
+dialect (Claude Code's gateway contract: never refuse for what is new). What could change the
+upstream's bill and has no price here is not.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from api import errors
+from api.dialects.base import ParsedRequest, PromptSize, named
+from api.dialects.conversation import untagged_signature
+from api.json_schema import check_schema
+from api.validation_errors import explained
+
+Json = dict[str, Any]
+
+# Tools that the provider runs itself, and bills by the use.
+PROVIDER_TOOLS = ("web_search", "web_fetch", "code_execution", "tool_search", "mcp_toolset")
+# Fields that choose another bill at the provider: never sent.
+UNPRICED_FIELDS = ("service_tier", "speed", "inference_geo", "container", "mcp_servers")
+# Claude Code's note about its build, for its maker and not for the model.
+ATTRIBUTION = "x-anthropic-billing-header:"
+
+
+class Message(Struct, gc=False):
+    """What one side says: a text, or content blocks."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | list[Json]
+
+
+class Tool(Struct, gc=False):
+    """A tool that the model may call; `input_schema` is a JSON schema."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    type: str | None = None
+    description: str | None = None
+    input_schema: Json | None = None
+
+
+class ToolChoice(Struct, gc=False):
+    """Whether tools are called: `auto`, `any`, `none`, or the `tool` of a name."""
+
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class Thinking(Struct, gc=False):
+    """Whether the model reasons first, and with how many tokens at most."""
+
+    type: Literal["enabled", "disabled", "adaptive"]
+    budget_tokens: Annotated[int, Meta(ge=1)] | None = None
+
+
+class Metadata(Struct, gc=False):
+    """What is kept with the usage."""
+
+    user_id: str | None = None
+
+
+class PromptRequest(Struct, kw_only=True, gc=False):
+    """What a request for a message and a count of its tokens share."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=200)]
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    system: str | list[Json] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: Thinking | None = None
+
+
+class CountRequest(PromptRequest, kw_only=True, gc=False):
+    """The parameters of a count of tokens."""
+
+
+class MessagesRequest(PromptRequest, kw_only=True, gc=False):
+    """The parameters of a Messages request, as far as we must know them."""
+
+    max_tokens: Annotated[int, Meta(ge=1)]
+    stream: bool | None = None
+    stop_sequences: list[str] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0)] | None = None
+    metadata: Metadata | None = None
+    output_config: Json | None = None
+
+
+def parse_messages(fields: Json, size_bytes: int) -> ParsedRequest:
+    """Return a Messages request. Raise one of the 400 errors of `api.errors` with its place."""
+    return _parse(fields, size_bytes, MessagesRequest)
+
+
+def parse_count(fields: Json, size_bytes: int) -> ParsedRequest:
+    """Return a request for a count of tokens. Raise like `parse_messages`."""
+    return _parse(fields, size_bytes, CountRequest)
+
+
+def _parse(fields: Json, size_bytes: int, kind: type[PromptRequest]) -> ParsedRequest:
+    try:
+        typed = msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise explained(str(error)) from None
+    _check_tools(typed)
+    _check_output_format(fields.get("output_config"))
+    walk = _PromptWalk()
+    walk.count_blocks(typed.system, "system")
+    for index, message in enumerate(typed.messages):
+        walk.count_blocks(message.content, f"messages[{index}].content")
+    used = named(fields)
+    if "thinking" in used and typed.thinking is not None:
+        used.add(f"thinking.{typed.thinking.type}")
+    metadata = typed.metadata if isinstance(typed, MessagesRequest) else None
+    return ParsedRequest(
+        model=typed.model,
+        fields=fields,
+        size_bytes=size_bytes,
+        used=used,
+        prompt=PromptSize(
+            text_bytes=walk.text_bytes + _bytes_of_tools(fields.get("tools")),
+            images=walk.images,
+            image_bytes=walk.image_bytes,
+            is_bounded=walk.is_bounded,
+            messages=len(typed.messages),
+        ),
+        modalities=tuple(walk.modalities.items()),
+        max_tokens=typed.max_tokens if isinstance(typed, MessagesRequest) else None,
+        # Every request must name a limit, so naming one is no wish to have so much.
+        is_limit_a_ceiling=True,
+        is_streamed=isinstance(typed, MessagesRequest) and bool(typed.stream),
+        wants_usage=True,
+        end_user=(metadata.user_id or "") if metadata is not None else "",
+        typed=typed,
+    )
+
+
+class _PromptWalk:
+    """One walk over the prompt: its size, and what kinds of input it has."""
+
+    __slots__ = ("image_bytes", "images", "is_bounded", "modalities", "text_bytes")
+
+    def __init__(self) -> None:
+        self.text_bytes = 0
+        self.images = 0
+        self.image_bytes = 0
+        self.is_bounded = True
+        self.modalities: dict[str, str] = {}
+
+    def count_blocks(self, content: str | list[Json] | None, place: str) -> None:
+        """Count a text or content blocks. Raise an error for a block that is not well-formed."""
+        if isinstance(content, str):
+            self._count_text(content)
+        elif content is not None:
+            for index, block in enumerate(content):
+                self._count_block(block, f"{place}[{index}]")
+
+    def _count_text(self, text: str) -> None:
+        self.text_bytes += len(text) if text.isascii() else len(text.encode())
+
+    def _count_block(self, block: Json, place: str) -> None:
+        kind = _text_of(block, "type", place)
+        match kind:
+            case "text":
+                self._count_text(_text_of(block, "text", place))
+            case "image":
+                self.modalities.setdefault("image", place)
+                self.images += 1
+                source = _source_of(block, place)
+                if source.get("type") == "base64":
+                    self.image_bytes += len(_text_of(source, "data", f"{place}.source"))
+            case "document":
+                self._count_document(_source_of(block, place), place)
+            case "tool_use":
+                _text_of(block, "id", place)
+                self._count_text(_text_of(block, "name", place))
+                if not isinstance(block.get("input"), dict):
+                    raise _wrong_type(f"{place}.input", "an object")
+                self._count_text(msgspec.json.encode(block["input"]).decode())
+            case "tool_result":
+                _text_of(block, "tool_use_id", place)
+                content = block.get("content")
+                if content is not None and not isinstance(content, (str, list)):
+                    raise _wrong_type(f"{place}.content", "a string or an array")
+                self.count_blocks(content, f"{place}.content")
+            case "thinking":
+                self._count_text(_text_of(block, "thinking", place))
+
+    def _count_document(self, source: Json, place: str) -> None:
+        match source.get("type"):
+            case "text":
+                self._count_text(_text_of(source, "data", f"{place}.source"))
+            case "content":
+                self.count_blocks(source.get("content"), f"{place}.source.content")
+            case _:
+                self.modalities.setdefault("file", place)
+                self.is_bounded = False
+
+
+def _text_of(block: Json, name: str, place: str) -> str:
+    value = block.get(name)
+    if value is None:
+        raise errors.MissingParameterError.about(f"{place}.{name}", param=f"{place}.{name}")
+    if not isinstance(value, str):
+        raise _wrong_type(f"{place}.{name}", "a string")
+    return value
+
+
+def _source_of(block: Json, place: str) -> Json:
+    source = block.get("source")
+    if not isinstance(source, dict):
+        raise errors.MissingParameterError.about(f"{place}.source", param=f"{place}.source")
+    return source
+
+
+def _wrong_type(place: str, expected: str) -> errors.InvalidTypeError:
+    return errors.InvalidTypeError(f"Invalid type for '{place}': expected {expected}.", param=place)
+
+
+def _check_tools(request: PromptRequest) -> None:
+    """Refuse tools that the provider would run, and a choice among tools that aren't there."""
+    for index, tool in enumerate(request.tools or ()):
+        place = f"tools[{index}]"
+        if tool.type not in {None, "custom"}:
+            if str(tool.type).startswith(PROVIDER_TOOLS):
+                raise errors.UnsupportedParameterError(
+                    f"The provider's own tool '{errors.quoted(str(tool.type))}' is not offered "
+                    "here. Leave it out, or bring a tool of your own.",
+                    param=f"{place}.type",
+                )
+        elif tool.input_schema is None:
+            raise errors.MissingParameterError.about(
+                f"{place}.input_schema", param=f"{place}.input_schema"
+            )
+    choice = request.tool_choice
+    if (
+        choice is not None
+        and choice.type == "tool"
+        and not any(tool.name == choice.name for tool in request.tools or ())
+    ):
+        raise errors.InvalidValueError(
+            f"Tool choice {errors.quoted(choice.name or '')!r} is not among 'tools'.",
+            param="tool_choice.name",
+        )
+
+
+def _check_output_format(config: Any) -> None:
+    form = config.get("format") if isinstance(config, dict) else None
+    if isinstance(form, dict) and form.get("type") == "json_schema":
+        schema = form.get("schema")
+        if not isinstance(schema, dict):
+            raise _wrong_type("output_config.format.schema", "an object")
+        check_schema(schema, "output_config.format.schema")
+
+
+def _bytes_of_tools(tools: Any) -> int:
+    return len(msgspec.json.encode(tools)) if tools else 0
+
+
+def upstream_fields(fields: Json) -> Json:
+    """Return the fields for an upstream of the same dialect.
+
+    Without what would change the provider's bill, and without reasoning that another provider made:
+    its signature would be refused.
+    """
+    sent = {name: value for name, value in fields.items() if name not in UNPRICED_FIELDS}
+    messages: list[Json] = fields["messages"]
+    if any(_is_foreign(block) for message in messages for block in _blocks(message)):
+        kept = [_without_foreign_reasoning(message) for message in messages]
+        sent["messages"] = [message for message in kept if message["content"]]
+    return sent
+
+
+def _blocks(message: Json) -> Iterable[Json]:
+    content = message["content"]
+    return content if isinstance(content, list) else ()
+
+
+def _is_foreign(block: Json) -> bool:
+    """Return whether a block is reasoning that Anthropic's models did not sign."""
+    if block.get("type") == "thinking":
+        signature = block.get("signature")
+        return not signature or untagged_signature(str(signature), "anthropic")[1] != "anthropic"
+    if block.get("type") == "redacted_thinking":
+        return untagged_signature(str(block.get("data") or ""), "anthropic")[1] != "anthropic"
+    return False
+
+
+def _without_foreign_reasoning(message: Json) -> Json:
+    if not isinstance(message["content"], list):
+        return message
+    kept = [block for block in message["content"] if not _is_foreign(block)]
+    return {**message, "content": kept}
+
+
+def without_attribution(system: Any) -> Any:
+    """Return a system prompt without Claude Code's note about its build.
+
+    It differs from call to call and would spoil other providers' prompt caches.
+    """
+    if not isinstance(system, list):
+        return system
+    return [block for block in system if not str(block.get("text", "")).startswith(ATTRIBUTION)]

@@ -1,0 +1,197 @@
+"""Streamed messages: every event is read, and those that prove to be the dialect's pass.
+
+The first event and the last are held against the request: the model's public name goes into
+`message_start`, and `message_delta`, which has the usage, and `message_stop` are sent after the
+settlement, with the usage that is charged.
+"""
+
+from typing import Any
+
+import msgspec
+
+from api.dialects.anthropic_messages.usage import merged_usage, shown_usage
+from api.dialects.base import AnswerContext, DialectError
+from api.dialects.sse import EventSplitter, OversizedEventError, data_of
+from api.dialects.usage import Metered, MeteringLimits, meter
+from billing.pricing.charge import Charge, Usage
+from billing.pricing.money import dollars_short_text
+
+_encode = msgspec.json.Encoder().encode
+_decode_anything = msgspec.json.Decoder().decode
+
+
+class _Block(msgspec.Struct, gc=False):
+    type: str
+    name: str | None = None
+
+
+class _Delta(msgspec.Struct, gc=False):
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    usage: Any = None
+
+
+class _Event(msgspec.Struct, gc=False):
+    type: str
+    index: int | None = None
+    message: _Message | None = None
+    content_block: _Block | None = None
+    delta: _Delta | None = None
+    usage: Any = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+
+
+class MessageStreamReader:
+    """Reads one attempt's stream of a message."""
+
+    sent_events = 0  # not numbered
+
+    __slots__ = (
+        "_ending_delta",
+        "_has_begun",
+        "_open",
+        "_public_name",
+        "_splitter",
+        "_usage",
+        "error",
+        "events",
+        "finish_reason",
+        "is_done",
+        "text_bytes",
+    )
+
+    def __init__(self, context: AnswerContext) -> None:
+        self._splitter = EventSplitter()
+        self._public_name = context.public_name
+        self._has_begun = False
+        self._open: set[int] = set()
+        self._ending_delta: dict[str, Any] = {}
+        self._usage: dict[str, Any] = {}
+        self.events = 0
+        self.error: DialectError | None = None
+        self.finish_reason = ""
+        self.is_done = False
+        self.text_bytes = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the client's bytes for the upstream's: whole events only.
+
+        What can't be passed on is left in `error`, and what came before it is returned.
+        """
+        passed_on = b""
+        try:
+            for event in self._splitter.feed(data):
+                passed_on += self._read(event)
+        except OversizedEventError:
+            self.error = DialectError("bad_answer", "an event of the stream is too long")
+        except DialectError as error:
+            self.error = error
+        return passed_on
+
+    def finish(self) -> bytes:
+        """Return what an unfinished last event makes. Raise DialectError if the end is missing."""
+        passed_on = self._read(self._splitter.rest()) if not self.is_done else b""
+        if not self.is_done and not self.finish_reason:
+            raise DialectError("incomplete", "the stream ended without message_stop")
+        return passed_on
+
+    def _read(self, event: bytes) -> bytes:
+        data = data_of(event)
+        if not data or self.is_done:
+            return b""
+        try:
+            decoded = _decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise DialectError("bad_answer", "an event of the stream is not Anthropic's") from None
+        kind = decoded.type
+        if kind == "ping":
+            return b'event: ping\ndata: {"type":"ping"}\n\n'
+        self.events += 1
+        if kind == "content_block_delta":
+            self._read_delta(decoded)
+        elif kind == "content_block_start":
+            self._read_block_start(decoded)
+        elif kind == "content_block_stop":
+            self._open.discard(-1 if decoded.index is None else decoded.index)
+        elif kind == "message_start":
+            return self._message_start(decoded, data)
+        elif kind == "message_delta":
+            return self._message_delta(decoded)
+        elif kind == "message_stop":
+            self.is_done = True
+            return b""
+        elif kind == "error":
+            raise DialectError("error_event", f"an error event: {_encode(decoded.error)[:200]!r}")
+        else:
+            # An event of a later version of the dialect; Anthropic's clients ignore such.
+            return b""
+        return _event(kind, data if b"\n" not in data else _encode(_decode_anything(data)))
+
+    def _read_delta(self, event: _Event) -> None:
+        if event.index not in self._open or event.delta is None:
+            raise DialectError("bad_answer", "a delta belongs to no content block")
+        delta = event.delta
+        if text := delta.text or delta.thinking or delta.partial_json:
+            self.text_bytes += len(text) if text.isascii() else len(text.encode())
+
+    def _read_block_start(self, event: _Event) -> None:
+        if not self._has_begun or event.index is None or event.content_block is None:
+            raise DialectError("bad_answer", "a content block begins outside of a message")
+        self._open.add(event.index)
+        self.text_bytes += len(event.content_block.name or "")
+
+    def _message_start(self, event: _Event, data: bytes) -> bytes:
+        if event.message is None or self._has_begun:
+            raise DialectError("bad_answer", "the stream begins with no message, or twice")
+        self._has_begun = True
+        self._usage = merged_usage({}, event.message.usage)
+        start = _decode_anything(data)
+        start["message"]["model"] = self._public_name
+        return _event("message_start", _encode(start))
+
+    def _message_delta(self, event: _Event) -> bytes:
+        """Keep the end of the message; it is sent after the settlement."""
+        self._usage = merged_usage(self._usage, event.usage)
+        if event.delta is not None and event.delta.stop_reason is not None:
+            self.finish_reason = event.delta.stop_reason
+            self._ending_delta = {
+                "stop_reason": event.delta.stop_reason,
+                "stop_sequence": event.delta.stop_sequence,
+            }
+        return b""
+
+    def meter(self, limits: MeteringLimits) -> Metered:
+        """Return the usage, from what the upstream reported."""
+        return meter(self._usage, self.text_bytes, limits)
+
+    def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
+        """Return the events that end the message, with the usage that is charged."""
+        figures = shown_usage(self._usage, usage)
+        if is_shown:
+            figures["cost"] = msgspec.Raw(dollars_short_text(cost.total_nanos).encode())
+        return message_end(self._ending_delta or _ENDED, figures)
+
+
+_ENDED = {"stop_reason": "end_turn", "stop_sequence": None}
+
+
+def message_end(delta: dict[str, Any], usage: dict[str, Any]) -> bytes:
+    """Return the two events that end a streamed message."""
+    last = {"type": "message_delta", "delta": delta, "usage": usage}
+    return _event("message_delta", _encode(last)) + _event(
+        "message_stop", b'{"type":"message_stop"}'
+    )
+
+
+def _event(name: str, data: bytes) -> bytes:
+    """Return an event. Claude Code sees none without its name in a line of its own."""
+    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"

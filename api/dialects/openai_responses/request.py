@@ -1,0 +1,292 @@
+"""The body of a Responses request: typed structs, and errors that name the place of a mistake.
+
+The API is stateless here: `store: true` is answered with `store: false`, and what would need a
+stored response is refused. Fields and items that we don't know pass to upstreams of the same
+dialect, but for those that choose another bill there.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from api import errors
+from api.dialects.base import ParsedRequest, PromptSize, named
+from api.dialects.conversation import untagged_signature
+from api.json_schema import check_schema
+from api.validation_errors import explained
+
+Json = dict[str, Any]
+
+# Tools that the provider runs itself and bills by the use. Codex names the first kind in every
+# request and ends its session over a refusal, so that it is left out; the others are refused.
+IGNORED_TOOLS = ("web_search",)
+CLIENT_TOOLS = ("function", "custom", "namespace", "local_shell", "shell", "apply_patch")
+# Fields that choose another bill, or another place for the answer, at the provider: never sent.
+UNPRICED_FIELDS = ("service_tier", "background", "store", "previous_response_id", "stream_options")
+
+
+class Reasoning(Struct, gc=False):
+    """How much the model is to reason, and whether to tell a summary of it."""
+
+    effort: str | None = None
+    summary: str | None = None
+
+
+class TextOptions(Struct, gc=False):
+    """The form of the answer's text: `format` as in chat's `response_format`, and how much."""
+
+    format: Json | None = None
+    verbosity: str | None = None
+
+
+class ResponsesRequest(Struct, kw_only=True, gc=False):
+    """The parameters of a Responses request, as far as we must know them."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=200)]
+    input: str | Annotated[list[Json], Meta(min_length=1)]
+    instructions: str | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
+    tools: list[Json] | None = None
+    tool_choice: str | Json | None = None
+    parallel_tool_calls: bool | None = None
+    text: TextOptions | None = None
+    reasoning: Reasoning | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    stream: bool | None = None
+    store: bool | None = None
+    background: bool | None = None
+    previous_response_id: str | None = None
+    include: list[str] | None = None
+    metadata: dict[str, Any] | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    user: str | None = None
+
+
+def parse_responses(fields: Json, size_bytes: int) -> ParsedRequest:
+    """Return a Responses request. Raise one of the 400 errors of `api.errors` with its place."""
+    try:
+        request = msgspec.convert(fields, ResponsesRequest)
+    except msgspec.ValidationError as error:
+        raise explained(str(error)) from None
+    _check_stateless(request, fields)
+    for index, tool in enumerate(request.tools or ()):
+        _check_tool(tool, f"tools[{index}]")
+    if request.text is not None and request.text.format is not None:
+        _check_format(request.text.format)
+    walk = _PromptWalk()
+    walk.count_input(request.input)
+    walk.count_text(request.instructions or "")
+    used = named(fields)
+    return ParsedRequest(
+        model=request.model,
+        fields=fields,
+        size_bytes=size_bytes,
+        used=used,
+        prompt=PromptSize(
+            text_bytes=walk.text_bytes + (len(msgspec.json.encode(request.tools or []))),
+            images=walk.images,
+            image_bytes=walk.image_bytes,
+            is_bounded=walk.is_bounded,
+            messages=1 if isinstance(request.input, str) else len(request.input),
+        ),
+        modalities=tuple(walk.modalities.items()),
+        max_tokens=request.max_output_tokens,
+        is_streamed=bool(request.stream),
+        wants_usage=True,
+        end_user=request.safety_identifier or request.user or "",
+        typed=request,
+    )
+
+
+def _check_stateless(request: ResponsesRequest, fields: Json) -> None:
+    """Refuse what needs a response that we would have kept."""
+    if request.previous_response_id is not None:
+        raise errors.UnsupportedParameterError(
+            "Responses are not stored here, so 'previous_response_id' refers to none. "
+            "Send the whole conversation in 'input'.",
+            param="previous_response_id",
+        )
+    if request.background:
+        raise errors.UnsupportedParameterError(
+            "'background' is not supported here, as responses are not stored. "
+            "Leave it out, or set it to false.",
+            param="background",
+        )
+    for name in ("conversation", "prompt"):
+        if fields.get(name) is not None:
+            raise errors.UnsupportedParameterError(
+                f"'{name}' refers to what is stored elsewhere. Send the conversation in 'input'.",
+                param=name,
+            )
+
+
+def _check_tool(tool: Json, place: str) -> None:
+    kind = _text_of(tool, "type", place)
+    if kind.startswith(IGNORED_TOOLS):
+        return
+    if kind not in CLIENT_TOOLS:
+        raise errors.UnsupportedParameterError(
+            f"The provider's own tool '{errors.quoted(kind)}' is not offered here. "
+            "Leave it out, or bring a function of your own.",
+            param=f"{place}.type",
+        )
+    if kind in {"function", "custom", "namespace"}:
+        _text_of(tool, "name", place)
+    if kind == "namespace":
+        members = tool.get("tools")
+        if not isinstance(members, list) or not all(isinstance(each, dict) for each in members):
+            raise _wrong_type(f"{place}.tools", "an array of tools")
+        for index, member in enumerate(members):
+            _check_tool({"type": "function", **member}, f"{place}.tools[{index}]")
+
+
+def _check_format(form: Json) -> None:
+    kind = form.get("type")
+    if kind not in {"text", "json_object", "json_schema"}:
+        raise errors.InvalidValueError(
+            f"Invalid value: '{errors.quoted(str(kind))}'. "
+            "Supported values are: 'text', 'json_object', 'json_schema'.",
+            param="text.format.type",
+        )
+    if kind == "json_schema":
+        schema = form.get("schema")
+        if not isinstance(schema, dict):
+            raise errors.MissingParameterError.about(
+                "text.format.schema", param="text.format.schema"
+            )
+        check_schema(schema, "text.format.schema")
+
+
+class _PromptWalk:
+    """One walk over the input: its size, and what kinds of input it has."""
+
+    __slots__ = ("image_bytes", "images", "is_bounded", "modalities", "text_bytes")
+
+    def __init__(self) -> None:
+        self.text_bytes = 0
+        self.images = 0
+        self.image_bytes = 0
+        self.is_bounded = True
+        self.modalities: dict[str, str] = {}
+
+    def count_text(self, text: str) -> None:
+        """Count a text."""
+        self.text_bytes += len(text) if text.isascii() else len(text.encode())
+
+    def count_input(self, given: str | list[Json]) -> None:
+        """Count the input. Raise an error of `api.errors` for an item that is not well-formed."""
+        if isinstance(given, str):
+            self.count_text(given)
+            return
+        for index, item in enumerate(given):
+            self._count_item(item, f"input[{index}]")
+
+    def _count_item(self, item: Json, place: str) -> None:
+        match item.get("type", "message"):
+            case "message":
+                if _text_of(item, "role", place) not in {
+                    "user",
+                    "assistant",
+                    "system",
+                    "developer",
+                }:
+                    raise errors.InvalidValueError(
+                        f"Invalid value: '{errors.quoted(item['role'])}'. Supported values are: "
+                        "'user', 'assistant', 'system', 'developer'.",
+                        param=f"{place}.role",
+                    )
+                self._count_content(item.get("content"), f"{place}.content")
+            case "function_call":
+                for name in ("call_id", "name", "arguments"):
+                    self.count_text(_text_of(item, name, place))
+            case "custom_tool_call":
+                for name in ("call_id", "name", "input"):
+                    self.count_text(_text_of(item, name, place))
+            case "function_call_output" | "custom_tool_call_output":
+                _text_of(item, "call_id", place)
+                self._count_content(item.get("output"), f"{place}.output")
+            case "item_reference":
+                raise errors.UnsupportedParameterError(
+                    "Responses are not stored here, so an item can't be referred to. "
+                    "Send the item itself.",
+                    param=place,
+                )
+            case "reasoning":
+                for part in (item.get("summary") or []) + (item.get("content") or []):
+                    if isinstance(part, dict) and isinstance(part.get("text"), str):
+                        self.count_text(part["text"])
+
+    def _count_content(self, content: Any, place: str) -> None:
+        if isinstance(content, str):
+            self.count_text(content)
+            return
+        if content is None:
+            raise errors.MissingParameterError.about(place, param=place)
+        if not isinstance(content, list):
+            raise _wrong_type(place, "a string or an array")
+        for index, part in enumerate(content):
+            if not isinstance(part, dict):
+                raise _wrong_type(f"{place}[{index}]", "an object")
+            self._count_part(part, f"{place}[{index}]")
+
+    def _count_part(self, part: Json, place: str) -> None:
+        match part.get("type"):
+            case "input_text" | "output_text" | "text" | "summary_text":
+                self.count_text(_text_of(part, "text", place))
+            case "refusal":
+                self.count_text(_text_of(part, "refusal", place))
+            case "input_image":
+                self.modalities.setdefault("image", place)
+                self.images += 1
+                url = part.get("image_url")
+                if isinstance(url, str) and url.startswith("data:"):
+                    self.image_bytes += len(url)
+            case "input_file":
+                self.modalities.setdefault("file", place)
+                self.is_bounded = False
+            case "input_audio":
+                self.modalities.setdefault("audio", place)
+            case kind:
+                raise errors.InvalidValueError(
+                    f"Invalid value: '{errors.quoted(str(kind))}'. Supported values are: "
+                    "'input_text', 'input_image', 'input_file', 'output_text', 'refusal'.",
+                    param=f"{place}.type",
+                )
+
+
+def _text_of(item: Json, name: str, place: str) -> str:
+    value = item.get(name)
+    if value is None:
+        raise errors.MissingParameterError.about(f"{place}.{name}", param=f"{place}.{name}")
+    if not isinstance(value, str):
+        raise _wrong_type(f"{place}.{name}", "a string")
+    return value
+
+
+def _wrong_type(place: str, expected: str) -> errors.InvalidTypeError:
+    return errors.InvalidTypeError(f"Invalid type for '{place}': expected {expected}.", param=place)
+
+
+def upstream_fields(fields: Json) -> Json:
+    """Return the fields for an upstream of the same dialect.
+
+    Without what would change the provider's bill, and without reasoning that another provider made
+    or that nothing proves: it would be looked for among stored responses.
+    """
+    sent = {name: value for name, value in fields.items() if name not in UNPRICED_FIELDS}
+    sent["store"] = False
+    if tools := fields.get("tools"):
+        sent["tools"] = [tool for tool in tools if not tool["type"].startswith(IGNORED_TOOLS)]
+    if isinstance(fields["input"], list):
+        sent["input"] = [item for item in fields["input"] if not _is_foreign(item)]
+    return sent
+
+
+def _is_foreign(item: Json) -> bool:
+    if item.get("type") != "reasoning":
+        return False
+    encrypted = item.get("encrypted_content")
+    return not encrypted or untagged_signature(str(encrypted), "openai")[1] != "openai"

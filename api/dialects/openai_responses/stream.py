@@ -1,0 +1,152 @@
+"""Streamed responses: every event is read, and those that prove to be the dialect's pass.
+
+The last event, which has the whole response and its usage, is sent after the settlement. A stream
+never ends without one: `response.completed`, `response.incomplete` or `response.failed`.
+"""
+
+from typing import Any
+
+import msgspec
+
+from api.dialects.base import AnswerContext, DialectError
+from api.dialects.openai_responses.answer import Item, finish_reason, for_client
+from api.dialects.sse import EventSplitter, OversizedEventError, data_of
+from api.dialects.usage import Metered, MeteringLimits, meter
+from billing.pricing.charge import Charge, Usage
+from billing.pricing.money import dollars_short_text
+
+_encode = msgspec.json.Encoder().encode
+_decode_anything = msgspec.json.Decoder().decode
+
+LAST_EVENTS = frozenset({"response.completed", "response.incomplete"})
+FAILURES = frozenset({"response.failed", "response.cancelled", "error"})
+
+
+class _Event(msgspec.Struct, gc=False):
+    type: str
+    sequence_number: int | None = None
+    output_index: int | None = None
+    delta: Any = None
+    item: Item | None = None
+    response: Any = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+
+
+class ResponseStreamReader:
+    """Reads one attempt's stream of a response."""
+
+    __slots__ = (
+        "_context",
+        "_item_bytes",
+        "_last",
+        "_splitter",
+        "error",
+        "events",
+        "finish_reason",
+        "is_done",
+        "sent_events",
+        "text_bytes",
+    )
+
+    def __init__(self, context: AnswerContext) -> None:
+        self._splitter = EventSplitter()
+        self._context = context
+        self._item_bytes: dict[int | None, int] = {}
+        self._last: dict[str, Any] = {}
+        self.events = 0
+        self.sent_events = 0
+        self.error: DialectError | None = None
+        self.finish_reason = ""
+        self.is_done = False
+        self.text_bytes = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the client's bytes for the upstream's: whole events only.
+
+        What can't be passed on is left in `error`, and what came before it is returned.
+        """
+        passed_on = b""
+        try:
+            for event in self._splitter.feed(data):
+                passed_on += self._read(event)
+        except OversizedEventError:
+            self.error = DialectError("bad_answer", "an event of the stream is too long")
+        except DialectError as error:
+            self.error = error
+        return passed_on
+
+    def finish(self) -> bytes:
+        """Return what an unfinished last event makes. Raise DialectError if the end is missing."""
+        passed_on = self._read(self._splitter.rest()) if not self.is_done else b""
+        if not self.is_done:
+            raise DialectError("incomplete", "the stream ended without response.completed")
+        return passed_on
+
+    def _read(self, event: bytes) -> bytes:
+        data = data_of(event)
+        if not data or self.is_done or data == b"[DONE]":
+            return b""
+        try:
+            decoded = _decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise DialectError("bad_answer", "an event of the stream is no response's") from None
+        kind = decoded.type
+        self.events += 1
+        if kind in FAILURES:
+            raise DialectError("error_event", f"{kind}: {data[:200]!r}")
+        if kind in LAST_EVENTS:
+            return self._end(decoded)
+        if not kind.startswith("response."):
+            # A keep-alive of some gateway's own.
+            return b""
+        if kind.endswith(".delta") and isinstance(decoded.delta, str):
+            self._count(decoded.output_index, len(decoded.delta.encode()))
+        elif kind == "response.output_item.done" and decoded.item is not None:
+            counted = self._item_bytes.get(decoded.output_index, 0)
+            self._count(decoded.output_index, max(0, decoded.item.text_bytes() - counted))
+        if isinstance(decoded.response, dict):
+            shown = _decode_anything(data)
+            shown["response"] = for_client(shown["response"], self._context, None)
+            data = _encode(shown)
+        elif b"\n" in data:
+            data = _encode(_decode_anything(data))
+        if decoded.sequence_number is not None:
+            self.sent_events = decoded.sequence_number + 1
+        return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"
+
+    def _count(self, output_index: int | None, count: int) -> None:
+        self.text_bytes += count
+        self._item_bytes[output_index] = self._item_bytes.get(output_index, 0) + count
+
+    def _end(self, event: _Event) -> bytes:
+        """Keep the last event; it is sent after the settlement."""
+        response = event.response
+        if not isinstance(response, dict):
+            raise DialectError("bad_answer", "the last event has no response")
+        self._last = {"type": event.type, "response": response}
+        details = response.get("incomplete_details")
+        self.finish_reason = finish_reason(
+            event.type.removeprefix("response."), details if isinstance(details, dict) else None
+        )
+        self.is_done = True
+        return b""
+
+    def meter(self, limits: MeteringLimits) -> Metered:
+        """Return the usage, from what the upstream reported."""
+        return meter(self._last.get("response", {}).get("usage"), self.text_bytes, limits)
+
+    def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
+        """Return the last event, with the usage that is charged."""
+        response = for_client(self._last["response"], self._context, usage)
+        if is_shown:
+            cost_text = dollars_short_text(cost.total_nanos).encode()
+            response["usage"]["cost"] = msgspec.Raw(cost_text)
+        return event(self._last["type"], self.sent_events, response=response)
+
+
+def event(kind: str, sequence_number: int, **more: Any) -> bytes:
+    """Return an event of a stream."""
+    data = {"type": kind, "sequence_number": sequence_number, **more}
+    return b"event: " + kind.encode() + b"\ndata: " + _encode(data) + b"\n\n"
