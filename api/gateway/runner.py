@@ -77,7 +77,7 @@ async def run(
     except Exception as error:
         deadlines.end_attempts()
         admitted.crash(error)
-        await admitted.settled(deadlines, limits.settle_wait_seconds)
+        await deadlines.wait_for(admitted.settlement, limits.settle_wait_seconds)
         raise
     finally:
         gateway.ticker.running.discard(deadlines)
@@ -103,7 +103,7 @@ async def _answer(
         if error.is_upstream_failure:
             gateway.health.failed(model)
         admitted.fail(error, error.as_error().status)
-        await admitted.settled(deadlines, gateway.limits.settle_wait_seconds)
+        await deadlines.wait_for(admitted.settlement, gateway.limits.settle_wait_seconds)
         if error.kind != "write":
             await responder.send_error(error)
         return
@@ -227,7 +227,9 @@ class UnaryResponder:
         # Before the settlement, so that a bug of ours here costs the client nothing.
         body = answer.body(metered.usage or admitted.estimated())
         admitted.complete(metered)
-        await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
+        await self._deadlines.wait_for(
+            admitted.settlement, self._gateway.limits.settle_wait_seconds
+        )
         cost = dollars_text(admitted.cost.total_nanos).encode()
         await self._request.respond(
             body,
@@ -301,7 +303,9 @@ class StreamResponder:
         admitted.finish_reason = reader.finish_reason
         admitted.complete(reader.meter(admitted.quote))
         await self._read_to_eof()
-        await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
+        await self._deadlines.wait_for(
+            admitted.settlement, self._gateway.limits.settle_wait_seconds
+        )
         is_shown = admitted.quote.request.wants_usage
         ending = reader.ending(admitted.usage, admitted.cost, is_shown=is_shown)
         await self._request.downstream.write(ending, is_last=True)

@@ -177,7 +177,7 @@ class _Order:
         with suppress(psycopg.Error):
             await gateway.jobs.refuse(admitted.request_id, error.message)
         deadlines.end_attempts()
-        await admitted.settled(deadlines, gateway.limits.settle_wait_seconds)
+        await deadlines.wait_for(admitted.settlement, gateway.limits.settle_wait_seconds)
         return error
 
 
