@@ -79,11 +79,12 @@ class Deadlines:
         self._silent_by = self._total_by = math.inf
 
     async def wait_for(self, future: asyncio.Future[Any] | None, seconds: float) -> None:
-        """Wait for a future, if there is one, until it is done or `seconds` have passed.
+        """Wait no longer for upstreams, but until a future is done or `seconds` have passed.
 
         Whatever else ends the wait cancels the future. Raise CancelledError if the client
         disconnected.
         """
+        self.end_attempts()
         if future is None or future.done():
             return
         self._total_by = self._loop.time() + seconds

@@ -75,7 +75,6 @@ async def run(
         if deadlines.take_reason() is None:
             raise
     except Exception as error:
-        deadlines.end_attempts()
         admitted.crash(error)
         await deadlines.wait_for(admitted.settlement, limits.settle_wait_seconds)
         raise
@@ -99,7 +98,6 @@ async def _answer(
         )
     except AttemptError as error:
         error.note_context(admitted.quote.prompt.likely, admitted.quote.model.context_tokens)
-        deadlines.end_attempts()
         if error.is_upstream_failure:
             gateway.health.failed(model)
         admitted.fail(error, error.as_error().status)
@@ -107,7 +105,6 @@ async def _answer(
         if error.kind != "write":
             await responder.send_error(error)
         return
-    deadlines.end_attempts()
     gateway.health.succeeded(
         model, latency_ms=admitted.elapsed_ms, first_token_ms=admitted.first_token_ms
     )
@@ -358,6 +355,7 @@ class StreamResponder:
 
     async def _read_to_eof(self) -> None:
         """Read the rest of the upstream's response, so that its connection can be kept."""
+        self._deadlines.end_attempts()
         if self._response is not None:
             with suppress(AttemptError, TimeoutError):
                 async with asyncio.timeout(EOF_SECONDS):

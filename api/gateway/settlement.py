@@ -32,9 +32,10 @@ class AdmittedRequest:
     """A request since its admission, and the owner of its settlement.
 
     Times are `time.monotonic()` seconds. `delivered_bytes` is the text that the client has, of
-    content, reasoning and arguments, in UTF-8. `elapsed_ms` is how long after the request's arrival
-    its last attempt ended. `settlement` is the future of the queued settlement: done once that is
-    durable, and a caller who cancels it ends only the wait.
+    content, reasoning and arguments, in UTF-8. `route` is the one that was tried last, and
+    `was_dispatched` whether its upstream may have been called. `elapsed_ms` is how long after the
+    request's arrival the last attempt ended. `settlement` is the future of the queued settlement:
+    done once that is durable, and a caller who cancels it ends only the wait.
     """
 
     __slots__ = (
@@ -79,11 +80,6 @@ class AdmittedRequest:
         self.cost: Charge = NO_CHARGE
         self.settlement: asyncio.Future[SettlementResult] | None = None
         self._is_detached = False
-
-    def begin_attempt(self, route: RouteEntry) -> None:
-        """Record that the route's upstream is being called."""
-        self.route = route
-        self.was_dispatched = True
 
     def end_attempt(self, began_at: float, status: int, error: str = "") -> None:
         """Record an attempt's result; `began_at` as `started_at`."""

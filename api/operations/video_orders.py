@@ -176,7 +176,6 @@ class _Order:
         # If this fails, Celery finds a row without an upstream's id, and its hold released.
         with suppress(psycopg.Error):
             await gateway.jobs.refuse(admitted.request_id, error.message)
-        deadlines.end_attempts()
         await deadlines.wait_for(admitted.settlement, gateway.limits.settle_wait_seconds)
         return error
 
