@@ -97,7 +97,9 @@ class BytesResponder:
         counted = quote.likely.units if quote.likely is not None else {}
         # Tokens, where they have a price, nobody reports: they are estimated.
         admitted.complete(meter_counted(counted, quote))
-        await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
+        await self._deadlines.wait_for(
+            admitted.settlement, self._gateway.limits.settle_wait_seconds
+        )
         await self._request.downstream.write(self._last, is_last=True)
 
     async def send_error(self, error: AttemptError) -> None:

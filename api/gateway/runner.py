@@ -72,9 +72,8 @@ async def run(
         if deadlines.take_reason() is None:
             raise
     except Exception as error:
-        deadlines.end_attempts()
         admitted.crash(error)
-        await admitted.settled(deadlines, limits.settle_wait_seconds)
+        await deadlines.wait_for(admitted.settlement, limits.settle_wait_seconds)
         raise
     finally:
         gateway.ticker.running.discard(deadlines)
@@ -96,15 +95,13 @@ async def _answer(
         )
     except AttemptError as error:
         error.note_context(admitted.quote.prompt.likely, admitted.quote.model.context_tokens)
-        deadlines.end_attempts()
         if error.is_upstream_failure:
             gateway.health.failed(model)
         admitted.fail(error, error.as_error().status)
-        await admitted.settled(deadlines, gateway.limits.settle_wait_seconds)
+        await deadlines.wait_for(admitted.settlement, gateway.limits.settle_wait_seconds)
         if error.kind != "write":
             await responder.send_error(error)
         return
-    deadlines.end_attempts()
     gateway.health.succeeded(
         model, latency_ms=admitted.elapsed_ms, first_token_ms=admitted.first_token_ms
     )
@@ -224,7 +221,9 @@ class UnaryResponder:
         # Before the settlement, so that a bug of ours here costs the client nothing.
         body = answer.body(metered.usage or admitted.estimated())
         admitted.complete(metered)
-        await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
+        await self._deadlines.wait_for(
+            admitted.settlement, self._gateway.limits.settle_wait_seconds
+        )
         cost = dollars_text(admitted.cost.total_nanos).encode()
         await self._request.respond(
             body,
@@ -297,10 +296,13 @@ class StreamResponder:
         assert reader is not None  # noqa: S101 - an attempt succeeded
         admitted.finish_reason = reader.finish_reason
         admitted.complete(reader.meter(admitted.quote))
+        self._deadlines.end_attempts()
         response, self._response = self._response, None
         if response is not None:
             await response.read_to_end()
-        await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
+        await self._deadlines.wait_for(
+            admitted.settlement, self._gateway.limits.settle_wait_seconds
+        )
         is_shown = admitted.quote.request.wants_usage
         ending = reader.ending(admitted.usage, admitted.cost, is_shown=is_shown)
         await self._request.downstream.write(ending, is_last=True)

@@ -142,8 +142,7 @@ class CompletionAnswer:
         self._context = context
         self._body, self._completion = self._proved(body)
         choices = self._completion.choices
-        self._evidence = UsageEvidence()
-        self._evidence.add(self._completion.usage)
+        self._evidence = UsageEvidence(self._completion.usage)
         self.text_bytes = sum(generated_bytes(choice.message) for choice in choices)
         self.finish_reason = choices[0].finish_reason or ""
 
