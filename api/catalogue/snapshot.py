@@ -191,6 +191,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         """Return the model of that public name or alias, or None."""
         return self.models.get(name)
 
+    def find_priced(self, name: str, now: datetime) -> tuple[ModelEntry | None, Prices | None]:
+        """Return the model of that public name or alias, and its prices in force at `now` (aware).
+
+        Each is None where there is none; a model without prices is not sold.
+        """
+        model = self.models.get(name)
+        return model, model.price_at(now) if model is not None else None
+
     def public_models(self, *, coding_only: bool = False, kind: str = "") -> list[ModelEntry]:
         """Return the models by their place in the catalogue; aliases are not listed apart."""
         return [

@@ -117,9 +117,10 @@ class UsageEvidence:
 
     __slots__ = ("figures", "is_credible")
 
-    def __init__(self) -> None:
+    def __init__(self, reported: object = None) -> None:
         self.figures: dict[str, Any] = {}
         self.is_credible = True
+        self.add(reported)
 
     def add(self, reported: object) -> None:
         """Add a usage object. Anything else says nothing."""
@@ -160,9 +161,7 @@ class UsageEvidence:
 
 def meter(reported: object, text_bytes: int, limits: MeteringLimits) -> Metered:
     """Return what an answer that came to its end used, from the one usage object `reported`."""
-    evidence = UsageEvidence()
-    evidence.add(reported)
-    return evidence.meter(text_bytes, limits)
+    return UsageEvidence(reported).meter(text_bytes, limits)
 
 
 def read_usage(reported: object, limits: MeteringLimits) -> Usage | None:

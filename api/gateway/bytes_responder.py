@@ -4,7 +4,6 @@ import re
 
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.counted import meter_counted
-from api.gateway.concurrency_limit import work_of
 from api.gateway.deadlines import Deadlines
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
@@ -75,8 +74,8 @@ class BytesResponder:
                 await self._request.downstream.write(self._last)
             else:
                 self._admitted.note_first_token()
-                work = work_of(self._admitted.quote.prompt.likely)
-                response.came((route.upstream_model, True), work)
+                kind = (route.upstream_model, True)
+                response.note_first_token(kind, self._admitted.quote.prompt.likely)
             self._last = data
         if not self._last:
             raise AttemptError("bad_answer", "the answer is empty", status=response.status)
@@ -98,7 +97,9 @@ class BytesResponder:
         counted = quote.likely.units if quote.likely is not None else {}
         # Tokens, where they have a price, nobody reports: they are estimated.
         admitted.complete(meter_counted(counted, quote))
-        await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
+        await self._deadlines.wait_for(
+            admitted.settlement, self._gateway.limits.settle_wait_seconds
+        )
         await self._request.downstream.write(self._last, is_last=True)
 
     async def send_error(self, error: AttemptError) -> None:

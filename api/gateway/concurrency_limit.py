@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
-from api.gateway.upstream_errors import UpstreamBusyError
+from api.gateway.upstream_errors import AttemptError, UpstreamBusyError
 
 FLOOR = 4.0
 # A limit this high is as good as none; the upstream's row still bounds it.
@@ -53,11 +53,14 @@ PROMPT_TOKENS_OF_WORK = 2_000
 OUTPUT_TOKENS_OF_WORK = 25
 
 
-def work_of(prompt_tokens: int, output_tokens: int = 0) -> float:
+def work_of(prompt_tokens: int, output_tokens: int = 0, images: int = 0) -> float:
     """Return how many times as long as the smallest a request may take, to compare their times.
 
     `output_tokens` are those that came before the time was taken: none for a stream's first token.
+    Where `images` are made, nothing but their number counts.
     """
+    if images:
+        return images
     return 1 + prompt_tokens / PROMPT_TOKENS_OF_WORK + output_tokens / OUTPUT_TOKENS_OF_WORK
 
 
@@ -157,6 +160,14 @@ class Limiter:
         self._answers += 1
         self._end_window_if_due()
 
+    def finish(
+        self, kind: Hashable, began_at: float, prompt_tokens: int, output_tokens: int, images: int
+    ) -> None:
+        """End a call whose whole answer has come. See `answered`, `leave` and `work_of`."""
+        work = work_of(prompt_tokens, output_tokens, images)
+        self.answered(kind, self._now() - began_at, work)
+        self.leave(began_at)
+
     def reported_overload(self) -> None:
         """Record a 429, or a first token that did not come in time."""
         self._overloads += 1
@@ -230,6 +241,18 @@ class ConcurrencyLimits:
         limiter = self._limiters.get(upstream.id)
         if limiter is None:
             limiter = self._limiters[upstream.id] = Limiter(self._now)
+        return limiter
+
+    def enter(self, upstream: UpstreamEntry) -> Limiter:
+        """Begin a call of the upstream, and return the limiter that is to be told of its end.
+
+        Raise AttemptError if there is no room for it.
+        """
+        limiter = self.of(upstream)
+        if not limiter.enter(upstream.max_concurrency):
+            wait = limiter.next_place_seconds(upstream.max_concurrency)
+            detail = f"{limiter.in_flight} calls are under way, which is the limit"
+            raise AttemptError("busy", detail, retry_after_seconds=wait)
         return limiter
 
     def expect(self, routes: Sequence[RouteEntry]) -> Limiter:

@@ -9,7 +9,7 @@ cancellation finds the reason; without one, the client disconnected.
 
 import asyncio
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from api.catalogue.snapshot import UpstreamEntry
 from api.gateway.http import Downstream
@@ -78,9 +78,22 @@ class Deadlines:
         """Stop waiting for upstreams; the client still has to read in time."""
         self._silent_by = self._total_by = math.inf
 
-    def allow(self, seconds: float) -> None:
-        """Set the time left for the rest of the request, in seconds from now."""
+    async def wait_for(self, future: asyncio.Future[Any] | None, seconds: float) -> None:
+        """Wait no longer for upstreams, but until a future is done or `seconds` have passed.
+
+        Whatever else ends the wait cancels the future. Raise CancelledError if the client
+        disconnected.
+        """
+        self.end_attempts()
+        if future is None or future.done():
+            return
         self._total_by = self._loop.time() + seconds
+        try:
+            await future
+        except asyncio.CancelledError:
+            if self.take_reason() is None:
+                raise
+        self._total_by = math.inf
 
     def abort(self, reason: Reason) -> None:
         """Cancel the task, for a reason that `take_reason` then returns."""

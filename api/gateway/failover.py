@@ -70,7 +70,8 @@ async def _attempt(
 ) -> AttemptError | None:
     """Make one attempt and record it. Return what went wrong, if anything."""
     began_at = time.monotonic()
-    admitted.begin_attempt(route)
+    admitted.route = route
+    admitted.was_dispatched = True
     deadlines.begin_attempt(route.upstream)
     try:
         await attempt(route)

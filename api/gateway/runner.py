@@ -11,7 +11,6 @@ from api.catalogue.snapshot import RouteEntry
 from api.dialects import link
 from api.dialects.base import Answer, AnswerContext, Dialect, DialectError, StreamReader
 from api.gateway.admission import Quoter, admit
-from api.gateway.concurrency_limit import work_of
 from api.gateway.deadlines import Deadlines
 from api.gateway.failover import try_routes
 from api.gateway.http import ApiRequest, Headers
@@ -22,9 +21,6 @@ from api.gateway.upstream_errors import AttemptError
 from billing.failpoints import ARMED, failpoint
 from billing.pricing.money import dollars_text
 
-# How long an upstream may take to end the connection's message after its last event, for the
-# connection to be worth keeping.
-EOF_SECONDS = 0.25
 # The bounds of what is read for a client that disconnected.
 DRAIN_SECONDS = 30
 DRAIN_BYTES = 1024 * 1024
@@ -76,9 +72,8 @@ async def run(
         if deadlines.take_reason() is None:
             raise
     except Exception as error:
-        deadlines.end_attempts()
         admitted.crash(error)
-        await admitted.settled(deadlines, limits.settle_wait_seconds)
+        await deadlines.wait_for(admitted.settlement, limits.settle_wait_seconds)
         raise
     finally:
         gateway.ticker.running.discard(deadlines)
@@ -100,15 +95,13 @@ async def _answer(
         )
     except AttemptError as error:
         error.note_context(admitted.quote.prompt.likely, admitted.quote.model.context_tokens)
-        deadlines.end_attempts()
         if error.is_upstream_failure:
             gateway.health.failed(model)
         admitted.fail(error, error.as_error().status)
-        await admitted.settled(deadlines, gateway.limits.settle_wait_seconds)
+        await deadlines.wait_for(admitted.settlement, gateway.limits.settle_wait_seconds)
         if error.kind != "write":
             await responder.send_error(error)
         return
-    deadlines.end_attempts()
     gateway.health.succeeded(
         model, latency_ms=admitted.elapsed_ms, first_token_ms=admitted.first_token_ms
     )
@@ -202,19 +195,16 @@ class UnaryResponder:
 
     async def attempt(self, route: RouteEntry) -> None:
         """Read the answer of a route's upstream. Raise AttemptError or DialectError."""
-        admitted = self._admitted
+        admitted, max_bytes = self._admitted, self._gateway.limits.max_answer_bytes
         response, dialect = await call_upstream(self._gateway, admitted, route)
-        try:
-            body = await response.read(self._gateway.limits.max_answer_bytes)
-            quote = admitted.quote
-            if quote.units is not None:
-                work: float = quote.units.images
-            else:
-                work = work_of(quote.prompt.likely, len(body) // 4)
-            response.came((route.upstream_model, False), work)
-        finally:
-            await response.close()
-        context = _context(admitted, route, self._gateway.limits.max_answer_bytes)
+        quote = admitted.quote
+        body = await response.read_answer(
+            max_bytes,
+            (route.upstream_model, False),
+            prompt_tokens=quote.prompt.likely,
+            images=quote.units.images if quote.units is not None else 0,
+        )
+        context = _context(admitted, route, max_bytes)
         self._answer = dialect.read_answer(body, context)
 
     def may_retry(self) -> bool:
@@ -231,7 +221,9 @@ class UnaryResponder:
         # Before the settlement, so that a bug of ours here costs the client nothing.
         body = answer.body(metered.usage or admitted.estimated())
         admitted.complete(metered)
-        await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
+        await self._deadlines.wait_for(
+            admitted.settlement, self._gateway.limits.settle_wait_seconds
+        )
         cost = dollars_text(admitted.cost.total_nanos).encode()
         await self._request.respond(
             body,
@@ -304,8 +296,13 @@ class StreamResponder:
         assert reader is not None  # noqa: S101 - an attempt succeeded
         admitted.finish_reason = reader.finish_reason
         admitted.complete(reader.meter(admitted.quote))
-        await self._read_to_eof()
-        await admitted.settled(self._deadlines, self._gateway.limits.settle_wait_seconds)
+        self._deadlines.end_attempts()
+        response, self._response = self._response, None
+        if response is not None:
+            await response.read_to_end()
+        await self._deadlines.wait_for(
+            admitted.settlement, self._gateway.limits.settle_wait_seconds
+        )
         is_shown = admitted.quote.request.wants_usage
         ending = reader.ending(admitted.usage, admitted.cost, is_shown=is_shown)
         await self._request.downstream.write(ending, is_last=True)
@@ -346,7 +343,7 @@ class StreamResponder:
         admitted.note_first_token()
         if response is not None and admitted.route is not None:
             kind = (admitted.route.upstream_model, True)
-            response.came(kind, work_of(admitted.quote.prompt.likely))
+            response.note_first_token(kind, admitted.quote.prompt.likely)
 
     async def _write(self, reader: StreamReader, passed_on: bytes) -> None:
         if passed_on:
@@ -355,15 +352,6 @@ class StreamResponder:
             await self._request.downstream.write(passed_on)
             if ARMED:
                 failpoint("after_first_byte")
-
-    async def _read_to_eof(self) -> None:
-        """Read the rest of the upstream's response, so that its connection can be kept."""
-        if self._response is not None:
-            with suppress(AttemptError, TimeoutError):
-                async with asyncio.timeout(EOF_SECONDS):
-                    async for _ in self._response.chunks():
-                        pass
-            await self.close()
 
 
 async def _drain(

@@ -6,12 +6,10 @@ of ours), exactly one settlement is queued, and queueing it never waits.
 """
 
 import asyncio
-import math
 import time
 
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.usage import Metered
-from api.gateway.deadlines import Deadlines
 from api.gateway.http import ApiRequest
 from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
@@ -34,22 +32,26 @@ class AdmittedRequest:
     """A request since its admission, and the owner of its settlement.
 
     Times are `time.monotonic()` seconds. `delivered_bytes` is the text that the client has, of
-    content, reasoning and arguments, in UTF-8.
+    content, reasoning and arguments, in UTF-8. `route` is the one that was tried last, and
+    `was_dispatched` whether its upstream may have been called. `elapsed_ms` is how long after the
+    request's arrival the last attempt ended. `settlement` is the future of the queued settlement:
+    done once that is durable, and a caller who cancels it ends only the wait.
     """
 
     __slots__ = (
         "_gate",
         "_is_detached",
-        "_result",
         "admission",
         "attempts",
         "cost",
         "delivered_bytes",
+        "elapsed_ms",
         "finish_reason",
         "first_token_ms",
         "quote",
         "request_id",
         "route",
+        "settlement",
         "started_at",
         "surface",
         "upstream_request_id",
@@ -70,26 +72,18 @@ class AdmittedRequest:
         self.route: RouteEntry | None = None
         self.was_dispatched = False
         self.upstream_request_id = ""
+        self.elapsed_ms = 0
         self.first_token_ms: int | None = None
         self.delivered_bytes = 0
         self.finish_reason = ""
         self.usage = NOTHING_USED
         self.cost: Charge = NO_CHARGE
-        self._result: asyncio.Future[SettlementResult] | None = None
+        self.settlement: asyncio.Future[SettlementResult] | None = None
         self._is_detached = False
-
-    @property
-    def elapsed_ms(self) -> int:
-        """How long ago the request arrived."""
-        return _ms_since(self.started_at)
-
-    def begin_attempt(self, route: RouteEntry) -> None:
-        """Record that the route's upstream is being called."""
-        self.route = route
-        self.was_dispatched = True
 
     def end_attempt(self, began_at: float, status: int, error: str = "") -> None:
         """Record an attempt's result; `began_at` as `started_at`."""
+        self.elapsed_ms = _ms_since(self.started_at)
         if self.route is not None:
             self.attempts.append(
                 {
@@ -155,21 +149,6 @@ class AdmittedRequest:
         """Settle after a bug of ours: free of charge."""
         self._settle("internal_error", 500, error=type(error).__name__)
 
-    async def settled(self, deadlines: Deadlines, patience_seconds: float) -> None:
-        """Wait until the settlement is durable, or the patience is over: it stays queued then.
-
-        Nobody else waits for the result, so a cancellation may end the wait, not the settlement.
-        """
-        if self._result is None or self._result.done():
-            return
-        deadlines.allow(patience_seconds)
-        try:
-            await self._result
-        except asyncio.CancelledError:
-            if deadlines.take_reason() is None:
-                raise
-        deadlines.allow(math.inf)
-
     def estimated(self) -> Usage:
         """Return the likely prompt and what was delivered, within what was held."""
         quote = self.quote
@@ -188,7 +167,7 @@ class AdmittedRequest:
         error: str = "",
     ) -> None:
         """Queue the settlement, once; later calls change nothing."""
-        if self._result is not None:
+        if self.settlement is not None:
             return
         if ARMED:
             failpoint("after_upstream_end")
@@ -233,7 +212,7 @@ class AdmittedRequest:
             latency_ms=_ms_since(self.started_at),
             first_token_ms=self.first_token_ms,
         )
-        self._result = self._gate.settle(settlement)
+        self.settlement = self._gate.settle(settlement)
 
 
 def _ms_since(began_at: float) -> int:

@@ -13,6 +13,7 @@ import os
 import time
 import zlib
 from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,7 @@ from multidict import CIMultiDict
 
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.dialects.base import Dialect
-from api.gateway.concurrency_limit import ConcurrencyLimits, Limiter
+from api.gateway.concurrency_limit import ConcurrencyLimits, Limiter, work_of
 from api.gateway.upstream_errors import AttemptError, error_of_status
 
 log = structlog.get_logger(__name__)
@@ -34,6 +35,9 @@ log = structlog.get_logger(__name__)
 # More of an error's body than this is not read.
 MAX_ERROR_BYTES = 64 * 1024
 KEEPALIVE_SECONDS = 30
+# How long an upstream may take to end the connection's message after its last event, for the
+# connection to be worth keeping.
+EOF_SECONDS = 0.25
 # Of an answer that is unpacked, at a time.
 UNPACKED_BYTES = 64 * 1024
 # Security policies and cookies of CDNs exceed aiohttp's 8 kB and 128 headers.
@@ -130,6 +134,14 @@ class UpstreamResponse:
                 case unknown:
                     raise AttemptError("bad_answer", f"the answer is encoded as {unknown[:40]}")
 
+    async def read_to_end(self) -> None:
+        """Read on to the end of the message, so that its connection can be kept, and close."""
+        with suppress(AttemptError, TimeoutError):
+            async with asyncio.timeout(EOF_SECONDS):
+                async for _ in self.chunks():
+                    pass
+        await self.close()
+
     async def read(self, max_bytes: int) -> bytes:
         """Return the whole body. Raise AttemptError for one that breaks off or is too large."""
         parts = []
@@ -141,13 +153,30 @@ class UpstreamResponse:
             parts.append(chunk)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def came(self, kind: Hashable, work: float) -> None:
-        """Record that the answer has come, or the first token of a streamed one.
+    async def read_answer(
+        self, max_bytes: int, kind: Hashable, *, prompt_tokens: int, images: int
+    ) -> bytes:
+        """Return the whole body of a success, and end the call. Raise AttemptError as `read` does.
 
-        Answers of one `kind` are compared with each other, by their `work` (`work_of`).
+        The limiter learns how long it took, and compares it with other answers of its `kind` by
+        the work that they were: the `images`, or else the prompt and the answer.
         """
+        try:
+            body = await self.read(max_bytes)
+        except BaseException:
+            await self.close()
+            raise
+        limiter, self._limiter = self._limiter, None
+        if limiter is not None:
+            limiter.finish(kind, self._began_at, prompt_tokens, len(body) // 4, images)
+        await self._response.aclose()
+        return body
+
+    def note_first_token(self, kind: Hashable, prompt_tokens: int) -> None:
+        """Tell the limiter that the first token of an answer of this `kind` has come."""
         if self._limiter is not None:
-            self._limiter.answered(kind, time.monotonic() - self._began_at, work)
+            seconds = time.monotonic() - self._began_at
+            self._limiter.answered(kind, seconds, work_of(prompt_tokens))
 
     async def close(self) -> None:
         """End the call: the connection is kept if the body was read to its end, else closed."""
@@ -240,11 +269,7 @@ class Upstreams:
 
         Raise AttemptError for everything else: nothing is left open then.
         """
-        limiter = self.limits.of(upstream)
-        if not limiter.enter(upstream.max_concurrency):
-            wait = limiter.next_place_seconds(upstream.max_concurrency)
-            detail = f"{limiter.in_flight} calls are under way, which is the limit"
-            raise AttemptError("busy", detail, retry_after_seconds=wait)
+        limiter = self.limits.enter(upstream)
         began_at = time.monotonic()
         try:
             response = await self._send(upstream, dialect, body, request_id, forwarded)

@@ -174,8 +174,7 @@ class _Order:
         # If this fails, Celery finds a row without an upstream's id, and its hold released.
         with suppress(psycopg.Error):
             await gateway.jobs.refuse(admitted.request_id, error.message)
-        deadlines.end_attempts()
-        await admitted.settled(deadlines, gateway.limits.settle_wait_seconds)
+        await deadlines.wait_for(admitted.settlement, gateway.limits.settle_wait_seconds)
         return error
 
 

@@ -264,14 +264,15 @@ def charge_of(rates: Rates, usage: Usage) -> Charge:
     if rates.is_text_only:
         return _charge_of_text(rates, usage)
     lines: list[Line] = []
-    sums = [0, 0, 0, 0, 0]
+    sums = [0, 0, 0, 0, 0, 0]  # by column, and the total
     for component, count, parts, rate_nanos, per, place in rates.terms:
         quantity = count(usage) - sum([count_part(usage) for count_part in parts])
         if quantity:
             amount_nanos = price_of(quantity, rate_nanos, per)
             sums[place] += amount_nanos
+            sums[-1] += amount_nanos
             lines.append((component, quantity, rate_nanos, per, amount_nanos))
-    return Charge(lines, *sums, total_nanos=sum(sums))
+    return Charge(lines, *sums)
 
 
 def _charge_of_text(rates: Rates, usage: Usage) -> Charge:

@@ -30,7 +30,7 @@ from tests.cast import IssuedKey
 ROOT = Path(__file__).resolve().parents[2]
 OURS = tuple(f"{ROOT / folder}/" for folder in ("accounts", "api", "billing", "platform"))
 MOST_FILES = 25
-MOST_STEPS_BACK = 69
+MOST_STEPS_BACK = 40
 
 
 class Walk:

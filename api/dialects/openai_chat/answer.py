@@ -12,7 +12,6 @@ from api.dialects.openai_chat.repair import (
     raise_reported,
     repaired_answer,
 )
-from api.dialects.openai_chat.usage import shown_usage, shows_as_reported
 from api.dialects.reasoning import needs_translation, translate_message
 from api.dialects.usage import Metered, MeteringLimits, UsageEvidence
 from billing.pricing.charge import Usage
@@ -143,8 +142,7 @@ class CompletionAnswer:
         self._context = context
         self._body, self._completion = self._proved(body)
         choices = self._completion.choices
-        self._evidence = UsageEvidence()
-        self._evidence.add(self._completion.usage)
+        self._evidence = UsageEvidence(self._completion.usage)
         self.text_bytes = sum(generated_bytes(choice.message) for choice in choices)
         self.finish_reason = choices[0].finish_reason or ""
 
@@ -243,3 +241,44 @@ def generated_bytes(delta: Delta) -> int:
     if images := delta.images:
         count += IMAGE_TEXT_BYTES * len(images)
     return count
+
+
+def shown_usage(reported: object, usage: Usage) -> dict[str, Any]:
+    """Return the usage object for the client: the figures that were charged.
+
+    What else the upstream `reported` stays beside them.
+    """
+    figures: dict[str, Any] = {
+        **(reported if isinstance(reported, dict) else {}),
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+    _show_part(figures, "prompt_tokens_details", "cached_tokens", usage.cached_tokens)
+    _show_part(figures, "completion_tokens_details", "reasoning_tokens", usage.reasoning_tokens)
+    return figures
+
+
+def shows_as_reported(reported: object, usage: Usage) -> bool:
+    """Return whether the upstream's usage object already is what the client is to be shown."""
+    if type(reported) is not dict:
+        return False
+    output = usage.output_tokens
+    if (
+        reported.get("prompt_tokens") != usage.input_tokens
+        or reported.get("completion_tokens") != output
+        or reported.get("total_tokens") != usage.input_tokens + output
+    ):
+        return False
+    if not usage.cached_tokens and not usage.reasoning_tokens:
+        return True
+    return shown_usage(reported, usage) == reported
+
+
+def _show_part(figures: dict[str, Any], name: str, part: str, count: int) -> None:
+    """Set a part of the figures, in a new object, if there is something to tell."""
+    details = figures.get(name)
+    if not isinstance(details, dict):
+        details = {}
+    if count or part in details:
+        figures[name] = {**details, part: count}

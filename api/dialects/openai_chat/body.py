@@ -28,6 +28,7 @@ from api.dialects.conversation import (
     text_of,
     unsayable,
 )
+from api.dialects.openai_chat.fields import finish_body
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -92,30 +93,6 @@ def body_of(
         body["stream"] = True
     finish_body(body, model, route, max_tokens, is_streamed=conversation.is_streamed)
     return body
-
-
-def finish_body(
-    body: Json, model: ModelEntry, route: RouteEntry, max_tokens: int, *, is_streamed: bool
-) -> None:
-    """Put into a body what every call says, as far as the route's upstream takes it.
-
-    That is the upstream's name of the model, the output limit that was paid for, the wish for usage
-    in a stream, and the model's defaults for sampling.
-    """
-    for name in ("max_tokens", "max_completion_tokens", "stream_options"):
-        body.pop(name, None)
-    body["model"] = route.upstream_model
-    body[route.max_tokens_field] = max_tokens
-    if is_streamed and route.takes_stream_options:
-        body["stream_options"] = {"include_usage": True}
-    if not route.takes_temperature:
-        body.pop("temperature", None)
-        body.pop("top_p", None)
-        return
-    if model.default_temperature is not None and body.get("temperature") is None:
-        body["temperature"] = model.default_temperature
-    if model.default_top_p is not None and body.get("top_p") is None:
-        body["top_p"] = model.default_top_p
 
 
 def _messages(turns: Iterable[Turn], developer: str) -> Iterator[Json]:

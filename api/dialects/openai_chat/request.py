@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from api import errors
 from api.dialects.base import ParsedRequest, PromptSize
+from api.dialects.openai_chat.fields import billed_parameters, names_of
 from api.dialects.openai_chat.messages import (
     AssistantMessage,
     AudioPart,
@@ -163,6 +164,8 @@ class ChatRequest(GenerationRequest, kw_only=True, gc=False):
         return min(named, self.max_tokens)
 
 
+KNOWN_FIELDS = names_of(ChatRequest)
+
 _MODALITIES: dict[type[Part], str] = {
     ImagePart: "image",
     AudioPart: "audio",
@@ -196,6 +199,7 @@ def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         fields=fields,
         size_bytes=size_bytes,
         used=_used_parameters(chat, fields),
+        billed=billed_parameters(fields, KNOWN_FIELDS),
         prompt=PromptSize(
             text_bytes=walk.text_bytes,
             images=walk.images,

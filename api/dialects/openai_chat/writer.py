@@ -25,7 +25,7 @@ from api.dialects.conversation import (
     ToolCallStarted,
     ToolKind,
 )
-from api.dialects.openai_chat.usage import shown_usage
+from api.dialects.openai_chat.answer import shown_usage
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
 

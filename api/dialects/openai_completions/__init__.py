@@ -8,8 +8,8 @@ from msgspec import Meta
 
 from api import errors
 from api.dialects.base import AnswerContext, ParsedRequest, PromptSize, named
-from api.dialects.openai_chat import TextDialect, names_of
 from api.dialects.openai_chat.answer import TextAnswer
+from api.dialects.openai_chat.fields import TextDialect, billed_parameters, names_of
 from api.dialects.openai_chat.request import GenerationRequest, check_stream_options
 from api.dialects.openai_chat.stream import TextStreamReader
 from api.dialects.openai_completions import translation
@@ -35,6 +35,9 @@ class CompletionRequest(GenerationRequest, kw_only=True, gc=False):
     def choices(self) -> int:
         """How many answers are generated, over all prompts: `best_of` makes more than it shows."""
         return len(texts_of(self.prompt)) * max(self.n or 1, self.best_of or 1)
+
+
+KNOWN_FIELDS = names_of(CompletionRequest)
 
 
 def parse_completion(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
@@ -63,6 +66,7 @@ def parse_completion(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         fields=fields,
         size_bytes=size_bytes,
         used=named(fields),
+        billed=billed_parameters(fields, KNOWN_FIELDS),
         prompt=size_of_texts(texts_of(request.prompt)),
         max_tokens=request.max_tokens,
         choices=request.choices,
@@ -144,11 +148,8 @@ class CompletionsDialect(TextDialect):
     name = "openai_completions"
     path = "/completions"
     translation = translation
-    known_fields = names_of(CompletionRequest)
-
-    def parse(self, fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
-        """Return a client's request. Raise a 400 error of `api.errors` naming the place."""
-        return self.with_billed(parse_completion(fields, size_bytes))
+    known_fields = KNOWN_FIELDS
+    parse = staticmethod(parse_completion)
 
     def read_answer(self, body: bytes, context: AnswerContext) -> TextAnswer:
         """Return a whole completion. Raise DialectError."""

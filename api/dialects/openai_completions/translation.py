@@ -24,8 +24,8 @@ from api.dialects.conversation import (
     Turn,
     unsayable,
 )
+from api.dialects.openai_chat.answer import shown_usage
 from api.dialects.openai_chat.translation import EventSource, events_of_answer
-from api.dialects.openai_chat.usage import shown_usage
 from api.dialects.openai_chat.writer import DONE, FINISH_REASONS
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
