@@ -118,6 +118,8 @@ class AgentRunner:
         work = box / "work"
         work.mkdir()
         (work / "price.txt").write_text(BEFORE)
+        # A repository of its own, or agents take the one around it for theirs.
+        subprocess.run(["git", "init", "-q", str(work)], check=True)
         return work
 
     def _task(self, dialect: str, model: str) -> Task:
