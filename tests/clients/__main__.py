@@ -30,7 +30,6 @@ def main(names: list[str]) -> int:
     if not chosen:
         print(f"no program begins with {' or '.join(names)}", file=sys.stderr)
         return 2
-    shutil.rmtree(RUNS, ignore_errors=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="clients-") as folder,
@@ -54,9 +53,11 @@ def _run(program: Agent | Library, service: ClientsService) -> Result:
     print(f"{program.name} ({program.speaks}) ...", file=sys.stderr, flush=True)
     try:
         installation = install(program.installs)
+        box = RUNS / _file_name(program)
+        shutil.rmtree(box, ignore_errors=True)
         if isinstance(program, Library):
-            return run_library(program, service, installation, RUNS)
-        return AgentRunner(program, service, installation, RUNS).run()
+            return run_library(program, service, installation, box)
+        return AgentRunner(program, service, installation, box).run()
     except NotInstalledError as error:
         return NotRun(program.name, program.speaks, str(error))
 
@@ -78,7 +79,11 @@ def _kept() -> Iterator[Result]:
 
 
 def _file_of(program: Agent | Library) -> Path:
-    return RESULTS / f"{program.name}, {program.speaks}.pickle".replace("/", " ")
+    return RESULTS / f"{_file_name(program)}.pickle"
+
+
+def _file_name(program: Agent | Library) -> str:
+    return f"{program.name}-{program.speaks}".replace(" ", "-").replace(",", "")
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ class AgentRunner:
 
     def _new_folder(self) -> Path:
         """Return a new folder to work in, with the file of the task, beside a new home."""
-        box = self._box / f"{self.agent.name.replace(' ', '-')}-{uuid4().hex[:8]}"
+        box = self._box / uuid4().hex[:8]
         (box / "home").mkdir(parents=True)
         work = box / "work"
         work.mkdir()
