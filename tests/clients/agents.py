@@ -63,7 +63,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Agent:
-    """One program. `launch` returns its command and its environment; `turns` lays the task out."""
+    """One program. `launch` returns its command and its environment; `turns` lays the task out.
+
+    `gives_up`: without credit it must end with its first request.
+    """
 
     name: str
     package: str
@@ -72,6 +75,7 @@ class Agent:
     launch: Callable[[Start], tuple[list[str], Mapping[str, str]]]
     turns: Callable[[Path], list[dict[str, Any]]]
     extras: Callable[["AgentRunner"], list[str]] | None = None
+    gives_up: bool = False
     prompt: str = "Set the price in price.txt to 2."
 
 
@@ -99,6 +103,7 @@ class AgentRunner:
             no_credit=self._refusal(poor.key),
             wrong_key=self._refusal(WRONG_KEY),
             notes=notes,
+            gives_up=self.agent.gives_up,
         )
 
     def start(self, key: str, model: str, prompt: str, work: Path | None = None) -> Outcome:
@@ -366,8 +371,17 @@ AGENTS = [
         _launch_claude,
         _claude_turns,
         _claude_extras,
+        gives_up=True,
     ),
-    Agent("Codex CLI", "@openai/codex", "node", "Responses", _launch_codex, _codex_turns),
+    Agent(
+        "Codex CLI",
+        "@openai/codex",
+        "node",
+        "Responses",
+        _launch_codex,
+        _codex_turns,
+        gives_up=True,
+    ),
     Agent(
         "Codex CLI, which reads the models list",
         "@openai/codex",
@@ -375,6 +389,7 @@ AGENTS = [
         "Responses",
         _launch_codex_with_models,
         _codex_turns_with_models,
+        gives_up=True,
     ),
     Agent("opencode", "opencode-ai", "node", "chat completions", _launch_opencode, _opencode_turns),
     Agent(
