@@ -35,15 +35,19 @@ class Table:
 
     def __init__(self, operations: Iterable[Operation], surfaces: Iterable[Surface]) -> None:
         exact: list[tuple[str, Operation]] = []
-        self._with_argument: list[tuple[str, Operation]] = []
+        self._with_argument: list[tuple[str, str, Operation]] = []
         self._root_prefixes: list[str] = []
         for operation in operations:
-            stem, _, argument = operation.path.partition("{")
-            places = [stem, *(each.partition("{")[0] for each in operation.also_at)]
-            (self._with_argument if argument else exact).extend(
-                (place, operation) for place in places
-            )
+            for path in (operation.path, *operation.also_at):
+                stem, _, argument = path.partition("{")
+                if argument:
+                    suffix = argument.partition("}")[2]
+                    self._with_argument.append((stem, suffix, operation))
+                else:
+                    exact.append((stem, operation))
             self._root_prefixes.append(operation.api_prefix)
+        # An argument may have slashes, so what follows it is looked for first.
+        self._with_argument.sort(key=lambda row: len(row[1]), reverse=True)
         self._longest_mount_first = sorted(
             surfaces, key=lambda surface: len(surface.mount), reverse=True
         )
@@ -68,10 +72,11 @@ class Table:
             if not _is_under(bare, surface.mount):
                 continue
             rest = bare[len(surface.mount) :]
-            for stem, operation in self._with_argument:
-                if rest.startswith(stem):
+            for stem, suffix, operation in self._with_argument:
+                if rest.startswith(stem) and rest.endswith(suffix):
                     # Decoded once more, for servers and clients that encode a slash twice.
-                    return Match(surface, operation, unquote(rest[len(stem) :]))
+                    argument = rest[len(stem) : len(rest) - len(suffix)]
+                    return Match(surface, operation, unquote(argument))
             if surface.owns_mount or any(_is_under(rest, name) for name in self._root_prefixes):
                 return Match(surface, None)
             return None

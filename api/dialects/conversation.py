@@ -9,6 +9,7 @@ from them. What each pair keeps, changes and can't say is in `platform/docs/dial
 from collections.abc import Iterable
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -28,6 +29,8 @@ FinishReason = Literal[
     "content_filter",
     "pause",
 ]
+
+_decode = msgspec.json.Decoder().decode
 
 # The one parameter of a function that stands for a tool of free text.
 CUSTOM_TOOL_INPUT = "input"
@@ -324,6 +327,15 @@ def unsayable(place: str, what: str) -> errors.UnsupportedParameterError:
         f"{what} not supported by this model's provider. Leave it out or use another model.",
         param=place,
     )
+
+
+def object_of(arguments: str) -> dict[str, Any]:
+    """Return a call's arguments as an object; a text that is none goes into one, as it is."""
+    try:
+        decoded = _decode(arguments or "{}")
+    except msgspec.DecodeError:
+        decoded = None
+    return decoded if isinstance(decoded, dict) else {"arguments": arguments}
 
 
 def custom_tool_schema(tool: Tool) -> tuple[dict[str, Any], str]:

@@ -32,7 +32,13 @@ class FormFile(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
-class FormDialect(OpenAiFamily):
+class TakesForms:
+    """A mark of dialects whose clients send forms; with `takes_json`, or JSON."""
+
+    takes_json = False
+
+
+class FormDialect(TakesForms, OpenAiFamily):
     """What dialects share whose requests are forms, from the client and to the upstream."""
 
     def upstream_headers(self, api_key: str) -> Mapping[str, str]:

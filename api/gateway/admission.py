@@ -7,7 +7,7 @@ from django.conf import settings
 from api import errors
 from api.catalogue.snapshot import Snapshot
 from api.dialects.base import Dialect, ParsedRequest
-from api.dialects.form import FormDialect
+from api.dialects.form import TakesForms
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote
@@ -128,7 +128,7 @@ async def parsed_body(
     try:
         if request.stated_length > TRUSTED_BYTES or b"transfer-encoding" in request.headers:
             await identify(gateway, request, digests)
-        if isinstance(dialect, FormDialect):
+        if isinstance(dialect, TakesForms) and not (dialect.takes_json and not request.is_form):
             fields, size_bytes = await request.read_form(max_bytes)
         else:
             fields, size_bytes = await request.read_object(max_bytes)

@@ -188,6 +188,12 @@ class ApiRequest:
             return _digests(b"Bearer " + headers[b"x-api-key"])
         return _digests(headers.get(b"authorization", b""))
 
+    @property
+    def is_form(self) -> bool:
+        """Whether the body says that it is a form."""
+        media_type = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        return media_type == b"multipart/form-data"
+
     async def read_object(self, max_bytes: int) -> tuple[dict[str, object], int]:
         """Return the JSON object in the body, and the body's length in bytes.
 
@@ -205,11 +211,10 @@ class ApiRequest:
 
         Raise RequestTooLargeError, UnsupportedMediaTypeError, or InvalidRequestError.
         """
-        content_type = self.headers.get(b"content-type", b"").decode("latin-1")
-        is_form = content_type.partition(";")[0].strip().lower() == "multipart/form-data"
         self._check_size(max_bytes)
-        if not is_form:
+        if not self.is_form:
             raise errors.UnsupportedMediaTypeError("Send a form: multipart/form-data.")
+        content_type = self.headers[b"content-type"].decode("latin-1")
         body = await self._read(max_bytes)
         try:
             if len(body) <= FORM_BYTES_IN_LOOP:

@@ -185,6 +185,7 @@ def quote_counted(
     answer's text, if it has any, has at most `max_tokens`.
     """
     model, prices = sold
+    likely_tokens = min(likely.input_tokens, most.input_tokens)
     amount = quote(
         prices,
         input_tokens_max=most.input_tokens,
@@ -197,11 +198,11 @@ def quote_counted(
         request=request,
         model=model,
         prices=prices,
-        prompt=Estimate(likely.input_tokens, most.input_tokens),
+        prompt=Estimate(likely_tokens, most.input_tokens),
         amount_nanos=amount,
         minimum_nanos=amount,
         catalogue_version=snapshot.version,
-        limited_tokens=likely.input_tokens,
+        limited_tokens=likely_tokens,
         max_tokens=max_tokens,
         most=most,
         likely=likely,

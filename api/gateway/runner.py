@@ -21,9 +21,6 @@ from api.gateway.upstream_errors import AttemptError
 from billing.failpoints import ARMED, failpoint
 from billing.pricing.money import dollars_text
 
-# How long an upstream may take to end the connection's message after its last event, for the
-# connection to be worth keeping.
-EOF_SECONDS = 0.25
 # The bounds of what is read for a client that disconnected.
 DRAIN_SECONDS = 30
 DRAIN_BYTES = 1024 * 1024
@@ -299,7 +296,9 @@ class StreamResponder:
         assert reader is not None  # noqa: S101 - an attempt succeeded
         admitted.finish_reason = reader.finish_reason
         admitted.complete(reader.meter(admitted.quote))
-        await self._read_to_eof()
+        self._deadlines.end_attempts()
+        if self._response is not None:
+            await self._response.read_to_end()
         await self._deadlines.wait_for(
             admitted.settlement, self._gateway.limits.settle_wait_seconds
         )
@@ -352,16 +351,6 @@ class StreamResponder:
             await self._request.downstream.write(passed_on)
             if ARMED:
                 failpoint("after_first_byte")
-
-    async def _read_to_eof(self) -> None:
-        """Read the rest of the upstream's response, so that its connection can be kept."""
-        self._deadlines.end_attempts()
-        if self._response is not None:
-            with suppress(AttemptError, TimeoutError):
-                async with asyncio.timeout(EOF_SECONDS):
-                    async for _ in self._response.chunks():
-                        pass
-            await self.close()
 
 
 async def _drain(

@@ -13,6 +13,7 @@ import os
 import time
 import zlib
 from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -34,6 +35,9 @@ log = structlog.get_logger(__name__)
 # More of an error's body than this is not read.
 MAX_ERROR_BYTES = 64 * 1024
 KEEPALIVE_SECONDS = 30
+# How long an upstream may take to end the connection's message after its last event, for the
+# connection to be worth keeping.
+EOF_SECONDS = 0.25
 # Of an answer that is unpacked, at a time.
 UNPACKED_BYTES = 64 * 1024
 # Security policies and cookies of CDNs exceed aiohttp's 8 kB and 128 headers.
@@ -129,6 +133,14 @@ class UpstreamResponse:
                     self._unpacker = zlib.decompressobj(_ANY_ZLIB_HEADER)
                 case unknown:
                     raise AttemptError("bad_answer", f"the answer is encoded as {unknown[:40]}")
+
+    async def read_to_end(self) -> None:
+        """Read on to the end of the message, so that its connection can be kept, and close."""
+        with suppress(AttemptError, TimeoutError):
+            async with asyncio.timeout(EOF_SECONDS):
+                async for _ in self.chunks():
+                    pass
+        await self.close()
 
     async def read(self, max_bytes: int) -> bytes:
         """Return the whole body. Raise AttemptError for one that breaks off or is too large."""

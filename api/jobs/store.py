@@ -31,7 +31,11 @@ _REFUSE = """
 UPDATE api_videojob SET state = 'failed', error = %s, ended_at = now()
 WHERE id = %s AND state = 'processing'
 """
-_FIND = "SELECT state, url, error FROM api_videojob WHERE id = %s AND team_id = %s"
+_FIND = """
+SELECT state, url, error, model, seconds, floor(extract(epoch FROM created_at))::bigint,
+    floor(extract(epoch FROM ended_at))::bigint
+FROM api_videojob WHERE id = %s AND team_id = %s
+"""
 
 
 class JobOrder(NamedTuple):
@@ -57,11 +61,18 @@ class JobOrder(NamedTuple):
 
 
 class JobState(NamedTuple):
-    """A job's state (of `VideoJob.State`), the address of its result, and its error."""
+    """A job's state (of `VideoJob.State`), the address of its result, and its error.
+
+    `seconds` is the ordered length where it is paid for, else 0. Times are Unix seconds.
+    """
 
     state: str
     url: str
     error: str
+    model: str
+    seconds: int
+    created_at: int
+    ended_at: int | None
 
 
 class JobStore:

@@ -74,10 +74,10 @@ def _operation(row: Operation) -> Json:
         "tags": [row.tag],
         "summary": row.summary,
         "description": row.description,
-        "responses": {"200": _success(row), **error_refs(row.errors)},
+        "responses": {str(row.success): _success(row), **error_refs(row.errors)},
     }
     if row.argument:
-        name = row.path.partition("{")[2].rstrip("}")
+        name = row.path.partition("{")[2].partition("}")[0]
         described["parameters"] = [
             {
                 "name": name,

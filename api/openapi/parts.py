@@ -33,6 +33,10 @@ HEADERS: Json = {
         "description": "When the minute ends, in unix seconds.",
         "schema": {"type": "integer"},
     },
+    "Location": {
+        "description": "Where it is.",
+        "schema": {"type": "string", "format": "uri"},
+    },
     "Retry-After": {
         "description": "In how many seconds to try again.",
         "schema": {"type": "integer", "minimum": 1},

@@ -11,11 +11,13 @@ from api.operations.images_edits import IMAGES_EDITS
 from api.operations.messages import CREATE_MESSAGE
 from api.operations.models import CHAT_MODELS, MODEL, MODELS
 from api.operations.moderations import MODERATIONS
+from api.operations.openai_videos import VIDEOS
 from api.operations.rerank import RERANK
 from api.operations.responses import CREATE_RESPONSE
 from api.operations.speech import SPEECH
 from api.operations.transcriptions import TRANSCRIPTIONS
-from api.operations.videos import VIDEO, VIDEOS_GENERATIONS
+from api.operations.video_results import ASYNC_RESULT, VIDEO, VIDEO_CONTENT
+from api.operations.videos import VIDEOS_GENERATIONS
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
@@ -36,7 +38,10 @@ OPERATIONS: dict[str, Operation] = {
         IMAGES_GENERATIONS,
         IMAGES_EDITS,
         VIDEOS_GENERATIONS,
+        VIDEOS,
         VIDEO,
+        VIDEO_CONTENT,
+        ASYNC_RESULT,
         HEALTH,
     )
 }

@@ -88,14 +88,15 @@ class Operation:
 
     `name` is its name in usage records. `path` is below each mount, and so are the paths that it is
     `also_at`, as for clients that add a version to whatever base URL they are given. An argument in
-    braces at its end takes the rest of the URL, slashes included. At the root mount, whose paths
-    are shared with the web pages, all that begins with `root_prefix` is the API's (default: the
-    first segment).
+    braces takes the rest of the URL, slashes included, up to what follows it. At the root mount,
+    whose paths are shared with the web pages, all that begins with `root_prefix` is the API's
+    (default: the first segment).
+
     `body` is the struct that describes the request, `notes` its fields; with `files`, the names of
     fields that are files, it is sent as a form. `answer` and `stream` are the structs of an answer
-    and of a stream's events, `answer_types` the media types of answers that are no JSON. `errors`
-    are statuses. `examples` are requests by title. `model_kind` is the kind of model that it takes,
-    if `model_input` is set one with that modality of input.
+    and of a stream's events, `answer_types` the media types of answers that are no JSON, `success`
+    their status. `errors` are statuses. `examples` are requests by title. `model_kind` is the kind
+    of model that it takes, if `model_input` is set one with that modality of input.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Operation:
     answer: type[Struct] | None = None
     answer_example: Any = None
     answer_types: tuple[str, ...] = ()
+    success: int = 200
     render_error: ErrorRenderer = rendered
     also_at: tuple[str, ...] = ()
     root_prefix: str = ""

@@ -42,20 +42,18 @@ log = structlog.get_logger(__name__)
 RETRY_SECONDS = 1.0
 MAX_ANSWER_BYTES = 1024 * 1024
 _LONGEST_ID = 200
-_encode = msgspec.json.Encoder().encode
 
 
-async def place_order(gateway: Gateway, request: ApiRequest, admitted: AdmittedRequest) -> bytes:
-    """Return the body for the client. Raise an error of `api.errors`; then nothing is held."""
+async def place_order(gateway: Gateway, request: ApiRequest, admitted: AdmittedRequest) -> None:
+    """Place an admitted order. Raise an error of `api.errors`; then nothing is held."""
     order = _Order(gateway, request, admitted)
     placing = gateway.run_in_background(order.place())
     placing.add_done_callback(order.release_if_dropped)
     # A client that disconnects now doesn't end the order: what the upstream has begun will cost,
     # so it is finished, and the request's id in the customer's usage leads to it.
-    answer = await asyncio.shield(placing)
-    if isinstance(answer, errors.ApiError):
-        raise answer
-    return answer
+    error = await asyncio.shield(placing)
+    if error is not None:
+        raise error
 
 
 class _Order:
@@ -67,8 +65,8 @@ class _Order:
         self._admitted = admitted
         self._job_id = ""
 
-    async def place(self) -> bytes | errors.ApiError:
-        """Return the body for the client, or the error; in that case the hold is released."""
+    async def place(self) -> errors.ApiError | None:
+        """Return None, or the error for the client; in that case the hold is released."""
         gateway, admitted = self._gateway, self._admitted
         deadlines = Deadlines(
             self._request.downstream,
@@ -100,9 +98,9 @@ class _Order:
             return errors.ServerError()
         finally:
             gateway.ticker.running.discard(deadlines)
-        return _encode({"id": f"video-{admitted.request_id}", "status": "processing"})
+        return None
 
-    def release_if_dropped(self, placing: "asyncio.Task[bytes | errors.ApiError]") -> None:
+    def release_if_dropped(self, placing: "asyncio.Task[errors.ApiError | None]") -> None:
         """Release the hold of an order that a stopping process never began with."""
         if placing.cancelled():
             self._admitted.fail(AttemptError("shutdown"), ShuttingDownError.status)

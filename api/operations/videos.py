@@ -1,31 +1,26 @@
 """`POST …/videos/generations` orders a video, `GET …/videos/{id}` reports its progress."""
 
 import math
-import re
 from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
-import psycopg
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
 from api import errors
 from api.catalogue.snapshot import Snapshot
 from api.dialects.base import AnswerContext, Dialect, OpenAiFamily, ParsedRequest
 from api.dialects.openai_chat.messages import ImageUrl
-from api.gateway.admission import admit, identify
+from api.gateway.admission import admit
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote, check_served, find_sold, quote_units
-from api.jobs.store import JobState
 from api.operations.base import (
     CALL_ERRORS,
-    KEY_ERRORS,
     MODEL_NOTE,
     PASSED_ON_NOTE,
     USER_NOTE,
     DocsPage,
-    ErrorObject,
     Operation,
     Playground,
     check_not_streamed,
@@ -44,7 +39,6 @@ NAME = "videos_generations"
 Address = Annotated[str, Meta(min_length=1)]
 Addresses = Annotated[list[Address], Meta(min_length=1, max_length=16)]
 
-_PUBLIC_ID = re.compile(r"video-([0-9a-f]{32})")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -158,38 +152,9 @@ async def create_video(gateway: Gateway, request: ApiRequest) -> None:
     """Answer an order of a video. Raise an error of `api.errors`; then nothing is held."""
     quote = partial(quote_video, gateway.limits.video_max_seconds, DIALECT)
     admitted = await admit(gateway, request, DIALECT, quote)
-    await request.respond(await place_order(gateway, request, admitted))
-
-
-async def show_video(gateway: Gateway, request: ApiRequest) -> None:
-    """Answer with the progress of a video of the key's team. Raise an error of `api.errors`."""
-    admission = await identify(gateway, request, request.key_digests())
-    if admission is None:
-        raise errors.ServiceUnavailableError()
-    named = _PUBLIC_ID.fullmatch(request.argument)
-    try:
-        found = await gateway.jobs.find(named[1], admission.team_id) if named else None
-    except psycopg.Error:
-        raise errors.ServiceUnavailableError() from None
-    if found is None:
-        raise errors.NotFoundError(
-            f"There is no video '{errors.quoted(request.argument)}'. Check its id.", param="id"
-        )
-    await request.respond(_encode(_presented(request.argument, found)))
-
-
-def _presented(public_id: str, found: JobState) -> dict[str, Any]:
-    """Return a video as clients see it. One that took too long has failed, as any other."""
-    if found.state in {"processing", "completed"}:
-        shown = {"id": public_id, "status": found.state}
-        return {**shown, "video_url": found.url} if found.url else shown
-    error = {
-        "message": found.error,
-        "type": "server_error",
-        "code": f"video_{found.state}",
-        "param": None,
-    }
-    return {"id": public_id, "status": "failed", "error": error}
+    await place_order(gateway, request, admitted)
+    order = VideoOrder(id=f"video-{admitted.request_id}", status="processing")
+    await request.respond(_encode(order))
 
 
 VideoId = Annotated[str, Meta(pattern="^video-[0-9a-f]{32}$")]
@@ -200,15 +165,6 @@ class VideoOrder(Struct):
 
     id: VideoId
     status: Literal["processing"]
-
-
-class Video(Struct):
-    """How a video is coming along. Only a completed one is paid for."""
-
-    id: VideoId
-    status: Literal["processing", "completed", "failed"]
-    video_url: str | UnsetType = UNSET
-    error: ErrorObject | UnsetType = UNSET
 
 
 DIALECT = VideosDialect()
@@ -258,23 +214,4 @@ VIDEOS_GENERATIONS = Operation(
         slug="videos", title="Videos", summary="Order a video and poll it until it is finished."
     ),
     playground=Playground(common=("model", "prompt", "size", "duration", "with_audio")),
-)
-
-VIDEO = Operation(
-    name="video",
-    handle=show_video,
-    methods=("GET", "HEAD"),
-    path="/videos/{id}",
-    operation_id="get_video",
-    tag="Images and videos",
-    summary="Get a video",
-    description="Shows the progress of a video of the key's team, and its address.",
-    argument="The order's id.",
-    answer=Video,
-    answer_example={
-        "id": _EXAMPLE_ID,
-        "status": "completed",
-        "video_url": "https://videos.example/bird.mp4",
-    },
-    errors=(*KEY_ERRORS, 404),
 )

@@ -61,9 +61,6 @@ def test_a22_cached_tokens_beside_the_prompt_are_made_part_of_it(
 @pytest.mark.parametrize(
     "script",
     [
-        # More than the prompt that they are said to be part of.
-        "prompt_tokens=400&cached=600",
-        "prompt_tokens=400&cached=600&cached_place=prompt_cache_hit_tokens",
         "cached=1&usage=negative",
         "cached=1&usage=huge",
         "cached=1&usage=overflow",
@@ -80,6 +77,21 @@ def test_a22_figures_that_can_not_be_true_are_estimated_and_not_told(
     talk = talk_to(stack)
     assert talk.usage(answer.headers["x-request-id"], "source") == ("estimated",)
     assert talk.charged(answer) == 2 * 475 + 10 * 2_000
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("place", ["prompt_tokens_details", "prompt_cache_hit_tokens"])
+def test_a22_more_cached_tokens_than_the_prompt_has_are_rejected_alone(
+    stack: Stack, place: str, stream: bool
+) -> None:
+    script = f"prompt_tokens=400&cached=600&cached_place={place}&tokens=10"
+    answer, usage = ask(stack, script, stream=stream)
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (400, 10)
+    assert not usage.get("prompt_tokens_details")
+    assert "prompt_cache_hit_tokens" not in usage
+    talk = talk_to(stack)
+    assert talk.usage(answer.headers["x-request-id"], "source") == ("upstream",)
+    assert talk.charged(answer) == 400 * 475 + 10 * 2_000
 
 
 def test_a22_without_a_cached_price_they_cost_what_input_costs(stack: Stack) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.conversation import (
+    CUSTOM_TOOL_INPUT,
     Audio,
     Block,
     Conversation,
@@ -21,6 +22,7 @@ from api.dialects.conversation import (
     Turn,
     alternated,
     custom_tool_schema,
+    object_of,
     unsayable,
 )
 
@@ -169,7 +171,7 @@ def _written_block(block: Block, place: str) -> Json | None:
                 "type": "tool_use",
                 "id": block.id,
                 "name": block.name,
-                "input": _arguments(block, place),
+                "input": _arguments(block),
             }
         case ToolResult():
             content = [_written_block(part, place) for part in block.content]
@@ -198,16 +200,15 @@ def _source(block: Image | Document, place: str) -> Json:
     return {"type": "base64", "media_type": block.media_type, "data": block.data}
 
 
-def _arguments(call: ToolCall, place: str) -> Json:
+def _arguments(call: ToolCall) -> Json:
+    """Return a call's arguments as the object that the dialect has for them.
+
+    A call that was cut off, or that a model botched, is history all the same: its raw text goes
+    into an object of its own, as in our answers.
+    """
     if call.kind == "custom":
-        return {"input": call.arguments}
-    try:
-        arguments = _decode(call.arguments or "{}")
-    except msgspec.DecodeError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise unsayable(f"{place}.tool_calls", "A tool call whose arguments are no JSON object is")
-    return arguments
+        return {CUSTOM_TOOL_INPUT: call.arguments}
+    return object_of(call.arguments)
 
 
 def _written_tool(tool: Tool) -> Json:

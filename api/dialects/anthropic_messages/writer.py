@@ -25,6 +25,7 @@ from api.dialects.conversation import (
     ToolCallDelta,
     ToolCallEnded,
     ToolCallStarted,
+    object_of,
     tagged_signature,
 )
 from billing.pricing.charge import Charge, Usage
@@ -80,14 +81,12 @@ def _answered_block(block: Block) -> Json | None:
                 return {"type": "redacted_thinking", "data": signature}
             return {"type": "thinking", "thinking": block.text, "signature": signature}
         case ToolCall():
-            try:
-                arguments = _decode(block.arguments or "{}")
-            except msgspec.DecodeError:
-                arguments = None
-            if not isinstance(arguments, dict):
-                # Cut off by the output limit, say. The dialect has an object or nothing.
-                arguments = {"arguments": block.arguments}
-            return {"type": "tool_use", "id": block.id, "name": block.name, "input": arguments}
+            return {
+                "type": "tool_use",
+                "id": block.id,
+                "name": block.name,
+                "input": object_of(block.arguments),
+            }
     return None
 
 

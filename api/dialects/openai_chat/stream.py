@@ -43,6 +43,11 @@ _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
 
 
+def _decode_nothing(_data: bytes) -> Any:
+    """Refuse as a decoder does."""
+    raise msgspec.DecodeError
+
+
 class Choice(msgspec.Struct, gc=False):
     """A part of one of the answers. The members that must be null prove that there is no more."""
 
@@ -104,8 +109,8 @@ class CompletionStreamReader:
 
     __slots__ = (
         "_decode",
-        "_foreign",
         "_head",
+        "_is_reasoning_foreign",
         "_is_stream",
         "_is_whole",
         "_latest",
@@ -132,7 +137,7 @@ class CompletionStreamReader:
         self._translator = StreamTranslator(
             context.reasoning_field, is_tagged=context.is_tagged, choices=context.request.choices
         )
-        self._foreign = self._translator.foreign
+        self._is_reasoning_foreign = self._translator.foreign == "reasoning"
         self._public_name = self._name = context.public_name
         self._renames: tuple[tuple[bytes, bytes], ...] = ()
         self._repairer: ChunkRepairer | None = None
@@ -232,8 +237,6 @@ class CompletionStreamReader:
         else:
             # Between several `data` lines is a line end, which in JSON is a blank.
             data = data_of(event).replace(b"\n", b" ")
-        if self.is_done:
-            return b""
         try:
             chunk = self._decode(data)
         except UNPROVED:
@@ -243,7 +246,7 @@ class CompletionStreamReader:
         for choice in chunk.choices:
             delta = choice.delta
             text_bytes += generated_bytes(delta)
-            if getattr(delta, self._foreign):
+            if delta.reasoning if self._is_reasoning_foreign else delta.reasoning_content:
                 is_foreign = True
             if (reason := choice.finish_reason) is not None:
                 if reason not in self._reasons:
@@ -260,9 +263,13 @@ class CompletionStreamReader:
 
     def _read_odd(self, data: bytes, event: bytes) -> bytes:
         """Return what the client gets for an event that isn't a chunk as it stands."""
+        if self.is_done:
+            return b""
         if data.strip() == b"[DONE]":
             self.events += 1
             self.is_done = True
+            # Nothing that follows is a chunk any more.
+            self._decode = _decode_nothing
             return b""
         if self._repairer is None:
             self._repairer = ChunkRepairer(self._public_name, is_text=self.is_text)

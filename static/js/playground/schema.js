@@ -7,7 +7,8 @@ export function operationsOf(document) {
   const found = [];
   for (const [path, item] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(item)) {
-      if (!operation.operationId || operation.tags?.includes(MANAGEMENT)) continue;
+      // A redirect leads to another host, which this page can't show.
+      if (!operation.operationId || operation.tags?.includes(MANAGEMENT) || !operation.responses["200"]) continue;
       found.push(described(document, path, method, operation));
     }
   }

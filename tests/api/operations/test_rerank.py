@@ -190,6 +190,15 @@ async def test_tokens_that_can_not_be_true_are_estimated(tokens: Any) -> None:
     assert world.gate.admissions[0].amount_nanos == (640 + 3 * 4) * TOKEN_NANOS
 
 
+@in_loop
+async def test_an_estimate_is_within_the_hold_whatever_the_row_says_of_a_token() -> None:
+    async with World(answer({**JINA, "usage": None}), bytes_per_token=0.5, **BY_TOKEN) as world:
+        await rank(world, documents=["d"] * 3)
+    held = world.gate.admissions[0].amount_nanos
+    assert world.gate.only.source == "estimated"
+    assert 0 < world.gate.only.input_nanos <= held
+
+
 @pytest.mark.parametrize(
     ("query", "documents", "units"),
     [

@@ -1,4 +1,4 @@
-"""The catalogue that staff edit: models, aliases, upstreams and routes; videos; health counts.
+"""The catalogue that staff edit: models, aliases, upstreams and routes.
 
 A change of any of these tables advances `billing.CatalogueVersion` (by trigger); the relay's
 processes then load a new snapshot (`api/catalogue/snapshot.py`).
@@ -13,8 +13,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
-from accounts.models import ApiKey, Team
-from billing.models import CreditAccount, PriceVersion, Product
+from billing.models import Product
 
 
 def validate_base_url(url: str) -> None:
@@ -280,123 +279,3 @@ class Route(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} at {self.upstream}"
-
-
-class VideoJob(models.Model):
-    """A video that an upstream was asked to make, from its submission to its one end.
-
-    The row is written before the upstream is called, so that no job is forgotten; its id is the
-    request's and the reservation's. Without `upstream_job_id` the upstream has not answered yet.
-    """
-
-    class State(models.TextChoices):
-        """`processing` ends once, in one of the others, in the transaction that settles it."""
-
-        PROCESSING = "processing"
-        COMPLETED = "completed"
-        FAILED = "failed"
-        EXPIRED = "expired"
-
-    id = models.UUIDField(primary_key=True, help_text="The request's id.")
-    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
-    account = models.ForeignKey(
-        CreditAccount, on_delete=models.PROTECT, related_name="+", db_index=False
-    )
-    key = models.ForeignKey(
-        ApiKey, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
-    )
-    price_version = models.ForeignKey(
-        PriceVersion, on_delete=models.PROTECT, related_name="+", db_index=False
-    )
-    model = models.CharField(max_length=120)
-    surface = models.CharField(max_length=40)
-    end_user = models.CharField(max_length=200, blank=True)
-    seconds = models.IntegerField(default=0, help_text="Seconds requested, where they are priced.")
-    cost_nanos = models.BigIntegerField(help_text="Held, and charged for the finished video.")
-    upstream_cost_nanos = models.BigIntegerField(default=0)
-    upstream = models.ForeignKey(
-        Upstream, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False
-    )
-    upstream_job_id = models.CharField(max_length=200, blank=True)
-    attempts = models.JSONField(default=list, help_text="Each upstream call that was tried.")
-    state = models.CharField(max_length=10, choices=State, default=State.PROCESSING)
-    url = models.TextField("URL", blank=True, help_text="The video's address; never fetched by us.")
-    error = models.CharField(max_length=500, blank=True)
-    created_at = models.DateTimeField(default=timezone.now)
-    expires_at = models.DateTimeField(help_text="Not finished by then, it has failed.")
-    next_poll_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True)
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(
-                condition=models.Q(state="processing", ended_at__isnull=True)
-                | (~models.Q(state="processing") & models.Q(ended_at__isnull=False)),
-                name="videojob_ended_has_time",
-            ),
-            models.CheckConstraint(
-                condition=~models.Q(state="completed") | ~models.Q(url=""),
-                name="videojob_completed_has_url",
-            ),
-        ]
-        indexes = [
-            models.Index(
-                fields=["next_poll_at"],
-                condition=models.Q(state="processing"),
-                name="videojob_to_poll",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.public_id} {self.state}"
-
-    @property
-    def public_id(self) -> str:
-        """Its id as customers see it; the upstream's is never shown."""
-        return f"video-{self.id.hex}"
-
-
-class ModelHealth(models.Model):
-    """A model's successes and failures by minute, over all processes: the source of `/health`."""
-
-    model = models.CharField(max_length=120)
-    minute = models.DateTimeField()
-    succeeded = models.IntegerField(default=0)
-    failed = models.IntegerField(default=0)
-
-    class Meta:
-        verbose_name = verbose_name_plural = "model health"
-        constraints = [models.UniqueConstraint(fields=["model", "minute"], name="modelhealth_once")]
-
-    def __str__(self) -> str:
-        return (
-            f"{self.model} {self.minute:%H:%M}: {self.succeeded} of {self.succeeded + self.failed}"
-        )
-
-
-class ModelHealthHour(models.Model):
-    """A model's health by hour, kept for 31 days: the source of `/status`.
-
-    `latency_ms_total` is over the answers that succeeded, `first_token_ms_total` over those of
-    them (`first_token_count`) that were streamed.
-    """
-
-    model = models.CharField(max_length=120)
-    hour = models.DateTimeField()
-    succeeded = models.BigIntegerField(default=0)
-    failed = models.BigIntegerField(default=0)
-    latency_ms_total = models.BigIntegerField(default=0)
-    first_token_ms_total = models.BigIntegerField(default=0)
-    first_token_count = models.BigIntegerField(default=0)
-
-    class Meta:
-        verbose_name = verbose_name_plural = "model health by hour"
-        constraints = [
-            models.UniqueConstraint(fields=["hour", "model"], name="modelhealthhour_once")
-        ]
-
-    def __str__(self) -> str:
-        return (
-            f"{self.model} {self.hour:%Y-%m-%d %H}h: "
-            f"{self.succeeded} of {self.succeeded + self.failed}"
-        )

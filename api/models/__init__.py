@@ -1,0 +1,17 @@
+"""The API's tables: the catalogue that staff edit, videos in the making, health counts."""
+
+from api.models.catalogue import Model, ModelAlias, Route, Service, Upstream, validate_base_url
+from api.models.health import ModelHealth, ModelHealthHour
+from api.models.videos import VideoJob
+
+__all__ = [
+    "Model",
+    "ModelAlias",
+    "ModelHealth",
+    "ModelHealthHour",
+    "Route",
+    "Service",
+    "Upstream",
+    "VideoJob",
+    "validate_base_url",
+]
