@@ -52,8 +52,8 @@ def test_a_few_models_of_each_kind_lead_to_all_of_them(catalogue: Any, client: C
     catalogue("default")
     page = client.get("/").content.decode()
     rows = re.findall(r'<th scope="row"><code>(.*?)</code>', page)
-    assert len(rows) == 8  # six of text, one each for pictures and videos
-    assert {"glm-5.2", "glm-image", "cogvideox-3"} <= set(rows)
+    assert len(rows) == 9  # six of text, two for pictures, one for videos
+    assert {"glm-5.2", "glm-image", "gpt-image-1", "cogvideox-3"} <= set(rows)
     assert f"Compare all {Model.objects.count()} models" in visible_text(page)
     assert 'href="/docs/models"' in page
 
@@ -81,6 +81,17 @@ def test_a_service_of_media_alone_is_shown_by_what_it_makes(
     assert f"http://testserver{path}" in page
     assert "chat/completions" not in page
     assert charged in page
+
+
+@pytest.mark.parametrize("kind", ["embedding", "rerank", "speech"])
+def test_a_service_of_other_models_has_no_example_that_costs_nothing(
+    catalogue: Any, client: Client, kind: str
+) -> None:
+    catalogue("default")
+    Model.objects.exclude(kind=kind).update(is_enabled=False)
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "$0.000000000" not in page.content.decode()
 
 
 def test_an_empty_catalogue_says_so(client: Client) -> None:

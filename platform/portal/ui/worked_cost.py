@@ -15,6 +15,7 @@ OUTPUT_TOKENS = 1_000
 CACHED_TOKENS = 200
 IMAGES = 2
 SECONDS = 5
+EXAMPLES = ("chat", "image", "video")
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,11 @@ class WorkedCost:
 
 
 def example_model(models: list[ModelEntry], now: datetime) -> ModelEntry | None:
-    """Return the model to work an example with: one that costs something, rather one of text."""
-    priced = [(model, model.price_at(now)) for model in models]
+    """Return the model to work an example with: one that costs something, rather one of text.
+
+    There are examples of chats, images and videos.
+    """
+    priced = [(model, model.price_at(now)) for model in models if model.kind in EXAMPLES]
     paid = [model for model, prices in priced if prices is not None and prices.bounds]
     return next((model for model in paid if model.kind == "chat"), paid[0] if paid else None)
 

@@ -57,8 +57,15 @@ export class Result {
       this.text += choice.delta?.content ?? choice.text ?? "";
       this.reasoning += choice.delta?.reasoning ?? choice.delta?.reasoning_content ?? "";
     }
+    // The deltas of Responses and of Messages.
+    if (event.type === "response.output_text.delta") this.text += event.delta;
+    if (/^response\.reasoning(_summary)?_text\.delta$/.test(event.type)) this.reasoning += event.delta;
+    if (event.type === "content_block_delta") {
+      this.text += event.delta.text ?? "";
+      this.reasoning += event.delta.thinking ?? "";
+    }
     if (typeof event.usage?.cost === "number") this.showCost(dollars(event.usage.cost));
-    if (event.usage) this.#note("Tokens", `${event.usage.prompt_tokens} in, ${event.usage.completion_tokens} out`);
+    if (event.usage?.prompt_tokens !== undefined) this.#note("Tokens", `${event.usage.prompt_tokens} in, ${event.usage.completion_tokens} out`);
     byId("read").textContent = visible(this.text);
     byId("reasoning").hidden = !this.reasoning;
     byId("reasoning-text").textContent = visible(this.reasoning);
