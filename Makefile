@@ -14,7 +14,7 @@ LOCAL := exec env FOLLOW_PARENT=1 $(BIN)/python -m local
 LOCKED := uv export -q --no-emit-project --format requirements-txt --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run test mutation bench faults lint fmt lock clean
+.PHONY: help run test mutation bench faults clients lint fmt lock clean
 .SILENT:
 
 help: ## list the targets
@@ -34,6 +34,9 @@ mutation: $(VENV)/dev.stamp ## take out the ledger's safeguards in turn: tests m
 
 bench: $(VENV)/dev.stamp ## measure; ARGS go to tests.bench
 	$(LOCAL) with-services -- python -m tests.bench $(ARGS)
+
+clients: $(VENV)/dev.stamp ## run real programs (Claude Code, Codex, SDKs) and write what they did into the docs
+	exec $(BIN)/python -m tests.clients $(ARGS)
 
 lint: $(VENV)/dev.stamp ## check style, layers and types
 	$(BIN)/ruff check

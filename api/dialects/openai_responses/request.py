@@ -79,6 +79,7 @@ def parse_responses(fields: Json, size_bytes: int) -> ParsedRequest:
     walk = _PromptWalk()
     walk.count_input(request.input)
     walk.count_text(request.instructions or "")
+    tools_bytes = len(msgspec.json.encode(request.tools)) if request.tools else 0
     used = named(fields)
     return ParsedRequest(
         model=request.model,
@@ -86,7 +87,7 @@ def parse_responses(fields: Json, size_bytes: int) -> ParsedRequest:
         size_bytes=size_bytes,
         used=used,
         prompt=PromptSize(
-            text_bytes=walk.text_bytes + (len(msgspec.json.encode(request.tools or []))),
+            text_bytes=walk.text_bytes + tools_bytes,
             images=walk.images,
             image_bytes=walk.image_bytes,
             is_bounded=walk.is_bounded,

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.dialects.anthropic_messages import MESSAGES
+from api.dialects.base import Dialect
 from api.dialects.openai_chat import CHAT
+from api.dialects.openai_responses import RESPONSES
 from api.gateway.quote import Estimate, estimate_prompt
 from tests.api.gateway.world import World
 
@@ -53,6 +56,22 @@ def test_no_text_of_a_request_has_more_bytes_than_the_bound(
     shown = sum(len(text.encode()) for text in texts([fields["messages"], fields["tools"]]))
     assert shown + 16 * len(contents) <= found.most
     assert found.likely <= found.most
+
+
+@pytest.mark.parametrize(
+    ("dialect", "fields"),
+    [
+        (CHAT, {"messages": [{"role": "user", "content": "x" * 400}]}),
+        (MESSAGES, {"messages": [{"role": "user", "content": "x" * 400}], "max_tokens": 9}),
+        (RESPONSES, {"input": "x" * 400}),
+    ],
+)
+def test_a_prompt_without_tools_is_guessed_alike_in_every_dialect(
+    dialect: Dialect, fields: dict[str, Any]
+) -> None:
+    content = json.dumps({"model": "m", **fields}).encode()
+    parsed = dialect.parse({"model": "m", **fields}, len(content))
+    assert estimate_prompt(parsed, MODEL).likely == 100
 
 
 def image(url: str) -> dict[str, Any]:

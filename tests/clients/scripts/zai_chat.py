@@ -1,0 +1,93 @@
+"""Z.AI's Python SDK, on the mount with its paths."""
+
+import json
+
+from cases import (
+    ADD,
+    CITY,
+    EMBEDDING_MODEL,
+    KEY,
+    LONG,
+    MODEL,
+    NUMBERS,
+    SEVEN_TOKENS,
+    SUM,
+    URL,
+    WRONG_KEY,
+    case,
+    check,
+    main,
+    raises,
+)
+from zai import ZaiClient
+from zai.core import APIAuthenticationError, APIStatusError
+
+client = ZaiClient(base_url=f"{URL}/api/paas/v4", api_key=KEY)
+TOOL = {"type": "function", "function": {"name": "add", "parameters": NUMBERS}}
+
+
+def ask(text, **fields):
+    """Return the answer to one message."""
+    messages = [{"role": "user", "content": text}]
+    return client.chat.completions.create(**{"model": MODEL, "messages": messages, **fields})
+
+
+@case
+def chat():
+    answer = ask(SEVEN_TOKENS)
+    check(answer.choices[0].message.content and answer.usage.completion_tokens == 7, answer)
+
+
+@case
+def stream():
+    chunks = list(ask(SEVEN_TOKENS, stream=True))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    check(len(chunks) > 2 and text, chunks)
+
+
+@case
+def tools():
+    messages = [{"role": "user", "content": ADD}]
+    message = ask("", messages=messages, tools=[TOOL]).choices[0].message
+    (call,) = message.tool_calls
+    arguments = json.loads(call.function.arguments)
+    check((call.function.name, arguments) == ("add", {"a": 2, "b": 3}), call)
+    result = {"role": "tool", "tool_call_id": call.id, "content": str(sum(arguments.values()))}
+    answer = ask("", messages=[*messages, message.model_dump(), result], tools=[TOOL])
+    check(answer.choices[0].message.content == SUM, answer)
+
+
+@case
+def schema():
+    answer = ask(CITY, response_format={"type": "json_object"})
+    check(isinstance(json.loads(answer.choices[0].message.content), dict), answer)
+
+
+@case
+def error():
+    caught = raises(APIStatusError, lambda: ask("Hello!", model="no-such-model"))
+    check("no-such-model" in str(caught), caught)
+    stranger = ZaiClient(base_url=f"{URL}/api/paas/v4", api_key=WRONG_KEY)
+    messages = [{"role": "user", "content": "Hello!"}]
+    raises(
+        APIAuthenticationError,
+        lambda: stranger.chat.completions.create(model=MODEL, messages=messages),
+    )
+
+
+@case
+def cancel():
+    chunks = ask(LONG, stream=True)
+    for number, _chunk in enumerate(chunks):
+        if number == 5:
+            break
+    chunks.response.close()
+
+
+@case
+def embeddings():
+    answer = client.embeddings.create(model=EMBEDDING_MODEL, input=["one", "two"])
+    check(len(answer.data) == 2 and isinstance(answer.data[1].embedding[0], float), answer)
+
+
+main()
