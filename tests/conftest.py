@@ -9,6 +9,7 @@ import os
 import random
 import re
 import ssl
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def customer(stack: Stack, request: pytest.FixtureRequest) -> tuple[str, str]:
     """A customer of the stack, of this test's own, with ten dollars: e-mail and API key."""
-    email = f"{request.node.name.replace('[', '-').replace(']', '')[:60]}@example.com".lower()
+    # Tests of one name in several files may share a stack.
+    name = re.sub(r"[^a-z0-9]+", "-", f"{request.node.path.stem}-{request.node.name}".lower())
+    email = f"{name[:50]}-{zlib.crc32(request.node.nodeid.encode()):08x}@example.com"
     return email, stack.customer(email)
 
 

@@ -25,7 +25,7 @@ from api.dialects.anthropic_messages.blocks import (
     ToolUseBlock,
 )
 from api.dialects.base import ParsedRequest, PromptSize, named
-from api.dialects.conversation import untagged_signature
+from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
 from api.validation_errors import checked, explained
 

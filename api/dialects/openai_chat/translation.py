@@ -19,7 +19,6 @@ from api.dialects.conversation import (
     Finished,
     FinishReason,
     Image,
-    Maker,
     OutputFormat,
     Reasoning,
     ReasoningDelta,
@@ -39,6 +38,7 @@ from api.dialects.conversation import (
 )
 from api.dialects.openai_chat.body import body_of
 from api.dialects.openai_chat.writer import ReplyWriter, reply_body
+from api.dialects.signatures import Maker
 
 __all__ = [
     "EventSource",

@@ -12,7 +12,6 @@ from msgspec import Meta, Struct
 
 from api import errors
 from api.dialects.base import ParsedRequest, PromptSize, named
-from api.dialects.conversation import untagged_signature
 from api.dialects.openai_responses.items import (
     ITEMS,
     PARTS,
@@ -32,6 +31,7 @@ from api.dialects.openai_responses.items import (
     RefusalPart,
     TextPart,
 )
+from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
 from api.validation_errors import checked, explained
 
