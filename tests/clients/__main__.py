@@ -1,10 +1,12 @@
 """Runs the pinned real programs against a stack of ours, and writes the tables of what they did.
 
-`make clients` runs all of them and writes `platform/docs/clients.md`. With the beginnings of names
-or of scripts (`make clients ARGS="Codex openai_"`) it runs those and only prints their tables.
-What each program printed stays in the folder `runs` beside the programs.
+`make clients` runs all of them. With the beginnings of names or of scripts
+(`make clients ARGS="Codex openai_"`) it runs those. Either writes `platform/docs/clients.md`, from
+the newest run of each program: the results are kept in the folder `results` beside the programs,
+and what each program printed in the folder `runs`.
 """
 
+import pickle
 import shutil
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from tests.clients.results import NotRun, Result
 from tests.clients.service import ClientsService
 
 RUNS = FOLDER / "runs"
+RESULTS = FOLDER / "results"
 
 
 def main(names: list[str]) -> int:
@@ -27,18 +30,17 @@ def main(names: list[str]) -> int:
     if not chosen:
         print(f"no program begins with {' or '.join(names)}", file=sys.stderr)
         return 2
-    shutil.rmtree(RUNS, ignore_errors=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="clients-") as folder,
         ClientsService(Path(folder)) as service,
     ):
-        results = list(_results(chosen, service))
+        failed = [_keep(program, _run(program, service)) for program in chosen]
         service.stack.check_ledger()
-    text = table.render(results)
+    text = table.render(_kept())
+    table.write(text)
     print(text)
-    if not names:
-        table.write(text)
-    return int(any(problem for result in results for problem in result.problems()))
+    return int(any(failed))
 
 
 def _is_chosen(program: Agent | Library, names: list[str]) -> bool:
@@ -46,24 +48,42 @@ def _is_chosen(program: Agent | Library, names: list[str]) -> bool:
     return not names or any(each.startswith(tuple(names)) for each in own)
 
 
-def _results(chosen: list[Agent | Library], service: ClientsService) -> Iterator[Result]:
-    """Yield what each program came to, and tell of its progress."""
-    for program in chosen:
-        print(f"{program.name} ({program.speaks}) ...", file=sys.stderr, flush=True)
-        try:
-            result = _run(program, service)
-        except NotInstalledError as error:
-            result = NotRun(program.name, program.speaks, str(error))
-        for problem in result.problems():
-            print(f"  {problem}", file=sys.stderr, flush=True)
-        yield result
-
-
 def _run(program: Agent | Library, service: ClientsService) -> Result:
-    installation = install(program.installs)
-    if isinstance(program, Library):
-        return run_library(program, service, installation, RUNS)
-    return AgentRunner(program, service, installation, RUNS).run()
+    """Return what a program came to, and tell of the progress."""
+    print(f"{program.name} ({program.speaks}) ...", file=sys.stderr, flush=True)
+    try:
+        installation = install(program.installs)
+        box = RUNS / _file_name(program)
+        shutil.rmtree(box, ignore_errors=True)
+        if isinstance(program, Library):
+            return run_library(program, service, installation, box)
+        return AgentRunner(program, service, installation, box).run()
+    except NotInstalledError as error:
+        return NotRun(program.name, program.speaks, str(error))
+
+
+def _keep(program: Agent | Library, result: Result) -> bool:
+    """Keep a result for the tables; return whether the program failed."""
+    problems = list(result.problems())
+    for problem in problems:
+        print(f"  {problem}", file=sys.stderr, flush=True)
+    _file_of(program).write_bytes(pickle.dumps(result))
+    return bool(problems)
+
+
+def _kept() -> Iterator[Result]:
+    """Yield the newest result of each program, in the registry's order."""
+    for program in (*AGENTS, *LIBRARIES):
+        if _file_of(program).exists():
+            yield pickle.loads(_file_of(program).read_bytes())
+
+
+def _file_of(program: Agent | Library) -> Path:
+    return RESULTS / f"{_file_name(program)}.pickle"
+
+
+def _file_name(program: Agent | Library) -> str:
+    return f"{program.name}-{program.speaks}".replace(" ", "-").replace(",", "")
 
 
 if __name__ == "__main__":

@@ -113,11 +113,13 @@ class AgentRunner:
 
     def _new_folder(self) -> Path:
         """Return a new folder to work in, with the file of the task, beside a new home."""
-        box = self._box / f"{self.agent.name.replace(' ', '-')}-{uuid4().hex[:8]}"
+        box = self._box / uuid4().hex[:8]
         (box / "home").mkdir(parents=True)
         work = box / "work"
         work.mkdir()
         (work / "price.txt").write_text(BEFORE)
+        # A repository of its own, or agents take the one around it for theirs.
+        subprocess.run(["git", "init", "-q", str(work)], check=True)
         return work
 
     def _task(self, dialect: str, model: str) -> Task:

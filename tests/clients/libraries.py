@@ -114,7 +114,6 @@ def _run_over(
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "TOLLGATE_URL": service.url,
         "TOLLGATE_KEY": customer.key,
         "TOLLGATE_MODEL": MODELS[upstream],

@@ -2,8 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 
 from tests.clients.service import Bill
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class AgentResult:
     no_credit: Refusal
     wrong_key: Refusal
     notes: list[str] = field(default_factory=list)
+    ran_on: date = field(default_factory=_today)
 
     def problems(self) -> Iterator[str]:
         """Yield a line for each thing that went wrong."""
@@ -66,6 +72,7 @@ class LibraryResult:
     version: str
     speaks: str
     runs: list[LibraryRun]
+    ran_on: date = field(default_factory=_today)
 
     def problems(self) -> Iterator[str]:
         """Yield a line for each thing that went wrong."""
@@ -86,6 +93,7 @@ class NotRun:
     name: str
     speaks: str
     reason: str
+    ran_on: date = field(default_factory=_today)
 
     def problems(self) -> Iterator[str]:
         """Yield nothing: a missing tool is no fault."""

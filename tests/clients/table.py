@@ -1,7 +1,6 @@
 """The tables of `platform/docs/clients.md`, written between two markers."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.clients.libraries import CASES
@@ -17,13 +16,15 @@ TASK_HEADS = (
 BEGIN, END = "<!-- begin: written by make clients -->", "<!-- end -->"
 
 
-def render(results: Sequence[Result]) -> str:
-    """Return the tables of a run."""
+def render(kept: Iterable[Result]) -> str:
+    """Return the tables of the newest run of each program."""
+    results = list(kept)
+    days = sorted({f"{each.ran_on}" for each in results})
     agents = [each for each in results if isinstance(each, AgentResult)]
     libraries = [each for each in results if isinstance(each, LibraryResult)]
     missing = [each for each in results if isinstance(each, NotRun)]
     problems = [problem for each in results for problem in each.problems()]
-    lines = [f"Run on {datetime.now(UTC):%Y-%m-%d}.", "", "### Coding agents", ""]
+    lines = [f"Run on {', '.join(days)}.", "", "### Coding agents", ""]
     lines += _table(
         TASK_HEADS,
         (row for agent in agents for row in _task_rows(agent)),

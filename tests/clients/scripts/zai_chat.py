@@ -16,6 +16,7 @@ from cases import (
     WRONG_KEY,
     case,
     check,
+    is_city,
     main,
     raises,
 )
@@ -59,8 +60,13 @@ def tools():
 
 @case
 def schema():
-    answer = ask(CITY, response_format={"type": "json_object"})
-    check(isinstance(json.loads(answer.choices[0].message.content), dict), answer)
+    # It knows no schemas. A provider that speaks Messages knows no JSON mode and is told to answer
+    # in JSON, which the simulator doesn't understand: here it is told what to answer.
+    city = {"name": "Arbon", "population": 14_000}
+    plan = json.dumps({"turns": [{"text": json.dumps(city)}]})
+    prompt = f"{CITY} Answer in JSON. <simulate>{plan}</simulate>"
+    answer = ask(prompt, response_format={"type": "json_object"})
+    check(is_city(answer.choices[0].message.content), answer)
 
 
 @case
