@@ -61,7 +61,10 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "he
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seed of all property tests, which workers get with the other options."""
+    """Choose the seed of all property tests, which workers get with the other options; collect
+    without the garbage collector, which would only go over what is loaded again and again.
+    """
+    gc.disable()  # until what is loaded and collected is frozen
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(random.SystemRandom().getrandbits(64))
 
@@ -90,6 +93,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 def _place(folder: str) -> int:
