@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.clients import table
-from tests.clients.agents import AGENTS, Agent, AgentRunner
+from tests.clients.agent_runner import Agent, AgentRunner
+from tests.clients.agents import AGENTS
 from tests.clients.installs import FOLDER, NotInstalledError, install
 from tests.clients.libraries import LIBRARIES, Library, run_library
 from tests.clients.results import NotRun, Result
@@ -36,7 +37,6 @@ def main(names: list[str]) -> int:
         ClientsService(Path(folder)) as service,
     ):
         failed = [_keep(program, _run(program, service)) for program in chosen]
-        service.stack.check_ledger()
     text = table.render(_kept())
     table.write(text)
     print(text)
@@ -49,17 +49,20 @@ def _is_chosen(program: Agent | Library, names: list[str]) -> bool:
 
 
 def _run(program: Agent | Library, service: ClientsService) -> Result:
-    """Return what a program came to, and tell of the progress."""
+    """Return what a program came to; fail where the books are not in order after it."""
     print(f"{program.name} ({program.speaks}) ...", file=sys.stderr, flush=True)
+    box = RUNS / _file_name(program)
+    shutil.rmtree(box, ignore_errors=True)
     try:
         installation = install(program.installs)
-        box = RUNS / _file_name(program)
-        shutil.rmtree(box, ignore_errors=True)
         if isinstance(program, Library):
-            return run_library(program, service, installation, box)
-        return AgentRunner(program, service, installation, box).run()
+            result: Result = run_library(program, service, installation, box)
+        else:
+            result = AgentRunner(program, service, installation, box).run()
     except NotInstalledError as error:
         return NotRun(program.name, program.speaks, str(error))
+    service.stack.check_ledger()
+    return result
 
 
 def _keep(program: Agent | Library, result: Result) -> bool:

@@ -100,7 +100,7 @@ def run_library(
     command = _command(library, installation)
     runs = []
     for upstream, model in MODELS.items():
-        folder = box / f"{Path(library.script).stem}-{model}"
+        folder = box / model
         folder.mkdir(parents=True)
         runs.append(_run_over(upstream, command, service, folder))
     version = installation.version(library.package)

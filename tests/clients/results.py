@@ -40,6 +40,7 @@ class AgentResult:
     no_credit: Refusal
     wrong_key: Refusal
     notes: list[str] = field(default_factory=list)
+    gives_up: bool = False
     ran_on: date = field(default_factory=_today)
 
     def problems(self) -> Iterator[str]:
@@ -53,6 +54,8 @@ class AgentResult:
         ):
             if not refusal.statuses or not set(refusal.statuses) <= expected:
                 yield f"{self.name} with {what}: answered with {refusal.statuses}"
+        if self.gives_up and len(self.no_credit.statuses) != 1:
+            yield f"{self.name} without credit asked {len(self.no_credit.statuses)} times"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The runner's own parts, without any program: the registry, the sums, the tables."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,8 @@ def test_an_agent_that_is_not_refused_has_failed() -> None:
     assert list(agent(no_credit=(200,)).problems())
     assert list(agent(no_credit=()).problems())
     assert not list(agent().problems())
+    assert not list(agent(no_credit=(402, 402)).problems())
+    assert list(replace(agent(no_credit=(402, 402)), gives_up=True).problems())
 
 
 def test_the_tables_replace_those_between_the_markers(tmp_path: Path) -> None:
