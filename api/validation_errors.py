@@ -5,8 +5,13 @@ not for readers of an API's documentation, whose clients also look at `param` an
 """
 
 import re
+from typing import TypeVar
+
+import msgspec
 
 from api import errors
+
+Checked = TypeVar("Checked")
 
 _PLACE = re.compile(r"(?s)^(.*) - at `(?:key in )?\$(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
@@ -35,9 +40,21 @@ _SUPPORTED = {
 }
 
 
-def explained(text: str) -> errors.InvalidRequestError:
-    """Return the error that says in OpenAI's words what `msgspec` found."""
+def checked(value: object, struct: type[Checked], place: str) -> Checked:
+    """Return a part of a request as the struct that it has to be.
+
+    Raise one of the 400 errors of `api.errors` for one that isn't, with its place below `place`.
+    """
+    try:
+        return msgspec.convert(value, struct)
+    except msgspec.ValidationError as error:
+        raise explained(str(error), place) from None
+
+
+def explained(text: str, place: str = "") -> errors.InvalidRequestError:
+    """Return the error that says in OpenAI's words what `msgspec` found below a place."""
     message, path = _split(text)
+    path = f"{place}.{path}".strip(".") if not path.startswith("[") else place + path
     if found := _MISSING.match(message):
         place = f"{path}.{found[1]}" if path else found[1]
         return errors.MissingParameterError.about(place, param=place)

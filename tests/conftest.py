@@ -9,6 +9,7 @@ import os
 import random
 import re
 import ssl
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "he
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seed of all property tests, which workers get with the other options."""
+    """Choose the seed of all property tests, which workers get with the other options; collect
+    without the garbage collector, which would only go over what is loaded again and again.
+    """
+    gc.disable()  # until what is loaded and collected is frozen
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(random.SystemRandom().getrandbits(64))
 
@@ -89,6 +93,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 def _place(folder: str) -> int:
@@ -140,7 +145,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def customer(stack: Stack, request: pytest.FixtureRequest) -> tuple[str, str]:
     """A customer of the stack, of this test's own, with ten dollars: e-mail and API key."""
-    email = f"{request.node.name.replace('[', '-').replace(']', '')[:60]}@example.com".lower()
+    # Tests of one name in several files may share a stack.
+    name = re.sub(r"[^a-z0-9]+", "-", f"{request.node.path.stem}-{request.node.name}".lower())
+    email = f"{name[:50]}-{zlib.crc32(request.node.nodeid.encode()):08x}@example.com"
     return email, stack.customer(email)
 
 

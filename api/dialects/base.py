@@ -13,13 +13,14 @@ the answer proves to be the dialect's. Where they don't, `bridge` connects two d
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import msgspec
 
 from api import errors
 from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.conversation import Conversation, Event, Reply
+from api.dialects.fields import passed_fields
 from api.dialects.sse import MAX_EVENT_BYTES
 from api.dialects.usage import Metered, MeteringLimits
 from api.error_responses import RenderedError, render_body, rendered
@@ -317,6 +318,8 @@ class OpenAiFamily:
     keepalive = b": keepalive\n\n"
     request_id_header = b""
     forwards_headers = False
+    known_fields: ClassVar[frozenset[str]] = frozenset()
+    """The names of the parameters that it reads, which all go upstream."""
     translation: Translation | None = None
 
     def forwarded_headers(self, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
@@ -342,8 +345,9 @@ class OpenAiFamily:
     def upstream_body(
         self, request: ParsedRequest, model: ModelEntry, route: RouteEntry, max_tokens: int
     ) -> bytes:
-        """Return the client's own fields with the upstream's name of the model."""
-        return _encode({**request.fields, "model": route.upstream_model})
+        """Return the client's own fields, as far as they go upstream, with its model's name."""
+        body = passed_fields(request.fields, self.known_fields, model, route)
+        return _encode({**body, "model": route.upstream_model})
 
     read_error = staticmethod(error_report)
 

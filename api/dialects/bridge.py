@@ -28,6 +28,7 @@ from api.dialects.conversation import (
     CUSTOM_TOOL_INPUT,
     Conversation,
     Event,
+    Finished,
     Tool,
     ToolCall,
     ToolCallDelta,
@@ -164,9 +165,10 @@ class BridgedAnswer:
 class BridgedStreamReader:
     """A streamed answer, in the client's dialect."""
 
-    __slots__ = ("_reader", "_source", "_tools", "_writer")
+    __slots__ = ("_is_finished", "_reader", "_source", "_tools", "_writer")
 
     def __init__(self, connection: Bridge, context: AnswerContext) -> None:
+        self._is_finished = False
         self._reader: StreamReader = connection.upstream.stream_reader(_upstream_context(context))
         self._source = connection.written.EventSource()
         self._writer = connection.said.ReplyWriter(context)
@@ -211,7 +213,13 @@ class BridgedStreamReader:
         return self._translated(self._reader.finish())
 
     def _translated(self, passed: bytes) -> bytes:
-        events = self._source.read(passed) if passed else []
+        events = self._source.read(passed) if passed and not self._is_finished else []
+        for number, event in enumerate(events):
+            if isinstance(event, Finished):
+                # What comes after the end belongs to nothing.
+                self._is_finished = True
+                del events[number + 1 :]
+                break
         return self._writer.write(self._tools.restored(events)) if events else b""
 
     def meter(self, limits: MeteringLimits) -> Metered:

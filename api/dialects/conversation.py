@@ -14,11 +14,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from api import errors
+from api.dialects.signatures import Maker
 
 Role = Literal["system", "developer", "user", "assistant"]
 ToolKind = Literal["function", "custom"]
-# Where a signature of reasoning was made: only its maker can read it.
-Maker = Literal["anthropic", "openai", ""]
 
 FinishReason = Literal[
     "stop",
@@ -359,23 +358,6 @@ def effort_of(conversation: Conversation) -> str | None:
     if conversation.effort is not None or budget is None:
         return conversation.effort
     return next((effort for most, effort in _BUDGETS if budget <= most), "high")
-
-
-def tagged_signature(signature: str, maker: Maker, item_id: str = "") -> str:
-    """Return a signature with its maker, for clients whose dialect has one field for any."""
-    return f"{maker}:{item_id}:{signature}" if signature else ""
-
-
-def untagged_signature(text: str, own: Maker) -> tuple[str, Maker, str]:
-    """Return the signature, its maker and the item's id of a text that a client sent back.
-
-    A text without a tag of ours was made by `own`, whose dialect the client speaks.
-    """
-    maker, colon, rest = text.partition(":")
-    if not colon or maker not in {"anthropic", "openai"}:
-        return text, own if text else "", ""
-    item_id, _, signature = rest.partition(":")
-    return signature, "anthropic" if maker == "anthropic" else "openai", item_id
 
 
 def split_data_url(url: str) -> tuple[str, str] | None:

@@ -14,6 +14,7 @@ import msgspec
 from api import errors
 from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.base import OpenAiFamily, ParsedRequest
+from api.dialects.fields import passed_fields
 
 # Unknown to clients, so that no file of theirs can hold it and add parts to our call.
 BOUNDARY = f"form-{token_hex(16)}"
@@ -49,8 +50,9 @@ class FormDialect(TakesForms, OpenAiFamily):
     def upstream_body(
         self, request: ParsedRequest, model: ModelEntry, route: RouteEntry, max_tokens: int
     ) -> bytes:
-        """Return the client's own fields with the upstream's name of the model."""
-        return encode_form({**request.fields, "model": route.upstream_model})
+        """Return the client's own fields, as far as they go upstream, with its model's name."""
+        body = passed_fields(request.fields, self.known_fields, model, route)
+        return encode_form({**body, "model": route.upstream_model})
 
 
 def encode_form(fields: Mapping[str, Any]) -> bytes:

@@ -297,9 +297,8 @@ class StreamResponder:
         admitted.finish_reason = reader.finish_reason
         admitted.complete(reader.meter(admitted.quote))
         self._deadlines.end_attempts()
-        response, self._response = self._response, None
-        if response is not None:
-            await response.read_to_end()
+        if self._response is not None:
+            await self._response.read_to_end()
         await self._deadlines.wait_for(
             admitted.settlement, self._gateway.limits.settle_wait_seconds
         )

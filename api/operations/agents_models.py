@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from api.catalogue.snapshot import ModelEntry
@@ -13,14 +14,8 @@ _EFFORTS = (
     ("medium", "Weighs speed against depth."),
     ("high", "Reasons at length before it answers."),
 )
-# What Codex tells a model of whose own instructions it does not know.
-_INSTRUCTIONS = (
-    "You are a coding agent that works in the user's terminal through Codex CLI. Read the files "
-    "that matter before you change them, make the smallest change that does what was asked, keep "
-    "to the style of the code around it, and run the project's tests when there are some. Use the "
-    "tools that you are given to look and to act; never invent the result of a command. Ask only "
-    "if you can't go on. When you are done, say briefly what you changed and how you checked it."
-)
+# What Codex tells a model in place of its own prompt, once the list has an entry for the model.
+_INSTRUCTIONS = (Path(__file__).parent / "codex_instructions.md").read_text("utf-8")
 
 
 def anthropic_list(models: Iterable[ModelEntry]) -> Json:

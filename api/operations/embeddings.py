@@ -19,6 +19,7 @@ from api.dialects.base import (
     ParsedRequest,
     named,
 )
+from api.dialects.fields import names_of
 from api.dialects.openai_completions import check_texts, size_of_texts, texts_of
 from api.dialects.usage import Metered, MeteringLimits, read_usage
 from api.gateway.quote import Quote, check_served, estimate_prompt, find_sold
@@ -143,6 +144,7 @@ class EmbeddingsAnswer:
 class EmbeddingsDialect(OpenAiFamily):
     """OpenAI's embeddings."""
 
+    known_fields = names_of(EmbeddingRequest)
     name = "openai_embeddings"
     path = "/embeddings"
     parse = staticmethod(parse_embeddings)

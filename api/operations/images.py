@@ -20,6 +20,7 @@ from api.dialects.base import (
     ParsedRequest,
     named,
 )
+from api.dialects.fields import names_of
 from api.dialects.usage import Metered, MeteringLimits
 from api.gateway.quote import Quote, check_served, find_sold, quote_units
 from api.operations.base import (
@@ -118,6 +119,7 @@ def parse_images(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
 class ImagesDialect(OpenAiFamily):
     """OpenAI's images."""
 
+    known_fields = names_of(ImageRequest)
     name = "openai_images"
     path = "/images/generations"
     parse = staticmethod(parse_images)

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from api import errors
 from api.dialects.base import ParsedRequest
+from api.dialects.fields import names_of
 from api.dialects.form import FormDialect, check_file, take_file
 from api.operations.base import (
     MODEL_NOTE,
@@ -86,6 +87,7 @@ def parse_image_edit(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
 class ImageEditsDialect(FormDialect):
     """OpenAI's edits of images."""
 
+    known_fields = names_of(ImageEditRequest)
     name = "openai_image_edits"
     path = "/images/edits"
     parse = staticmethod(parse_image_edit)

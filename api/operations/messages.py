@@ -131,6 +131,7 @@ CREATE_MESSAGE = metered(
         "top_k": "Choose from the K most likely tokens only.",
         "metadata": "`user_id`: " + USER_NOTE,
         "output_config": "`effort`: how much to reason; `format`: a JSON schema for the answer.",
+        "output_format": "The older name of `output_config.format`.",
     },
     examples={
         "Minimal": {

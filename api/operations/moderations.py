@@ -17,6 +17,7 @@ from api.dialects.base import (
     named,
 )
 from api.dialects.counted import meter_counted
+from api.dialects.fields import names_of
 from api.dialects.openai_chat.messages import ImagePart, TextPart
 from api.dialects.usage import Metered, MeteringLimits
 from api.gateway.quote import Quote, check_served, find_sold, quote_counted, tokens_of
@@ -152,6 +153,7 @@ class ModerationAnswer:
 class ModerationDialect(OpenAiFamily):
     """OpenAI's moderations."""
 
+    known_fields = names_of(ModerationRequest)
     name = "openai_moderations"
     path = "/moderations"
     parse = staticmethod(parse_moderation)

@@ -23,6 +23,7 @@ from api.dialects.base import (
     named,
 )
 from api.dialects.counted import meter_counted
+from api.dialects.fields import names_of
 from api.dialects.usage import Metered, MeteringLimits
 from api.gateway.http import new_request_id
 from api.gateway.quote import (
@@ -233,6 +234,7 @@ def _whole(count: object) -> object:
 class RerankDialect(OpenAiFamily):
     """Cohere's and Jina's reranking."""
 
+    known_fields = names_of(RerankRequest)
     name = "rerank"
     path = "/rerank"
     parse = staticmethod(parse_rerank)

@@ -16,6 +16,7 @@ from api.dialects.base import (
     PromptSize,
     named,
 )
+from api.dialects.fields import names_of
 from api.gateway.bytes_responder import BytesResponder
 from api.gateway.quote import (
     Quote,
@@ -90,6 +91,7 @@ def parse_speech(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
 class SpeechDialect(OpenAiFamily):
     """OpenAI's speech."""
 
+    known_fields = names_of(SpeechRequest)
     name = "openai_speech"
     path = "/audio/speech"
     parse = staticmethod(parse_speech)

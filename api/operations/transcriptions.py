@@ -11,6 +11,7 @@ from api import errors
 from api.catalogue.snapshot import Snapshot
 from api.dialects.base import AnswerContext, Dialect, DialectError, ParsedRequest
 from api.dialects.counted import meter_counted
+from api.dialects.fields import names_of
 from api.dialects.form import FormDialect, FormFile, take_file
 from api.dialects.usage import Metered, MeteringLimits
 from api.gateway.quote import Quote, check_priced, check_served, find_sold, quote_counted
@@ -193,6 +194,7 @@ def _whole_seconds(duration: object) -> int | None:
 class TranscriptionDialect(FormDialect):
     """OpenAI's transcriptions."""
 
+    known_fields = names_of(TranscriptionRequest)
     name = "openai_transcriptions"
     path = "/audio/transcriptions"
     parse = staticmethod(parse_transcription)

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from api import errors
 from api.catalogue.snapshot import Snapshot
 from api.dialects.base import AnswerContext, Dialect, OpenAiFamily, ParsedRequest
+from api.dialects.fields import names_of
 from api.dialects.openai_chat.messages import ImageUrl
 from api.gateway.admission import admit
 from api.gateway.http import ApiRequest
@@ -101,6 +102,7 @@ def parse_video(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
 class VideosDialect(OpenAiFamily):
     """An order of a video, as OpenAI-compatible providers take it."""
 
+    known_fields = names_of(VideoRequest)
     name = "openai_videos"
     path = "/videos/generations"
     parse = staticmethod(parse_video)

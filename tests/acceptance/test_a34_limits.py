@@ -61,13 +61,17 @@ def test_a34_sixty_requests_a_minute_are_sixty_over_all_processes(stack: Stack, 
 
 
 def test_a34_the_default_plan_allows_120_000_tokens_a_minute(talk: Talk) -> None:
-    first = talk.chat(max_tokens=100_000, simulate="tokens=1000")
-    second = talk.chat(max_tokens=119_500)  # of those, 1,002 were used after all
+    first = talk.chat(max_tokens=100_000, simulate="prompt_tokens=100000&tokens=1000")
+    long = [
+        {"role": "user", "content": "word " * 16_000}
+    ]  # 20,000 tokens, of which 19,000 are left
+    second = talk.chat(messages=long)
 
     assert first.headers["x-ratelimit-limit-tokens"] == "120000"
     assert first.status_code == 200
     assert error(second)[:2] == (429, "rate_limit_exceeded")
     assert second.json()["error"]["type"] == "tokens"
+    # An output limit counts a slice until the answer is there: agents name 128,000 tokens.
     assert talk.chat(max_tokens=100_000, simulate="tokens=1").status_code == 200
 
 

@@ -1,5 +1,6 @@
 """Videos with OpenAI's own SDK, and as Z.AI's asks for them: the same jobs in other forms."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,6 +14,12 @@ from tests.support.waiting import eventually
 MODEL = "cogvideox-3"
 ASKED: Json = {"model": MODEL, "prompt": "A bird flying over the ocean", "size": "1920x1080"}
 PNG = ("bird.png", b"\x89PNG\r\n\x1a\n" + bytes(50), "image/png")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _celery(stack: Stack) -> Iterator[None]:
+    with celery(stack):
+        yield
 
 
 @pytest.fixture
@@ -34,10 +41,9 @@ def ours(video_id: str) -> str:
 def test_the_sdk_orders_awaits_and_is_charged_once(
     stack: Stack, openai: Any, customer: tuple[str, str]
 ) -> None:
-    with celery(stack):
-        made = openai.videos.create_and_poll(
-            **ASKED, poll_interval_ms=200, extra_body={"simulate": "video_s=0"}
-        )
+    made = openai.videos.create_and_poll(
+        **ASKED, poll_interval_ms=200, extra_body={"simulate": "video_s=0"}
+    )
     assert (made.object, made.status, made.progress, made.model) == (
         "video",
         "completed",
@@ -95,8 +101,7 @@ def test_a_form_is_taken_as_well_and_a_picture_goes_with_it(talk: Talk) -> None:
 def test_content_leads_to_the_video_once_it_is_finished(stack: Stack, talk: Talk) -> None:
     video = talk.post("/v1/videos", {**ASKED, "simulate": "video_s=0"}).json()["id"]
     stuck = talk.post("/v1/videos", {**ASKED, "simulate": "video=stuck"}).json()["id"]
-    with celery(stack):
-        url = finished(talk, ours(video))["video_url"]
+    url = finished(talk, ours(video))["video_url"]
     for video_id in (video, ours(video)):
         led = get(talk, f"/v1/videos/{video_id}/content")
         assert (led.status_code, led.headers["location"], led.content) == (302, url, b"")
@@ -108,8 +113,7 @@ def test_content_leads_to_the_video_once_it_is_finished(stack: Stack, talk: Talk
 
 def test_a_video_that_failed_says_so_in_every_form_and_is_free(stack: Stack, talk: Talk) -> None:
     video = talk.post("/v1/videos", {**ASKED, "simulate": "video=failed&video_s=0"}).json()["id"]
-    with celery(stack):
-        finished(talk, ours(video))
+    finished(talk, ours(video))
     shown = get(talk, f"/v1/videos/{video}").json()
     assert (shown["status"], shown["progress"], shown["completed_at"]) == ("failed", 0, None)
     assert shown["error"]["code"] == "video_failed"
@@ -128,8 +132,7 @@ def test_an_async_result_is_the_same_job_as_zai_shows_it(stack: Stack, talk: Tal
         "model": MODEL,
         "task_status": "PROCESSING",
     }
-    with celery(stack):
-        url = finished(talk, video)["video_url"]
+    url = finished(talk, video)["video_url"]
     done = eventually(lambda: get(talk, path).json())
     assert (done["task_status"], done["video_result"]) == ("SUCCESS", [{"url": url}])
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.services import Service
+from tests.support.sampling import IN_CI
 
 CHECKS = (
     "not_a_server_error",
@@ -44,7 +45,10 @@ def conform(service: Service, tmp_path: Path, url: str, key: str, *options: str,
 
 @pytest.mark.parametrize(
     ("mount", "phases", "examples"),
-    [("/v1", "examples,coverage,fuzzing", "15"), ("/ide/v1", "examples,fuzzing", "5")],
+    [
+        ("/v1", "examples,coverage,fuzzing", "15" if IN_CI else "5"),
+        ("/ide/v1", "examples,fuzzing", "5" if IN_CI else "2"),
+    ],
 )
 def test_the_relay_answers_as_documented(default, tmp_path, mount, phases, examples) -> None:
     options = ("--exclude-tag", "Management", "--phases", phases, "--max-examples", examples)
@@ -66,5 +70,6 @@ def test_the_management_api_answers_as_documented(
 ) -> None:
     made = manager.post("/api/manage/v1/keys", json={"name": "to be changed"}).json()
     phases = "examples,coverage,fuzzing"
-    options = ("--include-tag", "Management", "--phases", phases, "--max-examples", "10")
+    examples = "10" if IN_CI else "4"
+    options = ("--include-tag", "Management", "--phases", phases, "--max-examples", examples)
     conform(default, tmp_path, default.url, management_key, *options, KEY_ID=str(made["id"]))

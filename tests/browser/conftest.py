@@ -18,7 +18,13 @@ from tests.browser.watch import Watch
 from tests.stack import Stack, running
 
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    # No page lives long enough to earn back what optimizing its scripts costs (measured: a fifth).
+    "--js-flags=--no-opt --no-maglev",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from portal.docs.pages import pages
 from portal.mailbox.queries import emails
 from tests.browser.conftest import sign_in
-from tests.browser.watch import Watch, accessibility_faults
+from tests.browser.watch import AXE, Watch, accessibility_faults
 from tests.portal.url_map import PAGES, address
 from tests.stack import Stack
 from tests.support.waiting import eventually
@@ -237,6 +237,7 @@ def visited(browser: Browser, site: Stack) -> Callable[..., list[str]]:
             reduced_motion="reduce",
         )
         page = context.new_page()
+        page.add_init_script(AXE)  # sent and compiled once, not for each page
         watch = Watch(site.base_url)
         watch.over(page)
         faults = [fault for path in paths for fault in _faults_of(page, path)]

@@ -195,7 +195,7 @@ def change_is_done(user: User, row: Subscription, offer: PlanOffer) -> bool:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_ten_upgrades_at_once_are_charged_once(
+def test_upgrades_at_once_are_charged_once(
     stand_in: StripeStandIn, alice: User, alices_team: Team, plus: PlanOffer, pro: PlanOffer
 ) -> None:
     row = subscribed(stand_in, alices_team, alice, plus)
@@ -204,7 +204,8 @@ def test_ten_upgrades_at_once_are_charged_once(
         with contextlib.suppress(PlanError, StripeError), contextlib.closing(connection):
             change(alice, row, pro, attempt=f"attempt {turn // 2}")
 
-    with ThreadPoolExecutor(10) as threads:
+    # Fewer at a time than the pool has connections: each waits for the one before it.
+    with ThreadPoolExecutor(6) as threads:
         list(threads.map(upgrade, range(10)))
     deliver_subscription_events(stand_in)
     assert plan_of(alices_team) == "pro"

@@ -15,6 +15,7 @@ from api.surfaces import SURFACES
 from portal.docs.pages import pages
 from portal.docs.reader import ANY_MODEL
 from portal.docs.sections import sections
+from portal.templatetags.docs import with_code
 from tests.cast import IssuedKey, signed_in
 from tests.portal.parsed_page import visible_text
 
@@ -217,3 +218,13 @@ def test_sections_are_told_apart_by_their_headings() -> None:
         ("", "", "Before"),
         ("a", "One two", "x y <z>"),
     ]
+
+
+def test_code_in_a_description_is_code_and_text_is_text() -> None:
+    assert with_code("Set `a<b` to & `c`.") == ("Set <code>a&lt;b</code> to &amp; <code>c</code>.")
+
+
+def test_no_page_shows_the_marks_of_code(catalogue: Any, client: Client) -> None:
+    for page in pages():
+        if page.operation is not None:
+            assert "`" not in visible_text(client.get(f"/docs/{page.slug}").content.decode())

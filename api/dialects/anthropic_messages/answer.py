@@ -13,19 +13,39 @@ _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
 
 
-class _Block(msgspec.Struct, gc=False):
+class Block(msgspec.Struct, gc=False):
+    """A content block of an answer, whole or at its start."""
+
     type: str
     text: str | None = None
     thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    id: str | None = None
     name: str | None = None
-    input: Any = None
+    input: dict[str, Any] | None = None
+
+    def check(self) -> None:
+        """Raise DialectError if a block of a known kind lacks what it is made of."""
+        for name in _PARTS.get(self.type, ()):
+            if getattr(self, name) is None:
+                raise DialectError("bad_answer", f"a {self.type} block has no {name}")
+
+
+_PARTS = {
+    "text": ("text",),
+    "thinking": ("thinking",),
+    "redacted_thinking": ("data",),
+    "tool_use": ("id", "name", "input"),
+}
 
 
 class _Message(msgspec.Struct, gc=False):
     type: str
-    content: list[_Block]
+    content: list[Block]
     model: str | None = None
     stop_reason: str | None = None
+    stop_sequence: str | None = None
     usage: Any = None
 
 
@@ -49,6 +69,8 @@ class MessageAnswer:
             raise DialectError("bad_answer", f"the answer is of the type {message.type[:40]}")
         if not message.content and message.stop_reason is None:
             raise DialectError("bad_answer", "the answer has neither content nor a stop reason")
+        for block in message.content:
+            block.check()
         self.text_bytes = sum(map(_text_bytes, message.content))
         self.finish_reason = message.stop_reason or ""
 
@@ -66,7 +88,7 @@ class MessageAnswer:
         return _encode({**answer, "model": self._context.public_name, "usage": figures})
 
 
-def _text_bytes(block: _Block) -> int:
+def _text_bytes(block: Block) -> int:
     """Return how many bytes of generated text a block has."""
     count = 0
     for text in (block.text, block.thinking, block.name):

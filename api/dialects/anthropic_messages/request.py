@@ -12,10 +12,22 @@ import msgspec
 from msgspec import Meta, Struct
 
 from api import errors
+from api.dialects.anthropic_messages.blocks import (
+    BLOCKS,
+    DocumentBlock,
+    ImageBlock,
+    Kind,
+    SearchResultBlock,
+    Source,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
 from api.dialects.base import ParsedRequest, PromptSize, named
-from api.dialects.conversation import untagged_signature
+from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
-from api.validation_errors import explained
+from api.validation_errors import checked, explained
 
 Json = dict[str, Any]
 
@@ -41,6 +53,8 @@ class Tool(Struct, gc=False):
     type: str | None = None
     description: str | None = None
     input_schema: Json | None = None
+    strict: bool | None = None
+    cache_control: Json | None = None
 
 
 class ToolChoice(Struct, gc=False):
@@ -62,6 +76,20 @@ class Metadata(Struct, gc=False):
     """What is kept with the usage."""
 
     user_id: str | None = None
+
+
+class OutputForm(Struct, gc=False):
+    """The form of the answer: `json_schema` with a schema."""
+
+    type: str
+    schema: Json | None = None
+
+
+class OutputConfig(Struct, gc=False):
+    """How much the model reasons, and the form of its answer."""
+
+    effort: str | None = None
+    format: OutputForm | None = None
 
 
 class PromptRequest(Struct, kw_only=True, gc=False):
@@ -89,7 +117,8 @@ class MessagesRequest(PromptRequest, kw_only=True, gc=False):
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=0)] | None = None
     metadata: Metadata | None = None
-    output_config: Json | None = None
+    output_config: OutputConfig | None = None
+    output_format: OutputForm | None = None
 
 
 def parse_messages(fields: Json, size_bytes: int) -> ParsedRequest:
@@ -108,7 +137,8 @@ def _parse(fields: Json, size_bytes: int, kind: type[PromptRequest]) -> ParsedRe
     except msgspec.ValidationError as error:
         raise explained(str(error)) from None
     _check_tools(typed)
-    _check_output_format(fields.get("output_config"))
+    if isinstance(typed, MessagesRequest):
+        _check_output_form(typed)
     walk = _PromptWalk()
     walk.count_blocks(typed.system, "system")
     for index, message in enumerate(typed.messages):
@@ -164,62 +194,44 @@ class _PromptWalk:
         self.text_bytes += len(text) if text.isascii() else len(text.encode())
 
     def _count_block(self, block: Json, place: str) -> None:
-        kind = _text_of(block, "type", place)
-        match kind:
-            case "text":
-                self._count_text(_text_of(block, "text", place))
-            case "image":
+        struct = BLOCKS.get(checked(block, Kind, place).type)
+        match checked(block, struct, place) if struct is not None else None:
+            case TextBlock(text):
+                self._count_text(text)
+            case ImageBlock(source):
                 self.modalities.setdefault("image", place)
                 self.images += 1
-                source = _source_of(block, place)
-                if source.get("type") == "base64":
-                    self.image_bytes += len(_text_of(source, "data", f"{place}.source"))
-            case "document":
-                self._count_document(_source_of(block, place), place)
-            case "tool_use":
-                _text_of(block, "id", place)
-                self._count_text(_text_of(block, "name", place))
-                if not isinstance(block.get("input"), dict):
-                    raise _wrong_type(f"{place}.input", "an object")
-                self._count_text(msgspec.json.encode(block["input"]).decode())
-            case "tool_result":
-                _text_of(block, "tool_use_id", place)
-                content = block.get("content")
-                if content is not None and not isinstance(content, (str, list)):
-                    raise _wrong_type(f"{place}.content", "a string or an array")
+                self.image_bytes += len(_source_data(source, place))
+            case DocumentBlock(source):
+                self._count_document(source, place)
+            case ThinkingBlock(thinking):
+                self._count_text(thinking)
+            case ToolUseBlock(_, name, given):
+                self._count_text(name + msgspec.json.encode(given).decode())
+            case ToolResultBlock(content=content):
                 self.count_blocks(content, f"{place}.content")
-            case "thinking":
-                self._count_text(_text_of(block, "thinking", place))
+            case SearchResultBlock(title, source, parts):
+                self._count_text(title + source + "".join(part.text for part in parts))
 
-    def _count_document(self, source: Json, place: str) -> None:
-        match source.get("type"):
+    def _count_document(self, source: Source, place: str) -> None:
+        match source.type:
             case "text":
-                self._count_text(_text_of(source, "data", f"{place}.source"))
+                self._count_text(_source_data(source, place))
             case "content":
-                self.count_blocks(source.get("content"), f"{place}.source.content")
+                self.count_blocks(source.content, f"{place}.source.content")
             case _:
+                _source_data(source, place)
                 self.modalities.setdefault("file", place)
                 self.is_bounded = False
 
 
-def _text_of(block: Json, name: str, place: str) -> str:
-    value = block.get(name)
-    if value is None:
-        raise errors.MissingParameterError.about(f"{place}.{name}", param=f"{place}.{name}")
-    if not isinstance(value, str):
-        raise _wrong_type(f"{place}.{name}", "a string")
-    return value
-
-
-def _source_of(block: Json, place: str) -> Json:
-    source = block.get("source")
-    if not isinstance(source, dict):
-        raise errors.MissingParameterError.about(f"{place}.source", param=f"{place}.source")
-    return source
-
-
-def _wrong_type(place: str, expected: str) -> errors.InvalidTypeError:
-    return errors.InvalidTypeError(f"Invalid type for '{place}': expected {expected}.", param=place)
+def _source_data(source: Source, place: str) -> str:
+    """Return what a source brings along. Raise MissingParameterError if it lacks what it names."""
+    name = "url" if source.type == "url" else "data"
+    if source.type in {"url", "base64", "text"} and getattr(source, name) is None:
+        missing = f"{place}.source.{name}"
+        raise errors.MissingParameterError.about(missing, param=missing)
+    return source.data or ""
 
 
 def _check_tools(request: PromptRequest) -> None:
@@ -249,13 +261,16 @@ def _check_tools(request: PromptRequest) -> None:
         )
 
 
-def _check_output_format(config: Any) -> None:
-    form = config.get("format") if isinstance(config, dict) else None
-    if isinstance(form, dict) and form.get("type") == "json_schema":
-        schema = form.get("schema")
-        if not isinstance(schema, dict):
-            raise _wrong_type("output_config.format.schema", "an object")
-        check_schema(schema, "output_config.format.schema")
+def _check_output_form(request: MessagesRequest) -> None:
+    config = request.output_config
+    for place, form in (
+        ("output_config.format", config.format if config is not None else None),
+        ("output_format", request.output_format),
+    ):
+        if form is not None and form.type == "json_schema":
+            if form.schema is None:
+                raise errors.MissingParameterError.about(f"{place}.schema", param=f"{place}.schema")
+            check_schema(form.schema, f"{place}.schema")
 
 
 def _bytes_of_tools(tools: Any) -> int:

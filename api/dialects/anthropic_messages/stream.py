@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from api.dialects.anthropic_messages.answer import Block
 from api.dialects.anthropic_messages.usage import merged_usage, shown_usage
 from api.dialects.base import AnswerContext, DialectError
 from api.dialects.sse import EventSplitter, OversizedEventError, data_of
@@ -20,15 +21,12 @@ _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
 
 
-class _Block(msgspec.Struct, gc=False):
-    type: str
-    name: str | None = None
-
-
 class _Delta(msgspec.Struct, gc=False):
+    type: str | None = None
     text: str | None = None
     thinking: str | None = None
     partial_json: str | None = None
+    signature: str | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
 
@@ -41,13 +39,20 @@ class _Event(msgspec.Struct, gc=False):
     type: str
     index: int | None = None
     message: _Message | None = None
-    content_block: _Block | None = None
+    content_block: Block | None = None
     delta: _Delta | None = None
     usage: Any = None
     error: Any = None
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+# What a delta of a known kind has, and the blocks that it may belong to.
+_PARTS = {
+    "text_delta": ("text", ("text",)),
+    "thinking_delta": ("thinking", ("thinking",)),
+    "input_json_delta": ("partial_json", ("tool_use", "server_tool_use")),
+    "signature_delta": ("signature", ("thinking",)),
+}
 
 
 class MessageStreamReader:
@@ -73,7 +78,7 @@ class MessageStreamReader:
         self._splitter = EventSplitter()
         self._public_name = context.public_name
         self._has_begun = False
-        self._open: set[int] = set()
+        self._open: dict[int, str] = {}
         self._ending_delta: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
         self.events = 0
@@ -121,7 +126,7 @@ class MessageStreamReader:
         elif kind == "content_block_start":
             self._read_block_start(decoded)
         elif kind == "content_block_stop":
-            self._open.discard(-1 if decoded.index is None else decoded.index)
+            self._read_block_stop(decoded)
         elif kind == "message_start":
             return self._message_start(decoded, data)
         elif kind == "message_delta":
@@ -137,17 +142,26 @@ class MessageStreamReader:
         return _event(kind, data if b"\n" not in data else _encode(_decode_anything(data)))
 
     def _read_delta(self, event: _Event) -> None:
-        if event.index not in self._open or event.delta is None:
+        block = self._open.get(-1 if event.index is None else event.index)
+        if block is None or event.delta is None:
             raise DialectError("bad_answer", "a delta belongs to no content block")
         delta = event.delta
+        part, blocks = _PARTS.get(delta.type or "", ("", ()))
+        if part and (getattr(delta, part) is None or block not in blocks):
+            raise DialectError("bad_answer", f"a {delta.type} has no {part}, or is of no {block}")
         if text := delta.text or delta.thinking or delta.partial_json:
             self.text_bytes += len(text) if text.isascii() else len(text.encode())
 
     def _read_block_start(self, event: _Event) -> None:
         if not self._has_begun or event.index is None or event.content_block is None:
             raise DialectError("bad_answer", "a content block begins outside of a message")
-        self._open.add(event.index)
+        event.content_block.check()
+        self._open[event.index] = event.content_block.type
         self.text_bytes += len(event.content_block.name or "")
+
+    def _read_block_stop(self, event: _Event) -> None:
+        if event.index is None or self._open.pop(event.index, None) is None:
+            raise DialectError("bad_answer", "a content block ends that is not open")
 
     def _message_start(self, event: _Event, data: bytes) -> bytes:
         if event.message is None or self._has_begun:

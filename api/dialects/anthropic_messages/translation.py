@@ -33,8 +33,8 @@ from api.dialects.conversation import (
     Turn,
     text_of,
     unsayable,
-    untagged_signature,
 )
+from api.dialects.signatures import untagged_signature
 
 __all__ = [
     "EventSource",

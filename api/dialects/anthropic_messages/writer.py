@@ -26,8 +26,8 @@ from api.dialects.conversation import (
     ToolCallEnded,
     ToolCallStarted,
     object_of,
-    tagged_signature,
 )
+from api.dialects.signatures import tagged_signature
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
 

@@ -45,6 +45,8 @@ class Custom(msgspec.Struct, gc=False):
 class ToolCall(msgspec.Struct, gc=False):
     """A call of a tool, or a part of it."""
 
+    index: int | None = None
+    id: str | None = None
     function: Function | None = None
     custom: Custom | None = None
     type: Literal["function", "custom"] | None = None

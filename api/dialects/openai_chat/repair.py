@@ -91,7 +91,7 @@ def raise_reported(answer: Any, event: bytes = b"") -> None:
         raise DialectError("bad_answer", f"no object: {_encode(answer)[:120]!r}")
     if answer.get("error"):
         _raise_error(answer["error"])
-    if event == b"error" or "error" in {answer.get("object"), answer.get("type")}:
+    if event == b"error" or "error" in (answer.get("object"), answer.get("type")):
         _raise_error(answer)
     choices = answer.get("choices")
     if isinstance(choices, list) and choices:

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from api import errors
 from api.dialects.base import ParsedRequest, PromptSize
-from api.dialects.openai_chat.fields import billed_parameters, names_of
+from api.dialects.fields import billed_parameters, names_of
 from api.dialects.openai_chat.messages import (
     AssistantMessage,
     AudioPart,

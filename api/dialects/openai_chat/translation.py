@@ -19,7 +19,6 @@ from api.dialects.conversation import (
     Finished,
     FinishReason,
     Image,
-    Maker,
     OutputFormat,
     Reasoning,
     ReasoningDelta,
@@ -39,6 +38,7 @@ from api.dialects.conversation import (
 )
 from api.dialects.openai_chat.body import body_of
 from api.dialects.openai_chat.writer import ReplyWriter, reply_body
+from api.dialects.signatures import Maker
 
 __all__ = [
     "EventSource",
@@ -82,7 +82,10 @@ def conversation_of(request: ParsedRequest) -> Conversation:
     fields = request.fields
     stop = fields.get("stop") or []
     thinking = (fields.get("thinking") or {}).get("type")
-    effort = fields.get("reasoning_effort") or (fields.get("reasoning") or {}).get("effort")
+    reasoning = fields.get("reasoning")
+    effort = fields.get("reasoning_effort")
+    if effort is None and isinstance(reasoning, dict):
+        effort = reasoning.get("effort")
     if effort is None and thinking is not None:
         effort = "none" if thinking == "disabled" else "medium"
     return Conversation(
@@ -98,9 +101,9 @@ def conversation_of(request: ParsedRequest) -> Conversation:
         presence_penalty=fields.get("presence_penalty") or None,
         frequency_penalty=fields.get("frequency_penalty") or None,
         seed=fields.get("seed"),
-        effort=effort,
+        effort=effort if isinstance(effort, str) else None,
         end_user=request.end_user,
-        cache_key=fields.get("prompt_cache_key") or "",
+        cache_key=str(fields.get("prompt_cache_key") or ""),
         verbosity=fields.get("verbosity"),
         is_streamed=request.is_streamed,
         only_here={

@@ -8,8 +8,9 @@ from msgspec import Meta
 
 from api import errors
 from api.dialects.base import AnswerContext, ParsedRequest, PromptSize, named
+from api.dialects.fields import billed_parameters, names_of
 from api.dialects.openai_chat.answer import TextAnswer
-from api.dialects.openai_chat.fields import TextDialect, billed_parameters, names_of
+from api.dialects.openai_chat.fields import TextDialect
 from api.dialects.openai_chat.request import GenerationRequest, check_stream_options
 from api.dialects.openai_chat.stream import TextStreamReader
 from api.dialects.openai_completions import translation

@@ -16,27 +16,47 @@ Json = dict[str, Any]
 ANSWERED = frozenset({"completed", "incomplete"})
 
 
+class _Part(msgspec.Struct, gc=False):
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
 class Item(msgspec.Struct, gc=False):
-    """An item of a response's output, as far as its text counts."""
+    """An item of a response's output."""
 
     type: str
-    content: list[Any] | None = None
-    summary: list[Any] | None = None
+    id: str | None = None
+    content: list[_Part] | None = None
+    summary: list[_Part] | None = None
+    encrypted_content: str | None = None
+    call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
     input: str | None = None
 
+    def check(self) -> None:
+        """Raise DialectError if an item of a known kind lacks what it is made of."""
+        for name in _ITEM_PARTS.get(self.type, ()):
+            if getattr(self, name) is None:
+                raise DialectError("bad_answer", f"a {self.type} item has no {name}")
+        for part in self.content or ():
+            if part.type == "refusal" and part.refusal is None:
+                raise DialectError("bad_answer", "a refusal has no text")
+
     def text_bytes(self) -> int:
         """Return how many bytes of generated text it has."""
         parts = [*(self.content or ()), *(self.summary or ())]
-        texts = [_text_of(part) for part in parts if isinstance(part, dict)]
-        texts += [text for text in (self.name, self.arguments, self.input) if text]
-        return sum(len(text.encode()) for text in texts)
+        texts = [part.text or part.refusal for part in parts]
+        texts += [self.name, self.arguments, self.input]
+        return sum(len(text.encode()) for text in texts if text)
 
 
-def _text_of(part: Json) -> str:
-    text = part.get("text") or part.get("refusal")
-    return text if isinstance(text, str) else ""
+_ITEM_PARTS = {
+    "message": ("content",),
+    "function_call": ("call_id", "name", "arguments"),
+    "custom_tool_call": ("call_id", "name", "input"),
+}
 
 
 class _Response(msgspec.Struct, gc=False):
@@ -68,6 +88,8 @@ class ResponseAnswer:
         if response.status not in ANSWERED:
             detail = f"the response {response.status[:20]}: {_encode(response.error)[:200]!r}"
             raise DialectError("bad_answer", detail)
+        for item in response.output:
+            item.check()
         self.text_bytes = sum(item.text_bytes() for item in response.output)
         self.finish_reason = finish_reason(response.status, response.incomplete_details)
 

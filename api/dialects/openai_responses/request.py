@@ -5,16 +5,35 @@ stored response is refused. Fields and items that we don't know pass to upstream
 dialect, but for those that choose another bill there.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from api import errors
 from api.dialects.base import ParsedRequest, PromptSize, named
-from api.dialects.conversation import untagged_signature
+from api.dialects.openai_responses.items import (
+    ITEMS,
+    PARTS,
+    TOOLS,
+    AudioPart,
+    CustomToolCallItem,
+    FilePart,
+    FunctionCallItem,
+    FunctionTool,
+    ImagePart,
+    ItemKind,
+    Kind,
+    MessageItem,
+    NamespaceTool,
+    OutputItem,
+    ReasoningItem,
+    RefusalPart,
+    TextPart,
+)
+from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
-from api.validation_errors import explained
+from api.validation_errors import checked, explained
 
 Json = dict[str, Any]
 
@@ -33,11 +52,30 @@ class Reasoning(Struct, gc=False):
     summary: str | None = None
 
 
-class TextOptions(Struct, gc=False):
-    """The form of the answer's text: `format` as in chat's `response_format`, and how much."""
+class OutputForm(Struct, gc=False):
+    """The form of the answer's text."""
 
-    format: Json | None = None
+    type: Literal["text", "json_object", "json_schema"]
+    name: str | None = None
+    schema: Json | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class TextOptions(Struct, gc=False):
+    """The form of the answer's text, and how much of it there is to be."""
+
+    format: OutputForm | None = None
     verbosity: str | None = None
+
+
+class ToolChoice(Struct, gc=False):
+    """The choice of one tool, or of some that are allowed."""
+
+    type: str
+    name: str | None = None
+    mode: Literal["auto", "required", "none"] | None = None
+    tools: list[Json] | None = None
 
 
 class ResponsesRequest(Struct, kw_only=True, gc=False):
@@ -48,7 +86,7 @@ class ResponsesRequest(Struct, kw_only=True, gc=False):
     instructions: str | None = None
     max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
     tools: list[Json] | None = None
-    tool_choice: str | Json | None = None
+    tool_choice: str | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     reasoning: Reasoning | None = None
@@ -75,7 +113,9 @@ def parse_responses(fields: Json, size_bytes: int) -> ParsedRequest:
     for index, tool in enumerate(request.tools or ()):
         _check_tool(tool, f"tools[{index}]")
     if request.text is not None and request.text.format is not None:
-        _check_format(request.text.format)
+        _check_form(request.text.format)
+    if request.tool_choice is not None:
+        _check_tool_choice(request.tool_choice)
     walk = _PromptWalk()
     walk.count_input(request.input)
     walk.count_text(request.instructions or "")
@@ -125,7 +165,7 @@ def _check_stateless(request: ResponsesRequest, fields: Json) -> None:
 
 
 def _check_tool(tool: Json, place: str) -> None:
-    kind = _text_of(tool, "type", place)
+    kind = checked(tool, Kind, place).type
     if kind.startswith(IGNORED_TOOLS):
         return
     if kind not in CLIENT_TOOLS:
@@ -134,31 +174,32 @@ def _check_tool(tool: Json, place: str) -> None:
             "Leave it out, or bring a function of your own.",
             param=f"{place}.type",
         )
-    if kind in {"function", "custom", "namespace"}:
-        _text_of(tool, "name", place)
-    if kind == "namespace":
-        members = tool.get("tools")
-        if not isinstance(members, list) or not all(isinstance(each, dict) for each in members):
-            raise _wrong_type(f"{place}.tools", "an array of tools")
-        for index, member in enumerate(members):
-            _check_tool({"type": "function", **member}, f"{place}.tools[{index}]")
+    struct = TOOLS.get(kind)
+    typed = checked(tool, struct, place) if struct is not None else None
+    if isinstance(typed, NamespaceTool):
+        for index, member in enumerate(typed.tools):
+            checked(member, FunctionTool, f"{place}.tools[{index}]")
 
 
-def _check_format(form: Json) -> None:
-    kind = form.get("type")
-    if kind not in {"text", "json_object", "json_schema"}:
-        raise errors.InvalidValueError(
-            f"Invalid value: '{errors.quoted(str(kind))}'. "
-            "Supported values are: 'text', 'json_object', 'json_schema'.",
-            param="text.format.type",
-        )
-    if kind == "json_schema":
-        schema = form.get("schema")
-        if not isinstance(schema, dict):
+def _check_tool_choice(choice: str | ToolChoice) -> None:
+    if isinstance(choice, str):
+        if choice not in {"none", "auto", "required"}:
+            raise errors.InvalidValueError(
+                f"Invalid value: '{errors.quoted(choice)}'. Supported values are: 'none', 'auto', "
+                "'required', or an object naming a tool.",
+                param="tool_choice",
+            )
+    elif choice.type in {"function", "custom"} and choice.name is None:
+        raise errors.MissingParameterError.about("tool_choice.name", param="tool_choice.name")
+
+
+def _check_form(form: OutputForm) -> None:
+    if form.type == "json_schema":
+        if form.schema is None:
             raise errors.MissingParameterError.about(
                 "text.format.schema", param="text.format.schema"
             )
-        check_schema(schema, "text.format.schema")
+        check_schema(form.schema, "text.format.schema")
 
 
 class _PromptWalk:
@@ -186,89 +227,55 @@ class _PromptWalk:
             self._count_item(item, f"input[{index}]")
 
     def _count_item(self, item: Json, place: str) -> None:
-        match item.get("type", "message"):
-            case "message":
-                if _text_of(item, "role", place) not in {
-                    "user",
-                    "assistant",
-                    "system",
-                    "developer",
-                }:
-                    raise errors.InvalidValueError(
-                        f"Invalid value: '{errors.quoted(item['role'])}'. Supported values are: "
-                        "'user', 'assistant', 'system', 'developer'.",
-                        param=f"{place}.role",
-                    )
-                self._count_content(item.get("content"), f"{place}.content")
-            case "function_call":
-                for name in ("call_id", "name", "arguments"):
-                    self.count_text(_text_of(item, name, place))
-            case "custom_tool_call":
-                for name in ("call_id", "name", "input"):
-                    self.count_text(_text_of(item, name, place))
-            case "function_call_output" | "custom_tool_call_output":
-                _text_of(item, "call_id", place)
-                self._count_content(item.get("output"), f"{place}.output")
-            case "item_reference":
-                raise errors.UnsupportedParameterError(
-                    "Responses are not stored here, so an item can't be referred to. "
-                    "Send the item itself.",
-                    param=place,
-                )
-            case "reasoning":
-                for part in (item.get("summary") or []) + (item.get("content") or []):
-                    if isinstance(part, dict) and isinstance(part.get("text"), str):
-                        self.count_text(part["text"])
+        kind = checked(item, ItemKind, place).type
+        if kind == "item_reference":
+            raise errors.UnsupportedParameterError(
+                "Responses are not stored here, so an item can't be referred to. "
+                "Send the item itself.",
+                param=place,
+            )
+        struct = ITEMS.get(kind)
+        match checked(item, struct, place) if struct is not None else None:
+            case MessageItem(content=content):
+                self._count_content(content, f"{place}.content")
+            case FunctionCallItem(_, name, arguments):
+                self.count_text(name + arguments)
+            case CustomToolCallItem(_, name, given):
+                self.count_text(name + given)
+            case OutputItem(_, output):
+                self._count_content(output, f"{place}.output")
+            case ReasoningItem(summary=summary, content=content):
+                for part in (*(summary or ()), *(content or ())):
+                    self.count_text(part.text or "")
 
-    def _count_content(self, content: Any, place: str) -> None:
+    def _count_content(self, content: str | list[Json], place: str) -> None:
         if isinstance(content, str):
             self.count_text(content)
             return
-        if content is None:
-            raise errors.MissingParameterError.about(place, param=place)
-        if not isinstance(content, list):
-            raise _wrong_type(place, "a string or an array")
         for index, part in enumerate(content):
-            if not isinstance(part, dict):
-                raise _wrong_type(f"{place}[{index}]", "an object")
             self._count_part(part, f"{place}[{index}]")
 
     def _count_part(self, part: Json, place: str) -> None:
-        match part.get("type"):
-            case "input_text" | "output_text" | "text" | "summary_text":
-                self.count_text(_text_of(part, "text", place))
-            case "refusal":
-                self.count_text(_text_of(part, "refusal", place))
-            case "input_image":
+        kind = checked(part, Kind, place).type
+        if kind not in PARTS:
+            raise errors.InvalidValueError(
+                f"Invalid value: '{errors.quoted(kind)}'. Supported values are: "
+                "'input_text', 'input_image', 'input_file', 'output_text', 'refusal'.",
+                param=f"{place}.type",
+            )
+        match checked(part, PARTS[kind], place):
+            case TextPart(text) | RefusalPart(text):
+                self.count_text(text)
+            case ImagePart(url):
                 self.modalities.setdefault("image", place)
                 self.images += 1
-                url = part.get("image_url")
-                if isinstance(url, str) and url.startswith("data:"):
+                if url is not None and url.startswith("data:"):
                     self.image_bytes += len(url)
-            case "input_file":
+            case FilePart():
                 self.modalities.setdefault("file", place)
                 self.is_bounded = False
-            case "input_audio":
+            case AudioPart():
                 self.modalities.setdefault("audio", place)
-            case kind:
-                raise errors.InvalidValueError(
-                    f"Invalid value: '{errors.quoted(str(kind))}'. Supported values are: "
-                    "'input_text', 'input_image', 'input_file', 'output_text', 'refusal'.",
-                    param=f"{place}.type",
-                )
-
-
-def _text_of(item: Json, name: str, place: str) -> str:
-    value = item.get(name)
-    if value is None:
-        raise errors.MissingParameterError.about(f"{place}.{name}", param=f"{place}.{name}")
-    if not isinstance(value, str):
-        raise _wrong_type(f"{place}.{name}", "a string")
-    return value
-
-
-def _wrong_type(place: str, expected: str) -> errors.InvalidTypeError:
-    return errors.InvalidTypeError(f"Invalid type for '{place}': expected {expected}.", param=place)
 
 
 def upstream_fields(fields: Json) -> Json:

@@ -19,6 +19,15 @@ _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
 
 LAST_EVENTS = frozenset({"response.completed", "response.incomplete"})
+# The text that comes in pieces, and the kind of item that it belongs to.
+DELTAS = {
+    "response.output_text.delta": "message",
+    "response.refusal.delta": "message",
+    "response.reasoning_text.delta": "reasoning",
+    "response.reasoning_summary_text.delta": "reasoning",
+    "response.function_call_arguments.delta": "function_call",
+    "response.custom_tool_call_input.delta": "custom_tool_call",
+}
 FAILURES = frozenset({"response.failed", "response.cancelled", "error"})
 
 
@@ -40,6 +49,7 @@ class ResponseStreamReader:
     __slots__ = (
         "_context",
         "_item_bytes",
+        "_items",
         "_last",
         "_splitter",
         "error",
@@ -53,6 +63,8 @@ class ResponseStreamReader:
     def __init__(self, context: AnswerContext) -> None:
         self._splitter = EventSplitter()
         self._context = context
+        # By output index: what each item is, and how much of its text came.
+        self._items: dict[int | None, str] = {}
         self._item_bytes: dict[int | None, int] = {}
         self._last: dict[str, Any] = {}
         self.events = 0
@@ -101,11 +113,7 @@ class ResponseStreamReader:
         if not kind.startswith("response."):
             # A keep-alive of some gateway's own.
             return b""
-        if kind.endswith(".delta") and isinstance(decoded.delta, str):
-            self._count(decoded.output_index, len(decoded.delta.encode()))
-        elif kind == "response.output_item.done" and decoded.item is not None:
-            counted = self._item_bytes.get(decoded.output_index, 0)
-            self._count(decoded.output_index, max(0, decoded.item.text_bytes() - counted))
+        self._check(decoded)
         if isinstance(decoded.response, dict):
             shown = _decode_anything(data)
             shown["response"] = for_client(shown["response"], self._context, None)
@@ -115,6 +123,24 @@ class ResponseStreamReader:
         if decoded.sequence_number is not None:
             self.sent_events = decoded.sequence_number + 1
         return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"
+
+    def _check(self, event: _Event) -> None:
+        """Count the text of an event. Raise DialectError if it is not whole, or from nowhere."""
+        kind, index = event.type, event.output_index
+        if kind in DELTAS:
+            wanted = DELTAS[kind]
+            if not isinstance(event.delta, str) or self._items.get(index) != wanted:
+                raise DialectError("bad_answer", f"a {kind} has no text, or no item to belong to")
+            self._count(index, len(event.delta.encode()))
+        elif kind in {"response.output_item.added", "response.output_item.done"}:
+            if event.item is None:
+                raise DialectError("bad_answer", f"a {kind} has no item")
+            event.item.check()
+            if self._items.setdefault(index, event.item.type) != event.item.type:
+                raise DialectError("bad_answer", "an item is not what it began as")
+            if kind == "response.output_item.done":
+                counted = self._item_bytes.get(index, 0)
+                self._count(index, max(0, event.item.text_bytes() - counted))
 
     def _count(self, output_index: int | None, count: int) -> None:
         self.text_bytes += count

@@ -34,12 +34,12 @@ from api.dialects.conversation import (
     Turn,
     split_data_url,
     unsayable,
-    untagged_signature,
 )
 from api.dialects.openai_responses.body import body_of
 from api.dialects.openai_responses.output import reply_body
 from api.dialects.openai_responses.request import IGNORED_TOOLS
 from api.dialects.openai_responses.writer import ReplyWriter
+from api.dialects.signatures import untagged_signature
 
 __all__ = [
     "EventSource",

@@ -6,7 +6,8 @@ from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token
 from django.template.context import Context
 from django.template.loader import render_to_string
-from django.utils.html import escape
+from django.utils.html import escape, format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from api.catalogue.snapshot import ModelEntry
 
@@ -25,6 +26,17 @@ _TAKES = {
     "audio": "hears",
     "video": "sees videos",
 }
+
+
+@register.filter
+def with_code(text: str) -> SafeString:
+    """Return a description as HTML, with what stands between backticks as code."""
+    pieces = text.split("`")
+    shown = (
+        format_html("<code>{}</code>", piece) if number % 2 else format_html("{}", piece)
+        for number, piece in enumerate(pieces)
+    )
+    return format_html_join("", "{}", ((piece,) for piece in shown))
 
 
 class CodeNode(template.Node):

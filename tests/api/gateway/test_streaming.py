@@ -245,6 +245,20 @@ async def test_a_client_who_leaves_stops_the_upstream_and_pays_for_what_it_got()
 
 
 @in_loop
+async def test_a_client_who_leaves_after_the_last_event_ends_the_call_as_well() -> None:
+    async with World(stream(*GOOD_STREAM, 5.0)) as world:
+        task, _ = world.begin(body(stream=True))
+        await eventually_async(lambda: world.gate.settlements)
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.wait_for(world.upstream.closed.wait(), 0.1)
+        (limiter,) = world.gateway.upstreams.limits._limiters.values()
+    assert task.cancelled()
+    assert limiter.in_flight == 0
+    assert world.gate.only.outcome == "completed"
+
+
+@in_loop
 async def test_upstreams_that_bill_to_the_end_are_read_to_the_end() -> None:
     script = stream(chunk("x" * 40), 0.2, *GOOD_STREAM)
     async with World(script, upstream={"drains_on_disconnect": True}) as world:

@@ -53,7 +53,6 @@ async def test_vectors_pass_as_they_come_and_only_input_is_charged(vector: Any) 
         "model": "upstream-model",
         "input": "x" * 2_000,
         "encoding_format": "float",
-        "novelty": 1,
     }
     assert world.upstream.heads[0].startswith("POST /v1/embeddings ")
     settled = world.gate.only
@@ -201,3 +200,12 @@ async def test_a_bad_moment_is_tried_again_and_charged_once() -> None:
         reply = await embed(world)
     assert reply.status == 200
     assert [attempt["status"] for attempt in world.gate.only.attempts] == [503, 200]
+
+
+@in_loop
+async def test_fields_of_nobodys_pass_where_the_route_says_so() -> None:
+    route = {"passes_unknown_fields": True}
+    async with World(answer(embeddings(VECTOR)), route=route, **MODEL) as world:
+        await embed(world, "x", novelty=1, service_tier="priority")
+        assert world.upstream.calls[0]["novelty"] == 1
+        assert "service_tier" not in world.upstream.calls[0]

@@ -57,7 +57,6 @@ async def test_the_form_passes_and_the_images_that_came_are_charged() -> None:
             "mask": MASK,
             "n": "3",
             "size": "1024x1024",
-            "novelty": "1",
         }
     ]
     assert world.upstream.heads[0].startswith("POST /v1/images/edits ")

@@ -72,7 +72,6 @@ async def test_coheres_answer_passes_and_its_search_units_are_charged(path: str)
         "model": "upstream-model",
         "query": "Which is in France?",
         "documents": DOCUMENTS,
-        "novelty": 1,
     }
     assert world.upstream.heads[0].startswith("POST /v1/rerank ")
     settled = world.gate.only

@@ -58,7 +58,6 @@ async def test_the_sound_passes_and_characters_are_charged(content_type: str) ->
             "input": "Grüße, Köln! ",
             "voice": "alloy",
             "response_format": "mp3",
-            "novelty": 1,
         }
     ]
     sent = world.upstream.heads[0].lower()

@@ -86,7 +86,6 @@ async def test_the_form_passes_and_the_seconds_are_charged_rounded_up() -> None:
             "language": "en",
             "response_format": "verbose_json",
             "timestamp_granularities[]": ["word", "segment"],
-            "novelty": "1",
         }
     ]
     assert world.upstream.heads[0].startswith("POST /v1/audio/transcriptions ")
