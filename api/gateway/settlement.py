@@ -8,6 +8,8 @@ of ours), exactly one settlement is queued, and queueing it never waits.
 import asyncio
 import time
 
+import structlog
+
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.usage import Metered
 from api.gateway.http import ApiRequest
@@ -23,6 +25,8 @@ from billing.pricing.charge import (
     Usage,
     charge_and_cost,
 )
+
+log = structlog.get_logger(__name__)
 
 _LONGEST_TEXT = 300
 _LONGEST_END_USER = 120
@@ -105,7 +109,15 @@ class AdmittedRequest:
         An empty answer costs nothing.
         """
         if metered.rejected and self.attempts:
-            self.attempts[-1]["rejected_usage"] = [_clean(figure) for figure in metered.rejected]
+            figures = [_clean(figure) for figure in metered.rejected]
+            self.attempts[-1]["rejected_usage"] = figures
+            log.error(
+                "usage_rejected",
+                request_id=self.request_id,
+                model=self.quote.model.name,
+                upstream=self.attempts[-1]["upstream"],
+                figures=figures,
+            )
         if metered.is_empty:
             self._settle("empty", 200)
         elif metered.usage is None:

@@ -356,3 +356,20 @@ async def test_a_slash_too_many_is_none(path: str) -> None:
             {"model": "public-model", "messages": [{"role": "user", "content": "Hi"}]}, path
         )
     assert reply.status == 200
+
+
+@in_loop
+async def test_figures_beyond_the_models_row_are_kept_and_told_to_staff() -> None:
+    usage = {"prompt_tokens": 500, "completion_tokens": 10**9, "total_tokens": 10**9 + 500}
+    async with World(answer(completion(usage=usage))) as world:
+        with structlog.testing.capture_logs() as logs:
+            await world.chat()
+        settled = world.gate.only
+    assert [each["upstream"] for each in logs if each["event"] == "usage_rejected"] == [
+        "upstream-0"
+    ]
+    assert settled.source == "estimated"
+    assert settled.attempts[-1]["rejected_usage"] == [
+        "completion_tokens=1000000000",
+        "total_tokens=1000000500",
+    ]
