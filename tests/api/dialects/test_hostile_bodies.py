@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api import errors
@@ -16,6 +16,8 @@ from tests.api.dialects.clients import CLIENTS, PNG
 from tests.api.dialects.limits import Limits
 from tests.api.dialects.pairs import UPSTREAM_PATHS, exchange, model_entry
 
+# Each is a test for every pair, and CI looks at ten times the examples.
+BOUNDED = settings(max_examples=min(settings().max_examples, 200))
 SPOKEN = list(CLIENTS)
 junk = st.one_of(
     st.none(),
@@ -187,6 +189,7 @@ def spoilt(value: Any, path: tuple[Any, ...], put: Any) -> Any:
 
 
 @pytest.mark.parametrize("dialect", SPOKEN)
+@BOUNDED
 @given(data=st.data())
 def test_a_spoilt_request_is_refused_or_sent(dialect: str, data: st.DataObject) -> None:
     body = REQUESTS[dialect]
@@ -216,6 +219,7 @@ def _answers(upstream: str, *, stream: bool) -> bytes:
 
 @pytest.mark.parametrize("downstream", SPOKEN)
 @pytest.mark.parametrize("upstream", list(UPSTREAM_PATHS))
+@BOUNDED
 @given(data=st.data())
 def test_a_spoilt_answer_is_passed_or_an_error(
     upstream: str, downstream: str, data: st.DataObject
@@ -239,6 +243,7 @@ def test_a_spoilt_answer_is_passed_or_an_error(
 
 @pytest.mark.parametrize("downstream", SPOKEN)
 @pytest.mark.parametrize("upstream", list(UPSTREAM_PATHS))
+@BOUNDED
 @given(data=st.data())
 def test_a_spoilt_stream_is_passed_or_an_error(
     upstream: str, downstream: str, data: st.DataObject

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -27,6 +27,8 @@ from api.dialects.conversation import (
 from tests.api.dialects.clients import SCHEMA
 from tests.api.dialects.pairs import model_entry
 
+# Each is a test for every pair, and CI looks at ten times the examples.
+BOUNDED = settings(max_examples=min(settings().max_examples, 200))
 SPOKEN = ["openai_chat", "anthropic_messages", "openai_responses"]
 
 words = st.text("abc ü😀\n", min_size=1, max_size=12).filter(str.strip)
@@ -125,6 +127,7 @@ def _comparable(block: Block) -> Block:
 
 
 @pytest.mark.parametrize("dialect", SPOKEN)
+@BOUNDED
 @given(data=st.data())
 def test_what_is_said_is_read_again(dialect: str, data: st.DataObject) -> None:
     conversation = data.draw(conversations(dialect))
@@ -137,6 +140,7 @@ def test_what_is_said_is_read_again(dialect: str, data: st.DataObject) -> None:
     assert seamless(comparable(again)) == seamless(comparable(conversation))
 
 
+@BOUNDED
 @given(data=st.data(), first=st.sampled_from(SPOKEN), second=st.sampled_from(SPOKEN))
 def test_what_passes_through_two_dialects_means_the_same(
     data: st.DataObject, first: str, second: str
