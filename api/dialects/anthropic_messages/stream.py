@@ -12,7 +12,7 @@ import msgspec
 from api.dialects.anthropic_messages.answer import Block
 from api.dialects.anthropic_messages.usage import merged_usage, shown_usage
 from api.dialects.base import AnswerContext, DialectError
-from api.dialects.sse import EventSplitter, OversizedEventError, data_of
+from api.dialects.event_reader import EventReader, named_event
 from api.dialects.usage import Metered, MeteringLimits, meter
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
@@ -36,7 +36,7 @@ class _Message(msgspec.Struct, gc=False):
 
 
 class _Event(msgspec.Struct, gc=False):
-    type: str
+    type: str = ""
     index: int | None = None
     message: _Message | None = None
     content_block: Block | None = None
@@ -55,64 +55,30 @@ _PARTS = {
 }
 
 
-class MessageStreamReader:
+class MessageStreamReader(EventReader):
     """Reads one attempt's stream of a message."""
 
     sent_events = 0  # not numbered
 
-    __slots__ = (
-        "_ending_delta",
-        "_has_begun",
-        "_open",
-        "_public_name",
-        "_splitter",
-        "_usage",
-        "error",
-        "events",
-        "finish_reason",
-        "is_done",
-        "text_bytes",
-    )
+    __slots__ = ("_ending_delta", "_has_begun", "_open", "_public_name", "_usage")
 
     def __init__(self, context: AnswerContext) -> None:
-        self._splitter = EventSplitter()
+        super().__init__(context.max_event_bytes)
         self._public_name = context.public_name
         self._has_begun = False
         self._open: dict[int, str] = {}
         self._ending_delta: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
-        self.events = 0
-        self.error: DialectError | None = None
-        self.finish_reason = ""
-        self.is_done = False
-        self.text_bytes = 0
-
-    def feed(self, data: bytes) -> bytes:
-        """Return the client's bytes for the upstream's: whole events only.
-
-        What can't be passed on is left in `error`, and what came before it is returned.
-        """
-        passed_on = b""
-        try:
-            for event in self._splitter.feed(data):
-                passed_on += self._read(event)
-        except OversizedEventError:
-            self.error = DialectError("bad_answer", "an event of the stream is too long")
-        except DialectError as error:
-            self.error = error
-        return passed_on
 
     def finish(self) -> bytes:
         """Return what an unfinished last event makes. Raise DialectError if the end is missing."""
-        passed_on = self._read(self._splitter.rest()) if not self.is_done else b""
+        passed_on = self.read_rest()
         if not self.is_done and not self.finish_reason:
             raise DialectError("incomplete", "the stream ended without message_stop")
         return passed_on
 
-    def _read(self, event: bytes) -> bytes:
-        data = data_of(event)
-        if not data or self.is_done:
-            return b""
+    def read_data(self, data: bytes) -> bytes:
+        """Return the client's bytes for one event's data. Raise DialectError."""
         try:
             decoded = _decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -134,12 +100,12 @@ class MessageStreamReader:
         elif kind == "message_stop":
             self.is_done = True
             return b""
-        elif kind == "error":
+        elif kind == "error" or decoded.error:
             raise DialectError("error_event", f"an error event: {_encode(decoded.error)[:200]!r}")
         else:
             # An event of a later version of the dialect; Anthropic's clients ignore such.
             return b""
-        return _event(kind, data if b"\n" not in data else _encode(_decode_anything(data)))
+        return named_event(kind, data)
 
     def _read_delta(self, event: _Event) -> None:
         block = self._open.get(-1 if event.index is None else event.index)
@@ -170,7 +136,7 @@ class MessageStreamReader:
         self._usage = merged_usage({}, event.message.usage)
         start = _decode_anything(data)
         start["message"]["model"] = self._public_name
-        return _event("message_start", _encode(start))
+        return named_event("message_start", _encode(start))
 
     def _message_delta(self, event: _Event) -> bytes:
         """Keep the end of the message; it is sent after the settlement."""
@@ -201,11 +167,6 @@ _ENDED = {"stop_reason": "end_turn", "stop_sequence": None}
 def message_end(delta: dict[str, Any], usage: dict[str, Any]) -> bytes:
     """Return the two events that end a streamed message."""
     last = {"type": "message_delta", "delta": delta, "usage": usage}
-    return _event("message_delta", _encode(last)) + _event(
+    return named_event("message_delta", _encode(last)) + named_event(
         "message_stop", b'{"type":"message_stop"}'
     )
-
-
-def _event(name: str, data: bytes) -> bytes:
-    """Return an event. Claude Code sees none without its name in a line of its own."""
-    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"

@@ -27,6 +27,7 @@ from api.dialects.conversation import (
     ToolCallStarted,
     object_of,
 )
+from api.dialects.event_reader import named_event
 from api.dialects.signatures import tagged_signature
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
@@ -234,5 +235,4 @@ class ReplyWriter:
 
 
 def _event(data: Json) -> bytes:
-    name: str = data["type"]
-    return b"event: " + name.encode() + b"\ndata: " + _encode(data) + b"\n\n"
+    return named_event(data["type"], _encode(data))

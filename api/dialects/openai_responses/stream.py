@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from api.dialects.base import AnswerContext, DialectError
+from api.dialects.event_reader import EventReader, named_event
 from api.dialects.openai_responses.answer import Item, finish_reason, for_client
-from api.dialects.sse import EventSplitter, OversizedEventError, data_of
 from api.dialects.usage import Metered, MeteringLimits, meter
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
@@ -32,7 +32,8 @@ FAILURES = frozenset({"response.failed", "response.cancelled", "error"})
 
 
 class _Event(msgspec.Struct, gc=False):
-    type: str
+    type: str = ""
+    error: Any = None
     sequence_number: int | None = None
     output_index: int | None = None
     delta: Any = None
@@ -43,62 +44,30 @@ class _Event(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Event).decode
 
 
-class ResponseStreamReader:
+class ResponseStreamReader(EventReader):
     """Reads one attempt's stream of a response."""
 
-    __slots__ = (
-        "_context",
-        "_item_bytes",
-        "_items",
-        "_last",
-        "_splitter",
-        "error",
-        "events",
-        "finish_reason",
-        "is_done",
-        "sent_events",
-        "text_bytes",
-    )
+    __slots__ = ("_context", "_item_bytes", "_items", "_last", "sent_events")
 
     def __init__(self, context: AnswerContext) -> None:
-        self._splitter = EventSplitter()
+        super().__init__(context.max_event_bytes)
         self._context = context
         # By output index: what each item is, and how much of its text came.
         self._items: dict[int | None, str] = {}
         self._item_bytes: dict[int | None, int] = {}
         self._last: dict[str, Any] = {}
-        self.events = 0
         self.sent_events = 0
-        self.error: DialectError | None = None
-        self.finish_reason = ""
-        self.is_done = False
-        self.text_bytes = 0
-
-    def feed(self, data: bytes) -> bytes:
-        """Return the client's bytes for the upstream's: whole events only.
-
-        What can't be passed on is left in `error`, and what came before it is returned.
-        """
-        passed_on = b""
-        try:
-            for event in self._splitter.feed(data):
-                passed_on += self._read(event)
-        except OversizedEventError:
-            self.error = DialectError("bad_answer", "an event of the stream is too long")
-        except DialectError as error:
-            self.error = error
-        return passed_on
 
     def finish(self) -> bytes:
         """Return what an unfinished last event makes. Raise DialectError if the end is missing."""
-        passed_on = self._read(self._splitter.rest()) if not self.is_done else b""
+        passed_on = self.read_rest()
         if not self.is_done:
             raise DialectError("incomplete", "the stream ended without response.completed")
         return passed_on
 
-    def _read(self, event: bytes) -> bytes:
-        data = data_of(event)
-        if not data or self.is_done or data == b"[DONE]":
+    def read_data(self, data: bytes) -> bytes:
+        """Return the client's bytes for one event's data. Raise DialectError."""
+        if data == b"[DONE]":
             return b""
         try:
             decoded = _decode(data)
@@ -106,7 +75,7 @@ class ResponseStreamReader:
             raise DialectError("bad_answer", "an event of the stream is no response's") from None
         kind = decoded.type
         self.events += 1
-        if kind in FAILURES:
+        if kind in FAILURES or decoded.error:
             raise DialectError("error_event", f"{kind}: {data[:200]!r}")
         if kind in LAST_EVENTS:
             return self._end(decoded)
@@ -118,11 +87,9 @@ class ResponseStreamReader:
             shown = _decode_anything(data)
             shown["response"] = for_client(shown["response"], self._context, None)
             data = _encode(shown)
-        elif b"\n" in data:
-            data = _encode(_decode_anything(data))
         if decoded.sequence_number is not None:
             self.sent_events = decoded.sequence_number + 1
-        return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"
+        return named_event(kind, data)
 
     def _check(self, event: _Event) -> None:
         """Count the text of an event. Raise DialectError if it is not whole, or from nowhere."""
@@ -175,4 +142,4 @@ class ResponseStreamReader:
 def event(kind: str, sequence_number: int, **more: Any) -> bytes:
     """Return an event of a stream."""
     data = {"type": kind, "sequence_number": sequence_number, **more}
-    return b"event: " + kind.encode() + b"\ndata: " + _encode(data) + b"\n\n"
+    return named_event(kind, _encode(data))
