@@ -28,6 +28,9 @@ def link(downstream: Dialect, upstream_name: str) -> Dialect | None:
         return None
     if upstream.name in {downstream.name, downstream.family}:
         return downstream
+    if downstream.name not in DIALECTS:
+        # An endpoint's own dialect, such as that of embeddings.
+        return None
     return _bridge(downstream.name, upstream.name)
 
 

@@ -209,3 +209,13 @@ async def test_fields_of_nobodys_pass_where_the_route_says_so() -> None:
         await embed(world, "x", novelty=1, service_tier="priority")
         assert world.upstream.calls[0]["novelty"] == 1
         assert "service_tier" not in world.upstream.calls[0]
+
+
+@in_loop
+async def test_an_upstream_without_embeddings_is_our_mistake_and_costs_nothing() -> None:
+    upstream = {"dialect": "anthropic_messages"}
+    async with World(answer(embeddings(VECTOR)), upstream=upstream, **MODEL) as world:
+        reply = await embed(world, "x")
+        assert (reply.status, reply.json["error"]["code"]) == (502, "upstream_error")
+        assert world.upstream.calls == []
+        assert world.gate.only.input_nanos == 0
