@@ -270,3 +270,12 @@ def test_a_write_of_the_ledgers_tables_is_found(source: str) -> None:
 )
 def test_what_only_reads_the_ledgers_tables_is_let_be(source: str) -> None:
     assert ledger_writes(source) == []
+
+
+def test_the_top_level_holds_only_what_belongs_there() -> None:
+    """Programs that tests run must not leave their own files in the repository."""
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    hidden = {path.split("/")[0] for path in tracked if path.startswith(".")}
+    assert hidden <= {".ci", ".dockerignore", ".env.example", ".gitignore"}

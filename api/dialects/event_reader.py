@@ -1,5 +1,7 @@
 """What readers of streams share whose events all are JSON with a `type`."""
 
+from abc import ABC, abstractmethod
+
 import msgspec
 
 from api.dialects.base import DialectError
@@ -9,7 +11,7 @@ _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
 
 
-class EventReader:
+class EventReader(ABC):
     """Reads one attempt's stream, event by event.
 
     A subclass reads the data of one event (`read_data`), raises DialectError for what can't be
@@ -26,9 +28,9 @@ class EventReader:
         self.is_done = False
         self.text_bytes = 0
 
+    @abstractmethod
     def read_data(self, data: bytes) -> bytes:
         """Return the client's bytes for one event's data. Raise DialectError."""
-        raise NotImplementedError
 
     def feed(self, data: bytes) -> bytes:
         """Return the client's bytes for the upstream's: whole events only.

@@ -1,6 +1,6 @@
 """Split a text with `<think>` tags into reasoning and answer, in pieces cut anywhere.
 
-Models that write their reasoning into the text begin with it: what stands in front of the first
+Models that write their reasoning into the text begin with it: what comes before the first
 `</think>` is reasoning if the text begins with `<think>`. A tag later on is the answer's own text,
 as in an answer about such tags. The blank lines that templates put behind a tag belong to nobody.
 """

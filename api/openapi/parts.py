@@ -64,7 +64,7 @@ _MEANINGS = {
     504: "The model's provider took too long. Nothing was charged; try again.",
 }
 
-# What stands in the templates of messages; elsewhere it is a parameter and a model.
+# Placeholders in the templates of messages; elsewhere it is a parameter and a model.
 _NAMES = {
     "unknown_url": ("GET", "/v1/unknown"),
     "model_not_found": ("gpt-0",),

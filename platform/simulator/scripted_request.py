@@ -38,7 +38,7 @@ class ScriptedRequest(Generic[Fields]):
         return bool(options and options.include_usage)
 
     def lay_over(self, in_prompt: Any) -> None:
-        """Lay the script that stands in the prompt over the others."""
+        """Apply the script in the prompt on top of the others."""
         body_field = self.exchange.request.json().get("simulate")
         self.script = script_of(self.exchange, self.exchange.entry.model, body_field, in_prompt)
 

@@ -9,7 +9,7 @@ over when their N results are there; a turn without calls is the last one reache
      {"text": "Done."}]
 
 A plan is laid down under a name (`PUT /turns/NAME`, then the key `turns=NAME` in any script), or
-stands in the prompt: see `prompt.py`.
+is part of the prompt: see `prompt.py`.
 """
 
 from collections.abc import Sequence

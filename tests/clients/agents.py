@@ -160,7 +160,7 @@ def _qwen_turns(file: Path) -> list[dict[str, Any]]:
     )
 
 
-# aider, which has no tools: edits stand in the answer, and the command is its test command.
+# aider has no tools: the answer contains its edits, and its test command runs the command.
 
 BLOCK = """\
 price.txt
@@ -177,6 +177,9 @@ price = 2
 
 def _launch_aider(start: Start) -> tuple[list[str], Mapping[str, str]]:
     command = [start.binary("aider"), "--model", f"openai/{start.model}", "--no-git"]
+    # Without these it writes its history to the root of the repository that it finds itself in.
+    for kind in ("chat", "input"):
+        command += [f"--{kind}-history-file", f"../aider.{kind}.history"]
     command += ["--edit-format", "diff", "--yes-always", "--no-check-update", "--no-pretty"]
     command += ["--no-show-model-warnings", "--analytics-disable", "--no-show-release-notes"]
     command += ["--auto-test", "--test-cmd", COMMAND, "--message", start.prompt, "price.txt"]

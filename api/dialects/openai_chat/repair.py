@@ -240,7 +240,7 @@ def _gather_usage(answer: Json) -> None:
 
 
 def _choice(raw: Json, place: int, part: str) -> Json:
-    """Return a choice whose content stands in `part`: `delta`, `message` or `text`."""
+    """Return a choice whose content is in `part`: `delta`, `message` or `text`."""
     index = raw.get("index")
     content: Json = next(
         (raw[name] for name in (part, "delta", "message") if isinstance(raw.get(name), dict)), {}

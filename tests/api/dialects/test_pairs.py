@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 
-from api import errors
-from api.dialects import DIALECTS, link
 from tests.api.dialects.clients import CLIENTS, Client, Heard
-from tests.api.dialects.pairs import UPSTREAM_PATHS, Exchange, exchange, model_entry
+from tests.api.dialects.pairs import UPSTREAM_PATHS, Exchange, exchange
 
 TEXT = "sun fox map oak tea ink "
 REASONING = "key lid mud nut "
@@ -128,25 +126,6 @@ def test_a_refusal(downstream: str, upstream: str, stream: bool) -> None:
     read = heard(client, exchange(downstream, upstream, body, "content=refusal"), stream)
     assert read.refusal or read.text or read.ended == "refused"
     assert read.calls == []
-
-
-@both_ways
-def test_stop_sequences(downstream: str, upstream: str, stream: bool) -> None:
-    client = CLIENTS[downstream]
-    if downstream == "openai_responses":
-        pytest.skip("Responses has no stop sequences, so that its clients can't ask for any.")
-    body = client.ask("Go", stop=["map"], stream=stream)
-    if upstream == "openai_responses":
-        request = DIALECTS[downstream].parse(body, 100)
-        dialect = link(DIALECTS[downstream], upstream)
-        assert dialect is not None
-        with pytest.raises(errors.UnsupportedParameterError) as refused:
-            dialect.upstream_body(request, *model_entry(upstream), 100)
-        assert refused.value.param == "stop"
-        return
-    read = heard(client, exchange(downstream, upstream, body, "tokens=6"), stream)
-    assert read.text.strip() == "sun fox"
-    assert read.ended == "stop"
 
 
 def test_the_limit_that_was_paid_for_is_sent(downstream: str, upstream: str) -> None:
