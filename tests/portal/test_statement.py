@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import Membership, Role, Team, User
 from billing.ledger import postings
 from billing.models import CreditAccount, Transfer
-from portal.statement import views
+from portal.statement import presenters
 from tests.billing.ledger_calls import top_up
 from tests.cast import IssuedKey, signed_in
 from tests.portal.serving import DOLLAR, book, customer_of, serve
@@ -206,7 +206,7 @@ def test_pages_of_transfers_go_on_where_the_last_ended(
     browser: Client, account: CreditAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = lines_of(statement_html(browser, **MARCH, by="transfer"))
-    monkeypatch.setattr(views, "PAGE_ROWS", 3)
+    monkeypatch.setattr(presenters, "PAGE_ROWS", 3)
     query: dict[str, str] = {**MARCH, "by": "transfer"}
     found, page = [], statement_html(browser, **query)
     assert "Earlier" not in page
@@ -224,7 +224,7 @@ def test_pages_of_days_go_on_where_the_last_ended(
     browser: Client, account: CreditAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = lines_of(statement_html(browser, **MARCH))
-    monkeypatch.setattr(views, "DAY_ROWS", 4)
+    monkeypatch.setattr(presenters, "DAY_ROWS", 4)
     assert lines_of(statement_html(browser, **MARCH)) == whole[:4]
     assert lines_of(statement_html(browser, **MARCH, start="4")) == whole[4:]
     assert lines_of(statement_html(browser, **MARCH, start="x")) == whole[:4]
