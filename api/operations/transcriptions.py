@@ -29,7 +29,9 @@ from api.surfaces import Surface
 from api.validation_errors import explained
 from billing.pricing.charge import Usage
 
-FORMATS = ("json", "text", "verbose_json")
+# Subtitles are made here of the segments that `verbose_json` has, which also says the duration.
+SUBTITLES = {"srt": "application/x-subrip; charset=utf-8", "vtt": "text/vtt; charset=utf-8"}
+FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 # The lowest bitrate of the formats that transcribers take is Opus's 6 kbit/s (RFC 6716, 2.1.1), so
 # a file has at most a second for each 750 bytes. What an upstream reports beyond that, which takes
 # a file of silence in a lossless format, is estimated.
@@ -110,14 +112,15 @@ def parse_transcription(fields: dict[str, Any], size_bytes: int) -> ParsedReques
             f"are: {', '.join(map(repr, FORMATS))}.",
             param="response_format",
         )
-    is_text = request.response_format == "text"
+    wanted = request.response_format or "json"
+    text_type = "text/plain; charset=utf-8" if wanted == "text" else "application/json"
     return ParsedRequest(
         model=request.model,
         fields=fields,
         size_bytes=size_bytes,
         used=shown_words(fields),
         end_user=request.user or "",
-        answer_type="text/plain; charset=utf-8" if is_text else "application/json",
+        answer_type=SUBTITLES.get(wanted, text_type),
         typed=request,
     )
 
@@ -126,6 +129,15 @@ class _Reported(Struct, gc=False):
     text: str
     duration: Any = None
     usage: Any = None
+    segments: Any = None
+
+
+class _Segment(Struct, gc=False):
+    """A piece of the text and when it is said, in seconds from the beginning."""
+
+    start: Annotated[float, Meta(ge=0, le=10**7)]
+    end: Annotated[float, Meta(ge=0, le=10**7)]
+    text: str
 
 
 _decode = msgspec.json.Decoder(_Reported).decode
@@ -134,7 +146,10 @@ _decode_shallow = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class TranscriptionAnswer:
-    """The text, and what else came of it. Raise DialectError without a text."""
+    """The text, and what else came of it.
+
+    Raise DialectError without a text, or without its times where subtitles are to be made.
+    """
 
     finish_reason = ""
 
@@ -145,6 +160,9 @@ class TranscriptionAnswer:
             self._reported = reported = _decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise DialectError("bad_answer", "the answer has no text") from None
+        self._segments: list[_Segment] = []
+        if context.request.typed.response_format in SUBTITLES:
+            self._segments = _segments_of(reported.segments)
         self.text_bytes = len(reported.text.encode())
         self._usage = reported.usage if isinstance(reported.usage, dict) else {}
 
@@ -164,6 +182,8 @@ class TranscriptionAnswer:
         wanted = self._context.request.typed.response_format
         if wanted == "text":
             return self._reported.text.encode()
+        if wanted in SUBTITLES:
+            return subtitles(self._segments, wanted)
         shown: dict[str, Any] = {"text": self._reported.text}
         if wanted == "verbose_json" or self._context.request.fields["response_format"] == "json":
             shown = _decode_shallow(self._body)
@@ -180,6 +200,34 @@ class TranscriptionAnswer:
         elif seconds := usage.units.get("audio_second"):
             shown["usage"] = {"type": "duration", "seconds": seconds}
         return _encode(shown)
+
+
+def _segments_of(reported: object) -> list[_Segment]:
+    """Return the segments that an upstream reported. Raise DialectError for anything else."""
+    try:
+        return msgspec.convert(reported, list[_Segment], strict=False)
+    except msgspec.ValidationError:
+        raise DialectError("bad_answer", "the answer has no segments with their times") from None
+
+
+def subtitles(segments: list[_Segment], form: str) -> bytes:
+    """Return the segments as SubRip (`srt`) or as WebVTT (`vtt`, W3C)."""
+    mark = "," if form == "srt" else "."
+    cues = []
+    for number, segment in enumerate(segments, 1):
+        times = f"{_clock(segment.start, mark)} --> {_clock(segment.end, mark)}"
+        # An empty line ends a cue, and an arrow would be read as another cue's times.
+        lines = [line.strip() for line in segment.text.splitlines()]
+        text = "\n".join(filter(None, lines)).replace("-->", "->")
+        cues.append(f"{number}\n{times}\n{text}\n" if form == "srt" else f"{times}\n{text}\n")
+    head = [] if form == "srt" else ["WEBVTT\n"]
+    return "\n".join([*head, *cues]).encode()
+
+
+def _clock(seconds: float, mark: str) -> str:
+    """Return a time as subtitles have it, with `mark` before its milliseconds."""
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}{mark}{milliseconds:03d}"
 
 
 def _whole_seconds(duration: object) -> int | None:
@@ -214,12 +262,16 @@ def quote_transcription(
     check_served(model, surface, request, "transcription", "transcriptions")
     check_priced(prices, "audio_second", "input")
     asked: TranscriptionRequest = request.typed
-    is_timed = "audio_second" in prices.bounds
-    is_verbose = is_timed and not model.refused_by({"response_format.verbose_json"})
-    if asked.response_format == "verbose_json" or is_verbose:
-        asked_upstream = "verbose_json"
-    else:
-        asked_upstream = "json"
+    refuses_times = bool(model.refused_by({"response_format.verbose_json"}))
+    if asked.response_format in SUBTITLES and refuses_times:
+        raise errors.UnsupportedParameterError(
+            f"Invalid value: '{asked.response_format}'. '{request.model}' tells no times, of which "
+            "subtitles are made. Use 'json' or 'text'.",
+            param="response_format",
+        )
+    has_times = asked.response_format in {"verbose_json", *SUBTITLES}
+    is_timed = "audio_second" in prices.bounds and not refuses_times
+    asked_upstream = "verbose_json" if has_times or is_timed else "json"
     request.fields = {**request.fields, "response_format": asked_upstream}
     file: FormFile = request.fields["file"]
     duration = duration_of(file.data)
@@ -282,7 +334,8 @@ TRANSCRIPTIONS = metered(
         "model": MODEL_NOTE,
         "language": "The language spoken, such as `en`, if you know it.",
         "prompt": "Words or names to expect, or the text before.",
-        "response_format": "`json` (the default), `text`, or `verbose_json` with times.",
+        "response_format": "`json` (the default), `text`, `verbose_json` with times, or "
+        "subtitles: `srt` or `vtt`.",
         "temperature": PASSED_ON_NOTE,
         "timestamp_granularities": "`word` or `segment`, for `verbose_json`.",
         "stream": "Only `false`: the answer comes in one piece.",
@@ -291,7 +344,7 @@ TRANSCRIPTIONS = metered(
     examples={"Minimal": {"file": "speech.mp3", "model": "whisper-1"}},
     answer=Transcription,
     answer_example={"text": "Good morning!", "usage": {"type": "duration", "seconds": 2}},
-    answer_types=("text/plain",),
+    answer_types=("text/plain", "application/x-subrip", "text/vtt"),
     model_kind="transcription",
     page=DocsPage(
         slug="transcriptions",

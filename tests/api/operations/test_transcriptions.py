@@ -119,6 +119,65 @@ async def test_the_client_gets_the_format_that_it_asked_for(wanted: str | None) 
     assert world.gate.only.units_nanos == 13 * SECOND_NANOS
 
 
+TIMED = {
+    **VERBOSE,
+    "segments": [
+        {"id": 0, "start": 0.0, "end": 1.5, "text": " Good\n\nmorning!"},
+        {"id": 1, "start": "3661.25", "end": 3_662, "text": "a --> b", "tokens": [1]},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "content_type", "body"),
+    [
+        (
+            "srt",
+            "application/x-subrip; charset=utf-8",
+            (
+                b"1\n00:00:00,000 --> 00:00:01,500\nGood\nmorning!\n\n"
+                b"2\n01:01:01,250 --> 01:01:02,000\na -> b\n"
+            ),
+        ),
+        (
+            "vtt",
+            "text/vtt; charset=utf-8",
+            (
+                b"WEBVTT\n\n00:00:00.000 --> 00:00:01.500\nGood\nmorning!\n\n"
+                b"01:01:01.250 --> 01:01:02.000\na -> b\n"
+            ),
+        ),
+    ],
+)
+@in_loop
+async def test_subtitles_are_made_of_the_segments(
+    wanted: str, content_type: str, body: bytes
+) -> None:
+    async with World(answer(TIMED), **BY_SECOND) as world:
+        reply = await transcribe(world, ("response_format", wanted))
+        assert world.upstream.calls[0]["response_format"] == "verbose_json"
+    assert (reply.headers["content-type"], reply.body) == (content_type, body)
+    assert world.gate.only.units_nanos == 13 * SECOND_NANOS
+
+
+@pytest.mark.parametrize("segments", [None, "x", [{"start": 0, "end": 1}], [{"start": -1}], [7]])
+@in_loop
+async def test_an_answer_without_times_makes_no_subtitles_and_is_free(segments: Any) -> None:
+    async with World(answer({**VERBOSE, "segments": segments}), **BY_SECOND) as world:
+        reply = await transcribe(world, ("response_format", "srt"))
+    assert (reply.status, reply.json["error"]["code"]) == (502, "upstream_error")
+    assert world.gate.only.units_nanos == 0
+
+
+@in_loop
+async def test_a_model_that_tells_no_times_makes_no_subtitles() -> None:
+    refused = {"refused_parameters": ("response_format.verbose_json",)}
+    async with World(answer(VERBOSE), **BY_SECOND, **refused) as world:
+        reply = await transcribe(world, ("response_format", "vtt"))
+        assert world.upstream.calls == []
+    assert (reply.status, reply.json["error"]["param"]) == (400, "response_format")
+
+
 @in_loop
 async def test_a_model_that_refuses_the_verbose_form_is_asked_for_json() -> None:
     refused = {"refused_parameters": ("response_format.verbose_json",)}
@@ -238,7 +297,7 @@ async def test_silence_is_charged_as_any_sound() -> None:
         ([], ("a.mp3", "audio/mpeg", b""), "invalid_value", "file"),
         ([("file", MP3)], MP3, "invalid_type", "file"),
         ([("model", "other")], MP3, "invalid_type", "model"),
-        ([("response_format", "srt")], MP3, "invalid_value", "response_format"),
+        ([("response_format", "docx")], MP3, "invalid_value", "response_format"),
         ([("temperature", "hot")], MP3, "invalid_type", "temperature"),
         ([("temperature", "2")], MP3, "invalid_value", "temperature"),
         ([("stream", "true")], MP3, "unsupported_parameter", "stream"),
