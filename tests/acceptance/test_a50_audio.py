@@ -144,6 +144,15 @@ def test_a_transcription_is_charged_by_tokens_where_they_have_the_price(talk: Ta
     )
 
 
+@pytest.mark.parametrize(
+    ("form", "beginning"), [("srt", "1\n00:00:00,000 -->"), ("vtt", "WEBVTT\n")]
+)
+def test_speech_comes_as_subtitles_too(talk: Talk, form: str, beginning: str) -> None:
+    answer = transcribe(talk, model="whisper-1", response_format=form, simulate="tokens=5")
+    assert answer.text.startswith(beginning)
+    assert talk.usage(answer.headers["x-request-id"], "source") == ("upstream",)
+
+
 def test_seconds_that_nobody_reports_are_estimated(talk: Talk) -> None:
     answer = transcribe(talk, model="gpt-4o-transcribe", simulate="usage=missing&tokens=5")
     assert talk.usage(answer.headers["x-request-id"], "source", "output_tokens") == (
@@ -157,7 +166,7 @@ def test_seconds_that_nobody_reports_are_estimated(talk: Talk) -> None:
     [
         ({"model": "tts-1"}, (400, "invalid_value", "model")),
         ({"model": "no-such"}, (404, "model_not_found", "model")),
-        ({"response_format": "vtt"}, (400, "invalid_value", "response_format")),
+        ({"response_format": "docx"}, (400, "invalid_value", "response_format")),
         ({"stream": "true"}, (400, "unsupported_parameter", "stream")),
     ],
 )
