@@ -278,8 +278,10 @@ REFERRAL_CREDIT_DOLLARS = env.text("REFERRAL_CREDIT_DOLLARS", "0")
 REFERRAL_WAIT_DAYS = env.number("REFERRAL_WAIT_DAYS", 0)
 CODE_RATE = env.text("CODE_RATE", "10/h")
 
-# The interval of the sweep, which ends reservations whose process died.
-SWEEP_SECONDS = env.number("SWEEP_SECONDS", 30)
+# The interval of the sweep, which ends reservations whose process died. A process is suspected
+# after LEASE_SECONDS without a sign of life, and given up after as many more.
+SWEEP_SECONDS = env.number("SWEEP_SECONDS", 10)
+LEASE_SECONDS = env.number("LEASE_SECONDS", 12)
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace(
     "?db=", "?virtual_host="
 )
