@@ -5,6 +5,7 @@ The statements are the SQL functions in `sql/`; `platform/docs/ledger.md` is the
 
 import asyncio
 import json
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -138,7 +139,10 @@ class SettlementResult(RowResult, kw_only=True):
 
 
 class Gate:
-    """Send admissions and settlements to the ledger, those that wait together as one statement."""
+    """Send admissions and settlements to the ledger, those that wait together as one statement.
+
+    A settlement that waits for nearly `SETTLE_WAIT_SECONDS` has a copy in the spool from then on.
+    """
 
     def __init__(self, database_url: str) -> None:
         self._admissions: BatchQueue[AdmissionResult] = BatchQueue(
@@ -163,6 +167,7 @@ class Gate:
             missing=_no_such_account,
         )
         self._lease = ProcessLease(database_url)
+        self._copies = spool.OverdueCopies()
         self._encoder = msgspec.json.Encoder()
 
     async def open(self) -> None:
@@ -171,6 +176,7 @@ class Gate:
         self._admissions.open()
         self._identities.open()
         self._settlements.open()
+        self._copies.open()
 
     @property
     def lease_id(self) -> int | None:
@@ -187,8 +193,9 @@ class Gate:
         await self._admissions.drain(0)
         await self._identities.drain(0)
         left = await self._settlements.drain(timeout_seconds)
-        if left:
-            path = spool.write(left)
+        await self._copies.close()
+        left = self._copies.without_copy(left)
+        if left and (path := _spooled(left)):
             log.warning("settlements_spooled", rows=len(left), file=path.name)
         for queue in (self._admissions, self._identities, self._settlements):
             await queue.stop()
@@ -236,10 +243,12 @@ class Gate:
         payload = self._payload(settlement)
         result: asyncio.Future[SettlementResult] = asyncio.get_running_loop().create_future()
         if not self._settlements.takes_rows:
-            spool.write([payload])
+            _spooled([payload])
             result.set_result(SettlementResult(request_id=settlement.request_id, code="spooled"))
             return result
-        answer = self._settlements.submit(settlement.request_id, _without_nul(payload))
+        row = _without_nul(payload)
+        answer = self._settlements.submit(settlement.request_id, row)
+        self._copies.watch(row, answer)  # type: ignore[arg-type]
         answer.add_done_callback(lambda settled: _hand_on(settled, result, payload))
         return result
 
@@ -285,13 +294,21 @@ def _hand_on(
     if isinstance(refusal, LedgerUnavailableError):  # The gate was closed, which spooled the row.
         answer = SettlementResult(code="spooled")
     elif refusal is not None:
-        path = spool.write([payload], refused=True)
-        log.error("settlement_refused", file=path.name, error=str(refusal))
+        path = _spooled([payload], refused=True)
+        log.error("settlement_refused", file=path.name if path else "", error=str(refusal))
         answer = SettlementResult(code="refused")
     else:
         answer = settled.result()
     if not result.done():
         result.set_result(answer)
+
+
+def _spooled(rows: list[bytes], *, refused: bool = False) -> Path | None:
+    """Write settlements to the spool. Return the file, or None where they are only in the log."""
+    try:
+        return spool.write(rows, refused=refused)
+    except OSError:
+        return None
 
 
 def _no_such_key(request_id: str) -> AdmissionResult:

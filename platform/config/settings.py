@@ -394,6 +394,8 @@ HOLD_GRACE_SECONDS = env.number("HOLD_GRACE_SECONDS", 120)
 VIDEO_MAX_SECONDS = env.number("VIDEO_MAX_SECONDS", 1800)
 VIDEO_POLL_SECONDS = env.number("VIDEO_POLL_SECONDS", 3)
 SPOOL_DIR = Path(env.text("SPOOL_DIR", str(LOCAL_DIR / "spool")))
+# Tried where SPOOL_DIR fails, so it is of use on another disk.
+SPOOL_FALLBACK_DIR = Path(path) if (path := env.text("SPOOL_FALLBACK_DIR", "")) else None
 
 LOGGING_CONFIG = None
 configure_logging(level=env.text("LOG_LEVEL", "INFO"), as_json=env.flag("LOG_JSON"))
