@@ -65,12 +65,18 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class Plan(models.Model):
-    """The default limits of a team's keys."""
+    """The limits of a team, and the default limits of its keys."""
 
     name = models.SlugField(unique=True)
     title = models.CharField(max_length=80)
     requests_per_minute = models.PositiveIntegerField(default=60)
     tokens_per_minute = models.PositiveBigIntegerField(default=120_000)
+    concurrent_requests = models.PositiveIntegerField(
+        default=100, db_default=100, help_text="Requests of a team at the same time."
+    )
+    max_keys = models.PositiveIntegerField(
+        "maximum keys", default=100, db_default=100, help_text="API keys of a team that are valid."
+    )
     is_default = models.BooleanField(default=False, help_text="New teams start on this plan.")
 
     class Meta:
@@ -97,6 +103,12 @@ class Team(models.Model):
         null=True, blank=True, help_text="Set: every key of the team is refused (403)."
     )
     suspended_reason = models.CharField(max_length=200, blank=True)
+    concurrent_requests = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Requests at the same time. Empty: the plan's limit."
+    )
+    max_keys = models.PositiveIntegerField(
+        "maximum keys", null=True, blank=True, help_text="Valid API keys. Empty: the plan's limit."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
         User, through="Membership", related_name="teams"

@@ -2,6 +2,7 @@
 
 import structlog
 from celery import shared_task
+from django.conf import settings
 from django.utils import timezone
 
 from billing.ledger import invariants, postings, spool
@@ -15,7 +16,13 @@ SWEEP_ROWS = 1000
 
 @shared_task
 def sweep_expired_reservations() -> int:
-    """Expire reservations whose process died before settling. Return the number expired."""
+    """Expire reservations whose process died before settling. Return the number expired.
+
+    What a process left in the spool is settled first, while the credits for it are still held.
+    """
+    spool.replay()
+    if dead := postings.end_dead_leases(settings.LEASE_SECONDS):
+        log.error("processes_died", count=dead)
     total = 0
     while ended := postings.sweep(SWEEP_ROWS):
         total += ended

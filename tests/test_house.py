@@ -119,6 +119,7 @@ LEDGER_MODELS = {
     "CreditAccount",
     "CreditLot",
     "KeySpend",
+    "ProcessLease",
     "RateWindow",
     "Reservation",
     "Transfer",

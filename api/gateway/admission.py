@@ -159,4 +159,5 @@ def _admission_of(
         hold_seconds=quote.total_seconds + quote.job_seconds + grace_seconds,
         catalogue_version=quote.catalogue_version,
         model_requests_per_minute=quote.model.requests_per_minute,
+        is_job=quote.job_seconds > 0,
     )

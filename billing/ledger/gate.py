@@ -5,6 +5,7 @@ The statements are the SQL functions in `sql/`; `platform/docs/ledger.md` is the
 
 import asyncio
 import json
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from billing.failpoints import ARMED, failpoint
 from billing.ledger import spool
 from billing.ledger.group_commit import BatchQueue, LedgerUnavailableError, RowResult
+from billing.ledger.lease import ProcessLease
 from billing.pricing.charge import Line
 
 __all__ = [
@@ -35,7 +37,9 @@ class Admission(msgspec.Struct, kw_only=True):
     that makes sense: below `amount_nanos` where the client left the output's length to us.
     `tokens` counts against the key's tokens per minute until settlement corrects it.
     `catalogue_version` is that of the snapshot the quote was made from.
-    `model_requests_per_minute` is the model's own limit for each key, if it has one.
+    `model_requests_per_minute` is the model's own limit for each key, if it has one. `is_job` says
+    that the reservation outlives the process and the client's call, as a video's does: it has no
+    lease and is not counted among the team's calls at once. `lease_id` is set by the gate.
     """
 
     request_id: str
@@ -49,13 +53,16 @@ class Admission(msgspec.Struct, kw_only=True):
     hold_seconds: float
     catalogue_version: int
     model_requests_per_minute: int | None = None
+    is_job: bool = False
+    lease_id: int | None = None
 
 
 class AdmissionResult(RowResult, kw_only=True):
     """The ledger's answer to an admission (or to `identify`, which reserves nothing).
 
     `code` is `admitted`, `identified`, or why not: `invalid_api_key`, `wrong_scope`,
-    `team_suspended`, `model_not_allowed`, `rate_limited_requests`, `rate_limited_tokens`,
+    `team_suspended`, `model_not_allowed`, `too_many_calls`, `rate_limited_requests`,
+    `rate_limited_tokens`,
     `budget_exceeded`, `insufficient_quota`, `stale_catalogue`. `amount_nanos` is what was held.
     The limits are the key's for the current minute, or the model's own where fewer requests are
     left of that; `reset_at` is in unix seconds.
@@ -132,7 +139,10 @@ class SettlementResult(RowResult, kw_only=True):
 
 
 class Gate:
-    """Send admissions and settlements to the ledger, those that wait together as one statement."""
+    """Send admissions and settlements to the ledger, those that wait together as one statement.
+
+    A settlement that waits for nearly `SETTLE_WAIT_SECONDS` has a copy in the spool from then on.
+    """
 
     def __init__(self, database_url: str) -> None:
         self._admissions: BatchQueue[AdmissionResult] = BatchQueue(
@@ -156,13 +166,22 @@ class Gate:
             patience_seconds=None,
             missing=_no_such_account,
         )
+        self._lease = ProcessLease(database_url)
+        self._copies = spool.OverdueCopies()
         self._encoder = msgspec.json.Encoder()
 
     async def open(self) -> None:
-        """Start the batch queues; they connect in the background."""
+        """Begin the process's lease and start the batch queues, which connect in the background."""
+        await self._lease.open()
         self._admissions.open()
         self._identities.open()
         self._settlements.open()
+        self._copies.open()
+
+    @property
+    def lease_id(self) -> int | None:
+        """The process's lease, if there is one yet."""
+        return self._lease.id
 
     async def close(self, timeout_seconds: float) -> None:
         """Wait for queued settlements and write those that are left to the spool.
@@ -174,11 +193,13 @@ class Gate:
         await self._admissions.drain(0)
         await self._identities.drain(0)
         left = await self._settlements.drain(timeout_seconds)
-        if left:
-            path = spool.write(left)
+        await self._copies.close()
+        left = self._copies.without_copy(left)
+        if left and (path := _spooled(left)):
             log.warning("settlements_spooled", rows=len(left), file=path.name)
         for queue in (self._admissions, self._identities, self._settlements):
             await queue.stop()
+        await self._lease.close()
 
     async def admit(self, admission: Admission) -> AdmissionResult:
         """Return the ledger's answer. Raise LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
@@ -186,6 +207,8 @@ class Gate:
         A caller that is cancelled or loses patience does not cancel the statement: what it was
         admitted for is released.
         """
+        if not admission.is_job:
+            admission.lease_id = self._lease.id
         future = self._admissions.submit(admission.request_id, self._encoder.encode(admission))
         try:
             async with asyncio.timeout(ADMIT_PATIENCE_SECONDS):
@@ -220,10 +243,12 @@ class Gate:
         payload = self._payload(settlement)
         result: asyncio.Future[SettlementResult] = asyncio.get_running_loop().create_future()
         if not self._settlements.takes_rows:
-            spool.write([payload])
+            _spooled([payload])
             result.set_result(SettlementResult(request_id=settlement.request_id, code="spooled"))
             return result
-        answer = self._settlements.submit(settlement.request_id, _without_nul(payload))
+        row = _without_nul(payload)
+        answer = self._settlements.submit(settlement.request_id, row)
+        self._copies.watch(row, answer)  # type: ignore[arg-type]
         answer.add_done_callback(lambda settled: _hand_on(settled, result, payload))
         return result
 
@@ -269,13 +294,21 @@ def _hand_on(
     if isinstance(refusal, LedgerUnavailableError):  # The gate was closed, which spooled the row.
         answer = SettlementResult(code="spooled")
     elif refusal is not None:
-        path = spool.write([payload], refused=True)
-        log.error("settlement_refused", file=path.name, error=str(refusal))
+        path = _spooled([payload], refused=True)
+        log.error("settlement_refused", file=path.name if path else "", error=str(refusal))
         answer = SettlementResult(code="refused")
     else:
         answer = settled.result()
     if not result.done():
         result.set_result(answer)
+
+
+def _spooled(rows: list[bytes], *, refused: bool = False) -> Path | None:
+    """Write settlements to the spool. Return the file, or None where they are only in the log."""
+    try:
+        return spool.write(rows, refused=refused)
+    except OSError:
+        return None
 
 
 def _no_such_key(request_id: str) -> AdmissionResult:

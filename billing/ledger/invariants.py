@@ -85,6 +85,18 @@ INVARIANTS = [
         """,
     ),
     Invariant(
+        "I2 calls",
+        "an account's calls at once are its open reservations that were counted as calls",
+        """
+        SELECT format('account %s: %s open calls, reservations %s', a.id, a.open_calls, r.count)
+        FROM billing_creditaccount a
+        LEFT JOIN (SELECT account_id, count(*) FROM billing_reservation
+                   WHERE state = 'open' AND is_call GROUP BY account_id) AS r
+               ON r.account_id = a.id
+        WHERE a.open_calls <> coalesce(r.count, 0)
+        """,
+    ),
+    Invariant(
         "I2 lots",
         "every credit of a customer has its lot, and the lots left cover the balance",
         """
@@ -194,10 +206,15 @@ INVARIANTS = [
     ),
     Invariant(
         "I5",
-        "no reservation is open past its expiry and two periods of the sweep",
+        "no reservation is open past its expiry, or its lease's end, and two periods of the sweep",
         """
-        SELECT format('reservation %s expired at %s', id, expires_at) FROM billing_reservation
-        WHERE state = 'open' AND expires_at < now() - make_interval(secs => 2 * {sweep_seconds})
+        SELECT format('reservation %s expired at %s, its lease ended at %s',
+                      r.id, r.expires_at, l.ended_at)
+        FROM billing_reservation r LEFT JOIN billing_processlease l ON l.id = r.lease_id
+        WHERE r.state = 'open'
+          AND (r.expires_at < now() - make_interval(secs => 2 * {sweep_seconds})
+               OR (r.created_at < l.ended_at
+                   AND l.ended_at < now() - make_interval(secs => 2 * {sweep_seconds})))
         """,
     ),
     Invariant(

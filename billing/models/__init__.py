@@ -5,7 +5,13 @@ charges is in cents (`…_cents`).
 """
 
 from billing.models.codes import CodeRedemption, CreditCode, Referral, ReferralLink
-from billing.models.ledger import CreditAccount, LedgerAlert, Reservation, Transfer
+from billing.models.ledger import (
+    CreditAccount,
+    LedgerAlert,
+    ProcessLease,
+    Reservation,
+    Transfer,
+)
 from billing.models.lots import CreditLot
 from billing.models.payments import (
     AutoTopUp,
@@ -36,6 +42,7 @@ __all__ = [
     "PlanOffer",
     "PlanPrice",
     "PriceVersion",
+    "ProcessLease",
     "Product",
     "RateWindow",
     "Referral",

@@ -38,6 +38,9 @@ class CreditAccount(models.Model):
     posted_nanos = models.BigIntegerField(default=0)
     held_nanos = models.BigIntegerField(default=0)
     last_sequence = models.BigIntegerField(default=0, help_text="Of the customer's transfers.")
+    open_calls = models.IntegerField(
+        default=0, db_default=0, help_text="Open reservations that count as calls at once."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -199,6 +202,12 @@ class Reservation(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
+    lease_id = models.IntegerField(
+        null=True, help_text="Of the process that serves it. None: it ends by its expiry alone."
+    )
+    is_call = models.BooleanField(
+        default=False, db_default=False, help_text="Whether it counts among the team's open calls."
+    )
 
     class Meta:
         constraints = [
@@ -221,6 +230,20 @@ class Reservation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id} {self.state}: {self.amount_nanos} nanos"
+
+
+class ProcessLease(models.Model):
+    """The sign of life of a process that admits requests (`billing/ledger/lease.py`)."""
+
+    id = models.AutoField(primary_key=True)
+    process = models.CharField(max_length=200, help_text="Host and process id.")
+    started_at = models.DateTimeField()
+    renewed_at = models.DateTimeField()
+    suspected_at = models.DateTimeField(null=True, help_text="Since when it gives no sign of life.")
+    ended_at = models.DateTimeField(null=True, help_text="Set: what it held is released.")
+
+    def __str__(self) -> str:
+        return f"{self.id} of {self.process}"
 
 
 class LedgerAlert(models.Model):

@@ -278,8 +278,10 @@ REFERRAL_CREDIT_DOLLARS = env.text("REFERRAL_CREDIT_DOLLARS", "0")
 REFERRAL_WAIT_DAYS = env.number("REFERRAL_WAIT_DAYS", 0)
 CODE_RATE = env.text("CODE_RATE", "10/h")
 
-# The interval of the sweep, which ends reservations whose process died.
-SWEEP_SECONDS = env.number("SWEEP_SECONDS", 30)
+# The interval of the sweep, which ends reservations whose process died. A process is suspected
+# after LEASE_SECONDS without a sign of life, and given up after as many more.
+SWEEP_SECONDS = env.number("SWEEP_SECONDS", 10)
+LEASE_SECONDS = env.number("LEASE_SECONDS", 12)
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace(
     "?db=", "?virtual_host="
 )
@@ -392,6 +394,8 @@ HOLD_GRACE_SECONDS = env.number("HOLD_GRACE_SECONDS", 120)
 VIDEO_MAX_SECONDS = env.number("VIDEO_MAX_SECONDS", 1800)
 VIDEO_POLL_SECONDS = env.number("VIDEO_POLL_SECONDS", 3)
 SPOOL_DIR = Path(env.text("SPOOL_DIR", str(LOCAL_DIR / "spool")))
+# Tried where SPOOL_DIR fails, so it is of use on another disk.
+SPOOL_FALLBACK_DIR = Path(path) if (path := env.text("SPOOL_FALLBACK_DIR", "")) else None
 
 LOGGING_CONFIG = None
 configure_logging(level=env.text("LOG_LEVEL", "INFO"), as_json=env.flag("LOG_JSON"))

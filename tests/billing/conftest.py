@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.ledger import invariants
+from billing.ledger import invariants, spool
 
 
 @pytest.fixture
@@ -18,9 +18,11 @@ def books_are_right(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def spool_folder(settings: Any, tmp_path: Path) -> Path:
+def spool_folder(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A spool of the test's own, which does not exist yet."""
     settings.SPOOL_DIR = tmp_path / "var" / "spool"
+    settings.SPOOL_FALLBACK_DIR = None
+    monkeypatch.setattr(spool, "_failures", [])
     return settings.SPOOL_DIR
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import resource
 import stat
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +13,7 @@ from django.db import OperationalError
 
 from billing.ledger import spool
 from billing.ledger.gate import Settlement
+from billing.models import LedgerAlert
 from tests.billing.ledger_calls import make_customer, settle, sweep
 
 pytestmark = [
@@ -62,8 +65,48 @@ def test_a_file_that_can_not_be_written_whole_does_not_appear(monkeypatch, spool
     with pytest.raises(OSError, match="No space"):
         spool.write([b"{}"])
 
-    assert not list(spool_folder.glob("*.jsonl"))
+    assert list(spool_folder.iterdir()) == []
     assert spool.replay() == 0
+
+
+def test_a_disk_without_room_for_a_byte_leaves_nothing_behind(spool_folder):
+    """The limit of a file's size stands for a full disk: nothing at all can be written."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, usual[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            spool.write([b"{}"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+    assert list(spool_folder.iterdir()) == []
+
+
+def test_another_folder_takes_what_the_first_does_not(settings, tmp_path):
+    (tmp_path / "file").touch()
+    settings.SPOOL_DIR = tmp_path / "file" / "spool"
+    settings.SPOOL_FALLBACK_DIR = tmp_path / "spare"
+    customer = make_customer(1000)
+
+    path = spool.write([row(customer.end(customer.admitted(), output_nanos=10))])
+
+    assert path.parent == settings.SPOOL_FALLBACK_DIR
+    assert spool.replay() == 1
+    assert customer.balances == (990, 0)
+    alert = LedgerAlert.objects.get(kind="spool_failed")
+    assert str(settings.SPOOL_DIR) in alert.detail
+
+
+def test_a_row_that_can_not_be_kept_for_a_person_stays_in_its_file(monkeypatch, spool_folder):
+    path = spool.write([b"{}"])
+
+    def full(*_: Any) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spool, "_write", full)
+
+    assert spool.replay() == 0
+    assert list(spool_folder.iterdir()) == [path]
 
 
 def test_a_replay_settles_what_the_files_say_and_deletes_them(spool_folder):

@@ -1,0 +1,330 @@
+-- Admission: key, limits, budget and reservation for all requests that wait together.
+--
+-- `batch` is a JSON array of gate.Admission, of this release's or of an earlier one's processes: a
+-- field that a row does not have counts as its default. One row comes back for each request whose
+-- key is valid; a request without a row has none. Nothing here raises for what one request says, so
+-- none can fail its neighbours.
+--
+-- Every function that writes money first locks the accounts' rows, in the order of their ids. The
+-- lock guards all that belongs to an account (its keys' windows and spend too): processes never
+-- deadlock, and what is read after it holds until commit. Decisions are made one request after
+-- the other; their sums are written once for each account and key.
+--
+-- A request for a model with a limit of its own counts against two limits in the key's one minute:
+-- the key's, and the model's for this key. The result tells of the one that is nearer.
+--
+-- A team's calls at once are counted in its account's row, which each admission and each end of a
+-- reservation writes anyway. A reservation `is_call` where it was counted; jobs are not.
+
+-- A request that admission let through, with what is held for it.
+DO $$
+BEGIN
+    CREATE TYPE billing_admitted_request AS (
+        request_id uuid, account_id bigint, key_id bigint, price_version_id bigint,
+        amount_nanos bigint, model text, surface text, tokens bigint,
+        window_started_at timestamptz, hold_seconds double precision,
+        lease_id integer, is_call boolean
+    );
+EXCEPTION WHEN duplicate_object THEN
+    NULL;
+END
+$$;
+
+-- An account with what a batch of admissions holds of it, and how many calls it begins.
+DO $$
+BEGIN
+    CREATE TYPE billing_admitted_account AS (
+        account_id bigint, amount_nanos bigint, calls integer
+    );
+EXCEPTION WHEN duplicate_object THEN
+    NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION billing_admit(batch jsonb)
+RETURNS SETOF billing_verdict LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    minute constant interval := '1 minute';
+    today constant date := now() AT TIME ZONE 'UTC';
+    this_month constant date := date_trunc('month', today);
+    request record;
+    result billing_verdict;
+    admitted billing_admitted_request[] := '{}';
+    accounts billing_admitted_account[] := '{}';
+    keys billing_touched_key[] := '{}';
+    current_account bigint;
+    available bigint;         -- of the account: posted less held, less what this batch admitted
+    account_holds bigint;     -- what this batch holds of the account; null where it admits nothing
+    open_calls integer;       -- of the account, with those that this batch began
+    new_calls integer;        -- those alone
+    current_key bigint;
+    budget_left bigint;       -- of the key; null without a budget
+    key_holds bigint;         -- as account_holds
+    window_started_at timestamptz;  -- the key's minute, and what is counted in it
+    reset_at bigint;
+    requests bigint;
+    tokens bigint;
+    by_model jsonb;
+    model_requests bigint;    -- for a model with a limit of its own
+    left_of_key bigint;
+    left_of_model bigint;     -- null for a model without a limit of its own
+    granted bigint;
+    last_request uuid;        -- the last that was admitted, with what it was granted: a repeat
+    last_granted bigint;      -- within the batch comes right after it
+    decision text;
+    retry_after bigint;
+BEGIN
+    -- 1. Lock the accounts.
+    PERFORM a.id
+    FROM jsonb_to_recordset(batch) AS r(digests text[])
+    CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
+    JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
+    JOIN billing_creditaccount a ON a.team_id = k.team_id
+    ORDER BY a.id FOR NO KEY UPDATE OF a;
+
+    -- 2. Decide request by request, each on what the ones before it left.
+    FOR request IN
+        SELECT r.*, coalesce(r.minimum_nanos, r.amount_nanos) AS least_nanos,
+               coalesce(r.tokens, 0) AS new_tokens, NOT coalesce(r.is_job, false) AS is_call,
+               k.id AS key_id, k.team_id, k.scope, k.allowed_models, t.suspended_at,
+               a.id AS account_id, a.posted_nanos - a.held_nanos AS available_nanos,
+               a.open_calls AS open_calls_before,
+               coalesce(t.concurrent_requests, p.concurrent_requests) AS calls_limit,
+               coalesce(k.requests_per_minute, p.requests_per_minute) AS requests_limit,
+               coalesce(k.tokens_per_minute, p.tokens_per_minute) AS tokens_limit,
+               w.started_at, w.requests, w.tokens AS window_tokens, w.model_requests AS by_model,
+               least(k.budget_day_nanos - CASE WHEN s.day = today THEN s.day_nanos ELSE 0 END,
+                     k.budget_month_nanos - CASE WHEN s.month = this_month THEN s.month_nanos
+                                                 ELSE 0 END,
+                     k.budget_total_nanos - coalesce(s.total_nanos, 0))
+                   - coalesce(s.held_nanos, 0) AS budget_left,
+               existing.amount_nanos AS held_before, v.version AS catalogue_now
+        FROM jsonb_to_recordset(batch) AS r(
+                 request_id uuid, digests text[], model text, surface text,
+                 price_version_id bigint, amount_nanos bigint, minimum_nanos bigint,
+                 tokens bigint, hold_seconds double precision, catalogue_version bigint,
+                 model_requests_per_minute bigint, lease_id integer, is_job boolean)
+        CROSS JOIN billing_catalogueversion v
+        CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
+        JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
+        JOIN accounts_team t ON t.id = k.team_id
+        JOIN accounts_plan p ON p.id = t.plan_id
+        JOIN billing_creditaccount a ON a.team_id = k.team_id
+        LEFT JOIN billing_ratewindow w ON w.key_id = k.id AND w.started_at > now() - minute
+        LEFT JOIN billing_keyspend s ON s.key_id = k.id
+        LEFT JOIN billing_reservation existing
+               ON existing.id = r.request_id AND existing.key_id = k.id
+        WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+        ORDER BY a.id, k.id, r.request_id
+    LOOP
+        -- 2a. Go on to the next key and account.
+        IF request.key_id IS DISTINCT FROM current_key THEN
+            IF key_holds IS NOT NULL THEN
+                keys := keys || (current_key, window_started_at, requests, tokens, by_model,
+                                 key_holds)::billing_touched_key;
+            END IF;
+            current_key := request.key_id;
+            budget_left := request.budget_left;
+            key_holds := NULL;
+            window_started_at := coalesce(request.started_at, now());
+            reset_at := ceil(extract(epoch FROM window_started_at + minute));
+            requests := coalesce(request.requests, 0);
+            tokens := coalesce(request.window_tokens, 0);
+            by_model := coalesce(request.by_model, '{}');
+        END IF;
+        IF request.account_id IS DISTINCT FROM current_account THEN
+            IF account_holds IS NOT NULL THEN
+                accounts := accounts
+                    || (current_account, account_holds, new_calls)::billing_admitted_account;
+            END IF;
+            current_account := request.account_id;
+            available := request.available_nanos;
+            account_holds := NULL;
+            open_calls := request.open_calls_before;
+            new_calls := 0;
+        END IF;
+
+        -- 2b. Decide: the first reason that applies.
+        IF request.request_id = last_request THEN
+            request.held_before := last_granted;
+        END IF;
+        left_of_key := request.requests_limit - requests;
+        left_of_model := NULL;
+        IF request.model_requests_per_minute IS NOT NULL THEN
+            model_requests := coalesce((by_model ->> request.model)::bigint, 0);
+            left_of_model := request.model_requests_per_minute - model_requests;
+        END IF;
+        granted := greatest(0, least(request.amount_nanos, available, budget_left));
+        decision := CASE
+            WHEN request.held_before IS NOT NULL THEN 'admitted'
+            WHEN request.scope <> 'inference' THEN 'wrong_scope'
+            WHEN request.suspended_at IS NOT NULL THEN 'team_suspended'
+            WHEN request.catalogue_version <> request.catalogue_now THEN 'stale_catalogue'
+            WHEN cardinality(request.allowed_models) > 0
+                 AND request.model <> ALL (request.allowed_models) THEN 'model_not_allowed'
+            WHEN request.is_call AND open_calls >= request.calls_limit THEN 'too_many_calls'
+            WHEN least(left_of_key, left_of_model) <= 0 THEN 'rate_limited_requests'
+            WHEN tokens + request.new_tokens > request.tokens_limit THEN 'rate_limited_tokens'
+            WHEN granted < request.least_nanos AND budget_left < available THEN 'budget_exceeded'
+            WHEN granted < request.least_nanos THEN 'insufficient_quota'
+            ELSE 'admitted'
+        END;
+
+        -- 2c. Count what was decided.
+        retry_after := 0;
+        IF request.held_before IS NOT NULL THEN
+            granted := request.held_before;  -- a repeat of a batch whose commit was uncertain
+        ELSIF decision = 'admitted' THEN
+            admitted := admitted || (
+                request.request_id, current_account, current_key, request.price_version_id, granted,
+                request.model, request.surface, request.new_tokens, window_started_at,
+                request.hold_seconds, request.lease_id, request.is_call)::billing_admitted_request;
+            last_request := request.request_id;
+            last_granted := granted;
+            available := available - granted;
+            account_holds := coalesce(account_holds, 0) + granted;
+            open_calls := open_calls + request.is_call::integer;
+            new_calls := new_calls + request.is_call::integer;
+            budget_left := budget_left - granted;
+            key_holds := coalesce(key_holds, 0) + granted;
+            requests := requests + 1;
+            tokens := tokens + request.new_tokens;
+            left_of_key := left_of_key - 1;
+            IF left_of_model IS NOT NULL THEN
+                left_of_model := left_of_model - 1;
+                by_model := by_model || jsonb_build_object(request.model, model_requests + 1);
+            END IF;
+        ELSE
+            granted := 0;
+            IF decision LIKE 'rate\_limited%' THEN
+                retry_after := greatest(
+                    1, ceil(extract(epoch FROM window_started_at + minute - now())));
+            ELSIF decision = 'too_many_calls' THEN
+                retry_after := 1;  -- any call may end at any moment
+            END IF;
+        END IF;
+
+        -- 2d. Answer.
+        result := (
+            request.request_id, decision, request.catalogue_now, current_key, current_account,
+            request.team_id, granted, available,
+            CASE WHEN left_of_model < left_of_key
+                 THEN request.model_requests_per_minute ELSE request.requests_limit END,
+            greatest(0, least(left_of_key, left_of_model)),
+            request.tokens_limit, greatest(0, request.tokens_limit - tokens),
+            reset_at, retry_after);
+        RETURN NEXT result;
+    END LOOP;
+
+    -- 3. Write what was decided, once for each table: all of it, or nothing.
+    -- (A call in an IF is an expression; PERFORM would plan and run a SELECT around it.)
+    IF admitted <> '{}' THEN
+        IF account_holds IS NOT NULL THEN
+            accounts := accounts
+                || (current_account, account_holds, new_calls)::billing_admitted_account;
+        END IF;
+        IF key_holds IS NOT NULL THEN
+            keys := keys || (current_key, window_started_at, requests, tokens, by_model,
+                             key_holds)::billing_touched_key;
+        END IF;
+        IF billing_write_reservations(admitted) <> cardinality(admitted) THEN
+            RAISE EXCEPTION 'a batch would admit a request without a reservation';
+        ELSIF billing_hold_credits(accounts) <> cardinality(accounts) THEN
+            RAISE EXCEPTION 'a batch would hold more than is available';
+        ELSIF billing_count_requests(keys) <> cardinality(keys) THEN
+            RAISE EXCEPTION 'a batch would not count what its keys hold';
+        END IF;
+    END IF;
+END
+$$;
+
+-- Write the reservations, and return how many.
+CREATE OR REPLACE FUNCTION billing_write_reservations(admitted billing_admitted_request[])
+RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    written integer;
+BEGIN
+    INSERT INTO billing_reservation (
+        id, account_id, key_id, price_version_id, amount_nanos, model, surface,
+        tokens_counted, window_started_at, state, created_at, expires_at, lease_id, is_call)
+    SELECT request_id, account_id, key_id, price_version_id, amount_nanos, model, surface,
+           tokens, window_started_at, 'open', now(), now() + make_interval(secs => hold_seconds),
+           lease_id, is_call
+    FROM unnest(admitted);
+    GET DIAGNOSTICS written = ROW_COUNT;
+    RETURN written;
+END
+$$;
+
+-- Hold the reservations' sums where they are available, count the calls, and return in how many
+-- accounts.
+CREATE OR REPLACE FUNCTION billing_hold_credits(accounts billing_admitted_account[])
+RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    written integer;
+BEGIN
+    UPDATE billing_creditaccount a
+    SET held_nanos = a.held_nanos + h.amount_nanos, open_calls = a.open_calls + h.calls
+    FROM unnest(accounts) AS h
+    WHERE a.id = h.account_id AND a.posted_nanos - a.held_nanos >= h.amount_nanos;
+    GET DIAGNOSTICS written = ROW_COUNT;
+    RETURN written;
+END
+$$;
+
+-- Write what a batch has counted against its keys' minutes and budgets, and return for how many.
+CREATE OR REPLACE FUNCTION billing_count_requests(touched billing_touched_key[])
+RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    today constant date := now() AT TIME ZONE 'UTC';
+    written integer;
+BEGIN
+    INSERT INTO billing_ratewindow (key_id, started_at, requests, tokens, model_requests)
+    SELECT key_id, started_at, requests, tokens, model_requests FROM unnest(touched)
+    ON CONFLICT (key_id) DO UPDATE
+    SET started_at = excluded.started_at, requests = excluded.requests, tokens = excluded.tokens,
+        model_requests = excluded.model_requests;
+
+    INSERT INTO billing_keyspend AS s
+        (key_id, day, day_nanos, month, month_nanos, total_nanos, held_nanos, last_used_at)
+    SELECT key_id, today, 0, date_trunc('month', today), 0, 0, holds, now()
+    FROM unnest(touched)
+    ON CONFLICT (key_id) DO UPDATE
+    SET held_nanos = s.held_nanos + excluded.held_nanos, last_used_at = excluded.last_used_at;
+    GET DIAGNOSTICS written = ROW_COUNT;
+    RETURN written;
+END
+$$;
+
+-- Return to whom keys belong and what is left of their minute; reserve and count nothing.
+CREATE OR REPLACE FUNCTION billing_identify(batch jsonb)
+RETURNS TABLE (
+    request_id uuid, code text, catalogue_version bigint,
+    key_id bigint, account_id bigint, team_id bigint, available_nanos bigint,
+    requests_limit bigint, requests_remaining bigint,
+    tokens_limit bigint, tokens_remaining bigint, reset_at bigint
+)
+LANGUAGE sql STABLE AS $$
+    SELECT r.request_id,
+           CASE WHEN k.scope <> 'inference' THEN 'wrong_scope'
+                WHEN t.suspended_at IS NOT NULL THEN 'team_suspended'
+                ELSE 'identified' END,
+           v.version, k.id, a.id, t.id, a.posted_nanos - a.held_nanos,
+           l.requests, greatest(0, l.requests - coalesce(w.requests, 0)),
+           l.tokens, greatest(0, l.tokens - coalesce(w.tokens, 0)),
+           ceil(extract(epoch FROM coalesce(w.started_at, now()) + interval '1 minute'))::bigint
+    FROM jsonb_to_recordset(batch) AS r(request_id uuid, digests text[])
+    CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
+    JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
+    JOIN accounts_team t ON t.id = k.team_id
+    JOIN accounts_plan p ON p.id = t.plan_id
+    JOIN billing_creditaccount a ON a.team_id = k.team_id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(k.requests_per_minute, p.requests_per_minute)::bigint AS requests,
+               coalesce(k.tokens_per_minute, p.tokens_per_minute)::bigint AS tokens) AS l
+    JOIN billing_catalogueversion v ON v.id = 1
+    LEFT JOIN billing_ratewindow w
+           ON w.key_id = k.id AND w.started_at > now() - interval '1 minute'
+    WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+$$;

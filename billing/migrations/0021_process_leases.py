@@ -1,0 +1,65 @@
+"""Add the processes' leases, the holds' leases, and the count of each account's open calls."""
+
+from django.db import migrations, models
+
+from billing.ledger.install import WithLockTimeout
+
+
+class Migration(migrations.Migration):
+    dependencies = [("billing", "0017_payment_labels")]
+    operations = [
+        migrations.CreateModel(
+            "ProcessLease",
+            [
+                ("id", models.AutoField(primary_key=True, serialize=False)),
+                ("process", models.CharField(help_text="Host and process id.", max_length=200)),
+                ("started_at", models.DateTimeField()),
+                ("renewed_at", models.DateTimeField()),
+                (
+                    "suspected_at",
+                    models.DateTimeField(
+                        help_text="Since when it gives no sign of life.", null=True
+                    ),
+                ),
+                (
+                    "ended_at",
+                    models.DateTimeField(help_text="Set: what it held is released.", null=True),
+                ),
+            ],
+        ),
+        WithLockTimeout(
+            [
+                migrations.AddField(
+                    "creditaccount",
+                    "open_calls",
+                    models.IntegerField(
+                        default=0,
+                        db_default=0,
+                        help_text="Open reservations that count as calls at once.",
+                    ),
+                )
+            ]
+        ),
+        WithLockTimeout(
+            [
+                migrations.AddField(
+                    "reservation",
+                    "lease_id",
+                    models.IntegerField(
+                        null=True,
+                        help_text="Of the process that serves it."
+                        " None: it ends by its expiry alone.",
+                    ),
+                ),
+                migrations.AddField(
+                    "reservation",
+                    "is_call",
+                    models.BooleanField(
+                        default=False,
+                        db_default=False,
+                        help_text="Whether it counts among the team's open calls.",
+                    ),
+                ),
+            ]
+        ),
+    ]
