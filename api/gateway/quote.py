@@ -18,7 +18,8 @@ from api import errors
 from api.catalogue.snapshot import ModelEntry, Snapshot
 from api.dialects.base import Dialect, ParsedRequest
 from api.surfaces import Surface
-from billing.pricing.charge import Prices, Usage, affordable_output_tokens, quote, quote_range
+from billing.pricing.charge import Usage, affordable_output_tokens, quote, quote_range
+from billing.pricing.rates import Prices
 
 # The least output that is worth a call, where the client leaves its length to us.
 LEAST_OUTPUT_TOKENS = 16

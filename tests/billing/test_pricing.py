@@ -16,19 +16,16 @@ from billing.models import PriceVersion
 from billing.pricing.charge import (
     NO_CHARGE,
     NOTHING_USED,
-    SUMMARIES,
     Charge,
-    Prices,
-    Rates,
     Usage,
     affordable_output_tokens,
     charge_and_cost,
     charge_of,
-    price_of,
     quote,
 )
 from billing.pricing.components import COMPONENTS, Component, check_extra_rates
 from billing.pricing.money import PER_MILLION
+from billing.pricing.rates import SUMMARIES, Prices, Rates, price_of
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from api.catalogue.snapshot import ModelEntry, Snapshot
-from billing.pricing.charge import Prices
 from billing.pricing.components import extra_components
 from billing.pricing.money import dollars_short_text
+from billing.pricing.rates import Prices
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from api.models import VideoJob
 from api.operations.base import Operation
 from billing.models import CreditAccount, PriceVersion, Reservation, Transfer, UsageRecord
 from billing.pricing import charge as pricing
-from billing.pricing.charge import SUMMARIES, Line, Usage, price_of
+from billing.pricing.charge import Line, Usage
 from billing.pricing.components import COMPONENTS
 from billing.pricing.money import dollars_text
+from billing.pricing.rates import SUMMARIES, price_of
 from portal.ui.csv import Row
 from portal.ui.outcomes import IN_PROGRESS, Outcome, outcome_of, reported_error
 
