@@ -178,19 +178,17 @@ INVARIANTS = [
         FROM billing_usagerecord u
         JOIN billing_priceversion p ON p.id = u.price_version_id
         CROSS JOIN LATERAL (
-            SELECT coalesce(max((tier->>'above_input_tokens')::bigint), 0) AS above_input_tokens
-            FROM jsonb_array_elements(p.context_tiers) AS tier
-            WHERE (tier->>'above_input_tokens')::bigint < u.input_tokens) AS reached
+            SELECT coalesce(max((each->>'above_input_tokens')::bigint), 0) AS above_input_tokens
+            FROM jsonb_array_elements(p.context_tiers) AS each
+            WHERE (each->>'above_input_tokens')::bigint < u.input_tokens) AS reached
         CROSS JOIN LATERAL jsonb_array_elements(u.lines) AS l(line)
         CROSS JOIN LATERAL (
-            SELECT coalesce((l.line->>5)::numeric, 1000000) AS factor,
-                   coalesce((l.line->>6)::bigint, 0) AS above_input_tokens,
-                   coalesce(l.line->>7, '') AS service_tier) AS stated
+            SELECT CASE WHEN coalesce(l.line->>7, '') = '' THEN 1000000
+                        ELSE (p.service_tiers->>(l.line->>7))::numeric END AS millionths) AS tier
         WHERE u.lines <> '[]' AND (
-            stated.above_input_tokens <> reached.above_input_tokens
-            OR stated.factor * 1000000 IS DISTINCT FROM p.factor_millionths * CASE
-                   WHEN stated.service_tier = '' THEN 1000000
-                   ELSE (p.service_tiers->>stated.service_tier)::numeric END)
+            coalesce(l.line->6, '0') <> to_jsonb(reached.above_input_tokens)
+            OR coalesce(l.line->5, '1000000')
+               IS DISTINCT FROM to_jsonb(p.factor_millionths * tier.millionths / 1000000))
         """,
     ),
     Invariant(
