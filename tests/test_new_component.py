@@ -19,9 +19,10 @@ from django.utils import timezone
 from accounts.models import User
 from api.catalogue.snapshot import ModelEntry, load_snapshot
 from billing.models import CreditAccount, PriceVersion, Product, UsageRecord
-from billing.pricing.charge import Prices, Usage, charge_and_cost, charge_of, quote
+from billing.pricing.charge import Usage, charge_and_cost, charge_of, quote
 from billing.pricing.components import COMPONENTS, Component
 from billing.pricing.money import PER_MILLION
+from billing.pricing.rates import Prices
 from portal.ui.prices import price_list
 from tests.billing.conftest import broken_invariants
 from tests.billing.ledger_calls import Customer

@@ -59,6 +59,9 @@ SELECT json_build_object(
                 'piece_nanos', price.piece_nanos,
                 'request_nanos', price.request_nanos,
                 'extra', price.extra_rates,
+                'factor_millionths', price.factor_millionths,
+                'context_tiers', price.context_tiers,
+                'service_tiers', price.service_tiers,
                 'costs', json_build_object(
                   'input_nanos_per_million', price.input_cost_nanos_per_million,
                   'cached_input_nanos_per_million', coalesce(
@@ -72,7 +75,10 @@ SELECT json_build_object(
                   'second_nanos', price.second_cost_nanos,
                   'piece_nanos', price.piece_cost_nanos,
                   'request_nanos', price.request_cost_nanos,
-                  'extra', price.extra_cost_rates
+                  'extra', price.extra_cost_rates,
+                  'factor_millionths', price.cost_factor_millionths,
+                  'context_tiers', price.cost_context_tiers,
+                  'service_tiers', price.cost_service_tiers
                 )
               ) ORDER BY price.effective_from DESC
             ), '[]'

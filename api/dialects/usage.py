@@ -11,7 +11,8 @@ from typing import Annotated, Any, NamedTuple, Protocol
 
 import msgspec
 
-from billing.pricing.charge import NO_UNITS, Rates, Usage
+from billing.pricing.charge import NO_UNITS, Usage
+from billing.pricing.rates import Rates
 
 _LONGEST_NOTE = 120
 Path = tuple[str, ...]

@@ -147,19 +147,20 @@ INVARIANTS = [
     ),
     Invariant(
         "I4 lines",
-        "each line of a charge is its quantity at its rate, and they add up to what is charged",
+        "each line of a charge is its quantity at its rate and factor, and they add up to it",
         """
         WITH line AS (
             SELECT u.request_id, c.summary, l.line,
                    (l.line->>1)::numeric AS quantity, (l.line->>2)::numeric AS rate_nanos,
-                   (l.line->>3)::numeric AS per, (l.line->>4)::numeric AS amount_nanos
+                   (l.line->>3)::numeric AS per, (l.line->>4)::numeric AS amount_nanos,
+                   coalesce((l.line->>5)::numeric, 1000000) AS factor
             FROM billing_usagerecord u CROSS JOIN LATERAL jsonb_array_elements(u.lines) AS l(line)
             LEFT JOIN (VALUES {components}) AS c(name, summary) ON c.name = l.line->>0
             WHERE u.lines <> '[]')
         SELECT format('request %s: line %s', request_id, line) FROM line
         WHERE summary IS NULL OR quantity < 0 OR rate_nanos < 0
-           OR amount_nanos
-              IS DISTINCT FROM div(quantity * rate_nanos + div(per, 2), nullif(per, 0))
+           OR amount_nanos IS DISTINCT FROM div(
+                  quantity * rate_nanos * factor + div(per * 1000000, 2), nullif(per * 1000000, 0))
         UNION ALL
         SELECT format('request %s: record %s (%s + %s + %s + %s + %s), lines %s',
                       u.request_id, u.cost_nanos, u.input_nanos, u.cached_nanos, u.output_nanos,
@@ -178,6 +179,28 @@ INVARIANTS = [
               IS DISTINCT FROM (coalesce(s.input_nanos, 0), coalesce(s.cached_nanos, 0),
                                 coalesce(s.output_nanos, 0), coalesce(s.reasoning_nanos, 0),
                                 coalesce(s.units_nanos, 0))
+        """,
+    ),
+    Invariant(
+        "I4 tiers",
+        "each line of a charge has the factor of its price, and the tier that the input reached",
+        """
+        SELECT format('request %s: line %s of price version %s, %s input tokens', u.request_id,
+                      l.line, p.id, u.input_tokens)
+        FROM billing_usagerecord u
+        JOIN billing_priceversion p ON p.id = u.price_version_id
+        CROSS JOIN LATERAL (
+            SELECT coalesce(max((each->>'above_input_tokens')::bigint), 0) AS above_input_tokens
+            FROM jsonb_array_elements(p.context_tiers) AS each
+            WHERE (each->>'above_input_tokens')::bigint < u.input_tokens) AS reached
+        CROSS JOIN LATERAL jsonb_array_elements(u.lines) AS l(line)
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN coalesce(l.line->>7, '') = '' THEN 1000000
+                        ELSE (p.service_tiers->>(l.line->>7))::numeric END AS millionths) AS tier
+        WHERE u.lines <> '[]' AND (
+            coalesce(l.line->6, '0') <> to_jsonb(reached.above_input_tokens)
+            OR coalesce(l.line->5, '1000000')
+               IS DISTINCT FROM to_jsonb(p.factor_millionths * tier.millionths / 1000000))
         """,
     ),
     Invariant(

@@ -1,11 +1,20 @@
 """What things cost: products, their price versions, and the catalogue's version."""
 
+from functools import partial
+
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
-from billing.pricing.charge import Rates
 from billing.pricing.components import COMPONENTS, check_extra_rates
+from billing.pricing.rates import (
+    ONE,
+    ContextTier,
+    Rates,
+    check_context_tiers,
+    check_factor,
+    check_service_tiers,
+)
 
 
 class Product(models.Model):
@@ -24,6 +33,10 @@ class PriceVersion(models.Model):
     Token prices are nano-dollars per million tokens, so $0.0375 per million is exact; the others
     are nano-dollars per piece. `…_cost_…` is what the upstream asks of the operator. Components
     without columns have their nano-dollars in `extra_rates` and `extra_cost_rates`, by name.
+
+    A factor multiplies all of them, in millionths. `context_tiers` are objects with
+    `above_input_tokens` and `rates`, the nano-dollars by component of requests with a longer input
+    (`ContextTier`); `service_tiers` has a further factor, in millionths, for each tier's name.
     """
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="price_versions")
@@ -59,6 +72,30 @@ class PriceVersion(models.Model):
         db_default=models.Value({}, models.JSONField()),
         blank=True,
     )
+    factor_millionths = models.PositiveIntegerField(
+        default=ONE,
+        db_default=ONE,
+        help_text="Multiplies every price, as a contract or a batch does.",
+    )
+    context_tiers = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text="Rates for requests with more than so many input tokens.",
+    )
+    service_tiers = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text="The factor of each service tier that can be asked for.",
+    )
+    cost_factor_millionths = models.PositiveIntegerField(default=ONE, db_default=ONE)
+    cost_context_tiers = models.JSONField(
+        default=list, db_default=models.Value([], models.JSONField()), blank=True
+    )
+    cost_service_tiers = models.JSONField(
+        default=dict, db_default=models.Value({}, models.JSONField()), blank=True
+    )
     source = models.CharField(max_length=200, blank=True, help_text="Where the figures are from.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -74,12 +111,19 @@ class PriceVersion(models.Model):
         return f"{self.product} from {self.effective_from:%Y-%m-%d %H:%M}"
 
     def clean(self) -> None:
-        """Raise ValidationError for rates of components that are not in the table."""
-        for field in ("extra_rates", "extra_cost_rates"):
-            try:
-                check_extra_rates(getattr(self, field))
-            except ValueError as error:
-                raise ValidationError({field: str(error)}) from None
+        """Raise ValidationError for rates of unknown components, and for impossible tiers."""
+        for prefix, extra in (("", "extra_rates"), ("cost_", "extra_cost_rates")):
+            factor = getattr(self, f"{prefix}factor_millionths")
+            for field, check in (
+                (extra, check_extra_rates),
+                (f"{prefix}factor_millionths", check_factor),
+                (f"{prefix}context_tiers", check_context_tiers),
+                (f"{prefix}service_tiers", partial(check_service_tiers, factor)),
+            ):
+                try:
+                    check(getattr(self, field))
+                except ValueError as error:
+                    raise ValidationError({field: str(error)}) from None
 
     @property
     def rates(self) -> Rates:
@@ -90,7 +134,13 @@ class PriceVersion(models.Model):
                 nanos = getattr(self, component.rate_column)
                 whole = COMPONENTS[component.part_of] if nanos is None else component
                 columns[component.rate_column] = getattr(self, whole.rate_column)
-        return Rates(**columns, extra=self.extra_rates)
+        return Rates(
+            **columns,
+            extra=self.extra_rates,
+            factor_millionths=self.factor_millionths,
+            context_tiers=tuple(ContextTier(**tier) for tier in self.context_tiers),
+            service_tiers=self.service_tiers,
+        )
 
 
 class CatalogueVersion(models.Model):

@@ -65,7 +65,11 @@ class UsageRecord(models.Model):
     lines = models.JSONField(
         default=list,
         db_default=models.Value([], models.JSONField()),
-        help_text="[component, quantity, rate_nanos, per, amount_nanos] of each; none in old rows.",
+        help_text=(
+            "[component, quantity, rate_nanos, per, amount_nanos] of each, with "
+            "[factor_millionths, above_input_tokens, service_tier] where they make a difference; "
+            "none in old rows."
+        ),
     )
     charged_nanos = models.BigIntegerField(default=0)
     written_off_nanos = models.BigIntegerField(default=0, help_text="Cost that no credit covered.")

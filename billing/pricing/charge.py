@@ -1,158 +1,42 @@
-"""Rates, the most that a request can cost at them, and the charge for what it used.
+"""The most that a request can cost at a price, and the charge for what it used.
 
-Pure functions, from rates and counts to nano-dollars. `price_of` is the one rounding rule.
+Pure functions, from rates and counts to nano-dollars.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import force_setattr
 
-from billing.pricing.components import COMPONENTS, counter_of
 from billing.pricing.money import PER_MILLION
+from billing.pricing.rates import ONE, STANDARD_TIERS, Prices, Rates, price_of
 
-SUMMARIES = ("input_nanos", "cached_nanos", "output_nanos", "reasoning_nanos", "units_nanos")
-
-TEXT = ("input", "cached_input", "output", "reasoning")
-
-Counter = Callable[[Any], int]
-
-# Component, quantity, rate_nanos, per, amount_nanos: as a usage record keeps it, in JSON.
-Line = tuple[str, int, int, int, int]
+# Component, quantity, rate_nanos, per, amount_nanos: as a usage record keeps it, in JSON. Where
+# there is a factor or a tier, factor_millionths, above_input_tokens and service_tier follow.
+Line = tuple[str, int, int, int, int] | tuple[str, int, int, int, int, int, int, str]
 
 NO_UNITS: Mapping[str, int] = MappingProxyType({})
 
 
-def price_of(quantity: int, rate_nanos: int, per: int = PER_MILLION) -> int:
-    """Return what `quantity` costs at `rate_nanos` for each `per`, in nano-dollars, half up.
-
-    This is the only place where an amount of money is rounded.
-    """
-    return (quantity * rate_nanos + per // 2) // per
-
-
-class Term(NamedTuple):
-    """A component as a charge reckons it: the count less its parts' counts, times the rate.
-
-    `place` is that of its summary column in `SUMMARIES`.
-    """
+class ChargeLine(NamedTuple):
+    """A `Line` with all that it says or leaves unsaid: `ChargeLine(*line)`."""
 
     component: str
-    count: Counter
-    parts: tuple[Counter, ...]
+    quantity: int
     rate_nanos: int
     per: int
-    place: int
-
-
-class Bound(msgspec.Struct, frozen=True, gc=False):
-    """The most that a component and its parts cost, whatever the split between them.
-
-    `rate_nanos` is the highest of their rates. `slack_nanos` is by how much parts that are rounded
-    apart can pass the rounded whole.
-    """
-
-    rate_nanos: int
-    per: int
-    slack_nanos: int
-
-    def most(self, quantity: int) -> int:
-        """Return the most that so many can cost, in nano-dollars.
-
-        Where the whole at the highest rate rounds to nothing, so does every part of it.
-        """
-        whole = price_of(quantity, self.rate_nanos, self.per)
-        return whole + self.slack_nanos if whole else 0
-
-
-class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """What each component costs, in nano-dollars; tokens per million, the rest per piece.
-
-    `extra` has the rates of the components that have no field here, by name; a name that the table
-    of components does not have is left alone. `terms` and `bounds` are worked out once, for the
-    charge and the quote of every request at these rates; `is_text_only` says that nothing but
-    tokens of text has a price.
-    """
-
-    input_nanos_per_million: int = 0
-    cached_input_nanos_per_million: int = 0
-    output_nanos_per_million: int = 0
-    reasoning_nanos_per_million: int = 0
-    image_nanos: int = 0
-    second_nanos: int = 0
-    piece_nanos: int = 0
-    request_nanos: int = 0
-    extra: dict[str, int] = {}
-    terms: tuple[Term, ...] = ()
-    bounds: dict[str, Bound] = {}
-    is_text_only: bool = False
-
-    def __post_init__(self) -> None:
-        """Work out the terms and the bounds, of which what is free by the piece has none."""
-        force_setattr(self, "terms", tuple(_terms(self)))
-        force_setattr(self, "bounds", dict(_bounds(self)))
-        force_setattr(self, "is_text_only", tuple(term.component for term in self.terms) == TEXT)
-
-    def of(self, component: str) -> int | None:
-        """Return the component's rate in nano-dollars, or None where it has none of its own."""
-        entry = COMPONENTS[component]
-        return getattr(self, entry.rate_column) if entry.field else self.extra.get(component)
-
-    def parts_of(self, component: str) -> list[str]:
-        """Return the names of the component's parts that have a rate of their own."""
-        return [
-            name
-            for name, entry in COMPONENTS.items()
-            if entry.part_of == component and self.of(name) is not None
-        ]
-
-
-def _terms(rates: Rates) -> Iterator[Term]:
-    for name, component in COMPONENTS.items():
-        rate = rates.of(name)
-        if rate or (rate == 0 and component.per > 1):
-            parts = tuple(counter_of(COMPONENTS[part]) for part in rates.parts_of(name))
-            place = SUMMARIES.index(component.summary)
-            yield Term(name, counter_of(component), parts, rate, component.per, place)
-
-
-def _bounds(rates: Rates) -> Iterator[tuple[str, Bound]]:
-    """Yield the bound of each component that is no part of another and can cost something.
-
-    Each of n parts gains at most half a nano-dollar by rounding, and their whole loses less than
-    half: n // 2 in whole nano-dollars. Where each of a thing costs a whole number of nano-dollars,
-    as a token does at $0.70 per million, nothing is ever rounded.
-    """
-    for name, component in COMPONENTS.items():
-        if component.part_of:
-            continue
-        found = [rates.of(each) for each in (name, *rates.parts_of(name))]
-        each_rate = [rate for rate in found if rate is not None]
-        if any(each_rate):
-            is_rounded = any(rate % component.per for rate in each_rate)
-            slack = len(each_rate) // 2 if is_rounded else 0
-            yield name, Bound(max(each_rate), component.per, slack)
-
-
-class Prices(Rates, frozen=True, kw_only=True):
-    """A price version as the relay holds it: the customer's rates, and `costs`, the upstream's.
-
-    Where the row leaves the price of cached input or of reasoning empty, these fields repeat the
-    price of input or of output.
-    """
-
-    version_id: int
-    effective_from: datetime
-    costs: Rates = Rates()
+    amount_nanos: int
+    factor_millionths: int = ONE
+    above_input_tokens: int = 0
+    service_tier: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a request used. Cached is part of input, reasoning is part of output.
 
-    `units` counts the components that have no field here, by name.
+    `units` counts the components that have no field here, by name. `service_tier` is the tier that
+    the upstream says it served the request at, where there are prices for such.
     """
 
     input_tokens: int = 0
@@ -164,6 +48,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     pieces: int = 0
     requests: int = 1
     units: Mapping[str, int] = NO_UNITS
+    service_tier: str = ""
 
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
@@ -201,7 +86,8 @@ def quote(
 
     A request for `n` choices passes `n` times the output of one. `units` bounds what `Usage.units`
     counts; what is part of something else is bounded with it. However the usage is split into
-    parts, such as cached input, `charge_of` a usage within these bounds is within the quote.
+    parts, such as cached input, `charge_of` a usage within these bounds is within the quote. Of the
+    context tiers that the input can reach, the dearest counts.
     """
     bounds = rates.bounds
     total = 0
@@ -212,6 +98,17 @@ def quote(
     if rates.is_text_only:
         return total
     most = {"image": images, "second": seconds, "piece": pieces, "request": requests, **units}
+    if rates.steps:
+        return max(
+            quote(
+                step,
+                input_tokens_max=input_tokens,
+                output_tokens_max=output_tokens_max,
+                requests=0,
+                units=most,
+            )
+            for step, input_tokens in rates.within(input_tokens_max)
+        )
     for component, quantity in most.items():
         if quantity and (bound := bounds.get(component)):
             total += bound.most(quantity)
@@ -239,6 +136,14 @@ def affordable_output_tokens(
     nothing and the rest is affordable, so that money sets no limit. All choices of a request share
     the result. The inverse of `quote` in that `quote(n) <= amount < quote(n + 1)`.
     """
+    if rates.steps:
+        limits = [
+            affordable_output_tokens(
+                step, input_tokens_max=input_tokens, amount_nanos=amount_nanos, units=units
+            )
+            for step, input_tokens in rates.within(input_tokens_max)
+        ]
+        return min([limit for limit in limits if limit is not None], default=None)
     rest = amount_nanos - quote(rates, input_tokens_max=input_tokens_max, units=units)
     if rest < 0:
         return 0
@@ -251,27 +156,55 @@ def affordable_output_tokens(
 
 
 def charge_and_cost(prices: Prices, usage: Usage) -> tuple[Charge, int]:
-    """Return the customer's charge, and what the upstream asks of us for it, in nano-dollars."""
+    """Return the customer's charge, and what the upstream asks of us for it, in nano-dollars.
+
+    `prices` are those at the service tier that was held for. Where the upstream says that it served
+    another one, that one's price is charged, if it is lower, and its cost is what we owe.
+    """
+    if usage.service_tier and prices.has_service_tiers:
+        charged, costs = _at_served_tier(prices, usage.service_tier.lower())
+        return charge_of(charged, usage), charge_of(costs, usage).total_nanos
     return charge_of(prices, usage), charge_of(prices.costs, usage).total_nanos
+
+
+def _at_served_tier(prices: Prices, tier: str) -> tuple[Rates, Rates]:
+    """Return the rates of charge and cost for a request that was served at a tier.
+
+    A tier that is neither priced nor the standard one says nothing.
+    """
+    costs = prices.costs
+    if tier in costs.service_tiers or tier in prices.service_tiers or tier in STANDARD_TIERS:
+        served = prices.at_service_tier(tier)
+        costs = costs.at_service_tier(tier)
+        if served.multiplier_millionths < prices.multiplier_millionths:
+            return served, costs
+    return prices, costs
 
 
 def charge_of(rates: Rates, usage: Usage) -> Charge:
     """Return the charge for the usage, each component rounded by itself.
 
     Expects counts that are not negative, and parts within their wholes, as cached within input; the
-    reader of the upstream's usage sees to that (a negative amount would be a gift).
+    reader of the upstream's usage sees to that (a negative amount would be a gift). The whole input
+    decides the context tier, and the tier the rates of everything.
     """
     if rates.is_text_only:
         return _charge_of_text(rates, usage)
-    lines: list[Line] = []
+    if rates.steps:
+        rates = rates.at_input(usage.input_tokens)
+    notes = rates.notes
+    lines: list[Any] = []
     sums = [0, 0, 0, 0, 0, 0]  # by column, and the total
-    for component, count, parts, rate_nanos, per, place in rates.terms:
-        quantity = count(usage) - sum([count_part(usage) for count_part in parts])
+    for component, count, parts, rate_nanos, per, times, unit, place in rates.terms:
+        quantity = count(usage)
+        if parts:
+            quantity -= sum([count_part(usage) for count_part in parts])
         if quantity:
-            amount_nanos = price_of(quantity, rate_nanos, per)
+            amount_nanos = price_of(quantity, times, unit)
             sums[place] += amount_nanos
             sums[-1] += amount_nanos
-            lines.append((component, quantity, rate_nanos, per, amount_nanos))
+            line = (component, quantity, rate_nanos, per, amount_nanos)
+            lines.append(line + notes if notes else line)
     return Charge(lines, *sums)
 
 

@@ -13,8 +13,9 @@ from django.core.management import call_command
 
 from accounts.models import Plan
 from api.catalogue.snapshot import ModelEntry, Snapshot, load_snapshot
-from billing.pricing.charge import Prices, Usage, charge_of
+from billing.pricing.charge import Usage, charge_of
 from billing.pricing.money import nanos_from_dollars
+from billing.pricing.rates import Prices
 
 pytestmark = pytest.mark.django_db
 NAMES = ["default", "weatmood", "weryai", "answira", "zai", "glm5"]

@@ -20,7 +20,7 @@ from api.catalogue.snapshot import (
 )
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import PriceVersion, Product
-from billing.pricing.charge import Prices, Rates
+from billing.pricing.rates import Prices, Rates
 
 
 def make_model(name: str, **columns: Any) -> Model:

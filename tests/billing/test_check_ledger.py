@@ -7,7 +7,9 @@ import msgspec
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 
+from billing.models import PriceVersion, Product
 from tests.billing.conftest import broken_invariants
 from tests.billing.ledger_calls import Customer, admit, make_customer, settle, sweep
 
@@ -15,14 +17,30 @@ pytestmark = pytest.mark.django_db
 
 
 LINES = [["output", 7, 5_142_857, 1_000_000, 36], ["image", 1, 4, 1, 4]]
+# 7 x 5 x 0.8 x 1.5, of a request of 101 input tokens.
+LINES_OF_TIERS = [["output", 7, 5_000_000, 1_000_000, 42, 1_200_000, 100, "priority"]]
 
 
 @pytest.fixture
 def customer() -> Customer:
     """A customer with a request of each fate: settled, overrun, released, expired, open."""
+    version = PriceVersion.objects.create(
+        pk=1_000_000,  # not that of the other requests
+        product=Product.objects.create(sku="tiered"),
+        effective_from=timezone.now(),
+        output_nanos_per_million=4_000_000,
+        factor_millionths=800_000,
+        context_tiers=[
+            {"above_input_tokens": 100, "rates": {"output": 5_000_000}},
+            {"above_input_tokens": 200, "rates": {"output": 6_000_000}},
+        ],
+        service_tiers={"priority": 1_500_000, "flex": 500_000},
+    )
     customer = make_customer(1000)
-    fates = [customer.ask() for _ in range(3)]
+    fates = [customer.ask() for _ in range(4)]
     admit(*fates)
+    of_tiers = {"price_version_id": version.pk, "input_tokens": 101, "lines": LINES_OF_TIERS}
+    settle(customer.end(fates[3], output_nanos=42, **of_tiers))
     settle(customer.end(fates[0], output_nanos=36, units_nanos=4, lines=LINES))
     settle(customer.end(fates[1], output_nanos=1000))
     settle(customer.end(fates[2]))
@@ -79,6 +97,7 @@ def last(kind: str) -> str:
 ACCOUNT, KEY = "id = {account}", "key_id = {key}"
 RECORDS = "account_id = {account}"
 WITH_LINES = "account_id = {account} AND lines <> '[]'"
+WITH_TIERS = "account_id = {account} AND lines->0->>7 = 'priority'"
 OPEN = "account_id = {account} AND state = 'open'"
 SETTLED = "account_id = {account} AND state = 'settled'"
 WRITTEN_OFF = (
@@ -128,6 +147,20 @@ CORRUPTIONS = [
     ("I4 lines", change("usagerecord", "lines = lines || lines", WITH_LINES)),
     ("I4 lines", change("usagerecord", "input_nanos = input_nanos + 1", WITH_LINES)),
     ("I4 lines", change("usagerecord", "cost_nanos = cost_nanos + 1", WITH_LINES)),
+    ("I4 lines", change("usagerecord", set_line("0,5", "1300000"), WITH_TIERS)),
+    ("I4 lines", change("usagerecord", set_line("0,5", "-1200000"), WITH_TIERS)),
+    ("I4 tiers", change("usagerecord", set_line("0,5", "1200001"), WITH_TIERS)),
+    ("I4 tiers", change("usagerecord", set_line("0,6", "0"), WITH_TIERS)),
+    ("I4 tiers", change("usagerecord", set_line("0,6", "200"), WITH_TIERS)),
+    ("I4 tiers", change("usagerecord", set_line("0,7", '"flex"'), WITH_TIERS)),
+    ("I4 tiers", change("usagerecord", set_line("0,7", '"unheard_of"'), WITH_TIERS)),
+    ("I4 tiers", change("usagerecord", "lines = lines #- '{{0,5}}'", WITH_TIERS)),
+    ("I4 tiers", change("usagerecord", "input_tokens = 100", WITH_TIERS)),
+    ("I4 tiers", change("usagerecord", "input_tokens = 201", WITH_TIERS)),
+    (
+        "I4 tiers",
+        change("priceversion", "factor_millionths = 900000", "factor_millionths = 800000"),
+    ),
     ("I4 spent", change("keyspend", "total_nanos = total_nanos - 1", KEY)),
     ("I4 spent", change("keyspend", "month_nanos = month_nanos - 1", KEY)),
     ("I4 spent", change("keyspend", "day_nanos = day_nanos - 1", KEY)),
@@ -177,7 +210,7 @@ def test_right_books_of_every_fate_pass(customer):
     call_command("check_ledger", stdout=output)
 
     lines = output.getvalue().splitlines()
-    assert len(lines) == 14
+    assert len(lines) == 15
     assert all(" ok: " in line for line in lines[:-1])
     assert lines[-1].startswith("Checked ")
 

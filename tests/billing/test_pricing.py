@@ -11,24 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import force_setattr
 
-from api.catalogue.file import CostTable
+from api.catalogue.file import RatesTable
 from billing.models import PriceVersion
 from billing.pricing.charge import (
     NO_CHARGE,
     NOTHING_USED,
-    SUMMARIES,
     Charge,
-    Prices,
-    Rates,
     Usage,
     affordable_output_tokens,
     charge_and_cost,
     charge_of,
-    price_of,
     quote,
 )
 from billing.pricing.components import COMPONENTS, Component, check_extra_rates
 from billing.pricing.money import PER_MILLION
+from billing.pricing.rates import SUMMARIES, Prices, Rates, price_of
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -335,7 +332,7 @@ def test_the_table_of_components_is_sound() -> None:
             assert component.rate_column in Rates.__struct_fields__
             columns = {field.name for field in PriceVersion._meta.fields}
             assert {component.rate_column, component.cost_column} <= columns
-    keys = set(CostTable.__struct_fields__) - {"extra"}
+    keys = set(RatesTable.__struct_fields__) - {"extra"}
     assert keys == {name for name, component in COMPONENTS.items() if component.field}
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.pricing.charge import Rates, Usage, affordable_output_tokens, charge_of, quote
+from billing.pricing.charge import Usage, affordable_output_tokens, charge_of, quote
+from billing.pricing.rates import Rates
 from tests.billing.test_pricing import GLM_5_2, counts, prices, rates
 
 

@@ -167,6 +167,20 @@ MUTANTS = [
         "test_check_ledger.py::test_a_corruption_is_found_and_named",
     ),
     mutant(
+        "the proof of a line's factor",
+        INVARIANTS,
+        "to_jsonb(p.factor_millionths * tier.millionths / 1000000)",
+        "to_jsonb(coalesce((l.line->>5)::numeric, 1000000))",
+        "test_check_ledger.py::test_a_corruption_is_found_and_named",
+    ),
+    mutant(
+        "the factor in the proof of a line's arithmetic",
+        INVARIANTS,
+        "quantity * rate_nanos * factor + div(per * 1000000, 2)",
+        "quantity * rate_nanos * 1000000 + div(per * 1000000, 2)",
+        "test_check_ledger.py::test_right_books_of_every_fate_pass",
+    ),
+    mutant(
         "the bound of a charge by what is available",
         SETTLE,
         "charge := least(request.cost_nanos, posted - held);",

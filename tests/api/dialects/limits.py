@@ -1,6 +1,6 @@
 """The bounds that an answer is metered by, without a request."""
 
-from billing.pricing.charge import Rates
+from billing.pricing.rates import Rates
 
 
 class Limits:

@@ -29,7 +29,7 @@ from api.gateway.process import Gateway, Limits
 from api.gateway.upstream import Upstreams
 from api.jobs.store import JobStore
 from api.router import handle, match
-from billing.pricing.charge import Prices
+from billing.pricing.rates import Prices
 from tests.api.gateway.fake_gate import FakeGate
 from tests.api.gateway.upstream import Script, Upstream
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.pricing.charge import Prices, Rates
+from billing.pricing.rates import Prices, Rates
 from tests.api.gateway.upstream import answer
 from tests.api.gateway.world import Reply, World, in_loop
 

@@ -11,7 +11,8 @@ from api.gateway.quote import Quote
 from api.operations.images import ImagesDialect, quote_images
 from api.operations.videos import DIALECT, quote_video
 from api.surfaces import SURFACES
-from billing.pricing.charge import Prices, Usage
+from billing.pricing.charge import Usage
+from billing.pricing.rates import Prices
 from tests.api.gateway.world import World
 
 V1 = next(surface for surface in SURFACES if surface.name == "v1")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.pricing.charge import Prices
+from billing.pricing.rates import Prices
 from tests.api.gateway.upstream import answer, raw
 from tests.api.gateway.world import Reply, World, in_loop
 from tests.support.waiting import eventually_async

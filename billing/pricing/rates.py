@@ -1,0 +1,361 @@
+"""Rates: what each component costs, and how much more or less in long prompts and other tiers.
+
+`price_of` is the one rounding rule.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, NamedTuple, Self
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from billing.pricing.components import COMPONENTS, LARGEST_RATE_NANOS, counter_of
+from billing.pricing.money import PER_MILLION
+
+SUMMARIES = ("input_nanos", "cached_nanos", "output_nanos", "reasoning_nanos", "units_nanos")
+
+TEXT = ("input", "cached_input", "output", "reasoning")
+
+# A factor of 1. Factors are integers, in millionths.
+ONE = 1_000_000
+LARGEST_FACTOR = 1_000 * ONE
+
+# By which upstreams say that they served a request at the price without a tier.
+STANDARD_TIERS = frozenset({"default", "standard"})
+
+LARGEST_TIER_TOKENS = 2**31 - 1
+_TIER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
+
+Counter = Callable[[Any], int]
+
+
+def price_of(quantity: int, rate_nanos: int, per: int = PER_MILLION) -> int:
+    """Return what `quantity` costs at `rate_nanos` for each `per`, in nano-dollars, half up.
+
+    This is the only place where an amount of money is rounded. A factor multiplies the rate, and
+    `ONE` the `per`: the product is rounded once.
+    """
+    return (quantity * rate_nanos + per // 2) // per
+
+
+class Term(NamedTuple):
+    """A component as a charge reckons it: the count less its parts' counts, times the rate.
+
+    `times` and `unit` are `rate_nanos` and `per` with the factor in them. `place` is that of its
+    summary column in `SUMMARIES`.
+    """
+
+    component: str
+    count: Counter
+    parts: tuple[Counter, ...]
+    rate_nanos: int
+    per: int
+    times: int
+    unit: int
+    place: int
+
+
+class Bound(msgspec.Struct, frozen=True, gc=False):
+    """The most that a component and its parts cost, whatever the split between them.
+
+    `rate_nanos` is the highest of their rates. `slack_nanos` is by how much parts that are rounded
+    apart can pass the rounded whole. Where there is a factor, it is in `rate_nanos` and `per`.
+    """
+
+    rate_nanos: int
+    per: int
+    slack_nanos: int
+
+    def most(self, quantity: int) -> int:
+        """Return the most that so many can cost, in nano-dollars.
+
+        Where the whole at the highest rate rounds to nothing, so does every part of it.
+        """
+        whole = price_of(quantity, self.rate_nanos, self.per)
+        return whole + self.slack_nanos if whole else 0
+
+
+class ContextTier(msgspec.Struct, frozen=True):
+    """The rates of requests whose whole input has more than `above_input_tokens` tokens.
+
+    `rates` has nano-dollars by component. They are for all of the request, not only for what is
+    above. A component that isn't there keeps its rate of below; a part that costs as much as its
+    whole goes on doing so.
+    """
+
+    above_input_tokens: int
+    rates: dict[str, int]
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """What each component costs, in nano-dollars; tokens per million, the rest per piece.
+
+    `extra` has the rates of the components that have no field here, by name; a name that the table
+    of components does not have is left alone. Amounts are multiplied by `factor_millionths`, and at
+    the `service_tier` that a request is served at by that one's factor among `service_tiers`.
+
+    The rest is worked out once, for the charge and the quote of every request at these rates:
+    `terms` and `bounds`; `multiplier_millionths`, the factors' product; `notes`, what lines say
+    beside rate and amount (factor, context tier, service tier), or nothing where these make no
+    difference; `steps`, the rates by the input's length, beginning with the shortest, or nothing
+    where there are no context tiers.
+    `is_text_only` says that nothing but tokens of text has a price, without tiers and factors.
+    """
+
+    input_nanos_per_million: int = 0
+    cached_input_nanos_per_million: int = 0
+    output_nanos_per_million: int = 0
+    reasoning_nanos_per_million: int = 0
+    image_nanos: int = 0
+    second_nanos: int = 0
+    piece_nanos: int = 0
+    request_nanos: int = 0
+    extra: dict[str, int] = {}
+    factor_millionths: int = ONE
+    context_tiers: tuple[ContextTier, ...] = ()
+    service_tiers: dict[str, int] = {}
+    service_tier: str = ""
+    above_input_tokens: int = 0
+    terms: tuple[Term, ...] = ()
+    bounds: dict[str, Bound] = {}
+    multiplier_millionths: int = ONE
+    notes: tuple[int | str, ...] = ()
+    steps: tuple["Rates", ...] = ()
+    has_service_tiers: bool = False
+    is_text_only: bool = False
+
+    def __post_init__(self) -> None:
+        """Work out the terms and the bounds, of which what is free by the piece has none."""
+        factor = self.factor_millionths * self.service_tiers.get(self.service_tier, ONE) // ONE
+        notes: tuple[int | str, ...] = (factor, self.above_input_tokens, self.service_tier)
+        if notes == (ONE, 0, ""):
+            notes = ()
+        force_setattr(self, "multiplier_millionths", factor)
+        force_setattr(self, "notes", notes)
+        force_setattr(self, "has_service_tiers", bool(self.service_tiers))
+        force_setattr(self, "terms", tuple(_terms(self)))
+        force_setattr(self, "steps", tuple(_steps(self)) if self.context_tiers else ())
+        force_setattr(self, "bounds", _highest(self.steps) if self.steps else dict(_bounds(self)))
+        is_plain = not self.steps and not notes
+        names = tuple(term.component for term in self.terms)
+        force_setattr(self, "is_text_only", is_plain and names == TEXT)
+
+    def of(self, component: str) -> int | None:
+        """Return the component's rate in nano-dollars, or None where it has none of its own."""
+        entry = COMPONENTS[component]
+        return getattr(self, entry.rate_column) if entry.field else self.extra.get(component)
+
+    def parts_of(self, component: str) -> list[str]:
+        """Return the names of the component's parts that have a rate of their own."""
+        return [
+            name
+            for name, entry in COMPONENTS.items()
+            if entry.part_of == component and self.of(name) is not None
+        ]
+
+    def at_input(self, input_tokens: int) -> "Rates":
+        """Return the rates of a request whose input has so many tokens, cached ones included."""
+        found: Rates = self
+        for step in self.steps:
+            if step.above_input_tokens and input_tokens <= step.above_input_tokens:
+                break
+            found = step
+        return found
+
+    def within(self, input_tokens_max: int) -> Iterator[tuple["Rates", int]]:
+        """Yield the steps that an input of at most so many tokens can reach, and its most there."""
+        for step, above in pairwise([*self.steps, None]):
+            assert step is not None  # noqa: S101 (only the last is, which is no first of a pair)
+            if step.above_input_tokens and step.above_input_tokens >= input_tokens_max:
+                return
+            limit = input_tokens_max if above is None else above.above_input_tokens
+            yield step, min(input_tokens_max, limit)
+
+    def at_service_tier(self, name: str) -> Self:
+        """Return the rates at a service tier; at one that has no factor, those without a tier."""
+        name = name if name in self.service_tiers else ""
+        if name == self.service_tier:
+            return self
+        return msgspec.structs.replace(self, service_tier=name)
+
+
+def _terms(rates: Rates) -> Iterator[Term]:
+    factor, scale = _factor_of(rates)
+    for name, component in COMPONENTS.items():
+        rate = rates.of(name)
+        if rate or (rate == 0 and component.per > 1):
+            parts = tuple(counter_of(COMPONENTS[part]) for part in rates.parts_of(name))
+            place = SUMMARIES.index(component.summary)
+            unit = component.per * scale
+            yield Term(
+                name, counter_of(component), parts, rate, component.per, rate * factor, unit, place
+            )
+
+
+def _bounds(rates: Rates) -> Iterator[tuple[str, Bound]]:
+    """Yield the bound of each component that is no part of another and can cost something.
+
+    Each of n parts gains at most half a nano-dollar by rounding, and their whole loses less than
+    half: n // 2 in whole nano-dollars. Where each of a thing costs a whole number of nano-dollars,
+    as a token does at $0.70 per million, nothing is ever rounded.
+    """
+    factor, scale = _factor_of(rates)
+    for name, component in COMPONENTS.items():
+        if component.part_of:
+            continue
+        found = [rates.of(each) for each in (name, *rates.parts_of(name))]
+        each_rate = [rate * factor for rate in found if rate is not None]
+        if any(each_rate):
+            per = component.per * scale
+            is_rounded = any(rate % per for rate in each_rate)
+            slack = len(each_rate) // 2 if is_rounded else 0
+            yield name, Bound(max(each_rate), per, slack)
+
+
+def _factor_of(rates: Rates) -> tuple[int, int]:
+    """Return by what to multiply a rate and its unit: small numbers, where the factor is 1."""
+    factor = rates.multiplier_millionths
+    return (1, 1) if factor == ONE else (factor, ONE)
+
+
+def _steps(rates: Rates) -> Iterator[Rates]:
+    """Yield the rates below the first context tier, then those of each tier."""
+    figures: dict[str, Any] = {name: getattr(rates, name) for name in _columns()}
+    extra = rates.extra
+    tiers = sorted(rates.context_tiers, key=lambda tier: tier.above_input_tokens)
+    for tier in [ContextTier(0, {}), *tiers]:
+        figures, extra = _overlaid(figures, extra, tier.rates)
+        yield Rates(
+            **figures,
+            extra=extra,
+            factor_millionths=rates.factor_millionths,
+            service_tiers=rates.service_tiers,
+            service_tier=rates.service_tier,
+            above_input_tokens=tier.above_input_tokens,
+        )
+
+
+def _columns() -> list[str]:
+    return [component.rate_column for component in COMPONENTS.values() if component.field]
+
+
+def _overlaid(
+    below: Mapping[str, int], extra: Mapping[str, int], rates: Mapping[str, int]
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the rates of a context tier: by column, and extra ones by component."""
+    figures: dict[str, Any] = dict(below)
+    for name, component in COMPONENTS.items():
+        if not component.field:
+            continue
+        column = component.rate_column
+        if name in rates:
+            figures[column] = rates[name]
+        elif component.part_of:
+            whole = COMPONENTS[component.part_of].rate_column
+            if below[column] == below[whole]:
+                figures[column] = figures[whole]
+    own = {name: nanos for name, nanos in rates.items() if _is_extra(name)}
+    return figures, {**extra, **own}
+
+
+def _is_extra(name: str) -> bool:
+    return name in COMPONENTS and not COMPONENTS[name].field
+
+
+def _highest(steps: tuple[Rates, ...]) -> dict[str, Bound]:
+    """Return the highest bound of each component among the steps: none costs more anywhere."""
+    highest: dict[str, Bound] = {}
+    for step in steps:
+        for name, bound in step.bounds.items():
+            known = highest.get(name, bound)
+            rate, slack = (
+                max(known.rate_nanos, bound.rate_nanos),
+                max(known.slack_nanos, bound.slack_nanos),
+            )
+            highest[name] = Bound(rate, bound.per, slack)
+    return highest
+
+
+class Prices(Rates, frozen=True, kw_only=True):
+    """A price version as the relay holds it: the customer's rates, and `costs`, the upstream's.
+
+    Where the row leaves the price of cached input or of reasoning empty, these fields repeat the
+    price of input or of output. `variants` are the same prices at each service tier.
+    """
+
+    version_id: int
+    effective_from: datetime
+    costs: Rates = Rates()
+    variants: dict[str, "Prices"] = {}
+
+    def __post_init__(self) -> None:
+        """Work out the prices at each service tier as well."""
+        super().__post_init__()
+        force_setattr(
+            self, "has_service_tiers", bool(self.service_tiers or self.costs.service_tiers)
+        )
+        variants = {}
+        if not self.service_tier:
+            variants = {name: self._variant(name) for name in self.service_tiers}
+        force_setattr(self, "variants", variants)
+
+    def at_service_tier(self, name: str) -> "Prices":
+        """Return the prices and costs at a service tier; see `Rates.at_service_tier`."""
+        name = name if name in self.service_tiers else ""
+        if name == self.service_tier:
+            return self
+        return self.variants.get(name) or self._variant(name)
+
+    def _variant(self, name: str) -> "Prices":
+        costs = self.costs.at_service_tier(name)
+        return msgspec.structs.replace(self, service_tier=name, costs=costs)
+
+
+def check_factor(millionths: object) -> None:
+    """Raise ValueError unless it is a factor above 0 and not above 1,000, in millionths."""
+    if type(millionths) is not int or not 0 < millionths <= LARGEST_FACTOR:
+        raise ValueError(f"A factor is above 0 and not above 1,000, in millionths: {millionths!r}.")
+
+
+def check_context_tiers(tiers: object) -> None:
+    """Raise ValueError unless they are context tiers as a price version keeps them."""
+    if not isinstance(tiers, list):
+        raise ValueError("Context tiers are a list of objects.")
+    seen: set[int] = set()
+    for tier in tiers:
+        if not isinstance(tier, dict) or tier.keys() != {"above_input_tokens", "rates"}:
+            raise ValueError("A context tier is an object of above_input_tokens and rates.")
+        above, rates = tier["above_input_tokens"], tier["rates"]
+        if type(above) is not int or not 0 < above <= LARGEST_TIER_TOKENS:
+            raise ValueError(f"A context tier begins above a number of input tokens: {above!r}.")
+        if above in seen:
+            raise ValueError(f"Two context tiers begin above {above:,} input tokens.")
+        seen.add(above)
+        if not isinstance(rates, dict) or not rates:
+            raise ValueError(f"The tier above {above:,} input tokens has no rates.")
+        for name, nanos in rates.items():
+            if name not in COMPONENTS:
+                raise ValueError(f"{name!r} is not a priced component.")
+            if type(nanos) is not int or not 0 <= nanos <= LARGEST_RATE_NANOS:
+                raise ValueError(f"The rate of {name!r} is no amount of nano-dollars: {nanos!r}.")
+
+
+def check_service_tiers(factor_millionths: int, tiers: object) -> None:
+    """Raise ValueError unless they are factors in millionths by the names of service tiers.
+
+    Each times the row's own factor must be a whole number of millionths, so that nothing is rounded
+    but amounts of money.
+    """
+    if not isinstance(tiers, dict):
+        raise ValueError("Service tiers are an object of names and factors.")
+    for name, millionths in tiers.items():
+        if not _TIER_NAME.fullmatch(name) or name in STANDARD_TIERS:
+            raise ValueError(f"{name!r} is not the name of a service tier, such as priority.")
+        check_factor(millionths)
+        if factor_millionths * millionths % ONE:
+            raise ValueError(
+                f"The factor of {name!r} times the price's own has more than six decimals."
+            )
