@@ -98,6 +98,11 @@ async def handle(
     method: str = scope["method"]
     operation = match.operation
     try:
+        if gateway.limits.https_only:
+            request.strict_transport = _is_encrypted(request, scope, gateway.limits.behind_proxy)
+            # Balancers ask for the health in clear, and it needs no key.
+            if not (request.strict_transport or (operation and operation.is_public)):
+                raise errors.HttpsRequiredError()
         if method == "OPTIONS":
             await _answer_preflight(request, operation)
         elif operation is None:
@@ -116,6 +121,18 @@ async def handle(
         if request.downstream.has_begun:
             raise
         await _answer_error(request, operation, errors.ServerError())
+
+
+def _is_encrypted(request: ApiRequest, scope: Scope, behind_proxy: bool) -> bool:
+    """Return whether the client's connection is encrypted.
+
+    Behind a proxy its header X-Forwarded-Proto says so; of several values the first is the one
+    nearest to the client, as Django reads it.
+    """
+    if not behind_proxy:
+        return bool(scope["scheme"] == "https")
+    stated = request.headers.get(b"x-forwarded-proto", b"")
+    return stated.partition(b",")[0].strip() == b"https"
 
 
 async def _answer_error(

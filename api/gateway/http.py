@@ -37,6 +37,12 @@ _STREAM = [
     (b"x-accel-buffering", b"no"),
 ]
 _ANY_ORIGIN = (b"access-control-allow-origin", b"*")
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+# The same as the pages' (SECURE_HSTS_* in the settings), since a browser keeps one for the host.
+_STRICT_TRANSPORT = (
+    b"strict-transport-security",
+    b"max-age=31536000; includeSubDomains; preload",
+)
 _EXPOSED = (
     b"access-control-expose-headers",
     b", ".join(
@@ -145,7 +151,8 @@ class ApiRequest:
     """One HTTP request to the API. `started_at` is in `time.monotonic()` seconds.
 
     `admission` is the ledger's latest answer about the key; the limit headers come from it.
-    `stated_length` is the body's length in bytes by its header, or 0.
+    `stated_length` is the body's length in bytes by its header, or 0. With `strict_transport` the
+    client is told to use HTTPS for this host from now on.
     """
 
     __slots__ = (
@@ -159,6 +166,7 @@ class ApiRequest:
         "request_id",
         "started_at",
         "stated_length",
+        "strict_transport",
         "surface",
     )
 
@@ -173,6 +181,7 @@ class ApiRequest:
         self.query: bytes = scope.get("query_string", b"")
         self.receive = receive
         self.is_body_read = False
+        self.strict_transport = False
         self.downstream = Downstream(send)
         self.admission: AdmissionResult | None = None
         stated = self.headers.get(b"content-length", b"0")
@@ -304,7 +313,9 @@ class ApiRequest:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _common_headers(self) -> Headers:
-        headers = [(b"x-request-id", self.request_id.encode()), _ANY_ORIGIN]
+        headers = [(b"x-request-id", self.request_id.encode()), _ANY_ORIGIN, _NO_SNIFFING]
+        if self.strict_transport:
+            headers.append(_STRICT_TRANSPORT)
         if b"origin" in self.headers:
             headers.append(_EXPOSED)
         if self.admission is not None and self.admission.requests_limit:

@@ -36,6 +36,8 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     hold_grace_seconds: float
     video_max_seconds: float
     video_poll_seconds: float
+    https_only: bool = False
+    behind_proxy: bool = False
 
 
 class Gateway:
@@ -136,6 +138,8 @@ def limits_of_settings() -> Limits:
         hold_grace_seconds=settings.HOLD_GRACE_SECONDS,
         video_max_seconds=settings.VIDEO_MAX_SECONDS,
         video_poll_seconds=settings.VIDEO_POLL_SECONDS,
+        https_only=settings.HTTPS,
+        behind_proxy=settings.BEHIND_PROXY,
     )
 
 
