@@ -14,6 +14,7 @@ from api.catalogue import snapshot
 from api.catalogue.snapshot import Catalogue, Snapshot
 from api.gateway.deadlines import DeadlineTicker
 from api.gateway.health import Health
+from api.gateway.refusals import RefusalLimit
 from api.gateway.upstream import Upstreams
 from api.jobs.store import JobStore
 from billing.ledger.gate import AdmissionResult, Gate
@@ -38,6 +39,8 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     video_poll_seconds: float
     https_only: bool = False
     behind_proxy: bool = False
+    refusals_per_minute: int = 300
+    address_refusals_per_minute: int = 600
 
 
 class Gateway:
@@ -59,6 +62,7 @@ class Gateway:
         self.health = health
         self.jobs = jobs
         self.limits = limits
+        self.refusals = RefusalLimit(limits.refusals_per_minute, limits.address_refusals_per_minute)
         self.ticker = DeadlineTicker()
         self.is_shutting_down = False
         # The loop itself keeps only weak references to its tasks.
@@ -140,6 +144,8 @@ def limits_of_settings() -> Limits:
         video_poll_seconds=settings.VIDEO_POLL_SECONDS,
         https_only=settings.HTTPS,
         behind_proxy=settings.BEHIND_PROXY,
+        refusals_per_minute=settings.REFUSALS_PER_MINUTE,
+        address_refusals_per_minute=settings.ADDRESS_REFUSALS_PER_MINUTE,
     )
 
 

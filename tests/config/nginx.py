@@ -33,8 +33,6 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_POST = do_GET
-
     def log_message(self, *_arguments: Any) -> None:
         """Say nothing on stderr."""
 
