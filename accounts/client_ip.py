@@ -10,19 +10,26 @@ _LOCALHOST = "127.0.0.1"
 
 
 def client_ip(request: HttpRequest) -> str:
+    """Return the address of a page's client."""
+    forwarded = request.headers.get("X-Forwarded-For", "")
+    return resolve_client_ip(request.META.get("REMOTE_ADDR", ""), forwarded)
+
+
+def resolve_client_ip(peer: str, forwarded_for: str) -> str:
     """Return the client's IPv4 or IPv6 address.
 
-    Each of the operator's proxies (`PROXY_COUNT`, with `BEHIND_PROXY`) appends its peer to
-    X-Forwarded-For, so the client's address is that many entries from the end. Earlier entries may
-    be forged by the client to evade a limit; without a proxy, all of them may.
+    `peer` is the connection's other end, `forwarded_for` the header X-Forwarded-For. Each of the
+    operator's proxies (`PROXY_COUNT`, with `BEHIND_PROXY`) appends its peer to the header, so the
+    client's address is that many entries from the end. Earlier entries may be forged by the client
+    to evade a limit; without a proxy, all of them may.
     """
-    peer = _address(request.META.get("REMOTE_ADDR", "")) or _LOCALHOST
+    connected = _address(peer) or _LOCALHOST
     if not settings.BEHIND_PROXY:
-        return peer
-    seen = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
+        return connected
+    seen = [part.strip() for part in forwarded_for.split(",")]
     if len(seen) < settings.PROXY_COUNT:
-        return peer
-    return _address(seen[-settings.PROXY_COUNT]) or peer
+        return connected
+    return _address(seen[-settings.PROXY_COUNT]) or connected
 
 
 def _address(text: str) -> str | None:

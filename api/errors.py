@@ -9,6 +9,7 @@
     │   ├── UnknownParameterError       400 unknown_parameter
     │   ├── UnsupportedParameterError   400 unsupported_parameter
     │   ├── ContextLengthError          400 context_length_exceeded
+    │   ├── HttpsRequiredError          400 https_required
     │   ├── AuthenticationError         401 invalid_api_key
     │   │   ├── MissingApiKeyError
     │   │   └── InvalidApiKeyError
@@ -164,6 +165,16 @@ class ContextLengthError(InvalidRequestError):
     ) -> None:
         super().__init__(message, param=param)
         self.prompt_tokens, self.most_tokens = prompt_tokens, most_tokens
+
+
+class HttpsRequiredError(InvalidRequestError):
+    """The request came in clear text, and with it whatever key it brought."""
+
+    code = "https_required"
+    default_message = (
+        "Use https:// in the base URL. This request was sent unencrypted: if it had an API key, "
+        "revoke that key and create a new one."
+    )
 
 
 class AuthenticationError(InvalidRequestError):

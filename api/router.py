@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import structlog
 
+from accounts.client_ip import resolve_client_ip
 from api import errors
 from api.error_responses import rendered
 from api.gateway.http import ApiRequest, Receive, Scope, Send
@@ -95,27 +96,78 @@ async def handle(
 ) -> None:
     """Answer one HTTP request under an API mount."""
     request = ApiRequest(match.surface, match.argument, scope, receive, send)
-    method: str = scope["method"]
-    operation = match.operation
+    operation, refusals = match.operation, gateway.refusals
     try:
-        if method == "OPTIONS":
+        _check_door(gateway, request, operation, scope)
+        if scope["method"] == "OPTIONS":
             await _answer_preflight(request, operation)
-        elif operation is None:
-            raise errors.UnknownUrlError.about(method, scope["path"])
-        elif method not in operation.methods:
-            allowed = ", ".join((*operation.methods, "OPTIONS"))
-            raise errors.MethodNotAllowedError(
-                f"Not allowed: {method}. This path takes {allowed}.", headers={"Allow": allowed}
-            )
         else:
-            await operation.handle(gateway, request)
+            await _operation_of(match, scope).handle(gateway, request)
+            if not refusals.is_empty and scope["method"] == "POST":
+                refusals.forgive(*_client_of(request, scope))
     except errors.ApiError as error:
         await _answer_error(request, operation, error)
+        body_bytes = max(request.stated_length, request.read_bytes)
+        refusals.count(error, *_client_of(request, scope), body_bytes)
     except Exception:
         log.exception("request_failed", request_id=request.request_id)
         if request.downstream.has_begun:
             raise
         await _answer_error(request, operation, errors.ServerError())
+
+
+def _check_door(
+    gateway: Gateway, request: ApiRequest, operation: Operation | None, scope: Scope
+) -> None:
+    """Refuse a request in clear, and one whose key or address had too many refused.
+
+    Raise HttpsRequiredError or TooManyRefusalsError. What needs no key (the health, which
+    balancers ask for in clear) is always let in.
+    """
+    is_public = operation is not None and operation.is_public
+    if gateway.limits.https_only:
+        request.strict_transport = _is_encrypted(request, scope, gateway.limits.behind_proxy)
+        if not (request.strict_transport or is_public):
+            raise errors.HttpsRequiredError()
+    if not (gateway.refusals.is_empty or is_public):
+        gateway.refusals.check(*_client_of(request, scope))
+
+
+def _client_of(request: ApiRequest, scope: Scope) -> tuple[str, str]:
+    """Return the digest of the request's key ("" without a well-formed one) and the address."""
+    try:
+        digest = request.key_digests()[0]
+    except errors.AuthenticationError:
+        digest = ""
+    forwarded = request.headers.get(b"x-forwarded-for", b"").decode("latin-1")
+    peer = (scope.get("client") or ("",))[0]
+    return digest, resolve_client_ip(peer, forwarded)
+
+
+def _operation_of(match: Match, scope: Scope) -> Operation:
+    """Return the operation that serves the method. Raise UnknownUrlError, MethodNotAllowedError."""
+    method: str = scope["method"]
+    operation = match.operation
+    if operation is None:
+        raise errors.UnknownUrlError.about(method, scope["path"])
+    if method not in operation.methods:
+        allowed = ", ".join((*operation.methods, "OPTIONS"))
+        raise errors.MethodNotAllowedError(
+            f"Not allowed: {method}. This path takes {allowed}.", headers={"Allow": allowed}
+        )
+    return operation
+
+
+def _is_encrypted(request: ApiRequest, scope: Scope, behind_proxy: bool) -> bool:
+    """Return whether the client's connection is encrypted.
+
+    Behind a proxy its header X-Forwarded-Proto says so; of several values the first is the one
+    nearest to the client, as Django reads it.
+    """
+    if not behind_proxy:
+        return bool(scope["scheme"] == "https")
+    stated = request.headers.get(b"x-forwarded-proto", b"")
+    return stated.partition(b",")[0].strip() == b"https"
 
 
 async def _answer_error(

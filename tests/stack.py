@@ -96,6 +96,7 @@ class Stack:
             **dict.fromkeys(("SIGN_IN_RATE", "SIGN_UP_RATE", "PASSWORD_RESET_RATE"), "10000/h"),
             "ADMIN_SIGN_IN_RATE": "10000/h",
             "SIGN_UPS_PER_DAY": "10000",
+            **dict.fromkeys(("REFUSALS_PER_MINUTE", "ADDRESS_REFUSALS_PER_MINUTE"), "1000000"),
             "TRIAL_CREDIT_DOLLARS": "1",
             **self._environment,
         }

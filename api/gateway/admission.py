@@ -8,6 +8,7 @@ from api import errors
 from api.catalogue.snapshot import Snapshot
 from api.dialects.base import Dialect, ParsedRequest
 from api.dialects.form import TakesForms
+from api.gateway.beside_loop import run_beside
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote
@@ -20,6 +21,8 @@ from billing.ledger.gate import Admission, AdmissionResult, LedgerUnavailableErr
 MAX_QUOTES = 3
 # A larger body is read only for a known key: it costs us memory and time.
 TRUSTED_BYTES = 256 * 1024
+# A still larger one is read only for a team that has credit: others could only cost us time.
+UNPAID_BYTES = 1024 * 1024
 
 Quoter = Callable[[Snapshot, Surface, ParsedRequest], Quote]
 
@@ -127,12 +130,23 @@ async def parsed_body(
     max_bytes = gateway.limits.max_body_bytes
     try:
         if request.stated_length > TRUSTED_BYTES or b"transfer-encoding" in request.headers:
-            await identify(gateway, request, digests)
+            admission = await identify(gateway, request, digests)
+            if admission is not None and admission.available_nanos <= 0:
+                max_bytes = min(max_bytes, UNPAID_BYTES)
         if isinstance(dialect, TakesForms) and not (dialect.takes_json and not request.is_form):
             fields, size_bytes = await request.read_form(max_bytes)
         else:
             fields, size_bytes = await request.read_object(max_bytes)
-        parsed = dialect.parse(fields, size_bytes)
+        parsed = await run_beside(size_bytes, dialect.parse, fields, size_bytes)
+    except errors.RequestTooLargeError:
+        if max_bytes < gateway.limits.max_body_bytes:
+            raise errors.InsufficientQuotaError(
+                f"A body of more than {max_bytes:,} bytes needs credit, whatever the model. "
+                f"Buy credits at {settings.BILLING_URL}, or send a smaller body."
+            ) from None
+        if request.admission is None:
+            await identify(gateway, request, digests)
+        raise
     except errors.InvalidRequestError:
         if request.admission is None:
             await identify(gateway, request, digests)

@@ -11,8 +11,9 @@ from typing import Any
 from accounts import keys
 from api import errors
 from api.error_responses import RenderedError, headers_of, rendered
+from api.gateway.beside_loop import LARGE_BYTES, run_beside
 from api.gateway.form import UnacceptableFormError, decode_form
-from api.gateway.strictjson import UnacceptableJsonError, decode_object
+from api.gateway.strictjson import UnacceptableJsonError, decode_large_object, decode_object
 from api.surfaces import Surface
 from billing.ledger.gate import AdmissionResult
 
@@ -26,8 +27,6 @@ ErrorRenderer = Callable[[errors.ApiError, Surface, str], RenderedError]
 # so the body is read and dropped, up to these limits.
 DRAIN_BYTES = 256 * 1024 * 1024
 DRAIN_SECONDS = 5
-# A form up to this size is read in the event loop.
-FORM_BYTES_IN_LOOP = 256 * 1024
 
 _JSON = (b"content-type", b"application/json")
 _STREAM = [
@@ -37,6 +36,12 @@ _STREAM = [
     (b"x-accel-buffering", b"no"),
 ]
 _ANY_ORIGIN = (b"access-control-allow-origin", b"*")
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+# The same as the pages' (SECURE_HSTS_* in the settings), since a browser keeps one for the host.
+_STRICT_TRANSPORT = (
+    b"strict-transport-security",
+    b"max-age=31536000; includeSubDomains; preload",
+)
 _EXPOSED = (
     b"access-control-expose-headers",
     b", ".join(
@@ -145,7 +150,9 @@ class ApiRequest:
     """One HTTP request to the API. `started_at` is in `time.monotonic()` seconds.
 
     `admission` is the ledger's latest answer about the key; the limit headers come from it.
-    `stated_length` is the body's length in bytes by its header, or 0.
+    `stated_length` is the body's length in bytes by its header, or 0, and `read_bytes` how much of
+    it was read. With `strict_transport` the
+    client is told to use HTTPS for this host from now on.
     """
 
     __slots__ = (
@@ -155,10 +162,12 @@ class ApiRequest:
         "headers",
         "is_body_read",
         "query",
+        "read_bytes",
         "receive",
         "request_id",
         "started_at",
         "stated_length",
+        "strict_transport",
         "surface",
     )
 
@@ -173,6 +182,8 @@ class ApiRequest:
         self.query: bytes = scope.get("query_string", b"")
         self.receive = receive
         self.is_body_read = False
+        self.read_bytes = 0
+        self.strict_transport = False
         self.downstream = Downstream(send)
         self.admission: AdmissionResult | None = None
         stated = self.headers.get(b"content-length", b"0")
@@ -202,7 +213,8 @@ class ApiRequest:
         self._check_headers(max_bytes)
         body = await self._read(max_bytes)
         try:
-            return decode_object(body), len(body)
+            decode = decode_object if len(body) <= LARGE_BYTES else decode_large_object
+            return await run_beside(len(body), decode, body), len(body)
         except UnacceptableJsonError as error:
             raise errors.InvalidJsonError(f"The body is not valid JSON: {error}") from None
 
@@ -217,10 +229,7 @@ class ApiRequest:
         content_type = self.headers[b"content-type"].decode("latin-1")
         body = await self._read(max_bytes)
         try:
-            if len(body) <= FORM_BYTES_IN_LOOP:
-                return decode_form(body, content_type), len(body)
-            # A large file takes tens of milliseconds, for which no stream of others should wait.
-            return await asyncio.to_thread(decode_form, body, content_type), len(body)
+            return await run_beside(len(body), decode_form, body, content_type), len(body)
         except UnacceptableFormError as error:
             raise errors.InvalidRequestError(f"The body is no valid form: {error}") from None
 
@@ -295,7 +304,7 @@ class ApiRequest:
             if message["type"] != "http.request":
                 raise errors.InvalidRequestError("The body did not arrive in time.")
             part: bytes = message.get("body", b"")
-            size += len(part)
+            self.read_bytes = size = size + len(part)
             if size > max_bytes:
                 raise _too_large(max_bytes)
             parts.append(part)
@@ -304,7 +313,9 @@ class ApiRequest:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _common_headers(self) -> Headers:
-        headers = [(b"x-request-id", self.request_id.encode()), _ANY_ORIGIN]
+        headers = [(b"x-request-id", self.request_id.encode()), _ANY_ORIGIN, _NO_SNIFFING]
+        if self.strict_transport:
+            headers.append(_STRICT_TRANSPORT)
         if b"origin" in self.headers:
             headers.append(_EXPOSED)
         if self.admission is not None and self.admission.requests_limit:

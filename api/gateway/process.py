@@ -14,6 +14,7 @@ from api.catalogue import snapshot
 from api.catalogue.snapshot import Catalogue, Snapshot
 from api.gateway.deadlines import DeadlineTicker
 from api.gateway.health import Health
+from api.gateway.refusals import RefusalLimit
 from api.gateway.upstream import Upstreams
 from api.jobs.store import JobStore
 from billing.ledger.gate import AdmissionResult, Gate
@@ -36,6 +37,10 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     hold_grace_seconds: float
     video_max_seconds: float
     video_poll_seconds: float
+    https_only: bool = False
+    behind_proxy: bool = False
+    refusals_per_minute: int = 300
+    address_refusals_per_minute: int = 600
 
 
 class Gateway:
@@ -57,6 +62,7 @@ class Gateway:
         self.health = health
         self.jobs = jobs
         self.limits = limits
+        self.refusals = RefusalLimit(limits.refusals_per_minute, limits.address_refusals_per_minute)
         self.ticker = DeadlineTicker()
         self.is_shutting_down = False
         # The loop itself keeps only weak references to its tasks.
@@ -136,6 +142,10 @@ def limits_of_settings() -> Limits:
         hold_grace_seconds=settings.HOLD_GRACE_SECONDS,
         video_max_seconds=settings.VIDEO_MAX_SECONDS,
         video_poll_seconds=settings.VIDEO_POLL_SECONDS,
+        https_only=settings.HTTPS,
+        behind_proxy=settings.BEHIND_PROXY,
+        refusals_per_minute=settings.REFUSALS_PER_MINUTE,
+        address_refusals_per_minute=settings.ADDRESS_REFUSALS_PER_MINUTE,
     )
 
 

@@ -19,8 +19,8 @@ from django.template.loader import render_to_string
 from django.views.defaults import server_error as django_server_error
 
 from api import errors
-from api.error_responses import render
 from api.gateway.http import new_request_id
+from config.https import error_response
 
 log = structlog.get_logger(__name__)
 
@@ -70,13 +70,9 @@ def service_unavailable(request: HttpRequest) -> HttpResponse:
     """Return a 503 with Retry-After, made without the database: a page, or the API's error."""
     if request.path_info.startswith("/api/"):
         error = errors.ServiceUnavailableError(retry_after_seconds=RETRY_AFTER_SECONDS)
-        _, headers, body = render(error)
-        answer = HttpResponse(body, status=503)
-        for name, value in headers:
-            answer[name.decode()] = value.decode()
-    else:
-        answer = HttpResponse(render_to_string("503.html"), status=503)
-        answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return error_response(error)
+    answer = HttpResponse(render_to_string("503.html"), status=503)
+    answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
     answer["Cache-Control"] = "no-store"
     answer["X-Request-Id"] = new_request_id()
     return answer

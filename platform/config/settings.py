@@ -65,6 +65,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.https.RefuseClearText",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.connections.PageConnections",
@@ -384,6 +385,9 @@ READ_ENVIRONMENT = env.text
 
 # The gateway and the gate (api/gateway, billing/ledger/gate.py).
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 20 * 1024 * 1024)
+# Refused requests a minute, of one key and of one address, in each process.
+REFUSALS_PER_MINUTE = env.integer("REFUSALS_PER_MINUTE", 300)
+ADDRESS_REFUSALS_PER_MINUTE = env.integer("ADDRESS_REFUSALS_PER_MINUTE", 600)
 MAX_ANSWER_BYTES = env.integer("MAX_ANSWER_BYTES", 64 * 1024 * 1024)
 KEEPALIVE_SECONDS = env.number("KEEPALIVE_SECONDS", 15)
 WRITE_TIMEOUT_SECONDS = env.number("WRITE_TIMEOUT_SECONDS", 30)

@@ -23,6 +23,7 @@ class FakeGate:
         self.key_code = "identified"
         self.catalogue_version = 1
         self.granted_nanos: int | None = None
+        self.available_nanos = 10_000_000_000
         self.receipts_wait: asyncio.Event | None = None
 
     def _verdict(self, code: str, amount_nanos: int = 0) -> AdmissionResult:
@@ -33,6 +34,7 @@ class FakeGate:
             account_id=2,
             team_id=3,
             amount_nanos=amount_nanos,
+            available_nanos=self.available_nanos,
             requests_limit=60,
             requests_remaining=59,
             tokens_limit=120_000,

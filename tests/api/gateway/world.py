@@ -257,6 +257,8 @@ class World:
             "method": method,
             "path": path,
             "query_string": query.encode(),
+            "scheme": "http",
+            "client": ("127.0.0.1", 50000),
             "headers": [(k.encode(), v.encode()) for k, v in given.items() if v],
         }
         messages = iter([{"type": "http.request", "body": payload, "more_body": False}])

@@ -1,0 +1,102 @@
+"""The limit of refused requests, per API key and per address.
+
+A refused request counts against no limit of the ledger, and costs us time all the same: a large
+body is received and parsed before anybody knows that it will be refused. Each process counts for
+itself, in memory: the limit protects the process.
+"""
+
+import ipaddress
+import math
+import time
+
+import structlog
+
+from api import errors
+from api.gateway.beside_loop import LARGE_BYTES
+
+log = structlog.get_logger(__name__)
+
+SECONDS = 60
+# Of keys and addresses together; beyond it the oldest are forgotten.
+MOST_COUNTED = 20_000
+
+
+class TooManyRefusalsError(errors.RateLimitError):
+    """The key, or the address, had too many requests refused."""
+
+    default_message = (
+        "Too many requests were refused. Wait as Retry-After says, and send fewer that can't "
+        "succeed: see the earlier errors."
+    )
+
+
+class RefusalLimit:
+    """Leaky buckets: a refusal fills its key's and its address's, time and success empty them.
+
+    `per_key` and `per_address` are both a bucket's size and what leaks from it in a minute.
+    """
+
+    def __init__(self, per_key: int, per_address: int) -> None:
+        self._sizes = {"key": per_key, "address": per_address}
+        # What is in a bucket, and when that was so in time.monotonic() seconds.
+        self._filled: dict[tuple[str, str], tuple[float, float]] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was refused lately: then there is nothing to check or to forgive."""
+        return not self._filled
+
+    def check(self, digest: str, address: str) -> None:
+        """Raise TooManyRefusalsError where the key's bucket or the address's is full."""
+        for bucket in _buckets(digest, address):
+            size = self._sizes[bucket[0]]
+            over = self._level(bucket) + 1 - size
+            if over > 0:
+                wait_seconds = math.ceil(over * SECONDS / size)
+                raise TooManyRefusalsError(retry_after_seconds=wait_seconds)
+
+    def count(self, error: errors.ApiError, digest: str, address: str, body_bytes: int) -> None:
+        """Count a refused request; a large body counts once more for each 256 KiB.
+
+        A request over the ledger's limits counts only by its body: its client is told to wait.
+        """
+        if error.status >= 500 or isinstance(error, TooManyRefusalsError):
+            return
+        weight = (error.status != 429) + body_bytes // LARGE_BYTES
+        if not weight:
+            return
+        for bucket in _buckets(digest, address):
+            level, size = self._level(bucket), self._sizes[bucket[0]]
+            self._put(bucket, level + weight)
+            if level + 1 <= size < level + 1 + weight:
+                log.warning("refusals_limited", by=bucket[0], address=address, code=error.code)
+
+    def forgive(self, digest: str, address: str) -> None:
+        """Take one refusal back after a success, so that one bad request in two is no offence."""
+        for bucket in _buckets(digest, address):
+            if bucket in self._filled:
+                self._put(bucket, self._level(bucket) - 1)
+
+    def _level(self, bucket: tuple[str, str]) -> float:
+        level, at = self._filled.get(bucket, (0.0, 0.0))
+        return max(0.0, level - (time.monotonic() - at) * self._sizes[bucket[0]] / SECONDS)
+
+    def _put(self, bucket: tuple[str, str], level: float) -> None:
+        self._filled.pop(bucket, None)
+        if level > 0:
+            self._filled[bucket] = level, time.monotonic()
+            if len(self._filled) > MOST_COUNTED:
+                del self._filled[next(iter(self._filled))]
+
+
+def _buckets(digest: str, address: str) -> list[tuple[str, str]]:
+    """Return the buckets of a request; without a well-formed key there is no key's."""
+    keys = [("key", digest)] if digest else []
+    return [*keys, ("address", _network(address))]
+
+
+def _network(address: str) -> str:
+    """Return an IPv4 address, or the /64 of an IPv6 address, which is one customer's."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.ip_network((address, 64), strict=False))
