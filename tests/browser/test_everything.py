@@ -3,7 +3,6 @@ page, wide and on a phone, light and dark.
 """
 
 import json
-import random
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -16,18 +15,16 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from portal.docs.pages import pages
 from portal.mailbox.queries import emails
-from tests.browser.conftest import sign_in
-from tests.browser.watch import AXE, Watch, accessibility_faults
+from tests.browser.conftest import WIDE, sign_in
+from tests.browser.watch import AXE, Watch, faults_by_scheme
 from tests.portal.url_map import PAGES, address
 from tests.stack import Stack
-from tests.support.sampling import IN_CI
+from tests.support.sampling import one_of
 from tests.support.waiting import eventually
 
 PASSWORD = "correct horse battery"
-WIDE = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 MOST_TABS = 150
-SCHEMES = ["light", "dark"]
 FOLLOWS_SECONDS = 5  # until charts have followed the window: at once, but beside busy processes
 
 
@@ -107,8 +104,12 @@ def overflow_of(page: Page) -> int:
 
 @pytest.mark.parametrize(
     ("viewport", "by_keyboard"),
-    [(WIDE, False), (PHONE, False), (WIDE, True)],
-    ids=["wide", "phone", "keyboard"],
+    one_of(
+        "from a stranger to a statement",
+        pytest.param(WIDE, False, id="wide"),
+        pytest.param(PHONE, False, id="phone"),
+        pytest.param(WIDE, True, id="keyboard"),
+    ),
 )
 def test_from_a_stranger_to_a_statement_that_adds_up(
     new_page: Callable[..., Page],
@@ -244,31 +245,21 @@ def visited(browser: Browser, site: Stack) -> Callable[..., list[str]]:
         page.add_init_script(AXE)  # sent and compiled once, not for each page
         watch = Watch(site.base_url)
         watch.over(page)
-        faults = [fault for path in paths for fault in _faults_of(page, path, _schemes())]
+        faults = [fault for path in paths for fault in _faults_of(page, path)]
         context.close()
         return faults + watch.faults
 
     return visit
 
 
-def _schemes() -> list[str]:
-    return random.sample(SCHEMES, len(SCHEMES) if IN_CI else 1)
-
-
-def _faults_of(page: Page, path: str, schemes: list[str]) -> Iterator[str]:
-    first, *others = schemes
+def _faults_of(page: Page, path: str) -> Iterator[str]:
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]
-    page.emulate_media(color_scheme=first)  # type: ignore[arg-type]
     answer = page.goto(path)
     if answer is None or answer.status not in {200, 404} or path not in page.url:
         yield f"{path}: {answer.status if answer else ''} at {page.url}"
     if (overflow := overflow_of(page)) > 0:
         yield f"{path}: {overflow} px too wide"
-    yield from (f"{path}, {first}: {fault}" for fault in accessibility_faults(page))
-    for scheme in others:  # other colours, the same elements
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        found = accessibility_faults(page, only=("color-contrast",))
-        yield from (f"{path}, {scheme}: {fault}" for fault in found)
+    yield from (f"{path}, {fault}" for fault in faults_by_scheme(page))
     # The same elements in the same colours, in other places. Charts follow a moment later.
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     deadline = time.monotonic() + FOLLOWS_SECONDS
