@@ -27,7 +27,7 @@ from billing.ledger import postings
 from billing.models import CreditAccount
 from tests.cast import IssuedKey, issue, signed_in
 from tests.stack import Stack, running
-from tests.support import database
+from tests.support import database, sampling
 
 # Tests of whole stacks wait for real processes: run first, they do so beside the others, and the
 # short files come last, so that the workers end together.
@@ -61,19 +61,20 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "he
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seed of all property tests, which workers get with the other options; collect
-    without the garbage collector, which would only go over what is loaded again and again.
+    """Choose the seed of all property tests and samples, which workers get with the other options;
+    collect without the garbage collector, which would only go over what is loaded again and again.
     """
     gc.disable()  # until what is loaded and collected is frozen
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(random.SystemRandom().getrandbits(64))
+    sampling.seed_choices(str(config.option.hypothesis_seed))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Tell how a failed run's examples can be had again."""
+    """Tell how a failed run's examples and samples can be had again."""
     if terminalreporter.stats.get("failed"):
         seed = config.option.hypothesis_seed
-        terminalreporter.line(f"The property tests' examples again: --hypothesis-seed={seed}")
+        terminalreporter.line(f"The same examples and samples again: --hypothesis-seed={seed}")
 
 
 @pytest.hookimpl(optionalhook=True)

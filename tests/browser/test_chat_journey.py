@@ -10,6 +10,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.browser.watch import accessibility_faults
 from tests.stack import Stack
+from tests.support.sampling import one_of
 from tests.support.waiting import eventually
 
 COMPLETIONS = "**/v1/chat/completions"
@@ -301,7 +302,7 @@ def test_stored_conversations_are_found_renamed_and_deleted(
     expect(chat_page.locator("#storage-state")).to_have_text("Kept in this tab only")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), one_of("chat", (1280, "light"), (390, "dark")))
 def test_the_page_is_accessible_and_fits(
     new_customer_page: Callable[..., Page], scheme: str, width: int
 ) -> None:

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.acceptance.programs import needs
 from tests.browser.watch import accessibility_faults
 from tests.stack import Stack
+from tests.support.sampling import one_of
 
 OPERATIONS = [
     "create_chat_completion",
@@ -158,7 +159,9 @@ def test_the_curl_snippet_runs(playground: Page, site: Stack) -> None:
     assert "data: [DONE]" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), one_of("the playground", (1280, "light"), (390, "dark"))
+)
 def test_the_page_is_accessible_and_fits(
     new_customer_page: Callable[..., Page], scheme: str, width: int
 ) -> None:

@@ -7,6 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.watch import Watch, accessibility_faults
 from tests.stripe_simulator import StripeSimulator, running_simulator
+from tests.support.sampling import one_of
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,10 @@ def simulator() -> Iterator[StripeSimulator]:
         yield StripeSimulator(f"{url}/stripe")
 
 
-@pytest.fixture(params=[("light", 1280), ("dark", 390)], ids=["wide", "phone"])
+SIZES = (pytest.param(("light", 1280), id="wide"), pytest.param(("dark", 390), id="phone"))
+
+
+@pytest.fixture(params=one_of("the stand-in's pages", *SIZES))
 def page(request: pytest.FixtureRequest, browser: Browser, simulator: StripeSimulator):
     """A page on which nothing but the stand-in may be loaded."""
     scheme, width = request.param

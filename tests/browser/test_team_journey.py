@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.watch import accessibility_faults
 from tests.stack import Stack
+from tests.support.sampling import one_of
 from tests.support.waiting import eventually
 
 
@@ -61,7 +62,7 @@ def accept(page: Page, link: str, email: str, password: str) -> None:
     page.get_by_role("button", name="Join the team").click()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", one_of("an invitation", 1280, 390))
 def test_invited_accepted_promoted_and_removed(
     customer_page: Page, new_page: Callable[..., Page], site: Stack, width: int
 ) -> None:

@@ -1,10 +1,14 @@
 """What no page may do, and what none may lack: faults collected while tests click."""
 
+import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from playwright.sync_api import ConsoleMessage, Page, Request
+from playwright.sync_api import ConsoleMessage, Error, Page, Request
 
+from tests.support.sampling import IN_CI
+
+SCHEMES: list[Literal["light", "dark"]] = ["light", "dark"]
 AXE = Path(__file__).with_name("axe.min.js").read_text()
 # Each rule has its impact: those that find nothing serious need not look.
 RUN = """options => {
@@ -24,12 +28,21 @@ class Watch:
         self.faults: list[str] = []
         self._own = (base_url, "data:", "blob:", "about:")
         self._goes_to = goes_to
+        self._handlers: list[tuple[Any, Any]] = [
+            ("request", self._on_request),
+            ("console", self._on_console),
+            ("pageerror", self._on_error),
+        ]
 
     def over(self, page: Page) -> None:
         """Watch a page from now on."""
-        page.on("request", self._on_request)
-        page.on("console", self._on_console)
-        page.on("pageerror", lambda error: self.faults.append(f"{page.url}: {error}"))
+        for event, handler in self._handlers:
+            page.on(event, handler)
+
+    def leave(self, page: Page) -> None:
+        """Watch the page no longer."""
+        for event, handler in self._handlers:
+            page.remove_listener(event, handler)
 
     def _on_request(self, request: Request) -> None:
         is_led = self._goes_to and request.is_navigation_request()
@@ -37,6 +50,9 @@ class Watch:
             return
         if not request.url.startswith(self._own):
             self.faults.append(f"loads {request.url}")
+
+    def _on_error(self, error: Error) -> None:
+        self.faults.append(f"uncaught: {error.stack or error}")
 
     def _on_console(self, message: ConsoleMessage) -> None:
         # The browser itself reports statuses that a test asks for on purpose.
@@ -59,3 +75,14 @@ def accessibility_faults(page: Page, *, only: tuple[str, ...] = ()) -> list[str]
         if violation["impact"] in {"serious", "critical"}
         for node in violation["nodes"]
     ]
+
+
+def faults_by_scheme(page: Page) -> list[str]:
+    """Return `accessibility_faults` in light and in dark; outside CI, in either by chance."""
+    found = []
+    for place, scheme in enumerate(random.sample(SCHEMES, len(SCHEMES) if IN_CI else 1)):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        # The second has other colours, but the same elements.
+        only = ("color-contrast",) if place else ()
+        found += [f"{scheme}: {fault}" for fault in accessibility_faults(page, only=only)]
+    return found

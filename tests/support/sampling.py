@@ -7,6 +7,20 @@ from typing import TypeVar
 
 T = TypeVar("T")
 IN_CI = os.environ.get("CI") == "true"
+_seeds: list[str] = []
+
+
+def seed_choices(seed: str) -> None:
+    """Let `one_of` choose by this seed, which all workers of a run share."""
+    _seeds[:] = [seed]
+
+
+def one_of(name: str, *cases: T) -> list[T]:
+    """Return all the cases where CI is `true`, elsewhere one of them: a test's parameters.
+
+    The run's seed and the name, the test's, decide which; a failed run prints the seed.
+    """
+    return list(cases) if IN_CI else [random.Random(f"{name} {_seeds}").choice(cases)]
 
 
 def sampled(cases: Iterable[T], number: int) -> list[T]:
