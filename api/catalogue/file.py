@@ -237,6 +237,7 @@ class RouteTable(Table, kw_only=True):
     takes_temperature: bool = True
     takes_developer_role: bool = True
     passes_unknown_fields: bool = False
+    streams_plain_answers: bool = False
     is_enabled: bool = True
 
 

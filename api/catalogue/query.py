@@ -34,7 +34,8 @@ SELECT json_build_object(
                 'takes_stream_options', route.takes_stream_options,
                 'takes_temperature', route.takes_temperature,
                 'takes_developer_role', route.takes_developer_role,
-                'passes_unknown_fields', route.passes_unknown_fields
+                'passes_unknown_fields', route.passes_unknown_fields,
+                'streams_plain_answers', route.streams_plain_answers
               ) ORDER BY route.priority, route.weight DESC, route.id
             ), '[]'
           )

@@ -54,7 +54,8 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One way to an answer. `reasoning_dialect` is one of `Route.ReasoningDialect`.
 
     `max_tokens_field` is one of `Route.MaxTokensField`. The `takes_…` say what the upstream knows
-    of a request, and `passes_unknown_fields` whether it gets fields that we don't know.
+    of a request, and `passes_unknown_fields` whether it gets fields that we don't know. One that
+    `streams_plain_answers` is asked for a stream where the client wants a plain answer.
     """
 
     id: int
@@ -68,6 +69,7 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     takes_temperature: bool = True
     takes_developer_role: bool = True
     passes_unknown_fields: bool = False
+    streams_plain_answers: bool = False
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,6 @@ the answer proves to be the dialect's. Where they don't, `bridge` connects two d
 `Translation`s, through the types of `conversation`.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
@@ -20,6 +19,7 @@ import msgspec
 from api import errors
 from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.conversation import Conversation, Event, Reply
+from api.dialects.error_bodies import ErrorReport, error_report
 from api.dialects.fields import passed_fields
 from api.dialects.sse import MAX_EVENT_BYTES
 from api.dialects.usage import Metered, MeteringLimits
@@ -27,9 +27,6 @@ from api.error_responses import RenderedError, render_body, rendered
 from api.surfaces import Surface
 from billing.pricing.charge import Charge, Usage
 
-_LONGEST_QUOTE = 600
-# Upstreams quote keys, addresses and organisations in their messages.
-_SECRETS = re.compile(r"(?i)\b(?:sk|pk|key|bearer|org|proj)[-_ ][\w*.…-]{6,}|https?://\S+")
 _encode = msgspec.json.Encoder().encode
 
 ReasoningField = Literal["reasoning", "reasoning_content"] | None
@@ -47,14 +44,6 @@ class DialectError(Exception):
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
-
-
-class ErrorReport(NamedTuple):
-    """What an upstream's error says, unredacted: the message, the parameter's place, the code."""
-
-    message: str = ""
-    param: str | None = None
-    code: str = ""
 
 
 class PromptSize(NamedTuple):
@@ -186,6 +175,31 @@ class StreamReader(Protocol):
         """Return the events that end the stream, with the charged usage if `is_shown`."""
 
 
+class AnswerAssembler(Protocol):
+    """What puts one streamed answer together into a whole one.
+
+    What `is_whole` came in one piece in spite of all.
+    """
+
+    is_whole: bool
+    events: int
+    """How many events came that are no comments."""
+
+    @property
+    def reader(self) -> StreamReader:
+        """The stream's own reader."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the upstream said that this was all."""
+
+    def feed(self, data: bytes) -> None:
+        """Take what the upstream sent. Raise DialectError for what is no part of an answer."""
+
+    def finish(self) -> bytes:
+        """Return the whole answer. Raise DialectError if the stream's end is missing."""
+
+
 class EventSource(Protocol):
     """A reader of what a `StreamReader` of the same dialect let pass."""
 
@@ -286,33 +300,8 @@ class Dialect(Protocol):
     def stream_reader(self, context: AnswerContext) -> StreamReader:
         """Return a reader of one streamed answer."""
 
-
-def error_report(body: bytes) -> ErrorReport:
-    """Return what the body of an upstream's error says, unredacted.
-
-    Beside OpenAI's and Anthropic's `{"error": {…}}` there are lists of it (Gemini), a text for the
-    object, the object's members alone, and `detail`, a text or a list of places (FastAPI).
-    """
-    try:
-        answer: Any = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ErrorReport()
-    if isinstance(answer, list):
-        answer = answer[0] if answer else None
-    if not isinstance(answer, dict):
-        return ErrorReport()
-    error = answer.get("error") or answer
-    if isinstance(error, str):
-        return ErrorReport(error, code=_first_text(answer, "code", "type"))
-    if not isinstance(error, dict):
-        return ErrorReport()
-    if (detail := error.get("detail")) and "message" not in error:
-        return _detailed(detail)
-    return ErrorReport(
-        _first_text(error, "message", "msg"),
-        _first_text(error, "param") or None,
-        _first_text(error, "code", "type", "status"),
-    )
+    def assembler(self, context: AnswerContext) -> AnswerAssembler | None:
+        """Return what makes a whole answer of a stream, or None if the request can't have one."""
 
 
 class OpenAiFamily:
@@ -360,32 +349,11 @@ class OpenAiFamily:
         """Refuse: an endpoint whose answers come in one piece has no stream."""
         raise TypeError(f"{context.public_name} was asked for a stream of an unstreamed endpoint.")
 
-
-def _first_text(error: dict[str, Any], *names: str) -> str:
-    """Return the first of the members that is a text, or an empty one."""
-    return next((error[name] for name in names if isinstance(error.get(name), str)), "")
-
-
-def _detailed(detail: object) -> ErrorReport:
-    """Return what FastAPI's `detail` says: a text, or a list of places and messages."""
-    if isinstance(detail, str):
-        return ErrorReport(detail)
-    messages, param = [], None
-    for item in detail if isinstance(detail, list) else [detail]:
-        if isinstance(item, dict) and (message := _first_text(item, "msg", "message")):
-            place = item.get("loc")
-            # The first part says that it is the body's.
-            path = ".".join(map(str, place[1:])) if isinstance(place, list) else ""
-            param = param or path or None
-            messages.append(f"{path}: {message}" if path else message)
-    return ErrorReport("; ".join(messages), param)
+    def assembler(self, context: AnswerContext) -> AnswerAssembler | None:
+        """Return None: an endpoint whose answers come in one piece has no stream."""
+        return None
 
 
 def named(fields: dict[str, Any]) -> set[str]:
     """Return the parameters that a request gives a value, as `refused_parameters` names them."""
     return {field for field, value in fields.items() if value is not None}
-
-
-def redacted(message: str) -> str:
-    """Return an upstream's message fit for clients: cut, without keys, addresses and NUL."""
-    return _SECRETS.sub("…", message[:_LONGEST_QUOTE]).replace("\0", "")

@@ -16,10 +16,10 @@ from api import errors
 from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.base import (
     Answer,
+    AnswerAssembler,
     AnswerContext,
     Dialect,
     DialectError,
-    ErrorReport,
     ParsedRequest,
     StreamReader,
     Translation,
@@ -38,6 +38,7 @@ from api.dialects.conversation import (
     put_together,
     unsayable,
 )
+from api.dialects.error_bodies import ErrorReport
 from api.dialects.usage import Metered, MeteringLimits
 from api.error_responses import RenderedError
 from api.surfaces import Surface
@@ -121,6 +122,10 @@ class Bridge:
     def stream_reader(self, context: AnswerContext) -> "BridgedStreamReader":
         """Return a reader of one streamed answer."""
         return BridgedStreamReader(self, context)
+
+    def assembler(self, context: AnswerContext) -> AnswerAssembler | None:
+        """Return what makes a whole answer of the upstream's stream, in its own dialect."""
+        return self.upstream.assembler(context)
 
 
 def bridge(downstream: Dialect, upstream: Dialect) -> Bridge | None:

@@ -65,9 +65,14 @@ class Deadlines:
     def begin_attempt(self, upstream: UpstreamEntry) -> None:
         """Start the wait for an upstream's first token."""
         self._idle_seconds = upstream.idle_timeout_seconds
-        if self._is_prompt:
-            self._silent_by = self._loop.time() + upstream.first_token_timeout_seconds
+        self._silent_by = self._total_by
         self._silent_reason = "first_token"
+        if self._is_prompt:
+            self.expect_events(upstream)
+
+    def expect_events(self, upstream: UpstreamEntry) -> None:
+        """Let the first token be due soon in this attempt, as its upstream was asked for events."""
+        self._silent_by = self._loop.time() + upstream.first_token_timeout_seconds
 
     def saw_data(self) -> None:
         """Restart the wait for the upstream's next data."""

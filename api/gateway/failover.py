@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 3
 BACKOFF_SECONDS = 0.1
-# An upstream that was called and sent nothing in time may bill us all the same.
+# An upstream that was called and fell silent may bill us all the same.
 MAX_SILENT_ATTEMPTS = 2
 
 
@@ -52,7 +52,7 @@ async def try_routes(
             continue
         last = failure
         attempts += last.kind != "busy"
-        silent += last.kind == "first_token"
+        silent += last.kind in {"first_token", "idle"}
         if last.is_overload:
             limits.of(route.upstream).reported_overload()
         if not may_retry() or not last.is_retryable or silent >= MAX_SILENT_ATTEMPTS:

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import ClassVar, Literal
 
 from api import errors
-from api.dialects.base import ErrorReport, redacted
+from api.dialects.error_bodies import ErrorReport, redacted
 
 Kind = Literal[
     "connect",  # no connection: nothing was sent
@@ -47,6 +47,7 @@ _RETRYABLE = frozenset(
         "incomplete",
         "error_event",
         "first_token",
+        "idle",
         "unsayable",
     }
 )

@@ -22,7 +22,8 @@ from django.db import Error, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from api.dialects.base import OpenAiFamily, redacted
+from api.dialects.base import OpenAiFamily
+from api.dialects.error_bodies import redacted
 from api.models import VideoJob
 from billing.failpoints import failpoint
 from billing.ledger import postings

@@ -268,6 +268,14 @@ class Route(models.Model):
         db_default=False,
         help_text="Send fields of requests that are unknown here, whatever they cost upstream.",
     )
+    streams_plain_answers = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text=(
+            "Ask for a stream where the client wants a plain answer, and put that together here: "
+            "for upstreams and proxies that end connections which are silent for minutes."
+        ),
+    )
     is_enabled = models.BooleanField(default=True)
 
     class Meta:

@@ -30,8 +30,8 @@ from api.gateway.deadlines import Deadlines
 from api.gateway.failover import try_routes
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
-from api.gateway.runner import call_upstream
 from api.gateway.settlement import AdmittedRequest
+from api.gateway.upstream_call import call_upstream
 from api.gateway.upstream_errors import AttemptError, ShuttingDownError
 from api.jobs.store import JobOrder
 from billing.failpoints import failpoint

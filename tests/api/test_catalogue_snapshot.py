@@ -96,13 +96,14 @@ def test_a_row_allows_a_parameter_or_one_variant_of_it() -> None:
     assert not any(map(gamma.allows, names))
 
 
-def switches_of(route: RouteEntry) -> tuple[str, bool, bool, bool, bool]:
+def switches_of(route: RouteEntry) -> tuple[str, bool, bool, bool, bool, bool]:
     return (
         route.max_tokens_field,
         route.takes_stream_options,
         route.takes_temperature,
         route.takes_developer_role,
         route.passes_unknown_fields,
+        route.streams_plain_answers,
     )
 
 
@@ -125,14 +126,15 @@ def test_routes_are_in_the_order_to_try_and_only_those_switched_on() -> None:
         takes_temperature=False,
         takes_developer_role=False,
         passes_unknown_fields=True,
+        streams_plain_answers=True,
     )
     add_route(model, maker, "off", is_enabled=False)
     add_route(model, closed, "closed")
     routes = entry_of("alpha").routes
     assert [route.upstream_model for route in routes] == ["heavy", "light", "late"]
     assert routes[0].reasoning_dialect == "think"
-    assert switches_of(routes[0]) == ("max_completion_tokens", False, False, False, True)
-    assert switches_of(routes[1]) == ("max_tokens", True, True, True, False)
+    assert switches_of(routes[0]) == ("max_completion_tokens", False, False, False, True, True)
+    assert switches_of(routes[1]) == ("max_tokens", True, True, True, False, False)
     assert (routes[0].upstream.name, routes[0].upstream.max_concurrency) == ("maker", 7)
 
 

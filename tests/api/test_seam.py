@@ -17,10 +17,10 @@ from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.base import (
     AnswerContext,
     DialectError,
-    ErrorReport,
     ParsedRequest,
     PromptSize,
 )
+from api.dialects.error_bodies import ErrorReport
 from api.dialects.usage import Metered, MeteringLimits, meter
 from api.error_responses import RenderedError
 from api.gateway.quote import quote_text

@@ -9,9 +9,11 @@ from api import errors
 from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.anthropic_messages import translation
 from api.dialects.anthropic_messages.answer import MessageAnswer
+from api.dialects.anthropic_messages.assembler import MessageAssembler
 from api.dialects.anthropic_messages.request import parse_count, parse_messages, upstream_fields
 from api.dialects.anthropic_messages.stream import MessageStreamReader
-from api.dialects.base import ParsedRequest, error_report
+from api.dialects.base import ParsedRequest
+from api.dialects.error_bodies import error_report
 from api.error_responses import RenderedError
 from api.surfaces import Surface
 
@@ -51,6 +53,7 @@ class MessagesDialect:
     parse = staticmethod(parse_messages)
     read_answer = staticmethod(MessageAnswer)
     stream_reader = staticmethod(MessageStreamReader)
+    assembler = staticmethod(MessageAssembler)
     read_error = staticmethod(error_report)
 
     def forwarded_headers(self, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:

@@ -57,11 +57,11 @@ _PARTS = {
 
 
 class MessageStreamReader(EventReader):
-    """Reads one attempt's stream of a message."""
+    """Reads one attempt's stream of a message. `usage` is what was reported of it so far."""
 
     sent_events = 0  # not numbered
 
-    __slots__ = ("_ending_delta", "_has_begun", "_open", "_public_name", "_usage")
+    __slots__ = ("_ending_delta", "_has_begun", "_open", "_public_name", "usage")
 
     def __init__(self, context: AnswerContext) -> None:
         super().__init__(context.max_event_bytes)
@@ -69,7 +69,12 @@ class MessageStreamReader(EventReader):
         self._has_begun = False
         self._open: dict[int, str] = {}
         self._ending_delta: dict[str, Any] = {}
-        self._usage: dict[str, Any] = {}
+        self.usage: dict[str, Any] = {}
+
+    @property
+    def end(self) -> dict[str, Any]:
+        """Why the message ended: `stop_reason` and `stop_sequence`."""
+        return self._ending_delta or _ENDED
 
     def finish(self) -> bytes:
         """Return what an unfinished last event makes. Raise DialectError if the end is missing."""
@@ -134,14 +139,14 @@ class MessageStreamReader(EventReader):
         if event.message is None or self._has_begun:
             raise DialectError("bad_answer", "the stream begins with no message, or twice")
         self._has_begun = True
-        self._usage = merged_usage({}, event.message.usage)
+        self.usage = merged_usage({}, event.message.usage)
         start = _decode_anything(data)
         start["message"]["model"] = self._public_name
         return named_event("message_start", _encode(start))
 
     def _message_delta(self, event: _Event) -> bytes:
         """Keep the end of the message; it is sent after the settlement."""
-        self._usage = merged_usage(self._usage, event.usage)
+        self.usage = merged_usage(self.usage, event.usage)
         if event.delta is not None and event.delta.stop_reason is not None:
             self.finish_reason = event.delta.stop_reason
             self._ending_delta = {
@@ -152,15 +157,15 @@ class MessageStreamReader(EventReader):
 
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
-        metered = meter(self._usage, self.text_bytes, limits)
-        return with_served_tier(metered, limits, self._usage.get("service_tier"))
+        metered = meter(self.usage, self.text_bytes, limits)
+        return with_served_tier(metered, limits, self.usage.get("service_tier"))
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the events that end the message, with the usage that is charged."""
-        figures = shown_usage(self._usage, usage)
+        figures = shown_usage(self.usage, usage)
         if is_shown:
             figures["cost"] = msgspec.Raw(dollars_short_text(cost.total_nanos).encode())
-        return message_end(self._ending_delta or _ENDED, figures)
+        return message_end(self.end, figures)
 
 
 _ENDED = {"stop_reason": "end_turn", "stop_sequence": None}

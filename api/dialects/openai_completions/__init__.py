@@ -10,6 +10,7 @@ from api import errors
 from api.dialects.base import AnswerContext, ParsedRequest, PromptSize, named
 from api.dialects.fields import billed_parameters, names_of
 from api.dialects.openai_chat.answer import TextAnswer
+from api.dialects.openai_chat.assembler import TextAssembler
 from api.dialects.openai_chat.fields import TextDialect
 from api.dialects.openai_chat.request import GenerationRequest, check_stream_options
 from api.dialects.openai_chat.stream import TextStreamReader
@@ -161,6 +162,11 @@ class CompletionsDialect(TextDialect):
     def stream_reader(self, context: AnswerContext) -> TextStreamReader:
         """Return a reader of a streamed completion."""
         return TextStreamReader(replace(context, is_tagged=False))
+
+    def assembler(self, context: AnswerContext) -> TextAssembler | None:
+        """Return what makes a whole completion of chunks; None for a choice among several."""
+        best_of = context.request.fields.get("best_of") or 1
+        return TextAssembler(context) if best_of == 1 else None
 
 
 COMPLETIONS = CompletionsDialect()

@@ -9,6 +9,7 @@ from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.base import OpenAiFamily, ParsedRequest
 from api.dialects.openai_responses import translation
 from api.dialects.openai_responses.answer import ResponseAnswer
+from api.dialects.openai_responses.assembler import ResponseAssembler
 from api.dialects.openai_responses.request import parse_responses, upstream_fields
 from api.dialects.openai_responses.stream import ResponseStreamReader, event
 from api.error_responses import RenderedError, rendered
@@ -27,6 +28,7 @@ class ResponsesDialect(OpenAiFamily):
     parse = staticmethod(parse_responses)
     read_answer = staticmethod(ResponseAnswer)
     stream_reader = staticmethod(ResponseStreamReader)
+    assembler = staticmethod(ResponseAssembler)
 
     def render_error(
         self, error: errors.ApiError, surface: Surface, request_id: str

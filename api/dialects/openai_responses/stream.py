@@ -46,9 +46,9 @@ _decode = msgspec.json.Decoder(_Event).decode
 
 
 class ResponseStreamReader(EventReader):
-    """Reads one attempt's stream of a response."""
+    """Reads one attempt's stream of a response. `response` is the one of the last event."""
 
-    __slots__ = ("_context", "_item_bytes", "_items", "_last", "sent_events")
+    __slots__ = ("_context", "_item_bytes", "_items", "_last_kind", "response", "sent_events")
 
     def __init__(self, context: AnswerContext) -> None:
         super().__init__(context.max_event_bytes)
@@ -56,8 +56,14 @@ class ResponseStreamReader(EventReader):
         # By output index: what each item is, and how much of its text came.
         self._items: dict[int | None, str] = {}
         self._item_bytes: dict[int | None, int] = {}
-        self._last: dict[str, Any] = {}
+        self._last_kind = ""
+        self.response: dict[str, Any] = {}
         self.sent_events = 0
+
+    @property
+    def status(self) -> str:
+        """The response's status by its last event: `completed` or `incomplete`."""
+        return self._last_kind.removeprefix("response.")
 
     def finish(self) -> bytes:
         """Return what an unfinished last event makes. Raise DialectError if the end is missing."""
@@ -119,7 +125,7 @@ class ResponseStreamReader(EventReader):
         response = event.response
         if not isinstance(response, dict):
             raise DialectError("bad_answer", "the last event has no response")
-        self._last = {"type": event.type, "response": response}
+        self._last_kind, self.response = event.type, response
         details = response.get("incomplete_details")
         self.finish_reason = finish_reason(
             event.type.removeprefix("response."), details if isinstance(details, dict) else None
@@ -129,17 +135,16 @@ class ResponseStreamReader(EventReader):
 
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
-        response = self._last.get("response", {})
-        metered = meter(response.get("usage"), self.text_bytes, limits)
-        return with_served_tier(metered, limits, response.get("service_tier"))
+        metered = meter(self.response.get("usage"), self.text_bytes, limits)
+        return with_served_tier(metered, limits, self.response.get("service_tier"))
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the last event, with the usage that is charged."""
-        response = for_client(self._last["response"], self._context, usage)
+        response = for_client(self.response, self._context, usage)
         if is_shown:
             cost_text = dollars_short_text(cost.total_nanos).encode()
             response["usage"]["cost"] = msgspec.Raw(cost_text)
-        return event(self._last["type"], self.sent_events, response=response)
+        return event(self._last_kind, self.sent_events, response=response)
 
 
 def event(kind: str, sequence_number: int, **more: Any) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any
 
 from api.catalogue.snapshot import ModelEntry, RouteEntry, UpstreamEntry
 from api.dialects import DIALECTS, link
+from api.dialects.assembly import as_streamed
 from api.dialects.base import AnswerContext
 from billing.pricing.charge import NO_CHARGE, Usage
 from tests.api.dialects.limits import Limits
@@ -96,28 +97,41 @@ def exchange(
     *,
     max_tokens: int = 8_000,
     piece: int = 0,
+    by_stream: bool = False,
     **model_fields: Any,
 ) -> Exchange:
-    """Send a client's body through a pair to the simulator, in pieces of so many bytes back."""
+    """Send a client's body through a pair to the simulator, in pieces of so many bytes back.
+
+    `by_stream` asks for a stream where the client wants a plain answer.
+    """
     client = DIALECTS[downstream]
     request = client.parse(body, len(json.dumps(body)))
     dialect = link(client, upstream)
     assert dialect is not None
     model, route = model_entry(upstream, **model_fields)
-    sent = dialect.upstream_body(request, model, route, max_tokens)
+    asked = as_streamed(request) if by_stream else request
+    sent = dialect.upstream_body(asked, model, route, max_tokens)
     headers = dict(dialect.upstream_headers("secret"))
     answer = Simulator().call("POST", UPSTREAM_PATHS[upstream], sent, script, headers=headers)
     assert answer.status == 200, answer.body
     context = AnswerContext(request, "public-model", "reasoning_content", answer_id="a1")
+    pieces = answer.pieces
+    if piece:
+        pieces = [answer.body[at : at + piece] for at in range(0, len(answer.body), piece)]
     if not request.is_streamed:
-        whole = dialect.read_answer(answer.body, context)
+        whole_body = answer.body
+        if by_stream:
+            assert len(pieces) > 1
+            assembler = dialect.assembler(context)
+            assert assembler is not None
+            for each in pieces:
+                assembler.feed(each)
+            whole_body = assembler.finish()
+        whole = dialect.read_answer(whole_body, context)
         usage = whole.meter(Limits()).usage
         shown = whole.body(usage or Usage())
         return Exchange(json.loads(sent), answer, usage, shown)
     reader = dialect.stream_reader(context)
-    pieces = answer.pieces
-    if piece:
-        pieces = [answer.body[at : at + piece] for at in range(0, len(answer.body), piece)]
     out = b""
     for each in pieces:
         out += reader.feed(each)

@@ -1,0 +1,155 @@
+"""An answer as server-sent events: chunks pass as they come, the last waits for settlement."""
+
+import asyncio
+from contextlib import suppress
+
+from api.catalogue.snapshot import RouteEntry
+from api.dialects.base import DialectError, StreamReader
+from api.gateway.deadlines import Deadlines
+from api.gateway.http import ApiRequest
+from api.gateway.process import Gateway
+from api.gateway.settlement import AdmittedRequest
+from api.gateway.upstream import UpstreamResponse
+from api.gateway.upstream_call import call_upstream, context_of, id_header
+from api.gateway.upstream_errors import AttemptError
+from billing.failpoints import ARMED, failpoint
+
+# The bounds of what is read for a client that disconnected.
+DRAIN_SECONDS = 30
+DRAIN_BYTES = 1024 * 1024
+
+
+class StreamResponder:
+    """An answer as server-sent events: chunks pass as they come, the last waits for settlement."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        request: ApiRequest,
+        admitted: AdmittedRequest,
+        deadlines: Deadlines,
+    ) -> None:
+        self._gateway = gateway
+        self._request = request
+        self._admitted = admitted
+        self._deadlines = deadlines
+        self._reader: StreamReader | None = None
+        self._response: UpstreamResponse | None = None
+        self._has_passed_on = False
+        request.prepare_stream(id_header(admitted), admitted.quote.dialect.keepalive)
+
+    def may_retry(self) -> bool:
+        """Return whether the client has no event, so that another attempt may follow."""
+        return not self._has_passed_on
+
+    async def attempt(self, route: RouteEntry) -> None:
+        """Pass the stream of a route's upstream. Raise AttemptError or DialectError."""
+        admitted = self._admitted
+        self._reader = None
+        response, dialect = await call_upstream(self._gateway, admitted, route)
+        self._response = response
+        context = context_of(admitted, route, self._gateway.limits.max_answer_bytes)
+        reader = self._reader = dialect.stream_reader(context)
+        try:
+            async for data in response.chunks():
+                await self._pass_on(reader, data)
+                if reader.is_done:
+                    break
+            await self._write(reader, reader.finish())
+        except asyncio.CancelledError:
+            if self._deadlines.is_quiet:
+                # A client that disconnects pays for what was generated, even if held back.
+                admitted.delivered_bytes = reader.text_bytes
+            if self._deadlines.is_quiet and route.upstream.drains_on_disconnect:
+                self._response = None
+                admitted.detach()
+                self._gateway.run_in_background(drain(admitted, response, reader))
+            raise
+        except (AttemptError, DialectError):
+            await self.close()
+            raise
+
+    async def complete(self) -> None:
+        """Settle the answer, and then send its last bytes."""
+        admitted, reader = self._admitted, self._reader
+        assert reader is not None  # noqa: S101 - an attempt succeeded
+        admitted.finish_reason = reader.finish_reason
+        admitted.complete(reader.meter(admitted.quote))
+        self._deadlines.end_attempts()
+        if self._response is not None:
+            await self._response.read_to_end()
+        await self._deadlines.wait_for(
+            admitted.settlement, self._gateway.limits.settle_wait_seconds
+        )
+        is_shown = admitted.quote.request.wants_usage
+        ending = reader.ending(admitted.usage, admitted.cost, is_shown=is_shown)
+        await self._request.downstream.write(ending, is_last=True)
+
+    async def send_error(self, error: AttemptError) -> None:
+        """Tell the client what went wrong, in a response of its own or the stream's last event."""
+        is_charged = self._admitted.cost.total_nanos > 0
+        api_error, dialect = error.as_error(is_charged=is_charged), self._admitted.quote.dialect
+        if not self._request.downstream.has_begun:
+            await self._request.respond_error(api_error, dialect.render_error)
+            return
+        sent_events = self._reader.sent_events if self._reader is not None else 0
+        event = dialect.error_event(
+            api_error, self._request.surface, self._request.request_id, sent_events
+        )
+        await self._request.downstream.write(event, is_last=True)
+
+    async def close(self) -> None:
+        """End the upstream's call."""
+        response, self._response = self._response, None
+        if response is not None:
+            await response.close()
+
+    async def _pass_on(self, reader: StreamReader, data: bytes) -> None:
+        """Pass on what the upstream sent. Raise DialectError if it reports a failure."""
+        events_before = reader.events
+        passed_on = reader.feed(data)
+        if reader.events > events_before:
+            self._deadlines.saw_data()
+            if events_before == 0:
+                self._note_first_token()
+        await self._write(reader, passed_on)
+        if reader.error is not None:
+            raise reader.error
+
+    def _note_first_token(self) -> None:
+        admitted, response = self._admitted, self._response
+        admitted.note_first_token()
+        if response is not None and admitted.route is not None:
+            kind = (admitted.route.upstream_model, True)
+            response.note_first_token(kind, admitted.quote.prompt.likely)
+
+    async def _write(self, reader: StreamReader, passed_on: bytes) -> None:
+        if passed_on:
+            self._has_passed_on = True
+            self._admitted.delivered_bytes = reader.text_bytes
+            await self._request.downstream.write(passed_on)
+            if ARMED:
+                failpoint("after_first_byte")
+
+
+async def drain(
+    admitted: AdmittedRequest, response: UpstreamResponse, reader: StreamReader
+) -> None:
+    """Read an abandoned stream to its usage, within bounds, and settle the request.
+
+    The usage that the upstream bills is charged; without one, the estimate as for any other client
+    that disconnects.
+    """
+    left = DRAIN_BYTES
+    try:
+        with suppress(AttemptError, DialectError, TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                async for data in response.chunks():
+                    reader.feed(data)
+                    left -= len(data)
+                    if reader.is_done or reader.error is not None or left < 0:
+                        break
+    finally:
+        admitted.finish_reason = reader.finish_reason
+        admitted.settle_abandoned(reader.meter(admitted.quote).usage)
+        await response.close()
