@@ -6,7 +6,7 @@ charges is in cents (`…_cents`).
 
 from billing.models.codes import CodeRedemption, CreditCode, Referral, ReferralLink
 from billing.models.ledger import CreditAccount, LedgerAlert, Reservation, Transfer
-from billing.models.lots import CreditLot
+from billing.models.lots import CreditLot, LotMovement
 from billing.models.payments import (
     AutoTopUp,
     Dispute,
@@ -31,6 +31,7 @@ __all__ = [
     "FraudWarning",
     "KeySpend",
     "LedgerAlert",
+    "LotMovement",
     "Order",
     "PaymentCustomer",
     "PlanOffer",

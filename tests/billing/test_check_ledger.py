@@ -8,8 +8,17 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from billing.ledger import postings
 from tests.billing.conftest import broken_invariants
-from tests.billing.ledger_calls import Customer, admit, make_customer, settle, sweep
+from tests.billing.ledger_calls import (
+    Customer,
+    admit,
+    make_customer,
+    new_id,
+    settle,
+    sweep,
+    top_up,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -26,6 +35,8 @@ def customer() -> Customer:
     settle(customer.end(fates[0], output_nanos=36, units_nanos=4, lines=LINES))
     settle(customer.end(fates[1], output_nanos=1000))
     settle(customer.end(fates[2]))
+    refund = {"reference": new_id(), "credit": top_up(""), "is_forced": True}
+    postings.refund(customer.account, 5, **refund)
     return customer
 
 
@@ -79,6 +90,7 @@ def last(kind: str) -> str:
 ACCOUNT, KEY = "id = {account}", "key_id = {key}"
 RECORDS = "account_id = {account}"
 WITH_LINES = "account_id = {account} AND lines <> '[]'"
+DRAWN = "lot_id IN (SELECT transfer_id FROM billing_creditlot WHERE account_id = {account})"
 OPEN = "account_id = {account} AND state = 'open'"
 SETTLED = "account_id = {account} AND state = 'settled'"
 WRITTEN_OFF = (
@@ -109,6 +121,11 @@ CORRUPTIONS = [
     ("I2 lots", change("creditlot", "account_id = {other}", RECORDS)),
     ("I2 lots", change("creditlot", "remaining_nanos = 0", RECORDS)),
     ("I2 lots", loss("transfer", last("grant"))),
+    ("I2 draws", change("lotmovement", "amount_nanos = -4", DRAWN)),
+    ("I2 draws", change("lotmovement", "amount_nanos = 5", DRAWN)),
+    ("I2 draws", change("lotmovement", "transfer_id = 0", DRAWN)),
+    ("I2 draws", change("lotmovement", "lot_id = 0", DRAWN)),
+    ("I2 draws", change("creditlot", "remaining_nanos = amount_nanos", RECORDS)),
     ("I3", change("creditaccount", "held_nanos = -1", ACCOUNT)),
     ("I3", change("creditaccount", "held_nanos = posted_nanos + 1", ACCOUNT)),
     ("I3", change("creditaccount", "posted_nanos = -1", ACCOUNT)),
@@ -177,7 +194,7 @@ def test_right_books_of_every_fate_pass(customer):
     call_command("check_ledger", stdout=output)
 
     lines = output.getvalue().splitlines()
-    assert len(lines) == 14
+    assert len(lines) == 15
     assert all(" ok: " in line for line in lines[:-1])
     assert lines[-1].startswith("Checked ")
 

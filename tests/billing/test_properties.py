@@ -240,6 +240,15 @@ class LedgerAndModel(RuleBasedStateMachine):
         expected = self.model.reverse(kind, reference, account.pk)
         assert outcome_of(REVERSALS[kind], account, reference=reference) == expected
 
+    @rule(reference=REFERENCES, which=KEYS, up_to=st.sampled_from([1, 40, 200, 5000]))
+    def reverse_a_part(self, reference: str, which: int, up_to: int) -> None:
+        """Give back a part of what a dispute took, as where it is won in part."""
+        account = self.keys[which].account
+        reference = f"{self.prefix} {reference}"
+        expected = self.model.reverse("clawback", reference, account.pk, up_to)
+        named = {"reference": reference, "up_to_nanos": up_to}
+        assert outcome_of(postings.reverse_claw_back, account, **named) == expected
+
     @rule(reference=REFERENCES, which=KEYS)
     def collect(self, reference: str, which: int) -> None:
         """Take what a claw-back left owing."""
