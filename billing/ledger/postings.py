@@ -226,22 +226,26 @@ def book_subscription(amount_nanos: int, *, reference: str, memo: str = "") -> s
 
     Raise ReferenceReusedError.
     """
-    _require_positive(amount_nanos)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT billing_book(%s, %s, %s, %s, %s, %s)",
-            [
-                Transfer.Kind.SUBSCRIPTION,
-                reference,
-                CreditAccount.Kind.STRIPE_CLEARING,
-                CreditAccount.Kind.REVENUE,
-                amount_nanos,
-                memo,
-            ],
-        )
-        (code,) = cursor.fetchone()
-    _require_accepted(code, reference)
-    return str(code)
+    sides = CreditAccount.Kind.STRIPE_CLEARING, CreditAccount.Kind.REVENUE
+    return _book(Transfer.Kind.SUBSCRIPTION, sides, amount_nanos, reference, memo)
+
+
+def reverse_subscription(amount_nanos: int, *, reference: str, memo: str = "") -> str:
+    """Move a subscription's payment out of revenue: a dispute or a refund (the reference).
+
+    Return `posted` or `exists`. Raise ReferenceReusedError.
+    """
+    sides = CreditAccount.Kind.REVENUE, CreditAccount.Kind.STRIPE_CLEARING
+    return _book(Transfer.Kind.REVENUE_REVERSAL, sides, amount_nanos, reference, memo)
+
+
+def reinstate_subscription(amount_nanos: int, *, reference: str, memo: str = "") -> str:
+    """Book what came back of a disputed or refunded subscription's payment as revenue again.
+
+    Return `posted` or `exists`. Raise ReferenceReusedError.
+    """
+    sides = CreditAccount.Kind.STRIPE_CLEARING, CreditAccount.Kind.REVENUE
+    return _book(Transfer.Kind.REVENUE_REINSTATEMENT, sides, amount_nanos, reference, memo)
 
 
 def settle(settlement: Settlement) -> SettlementResult:
@@ -359,6 +363,22 @@ def _call(function: str, *arguments: Any, reference: str) -> Posting:
         code, amount_nanos, shortfall_nanos, balance_nanos = cursor.fetchone()
     _require_accepted(code, reference)
     return Posting(code, amount_nanos, balance_nanos, shortfall_nanos)
+
+
+def _book(
+    kind: Transfer.Kind,
+    sides: tuple[CreditAccount.Kind, CreditAccount.Kind],
+    amount_nanos: int,
+    reference: str,
+    memo: str,
+) -> str:
+    """Post between two of the platform's accounts: the debit's, then the credit's."""
+    _require_positive(amount_nanos)
+    with connection.cursor() as cursor:
+        cursor.callproc("billing_book", [kind, reference, *sides, amount_nanos, memo])
+        (code,) = cursor.fetchone()
+    _require_accepted(code, reference)
+    return str(code)
 
 
 def _require_positive(amount_nanos: int) -> None:

@@ -16,7 +16,13 @@ from billing.models.payments import (
     Refund,
     StripeEvent,
 )
-from billing.models.plans import PlanOffer, PlanPrice, Subscription, SubscriptionPayment
+from billing.models.plans import (
+    PlanOffer,
+    PlanPrice,
+    PlanRefund,
+    Subscription,
+    SubscriptionPayment,
+)
 from billing.models.prices import CatalogueVersion, PriceVersion, Product
 from billing.models.usage import KeySpend, RateWindow, UsageHour, UsageRecord
 
@@ -36,6 +42,7 @@ __all__ = [
     "PaymentCustomer",
     "PlanOffer",
     "PlanPrice",
+    "PlanRefund",
     "PriceVersion",
     "Product",
     "RateWindow",

@@ -13,6 +13,10 @@ class Lot:
     is_paid: bool
     left: int
     expires: int | None = None
+    lasting: int = 0  # what was given and has not expired
+
+    def __post_init__(self) -> None:
+        self.lasting = self.left
 
     @property
     def turn(self) -> tuple[bool, float]:
@@ -269,6 +273,27 @@ class Model:
         )
         return "posted", taken, amount - taken
 
+    def take_back_grant(
+        self, reference: str, account_id: int, amount: int, grant: str, most_owed: int
+    ) -> tuple[str, int, int]:
+        """Return code, what is taken of that grant and no other lot, and what is owed."""
+        earlier = self.taken_back.get(("clawback", reference))
+        if earlier is not None:
+            if earlier.account != account_id:
+                return "exists_with_different_fields", 0, 0
+            return "exists", earlier.taken, earlier.missing
+        account = self.accounts[account_id]
+        lots = [lot for lot in account.lots if lot.reference == f"grant {grant}"]
+        left, lasting = (sum(lot.left for lot in lots), sum(lot.lasting for lot in lots))
+        taken = min(amount, left, account.available)
+        owed = min(min(amount, lasting) - taken, most_owed)
+        if taken + owed:
+            drawn = account.give_back(taken, f"grant {grant}") if taken else []
+            self.taken_back["clawback", reference] = TakeBack(
+                account_id, taken + owed, taken, owed, drawn
+            )
+        return "posted", taken, owed
+
     def reverse(
         self, kind: str, reference: str, account_id: int, up_to: int | None = None
     ) -> tuple[str, int, int]:
@@ -311,6 +336,7 @@ class Model:
                 if lot.expires is not None and lot.expires < 0 and taken > 0:
                     account.move(-taken)
                     lot.left -= taken
+                    lot.lasting -= taken
                     transfers += 1
         return transfers
 

@@ -232,6 +232,23 @@ class LedgerAndModel(RuleBasedStateMachine):
         )
         assert outcome_of(function, account, amount, **how) == expected
 
+    @rule(
+        reference=REFERENCES,
+        which=KEYS,
+        amount=st.sampled_from([1, 250, 5000]),
+        grant=REFERENCES,
+        most_owed=st.sampled_from([0, 30, 5000]),
+    )
+    def take_back_grant(
+        self, reference: str, which: int, amount: int, grant: str, most_owed: int
+    ) -> None:
+        """Take back the gift that came with a plan's payment."""
+        account = self.keys[which].account
+        reference, grant = f"{self.prefix} {reference}", f"{self.prefix} {grant}"
+        expected = self.model.take_back_grant(reference, account.pk, amount, grant, most_owed)
+        named = {"reference": reference, "grant_reference": grant, "most_owed_nanos": most_owed}
+        assert outcome_of(postings.take_back_grant, account, amount, **named) == expected
+
     @rule(kind=st.sampled_from(sorted(REVERSALS)), reference=REFERENCES, which=KEYS)
     def reverse(self, kind: str, reference: str, which: int) -> None:
         """Give back what was taken back."""

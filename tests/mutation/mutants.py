@@ -329,6 +329,21 @@ MUTANTS = [
         "test_reversals.py::test_after_a_part_was_won_only_the_rest_is_collected",
     ),
     mutant(
+        "a plan's dispute takes no other credit than its grant",
+        GIVE_BACK,
+        "least(amount, lot.remaining, account.posted_nanos",
+        "least(amount, account.posted_nanos",
+        "test_claw_back.py::test_a_plans_grant_is_taken_back_to_where_it_came_from_and_no_other_credit",
+        "test_properties.py::test_the_ledger_is_what_the_model_says",
+    ),
+    mutant(
+        "what a plan's dispute leaves owing is at most its price",
+        GIVE_BACK,
+        "least(least(amount, lot.lasting) - taken, most_owed)",
+        "least(amount, lot.lasting) - taken",
+        "test_claw_back.py::test_what_was_spent_of_the_grant_is_owed_up_to_the_price",
+    ),
+    mutant(
         "the guard of the lots' movements",
         LOTS,
         "BEFORE UPDATE OR DELETE ON billing_lotmovement FOR EACH ROW",
