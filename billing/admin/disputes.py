@@ -11,14 +11,18 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
+from unfold.widgets import (
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
 
 from accounts.models import Team, User
-from billing.admin.fields import ReadOnlyAdmin, dollars, dollars_of_cents
+from billing.admin.fields import NanosAdminField, ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.admin.refunds import link, transfers_link
 from billing.models import Dispute, FraudWarning, Order
 from billing.payments import disputes
-from billing.pricing.money import cents_text
+from billing.pricing.money import cents_text, dollars_short_text
 
 _RELATED = ("order__team", "subscription_payment__subscription__team", "handled_by")
 _SEARCH_FIELDS = (
@@ -42,6 +46,19 @@ class HandleForm(forms.Form):
         required=False,
         widget=UnfoldBooleanWidget,
         help_text="If cleared, paused keys stay paused until somebody lifts the team's suspension.",
+    )
+
+
+class CorrectionForm(forms.Form):
+    """The form that gives a team credits for a dispute ahead of Stripe."""
+
+    amount = NanosAdminField(
+        label="Credits, $", help_text="Taken back from what Stripe reinstates of the dispute later."
+    )
+    note = forms.CharField(
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Shown on the team's statement.",
     )
 
 
@@ -150,6 +167,7 @@ class DisputeAdmin(CaseAdmin):
         "stripe_id",
     )
     list_filter = (QueueFilter, "status", "reason", "is_withdrawn", "created_at")
+    actions_detail: Any = ("handle", "correct")
     fields: ClassVar[Any] = (
         "stripe_id",
         "team_link",
@@ -161,6 +179,9 @@ class DisputeAdmin(CaseAdmin):
         "evidence_due_at",
         "is_withdrawn",
         "is_reinstated",
+        dollars_of_cents("reinstated_cents"),
+        dollars("revenue_nanos", "Moved out of revenue, $"),
+        dollars("corrected_nanos", "Given by staff ahead of Stripe, $"),
         dollars("credit_nanos", "Credits clawed back, $"),
         dollars("owed_nanos", "Of which already spent, $"),
         "collected_at",
@@ -180,7 +201,42 @@ class DisputeAdmin(CaseAdmin):
     def facts(self, case: Any) -> list[tuple[str, str]]:
         """Return the facts shown above the form, as labels and values."""
         money = f"{cents_text(case.amount_cents)}, {case.status} ({case.reason})"
-        return [("Disputed", money), *super().facts(case)]
+        back = cents_text(case.reinstated_cents)
+        return [("Disputed", money), ("Reinstated by Stripe", back), *super().facts(case)]
+
+    def has_correct_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Tell whether the user may give credits: as for a refund."""
+        return request.user.has_perm("billing.add_refund")
+
+    @action(  # type: ignore[operator]  # unfold's annotations
+        description="Give credits…", url_path="correct", permissions=["correct"]
+    )
+    def correct(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the form, or give the team credits ahead of what Stripe may reinstate."""
+        dispute = get_object_or_404(self.get_queryset(request), pk=unquote(object_id))
+        form = CorrectionForm(request.POST or None)
+        back = reverse("admin:billing_dispute_change", args=[quote(dispute.pk)])
+        if form.is_valid() and isinstance(request.user, User):
+            data = form.cleaned_data
+            try:
+                disputes.correct(dispute, data["amount"], data["note"], request.user)
+            except ValueError:
+                most = dollars_short_text(disputes.correctable_nanos(dispute))
+                form.add_error("amount", f"Enter an amount up to ${most}.")
+            else:
+                messages.success(request, "The credits have been given.")
+                return redirect(back)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Give credits for the dispute of {dispute.payment}",
+            "opts": self.model._meta,
+            "original": dispute,
+            "facts": self.facts(dispute),
+            "form": form,
+            "action_label": "Give credits",
+            "back_url": back,
+        }
+        return TemplateResponse(request, "admin/billing/action_form.html", context)
 
 
 @admin.register(FraudWarning)

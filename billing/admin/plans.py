@@ -14,7 +14,7 @@ from billing.admin.fields import (
     dollars,
     dollars_of_cents,
 )
-from billing.models import PlanOffer, PlanPrice, Subscription, SubscriptionPayment
+from billing.models import PlanOffer, PlanPrice, PlanRefund, Subscription, SubscriptionPayment
 from billing.models.plans import MIN_PRICE_CENTS
 
 _PRICE = dollars_of_cents("price_cents", "Price per month, $")
@@ -116,3 +116,23 @@ class SubscriptionPaymentAdmin(ReadOnlyAdmin):
     def team(self, payment: SubscriptionPayment) -> str:
         """Return the team that paid."""
         return str(payment.subscription.team)
+
+
+@admin.register(PlanRefund)
+class PlanRefundAdmin(ReadOnlyAdmin):
+    """Refunds of plans' payments. They are made in Stripe's dashboard."""
+
+    list_display = (
+        *("stripe_id", "team", "payment", dollars_of_cents("amount_cents"), "state"),
+        *(dollars("credit_nanos", "Credits taken back, $"), dollars("owed_nanos", "Owed, $")),
+        *("collected_at", "created_at", "ended_at"),
+    )
+    list_filter = ("state", "created_at")
+    list_select_related = ("payment__subscription__team",)
+    search_fields = ("=stripe_id", "=payment__invoice_id", "payment__subscription__team__slug")
+    ordering = ("-created_at",)
+
+    @admin.display(description="Team")
+    def team(self, refund: PlanRefund) -> str:
+        """Return the team that paid."""
+        return str(refund.payment.subscription.team)

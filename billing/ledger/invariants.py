@@ -98,20 +98,50 @@ INVARIANTS = [
     ),
     Invariant(
         "I2 lots",
-        "every credit of a customer has its lot, and the lots left cover the balance",
+        "every credit of a customer has its lot or returned to those it was drawn from, and the "
+        "lots left cover the balance",
         """
-        SELECT format('transfer %s of account %s: %s given, lot of %s', t.id, t.customer_id,
-                      t.amount_nanos, l.amount_nanos)
+        WITH moved AS (
+            SELECT transfer_id, sum(amount_nanos) AS nanos FROM billing_lotmovement
+            GROUP BY transfer_id)
+        SELECT format('transfer %s of account %s: %s given, lot of %s, %s returned to lots', t.id,
+                      t.customer_id, t.amount_nanos, l.amount_nanos, m.nanos)
         FROM billing_transfer t FULL JOIN billing_creditlot l ON l.transfer_id = t.id
+        LEFT JOIN moved m ON m.transfer_id = t.id
         WHERE (t.customer_id = t.credit_account_id OR l.transfer_id IS NOT NULL)
-          AND (l.amount_nanos, l.account_id)
-              IS DISTINCT FROM (t.amount_nanos, t.credit_account_id)
+          AND (coalesce(l.amount_nanos, 0) + coalesce(m.nanos, 0) IS DISTINCT FROM t.amount_nanos
+               OR coalesce(l.account_id, t.credit_account_id) IS DISTINCT FROM t.credit_account_id)
         UNION ALL
         SELECT format('account %s: posted %s, lots %s', a.id, a.posted_nanos, l.sum)
         FROM billing_creditaccount a
         LEFT JOIN (SELECT account_id, sum(remaining_nanos) AS sum FROM billing_creditlot
                    GROUP BY account_id) AS l ON l.account_id = a.id
         WHERE a.posted_nanos > coalesce(l.sum, 0)
+        """,
+    ),
+    Invariant(
+        "I2 draws",
+        "what a transfer drew from lots is what it took; a lot lacks at least what was drawn of it "
+        "and not returned",
+        """
+        SELECT format('transfer %s of kind %s: %s taken, %s drawn from lots', m.transfer_id,
+                      t.kind, t.amount_nanos, m.nanos)
+        FROM (SELECT transfer_id, -sum(amount_nanos) AS nanos FROM billing_lotmovement
+              GROUP BY transfer_id) AS m
+        LEFT JOIN billing_transfer t ON t.id = m.transfer_id
+        WHERE t.id IS NULL
+           OR (t.debit_account_id = t.customer_id AND m.nanos <> t.amount_nanos)
+        UNION ALL
+        SELECT format('lot %s: %s drawn and not returned, %s of %s left', m.lot_id, m.nanos,
+                      l.remaining_nanos, l.amount_nanos)
+        FROM (SELECT v.lot_id, -sum(v.amount_nanos) AS nanos,
+                     bool_and(t.customer_id IS NOT DISTINCT FROM l.account_id) AS is_own
+              FROM billing_lotmovement v LEFT JOIN billing_transfer t ON t.id = v.transfer_id
+              LEFT JOIN billing_creditlot l ON l.transfer_id = v.lot_id
+              GROUP BY v.lot_id) AS m
+        LEFT JOIN billing_creditlot l ON l.transfer_id = m.lot_id
+        WHERE l.transfer_id IS NULL OR m.nanos < 0 OR NOT m.is_own
+           OR m.nanos > l.amount_nanos - l.remaining_nanos - l.expired_nanos
         """,
     ),
     Invariant(
@@ -249,7 +279,12 @@ INVARIANTS = [
         FROM billing_creditlot l JOIN billing_creditaccount a ON a.id = l.account_id
         CROSS JOIN LATERAL billing_lots_left(l.account_id) AS n
         WHERE l.remaining_nanos > 0 AND n.transfer_id = l.transfer_id AND n.left_nanos > 0
-          AND l.expires_at < now() - make_interval(secs => 2 * {sweep_seconds})
+          AND greatest(l.expires_at, (  -- what came back after its expiry goes with the next sweep
+                  SELECT max(t.created_at) FROM billing_lotmovement m
+                  JOIN billing_transfer t ON t.id = m.transfer_id
+                  WHERE m.lot_id = l.transfer_id AND m.amount_nanos > 0))
+              < now() - make_interval(secs => 2 * {sweep_seconds})
+          AND l.expires_at < now()
           AND a.posted_nanos > a.held_nanos
         """,
     ),

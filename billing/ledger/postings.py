@@ -6,6 +6,7 @@ repeat with the same fields changes nothing and says so. `platform/docs/ledger.m
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from django.db import connection
@@ -161,21 +162,55 @@ def claw_back(
     )
 
 
+def take_back_grant(
+    account: CreditAccount,
+    amount_nanos: int,
+    *,
+    reference: str,
+    grant_reference: str,
+    most_owed_nanos: int,
+    memo: str = "",
+) -> Posting:
+    """Take back up to `amount_nanos` of a grant, because the plan's payment it came with went back.
+
+    Take what is left of the grant and no other credit. What was spent of it is owed, up to
+    `most_owed_nanos`. Raise ReferenceReusedError.
+    """
+    _require_positive(amount_nanos)
+    return _call(
+        "billing_take_back_grant",
+        reference,
+        account.pk,
+        amount_nanos,
+        grant_reference,
+        most_owed_nanos,
+        memo,
+        reference=reference,
+    )
+
+
 def reverse_refund(account: CreditAccount, *, reference: str, memo: str = "") -> Posting:
-    """Give back what a refund took that failed. Raise UnknownReferenceError."""
-    return _reverse(Transfer.Kind.REFUND, account, reference, memo)
-
-
-def reverse_claw_back(account: CreditAccount, *, reference: str, memo: str = "") -> Posting:
-    """Give back what a dispute took that was won, and ends what was owed for it.
+    """Return what a refund took that failed, to the lots it was drawn from.
 
     Raise UnknownReferenceError.
     """
-    return _reverse(Transfer.Kind.CLAWBACK, account, reference, memo)
+    return _reverse(Transfer.Kind.REFUND, account, reference, memo)
+
+
+def reverse_claw_back(
+    account: CreditAccount, *, reference: str, up_to_nanos: int | None = None, memo: str = ""
+) -> Posting:
+    """Undo a claw-back until `up_to_nanos` of it, or all, has been undone.
+
+    What is still owed ends first; then what was taken returns to the lots it was drawn from.
+    Amounts are this call's where it says `posted`, and those of all calls so far where it says
+    `exists`. Raise UnknownReferenceError.
+    """
+    return _reverse(Transfer.Kind.CLAWBACK, account, reference, memo, up_to_nanos)
 
 
 def collect(account: CreditAccount, *, reference: str, memo: str = "") -> Posting:
-    """Take what a claw-back (its reference) left owing, all of it or nothing.
+    """Take what a claw-back (its reference) still leaves owing, all of it or nothing.
 
     Raise UnknownReferenceError, and InsufficientCreditsError where less is available.
     """
@@ -191,22 +226,26 @@ def book_subscription(amount_nanos: int, *, reference: str, memo: str = "") -> s
 
     Raise ReferenceReusedError.
     """
-    _require_positive(amount_nanos)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT billing_book(%s, %s, %s, %s, %s, %s)",
-            [
-                Transfer.Kind.SUBSCRIPTION,
-                reference,
-                CreditAccount.Kind.STRIPE_CLEARING,
-                CreditAccount.Kind.REVENUE,
-                amount_nanos,
-                memo,
-            ],
-        )
-        (code,) = cursor.fetchone()
-    _require_accepted(code, reference)
-    return str(code)
+    sides = CreditAccount.Kind.STRIPE_CLEARING, CreditAccount.Kind.REVENUE
+    return _book(Transfer.Kind.SUBSCRIPTION, sides, amount_nanos, reference, memo)
+
+
+def reverse_subscription(amount_nanos: int, *, reference: str, memo: str = "") -> str:
+    """Move a subscription's payment out of revenue: a dispute or a refund (the reference).
+
+    Return `posted` or `exists`. Raise ReferenceReusedError.
+    """
+    sides = CreditAccount.Kind.REVENUE, CreditAccount.Kind.STRIPE_CLEARING
+    return _book(Transfer.Kind.REVENUE_REVERSAL, sides, amount_nanos, reference, memo)
+
+
+def reinstate_subscription(amount_nanos: int, *, reference: str, memo: str = "") -> str:
+    """Book what came back of a disputed or refunded subscription's payment as revenue again.
+
+    Return `posted` or `exists`. Raise ReferenceReusedError.
+    """
+    sides = CreditAccount.Kind.STRIPE_CLEARING, CreditAccount.Kind.REVENUE
+    return _book(Transfer.Kind.REVENUE_REINSTATEMENT, sides, amount_nanos, reference, memo)
 
 
 def settle(settlement: Settlement) -> SettlementResult:
@@ -302,33 +341,58 @@ def _take_back(
     memo: str,
 ) -> Posting:
     _require_positive(amount_nanos)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT * FROM billing_take_back_credit(%s, %s, %s, %s, %s, %s, %s, %s)",
-            [
-                kind,
-                reference,
-                account.pk,
-                amount_nanos,
-                credit.kind,
-                credit.reference,
-                may_fall_short,
-                memo,
-            ],
-        )
-        code, taken_nanos, shortfall_nanos, balance_nanos = cursor.fetchone()
-    _require_accepted(code, reference)
-    return Posting(code, taken_nanos, balance_nanos, shortfall_nanos)
+    return _call(
+        "billing_take_back_credit",
+        kind,
+        reference,
+        account.pk,
+        amount_nanos,
+        credit.kind,
+        credit.reference,
+        may_fall_short,
+        memo,
+        reference=reference,
+    )
 
 
-def _reverse(kind: Transfer.Kind, account: CreditAccount, reference: str, memo: str) -> Posting:
+def _reverse(
+    kind: Transfer.Kind,
+    account: CreditAccount,
+    reference: str,
+    memo: str,
+    up_to_nanos: int | None = None,
+) -> Posting:
+    if up_to_nanos is None:
+        named = [kind, reference, account.pk, memo]
+        return _call("billing_reverse", *named, reference=reference)
+    _require_positive(up_to_nanos)
+    named = [kind, reference, account.pk, up_to_nanos, memo]
+    return _call("billing_reverse_up_to", *named, reference=reference)
+
+
+def _call(function: str, *arguments: Any, reference: str) -> Posting:
+    """Call a function that answers with code, amount, shortfall and balance."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT * FROM billing_reverse(%s, %s, %s, %s)", [kind, reference, account.pk, memo]
-        )
-        code, restored_nanos, shortfall_nanos, balance_nanos = cursor.fetchone()
+        cursor.callproc(function, arguments)
+        code, amount_nanos, shortfall_nanos, balance_nanos = cursor.fetchone()
     _require_accepted(code, reference)
-    return Posting(code, restored_nanos, balance_nanos, shortfall_nanos)
+    return Posting(code, amount_nanos, balance_nanos, shortfall_nanos)
+
+
+def _book(
+    kind: Transfer.Kind,
+    sides: tuple[CreditAccount.Kind, CreditAccount.Kind],
+    amount_nanos: int,
+    reference: str,
+    memo: str,
+) -> str:
+    """Post between two of the platform's accounts: the debit's, then the credit's."""
+    _require_positive(amount_nanos)
+    with connection.cursor() as cursor:
+        cursor.callproc("billing_book", [kind, reference, *sides, amount_nanos, memo])
+        (code,) = cursor.fetchone()
+    _require_accepted(code, reference)
+    return str(code)
 
 
 def _require_positive(amount_nanos: int) -> None:

@@ -12,7 +12,7 @@ from billing.models.ledger import (
     Reservation,
     Transfer,
 )
-from billing.models.lots import CreditLot
+from billing.models.lots import CreditLot, LotMovement
 from billing.models.payments import (
     AutoTopUp,
     Dispute,
@@ -22,7 +22,13 @@ from billing.models.payments import (
     Refund,
     StripeEvent,
 )
-from billing.models.plans import PlanOffer, PlanPrice, Subscription, SubscriptionPayment
+from billing.models.plans import (
+    PlanOffer,
+    PlanPrice,
+    PlanRefund,
+    Subscription,
+    SubscriptionPayment,
+)
 from billing.models.prices import CatalogueVersion, PriceVersion, Product
 from billing.models.usage import KeySpend, RateWindow, UsageHour, UsageRecord
 
@@ -37,10 +43,12 @@ __all__ = [
     "FraudWarning",
     "KeySpend",
     "LedgerAlert",
+    "LotMovement",
     "Order",
     "PaymentCustomer",
     "PlanOffer",
     "PlanPrice",
+    "PlanRefund",
     "PriceVersion",
     "ProcessLease",
     "Product",

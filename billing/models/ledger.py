@@ -86,6 +86,8 @@ class Transfer(models.Model):
         TOP_UP = "top_up"
         EXPIRY = "expiry"
         SUBSCRIPTION = "subscription"
+        REVENUE_REVERSAL = "revenue_reversal"
+        REVENUE_REINSTATEMENT = "revenue_reinstatement"
         ADJUSTMENT = "adjustment"
         REFUND = "refund"
         REFUND_REVERSAL = "refund_reversal"

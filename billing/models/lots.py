@@ -57,3 +57,30 @@ class CreditLot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.transfer_id}: {self.remaining_nanos} of {self.amount_nanos} nanos"
+
+
+class LotMovement(models.Model):
+    """What one transfer drew from a lot (negative), or gave back to it (positive).
+
+    Kept for what may be undone: refunds, claw-backs and collections draw, and their reversals give
+    the same lots back what they lost. Spending and expiry have none. Append-only.
+    """
+
+    transfer = models.ForeignKey(
+        Transfer, on_delete=models.PROTECT, related_name="lot_movements", db_constraint=False
+    )
+    lot = models.ForeignKey(
+        CreditLot, on_delete=models.PROTECT, related_name="movements", db_constraint=False
+    )
+    amount_nanos = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(amount_nanos=0), name="lot_movement_of_an_amount"
+            ),
+            models.UniqueConstraint(fields=["transfer", "lot"], name="lot_movement_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.transfer_id}: {self.amount_nanos} nanos of lot {self.lot_id}"

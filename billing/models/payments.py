@@ -298,6 +298,17 @@ class Dispute(PaymentCase):
     owed_nanos = models.BigIntegerField(
         default=0, help_text="Clawed back but already spent, so owed by the team."
     )
+    revenue_nanos = models.BigIntegerField(
+        default=0, db_default=0, help_text="Moved out of revenue, for a plan's payment."
+    )
+    reinstated_cents = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Reinstated by Stripe so far, with tax."
+    )
+    corrected_nanos = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Given by staff ahead of Stripe; taken back from what Stripe reinstates.",
+    )
     collected_at = models.DateTimeField(
         null=True, blank=True, help_text="When the debt was collected."
     )
@@ -318,6 +329,18 @@ class Dispute(PaymentCase):
 
     def __str__(self) -> str:
         return f"{self.stripe_id} of {self.payment}: {self.status}"
+
+    @property
+    def withdrawn_cents(self) -> int:
+        """What Stripe has withdrawn and not reinstated, with tax."""
+        lasts = self.is_withdrawn and not self.is_reinstated
+        return self.amount_cents - self.reinstated_cents if lasts else 0
+
+    def share(self, whole: int) -> int:
+        """Return what of `whole`, a figure of the entire dispute, is reinstated."""
+        if self.is_reinstated:
+            return whole
+        return whole * self.reinstated_cents // self.amount_cents if self.amount_cents else 0
 
 
 class FraudWarning(PaymentCase):

@@ -138,6 +138,9 @@ class SubscriptionPayment(models.Model):
         Subscription, on_delete=models.PROTECT, related_name="payments"
     )
     amount_cents = models.PositiveIntegerField(help_text="As charged, with tax.")
+    tax_cents = models.PositiveIntegerField(
+        null=True, help_text="Included in the amount. Empty where it was not kept, before 2026-12."
+    )
     credit_nanos = models.BigIntegerField(default=0)
     payment_intent_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
     charge_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
@@ -145,3 +148,42 @@ class SubscriptionPayment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.invoice_id}: {self.amount_cents} cents"
+
+
+class PlanRefund(models.Model):
+    """A refund of a plan's payment, made in Stripe's dashboard, and what it took back here."""
+
+    class State(models.TextChoices):
+        """Stripe's status; the money of a failed or canceled one has come back."""
+
+        PENDING = "pending"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELED = "canceled"
+
+    UNSUCCESSFUL_STATES = (State.FAILED, State.CANCELED)
+
+    stripe_id = models.CharField(max_length=64, primary_key=True)
+    payment = models.ForeignKey(
+        SubscriptionPayment, on_delete=models.PROTECT, related_name="refunds"
+    )
+    amount_cents = models.PositiveIntegerField(help_text="As charged, with tax.")
+    revenue_nanos = models.BigIntegerField(help_text="Moved out of revenue: without tax.")
+    credit_nanos = models.BigIntegerField(help_text="Granted credits taken back or owed.")
+    owed_nanos = models.BigIntegerField(help_text="Of these already spent, so owed by the team.")
+    collected_at = models.DateTimeField(null=True, blank=True)
+    state = models.CharField(max_length=10, choices=State)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(owed_nanos__gt=0, collected_at__isnull=True),
+                name="plan_refund_owed",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stripe_id} of {self.payment_id}: {self.state}"

@@ -1,8 +1,8 @@
 """Disputes and early fraud warnings: booked once, keys paused, and queued for staff.
 
 What Stripe withdraws is clawed back from the team; what is spent already becomes a debt, collected
-from later credits. What Stripe reinstates is returned, once. A lost dispute stays open until staff
-have handled it.
+from later credits. What Stripe reinstates is returned, part by part and each once. A dispute that
+was lost, or won in part, stays open until staff have handled it.
 
 A pause suspends the team's API keys under a reason of ours; its pages stay open. A suspension by
 staff has another reason, and is never lifted here.
@@ -20,11 +20,11 @@ from accounts.models import Team, User
 from billing.ledger import postings
 from billing.ledger.alerts import raise_alert
 from billing.models import Dispute, FraudWarning, Order, SubscriptionPayment, Transfer
-from billing.payments import refunds
-from billing.payments.refundable_part import OrderPart, part_of_charge
+from billing.payments import plan_reversals, refunds
+from billing.payments.refundable_part import part_of_charge
+from billing.pricing.money import cents_text, dollars_short_text
 from billing.stripe_api.objects import Dispute as StripeDispute
 from billing.stripe_api.objects import FraudWarning as StripeFraudWarning
-from billing.usage.lots import left_of
 
 Payment = Order | SubscriptionPayment
 Case = Dispute | FraudWarning
@@ -40,8 +40,9 @@ KEPT_PAUSED = "Kept paused by staff after a payment was in doubt"
 PAUSE_REASONS = (PAUSED_FOR_DISPUTE, PAUSED_FOR_FRAUD_WARNING)
 
 _SYNCED_FIELDS = (
-    "amount_cents", "tax_cents", "credit_nanos", "owed_nanos", "reason", "status", "is_withdrawn",
-    "is_reinstated", "evidence_due_at", "handled_at",
+    "amount_cents", "tax_cents", "credit_nanos", "owed_nanos", "revenue_nanos", "reason", "status",
+    "is_withdrawn", "is_reinstated", "reinstated_cents", "corrected_nanos", "evidence_due_at",
+    "handled_at",
 )  # fmt: skip
 
 
@@ -67,14 +68,14 @@ def record_dispute(payment: Payment, found: StripeDispute) -> Dispute:
         dispute.evidence_due_at = found.evidence_due_at
         if found.is_withdrawn and not dispute.is_withdrawn:
             _book_withdrawal(payment, dispute, found)
-        if found.is_reinstated and not dispute.is_reinstated:
-            _book_reinstatement(dispute)
+        if dispute.is_withdrawn and found.reinstated_cents > dispute.reinstated_cents:
+            _book_reinstatement(dispute, found)
         if dispute.status == INQUIRY_CLOSED and not dispute.is_withdrawn:
             dispute.handled_at = dispute.handled_at or timezone.now()
         dispute.save(update_fields=_SYNCED_FIELDS)
         if dispute.is_reinstated:
             _resume_keys(dispute.team, dispute.payment)
-        _alert_if_partly_reinstated(dispute, found)
+        _alert_if_partly_reinstated(dispute)
     return dispute
 
 
@@ -115,6 +116,36 @@ def handle(case: Case, note: str, staff: User, *, resumes_keys: bool) -> Handlin
         return HandlingResult(is_resumed, open_cases(team))
 
 
+def correct(dispute: Dispute, amount_nanos: int, note: str, staff: User) -> None:
+    """Give the team credits for a dispute ahead of what Stripe reinstates of it.
+
+    Stripe's later news take them back from what returns. Raise ValueError for more than the
+    dispute took and has not been returned or given.
+    """
+    with transaction.atomic():
+        _lock(dispute.source)
+        dispute = Dispute.objects.get(pk=dispute.pk)
+        if not 0 < amount_nanos <= correctable_nanos(dispute):
+            raise ValueError("The dispute took less than that.")
+        total = dispute.corrected_nanos + amount_nanos
+        postings.adjust(
+            postings.open_account(dispute.team),
+            amount_nanos,
+            reference=f"dispute:{dispute.stripe_id}:{dispute.reinstated_cents}+{total}",
+            memo=f"{dispute.payment}: {note}"[:300],
+        )
+        Dispute.objects.filter(pk=dispute.pk).update(corrected_nanos=total)
+        detail = {"amount": f"${dollars_short_text(amount_nanos)}", "note": note[:200]}
+        actor = audit.Staff(dispute.team, staff)
+        audit.record(actor, "dispute.corrected", dispute.payment, detail=detail)
+
+
+def correctable_nanos(dispute: Dispute) -> int:
+    """Return what the dispute took and neither Stripe nor staff have given back."""
+    returned = dispute.share(dispute.credit_nanos)
+    return max(0, dispute.credit_nanos - returned - dispute.corrected_nanos)
+
+
 def open_cases(team: Team) -> list[Case]:
     """Return the team's disputes with withdrawn funds and its warnings that are not handled."""
     disputes = Dispute.objects.filter(_is_of(team), is_withdrawn=True, handled_at=None)
@@ -122,7 +153,7 @@ def open_cases(team: Team) -> list[Case]:
 
 
 def collect_debts(team: Team | None = None) -> int:
-    """Collect what a team, or every team, owes for disputes. Return the number of paid debts.
+    """Collect what a team, or every team, owes for disputes and plans. Return how many were paid.
 
     A debt is collected whole: one that exceeds the team's available balance waits.
     """
@@ -130,7 +161,8 @@ def collect_debts(team: Team | None = None) -> int:
     if team is not None:
         owed = owed.filter(_is_of(team))
     ids = list(owed.order_by("created_at", "pk").values_list("pk", flat=True))
-    return sum(_collect_debt(stripe_id) for stripe_id in ids)
+    collected = sum(_collect_debt(stripe_id) for stripe_id in ids)
+    return collected + plan_reversals.collect_refund_debts(team.pk if team else None)
 
 
 def _collect_debt(stripe_id: str) -> bool:
@@ -147,47 +179,81 @@ def _collect_debt(stripe_id: str) -> bool:
 
 
 def _book_withdrawal(payment: Payment, dispute: Dispute, found: StripeDispute) -> None:
-    """Claw back the credits of the withdrawn funds, and pause the keys."""
+    """Take back what the withdrawn funds gave, and pause the keys."""
     if isinstance(payment, Order) and not found.is_reinstated:
         refunds.fail_requested(payment)
     dispute.amount_cents = found.amount_cents
-    part = _disputed_part(payment, found.amount_cents)
-    dispute.tax_cents, dispute.credit_nanos = part.tax_cents, part.credit_nanos
-    dispute.is_withdrawn = True
-    if part.credit_nanos > 0:
-        posting = postings.claw_back(
-            postings.open_account(dispute.team),
-            part.credit_nanos,
-            reference=dispute.stripe_id,
-            credit=_credit_of(payment),
-            memo=dispute.payment,
+    if isinstance(payment, Order):
+        part = part_of_charge(payment, found.amount_cents)
+        dispute.tax_cents, dispute.credit_nanos = part.tax_cents, part.credit_nanos
+        if part.credit_nanos > 0:
+            posting = postings.claw_back(
+                postings.open_account(payment.team),
+                part.credit_nanos,
+                reference=dispute.stripe_id,
+                credit=postings.Credit(Transfer.Kind.TOP_UP, payment.payment_intent_id or ""),
+                memo=dispute.payment,
+            )
+            dispute.owed_nanos = posting.shortfall_nanos
+    else:
+        taken = plan_reversals.take_back(
+            payment, found.amount_cents, reference=dispute.stripe_id, memo=dispute.payment
         )
-        dispute.owed_nanos = posting.shortfall_nanos
+        dispute.tax_cents, dispute.credit_nanos = taken.tax_cents, taken.credit_nanos
+        dispute.revenue_nanos, dispute.owed_nanos = taken.revenue_nanos, taken.owed_nanos
+    dispute.is_withdrawn = True
     _pause_keys(dispute.team, PAUSED_FOR_DISPUTE, dispute.payment)
 
 
-def _book_reinstatement(dispute: Dispute) -> None:
-    """Return the credits of a dispute that was won, which leaves nothing for staff to do."""
-    if dispute.credit_nanos > 0:
-        postings.reverse_claw_back(
-            postings.open_account(dispute.team), reference=dispute.stripe_id, memo=dispute.payment
+def _book_reinstatement(dispute: Dispute, found: StripeDispute) -> None:
+    """Return the part that Stripe has reinstated by now; all of it leaves nothing for staff to do.
+
+    What staff gave the team ahead of it is taken back from what returns, so that their correction
+    and Stripe's news do not add up.
+    """
+    revenue_before = dispute.share(dispute.revenue_nanos)
+    dispute.reinstated_cents = min(found.reinstated_cents, dispute.amount_cents)
+    dispute.is_reinstated = dispute.is_reinstated or found.is_reinstated
+    revenue_nanos = dispute.share(dispute.revenue_nanos) - revenue_before
+    if revenue_nanos > 0:
+        reference = dispute.stripe_id + (f":{revenue_before}" if revenue_before else "")
+        postings.reinstate_subscription(revenue_nanos, reference=reference, memo=dispute.payment)
+    up_to_nanos = dispute.share(dispute.credit_nanos)
+    if up_to_nanos > 0:
+        posting = postings.reverse_claw_back(
+            postings.open_account(dispute.team),
+            reference=dispute.stripe_id,
+            up_to_nanos=up_to_nanos,
+            memo=dispute.payment,
         )
-    dispute.is_reinstated = True
-    dispute.handled_at = dispute.handled_at or timezone.now()
+        if posting.code == "posted":
+            dispute.owed_nanos = max(0, dispute.owed_nanos - posting.shortfall_nanos)
+            _take_correction_back(dispute, posting.amount_nanos + posting.shortfall_nanos)
+    if dispute.is_reinstated:
+        dispute.handled_at = dispute.handled_at or timezone.now()
 
 
-def _disputed_part(payment: Payment, charged_cents: int) -> OrderPart:
-    """Return the part that a dispute takes: of a plan's payment, the credits that are left."""
-    if isinstance(payment, Order):
-        return part_of_charge(payment, charged_cents)
-    account = postings.open_account(payment.subscription.team)
-    return OrderPart(charged_cents, 0, left_of(account, _credit_of(payment)))
+def _take_correction_back(dispute: Dispute, returned_nanos: int) -> None:
+    """Take back what staff gave ahead of Stripe, as far as Stripe has returned it by now."""
+    account = postings.open_account(dispute.team)
+    nanos = min(dispute.corrected_nanos, returned_nanos, account.available_nanos)
+    if nanos > 0:
+        postings.adjust(
+            account,
+            -nanos,
+            reference=f"dispute:{dispute.stripe_id}:{dispute.reinstated_cents}",
+            memo=f"{dispute.payment}: given ahead of the bank",
+        )
+        dispute.corrected_nanos -= nanos
 
 
-def _alert_if_partly_reinstated(dispute: Dispute, found: StripeDispute) -> None:
-    """Raise an alert for a dispute whose funds were reinstated only in part."""
-    if not found.is_reinstated and any(cents > 0 for cents in found.moved_cents):
-        detail = f"{dispute}: balance transactions of {list(found.moved_cents)} cents"
+def _alert_if_partly_reinstated(dispute: Dispute) -> None:
+    """Raise an alert for a dispute whose funds were reinstated only in part: its keys are paused
+    until somebody decides.
+    """
+    if dispute.reinstated_cents > 0 and not dispute.is_reinstated:
+        back, all_of_it = cents_text(dispute.reinstated_cents), cents_text(dispute.amount_cents)
+        detail = f"{dispute}: {back} of {all_of_it} came back, and is booked"
         raise_alert("dispute_part_reinstated", dispute.stripe_id, detail)
 
 
@@ -225,10 +291,3 @@ def _link(payment: Payment) -> dict[str, Payment]:
 
 def _is_of(team: Team) -> Q:
     return Q(order__team=team) | Q(subscription_payment__subscription__team=team)
-
-
-def _credit_of(payment: Payment) -> postings.Credit:
-    """Return the transfer that gave the payment's credits: a plan's are a grant."""
-    if isinstance(payment, Order):
-        return postings.Credit(Transfer.Kind.TOP_UP, payment.payment_intent_id or "")
-    return postings.Credit(Transfer.Kind.GRANT, f"subscription:{payment.invoice_id}")

@@ -101,6 +101,7 @@ def _book(row: Subscription, invoice: Invoice, charge_id: str) -> SubscriptionPa
             defaults={
                 "subscription": row,
                 "amount_cents": invoice.paid_cents,
+                "tax_cents": invoice.tax_cents,
                 "credit_nanos": credit_nanos,
                 "payment_intent_id": invoice.payment_intent_id or None,
                 "charge_id": charge_id or None,

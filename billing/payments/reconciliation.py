@@ -1,6 +1,6 @@
-"""Reconciliation of Stripe's balance transactions with our rows, and of our rows with the ledger.
+"""Reconciliation of Stripe's balance transactions with our rows, and with the ledger.
 
-Every payment, refund and dispute is compared twice: Stripe with our row, and our row with the
+Every payment, refund and dispute is compared twice: Stripe with our row, and Stripe with the
 ledger. Balance transactions outside the period are fetched only where the amounts differ, so a
 payment at midnight is no difference.
 """
@@ -20,6 +20,7 @@ from billing.models import (
     Dispute,
     Order,
     PaymentCustomer,
+    PlanRefund,
     Refund,
     SubscriptionPayment,
     Transfer,
@@ -49,11 +50,17 @@ _DISPUTE_KINDS = (
     Transfer.Kind.RECEIVABLE,
     Transfer.Kind.RECEIVABLE_REVERSAL,
 )
+_REVENUE_KINDS = (Transfer.Kind.REVENUE_REVERSAL, Transfer.Kind.REVENUE_REINSTATEMENT)
+# These may come in parts, of which a later one's reference ends with what came back before it.
+_PART_KINDS = (
+    (Transfer.Kind.CLAWBACK_REVERSAL, Transfer.Kind.RECEIVABLE_REVERSAL),
+    (Transfer.Kind.REVENUE_REINSTATEMENT,),
+)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference between Stripe and our rows, or between our rows and the ledger."""
+    """A difference between Stripe and our rows, or between Stripe and the ledger."""
 
     reference: str
     stripe_cents: int
@@ -84,9 +91,10 @@ class Report:
 class _Entry:
     """A payment, refund or dispute of ours, and its identifiers at Stripe and in the ledger.
 
-    `ledger_nanos` is the amount expected in the ledger under `ledger_reference`, in transfers of
-    `ledger_kinds`: a reference is unique within its kind only. It is None for a plan's
-    payment, whose row does not separate price and tax.
+    `ledger_kinds` are the kinds of its transfers under `ledger_reference`: a reference is unique
+    within its kind only. What they moved is compared with what Stripe moved, less `tax_cents`,
+    the tax in `charged_cents`. The tax is None for a plan's payment that did not keep it.
+    `credit_nanos` is what our row says besides; None where it says nothing of credits.
     """
 
     id: str
@@ -95,7 +103,10 @@ class _Entry:
     source_id: str = ""
     ledger_reference: str = ""
     ledger_kinds: tuple[Transfer.Kind, ...] = ()
-    ledger_nanos: int | None = None
+    charged_cents: int = 0
+    tax_cents: int | None = 0
+    credit_nanos: int | None = None
+    stripe_cents: int = 0
 
 
 def reconcile(since: datetime, until: datetime | None = None) -> Report:
@@ -154,6 +165,9 @@ def _entries_of(entry_ids: Iterable[str], since: datetime, until: datetime) -> d
     refunds = Refund.objects.filter(order__is_live=live, stripe_id__isnull=False).filter(
         Q(stripe_id__in=ids) | Q(ended_at__range=period)
     )
+    plan_refunds = PlanRefund.objects.filter(payment__subscription__is_live=live).filter(
+        Q(stripe_id__in=ids) | Q(created_at__range=period)
+    )
     disputes = Dispute.objects.filter(
         Q(order__is_live=live) | Q(subscription_payment__subscription__is_live=live)
     ).filter(Q(stripe_id__in=ids) | Q(created_at__range=period))
@@ -163,7 +177,8 @@ def _entries_of(entry_ids: Iterable[str], since: datetime, until: datetime) -> d
     found = [
         *(_of_order(order) for order in orders),
         *(_of_refund(refund) for refund in refunds.select_related("order")),
-        *(_of_dispute(dispute) for dispute in disputes),
+        *(_of_plan_refund(refund) for refund in plan_refunds.select_related("payment")),
+        *(_of_dispute(dispute) for dispute in disputes.select_related("subscription_payment")),
         *(_of_invoice(payment) for payment in invoices if payment.amount_cents),
     ]
     return {entry.id: entry for entry in found}
@@ -177,7 +192,9 @@ def _of_order(order: Order) -> _Entry:
         source_id=order.charge_id or "",
         ledger_reference=order.payment_intent_id or "",
         ledger_kinds=(Transfer.Kind.TOP_UP,),
-        ledger_nanos=order.credit_nanos,
+        charged_cents=order.amount_cents + order.tax_cents,
+        tax_cents=order.tax_cents,
+        credit_nanos=order.credit_nanos,
     )
 
 
@@ -190,20 +207,37 @@ def _of_refund(refund: Refund) -> _Entry:
         source_id=refund.stripe_id or "",
         ledger_reference=str(refund.pk),
         ledger_kinds=_REFUND_KINDS,
-        ledger_nanos=0 if refund.state in Refund.UNSUCCESSFUL_STATES else -refund.credit_nanos,
+        charged_cents=refund.amount_cents + refund.tax_cents,
+        tax_cents=refund.tax_cents,
+        credit_nanos=0 if refund.state in Refund.UNSUCCESSFUL_STATES else -refund.credit_nanos,
+    )
+
+
+def _of_plan_refund(refund: PlanRefund) -> _Entry:
+    has_left = refund.state not in PlanRefund.UNSUCCESSFUL_STATES
+    return _Entry(
+        id=refund.stripe_id,
+        name=f"Refund {refund.stripe_id} of Invoice {refund.payment_id}",
+        books_cents=-refund.amount_cents if has_left else 0,
+        source_id=refund.stripe_id,
+        ledger_reference=refund.stripe_id,
+        ledger_kinds=_REVENUE_KINDS,
+        charged_cents=refund.payment.amount_cents,
+        tax_cents=refund.payment.tax_cents,
     )
 
 
 def _of_dispute(dispute: Dispute) -> _Entry:
-    has_left = dispute.is_withdrawn and not dispute.is_reinstated
+    payment = dispute.subscription_payment
     return _Entry(
         id=dispute.stripe_id,
         name=f"Dispute {dispute.stripe_id} of {dispute.payment}",
-        books_cents=-dispute.amount_cents if has_left else 0,
+        books_cents=-dispute.withdrawn_cents,
         source_id=dispute.stripe_id,
         ledger_reference=dispute.stripe_id,
-        ledger_kinds=_DISPUTE_KINDS,
-        ledger_nanos=-dispute.credit_nanos if has_left else 0,
+        ledger_kinds=(*_DISPUTE_KINDS, *_REVENUE_KINDS),
+        charged_cents=payment.amount_cents if payment else dispute.amount_cents,
+        tax_cents=payment.tax_cents if payment else dispute.tax_cents,
     )
 
 
@@ -215,6 +249,8 @@ def _of_invoice(payment: SubscriptionPayment) -> _Entry:
         source_id=payment.charge_id or "",
         ledger_reference=payment.invoice_id,
         ledger_kinds=(Transfer.Kind.SUBSCRIPTION,),
+        charged_cents=payment.amount_cents,
+        tax_cents=payment.tax_cents,
     )
 
 
@@ -247,6 +283,7 @@ def _compare(report: Report, entry: _Entry, transactions: list[BalanceTransactio
     cents = _sum(transactions)
     if cents != entry.books_cents:
         cents = _all_time_cents(entry)
+    entry.stripe_cents = cents
     report.compared += 1
     report.stripe_cents += cents
     report.books_cents += entry.books_cents
@@ -266,28 +303,74 @@ def _compare(report: Report, entry: _Entry, transactions: list[BalanceTransactio
 
 
 def _compare_with_ledger(report: Report, entries: list[_Entry]) -> None:
-    """Report the differences between our rows and the ledger."""
-    references = [entry.ledger_reference for entry in entries if entry.ledger_reference]
-    posted = _posted_nanos(references)
+    """Report where the ledger moved another amount than Stripe, less tax.
+
+    Tax is split by proportion, so a part may be off by a cent. Where our row differs from Stripe
+    and the ledger follows our row, the difference is in the report already.
+    """
+    posted = _posted_nanos([entry.ledger_reference for entry in entries if entry.ledger_reference])
     for entry in entries:
+        if not entry.ledger_reference:
+            continue
         nanos = sum(posted[kind, entry.ledger_reference] for kind in entry.ledger_kinds)
-        if entry.ledger_nanos is None:
-            is_equal = 0 < nanos <= entry.books_cents * NANOS_PER_CENT
-            expected = f"more than nothing, up to {cents_text(entry.books_cents)}"
-        else:
-            is_equal = nanos == entry.ledger_nanos
-            expected = cents_text(entry.ledger_nanos // NANOS_PER_CENT)
-        if entry.ledger_reference and not is_equal:
-            report.differences.append(
-                Difference(
-                    reference=f"ledger {entry.ledger_reference}",
-                    stripe_cents=entry.books_cents,
-                    books_cents=nanos // NANOS_PER_CENT,
-                    sentence=f"{entry.name}: the ledger has "
-                    f"{cents_text(nanos // NANOS_PER_CENT)} under {entry.ledger_reference}, where "
-                    f"{expected} is expected.",
-                )
+        nanos += _later_parts_nanos(entry, posted)
+        expected = _expected_instead(nanos, entry)
+        if not expected:
+            continue
+        report.differences.append(
+            Difference(
+                reference=f"ledger {entry.ledger_reference}",
+                stripe_cents=entry.stripe_cents,
+                books_cents=nanos // NANOS_PER_CENT,
+                sentence=f"{entry.name}: the ledger has "
+                f"{cents_text(nanos // NANOS_PER_CENT)} under {entry.ledger_reference}, where "
+                f"{expected} is expected.",
             )
+        )
+
+
+def _expected_instead(nanos: int, entry: _Entry) -> str:
+    """Return what the ledger should have moved, or "" if `nanos` is right."""
+    if entry.credit_nanos not in {None, nanos}:
+        return cents_text((entry.credit_nanos or 0) // NANOS_PER_CENT)
+    if _is_without_tax(nanos, entry.stripe_cents, entry):
+        return ""
+    is_reported = entry.stripe_cents != entry.books_cents
+    if is_reported and _is_without_tax(nanos, entry.books_cents, entry):
+        return ""
+    if entry.tax_cents is None:
+        return f"more than nothing, up to {cents_text(entry.stripe_cents)}"
+    return cents_text(entry.stripe_cents - _tax_of(entry.stripe_cents, entry))
+
+
+def _is_without_tax(nanos: int, cents: int, entry: _Entry) -> bool:
+    """Return whether the ledger moved what was charged or given back, without its tax."""
+    if entry.tax_cents is None:  # an older payment of a plan, whose row does not say
+        return nanos == 0 if cents == 0 else 0 < nanos / cents <= NANOS_PER_CENT
+    difference = nanos - (cents - _tax_of(cents, entry)) * NANOS_PER_CENT
+    return difference == 0 if not entry.tax_cents else abs(difference) <= NANOS_PER_CENT
+
+
+def _tax_of(cents: int, entry: _Entry) -> int:
+    """Return the share of the entry's tax in an amount of it, rounded toward zero."""
+    share = abs(cents) * (entry.tax_cents or 0) // (entry.charged_cents or 1)
+    return share if cents > 0 else -share
+
+
+def _later_parts_nanos(entry: _Entry, posted: dict[tuple[str, str], int]) -> int:
+    """Return what came back of a dispute in parts after the first one."""
+    found = 0
+    for kinds in _PART_KINDS:
+        reference = entry.ledger_reference
+        total = 0
+        if not set(kinds) <= set(entry.ledger_kinds):
+            continue
+        while part := sum(posted[kind, reference] for kind in kinds):
+            found += part if total else 0
+            total += part
+            reference = f"{entry.ledger_reference}:{total}"
+            posted |= _posted_nanos([reference])
+    return found
 
 
 def _posted_nanos(references: list[str]) -> dict[tuple[str, str], int]:

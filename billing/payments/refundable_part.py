@@ -34,15 +34,15 @@ def refundable_part(order: Order) -> OrderPart:
         tax=Sum("tax_cents", default=0),
         credit=Sum("credit_nanos", default=0),
     )
-    disputes = order.disputes.filter(is_withdrawn=True, is_reinstated=False).aggregate(
-        amount=Sum(F("amount_cents") - F("tax_cents"), default=0),
-        tax=Sum("tax_cents", default=0),
-        credit=Sum("credit_nanos", default=0),
-    )
+    cents = tax_cents = credit_nanos = 0
+    for dispute in order.disputes.filter(is_withdrawn=True, is_reinstated=False):
+        cents += dispute.withdrawn_cents
+        tax_cents += dispute.tax_cents - dispute.share(dispute.tax_cents)
+        credit_nanos += dispute.credit_nanos - dispute.share(dispute.credit_nanos)
     return OrderPart(
-        amount_cents=max(0, order.amount_cents - refunds["amount"] - disputes["amount"]),
-        tax_cents=max(0, order.tax_cents - refunds["tax"] - disputes["tax"]),
-        credit_nanos=max(0, order.credit_nanos - refunds["credit"] - disputes["credit"]),
+        amount_cents=max(0, order.amount_cents - refunds["amount"] - cents + tax_cents),
+        tax_cents=max(0, order.tax_cents - refunds["tax"] - tax_cents),
+        credit_nanos=max(0, order.credit_nanos - refunds["credit"] - credit_nanos),
     )
 
 

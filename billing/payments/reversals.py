@@ -9,13 +9,11 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from billing.ledger.alerts import raise_alert
-from billing.models import Dispute, Order, Refund, SubscriptionPayment
-from billing.payments import orders
+from billing.models import Dispute, Order, PlanRefund, Refund, SubscriptionPayment
+from billing.payments import orders, plan_reversals
 from billing.payments.customers import find_customer
 from billing.payments.disputes import CLOSED_STATUSES, Payment, record_dispute
 from billing.payments.refunds import record_refund
-from billing.pricing.money import cents_text
 from billing.stripe_api import payments
 from billing.stripe_api.objects import Dispute as StripeDispute
 from billing.stripe_api.objects import Refund as StripeRefund
@@ -63,7 +61,7 @@ def sync(payment: Payment) -> str:
         elif isinstance(payment, Order):
             record_refund(payment, found)
         else:
-            _alert_plan_refund(payment, found)
+            plan_reversals.record_refund(payment, found)
     return f"{payment}: refunds {len(refunds)}, disputes {len(disputes)}."
 
 
@@ -75,7 +73,10 @@ def payments_to_check() -> list[Payment]:
     found = Order.objects.filter(
         Q(pk__in=pending.values("order")) | Q(pk__in=disputes.values("order"))
     )
-    plans = SubscriptionPayment.objects.filter(pk__in=disputes.values("subscription_payment"))
+    refunded = PlanRefund.objects.filter(state=PlanRefund.State.PENDING, created_at__gt=since)
+    plans = SubscriptionPayment.objects.filter(
+        Q(pk__in=disputes.values("subscription_payment")) | Q(pk__in=refunded.values("payment"))
+    )
     return [*found.order_by("created_at"), *plans.order_by("paid_at")]
 
 
@@ -87,9 +88,3 @@ def _booking_order(found: StripeRefund | StripeDispute) -> tuple[datetime, bool]
 
 def _payer_of(payment_intent_id: str) -> str:
     return payments.get_payment_intent(payment_intent_id).customer_id
-
-
-def _alert_plan_refund(payment: SubscriptionPayment, found: StripeRefund) -> None:
-    """Raise an alert for a refund of a plan's payment: staff decide about its credits."""
-    detail = f"{payment}: {cents_text(found.amount_cents)} was refunded at Stripe."
-    raise_alert("plan_refund", found.id, detail)

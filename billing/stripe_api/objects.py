@@ -100,6 +100,11 @@ class Dispute:
         return any(cents < 0 for cents in self.moved_cents)
 
     @property
+    def reinstated_cents(self) -> int:
+        """What Stripe has reinstated so far."""
+        return sum(cents for cents in self.moved_cents if cents > 0)
+
+    @property
     def is_reinstated(self) -> bool:
         """Whether Stripe reinstated all of the funds."""
         return self.is_withdrawn and sum(self.moved_cents) >= 0

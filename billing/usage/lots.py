@@ -5,7 +5,6 @@ from datetime import datetime
 
 from django.db import connection
 
-from billing.ledger.postings import Credit
 from billing.models import CreditAccount
 
 
@@ -38,16 +37,3 @@ def refundable_nanos(account: CreditAccount) -> int:
     """Return the nano-dollars of paid credit that are neither spent nor held."""
     paid = sum(lot.left_nanos for lot in lots_left(account) if lot.is_paid)
     return min(paid, CreditAccount.objects.get(pk=account.pk).available_nanos)
-
-
-def left_of(account: CreditAccount, credit: Credit) -> int:
-    """Return the nano-dollars left of a credit, including what open requests hold."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT coalesce(sum(l.left_nanos), 0) FROM billing_lots_left(%s) AS l"
-            " JOIN billing_transfer t ON t.id = l.transfer_id"
-            " WHERE t.kind = %s AND t.reference = %s",
-            [account.pk, credit.kind, credit.reference],
-        )
-        (left_nanos,) = cursor.fetchone()
-    return int(left_nanos)

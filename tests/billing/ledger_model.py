@@ -1,7 +1,6 @@
 """The ledger as a few dictionaries: what the SQL must come to, said as plainly as Python can."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from billing.ledger.gate import Admission, Settlement
 
@@ -14,6 +13,10 @@ class Lot:
     is_paid: bool
     left: int
     expires: int | None = None
+    lasting: int = 0  # what was given and has not expired
+
+    def __post_init__(self) -> None:
+        self.lasting = self.left
 
     @property
     def turn(self) -> tuple[bool, float]:
@@ -40,16 +43,28 @@ class Account:
         self.move(amount)
         self.lots.append(lot)
 
-    def spend(self, amount: int) -> None:
+    def spend(self, amount: int) -> "Draws":
         """Post a debit: gifts go first, the nearest expiry before others."""
         self.move(-amount)
-        draw(sorted(self.lots, key=lambda lot: lot.turn), amount)
+        return draw(sorted(self.lots, key=lambda lot: lot.turn), amount)
 
-    def give_back(self, amount: int, credit: str) -> None:
+    def give_back(self, amount: int, credit: str) -> "Draws":
         """Post what goes back: from the lot of its credit, then from what would be spent last."""
         self.move(-amount)
         queue = sorted(self.lots, key=lambda lot: lot.turn)[::-1]
-        draw(sorted(queue, key=lambda lot: lot.reference != credit), amount)
+        return draw(sorted(queue, key=lambda lot: lot.reference != credit), amount)
+
+    def restore(self, amount: int, drawn: "Draws") -> None:
+        """Post what comes back, to the lots it was drawn from: payments first, then gifts."""
+        self.move(amount)
+        queue = sorted(self.lots, key=lambda lot: lot.turn)[::-1]
+        for lot in queue:
+            back = min(amount, sum(nanos for other, nanos in drawn if other is lot))
+            lot.left += back
+            amount -= back
+            if back:
+                drawn.append((lot, -back))
+        assert amount == 0
 
     @property
     def available(self) -> int:
@@ -67,13 +82,44 @@ class Account:
         return [(lot.is_paid, lot.left) for lot in queue if lot.left]
 
 
-def draw(queue: list[Lot], amount: int) -> None:
+# What was drawn from lots, and (negative) what returned to them.
+Draws = list[tuple[Lot, int]]
+
+
+def draw(queue: list[Lot], amount: int) -> Draws:
     """Take an amount from the first lots of a queue."""
+    drawn = []
     for lot in queue:
         taken = min(lot.left, amount)
         lot.left -= taken
         amount -= taken
+        drawn.append((lot, taken))
     assert amount == 0
+    return drawn
+
+
+@dataclass
+class TakeBack:
+    """A refund or a claw-back, and what became of it."""
+
+    account: int
+    amount: int
+    taken: int
+    missing: int
+    drawn: Draws
+    collected: int = 0
+    restored: int = 0
+    ended: int = 0
+
+    @property
+    def owed(self) -> int:
+        """What is owed and not collected."""
+        return self.missing - self.ended - self.collected
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether all of it has been undone."""
+        return self.restored + self.ended == self.taken + self.missing
 
 
 @dataclass
@@ -116,7 +162,8 @@ class Model:
     accounts: dict[int, Account] = field(default_factory=dict)
     keys: dict[int, Key] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
-    postings: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
+    postings: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    taken_back: dict[tuple[str, str], TakeBack] = field(default_factory=dict)
 
     def admit(self, asks: list[tuple[int, Admission]]) -> dict[str, tuple[str, int]]:
         """Return code and amount for each request; a batch goes by account, key and id."""
@@ -212,47 +259,73 @@ class Model:
         `credit` is the kind and the reference of the transfer that gave the credits.
         """
         account = self.accounts[account_id]
-        earlier = self.postings.get((kind, reference))
+        earlier = self.taken_back.get((kind, reference))
         if earlier is not None:
-            if earlier[:2] != (account_id, amount):
+            if (earlier.account, earlier.amount) != (account_id, amount):
                 return "exists_with_different_fields", 0, 0
-            return ("exists", *earlier[2:])
+            return "exists", earlier.taken, earlier.missing
         taken = min(amount, account.available)
         if not is_bold and min(taken, account.refundable(credit)) < amount:
             return "exceeds_credits", 0, 0
-        if taken:
-            account.give_back(taken, credit)
-        self.postings[kind, reference] = (account_id, amount, taken, amount - taken)
+        drawn = account.give_back(taken, credit) if taken else []
+        self.taken_back[kind, reference] = TakeBack(
+            account_id, amount, taken, amount - taken, drawn
+        )
         return "posted", taken, amount - taken
 
-    def reverse(self, kind: str, reference: str, account_id: int) -> tuple[str, int, int]:
+    def take_back_grant(
+        self, reference: str, account_id: int, amount: int, grant: str, most_owed: int
+    ) -> tuple[str, int, int]:
+        """Return code, what is taken of that grant and no other lot, and what is owed."""
+        earlier = self.taken_back.get(("clawback", reference))
+        if earlier is not None:
+            if earlier.account != account_id:
+                return "exists_with_different_fields", 0, 0
+            return "exists", earlier.taken, earlier.missing
+        account = self.accounts[account_id]
+        lots = [lot for lot in account.lots if lot.reference == f"grant {grant}"]
+        left, lasting = (sum(lot.left for lot in lots), sum(lot.lasting for lot in lots))
+        taken = min(amount, left, account.available)
+        owed = min(min(amount, lasting) - taken, most_owed)
+        if taken + owed:
+            drawn = account.give_back(taken, f"grant {grant}") if taken else []
+            self.taken_back["clawback", reference] = TakeBack(
+                account_id, taken + owed, taken, owed, drawn
+            )
+        return "posted", taken, owed
+
+    def reverse(
+        self, kind: str, reference: str, account_id: int, up_to: int | None = None
+    ) -> tuple[str, int, int]:
         """Return code, what the customer gets, and the shortfall that ends."""
-        before = self.postings.get((kind, reference))
-        if before is None or before[0] != account_id:
+        before = self.taken_back.get((kind, reference))
+        if before is None or before.account != account_id:
             return "unknown", 0, 0
-        _, _, taken, missing = before
-        collected = self.postings.get(("collection", reference), 0) if kind == "clawback" else 0
-        restored = (taken + collected, missing - collected)
-        if (f"{kind}_reversal", reference) in self.postings:
-            return "exists", *restored
-        if restored[0]:
-            self.accounts[account_id].give(restored[0], Lot("", True, restored[0]))
-        self.postings[f"{kind}_reversal", reference] = restored
-        return "posted", *restored
+        whole = before.taken + before.missing
+        part = min(whole if up_to is None else up_to, whole) - before.restored - before.ended
+        if part <= 0:
+            return "exists", before.restored, before.ended
+        ending = min(part, before.owed)
+        if part > ending:
+            self.accounts[account_id].restore(part - ending, before.drawn)
+        before.restored += part - ending
+        before.ended += ending
+        return "posted", part - ending, ending
 
     def collect(self, reference: str, account_id: int) -> tuple[str, int]:
         """Return code, and what is collected."""
-        before = self.postings.get(("clawback", reference))
-        is_reversed = ("clawback_reversal", reference) in self.postings
-        if before is None or before[0] != account_id or not before[3] or is_reversed:
+        before = self.taken_back.get(("clawback", reference))
+        if before is None or before.account != account_id or before.is_undone:
             return "unknown", 0
-        if ("collection", reference) in self.postings:
-            return "exists", before[3]
-        if self.accounts[account_id].available < before[3]:
+        if before.collected:
+            return "exists", before.collected
+        if not before.owed:
+            return "unknown", 0
+        if self.accounts[account_id].available < before.owed:
             return "exceeds_credits", 0
-        self.accounts[account_id].spend(before[3])
-        self.postings["collection", reference] = before[3]
-        return "posted", before[3]
+        before.drawn += self.accounts[account_id].spend(before.owed)
+        before.collected = before.owed
+        return "posted", before.collected
 
     def expire(self) -> int:
         """Take back what is left of gifts that have expired; return how many it took from."""
@@ -263,6 +336,7 @@ class Model:
                 if lot.expires is not None and lot.expires < 0 and taken > 0:
                     account.move(-taken)
                     lot.left -= taken
+                    lot.lasting -= taken
                     transfers += 1
         return transfers
 

@@ -9,9 +9,18 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
+from billing.ledger import postings
 from billing.models import PriceVersion, Product
 from tests.billing.conftest import broken_invariants
-from tests.billing.ledger_calls import Customer, admit, make_customer, settle, sweep
+from tests.billing.ledger_calls import (
+    Customer,
+    admit,
+    make_customer,
+    new_id,
+    settle,
+    sweep,
+    top_up,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +53,8 @@ def customer() -> Customer:
     settle(customer.end(fates[0], output_nanos=36, units_nanos=4, lines=LINES))
     settle(customer.end(fates[1], output_nanos=1000))
     settle(customer.end(fates[2]))
+    refund = {"reference": new_id(), "credit": top_up(""), "is_forced": True}
+    postings.refund(customer.account, 5, **refund)
     return customer
 
 
@@ -98,6 +109,7 @@ ACCOUNT, KEY = "id = {account}", "key_id = {key}"
 RECORDS = "account_id = {account}"
 WITH_LINES = "account_id = {account} AND lines <> '[]'"
 WITH_TIERS = "account_id = {account} AND lines->0->>7 = 'priority'"
+DRAWN = "lot_id IN (SELECT transfer_id FROM billing_creditlot WHERE account_id = {account})"
 OPEN = "account_id = {account} AND state = 'open'"
 SETTLED = "account_id = {account} AND state = 'settled'"
 WRITTEN_OFF = (
@@ -128,6 +140,11 @@ CORRUPTIONS = [
     ("I2 lots", change("creditlot", "account_id = {other}", RECORDS)),
     ("I2 lots", change("creditlot", "remaining_nanos = 0", RECORDS)),
     ("I2 lots", loss("transfer", last("grant"))),
+    ("I2 draws", change("lotmovement", "amount_nanos = -4", DRAWN)),
+    ("I2 draws", change("lotmovement", "amount_nanos = 5", DRAWN)),
+    ("I2 draws", change("lotmovement", "transfer_id = 0", DRAWN)),
+    ("I2 draws", change("lotmovement", "lot_id = 0", DRAWN)),
+    ("I2 draws", change("creditlot", "remaining_nanos = amount_nanos", RECORDS)),
     ("I3", change("creditaccount", "held_nanos = -1", ACCOUNT)),
     ("I3", change("creditaccount", "held_nanos = posted_nanos + 1", ACCOUNT)),
     ("I3", change("creditaccount", "posted_nanos = -1", ACCOUNT)),

@@ -5,10 +5,12 @@ import pytest
 from billing.ledger import postings
 from billing.models import Transfer
 from tests.billing.ledger_calls import (
+    Customer,
     admit,
     make_customer,
     new_id,
     repeat_on_ten_connections,
+    settle,
     top_up,
 )
 
@@ -101,3 +103,53 @@ def test_a_hundred_copies_at_once_take_once():
     assert sorted(codes) == ["exists"] * 99 + ["posted"]
     assert customer.balances == (0, 0)
     assert Transfer.objects.get(kind="receivable", reference=row[1]).amount_nanos == 40
+
+
+# What a plan's payment granted.
+
+TAKE_GRANT = "SELECT code FROM billing_take_back_grant(%s, %s, %s, %s, %s, '')"
+
+
+def granted(customer: Customer, amount: int) -> str:
+    """Grant credits as a plan's payment does, and return the grant's reference."""
+    reference = new_id()
+    postings.grant(customer.account, amount, reference=reference)
+    return reference
+
+
+def test_a_plans_grant_is_taken_back_to_where_it_came_from_and_no_other_credit():
+    customer, dispute = make_customer(1000), new_id()
+    grant = granted(customer, 500)
+
+    posting = postings.take_back_grant(
+        customer.account, 800, reference=dispute, grant_reference=grant, most_owed_nanos=800
+    )
+
+    assert (posting.amount_nanos, posting.shortfall_nanos, posting.balance_nanos) == (500, 0, 1000)
+    assert customer.transfers[-1].credit_account.kind == "promotional_grants"
+
+
+@pytest.mark.parametrize(("most_owed", "owed"), [(1000, 350), (200, 200), (0, 0)])
+def test_what_was_spent_of_the_grant_is_owed_up_to_the_price(most_owed, owed):
+    customer, dispute = make_customer(), new_id()
+    grant = granted(customer, 500)
+    settle(customer.end(customer.admitted(amount_nanos=350), output_nanos=350))
+
+    posting = postings.take_back_grant(
+        customer.account, 500, reference=dispute, grant_reference=grant, most_owed_nanos=most_owed
+    )
+
+    assert (posting.amount_nanos, posting.shortfall_nanos) == (150, owed)
+    undone = postings.reverse_claw_back(customer.account, reference=dispute)
+    assert (undone.amount_nanos, undone.shortfall_nanos) == (150, owed)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hundred_copies_at_once_take_the_grant_once():
+    customer, dispute = make_customer(1000), new_id()
+    row = [dispute, customer.account.pk, 500, granted(customer, 500), 500]
+
+    codes = repeat_on_ten_connections(lambda own: own.execute(TAKE_GRANT, row).fetchone()[0])
+
+    assert sorted(codes) == ["exists"] * 99 + ["posted"]
+    assert customer.balances == (1000, 0)

@@ -232,6 +232,23 @@ class LedgerAndModel(RuleBasedStateMachine):
         )
         assert outcome_of(function, account, amount, **how) == expected
 
+    @rule(
+        reference=REFERENCES,
+        which=KEYS,
+        amount=st.sampled_from([1, 250, 5000]),
+        grant=REFERENCES,
+        most_owed=st.sampled_from([0, 30, 5000]),
+    )
+    def take_back_grant(
+        self, reference: str, which: int, amount: int, grant: str, most_owed: int
+    ) -> None:
+        """Take back the gift that came with a plan's payment."""
+        account = self.keys[which].account
+        reference, grant = f"{self.prefix} {reference}", f"{self.prefix} {grant}"
+        expected = self.model.take_back_grant(reference, account.pk, amount, grant, most_owed)
+        named = {"reference": reference, "grant_reference": grant, "most_owed_nanos": most_owed}
+        assert outcome_of(postings.take_back_grant, account, amount, **named) == expected
+
     @rule(kind=st.sampled_from(sorted(REVERSALS)), reference=REFERENCES, which=KEYS)
     def reverse(self, kind: str, reference: str, which: int) -> None:
         """Give back what was taken back."""
@@ -239,6 +256,15 @@ class LedgerAndModel(RuleBasedStateMachine):
         reference = f"{self.prefix} {reference}"
         expected = self.model.reverse(kind, reference, account.pk)
         assert outcome_of(REVERSALS[kind], account, reference=reference) == expected
+
+    @rule(reference=REFERENCES, which=KEYS, up_to=st.sampled_from([1, 40, 200, 5000]))
+    def reverse_a_part(self, reference: str, which: int, up_to: int) -> None:
+        """Give back a part of what a dispute took, as where it is won in part."""
+        account = self.keys[which].account
+        reference = f"{self.prefix} {reference}"
+        expected = self.model.reverse("clawback", reference, account.pk, up_to)
+        named = {"reference": reference, "up_to_nanos": up_to}
+        assert outcome_of(postings.reverse_claw_back, account, **named) == expected
 
     @rule(reference=REFERENCES, which=KEYS)
     def collect(self, reference: str, which: int) -> None:

@@ -11,7 +11,7 @@ from tests.payments.conftest import StripeStandIn
 
 
 def plan_payment(
-    stand_in: StripeStandIn, team: Team, credit_nanos: int
+    stand_in: StripeStandIn, team: Team, credit_nanos: int, days: int = 31
 ) -> tuple[str, SubscriptionPayment]:
     """Return the charge of a plan's payment, and our row of it; its credits are granted."""
     intent = stand_in.web.post(
@@ -28,14 +28,16 @@ def plan_payment(
         invoice_id="in_1",
         subscription=subscription,
         amount_cents=2000,
+        tax_cents=0,
         credit_nanos=credit_nanos,
         payment_intent_id=intent["id"],
         charge_id=intent["latest_charge"],
     )
+    postings.book_subscription(20 * 10**9, reference=payment.invoice_id)
     postings.grant(
         postings.open_account(team),
         credit_nanos,
         reference=f"subscription:{payment.invoice_id}",
-        expires_at=timezone.now() + timedelta(days=31),
+        expires_at=timezone.now() + timedelta(days=days),
     )
     return intent["latest_charge"], payment

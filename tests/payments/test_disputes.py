@@ -8,12 +8,10 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, Team, User
 from billing.ledger import postings
-from billing.models import Dispute, LedgerAlert, Order, StripeEvent, SubscriptionPayment
+from billing.models import Dispute, Order, StripeEvent
 from billing.payments import disputes, tasks
-from tests.billing.ledger_calls import top_up
 from tests.cast import IssuedKey, signed_in
 from tests.payments.conftest import StripeStandIn, paid_order, run_concurrently
-from tests.payments.plans_paid import plan_payment
 from tests.payments.refund_helpers import (
     DOLLAR,
     booked,
@@ -243,15 +241,6 @@ def test_a_dispute_of_a_part_takes_its_part(
     assert posted(alices_team) == 7.5 * DOLLAR
 
 
-def test_a_partial_reinstatement_raises_an_alert(
-    stand_in: StripeStandIn, order: Order, alices_team: Team
-) -> None:
-    found = close(stand_in, dispute(stand_in, order), won=True, amount=400)
-    assert (found.status, found.is_reinstated, found.handled_at) == ("won", False, None)
-    assert LedgerAlert.objects.get().kind == "dispute_part_reinstated"
-    assert (posted(alices_team), paused(alices_team)) == (0, disputes.PAUSED_FOR_DISPUTE)
-
-
 # Debts
 
 
@@ -358,41 +347,3 @@ def test_the_same_event_ten_times_at_once_has_one_effect(
     for kind in ("team.paused", "team.resumed"):
         assert AuditEntry.objects.filter(action=kind).count() == 1
     assert set(StripeEvent.objects.values_list("state", flat=True)) == {"handled"}
-
-
-# Plans' payments
-
-
-def test_a_dispute_of_a_plans_payment_takes_what_is_left_of_its_credits(
-    stand_in: StripeStandIn, order: Order, alices_team: Team
-) -> None:
-    charge, payment = plan_payment(stand_in, alices_team, credit_nanos=5 * DOLLAR)
-    spend(alices_team, 2 * DOLLAR)  # of the grant
-
-    created = stand_in.control("dispute", charge=charge)
-    stand_in.deliver(*stand_in.events("charge.dispute.created"))
-
-    found = Dispute.objects.get(pk=created["id"])
-    assert (found.order, found.subscription_payment) == (None, payment)
-    assert (found.credit_nanos, found.owed_nanos) == (3 * DOLLAR, 0)
-    assert posted(alices_team) == 10 * DOLLAR
-    assert paused(alices_team) == disputes.PAUSED_FOR_DISPUTE
-    # The lot of what was bought is whole, so it is still all refundable.
-    assert postings.refund(
-        postings.open_account(alices_team),
-        10 * DOLLAR,
-        reference="all",
-        credit=top_up(order.payment_intent_id or ""),
-    ).amount_nanos == (10 * DOLLAR)
-
-
-def test_a_refund_of_a_plans_payment_is_for_staff(
-    stand_in: StripeStandIn, order: Order, alices_team: Team
-) -> None:
-    charge, payment = plan_payment(stand_in, alices_team, credit_nanos=5 * DOLLAR)
-    stand_in.control("refund", charge=charge)
-    (handled,) = stand_in.deliver(*stand_in.events("refund.created"))
-    assert handled.state == "handled"
-    assert LedgerAlert.objects.get().kind == "plan_refund"
-    assert SubscriptionPayment.objects.get() == payment
-    assert posted(alices_team) == 15 * DOLLAR
