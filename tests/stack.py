@@ -96,6 +96,7 @@ class Stack:
             # All of the tests' browsers are on one machine.
             **dict.fromkeys(("SIGN_IN_RATE", "SIGN_UP_RATE", "PASSWORD_RESET_RATE"), "10000/h"),
             "STAFF_SECOND_FACTOR": "0",
+            "UPSTREAM_HOSTS": "*,127.0.0.1",
             "SIGN_UPS_PER_DAY": "10000",
             "TRIAL_CREDIT_DOLLARS": "1",
             **self._environment,

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 import msgspec
 from msgspec import Meta
 
+from api.upstream_keys import VARIABLE_PREFIX
 from billing.pricing.components import extra_components
 from billing.pricing.money import nanos_from_dollars
 
@@ -55,9 +56,9 @@ KeyPrefix = Annotated[
 Variable = Annotated[
     str,
     Meta(
-        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?\Z",
+        pattern=rf"^({VARIABLE_PREFIX}[A-Za-z0-9_]+)?\Z",
         max_length=80,
-        description="an environment variable's name",
+        description=f"the name of an environment variable that begins with {VARIABLE_PREFIX}",
     ),
 ]
 Refusal = Annotated[

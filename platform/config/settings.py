@@ -201,8 +201,7 @@ DISPOSABLE_EMAIL_DOMAINS = {
     domain.lower()
     for domain in env.words("DISPOSABLE_EMAIL_DOMAINS") + env.lines("DISPOSABLE_EMAIL_DOMAINS_FILE")
 }
-# Whether the admin asks for a second factor (accounts/staff_site.py).
-STAFF_SECOND_FACTOR = env.flag("STAFF_SECOND_FACTOR", True)
+STAFF_SECOND_FACTOR = env.flag("STAFF_SECOND_FACTOR", True)  # see accounts/staff_site.py
 SIGN_UPS_PER_DAY = env.integer("SIGN_UPS_PER_DAY", 10)
 SIGN_UP_RATE = env.text("SIGN_UP_RATE", "20/h")
 SIGN_IN_RATE = env.text("SIGN_IN_RATE", "30/5m")
@@ -354,6 +353,7 @@ CELERY_BEAT_SCHEDULE = {
         # After an outage one run is enough, instead of one for each that was missed.
         "options": {"expires": 60},
     },
+    "encrypt secrets": {"task": "api.tasks.encrypt_secrets", "schedule": crontab(50, 3)},
     "send notices": {
         "task": "portal.tasks.send_notices",
         "schedule": env.number("NOTICE_SECONDS", 60),
@@ -381,6 +381,7 @@ ENCRYPTION_KEYS = env.versioned_keys("ENCRYPTION_KEYS")
 READ_ENVIRONMENT = env.text
 
 # The gateway and the gate (api/gateway, billing/ledger/gate.py).
+UPSTREAM_HOSTS = env.words("UPSTREAM_HOSTS", "*")  # see api/upstream_hosts.py
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 20 * 1024 * 1024)
 MAX_ANSWER_BYTES = env.integer("MAX_ANSWER_BYTES", 64 * 1024 * 1024)
 KEEPALIVE_SECONDS = env.number("KEEPALIVE_SECONDS", 15)

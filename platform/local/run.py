@@ -168,6 +168,7 @@ class Run:
         folder = str(self.options.folder / "mail")
         mail = {} if os.environ.get("EMAIL_HOST") else {"MAIL_DIR": folder}
         free = {"TRIAL_CREDIT_DOLLARS": "1", "STAFF_SECOND_FACTOR": "0"}
+        free["UPSTREAM_HOSTS"] = f"*,{HOST}"  # the simulator's
         return {**free, **mail, **self._simulated_payments()}
 
     def _simulated_payments(self) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """What the database has of second factors: ciphertexts."""
 
 import re
-from typing import Any
 
 import pytest
 from allauth.mfa.adapter import get_adapter
@@ -13,8 +12,8 @@ from django.test import Client
 
 from accounts import teams
 from accounts.models import User
-from tests.cast import everything_in_the_database, signed_in
-from tests.portal.test_sign_in import LOGIN, PASSWORD, code_of, login
+from tests.cast import everything_in_the_database
+from tests.portal.test_sign_in import PASSWORD, code_of, login
 
 pytestmark = pytest.mark.django_db
 
