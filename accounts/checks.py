@@ -1,7 +1,8 @@
 """System checks of the settings that accounts' security depends on, run by every command.
 
 E001 no pepper · E002 a pepper under 32 bytes · E003 a pepper's version out of range · E004 the
-SECRET_KEY of the source code outside DEBUG · W001 (`--deploy`) any Host header is trusted.
+SECRET_KEY of the source code outside DEBUG · E005 no encryption key · E006 an encryption key that
+is not 32 bytes · W001 (`--deploy`) any Host header is trusted.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
+
+from accounts.encryption import KEY_BYTES
 
 _SHORTEST_PEPPER_BYTES = (
     32  # as long as SHA-256's result: a shorter key weakens the HMAC (RFC 2104, section 3)
@@ -51,6 +54,31 @@ def check_peppers(
         if not 1 <= version <= _LARGEST_VERSION
     ]
     return found
+
+
+@checks.register(checks.Tags.security)
+def check_encryption_keys(
+    app_configs: Sequence[AppConfig] | None, **_options: Any
+) -> list[checks.CheckMessage]:
+    """Return errors for encryption keys that are missing or not of AES-256."""
+    keys: dict[int, bytes] = settings.ENCRYPTION_KEYS
+    if not keys:
+        return [
+            checks.Error(
+                "ENCRYPTION_KEYS is empty: upstream keys and second factors can't be stored.",
+                hint=f"Set ENCRYPTION_KEYS='1:<64 hex digits>'. {_GENERATE_HINT}",
+                id="accounts.E005",
+            )
+        ]
+    return [
+        checks.Error(
+            f"Key {version} of ENCRYPTION_KEYS does not have {KEY_BYTES} bytes.",
+            hint=f"Give it {KEY_BYTES * 2} hex digits. {_GENERATE_HINT}",
+            id="accounts.E006",
+        )
+        for version, key in keys.items()
+        if len(key) != KEY_BYTES
+    ]
 
 
 @checks.register(checks.Tags.security)

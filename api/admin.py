@@ -9,11 +9,19 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.widgets import UnfoldAdminSelectWidget
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldBooleanWidget,
+)
 
 from accounts import api_keys, audit, key_actions, keys
 from accounts.models import ApiKey, NotificationSettings, User
+from api import upstream_keys
 from api.dialects import DIALECTS
 from api.models import (
     Model,
@@ -62,13 +70,100 @@ class ServiceAdmin(ModelAdmin):
         return False
 
 
+class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """The form of an upstream. A key can be typed, and never comes back."""
+
+    new_key = forms.CharField(
+        required=False,
+        max_length=4_000,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+        help_text="Typed once, stored encrypted, never shown again. Empty: the key stays as it is.",
+    )
+    forgets_key = forms.BooleanField(
+        label="Forget the key",
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text="Requests are sent without a key from then on.",
+    )
+
+    class Meta:
+        model = Upstream
+        fields = (
+            *("name", "is_enabled", "dialect", "base_url", "max_concurrency"),
+            *("connect_timeout_seconds", "first_token_timeout_seconds", "idle_timeout_seconds"),
+            *("total_timeout_seconds", "drains_on_disconnect"),
+        )
+
+    def clean_new_key(self) -> str:
+        """Return the key. Raise ValidationError for one that no header can carry."""
+        key: str = self.cleaned_data["new_key"]
+        if not (key.isascii() and key.isprintable()):
+            raise forms.ValidationError("A key has printable ASCII characters only.")
+        return key
+
+    def clean(self) -> Any:
+        """Raise ValidationError for a change that would send the key to another address."""
+        cleaned = super().clean()
+        key, forgets_key = self.cleaned_data.get("new_key"), self.cleaned_data["forgets_key"]
+        if key and forgets_key:
+            self.add_error("forgets_key", "Type a key, or have it forgotten.")
+        has_key = self.instance.encrypted_key or self.instance.api_key_env
+        if has_key and "base_url" in self.changed_data and not (key or forgets_key):
+            self.add_error(
+                "new_key", "The key is for the former address: type the one for the new address."
+            )
+        return cleaned
+
+
 @admin.register(Upstream)
 class UpstreamAdmin(ModelAdmin):
-    """Upstreams. Their keys are in environment variables, named by the rows."""
+    """Upstreams. Their keys are encrypted, and bound to their addresses."""
 
-    list_display = ("name", "dialect", "base_url", "api_key_env", "is_enabled", "max_concurrency")
+    form = UpstreamForm
+    list_display = ("name", "dialect", "base_url", "key", "is_enabled", "max_concurrency")
     list_filter = ("is_enabled", "dialect", "drains_on_disconnect")
     search_fields = ("name", "base_url")
+    readonly_fields = ("key",)
+    fieldsets = (
+        (None, {"fields": ("name", "is_enabled", "dialect", "base_url")}),
+        ("Key", {"fields": ("key", "new_key", "forgets_key")}),
+        (
+            "Limits",
+            {
+                "fields": (
+                    *("max_concurrency", "connect_timeout_seconds", "first_token_timeout_seconds"),
+                    *("idle_timeout_seconds", "total_timeout_seconds", "drains_on_disconnect"),
+                )
+            },
+        ),
+    )
+
+    @admin.display(description="Key")
+    def key(self, upstream: Upstream) -> str:
+        """Tell where an upstream's key is, and its last characters."""
+        if upstream.encrypted_key:
+            end = f"…{upstream.key_end}, " if upstream.key_end else ""
+            return f"{end}stored {upstream.key_set_at:%Y-%m-%d}"
+        name = upstream.api_key_env
+        return f"variable {upstream_keys.variable_of(name)}" if name else "none"
+
+    @method_decorator(sensitive_post_parameters("new_key"))
+    def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
+        """Show or save the form; error reports leave out the key."""
+        return super().changeform_view(*args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save the row, with the key that was typed, or without one.
+
+        What its variable holds is for the address of its catalogue file: it is forgotten, too.
+        """
+        key = form.cleaned_data["new_key"]
+        if key or form.cleaned_data["forgets_key"]:
+            obj.encrypted_key = upstream_keys.encrypt_key(key, obj.base_url) if key else ""
+            obj.key_end = upstream_keys.end_of(key)
+            obj.key_set_at = timezone.now() if key else None
+            obj.api_key_env = ""
+        super().save_model(request, obj, form, change)
 
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any

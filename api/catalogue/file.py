@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from api.upstream_keys import VARIABLE_PREFIX
 from billing.pricing.money import factor_from_text, nanos_from_dollars
 from billing.pricing.rates import ONE, check_factor
 
@@ -46,9 +47,9 @@ KeyPrefix = Annotated[
 Variable = Annotated[
     str,
     Meta(
-        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?\Z",
+        pattern=rf"^({VARIABLE_PREFIX}[A-Za-z0-9_]+)?\Z",
         max_length=80,
-        description="an environment variable's name",
+        description=f"the name of an environment variable that begins with {VARIABLE_PREFIX}",
     ),
 ]
 Refusal = Annotated[

@@ -220,14 +220,18 @@ class _Loader:
         """Write the differences. Only the database itself can refuse any of them."""
         self._write_service(name)
         self._write_plans()
+        existing = {upstream.name: upstream for upstream in Upstream.objects.all()}
         upstreams = self._upsert(
             Upstream,
             "upstream",
             {
-                row.name: {field: getattr(row, field) for field in row.__struct_fields__}
+                row.name: {
+                    **{field: getattr(row, field) for field in row.__struct_fields__},
+                    **_without_key(existing.get(row.name), row.base_url),
+                }
                 for row in self._document.upstreams
             },
-            {upstream.name: upstream for upstream in Upstream.objects.all()},
+            existing,
         )
         self._write_models()
         self._write_prices()
@@ -373,6 +377,13 @@ class _Loader:
                 self.changes.note(label, "unchanged", name)
         kind._default_manager.bulk_create(new)
         return rows_by_key
+
+
+def _without_key(upstream: Upstream | None, base_url: str) -> dict[str, Any]:
+    """Return the columns that forget a stored key, if the upstream has one for another address."""
+    if upstream is None or not upstream.encrypted_key or upstream.base_url == base_url:
+        return {}
+    return {"encrypted_key": "", "key_end": "", "key_set_at": None}
 
 
 def _has(version: PriceVersion, figures: Mapping[str, Any]) -> bool:

@@ -32,7 +32,7 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpstreamEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider that is switched on. `base_url` ends without a slash.
+    """A provider that is switched on. `base_url` ends without a slash; the key is still encrypted.
 
     `dialect` is one of `api.dialects.DIALECTS`.
     """
@@ -48,6 +48,7 @@ class UpstreamEntry(msgspec.Struct, frozen=True, kw_only=True):
     total_timeout_seconds: float
     drains_on_disconnect: bool
     dialect: str = "openai_chat"
+    encrypted_key: str = ""
 
 
 class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):

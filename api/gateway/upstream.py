@@ -9,7 +9,6 @@ bound each upstream's calls.
 """
 
 import asyncio
-import os
 import time
 import zlib
 from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
@@ -25,10 +24,13 @@ from httpx_aiohttp import AiohttpTransport
 from msgspec import structs
 from multidict import CIMultiDict
 
+from accounts.encryption import DecryptionError
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.dialects.base import Dialect
 from api.gateway.concurrency_limit import ConcurrencyLimits, Limiter, work_of
 from api.gateway.upstream_errors import AttemptError, error_of_status
+from api.upstream_hosts import GuardedResolver, problem_with
+from api.upstream_keys import read_key
 
 log = structlog.get_logger(__name__)
 
@@ -55,11 +57,16 @@ _BROKEN = (httpx.TransportError, aiohttp.ClientError, aiohttp.http.HttpProcessin
 
 
 class _Target:
-    """An upstream's prepared address and headers."""
+    """An upstream's prepared address and headers, of one address and key of its row."""
 
-    __slots__ = ("headers", "url")
+    __slots__ = ("headers", "made_for", "url")
 
     def __init__(self, upstream: UpstreamEntry, dialect: Dialect) -> None:
+        """Raise AttemptError where the address is not allowed, or the key can't be decrypted."""
+        problem = problem_with(upstream.base_url)
+        if problem:
+            raise AttemptError("misconfigured", problem)
+        self.made_for = _place_of(upstream)
         self.url = str(httpx.URL(upstream.base_url + dialect.path))
         headers = {
             "content-type": "application/json",
@@ -69,8 +76,16 @@ class _Target:
             "accept-encoding": "identity",
             "user-agent": "tollgate",
         }
-        key = os.environ.get(upstream.api_key_env) if upstream.api_key_env else None
-        self.headers = CIMultiDict({**headers, **dialect.upstream_headers(key or "")})
+        try:
+            key = read_key(*self.made_for)
+        except DecryptionError as error:
+            raise AttemptError("misconfigured", f"its key can't be decrypted: {error}") from None
+        self.headers = CIMultiDict({**headers, **dialect.upstream_headers(key)})
+
+
+def _place_of(upstream: UpstreamEntry) -> tuple[str, str, str]:
+    """Return where calls go and with which key: the arguments of `read_key`."""
+    return upstream.base_url, upstream.encrypted_key, upstream.api_key_env
 
 
 class _Post(httpx.Request):
@@ -209,7 +224,10 @@ class Upstreams:
         # The catalogue bounds each upstream's calls; a bound of the pool would only make calls wait
         # where nobody sees it.
         connector = aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=60
+            limit=0,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            ttl_dns_cache=60,
+            resolver=GuardedResolver(),
         )
         handler: Any = partial(_ResponseHandler, loop=asyncio.get_running_loop())
         connector._factory = handler
@@ -223,7 +241,7 @@ class Upstreams:
             max_headers=MAX_HEADERS,
         )
         self._transport = AiohttpTransport(trust_env=False, client=session)
-        self._targets: dict[tuple[str, str, str, str], _Target] = {}
+        self._targets: dict[tuple[int, str, str], _Target] = {}
         self._learnt: dict[RouteEntry, RouteEntry] = {}
         self.limits = ConcurrencyLimits()
 
@@ -301,9 +319,9 @@ class Upstreams:
         return await self._transport.handle_async_request(request)
 
     def _target(self, upstream: UpstreamEntry, dialect: Dialect) -> _Target:
-        key = (upstream.base_url, upstream.api_key_env, dialect.path, dialect.name)
+        key = (upstream.id, dialect.path, dialect.name)
         target = self._targets.get(key)
-        if target is None:
+        if target is None or target.made_for != _place_of(upstream):
             target = self._targets[key] = _Target(upstream, dialect)
         return target
 

@@ -6,7 +6,6 @@ whoever wins the update settles, everybody else finds nothing left to do. A poll
 its transaction leaves the job as it was, to be claimed again when its time comes.
 """
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -22,9 +21,12 @@ from django.db import Error, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from accounts.encryption import DecryptionError
 from api.dialects.base import OpenAiFamily
 from api.dialects.error_bodies import redacted
 from api.models import VideoJob
+from api.upstream_hosts import GuardedBackend, problem_with
+from api.upstream_keys import read_key
 from billing.failpoints import failpoint
 from billing.ledger import postings
 from billing.ledger.alerts import raise_alert
@@ -75,6 +77,9 @@ class JobUpstream:
     """Asks upstreams, from as many threads as like to. Use it as a context manager."""
 
     def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
+        if transport is None:
+            transport = httpx.HTTPTransport(trust_env=False)
+            transport._pool._network_backend = GuardedBackend()
         self._client = httpx.Client(
             trust_env=False,
             follow_redirects=False,
@@ -102,9 +107,17 @@ class JobUpstream:
         upstream = job.upstream
         if upstream is None or not job.upstream_job_id:
             return JobReport("unknown")
+        try:
+            key = read_key(upstream.base_url, upstream.encrypted_key, upstream.api_key_env)
+        except DecryptionError as error:
+            log.error("upstream_key_unreadable", upstream=upstream.name, error=str(error))
+            return JobReport("unknown")
+        problem = problem_with(upstream.base_url)
+        if problem:
+            log.error("upstream_host_refused", upstream=upstream.name, error=problem)
+            return JobReport("unknown")
         url = f"{upstream.base_url}/videos/{quote(job.upstream_job_id, safe='')}"
         headers = {"user-agent": "tollgate", "x-request-id": job.pk.hex}
-        key = os.environ.get(upstream.api_key_env) if upstream.api_key_env else None
         if key:
             headers["authorization"] = f"Bearer {key}"
         try:

@@ -13,11 +13,12 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
+from api.upstream_hosts import problem_with
 from billing.models import Product
 
 
 def validate_base_url(url: str) -> None:
-    """Raise ValidationError for a text that can't be an upstream's base URL.
+    """Raise ValidationError for a text that can't be an upstream's base URL, or may not be.
 
     URLField would refuse a host without a dot, such as a container's name, and accept a query, a
     fragment or a password, which don't belong in a row.
@@ -33,6 +34,9 @@ def validate_base_url(url: str) -> None:
         raise ValidationError(
             f"{url!r} must end with its path, without a slash, and hold no user, query or fragment."
         )
+    problem = problem_with(url)
+    if problem:
+        raise ValidationError(problem)
 
 
 class Service(models.Model):
@@ -57,7 +61,10 @@ class Service(models.Model):
 
 
 class Upstream(models.Model):
-    """A provider that requests are relayed to. Its key is in the environment, never in a row."""
+    """A provider that requests are relayed to.
+
+    Its key is encrypted (api/upstream_keys.py), or in the environment variable that it names.
+    """
 
     name = models.SlugField(max_length=80, unique=True)
     base_url = models.CharField(
@@ -67,8 +74,11 @@ class Upstream(models.Model):
         "API key variable",
         max_length=80,
         blank=True,
-        help_text="The environment variable that holds the key.",
+        help_text="The environment variable that holds the key, if none is stored.",
     )
+    encrypted_key = models.TextField(default="", db_default="", blank=True, editable=False)
+    key_end = models.CharField(max_length=4, default="", db_default="", blank=True, editable=False)
+    key_set_at = models.DateTimeField(null=True, blank=True, editable=False)
     is_enabled = models.BooleanField(default=True)
     max_concurrency = models.PositiveIntegerField(default=512)
     connect_timeout_seconds = models.FloatField(default=5)

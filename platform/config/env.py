@@ -62,6 +62,12 @@ def words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
+def versioned_keys(name: str) -> dict[int, bytes]:
+    """Return the keys of `1:<hex>,2:<hex>` by their versions. Raise ValueError for another form."""
+    items = (item.partition(":") for item in words(name))
+    return {int(version): bytes.fromhex(key) for version, _, key in items}
+
+
 def lines(name: str) -> list[str]:
     """Return the lines of the file at a variable's path, without empty ones and `#` comments.
 

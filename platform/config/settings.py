@@ -39,8 +39,8 @@ USE_TZ = True
 SOCIAL_PROVIDERS = env.words("SOCIAL_PROVIDERS")
 
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "accounts.apps.StaffConfig",  # django.contrib.admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -178,6 +178,7 @@ ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_RATE_LIMITS = {"login": None, "signup": None, "reset_password": "5/m/key"}
 ALLAUTH_USER_CODE_FORMAT = {"numeric": True, "dashed": False, "length": 6}
 MFA_ADAPTER = "portal.sign_in.adapter.MFAAdapter"
+MFA_FORMS = {"activate_totp": "portal.sign_in.forms.ActivateTOTPForm"}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
@@ -201,10 +202,10 @@ DISPOSABLE_EMAIL_DOMAINS = {
     domain.lower()
     for domain in env.words("DISPOSABLE_EMAIL_DOMAINS") + env.lines("DISPOSABLE_EMAIL_DOMAINS_FILE")
 }
+STAFF_SECOND_FACTOR = env.flag("STAFF_SECOND_FACTOR", True)  # see accounts/staff_site.py
 SIGN_UPS_PER_DAY = env.integer("SIGN_UPS_PER_DAY", 10)
 SIGN_UP_RATE = env.text("SIGN_UP_RATE", "20/h")
 SIGN_IN_RATE = env.text("SIGN_IN_RATE", "30/5m")
-ADMIN_SIGN_IN_RATE = env.text("ADMIN_SIGN_IN_RATE", "10/5m")
 PASSWORD_RESET_RATE = env.text("PASSWORD_RESET_RATE", "20/h")
 RATELIMIT_IP_META_KEY = "accounts.client_ip.client_ip"
 
@@ -252,7 +253,6 @@ REST_FRAMEWORK = {
 UNFOLD = {
     "SITE_TITLE": "Tollgate",
     "SITE_HEADER": "Tollgate",
-    "LOGIN": {"form": "portal.sign_in.forms.AdminSignInForm"},
 }
 # The management API's part of the OpenAPI document (api/openapi).
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}
@@ -356,6 +356,7 @@ CELERY_BEAT_SCHEDULE = {
         # After an outage one run is enough, instead of one for each that was missed.
         "options": {"expires": 60},
     },
+    "encrypt secrets": {"task": "api.tasks.encrypt_secrets", "schedule": crontab(50, 3)},
     "send notices": {
         "task": "portal.tasks.send_notices",
         "schedule": env.number("NOTICE_SECONDS", 60),
@@ -375,15 +376,15 @@ CELERY_BEAT_SCHEDULE = {
 
 # API keys: prefix + 32 base62 + 6 base62 of CRC32, stored as HMAC-SHA256 under the newest pepper.
 # "1:hex,2:hex" keeps the keys of older peppers valid while new ones use the newest.
-API_KEY_PEPPERS = {
-    int(version): bytes.fromhex(pepper)
-    for version, _, pepper in (item.partition(":") for item in env.words("API_KEY_PEPPERS"))
-}
+API_KEY_PEPPERS = env.versioned_keys("API_KEY_PEPPERS")
+# Upstreams' keys and second factors are encrypted under the newest of these; older ones are read.
+ENCRYPTION_KEYS = env.versioned_keys("ENCRYPTION_KEYS")
 
 # The reader itself, for variables in a catalogue file: `${SIMULATOR_URL}` in a base URL.
 READ_ENVIRONMENT = env.text
 
 # The gateway and the gate (api/gateway, billing/ledger/gate.py).
+UPSTREAM_HOSTS = env.words("UPSTREAM_HOSTS", "*")  # see api/upstream_hosts.py
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 20 * 1024 * 1024)
 # Refused requests a minute, of one key and of one address, in each process.
 REFUSALS_PER_MINUTE = env.integer("REFUSALS_PER_MINUTE", 300)

@@ -162,12 +162,14 @@ class Run:
             state.write(path, {name: services[name] for name in services.keys() - gone})
 
     def _tryout(self) -> dict[str, str]:
-        """Return the settings for trying it out: emails at /dev/mail, trial credit, and
-        payments with the stand-in for Stripe.
+        """Return the settings for trying it out: emails at /dev/mail, trial credit, staff who sign
+        in with a password alone, and payments with the stand-in for Stripe.
         """
         folder = str(self.options.folder / "mail")
         mail = {} if os.environ.get("EMAIL_HOST") else {"MAIL_DIR": folder}
-        return {"TRIAL_CREDIT_DOLLARS": "1", **mail, **self._simulated_payments()}
+        free = {"TRIAL_CREDIT_DOLLARS": "1", "STAFF_SECOND_FACTOR": "0"}
+        free["UPSTREAM_HOSTS"] = f"*,{HOST}"  # the simulator's
+        return {**free, **mail, **self._simulated_payments()}
 
     def _simulated_payments(self) -> dict[str, str]:
         """Return the settings that lead to the stand-in; none where Stripe's own key is set."""

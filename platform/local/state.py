@@ -50,6 +50,7 @@ def new_secrets() -> dict[str, str]:
     return {
         "SECRET_KEY": secrets.token_urlsafe(48),
         "API_KEY_PEPPERS": f"1:{secrets.token_hex(32)}",
+        "ENCRYPTION_KEYS": f"1:{secrets.token_hex(32)}",
     }
 
 

@@ -32,10 +32,10 @@ def test(arguments: Sequence[str]) -> int:
 def with_services(command: Sequence[str], *, for_tests: bool = False) -> int:
     """Run the command with its own servers; return its exit code (128 + a killing signal).
 
-    It finds them in DATABASE_URL and REDIS_URL, secrets in SECRET_KEY and API_KEY_PEPPERS, and
-    all of these in services.json of a private LOCAL_DIR, whatever the environment said before:
-    a test must never reach a database that is worth something. for_tests: the database is
-    migrated, has a copy called `migrated` to clone, and does not wait for the disk.
+    It finds them in DATABASE_URL and REDIS_URL, secrets in SECRET_KEY, API_KEY_PEPPERS and
+    ENCRYPTION_KEYS, and all of these in services.json of a private LOCAL_DIR, whatever the
+    environment said before: a test must never reach a database that is worth something. for_tests:
+    the database is migrated, has a copy called `migrated` to clone, and does not wait for the disk.
 
     A signal to us ends the command as Ctrl-C would. Raise LocalError where a server does not
     start, or there is no such command.

@@ -34,6 +34,20 @@ def test_peppers_are_there_long_and_numbered(settings, peppers, expected) -> Non
 
 
 @pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (GOOD, []),
+        ({}, ["accounts.E005"]),
+        ({1: b"p" * 31}, ["accounts.E006"]),
+        ({1: b"p" * 32, 2: b"p" * 33}, ["accounts.E006"]),
+    ],
+)
+def test_encryption_keys_are_there_and_of_aes_256(settings, keys, expected) -> None:
+    settings.ENCRYPTION_KEYS = keys
+    assert ids(checks.check_encryption_keys(None)) == expected
+
+
+@pytest.mark.parametrize(
     ("debug", "key", "expected"),
     [
         (False, "insecure-until-SECRET_KEY-is-set", ["accounts.E004"]),

@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts.models import Plan
 from api.catalogue.snapshot import load_snapshot
 from api.models import Model, ModelAlias, Route, Service, Upstream
+from api.upstream_keys import encrypt_key
 from billing.models import CatalogueVersion, PlanOffer, PriceVersion, Product
 
 CATALOGUE = """
@@ -179,6 +180,19 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(load: Load) -> Non
         edited(('name = "alpha"', 'name = "alpha"\ntitle = "Alpha"')), "--dry-run"
     )
     assert version() == before
+
+
+def test_a_stored_key_stays_until_the_file_names_another_address(load: Load) -> None:
+    load()
+    upstream = Upstream.objects.get()
+    upstream.encrypted_key, upstream.key_end = encrypt_key("sk-stored", upstream.base_url), "ored"
+    upstream.save()
+    assert "nothing to change" in load()
+    assert load_snapshot().ordered[0].routes[0].upstream.encrypted_key == upstream.encrypted_key
+    Upstream.objects.update(base_url="http://elsewhere/v1")
+    load()
+    upstream.refresh_from_db()
+    assert (upstream.encrypted_key, upstream.key_end) == ("", "")
 
 
 def test_what_the_file_says_of_its_rows_replaces_what_staff_changed(load: Load) -> None:

@@ -40,7 +40,8 @@ def make_job(customer: Customer, **changes: Any) -> VideoJob:
         product=product, defaults={"effective_from": now, "piece_nanos": PRICE}
     )
     upstream, _ = Upstream.objects.get_or_create(
-        name="films", defaults={"base_url": "http://films.invalid/v1", "api_key_env": "FILMS_KEY"}
+        name="films",
+        defaults={"base_url": "https://films.invalid/v1", "api_key_env": "UPSTREAM_FILMS"},
     )
     version = CatalogueVersion.objects.get(pk=1).version
     ask = customer.ask(
@@ -291,7 +292,7 @@ def said(job: VideoJob, answer: Callable[[httpx.Request], httpx.Response]) -> Jo
 
 
 def test_an_upstream_is_asked_by_its_own_id_and_key(job, monkeypatch):
-    monkeypatch.setenv("FILMS_KEY", "secret")
+    monkeypatch.setenv("UPSTREAM_FILMS", "secret")
     seen: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -299,7 +300,7 @@ def test_an_upstream_is_asked_by_its_own_id_and_key(job, monkeypatch):
         return response(200, b'{"status":"completed","video_url":"%s"}' % COMPLETED.url.encode())
 
     assert said(job, answer) == COMPLETED
-    assert str(seen[0].url) == "http://films.invalid/v1/videos/their%2F1"
+    assert str(seen[0].url) == "https://films.invalid/v1/videos/their%2F1"
     assert seen[0].headers["authorization"] == "Bearer secret"
 
 

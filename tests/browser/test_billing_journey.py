@@ -264,7 +264,7 @@ def test_what_staff_refund_is_shown_with_its_order(
 
     staff = new_page(viewport=WIDE)
     staff.goto(f"/admin/billing/order/{order_url.rsplit('/', 1)[-1]}/change/")
-    staff.locator("input[name=username]").fill(site.demo["staff"]["email"])
+    staff.locator("input[name=login]").fill(site.demo["staff"]["email"])
     staff.locator("input[name=password]").fill(site.demo["staff"]["password"])
     staff.locator("input[name=password]").press("Enter")
     staff.get_by_role("link", name="Refund…").click()

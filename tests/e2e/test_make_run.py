@@ -23,7 +23,8 @@ from tests.support.forks import ROOT
 from tests.support.waiting import eventually
 
 HELLO = [{"role": "user", "content": "Hello!"}]
-NAMED_SERVERS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "API_KEY_PEPPERS", "BASE_URL")
+SECRETS = ("SECRET_KEY", "API_KEY_PEPPERS", "ENCRYPTION_KEYS")
+NAMED_SERVERS = ("DATABASE_URL", "REDIS_URL", "BASE_URL", *SECRETS)
 
 
 class Running:

@@ -1,4 +1,4 @@
-"""Signing in: the limits, the second step, what others are told, sessions, resets, the admin."""
+"""Signing in: the limits, the second step, what others are told, sessions, resets."""
 
 import re
 import time
@@ -87,8 +87,6 @@ def test_failures_for_one_account_are_limited_wherever_they_come_from(dana: User
     ("path", "setting", "fields"),
     [
         (LOGIN, "SIGN_IN_RATE", {"login": "x@example.com", "password": "y"}),
-        ("/admin/login/", "SIGN_IN_RATE", {"username": "x@example.com", "password": "y"}),
-        ("/admin/login/", "ADMIN_SIGN_IN_RATE", {"username": "x@example.com", "password": "y"}),
         ("/accounts/signup/", "SIGN_UP_RATE", {"email": "x", "password1": "y"}),
         ("/accounts/password/reset/", "PASSWORD_RESET_RATE", {"email": "x"}),
     ],
@@ -104,13 +102,6 @@ def test_each_form_has_a_limit_and_says_when_to_try_again(
     assert 0 < int(refused["Retry-After"]) <= 3600
     assert re.search(r"Try again in (a|\d+) minute", refused.content.decode())
     assert client.get(path).status_code == 200, "to look at the form counts nothing"
-
-
-def test_the_customers_form_and_the_admins_count_together(client: Client, settings: Any) -> None:
-    settings.SIGN_IN_RATE = "2/h"
-    client.post(LOGIN, {})
-    client.post("/admin/login/", {})
-    assert client.post(LOGIN, {}).status_code == 429
 
 
 def test_a_forged_header_is_no_way_around_a_limit(client: Client, settings: Any) -> None:
@@ -156,17 +147,6 @@ def test_the_second_step_is_asked_and_takes_a_code_once_right(client: Client, da
     assert "did not match" in wrong
     right = client.post("/accounts/2fa/authenticate/", {"code": code_of(secret)})
     assert right["Location"] == "/dashboard"
-
-
-def test_the_admins_form_lets_nobody_around_the_second_step(client: Client) -> None:
-    user = User.objects.create_superuser("boss@example.com", PASSWORD)
-    fields = {"username": user.email, "password": PASSWORD}
-    add_totp(user)
-    page = client.post("/admin/login/?next=/admin/", fields).content.decode()
-    assert "Two-step sign-in is on" in page
-    assert client.get("/admin/").status_code == 302
-    Authenticator.objects.all().delete()
-    assert client.post("/admin/login/?next=/admin/", fields)["Location"] == "/admin/"
 
 
 def test_a_reset_answers_the_same_whether_there_is_an_account(client: Client, dana: User) -> None:

@@ -19,6 +19,7 @@ from django.forms import BaseForm
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts import encryption
 from accounts.client_ip import client_ip
 from accounts.models import User
 from api.service import current_service
@@ -129,12 +130,23 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
 
 
 class MFAAdapter(DefaultMFAAdapter):
-    """Gives the service's name to authenticator apps and passkeys."""
+    """Encrypts seeds, and gives the service's name to authenticator apps and passkeys."""
 
     error_messages = {
         **DefaultMFAAdapter.error_messages,
         "incorrect_code": "That did not match. Codes change every 30 seconds: try the next.",
     }
+
+    def encrypt(self, text: str) -> str:
+        """Return the ciphertext of a seed: an authenticator app's, or that of recovery codes."""
+        return encryption.encrypt(text, encryption.SECOND_FACTOR)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Return the seed of a ciphertext, or the text itself if it was stored as plaintext.
+
+        Raise accounts.encryption.DecryptionError.
+        """
+        return encryption.decrypt(encrypted_text, encryption.SECOND_FACTOR)
 
     def get_totp_issuer(self) -> str:
         """Return the name under which an authenticator app lists its codes."""

@@ -1,14 +1,16 @@
-"""allauth's forms and the admin's, with the service's wording and guards."""
+"""allauth's forms, with the service's wording and guards."""
 
-from typing import cast
+from typing import Any, cast
 
 from allauth.account import forms as account
-from allauth.mfa.utils import is_mfa_enabled
+from allauth.core import context as allauth_context
+from allauth.mfa.totp.forms import ActivateTOTPForm as AllauthTOTPForm
+from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY
+from allauth.mfa.utils import decrypt, encrypt
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
-from unfold.forms import AuthenticationForm
 
 from accounts.models import User
 from portal.sign_in import middleware
@@ -46,14 +48,12 @@ class SignupForm(account.SignupForm):
             return cast(User, super().save(request))
 
 
-class AdminSignInForm(AuthenticationForm):
-    """E-mail and password, for those staff alone who have no second step to show."""
+class ActivateTOTPForm(AllauthTOTPForm):
+    """An authenticator app's first code. Its seed waits in the session, which is in the database,
+    so there, too, it is encrypted.
+    """
 
-    def confirm_login_allowed(self, user: User) -> None:
-        """Raise ValidationError for who is no staff, or whose second step this form can't ask."""
-        super().confirm_login_allowed(user)
-        if is_mfa_enabled(user):
-            raise ValidationError(
-                "Two-step sign-in is on for this account: sign in at /accounts/login/ first.",
-                code="second_step",
-            )
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.secret = decrypt(self.secret)  # of a submitted form, it is the session's ciphertext
+        allauth_context.request.session[SECRET_SESSION_KEY] = encrypt(self.secret)

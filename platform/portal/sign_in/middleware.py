@@ -1,7 +1,7 @@
 """Rate limits, by IP address, on signing in, signing up and resetting a password.
 
-allauth counts failures by account besides; these count by address and hold for the admin's form
-too. Over a limit: 429, with a page that says when to try again.
+allauth counts failures by account besides. Over a limit: 429, with a page that says when to try
+again.
 """
 
 from collections.abc import Callable
@@ -14,15 +14,11 @@ from django.utils.deprecation import MiddlewareMixin
 
 from portal.ui.rate_limits import seconds_to_wait, too_many
 
-# The name of a form's URL: (what is counted together, the setting with the rate, what it counts by)
+# The name of a form's URL: (what is counted together, the setting with the rate)
 _LIMITS = {
-    "account_login": [("sign in", "SIGN_IN_RATE", "ip")],
-    "admin:login": [
-        ("sign in", "SIGN_IN_RATE", "ip"),
-        ("admin sign in", "ADMIN_SIGN_IN_RATE", "post:username"),
-    ],
-    "account_signup": [("sign up", "SIGN_UP_RATE", "ip")],
-    "account_reset_password": [("reset", "PASSWORD_RESET_RATE", "ip")],
+    "account_login": ("sign in", "SIGN_IN_RATE"),
+    "account_signup": ("sign up", "SIGN_UP_RATE"),
+    "account_reset_password": ("reset", "PASSWORD_RESET_RATE"),
 }
 
 
@@ -34,11 +30,12 @@ class SignInLimits(MiddlewareMixin):
     ) -> HttpResponse | None:
         """Answer 429 where a limit is passed."""
         match = request.resolver_match
-        for group, setting, key in _LIMITS.get(match.view_name if match else "", ()):
-            wait_seconds = seconds_to_wait(request, group, getattr(settings, setting), key)
-            if wait_seconds is not None:
-                return too_many(request, wait_seconds)
-        return None
+        limit = _LIMITS.get(match.view_name) if match else None
+        if limit is None:
+            return None
+        group, setting = limit
+        wait_seconds = seconds_to_wait(request, group, getattr(settings, setting), "ip")
+        return None if wait_seconds is None else too_many(request, wait_seconds)
 
 
 def count_sign_up(request: HttpRequest) -> None:

@@ -1,0 +1,104 @@
+"""The admin's site: who gets in, and which models have no pages there.
+
+Staff sign in where customers do, with the same form, limits and second step; `/admin/login/` only
+leads there. Within, everything asks for a second factor shown in this session, unless
+STAFF_SECOND_FACTOR is off.
+"""
+
+from typing import Any
+
+from allauth.account.adapter import get_adapter
+from allauth.account.authentication import get_authentication_records
+from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import is_mfa_enabled
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from unfold.sites import UnfoldAdminSite
+
+_SECOND_FACTORS = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
+
+
+class StaffSite(UnfoldAdminSite):
+    """The admin's site (INSTALLED_APPS names its configuration, `accounts.apps.StaffConfig`)."""
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Register pages, except allauth's own.
+
+        Those show sessions' keys and seeds, and let one who may add an email address or an account
+        of another service to a user sign in as that user.
+        """
+        models = model_or_iterable if isinstance(model_or_iterable, list | tuple) else None
+        for model in models or [model_or_iterable]:
+            if model._meta.app_config.name.split(".")[0] != "allauth":
+                super().register(model, admin_class, **options)
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user is staff and has shown their second factor in this session."""
+        return super().has_permission(request) and (
+            not settings.STAFF_SECOND_FACTOR or _has_shown_second_factor(request)
+        )
+
+    @method_decorator(never_cache)
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Lead to what is missing: signing in, a second factor, or showing it.
+
+        Raise PermissionDenied for a user who is no staff.
+        """
+        user = request.user
+        if not user.is_authenticated:
+            return _redirect("account_login", request)
+        if not super().has_permission(request):
+            raise PermissionDenied
+        if self.has_permission(request):
+            return HttpResponseRedirect(_next_url(request))
+        if is_mfa_enabled(user, _SECOND_FACTORS):
+            return _redirect(_name_of_second_step(request), request)
+        messages.info(request, "The administration asks for a second factor. Add one here first.")
+        return redirect("mfa_index")
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Lead to the page where everybody changes their password."""
+        return redirect("account_change_password")
+
+
+def _has_shown_second_factor(request: HttpRequest) -> bool:
+    """Return whether one was shown in this session, and still belongs to the user."""
+    records = get_authentication_records(request, request.user)
+    return any(record["method"] == "mfa" for record in records) and is_mfa_enabled(
+        request.user, _SECOND_FACTORS
+    )
+
+
+def _name_of_second_step(request: HttpRequest) -> str:
+    """Return the name of the page that asks a signed-in user for their second factor."""
+    methods = [each["id"] for each in get_adapter().get_reauthentication_methods(request.user)]
+    return (
+        "mfa_reauthenticate" if "mfa_reauthenticate" in methods else "mfa_reauthenticate_webauthn"
+    )
+
+
+def _redirect(name: str, request: HttpRequest) -> HttpResponse:
+    query = QueryDict(mutable=True)
+    query[REDIRECT_FIELD_NAME] = _next_url(request)
+    return HttpResponseRedirect(f"{reverse(name)}?{query.urlencode(safe='/')}")
+
+
+def _next_url(request: HttpRequest) -> str:
+    """Return the page that was asked for, if it is one of this site, else the admin's index."""
+    url = request.GET.get(REDIRECT_FIELD_NAME, "")
+    is_ours = url_has_allowed_host_and_scheme(
+        url, {request.get_host()}, require_https=request.is_secure()
+    )
+    return url if is_ours else reverse("admin:index")

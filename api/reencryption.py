@@ -1,0 +1,74 @@
+"""Encryption of what is stored as plaintext, or under an older key, with the newest one.
+
+Each row is changed on its own and under its lock, so it can run at any time, twice, or be killed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from django.db import transaction
+
+from accounts import encryption
+from api import upstream_keys
+from api.models import Upstream
+
+# The fields of an authenticator's data that hold seeds; recovery codes of old may be in a list.
+_SEEDS = ("secret", "seed", "migrated_codes")
+
+
+def reencrypt() -> int:
+    """Bring all second factors and upstream keys under the newest key; return how many it changed.
+
+    Raise accounts.encryption.DecryptionError for one whose key is gone.
+    """
+    return sum(map(_reencrypt_authenticator, Authenticator.objects.order_by("pk"))) + sum(
+        map(_reencrypt_upstream, Upstream.objects.exclude(encrypted_key="").order_by("pk"))
+    )
+
+
+def decrypt_second_factors() -> int:
+    """Store all second factors as plaintext, as releases before encryption expect them."""
+    return sum(
+        _change(each, lambda text: encryption.decrypt(text, encryption.SECOND_FACTOR))
+        for each in Authenticator.objects.order_by("pk")
+    )
+
+
+def _reencrypt_authenticator(authenticator: Authenticator) -> bool:
+    def encrypted(text: str) -> str:
+        if encryption.is_current(text):
+            return text
+        plaintext = encryption.decrypt(text, encryption.SECOND_FACTOR)
+        return encryption.encrypt(plaintext, encryption.SECOND_FACTOR)
+
+    return _change(authenticator, encrypted)
+
+
+def _change(authenticator: Authenticator, change: Callable[[str], str]) -> bool:
+    """Change the seeds of one authenticator; return whether any of them did."""
+    with transaction.atomic():
+        row = Authenticator.objects.select_for_update().filter(pk=authenticator.pk).first()
+        if row is None:
+            return False  # removed in the meantime
+        seeds = {name: row.data[name] for name in _SEEDS if name in row.data}
+        changed: dict[str, Any] = {
+            name: [change(code) for code in seed] if isinstance(seed, list) else change(seed)
+            for name, seed in seeds.items()
+        }
+        if changed == seeds:
+            return False
+        row.data = {**row.data, **changed}
+        row.save(update_fields=["data"])
+    return True
+
+
+def _reencrypt_upstream(upstream: Upstream) -> bool:
+    with transaction.atomic():
+        row = Upstream.objects.select_for_update().filter(pk=upstream.pk).first()
+        if row is None or not row.encrypted_key or encryption.is_current(row.encrypted_key):
+            return False
+        key = upstream_keys.read_key(row.base_url, row.encrypted_key, "")
+        row.encrypted_key = upstream_keys.encrypt_key(key, row.base_url)
+        row.save(update_fields=["encrypted_key"])
+    return True
