@@ -12,7 +12,7 @@ the answer proves to be the dialect's. Where they don't, `bridge` connects two d
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 
@@ -21,6 +21,7 @@ from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.conversation import Conversation, Event, Reply
 from api.dialects.error_bodies import ErrorReport, error_report
 from api.dialects.fields import passed_fields
+from api.dialects.prompt import PromptSize
 from api.dialects.sse import MAX_EVENT_BYTES
 from api.dialects.usage import Metered, MeteringLimits
 from api.error_responses import RenderedError, render_body, rendered
@@ -44,23 +45,6 @@ class DialectError(Exception):
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
-
-
-class PromptSize(NamedTuple):
-    """How much a prompt brings, as its bounds and estimates are made from it.
-
-    `images` are counted, and `image_bytes` are those of the body that are images; `token_ids` are
-    tokens that the client counted itself. A prompt is not `is_bounded` by its bytes where it only
-    refers to something. `prompts` have an answer each; `messages` are those of a conversation.
-    """
-
-    text_bytes: int = 0
-    images: int = 0
-    image_bytes: int = 0
-    token_ids: int = 0
-    is_bounded: bool = True
-    messages: int = 0
-    prompts: int = 1
 
 
 class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):

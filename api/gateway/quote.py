@@ -31,6 +31,8 @@ LEAST_ROOM_TOKENS = 1_024
 # What a template adds around each message, and around the whole: role names, separators, dates.
 TOKENS_PER_MESSAGE = 16
 TOKENS_PER_PROMPT = 64
+# What most templates add around each message: the role's name and two separators.
+LIKELY_TOKENS_PER_MESSAGE = 4
 
 
 class Estimate(NamedTuple):
@@ -305,7 +307,13 @@ def estimate_prompt(request: ParsedRequest, model: ModelEntry) -> Estimate:
             # more bytes than the one token that it is.
             overhead = size.prompts
         most = min(most, request.size_bytes - size.image_bytes + image_tokens + overhead)
-    likely = tokens_of(size.text_bytes, model) + size.token_ids + image_tokens
+    likely = (
+        tokens_of(size.text_bytes, model)
+        + size.token_ids
+        + size.media_tokens
+        + image_tokens
+        + LIKELY_TOKENS_PER_MESSAGE * size.messages
+    )
     return Estimate(min(likely, most), most)
 
 

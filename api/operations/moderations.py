@@ -13,12 +13,12 @@ from api.dialects.base import (
     DialectError,
     OpenAiFamily,
     ParsedRequest,
-    PromptSize,
     named,
 )
 from api.dialects.counted import meter_counted
 from api.dialects.fields import names_of
 from api.dialects.openai_chat.messages import ImagePart, TextPart
+from api.dialects.prompt import PromptSize
 from api.dialects.usage import Metered, MeteringLimits
 from api.gateway.quote import Quote, check_served, find_sold, quote_counted, tokens_of
 from api.operations.base import (

@@ -19,11 +19,11 @@ from api.dialects.base import (
     DialectError,
     OpenAiFamily,
     ParsedRequest,
-    PromptSize,
     named,
 )
 from api.dialects.counted import meter_counted
 from api.dialects.fields import names_of
+from api.dialects.prompt import PromptSize
 from api.dialects.usage import Metered, MeteringLimits
 from api.gateway.http import new_request_id
 from api.gateway.quote import (

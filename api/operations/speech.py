@@ -13,10 +13,10 @@ from api.dialects.base import (
     Dialect,
     OpenAiFamily,
     ParsedRequest,
-    PromptSize,
     named,
 )
 from api.dialects.fields import names_of
+from api.dialects.prompt import PromptSize
 from api.gateway.bytes_responder import BytesResponder
 from api.gateway.quote import (
     Quote,

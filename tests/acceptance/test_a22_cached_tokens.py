@@ -73,10 +73,10 @@ def test_a22_figures_that_can_not_be_true_are_estimated_and_not_told(
 ) -> None:
     answer, usage = ask(stack, f"tokens=10&{script}", stream=stream)
     figures = {name: usage[name] for name in usage if name != "cost"}
-    assert figures == {"prompt_tokens": 2, "completion_tokens": 10, "total_tokens": 12}
+    assert figures == {"prompt_tokens": 6, "completion_tokens": 10, "total_tokens": 16}
     talk = talk_to(stack)
     assert talk.usage(answer.headers["x-request-id"], "source") == ("estimated",)
-    assert talk.charged(answer) == 2 * 475 + 10 * 2_000
+    assert talk.charged(answer) == 6 * 475 + 10 * 2_000
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -16,8 +16,9 @@ from tests.stack import Stack
 from tests.support.waiting import eventually
 
 WITHIN_SECONDS = 0.1
-# glm-5.2: "Hello!" is two tokens at $0.70, output is $2.50 per million.
-PROMPT_NANOS, TOKEN_NANOS = 2 * 700, 2_500
+# glm-5.2: "Hello!" is two tokens, in a message six, at $0.70; output is $2.50 per million.
+PROMPT_TOKENS = {"/v1/completions": 2, "/v1/chat/completions": 6}
+PROMPT_NANOS, TOKEN_NANOS = 6 * 700, 2_500
 COLUMNS = ("outcome", "source", "status", "input_tokens", "output_tokens", "charged_nanos")
 
 
@@ -62,9 +63,10 @@ def test_a26_closing_a_stream_bills_prompt_and_what_was_delivered(stack: Stack, 
     talk = talk_to(stack)
     call = assert_stopped_in_time(talk, path, "tokens=1000&pace_ms=20", stream=True)
     outcome, source, status, prompt, output, charged = talk.usage(call["request_id"], *COLUMNS)
-    assert (outcome, source, status, prompt) == ("client_closed", "estimated", 499, 2)
+    expected = PROMPT_TOKENS[path]
+    assert (outcome, source, status, prompt) == ("client_closed", "estimated", 499, expected)
     assert 5 <= output <= call["tokens_sent"]
-    assert charged == PROMPT_NANOS + output * TOKEN_NANOS
+    assert charged == expected * 700 + output * TOKEN_NANOS
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
@@ -72,7 +74,8 @@ def test_a26_closing_a_plain_call_bills_the_prompt(stack: Stack, path: str) -> N
     talk = talk_to(stack)
     call = assert_stopped_in_time(talk, path, "tokens=1000&pace_ms=20")
     row = talk.usage(call["request_id"], *COLUMNS)
-    assert row == ("client_closed", "estimated", 499, 2, 0, PROMPT_NANOS)
+    expected = PROMPT_TOKENS[path]
+    assert row == ("client_closed", "estimated", 499, expected, 0, expected * 700)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -84,7 +87,7 @@ def test_a26_closing_before_the_first_token_bills_the_prompt(
     script = f"first_ms=8000{comments}"
     call = assert_stopped_in_time(talk, "/v1/chat/completions", script, stream=stream)
     row = talk.usage(call["request_id"], *COLUMNS)
-    assert row == ("client_closed", "estimated", 499, 2, 0, PROMPT_NANOS)
+    assert row == ("client_closed", "estimated", 499, 6, 0, PROMPT_NANOS)
     assert call["tokens_sent"] == 0
 
 

@@ -18,9 +18,9 @@ from api.dialects.base import (
     AnswerContext,
     DialectError,
     ParsedRequest,
-    PromptSize,
 )
 from api.dialects.error_bodies import ErrorReport
+from api.dialects.prompt import PromptSize
 from api.dialects.usage import Metered, MeteringLimits, meter
 from api.error_responses import RenderedError
 from api.gateway.quote import quote_text

@@ -24,7 +24,8 @@ from api.dialects.anthropic_messages.blocks import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from api.dialects.base import ParsedRequest, PromptSize, named
+from api.dialects.base import ParsedRequest, named
+from api.dialects.prompt import PromptCounter
 from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
 from api.validation_errors import checked, explained
@@ -35,6 +36,8 @@ Json = dict[str, Any]
 PROVIDER_TOOLS = ("web_search", "web_fetch", "code_execution", "tool_search", "mcp_toolset")
 # Fields that choose another bill at the provider: never sent.
 UNPRICED_FIELDS = ("service_tier", "speed", "inference_geo", "container", "mcp_servers")
+# What the model reads besides the system prompt and the messages.
+_PROMPT_FIELDS = ("tools", "output_config", "output_format")
 # Claude Code's note about its build, for its maker and not for the model.
 ATTRIBUTION = "x-anthropic-billing-header:"
 
@@ -140,6 +143,9 @@ def _parse(fields: Json, size_bytes: int, kind: type[PromptRequest]) -> ParsedRe
     if isinstance(typed, MessagesRequest):
         _check_output_form(typed)
     walk = _PromptWalk()
+    for name in _PROMPT_FIELDS:
+        if name in fields:
+            walk.count_json(fields[name])
     walk.count_blocks(typed.system, "system")
     for index, message in enumerate(typed.messages):
         walk.count_blocks(message.content, f"messages[{index}].content")
@@ -152,13 +158,7 @@ def _parse(fields: Json, size_bytes: int, kind: type[PromptRequest]) -> ParsedRe
         fields=fields,
         size_bytes=size_bytes,
         used=used,
-        prompt=PromptSize(
-            text_bytes=walk.text_bytes + _bytes_of_tools(fields.get("tools")),
-            images=walk.images,
-            image_bytes=walk.image_bytes,
-            is_bounded=walk.is_bounded,
-            messages=len(typed.messages),
-        ),
+        prompt=walk.size(len(typed.messages)),
         modalities=tuple(walk.modalities.items()),
         max_tokens=typed.max_tokens if isinstance(typed, MessagesRequest) else None,
         # Every request must name a limit, so naming one is no wish to have so much.
@@ -170,59 +170,50 @@ def _parse(fields: Json, size_bytes: int, kind: type[PromptRequest]) -> ParsedRe
     )
 
 
-class _PromptWalk:
+class _PromptWalk(PromptCounter):
     """One walk over the prompt: its size, and what kinds of input it has."""
 
-    __slots__ = ("image_bytes", "images", "is_bounded", "modalities", "text_bytes")
-
-    def __init__(self) -> None:
-        self.text_bytes = 0
-        self.images = 0
-        self.image_bytes = 0
-        self.is_bounded = True
-        self.modalities: dict[str, str] = {}
+    __slots__ = ()
 
     def count_blocks(self, content: str | list[Json] | None, place: str) -> None:
         """Count a text or content blocks. Raise an error for a block that is not well-formed."""
         if isinstance(content, str):
-            self._count_text(content)
+            self.count_text(content)
         elif content is not None:
             for index, block in enumerate(content):
                 self._count_block(block, f"{place}[{index}]")
-
-    def _count_text(self, text: str) -> None:
-        self.text_bytes += len(text) if text.isascii() else len(text.encode())
 
     def _count_block(self, block: Json, place: str) -> None:
         struct = BLOCKS.get(checked(block, Kind, place).type)
         match checked(block, struct, place) if struct is not None else None:
             case TextBlock(text):
-                self._count_text(text)
+                self.count_text(text)
             case ImageBlock(source):
-                self.modalities.setdefault("image", place)
-                self.images += 1
-                self.image_bytes += len(_source_data(source, place))
-            case DocumentBlock(source):
+                self.count_image(_source_data(source, place), place)
+            case DocumentBlock(source, title):
+                self.count_text(title or "")
                 self._count_document(source, place)
             case ThinkingBlock(thinking):
-                self._count_text(thinking)
+                self.count_text(thinking)
             case ToolUseBlock(_, name, given):
-                self._count_text(name + msgspec.json.encode(given).decode())
+                self.count_text(name)
+                self.count_json(given)
             case ToolResultBlock(content=content):
                 self.count_blocks(content, f"{place}.content")
             case SearchResultBlock(title, source, parts):
-                self._count_text(title + source + "".join(part.text for part in parts))
+                self.count_text(title + source + "".join(part.text for part in parts))
+            case _:
+                # What we don't know, upstreams may.
+                self.count_json(block)
 
     def _count_document(self, source: Source, place: str) -> None:
         match source.type:
             case "text":
-                self._count_text(_source_data(source, place))
+                self.count_text(_source_data(source, place))
             case "content":
                 self.count_blocks(source.content, f"{place}.source.content")
             case _:
-                _source_data(source, place)
-                self.modalities.setdefault("file", place)
-                self.is_bounded = False
+                self.count_document(_source_data(source, place) or None, place)
 
 
 def _source_data(source: Source, place: str) -> str:
@@ -271,10 +262,6 @@ def _check_output_form(request: MessagesRequest) -> None:
             if form.schema is None:
                 raise errors.MissingParameterError.about(f"{place}.schema", param=f"{place}.schema")
             check_schema(form.schema, f"{place}.schema")
-
-
-def _bytes_of_tools(tools: Any) -> int:
-    return len(msgspec.json.encode(tools)) if tools else 0
 
 
 def upstream_fields(fields: Json) -> Json:

@@ -11,11 +11,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from api import errors
-from api.dialects.base import ParsedRequest, PromptSize
+from api.dialects.base import ParsedRequest
 from api.dialects.fields import billed_parameters, names_of
 from api.dialects.openai_chat.messages import (
     AssistantMessage,
     AudioPart,
+    EarlierToolCall,
     FilePart,
     ImagePart,
     Message,
@@ -24,6 +25,7 @@ from api.dialects.openai_chat.messages import (
     TextPart,
     VideoPart,
 )
+from api.dialects.prompt import PromptCounter
 from api.dialects.service_tiers import named_tier
 from api.json_schema import check_schema
 from api.validation_errors import explained
@@ -167,12 +169,8 @@ class ChatRequest(GenerationRequest, kw_only=True, gc=False):
 
 KNOWN_FIELDS = names_of(ChatRequest)
 
-_MODALITIES: dict[type[Part], str] = {
-    ImagePart: "image",
-    AudioPart: "audio",
-    FilePart: "file",
-    VideoPart: "video",
-}
+# What the model reads besides the messages.
+_PROMPT_FIELDS = ("tools", "functions", "response_format")
 
 
 def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
@@ -192,6 +190,9 @@ def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
     walk = _PromptWalk()
     for index, message in enumerate(chat.messages):
         walk.count(message, index)
+    for name in _PROMPT_FIELDS:
+        if name in fields:
+            walk.count_json(fields[name])
     for index in walk.untidy:
         _tidy(fields["messages"][index])
     options = chat.stream_options
@@ -202,13 +203,7 @@ def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         used=_used_parameters(chat, fields),
         billed=billed_parameters(fields, KNOWN_FIELDS),
         service_tier=named_tier(fields),
-        prompt=PromptSize(
-            text_bytes=walk.text_bytes,
-            images=walk.images,
-            image_bytes=walk.image_bytes,
-            is_bounded=walk.is_bounded,
-            messages=len(chat.messages),
-        ),
+        prompt=walk.size(len(chat.messages)),
         modalities=tuple(walk.modalities.items()),
         max_tokens=chat.named_max_tokens,
         choices=chat.n or 1,
@@ -219,17 +214,13 @@ def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
     )
 
 
-class _PromptWalk:
-    """One walk over a conversation: its size, and what kinds of input it has."""
+class _PromptWalk(PromptCounter):
+    """One walk over a conversation: its size, and which of its messages must be tidied."""
 
-    __slots__ = ("image_bytes", "images", "is_bounded", "modalities", "text_bytes", "untidy")
+    __slots__ = ("untidy",)
 
     def __init__(self) -> None:
-        self.text_bytes = 0
-        self.images = 0
-        self.image_bytes = 0
-        self.is_bounded = True
-        self.modalities: dict[str, str] = {}
+        super().__init__()
         self.untidy: list[int] = []
 
     def count(self, message: Message, index: int) -> None:
@@ -249,32 +240,38 @@ class _PromptWalk:
             raise errors.MissingParameterError.about(place, param=place)
         if not message.is_tidy:
             self.untidy.append(index)
-        self.text_bytes += len((message.refusal or "").encode())
-        for number, call in enumerate(message.tool_calls or ()):
-            if call.function is not None:
-                self.text_bytes += len(call.function.name) + len(call.function.arguments.encode())
-            elif call.custom is not None:
-                self.text_bytes += len(call.custom.name) + len(call.custom.input.encode())
-            else:
-                place = f"messages[{index}].tool_calls[{number}].function"
-                raise errors.MissingParameterError.about(place, param=place)
+        self.count_text(message.refusal or "")
+        if called := message.function_call:
+            self.count_text(called.name + called.arguments)
+        if calls := message.tool_calls:
+            # Models read what was thought before they called tools, and no other reasoning.
+            thought = message.reasoning_content or message.reasoning
+            self.count_text(thought if isinstance(thought, str) else "")
+            for number, call in enumerate(calls):
+                self._count_call(call, f"messages[{index}].tool_calls[{number}].function")
+
+    def _count_call(self, call: EarlierToolCall, place: str) -> None:
+        self.count_text(call.id)
+        if call.function is not None:
+            self.count_text(call.function.name + call.function.arguments)
+        elif call.custom is not None:
+            self.count_text(call.custom.name + call.custom.input)
+        else:
+            raise errors.MissingParameterError.about(place, param=place)
 
     def _count_part(self, part: Part, place: str) -> None:
-        modality = _MODALITIES.get(type(part))
-        if modality is not None:
-            self.modalities.setdefault(modality, place)
-        if isinstance(part, TextPart):
-            self.text_bytes += len(part.text.encode())
-        elif isinstance(part, ImagePart):
-            self.images += 1
-            if part.image_url.url.startswith("data:"):
-                self.image_bytes += len(part.image_url.url)
-        elif isinstance(part, RefusalPart):
-            self.text_bytes += len(part.refusal.encode())
-        elif isinstance(part, (FilePart, VideoPart)):
-            # It may be given by reference, and then its length is anyone's guess. Audio is bounded:
-            # a second of it is tens of tokens and thousands of bytes.
-            self.is_bounded = False
+        match part:
+            case TextPart(text) | RefusalPart(text):
+                self.count_text(text)
+            case ImagePart(image):
+                self.count_image(image.url if image.url.startswith("data:") else "", place)
+            case AudioPart(sound):
+                self.count_sound(sound.data, place)
+            case FilePart(file):
+                data = file.get("file_data")
+                self.count_document(data if isinstance(data, str) else None, place)
+            case VideoPart(film):
+                self.count_film(film.url if film.url.startswith("data:") else None, place)
 
 
 def _tidy(message: dict[str, Any]) -> None:

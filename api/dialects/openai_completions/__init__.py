@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from api import errors
-from api.dialects.base import AnswerContext, ParsedRequest, PromptSize, named
+from api.dialects.base import AnswerContext, ParsedRequest, named
 from api.dialects.fields import billed_parameters, names_of
 from api.dialects.openai_chat.answer import TextAnswer
 from api.dialects.openai_chat.assembler import TextAssembler
@@ -15,6 +15,7 @@ from api.dialects.openai_chat.fields import TextDialect
 from api.dialects.openai_chat.request import GenerationRequest, check_stream_options
 from api.dialects.openai_chat.stream import TextStreamReader
 from api.dialects.openai_completions import translation
+from api.dialects.prompt import PromptSize
 from api.dialects.service_tiers import named_tier
 from api.validation_errors import explained
 
@@ -71,7 +72,7 @@ def parse_completion(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         used=named(fields),
         billed=billed_parameters(fields, KNOWN_FIELDS),
         service_tier=named_tier(fields),
-        prompt=size_of_texts(texts_of(request.prompt)),
+        prompt=size_of_texts(texts_of(request.prompt), suffix=request.suffix or ""),
         max_tokens=request.max_tokens,
         choices=request.choices,
         echoes=(request.n or 1) if request.echo else 0,
@@ -92,10 +93,11 @@ def texts_of(given: str | list[Any]) -> list[Text]:
     return given
 
 
-def size_of_texts(texts: list[Text]) -> PromptSize:
-    """Return how much text and how many tokens there are, together."""
+def size_of_texts(texts: list[Text], suffix: str = "") -> PromptSize:
+    """Return how much text and how many tokens there are, together, with the suffix of each."""
     return PromptSize(
-        text_bytes=sum(len(text.encode()) for text in texts if isinstance(text, str)),
+        text_bytes=sum(len(text.encode()) for text in texts if isinstance(text, str))
+        + len(suffix.encode()) * len(texts),
         token_ids=sum(len(text) for text in texts if not isinstance(text, str)),
         prompts=len(texts),
     )

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from api import errors
-from api.dialects.base import ParsedRequest, PromptSize, named
+from api.dialects.base import ParsedRequest, named
 from api.dialects.openai_responses.items import (
     ITEMS,
     PARTS,
@@ -31,6 +31,7 @@ from api.dialects.openai_responses.items import (
     RefusalPart,
     TextPart,
 )
+from api.dialects.prompt import PromptCounter
 from api.dialects.service_tiers import named_tier
 from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
@@ -121,7 +122,9 @@ def parse_responses(fields: Json, size_bytes: int) -> ParsedRequest:
     walk = _PromptWalk()
     walk.count_input(request.input)
     walk.count_text(request.instructions or "")
-    tools_bytes = len(msgspec.json.encode(request.tools)) if request.tools else 0
+    walk.count_json(request.tools)
+    if request.text is not None:
+        walk.count_json(request.text.format)
     used = named(fields)
     return ParsedRequest(
         model=request.model,
@@ -129,13 +132,7 @@ def parse_responses(fields: Json, size_bytes: int) -> ParsedRequest:
         size_bytes=size_bytes,
         used=used,
         service_tier=named_tier(fields),
-        prompt=PromptSize(
-            text_bytes=walk.text_bytes + tools_bytes,
-            images=walk.images,
-            image_bytes=walk.image_bytes,
-            is_bounded=walk.is_bounded,
-            messages=1 if isinstance(request.input, str) else len(request.input),
-        ),
+        prompt=walk.size(1 if isinstance(request.input, str) else len(request.input)),
         modalities=tuple(walk.modalities.items()),
         max_tokens=request.max_output_tokens,
         is_streamed=bool(request.stream),
@@ -205,21 +202,10 @@ def _check_form(form: OutputForm) -> None:
         check_schema(form.schema, "text.format.schema")
 
 
-class _PromptWalk:
+class _PromptWalk(PromptCounter):
     """One walk over the input: its size, and what kinds of input it has."""
 
-    __slots__ = ("image_bytes", "images", "is_bounded", "modalities", "text_bytes")
-
-    def __init__(self) -> None:
-        self.text_bytes = 0
-        self.images = 0
-        self.image_bytes = 0
-        self.is_bounded = True
-        self.modalities: dict[str, str] = {}
-
-    def count_text(self, text: str) -> None:
-        """Count a text."""
-        self.text_bytes += len(text) if text.isascii() else len(text.encode())
+    __slots__ = ()
 
     def count_input(self, given: str | list[Json]) -> None:
         """Count the input. Raise an error of `api.errors` for an item that is not well-formed."""
@@ -250,6 +236,9 @@ class _PromptWalk:
             case ReasoningItem(summary=summary, content=content):
                 for part in (*(summary or ()), *(content or ())):
                     self.count_text(part.text or "")
+            case _:
+                # What we don't know, upstreams may.
+                self.count_json(item)
 
     def _count_content(self, content: str | list[Json], place: str) -> None:
         if isinstance(content, str):
@@ -270,15 +259,11 @@ class _PromptWalk:
             case TextPart(text) | RefusalPart(text):
                 self.count_text(text)
             case ImagePart(url):
-                self.modalities.setdefault("image", place)
-                self.images += 1
-                if url is not None and url.startswith("data:"):
-                    self.image_bytes += len(url)
-            case FilePart():
-                self.modalities.setdefault("file", place)
-                self.is_bounded = False
-            case AudioPart():
-                self.modalities.setdefault("audio", place)
+                self.count_image(url if url is not None and url.startswith("data:") else "", place)
+            case FilePart(file_data=data):
+                self.count_document(data, place)
+            case AudioPart(sound):
+                self.count_sound(sound.data, place)
 
 
 def upstream_fields(fields: Json) -> Json:

@@ -56,7 +56,7 @@ async def test_a_client_who_asked_gets_an_estimate_where_the_upstream_says_nothi
     async with World(stream(chunk("x" * 40), chunk(finish="stop"), DONE)) as world:
         reply = await world.chat("y" * 80, stream=True, stream_options=OPTIONS)
     usage = reply.events[-2]["usage"]
-    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (20, 10)
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (24, 10)
     assert (world.gate.only.source, world.gate.only.outcome) == ("estimated", "completed")
 
 
@@ -121,7 +121,7 @@ async def test_a_stream_that_fails_says_so_and_is_paid_in_part(
     assert b"secret" not in reply.body
     settled = world.gate.only
     assert (settled.outcome, settled.source) == (outcome, "estimated")
-    assert (settled.input_tokens, settled.output_tokens) == (10, 2)
+    assert (settled.input_tokens, settled.output_tokens) == (14, 2)
     assert len(world.upstream.calls) == 1
 
 
@@ -241,7 +241,7 @@ async def test_a_client_who_leaves_stops_the_upstream_and_pays_for_what_it_got()
     assert task.cancelled()
     settled = world.gate.only
     assert (settled.outcome, settled.source) == ("client_closed", "estimated")
-    assert (settled.input_tokens, settled.output_tokens) == (100, 10)
+    assert (settled.input_tokens, settled.output_tokens) == (104, 10)
 
 
 @in_loop

@@ -68,7 +68,7 @@ async def test_a_named_max_tokens_is_all_or_nothing_and_counts_against_the_minut
         await world.chat("x" * 400, max_tokens=50, n=2)
         admission = world.gate.admissions[0]
     assert admission.minimum_nanos == admission.amount_nanos
-    assert admission.tokens == 100 + 100
+    assert admission.tokens == 104 + 100
 
 
 @in_loop
@@ -83,14 +83,14 @@ async def test_the_models_defaults_are_sent_where_the_client_names_none() -> Non
 @pytest.mark.parametrize(
     ("usage", "tokens"),
     [
-        (None, (20, 10)),
-        ({"prompt_tokens": -1, "completion_tokens": 5}, (20, 5)),
+        (None, (24, 10)),
+        ({"prompt_tokens": -1, "completion_tokens": 5}, (24, 5)),
         ({"prompt_tokens": 5, "completion_tokens": 1.5}, (5, 10)),
         ({"prompt_tokens": 5, "completion_tokens": True}, (5, 10)),
-        ({"prompt_tokens": "5", "completion_tokens": 5}, (20, 5)),
+        ({"prompt_tokens": "5", "completion_tokens": 5}, (24, 5)),
         ({"prompt_tokens": 5, "completion_tokens": 10**12}, (5, 10)),
         ({"prompt_tokens": 5, "completion_tokens": 0}, (5, 10)),
-        ([], (20, 10)),
+        ([], (24, 10)),
     ],
 )
 @in_loop
@@ -269,7 +269,7 @@ async def test_a_client_who_leaves_stops_the_upstream_and_pays_for_the_prompt() 
     assert task.cancelled()
     settled = world.gate.only
     assert (settled.outcome, settled.source, settled.status) == ("client_closed", "estimated", 499)
-    assert (settled.input_tokens, settled.output_tokens) == (100, 0)
+    assert (settled.input_tokens, settled.output_tokens) == (104, 0)
 
 
 @in_loop
