@@ -7,7 +7,7 @@ from billing.ledger.install import WithLockTimeout
 
 class Migration(migrations.Migration):
 
-    dependencies = [("api", "0008_media_kinds")]
+    dependencies = [("api", "0009_route_streams_plain_answers")]
 
     operations = [
         WithLockTimeout(

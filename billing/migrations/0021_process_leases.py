@@ -6,7 +6,7 @@ from billing.ledger.install import WithLockTimeout
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0017_payment_labels")]
+    dependencies = [("billing", "0018_rate_tiers")]
     operations = [
         migrations.CreateModel(
             "ProcessLease",

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0017_payment_labels")]
+    dependencies = [("billing", "0022_leases_and_calls")]
     operations = [
         migrations.CreateModel(
             name="LotMovement",
