@@ -1,17 +1,30 @@
-"""Management commands without a start of Python for each. What a command reads, prints and returns
-is as with `manage.py`.
+"""Management commands, web servers and Celery without a start of Python for each. What a command
+reads, prints and returns is as with `manage.py`.
 """
 
+import importlib
 import io
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from tests.support.forks import Forks, serve
+from tests.support.forks import Forks, Started, serve
+
+# The functions of the programs' own scripts.
+PROGRAMS = {"celery": ("celery.__main__", "main"), "gunicorn": ("gunicorn.app.wsgiapp", "run")}
+# What they load when they start.
+LOADED = (
+    *("celery.apps.worker", "celery.beat", "celery.bin.celery", "celery.worker.consumer"),
+    *("celery.concurrency.thread", "config.celery", "kombu.transport.redis"),
+    *("gunicorn.app.wsgiapp", "config.worker", "uvloop"),
+)
 
 
 class Commands:
     """Runs commands with this environment, one after the other. It ends when we do."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = dict(environment)
         settings = {"DJANGO_SETTINGS_MODULE": "config.settings"}
         self._forks = Forks("tests.commands", {**environment, **settings})
 
@@ -19,12 +32,22 @@ class Commands:
         """Return the command's exit code, its stdout and its stderr."""
         return self._forks.run(arguments)
 
+    def start(self, command: Sequence[str], log: Path) -> Started:
+        """Start one of `PROGRAMS` with its arguments; it ends when we do."""
+        return self._forks.start(command, log)
+
     def close(self) -> None:
         """End the process."""
         self._forks.close()
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if arguments[0] in PROGRAMS:
+        module, function = PROGRAMS[arguments[0]]
+        sys.argv = list(arguments)
+        getattr(importlib.import_module(module), function)()
+        return 0
+
     from django.core.management import execute_from_command_line  # noqa: PLC0415
     from django.db import connections  # noqa: PLC0415
 
@@ -41,6 +64,8 @@ def _serve() -> None:
 
     django.setup()
     call_command("check", stdout=io.StringIO())  # every fork has the views then, too
+    for name in LOADED:
+        importlib.import_module(name)
     serve(_run)
 
 

@@ -137,9 +137,11 @@ def _no_certificates() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The default service for all tests that need no settings of their own: every mount, every
-    model, two web processes. Each test makes customers of its own; what others see is put back.
+    model, two web processes, frequent rounds about videos where Celery runs. Each test makes
+    customers of its own; what others see is put back.
     """
-    with running(tmp_path_factory.mktemp("stack"), workers=2) as started:
+    folder = tmp_path_factory.mktemp("stack")
+    with running(folder, workers=2, VIDEO_POLL_SECONDS="0.5") as started:
         yield started
 
 

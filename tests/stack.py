@@ -246,7 +246,11 @@ class Stack:
             grace=30,
             cwd=ROOT,
         )
-        child.start()
+        commands = self._commands
+        if commands is not None and child.env == commands.environment:
+            child.process = commands.start(command, child.log)
+        else:  # other settings, which are read once
+            child.start()
         return child
 
     def _wait_for(self, url: str, child: Child) -> None:

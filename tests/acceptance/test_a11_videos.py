@@ -152,12 +152,12 @@ def test_a11_a_worker_killed_between_polls_harms_nothing(stack: Stack, talk: Tal
     """It has the upstream's word that the video is finished, and dies before it writes it down."""
     stack.worker.stop()
     video = order(talk, "video_s=0")
-    stack.start_worker(VIDEO_POLL_SECONDS="0.5", TOLLGATE_FAILPOINT="after_video_poll")
+    stack.start_worker(TOLLGATE_FAILPOINT="after_video_poll")
     eventually(lambda: not stack.worker.running, seconds=20, what="the worker lives on")
     assert show(talk, video).json()["status"] == "processing"
     assert settlements(stack, video) == (0, 0)
 
-    stack.start_worker(VIDEO_POLL_SECONDS="0.5")
+    stack.start_worker()
     assert finished(talk, video)["status"] == "completed"
 
     assert settlements(stack, video) == (1, 1)

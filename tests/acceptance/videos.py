@@ -24,9 +24,9 @@ PATH = "/v1/videos/generations"
 
 
 @contextmanager
-def celery(stack: Stack, **environment: str) -> Iterator[None]:
-    """Run Celery, whose rounds about videos are frequent, and stop it."""
-    stack.start_worker(VIDEO_POLL_SECONDS="0.5", **environment)
+def celery(stack: Stack) -> Iterator[None]:
+    """Run Celery and stop it."""
+    stack.start_worker()
     try:
         yield
     finally:
