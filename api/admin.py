@@ -24,6 +24,7 @@ from accounts.models import ApiKey, NotificationSettings, User
 from api import upstream_keys
 from api.dialects import DIALECTS
 from api.models import (
+    ChatJob,
     Model,
     ModelAlias,
     ModelHealth,
@@ -366,6 +367,27 @@ class VideoJobAdmin(ReadOnlyAdmin):
     list_filter = ("state", "model", "upstream", "created_at")
     list_select_related = ("team", "upstream")
     search_fields = ("=id", "=upstream_job_id", "team__slug")
+
+
+@admin.register(ChatJob)
+class ChatJobAdmin(ReadOnlyAdmin):
+    """Chats to be answered later, and their state. What is said in them is not shown."""
+
+    list_display = (
+        "public_id",
+        "team",
+        "model",
+        "state",
+        dollars("held_nanos"),
+        "runs",
+        "created_at",
+        "ended_at",
+        "error",
+    )
+    list_filter = ("state", "model", "created_at")
+    list_select_related = ("team",)
+    search_fields = ("=id", "team__slug")
+    exclude = ("body", "answer")
 
 
 @admin.register(NotificationSettings)

@@ -3,12 +3,13 @@
 from celery import shared_task
 
 from api.jobs import poll
+from api.operations import async_chat_worker
 from api.reencryption import reencrypt
 
 
 @shared_task
 def poll_videos() -> int:
-    """Ask upstreams about the videos they make, and ends those that are done. Return how many."""
+    """Ask upstreams about the videos they make, and end those that are done. Return how many."""
     return poll.poll_due()
 
 
@@ -16,3 +17,16 @@ def poll_videos() -> int:
 def encrypt_secrets() -> int:
     """Encrypt what is stored as plaintext or under an older key. Return the number of rows."""
     return reencrypt()
+
+
+# After an outage one run is enough, instead of one for each that was missed.
+@shared_task(expires=10)
+def run_chats() -> int:
+    """Answer the conversations that wait for it. Return how many were taken up."""
+    return async_chat_worker.run_due()
+
+
+@shared_task
+def forget_chats() -> int:
+    """Delete the answers that were kept long enough. Return how many."""
+    return async_chat_worker.forget_old()

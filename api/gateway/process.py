@@ -37,6 +37,7 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     hold_grace_seconds: float
     video_max_seconds: float
     video_poll_seconds: float
+    async_chat_max_seconds: float
     https_only: bool = False
     behind_proxy: bool = False
     refusals_per_minute: int = 300
@@ -142,6 +143,7 @@ def limits_of_settings() -> Limits:
         hold_grace_seconds=settings.HOLD_GRACE_SECONDS,
         video_max_seconds=settings.VIDEO_MAX_SECONDS,
         video_poll_seconds=settings.VIDEO_POLL_SECONDS,
+        async_chat_max_seconds=settings.ASYNC_CHAT_MAX_SECONDS,
         https_only=settings.HTTPS,
         behind_proxy=settings.BEHIND_PROXY,
         refusals_per_minute=settings.REFUSALS_PER_MINUTE,

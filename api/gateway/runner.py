@@ -14,7 +14,7 @@ from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.stream_responder import StreamResponder, drain
-from api.gateway.upstream_call import call_upstream, context_of, dialect_of, id_header
+from api.gateway.upstream_call import call_upstream, context_of, dialect_of
 from api.gateway.upstream_errors import AttemptError
 from billing.pricing.money import dollars_text
 
@@ -212,8 +212,8 @@ class UnaryResponder:
         """Return True: nothing is delivered before the whole answer is here."""
         return True
 
-    async def complete(self) -> None:
-        """Settle the answer, and then deliver it."""
+    def metered_body(self) -> bytes:
+        """Queue the answer's settlement. Return its body, which shows what was charged."""
         admitted, answer = self._admitted, self._answer
         assert answer is not None  # noqa: S101 - an attempt succeeded
         admitted.delivered_bytes = answer.text_bytes
@@ -222,13 +222,22 @@ class UnaryResponder:
         # Before the settlement, so that a bug of ours here costs the client nothing.
         body = answer.body(metered.usage or admitted.estimated())
         admitted.complete(metered)
+        return body
+
+    async def complete(self) -> None:
+        """Settle the answer, and then deliver it."""
+        admitted = self._admitted
+        body = self.metered_body()
         await self._deadlines.wait_for(
             admitted.settlement, self._gateway.limits.settle_wait_seconds
         )
         cost = dollars_text(admitted.cost.total_nanos).encode()
+        headers = [(b"x-request-cost", cost)]
+        if name := admitted.quote.dialect.request_id_header:
+            headers.append((name, admitted.request_id.encode()))
         await self._request.respond(
             body,
-            headers=[(b"x-request-cost", cost), *id_header(admitted)],
+            headers=headers,
             content_type=(b"content-type", admitted.quote.request.answer_type.encode()),
         )
 

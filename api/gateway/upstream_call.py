@@ -7,7 +7,6 @@ from api import errors
 from api.catalogue.snapshot import RouteEntry
 from api.dialects import link
 from api.dialects.base import AnswerContext, Dialect, ParsedRequest
-from api.gateway.http import Headers
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote
 from api.gateway.settlement import AdmittedRequest
@@ -72,12 +71,6 @@ def _body(quote: Quote, request: ParsedRequest, dialect: Dialect, route: RouteEn
         return dialect.upstream_body(request, quote.model, route, quote.max_tokens)
     except errors.ApiError as error:
         raise AttemptError("unsayable", error.message, error=error) from None
-
-
-def id_header(admitted: AdmittedRequest) -> Headers:
-    """Return the request's id where the dialect's clients look for it, if they do elsewhere."""
-    name = admitted.quote.dialect.request_id_header
-    return [(name, admitted.request_id.encode())] if name else []
 
 
 def context_of(

@@ -1,7 +1,7 @@
-"""The gateway's side of the jobs' table: orders are written and read here, without the ORM.
+"""The gateway's side of the jobs' tables: orders are written and read here, without the ORM.
 
-Jobs end elsewhere (`api/jobs/poll.py`), in Celery. The pool is small and of its own: an order is
-rare, and asking for a job is one look-up by primary key.
+Jobs end elsewhere, in Celery (`api/jobs/poll.py`, `api/operations/async_chat_worker.py`). The pool
+is small and of its own: an order is rare, and asking for a job is one look-up by primary key.
 """
 
 from typing import Any, NamedTuple
@@ -35,6 +35,17 @@ _FIND = """
 SELECT state, url, error, model, seconds, floor(extract(epoch FROM created_at))::bigint,
     floor(extract(epoch FROM ended_at))::bigint
 FROM api_videojob WHERE id = %s AND team_id = %s
+"""
+_BEGIN_CHAT = """
+INSERT INTO api_chatjob (
+    id, team_id, account_id, key_id, price_version_id, model, surface, held_nanos, body,
+    answer, error, error_code, state, runs, created_at, expires_at, next_run_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, '', '', '', 'processing', 0, now(),
+        now() + make_interval(secs => %s), now())
+ON CONFLICT (id) DO NOTHING
+"""
+_FIND_CHAT = """
+SELECT state, answer, error, error_code, model FROM api_chatjob WHERE id = %s AND team_id = %s
 """
 
 
@@ -73,6 +84,31 @@ class JobState(NamedTuple):
     seconds: int
     created_at: int
     ended_at: int | None
+
+
+class ChatOrder(NamedTuple):
+    """A conversation to be answered within `job_seconds`; `body` is its request's JSON."""
+
+    request_id: str
+    team_id: int
+    account_id: int
+    key_id: int
+    price_version_id: int
+    model: str
+    surface: str
+    held_nanos: int
+    body: str
+    job_seconds: float
+
+
+class ChatState(NamedTuple):
+    """A chat's state (of `ChatJob.State`), its answer's JSON, and its error."""
+
+    state: str
+    answer: str
+    error: str
+    error_code: str
+    model: str
 
 
 class JobStore:
@@ -144,6 +180,15 @@ class JobStore:
         """Return a team's job, or None."""
         rows = await self._execute(_FIND, (request_id, team_id))
         return JobState(*rows[0]) if rows else None
+
+    async def begin_chat(self, order: ChatOrder) -> None:
+        """Record a conversation to be answered."""
+        await self._execute(_BEGIN_CHAT, order)
+
+    async def find_chat(self, request_id: str, team_id: int) -> ChatState | None:
+        """Return a team's chat, or None."""
+        rows = await self._execute(_FIND_CHAT, (request_id, team_id))
+        return ChatState(*rows[0]) if rows else None
 
     async def _execute(self, statement: str, row: tuple[object, ...]) -> list[Any]:
         """Return the statement's rows, if it has any."""

@@ -1,10 +1,12 @@
-"""The API's tables: the catalogue that staff edit, videos in the making, health counts."""
+"""The API's tables: the catalogue that staff edit, jobs that outlive a request, health counts."""
 
 from api.models.catalogue import Model, ModelAlias, Route, Service, Upstream, validate_base_url
+from api.models.chats import ChatJob
 from api.models.health import ModelHealth, ModelHealthHour
 from api.models.videos import VideoJob
 
 __all__ = [
+    "ChatJob",
     "Model",
     "ModelAlias",
     "ModelHealth",

@@ -1,5 +1,7 @@
 """What can be asked of the API. A new endpoint is a module here and a line in the table below."""
 
+from api.operations.async_chat import ASYNC_CHAT_COMPLETIONS
+from api.operations.async_results import ASYNC_RESULT
 from api.operations.base import Operation
 from api.operations.chat_completions import CHAT_COMPLETIONS
 from api.operations.completions import LEGACY_COMPLETIONS
@@ -16,7 +18,7 @@ from api.operations.rerank import RERANK
 from api.operations.responses import CREATE_RESPONSE
 from api.operations.speech import SPEECH
 from api.operations.transcriptions import TRANSCRIPTIONS
-from api.operations.video_results import ASYNC_RESULT, VIDEO, VIDEO_CONTENT
+from api.operations.video_results import VIDEO, VIDEO_CONTENT
 from api.operations.videos import VIDEOS_GENERATIONS
 
 OPERATIONS: dict[str, Operation] = {
@@ -24,6 +26,7 @@ OPERATIONS: dict[str, Operation] = {
     for operation in (
         CHAT_COMPLETIONS,
         LEGACY_COMPLETIONS,
+        ASYNC_CHAT_COMPLETIONS,
         CREATE_MESSAGE,
         COUNT_TOKENS,
         CREATE_RESPONSE,

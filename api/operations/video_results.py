@@ -1,8 +1,7 @@
-"""How an ordered video is coming along, in the form of each API that orders come by.
+"""How an ordered video is coming along, in the form of the API that it was ordered by.
 
-`GET …/videos/{id}` shows a video as it was ordered: `video-…` in our own form, `video_…` in
-OpenAI's, whose `GET …/videos/{id}/content` leads to the video. `GET …/async-result/{id}` shows
-either as Z.AI does.
+`GET …/videos/{id}` shows `video-…` in our own form and `video_…` in OpenAI's, whose
+`GET …/videos/{id}/content` leads to the video. Z.AI's form is in `async_results.py`.
 """
 
 import re
@@ -25,14 +24,13 @@ EXAMPLE_ID = "video-01a1fe52cceb7802829b84e9b03862db"
 OPENAI_EXAMPLE_ID = "video_01a1fe52cceb7802829b84e9b03862db"
 
 _PUBLIC_ID = re.compile(r"video[-_]([0-9a-f]{32})")
-_TASK_STATUS = {"processing": "PROCESSING", "completed": "SUCCESS"}
 _OPENAI_STATUS = {"queued": "queued", "processing": "in_progress", "completed": "completed"}
 _encode = msgspec.json.Encoder().encode
 
 
 async def show_video(gateway: Gateway, request: ApiRequest) -> None:
     """Answer with the progress of a video of the key's team. Raise an error of `api.errors`."""
-    found = await _find(gateway, request)
+    found = await find_video(gateway, request)
     public_id = request.argument
     if public_id.startswith(OPENAI_PREFIX):
         await request.respond(_encode(as_openai(public_id, found)))
@@ -42,7 +40,7 @@ async def show_video(gateway: Gateway, request: ApiRequest) -> None:
 
 async def show_content(gateway: Gateway, request: ApiRequest) -> None:
     """Lead to a finished video, which nobody fetches here. Raise an error of `api.errors`."""
-    found = await _find(gateway, request)
+    found = await find_video(gateway, request)
     if not found.url:
         raise errors.NotFoundError(
             f"The video '{errors.quoted(request.argument)}' is not finished. Ask for its status.",
@@ -51,22 +49,6 @@ async def show_content(gateway: Gateway, request: ApiRequest) -> None:
     # Whatever an upstream puts into an address, it is one header.
     address = quote(found.url, safe="!#$%&'()*+,/:;=?@[]~").encode()
     await request.respond(b"", status=302, headers=[(b"location", address)])
-
-
-async def show_async_result(gateway: Gateway, request: ApiRequest) -> None:
-    """Answer with a video of the key's team as Z.AI does. Raise an error of `api.errors`."""
-    found = await _find(gateway, request)
-    shown: dict[str, Any] = {
-        "id": request.argument,
-        "request_id": request.argument,
-        "model": found.model,
-        "task_status": _TASK_STATUS.get(found.state, "FAIL"),
-    }
-    if found.url:
-        shown["video_result"] = [{"url": found.url}]
-    elif shown["task_status"] == "FAIL":
-        shown["error"] = _error_of(found)
-    await request.respond(_encode(shown))
 
 
 def as_openai(public_id: str, found: JobState) -> dict[str, Any]:
@@ -83,11 +65,11 @@ def as_openai(public_id: str, found: JobState) -> dict[str, Any]:
         "expires_at": None,
         "seconds": str(found.seconds) if found.seconds else None,
         "remixed_from_video_id": None,
-        "error": _error_of(found) if status == "failed" else None,
+        "error": error_of(found) if status == "failed" else None,
     }
 
 
-async def _find(gateway: Gateway, request: ApiRequest) -> JobState:
+async def find_video(gateway: Gateway, request: ApiRequest) -> JobState:
     """Return the video of the request's argument. Raise an error of `api.errors`."""
     admission = await identify(gateway, request, request.key_digests())
     if admission is None:
@@ -109,10 +91,11 @@ def _presented(public_id: str, found: JobState) -> dict[str, Any]:
     if found.state in {"processing", "completed"}:
         shown = {"id": public_id, "status": found.state}
         return {**shown, "video_url": found.url} if found.url else shown
-    return {"id": public_id, "status": "failed", "error": _error_of(found)}
+    return {"id": public_id, "status": "failed", "error": error_of(found)}
 
 
-def _error_of(found: JobState) -> dict[str, Any]:
+def error_of(found: JobState) -> dict[str, Any]:
+    """Return why there is no video."""
     return {
         "message": found.error,
         "type": "server_error",
@@ -147,23 +130,6 @@ class Video(Struct):
     remixed_from_video_id: str | UnsetType | None = UNSET
 
 
-class VideoResult(Struct):
-    """Where a finished video is."""
-
-    url: str
-
-
-class AsyncResult(Struct):
-    """How a video is coming along, as Z.AI's API says it."""
-
-    id: VideoId
-    request_id: str
-    model: str
-    task_status: Literal["PROCESSING", "SUCCESS", "FAIL"]
-    video_result: list[VideoResult] | UnsetType = UNSET
-    error: ErrorObject | UnsetType = UNSET
-
-
 VIDEO = Operation(
     name="video",
     handle=show_video,
@@ -195,26 +161,5 @@ VIDEO_CONTENT = Operation(
     argument="The order's id.",
     success=302,
     headers=(*COMMON_HEADERS, *LIMIT_HEADERS, "Location"),
-    errors=(*KEY_ERRORS, 404),
-)
-
-ASYNC_RESULT = Operation(
-    name="async_result",
-    handle=show_async_result,
-    methods=("GET", "HEAD"),
-    path="/async-result/{id}",
-    operation_id="get_async_result",
-    tag="Images and videos",
-    summary="Get a video, Z.AI's form",
-    description="Shows the progress of a video of the key's team as Z.AI's API does.",
-    argument="The order's id.",
-    answer=AsyncResult,
-    answer_example={
-        "id": EXAMPLE_ID,
-        "request_id": EXAMPLE_ID,
-        "model": "cogvideox-3",
-        "task_status": "SUCCESS",
-        "video_result": [{"url": "https://videos.example/bird.mp4"}],
-    },
     errors=(*KEY_ERRORS, 404),
 )

@@ -357,6 +357,8 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
     "encrypt secrets": {"task": "api.tasks.encrypt_secrets", "schedule": crontab(50, 3)},
+    "answer chats": {"task": "api.tasks.run_chats", "schedule": 1.0},
+    "forget answered chats": {"task": "api.tasks.forget_chats", "schedule": 600.0},
     "send notices": {
         "task": "portal.tasks.send_notices",
         "schedule": env.number("NOTICE_SECONDS", 60),
@@ -394,10 +396,11 @@ KEEPALIVE_SECONDS = env.number("KEEPALIVE_SECONDS", 15)
 WRITE_TIMEOUT_SECONDS = env.number("WRITE_TIMEOUT_SECONDS", 30)
 SETTLE_WAIT_SECONDS = env.number("SETTLE_WAIT_SECONDS", 5)
 HOLD_GRACE_SECONDS = env.number("HOLD_GRACE_SECONDS", 120)
-# A video job that isn't finished after VIDEO_MAX_SECONDS has failed; its hold lasts as long. Its
-# upstream is polled at VIDEO_POLL_SECONDS at first, later less often.
+# A video or an asynchronous chat that isn't finished by then has failed; its hold lasts as long. A
+# video's upstream is polled at VIDEO_POLL_SECONDS at first, later less often.
 VIDEO_MAX_SECONDS = env.number("VIDEO_MAX_SECONDS", 1800)
 VIDEO_POLL_SECONDS = env.number("VIDEO_POLL_SECONDS", 3)
+ASYNC_CHAT_MAX_SECONDS = env.number("ASYNC_CHAT_MAX_SECONDS", 1800)
 SPOOL_DIR = Path(env.text("SPOOL_DIR", str(LOCAL_DIR / "spool")))
 # Tried where SPOOL_DIR fails, so it is of use on another disk.
 SPOOL_FALLBACK_DIR = Path(path) if (path := env.text("SPOOL_FALLBACK_DIR", "")) else None

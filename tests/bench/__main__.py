@@ -174,6 +174,28 @@ def measure_ledger(keys: list[str]) -> Figures:
     }
 
 
+def measure_translation() -> Figures:
+    """What reading and writing a chunk costs, and how much more where it is translated."""
+    output = subprocess.run(
+        servers.python("tests.bench.translation"),
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    ).stdout
+    costs: Figures = json.loads(output.splitlines()[-1])
+    passed = {name: costs[f"{name}_from_{name}"] for name in ("chat", "messages", "responses")}
+    ratios = [
+        cost / passed[name.partition("_from_")[2]]
+        for name, cost in costs.items()
+        if "_from_" in name
+    ]
+    return {
+        "translated_cpu_ratio": max(ratios),
+        **{f"chunk_us_{name}": cost for name, cost in costs.items()},
+    }
+
+
 def measure_pages() -> Figures:
     """What pages cost at a million usage rows of one team."""
     output = subprocess.run(
@@ -189,6 +211,7 @@ LIMITS: dict[str, tuple[str, float]] = {
     "stream_chunk_ratio": (">=", 0.97),
     "stream_ttft_added_ms_p50": ("<=", 15),
     "stream_cpu_per_chunk_ratio": ("<=", 2),
+    "translated_cpu_ratio": ("<=", 2),
     "ledger_batch_ratio": (">=", 8),
     "ledger_hot_ratio": (">=", 0.9),
     "dashboard_ms_p50": ("<=", 100),
@@ -226,6 +249,7 @@ def main() -> None:
             figures |= measure_streams(service, bare, direct, keys[0])
             figures |= measure_memory(service, keys[0])
         figures |= measure_ledger(keys)
+    figures |= measure_translation()
     figures |= measure_pages()
     print(manage("check_ledger"))
     report(figures)

@@ -36,6 +36,8 @@ def add_rows(n: int) -> None:
     api.VideoJob.objects.create(
         pk=request_id, team=team, upstream=upstream, cost_nanos=1, **times, **ids
     )
+    chat_times = {"expires_at": now, "next_run_at": now}
+    api.ChatJob.objects.create(pk=request_id, team=team, held_nanos=1, **chat_times, **ids)
     models.Reservation.objects.create(
         id=request_id, amount_nanos=1, surface="v1", tokens_counted=1, expires_at=now, **ids
     )

@@ -22,6 +22,7 @@ from accounts.models import (
     User,
 )
 from api.models import (
+    ChatJob,
     ModelHealth,
     ModelHealthHour,
     Service,
@@ -43,7 +44,7 @@ OURS = [
 LEDGER = [
     *(models.CreditAccount, models.Transfer, models.Reservation, models.UsageRecord),
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
-    *(models.LedgerAlert, ModelHealth, ModelHealthHour, VideoJob, AuditEntry),
+    *(models.LedgerAlert, ModelHealth, ModelHealthHour, ChatJob, VideoJob, AuditEntry),
     *(Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
     *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
     *(models.Subscription, models.SubscriptionPayment, models.PlanPrice),

@@ -192,6 +192,26 @@ def _tool_choice(choice: Json) -> ToolChoice | None:
     return ToolChoice(_CHOICE_MODES[choice["type"]], names)  # type: ignore[arg-type]
 
 
+class _Delta(msgspec.Struct, gc=False):
+    type: str | None = None
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    partial_json: str = ""
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+
+
+class _Event(msgspec.Struct, gc=False):
+    type: str
+    index: int = 0
+    delta: _Delta | None = None
+    content_block: Json = {}
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
 def events_of_answer(body: bytes) -> list[Event]:
     """Return the events that a message in one piece makes."""
     message = _decode(body)
@@ -219,22 +239,26 @@ class EventSource:
         """Return what whole events of the stream bring."""
         events: list[Event] = []
         for line in passed.split(b"\n"):
-            if line.startswith(b"data: {"):
-                events += self._events(_decode(line[6:]))
+            if not line.startswith(b"data: {"):
+                continue
+            event = _decode_event(line[6:])
+            delta = event.delta
+            if delta is not None and delta.type == "text_delta":
+                events.append(TextDelta(delta.text))
+            else:
+                events += self._events(event, delta or _Delta())
         return events
 
-    def _events(self, event: Json) -> Iterator[Event]:
-        match event["type"]:
+    def _events(self, event: _Event, delta: _Delta) -> Iterator[Event]:
+        match event.type:
             case "content_block_start":
-                yield from self.begin(event["index"], event["content_block"])
+                yield from self.begin(event.index, event.content_block)
             case "content_block_delta":
-                yield from self._delta(event["index"], event["delta"])
+                yield from self._delta(event.index, delta)
             case "content_block_stop":
-                yield from self.end(event["index"])
+                yield from self.end(event.index)
             case "message_delta":
-                delta = event["delta"]
-                reason = _REASONS.get(delta.get("stop_reason") or "", "stop")
-                yield Finished(reason, delta.get("stop_sequence"))
+                yield Finished(_REASONS.get(delta.stop_reason or "", "stop"), delta.stop_sequence)
 
     def begin(self, index: int, block: Json) -> Iterator[Event]:
         """Yield what the start of a block, or a whole block, brings."""
@@ -255,17 +279,15 @@ class EventSource:
                 if block.get("input"):
                     yield ToolCallDelta(index, _encode(block["input"]).decode())
 
-    def _delta(self, index: int, delta: Json) -> Iterator[Event]:
-        match delta.get("type"):
-            case "text_delta":
-                yield TextDelta(delta["text"])
+    def _delta(self, index: int, delta: _Delta) -> Iterator[Event]:
+        match delta.type:
             case "thinking_delta":
-                yield ReasoningDelta(delta["thinking"])
+                yield ReasoningDelta(delta.thinking)
             case "signature_delta":
-                self._signatures[index] = self._signatures.get(index, "") + delta["signature"]
+                self._signatures[index] = self._signatures.get(index, "") + delta.signature
             case "input_json_delta":
-                if delta["partial_json"]:
-                    yield ToolCallDelta(index, delta["partial_json"])
+                if delta.partial_json:
+                    yield ToolCallDelta(index, delta.partial_json)
 
     def end(self, index: int) -> Iterator[Event]:
         """Yield what the end of a block brings."""

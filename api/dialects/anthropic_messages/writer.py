@@ -98,13 +98,15 @@ def _answered_signature(signature: str, maker: Any, item_id: str) -> str:
 class _OpenBlock:
     """A content block of the client's stream, from its first event to its last."""
 
-    __slots__ = ("call", "is_begun", "is_ended", "pieces", "start")
+    __slots__ = ("call", "is_begun", "is_ended", "pieces", "start", "text_start")
 
     def __init__(self, start: Json, call: int | None = None) -> None:
         self.start = start
         self.call = call
         self.pieces: list[Json] = []
         self.is_begun = self.is_ended = False
+        # The event of more text up to the text itself, once the block of a text has begun.
+        self.text_start = b""
 
 
 class ReplyWriter:
@@ -129,8 +131,14 @@ class ReplyWriter:
         """Return the client's events."""
         written = self._message_start() if not self._has_begun else b""
         for event in events:
+            if type(event) is TextDelta and len(self._blocks) == 1:
+                block = self._blocks[0]
+                if block.text_start and not block.is_ended:
+                    # By far the most events are of this kind: nothing else waits to be written.
+                    written += block.text_start + _encode(event.text) + b"}}\n\n"
+                    continue
             self._take(event)
-        return written + self._flushed()
+        return written + self._flushed() if self._blocks else written
 
     def _message_start(self) -> bytes:
         self._has_begun = True
@@ -211,6 +219,8 @@ class ReplyWriter:
             if not block.is_begun:
                 block.is_begun = True
                 written += self._block_event("start", {"content_block": block.start})
+                if block.start["type"] == "text":
+                    block.text_start = _text_start(self._index)
             for piece in block.pieces:
                 written += self._block_event("delta", {"delta": piece})
             block.pieces.clear()
@@ -236,3 +246,10 @@ class ReplyWriter:
 
 def _event(data: Json) -> bytes:
     return named_event(data["type"], _encode(data))
+
+
+def _text_start(index: int) -> bytes:
+    """Return the event of more text of a block, up to the text itself."""
+    delta = {"type": "text_delta", "text": ""}
+    event = _event({"type": "content_block_delta", "index": index, "delta": delta})
+    return event.removesuffix(b'""}}\n\n')

@@ -250,6 +250,30 @@ def _output_format(given: Any) -> OutputFormat | None:
     return OutputFormat("json_object") if kind == "json_object" else None
 
 
+class _Delta(msgspec.Struct, gc=False):
+    """What events are made of: a delta, or a whole message."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[Json] | None = None
+    function_call: Json | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_Choice] = []
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
+
 def events_of_answer(body: bytes) -> list[Event]:
     """Return the events that a completion in one piece makes."""
     choice = _decode(body)["choices"][0]
@@ -257,7 +281,7 @@ def events_of_answer(body: bytes) -> list[Event]:
     message = choice.get("message") or {"content": choice.get("text")}
     for index, call in enumerate(message.get("tool_calls") or ()):
         call["index"] = index
-    events = source.events_of_delta(message)
+    events = source.events_of_delta(msgspec.convert(message, _Delta))
     if choice.get("finish_reason"):
         events.append(Finished(_REASONS.get(choice["finish_reason"], "stop")))
     return events
@@ -271,35 +295,35 @@ class EventSource:
     def __init__(self) -> None:
         self._calls: set[int] = set()
 
-    def read(self, chunks: bytes) -> list[Event]:
+    def read(self, passed: bytes) -> list[Event]:
         """Return what whole events of the stream bring."""
         events: list[Event] = []
-        for line in chunks.split(b"\n"):
+        for line in passed.split(b"\n"):
             if not line.startswith(b"data: {"):
                 continue
-            for choice in _decode(line[6:]).get("choices") or ():
-                delta = choice.get("delta")
-                if delta is not None:
+            for choice in _decode_chunk(line[6:]).choices:
+                if (delta := choice.delta) is not None:
                     events += self.events_of_delta(delta)
-                elif choice.get("text"):
-                    events.append(TextDelta(choice["text"]))
-                if reason := choice.get("finish_reason"):
+                elif choice.text:
+                    events.append(TextDelta(choice.text))
+                if reason := choice.finish_reason:
                     events.append(Finished(_REASONS.get(reason, "stop")))
         return events
 
-    def events_of_delta(self, delta: Json) -> list[Event]:
+    def events_of_delta(self, delta: _Delta) -> list[Event]:
         """Return what a delta, or a whole message, brings."""
         events: list[Event] = []
-        if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+        if reasoning := delta.reasoning_content or delta.reasoning:
             events.append(ReasoningDelta(reasoning))
-        if content := delta.get("content"):
+        if content := delta.content:
             events.append(TextDelta(content))
-        if refusal := delta.get("refusal"):
+        if refusal := delta.refusal:
             events.append(RefusalDelta(refusal))
-        for call in delta.get("tool_calls") or ():
-            events += self._events_of_call(call)
-        if call := delta.get("function_call"):
-            events += self._events_of_call({"index": 0, "id": "call_0", "function": call})
+        if calls := delta.tool_calls:
+            for call in calls:
+                events += self._events_of_call(call)
+        if called := delta.function_call:
+            events += self._events_of_call({"index": 0, "id": "call_0", "function": called})
         return events
 
     def _events_of_call(self, call: Json) -> Iterator[Event]:

@@ -45,6 +45,10 @@ FINISH_REASONS: dict[FinishReason, str] = {
 }
 
 
+# The rest of a text's chunk.
+_TEXT_END = b'},"logprobs":null,"finish_reason":null}]}\n\n'
+
+
 def reply_body(reply: Reply, usage: Usage, context: AnswerContext) -> bytes:
     """Return a client's completion in one piece."""
     message: Json = {"role": "assistant", "content": None}
@@ -127,6 +131,7 @@ class ReplyWriter:
         "_has_begun",
         "_head",
         "_reasoning",
+        "_text_start",
         "_withheld",
     )
 
@@ -139,6 +144,10 @@ class ReplyWriter:
             "model": context.public_name,
         }
         self._has_begun = self._has_answered = False
+        # A text's chunk up to the text itself; by far the most chunks are one.
+        self._text_start = (
+            b"data: " + _encode(self._head)[:-1] + b',"choices":[{"index":0,"delta":{"content":'
+        )
         # The number and the kind of each call: clients count calls from 0, without gaps.
         self._calls: dict[int, tuple[int, ToolKind]] = {}
         self._details = 0
@@ -151,6 +160,11 @@ class ReplyWriter:
         """Return the chunks that events make."""
         written = b""
         for event in events:
+            if type(event) is TextDelta and self._has_begun:
+                self._has_answered = True
+                self._withheld = []
+                written += self._text_start + _encode(event.text) + _TEXT_END
+                continue
             delta = self._delta(event)
             if delta is not None:
                 written += self._chunk(delta, None)

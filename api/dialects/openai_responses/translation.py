@@ -214,6 +214,17 @@ def _output_format(form: Any) -> OutputFormat | None:
     return OutputFormat("json_object") if kind == "json_object" else None
 
 
+class _Event(msgspec.Struct, gc=False):
+    type: str
+    output_index: int | None = None
+    delta: Any = None
+    item: Json = {}
+    response: Any = None
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
 def events_of_answer(body: bytes) -> list[Event]:
     """Return the events that a response in one piece makes."""
     response = _decode(body)
@@ -239,31 +250,34 @@ class EventSource:
         """Return what whole events of the stream bring."""
         events: list[Event] = []
         for line in passed.split(b"\n"):
-            if line.startswith(b"data: {"):
-                events += self._events(_decode(line[6:]))
+            if not line.startswith(b"data: {"):
+                continue
+            event = _decode_event(line[6:])
+            if event.type == "response.output_text.delta":
+                self._seen.add(event.output_index or 0)
+                events.append(TextDelta(event.delta))
+            else:
+                events += self._events(event)
         return events
 
-    def _events(self, event: Json) -> Iterator[Event]:
-        index = event.get("output_index") or 0
-        match event["type"]:
+    def _events(self, event: _Event) -> Iterator[Event]:
+        index = event.output_index or 0
+        match event.type:
             case "response.output_item.added":
-                yield from self._item_added(index, event["item"])
-            case "response.output_text.delta":
-                self._seen.add(index)
-                yield TextDelta(event["delta"])
+                yield from self._item_added(index, event.item)
             case "response.refusal.delta":
                 self._seen.add(index)
-                yield RefusalDelta(event["delta"])
+                yield RefusalDelta(event.delta)
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
                 self._seen.add(index)
-                yield ReasoningDelta(event["delta"])
+                yield ReasoningDelta(event.delta)
             case "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta":
                 self._seen.add(index)
-                yield ToolCallDelta(index, event["delta"])
+                yield ToolCallDelta(index, event.delta)
             case "response.output_item.done":
-                yield from self.item_done(index, event["item"])
+                yield from self.item_done(index, event.item)
             case "response.completed" | "response.incomplete":
-                yield self.finished(event["response"])
+                yield self.finished(event.response)
 
     def _item_added(self, index: int, item: Json) -> Iterator[Event]:
         if item["type"] in _CALL_KINDS and index not in self._calls:

@@ -32,6 +32,12 @@ from api.dialects.openai_responses.stream import event as written
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
 
+_encode = msgspec.json.Encoder().encode
+_TEXT_START = (
+    b"event: response.output_text.delta\n"
+    b'data: {"type":"response.output_text.delta","sequence_number":%d'
+)
+
 Json = dict[str, Any]
 Kind = Literal["text", "refusal", "reasoning"]
 
@@ -39,7 +45,7 @@ Kind = Literal["text", "refusal", "reasoning"]
 class _OpenItem:
     """An item of the output that is being written."""
 
-    __slots__ = ("call", "id", "kind", "output_index", "pieces")
+    __slots__ = ("call", "id", "kind", "output_index", "pieces", "text_start")
 
     def __init__(self, kind: str, item_id: str, output_index: int) -> None:
         self.kind = kind
@@ -47,6 +53,11 @@ class _OpenItem:
         self.output_index = output_index
         self.pieces: list[str] = []
         self.call: ToolCall | None = None
+        # The event of more text, from its number on to the text itself.
+        self.text_start = b',"item_id":%b,"output_index":%d,"content_index":0,"delta":' % (
+            _encode(item_id),
+            output_index,
+        )
 
     @property
     def place(self) -> Json:
@@ -77,7 +88,15 @@ class ReplyWriter:
         """Return the client's events."""
         out = self._begin() if not self.sent_events else b""
         for event in events:
-            out += self._take(event)
+            item = self._open
+            if type(event) is TextDelta and item is not None and item.kind == "text":
+                # By far the most events are of this kind.
+                item.pieces.append(event.text)
+                start = _TEXT_START % self.sent_events + item.text_start
+                out += start + _encode(event.text) + b',"logprobs":[]}\n\n'
+                self.sent_events += 1
+            else:
+                out += self._take(event)
         return out
 
     def _begin(self) -> bytes:

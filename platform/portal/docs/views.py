@@ -10,6 +10,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from api.catalogue.snapshot import ModelEntry, load_snapshot
+from api.operations.async_chat import RESULT_HOURS
 from api.operations.images import MAX_IMAGES
 from api.operations.videos import DEFAULT_SECONDS, MAX_SECONDS
 from portal.docs import reference
@@ -115,6 +116,8 @@ def _article(page: Page, reader: Reader, chosen: Any) -> str:
         "limits": {
             "keepalive_seconds": settings.KEEPALIVE_SECONDS,
             "video_minutes": settings.VIDEO_MAX_SECONDS / 60,
+            "async_chat_minutes": settings.ASYNC_CHAT_MAX_SECONDS / 60,
+            "async_chat_hours": RESULT_HOURS,
             "body_mib": settings.MAX_BODY_BYTES // 1024**2,
             "pictures": MAX_IMAGES,
             "video_seconds": MAX_SECONDS,

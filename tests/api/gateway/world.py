@@ -112,6 +112,7 @@ class World:
             "hold_grace_seconds": 120.0,
             "video_max_seconds": 1800.0,
             "video_poll_seconds": 3.0,
+            "async_chat_max_seconds": 1800.0,
             **self._limits,
         }
         self.gateway = Gateway(

@@ -1,0 +1,381 @@
+"""The answers to chats that wait for them: what Celery does for `async_chat.py`.
+
+A worker claims jobs for a moment and goes on renewing its claim while it works on them, so that a
+dead worker's jobs are taken up by another within `LEASE_SECONDS`. A job ends by one guarded update
+(`WHERE state = 'processing'`), with its settlement in the same transaction: of any number of
+workers one ends it and settles, and the others change nothing. The upstream of a job whose worker
+died is asked again, and may bill both; the customer pays for one answer.
+
+Each worker answers all its jobs in one event loop, through the gateway's own way: routes, failover,
+limits, deadlines, metering. At most `SLOTS` of Celery's processes do so at a time, as the rest of
+its work must not wait for models.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+import msgspec
+import psycopg
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from api import errors
+from api.catalogue.snapshot import Catalogue, Snapshot
+from api.dialects.openai_chat import CHAT
+from api.gateway.health import Health
+from api.gateway.http import ApiRequest
+from api.gateway.process import CONNECT_SECONDS, Gateway, limits_of_settings, read_catalogue
+from api.gateway.runner import UnaryResponder, run
+from api.gateway.settlement import AdmittedRequest
+from api.gateway.upstream import Upstreams
+from api.gateway.upstream_errors import AttemptError
+from api.jobs.store import JobStore
+from api.models import ChatJob
+from api.operations.async_chat import NAME, RESULT_HOURS, quote_async_chat
+from api.surfaces import SURFACES
+from billing.failpoints import failpoint
+from billing.ledger import postings
+from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
+
+log = structlog.get_logger(__name__)
+
+SLOTS = 2
+# How many one worker answers at once.
+MAX_RUNNING = 64
+CLAIM_SECONDS = 0.5
+LEASE_SECONDS = 30
+RENEW_SECONDS = 5
+# A job whose workers died so often may be what they died of.
+MAX_RUNS = 3
+# For names of advisory locks, which all users of a database share.
+_LOCKS = 0x61637368
+LATE = "The chat was not answered in time. You were not charged."
+LOST = "The chat could not be answered. You were not charged."
+
+_CLAIM = """
+UPDATE api_chatjob SET runs = runs + 1, next_run_at = now() + make_interval(secs => %s)
+WHERE id IN (
+    SELECT id FROM api_chatjob WHERE state = 'processing' AND next_run_at <= now()
+    ORDER BY next_run_at LIMIT %s FOR UPDATE SKIP LOCKED)
+RETURNING id, team_id, account_id, key_id, price_version_id, model, surface, held_nanos, body,
+    runs, created_at, expires_at
+"""
+_RENEW = """
+UPDATE api_chatjob SET next_run_at = now() + make_interval(secs => %s)
+WHERE id = ANY(%s) AND state = 'processing'
+"""
+_WAIT = """
+UPDATE api_chatjob SET runs = runs - 1, next_run_at = now() + make_interval(secs => %s)
+WHERE id = %s AND state = 'processing'
+"""
+
+
+class Claim(NamedTuple):
+    """A job that this worker is to answer."""
+
+    id: UUID
+    team_id: int
+    account_id: int
+    key_id: int
+    price_version_id: int
+    model: str
+    surface: str
+    held_nanos: int
+    body: str
+    runs: int
+    created_at: datetime
+    expires_at: datetime
+
+
+def run_due() -> int:
+    """Answer the conversations that wait for it. Return how many were taken up."""
+    is_due = ChatJob.objects.filter(state="processing", next_run_at__lte=Now()).exists()
+    # A round may last for minutes, and uses connections of its own.
+    connection.close()
+    return asyncio.run(_run_due()) if is_due else 0
+
+
+def forget_old() -> int:
+    """Delete the jobs whose answers were kept long enough. Return how many."""
+    before = timezone.now() - timedelta(hours=RESULT_HOURS)
+    count, _ = ChatJob.objects.filter(ended_at__lt=before).delete()
+    return count
+
+
+async def _run_due() -> int:
+    link = await psycopg.AsyncConnection.connect(
+        settings.DATABASE_URL, autocommit=True, connect_timeout=CONNECT_SECONDS
+    )
+    async with link:
+        for slot in range(SLOTS):
+            cursor = await link.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCKS, slot))
+            row = await cursor.fetchone()
+            if row is not None and row[0]:
+                # The lock ends with the connection, however that ends.
+                return await _Worker(link).work()
+    return 0
+
+
+class _Worker:
+    """One process's round of answers: it takes up jobs as long as there are any."""
+
+    def __init__(self, link: psycopg.AsyncConnection[Any]) -> None:
+        self._link = link
+        self._running: dict[UUID, asyncio.Task[None]] = {}
+        self._renewed_at = time.monotonic()
+
+    async def work(self) -> int:
+        """Answer jobs until none is left. Return how many were taken up."""
+        gateway = Gateway(
+            gate=Gate(settings.DATABASE_URL),
+            snapshots=Catalogue(read_catalogue),
+            upstreams=Upstreams(),
+            health=Health(settings.DATABASE_URL),
+            jobs=JobStore(settings.DATABASE_URL),
+            limits=limits_of_settings(),
+        )
+        gateway.health.open()
+        gateway.ticker.start()
+        count = 0
+        try:
+            while True:
+                if claims := await self._claimed():
+                    await self._begin(gateway, claims)
+                    count += len(claims)
+                if not self._running:
+                    return count
+                await asyncio.wait(
+                    self._running.values(),
+                    timeout=CLAIM_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                self._running = {
+                    job: task for job, task in self._running.items() if not task.done()
+                }
+                await self._renew()
+        finally:
+            for task in self._running.values():
+                task.cancel()
+            gateway.ticker.stop()
+            await gateway.health.close()
+            await gateway.upstreams.close()
+
+    async def _claimed(self) -> list[Claim]:
+        """Return jobs that are ours for a while."""
+        room = MAX_RUNNING - len(self._running)
+        if room <= 0:
+            return []
+        cursor = await self._link.execute(_CLAIM, (LEASE_SECONDS, room))
+        return [Claim(*row) for row in await cursor.fetchall()]
+
+    async def _begin(self, gateway: Gateway, claims: list[Claim]) -> None:
+        snapshot = await read_catalogue()
+        for claim in claims:
+            job = answer(gateway, snapshot, claim)
+            self._running[claim.id] = asyncio.get_running_loop().create_task(job)
+
+    async def _renew(self) -> None:
+        """Keep the jobs that are still being answered."""
+        if self._running and time.monotonic() >= self._renewed_at + RENEW_SECONDS:
+            self._renewed_at = time.monotonic()
+            await self._link.execute(_RENEW, (LEASE_SECONDS, list(self._running)))
+
+
+class _Ledger:
+    """Keeps a job's settlement, which is made with its end, in place of the gate."""
+
+    def __init__(self) -> None:
+        self.settlement: Settlement | None = None
+
+    def settle(self, settlement: Settlement) -> "asyncio.Future[SettlementResult]":
+        """Keep the settlement."""
+        self.settlement = settlement
+        kept: asyncio.Future[SettlementResult] = asyncio.get_running_loop().create_future()
+        kept.set_result(SettlementResult(request_id=settlement.request_id, code="kept"))
+        return kept
+
+
+class _JobResponder(UnaryResponder):
+    """A plain answer that is kept instead of sent."""
+
+    answer = b""
+    error: errors.ApiError | None = None
+
+    async def complete(self) -> None:
+        """Meter the answer, and keep it."""
+        self.answer = self.metered_body()
+
+    async def send_error(self, error: AttemptError) -> None:
+        """Keep what went wrong."""
+        self.error = error.as_error()
+
+
+async def answer(gateway: Gateway, snapshot: Snapshot, claim: Claim) -> None:
+    """Answer one claimed job, and end it. What fails for now leaves it for a later round."""
+    if claim.expires_at <= timezone.now():
+        await _end(claim, ChatJob.State.EXPIRED, _released(claim, "upstream_timeout", 504, LATE))
+        return
+    if claim.runs > MAX_RUNS:
+        await _end(claim, ChatJob.State.FAILED, _released(claim, "internal_error", 500, LOST))
+        return
+    ledger = _Ledger()
+    try:
+        admitted, request = _admitted(gateway, snapshot, claim, ledger)
+    except errors.ApiError as refusal:
+        # The model was taken from sale since.
+        released = _released(claim, "upstream_error", refusal.status, refusal.message)
+        await _end(claim, ChatJob.State.FAILED, released, error=refusal)
+        return
+    text, error = await _answered(gateway, request, admitted)
+    if isinstance(error, errors.RateLimitError):
+        await _put_off(claim, error)
+        return
+    settlement = ledger.settlement
+    if settlement is None:
+        settlement = _released(claim, "internal_error", 500, LOST)
+    failpoint("after_async_chat")
+    state = ChatJob.State.COMPLETED if error is None else ChatJob.State.FAILED
+    await _end(claim, state, settlement, answer=text, error=error)
+
+
+async def _answered(
+    gateway: Gateway, request: ApiRequest, admitted: AdmittedRequest
+) -> tuple[str, errors.ApiError | None]:
+    """Return the answer's JSON, or an empty text and the error."""
+    responders: list[_JobResponder] = []
+
+    def make_responder(*parts: Any) -> _JobResponder:
+        responders.append(_JobResponder(*parts))
+        return responders[0]
+
+    try:
+        await run(gateway, request, admitted, make_responder)
+    except Exception:
+        log.exception("async_chat_failed", request_id=request.request_id)
+        return "", errors.ServerError()
+    return responders[0].answer.decode(), responders[0].error
+
+
+def _admitted(
+    gateway: Gateway, snapshot: Snapshot, claim: Claim, ledger: _Ledger
+) -> tuple[AdmittedRequest, ApiRequest]:
+    """Return the job's request as it was admitted. Raise an error of `api.errors`.
+
+    Its price is that of its admission, and the hold bounds it, whatever the catalogue says by now.
+    """
+    surface = next(each for each in SURFACES if each.name == claim.surface)
+    request = ApiRequest(surface, "", {"headers": ()}, _no_body, _no_client)
+    request.request_id = claim.id.hex
+    request.started_at -= max(0.0, (timezone.now() - claim.created_at).total_seconds())
+    parsed = CHAT.parse(msgspec.json.decode(claim.body), len(claim.body.encode()))
+    quote = quote_async_chat(0, CHAT, snapshot, surface, parsed)
+    prices = [each for each in quote.model.prices if each.version_id == claim.price_version_id]
+    if not prices:
+        raise errors.ServerError(LOST)
+    quote.prices = prices[0]
+    quote.lower_to(claim.held_nanos)
+    admission = AdmissionResult(
+        request_id=request.request_id,
+        code="admitted",
+        account_id=claim.account_id,
+        key_id=claim.key_id,
+        team_id=claim.team_id,
+        amount_nanos=claim.held_nanos,
+    )
+    return AdmittedRequest(cast(Gate, ledger), request, quote, admission), request
+
+
+async def _no_body() -> Mapping[str, Any]:
+    return {"type": "http.disconnect"}
+
+
+async def _no_client(_message: Mapping[str, Any]) -> None:
+    """Send nothing: the client asks for the answer later."""
+
+
+def _released(claim: Claim, outcome: str, status: int, error: str) -> Settlement:
+    """Return the settlement of a job that no upstream answered."""
+    age = (timezone.now() - claim.created_at).total_seconds() * 1000
+    return Settlement(
+        request_id=claim.id.hex,
+        account_id=claim.account_id,
+        key_id=claim.key_id,
+        price_version_id=claim.price_version_id,
+        model=claim.model,
+        surface=claim.surface,
+        endpoint=NAME,
+        outcome=outcome,
+        status=status,
+        error=error,
+        source="none",
+        latency_ms=min(max(0, int(age)), 2**31 - 1),
+    )
+
+
+async def _put_off(claim: Claim, error: errors.ApiError) -> None:
+    """Leave a job for later: its model has no room now. It still has to be answered in time."""
+    seconds = max(1.0, float(error.headers.get("Retry-After", 1)))
+    await asyncio.to_thread(_execute, _WAIT, (seconds, claim.id))
+
+
+async def _end(
+    claim: Claim,
+    state: ChatJob.State,
+    settlement: Settlement,
+    *,
+    answer: str = "",
+    error: errors.ApiError | None = None,
+) -> None:
+    """End a job and settle it, unless another worker has."""
+    message = error.message if error is not None else settlement.error
+    code = error.code if error is not None else f"chat_{state.value}"
+    ending = {
+        "state": state,
+        "answer": answer,
+        "error": "" if answer else message[:500],
+        "error_code": "" if answer else code,
+        "body": "",
+        "ended_at": Now(),
+    }
+    try:
+        result = await asyncio.to_thread(_end_once, claim.id, ending, settlement)
+    except Exception:
+        # The lease runs out, and the next worker asks anew.
+        log.exception("async_chat_not_ended", request_id=claim.id.hex)
+        return
+    if result is not None:
+        log.info(
+            "async_chat_ended",
+            request_id=claim.id.hex,
+            state=state.value,
+            settlement=result.code,
+            charged_nanos=result.charged_nanos,
+        )
+
+
+def _end_once(
+    job_id: UUID, ending: dict[str, Any], settlement: Settlement
+) -> SettlementResult | None:
+    """Write a job's end and its settlement in one transaction; None if it had ended before."""
+    try:
+        with transaction.atomic():
+            processing = ChatJob.objects.filter(pk=job_id, state=ChatJob.State.PROCESSING)
+            if not processing.update(**ending):
+                return None
+            return postings.settle(settlement)
+    finally:
+        # This thread's own.
+        connection.close()
+
+
+def _execute(statement: str, row: tuple[object, ...]) -> None:
+    with suppress(psycopg.Error), psycopg.connect(settings.DATABASE_URL, autocommit=True) as link:
+        link.execute(statement, row)
