@@ -21,6 +21,7 @@ from local.child import Child
 from local.migrated import copy_cluster
 from local.postgres import Postgres
 from local.valkey import Valkey
+from tests import audit
 from tests.commands import Commands
 from tests.stripe_simulator import StripeSimulator
 from tests.support.forks import ROOT
@@ -163,8 +164,9 @@ class Stack:
         return answer
 
     def check_ledger(self) -> None:
-        """Fail where an invariant of the books is broken."""
+        """Fail where an invariant of the books is broken, or the independent audit finds it."""
         self.manage("check_ledger")
+        assert audit.findings_at(self.postgres.url) == []
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query (none for a statement)."""

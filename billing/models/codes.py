@@ -4,6 +4,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models import Team, User
+from billing.models.payments import Order
 
 
 class CreditCode(models.Model):
@@ -47,10 +48,23 @@ class CodeRedemption(models.Model):
     user = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
+    mailbox_digest = models.CharField(
+        max_length=64,
+        blank=True,
+        db_default="",
+        help_text="Keyed digest of the mailbox, kept when the user is deleted.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["code", "team"], name="code_once_a_team")]
+        constraints = [
+            models.UniqueConstraint(fields=["code", "team"], name="code_once_a_team"),
+            models.UniqueConstraint(
+                fields=["code", "mailbox_digest"],
+                condition=~models.Q(mailbox_digest=""),
+                name="code_once_a_mailbox",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.code} by {self.team}"
@@ -77,6 +91,20 @@ class Referral(models.Model):
     referrer = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="referrals")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     rewarded_at = models.DateTimeField(null=True, blank=True)
+    order = models.ForeignKey(
+        Order,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The payment that earned the credit.",
+    )
+    taken_back_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the credit was taken back with the payment."
+    )
+    returns = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How often it was given back since, with the payment."
+    )
 
     class Meta:
         constraints = [

@@ -235,7 +235,8 @@ def confirm_payment(order: Order, intent: PaymentIntent, session: Session | None
         raise _mismatch(order, f"payment {intent.id} has {found}")
     order = _credit(order, intent, session, tax_cents=total - subtotal)
     if order.payment_intent_id != intent.id:
-        raise _mismatch(order, f"paid by {order.payment_intent_id}, and again by {intent.id}")
+        detail = f"paid by {order.payment_intent_id}, and again by {intent.id}"
+        raise _mismatch(order, detail, surplus=intent.id)
     return order
 
 
@@ -386,7 +387,10 @@ def _close(order: Order, state: Order.State, reason: str, problem: Problem = Pro
     return order
 
 
-def _mismatch(order: Order, detail: str) -> PaymentMismatchError:
-    """Raise the alert, and return the error."""
-    raise_alert("payment_mismatch", str(order.pk), detail)
+def _mismatch(order: Order, detail: str, surplus: str = "") -> PaymentMismatchError:
+    """Raise the alert, and return the error.
+
+    An order alerts once, and once more for every payment (`surplus`) beyond the one it credited.
+    """
+    raise_alert("payment_mismatch", f"{order.pk} {surplus}".strip(), detail)
     return PaymentMismatchError(f"Order {order.number}: {detail}")

@@ -1,16 +1,18 @@
 """Free credits: promotional codes and referrals. Each is granted exactly once."""
 
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts import audit
 from accounts.access import Actor
+from accounts.mailboxes import known_digests, mailbox_digest
 from accounts.models import Membership, Team
 from billing.ledger import postings
 from billing.models import (
@@ -23,7 +25,9 @@ from billing.models import (
     Referral,
     ReferralLink,
     Refund,
+    Transfer,
 )
+from billing.payments.refundable_part import refundable_part
 from billing.pricing.money import NANOS_PER_CENT, dollars_short_text, nanos_from_dollars
 
 log = structlog.get_logger(__name__)
@@ -58,7 +62,8 @@ def normalise_code(text: str) -> str:
 def redeem_code(actor: Actor, text: str, *, ip_address: str | None = None) -> CodeRedemption:
     """Redeem a code for the actor's team: credits, count and audit entry in one transaction.
 
-    A person may redeem a code for one team only, since anyone can create any number of teams.
+    A person may redeem a code for one team only, since anyone can create any number of teams, and
+    a mailbox once: what is kept of it outlives the account.
     Raise CodeUsedError, and CodeInvalidError for everything else.
     """
     code = _find_code(text)
@@ -68,7 +73,12 @@ def redeem_code(actor: Actor, text: str, *, ip_address: str | None = None) -> Co
     try:
         with transaction.atomic():
             _count_redemption(code, actor)
-            redemption = CodeRedemption.objects.create(code=code, team=actor.team, user=actor.user)
+            redemption = CodeRedemption.objects.create(
+                code=code,
+                team=actor.team,
+                user=actor.user,
+                mailbox_digest=mailbox_digest(actor.user.email) if actor.user else "",
+            )
             now = timezone.now()
             postings.grant(
                 account,
@@ -85,7 +95,7 @@ def redeem_code(actor: Actor, text: str, *, ip_address: str | None = None) -> Co
                 ip_address=ip_address,
             )
     except IntegrityError:
-        raise CodeUsedError("Your team has already redeemed this code.") from None
+        raise CodeUsedError("Your team or mailbox has already redeemed this code.") from None
     return redemption
 
 
@@ -126,30 +136,11 @@ def record_referral(team: Team, code: str) -> Referral | None:
 
 
 def due_referrals(row_limit: int = 500) -> list[int]:
-    """Return the ids of referred teams with a qualifying payment and no reward yet.
-
-    A payment qualifies if it is at least the credit (so paying five dollars to refer oneself gains
-    nothing), is REFERRAL_WAIT_DAYS old, and was neither refunded, disputed nor warned about.
-    """
-    amount_nanos = referral_credit_nanos()
-    if amount_nanos == 0:
+    """Return the ids of referred teams with a qualifying payment and no reward yet."""
+    if referral_credit_nanos() == 0:
         return []
-    paid_before = timezone.now() - timedelta(days=settings.REFERRAL_WAIT_DAYS)
-    order = {"order": OuterRef("pk")}
-    refunded = Refund.objects.filter(**order).exclude(state__in=Refund.UNSUCCESSFUL_STATES)
-    disputed = Dispute.objects.filter(**order).exclude(is_reinstated=True)
-    warned = FraudWarning.objects.filter(**order)
-    qualifying = Order.objects.filter(
-        ~Exists(refunded),
-        ~Exists(disputed),
-        ~Exists(warned),
-        team=OuterRef("team"),
-        state=Order.State.PAID,
-        amount_cents__gte=-(-amount_nanos // NANOS_PER_CENT),
-        ended_at__lte=paid_before,
-    )
     due = Referral.objects.filter(
-        Exists(qualifying),
+        Exists(_qualifying_orders().filter(team=OuterRef("team"))),
         rewarded_at=None,
         team__suspended_at=None,
         referrer__suspended_at=None,
@@ -176,8 +167,11 @@ def reward_referral(team_id: int) -> bool:
             log.info("referral_rejected", reason="shared_member", team=referral.team.slug)
             referral.delete()
             return False
+        referral.order = _qualifying_orders().filter(team=team_id).order_by("ended_at").first()
+        if referral.order is None:
+            return False
         referral.rewarded_at = timezone.now()
-        referral.save(update_fields=["rewarded_at"])
+        referral.save(update_fields=["rewarded_at", "order"])
         for account, role in _accounts_to_credit(referral):
             postings.grant(
                 account,
@@ -188,9 +182,94 @@ def reward_referral(team_id: int) -> bool:
     return True
 
 
+def follow_payments(row_limit: int = 500) -> int:
+    """Take the credit of referrals back whose payment went back, and return what came back since.
+
+    Return the number of referrals that changed. Also collect what is still owed for them.
+    """
+    order = {"order": OuterRef("order")}
+    reversed_orders = Exists(Refund.objects.filter(**order)) | Exists(
+        Dispute.objects.filter(**order, is_withdrawn=True)
+    )
+    found = Referral.objects.filter(reversed_orders, order__isnull=False)
+    changed = sum(_follow_payment(pk) for pk in found.values_list("pk", flat=True)[:row_limit])
+    _collect_debts()
+    return changed
+
+
+def _follow_payment(team_id: int) -> bool:
+    """Take a referral's credit back, or return it, as its payment stands now."""
+    with transaction.atomic():
+        referral = Referral.objects.select_related("order", "team", "referrer").get(pk=team_id)
+        order = Order.objects.select_for_update().get(pk=referral.order_id)
+        referral.refresh_from_db(fields=["taken_back_at", "returns"])
+        stands = refundable_part(order).amount_cents * NANOS_PER_CENT
+        for account, role in _accounts_to_credit(referral):
+            reference = f"referral:{team_id}:{role}"
+            given_nanos = _given_nanos(reference)
+            taking = f"{reference}:{referral.returns}"
+            if stands < given_nanos and referral.taken_back_at is None:
+                postings.take_back_grant(
+                    account,
+                    given_nanos,
+                    reference=taking,
+                    grant_reference=reference,
+                    most_owed_nanos=given_nanos,
+                    memo="Referral credit",
+                )
+            elif stands >= given_nanos and referral.taken_back_at is not None:
+                with suppress(postings.UnknownReferenceError):  # all of it had expired
+                    postings.reverse_claw_back(account, reference=taking, memo="Referral credit")
+        is_gone = stands < given_nanos
+        if is_gone == (referral.taken_back_at is not None):
+            return False
+        referral.taken_back_at = timezone.now() if is_gone else None
+        referral.returns += 0 if is_gone else 1
+        referral.save(update_fields=["taken_back_at", "returns"])
+    return True
+
+
+def _given_nanos(reference: str) -> int:
+    granted = Transfer.objects.filter(kind=Transfer.Kind.GRANT, reference=reference)
+    return int(granted.aggregate(nanos=Sum("amount_nanos", default=0))["nanos"])
+
+
+def _collect_debts() -> None:
+    """Collect what was spent of credit that was taken back, as soon as a team has that much."""
+    ended = Transfer.objects.filter(
+        kind__in=[Transfer.Kind.COLLECTION, Transfer.Kind.RECEIVABLE_REVERSAL],
+        reference=OuterRef("reference"),
+    )
+    owed = Transfer.objects.filter(
+        ~Exists(ended), kind=Transfer.Kind.RECEIVABLE, reference__startswith="referral:"
+    )
+    for debt in owed.select_related("owner").order_by("pk"):
+        if debt.owner is None:
+            continue
+        with suppress(postings.InsufficientCreditsError, postings.UnknownReferenceError):
+            postings.collect(debt.owner, reference=debt.reference, memo="Referral credit")
+
+
 def rewarded_referral_count(team: Team) -> int:
     """Return how many teams referred by this one have earned it credits."""
     return Referral.objects.filter(referrer=team, rewarded_at__isnull=False).count()
+
+
+def _qualifying_orders() -> QuerySet[Order]:
+    """Return the payments that earn a referral's credit.
+
+    A payment qualifies if it is at least the credit (so paying five dollars to refer oneself gains
+    nothing), is REFERRAL_WAIT_DAYS old, and was neither refunded, disputed nor warned about.
+    """
+    order = {"order": OuterRef("pk")}
+    return Order.objects.filter(
+        ~Exists(Refund.objects.filter(**order).exclude(state__in=Refund.UNSUCCESSFUL_STATES)),
+        ~Exists(Dispute.objects.filter(**order).exclude(is_reinstated=True)),
+        ~Exists(FraudWarning.objects.filter(**order)),
+        state=Order.State.PAID,
+        amount_cents__gte=-(-referral_credit_nanos() // NANOS_PER_CENT),
+        ended_at__lte=timezone.now() - timedelta(days=settings.REFERRAL_WAIT_DAYS),
+    )
 
 
 def _find_code(text: str) -> CreditCode | None:
@@ -215,8 +294,11 @@ def _count_redemption(code: CreditCode, actor: Actor) -> None:
         raise CodeUsedError("Your team has already redeemed this code.")
     if not counted:
         raise CodeInvalidError
-    if actor.user is not None and redemptions.filter(user=actor.user).exists():
-        raise CodeUsedError("You have already redeemed this code for another team.")
+    if actor.user is None:
+        return
+    is_theirs = Q(user=actor.user) | Q(mailbox_digest__in=known_digests(actor.user.email))
+    if redemptions.filter(is_theirs).exists():
+        raise CodeUsedError("You have already redeemed this code for another team or account.")
 
 
 def _accounts_to_credit(referral: Referral) -> list[tuple[CreditAccount, str]]:

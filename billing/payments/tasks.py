@@ -102,7 +102,11 @@ def top_up_team(team_id: int) -> str:
 
 @shared_task
 def reward_referrals() -> int:
-    """Credit the referrals that are due. Return the number of referrals."""
+    """Credit the referrals that are due, and take those back whose payment went back.
+
+    Return the number of referrals that were credited.
+    """
+    promotions.follow_payments()
     return sum(promotions.reward_referral(team_id) for team_id in promotions.due_referrals())
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 from tests.mutation.mutants import MUTANTS, Mutant
+from tests.mutation.payment_mutants import PAYMENT_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "staticfiles")
@@ -24,7 +25,8 @@ RUN_SECONDS = 300
 
 def main(words: list[str]) -> int:
     """Run the mutants and return the exit code."""
-    mutants = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
+    every = [*MUTANTS, *PAYMENT_MUTANTS]
+    mutants = [m for m in every if not words or any(word in m.name for word in words)]
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         tree = Path(folder, "tree")
         shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
@@ -63,7 +65,7 @@ def outcomes(tree: Path, tests: list[str]) -> dict[str, bool | None]:
     """Run tests and tell of each whether it is red (any of its cases), or None if it is lost."""
     report = tree.parent / "report.xml"
     report.unlink(missing_ok=True)
-    nodes = [f"tests/billing/{test}" for test in tests]
+    nodes = [f"tests/{test}" if "/" in test else f"tests/billing/{test}" for test in tests]
     command = ["-m", "pytest", "-q", "--tb=no", "--create-db", "-p", "no:cacheprovider"]
     subprocess.run(
         [sys.executable, *command, f"--junitxml={report}", *nodes],
@@ -101,7 +103,8 @@ def is_red(case: ET.Element) -> bool:
 
 def belongs(case: str, test: str) -> bool:
     """Tell whether a case is the test, or one of its parameters."""
-    return case == test or case.startswith(f"{test}[")
+    name = test.rpartition("/")[2]
+    return case == name or case.startswith(f"{name}[")
 
 
 def environment(tree: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.access import Actor
+from accounts.deletion import delete_user
 from accounts.models import AuditEntry, Plan, Role, Team, User
 from accounts.teams import create_team
 from billing.ledger import postings
@@ -152,3 +153,39 @@ def test_one_team_twenty_times_at_once_redeems_it_once(owner: Actor, make_code: 
     code.refresh_from_db()
     assert code.redemptions == 1
     assert balance_of(owner.team).posted_nanos == 5 * DOLLAR
+
+
+@pytest.mark.parametrize("address", ["alice@example.com", "Alice+again@Example.com"])
+def test_a_mailbox_redeems_a_code_once_also_after_its_account_is_deleted(
+    address: str, owner: Actor, make_code: Make
+) -> None:
+    make_code(redemptions_limit=9)
+    promotions.redeem_code(owner, "WELCOME")
+    assert owner.user is not None
+    delete_user(owner.user)
+    kept = CodeRedemption.objects.get()
+    assert "alice" not in f"{kept.mailbox_digest} {User.objects.get(pk=owner.user.pk).email}"
+    again = User.objects.create_user(address)
+    team = create_team("Another", owner=again)
+
+    with pytest.raises(promotions.CodeUsedError):
+        promotions.redeem_code(Actor(team=team, user=again, role=Role.OWNER), "WELCOME")
+
+    assert CodeRedemption.objects.count() == 1
+    assert CreditCode.objects.get().redemptions == 1
+
+
+def test_a_mailbox_is_known_by_an_older_secret_key(
+    owner: Actor, make_code: Make, settings: Any
+) -> None:
+    make_code(redemptions_limit=9)
+    promotions.redeem_code(owner, "WELCOME")
+    assert owner.user is not None
+    delete_user(owner.user)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another key, of fifty characters at least, for the test"
+    again = User.objects.create_user("alice@example.com")
+    team = create_team("Another", owner=again)
+
+    with pytest.raises(promotions.CodeUsedError):
+        promotions.redeem_code(Actor(team=team, user=again, role=Role.OWNER), "WELCOME")

@@ -351,3 +351,31 @@ def test_an_order_paid_in_two_sessions_is_credited_once_and_raises_an_alert(
     assert "again by" in LedgerAlert.objects.get(kind="payment_mismatch").detail
     states = StripeEvent.objects.filter(type="checkout.session.completed").values_list("state")
     assert sorted(states) == [("handled",), ("ignored",)]
+
+
+def test_every_further_payment_of_an_order_raises_an_alert_of_its_own(
+    stand_in: StripeStandIn, alice: User, alices_team: Team
+) -> None:
+    order, page = checkout(alices_team, alice)
+    order.refresh_from_db()
+    pages = [page]
+    for retry in ("second", "third"):
+        twin = stripe_checkout.create_payment_session(
+            order_id=str(order.pk),
+            customer_id=alices_team.payment_customer.stripe_id,
+            amount_cents=1000,
+            title="API credits",
+            success_url=page,
+            cancel_url=page,
+            retry=retry,
+        )
+        pages.append(twin.url)
+    for each in pages:
+        stand_in.pay(each)
+
+    for _ in range(2):  # Stripe may send each event again
+        stand_in.deliver(*stand_in.events("checkout.session.completed"))
+
+    assert credited(alices_team) == 10 * DOLLAR
+    surplus = LedgerAlert.objects.filter(kind="payment_mismatch", detail__contains="again by")
+    assert surplus.count() == 2

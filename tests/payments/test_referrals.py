@@ -237,3 +237,81 @@ def test_ten_rounds_at_once_reward_once(
     with ThreadPoolExecutor(10) as threads:
         assert sum(threads.map(reward, range(10))) == 1
     assert len(gifts(alices_team)) == len(gifts(charlies_team)) == 1
+
+
+# What becomes of the credit when the payment goes back.
+
+
+def disputed(order: Order, **changes: Any) -> Dispute:
+    """Have the order's payment withdrawn by a dispute."""
+    fields = {"stripe_id": "du_1", "status": "needs_response", "is_withdrawn": True}
+    fields |= {"amount_cents": order.amount_cents, "credit_nanos": order.credit_nanos}
+    return Dispute.objects.create(order=order, **(fields | changes))
+
+
+def available(team: Team) -> int:
+    return balance_of(team).available_nanos
+
+
+def test_the_credit_is_taken_back_with_the_payment_and_returns_with_it(referral: Referral) -> None:
+    order = paid_order(referral.team)
+    assert tasks.reward_referrals() == 1
+    assert (available(referral.team), available(referral.referrer)) == (20 * DOLLAR, 10 * DOLLAR)
+
+    dispute = disputed(order)
+    tasks.reward_referrals()
+    assert (available(referral.team), available(referral.referrer)) == (10 * DOLLAR, 0)
+    tasks.reward_referrals()
+    assert (available(referral.team), available(referral.referrer)) == (10 * DOLLAR, 0)
+
+    for step in range(2):
+        Dispute.objects.filter(pk=dispute.pk).update(is_reinstated=True)
+        tasks.reward_referrals()
+        assert available(referral.referrer) == 10 * DOLLAR, step
+        Dispute.objects.filter(pk=dispute.pk).update(is_reinstated=False)
+        tasks.reward_referrals()
+        assert available(referral.referrer) == 0, step
+
+
+def test_what_was_spent_of_the_credit_is_owed(referral: Referral) -> None:
+    order = paid_order(referral.team)
+    tasks.reward_referrals()
+    referrer = postings.open_account(referral.referrer)
+    postings.adjust(referrer, -7 * DOLLAR, reference="spent", memo="")
+
+    Refund.objects.create(
+        order=order, amount_cents=500, credit_nanos=5 * DOLLAR, state="succeeded", reason="x"
+    )
+    tasks.reward_referrals()
+    assert available(referral.referrer) == 0
+
+    postings.top_up(referrer, 10 * DOLLAR, reference="pi_more")
+    tasks.reward_referrals()
+    assert available(referral.referrer) == 3 * DOLLAR
+
+
+def test_a_refund_that_leaves_enough_of_the_payment_leaves_the_credit(referral: Referral) -> None:
+    order = paid_order(referral.team, 2000)
+    tasks.reward_referrals()
+    Refund.objects.create(
+        order=order, amount_cents=1000, credit_nanos=10 * DOLLAR, state="succeeded", reason="x"
+    )
+    tasks.reward_referrals()
+    assert available(referral.referrer) == 10 * DOLLAR
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_credit_is_taken_back_once_by_ten_processes(referral: Referral) -> None:
+    order = paid_order(referral.team)
+    tasks.reward_referrals()
+    disputed(order)
+
+    def follow(_: int) -> int:
+        try:
+            return promotions.follow_payments()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(10) as threads:
+        assert sum(threads.map(follow, range(10))) == 1
+    assert (available(referral.team), available(referral.referrer)) == (10 * DOLLAR, 0)

@@ -10,9 +10,10 @@ from django.db import connection
 from django.test import Client
 
 from accounts import teams
+from accounts.mailboxes import mailbox_of
 from accounts.models import User
 from billing.models import CreditAccount, Transfer
-from portal.sign_in.onboarding import grant_trial, is_disposable, mailbox_of, open_books
+from portal.sign_in.onboarding import grant_trial, is_disposable, open_books
 from tests.portal.sent_emails import code_to
 
 pytestmark = pytest.mark.django_db

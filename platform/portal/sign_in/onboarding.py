@@ -3,7 +3,6 @@
 Trial credit is granted once per mailbox and once per team, even under concurrent requests.
 """
 
-import hashlib
 from collections.abc import Collection
 
 import structlog
@@ -12,6 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
 
+from accounts.mailboxes import known_digests, mailbox_digest, mailbox_of
 from accounts.models import Membership, Team, User
 from accounts.teams import ensure_personal_team, personal_team
 from billing.ledger import postings
@@ -51,7 +51,11 @@ def grant_trial(user: User, address: str) -> int:
         had = Transfer.objects.filter(
             credit_account=account, kind=Transfer.Kind.GRANT, reference__startswith=_PREFIX
         )
-        if had.exists():
+        given = Transfer.objects.filter(
+            kind=Transfer.Kind.GRANT,
+            reference__in=[_PREFIX + digest for digest in known_digests(address)],
+        )
+        if had.exists() or given.exists():
             return 0
         try:
             postings.grant(
@@ -71,22 +75,7 @@ def grant_trial_to(user: User) -> int:
 
 def trial_reference(address: str) -> str:
     """Return the reference that the ledger takes once: the mailbox, unreadable in the books."""
-    return _PREFIX + hashlib.sha256(mailbox_of(address).encode()).hexdigest()
-
-
-_GMAIL = {"gmail.com", "googlemail.com"}
-
-
-def mailbox_of(address: str) -> str:
-    """Return one spelling for all addresses of a mailbox.
-
-    Lower case, without what stands after a plus; gmail's without dots, under one domain.
-    """
-    local, _, domain = address.strip().lower().rpartition("@")
-    local = local.partition("+")[0]
-    if domain in _GMAIL:
-        local, domain = local.replace(".", ""), "gmail.com"
-    return f"{local}@{domain}"
+    return _PREFIX + mailbox_digest(address)
 
 
 def is_disposable(address: str, domains: Collection[str]) -> bool:

@@ -1,0 +1,104 @@
+"""Mutants of what gives money back: reversals, disputes, refunds, promotions, reconciliation."""
+
+from tests.mutation.mutants import GIVE_BACK, LOTS, mutant
+
+DISPUTES, ORDERS, PLANS, PROMOTIONS, RECONCILIATION = (
+    f"billing/payments/{name}.py"
+    for name in ("disputes", "orders", "plan_reversals", "promotions", "reconciliation")
+)
+
+PAYMENT_MUTANTS = [
+    mutant(
+        "what is undone returns to the lots that it was drawn from",
+        LOTS,
+        "GROUP BY lot_id HAVING sum(amount_nanos) < 0",
+        "GROUP BY lot_id HAVING false",
+        "test_reversals.py::test_a_won_dispute_gives_a_gift_back_as_the_gift_it_was",
+        "test_reversals.py::test_a_failed_refund_returns_each_kind_to_its_lots",
+        "test_reversals.py::test_what_a_debt_was_collected_from_gets_it_back",
+        "test_properties.py::test_the_ledger_is_what_the_model_says",
+    ),
+    mutant(
+        "a part that was undone counts toward the next one",
+        GIVE_BACK,
+        "(target, before.taken + before.missing) - before.restored - before.ended;",
+        "(target, before.taken + before.missing - before.restored - before.ended);",
+        "test_reversals.py::test_a_part_that_is_won_ends_what_is_owed_before_it_gives_back",
+        "test_reversals.py::test_a_hundred_parts_at_once_add_up_to_the_largest",
+    ),
+    mutant(
+        "a part that is won ends the debt first",
+        GIVE_BACK,
+        "    ending := least(part, before.missing - before.collected - before.ended);\n",
+        "    ending := least(0, part);\n",
+        "test_reversals.py::test_after_a_part_was_won_only_the_rest_is_collected",
+    ),
+    mutant(
+        "a plan's dispute takes no other credit than its grant",
+        GIVE_BACK,
+        "least(amount, lot.remaining, account.posted_nanos",
+        "least(amount, account.posted_nanos",
+        "test_claw_back.py::test_a_plans_grant_is_taken_back_to_where_it_came_from_and_no_other_credit",
+        "test_properties.py::test_the_ledger_is_what_the_model_says",
+    ),
+    mutant(
+        "what a plan's dispute leaves owing is at most its price",
+        GIVE_BACK,
+        "least(least(amount, lot.lasting) - taken, most_owed)",
+        "least(amount, lot.lasting) - taken",
+        "test_claw_back.py::test_what_was_spent_of_the_grant_is_owed_up_to_the_price",
+    ),
+    mutant(
+        "the guard of the lots' movements",
+        LOTS,
+        "BEFORE UPDATE OR DELETE ON billing_lotmovement FOR EACH ROW",
+        "BEFORE UPDATE OR DELETE ON billing_lotmovement FOR EACH STATEMENT WHEN (false)",
+        "test_reversals.py::test_a_movement_of_a_lot_is_never_changed",
+    ),
+    mutant(
+        "staff's correction is taken back from what Stripe returns",
+        DISPUTES,
+        "nanos = min(dispute.corrected_nanos, returned_nanos, account.available_nanos)",
+        "nanos = 0",
+        "payments/test_disputes_won_in_part.py::"
+        "test_what_staff_gave_ahead_of_stripe_is_not_given_twice",
+    ),
+    mutant(
+        "a dispute of a plan moves revenue",
+        PLANS,
+        "    if revenue_nanos > 0:\n        postings.reverse_subscription(",
+        "    if revenue_nanos < 0:\n        postings.reverse_subscription(",
+        "payments/test_plan_reversals.py::"
+        "test_a_dispute_moves_revenue_takes_the_grant_and_leaves_the_rest_owing",
+    ),
+    mutant(
+        "reconciliation compares the ledger with Stripe, not with our row",
+        RECONCILIATION,
+        "    if _is_without_tax(nanos, entry.stripe_cents, entry):\n",
+        "    if entry.stripe_cents == entry.books_cents:\n",
+        "payments/test_plan_reversals.py::test_reconciliation_does_not_believe_our_own_row",
+    ),
+    mutant(
+        "a code is redeemed once a mailbox",
+        PROMOTIONS,
+        "Q(user=actor.user) | Q(mailbox_digest__in=known_digests(actor.user.email))",
+        "Q(user=actor.user)",
+        "payments/test_codes.py::test_a_mailbox_is_known_by_an_older_secret_key",
+    ),
+    mutant(
+        "referral credit is taken back with its payment",
+        PROMOTIONS,
+        "            if stands < given_nanos and referral.taken_back_at is None:\n",
+        "            if False:\n",
+        "payments/test_referrals.py::"
+        "test_the_credit_is_taken_back_with_the_payment_and_returns_with_it",
+    ),
+    mutant(
+        "every surplus payment of an order raises an alert",
+        ORDERS,
+        'f"{order.pk} {surplus}".strip()',
+        "str(order.pk)",
+        "payments/test_orders.py::"
+        "test_every_further_payment_of_an_order_raises_an_alert_of_its_own",
+    ),
+]
