@@ -27,6 +27,9 @@ HTTPS = env.flag("HTTPS", BASE_URL.startswith("https://"))
 BEHIND_PROXY = env.flag("BEHIND_PROXY")
 PROXY_COUNT = env.integer("PROXY_COUNT", 1)
 
+# What a web process serves: `pages`, `api` or `all`. In production each has processes of its own.
+SERVES = env.choice("SERVES", ("all", "pages", "api"))
+
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
 AUTH_USER_MODEL = "accounts.User"
