@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "config.caching.PrivatePages",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "config.csp.ContentSecurityPolicyMiddleware",
@@ -211,8 +212,11 @@ ADMIN_SIGN_IN_RATE = env.text("ADMIN_SIGN_IN_RATE", "10/5m")
 PASSWORD_RESET_RATE = env.text("PASSWORD_RESET_RATE", "20/h")
 RATELIMIT_IP_META_KEY = "accounts.client_ip.client_ip"
 
-# Emails go to a mail server, or into a folder that /dev/mail shows to everybody (`make run`).
+# Emails go to a mail server, or into a folder. In development /dev/mail shows that to everybody,
+# codes and reset links with it. DEVELOPMENT is not Django's DEBUG, which would also replace the
+# error pages and keep every query in memory; either opens the mailbox.
 MAIL_DIR = env.text("MAIL_DIR")
+SHOWS_MAILBOX = bool(MAIL_DIR) and (DEBUG or env.flag("DEVELOPMENT"))
 EMAIL_BACKEND = f"django.core.mail.backends.{'filebased' if MAIL_DIR else 'smtp'}.EmailBackend"
 EMAIL_FILE_PATH = MAIL_DIR or None
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")

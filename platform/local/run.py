@@ -166,7 +166,7 @@ class Run:
         payments with the stand-in for Stripe.
         """
         folder = str(self.options.folder / "mail")
-        mail = {} if os.environ.get("EMAIL_HOST") else {"MAIL_DIR": folder}
+        mail = {} if os.environ.get("EMAIL_HOST") else {"MAIL_DIR": folder, "DEVELOPMENT": "1"}
         return {"TRIAL_CREDIT_DOLLARS": "1", **mail, **self._simulated_payments()}
 
     def _simulated_payments(self) -> dict[str, str]:
