@@ -4,6 +4,8 @@ import re
 
 # Anything shaped like a key: a prefix with a dash, then 38 base62 characters (accounts/keys.py).
 _KEY = re.compile(r"\b([A-Za-z0-9]+-(?:[A-Za-z0-9]+-)?)[0-9A-Za-z]{34}([0-9A-Za-z]{4})\b")
+# Other providers' keys, such as `sk-proj-` and `sk-ant-`.
+_PROVIDER = re.compile(r"\b(sk-(?:[a-z]+[0-9]*-)*)[0-9A-Za-z_-]{20,}")
 _BEARER = re.compile(r"(?i)(bearer\s+)\S+")
 # Stripe's secret and restricted keys, and its webhooks' signing secrets.
 _STRIPE = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_)[0-9A-Za-z_]+")
@@ -11,4 +13,5 @@ _STRIPE = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_)[0-9A-Za-z_]+")
 
 def mask_secrets(text: str) -> str:
     """Return the text with API keys cut to prefix and last four, other secrets to their prefix."""
-    return _STRIPE.sub(r"\1…", _BEARER.sub(r"\1…", _KEY.sub(r"\1…\2", text)))
+    text = _PROVIDER.sub(r"\1…", _KEY.sub(r"\1…\2", text))
+    return _STRIPE.sub(r"\1…", _BEARER.sub(r"\1…", text))

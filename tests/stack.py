@@ -91,6 +91,7 @@ class Stack:
             "AUTO_TOP_UP_SECONDS": "1",
             "HOLD_GRACE_SECONDS": "2",
             "MAIL_DIR": str(self.folder / "mail"),
+            "DEVELOPMENT": "1",
             "STRIPE_SECRET_KEY": "sk_test_simulated",
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "STRIPE_API_BASE": self.stripe.url,

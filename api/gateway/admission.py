@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 
+from accounts.masking import mask_secrets
 from api import errors
 from api.catalogue.snapshot import Snapshot
 from api.dialects.base import Dialect, ParsedRequest
@@ -151,6 +152,9 @@ async def parsed_body(
         if request.admission is None:
             await identify(gateway, request, digests)
         raise
+    if parsed.end_user:
+        # Some clients put their key here; it is stored with the usage, and shown.
+        parsed.end_user = mask_secrets(parsed.end_user)
     if dialect.forwards_headers:
         parsed.forwarded = dialect.forwarded_headers(request.headers)
     return parsed

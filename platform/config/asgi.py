@@ -2,11 +2,17 @@
 
 The gateway is plain ASGI. Django's handler and its URL resolver would take 15 % of a request,
 and its signals hop to a thread twice (measured; `platform/docs/architecture.md`).
+
+`SERVES` says whether the process has both. In production each has processes of its own, so that no
+page shares an event loop, a lock or a fate with the API.
 """
 
 import os
 from collections.abc import Coroutine
 from typing import Any
+
+import django
+from django.conf import settings
 
 from api.gateway.http import Receive, Scope, Send
 from api.gateway.process import Gateway, new_gateway
@@ -14,16 +20,22 @@ from api.router import handle, match
 from config.pages import Pages
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-pages = Pages()
+django.setup()
 
 # What a stopping process takes for settlements that are still queued, before it spools them.
 CLOSE_SECONDS = 2.0
+MISDIRECTED = b"This process does not serve this path: see SERVES in the operations manual.\n"
 
 
 class Application:
-    """Route each request to the gateway or to Django; the gateway lives as long as the process."""
+    """Route each request to the gateway or to Django; the gateway lives as long as the process.
 
-    def __init__(self) -> None:
+    `serves` is the setting SERVES. The other side's paths get a 421.
+    """
+
+    def __init__(self, serves: str) -> None:
+        self._pages = Pages() if serves != "api" else None
+        self._has_gateway = serves != "pages"
         self._gateway: Gateway | None = None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
@@ -32,7 +44,9 @@ class Application:
             return self._live(scope, receive, send)
         found = match(scope["path"])
         if found is None:
-            return pages(scope, receive, send)
+            return _misdirect(send) if self._pages is None else self._pages(scope, receive, send)
+        if not self._has_gateway:
+            return _misdirect(send)
         if self._gateway is None:
             raise RuntimeError("The server has not run the application's lifespan.")
         return handle(self._gateway, found, scope, receive, send)
@@ -47,13 +61,26 @@ class Application:
         if scope["type"] != "lifespan":
             return
         await receive()
-        self._gateway = new_gateway()
-        await self._gateway.open()
+        if self._has_gateway:
+            self._gateway = new_gateway()
+            await self._gateway.open()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await pages.close()
-        await self._gateway.close(CLOSE_SECONDS)
+        if self._pages is not None:
+            await self._pages.close()
+        if self._gateway is not None:
+            await self._gateway.close(CLOSE_SECONDS)
         await send({"type": "lifespan.shutdown.complete"})
 
 
-application = Application()
+async def _misdirect(send: Send) -> None:
+    """Answer 421 to a request that the proxy should have sent to other processes."""
+    headers = [
+        (b"content-type", b"text/plain"),
+        (b"content-length", b"%d" % len(MISDIRECTED)),
+    ]
+    await send({"type": "http.response.start", "status": 421, "headers": headers})
+    await send({"type": "http.response.body", "body": MISDIRECTED})
+
+
+application = Application(settings.SERVES)

@@ -57,6 +57,14 @@ def integer(name: str, default: int) -> int:
     return int(value) if value else default
 
 
+def choice(name: str, choices: tuple[str, ...]) -> str:
+    """Return one of the choices, the first by default. Raise ValueError for anything else."""
+    value = text(name, choices[0])
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} must be one of {', '.join(choices)}")
+    return value
+
+
 def words(name: str, default: str = "") -> list[str]:
     """Return the items of a comma-separated variable, without empty ones."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]

@@ -27,6 +27,9 @@ HTTPS = env.flag("HTTPS", BASE_URL.startswith("https://"))
 BEHIND_PROXY = env.flag("BEHIND_PROXY")
 PROXY_COUNT = env.integer("PROXY_COUNT", 1)
 
+# What a web process serves: `pages`, `api` or `all`. In production each has processes of its own.
+SERVES = env.choice("SERVES", ("all", "pages", "api"))
+
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
 AUTH_USER_MODEL = "accounts.User"
@@ -73,6 +76,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "config.caching.PrivatePages",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "config.csp.ContentSecurityPolicyMiddleware",
@@ -209,8 +213,11 @@ SIGN_IN_RATE = env.text("SIGN_IN_RATE", "30/5m")
 PASSWORD_RESET_RATE = env.text("PASSWORD_RESET_RATE", "20/h")
 RATELIMIT_IP_META_KEY = "accounts.client_ip.client_ip"
 
-# Emails go to a mail server, or into a folder that /dev/mail shows to everybody (`make run`).
+# Emails go to a mail server, or into a folder. In development /dev/mail shows that to everybody,
+# codes and reset links with it. DEVELOPMENT is not Django's DEBUG, which would also replace the
+# error pages and keep every query in memory; either opens the mailbox.
 MAIL_DIR = env.text("MAIL_DIR")
+SHOWS_MAILBOX = bool(MAIL_DIR) and (DEBUG or env.flag("DEVELOPMENT"))
 EMAIL_BACKEND = f"django.core.mail.backends.{'filebased' if MAIL_DIR else 'smtp'}.EmailBackend"
 EMAIL_FILE_PATH = MAIL_DIR or None
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")

@@ -166,7 +166,9 @@ class Run:
         in with a password alone, and payments with the stand-in for Stripe.
         """
         folder = str(self.options.folder / "mail")
-        mail = {} if os.environ.get("EMAIL_HOST") else {"MAIL_DIR": folder}
+        mail = {"MAIL_DIR": folder, "DEVELOPMENT": "1"}
+        if os.environ.get("EMAIL_HOST"):
+            mail = {}
         free = {"TRIAL_CREDIT_DOLLARS": "1", "STAFF_SECOND_FACTOR": "0"}
         free["UPSTREAM_HOSTS"] = f"*,{HOST}"  # the simulator's
         return {**free, **mail, **self._simulated_payments()}

@@ -64,13 +64,9 @@ def nginx(folder: Path, upstreams: dict[str, int], **replaced: str) -> Iterator[
         pytest.skip("nginx is not installed: apt-get install nginx-light")
     port = free_port()
     text = CONFIGURATION.read_text()
-    paths = "".join(
-        f"{name}_temp_path {folder}/{name};\n"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
     changes = {
-        "http {": f"pid {folder}/pid;\nhttp {{\n{paths}",
-        "listen 80;": f"listen 127.0.0.1:{port};",
+        "/tmp/": f"{folder}/",
+        "listen 8080;": f"listen 127.0.0.1:{port};",
         **{f"{name}:8000": f"127.0.0.1:{port}" for name, port in upstreams.items()},
         **dict.fromkeys(replaced.values(), ""),
     }

@@ -1,5 +1,7 @@
 """Emails: text and HTML of each, the folder of `make run`, and /dev/mail."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ OURS += ["new_sign_in"]
 @pytest.fixture
 def folder(settings: Any, tmp_path: Path) -> Path:
     """The folder of emails, with /dev/mail on it."""
-    settings.MAIL_DIR = str(tmp_path)
+    settings.MAIL_DIR, settings.SHOWS_MAILBOX = str(tmp_path), True
     settings.EMAIL_FILE_PATH = str(tmp_path)
     settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     return tmp_path
@@ -132,8 +134,8 @@ def test_a_email_that_is_not_there_is_404(folder: Path, client: Client, name: st
     assert client.get(f"/dev/mail/{name}").status_code == 404
 
 
-def test_without_a_folder_there_is_no_dev_mail(client: Client, settings: Any) -> None:
-    settings.MAIL_DIR = ""
+def test_a_folder_alone_shows_no_emails(folder: Path, client: Client, settings: Any) -> None:
+    settings.SHOWS_MAILBOX = False
     for path in ("/dev/mail", "/dev/mail/1-1-1-0", "/dev/mail/1-1-1-0/html"):
         assert client.get(path).status_code == 404
 
@@ -143,3 +145,24 @@ def test_a_deployment_whose_emails_anybody_can_read_is_warned_of(settings: Any) 
     assert check_mail_is_sent(None) == []
     settings.MAIL_DIR = "/tmp/mail"
     assert [each.id for each in check_mail_is_sent(None)] == ["portal.W001"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_shown"),
+    [
+        ({"MAIL_DIR": "/nowhere"}, False),
+        ({"DEVELOPMENT": "1"}, False),
+        ({"MAIL_DIR": "/nowhere", "DEVELOPMENT": "1"}, True),
+        ({"MAIL_DIR": "/nowhere", "DEBUG": "1"}, True),
+    ],
+)
+def test_the_mailbox_is_for_development(environment: dict[str, str], is_shown: bool) -> None:
+    code = "from config.settings import SHOWS_MAILBOX as shown; print(shown)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"LOCAL_DIR": "/nowhere", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(is_shown)

@@ -169,3 +169,14 @@ def test_exports_are_limited(alice: User, monkeypatch: Any) -> None:
     assert answer.status_code == 429
     assert "Try again in an hour" in answer.content.decode()
     assert browser.get("/settings/data/export").status_code == 405
+
+
+@pytest.mark.parametrize(
+    "first", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
+)
+def test_no_cell_is_a_formula(
+    alice: User, alices_account: CreditAccount, alices_key: IssuedKey, first: str
+) -> None:
+    record(alices_account, alices_key, 1, end_user=f"{first}1+1")
+    rows = list(csv.DictReader(io.StringIO(opened(alice)["usage.csv"], newline="")))
+    assert rows[0]["end_user"] == f"'{first}1+1"

@@ -48,7 +48,7 @@ def test_every_page_takes_few_queries(
     filled = fill(alice, alices_team, "filled", "It failed", many=60)
     for _ in range(3):
         signed_in(alice).post("/chat/key", headers={"x-team": alices_team.slug})
-    settings.MAIL_DIR = str(tmp_path)
+    settings.MAIL_DIR, settings.SHOWS_MAILBOX = str(tmp_path), True
     settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     settings.EMAIL_FILE_PATH = str(tmp_path)
     sending.send("email_code", alice.email, {"code": "123456"})

@@ -1,6 +1,6 @@
 """System checks of the email settings.
 
-W001 (`--deploy`): anybody can read every email at /dev/mail.
+W001 (`--deploy`): emails are not sent but kept in a folder.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from django.core import checks
 def check_mail_is_sent(
     app_configs: Sequence[AppConfig] | None, **_options: Any
 ) -> list[checks.CheckMessage]:
-    """Return a warning where letters, with codes that open accounts, are shown to anybody."""
+    """Return a warning where emails, with codes that open accounts, are kept instead of sent."""
     if not settings.MAIL_DIR:
         return []
     return [
         checks.Warning(
-            "MAIL_DIR is set: letters are not sent, and everybody can read them at /dev/mail.",
-            hint="Unset MAIL_DIR and set EMAIL_HOST.",
+            "MAIL_DIR is set: emails are not sent, and DEVELOPMENT=1 lets everybody read them.",
+            hint="Unset MAIL_DIR and DEVELOPMENT, and set EMAIL_HOST.",
             id="portal.W001",
         )
     ]

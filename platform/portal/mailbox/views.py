@@ -1,4 +1,4 @@
-"""`/dev/mail`: the emails that would have been sent, there only where `MAIL_DIR` is set."""
+"""`/dev/mail`: the emails that would have been sent, in development only."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def email_html(_request: HttpRequest, email_id: str) -> HttpResponse:
 
 
 def _folder() -> Path:
-    if not settings.MAIL_DIR:
+    if not settings.SHOWS_MAILBOX:
         raise Http404
     return Path(settings.MAIL_DIR)
 

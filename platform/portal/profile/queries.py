@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from accounts.teams import personal_team
 from billing.models import CreditAccount, Transfer, UsageRecord
 from billing.pricing.money import dollars_text
 from portal.models import Conversation
+from portal.ui.csv import guarded
 
 CHUNK_ROWS = 1000
 
@@ -24,9 +24,6 @@ USAGE_COLUMNS = (
     *("images", "seconds", "pieces", "charged_nanos", "written_off_nanos"),
     *("source", "outcome", "status", "finish_reason", "latency_ms", "first_token_ms"),
 )
-
-_FORMULA = re.compile(r"[=+@\t\r-]")
-_NUMBER = re.compile(r"-[0-9.]+")
 
 # A file of the archive: its name, and what yields its bytes.
 Part = tuple[str, Callable[[User], Iterator[bytes]]]
@@ -185,14 +182,8 @@ def _json(value: object) -> bytes:
 
 def _csv(rows: Any) -> bytes:
     text = io.StringIO()
-    csv.writer(text).writerows([[_cell(value) for value in row] for row in rows])
+    csv.writer(text).writerows([[guarded(value) for value in row] for row in rows])
     return text.getvalue().encode()
-
-
-def _cell(value: object) -> object:
-    """Return the value, with a quote mark before a text that a spreadsheet would calculate."""
-    is_formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
-    return f"'{value}" if is_formula else value
 
 
 CHUNK_CONVERSATIONS = 20

@@ -2,6 +2,7 @@
 
 from smtplib import SMTPException
 from typing import Any, cast
+from urllib.parse import urljoin, urlsplit
 
 import structlog
 from allauth.account.adapter import DefaultAccountAdapter
@@ -80,7 +81,7 @@ class AccountAdapter(DefaultAccountAdapter):
             return
         ours, needed = _EMAILS[name]
         try:
-            sending.send(ours, email, {each: context[each] for each in needed})
+            sending.send(ours, email, {each: _ours(each, context[each]) for each in needed})
         except (SMTPException, OSError):
             # The same for an address that has an account and one that has none.
             log.exception("mail_not_sent", mail=ours)
@@ -109,6 +110,17 @@ class AccountAdapter(DefaultAccountAdapter):
             "ip": str(context.get("ip", "")),
             "device": device_name(str(context.get("user_agent", ""))),
         }
+
+
+def _ours(name: str, value: Any) -> Any:
+    """Return what an email says, its links under BASE_URL.
+
+    allauth makes them with the request's Host, which is whatever the client sent: a stranger could
+    have another's reset link point to a host of theirs.
+    """
+    if not name.endswith("_url"):
+        return value
+    return urljoin(settings.BASE_URL, urlsplit(value)._replace(scheme="", netloc="").geturl())
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):

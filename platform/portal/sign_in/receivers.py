@@ -1,11 +1,14 @@
-"""Receivers for sign-up, a verified address and sign-in."""
+"""Receivers for sign-up, a verified address, sign-in, and attempts at it that failed."""
 
 from typing import Any
 
+import structlog
 from allauth.account.models import EmailAddress
 from allauth.account.signals import email_confirmed, user_signed_up
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authentication_failed
 from allauth.usersessions.models import UserSession
-from django.contrib.auth.signals import user_logged_in
+from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
@@ -15,6 +18,33 @@ from accounts.models import NotificationSettings, User
 from portal.emails import sending
 from portal.sign_in.onboarding import grant_trial, grant_trial_to
 from portal.sign_in.presenters import device_name
+
+log = structlog.get_logger(__name__)
+
+
+@receiver(user_login_failed)
+def _on_login_failed(
+    credentials: dict[str, Any], request: HttpRequest | None = None, **_named: Any
+) -> None:
+    """Log a wrong password, at whichever form.
+
+    Only an account that exists is named: people type passwords into the wrong field.
+    """
+    email = credentials.get("email") or credentials.get("username") or ""
+    user = User.objects.filter(email__iexact=str(email)).only("pk").first()
+    _log_failure(request, "password", user.pk if user else None)
+
+
+@receiver(authentication_failed)
+def _on_second_step_failed(
+    request: HttpRequest, user: User, authenticator: Authenticator, **_named: Any
+) -> None:
+    _log_failure(request, str(authenticator.type), user.pk)
+
+
+def _log_failure(request: HttpRequest | None, step: str, user_id: int | None) -> None:
+    where = {} if request is None else {"ip": client_ip(request), "path": request.path}
+    log.warning("sign_in_failed", step=step, user_id=user_id, **where)
 
 
 @receiver(email_confirmed)

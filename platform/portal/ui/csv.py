@@ -16,7 +16,7 @@ _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
-def guarded(cell: Cell) -> Cell:
+def guarded(cell: object) -> object:
     """Return the cell, with an apostrophe before a text that a spreadsheet would run."""
     if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
         return f"'{cell}"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.api.gateway.upstream import answer, completion
-from tests.api.gateway.world import World, body, in_loop
+from tests.api.gateway.world import KEY, World, body, in_loop
 
 Json = dict[str, Any]
 
@@ -227,3 +227,22 @@ async def test_some_of_the_tools_may_be_allowed() -> None:
     assert world.upstream.calls[0]["tool_choice"] == SUBSET
     assert (without.status, without.json["error"]["param"]) == (400, "tool_choice")
     assert "'allowed_tools'" in wrong.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("user", "stored"),
+    [
+        (KEY, f"{KEY[:6]}…{KEY[-4:]}"),
+        ("sk-proj-" + "a1B2" * 10, "sk-proj-…"),
+        ("sk-ant-api03-" + "a1B2-c_" * 6, "sk-ant-api03-…"),
+        ("Bearer abc", "Bearer …"),
+        ("customer-42", "customer-42"),
+    ],
+)
+@in_loop
+async def test_a_user_that_looks_like_a_key_is_masked_before_it_is_stored(
+    user: str, stored: str
+) -> None:
+    async with World(GOOD) as world:
+        assert (await world.chat(user=user)).status == 200
+    assert world.gate.only.end_user == stored
