@@ -109,7 +109,15 @@ class GroupAdmin(BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold's 
 class PlanAdmin(ModelAdmin):
     """Plans. New teams start on the default one."""
 
-    list_display = ("title", "name", "requests_per_minute", "tokens_per_minute", "is_default")
+    list_display = (
+        "title",
+        "name",
+        "requests_per_minute",
+        "tokens_per_minute",
+        "concurrent_requests",
+        "max_keys",
+        "is_default",
+    )
     list_filter = ("is_default",)
     search_fields = ("name", "title")
 

@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Least, Now
 
 from accounts import keys
-from accounts.errors import KeyAlreadyRotatedError, KeyNotActiveError
+from accounts.errors import KeyAlreadyRotatedError, KeyNotActiveError, TooManyKeysError
 from accounts.models import ApiKey, Team, User
 
 LONGEST_GRACE_SECONDS = 30 * 24 * 3600
@@ -132,6 +132,21 @@ def revoke_key(key: ApiKey) -> ApiKey:
     ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=Now())
     key.refresh_from_db(fields=["revoked_at"])
     return key
+
+
+def require_room(team: Team) -> None:
+    """Keep other keys of the team from being made, and raise TooManyKeysError if it has its most.
+
+    Call it in the transaction that makes a key. Keys of open chats count, too.
+    """
+    locked = Team.objects.select_for_update(no_key=True, of=("self",)).select_related("plan")
+    row = locked.get(pk=team.pk)
+    limit = row.plan.max_keys if row.max_keys is None else row.max_keys
+    if active(ApiKey.objects.filter(team=team)).count() >= limit:
+        raise TooManyKeysError(
+            f"The team has {limit} valid API keys, which is its limit."
+            " Revoke one that is no longer used, or ask us for a higher limit."
+        )
 
 
 def active(queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:

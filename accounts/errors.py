@@ -4,6 +4,7 @@ AccountsError
 ├── EmailInUseError          a sign-up with an address in use
 ├── KeyNotActiveError        a change of a key that is revoked or expired
 ├── KeyAlreadyRotatedError   a second rotation of one key
+├── TooManyKeysError         a key beyond the team's limit
 ├── NotAllowedError          an action that the actor's role does not allow
 ├── LastOwnerError           an action that would leave a team without an owner
 ├── NoSuchMemberError        an action on a member who has left in the meantime
@@ -29,6 +30,10 @@ class KeyNotActiveError(AccountsError):
 
 class KeyAlreadyRotatedError(AccountsError):
     """The key has a successor; rotate that one instead."""
+
+
+class TooManyKeysError(AccountsError):
+    """The team has as many valid keys as it may have."""
 
 
 class NotAllowedError(AccountsError):

@@ -19,9 +19,11 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """Create a key of the actor's team and return it with its plaintext.
 
-    `rules` are those of `api_keys.create_key`. Raise ValueError for an invalid prefix.
+    `rules` are those of `api_keys.create_key`. Raise TooManyKeysError, and ValueError for an
+    invalid prefix.
     """
     with transaction.atomic():
+        api_keys.require_room(actor.team)
         key, plaintext = api_keys.create_key(actor.team, actor.user, name, **rules)
         detail = {"scope": str(key.scope)}
         audit.record(actor, "key.created", str(key), detail=detail, ip_address=ip_address)
@@ -47,9 +49,12 @@ def rotate_key(
 ) -> tuple[ApiKey, str]:
     """Replace a key and return the successor with its plaintext.
 
-    Raise KeyAlreadyRotatedError, KeyNotActiveError, and ValueError for a grace out of range.
+    Raise KeyAlreadyRotatedError, KeyNotActiveError, TooManyKeysError where both are valid for a
+    while and the team has no room for that, and ValueError for a grace out of range.
     """
     with transaction.atomic():
+        if grace_seconds:
+            api_keys.require_room(actor.team)
         successor, plaintext = api_keys.rotate_key(key, grace_seconds)
         detail = {"successor": str(successor), "grace_seconds": grace_seconds}
         audit.record(actor, "key.rotated", str(key), detail=detail, ip_address=ip_address)

@@ -27,7 +27,8 @@
     ├── InsufficientQuotaError          402 insufficient_quota      (type insufficient_quota)
     │   └── BudgetExceededError         402 budget_exceeded
     ├── RateLimitError                  429 rate_limit_exceeded     (type requests)
-    │   └── TokensRateLimitError        429 rate_limit_exceeded     (type tokens)
+    │   ├── TokensRateLimitError        429 rate_limit_exceeded     (type tokens)
+    │   └── ConcurrentRequestsError     429 concurrent_requests_exceeded (type requests)
     └── ServerError                     500 internal_error          (type server_error)
         ├── UpstreamError               502 upstream_error
         ├── ServiceUnavailableError     503 service_unavailable
@@ -329,6 +330,16 @@ class TokensRateLimitError(RateLimitError):
 
     type = "tokens"
     default_message = "Too many tokens a minute. Wait as Retry-After says, or send less at a time."
+
+
+class ConcurrentRequestsError(RateLimitError):
+    """Too many requests of the team at the same time."""
+
+    code = "concurrent_requests_exceeded"
+    default_message = (
+        "Your team has as many requests running as it may have at the same time. "
+        "Retry as Retry-After says, or when one of them has ended."
+    )
 
 
 class ServerError(ApiError):

@@ -161,12 +161,17 @@ class OfferTable(Table, kw_only=True):
 
 
 class PlanTable(Table, kw_only=True):
-    """`[[plans]]`: limits that teams' keys have by default. One with an offer can be bought."""
+    """`[[plans]]`: the limits of a team and, by default, of its keys. An offer puts it on sale.
+
+    A limit that is left out stays as it is.
+    """
 
     name: Slug
     title: Word
     requests_per_minute: Count
     tokens_per_minute: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    concurrent_requests: Count | None = None
+    max_keys: Count | None = None
     is_default: bool = False
     offer: OfferTable | None = None
 

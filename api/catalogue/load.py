@@ -250,7 +250,9 @@ class _Loader:
 
     def _write_plans(self) -> None:
         rows = {
-            row.name: {field: getattr(row, field) for field in PLAN_COLUMNS}
+            row.name: {
+                field: value for field in PLAN_COLUMNS if (value := getattr(row, field)) is not None
+            }
             for row in self._document.plans
         }
         default = next((name for name, row in rows.items() if row["is_default"]), None)

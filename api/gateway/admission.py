@@ -107,6 +107,8 @@ def refusal(admission: AdmissionResult, model: str = "") -> errors.ApiError:
             return errors.TeamSuspendedError()
         case "model_not_allowed":
             return errors.ModelNotAllowedError.about(model)
+        case "too_many_calls":
+            return errors.ConcurrentRequestsError(retry_after_seconds=admission.retry_after_seconds)
         case "rate_limited_requests":
             return errors.RateLimitError(retry_after_seconds=admission.retry_after_seconds)
         case "rate_limited_tokens":
@@ -174,6 +176,7 @@ def _admission_of(
         amount_nanos=quote.amount_nanos,
         minimum_nanos=quote.minimum_nanos,
         tokens=quote.limited_tokens,
+        minimum_tokens=quote.least_limited_tokens,
         hold_seconds=quote.total_seconds + quote.job_seconds + grace_seconds,
         catalogue_version=quote.catalogue_version,
         model_requests_per_minute=quote.model.requests_per_minute,

@@ -23,8 +23,9 @@ from billing.pricing.rates import Prices
 
 # The least output that is worth a call, where the client leaves its length to us.
 LEAST_OUTPUT_TOKENS = 16
-# What a request's output counts against the tokens a minute until its settlement corrects it.
-# Coding agents name 128,000 tokens and use a few hundred: they could never be admitted in full.
+# What each answer counts against the tokens a minute at first; what it grows beyond that counts as
+# it grows. Coding agents name 128,000 tokens and use a few hundred: they could never be admitted in
+# full.
 GRANTED_OUTPUT_TOKENS = 4_096
 # Room that is left for output when the prompt seems to fill the context: the upstream will judge.
 LEAST_ROOM_TOKENS = 1_024
@@ -64,6 +65,7 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
     minimum_nanos: int
     catalogue_version: int
     limited_tokens: int = 0
+    least_limited_tokens: int | None = None
     max_tokens: int = 0
     echoed_bytes: int = 0
     units: Usage | None = None
@@ -116,6 +118,8 @@ def quote_text(
     max_tokens = _output_limit(model, prompt.likely // prompts, request.max_tokens)
     may_be_lowered = request.max_tokens is None or request.is_limit_a_ceiling
     least_tokens = min(max_tokens, LEAST_OUTPUT_TOKENS) if may_be_lowered else max_tokens
+    granted_tokens = min(max_tokens, GRANTED_OUTPUT_TOKENS)
+    least_granted = granted_tokens if request.max_tokens is not None else least_tokens
     amount, minimum = quote_range(
         prices,
         input_tokens_max=prompt.most,
@@ -132,8 +136,8 @@ def quote_text(
         amount_nanos=amount,
         minimum_nanos=minimum,
         catalogue_version=snapshot.version,
-        limited_tokens=prompt.likely
-        + (0 if request.max_tokens is None else min(max_tokens, GRANTED_OUTPUT_TOKENS) * choices),
+        limited_tokens=prompt.likely + granted_tokens * choices,
+        least_limited_tokens=prompt.likely + least_granted * choices,
         max_tokens=max_tokens,
         echoed_bytes=math.ceil(prompt.likely * model.bytes_per_token) * request.echoes,
     )

@@ -28,6 +28,9 @@ from billing.pricing.charge import (
 
 log = structlog.get_logger(__name__)
 
+# An answer's growth counts against tokens per minute each time that it has so many tokens more.
+GROWTH_TOKENS = 2_048
+
 _LONGEST_TEXT = 300
 _LONGEST_END_USER = 120
 
@@ -43,6 +46,7 @@ class AdmittedRequest:
     """
 
     __slots__ = (
+        "_counts_at_bytes",
         "_gate",
         "_is_detached",
         "admission",
@@ -84,6 +88,17 @@ class AdmittedRequest:
         self.cost: Charge = NO_CHARGE
         self.settlement: asyncio.Future[SettlementResult] | None = None
         self._is_detached = False
+        self._counts_at_bytes = quote.echoed_bytes + GROWTH_TOKENS * quote.model.bytes_per_token
+
+    def note_delivered(self, text_bytes: int) -> None:
+        """Record how much text the client has, and count its growth against tokens per minute."""
+        self.delivered_bytes = text_bytes
+        if text_bytes < self._counts_at_bytes:
+            return
+        quote = self.quote
+        self._counts_at_bytes = text_bytes + GROWTH_TOKENS * quote.model.bytes_per_token
+        tokens = quote.prompt.likely + quote.likely_output(text_bytes)
+        self._gate.count_growth(self.request_id, self.admission.account_id, tokens)
 
     def end_attempt(self, began_at: float, status: int, error: str = "") -> None:
         """Record an attempt's result; `began_at` as `started_at`."""

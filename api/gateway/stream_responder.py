@@ -126,7 +126,7 @@ class StreamResponder:
     async def _write(self, reader: StreamReader, passed_on: bytes) -> None:
         if passed_on:
             self._has_passed_on = True
-            self._admitted.delivered_bytes = reader.text_bytes
+            self._admitted.note_delivered(reader.text_bytes)
             await self._request.downstream.write(passed_on)
             if ARMED:
                 failpoint("after_first_byte")

@@ -207,6 +207,8 @@ class PlanSerializer(serializers.Serializer[Plan]):
     title = serializers.CharField()
     requests_per_minute = serializers.IntegerField()
     tokens_per_minute = serializers.IntegerField()
+    concurrent_requests = serializers.IntegerField()
+    max_keys = serializers.IntegerField()
 
 
 class BalanceSerializer(serializers.Serializer[Balance]):

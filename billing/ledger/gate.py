@@ -35,7 +35,8 @@ class Admission(msgspec.Struct, kw_only=True):
 
     `digests` are the key's, one for each pepper in use, as hex. `minimum_nanos` is the least hold
     that makes sense: below `amount_nanos` where the client left the output's length to us.
-    `tokens` counts against the key's tokens per minute until settlement corrects it.
+    `tokens` counts against the key's tokens per minute until settlement corrects it; of a request
+    whose answer's length is left to us no more than is left of the minute, but `minimum_tokens`.
     `catalogue_version` is that of the snapshot the quote was made from.
     `model_requests_per_minute` is the model's own limit for each key, if it has one. `is_job` says
     that the reservation outlives the process and the client's call, as a video's does: it has no
@@ -53,6 +54,7 @@ class Admission(msgspec.Struct, kw_only=True):
     hold_seconds: float
     catalogue_version: int
     model_requests_per_minute: int | None = None
+    minimum_tokens: int | None = None
     is_job: bool = False
     lease_id: int | None = None
 
@@ -166,6 +168,13 @@ class Gate:
             patience_seconds=None,
             missing=_no_such_account,
         )
+        self._growth: BatchQueue[RowResult] = BatchQueue(
+            "billing_count_growth",
+            database_url,
+            RowResult,
+            patience_seconds=ADMIT_PATIENCE_SECONDS,
+            missing=lambda request_id: RowResult(request_id=request_id),
+        )
         self._lease = ProcessLease(database_url)
         self._copies = spool.OverdueCopies()
         self._encoder = msgspec.json.Encoder()
@@ -176,6 +185,7 @@ class Gate:
         self._admissions.open()
         self._identities.open()
         self._settlements.open()
+        self._growth.open()
         self._copies.open()
 
     @property
@@ -192,12 +202,13 @@ class Gate:
         """
         await self._admissions.drain(0)
         await self._identities.drain(0)
+        await self._growth.drain(0)
         left = await self._settlements.drain(timeout_seconds)
         await self._copies.close()
         left = self._copies.without_copy(left)
         if left and (path := _spooled(left)):
             log.warning("settlements_spooled", rows=len(left), file=path.name)
-        for queue in (self._admissions, self._identities, self._settlements):
+        for queue in (self._admissions, self._identities, self._settlements, self._growth):
             await queue.stop()
         await self._lease.close()
 
@@ -233,6 +244,15 @@ class Gate:
                 return await self._identities.submit(request_id, payload)
         except TimeoutError:
             raise LedgerUnavailableError from None
+
+    def count_growth(self, request_id: str, account_id: int, tokens: int) -> None:
+        """Count the tokens so far of a request that runs, where that is more than was counted.
+
+        It is not waited for, and not counted while the database is away: the settlement does it.
+        """
+        row = {"request_id": request_id, "account_id": account_id, "tokens": tokens}
+        counted = self._growth.submit(request_id, self._encoder.encode(row))
+        counted.add_done_callback(lambda answered: answered.cancelled() or answered.exception())
 
     def settle(self, settlement: Settlement) -> asyncio.Future[SettlementResult]:
         """Queue a settlement, which is retried until the ledger has it, and return its future.

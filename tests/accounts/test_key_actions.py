@@ -8,8 +8,8 @@ from django.db import connection
 
 from accounts import audit, key_actions
 from accounts.access import Actor
-from accounts.errors import KeyAlreadyRotatedError, KeyNotActiveError
-from accounts.models import ApiKey, AuditEntry, Role, Team, User
+from accounts.errors import KeyAlreadyRotatedError, KeyNotActiveError, TooManyKeysError
+from accounts.models import ApiKey, AuditEntry, Plan, Role, Team, User
 from tests.cast import PREFIX, IssuedKey, everything_in_the_database
 
 pytestmark = pytest.mark.django_db
@@ -107,3 +107,49 @@ def test_of_revocations_at_the_same_time_one_is_written_down(
     for thread in threads:
         thread.join()
     assert [action for action, _, _ in lines()] == ["key.revoked"]
+
+
+def test_a_team_has_at_most_so_many_valid_keys(actor: Actor) -> None:
+    Team.objects.filter(pk=actor.team.pk).update(max_keys=2)
+
+    def create() -> ApiKey:
+        return key_actions.create_key(actor, "CI", prefix=PREFIX, ip_address=IP)[0]
+
+    first, _ = create(), create()
+    with pytest.raises(TooManyKeysError, match="2 valid API keys"):
+        create()
+    with pytest.raises(TooManyKeysError):
+        key_actions.rotate_key(actor, first, 60, ip_address=IP)
+    successor, _ = key_actions.rotate_key(actor, first, 0, ip_address=IP)
+    key_actions.revoke_key(actor, successor, ip_address=IP)
+    create()
+    assert [line[0] for line in lines()] == [
+        "key.created",
+        "key.created",
+        "key.rotated",
+        "key.revoked",
+        "key.created",
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_keys_made_at_the_same_time_no_more_than_the_limit_are_valid(actor: Actor) -> None:
+    Plan.objects.filter(pk=actor.team.plan_id).update(max_keys=3)
+    refused: list[str] = []
+
+    def create() -> None:
+        try:
+            key_actions.create_key(actor, "CI", prefix=PREFIX, ip_address=IP)
+        except TooManyKeysError as error:
+            refused.append(str(error))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=create) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(refused) == 7
+    assert ApiKey.objects.filter(team=actor.team).count() == 3

@@ -48,7 +48,9 @@ CUSTOMERS = """
 import json
 from accounts.models import Plan
 from api.account_opening import open_customer
-Plan.objects.update(requests_per_minute=2**31 - 1, tokens_per_minute=2**60)
+Plan.objects.update(
+    requests_per_minute=2**31 - 1, tokens_per_minute=2**60, concurrent_requests=2**31 - 1
+)
 print(json.dumps([
     open_customer(f"bench-{number}@example.com", credit_nanos=10**15).plaintext
     for number in range(16)

@@ -158,7 +158,9 @@ def make_key(team: Team, **rules: Any) -> ApiKey:
 def make_customer(balance_nanos: int = 0, **rules: Any) -> Customer:
     """Make a team with credits and a key; `rules` are the key's."""
     name = f"team-{secrets.token_hex(6)}"
-    plan, _ = Plan.objects.get_or_create(name="ledger-tests", defaults={"title": "Tests"})
+    plan, _ = Plan.objects.get_or_create(
+        name="ledger-tests", defaults={"title": "Tests", "concurrent_requests": 1_000_000}
+    )
     team = Team.objects.create(name=name, slug=name, plan=plan)
     # Without the columns that a database of the last release does not have.
     account = CreditAccount.objects.defer("open_calls").get(

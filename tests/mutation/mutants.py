@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 from billing.ledger import install
 
-ADMIT, SETTLE, SWEEP, POST, GUARDS, LOTS, GIVE_BACK, CHECKS = (
+ADMIT, SETTLE, SWEEP, LEASE, POST, GUARDS, LOTS, GIVE_BACK, CHECKS = (
     str(install.current_path(subject).relative_to(install.FOLDER.parents[2]))
-    for subject in ("admit", "settle", "sweep", "post", "guards", "lots", "give_back", "checks")
+    for subject in (
+        *("admit", "settle", "sweep", "lease", "post", "guards", "lots", "give_back", "checks"),
+    )
 )
-GATE, GROUP_COMMIT, INSTALL, INVARIANTS = (
+GATE, SPOOL, GROUP_COMMIT, INSTALL, INVARIANTS = (
     "billing/ledger/gate.py",
+    "billing/ledger/spool.py",
     "billing/ledger/group_commit.py",
     "billing/ledger/install.py",
     "billing/ledger/invariants.py",
@@ -113,7 +116,7 @@ MUTANTS = [
     mutant(
         "the limit of tokens",
         ADMIT,
-        "WHEN tokens + request.new_tokens > request.tokens_limit THEN",
+        "WHEN tokens + request.least_tokens > request.tokens_limit THEN",
         "WHEN false THEN",
         "test_limits.py::test_tokens_above_the_minutes_limit_are_refused",
         "test_gate.py::test_tokens_at_once_pass_up_to_the_limit",
@@ -205,11 +208,81 @@ MUTANTS = [
     mutant(
         "the sweep",
         SWEEP,
-        "WHERE state = 'open' AND expires_at < now()",
+        "WHERE r.state = 'open' AND (r.expires_at < now() OR r.created_at < l.ended_at)",
         "WHERE false",
         "test_sweep.py::test_the_sweep_releases_what_has_expired_and_says_why",
         "test_tasks.py::test_the_sweep_goes_on_until_nothing_is_due",
         "test_overruns.py::test_a_late_settlement_is_charged_once_and_says_so",
+    ),
+    mutant(
+        "leases: what a dead process holds is released",
+        SWEEP,
+        "(r.expires_at < now() OR r.created_at < l.ended_at)",
+        "r.expires_at < now()",
+        "test_leases.py::test_what_a_dead_process_holds_is_released_within_a_minute_and_the_record"
+        "_says_why",
+        "test_leases.py::test_a_settlement_of_a_process_that_was_given_up_is_late_and_charged",
+    ),
+    mutant(
+        "leases: a stopped process lives as long as its session",
+        LEASE,
+        "SELECT EXISTS (",
+        "SELECT false AND EXISTS (",
+        "test_leases.py::test_what_a_stopped_process_holds_stays_and_is_settled_as_ever",
+    ),
+    mutant(
+        "leases: the suspicion before a process is given up",
+        LEASE,
+        "AND suspected_at < now() - silence",
+        "",
+        "test_leases.py::test_a_process_that_has_lost_its_session_is_suspected_before_it_is_given_up",
+    ),
+    mutant(
+        "calls at once: the limit",
+        ADMIT,
+        "WHEN request.is_call AND open_calls >= request.calls_limit THEN",
+        "WHEN false THEN",
+        "test_calls_at_once.py::test_calls_above_the_limit_are_refused_and_count_nothing",
+        "test_calls_at_once.py::test_of_two_hundred_calls_at_once_through_four_processes_fifty_pass"
+        "_a_limit_of_fifty",
+    ),
+    mutant(
+        "calls at once: a call that ends makes room",
+        SETTLE,
+        "open_calls = a.open_calls - cardinality(array_positions(ended_calls, a.id))",
+        "open_calls = a.open_calls",
+        "test_calls_at_once.py::test_a_call_that_ends_makes_room_once[settled]",
+        "test_calls_at_once.py::test_of_two_hundred_calls_at_once_through_four_processes_fifty_pass"
+        "_a_limit_of_fifty",
+    ),
+    mutant(
+        "calls at once: a call that is swept makes room",
+        SWEEP,
+        ", open_calls = a.open_calls - e.calls",
+        "",
+        "test_calls_at_once.py::test_a_call_that_is_swept_makes_room_and_its_late_settlement_no_more",
+    ),
+    mutant(
+        "the spool's copies of settlements that are overdue",
+        GATE,
+        "        self._copies.watch(row, answer)",
+        "        # self._copies.watch(row, answer)",
+        "test_overdue_copies.py::test_a_settlement_that_waits_too_long_is_in_the_spool_until_the"
+        "_ledger_has_it[close]",
+    ),
+    mutant(
+        "the spool's other folder",
+        SPOOL,
+        "return [settings.SPOOL_DIR, *spares]",
+        "return [settings.SPOOL_DIR]",
+        "test_spool.py::test_another_folder_takes_what_the_first_does_not",
+    ),
+    mutant(
+        "a draft that can't be written whole is removed",
+        SPOOL,
+        "            draft.unlink(missing_ok=True)\n",
+        "            pass\n",
+        "test_spool.py::test_a_disk_without_room_for_a_byte_leaves_nothing_behind",
     ),
     Mutant(
         "the unique constraint on transfers",
@@ -368,9 +441,8 @@ MUTANTS = [
     mutant(
         "the spool at the close",
         GATE,
-        '            path = spool.write(left)\n            log.warning("settlements_spooled", '
-        "rows=len(left), file=path.name)\n",
-        "            pass\n",
+        "if left and (path := _spooled(left)):",
+        'if left and (path := spool.folders()[0] / "lost"):',
         "test_gate_close.py::test_closing_spools_what_the_database_does_not_take",
     ),
 ]

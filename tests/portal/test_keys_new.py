@@ -22,6 +22,16 @@ from tests.portal.keys_pages import URL, errors, make, new_form, plaintexts
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alices_account", "default_catalogue")]
 
 
+def test_a_key_beyond_the_teams_limit_is_refused_with_what_to_do(
+    browser: Client, alices_team: Any
+) -> None:
+    type(alices_team).objects.filter(pk=alices_team.pk).update(max_keys=0)
+    answer = make(browser, name="One more")
+    assert answer.status_code == 409
+    assert "Revoke one that is no longer used" in answer.content.decode()
+    assert not alices_team.api_keys.filter(name="One more").exists()
+
+
 def test_a_key_gets_every_rule_of_the_form(browser: Client, alice: Any) -> None:
     answer = make(
         browser,

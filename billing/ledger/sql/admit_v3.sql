@@ -70,6 +70,7 @@ DECLARE
     left_of_key bigint;
     left_of_model bigint;     -- null for a model without a limit of its own
     granted bigint;
+    counted_tokens bigint;    -- of the request: the least of what it asks for and what is left
     last_request uuid;        -- the last that was admitted, with what it was granted: a repeat
     last_granted bigint;      -- within the batch comes right after it
     decision text;
@@ -86,7 +87,9 @@ BEGIN
     -- 2. Decide request by request, each on what the ones before it left.
     FOR request IN
         SELECT r.*, coalesce(r.minimum_nanos, r.amount_nanos) AS least_nanos,
-               coalesce(r.tokens, 0) AS new_tokens, NOT coalesce(r.is_job, false) AS is_call,
+               coalesce(r.tokens, 0) AS new_tokens,
+               coalesce(r.minimum_tokens, r.tokens, 0) AS least_tokens,
+               NOT coalesce(r.is_job, false) AS is_call,
                k.id AS key_id, k.team_id, k.scope, k.allowed_models, t.suspended_at,
                a.id AS account_id, a.posted_nanos - a.held_nanos AS available_nanos,
                a.open_calls AS open_calls_before,
@@ -104,7 +107,8 @@ BEGIN
                  request_id uuid, digests text[], model text, surface text,
                  price_version_id bigint, amount_nanos bigint, minimum_nanos bigint,
                  tokens bigint, hold_seconds double precision, catalogue_version bigint,
-                 model_requests_per_minute bigint, lease_id integer, is_job boolean)
+                 model_requests_per_minute bigint, lease_id integer, is_job boolean,
+                 minimum_tokens bigint)
         CROSS JOIN billing_catalogueversion v
         CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
         JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
@@ -165,7 +169,7 @@ BEGIN
                  AND request.model <> ALL (request.allowed_models) THEN 'model_not_allowed'
             WHEN request.is_call AND open_calls >= request.calls_limit THEN 'too_many_calls'
             WHEN least(left_of_key, left_of_model) <= 0 THEN 'rate_limited_requests'
-            WHEN tokens + request.new_tokens > request.tokens_limit THEN 'rate_limited_tokens'
+            WHEN tokens + request.least_tokens > request.tokens_limit THEN 'rate_limited_tokens'
             WHEN granted < request.least_nanos AND budget_left < available THEN 'budget_exceeded'
             WHEN granted < request.least_nanos THEN 'insufficient_quota'
             ELSE 'admitted'
@@ -176,9 +180,11 @@ BEGIN
         IF request.held_before IS NOT NULL THEN
             granted := request.held_before;  -- a repeat of a batch whose commit was uncertain
         ELSIF decision = 'admitted' THEN
+            counted_tokens := least(request.new_tokens, greatest(
+                request.least_tokens, request.tokens_limit - tokens));
             admitted := admitted || (
                 request.request_id, current_account, current_key, request.price_version_id, granted,
-                request.model, request.surface, request.new_tokens, window_started_at,
+                request.model, request.surface, counted_tokens, window_started_at,
                 request.hold_seconds, request.lease_id, request.is_call)::billing_admitted_request;
             last_request := request.request_id;
             last_granted := granted;
@@ -189,7 +195,7 @@ BEGIN
             budget_left := budget_left - granted;
             key_holds := coalesce(key_holds, 0) + granted;
             requests := requests + 1;
-            tokens := tokens + request.new_tokens;
+            tokens := tokens + counted_tokens;
             left_of_key := left_of_key - 1;
             IF left_of_model IS NOT NULL THEN
                 left_of_model := left_of_model - 1;

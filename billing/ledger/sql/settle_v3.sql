@@ -103,6 +103,10 @@ BEGIN
             END IF;
             IF request.window_started_at = request.current_window THEN
                 current_key.tokens := current_key.tokens - request.tokens_counted + request.tokens;
+            ELSE
+                -- What goes beyond what was counted counts in the minute in which it is known.
+                current_key.tokens :=
+                    current_key.tokens + greatest(0, request.tokens - request.tokens_counted);
             END IF;
         END IF;
         IF result IN ('settled', 'released', 'late') THEN

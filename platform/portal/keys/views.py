@@ -65,6 +65,10 @@ def new_key(request: MemberRequest) -> HttpResponse:
     except forms.MadeBeforeError as error:
         made = request.actor.visible_keys().filter(pk=error.key_id).first()
         return render(request, "keys/made_before.html", {"key": made}, status=409)
+    except AccountsError as error:
+        form.add_error(None, str(error))
+        context = {"form": form, "token": forms.new_token()}
+        return render(request, "keys/new.html", context, status=409)
     return show_once(request, key, plaintext, snapshot)
 
 

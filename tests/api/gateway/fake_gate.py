@@ -17,6 +17,7 @@ class FakeGate:
     def __init__(self) -> None:
         self.admissions: list[Admission] = []
         self.settlements: list[Settlement] = []
+        self.growth: list[tuple[str, int, int]] = []
         self.identified = 0
         self.is_away = False
         self.code = "admitted"
@@ -63,6 +64,9 @@ class FakeGate:
             raise LedgerUnavailableError
         self.identified += 1
         return self._verdict(self.key_code)
+
+    def count_growth(self, request_id: str, account_id: int, tokens: int) -> None:
+        self.growth.append((request_id, account_id, tokens))
 
     def settle(self, settlement: Settlement) -> "asyncio.Future[SettlementResult]":
         self.settlements.append(settlement)

@@ -70,6 +70,16 @@ def test_a_key_carries_every_rule_it_is_given(as_manager, management_key) -> Non
     assert key.expires_at.isoformat() == expires_at
 
 
+def test_a_key_beyond_the_teams_limit_is_refused_with_what_to_do(as_manager, alices_team) -> None:
+    type(alices_team).objects.filter(pk=alices_team.pk).update(max_keys=1)
+    response = as_manager("POST", "/keys", {"name": "One more"})
+    assert response.status_code == 409
+    assert response.json()["error"]["message"] == (
+        "The team has 1 valid API keys, which is its limit."
+        " Revoke one that is no longer used, or ask us for a higher limit."
+    )
+
+
 def test_a02_a_new_key_has_the_services_prefix(as_manager) -> None:
     assert as_manager("POST", "/keys", {"name": "k"}).data["key"].startswith("sk-tg-")
     Service.objects.create(key_prefix="weatmood-")
@@ -229,8 +239,9 @@ def test_queries_of_one_key(as_manager, alices_key, django_assert_num_queries) -
     path = f"/keys/{alices_key.key.pk}"
     with django_assert_num_queries(2):  # who asks, the key
         as_manager("GET", path)
-    # Who asks, the service's prefix; the insert and the audit log's, in a transaction; the key.
-    with django_assert_num_queries(7):
+    # Who asks, the service's prefix; in a transaction the team, how many keys it has, the insert
+    # and the audit log's; the key.
+    with django_assert_num_queries(9):
         as_manager("POST", "/keys", {"name": "k"})
 
 

@@ -25,6 +25,8 @@ def test_a_team_is_shown_with_plan_and_balance(as_manager, alices_team, alices_a
             "title": "Default",
             "requests_per_minute": 60,
             "tokens_per_minute": 120_000,
+            "concurrent_requests": 100,
+            "max_keys": 100,
         },
         "balance": {
             "posted": "12.500000000",
