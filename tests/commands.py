@@ -16,7 +16,8 @@ PROGRAMS = {"celery": ("celery.__main__", "main"), "gunicorn": ("gunicorn.app.ws
 LOADED = (
     *("celery.apps.worker", "celery.beat", "celery.bin.celery", "celery.worker.consumer"),
     *("celery.concurrency.thread", "config.celery", "kombu.transport.redis"),
-    *("gunicorn.app.wsgiapp", "config.worker", "uvloop"),
+    # Not `config.worker`: it changes what the simulator runs on.
+    *("gunicorn.app.wsgiapp", "gunicorn.workers.gasgi", "uvloop"),
 )
 
 

@@ -95,6 +95,7 @@ class Stack:
             "STRIPE_SECRET_KEY": "sk_test_simulated",
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "STRIPE_API_BASE": self.stripe.url,
+            "STRIPE_WEBHOOK_URL": f"{self.base_url}/webhooks/stripe",
             # All of the tests' browsers are on one machine.
             **dict.fromkeys(("SIGN_IN_RATE", "SIGN_UP_RATE", "PASSWORD_RESET_RATE"), "10000/h"),
             "STAFF_SECOND_FACTOR": "0",
@@ -235,9 +236,8 @@ class Stack:
     def _start_simulator(self) -> None:
         bind = f"127.0.0.1:{self.simulator_port}"
         command = ["gunicorn", "-k", "asgi", "--workers", "1", "--bind", bind]
-        webhooks = f"{self.base_url}/webhooks/stripe"
         command += ["simulator.app:application"]
-        self.simulator = self._start("simulator", command, STRIPE_WEBHOOK_URL=webhooks)
+        self.simulator = self._start("simulator", command)
         self._wait_for(f"{self.simulator_url}/healthz", self.simulator)
 
     def _start(self, name: str, command: list[str], **environment: str) -> Child:

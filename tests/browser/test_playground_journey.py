@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.acceptance.programs import needs
 from tests.browser.watch import accessibility_faults
 from tests.stack import Stack
+from tests.support.python_programs import run_python
 from tests.support.sampling import one_of
 
 OPERATIONS = [
@@ -142,11 +142,9 @@ def test_the_python_snippet_runs(playground: Page, site: Stack, streams: bool) -
     playground.get_by_label("messages").fill('[{"role": "user", "content": "It\'s \\"é\\" \\\\n"}]')
     playground.get_by_label("stream", exact=True).set_checked(streams)
     simulate(playground, "tokens=3")
-    source = snippet(playground, "python")
     environment = {**os.environ, "API_KEY": site.demo["api_key"]}
-    command = [sys.executable, "-c", source]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("sun fox map"), done.stderr
+    _, said, complained = run_python(snippet(playground, "python"), environment)
+    assert said.startswith("sun fox map"), complained
 
 
 def test_the_curl_snippet_runs(playground: Page, site: Stack) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,7 +11,7 @@ _seeds: list[str] = []
 
 
 def seed_choices(seed: str) -> None:
-    """Let `one_of` choose by this seed, which all workers of a run share."""
+    """Let `one_of` and `half_of` choose by this seed, which all workers of a run share."""
     _seeds[:] = [seed]
 
 
@@ -20,7 +20,12 @@ def one_of(name: str, *cases: T) -> list[T]:
 
     The run's seed and the name, the test's, decide which; a failed run prints the seed.
     """
-    return list(cases) if IN_CI else [random.Random(f"{name} {_seeds}").choice(cases)]
+    return list(cases) if IN_CI else [_random(name).choice(cases)]
+
+
+def half_of(name: str, cases: Sequence[T]) -> list[T]:
+    """Return all the cases where CI is `true`, elsewhere a half of them, chosen like `one_of`."""
+    return list(cases) if IN_CI else _random(name).sample(cases, (len(cases) + 1) // 2)
 
 
 def sampled(cases: Iterable[T], number: int) -> list[T]:
@@ -31,3 +36,7 @@ def sampled(cases: Iterable[T], number: int) -> list[T]:
     if IN_CI or len(every) <= number:
         return every
     return [every[0], *random.sample(every[1:-1], number - 2), every[-1]]
+
+
+def _random(name: str) -> random.Random:
+    return random.Random(f"{name} {_seeds}")
