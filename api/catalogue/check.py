@@ -16,22 +16,20 @@ from django.core.validators import validate_email
 
 from api.catalogue.file import (
     INVALID,
-    CatalogueError,
     Document,
     ModelTable,
     OfferTable,
     PlanTable,
-    Problems,
     ServiceTable,
     SharedTable,
-    TableReader,
     UpstreamTable,
-    quoted,
 )
+from api.catalogue.reader import CatalogueError, Problems, TableReader, quoted
 from api.models import validate_base_url
 from billing.models.plans import MIN_PRICE_CENTS
 from billing.pricing.components import COMPONENTS
 from billing.pricing.money import NANOS_PER_CENT
+from billing.pricing.rates import check_service_tiers
 
 CATALOGUES = Path(__file__).parents[1] / "catalogues"
 LONGEST_FILE_BYTES = 4 * 1024 * 1024
@@ -98,6 +96,7 @@ def read_catalogue(path: Path, variable: Callable[[str], str]) -> Document:
     for place, model in models:
         _check_model(model, place, problems)
         _check_prices(model, place, problems)
+        _check_tiers(model, place, problems)
         _check_routes(model, place, names, problems)
     problems.raise_if_any()
     assert service is not None  # noqa: S101 (else a problem was raised above)
@@ -276,6 +275,30 @@ def _check_prices(model: ModelTable, place: str, problems: Problems) -> None:
         # What neither charges anything nor gives an extra rate is not sold (`check_priced`).
         for name in [name for name in missing if not COMPONENTS[name].field]:
             problems.add(f"{place}: prices.{name}", 'is missing; what is free costs "0"')
+
+
+def _check_tiers(model: ModelTable, place: str, problems: Problems) -> None:
+    """Note tiers that are there twice, price nothing, or have a factor that can't be exact."""
+    for name, table in (("prices", model.prices), ("cost", model.cost)):
+        if table is INVALID:
+            continue
+        seen: set[int] = set()
+        for index, tier in enumerate(table.context_tiers or []):
+            if tier is INVALID or tier.above_input_tokens is INVALID:
+                continue
+            at = f"{place}: {name}.context_tiers[{index}]"
+            if tier.above_input_tokens in seen:
+                problems.add(at, f"{tier.above_input_tokens} tokens are another tier's already")
+            seen.add(tier.above_input_tokens)
+            rates = {**msgspec.structs.asdict(tier), **tier.extra}
+            if all(rates.get(component) is None for component in COMPONENTS):
+                problems.add(at, "has no price")
+        for tier_name, factor in (table.service_tiers or {}).items():
+            if INVALID not in {table.factor, factor}:
+                try:
+                    check_service_tiers(table.factor, {tier_name: int(factor)})
+                except ValueError as error:
+                    problems.add(f"{place}: {name}.service_tiers.{tier_name}", str(error))
 
 
 def _check_routes(model: ModelTable, place: str, upstreams: set[str], problems: Problems) -> None:

@@ -1,28 +1,19 @@
-"""The tables of a catalogue file (TOML), one struct each, and the reader that fills them.
+"""The tables of a catalogue file (TOML), one struct each; `reader` fills them.
 
 Fields have the names of the columns they fill (`api.models`, `accounts.models.Plan`). msgspec
 checks each value by its field's type and `Meta`; for a value that doesn't fit, the problem quotes
 the `Meta`'s description.
-
-Why `TableReader` stands around msgspec: `msgspec.convert` and every validator like it (pydantic,
-attrs) give either a whole document or errors. A file of 60 models is mended in one go only if all
-its problems come at once, so what could be read must still be checked against the rest
-(`api/catalogue/check.py`). msgspec moreover stops at the first error, and names a place by index.
 """
 
-import difflib
-import types
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from billing.pricing.components import extra_components
-from billing.pricing.money import nanos_from_dollars
+from billing.pricing.money import factor_from_text, nanos_from_dollars
+from billing.pricing.rates import ONE, check_factor
 
-T = TypeVar("T", bound=msgspec.Struct)
 INVALID: Any = msgspec.UNSET
 LARGEST_INTEGER = 2**31 - 1  # PostgreSQL's integer
 LARGEST_PRICE_NANOS = 10**15  # $1,000,000 for a million tokens or one piece: a slip of the finger
@@ -115,11 +106,17 @@ class Dollars(int):
     """Nano-dollars, written in the file as a text of dollars: `"0.70"`."""
 
 
-def _read_dollars(kind: type, written: object) -> object:
-    """Read `Dollars` for msgspec (its `dec_hook`). Raise ValueError for what is no price.
+class Factor(int):
+    """A factor in millionths, written in the file as a text of a decimal number: `"1.75"`."""
+
+
+def read_figure(kind: type, written: object) -> object:
+    """Read `Dollars` and `Factor` for msgspec (its `dec_hook`). Raise ValueError for a bad one.
 
     Only texts, since a TOML float has lost the digits by the time it is read.
     """
+    if kind is Factor:
+        return _read_factor(written)
     if kind is not Dollars:
         raise TypeError(f"{kind} is not read here.")
     if not isinstance(written, str):
@@ -130,6 +127,14 @@ def _read_dollars(kind: type, written: object) -> object:
     if nanos > LARGEST_PRICE_NANOS:
         raise ValueError(f'"{written}" is more than $1,000,000')
     return Dollars(nanos)
+
+
+def _read_factor(written: object) -> Factor:
+    if not isinstance(written, str):
+        raise ValueError(f'{written!r} must be a text, such as "1.75"')
+    millionths = factor_from_text(written)
+    check_factor(millionths)
+    return Factor(millionths)
 
 
 class Table(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -181,8 +186,8 @@ class UpstreamTable(Table, kw_only=True):
     dialect: Annotated[str, Meta(pattern="^[a-z0-9_]{1,40}\\Z")] = "openai_chat"
 
 
-class CostTable(Table, kw_only=True):
-    """`[models.cost]`: what the upstream asks. Tokens per million, the others per piece.
+class RatesTable(Table, kw_only=True):
+    """What components cost: tokens per million, the others per piece.
 
     The keys are the names of priced components; `extra` holds those that have no field here.
     """
@@ -196,6 +201,20 @@ class CostTable(Table, kw_only=True):
     piece: Dollars | None = None
     request: Dollars | None = None
     extra: dict[str, Dollars] = {}
+
+
+class ContextTierTable(RatesTable, kw_only=True):
+    """`[[models.prices.context_tiers]]`: what a request with a longer input costs, all of it."""
+
+    above_input_tokens: Count
+
+
+class CostTable(RatesTable, kw_only=True):
+    """`[models.cost]`: what the upstream asks, with its factor and its tiers."""
+
+    factor: Factor = Factor(ONE)
+    context_tiers: list[ContextTierTable] = []
+    service_tiers: dict[str, Factor] = {}
 
 
 class PricesTable(CostTable, kw_only=True):
@@ -269,130 +288,3 @@ class Document(Table, kw_only=True):
     models: list[ModelTable]
     plans: list[PlanTable] = []
     upstreams: list[UpstreamTable] = []
-
-
-class CatalogueError(ValueError):
-    """A catalogue that can't be loaded: `problems` has a line for each thing wrong with it."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
-class Problems:
-    """The problems of one file, each once, in the order found."""
-
-    def __init__(self, file: str) -> None:
-        self._file = file
-        self._lines: dict[str, None] = {}
-
-    def add(self, place: str, text: str) -> None:
-        """Note what is wrong at a place, such as `models[3] "glm-5.2": prices.input`."""
-        self._lines[f"{self._file}: {place}: {text}"] = None
-
-    def raise_if_any(self) -> None:
-        """Raise CatalogueError where something was noted."""
-        if self._lines:
-            raise CatalogueError(list(self._lines))
-
-
-def quoted(value: object) -> str:
-    """Return a value as a problem quotes it: short, texts in double quotes."""
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-class TableReader:
-    """A reader of the tables of one file, which adds what is wrong with them to `problems`.
-
-    A field that is missing or invalid is INVALID (which counts as false) in the struct that comes
-    back, whatever its type says, and so is an item of a list, so that the rules that need several
-    fields can still be held against the others, and places keep their indexes.
-    """
-
-    def __init__(self, problems: Problems) -> None:
-        self._problems = problems
-
-    def table(
-        self,
-        kind: type[T],
-        raw: object,
-        place: str,
-        *,
-        joint: str = ".",
-        shared: tuple[str, Mapping[str, object]] = ("", {}),
-    ) -> T | None:
-        """Return the struct of a table, or None where there is no table.
-
-        `joint` stands between the place and its keys. `shared` is the place and the content of a
-        table that gives the keys which `raw` doesn't.
-        """
-        if not isinstance(raw, dict):
-            self._problems.add(place, f"{quoted(raw)} is no table")
-            return None
-        fields = {field.name: field for field in msgspec.structs.fields(kind)}
-        values: dict[str, Any] = {}
-        if issubclass(kind, CostTable):
-            del fields["extra"]
-            extra = [each.name for each in extra_components() if each.name in raw]
-            values["extra"] = {
-                name: self._value(Dollars, raw[name], f"{place}{joint}{name}") for name in extra
-            }
-            raw = {key: value for key, value in raw.items() if key not in extra}
-        for key in [key for key in raw if key not in fields]:
-            near = difflib.get_close_matches(key, fields, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            self._problems.add(f"{place}{joint}{key}", f"is no key of this table{hint}")
-        for name, field in fields.items():
-            if name in raw:
-                values[name] = self._value(field.type, raw[name], f"{place}{joint}{name}")
-            elif name in shared[1]:
-                values[name] = self._value(field.type, shared[1][name], f"{shared[0]}.{name}")
-            elif field.required:
-                self._problems.add(f"{place}{joint}{name}", "is missing")
-                values[name] = INVALID
-        return kind(**values)
-
-    def _value(self, kind: Any, raw: object, place: str) -> Any:
-        """Return the value of a field, or INVALID."""
-        if get_origin(kind) in {Union, types.UnionType}:  # TOML has no null, so it is the other
-            kind = next(one for one in get_args(kind) if one is not type(None))
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            table = self.table(kind, raw, place)
-            return INVALID if table is None else table
-        if get_origin(kind) is list:
-            return self._list(get_args(kind)[0], raw, place)
-        if isinstance(raw, str) and "\0" in raw:  # PostgreSQL holds no such text
-            self._problems.add(place, "holds a NUL character")
-            return INVALID
-        try:
-            return msgspec.convert(raw, kind, dec_hook=_read_dollars)
-        except msgspec.ValidationError as error:
-            self._problems.add(place, _explained(kind, raw, error))
-            return INVALID
-
-    def _list(self, kind: Any, raw: object, place: str) -> Any:
-        """Return the list, with its invalid items marked as such, or INVALID if it is none."""
-        if not isinstance(raw, list):
-            self._problems.add(place, f"{quoted(raw)} is no list")
-            return INVALID
-        items: list[Any] = []
-        for index, one in enumerate(raw):
-            item = self._value(kind, one, f"{place}[{index}]")
-            if isinstance(item, str) and item in items:
-                self._problems.add(f"{place}[{index}]", f"{quoted(item)} is there twice")
-                item = INVALID
-            items.append(item)
-        return items
-
-
-def _explained(kind: Any, raw: object, error: msgspec.ValidationError) -> str:
-    """Return what is wrong with a value, in terms of the file rather than of Python."""
-    if isinstance(raw, str) and get_origin(kind) is Literal:
-        return f"{quoted(raw)} is none of {', '.join(get_args(kind))}"
-    if isinstance(raw, str) and get_origin(kind) is Annotated:
-        described = cast(msgspec.Meta, get_args(kind)[1]).description
-        if described:
-            return f"{quoted(raw)} is not {described}"
-    message = str(error)
-    return message[0].lower() + message[1:]

@@ -18,10 +18,10 @@ from api.catalogue.file import (
     ModelTable,
     PlanTable,
     PricesTable,
-    Problems,
+    RatesTable,
     SharedTable,
-    quoted,
 )
+from api.catalogue.reader import Problems, quoted
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import PlanOffer, PriceVersion, Product
 from billing.pricing.components import COMPONENTS
@@ -89,6 +89,12 @@ def figures_of(prices: PricesTable, cost: CostTable) -> dict[str, Any]:
     What is not in the file is free; a part, such as cached input, then costs as its whole does.
     """
     figures: dict[str, Any] = {"extra_rates": _plain(prices), "extra_cost_rates": _plain(cost)}
+    for table, prefix in ((prices, ""), (cost, "cost_")):
+        figures[f"{prefix}factor_millionths"] = int(table.factor)
+        figures[f"{prefix}context_tiers"] = context_tiers_of(table)
+        figures[f"{prefix}service_tiers"] = {
+            name: int(factor) for name, factor in table.service_tiers.items()
+        }
     for component in COMPONENTS.values():
         if component.field:
             unsaid = None if component.part_of else 0
@@ -101,7 +107,22 @@ def figures_of(prices: PricesTable, cost: CostTable) -> dict[str, Any]:
     return figures
 
 
-def _plain(table: CostTable) -> dict[str, int]:
+def context_tiers_of(table: CostTable) -> list[dict[str, Any]]:
+    """Return the context tiers as a price version keeps them, the shortest input first."""
+    tiers = sorted(table.context_tiers, key=lambda tier: tier.above_input_tokens)
+    return [
+        {"above_input_tokens": tier.above_input_tokens, "rates": _named_rates(tier)}
+        for tier in tiers
+    ]
+
+
+def _named_rates(table: RatesTable) -> dict[str, int]:
+    """Return the rates that are in the table, by component."""
+    named = {each.name: getattr(table, each.name) for each in COMPONENTS.values() if each.field}
+    return {name: int(nanos) for name, nanos in named.items() if nanos is not None} | _plain(table)
+
+
+def _plain(table: RatesTable) -> dict[str, int]:
     """Return the extra rates as plain integers."""
     return {name: int(nanos) for name, nanos in table.extra.items()}
 

@@ -17,8 +17,8 @@ from msgspec.structs import force_setattr
 
 from api.catalogue.query import SNAPSHOT_SQL
 from billing.pricing.components import extra_components
-from billing.pricing.money import dollars_short_text, unit_price_text
-from billing.pricing.rates import Prices
+from billing.pricing.money import PER_MILLION, factor_text, unit_price_text
+from billing.pricing.rates import ONE, Prices, Rates
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +109,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     features: frozenset[str] = frozenset()
     refusals: tuple[frozenset[str], ...] = ()
     facts: dict[str, Any] = {}
-    pricings: tuple[dict[str, str], ...] = ()
+    pricings: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         """Work out once what every request and every models list needs of the row."""
@@ -240,27 +240,47 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
     return facts
 
 
-def _pricing(prices: Prices) -> dict[str, str]:
-    """Return the prices as the models list shows them: dollars per token and per piece."""
+def _pricing(prices: Prices) -> dict[str, Any]:
+    """Return the prices as the models list shows them, with those of tiers."""
+    pricing: dict[str, Any] = _shown_rates(prices)
+    if prices.steps:
+        pricing["context_tiers"] = [
+            {"above_input_tokens": step.above_input_tokens, **_shown_rates(step)}
+            for step in prices.steps[1:]
+        ]
+    if prices.service_tiers:
+        pricing["service_tiers"] = {
+            name: factor_text(factor) for name, factor in prices.service_tiers.items()
+        }
+    return pricing
+
+
+def _shown_rates(rates: Rates) -> dict[str, str]:
+    """Return rates with their factor: dollars per token and per piece."""
+    factor = rates.multiplier_millionths
+
+    def shown(nanos: int, per: int = PER_MILLION) -> str:
+        return unit_price_text(nanos * factor, per * ONE)
+
     pricing = {
-        "prompt": unit_price_text(prices.input_nanos_per_million),
-        "completion": unit_price_text(prices.output_nanos_per_million),
+        "prompt": shown(rates.input_nanos_per_million),
+        "completion": shown(rates.output_nanos_per_million),
     }
-    if prices.cached_input_nanos_per_million != prices.input_nanos_per_million:
-        pricing["input_cache_read"] = unit_price_text(prices.cached_input_nanos_per_million)
-    if prices.reasoning_nanos_per_million != prices.output_nanos_per_million:
-        pricing["internal_reasoning"] = unit_price_text(prices.reasoning_nanos_per_million)
+    if rates.cached_input_nanos_per_million != rates.input_nanos_per_million:
+        pricing["input_cache_read"] = shown(rates.cached_input_nanos_per_million)
+    if rates.reasoning_nanos_per_million != rates.output_nanos_per_million:
+        pricing["internal_reasoning"] = shown(rates.reasoning_nanos_per_million)
     pieces = {
-        "image": prices.image_nanos,
-        "second": prices.second_nanos,
-        "video": prices.piece_nanos,
-        "request": prices.request_nanos,
+        "image": rates.image_nanos,
+        "second": rates.second_nanos,
+        "video": rates.piece_nanos,
+        "request": rates.request_nanos,
     }
-    pricing |= {name: dollars_short_text(nanos) for name, nanos in pieces.items() if nanos}
+    pricing |= {name: shown(nanos, 1) for name, nanos in pieces.items() if nanos}
     for component in extra_components():
-        nanos = prices.extra.get(component.name)
+        nanos = rates.extra.get(component.name)
         if nanos is not None:
-            pricing[component.name] = unit_price_text(nanos, component.per)
+            pricing[component.name] = shown(nanos, component.per)
     return pricing
 
 

@@ -79,13 +79,14 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
 
     `fields` is the decoded body, unknown fields included. `used` are the parameters in use, by the
     names that a model's `refused_parameters` are written in, and `billed` those that can change
-    what the upstream bills, so that the model's row must allow them. `modalities` are the kinds of
-    input with the places of their first use. `max_tokens` is the limit that the client names for
-    each answer, and `choices` how many answers there are over all prompts. Where every request must
-    name a limit, it `is_limit_a_ceiling`, which a small balance may lower. `echoes` is how often
-    the prompt's text comes back. `answer_type` is the media type of a whole answer. `typed` is the
-    dialect's own typed view. `forwarded` are the client's headers that go to an upstream of the
-    same dialect. `conversation` is kept by a bridge.
+    what the upstream bills, so that the model's row must allow them. `service_tier` is the one that
+    the client names, if not the standard one; the quote keeps it if it has a price of its own.
+    `modalities` are the kinds of input with the places of their first use. `max_tokens` is the
+    limit that the client names for each answer, and `choices` how many answers there are over all
+    prompts. Where every request must name a limit, it `is_limit_a_ceiling`, which a small balance
+    may lower. `echoes` is how often the prompt's text comes back. `answer_type` is the media type
+    of a whole answer. `typed` is the dialect's own typed view. `forwarded` are the client's headers
+    that go to an upstream of the same dialect. `conversation` is kept by a bridge.
     """
 
     model: str
@@ -93,6 +94,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     size_bytes: int
     used: frozenset[str] | set[str]
     billed: frozenset[str] = frozenset()
+    service_tier: str = ""
     prompt: PromptSize = PromptSize()
     modalities: tuple[tuple[str, str], ...] = ()
     max_tokens: int | None = None
@@ -244,6 +246,8 @@ class Dialect(Protocol):
     """Where its clients look for the request's id, besides `x-request-id`; or nothing."""
     forwards_headers: bool
     """Whether some of a client's headers go to upstreams of the same dialect."""
+    has_service_tiers: bool
+    """Whether a request can name a service tier with a price of its own, in `service_tier`."""
 
     @property
     def translation(self) -> Translation | None:
@@ -315,6 +319,7 @@ class OpenAiFamily:
     """What the dialects of OpenAI-compatible providers share: keys, errors, encoded bodies."""
 
     family = "openai_chat"
+    has_service_tiers = True
     keepalive = b": keepalive\n\n"
     request_id_header = b""
     forwards_headers = False

@@ -36,6 +36,7 @@ from api.dialects.conversation import (
     ToolCallStarted,
     Turn,
     put_together,
+    unsayable,
 )
 from api.dialects.usage import Metered, MeteringLimits
 from api.error_responses import RenderedError
@@ -65,6 +66,7 @@ class Bridge:
         self.name, self.family, self.path = upstream.name, upstream.family, upstream.path
         self.keepalive = downstream.keepalive
         self.request_id_header = downstream.request_id_header
+        self.has_service_tiers = upstream.has_service_tiers
 
     def parse(self, fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         """Return the client's request."""
@@ -95,7 +97,12 @@ class Bridge:
     ) -> bytes:
         """Return the body of the call. Raise UnsupportedParameterError for what can't be said."""
         conversation = with_flat_tools(self.conversation_of(request))
-        return _encode(self.written.body_of(conversation, model, route, max_tokens))
+        body = self.written.body_of(conversation, model, route, max_tokens)
+        if request.service_tier:
+            if not self.has_service_tiers:
+                raise unsayable("service_tier", f"The service tier '{request.service_tier}' is")
+            body["service_tier"] = request.service_tier
+        return _encode(body)
 
     def conversation_of(self, request: ParsedRequest) -> Conversation:
         """Return what the client's request asks for, worked out once. Raise like `parse`."""

@@ -1,6 +1,7 @@
 """Metering of what is counted in units of its own: search units, characters, seconds of audio."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from api.dialects.usage import Metered, MeteringLimits
 from billing.pricing.charge import Usage
@@ -24,7 +25,9 @@ def meter_counted(found: Mapping[str, object], limits: MeteringLimits) -> Metere
     priced = limits.prices.bounds.keys() - {"request"}
     if not priced <= counts.keys():
         return Metered(None, is_empty=False)
-    fields = {field: counts.pop(name) for name in list(counts) if (field := COMPONENTS[name].field)}
+    fields: dict[str, Any] = {
+        field: counts.pop(name) for name in list(counts) if (field := COMPONENTS[name].field)
+    }
     return Metered(Usage(**fields, units=counts), is_empty=False)
 
 

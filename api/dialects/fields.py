@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import structs
 
 from api.catalogue.snapshot import ModelEntry, RouteEntry
+from api.dialects.service_tiers import STANDARD
 
 Json = dict[str, Any]
 
@@ -68,7 +69,7 @@ BILLED: dict[str, tuple[Any, ...] | None] = {
     "provider": ({},),
     "route": ("fallback",),
     "search_parameters": (),
-    "service_tier": ("auto", "default", "standard", "standard_only"),
+    "service_tier": STANDARD,
     "use_beam_search": (False,),
     "web_search": (False,),
     "web_search_options": (),

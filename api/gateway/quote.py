@@ -43,7 +43,8 @@ class Estimate(NamedTuple):
 class Quote(msgspec.Struct, kw_only=True, gc=False):
     """What was decided about a request before its reservation. Amounts are nano-dollars.
 
-    `operation` is the operation's name in usage records. `max_tokens` limits each of `choices`
+    `operation` is the operation's name in usage records. `prices` are those at the service tier
+    that the request names. `max_tokens` limits each of `choices`
     answers to all prompts. `echoed_bytes` is how much of the text that comes back is the prompt's.
     `units` is what was asked for where the answer is not text, and `job_seconds` how long that may
     take after the answer. `most` and `likely` bound and estimate what is counted in the request
@@ -106,6 +107,7 @@ def quote_text(
 ) -> Quote:
     """Return the quote of a request for generated text. Raise an error of `api.errors`."""
     model, prices = find_sold(snapshot, request.model)
+    prices = at_named_tier(prices, request)
     check_served(model, surface, request, "chat", "text completions")
     prompt = estimate_prompt(request, model)
     prompts, choices = request.prompt.prompts, request.choices
@@ -233,6 +235,21 @@ def find_sold(snapshot: Snapshot, name: str) -> tuple[ModelEntry, Prices]:
     if not model.routes:
         raise errors.ModelOfflineError()
     return model, prices
+
+
+def at_named_tier(prices: Prices, request: ParsedRequest) -> Prices:
+    """Return the prices at the service tier that the request names, if it has a price.
+
+    Else the request forgets it: then it is what the model's row allows or refuses, like any other
+    parameter that changes the upstream's bill.
+    """
+    if not request.service_tier:
+        return prices
+    if request.service_tier not in prices.service_tiers:
+        request.service_tier = ""
+        return prices
+    request.billed -= {"service_tier"}
+    return prices.at_service_tier(request.service_tier)
 
 
 def check_served(

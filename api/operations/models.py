@@ -56,7 +56,7 @@ async def show_model(gateway: Gateway, request: ApiRequest) -> None:
         await request.respond(_encode(model.listing(datetime.now(UTC), request.argument)))
 
 
-class Pricing(Struct):
+class Rates(Struct, kw_only=True):
     """What is paid, in dollars as exact decimals: per token, and per piece."""
 
     prompt: Unit | UnsetType = UNSET
@@ -67,6 +67,22 @@ class Pricing(Struct):
     second: Unit | UnsetType = UNSET
     video: Unit | UnsetType = UNSET
     request: Unit | UnsetType = UNSET
+
+
+class ContextTier(Rates, kw_only=True):
+    """What a request is paid at, all of it, whose input has more than so many tokens."""
+
+    above_input_tokens: Annotated[int, Meta(ge=1)]
+
+
+class Pricing(Rates, kw_only=True):
+    """What is paid, in dollars as exact decimals, and where it is another price."""
+
+    context_tiers: list[ContextTier] | UnsetType = UNSET
+    service_tiers: (
+        Annotated[dict[str, Unit], Meta(description="By what each `service_tier` multiplies.")]
+        | UnsetType
+    ) = UNSET
 
 
 class Datacenter(Struct):

@@ -14,9 +14,12 @@ from billing.pricing.money import (
     NANOS_PER_CENT,
     cents_text,
     dollars_text,
+    factor_from_text,
+    factor_text,
     nanos_from_dollars,
     typed_cents_text,
 )
+from billing.pricing.rates import check_factor
 
 _MAX_NANOS = nanos_from_dollars(1_000_000_000)
 
@@ -97,8 +100,37 @@ class CentsAdminField(NanosAdminField):
         return nanos // NANOS_PER_CENT
 
 
+class FactorAdminField(forms.CharField):
+    """A factor entered as a decimal number and stored in millionths; an empty input is 1."""
+
+    widget = UnfoldAdminTextInputWidget
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, **options)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the input's value: a stored factor as a decimal, entered text unchanged."""
+        return factor_text(value) if isinstance(value, int) else value
+
+    def clean(self, value: Any) -> int:
+        """Return millionths. Raise ValidationError for what is no factor."""
+        try:
+            millionths = factor_from_text(super().clean(value).strip() or "1")
+            check_factor(millionths)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+        return millionths
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Tell whether the entered factor differs from the stored one."""
+        try:
+            return bool(initial != self.clean(data))
+        except forms.ValidationError:
+            return True
+
+
 class MoneyAdmin(ModelAdmin):
-    """A model admin that shows every field of nano-dollars in dollars."""
+    """A model admin that shows nano-dollars in dollars, and millionths as decimals."""
 
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any
@@ -108,6 +140,12 @@ class MoneyAdmin(ModelAdmin):
             return NanosAdminField(
                 label=_title(db_field.name),
                 required=not db_field.null,
+                help_text=db_field.help_text,
+                initial=db_field.get_default(),
+            )
+        if db_field.name.endswith("_millionths"):
+            return FactorAdminField(
+                label=_title(db_field.name),
                 help_text=db_field.help_text,
                 initial=db_field.get_default(),
             )
@@ -134,5 +172,7 @@ class ReadOnlyAdmin(ModelAdmin):
 
 def _title(field: str) -> str:
     name, million, _ = field.partition("_nanos_per_million")
+    if name.endswith("_millionths"):
+        return name.removesuffix("_millionths").replace("_", " ").capitalize()
     name = name.removesuffix("_nanos").replace("_", " ").capitalize()
     return f"{name}, $ per million" if million else f"{name}, $"

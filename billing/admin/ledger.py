@@ -1,5 +1,7 @@
 """Admin pages for usage and the ledger, all read-only."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -17,6 +19,9 @@ from billing.models import (
     UsageHour,
     UsageRecord,
 )
+from billing.pricing.charge import ChargeLine
+from billing.pricing.money import dollars_short_text, dollars_text, factor_text
+from billing.pricing.rates import ONE
 
 
 @admin.register(CreditAccount)
@@ -86,6 +91,8 @@ class ReservationAdmin(ReadOnlyAdmin):
 class UsageRecordAdmin(ReadOnlyAdmin):
     """Requests, their usage and cost. Prompts and completions are not stored."""
 
+    exclude = ("lines",)
+    readonly_fields = ("charge_lines",)
     list_display = (
         "request_id",
         "created_at",
@@ -106,6 +113,24 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     list_select_related = ("account__team",)
     search_fields = ("=request_id", "account__team__slug")
     ordering = ("-created_at",)
+
+    @admin.display(description="Lines of the charge")
+    def charge_lines(self, record: UsageRecord) -> str:
+        """Show quantity, rate, factor and amount of each component."""
+        return "; ".join(_line(each) for each in record.lines) or "-"
+
+
+def _line(line: list[Any]) -> str:
+    stated = ChargeLine(*line)
+    rate = dollars_short_text(stated.rate_nanos)
+    text = f"{stated.component}: {stated.quantity:,} at ${rate}"
+    text += "" if stated.per == 1 else f" per {stated.per:,}"
+    if stated.factor_millionths != ONE:
+        text += f" times {factor_text(stated.factor_millionths)}"
+    text += f" = ${dollars_text(stated.amount_nanos)}"
+    if stated.above_input_tokens:
+        text += f", above {stated.above_input_tokens:,} input tokens"
+    return text + (f", service tier {stated.service_tier}" if stated.service_tier else "")
 
 
 @admin.register(KeySpend)

@@ -4,14 +4,23 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db import models
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 
 from billing.admin.fields import MoneyAdmin, NanosAdminField, dollars
+from billing.admin.tiers import (
+    ContextTiersField,
+    ServiceTiersField,
+    context_tier_texts,
+    service_tier_texts,
+)
 from billing.models import PriceVersion, Product
 from billing.pricing.components import extra_components
-from billing.pricing.money import dollars_text
+from billing.pricing.money import dollars_text, factor_text
+
+_TIERED = ("factor_millionths", "context_tiers", "service_tiers")
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
@@ -89,6 +98,7 @@ class PriceVersionAdmin(MoneyAdmin):
         dollars("output_nanos_per_million", "Output, $/1M"),
         dollars("input_cost_nanos_per_million", "Input cost, $/1M"),
         dollars("output_cost_nanos_per_million", "Output cost, $/1M"),
+        "factors_and_tiers",
         "source",
     )
     list_filter = ("effective_from",)
@@ -109,7 +119,26 @@ class PriceVersionAdmin(MoneyAdmin):
         if obj is None or self.has_change_permission(request, obj):
             return fields
         shown = [name for name in fields if name not in extra_rate_fields()]
-        return [*shown, "extra_prices"] if obj.extra_rates or obj.extra_cost_rates else shown
+        shown = [name for name in shown if not str(name).endswith(_TIERED)]
+        shown += ["extra_prices"] if obj.extra_rates or obj.extra_cost_rates else []
+        return [*shown, "factors_and_tiers", "cost_factors_and_tiers"]
+
+    def formfield_for_dbfield(
+        self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """Return the form field of a model field; tiers are entered as lines."""
+        if not db_field.name.endswith(("context_tiers", "service_tiers")):
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        is_context = db_field.name.endswith("context_tiers")
+        kind, example = (
+            (ContextTiersField, "200,000: input 2.50, output 15")
+            if is_context
+            else (ServiceTiersField, "priority 1.75")
+        )
+        return kind(
+            label=db_field.verbose_name.capitalize(),
+            help_text=f"{db_field.help_text} A line each, such as <code>{example}</code>.",
+        )
 
     @admin.display(description="Extra prices, $")
     def extra_prices(self, version: PriceVersion) -> str:
@@ -120,6 +149,22 @@ class PriceVersionAdmin(MoneyAdmin):
             if name in getattr(version, column)
         )
 
+    @admin.display(description="Factor and tiers")
+    def factors_and_tiers(self, version: PriceVersion) -> str:
+        """Show by what the prices are multiplied, and what they are at each tier."""
+        return _factors_and_tiers(
+            version.factor_millionths, version.context_tiers, version.service_tiers
+        )
+
+    @admin.display(description="Cost factor and tiers")
+    def cost_factors_and_tiers(self, version: PriceVersion) -> str:
+        """Show the same of what the upstream asks."""
+        return _factors_and_tiers(
+            version.cost_factor_millionths,
+            version.cost_context_tiers,
+            version.cost_service_tiers,
+        )
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allow changes of a version only until it takes effect."""
         return _is_future(obj) and super().has_change_permission(request, obj)
@@ -127,6 +172,15 @@ class PriceVersionAdmin(MoneyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allow deleting a version only until it takes effect."""
         return _is_future(obj) and super().has_delete_permission(request, obj)
+
+
+def _factors_and_tiers(
+    factor_millionths: int, context_tiers: list[dict[str, Any]], service_tiers: dict[str, int]
+) -> str:
+    texts = [f"Factor {factor_text(factor_millionths)}"]
+    texts += [f"above {text}" for text in context_tier_texts(context_tiers)]
+    texts += [f"service tier {text}" for text in service_tier_texts(service_tiers)]
+    return "; ".join(texts)
 
 
 def _is_future(version: PriceVersion | None) -> bool:

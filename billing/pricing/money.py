@@ -13,6 +13,7 @@ _AMOUNT = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,30})?", re.ASCII)
 
 # Up to 999,999,999.999999999: ten digits of dollars would not all fit a bigint of nano-dollars.
 _BUDGET = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+_FACTOR = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?", re.ASCII)
 BUDGET_INVALID = 'Give an amount in dollars, such as "12.50".'
 
 
@@ -66,6 +67,23 @@ def typed_cents_text(amount_cents: int) -> str:
 
 
 def unit_price_text(rate_nanos: int, per: int = PER_MILLION) -> str:
-    """Return the dollars that one unit costs, such as `0.000000475` for $0.475 per million."""
-    whole, fraction = divmod(rate_nanos * PER_MILLION // per, NANOS_PER_DOLLAR * PER_MILLION)
-    return f"{whole}.{fraction:015d}".rstrip("0").rstrip(".")
+    """Return the dollars that one unit costs, such as `0.000000475` for $0.475 per million.
+
+    Exact to 21 decimals, as a rate per million has them with a factor of six decimals.
+    """
+    whole, fraction = divmod(rate_nanos * 10**12 // per, NANOS_PER_DOLLAR * 10**12)
+    return f"{whole}.{fraction:021d}".rstrip("0").rstrip(".")
+
+
+def factor_from_text(text: str) -> int:
+    """Return a factor in millionths. Raise ValueError for what is none, or has more decimals."""
+    if not _FACTOR.fullmatch(text):
+        raise ValueError(f"{text!r} is no factor of at most six decimals, such as 0.85.")
+    whole, _, fraction = text.partition(".")
+    return int(whole + fraction.ljust(6, "0"))
+
+
+def factor_text(millionths: int) -> str:
+    """Return a factor as people write it, such as `1.75`."""
+    whole, fraction = divmod(millionths, 1_000_000)
+    return f"{whole}.{fraction:06d}".rstrip("0").rstrip(".")

@@ -130,8 +130,9 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Work out the terms and the bounds, of which what is free by the piece has none."""
         factor = self.factor_millionths * self.service_tiers.get(self.service_tier, ONE) // ONE
-        notes = (factor, self.above_input_tokens, self.service_tier)
-        notes = () if notes == (ONE, 0, "") else notes
+        notes: tuple[int | str, ...] = (factor, self.above_input_tokens, self.service_tier)
+        if notes == (ONE, 0, ""):
+            notes = ()
         force_setattr(self, "multiplier_millionths", factor)
         force_setattr(self, "notes", notes)
         force_setattr(self, "has_service_tiers", bool(self.service_tiers))
@@ -222,7 +223,7 @@ def _factor_of(rates: Rates) -> tuple[int, int]:
 
 def _steps(rates: Rates) -> Iterator[Rates]:
     """Yield the rates below the first context tier, then those of each tier."""
-    figures = {name: getattr(rates, name) for name in _columns()}
+    figures: dict[str, Any] = {name: getattr(rates, name) for name in _columns()}
     extra = rates.extra
     tiers = sorted(rates.context_tiers, key=lambda tier: tier.above_input_tokens)
     for tier in [ContextTier(0, {}), *tiers]:
@@ -243,9 +244,9 @@ def _columns() -> list[str]:
 
 def _overlaid(
     below: Mapping[str, int], extra: Mapping[str, int], rates: Mapping[str, int]
-) -> tuple[dict[str, int], dict[str, int]]:
+) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the rates of a context tier: by column, and extra ones by component."""
-    figures = dict(below)
+    figures: dict[str, Any] = dict(below)
     for name, component in COMPONENTS.items():
         if not component.field:
             continue

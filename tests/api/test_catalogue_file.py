@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from api.catalogue.check import find_catalogue, read_catalogue
-from api.catalogue.file import CatalogueError, Document
+from api.catalogue.file import Document
+from api.catalogue.reader import CatalogueError
 
 VALID = """
 [service]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import force_setattr
 
-from api.catalogue.file import CostTable
+from api.catalogue.file import RatesTable
 from billing.models import PriceVersion
 from billing.pricing.charge import (
     NO_CHARGE,
@@ -332,7 +332,7 @@ def test_the_table_of_components_is_sound() -> None:
             assert component.rate_column in Rates.__struct_fields__
             columns = {field.name for field in PriceVersion._meta.fields}
             assert {component.rate_column, component.cost_column} <= columns
-    keys = set(CostTable.__struct_fields__) - {"extra"}
+    keys = set(RatesTable.__struct_fields__) - {"extra"}
     assert keys == {name for name, component in COMPONENTS.items() if component.field}
 
 

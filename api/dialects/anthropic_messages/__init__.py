@@ -44,6 +44,8 @@ class MessagesDialect:
     keepalive = b'event: ping\ndata: {"type":"ping"}\n\n'
     request_id_header = b"request-id"
     forwards_headers = True
+    # Anthropic's tiers with other prices are contracts: a request can only decline them.
+    has_service_tiers = False
     translation = translation
 
     parse = staticmethod(parse_messages)

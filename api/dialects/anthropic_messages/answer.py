@@ -6,6 +6,7 @@ import msgspec
 
 from api.dialects.anthropic_messages.usage import shown_usage
 from api.dialects.base import AnswerContext, DialectError
+from api.dialects.service_tiers import with_served_tier
 from api.dialects.usage import Metered, MeteringLimits, meter
 from billing.pricing.charge import Usage
 
@@ -76,7 +77,9 @@ class MessageAnswer:
 
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage that the upstream reported, or none if it can't be true."""
-        return meter(self._message.usage, self.text_bytes, limits)
+        usage = self._message.usage
+        tier = usage.get("service_tier") if isinstance(usage, dict) else None
+        return with_served_tier(meter(usage, self.text_bytes, limits), limits, tier)
 
     def body(self, usage: Usage) -> bytes:
         """Return the upstream's message with the public name and the usage that is charged."""

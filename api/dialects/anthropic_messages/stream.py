@@ -13,6 +13,7 @@ from api.dialects.anthropic_messages.answer import Block
 from api.dialects.anthropic_messages.usage import merged_usage, shown_usage
 from api.dialects.base import AnswerContext, DialectError
 from api.dialects.event_reader import EventReader, named_event
+from api.dialects.service_tiers import with_served_tier
 from api.dialects.usage import Metered, MeteringLimits, meter
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
@@ -151,7 +152,8 @@ class MessageStreamReader(EventReader):
 
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
-        return meter(self._usage, self.text_bytes, limits)
+        metered = meter(self._usage, self.text_bytes, limits)
+        return with_served_tier(metered, limits, self._usage.get("service_tier"))
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the events that end the message, with the usage that is charged."""

@@ -13,6 +13,7 @@ from api.dialects.openai_chat.repair import (
     repaired_answer,
 )
 from api.dialects.reasoning import needs_translation, translate_message
+from api.dialects.service_tiers import with_served_tier
 from api.dialects.usage import Metered, MeteringLimits, UsageEvidence
 from billing.pricing.charge import Usage
 
@@ -95,6 +96,7 @@ class _Completion(msgspec.Struct, gc=False):
     model: str
     choices: Annotated[list[_Choice], msgspec.Meta(min_length=1)]
     usage: dict[str, Any] | None = None
+    service_tier: Any = None
     x_groq: Groq | None = None
     prompt_tokens: None = None
     completion_tokens: None = None
@@ -121,6 +123,7 @@ class _TextCompletion(msgspec.Struct, gc=False):
     model: str
     choices: Annotated[list[_TextChoice], msgspec.Meta(min_length=1)]
     usage: dict[str, Any] | None = None
+    service_tier: Any = None
     error: None = None
 
 
@@ -169,7 +172,8 @@ class CompletionAnswer:
 
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
-        return self._evidence.meter(self.text_bytes, limits)
+        metered = self._evidence.meter(self.text_bytes, limits)
+        return with_served_tier(metered, limits, self._completion.service_tier)
 
     def body(self, usage: Usage) -> bytes:
         """Return the upstream's bytes with what the client sees differently.

@@ -28,6 +28,8 @@ class TextDialect(OpenAiFamily):
         body = passed_fields(request.fields, known, model, route)
         if "messages" in known and not route.takes_developer_role:
             body["messages"] = _without_developers(body["messages"])
+        if request.service_tier:
+            body["service_tier"] = request.service_tier
         finish_body(body, model, route, max_tokens, is_streamed=request.is_streamed)
         return _encode(body)
 

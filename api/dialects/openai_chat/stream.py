@@ -26,6 +26,7 @@ from api.dialects.openai_chat.repair import (
     repaired_answer,
 )
 from api.dialects.reasoning import StreamTranslator
+from api.dialects.service_tiers import with_served_tier
 from api.dialects.sse import (
     EventSplitter,
     OversizedEventError,
@@ -67,6 +68,7 @@ class Chunk(msgspec.Struct, gc=False):
     model: str
     choices: list[Choice]
     usage: dict[str, Any] | None = None
+    service_tier: Any = None
     x_groq: Groq | None = None
     prompt_tokens: None = None
     completion_tokens: None = None
@@ -93,6 +95,7 @@ class _TextChunk(msgspec.Struct, gc=False):
     model: str
     choices: list[_TextChoice]
     usage: dict[str, Any] | None = None
+    service_tier: Any = None
     error: None = None
 
 
@@ -120,6 +123,7 @@ class CompletionStreamReader:
         "_reasons",
         "_renames",
         "_repairer",
+        "_service_tier",
         "_splitter",
         "_translator",
         "error",
@@ -148,6 +152,7 @@ class CompletionStreamReader:
         self.events = 0
         self.error: DialectError | None = None
         self.evidence = UsageEvidence()
+        self._service_tier: object = None
         self.finish_reason = ""
         self._reasons: frozenset[str | None] = FINISH_REASONS
         self.is_done = False
@@ -293,6 +298,7 @@ class CompletionStreamReader:
                 return b"data: " + self._renamed(chunk, renamed) + b"\n\n"
         else:
             self.evidence.add(chunk.usage)
+            self._service_tier = chunk.service_tier or self._service_tier
             if not chunk.choices:
                 return b""
         taken_apart = _decode_anything(data)
@@ -327,7 +333,8 @@ class CompletionStreamReader:
 
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
-        return self.evidence.meter(self.text_bytes, limits)
+        metered = self.evidence.meter(self.text_bytes, limits)
+        return with_served_tier(metered, limits, self._service_tier)
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the stream's last events: the usage and its cost, if asked for, and `[DONE]`."""

@@ -68,6 +68,8 @@ class ResponsesDialect(OpenAiFamily):
         """Return the client's own fields with the upstream's model and the limit paid for."""
         body = upstream_fields(request.fields)
         body |= {"model": route.upstream_model, "max_output_tokens": max_tokens}
+        if request.service_tier:
+            body["service_tier"] = request.service_tier
         return _encode(body)
 
 

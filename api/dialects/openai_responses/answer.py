@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from api.dialects.base import AnswerContext, DialectError
+from api.dialects.service_tiers import with_served_tier
 from api.dialects.usage import Metered, MeteringLimits, meter
 from billing.pricing.charge import Usage
 
@@ -65,6 +66,7 @@ class _Response(msgspec.Struct, gc=False):
     output: list[Item]
     model: str | None = None
     usage: Any = None
+    service_tier: Any = None
     error: Any = None
     incomplete_details: Json | None = None
 
@@ -95,7 +97,9 @@ class ResponseAnswer:
 
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage that the upstream reported, or none if it can't be true."""
-        return meter(self._response.usage, self.text_bytes, limits)
+        response = self._response
+        metered = meter(response.usage, self.text_bytes, limits)
+        return with_served_tier(metered, limits, response.service_tier)
 
     def body(self, usage: Usage) -> bytes:
         """Return the upstream's response with the public name and the usage that is charged."""
@@ -111,10 +115,12 @@ def finish_reason(status: str, incomplete_details: Json | None) -> str:
 def for_client(response: Json, context: AnswerContext, usage: Usage | None) -> Json:
     """Return an upstream's response as the client is to see it.
 
-    That is under the public name, not stored, with the usage that is charged, if there is one yet.
+    That is under the public name, not stored, with the usage that is charged, if there is one yet;
+    of a service tier is only spoken where the request names one that has a price.
     """
     shown = {**response, "model": context.public_name, "store": False}
-    shown.pop("service_tier", None)
+    if not context.request.service_tier:
+        shown.pop("service_tier", None)
     if usage is not None:
         shown["usage"] = shown_usage(response.get("usage"), usage)
     return shown

@@ -31,6 +31,7 @@ from api.dialects.openai_responses.items import (
     RefusalPart,
     TextPart,
 )
+from api.dialects.service_tiers import named_tier
 from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
 from api.validation_errors import checked, explained
@@ -41,7 +42,8 @@ Json = dict[str, Any]
 # request and ends its session over a refusal, so that it is left out; the others are refused.
 IGNORED_TOOLS = ("web_search",)
 CLIENT_TOOLS = ("function", "custom", "namespace", "local_shell", "shell", "apply_patch")
-# Fields that choose another bill, or another place for the answer, at the provider: never sent.
+# Fields that choose another bill, or another place for the answer, at the provider: not sent as the
+# client says them. A service tier that has a price is put back.
 UNPRICED_FIELDS = ("service_tier", "background", "store", "previous_response_id", "stream_options")
 
 
@@ -126,6 +128,7 @@ def parse_responses(fields: Json, size_bytes: int) -> ParsedRequest:
         fields=fields,
         size_bytes=size_bytes,
         used=used,
+        service_tier=named_tier(fields),
         prompt=PromptSize(
             text_bytes=walk.text_bytes + tools_bytes,
             images=walk.images,

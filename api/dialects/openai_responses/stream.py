@@ -11,6 +11,7 @@ import msgspec
 from api.dialects.base import AnswerContext, DialectError
 from api.dialects.event_reader import EventReader, named_event
 from api.dialects.openai_responses.answer import Item, finish_reason, for_client
+from api.dialects.service_tiers import with_served_tier
 from api.dialects.usage import Metered, MeteringLimits, meter
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
@@ -128,7 +129,9 @@ class ResponseStreamReader(EventReader):
 
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
-        return meter(self._last.get("response", {}).get("usage"), self.text_bytes, limits)
+        response = self._last.get("response", {})
+        metered = meter(response.get("usage"), self.text_bytes, limits)
+        return with_served_tier(metered, limits, response.get("service_tier"))
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the last event, with the usage that is charged."""

@@ -7,8 +7,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from api.catalogue.check import find_catalogue, read_catalogue
-from api.catalogue.file import CatalogueError
 from api.catalogue.load import CatalogueChanges, load_document
+from api.catalogue.reader import CatalogueError
 
 
 class Command(BaseCommand):

@@ -1,13 +1,15 @@
 """The catalogue as people read it: a line for each model, prices in dollars."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from django.utils import timezone
 
 from api.catalogue.snapshot import ModelEntry, Snapshot
-from billing.pricing.components import extra_components
-from billing.pricing.money import dollars_short_text
-from billing.pricing.rates import Prices
+from billing.pricing.components import COMPONENTS, extra_components
+from billing.pricing.money import factor_text, unit_price_text
+from billing.pricing.rates import ONE, Prices
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,7 @@ class PricedModel:
     """A model's line in a price list; prices are texts such as `$0.70`, empty where none apply.
 
     Those of cached input and of reasoning are empty where they are those of input and output.
+    `tiers` says what costs otherwise in long prompts and at service tiers.
     """
 
     entry: ModelEntry
@@ -28,6 +31,7 @@ class PricedModel:
     output_price: str
     reasoning_price: str
     unit_price: str
+    tiers: tuple[str, ...] = ()
 
 
 def price_list(snapshot: Snapshot) -> list[PricedModel]:
@@ -43,6 +47,7 @@ def _line(model: ModelEntry, prices: Prices) -> PricedModel:
     cached, reasoning = prices.cached_input_nanos_per_million, prices.reasoning_nanos_per_million
     has_cached = is_chat and cached != prices.input_nanos_per_million
     has_reasoning = is_chat and reasoning != prices.output_nanos_per_million
+    factor = prices.multiplier_millionths
     return PricedModel(
         entry=model,
         name=model.name,
@@ -50,36 +55,59 @@ def _line(model: ModelEntry, prices: Prices) -> PricedModel:
         kind=model.kind,
         context=f"{model.context_tokens:,}" if takes_text else "",
         max_output=f"{model.max_output_tokens:,}" if is_chat else "",
-        input_price=_dollars(prices.input_nanos_per_million) if takes_text else "",
-        cached_price=_dollars(cached) if has_cached else "",
-        output_price=_dollars(prices.output_nanos_per_million) if is_chat else "",
-        reasoning_price=_dollars(reasoning) if has_reasoning else "",
+        input_price=_dollars(prices.input_nanos_per_million, factor) if takes_text else "",
+        cached_price=_dollars(cached, factor) if has_cached else "",
+        output_price=_dollars(prices.output_nanos_per_million, factor) if is_chat else "",
+        reasoning_price=_dollars(reasoning, factor) if has_reasoning else "",
         unit_price=_unit_price(prices) or ("" if takes_text else "free"),
+        tiers=tuple(_tiers(prices)),
     )
 
 
 def _unit_price(prices: Prices) -> str:
     """Return the prices of what is counted, and of components without a column of their own."""
+    factor = prices.multiplier_millionths
     units = {
         "an image": prices.image_nanos,
         "a video": prices.piece_nanos,
         "a second": prices.second_nanos,
         "a request": prices.request_nanos,
     }
-    texts = [f"{_dollars(nanos)} {unit}" for unit, nanos in units.items() if nanos]
+    texts = [f"{_dollars(nanos, factor)} {unit}" for unit, nanos in units.items() if nanos]
     for component in extra_components():
         nanos = prices.extra.get(component.name)
         if nanos == 0:
             texts.append(f"free {component.plural}")
         elif nanos is not None:
             unit = component.singular if component.per == 1 else f"million {component.plural}"
-            texts.append(f"{_dollars(nanos)} per {unit}")
+            texts.append(f"{_dollars(nanos, factor)} per {unit}")
     return ", ".join(texts)
 
 
-def _dollars(amount_nanos: int) -> str:
+def _tiers(prices: Prices) -> Iterator[str]:
+    """Yield what each context tier changes of the one below it, and each service tier's factor.
+
+    A part that costs what its whole does goes without saying.
+    """
+    factor = prices.multiplier_millionths
+    for below, step in pairwise(prices.steps):
+        changed = [
+            f"{component.plural} {_dollars(rate, factor)}"
+            + (" per million" if component.per > 1 else " each")
+            for name, component in COMPONENTS.items()
+            if (rate := step.of(name)) is not None
+            and rate != below.of(name)
+            and not (component.part_of and rate == step.of(component.part_of))
+        ]
+        yield f"Above {step.above_input_tokens:,} input tokens: {', '.join(changed)}"
+    for name, millionths in prices.service_tiers.items():
+        yield f"Service tier {name}: {factor_text(millionths)} times the price"
+
+
+def _dollars(amount_nanos: int, factor_millionths: int = ONE) -> str:
     """Return the amount with at least its cents."""
     if amount_nanos == 0:
         return "free"
-    whole, _, decimals = dollars_short_text(amount_nanos).partition(".")
+    text = unit_price_text(amount_nanos * factor_millionths, ONE)
+    whole, _, decimals = text.partition(".")
     return f"${whole}.{decimals:0<2}"

@@ -5,9 +5,10 @@ from datetime import datetime
 
 from api.catalogue.snapshot import ModelEntry
 from api.gateway.quote import TOKENS_PER_MESSAGE, TOKENS_PER_PROMPT
-from billing.pricing.charge import Charge, Usage, charge_of, quote
+from billing.pricing.charge import Charge, ChargeLine, Usage, charge_of, quote
 from billing.pricing.components import COMPONENTS
-from billing.pricing.rates import Prices
+from billing.pricing.money import factor_text
+from billing.pricing.rates import ONE, Prices
 
 PROMPT_BYTES = 2_000
 MAX_TOKENS = 1_500
@@ -23,7 +24,7 @@ EXAMPLES = ("chat", "image", "video")
 class Line:
     """One component: so many of it, at a price for a million or for one, and their cost.
 
-    Amounts are nano-dollars.
+    Amounts are nano-dollars. `factor` is what the price is multiplied by, if anything.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Line:
     price_nanos: int
     amount_nanos: int
     is_per_million: bool
+    factor: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,13 @@ def _chat(model: ModelEntry, prices: Prices, cached_tokens: int) -> WorkedCost:
 
 def _lines(charge: Charge) -> list[Line]:
     return [
-        Line(COMPONENTS[name].label(quantity), quantity, rate_nanos, amount_nanos, per > 1)
-        for name, quantity, rate_nanos, per, amount_nanos in charge.lines
+        Line(
+            COMPONENTS[line.component].label(line.quantity),
+            line.quantity,
+            line.rate_nanos,
+            line.amount_nanos,
+            line.per > 1,
+            "" if line.factor_millionths == ONE else factor_text(line.factor_millionths),
+        )
+        for line in (ChargeLine(*each) for each in charge.lines)
     ]

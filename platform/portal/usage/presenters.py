@@ -13,10 +13,10 @@ from api.models import VideoJob
 from api.operations.base import Operation
 from billing.models import CreditAccount, PriceVersion, Reservation, Transfer, UsageRecord
 from billing.pricing import charge as pricing
-from billing.pricing.charge import Line, Usage
+from billing.pricing.charge import ChargeLine, Line, Usage
 from billing.pricing.components import COMPONENTS
-from billing.pricing.money import dollars_text
-from billing.pricing.rates import SUMMARIES, price_of
+from billing.pricing.money import dollars_text, factor_text
+from billing.pricing.rates import ONE, SUMMARIES, Rates, price_of
 from portal.ui.csv import Row
 from portal.ui.outcomes import IN_PROGRESS, Outcome, outcome_of, reported_error
 
@@ -82,24 +82,39 @@ def _csv_row(record: UsageRecord, names: dict[int, str]) -> Row:
 
 @dataclass(frozen=True)
 class BillLine:
-    """One line of the bill: `quantity` at a rate for each `per`, and the amount on record."""
+    """One line of the bill: `quantity` at a rate for each `per`, and the amount on record.
 
-    component: str
+    `stated` is the line of the charge, which also has the factor and the tiers.
+    """
+
     name: str
-    quantity: int
-    rate_nanos: int
-    per: int
+    stated: ChargeLine
     recorded_nanos: int
+
+    @property
+    def factor(self) -> str:
+        """The factor of the price, or nothing where that is 1."""
+        millionths = self.stated.factor_millionths
+        return "" if millionths == ONE else factor_text(millionths)
+
+    @property
+    def tiers(self) -> str:
+        """The tiers by which it is priced, in words, or nothing."""
+        above, tier = self.stated.above_input_tokens, self.stated.service_tier
+        texts = [f"above {above:,} input tokens"] if above else []
+        return ", ".join([*texts, f"service tier {tier}"] if tier else texts)
 
     @property
     def exact_nanos(self) -> Decimal:
         """The product before rounding, in nano-dollars."""
-        return Decimal(self.quantity * self.rate_nanos) / self.per
+        line = self.stated
+        return Decimal(line.quantity * line.rate_nanos * line.factor_millionths) / (line.per * ONE)
 
     @property
     def nanos(self) -> int:
         """The product, rounded half up by the ledger's own rule."""
-        return price_of(self.quantity, self.rate_nanos, self.per)
+        line = self.stated
+        return price_of(line.quantity, line.rate_nanos * line.factor_millionths, line.per * ONE)
 
     @property
     def is_rounded(self) -> bool:
@@ -202,12 +217,12 @@ class ChargePresenter:
         if record is None or record.source == UsageRecord.Source.NONE:
             return []
         if record.lines:
-            return [_bill_line(line, record.lines, line[-1]) for line in record.lines]
+            return [_bill_line(line, record.lines, line[4]) for line in record.lines]
         if self.price is None:
             return []
         worked_out = pricing.charge_of(self.price.rates, _usage_of(record)).lines
         return [
-            _bill_line(line, worked_out, _own_column(record, line[0], line[-1]))
+            _bill_line(line, worked_out, _own_column(record, line[0], line[4]))
             for line in worked_out
         ]
 
@@ -239,21 +254,22 @@ class ChargePresenter:
         return found
 
     def _other_rates(self) -> list[str]:
-        """Return what is said of lines whose rate is not that of the price version."""
-        if self.price is None:
+        """Return what is said of lines whose rate, factor or tier is not that of the price."""
+        if self.price is None or self.record is None:
             return []
         rates = self.price.rates
+        input_tokens = self.record.input_tokens
         return [
             f"{line.name}: the price version has another price."
             for line in self.lines
-            if line.component not in COMPONENTS or rates.of(line.component) != line.rate_nanos
+            if not _is_priced_by(rates, input_tokens, line.stated)
         ]
 
     def _other_sums(self, record: UsageRecord) -> list[str]:
         """Return what is said of the record's columns that are not the sums of their lines."""
         sums = dict.fromkeys(SUMMARIES, 0)
         for line in self.lines:
-            component = COMPONENTS.get(line.component)
+            component = COMPONENTS.get(line.stated.component)
             sums[component.summary if component else "units_nanos"] += line.nanos
         return [
             f"{_SUMMARY_NAMES[column]}: the books differ."
@@ -290,13 +306,26 @@ def _own_column(record: UsageRecord, name: str, amount_nanos: int) -> int:
     return amount_nanos if summary == "units_nanos" else getattr(record, summary)
 
 
+def _is_priced_by(rates: Rates, input_tokens: int, line: ChargeLine) -> bool:
+    """Return whether a price version has the line's rate, factor and tiers for that much input."""
+    if line.component not in COMPONENTS:
+        return False
+    found = rates.at_service_tier(line.service_tier).at_input(input_tokens)
+    return (
+        found.of(line.component),
+        found.multiplier_millionths,
+        found.above_input_tokens,
+        found.service_tier,
+    ) == (line.rate_nanos, line.factor_millionths, line.above_input_tokens, line.service_tier)
+
+
 def _bill_line(line: Line, lines: Sequence[Line], recorded_nanos: int) -> BillLine:
-    name, quantity, rate_nanos, per, _ = line
-    component = COMPONENTS.get(name)
-    label = component.label(quantity) if component else name
-    if component and component.rest_label and _has_part(name, lines):
+    stated = ChargeLine(*line)
+    component = COMPONENTS.get(stated.component)
+    label = component.label(stated.quantity) if component else stated.component
+    if component and component.rest_label and _has_part(stated.component, lines):
         label = component.rest_label
-    return BillLine(name, capfirst(label), quantity, rate_nanos, per, recorded_nanos)
+    return BillLine(capfirst(label), stated, recorded_nanos)
 
 
 def _has_part(name: str, lines: Sequence[Line]) -> bool:
