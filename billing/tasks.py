@@ -1,12 +1,14 @@
 """Celery's periodic tasks for the ledger: each is safe to run twice, late or concurrently."""
 
+from datetime import timedelta
+
 import structlog
 from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
 from billing.ledger import invariants, postings, spool
-from billing.ledger.alerts import raise_alert
+from billing.ledger.alerts import LONGEST_REFERENCE, raise_alert
 from billing.usage import records
 
 log = structlog.get_logger(__name__)
@@ -56,8 +58,31 @@ def roll_up_usage(hours: int = 2) -> int:
 
 
 @shared_task
+def alert_of_rejected_usage(hours: int = 2) -> int:
+    """Raise an alert for usage beyond a model's row: once an hour, model and upstream.
+
+    Look at the requests of the last `hours` hours. Return the number of new alerts.
+    """
+    since = timezone.now() - timedelta(hours=hours)
+    new = 0
+    for found in records.rejected_usage(since):
+        times = f"{found.requests} requests" if found.requests > 1 else "a request"
+        new += raise_alert(
+            "usage_rejected",
+            f"{found.hour:%Y-%m-%d %Hh} {found.model} at {found.upstream}"[:LONGEST_REFERENCE],
+            f"Figures of {times} can't be true, first of {found.request_id}: "
+            f"{', '.join(found.figures)}. What they leave unknown was estimated.",
+        )
+    return new
+
+
+@shared_task
 def prove_ledger() -> int:
-    """Check the ledger's invariants, and raise an alert for each one that is broken."""
+    """Check the ledger's invariants, and raise an alert for each one that is broken.
+
+    Rejected usage that an outage of Celery kept from staff is alerted of as well.
+    """
+    alert_of_rejected_usage(hours=48)
     broken = [finding for finding in invariants.check() if finding.count]
     for finding in broken:
         log.error("ledger_invariant_broken", invariant=finding.invariant.name, count=finding.count)

@@ -284,7 +284,7 @@ def _check_tiers(model: ModelTable, place: str, problems: Problems) -> None:
             continue
         seen: set[int] = set()
         for index, tier in enumerate(table.context_tiers or []):
-            if INVALID in {tier, getattr(tier, "above_input_tokens", INVALID)}:
+            if tier is INVALID or tier.above_input_tokens is INVALID:
                 continue
             at = f"{place}: {name}.context_tiers[{index}]"
             if tier.above_input_tokens in seen:

@@ -101,9 +101,12 @@ class CentsAdminField(NanosAdminField):
 
 
 class FactorAdminField(forms.CharField):
-    """A factor entered as a decimal number and stored in millionths."""
+    """A factor entered as a decimal number and stored in millionths; an empty input is 1."""
 
     widget = UnfoldAdminTextInputWidget
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, **options)
 
     def prepare_value(self, value: Any) -> Any:
         """Return the input's value: a stored factor as a decimal, entered text unchanged."""
@@ -112,7 +115,7 @@ class FactorAdminField(forms.CharField):
     def clean(self, value: Any) -> int:
         """Return millionths. Raise ValidationError for what is no factor."""
         try:
-            millionths = factor_from_text(super().clean(value))
+            millionths = factor_from_text(super().clean(value).strip() or "1")
             check_factor(millionths)
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None

@@ -6,7 +6,9 @@ from billing.models import LedgerAlert
 
 log = structlog.get_logger(__name__)
 
-_LONGEST_DETAIL = 500  # of the column
+# Of the columns.
+LONGEST_REFERENCE = 200
+_LONGEST_DETAIL = 500
 
 
 def raise_alert(kind: str, reference: str, detail: str) -> bool:

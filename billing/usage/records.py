@@ -4,11 +4,12 @@ Days and hours are in UTC. What is not rolled up yet, of the last hour or two, i
 records themselves.
 """
 
+import json
 import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, models
 from django.db.models import Count, DateTimeField, Func, Max, Q, QuerySet, Sum, Value
@@ -111,6 +112,39 @@ def roll_up_recent(hours: int) -> int:
     So no hour is missing after a downtime of Celery. Return the number of rows written.
     """
     return roll_up(min(timezone.now() - timedelta(hours=hours), rolled_up_until()))
+
+
+class RejectedUsage(NamedTuple):
+    """What an upstream reported of a model in an hour that can't be true.
+
+    `request_id` and `figures` are of the first of so many `requests`.
+    """
+
+    hour: datetime
+    model: str
+    upstream: str
+    requests: int
+    request_id: str
+    figures: list[str]
+
+
+def rejected_usage(since: datetime) -> list[RejectedUsage]:
+    """Return the usage figures since then that were rejected, by hour, model and upstream."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT date_trunc('hour', u.created_at, 'UTC'), u.model, made.attempt->>'upstream',
+                   count(*), (array_agg(
+                       jsonb_build_array(u.request_id, made.attempt->'rejected_usage')
+                       ORDER BY u.created_at))[1]
+            FROM billing_usagerecord u
+            CROSS JOIN LATERAL jsonb_array_elements(u.attempts) AS made(attempt)
+            WHERE u.created_at >= %s AND made.attempt ? 'rejected_usage'
+            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+            """,
+            [since],
+        )
+        return [RejectedUsage(*row[:4], *json.loads(row[4])) for row in cursor.fetchall()]
 
 
 def rolled_up_until() -> datetime:

@@ -377,6 +377,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(hour=3, minute=10),
         "kwargs": {"hours": 48},
     },
+    "rejected usage": {"task": "billing.tasks.alert_of_rejected_usage", "schedule": 300.0},
     "prove the ledger": {
         "task": "billing.tasks.prove_ledger",
         "schedule": crontab(hour=3, minute=30),

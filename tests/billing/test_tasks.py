@@ -35,6 +35,7 @@ def test_every_scheduled_task_exists():
         "billing.tasks.sweep_expired_reservations",
         "billing.tasks.replay_spooled_settlements",
         "billing.tasks.roll_up_usage",
+        "billing.tasks.alert_of_rejected_usage",
         "billing.tasks.prove_ledger",
     } <= names
 
@@ -105,6 +106,48 @@ def test_only_the_last_hours_are_rolled_up_anew():
     assert rolled.count() == 3
     tasks.roll_up_usage(hours=1)
     assert rolled.count() == 3
+
+
+def rejecting(customer: Customer, *figures: str, upstream: str = "maker", **changes: Any) -> None:
+    """Serve a request whose second upstream reported figures that can't be true."""
+    attempts = [
+        {"upstream": "other", "status": 503},
+        {"upstream": upstream, "status": 200, "rejected_usage": list(figures)},
+    ]
+    served(customer, source="estimated", output_nanos=1, attempts=attempts, **changes)
+
+
+def test_usage_beyond_a_models_row_is_an_alert_an_hour_model_and_upstream():
+    customer = make_customer(1000)
+    rejecting(customer, "completion_tokens=1000000000", "total_tokens=1000000500")
+    rejecting(customer, "completion_tokens=2000000000")
+    rejecting(customer, "prompt_tokens=-1", upstream="another")
+    rejecting(customer, "prompt_tokens=-1", model="large")
+    served(customer, output_nanos=1, attempts=[{"upstream": "maker", "status": 200}])
+
+    assert tasks.alert_of_rejected_usage() == 3
+    assert tasks.alert_of_rejected_usage() == 0
+
+    hour = f"{timezone.now():%Y-%m-%d %Hh}"
+    alerts = LedgerAlert.objects.filter(kind="usage_rejected")
+    references = {f"{hour} large at maker", f"{hour} small at another", f"{hour} small at maker"}
+    assert {alert.reference for alert in alerts} == references
+    detail = alerts.get(reference=f"{hour} small at maker").detail
+    assert detail.startswith("Figures of 2 requests can't be true, first of ")
+    (first,) = [row for row in UsageRecord.objects.all() if str(row.request_id) in detail]
+    assert f"{', '.join(first.attempts[1]['rejected_usage'])}. What" in detail
+
+
+def test_rejected_usage_of_an_outage_is_alerted_of_later():
+    customer = make_customer(1000)
+    rejecting(customer, "prompt_tokens=-1", model="m" * 120, upstream="u" * 80)
+    UsageRecord.objects.filter(account=customer.account).update(
+        created_at=timezone.now() - timedelta(hours=30)
+    )
+
+    assert tasks.alert_of_rejected_usage() == 0
+    assert tasks.alert_of_rejected_usage(hours=48) == 1
+    assert tasks.alert_of_rejected_usage(hours=48) == 0
 
 
 def test_right_books_raise_no_alert():

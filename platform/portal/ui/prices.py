@@ -85,14 +85,19 @@ def _unit_price(prices: Prices) -> str:
 
 
 def _tiers(prices: Prices) -> Iterator[str]:
-    """Yield what each context tier changes of the one below it, and each service tier's factor."""
+    """Yield what each context tier changes of the one below it, and each service tier's factor.
+
+    A part that costs what its whole does goes without saying.
+    """
     factor = prices.multiplier_millionths
     for below, step in pairwise(prices.steps):
         changed = [
             f"{component.plural} {_dollars(rate, factor)}"
             + (" per million" if component.per > 1 else " each")
             for name, component in COMPONENTS.items()
-            if (rate := step.of(name)) is not None and rate != below.of(name)
+            if (rate := step.of(name)) is not None
+            and rate != below.of(name)
+            and not (component.part_of and rate == step.of(component.part_of))
         ]
         yield f"Above {step.above_input_tokens:,} input tokens: {', '.join(changed)}"
     for name, millionths in prices.service_tiers.items():
