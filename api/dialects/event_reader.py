@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import msgspec
 
 from api.dialects.base import DialectError
-from api.dialects.sse import EventSplitter, OversizedEventError, data_of
+from api.dialects.sse import EventSplitter, OversizedEventError, data_of, without_bom
 
 _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
@@ -18,10 +18,11 @@ class EventReader(ABC):
     passed on, and sets `is_done` and `finish_reason`.
     """
 
-    __slots__ = ("_splitter", "error", "events", "finish_reason", "is_done", "text_bytes")
+    __slots__ = ("_splitter", "_start", "error", "events", "finish_reason", "is_done", "text_bytes")
 
     def __init__(self, max_event_bytes: int) -> None:
         self._splitter = EventSplitter(max_event_bytes)
+        self._start: bytes | None = b""
         self.events = 0
         self.error: DialectError | None = None
         self.finish_reason = ""
@@ -38,6 +39,8 @@ class EventReader(ABC):
         What can't be passed on is left in `error`, and what came before it is returned.
         """
         passed_on = b""
+        if self._start is not None:
+            data = self._begin(data)
         try:
             for event in self._splitter.feed(data):
                 passed_on += self._read(event)
@@ -46,6 +49,12 @@ class EventReader(ABC):
         except DialectError as error:
             self.error = error
         return passed_on
+
+    def _begin(self, data: bytes) -> bytes:
+        """Return a stream's first bytes without a byte order mark, once it has a few."""
+        start = without_bom((self._start or b"") + data)
+        self._start = (self._start or b"") + data if start is None else None
+        return start or b""
 
     def read_rest(self) -> bytes:
         """Return what an unfinished last event makes, after the upstream's last byte."""

@@ -51,6 +51,7 @@ _SWITCHES: dict[str, dict[str, Any]] = {
     "stream_options": {"takes_stream_options": False},
 }
 MAX_LEARNT_ROUTES = 1_000
+_ID_HEADERS = frozenset({b"x-request-id", b"request-id"})
 _ANY_ZLIB_HEADER = 32 + zlib.MAX_WBITS
 # The transport lets through what aiohttp raises for broken HTTP.
 _BROKEN = (httpx.TransportError, aiohttp.ClientError, aiohttp.http.HttpProcessingError)
@@ -117,6 +118,12 @@ class UpstreamResponse:
         self._limiter: Limiter | None = limiter
         self._began_at = began_at
         self._unpacker: zlib._Decompress | None = None
+
+    @property
+    def request_id(self) -> str:
+        """The upstream's own name for the call, or an empty text."""
+        ids = [value for name, value in self.headers.raw if name.lower() in _ID_HEADERS]
+        return ids[0].decode("latin-1") if ids else ""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raise AttemptError where the connection breaks."""

@@ -60,8 +60,7 @@ async def call_upstream(
         response = await post(_body(quote, request, dialect, learnt))
     if ARMED:
         failpoint("after_dispatch")
-    ids = response.headers
-    admitted.upstream_request_id = ids.get("x-request-id") or ids.get("request-id") or ""
+    admitted.upstream_request_id = response.request_id
     return response, dialect
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from api.dialects.anthropic_messages.repair import repaired_message, stop_reason
 from api.dialects.anthropic_messages.usage import shown_usage
 from api.dialects.base import AnswerContext, DialectError
 from api.dialects.service_tiers import with_served_tier
@@ -48,6 +49,7 @@ class _Message(msgspec.Struct, gc=False):
     stop_reason: str | None = None
     stop_sequence: str | None = None
     usage: Any = None
+    error: None = None
 
 
 _decode = msgspec.json.Decoder(_Message).decode
@@ -60,18 +62,9 @@ class MessageAnswer:
 
     def __init__(self, body: bytes, context: AnswerContext) -> None:
         """Read a message. Raise DialectError if it is none."""
-        self._body = body
         self._context = context
-        try:
-            self._message = message = _decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise DialectError("bad_answer", "the answer is no message") from None
-        if message.type != "message":
-            raise DialectError("bad_answer", f"the answer is of the type {message.type[:40]}")
-        if not message.content and message.stop_reason is None:
-            raise DialectError("bad_answer", "the answer has neither content nor a stop reason")
-        for block in message.content:
-            block.check()
+        self._body, self._message = _proved(body)
+        message = self._message
         self.text_bytes = sum(map(_text_bytes, message.content))
         self.finish_reason = message.stop_reason or ""
 
@@ -89,6 +82,30 @@ class MessageAnswer:
             return self._body
         answer: dict[str, Any] = _decode_anything(self._body)
         return _encode({**answer, "model": self._context.public_name, "usage": figures})
+
+
+def _proved(body: bytes) -> tuple[bytes, _Message]:
+    """Return a message's bytes, repaired if they must be, and what was decoded of them."""
+    try:
+        return body, _checked(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DialectError):
+        repaired = repaired_message(body)
+    try:
+        return repaired, _checked(repaired)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise DialectError("bad_answer", f"no message: {body[:120]!r}") from None
+
+
+def _checked(body: bytes) -> _Message:
+    """Return a decoded message. Raise DialectError where it lacks what it must have."""
+    message = _decode(body)
+    if message.type != "message":
+        raise DialectError("bad_answer", f"the answer is of the type {message.type[:40]}")
+    if stop_reason(message.stop_reason) is None:
+        raise DialectError("bad_answer", "the answer has no stop reason")
+    for block in message.content:
+        block.check()
+    return message
 
 
 def _text_bytes(block: Block) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from api.dialects.anthropic_messages.answer import Block
+from api.dialects.anthropic_messages.repair import repaired_event, stop_reason
 from api.dialects.anthropic_messages.usage import merged_usage, shown_usage
 from api.dialects.base import AnswerContext, DialectError
 from api.dialects.event_reader import EventReader, named_event
@@ -47,6 +48,12 @@ class _Event(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+
+
+class _OddError(DialectError):
+    """An event that lacks what it must have, and may be repaired."""
+
+
 # What a delta of a known kind has, and the blocks that it may belong to.
 _PARTS = {
     "text_delta": ("text", ("text",)),
@@ -86,9 +93,17 @@ class MessageStreamReader(EventReader):
     def read_data(self, data: bytes) -> bytes:
         """Return the client's bytes for one event's data. Raise DialectError."""
         try:
-            decoded = _decode(data)
+            return self._strictly(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _OddError):
+            events = repaired_event(data, self._open)
+        try:
+            return b"".join(map(self._strictly, events))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise DialectError("bad_answer", "an event of the stream is not Anthropic's") from None
+
+    def _strictly(self, data: bytes) -> bytes:
+        """Return the client's bytes for an event of the dialect. Raise _OddError, DialectError."""
+        decoded = _decode(data)
         kind = decoded.type
         if kind == "ping":
             return b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -116,24 +131,27 @@ class MessageStreamReader(EventReader):
     def _read_delta(self, event: _Event) -> None:
         block = self._open.get(-1 if event.index is None else event.index)
         if block is None or event.delta is None:
-            raise DialectError("bad_answer", "a delta belongs to no content block")
+            raise _OddError("bad_answer", "a delta belongs to no content block")
         delta = event.delta
         part, blocks = _PARTS.get(delta.type or "", ("", ()))
         if part and (getattr(delta, part) is None or block not in blocks):
-            raise DialectError("bad_answer", f"a {delta.type} has no {part}, or is of no {block}")
+            raise _OddError("bad_answer", f"a {delta.type} has no {part}, or is of no {block}")
         if text := delta.text or delta.thinking or delta.partial_json:
             self.text_bytes += len(text) if text.isascii() else len(text.encode())
 
     def _read_block_start(self, event: _Event) -> None:
         if not self._has_begun or event.index is None or event.content_block is None:
-            raise DialectError("bad_answer", "a content block begins outside of a message")
-        event.content_block.check()
+            raise _OddError("bad_answer", "a content block begins outside of a message")
+        try:
+            event.content_block.check()
+        except DialectError as error:
+            raise _OddError(error.kind, error.detail) from None
         self._open[event.index] = event.content_block.type
         self.text_bytes += len(event.content_block.name or "")
 
     def _read_block_stop(self, event: _Event) -> None:
         if event.index is None or self._open.pop(event.index, None) is None:
-            raise DialectError("bad_answer", "a content block ends that is not open")
+            raise _OddError("bad_answer", "a content block ends that is not open")
 
     def _message_start(self, event: _Event, data: bytes) -> bytes:
         if event.message is None or self._has_begun:
@@ -147,12 +165,10 @@ class MessageStreamReader(EventReader):
     def _message_delta(self, event: _Event) -> bytes:
         """Keep the end of the message; it is sent after the settlement."""
         self.usage = merged_usage(self.usage, event.usage)
-        if event.delta is not None and event.delta.stop_reason is not None:
-            self.finish_reason = event.delta.stop_reason
-            self._ending_delta = {
-                "stop_reason": event.delta.stop_reason,
-                "stop_sequence": event.delta.stop_sequence,
-            }
+        delta = event.delta
+        if delta is not None and (reason := stop_reason(delta.stop_reason)):
+            self.finish_reason = reason
+            self._ending_delta = {"stop_reason": reason, "stop_sequence": delta.stop_sequence}
         return b""
 
     def meter(self, limits: MeteringLimits) -> Metered:
