@@ -11,6 +11,7 @@ from typing import TypedDict
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Least, Now
+from django.dispatch import Signal
 
 from accounts import keys
 from accounts.errors import KeyAlreadyRotatedError, KeyNotActiveError, TooManyKeysError
@@ -87,6 +88,10 @@ def update_key(key: ApiKey, rules: KeyRules) -> ApiKey:
     return key
 
 
+# Sent with `key` and `successor` in the transaction of a rotation.
+key_rotated = Signal()
+
+
 def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
     """Replace a key by one with the same rules and return the successor with its plaintext.
 
@@ -119,6 +124,7 @@ def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
             replaces=old,
         )
         plaintext = save_with_new_secret(new, old.prefix)
+        key_rotated.send(sender=ApiKey, key=old, successor=new)
         # PostgreSQL's LEAST ignores NULL, so a key without an expiry gets this one.
         ApiKey.objects.filter(pk=old.pk).update(
             expires_at=Least("expires_at", Now() + timedelta(seconds=grace_seconds))

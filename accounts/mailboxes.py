@@ -41,5 +41,5 @@ def known_digests(address: str) -> list[str]:
     return [*(_digest(mailbox, key) for key in keys), keyless]
 
 
-def _digest(mailbox: str, key: str) -> str:
+def _digest(mailbox: str, key: str | bytes) -> str:
     return salted_hmac(_SALT, mailbox, secret=key, algorithm="sha256").hexdigest()

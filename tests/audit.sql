@@ -251,12 +251,18 @@ SELECT 'budget', format('key %s: %s spent, records of %s', s.key_id, s.total_nan
 FROM billing_keyspend s LEFT JOIN (
     SELECT key_id, sum(charged_nanos) AS nanos FROM billing_usagerecord GROUP BY key_id) u
     ON u.key_id = s.key_id
-WHERE s.total_nanos <> coalesce(u.nanos, 0)
-   OR s.month_nanos <> (SELECT coalesce(sum(charged_nanos), 0) FROM billing_usagerecord r
+WHERE s.total_nanos <> coalesce(u.nanos, 0) + s.carried_total_nanos
+   OR s.carried_total_nanos > (
+       SELECT coalesce(sum(old.total_nanos), 0) FROM accounts_apikey k
+       JOIN billing_keyspend old ON old.key_id = k.replaces_id WHERE k.id = s.key_id)
+   OR s.month_nanos - CASE WHEN to_char(s.carried_on, 'YYYY-MM') = to_char(s.month, 'YYYY-MM')
+                           THEN s.carried_month_nanos ELSE 0 END
+      <> (SELECT coalesce(sum(charged_nanos), 0) FROM billing_usagerecord r
                         WHERE r.key_id = s.key_id
                           AND to_char(r.created_at AT TIME ZONE 'UTC', 'YYYY-MM')
                               = to_char(s.month, 'YYYY-MM'))
-   OR s.day_nanos <> (SELECT coalesce(sum(charged_nanos), 0) FROM billing_usagerecord r
+   OR s.day_nanos - CASE WHEN s.carried_on = s.day THEN s.carried_day_nanos ELSE 0 END
+      <> (SELECT coalesce(sum(charged_nanos), 0) FROM billing_usagerecord r
                       WHERE r.key_id = s.key_id
                         AND to_char(r.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
                             = to_char(s.day, 'YYYY-MM-DD'))

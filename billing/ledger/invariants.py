@@ -235,16 +235,20 @@ INVARIANTS = [
     ),
     Invariant(
         "I4 spent",
-        "what a key has spent of its budgets is what its usage records charge",
+        "what a key has spent of its budgets is what its usage records charge, and what it took "
+        "over from the key that it replaced",
         """
         SELECT format('key %s: %s today, %s this month, %s in all; records %s',
                       s.key_id, s.day_nanos, s.month_nanos, s.total_nanos, sum(u.charged_nanos))
         FROM billing_keyspend s LEFT JOIN billing_usagerecord u ON u.key_id = s.key_id
         GROUP BY s.key_id
-        HAVING s.total_nanos <> coalesce(sum(u.charged_nanos), 0)
-            OR s.day_nanos <> coalesce(sum(u.charged_nanos) FILTER (
+        HAVING s.total_nanos - s.carried_total_nanos <> coalesce(sum(u.charged_nanos), 0)
+            OR s.day_nanos - CASE WHEN s.carried_on = s.day THEN s.carried_day_nanos ELSE 0 END
+               <> coalesce(sum(u.charged_nanos) FILTER (
                    WHERE (u.created_at AT TIME ZONE 'UTC')::date = s.day), 0)
-            OR s.month_nanos <> coalesce(sum(u.charged_nanos) FILTER (
+            OR s.month_nanos - CASE WHEN date_trunc('month', s.carried_on) = s.month
+                                    THEN s.carried_month_nanos ELSE 0 END
+               <> coalesce(sum(u.charged_nanos) FILTER (
                    WHERE date_trunc('month', u.created_at AT TIME ZONE 'UTC') = s.month), 0)
         """,
     ),

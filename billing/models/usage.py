@@ -147,6 +147,17 @@ class KeySpend(models.Model):
     total_nanos = models.BigIntegerField(default=0)
     held_nanos = models.BigIntegerField(default=0)
     last_used_at = models.DateTimeField(null=True)
+    # Included in the counters above: what the key spent that was rotated into this one.
+    carried_on = models.DateField(null=True, help_text="When the key was rotated.")
+    carried_day_nanos = models.BigIntegerField(
+        default=0, db_default=0, help_text="Of the key that this one replaced."
+    )
+    carried_month_nanos = models.BigIntegerField(
+        default=0, db_default=0, help_text="Of the key that this one replaced."
+    )
+    carried_total_nanos = models.BigIntegerField(
+        default=0, db_default=0, help_text="Of the key that this one replaced."
+    )
 
     class Meta:
         constraints = [

@@ -200,7 +200,9 @@ def follow_payments(row_limit: int = 500) -> int:
 def _follow_payment(team_id: int) -> bool:
     """Take a referral's credit back, or return it, as its payment stands now."""
     with transaction.atomic():
-        referral = Referral.objects.select_related("order", "team", "referrer").get(pk=team_id)
+        referral = Referral.objects.select_related("team", "referrer").get(pk=team_id)
+        if referral.order_id is None:
+            return False
         order = Order.objects.select_for_update().get(pk=referral.order_id)
         referral.refresh_from_db(fields=["taken_back_at", "returns"])
         stands = refundable_part(order).amount_cents * NANOS_PER_CENT

@@ -2,6 +2,7 @@
 
 from tests.mutation.mutants import GIVE_BACK, LOTS, mutant
 
+CARRY = "billing/ledger/sql/carry_v1.sql"
 DISPUTES, ORDERS, PLANS, PROMOTIONS, RECONCILIATION = (
     f"billing/payments/{name}.py"
     for name in ("disputes", "orders", "plan_reversals", "promotions", "reconciliation")
@@ -77,6 +78,20 @@ PAYMENT_MUTANTS = [
         "    if _is_without_tax(nanos, entry.stripe_cents, entry):\n",
         "    if entry.stripe_cents == entry.books_cents:\n",
         "payments/test_plan_reversals.py::test_reconciliation_does_not_believe_our_own_row",
+    ),
+    mutant(
+        "a rotation carries the spend of the budgets",
+        "accounts/api_keys.py",
+        "        key_rotated.send(sender=ApiKey, key=old, successor=new)\n",
+        "",
+        "test_carry_spend.py::test_a_successor_has_what_the_budget_had_left",
+    ),
+    mutant(
+        "the account lock of a rotation's carry",
+        CARRY,
+        "WHERE k.id = from_key FOR NO KEY UPDATE OF a;",
+        "WHERE k.id = from_key;",
+        "test_carry_spend.py::test_it_waits_for_a_settlement_that_is_under_way",
     ),
     mutant(
         "a code is redeemed once a mailbox",

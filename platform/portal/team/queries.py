@@ -6,7 +6,7 @@ the entries of all other teams on its way.
 
 from dataclasses import dataclass
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
 from django.utils import timezone
 
 from accounts.access import Actor
@@ -69,8 +69,10 @@ def _spent_by_maker(actor: Actor) -> dict[int | None, int]:
     # The keys' counters are exact as of the last settlement, in one row for each key.
     this_month = timezone.now().date().replace(day=1)
     counters = KeySpend.objects.filter(key__team=actor.team, month=this_month)
-    sums = counters.order_by().values_list("key__created_by").annotate(Sum("month_nanos"))
-    return dict(sums)
+    # What a rotated key spent is in its own counter, and carried into its successor's.
+    carried = Case(When(carried_on__gte=this_month, then="carried_month_nanos"), default=0)
+    own = Sum(F("month_nanos") - carried)
+    return dict(counters.order_by().values_list("key__created_by").annotate(own))
 
 
 def _active_keys_by_maker(actor: Actor) -> dict[int | None, int]:
