@@ -66,7 +66,7 @@ class StaffSite(UnfoldAdminSite):
         messages.info(request, "The administration asks for a second factor. Add one here first.")
         return redirect("mfa_index")
 
-    def password_change(
+    def password_change(  # type: ignore[override]  # Django's own redirects, too
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Lead to the page where everybody changes their password."""
@@ -75,10 +75,12 @@ class StaffSite(UnfoldAdminSite):
 
 def _has_shown_second_factor(request: HttpRequest) -> bool:
     """Return whether one was shown in this session, and still belongs to the user."""
-    records = get_authentication_records(request, request.user)
-    return any(record["method"] == "mfa" for record in records) and is_mfa_enabled(
-        request.user, _SECOND_FACTORS
-    )
+    user = request.user
+    if not user.is_authenticated:
+        return False
+    records = get_authentication_records(request, user)
+    has_shown_one = any(record["method"] == "mfa" for record in records)
+    return has_shown_one and is_mfa_enabled(user, _SECOND_FACTORS)
 
 
 def _name_of_second_step(request: HttpRequest) -> str:

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
-from django.db import models
+from django.db import models, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -21,6 +21,7 @@ from unfold.widgets import (
 
 from accounts import api_keys, audit, key_actions, keys
 from accounts.models import ApiKey, NotificationSettings, User
+from accounts.staff_rules import is_superuser, may_act_on
 from api import upstream_keys
 from api.dialects import DIALECTS
 from api.models import (
@@ -261,7 +262,7 @@ class ModelHealthHourAdmin(ReadOnlyAdmin):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(MoneyAdmin):
-    """API keys. The plaintext is shown once, on the page after creation."""
+    """API keys. Superusers create them; the plaintext is shown once, on the page after."""
 
     list_display = (
         "__str__",
@@ -304,6 +305,16 @@ class ApiKeyAdmin(MoneyAdmin):
         """Return the read-only fields."""
         return () if obj is None else self._facts
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Allow superusers only: who creates a key can use it."""
+        return is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Forbid changes of a key of a team that the user belongs to."""
+        if obj is not None and not may_act_on(request, obj.team):
+            return False
+        return super().has_change_permission(request, obj)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Forbid deletion: the books refer to the key. Revoke it instead."""
         return False
@@ -341,8 +352,10 @@ class ApiKeyAdmin(MoneyAdmin):
     @admin.action(description="Revoke", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
         """Revoke the keys, with entries in their teams' audit logs."""
-        for key in keys.select_related("team"):
-            key_actions.revoke_key(audit.Staff(key.team, cast(User, request.user)), key)
+        with transaction.atomic():
+            for key in keys.select_related("team"):
+                key_actions.revoke_key(audit.Staff(key.team, cast(User, request.user)), key)
+                self.log_change(request, key, "Revoked.")
         self.message_user(request, f"Revoked: {len(keys)}.", messages.SUCCESS)
 
 
@@ -391,11 +404,10 @@ class ChatJobAdmin(ReadOnlyAdmin):
 
 
 @admin.register(NotificationSettings)
-class NotificationSettingsAdmin(MoneyAdmin):
-    """Notification settings. A user without a row gets all emails."""
+class NotificationSettingsAdmin(ReadOnlyAdmin):
+    """Users' own notification settings. A user without a row gets all emails."""
 
     list_display = ("user", "low_balance", dollars("low_balance_nanos"), "budget_reached")
     list_filter = ("low_balance", "budget_reached", "key_created", "new_sign_in")
     list_select_related = ("user",)
     search_fields = ("user__email", "user__name")
-    autocomplete_fields = ("user",)

@@ -88,7 +88,12 @@ class GuardedBackend(httpcore.SyncBackend):
     """The same for httpx: it connects to the address that was checked."""
 
     def connect_tcp(
-        self, host: str, port: int, timeout: float | None = None, **options: Any
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
     ) -> httpcore.NetworkStream:
         """Return a connection to one of the host's allowed addresses.
 
@@ -96,7 +101,7 @@ class GuardedBackend(httpcore.SyncBackend):
         """
         if not is_listed(host):
             host = _public_address(host, port)
-        return super().connect_tcp(host, port, timeout, **options)
+        return super().connect_tcp(host, port, timeout, local_address, socket_options)
 
 
 def _public_address(host: str, port: int) -> str:

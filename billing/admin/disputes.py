@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -18,6 +20,7 @@ from unfold.widgets import (
 )
 
 from accounts.models import Team, User
+from accounts.staff_rules import may_act_on
 from billing.admin.fields import NanosAdminField, ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.admin.refunds import link, transfers_link
 from billing.models import Dispute, FraudWarning, Order
@@ -116,13 +119,17 @@ class CaseAdmin(ReadOnlyAdmin):
     def handle(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the form, or mark the case as handled with the submitted note."""
         case = get_object_or_404(self.get_queryset(request), pk=unquote(object_id))
+        if not may_act_on(request, case.team):
+            raise PermissionDenied
         form = HandleForm(request.POST or None, initial={"note": case.note})
         back = f"admin:billing_{self.model._meta.model_name}_change"
         if form.is_valid() and isinstance(request.user, User):
             resumes_keys = form.cleaned_data["resumes_keys"]
-            result = disputes.handle(
-                case, form.cleaned_data["note"], request.user, resumes_keys=resumes_keys
-            )
+            with transaction.atomic():
+                result = disputes.handle(
+                    case, form.cleaned_data["note"], request.user, resumes_keys=resumes_keys
+                )
+                self.log_change(request, case, "Handled.")
             _report(request, result, resumes_keys=resumes_keys)
             return redirect(back, quote(case.pk))
         context = {

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -204,7 +205,11 @@ class LedgerAlertAdmin(ReadOnlyAdmin):
     @admin.action(description="Mark as handled", permissions=["handle"])
     def mark_as_handled(self, request: HttpRequest, alerts: QuerySet[LedgerAlert]) -> None:
         """Record when the alerts were handled, keeping the first time."""
-        alerts.filter(handled_at__isnull=True).update(handled_at=timezone.now())
+        with transaction.atomic():
+            for alert in alerts.filter(handled_at__isnull=True).select_for_update():
+                alert.handled_at = timezone.now()
+                alert.save(update_fields=["handled_at"])
+                self.log_change(request, alert, "Handled.")
 
     def has_handle_permission(self, request: HttpRequest) -> bool:
         """Tell whether the user may handle alerts, which are otherwise read-only."""

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -14,6 +15,7 @@ from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from accounts.models import User
+from accounts.staff_rules import may_act_on
 from billing.admin.fields import CentsAdminField, ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.models import Order, Refund
 from billing.payments import refunds
@@ -56,11 +58,14 @@ class RefundableOrderAdmin(ReadOnlyAdmin):
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the form, or request the refund that was submitted."""
         order = get_object_or_404(Order.objects.select_related("team"), pk=object_id)
+        if not may_act_on(request, order.team):
+            raise PermissionDenied
         initial = {"id": uuid.uuid4(), "amount": refunds.unspent_cents(order)}
         form = RefundForm(request.POST or None, initial=initial)
         if form.is_valid() and isinstance(request.user, User):
             refund = _request(form, order, request.user)
             if refund is not None:
+                self.log_change(request, order, f"Refund of {cents_text(refund.amount_cents)}.")
                 _report(request, refund)
                 return redirect("admin:billing_refund_change", refund.pk)
         context = {

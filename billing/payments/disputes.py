@@ -274,7 +274,8 @@ def _resume_keys(team: Team, subject: str, staff: User | None = None) -> bool:
     if team.suspended_reason not in PAUSE_REASONS or open_cases(team):
         return False
     Team.objects.filter(pk=team.pk).update(suspended_at=None, suspended_reason="")
-    audit.record(Actor(team=team, user=staff), "team.resumed", subject)
+    actor = audit.Staff(team, staff) if staff is not None else Actor(team=team)
+    audit.record(actor, "team.resumed", subject)
     return True
 
 

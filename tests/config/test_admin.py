@@ -16,6 +16,7 @@ from accounts.models import (
     ApiKey,
     AuditEntry,
     Invitation,
+    NotificationSettings,
     Plan,
     SentNotice,
     Team,
@@ -48,7 +49,7 @@ LEDGER = [
     *(Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
     *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
     *(models.Subscription, models.SubscriptionPayment, models.PlanPrice),
-    *(models.CodeRedemption, models.ReferralLink, models.Referral),
+    *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),
 ]
 
 

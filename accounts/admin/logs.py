@@ -1,0 +1,127 @@
+"""Admin pages of the logs, and the base of pages that write into teams' audit logs."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, cast
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from accounts import audit
+from accounts.models import AuditEntry, Membership, SentNotice, Team, User
+
+
+class AuditedAdmin(ModelAdmin):
+    """The base of pages whose rows belong to teams: their audit logs have what staff do there.
+
+    Django's own log, which staff read, has it as well.
+    """
+
+    audit_name = ""  # of the action in the audit log: `member` makes `member.changed`
+
+    def teams_of(self, obj: Any) -> Iterable[Team]:
+        """Return the teams that a row belongs to."""
+        raise NotImplementedError
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Log an addition in both logs."""
+        self.record(request, obj, "added")
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Log a change in both logs, with the names of the fields."""
+        fields = _changed_fields(message)
+        if fields:
+            self.record(request, obj, "changed", {"fields": fields})
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Log deletions in both logs, before the rows are gone."""
+        for obj in queryset:
+            self.record(request, obj, "removed")
+        return super().log_deletions(request, queryset)
+
+    def record(
+        self, request: HttpRequest, obj: Any, verb: str, detail: dict[str, Any] | None = None
+    ) -> None:
+        """Write an entry of the staff's act into the audit log of each team."""
+        subject = str(obj.user) if isinstance(obj, Membership) else str(obj)
+        for team in self.teams_of(obj):
+            staff = audit.Staff(team, cast(User, request.user))
+            audit.record(staff, f"{self.audit_name}.{verb}", subject, detail=detail)
+
+
+class LogAdmin(ModelAdmin):
+    """The base of pages whose rows the software writes: read-only."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Forbid adding rows."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Forbid changing rows."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Forbid deleting rows."""
+        return False
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(LogAdmin):
+    """The audit log."""
+
+    list_display = ("created_at", "team", "actor_label", "action", "subject", "ip_address")
+    list_filter = ("action", "created_at")
+    list_select_related = ("team",)
+    search_fields = ("actor_label", "subject", "team__name", "team__slug")
+    date_hierarchy = "created_at"
+
+
+@admin.register(SentNotice)
+class SentNoticeAdmin(LogAdmin):
+    """Sent emails."""
+
+    list_display = ("created_at", "user", "team", "kind", "reference")
+    list_filter = ("kind", "created_at")
+    list_select_related = ("user", "team")
+    search_fields = ("user__email", "team__name", "team__slug", "reference")
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(LogAdmin):
+    """The staff log: what was done in the admin, by whom. It names fields, not their values."""
+
+    list_display = ("action_time", "user", "act", "content_type", "object_repr", "changes")
+    list_filter = (
+        "action_flag",
+        "action_time",
+        "content_type",
+        ("user", admin.RelatedOnlyFieldListFilter),
+    )
+    list_select_related = ("user", "content_type")
+    search_fields = ("object_repr", "=object_id", "user__email")
+    date_hierarchy = "action_time"
+    fields = readonly_fields = (
+        *("action_time", "user", "act", "content_type", "object_id", "object_repr", "changes"),
+    )
+
+    @admin.display(description="Act", ordering="action_flag")
+    def act(self, entry: LogEntry) -> str:
+        """Return whether the object was added, changed or deleted."""
+        return str(entry.get_action_flag_display())
+
+    @admin.display(description="Changes")
+    def changes(self, entry: LogEntry) -> str:
+        """Return the changed fields in words."""
+        return entry.get_change_message()
+
+
+def _changed_fields(message: Any) -> list[str]:
+    """Return the names of the changed fields in a message of Django's log."""
+    parts = json.loads(message) if isinstance(message, str) and message[:1] == "[" else message
+    if isinstance(parts, str):
+        return [parts]
+    return [str(name) for part in parts for name in part.get("changed", {}).get("fields", ())]
