@@ -178,6 +178,8 @@ ACCOUNT_FORMS = {"signup": "portal.sign_in.forms.SignupForm"}
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
+# Making keys and owners, exporting data and changing ways to sign in ask for a sign-in this recent.
+ACCOUNT_REAUTHENTICATION_TIMEOUT = env.integer("RECENT_SIGN_IN_SECONDS", 900)
 # The rates by IP address are SIGN_IN_RATE and those beside it, below.
 ACCOUNT_RATE_LIMITS = {"login": None, "signup": None, "reset_password": "5/m/key"}
 ALLAUTH_USER_CODE_FORMAT = {"numeric": True, "dashed": False, "length": 6}
