@@ -1,7 +1,12 @@
 """Helpers for the cast of `conftest.py`: keys for them, browsers for them, a look at all text."""
 
+import time
 from typing import Any, NamedTuple
 
+from allauth.account.internal.flows.login import (
+    _AUTHENTICATION_METHODS_USER_SESSION_KEY,
+    AUTHENTICATION_METHODS_SESSION_KEY,
+)
 from django.apps import apps
 from django.db import connection
 from django.test import Client
@@ -28,7 +33,17 @@ def signed_in(user: User, *, enforce_csrf_checks: bool = False) -> Client:
     """Return a browser in which the user is signed in."""
     client = Client(enforce_csrf_checks=enforce_csrf_checks)
     client.force_login(user)
+    note_sign_in(client, user)
     return client
+
+
+def note_sign_in(client: Client, user: User, seconds_ago: float = 0) -> None:
+    """Have the browser's session say that the user gave their password, so long ago."""
+    session = client.session
+    records = [{"method": "password", "at": time.time() - seconds_ago}]
+    session[AUTHENTICATION_METHODS_SESSION_KEY] = records
+    session[_AUTHENTICATION_METHODS_USER_SESSION_KEY] = str(user.pk)
+    session.save()
 
 
 def everything_in_the_database() -> str:

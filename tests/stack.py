@@ -92,6 +92,7 @@ class Stack:
             "HOLD_GRACE_SECONDS": "2",
             "MAIL_DIR": str(self.folder / "mail"),
             "DEVELOPMENT": "1",
+            "RECENT_SIGN_IN_SECONDS": "86400",
             "STRIPE_SECRET_KEY": "sk_test_simulated",
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "STRIPE_API_BASE": self.stripe.url,

@@ -178,6 +178,8 @@ ACCOUNT_FORMS = {"signup": "portal.sign_in.forms.SignupForm"}
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
+# Making keys and owners, exporting data and changing ways to sign in ask for a sign-in this recent.
+ACCOUNT_REAUTHENTICATION_TIMEOUT = env.integer("RECENT_SIGN_IN_SECONDS", 900)
 # The rates by IP address are SIGN_IN_RATE and those beside it, below.
 ACCOUNT_RATE_LIMITS = {"login": None, "signup": None, "reset_password": "5/m/key"}
 ALLAUTH_USER_CODE_FORMAT = {"numeric": True, "dashed": False, "length": 6}
@@ -245,6 +247,9 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+# A browser lets no other host of the domain, and no page in clear, set a cookie of this prefix.
+_COOKIE_PREFIX = "__Host-" if HTTPS else ""
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}sessionid", f"{_COOKIE_PREFIX}csrftoken"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 

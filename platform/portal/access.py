@@ -1,9 +1,14 @@
 """The member behind a request, and the team they act for."""
 
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
+from allauth.account.internal.flows.login import get_authentication_records
+from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
+from allauth.core.exceptions import ReauthenticationRequired
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -14,6 +19,7 @@ from accounts.access import Actor, memberships_of
 from accounts.models import ApiKey, Membership, Team, User
 
 TEAM_SESSION_KEY = "team"
+INVITATION_SESSION_KEY = "invitation"
 
 
 class MemberRequest(HttpRequest):
@@ -57,6 +63,20 @@ def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
         return guarded
 
     return decorate
+
+
+def require_recent_sign_in(request: HttpRequest) -> None:
+    """Raise ReauthenticationRequired unless the user has lately shown that it is them.
+
+    What makes a key, an owner or a copy of all data is worth more than the session that somebody
+    left open. allauth asks for the password or the second factor, and goes on with the request.
+    """
+    if not get_reauthentication_flows(request.user):
+        return  # they sign in through another service alone, which allauth can't ask again
+    records = get_authentication_records(request, request.user)
+    shown_at = max((each["at"] for each in records), default=0)
+    if time.time() - shown_at > settings.ACCOUNT_REAUTHENTICATION_TIMEOUT:
+        raise ReauthenticationRequired
 
 
 def actor_of(request: HttpRequest) -> Actor | None:

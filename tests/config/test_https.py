@@ -1,5 +1,8 @@
 """A service whose address is https, behind a proxy that says how the client came."""
 
+import subprocess
+import sys
+
 import pytest
 from django.test import Client
 
@@ -85,3 +88,16 @@ def test_encrypted_pages_are_served_with_strict_transport_security(https: None) 
     assert page["strict-transport-security"]
     assert managed["strict-transport-security"]
     assert managed["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(("base_url", "prefix"), [("https://a.example", "__Host-"), ("", "")])
+def test_cookies_are_bound_to_the_host_over_https(base_url: str, prefix: str) -> None:
+    code = "import config.settings as s; print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"LOCAL_DIR": "/nowhere", "BASE_URL": base_url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [f"{prefix}sessionid", f"{prefix}csrftoken"]

@@ -4,13 +4,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.account.signals import password_changed, password_reset, password_set
+from allauth.usersessions.models import UserSession
 from django.test import Client
 from django.utils import timezone
 
 from accounts import api_keys
 from accounts.models import ApiKey, Membership, Role, Team, User
 from portal import access
-from portal.chat import queries
+from portal.chat import queries, receivers
 from tests.cast import everything_in_the_database, issue, signed_in
 from tests.portal.chat_pages import send
 
@@ -63,6 +65,37 @@ def test_signing_out_revokes_the_key(alice: User, alices_team: Team) -> None:
     plaintext = ask_for_key(browser, alices_team).json()["key"]
     browser.post("/accounts/logout/")
     assert api_keys.find_active(plaintext) is None
+
+
+def test_a_new_password_revokes_the_keys_of_all_sessions(
+    alice: User, alices_team: Team, alices_key: Any
+) -> None:
+    browsers = [signed_in(alice), signed_in(alice)]
+    chats = [ask_for_key(browser, alices_team).json()["key"] for browser in browsers]
+    new = {
+        "oldpassword": "alices secret",
+        "password1": "another secret",
+        "password2": "another secret",
+    }
+    assert browsers[0].post("/accounts/password/change/", new).status_code == 302
+    assert [api_keys.find_active(each) for each in chats] == [None, None]
+    assert api_keys.find_active(alices_key.plaintext) is not None
+
+
+def test_a_password_that_is_reset_or_set_revokes_them_too() -> None:
+    for signal in (password_changed, password_reset, password_set):
+        assert receivers._on_password_changed in signal._live_receivers(User)[0]
+
+
+def test_ending_a_session_elsewhere_revokes_its_key(alice: User, alices_team: Team) -> None:
+    here, there = signed_in(alice), signed_in(alice)
+    plaintext = ask_for_key(there, alices_team).json()["key"]
+    elsewhere = UserSession.objects.create(
+        user=alice, session_key=there.session.session_key, ip="192.0.2.1", user_agent="x"
+    )
+    here.post(f"/accounts/sessions/{elsewhere.pk}/end")
+    assert api_keys.find_active(plaintext) is None
+    assert ask_for_key(here, alices_team).status_code == 200
 
 
 def test_leaving_the_team_revokes_the_key_and_no_other(bob: User, alices_team: Team) -> None:

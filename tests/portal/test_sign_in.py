@@ -358,6 +358,14 @@ def test_a_failed_sign_in_is_logged_without_what_was_typed(
     assert "wrong password" not in str(known)
 
 
+def test_a_sign_in_is_logged(dana: User, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    login(Client(), dana.email)
+    events = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    signed_in_events = [each for each in events if each["event"] == "signed_in"]
+    assert [(each["user_id"], each["ip"]) for each in signed_in_events] == [(dana.pk, "127.0.0.1")]
+
+
 def test_a_wrong_second_step_is_logged(dana: User, caplog: pytest.LogCaptureFixture) -> None:
     add_totp(dana)
     client = Client()

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from django.core import mail
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from accounts import teams
+from accounts import invitations, teams
+from accounts.access import Actor
 from accounts.models import Membership, Role, Team, User
 from billing.models import CreditAccount
 from tests.portal.sent_emails import code_to, last_to, link_to
@@ -177,3 +179,56 @@ def test_a_user_whom_the_operator_made_without_a_password_can_choose_one(client:
     client.post(form, {"password1": PASSWORD, "password2": PASSWORD})
     login = {"login": "made@example.com", "password": PASSWORD}
     assert client.post("/accounts/login/", login)["Location"] == "/dashboard"
+
+
+def test_known_and_new_addresses_take_the_same_work(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+
+    def counted(password: str, **options: Any) -> str:
+        hashed.append(password)
+        return "hash"
+
+    monkeypatch.setattr("django.contrib.auth.base_user.make_password", counted)
+    users, work = User.objects.count(), []
+    for email in (alice.email, "new@example.com"):
+        hashed.clear()
+        with CaptureQueriesContext(connection) as queries:
+            assert sign_up(Client(), email).status_code == 302
+        written = sum(each["sql"].startswith("INSERT") for each in queries)
+        work.append((len(hashed), written))
+    (known_hashes, known_writes), (new_hashes, new_writes) = work
+    assert known_hashes == new_hashes == 1
+    assert abs(known_writes - new_writes) <= 2
+    assert User.objects.count() == users + 1
+    assert not User.objects.filter(email__endswith=".invalid").exists()
+
+
+def test_a_closed_sign_up_lets_the_invited_in(
+    alice: User, alices_team: Team, settings: Any
+) -> None:
+    settings.SIGNUP_OPEN = False
+    actor = Actor(team=alices_team, user=alice, role=Role.OWNER)
+    _, token = invitations.invite(actor, "invited@example.com", Role.DEVELOPER)
+    browser = Client()
+    assert "Create an account" in browser.get(f"/invitations/{token}").content.decode()
+    page = sign_up(browser, "somebody.else@example.com").content.decode()
+    assert "address that the invitation was sent to" in page
+    assert sign_up(browser, "Invited@example.com")["Location"] == VERIFY
+    assert browser.post(VERIFY, {"code": code_to("invited@example.com")}).status_code == 302
+    browser.post(f"/invitations/{token}")
+    assert alices_team.memberships.filter(user__email="invited@example.com").exists()
+    assert "Sign-up is closed" in sign_up(Client(), "invited@example.com").content.decode()
+
+
+def test_a_withdrawn_invitation_lets_nobody_in(
+    alice: User, alices_team: Team, settings: Any
+) -> None:
+    settings.SIGNUP_OPEN = False
+    actor = Actor(team=alices_team, user=alice, role=Role.OWNER)
+    invitation, token = invitations.invite(actor, "invited@example.com", Role.DEVELOPER)
+    browser = Client()
+    browser.get(f"/invitations/{token}")
+    invitations.withdraw(actor, invitation)
+    assert "Sign-up is closed" in sign_up(browser, "invited@example.com").content.decode()

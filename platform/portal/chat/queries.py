@@ -6,7 +6,7 @@ The relay accepts API keys and nothing else, so a chat turn is paid for like any
 site creates a short-lived inference key for a browser session and returns its plaintext once. The
 page keeps it in memory, calls `/v1` itself and asks for another key when it expires. Only the
 digest is stored, as for every key. A session has one live key: a new key revokes the previous one,
-and so does signing out or leaving the team.
+and so does signing out on any device, a new password or leaving the team.
 """
 
 import secrets
@@ -193,6 +193,12 @@ def revoke_of_session(session: SessionBase) -> None:
 def revoke_of_member(user_id: int, team_id: int) -> None:
     """Revoke a departing member's chat keys in all of their sessions."""
     keys = ApiKey.objects.filter(created_by=user_id, team=team_id)
+    api_keys.active(only_chat_keys(keys)).update(revoked_at=Now())
+
+
+def revoke_of_user(user_id: int) -> None:
+    """Revoke a user's chat keys in all of their teams and sessions."""
+    keys = ApiKey.objects.filter(created_by=user_id)
     api_keys.active(only_chat_keys(keys)).update(revoked_at=Now())
 
 

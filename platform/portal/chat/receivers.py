@@ -1,7 +1,9 @@
-"""Receivers that end a chat's keys and conversations: on sign-out, on leaving a team, on account
-deletion.
+"""Receivers that end a chat's keys and conversations: on sign-out on any device, on a new password,
+on leaving a team, on account deletion.
 """
 
+from allauth.account.signals import password_changed, password_reset, password_set
+from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.signals import user_logged_out
 from django.db.models.signals import post_delete
@@ -20,6 +22,20 @@ def _on_signed_out(
 ) -> None:
     if request is not None:
         queries.revoke_of_session(request.session)
+
+
+@receiver((password_changed, password_reset, password_set), dispatch_uid="chat_password")
+def _on_password_changed(sender: object, user: User, **_: object) -> None:
+    queries.revoke_of_user(user.pk)
+
+
+@receiver(post_delete, sender=UserSession, dispatch_uid="chat_session_ended")
+def _on_session_ended(sender: object, instance: UserSession, **_: object) -> None:
+    """End the user's chat keys, since the ended session can't say which was its own.
+
+    The pages of their other sessions ask for another key by themselves.
+    """
+    queries.revoke_of_user(instance.user_id)
 
 
 @receiver(post_delete, sender=Membership, dispatch_uid="chat_left_team")

@@ -17,7 +17,12 @@ from accounts.errors import AccountsError
 from accounts.models import ApiKey
 from api.catalogue.snapshot import Snapshot, load_snapshot
 from billing.usage.key_spending import use_by_day
-from portal.access import MemberRequest, member_page, member_page_if
+from portal.access import (
+    MemberRequest,
+    member_page,
+    member_page_if,
+    require_recent_sign_in,
+)
 from portal.keys import forms
 from portal.keys.forms import KeyForm, NewKeyForm, RotationForm
 from portal.keys.presenters import KeyPresenter, daily_cost_of, key_presenter
@@ -44,6 +49,7 @@ def apikeys(request: MemberRequest) -> HttpResponse:
 @member_page_if(lambda actor: actor.may_create_keys())
 def new_key(request: MemberRequest) -> HttpResponse:
     """Make a key and show it, this once, as the form's own answer."""
+    require_recent_sign_in(request)
     snapshot = load_snapshot()
     form = NewKeyForm(_sent(request), actor=request.actor, models=snapshot.public_models())
     if not form.is_valid():
@@ -107,6 +113,7 @@ def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
 def rotate_key(request: MemberRequest, key_id: int) -> HttpResponse:
     """Make a key's successor and show it, this once."""
     own = _managed_key(request, key_id)
+    require_recent_sign_in(request)
     form = RotationForm(_sent(request))
     if not own.may_rotate:
         return _key_page(request, own, _why_not_rotated(own))

@@ -13,7 +13,7 @@ from accounts.deletion import consequences_for, delete_user
 from accounts.errors import SharedTeamError
 from accounts.models import NotificationSettings
 from billing.models import CreditAccount
-from portal.access import MemberRequest, member_page
+from portal.access import MemberRequest, member_page, require_recent_sign_in
 from portal.profile.forms import DeletionForm, NotificationsForm, ProfileForm
 from portal.profile.queries import archive
 from portal.ui.rate_limits import is_over_limit
@@ -65,6 +65,7 @@ def your_data(request: MemberRequest) -> HttpResponse:
 @member_page
 def export(request: MemberRequest) -> HttpResponseBase:
     """Stream the user's data as a ZIP archive."""
+    require_recent_sign_in(request)
     if is_over_limit(request, "export", EXPORTS_PER_USER):
         messages.error(request, "You have exported your data several times. Try again in an hour.")
         return render(request, "profile/data.html", status=429)

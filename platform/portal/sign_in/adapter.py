@@ -26,7 +26,7 @@ from accounts.models import User
 from api.service import current_service
 from portal.emails import sending
 from portal.emails.kinds import SECURITY_NOTICES
-from portal.sign_in.onboarding import note_sign_up, open_books
+from portal.sign_in.onboarding import is_invited, note_sign_up, open_books
 from portal.sign_in.presenters import device_name
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Return whether one may sign up: if the operator lets people, or with an invitation."""
-        return settings.SIGNUP_OPEN or bool(request.session.get("account_verified_email"))
+        return settings.SIGNUP_OPEN or is_invited(request)
 
     def save_user(
         self, request: HttpRequest, user: AbstractBaseUser, form: BaseForm, commit: bool = True
@@ -137,8 +137,8 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         return user
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
-        """Return whether one may sign up."""
-        return settings.SIGNUP_OPEN or bool(request.session.get("account_verified_email"))
+        """Return whether one may sign up: if the operator lets people, or with an invitation."""
+        return settings.SIGNUP_OPEN or is_invited(request, sociallogin.user.email)
 
 
 class MFAAdapter(DefaultMFAAdapter):

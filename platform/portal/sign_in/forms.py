@@ -1,5 +1,6 @@
 """allauth's forms, with the service's wording and guards."""
 
+import secrets
 from typing import Any, cast
 
 from allauth.account import forms as account
@@ -14,19 +15,26 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.models import User
 from portal.sign_in import middleware
-from portal.sign_in.onboarding import is_disposable
+from portal.sign_in.onboarding import is_disposable, is_invited
 
 
 class SignupForm(account.SignupForm):
     """E-mail address and password; what it answers does not tell who has an account."""
 
     def clean_email(self) -> str:
-        """Return the address. Raise ValidationError for one that is thrown away after use."""
+        """Return the address.
+
+        Raise ValidationError for one that is thrown away after use, and while sign-up is closed for
+        any that is not invited.
+        """
         if is_disposable(self.cleaned_data["email"], settings.DISPOSABLE_EMAIL_DOMAINS):
             raise ValidationError(
                 "This service takes no disposable addresses. Use one that will stay yours."
             )
-        return str(super().clean_email())
+        email = str(super().clean_email())
+        if not settings.SIGNUP_OPEN and not is_invited(allauth_context.request, email):
+            raise ValidationError("Sign up with the address that the invitation was sent to.")
+        return email
 
     def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
         """Make the account, or writes to the address that it has one already.
@@ -34,6 +42,8 @@ class SignupForm(account.SignupForm):
         Raise ImmediateHttpResponse (429) where too many come from one place.
         """
         middleware.count_sign_up(request)
+        if self.account_already_exists:
+            self._make_and_undo(request)
         try:
             made: tuple[User | None, HttpResponse | None] = super().try_save(request)
         except IntegrityError:
@@ -41,6 +51,22 @@ class SignupForm(account.SignupForm):
             self.account_already_exists = True
             made = super().try_save(request)
         return made
+
+    def _make_and_undo(self, request: HttpRequest) -> None:
+        """Do for a known address what making an account does, so that it takes as long.
+
+        Hashing the password alone takes some 50 ms, which would tell who has an account.
+        """
+        email = self.cleaned_data["email"]
+        self.cleaned_data["email"] = f"{secrets.token_hex(16)}@undone.invalid"
+        self.account_already_exists = False
+        try:
+            with transaction.atomic():
+                self.save(request)
+                transaction.set_rollback(True)
+        finally:
+            self.cleaned_data["email"] = email
+            self.account_already_exists = True
 
     def save(self, request: HttpRequest) -> User:
         """Make user, team, credit account and the address to verify: all or nothing."""

@@ -11,13 +11,15 @@ from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
 
+from accounts import invitations
 from accounts.mailboxes import known_digests, mailbox_digest, mailbox_of
-from accounts.models import Membership, Team, User
+from accounts.models import Invitation, Membership, Team, User
 from accounts.teams import ensure_personal_team, personal_team
 from billing.ledger import postings
 from billing.models import CreditAccount, Transfer
 from billing.payments import promotions
 from billing.pricing.money import nanos_from_dollars
+from portal.access import INVITATION_SESSION_KEY
 
 
 def open_books(user: User) -> CreditAccount:
@@ -82,6 +84,15 @@ def is_disposable(address: str, domains: Collection[str]) -> bool:
     """Return whether the address is at one of the domains (lower case) or below one."""
     labels = address.strip().lower().rpartition("@")[2].rstrip(".").split(".")
     return any(".".join(labels[start:]) in domains for start in range(len(labels)))
+
+
+def is_invited(request: HttpRequest, email: str | None = None) -> bool:
+    """Return whether the session has an open invitation, for this address if one is given."""
+    invitation_id = request.session.get(INVITATION_SESSION_KEY)
+    found = Invitation.objects.filter(pk=invitation_id).first() if invitation_id else None
+    if found is None or not invitations.is_open(found):
+        return False
+    return email is None or found.email.lower() == email.lower()
 
 
 def note_sign_up(request: HttpRequest, user: User) -> None:

@@ -60,11 +60,12 @@ def _on_signed_up(user: User, **_named: Any) -> None:
 
 @receiver(user_logged_in)
 def _on_logged_in(request: HttpRequest, user: User, **_named: Any) -> None:
-    """Tell the user of a sign-in from a device that none of their sessions is on.
+    """Log a sign-in, and tell the user of one from a device that none of their sessions is on.
 
     It runs before allauth forgets the sessions that have ended since the last sign-in, so who
     signs out every evening is known in the morning. The very first sign-in is not reported.
     """
+    log.info("signed_in", user_id=user.pk, ip=client_ip(request))
     sessions = list(UserSession.objects.filter(user=user).values_list("ip", "user_agent"))
     here = client_ip(request), device_name(request.headers.get("User-Agent", ""))
     if not sessions or here in {(ip, device_name(agent)) for ip, agent in sessions}:

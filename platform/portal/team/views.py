@@ -17,7 +17,14 @@ from accounts.errors import (
 )
 from accounts.models import Invitation, Membership, Role
 from api.account_opening import open_team
-from portal.access import TEAM_SESSION_KEY, MemberRequest, member_page, member_page_if
+from portal.access import (
+    INVITATION_SESSION_KEY,
+    TEAM_SESSION_KEY,
+    MemberRequest,
+    member_page,
+    member_page_if,
+    require_recent_sign_in,
+)
 from portal.emails.kinds import send_invitation
 from portal.team.forms import (
     ROLE_MEANINGS,
@@ -47,6 +54,8 @@ def member(request: MemberRequest, member_id: int) -> HttpResponse:
     form = RoleForm(request.actor, posted, initial={"role": line.membership.role})
     if posted is not None:
         _require_right(request, line)
+        if posted.get("role") == Role.OWNER:
+            require_recent_sign_in(request)
         if form.is_valid() and _change_role(request, line.membership, form):
             return redirect("team")
     context = {
@@ -181,6 +190,8 @@ def invite(request: MemberRequest) -> HttpResponse:
     form = InvitationForm(request.actor, request.POST)
     if not form.is_valid():
         return team_page(request, form, status=422)
+    if form.cleaned_data["role"] == Role.OWNER:
+        require_recent_sign_in(request)
     if is_over_limit(request, "invitations", EMAILS_PER_USER):
         form.add_error("email", "You have sent many invitations. Try again in an hour.")
         return team_page(request, form, status=429)
@@ -243,6 +254,8 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         return render(request, "team/invitation_closed.html", closed, status=410)
     context: dict[str, object] = {"invitation": found, "here": request.path}
     if not request.user.is_authenticated:
+        # Where sign-up is closed, this lets them sign up.
+        request.session[INVITATION_SESSION_KEY] = found.pk
         return render(request, "team/invitation.html", context)
     user = request.user
     if not invitations.is_for(found, user):

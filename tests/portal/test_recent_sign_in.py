@@ -1,0 +1,84 @@
+"""What is worth more than an open session asks for the password again."""
+
+import pytest
+from django.test import Client
+
+from accounts.models import ApiKey, Invitation, Role, Team, User
+from tests.cast import IssuedKey, note_sign_in, signed_in
+
+pytestmark = [
+    pytest.mark.django_db,
+    # The test's client is synchronous, the service is not.
+    pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous"),
+]
+
+PASSWORD = "alices secret"
+ASKS = "/accounts/reauthenticate/"
+
+
+@pytest.fixture
+def stale(alice: User) -> Client:
+    """A browser in which Alice signed in an hour ago."""
+    browser = signed_in(alice)
+    note_sign_in(browser, alice, seconds_ago=3600)
+    return browser
+
+
+def test_a_new_key_asks_first_and_then_goes_on(stale: Client, alices_team: Team) -> None:
+    for answer in (
+        stale.get("/settings/apikeys/new"),
+        stale.post("/settings/apikeys/new", {"name": "CI"}),
+    ):
+        assert answer["Location"].startswith(ASKS)
+    assert not ApiKey.objects.exists()
+    wrong = stale.post(answer["Location"], {"password": "wrong"})
+    assert wrong.status_code == 200
+    assert stale.post(answer["Location"], {"password": PASSWORD}).status_code in {200, 302, 400}
+    assert stale.get("/settings/apikeys/new").status_code == 200
+
+
+def test_rotating_a_key_asks_first(stale: Client, alices_key: IssuedKey) -> None:
+    answer = stale.post(f"/settings/apikeys/{alices_key.key.pk}/rotate", {"grace_seconds": "0"})
+    assert answer["Location"].startswith(ASKS)
+    assert ApiKey.objects.count() == 1
+
+
+def test_an_export_asks_first_and_is_given_then(stale: Client) -> None:
+    answer = stale.post("/settings/data/export")
+    assert answer["Location"].startswith(ASKS)
+    given = stale.post(answer["Location"], {"password": PASSWORD})
+    assert given["Content-Type"] == "application/zip"
+
+
+@pytest.fixture
+def shared(alices_team: Team) -> Team:
+    """Alice's team as one that may have more owners."""
+    alices_team.is_personal = False
+    alices_team.save()
+    return alices_team
+
+
+def test_making_an_owner_asks_first(stale: Client, shared: Team, bob: User) -> None:
+    member = shared.memberships.get(user=bob)
+    answer = stale.post(f"/team/members/{member.pk}", {"role": "owner"})
+    assert answer["Location"].startswith(ASKS)
+    member.refresh_from_db()
+    assert member.role == Role.DEVELOPER
+    answer = stale.post("/team/invitations", {"email": "x@example.com", "role": "owner"})
+    assert answer["Location"].startswith(ASKS)
+    assert not Invitation.objects.exists()
+
+
+def test_other_roles_and_pages_ask_nothing(stale: Client, shared: Team, bob: User) -> None:
+    member = shared.memberships.get(user=bob)
+    changed = stale.post(f"/team/members/{member.pk}", {"role": "billing"})
+    assert changed["Location"] == "/team"
+    assert stale.get("/settings/apikeys").status_code == 200
+
+
+def test_a_user_without_a_password_is_not_asked(stale: Client, alice: User) -> None:
+    alice.set_unusable_password()
+    alice.save()
+    browser = signed_in(alice)
+    note_sign_in(browser, alice, seconds_ago=3600)
+    assert browser.get("/settings/apikeys/new").status_code == 200
