@@ -4,10 +4,9 @@ Fields have the names of the columns they fill (`api.models`, `accounts.models.P
 checks each value by its field's type and `Meta`; for a value that doesn't fit, the problem quotes
 the `Meta`'s description.
 
-Why `TableReader` stands around msgspec: `msgspec.convert` and every validator like it (pydantic,
-attrs) give either a whole document or errors. A file of 60 models is mended in one go only if all
-its problems come at once, so what could be read must still be checked against the rest
-(`api/catalogue/check.py`). msgspec moreover stops at the first error, and names a place by index.
+`TableReader` stands around msgspec because validators give a whole document or errors, and msgspec
+stops at the first. A file of 60 models is mended in one go only if all its problems come at once,
+so what could be read is still checked against the rest (`api/catalogue/check.py`).
 """
 
 import difflib
@@ -219,6 +218,8 @@ class RouteTable(Table, kw_only=True):
     takes_developer_role: bool = True
     passes_unknown_fields: bool = False
     streams_plain_answers: bool = False
+    charges_broken_streams: Literal["reported", "always", "never"] = "reported"
+    charges_empty_answers: bool = False
     is_enabled: bool = True
 
 

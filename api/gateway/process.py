@@ -12,6 +12,7 @@ from django.conf import settings
 from api import errors
 from api.catalogue import snapshot
 from api.catalogue.snapshot import Catalogue, Snapshot
+from api.gateway.cancellations import Cancellations
 from api.gateway.deadlines import DeadlineTicker
 from api.gateway.health import Health
 from api.gateway.upstream import Upstreams
@@ -36,6 +37,10 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     hold_grace_seconds: float
     video_max_seconds: float
     video_poll_seconds: float
+    drain_seconds: float = 120
+    drain_bytes: int = 4 * 1024 * 1024
+    max_cancellations: int = 20
+    cancellation_window_seconds: float = 600
 
 
 class Gateway:
@@ -57,6 +62,9 @@ class Gateway:
         self.health = health
         self.jobs = jobs
         self.limits = limits
+        self.cancellations = Cancellations(
+            limits.max_cancellations, limits.cancellation_window_seconds
+        )
         self.ticker = DeadlineTicker()
         self.is_shutting_down = False
         # The loop itself keeps only weak references to its tasks.
@@ -136,6 +144,10 @@ def limits_of_settings() -> Limits:
         hold_grace_seconds=settings.HOLD_GRACE_SECONDS,
         video_max_seconds=settings.VIDEO_MAX_SECONDS,
         video_poll_seconds=settings.VIDEO_POLL_SECONDS,
+        drain_seconds=settings.DRAIN_SECONDS,
+        drain_bytes=settings.DRAIN_BYTES,
+        max_cancellations=settings.MAX_CANCELLATIONS,
+        cancellation_window_seconds=settings.CANCELLATION_WINDOW_SECONDS,
     )
 
 

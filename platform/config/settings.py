@@ -380,15 +380,18 @@ API_KEY_PEPPERS = {
 # The reader itself, for variables in a catalogue file: `${SIMULATOR_URL}` in a base URL.
 READ_ENVIRONMENT = env.text
 
-# The gateway and the gate (api/gateway, billing/ledger/gate.py).
+# The gateway and the gate.
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 20 * 1024 * 1024)
 MAX_ANSWER_BYTES = env.integer("MAX_ANSWER_BYTES", 64 * 1024 * 1024)
 KEEPALIVE_SECONDS = env.number("KEEPALIVE_SECONDS", 15)
 WRITE_TIMEOUT_SECONDS = env.number("WRITE_TIMEOUT_SECONDS", 30)
 SETTLE_WAIT_SECONDS = env.number("SETTLE_WAIT_SECONDS", 5)
 HOLD_GRACE_SECONDS = env.number("HOLD_GRACE_SECONDS", 120)
-# A video job that isn't finished after VIDEO_MAX_SECONDS has failed; its hold lasts as long. Its
-# upstream is polled at VIDEO_POLL_SECONDS at first, later less often.
+DRAIN_SECONDS = env.number("DRAIN_SECONDS", 120)
+DRAIN_BYTES = env.integer("DRAIN_BYTES", 4 * 1024 * 1024)
+MAX_CANCELLATIONS = env.integer("MAX_CANCELLATIONS", 20)
+CANCELLATION_WINDOW_SECONDS = env.number("CANCELLATION_WINDOW_SECONDS", 600)
+# A video job that isn't finished by then has failed, and its hold ends; the first poll's interval.
 VIDEO_MAX_SECONDS = env.number("VIDEO_MAX_SECONDS", 1800)
 VIDEO_POLL_SECONDS = env.number("VIDEO_POLL_SECONDS", 3)
 SPOOL_DIR = Path(env.text("SPOOL_DIR", str(LOCAL_DIR / "spool")))

@@ -15,7 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
-from tests.mutation.mutants import MUTANTS, Mutant
+from tests.mutation.mutant import Mutant
+from tests.mutation.mutants import MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "staticfiles")
@@ -63,7 +64,7 @@ def outcomes(tree: Path, tests: list[str]) -> dict[str, bool | None]:
     """Run tests and tell of each whether it is red (any of its cases), or None if it is lost."""
     report = tree.parent / "report.xml"
     report.unlink(missing_ok=True)
-    nodes = [f"tests/billing/{test}" for test in tests]
+    nodes = [f"tests/{test}" if "/" in test else f"tests/billing/{test}" for test in tests]
     command = ["-m", "pytest", "-q", "--tb=no", "--create-db", "-p", "no:cacheprovider"]
     subprocess.run(
         [sys.executable, *command, f"--junitxml={report}", *nodes],
@@ -77,10 +78,8 @@ def outcomes(tree: Path, tests: list[str]) -> dict[str, bool | None]:
     if not report.exists():
         return dict.fromkeys(tests, None)
     cases = [(case_name(case), is_red(case)) for case in ET.parse(report).iter("testcase")]
-    return {
-        test: any(reds) if (reds := [red for name, red in cases if belongs(name, test)]) else None
-        for test in tests
-    }
+    reds = {test: [red for name, red in cases if belongs(name, test)] for test in tests}
+    return {test: any(found) if found else None for test, found in reds.items()}
 
 
 def case_name(case: ET.Element) -> str:
@@ -101,7 +100,9 @@ def is_red(case: ET.Element) -> bool:
 
 def belongs(case: str, test: str) -> bool:
     """Tell whether a case is the test, or one of its parameters."""
-    return case == test or case.startswith(f"{test}[")
+    file, _, rest = test.partition("::")
+    name = f"{file.rpartition('/')[2]}::{rest}"
+    return case == name or case.startswith(f"{name}[")
 
 
 def environment(tree: Path) -> dict[str, str]:

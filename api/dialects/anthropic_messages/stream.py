@@ -13,7 +13,7 @@ from api.dialects.anthropic_messages.answer import Block
 from api.dialects.anthropic_messages.usage import merged_usage, shown_usage
 from api.dialects.base import AnswerContext, DialectError
 from api.dialects.event_reader import EventReader, named_event
-from api.dialects.usage import Metered, MeteringLimits, meter
+from api.dialects.usage import Metered, MeteringLimits, meter, meter_part
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
 
@@ -60,7 +60,14 @@ class MessageStreamReader(EventReader):
 
     sent_events = 0  # not numbered
 
-    __slots__ = ("_ending_delta", "_has_begun", "_open", "_public_name", "usage")
+    __slots__ = (
+        "_ending_delta",
+        "_has_begun",
+        "_open",
+        "_public_name",
+        "_usage_bytes",
+        "usage",
+    )
 
     def __init__(self, context: AnswerContext) -> None:
         super().__init__(context.max_event_bytes)
@@ -69,6 +76,7 @@ class MessageStreamReader(EventReader):
         self._open: dict[int, str] = {}
         self._ending_delta: dict[str, Any] = {}
         self.usage: dict[str, Any] = {}
+        self._usage_bytes = 0
 
     @property
     def end(self) -> dict[str, Any]:
@@ -146,6 +154,7 @@ class MessageStreamReader(EventReader):
     def _message_delta(self, event: _Event) -> bytes:
         """Keep the end of the message; it is sent after the settlement."""
         self.usage = merged_usage(self.usage, event.usage)
+        self._usage_bytes = self.text_bytes
         if event.delta is not None and event.delta.stop_reason is not None:
             self.finish_reason = event.delta.stop_reason
             self._ending_delta = {
@@ -157,6 +166,10 @@ class MessageStreamReader(EventReader):
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
         return meter(self.usage, self.text_bytes, limits)
+
+    def meter_part(self, limits: MeteringLimits) -> Metered:
+        """Return the usage of a stream that ended early: what was reported, and an estimate."""
+        return meter_part(self.usage, self._usage_bytes, self.text_bytes, limits)
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the events that end the message, with the usage that is charged."""

@@ -293,6 +293,7 @@ class CompletionStreamReader:
                 return b"data: " + self._renamed(chunk, renamed) + b"\n\n"
         else:
             self.evidence.add(chunk.usage)
+            self.evidence.text_bytes = self.text_bytes
             if not chunk.choices:
                 return b""
         taken_apart = _decode_anything(data)
@@ -328,6 +329,10 @@ class CompletionStreamReader:
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
         return self.evidence.meter(self.text_bytes, limits)
+
+    def meter_part(self, limits: MeteringLimits) -> Metered:
+        """Return the usage of a stream that ended early: what was reported, and an estimate."""
+        return self.evidence.meter_part(self.text_bytes, limits)
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the stream's last events: the usage and its cost, if asked for, and `[DONE]`."""
