@@ -352,8 +352,8 @@ class UpstreamError(ServerError):
     status = 502
     code = "upstream_error"
     default_message = "The model's provider failed to answer. You were not charged; try again."
-    charged_message = (
-        "The model's provider failed in the middle of the answer. You were charged for what was "
+    template = (
+        "The model's provider failed in the middle of the answer. You were charged {} for what was "
         "delivered; try again."
     )
 
@@ -389,9 +389,9 @@ class UpstreamTimeoutError(ServerError):
     status = 504
     code = "upstream_timeout"
     default_message = "The model's provider took too long. You were not charged; try again."
-    charged_message = (
-        "The model's provider took too long in the middle of the answer. You were charged for what "
-        "was delivered; try again."
+    template = (
+        "The model's provider took too long in the middle of the answer. You were charged {} for "
+        "what was delivered; try again."
     )
 
 

@@ -244,6 +244,8 @@ class RouteTable(Table, kw_only=True):
     takes_developer_role: bool = True
     passes_unknown_fields: bool = False
     streams_plain_answers: bool = False
+    charges_broken_streams: Literal["reported", "always", "never"] = "reported"
+    charges_empty_answers: bool = False
     is_enabled: bool = True
 
 

@@ -35,7 +35,9 @@ SELECT json_build_object(
                 'takes_temperature', route.takes_temperature,
                 'takes_developer_role', route.takes_developer_role,
                 'passes_unknown_fields', route.passes_unknown_fields,
-                'streams_plain_answers', route.streams_plain_answers
+                'streams_plain_answers', route.streams_plain_answers,
+                'charges_broken_streams', route.charges_broken_streams,
+                'charges_empty_answers', route.charges_empty_answers
               ) ORDER BY route.priority, route.weight DESC, route.id
             ), '[]'
           )

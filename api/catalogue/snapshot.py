@@ -57,6 +57,7 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     `max_tokens_field` is one of `Route.MaxTokensField`. The `takes_…` say what the upstream knows
     of a request, and `passes_unknown_fields` whether it gets fields that we don't know. One that
     `streams_plain_answers` is asked for a stream where the client wants a plain answer.
+    `charges_broken_streams` is one of `Route.BrokenStreams`.
     """
 
     id: int
@@ -71,6 +72,8 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     takes_developer_role: bool = True
     passes_unknown_fields: bool = False
     streams_plain_answers: bool = False
+    charges_broken_streams: str = "reported"
+    charges_empty_answers: bool = False
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):

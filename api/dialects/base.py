@@ -12,7 +12,7 @@ the answer proves to be the dialect's. Where they don't, `bridge` connects two d
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -24,13 +24,19 @@ from api.dialects.fields import passed_fields
 from api.dialects.prompt import PromptSize
 from api.dialects.sse import MAX_EVENT_BYTES
 from api.dialects.usage import Metered, MeteringLimits
-from api.error_responses import RenderedError, render_body, rendered
+from api.error_responses import RenderedError, rendered
 from api.surfaces import Surface
 from billing.pricing.charge import Charge, Usage
+from billing.pricing.money import dollars_short_text
 
 _encode = msgspec.json.Encoder().encode
 
 ReasoningField = Literal["reasoning", "reasoning_content"] | None
+
+
+def json_dollars(amount_nanos: int) -> msgspec.Raw:
+    """Return an amount as JSON's number of dollars, which a float would round."""
+    return msgspec.Raw(dollars_short_text(amount_nanos).encode())
 
 
 class DialectError(Exception):
@@ -45,6 +51,20 @@ class DialectError(Exception):
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+
+
+class StreamFailure(NamedTuple):
+    """The end of a stream that has begun: what went wrong, and what is charged all the same.
+
+    `sent_events` is how many events the client has, where its dialect numbers them.
+    """
+
+    error: errors.ApiError
+    surface: Surface
+    request_id: str
+    sent_events: int
+    usage: Usage
+    cost: Charge
 
 
 class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
@@ -68,7 +88,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     used: frozenset[str] | set[str]
     billed: frozenset[str] = frozenset()
     service_tier: str = ""
-    prompt: PromptSize = PromptSize()
+    prompt: PromptSize = msgspec.field(default_factory=PromptSize)
     modalities: tuple[tuple[str, str], ...] = ()
     max_tokens: int | None = None
     is_limit_a_ceiling: bool = False
@@ -154,6 +174,9 @@ class StreamReader(Protocol):
 
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
+
+    def meter_part(self, limits: MeteringLimits) -> Metered:
+        """Return the usage of a stream that ended early: what was reported, and an estimate."""
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the events that end the stream, with the charged usage if `is_shown`."""
@@ -262,10 +285,8 @@ class Dialect(Protocol):
     ) -> RenderedError:
         """Return an error as a response."""
 
-    def error_event(
-        self, error: errors.ApiError, surface: Surface, request_id: str, sent_events: int
-    ) -> bytes:
-        """Return an error as the last event of a stream that has begun."""
+    def error_event(self, failure: StreamFailure) -> bytes:
+        """Return an error as the last event of a stream, with the usage that is charged."""
 
     def upstream_headers(self, api_key: str) -> Mapping[str, str]:
         """Return the headers of a call besides the common ones: credentials, versions."""
@@ -310,11 +331,22 @@ class OpenAiFamily:
         """Return an error as a response."""
         return rendered(error, surface, request_id)
 
-    def error_event(
-        self, error: errors.ApiError, surface: Surface, request_id: str, sent_events: int
-    ) -> bytes:
-        """Return an error as the last event of a stream, which then has no `[DONE]`."""
-        return b"data: " + render_body(error, surface) + b"\n\n"
+    def error_event(self, failure: StreamFailure) -> bytes:
+        """Return an error as the last event of a stream, which then has no `[DONE]`.
+
+        The usage that is charged is in the error, the one part that SDKs show.
+        """
+        body: dict[str, Any] = failure.error.body(failure.surface)
+        usage = failure.usage
+        body["error"]["usage"] = {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+            "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+            "cost": json_dollars(failure.cost.total_nanos),
+        }
+        return b"data: " + _encode(body) + b"\n\n"
 
     def upstream_headers(self, api_key: str) -> Mapping[str, str]:
         """Return the header with the key, if there is one."""

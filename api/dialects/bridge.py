@@ -21,6 +21,7 @@ from api.dialects.base import (
     Dialect,
     DialectError,
     ParsedRequest,
+    StreamFailure,
     StreamReader,
     Translation,
 )
@@ -83,11 +84,9 @@ class Bridge:
         """Return an error as the client's dialect has it."""
         return self.downstream.render_error(error, surface, request_id)
 
-    def error_event(
-        self, error: errors.ApiError, surface: Surface, request_id: str, sent_events: int
-    ) -> bytes:
+    def error_event(self, failure: StreamFailure) -> bytes:
         """Return an error as the last event of the client's stream."""
-        return self.downstream.error_event(error, surface, request_id, sent_events)
+        return self.downstream.error_event(failure)
 
     def upstream_headers(self, api_key: str) -> Mapping[str, str]:
         """Return the headers of a call, as the upstream's dialect has them."""
@@ -237,6 +236,10 @@ class BridgedStreamReader:
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
         return self._reader.meter(limits)
+
+    def meter_part(self, limits: MeteringLimits) -> Metered:
+        """Return the usage of a stream that ended early: what was reported, and an estimate."""
+        return self._reader.meter_part(limits)
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the events that end the stream, with the charged usage if `is_shown`."""

@@ -4,7 +4,7 @@ A closed stream is billed by what is counted here, so all that is sent counts: m
 schemas, files, pictures and sound, in every dialect.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -20,14 +20,15 @@ REFERRED_TOKENS = 2_000
 _encode = msgspec.json.Encoder().encode
 
 
-class PromptSize(NamedTuple):
-    """How much a prompt brings, as its bounds and estimates are made from it.
+class PromptSize(msgspec.Struct, gc=False):
+    """How much a prompt brings, as its bounds and estimates are made from it; counted part by part.
 
     `text_bytes` are those of all text, tools and schemas included. `images` are counted, and
     `image_bytes` are those of the body that are images; `media_tokens` is the estimate for files,
     sound and films; `token_ids` are tokens that the client counted itself. A prompt is not
     `is_bounded` by its bytes where it only refers to something. `prompts` have an answer each;
-    `messages` are those of a conversation.
+    `messages` are those of a conversation. `modalities` are the kinds of input that are not text,
+    with the places of their first use.
     """
 
     text_bytes: int = 0
@@ -38,20 +39,7 @@ class PromptSize(NamedTuple):
     is_bounded: bool = True
     messages: int = 0
     prompts: int = 1
-
-
-class PromptCounter:
-    """Counts what one request sends, and notes where each kind of input is first used."""
-
-    __slots__ = ("image_bytes", "images", "is_bounded", "media_tokens", "modalities", "text_bytes")
-
-    def __init__(self) -> None:
-        self.text_bytes = 0
-        self.images = 0
-        self.image_bytes = 0
-        self.media_tokens = 0
-        self.is_bounded = True
-        self.modalities: dict[str, str] = {}
+    modalities: dict[str, str] = {}
 
     def count_text(self, text: str) -> None:
         """Count a text."""
@@ -87,14 +75,3 @@ class PromptCounter:
         """Count what is packed, so that its bytes are no bound."""
         self.is_bounded = False
         self.media_tokens += -(-len(data) // bytes_per_token) if data else REFERRED_TOKENS
-
-    def size(self, messages: int) -> PromptSize:
-        """Return the size of a conversation of so many messages."""
-        return PromptSize(
-            text_bytes=self.text_bytes,
-            images=self.images,
-            image_bytes=self.image_bytes,
-            media_tokens=self.media_tokens,
-            is_bounded=self.is_bounded,
-            messages=messages,
-        )

@@ -70,8 +70,8 @@ async def _attempt(
 ) -> AttemptError | None:
     """Make one attempt and record it. Return what went wrong, if anything."""
     began_at = time.monotonic()
-    admitted.route = route
-    admitted.was_dispatched = True
+    admitted.route, admitted.reader = route, None
+    admitted.was_dispatched = False
     deadlines.begin_attempt(route.upstream)
     try:
         await attempt(route)
@@ -82,13 +82,22 @@ async def _attempt(
     except asyncio.CancelledError:
         reason = deadlines.take_reason()
         if reason is None:
-            admitted.end_attempt(began_at, 0, "the client disconnected")
+            admitted.end_attempt(
+                began_at, 0, "the client disconnected", was_under_way=admitted.was_dispatched
+            )
             raise
         error = AttemptError(reason, f"timed out: {reason}")
     else:
         admitted.end_attempt(began_at, 200)
         return None
-    admitted.end_attempt(began_at, error.status, error.detail)
+    admitted.end_attempt(
+        began_at,
+        error.status,
+        error.detail,
+        was_under_way=admitted.was_dispatched and error.was_under_way,
+    )
+    # What the upstream did not answer costs nothing if the client disconnects before the next try.
+    admitted.was_dispatched = False
     if error.is_route_fault:
         log.error(
             "route_failed",
@@ -98,8 +107,6 @@ async def _attempt(
             reason=error.detail,
             request_id=admitted.request_id,
         )
-    if error.kind in {"connect", "busy", "unsayable"}:
-        admitted.was_dispatched = False
     return error
 
 

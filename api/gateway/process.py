@@ -12,6 +12,7 @@ from django.conf import settings
 from api import errors
 from api.catalogue import snapshot
 from api.catalogue.snapshot import Catalogue, Snapshot
+from api.gateway.cancellations import Cancellations
 from api.gateway.deadlines import DeadlineTicker
 from api.gateway.health import Health
 from api.gateway.refusals import RefusalLimit
@@ -42,6 +43,10 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     behind_proxy: bool = False
     refusals_per_minute: int = 300
     address_refusals_per_minute: int = 600
+    drain_seconds: float = 120
+    drain_bytes: int = 4 * 1024 * 1024
+    max_cancellations: int = 20
+    cancellation_window_seconds: float = 600
 
 
 class Gateway:
@@ -64,6 +69,9 @@ class Gateway:
         self.jobs = jobs
         self.limits = limits
         self.refusals = RefusalLimit(limits.refusals_per_minute, limits.address_refusals_per_minute)
+        self.cancellations = Cancellations(
+            limits.max_cancellations, limits.cancellation_window_seconds
+        )
         self.ticker = DeadlineTicker()
         self.is_shutting_down = False
         # The loop itself keeps only weak references to its tasks.
@@ -148,6 +156,10 @@ def limits_of_settings() -> Limits:
         behind_proxy=settings.BEHIND_PROXY,
         refusals_per_minute=settings.REFUSALS_PER_MINUTE,
         address_refusals_per_minute=settings.ADDRESS_REFUSALS_PER_MINUTE,
+        drain_seconds=settings.DRAIN_SECONDS,
+        drain_bytes=settings.DRAIN_BYTES,
+        max_cancellations=settings.MAX_CANCELLATIONS,
+        cancellation_window_seconds=settings.CANCELLATION_WINDOW_SECONDS,
     )
 
 

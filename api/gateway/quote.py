@@ -90,10 +90,15 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
         """The estimate of the prompts' tokens."""
         return self.prompt.likely
 
+    @property
+    def most_output(self) -> int:
+        """The most tokens that all answers together were held for."""
+        return self.max_tokens * self.choices
+
     def likely_output(self, text_bytes: int) -> int:
         """Return the estimate of the tokens of generated text, within what was held for."""
         tokens = tokens_of(max(0, text_bytes - self.echoed_bytes), self.model)
-        return min(tokens, self.max_tokens * self.choices)
+        return min(tokens, self.most_output)
 
     def lower_to(self, amount_nanos: int) -> None:
         """Fit the output into a hold that is smaller than the quote."""

@@ -7,14 +7,20 @@ from typing import Protocol
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.assembly import as_streamed
 from api.dialects.base import Answer, AnswerAssembler, AnswerContext, Dialect
+from api.gateway.abandoned import run_detachably
 from api.gateway.admission import Quoter, admit
 from api.gateway.deadlines import Deadlines
 from api.gateway.failover import try_routes
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
-from api.gateway.stream_responder import StreamResponder, drain
-from api.gateway.upstream_call import call_upstream, context_of, dialect_of
+from api.gateway.stream_responder import StreamResponder
+from api.gateway.upstream_call import (
+    call_upstream,
+    context_of,
+    dialect_of,
+    is_read_on_for,
+)
 from api.gateway.upstream_errors import AttemptError
 from billing.pricing.money import dollars_text
 
@@ -60,7 +66,8 @@ async def run(
     try:
         await _answer(gateway, admitted, responder, deadlines)
     except asyncio.CancelledError:
-        admitted.abandon()
+        if admitted.abandon():
+            gateway.cancellations.note(admitted.admission.key_id)
         if deadlines.take_reason() is None:
             raise
     except Exception as error:
@@ -140,9 +147,25 @@ class UnaryResponder:
 
     async def attempt(self, route: RouteEntry) -> None:
         """Read the answer of a route's upstream. Raise AttemptError or DialectError."""
+        gateway, admitted, reading = self._gateway, self._admitted, self._read(route)
+        may_read_on = route.upstream.drains_on_disconnect or gateway.cancellations.over
+        if may_read_on and is_read_on_for(gateway, admitted, route):
+            reading = run_detachably(
+                gateway, admitted, self._deadlines, reading, self._settle_abandoned
+            )
+        self._answer = await reading
+
+    async def _settle_abandoned(self, answer: Answer) -> None:
+        """Settle an answer that came after the client had disconnected."""
+        admitted = self._admitted
+        admitted.finish_reason = answer.finish_reason
+        admitted.settle_abandoned(answer.meter(admitted.quote))
+
+    async def _read(self, route: RouteEntry) -> Answer:
+        """Return the answer of a route's upstream. Raise AttemptError or DialectError."""
         read = self._read_stream if route.streams_plain_answers else self._read_whole
         body, dialect = await read(route)
-        self._answer = dialect.read_answer(body, self._context(route))
+        return dialect.read_answer(body, self._context(route))
 
     def _context(self, route: RouteEntry) -> AnswerContext:
         return context_of(self._admitted, route, self._gateway.limits.max_answer_bytes)
@@ -177,7 +200,8 @@ class UnaryResponder:
         deadlines.expect_events(route.upstream)
         asked = as_streamed(admitted.quote.request)
         response, _ = await call_upstream(self._gateway, admitted, route, asked)
-        is_open = True
+        # A client that disconnects pays for what was generated, though it saw none of it.
+        admitted.reader = assembler.reader
         try:
             async for data in response.chunks():
                 events_before = assembler.events
@@ -194,19 +218,10 @@ class UnaryResponder:
             return body
         except asyncio.CancelledError:
             if deadlines.is_quiet and assembler.is_done:
-                admitted.settle_abandoned(assembler.reader.meter(admitted.quote).usage)
-            elif deadlines.is_quiet:
-                # A client that disconnects pays for what was generated, though it saw none of it.
-                admitted.delivered_bytes = assembler.reader.text_bytes
-                if route.upstream.drains_on_disconnect:
-                    is_open = False
-                    admitted.detach()
-                    reading = drain(admitted, response, assembler.reader)
-                    self._gateway.run_in_background(reading)
+                admitted.settle_abandoned(assembler.reader.meter(admitted.quote))
             raise
         finally:
-            if is_open:
-                await response.close()
+            await response.close()
 
     def may_retry(self) -> bool:
         """Return True: nothing is delivered before the whole answer is here."""

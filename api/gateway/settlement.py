@@ -9,8 +9,10 @@ import asyncio
 import time
 
 import structlog
+from msgspec import structs
 
 from api.catalogue.snapshot import RouteEntry
+from api.dialects.base import StreamReader
 from api.dialects.usage import Metered
 from api.gateway.http import ApiRequest
 from api.gateway.quote import Quote
@@ -34,21 +36,27 @@ GROWTH_TOKENS = 2_048
 _LONGEST_TEXT = 300
 _LONGEST_END_USER = 120
 
+# What dialects call an end by the limit on output. An answer without text that ends so is not
+# empty: what was generated, such as reasoning, is hidden.
+_ENDS_BY_LENGTH = frozenset({"length", "max_tokens", "max_output_tokens"})
+
 
 class AdmittedRequest:
     """A request since its admission, and the owner of its settlement.
 
     Times are `time.monotonic()` seconds. `delivered_bytes` is the text that the client has, of
-    content, reasoning and arguments, in UTF-8. `route` is the one that was tried last, and
-    `was_dispatched` whether its upstream may have been called. `elapsed_ms` is how long after the
-    request's arrival the last attempt ended. `settlement` is the future of the queued settlement:
-    done once that is durable, and a caller who cancels it ends only the wait.
+    content, reasoning and arguments, in UTF-8. `route` is the one that was tried last,
+    `was_dispatched` whether it is being sent to its upstream, which may bill it from then on, and
+    `reader` reads its stream, if it is one. `elapsed_ms` is how long after the request's arrival
+    the last attempt ended. `settlement` is the future of the queued settlement: done once that is
+    durable, and a caller who cancels it ends only the wait. `source` is who counted the usage.
     """
 
     __slots__ = (
         "_counts_at_bytes",
         "_gate",
         "_is_detached",
+        "_lost_nanos",
         "admission",
         "attempts",
         "cost",
@@ -57,9 +65,11 @@ class AdmittedRequest:
         "finish_reason",
         "first_token_ms",
         "quote",
+        "reader",
         "request_id",
         "route",
         "settlement",
+        "source",
         "started_at",
         "surface",
         "upstream_request_id",
@@ -79,6 +89,7 @@ class AdmittedRequest:
         self.attempts: list[dict[str, object]] = []
         self.route: RouteEntry | None = None
         self.was_dispatched = False
+        self.reader: StreamReader | None = None
         self.upstream_request_id = ""
         self.elapsed_ms = 0
         self.first_token_ms: int | None = None
@@ -87,7 +98,10 @@ class AdmittedRequest:
         self.usage = NOTHING_USED
         self.cost: Charge = NO_CHARGE
         self.settlement: asyncio.Future[SettlementResult] | None = None
+        self.source = "none"
         self._is_detached = False
+        # What upstreams ask of us for attempts that came to no end.
+        self._lost_nanos = 0
         self._counts_at_bytes = quote.echoed_bytes + GROWTH_TOKENS * quote.model.bytes_per_token
 
     def note_delivered(self, text_bytes: int) -> None:
@@ -100,8 +114,16 @@ class AdmittedRequest:
         tokens = quote.prompt.likely + quote.likely_output(text_bytes)
         self._gate.count_growth(self.request_id, self.admission.account_id, tokens)
 
-    def end_attempt(self, began_at: float, status: int, error: str = "") -> None:
-        """Record an attempt's result; `began_at` as `started_at`."""
+    def end_attempt(
+        self, began_at: float, status: int, error: str = "", *, was_under_way: bool = False
+    ) -> None:
+        """Record an attempt's result; `began_at` as `started_at`.
+
+        An upstream may bill for a failed one: what it reported and sent, and for a call that
+        `was_under_way` when we ended it at least the prompt.
+        """
+        if error and not self._is_detached:
+            self._note_loss(was_under_way=was_under_way)
         self.elapsed_ms = _ms_since(self.started_at)
         if self.route is not None:
             self.attempts.append(
@@ -121,7 +143,7 @@ class AdmittedRequest:
     def complete(self, metered: Metered) -> None:
         """Settle a complete answer, at the upstream's figures or an estimate.
 
-        An empty answer costs nothing.
+        An empty answer costs nothing, or its input where the route's row says so.
         """
         if metered.rejected and self.attempts:
             figures = [_clean(figure) for figure in metered.rejected]
@@ -133,57 +155,102 @@ class AdmittedRequest:
                 upstream=self.attempts[-1]["upstream"],
                 figures=figures,
             )
-        if metered.is_empty:
-            self._settle("empty", 200)
-        elif metered.usage is None:
-            self._settle("completed", 200, self.estimated(), "estimated")
+        usage = self.estimated() if metered.usage is None else metered.usage
+        is_estimated = metered.usage is None or metered.is_estimated
+        source = "estimated" if is_estimated else "upstream"
+        if not metered.is_empty or self.finish_reason in _ENDS_BY_LENGTH:
+            self._settle("completed", 200, usage, source, upstream_usage=usage)
+        elif self.route is not None and self.route.charges_empty_answers:
+            given = structs.replace(usage, output_tokens=0, reasoning_tokens=0)
+            self._settle("empty", 200, given, source, upstream_usage=usage)
         else:
-            source = "estimated" if metered.is_estimated else "upstream"
-            self._settle("completed", 200, metered.usage, source)
+            self._settle("empty", 200, upstream_usage=usage)
 
     def fail(self, error: AttemptError, status: int) -> None:
-        """Settle a failed answer: what was delivered is charged, nothing else."""
-        if self.delivered_bytes:
-            self._settle(error.outcome, status, self.estimated(), "estimated", error.detail)
+        """Settle a failed answer: of a stream that broke off, the prompt and what was delivered.
+
+        Where the upstream broke it off, the route's row says whether that is charged.
+        """
+        usage, source, is_reported = self._part()
+        rule = self.route.charges_broken_streams if self.route is not None else "never"
+        is_charged = not error.is_upstream_break or rule == "always"
+        if self.delivered_bytes and (is_charged or (rule == "reported" and is_reported)):
+            self._settle(error.outcome, status, usage, source, error=error.detail)
         else:
             self._settle(error.outcome, status, error=error.detail)
 
-    def abandon(self) -> None:
-        """Settle for a client that disconnected: prompt and output, if an upstream was called.
+    def abandon(self) -> bool:
+        """Settle for a client that disconnected, and return whether a call was cancelled by that.
 
-        What is paid for by the piece is delivered whole or not at all.
+        Charged are the prompt and what was generated, if an upstream was called. What is paid for
+        by the piece is delivered whole or not at all.
         """
-        if self._is_detached:
-            return
+        if self._is_detached or self.settlement is not None:
+            return False
         if self.was_dispatched and self.quote.units is None:
-            self._settle("client_closed", 499, self.estimated(), "estimated")
+            usage, source, _ = self._part()
+            self._settle("client_closed", 499, usage, source)
         else:
             self._settle("client_closed", 499)
+        return self.was_dispatched
 
     def detach(self) -> None:
         """Leave the settlement to whoever reads on for a client that disconnected."""
         self._is_detached = True
 
-    def settle_abandoned(self, usage: Usage | None) -> None:
-        """Settle for a client that disconnected, at the usage that the upstream billed."""
+    def settle_abandoned(self, metered: Metered | None) -> None:
+        """Settle for a client that disconnected, after its answer was read on for.
+
+        Charged is what the upstream billed: the usage that was `metered`, or for a stream that did
+        not end in time what came of it.
+        """
+        if self.settlement is not None:
+            return
+        if metered is not None and metered.usage is not None:
+            source = "estimated" if metered.is_estimated else "upstream"
+            usage = metered.usage
+            self._settle("client_closed", 499, usage, source, upstream_usage=usage)
+            return
         self._is_detached = False
-        if usage is None:
-            self.abandon()
-        else:
-            self._settle("client_closed", 499, usage, "upstream")
+        self._note_loss(was_under_way=True)
+        self.abandon()
+
+    def settle_unbilled(self) -> None:
+        """Settle for a client that disconnected from a call that its upstream then failed."""
+        self._settle("client_closed", 499)
 
     def crash(self, error: BaseException) -> None:
         """Settle after a bug of ours: free of charge."""
         self._settle("internal_error", 500, error=type(error).__name__)
 
-    def estimated(self) -> Usage:
-        """Return the likely prompt and what was delivered, within what was held."""
+    def estimated(self, text_bytes: int | None = None) -> Usage:
+        """Return the likely prompt and output, within what was held.
+
+        The output is `text_bytes` of text, or what was delivered.
+        """
         quote = self.quote
+        text_bytes = self.delivered_bytes if text_bytes is None else text_bytes
         return Usage(
             input_tokens=quote.prompt.likely,
-            output_tokens=quote.likely_output(self.delivered_bytes),
+            output_tokens=quote.likely_output(text_bytes),
             units=quote.likely.units if quote.likely is not None else NO_UNITS,
         )
+
+    def _part(self) -> tuple[Usage, str, bool]:
+        """Return what an answer used that ended early, its source, and whether any was reported."""
+        if self.reader is None:
+            return self.estimated(), "estimated", False
+        metered = self.reader.meter_part(self.quote)
+        if metered.usage is None:
+            # Also what was generated and held back.
+            return self.estimated(self.reader.text_bytes), "estimated", False
+        return metered.usage, "estimated" if metered.is_estimated else "upstream", True
+
+    def _note_loss(self, *, was_under_way: bool) -> None:
+        """Add what the upstream asks of us for an attempt that came to no end."""
+        usage, _, is_reported = self._part()
+        if self.quote.units is None and (is_reported or was_under_way or usage.output_tokens):
+            self._lost_nanos += charge_and_cost(self.quote.prices, usage)[1]
 
     def _settle(
         self,
@@ -191,18 +258,28 @@ class AdmittedRequest:
         status: int,
         usage: Usage = NOTHING_USED,
         source: str = "none",
+        *,
         error: str = "",
+        upstream_usage: Usage | None = None,
     ) -> None:
-        """Queue the settlement, once; later calls change nothing."""
+        """Queue the settlement, once; later calls change nothing.
+
+        `usage` is the customer's, and `upstream_usage` what the last attempt's upstream bills
+        whatever the customer pays; attempts that failed before are added to it.
+        """
         if self.settlement is not None:
             return
         if ARMED:
             failpoint("after_upstream_end")
         quote, route = self.quote, self.route
-        self.usage = usage
-        cost, upstream_cost_nanos = (
-            charge_and_cost(quote.prices, usage) if source != "none" else (NO_CHARGE, 0)
-        )
+        self.usage, self.source = usage, source
+        cost, upstream_cost_nanos = NO_CHARGE, 0
+        if source != "none":
+            cost, upstream_cost_nanos = charge_and_cost(quote.prices, usage)
+        if upstream_usage is None:
+            upstream_cost_nanos = 0
+        elif upstream_usage is not usage:
+            upstream_cost_nanos = charge_and_cost(quote.prices, upstream_usage)[1]
         self.cost = cost
         settlement = Settlement(
             request_id=self.request_id,
@@ -231,7 +308,7 @@ class AdmittedRequest:
             reasoning_nanos=cost.reasoning_nanos,
             units_nanos=cost.units_nanos,
             lines=tuple(cost.lines),
-            upstream_cost_nanos=upstream_cost_nanos,
+            upstream_cost_nanos=upstream_cost_nanos + self._lost_nanos,
             source=source,
             error=_clean(error),
             finish_reason=_clean(self.finish_reason)[:40],

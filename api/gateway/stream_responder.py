@@ -1,22 +1,18 @@
 """An answer as server-sent events: chunks pass as they come, the last waits for settlement."""
 
 import asyncio
-from contextlib import suppress
 
 from api.catalogue.snapshot import RouteEntry
-from api.dialects.base import DialectError, StreamReader
+from api.dialects.base import AnswerContext, Dialect, DialectError, StreamFailure, StreamReader
+from api.gateway.abandoned import drain, run_detachably
 from api.gateway.deadlines import Deadlines
-from api.gateway.http import ApiRequest, Headers
+from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream import UpstreamResponse
-from api.gateway.upstream_call import call_upstream, context_of
+from api.gateway.upstream_call import call_upstream, context_of, id_header, is_read_on_for
 from api.gateway.upstream_errors import AttemptError
 from billing.failpoints import ARMED, failpoint
-
-# The bounds of what is read for a client that disconnected.
-DRAIN_SECONDS = 30
-DRAIN_BYTES = 1024 * 1024
 
 
 class StreamResponder:
@@ -36,7 +32,7 @@ class StreamResponder:
         self._reader: StreamReader | None = None
         self._response: UpstreamResponse | None = None
         self._has_passed_on = False
-        request.prepare_stream(_id_header(admitted), admitted.quote.dialect.keepalive)
+        request.prepare_stream(id_header(admitted), admitted.quote.dialect.keepalive)
 
     def may_retry(self) -> bool:
         """Return whether the client has no event, so that another attempt may follow."""
@@ -46,10 +42,9 @@ class StreamResponder:
         """Pass the stream of a route's upstream. Raise AttemptError or DialectError."""
         admitted = self._admitted
         self._reader = None
-        response, dialect = await call_upstream(self._gateway, admitted, route)
+        response, dialect = await self._call(route)
         self._response = response
-        context = context_of(admitted, route, self._gateway.limits.max_answer_bytes)
-        reader = self._reader = dialect.stream_reader(context)
+        reader = self._reader = admitted.reader = dialect.stream_reader(self._context(route))
         try:
             async for data in response.chunks():
                 await self._pass_on(reader, data)
@@ -57,17 +52,31 @@ class StreamResponder:
                     break
             await self._write(reader, reader.finish())
         except asyncio.CancelledError:
-            if self._deadlines.is_quiet:
-                # A client that disconnects pays for what was generated, even if held back.
-                admitted.delivered_bytes = reader.text_bytes
-            if self._deadlines.is_quiet and route.upstream.drains_on_disconnect:
+            gateway = self._gateway
+            if self._deadlines.is_quiet and is_read_on_for(gateway, admitted, route):
                 self._response = None
                 admitted.detach()
-                self._gateway.run_in_background(drain(admitted, response, reader))
+                gateway.run_in_background(drain(gateway, admitted, response, reader))
             raise
         except (AttemptError, DialectError):
             await self.close()
             raise
+
+    async def _call(self, route: RouteEntry) -> tuple[UpstreamResponse, Dialect]:
+        """Return the response of a route's upstream, and its dialect. Raise AttemptError."""
+        gateway, admitted = self._gateway, self._admitted
+        call = call_upstream(gateway, admitted, route)
+        if not is_read_on_for(gateway, admitted, route):
+            return await call
+
+        async def finish(called: tuple[UpstreamResponse, Dialect]) -> None:
+            response, dialect = called
+            await drain(gateway, admitted, response, dialect.stream_reader(self._context(route)))
+
+        return await run_detachably(gateway, admitted, self._deadlines, call, finish)
+
+    def _context(self, route: RouteEntry) -> AnswerContext:
+        return context_of(self._admitted, route, self._gateway.limits.max_answer_bytes)
 
     async def complete(self) -> None:
         """Settle the answer, and then send its last bytes."""
@@ -87,16 +96,21 @@ class StreamResponder:
 
     async def send_error(self, error: AttemptError) -> None:
         """Tell the client what went wrong, in a response of its own or the stream's last event."""
-        is_charged = self._admitted.cost.total_nanos > 0
-        api_error, dialect = error.as_error(is_charged=is_charged), self._admitted.quote.dialect
+        admitted = self._admitted
+        api_error, dialect = error.as_error(admitted.cost.total_nanos), admitted.quote.dialect
         if not self._request.downstream.has_begun:
             await self._request.respond_error(api_error, dialect.render_error)
             return
         sent_events = self._reader.sent_events if self._reader is not None else 0
-        event = dialect.error_event(
-            api_error, self._request.surface, self._request.request_id, sent_events
+        failure = StreamFailure(
+            api_error,
+            self._request.surface,
+            self._request.request_id,
+            sent_events,
+            admitted.usage,
+            admitted.cost,
         )
-        await self._request.downstream.write(event, is_last=True)
+        await self._request.downstream.write(dialect.error_event(failure), is_last=True)
 
     async def close(self) -> None:
         """End the upstream's call."""
@@ -130,32 +144,3 @@ class StreamResponder:
             await self._request.downstream.write(passed_on)
             if ARMED:
                 failpoint("after_first_byte")
-
-
-async def drain(
-    admitted: AdmittedRequest, response: UpstreamResponse, reader: StreamReader
-) -> None:
-    """Read an abandoned stream to its usage, within bounds, and settle the request.
-
-    The usage that the upstream bills is charged; without one, the estimate as for any other client
-    that disconnects.
-    """
-    left = DRAIN_BYTES
-    try:
-        with suppress(AttemptError, DialectError, TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                async for data in response.chunks():
-                    reader.feed(data)
-                    left -= len(data)
-                    if reader.is_done or reader.error is not None or left < 0:
-                        break
-    finally:
-        admitted.finish_reason = reader.finish_reason
-        admitted.settle_abandoned(reader.meter(admitted.quote).usage)
-        await response.close()
-
-
-def _id_header(admitted: AdmittedRequest) -> Headers:
-    """Return the request's id where the dialect's clients look for it, if they do elsewhere."""
-    name = admitted.quote.dialect.request_id_header
-    return [(name, admitted.request_id.encode())] if name else []

@@ -13,8 +13,9 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import httpx
@@ -55,6 +56,26 @@ _ID_HEADERS = frozenset({b"x-request-id", b"request-id"})
 _ANY_ZLIB_HEADER = 32 + zlib.MAX_WBITS
 # The transport lets through what aiohttp raises for broken HTTP.
 _BROKEN = (httpx.TransportError, aiohttp.ClientError, aiohttp.http.HttpProcessingError)
+
+
+class Dispatch(Protocol):
+    """A request that is told whether it is being sent, so that the upstream may bill it."""
+
+    was_dispatched: bool
+
+
+_dispatch: ContextVar[Dispatch | None] = ContextVar("dispatch")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells a request that there is a connection, so that it is being sent."""
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a connection of the pool, or a new one."""
+        connection = await super().connect(*args, **kwargs)
+        if (dispatch := _dispatch.get(None)) is not None:
+            dispatch.was_dispatched = True
+        return connection
 
 
 class _Target:
@@ -230,7 +251,7 @@ class Upstreams:
     def __init__(self) -> None:
         # The catalogue bounds each upstream's calls; a bound of the pool would only make calls wait
         # where nobody sees it.
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             limit=0,
             keepalive_timeout=KEEPALIVE_SECONDS,
             ttl_dns_cache=60,
@@ -285,17 +306,21 @@ class Upstreams:
         upstream: UpstreamEntry,
         dialect: Dialect,
         body: bytes,
+        *,
         request_id: str,
         forwarded: Mapping[str, str],
+        dispatch: Dispatch | None = None,
     ) -> UpstreamResponse:
         """Return the response to a POST of JSON once its headers have come and it is a success.
 
-        `forwarded` are headers of the client's that the upstream is to get.
+        `forwarded` are headers of the client's that the upstream is to get. `dispatch` is told once
+        there is a connection to send the request by.
 
         Raise AttemptError for everything else: nothing is left open then.
         """
         limiter = self.limits.enter(upstream)
         began_at = time.monotonic()
+        _dispatch.set(dispatch)
         try:
             response = await self._send(upstream, dialect, body, request_id, forwarded)
         except BaseException as error:

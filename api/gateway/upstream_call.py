@@ -31,6 +31,12 @@ def dialect_of(admitted: AdmittedRequest, route: RouteEntry) -> Dialect:
     return found
 
 
+def is_read_on_for(gateway: Gateway, admitted: AdmittedRequest, route: RouteEntry) -> bool:
+    """Return whether a route's answer is read to its end even if the client disconnects."""
+    drains = route.upstream.drains_on_disconnect
+    return drains or admitted.admission.key_id in gateway.cancellations.over
+
+
 async def call_upstream(
     gateway: Gateway,
     admitted: AdmittedRequest,
@@ -50,6 +56,7 @@ async def call_upstream(
         dialect,
         request_id=admitted.request_id,
         forwarded=request.forwarded if dialect is quote.dialect else NO_HEADERS,
+        dispatch=admitted,
     )
     try:
         response = await post(_body(quote, request, dialect, upstreams.switched(route)))

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 
 from api import errors
 from api.dialects.error_bodies import ErrorReport, redacted
+from billing.pricing.money import dollars_short_text
 
 Kind = Literal[
     "connect",  # no connection: nothing was sent
@@ -56,13 +57,19 @@ _ROUTE_FAULTS = frozenset({"misconfigured", "bad_answer"})
 # Worth another attempt at the same upstream.
 _TRANSIENT = frozenset({"connect", "disconnected", "failed"})
 _TIMED_OUT = frozenset({"first_token", "idle", "total"})
+# Ended by us or for the client: the upstream was at work, and bills what it did.
+_ENDED_BY_US = frozenset({"total", "write", "shutdown"})
 
 
 class ShuttingDownError(errors.ServiceUnavailableError):
     """This process is about to stop; its successor will answer."""
 
     code = "server_shutting_down"
-    default_message = "The server is restarting. Send the request again."
+    default_message = "The server is restarting. You were not charged; send the request again."
+    template = (
+        "The server is restarting and ended the answer. You were charged {} for what was "
+        "delivered; send the request again."
+    )
     default_headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
 
 
@@ -129,6 +136,16 @@ class AttemptError(Exception):
         return self.kind in _ROUTE_FAULTS
 
     @property
+    def is_upstream_break(self) -> bool:
+        """Whether the upstream ended the answer, so that its operator's rule says what it costs."""
+        return self.kind not in _ENDED_BY_US
+
+    @property
+    def was_under_way(self) -> bool:
+        """Whether the call was ended from this side, and so may be billed by the upstream."""
+        return self.kind in _ENDED_BY_US or self.kind in _TIMED_OUT
+
+    @property
     def is_overload(self) -> bool:
         """Whether it is a sign that the upstream is overloaded."""
         return self.kind in {"rate_limited", "first_token"}
@@ -151,14 +168,14 @@ class AttemptError(Exception):
             return "server_shutting_down"
         return "upstream_error"
 
-    def as_error(self, *, is_charged: bool = False) -> errors.ApiError:
-        """Return the error for the client, who may have been charged for a part of the answer."""
+    def as_error(self, charged_nanos: int = 0) -> errors.ApiError:
+        """Return the error for the client, which says what was charged for a part of the answer."""
         if self.error is not None:
             return self.error
         if self.kind in _TIMED_OUT:
-            return _told(errors.UpstreamTimeoutError, is_charged)
+            return _told(errors.UpstreamTimeoutError, charged_nanos)
         if self.kind == "shutdown":
-            return ShuttingDownError()
+            return _told(ShuttingDownError, charged_nanos)
         if self.kind == "rejected":
             if self.code == errors.ContextLengthError.code:
                 return errors.ContextLengthError(
@@ -170,13 +187,13 @@ class AttemptError(Exception):
             return errors.InvalidRequestError(self.message or None, param=self.param)
         if self.kind in {"busy", "rate_limited"}:
             return UpstreamBusyError(retry_after_seconds=self.retry_after_seconds or 1)
-        return _told(errors.UpstreamError, is_charged)
+        return _told(errors.UpstreamError, charged_nanos)
 
 
-def _told(
-    kind: type[errors.UpstreamError] | type[errors.UpstreamTimeoutError], is_charged: bool
-) -> errors.ApiError:
-    return kind(kind.charged_message) if is_charged else kind()
+def _told(kind: type[errors.ServerError], charged_nanos: int) -> errors.ApiError:
+    if not charged_nanos:
+        return kind()
+    return kind(kind.template.format(f"${dollars_short_text(charged_nanos)}"))
 
 
 _FAILED_STATUSES = frozenset({408, 409, 425})

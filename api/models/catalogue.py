@@ -247,6 +247,13 @@ class Route(models.Model):
         MAX_TOKENS = "max_tokens"
         MAX_COMPLETION_TOKENS = "max_completion_tokens"
 
+    class BrokenStreams(models.TextChoices):
+        """When a stream costs the customer something that the upstream broke off."""
+
+        REPORTED = "reported", "If the upstream reported usage"
+        ALWAYS = "always", "Always"
+        NEVER = "never", "Never"
+
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="routes")
     upstream = models.ForeignKey(Upstream, on_delete=models.PROTECT, related_name="routes")
     upstream_model = models.CharField(max_length=200)
@@ -285,6 +292,21 @@ class Route(models.Model):
             "Ask for a stream where the client wants a plain answer, and put that together here: "
             "for upstreams and proxies that end connections which are silent for minutes."
         ),
+    )
+    charges_broken_streams = models.CharField(
+        max_length=12,
+        choices=BrokenStreams,
+        default=BrokenStreams.REPORTED,
+        db_default=BrokenStreams.REPORTED,
+        help_text=(
+            "When the customer pays for the prompt and the delivered part of a stream that the "
+            "upstream breaks off. Go by what the upstream bills."
+        ),
+    )
+    charges_empty_answers = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Charge the input of empty answers, as the upstream bills it.",
     )
     is_enabled = models.BooleanField(default=True)
 

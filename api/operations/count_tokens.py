@@ -54,7 +54,11 @@ async def _counted_upstream(
         try:
             async with asyncio.timeout(UPSTREAM_SECONDS):
                 response = await gateway.upstreams.post(
-                    route.upstream, COUNT, body, request.request_id, parsed.forwarded
+                    route.upstream,
+                    COUNT,
+                    body,
+                    request_id=request.request_id,
+                    forwarded=parsed.forwarded,
                 )
                 try:
                     answer = await response.read(MAX_ANSWER_BYTES)

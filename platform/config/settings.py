@@ -409,6 +409,10 @@ KEEPALIVE_SECONDS = env.number("KEEPALIVE_SECONDS", 15)
 WRITE_TIMEOUT_SECONDS = env.number("WRITE_TIMEOUT_SECONDS", 30)
 SETTLE_WAIT_SECONDS = env.number("SETTLE_WAIT_SECONDS", 5)
 HOLD_GRACE_SECONDS = env.number("HOLD_GRACE_SECONDS", 120)
+DRAIN_SECONDS = env.number("DRAIN_SECONDS", 120)
+DRAIN_BYTES = env.integer("DRAIN_BYTES", 4 * 1024 * 1024)
+MAX_CANCELLATIONS = env.integer("MAX_CANCELLATIONS", 20)
+CANCELLATION_WINDOW_SECONDS = env.number("CANCELLATION_WINDOW_SECONDS", 600)
 # A video or an asynchronous chat that isn't finished by then has failed; its hold lasts as long. A
 # video's upstream is polled at VIDEO_POLL_SECONDS at first, later less often.
 VIDEO_MAX_SECONDS = env.number("VIDEO_MAX_SECONDS", 1800)

@@ -18,10 +18,11 @@ from api.dialects.base import (
     AnswerContext,
     DialectError,
     ParsedRequest,
+    StreamFailure,
 )
 from api.dialects.error_bodies import ErrorReport
 from api.dialects.prompt import PromptSize
-from api.dialects.usage import Metered, MeteringLimits, meter
+from api.dialects.usage import Metered, MeteringLimits, meter, meter_part
 from api.error_responses import RenderedError
 from api.gateway.quote import quote_text
 from api.openapi.document import document
@@ -90,6 +91,9 @@ class ToyReader:
     def meter(self, limits: MeteringLimits) -> Metered:
         return meter(self._usage, self.text_bytes, limits)
 
+    def meter_part(self, limits: MeteringLimits) -> Metered:
+        return meter_part(self._usage, 0, self.text_bytes, limits)
+
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         return b"that is all\n"
 
@@ -127,10 +131,8 @@ class ToyDialect:
         body = json.dumps({"alas": error.code}).encode()
         return RenderedError(error.status, error.headers, body)
 
-    def error_event(
-        self, error: errors.ApiError, surface: Surface, request_id: str, sent_events: int
-    ) -> bytes:
-        return f"alas {error.code}\n".encode()
+    def error_event(self, failure: StreamFailure) -> bytes:
+        return f"alas {failure.error.code}\n".encode()
 
     def upstream_headers(self, api_key: str) -> dict[str, str]:
         return {"x-toy-key": api_key or "none"}

@@ -15,7 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
-from tests.mutation.mutants import MUTANTS, Mutant
+from tests.mutation.mutant import Mutant
+from tests.mutation.mutants import MUTANTS
 from tests.mutation.payment_mutants import PAYMENT_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,10 +80,8 @@ def outcomes(tree: Path, tests: list[str]) -> dict[str, bool | None]:
     if not report.exists():
         return dict.fromkeys(tests, None)
     cases = [(case_name(case), is_red(case)) for case in ET.parse(report).iter("testcase")]
-    return {
-        test: any(reds) if (reds := [red for name, red in cases if belongs(name, test)]) else None
-        for test in tests
-    }
+    reds = {test: [red for name, red in cases if belongs(name, test)] for test in tests}
+    return {test: any(found) if found else None for test, found in reds.items()}
 
 
 def case_name(case: ET.Element) -> str:
@@ -103,7 +102,8 @@ def is_red(case: ET.Element) -> bool:
 
 def belongs(case: str, test: str) -> bool:
     """Tell whether a case is the test, or one of its parameters."""
-    name = test.rpartition("/")[2]
+    file, _, rest = test.partition("::")
+    name = f"{file.rpartition('/')[2]}::{rest}"
     return case == name or case.startswith(f"{name}[")
 
 

@@ -1,8 +1,8 @@
 """What is taken out of the ledger in turn, and the tests that must notice."""
 
-from dataclasses import dataclass
-
 from billing.ledger import install
+from tests.mutation.metering import METERING
+from tests.mutation.mutant import Mutant, mutant
 
 ADMIT, SETTLE, SWEEP, LEASE, POST, GUARDS, LOTS, GIVE_BACK, CHECKS = (
     str(install.current_path(subject).relative_to(install.FOLDER.parents[2]))
@@ -18,20 +18,6 @@ GATE, SPOOL, GROUP_COMMIT, INSTALL, INVARIANTS = (
     "billing/ledger/invariants.py",
 )
 TABLES = "billing/migrations/0001_initial.py"
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A fault: texts to replace (each occurs once), and the tests that must turn red with it."""
-
-    name: str
-    edits: tuple[tuple[str, str, str], ...]
-    tests: tuple[str, ...]
-
-
-def mutant(name: str, file: str, old: str, new: str, *tests: str) -> Mutant:
-    """Return a mutant of one edit."""
-    return Mutant(name, ((file, old, new),), tests)
 
 
 BALANCE = "least(request.amount_nanos, available, budget_left)"
@@ -445,4 +431,5 @@ MUTANTS = [
         'if left and (path := spool.folders()[0] / "lost"):',
         "test_gate_close.py::test_closing_spools_what_the_database_does_not_take",
     ),
+    *METERING,
 ]

@@ -12,7 +12,8 @@ from api.dialects.anthropic_messages.answer import MessageAnswer
 from api.dialects.anthropic_messages.assembler import MessageAssembler
 from api.dialects.anthropic_messages.request import parse_count, parse_messages, upstream_fields
 from api.dialects.anthropic_messages.stream import MessageStreamReader
-from api.dialects.base import ParsedRequest
+from api.dialects.anthropic_messages.usage import shown_usage
+from api.dialects.base import ParsedRequest, StreamFailure, json_dollars
 from api.dialects.error_bodies import error_report
 from api.error_responses import RenderedError
 from api.surfaces import Surface
@@ -80,11 +81,12 @@ class MessagesDialect:
         headers["request-id"] = request_id
         return RenderedError(status, headers, _encode(_envelope(error, request_id)))
 
-    def error_event(
-        self, error: errors.ApiError, surface: Surface, request_id: str, sent_events: int
-    ) -> bytes:
-        """Return an error as the last event of a stream."""
-        return b"event: error\ndata: " + _encode(_envelope(error, request_id)) + b"\n\n"
+    def error_event(self, failure: StreamFailure) -> bytes:
+        """Return an error as the last event of a stream, with the usage that is charged."""
+        figures = shown_usage(None, failure.usage)
+        figures["cost"] = json_dollars(failure.cost.total_nanos)
+        envelope = {**_envelope(failure.error, failure.request_id), "usage": figures}
+        return b"event: error\ndata: " + _encode(envelope) + b"\n\n"
 
     def upstream_headers(self, api_key: str) -> Mapping[str, str]:
         """Return the headers with the key, if there is one, and the version."""

@@ -25,7 +25,7 @@ from api.dialects.anthropic_messages.blocks import (
     ToolUseBlock,
 )
 from api.dialects.base import ParsedRequest, named
-from api.dialects.prompt import PromptCounter
+from api.dialects.prompt import PromptSize
 from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
 from api.validation_errors import checked, explained
@@ -142,7 +142,7 @@ def _parse(fields: Json, size_bytes: int, kind: type[PromptRequest]) -> ParsedRe
     _check_tools(typed)
     if isinstance(typed, MessagesRequest):
         _check_output_form(typed)
-    walk = _PromptWalk()
+    walk = _PromptWalk(messages=len(typed.messages))
     for name in _PROMPT_FIELDS:
         if name in fields:
             walk.count_json(fields[name])
@@ -158,7 +158,7 @@ def _parse(fields: Json, size_bytes: int, kind: type[PromptRequest]) -> ParsedRe
         fields=fields,
         size_bytes=size_bytes,
         used=used,
-        prompt=walk.size(len(typed.messages)),
+        prompt=walk,
         modalities=tuple(walk.modalities.items()),
         max_tokens=typed.max_tokens if isinstance(typed, MessagesRequest) else None,
         # Every request must name a limit, so naming one is no wish to have so much.
@@ -170,10 +170,8 @@ def _parse(fields: Json, size_bytes: int, kind: type[PromptRequest]) -> ParsedRe
     )
 
 
-class _PromptWalk(PromptCounter):
+class _PromptWalk(PromptSize, gc=False):
     """One walk over the prompt: its size, and what kinds of input it has."""
-
-    __slots__ = ()
 
     def count_blocks(self, content: str | list[Json] | None, place: str) -> None:
         """Count a text or content blocks. Raise an error for a block that is not well-formed."""

@@ -15,7 +15,7 @@ from api.dialects.anthropic_messages.usage import merged_usage, shown_usage
 from api.dialects.base import AnswerContext, DialectError
 from api.dialects.event_reader import EventReader, named_event
 from api.dialects.service_tiers import with_served_tier
-from api.dialects.usage import Metered, MeteringLimits, meter
+from api.dialects.usage import Metered, MeteringLimits, meter, meter_part
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
 
@@ -68,7 +68,14 @@ class MessageStreamReader(EventReader):
 
     sent_events = 0  # not numbered
 
-    __slots__ = ("_ending_delta", "_has_begun", "_open", "_public_name", "usage")
+    __slots__ = (
+        "_ending_delta",
+        "_has_begun",
+        "_open",
+        "_public_name",
+        "_usage_bytes",
+        "usage",
+    )
 
     def __init__(self, context: AnswerContext) -> None:
         super().__init__(context.max_event_bytes)
@@ -77,6 +84,7 @@ class MessageStreamReader(EventReader):
         self._open: dict[int, str] = {}
         self._ending_delta: dict[str, Any] = {}
         self.usage: dict[str, Any] = {}
+        self._usage_bytes = 0
 
     @property
     def end(self) -> dict[str, Any]:
@@ -165,6 +173,7 @@ class MessageStreamReader(EventReader):
     def _message_delta(self, event: _Event) -> bytes:
         """Keep the end of the message; it is sent after the settlement."""
         self.usage = merged_usage(self.usage, event.usage)
+        self._usage_bytes = self.text_bytes
         delta = event.delta
         if delta is not None and (reason := stop_reason(delta.stop_reason)):
             self.finish_reason = reason
@@ -175,6 +184,10 @@ class MessageStreamReader(EventReader):
         """Return the usage, from what the upstream reported."""
         metered = meter(self.usage, self.text_bytes, limits)
         return with_served_tier(metered, limits, self.usage.get("service_tier"))
+
+    def meter_part(self, limits: MeteringLimits) -> Metered:
+        """Return the usage of a stream that ended early: what was reported, and an estimate."""
+        return meter_part(self.usage, self._usage_bytes, self.text_bytes, limits)
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the events that end the message, with the usage that is charged."""

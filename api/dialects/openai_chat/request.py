@@ -25,7 +25,7 @@ from api.dialects.openai_chat.messages import (
     TextPart,
     VideoPart,
 )
-from api.dialects.prompt import PromptCounter
+from api.dialects.prompt import PromptSize
 from api.dialects.service_tiers import named_tier
 from api.json_schema import check_schema
 from api.validation_errors import explained
@@ -187,7 +187,7 @@ def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
     check_stream_options(chat)
     if type(chat.response_format) is JsonSchemaFormat:
         check_schema(chat.response_format.json_schema.schema, "response_format.json_schema.schema")
-    walk = _PromptWalk()
+    walk = _PromptWalk(messages=len(chat.messages))
     for index, message in enumerate(chat.messages):
         walk.count(message, index)
     for name in _PROMPT_FIELDS:
@@ -203,7 +203,7 @@ def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         used=_used_parameters(chat, fields),
         billed=billed_parameters(fields, KNOWN_FIELDS),
         service_tier=named_tier(fields),
-        prompt=walk.size(len(chat.messages)),
+        prompt=walk,
         modalities=tuple(walk.modalities.items()),
         max_tokens=chat.named_max_tokens,
         choices=chat.n or 1,
@@ -214,14 +214,10 @@ def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
     )
 
 
-class _PromptWalk(PromptCounter):
+class _PromptWalk(PromptSize, gc=False):
     """One walk over a conversation: its size, and which of its messages must be tidied."""
 
-    __slots__ = ("untidy",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.untidy: list[int] = []
+    untidy: list[int] = []
 
     def count(self, message: Message, index: int) -> None:
         """Count a message. Raise MissingParameterError for an assistant's that says nothing."""

@@ -299,6 +299,7 @@ class CompletionStreamReader:
         else:
             self.evidence.add(chunk.usage)
             self._service_tier = chunk.service_tier or self._service_tier
+            self.evidence.text_bytes = self.text_bytes
             if not chunk.choices:
                 return b""
         taken_apart = _decode_anything(data)
@@ -335,6 +336,10 @@ class CompletionStreamReader:
         """Return the usage, from what the upstream reported."""
         metered = self.evidence.meter(self.text_bytes, limits)
         return with_served_tier(metered, limits, self._service_tier)
+
+    def meter_part(self, limits: MeteringLimits) -> Metered:
+        """Return the usage of a stream that ended early: what was reported, and an estimate."""
+        return self.evidence.meter_part(self.text_bytes, limits)
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the stream's last events: the usage and its cost, if asked for, and `[DONE]`."""

@@ -6,9 +6,9 @@ import msgspec
 
 from api import errors
 from api.catalogue.snapshot import ModelEntry, RouteEntry
-from api.dialects.base import OpenAiFamily, ParsedRequest
+from api.dialects.base import OpenAiFamily, ParsedRequest, StreamFailure, json_dollars
 from api.dialects.openai_responses import translation
-from api.dialects.openai_responses.answer import ResponseAnswer
+from api.dialects.openai_responses.answer import ResponseAnswer, shown_usage
 from api.dialects.openai_responses.assembler import ResponseAssembler
 from api.dialects.openai_responses.request import parse_responses, upstream_fields
 from api.dialects.openai_responses.stream import ResponseStreamReader, event
@@ -46,23 +46,27 @@ class ResponsesDialect(OpenAiFamily):
             headers = {**headers, "x-should-retry": "false"}
         return RenderedError(status, headers, _encode(body))
 
-    def error_event(
-        self, error: errors.ApiError, surface: Surface, request_id: str, sent_events: int
-    ) -> bytes:
-        """Return an error as the last event of a stream: a response that failed."""
+    def error_event(self, failure: StreamFailure) -> bytes:
+        """Return an error as the last event of a stream: a response that failed.
+
+        Its usage is what is charged.
+        """
+        error = failure.error
+        figures = shown_usage(None, failure.usage)
+        figures["cost"] = json_dollars(failure.cost.total_nanos)
         code = _FAILURE_CODES.get(error.status, "server_error")
         if isinstance(error, errors.ContextLengthError):
             code = error.code
         response: dict[str, Any] = {
-            "id": f"resp_{request_id}",
+            "id": f"resp_{failure.request_id}",
             "object": "response",
             "status": "failed",
             "error": {"code": code, "message": error.message},
             "incomplete_details": None,
             "output": [],
-            "usage": None,
+            "usage": figures,
         }
-        return event("response.failed", sent_events, response=response)
+        return event("response.failed", failure.sent_events, response=response)
 
     def upstream_body(
         self, request: ParsedRequest, model: ModelEntry, route: RouteEntry, max_tokens: int

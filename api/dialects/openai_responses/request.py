@@ -31,7 +31,7 @@ from api.dialects.openai_responses.items import (
     RefusalPart,
     TextPart,
 )
-from api.dialects.prompt import PromptCounter
+from api.dialects.prompt import PromptSize
 from api.dialects.service_tiers import named_tier
 from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
@@ -119,7 +119,7 @@ def parse_responses(fields: Json, size_bytes: int) -> ParsedRequest:
         _check_form(request.text.format)
     if request.tool_choice is not None:
         _check_tool_choice(request.tool_choice)
-    walk = _PromptWalk()
+    walk = _PromptWalk(messages=1 if isinstance(request.input, str) else len(request.input))
     walk.count_input(request.input)
     walk.count_text(request.instructions or "")
     walk.count_json(request.tools)
@@ -132,7 +132,7 @@ def parse_responses(fields: Json, size_bytes: int) -> ParsedRequest:
         size_bytes=size_bytes,
         used=used,
         service_tier=named_tier(fields),
-        prompt=walk.size(1 if isinstance(request.input, str) else len(request.input)),
+        prompt=walk,
         modalities=tuple(walk.modalities.items()),
         max_tokens=request.max_output_tokens,
         is_streamed=bool(request.stream),
@@ -202,10 +202,8 @@ def _check_form(form: OutputForm) -> None:
         check_schema(form.schema, "text.format.schema")
 
 
-class _PromptWalk(PromptCounter):
+class _PromptWalk(PromptSize, gc=False):
     """One walk over the input: its size, and what kinds of input it has."""
-
-    __slots__ = ()
 
     def count_input(self, given: str | list[Json]) -> None:
         """Count the input. Raise an error of `api.errors` for an item that is not well-formed."""

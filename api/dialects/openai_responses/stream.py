@@ -12,7 +12,7 @@ from api.dialects.base import AnswerContext, DialectError
 from api.dialects.event_reader import EventReader, named_event
 from api.dialects.openai_responses.answer import Item, finish_reason, for_client
 from api.dialects.service_tiers import with_served_tier
-from api.dialects.usage import Metered, MeteringLimits, meter
+from api.dialects.usage import Metered, MeteringLimits, UsageEvidence, meter
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
 
@@ -48,7 +48,15 @@ _decode = msgspec.json.Decoder(_Event).decode
 class ResponseStreamReader(EventReader):
     """Reads one attempt's stream of a response. `response` is the one of the last event."""
 
-    __slots__ = ("_context", "_item_bytes", "_items", "_last_kind", "response", "sent_events")
+    __slots__ = (
+        "_context",
+        "_item_bytes",
+        "_items",
+        "_last_kind",
+        "_part",
+        "response",
+        "sent_events",
+    )
 
     def __init__(self, context: AnswerContext) -> None:
         super().__init__(context.max_event_bytes)
@@ -58,6 +66,8 @@ class ResponseStreamReader(EventReader):
         self._item_bytes: dict[int | None, int] = {}
         self._last_kind = ""
         self.response: dict[str, Any] = {}
+        # What was reported before the end, as by a response that failed.
+        self._part = UsageEvidence()
         self.sent_events = 0
 
     @property
@@ -82,6 +92,9 @@ class ResponseStreamReader(EventReader):
             raise DialectError("bad_answer", "an event of the stream is no response's") from None
         kind = decoded.type
         self.events += 1
+        if isinstance(decoded.response, dict) and decoded.response.get("usage"):
+            self._part.add(decoded.response["usage"])
+            self._part.text_bytes = self.text_bytes
         if kind in FAILURES or decoded.error:
             raise DialectError("error_event", f"{kind}: {data[:200]!r}")
         if kind in LAST_EVENTS:
@@ -137,6 +150,10 @@ class ResponseStreamReader(EventReader):
         """Return the usage, from what the upstream reported."""
         metered = meter(self.response.get("usage"), self.text_bytes, limits)
         return with_served_tier(metered, limits, self.response.get("service_tier"))
+
+    def meter_part(self, limits: MeteringLimits) -> Metered:
+        """Return the usage of a stream that ended early: what was reported, and an estimate."""
+        return self._part.meter_part(self.text_bytes, limits)
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the last event, with the usage that is charged."""

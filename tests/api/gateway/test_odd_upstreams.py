@@ -26,6 +26,7 @@ from tests.api.gateway.world import World, in_loop
 
 Json = dict[str, Any]
 
+ALWAYS_CHARGED = {"charges_broken_streams": "always"}
 EVENTS = b"".join(GOOD_STREAM)
 COMPLETION = json.dumps(completion("Hello")).encode()
 PAGE = b"<!doctype html><title>Checking your browser</title>"
@@ -312,20 +313,21 @@ async def test_a_route_says_what_its_upstream_takes() -> None:
 )
 @in_loop
 async def test_a_charge_is_never_denied(end: bytes) -> None:
-    async with World(stream(chunk("x" * 400), end)) as world:
+    async with World(stream(chunk("x" * 400), end), route=ALWAYS_CHARGED) as world:
         reply = await world.chat(stream=True)
     message = reply.events[-1]["error"]["message"]
-    assert "charged for what was delivered" in message
+    assert "charged $0.0002535 for what was delivered" in message
     assert "not charged" not in message
     assert world.gate.only.output_nanos > 0
 
 
 @in_loop
 async def test_a_timeout_after_some_text_does_not_deny_the_charge_either() -> None:
-    async with World(stream(chunk("x" * 400), 5.0), upstream={"idle_timeout_seconds": 0.2}) as w:
+    script, timeouts = stream(chunk("x" * 400), 5.0), {"idle_timeout_seconds": 0.2}
+    async with World(script, upstream=timeouts, route=ALWAYS_CHARGED) as w:
         reply = await w.chat(stream=True)
     assert reply.events[-1]["error"]["code"] == "upstream_timeout"
-    assert "charged for what was delivered" in reply.events[-1]["error"]["message"]
+    assert "charged $0.0002535 for what was delivered" in reply.events[-1]["error"]["message"]
 
 
 @in_loop

@@ -159,7 +159,7 @@ async def test_a_client_that_disconnects_pays_for_what_was_generated() -> None:
     settled = relay.gate.only
     assert (settled.outcome, settled.source) == ("client_closed", "estimated")
     # 120 bytes at the model's four for a token.
-    assert (settled.input_tokens, settled.output_tokens) == (100, 30)
+    assert (settled.input_tokens, settled.output_tokens) == (104, 30)
 
 
 @in_loop

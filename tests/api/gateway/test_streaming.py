@@ -21,6 +21,7 @@ from tests.api.gateway.world import Reply, World, body, in_loop
 from tests.support.waiting import eventually_async
 
 OPTIONS = {"include_usage": True}
+ALWAYS_CHARGED = {"charges_broken_streams": "always"}
 
 
 @in_loop
@@ -112,7 +113,7 @@ async def test_events_are_whole_however_they_are_cut(size: int, line_end: bytes)
 async def test_a_stream_that_fails_says_so_and_is_paid_in_part(
     parts: tuple[bytes, ...], outcome: str
 ) -> None:
-    async with World(stream(*parts)) as world:
+    async with World(stream(*parts), route=ALWAYS_CHARGED) as world:
         reply = await world.chat("x" * 40, stream=True)
     assert reply.status == 200
     assert reply.is_complete
@@ -159,7 +160,7 @@ async def test_a_cut_connection_is_no_end() -> None:
         await asyncio.sleep(0.05)
         writer.transport.abort()
 
-    async with World(script, cut) as world:
+    async with World(script, cut, route=ALWAYS_CHARGED) as world:
         reply = await world.chat(stream=True)
     assert reply.events[-1]["error"]["code"] == "upstream_error"
     assert world.gate.only.source == "estimated"
@@ -191,7 +192,9 @@ async def test_a_silent_route_is_given_up_for_another_once() -> None:
 
 @in_loop
 async def test_silence_after_the_first_token_ends_the_stream() -> None:
-    async with World(stream(chunk("Hello"), 5.0), upstream={"idle_timeout_seconds": 0.2}) as world:
+    timeouts = {"idle_timeout_seconds": 0.2}
+    script = stream(chunk("Hello"), 5.0)
+    async with World(script, upstream=timeouts, route=ALWAYS_CHARGED) as world:
         reply = await world.chat(stream=True)
         await asyncio.wait_for(world.upstream.closed.wait(), 0.5)
     assert reply.events[-1]["error"]["code"] == "upstream_timeout"

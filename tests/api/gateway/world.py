@@ -229,10 +229,12 @@ class World:
         await self.send(content, reply, path, headers=headers, method=method)
         return reply
 
-    def begin(self, content: bytes | dict[str, Any]) -> "tuple[asyncio.Task[None], Reply]":
+    def begin(
+        self, content: bytes | dict[str, Any], path: str = PATH
+    ) -> "tuple[asyncio.Task[None], Reply]":
         """Send a request and return its task, to cancel as a server does when a client leaves."""
         reply = Reply()
-        return asyncio.get_running_loop().create_task(self.send(content, reply)), reply
+        return asyncio.get_running_loop().create_task(self.send(content, reply, path)), reply
 
     async def send(
         self,

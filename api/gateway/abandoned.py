@@ -1,0 +1,88 @@
+"""Requests whose client has disconnected: whose answers are read on for, and what they cost then.
+
+An answer is read on for where the upstream bills it to its end anyway, so that what is charged is
+what was billed. It is read on for as well where the key has cancelled often: an estimate at each
+early end would be worth the customer's while.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from api.dialects.base import DialectError, StreamReader
+from api.gateway.deadlines import Deadlines
+from api.gateway.process import Gateway
+from api.gateway.settlement import AdmittedRequest
+from api.gateway.upstream import UpstreamResponse
+from api.gateway.upstream_errors import AttemptError
+
+Result = TypeVar("Result")
+
+
+async def run_detachably(
+    gateway: Gateway,
+    admitted: AdmittedRequest,
+    deadlines: Deadlines,
+    work: Coroutine[Any, Any, Result],
+    finish: Callable[[Result], Awaitable[None]],
+) -> Result:
+    """Return the result of `work`, which goes on in the background if the client disconnects.
+
+    There `finish` settles the request with the result. If a deadline ends the wait, work ends, too.
+    """
+    task = gateway.run_in_background(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if deadlines.is_quiet:
+            admitted.detach()
+            gateway.run_in_background(_finish(gateway, admitted, task, finish))
+        else:
+            task.cancel()
+            await asyncio.wait([task])
+        raise
+
+
+async def _finish(
+    gateway: Gateway,
+    admitted: AdmittedRequest,
+    task: "asyncio.Task[Result]",
+    finish: Callable[[Result], Awaitable[None]],
+) -> None:
+    """Wait for the answer, within bounds, and settle the request whatever comes."""
+    try:
+        async with asyncio.timeout(gateway.limits.drain_seconds):
+            await finish(await task)
+    except (AttemptError, DialectError):
+        admitted.settle_unbilled()
+    except TimeoutError:
+        pass
+    finally:
+        admitted.settle_abandoned(None)
+
+
+async def drain(
+    gateway: Gateway, admitted: AdmittedRequest, response: UpstreamResponse, reader: StreamReader
+) -> None:
+    """Read an abandoned stream to its usage, within bounds, and settle the request.
+
+    The usage that the upstream bills is charged; without one, an estimate of all that came.
+    """
+    limits = gateway.limits
+    left = limits.drain_bytes
+    admitted.reader = reader
+    try:
+        with suppress(AttemptError, DialectError, TimeoutError):
+            async with asyncio.timeout(limits.drain_seconds):
+                async for data in response.chunks():
+                    reader.feed(data)
+                    left -= len(data)
+                    if reader.is_done or reader.error is not None or left < 0:
+                        break
+                reader.finish()
+    finally:
+        admitted.finish_reason = reader.finish_reason
+        is_whole = reader.error is None and bool(reader.is_done or reader.finish_reason)
+        admitted.settle_abandoned(reader.meter(admitted.quote) if is_whole else None)
+        await response.close()

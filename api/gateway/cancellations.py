@@ -1,0 +1,34 @@
+"""How often each key cancels requests, which bounds what early ends can save it."""
+
+import asyncio
+import time
+
+
+class Cancellations:
+    """How often each key has cancelled, in this process: counted in windows of some seconds.
+
+    `over` are the keys that have cancelled as often as they may in their current window.
+    """
+
+    MAX_KEYS = 10_000
+
+    def __init__(self, limit: int, window_seconds: float) -> None:
+        self._limit = limit
+        self._window_seconds = window_seconds
+        self._windows: dict[int, tuple[float, int]] = {}
+        self.over: set[int] = set()
+
+    def note(self, key_id: int) -> None:
+        """Count a cancellation."""
+        now = time.monotonic()
+        ends_at, count = self._windows.pop(key_id, (0.0, 0))
+        if ends_at <= now:
+            ends_at, count = now + self._window_seconds, 0
+        self._windows[key_id] = (ends_at, count + 1)
+        if count + 1 >= self._limit and key_id not in self.over:
+            self.over.add(key_id)
+            loop = asyncio.get_running_loop()
+            loop.call_later(ends_at - now, self.over.discard, key_id)
+        if len(self._windows) > self.MAX_KEYS:
+            # The one that has not cancelled for the longest time.
+            del self._windows[next(iter(self._windows))]

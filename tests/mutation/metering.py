@@ -1,0 +1,92 @@
+"""What is taken out of the metering of requests in turn, and the tests that must notice."""
+
+from tests.mutation.mutant import mutant
+
+EARLY_ENDS = "api/gateway/test_early_ends.py::"
+ABANDONED = "api/gateway/test_abandoned.py::"
+
+METERING = [
+    mutant(
+        "a closed stream pays for tools, schemas and files, too",
+        "api/dialects/prompt.py",
+        "            self.text_bytes += len(_encode(value))\n",
+        "            pass\n",
+        f"{EARLY_ENDS}test_a_closed_stream_costs_all_that_was_sent[/v1/messages]",
+        "api/gateway/test_estimate.py::test_all_that_is_sent_counts",
+    ),
+    mutant(
+        "a closed stream pays for the prompt that was reported",
+        "api/gateway/settlement.py",
+        "        if metered.usage is None:\n            # Also",
+        "        if True:\n            # Also",
+        f"{EARLY_ENDS}test_a_closed_stream_costs_the_prompt_that_the_upstream_reported",
+        f"{EARLY_ENDS}test_the_last_usage_of_a_closed_stream_is_what_is_charged",
+    ),
+    mutant(
+        "a closed stream pays for no more output than was held for",
+        "api/dialects/usage.py",
+        "min(usage.output_tokens + unreported, limits.most_output)",
+        "usage.output_tokens + unreported",
+        f"{EARLY_ENDS}test_a_closed_stream_costs_no_more_output_than_was_held_for",
+    ),
+    mutant(
+        "the rule of a route for broken streams",
+        "api/gateway/settlement.py",
+        'is_charged = not error.is_upstream_break or rule == "always"',
+        "is_charged = True",
+        f"{EARLY_ENDS}test_a_broken_stream_says_what_it_cost_by_the_routes_rule",
+    ),
+    mutant(
+        "what a broken stream cost is told",
+        "api/gateway/stream_responder.py",
+        "error.as_error(admitted.cost.total_nanos)",
+        "error.as_error()",
+        f"{EARLY_ENDS}test_a_broken_stream_says_what_it_cost_by_the_routes_rule",
+    ),
+    mutant(
+        "the upstream's cost of what the customer does not pay",
+        "api/gateway/settlement.py",
+        "            self._lost_nanos += charge_and_cost(self.quote.prices, usage)[1]\n",
+        "            pass\n",
+        f"{EARLY_ENDS}test_a_broken_stream_says_what_it_cost_by_the_routes_rule",
+        f"{EARLY_ENDS}test_a_closed_stream_costs_all_that_was_sent",
+    ),
+    mutant(
+        "an empty answer costs its input by the route's rule",
+        "api/gateway/settlement.py",
+        "elif self.route is not None and self.route.charges_empty_answers:",
+        "elif False:",
+        f"{EARLY_ENDS}test_an_empty_answer_costs_its_input_where_the_row_says_so",
+    ),
+    mutant(
+        "a hidden token that the limit ended is no emptiness",
+        "api/gateway/settlement.py",
+        "if not metered.is_empty or self.finish_reason in _ENDS_BY_LENGTH:",
+        "if not metered.is_empty:",
+        f"{EARLY_ENDS}test_a_hidden_token_that_the_limit_ended_is_no_emptiness",
+    ),
+    mutant(
+        "who cancels often pays what is billed",
+        "api/gateway/cancellations.py",
+        "            self.over.add(key_id)\n",
+        "            pass\n",
+        f"{ABANDONED}test_a_key_that_cancels_often_pays_what_is_billed",
+        f"{ABANDONED}test_plain_calls_count_as_cancelled_and_are_read_on_for",
+    ),
+    mutant(
+        "cancelled images cost what the upstream billed",
+        "api/gateway/runner.py",
+        "        if may_read_on and is_read_on_for(gateway, admitted, route):\n",
+        "        if False:\n",
+        f"{ABANDONED}test_cancelled_images_cost_what_the_upstream_billed",
+        f"{ABANDONED}test_a_cancelled_call_is_read_on_for_where_the_upstream_bills_it",
+    ),
+    mutant(
+        "a call that never reached the upstream is free",
+        "api/gateway/settlement.py",
+        "        if self.was_dispatched and self.quote.units is None:\n",
+        "        if self.quote.units is None:\n",
+        f"{ABANDONED}test_a_call_that_never_reached_the_upstream_is_free",
+        f"{ABANDONED}test_a_client_who_leaves_between_attempts_pays_for_nothing",
+    ),
+]
