@@ -10,16 +10,22 @@ _LOCALHOST = "127.0.0.1"
 
 
 def client_ip(request: HttpRequest) -> str:
-    """Return the client's IPv4 or IPv6 address.
+    """Return the IPv4 or IPv6 address of a request's client."""
+    peer = request.META.get("REMOTE_ADDR", "")
+    return client_address(peer, request.headers.get("X-Forwarded-For", ""))
+
+
+def client_address(peer: str, forwarded_for: str) -> str:
+    """Return the client's IPv4 or IPv6 address, by the connection's peer and X-Forwarded-For.
 
     Each of the operator's proxies (`PROXY_COUNT`, with `BEHIND_PROXY`) appends its peer to
     X-Forwarded-For, so the client's address is that many entries from the end. Earlier entries may
     be forged by the client to evade a limit; without a proxy, all of them may.
     """
-    peer = _address(request.META.get("REMOTE_ADDR", "")) or _LOCALHOST
+    peer = _address(peer) or _LOCALHOST
     if not settings.BEHIND_PROXY:
         return peer
-    seen = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
+    seen = [part.strip() for part in forwarded_for.split(",")]
     if len(seen) < settings.PROXY_COUNT:
         return peer
     return _address(seen[-settings.PROXY_COUNT]) or peer

@@ -96,6 +96,8 @@ class Stack:
             **dict.fromkeys(("SIGN_IN_RATE", "SIGN_UP_RATE", "PASSWORD_RESET_RATE"), "10000/h"),
             "ADMIN_SIGN_IN_RATE": "10000/h",
             "SIGN_UPS_PER_DAY": "10000",
+            "FREE_REQUESTS_PER_MINUTE": "100000",
+            "FREE_TOKENS_PER_MINUTE": "1000000000",
             "TRIAL_CREDIT_DOLLARS": "1",
             **self._environment,
         }

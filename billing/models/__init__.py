@@ -7,6 +7,7 @@ charges is in cents (`…_cents`).
 from billing.models.codes import CodeRedemption, CreditCode, Referral, ReferralLink
 from billing.models.ledger import (
     CreditAccount,
+    FreeWindow,
     LedgerAlert,
     ProcessLease,
     Reservation,
@@ -35,6 +36,7 @@ __all__ = [
     "CreditLot",
     "Dispute",
     "FraudWarning",
+    "FreeWindow",
     "KeySpend",
     "LedgerAlert",
     "Order",

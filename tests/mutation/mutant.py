@@ -1,0 +1,35 @@
+"""A mutant of the ledger: what is taken out, and the tests that must notice."""
+
+from dataclasses import dataclass
+
+from billing.ledger import install
+
+ADMIT, SETTLE, SWEEP, LEASE, GROWTH, POST, GUARDS, LOTS, GIVE_BACK, CHECKS = (
+    str(install.current_path(subject).relative_to(install.FOLDER.parents[2]))
+    for subject in (
+        *("admit", "settle", "sweep", "lease", "growth"),
+        *("post", "guards", "lots", "give_back", "checks"),
+    )
+)
+GATE, SPOOL, GROUP_COMMIT, INSTALL, INVARIANTS = (
+    "billing/ledger/gate.py",
+    "billing/ledger/spool.py",
+    "billing/ledger/group_commit.py",
+    "billing/ledger/install.py",
+    "billing/ledger/invariants.py",
+)
+TABLES = "billing/migrations/0001_initial.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: texts to replace (each occurs once), and the tests that must turn red with it."""
+
+    name: str
+    edits: tuple[tuple[str, str, str], ...]
+    tests: tuple[str, ...]
+
+
+def mutant(name: str, file: str, old: str, new: str, *tests: str) -> Mutant:
+    """Return a mutant of one edit."""
+    return Mutant(name, ((file, old, new),), tests)
