@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.gateway.quote import GRANTED_OUTPUT_TOKENS
+from api.gateway.quote import GRANTED_OUTPUT_TOKENS, OPEN_OUTPUT_TOKENS
 from api.gateway.settlement import GROWTH_TOKENS
 from billing.pricing.charge import Prices
 from tests.api.gateway.upstream import DONE, answer, chunk, completion, stream
@@ -17,8 +17,8 @@ FREE = (Prices(version_id=5, effective_from=datetime(2020, 1, 1, tzinfo=UTC)),)
 @pytest.mark.parametrize(
     ("fields", "output_tokens", "least_output_tokens"),
     [
-        ({}, GRANTED_OUTPUT_TOKENS, 16),
-        ({"n": 3}, 3 * GRANTED_OUTPUT_TOKENS, 3 * 16),
+        ({}, OPEN_OUTPUT_TOKENS, 16),
+        ({"n": 3}, 3 * OPEN_OUTPUT_TOKENS, 3 * 16),
         ({"n": 3, "max_tokens": 100}, 300, 300),
         ({"max_tokens": 7_000}, GRANTED_OUTPUT_TOKENS, GRANTED_OUTPUT_TOKENS),
     ],
