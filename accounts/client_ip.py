@@ -10,13 +10,13 @@ _LOCALHOST = "127.0.0.1"
 
 
 def client_ip(request: HttpRequest) -> str:
-    """Return the address of a page's client."""
-    forwarded = request.headers.get("X-Forwarded-For", "")
-    return resolve_client_ip(request.META.get("REMOTE_ADDR", ""), forwarded)
+    """Return the IPv4 or IPv6 address of a request's client."""
+    peer = request.META.get("REMOTE_ADDR", "")
+    return client_address(peer, request.headers.get("X-Forwarded-For", ""))
 
 
-def resolve_client_ip(peer: str, forwarded_for: str) -> str:
-    """Return the client's IPv4 or IPv6 address.
+def client_address(peer: str, forwarded_for: str) -> str:
+    """Return the client's IPv4 or IPv6 address, by the connection's peer and X-Forwarded-For.
 
     `peer` is the connection's other end, `forwarded_for` the header X-Forwarded-For. Each of the
     operator's proxies (`PROXY_COUNT`, with `BEHIND_PROXY`) appends its peer to the header, so the

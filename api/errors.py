@@ -28,6 +28,7 @@
     │   └── BudgetExceededError         402 budget_exceeded
     ├── RateLimitError                  429 rate_limit_exceeded     (type requests)
     │   ├── TokensRateLimitError        429 rate_limit_exceeded     (type tokens)
+    │   ├── FreeRateLimitError          429 rate_limit_exceeded     (type requests)
     │   └── ConcurrentRequestsError     429 concurrent_requests_exceeded (type requests)
     └── ServerError                     500 internal_error          (type server_error)
         ├── UpstreamError               502 upstream_error
@@ -332,14 +333,17 @@ class TokensRateLimitError(RateLimitError):
     default_message = "Too many tokens a minute. Wait as Retry-After says, or send less at a time."
 
 
+class FreeRateLimitError(RateLimitError):
+    """Too many requests or tokens of free models in this minute, of the team or the address."""
+
+    default_message = "Free models are used up for this minute. Wait as Retry-After says."
+
+
 class ConcurrentRequestsError(RateLimitError):
     """Too many requests of the team at the same time."""
 
     code = "concurrent_requests_exceeded"
-    default_message = (
-        "Your team has as many requests running as it may have at the same time. "
-        "Retry as Retry-After says, or when one of them has ended."
-    )
+    default_message = "Your team has too many requests at the same time. Wait until one has ended."
 
 
 class ServerError(ApiError):

@@ -7,7 +7,6 @@ from urllib.parse import unquote
 
 import structlog
 
-from accounts.client_ip import resolve_client_ip
 from api import errors
 from api.error_responses import rendered
 from api.gateway.http import ApiRequest, Receive, Scope, Send
@@ -104,11 +103,11 @@ async def handle(
         else:
             await _operation_of(match, scope).handle(gateway, request)
             if not refusals.is_empty and scope["method"] == "POST":
-                refusals.forgive(*_client_of(request, scope))
+                refusals.forgive(*_client_of(request))
     except errors.ApiError as error:
         await _answer_error(request, operation, error)
         body_bytes = max(request.stated_length, request.read_bytes)
-        refusals.count(error, *_client_of(request, scope), body_bytes)
+        refusals.count(error, *_client_of(request), body_bytes)
     except Exception:
         log.exception("request_failed", request_id=request.request_id)
         if request.downstream.has_begun:
@@ -130,18 +129,16 @@ def _check_door(
         if not (request.strict_transport or is_public):
             raise errors.HttpsRequiredError()
     if not (gateway.refusals.is_empty or is_public):
-        gateway.refusals.check(*_client_of(request, scope))
+        gateway.refusals.check(*_client_of(request))
 
 
-def _client_of(request: ApiRequest, scope: Scope) -> tuple[str, str]:
+def _client_of(request: ApiRequest) -> tuple[str, str]:
     """Return the digest of the request's key ("" without a well-formed one) and the address."""
     try:
         digest = request.key_digests()[0]
     except errors.AuthenticationError:
         digest = ""
-    forwarded = request.headers.get(b"x-forwarded-for", b"").decode("latin-1")
-    peer = (scope.get("client") or ("",))[0]
-    return digest, resolve_client_ip(peer, forwarded)
+    return digest, request.client_address()
 
 
 def _operation_of(match: Match, scope: Scope) -> Operation:

@@ -103,6 +103,8 @@ class Stack:
             "UPSTREAM_HOSTS": "*,127.0.0.1",
             "SIGN_UPS_PER_DAY": "10000",
             **dict.fromkeys(("REFUSALS_PER_MINUTE", "ADDRESS_REFUSALS_PER_MINUTE"), "1000000"),
+            "FREE_REQUESTS_PER_MINUTE": "100000",
+            "FREE_TOKENS_PER_MINUTE": "1000000000",
             "TRIAL_CREDIT_DOLLARS": "1",
             **self._environment,
         }

@@ -118,6 +118,7 @@ def test_requirements_name_no_host_and_pin_by_hash() -> None:
 LEDGER_MODELS = {
     "CreditAccount",
     "CreditLot",
+    "FreeWindow",
     "KeySpend",
     "LotMovement",
     "ProcessLease",

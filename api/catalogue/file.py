@@ -161,10 +161,7 @@ class OfferTable(Table, kw_only=True):
 
 
 class PlanTable(Table, kw_only=True):
-    """`[[plans]]`: the limits of a team and, by default, of its keys. An offer puts it on sale.
-
-    A limit that is left out stays as it is.
-    """
+    """`[[plans]]`: limits of a team and, by default, of its keys; what is left out stays."""
 
     name: Slug
     title: Word

@@ -111,6 +111,8 @@ def refusal(admission: AdmissionResult, model: str = "") -> errors.ApiError:
             return errors.ConcurrentRequestsError(retry_after_seconds=admission.retry_after_seconds)
         case "rate_limited_requests":
             return errors.RateLimitError(retry_after_seconds=admission.retry_after_seconds)
+        case "rate_limited_free":
+            return errors.FreeRateLimitError(retry_after_seconds=admission.retry_after_seconds)
         case "rate_limited_tokens":
             return errors.TokensRateLimitError(retry_after_seconds=admission.retry_after_seconds)
         case "budget_exceeded":
@@ -166,7 +168,7 @@ def _admission_of(
     gateway: Gateway, request: ApiRequest, digests: list[str], quote: Quote
 ) -> Admission:
     """Return what is asked of the ledger for a quote."""
-    grace_seconds = gateway.limits.hold_grace_seconds
+    limits = gateway.limits
     return Admission(
         request_id=request.request_id,
         digests=digests,
@@ -177,8 +179,11 @@ def _admission_of(
         minimum_nanos=quote.minimum_nanos,
         tokens=quote.limited_tokens,
         minimum_tokens=quote.least_limited_tokens,
-        hold_seconds=quote.total_seconds + quote.job_seconds + grace_seconds,
+        hold_seconds=quote.total_seconds + quote.job_seconds + limits.hold_grace_seconds,
         catalogue_version=quote.catalogue_version,
         model_requests_per_minute=quote.model.requests_per_minute,
         is_job=quote.job_seconds > 0,
+        free_address=None if quote.amount_nanos else request.client_address(),
+        free_requests_per_minute=limits.free_requests_per_minute,
+        free_tokens_per_minute=limits.free_tokens_per_minute,
     )

@@ -9,6 +9,7 @@ from random import getrandbits
 from typing import Any
 
 from accounts import keys
+from accounts.client_ip import client_address
 from api import errors
 from api.error_responses import RenderedError, headers_of, rendered
 from api.gateway.beside_loop import LARGE_BYTES, run_beside
@@ -161,6 +162,7 @@ class ApiRequest:
         "downstream",
         "headers",
         "is_body_read",
+        "peer",
         "query",
         "read_bytes",
         "receive",
@@ -180,6 +182,7 @@ class ApiRequest:
         self.argument = argument
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.query: bytes = scope.get("query_string", b"")
+        self.peer: str = (scope.get("client") or ("",))[0]
         self.receive = receive
         self.is_body_read = False
         self.read_bytes = 0
@@ -188,6 +191,11 @@ class ApiRequest:
         self.admission: AdmissionResult | None = None
         stated = self.headers.get(b"content-length", b"0")
         self.stated_length = int(stated) if stated.isdigit() else 0
+
+    def client_address(self) -> str:
+        """Return the client's IP address (`accounts/client_ip.py`)."""
+        forwarded = self.headers.get(b"x-forwarded-for", b"").decode("latin-1")
+        return client_address(self.peer, forwarded)
 
     def key_digests(self) -> list[str]:
         """Return the digests of the API key. Raise AuthenticationError without a valid one.

@@ -36,6 +36,8 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     write_timeout_seconds: float
     settle_wait_seconds: float
     hold_grace_seconds: float
+    free_requests_per_minute: int
+    free_tokens_per_minute: int
     video_max_seconds: float
     video_poll_seconds: float
     async_chat_max_seconds: float
@@ -149,6 +151,8 @@ def limits_of_settings() -> Limits:
         write_timeout_seconds=settings.WRITE_TIMEOUT_SECONDS,
         settle_wait_seconds=settings.SETTLE_WAIT_SECONDS,
         hold_grace_seconds=settings.HOLD_GRACE_SECONDS,
+        free_requests_per_minute=settings.FREE_REQUESTS_PER_MINUTE,
+        free_tokens_per_minute=settings.FREE_TOKENS_PER_MINUTE,
         video_max_seconds=settings.VIDEO_MAX_SECONDS,
         video_poll_seconds=settings.VIDEO_POLL_SECONDS,
         async_chat_max_seconds=settings.ASYNC_CHAT_MAX_SECONDS,

@@ -25,8 +25,10 @@ from billing.pricing.rates import Prices
 LEAST_OUTPUT_TOKENS = 16
 # What each answer counts against the tokens a minute at first; what it grows beyond that counts as
 # it grows. Coding agents name 128,000 tokens and use a few hundred: they could never be admitted in
-# full.
+# full. Answers whose length is left to us are short more often than not: at a plan's sixty requests
+# and 120,000 tokens a minute, sixty of them are admitted.
 GRANTED_OUTPUT_TOKENS = 4_096
+OPEN_OUTPUT_TOKENS = 1_024
 # Room that is left for output when the prompt seems to fill the context: the upstream will judge.
 LEAST_ROOM_TOKENS = 1_024
 # What a template adds around each message, and around the whole: role names, separators, dates.
@@ -123,8 +125,9 @@ def quote_text(
     max_tokens = _output_limit(model, prompt.likely // prompts, request.max_tokens)
     may_be_lowered = request.max_tokens is None or request.is_limit_a_ceiling
     least_tokens = min(max_tokens, LEAST_OUTPUT_TOKENS) if may_be_lowered else max_tokens
-    granted_tokens = min(max_tokens, GRANTED_OUTPUT_TOKENS)
-    least_granted = granted_tokens if request.max_tokens is not None else least_tokens
+    is_open = request.max_tokens is None
+    granted_tokens = min(max_tokens, OPEN_OUTPUT_TOKENS if is_open else GRANTED_OUTPUT_TOKENS)
+    least_granted = least_tokens if is_open else granted_tokens
     amount, minimum = quote_range(
         prices,
         input_tokens_max=prompt.most,

@@ -40,7 +40,9 @@ class Admission(msgspec.Struct, kw_only=True):
     `catalogue_version` is that of the snapshot the quote was made from.
     `model_requests_per_minute` is the model's own limit for each key, if it has one. `is_job` says
     that the reservation outlives the process and the client's call, as a video's does: it has no
-    lease and is not counted among the team's calls at once. `lease_id` is set by the gate.
+    lease and is not counted among the team's calls at once. A request that costs nothing has the
+    client's `free_address`: it counts against the limits of free models, of the team and of the
+    address. `lease_id` is set by the gate.
     """
 
     request_id: str
@@ -56,6 +58,9 @@ class Admission(msgspec.Struct, kw_only=True):
     model_requests_per_minute: int | None = None
     minimum_tokens: int | None = None
     is_job: bool = False
+    free_address: str | None = None
+    free_requests_per_minute: int = 0
+    free_tokens_per_minute: int = 0
     lease_id: int | None = None
 
 
@@ -64,7 +69,7 @@ class AdmissionResult(RowResult, kw_only=True):
 
     `code` is `admitted`, `identified`, or why not: `invalid_api_key`, `wrong_scope`,
     `team_suspended`, `model_not_allowed`, `too_many_calls`, `rate_limited_requests`,
-    `rate_limited_tokens`,
+    `rate_limited_tokens`, `rate_limited_free`,
     `budget_exceeded`, `insufficient_quota`, `stale_catalogue`. `amount_nanos` is what was held.
     The limits are the key's for the current minute, or the model's own where fewer requests are
     left of that; `reset_at` is in unix seconds.

@@ -1,4 +1,4 @@
-"""Add the processes' leases, the holds' leases, and the count of each account's open calls."""
+"""Add leases of processes and of holds, each account's open calls, and free models' minutes."""
 
 from django.db import migrations, models
 
@@ -26,6 +26,31 @@ class Migration(migrations.Migration):
                     models.DateTimeField(help_text="Set: what it held is released.", null=True),
                 ),
             ],
+        ),
+        migrations.CreateModel(
+            "FreeWindow",
+            [
+                (
+                    "subject",
+                    models.CharField(
+                        help_text="`team 1`, or `address 192.0.2.1`.",
+                        max_length=80,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("started_at", models.DateTimeField()),
+                ("requests", models.BigIntegerField()),
+                ("tokens", models.BigIntegerField()),
+            ],
+        ),
+        WithLockTimeout(
+            [
+                # Nobody has it yet; counters of one minute are worth no write-ahead log.
+                migrations.RunSQL(
+                    "ALTER TABLE billing_freewindow SET UNLOGGED", migrations.RunSQL.noop
+                )
+            ]
         ),
         WithLockTimeout(
             [

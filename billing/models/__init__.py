@@ -7,6 +7,7 @@ charges is in cents (`…_cents`).
 from billing.models.codes import CodeRedemption, CreditCode, Referral, ReferralLink
 from billing.models.ledger import (
     CreditAccount,
+    FreeWindow,
     LedgerAlert,
     ProcessLease,
     Reservation,
@@ -41,6 +42,7 @@ __all__ = [
     "CreditLot",
     "Dispute",
     "FraudWarning",
+    "FreeWindow",
     "KeySpend",
     "LedgerAlert",
     "LotMovement",

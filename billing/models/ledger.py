@@ -248,6 +248,23 @@ class ProcessLease(models.Model):
         return f"{self.id} of {self.process}"
 
 
+class FreeWindow(models.Model):
+    """What a team, or a client's address, has had of free models in its current minute.
+
+    Like the keys' minutes it is not logged: a crash of PostgreSQL empties it.
+    """
+
+    subject = models.CharField(
+        primary_key=True, max_length=80, help_text="`team 1`, or `address 192.0.2.1`."
+    )
+    started_at = models.DateTimeField()
+    requests = models.BigIntegerField()
+    tokens = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.requests} requests, {self.tokens} tokens"
+
+
 class LedgerAlert(models.Model):
     """Something about money that a person should look at: an overrun, a broken invariant."""
 

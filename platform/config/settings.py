@@ -291,8 +291,7 @@ REFERRAL_CREDIT_DOLLARS = env.text("REFERRAL_CREDIT_DOLLARS", "0")
 REFERRAL_WAIT_DAYS = env.number("REFERRAL_WAIT_DAYS", 0)
 CODE_RATE = env.text("CODE_RATE", "10/h")
 
-# The interval of the sweep, which ends reservations whose process died. A process is suspected
-# after LEASE_SECONDS without a sign of life, and given up after as many more.
+# The sweep ends reservations whose process died, which takes two LEASE_SECONDS to know.
 SWEEP_SECONDS = env.number("SWEEP_SECONDS", 10)
 LEASE_SECONDS = env.number("LEASE_SECONDS", 12)
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace(
@@ -409,6 +408,8 @@ KEEPALIVE_SECONDS = env.number("KEEPALIVE_SECONDS", 15)
 WRITE_TIMEOUT_SECONDS = env.number("WRITE_TIMEOUT_SECONDS", 30)
 SETTLE_WAIT_SECONDS = env.number("SETTLE_WAIT_SECONDS", 5)
 HOLD_GRACE_SECONDS = env.number("HOLD_GRACE_SECONDS", 120)
+FREE_REQUESTS_PER_MINUTE = env.integer("FREE_REQUESTS_PER_MINUTE", 300)
+FREE_TOKENS_PER_MINUTE = env.integer("FREE_TOKENS_PER_MINUTE", 240_000)
 DRAIN_SECONDS = env.number("DRAIN_SECONDS", 120)
 DRAIN_BYTES = env.integer("DRAIN_BYTES", 4 * 1024 * 1024)
 MAX_CANCELLATIONS = env.integer("MAX_CANCELLATIONS", 20)
@@ -419,8 +420,7 @@ VIDEO_MAX_SECONDS = env.number("VIDEO_MAX_SECONDS", 1800)
 VIDEO_POLL_SECONDS = env.number("VIDEO_POLL_SECONDS", 3)
 ASYNC_CHAT_MAX_SECONDS = env.number("ASYNC_CHAT_MAX_SECONDS", 1800)
 SPOOL_DIR = Path(env.text("SPOOL_DIR", str(LOCAL_DIR / "spool")))
-# Tried where SPOOL_DIR fails, so it is of use on another disk.
-SPOOL_FALLBACK_DIR = Path(path) if (path := env.text("SPOOL_FALLBACK_DIR", "")) else None
+SPOOL_FALLBACK_DIR = Path(spare) if (spare := env.text("SPOOL_FALLBACK_DIR", "")) else None
 
 LOGGING_CONFIG = None
 configure_logging(level=env.text("LOG_LEVEL", "INFO"), as_json=env.flag("LOG_JSON"))

@@ -15,9 +15,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
+from tests.mutation.ledger_mutants import LEDGER_MUTANTS
+from tests.mutation.metering_mutants import METERING_MUTANTS
 from tests.mutation.mutant import Mutant
-from tests.mutation.mutants import MUTANTS
 from tests.mutation.payment_mutants import PAYMENT_MUTANTS
+from tests.mutation.process_mutants import PROCESS_MUTANTS
+
+MUTANTS = [*LEDGER_MUTANTS, *PROCESS_MUTANTS, *METERING_MUTANTS, *PAYMENT_MUTANTS]
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "staticfiles")
@@ -26,8 +30,7 @@ RUN_SECONDS = 300
 
 def main(words: list[str]) -> int:
     """Run the mutants and return the exit code."""
-    every = [*MUTANTS, *PAYMENT_MUTANTS]
-    mutants = [m for m in every if not words or any(word in m.name for word in words)]
+    mutants = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         tree = Path(folder, "tree")
         shutil.copytree(ROOT, tree, ignore=LEFT_OUT)

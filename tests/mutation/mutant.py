@@ -2,6 +2,24 @@
 
 from dataclasses import dataclass
 
+from billing.ledger import install
+
+ADMIT, SETTLE, SWEEP, LEASE, GROWTH, POST, GUARDS, LOTS, GIVE_BACK, CHECKS = (
+    str(install.current_path(subject).relative_to(install.FOLDER.parents[2]))
+    for subject in (
+        *("admit", "settle", "sweep", "lease", "growth"),
+        *("post", "guards", "lots", "give_back", "checks"),
+    )
+)
+GATE, SPOOL, GROUP_COMMIT, INSTALL, INVARIANTS = (
+    "billing/ledger/gate.py",
+    "billing/ledger/spool.py",
+    "billing/ledger/group_commit.py",
+    "billing/ledger/install.py",
+    "billing/ledger/invariants.py",
+)
+TABLES = "billing/migrations/0001_initial.py"
+
 
 @dataclass(frozen=True)
 class Mutant:

@@ -1,6 +1,6 @@
 """Mutants of what gives money back: reversals, disputes, refunds, promotions, reconciliation."""
 
-from tests.mutation.mutants import GIVE_BACK, LOTS, mutant
+from tests.mutation.mutant import GIVE_BACK, LOTS, mutant
 
 CARRY = "billing/ledger/sql/carry_v1.sql"
 DISPUTES, ORDERS, PLANS, PROMOTIONS, RECONCILIATION = (

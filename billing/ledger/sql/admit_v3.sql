@@ -71,6 +71,7 @@ DECLARE
     left_of_model bigint;     -- null for a model without a limit of its own
     granted bigint;
     counted_tokens bigint;    -- of the request: the least of what it asks for and what is left
+    free_windows jsonb;       -- the minutes of those who use free models, if any does
     last_request uuid;        -- the last that was admitted, with what it was granted: a repeat
     last_granted bigint;      -- within the batch comes right after it
     decision text;
@@ -83,6 +84,11 @@ BEGIN
     JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
     JOIN billing_creditaccount a ON a.team_id = k.team_id
     ORDER BY a.id FOR NO KEY UPDATE OF a;
+
+    -- 1a. Lock the minutes of free models.
+    IF batch @? '$[*].free_address ? (@ != null)' THEN
+        free_windows := billing_lock_free_windows(batch);
+    END IF;
 
     -- 2. Decide request by request, each on what the ones before it left.
     FOR request IN
@@ -108,7 +114,8 @@ BEGIN
                  price_version_id bigint, amount_nanos bigint, minimum_nanos bigint,
                  tokens bigint, hold_seconds double precision, catalogue_version bigint,
                  model_requests_per_minute bigint, lease_id integer, is_job boolean,
-                 minimum_tokens bigint)
+                 minimum_tokens bigint, free_address text, free_requests_per_minute bigint,
+                 free_tokens_per_minute bigint)
         CROSS JOIN billing_catalogueversion v
         CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
         JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
@@ -170,6 +177,10 @@ BEGIN
             WHEN request.is_call AND open_calls >= request.calls_limit THEN 'too_many_calls'
             WHEN least(left_of_key, left_of_model) <= 0 THEN 'rate_limited_requests'
             WHEN tokens + request.least_tokens > request.tokens_limit THEN 'rate_limited_tokens'
+            WHEN request.free_address IS NOT NULL AND billing_free_is_used_up(
+                free_windows, request.team_id, request.free_address, request.least_tokens,
+                request.free_requests_per_minute, request.free_tokens_per_minute)
+                THEN 'rate_limited_free'
             WHEN granted < request.least_nanos AND budget_left < available THEN 'budget_exceeded'
             WHEN granted < request.least_nanos THEN 'insufficient_quota'
             ELSE 'admitted'
@@ -196,6 +207,10 @@ BEGIN
             key_holds := coalesce(key_holds, 0) + granted;
             requests := requests + 1;
             tokens := tokens + counted_tokens;
+            IF request.free_address IS NOT NULL THEN
+                free_windows := billing_count_free(
+                    free_windows, request.team_id, request.free_address, counted_tokens);
+            END IF;
             left_of_key := left_of_key - 1;
             IF left_of_model IS NOT NULL THEN
                 left_of_model := left_of_model - 1;
@@ -203,7 +218,10 @@ BEGIN
             END IF;
         ELSE
             granted := 0;
-            IF decision LIKE 'rate\_limited%' THEN
+            IF decision = 'rate_limited_free' THEN
+                retry_after := billing_free_retry_after(
+                    free_windows, request.team_id, request.free_address);
+            ELSIF decision LIKE 'rate\_limited%' THEN
                 retry_after := greatest(
                     1, ceil(extract(epoch FROM window_started_at + minute - now())));
             ELSIF decision = 'too_many_calls' THEN
@@ -240,6 +258,8 @@ BEGIN
             RAISE EXCEPTION 'a batch would hold more than is available';
         ELSIF billing_count_requests(keys) <> cardinality(keys) THEN
             RAISE EXCEPTION 'a batch would not count what its keys hold';
+        ELSIF free_windows IS NOT NULL AND NOT billing_write_free_windows(free_windows) THEN
+            RAISE EXCEPTION 'a batch would not count what is free';
         END IF;
     END IF;
 END
@@ -300,6 +320,81 @@ BEGIN
     SET held_nanos = s.held_nanos + excluded.held_nanos, last_used_at = excluded.last_used_at;
     GET DIAGNOSTICS written = ROW_COUNT;
     RETURN written;
+END
+$$;
+
+-- The minutes of free models, which cost nothing and so have no balance to bound them: one of each
+-- team, whatever its keys, and one of each client's address, whatever its teams. In a batch they
+-- are an object of [requests, tokens, seconds left] by subject.
+
+-- Lock the minutes of a batch's free requests, after the accounts' rows and in the order of their
+-- subjects, begin those that are over anew, and return them.
+CREATE OR REPLACE FUNCTION billing_lock_free_windows(batch jsonb)
+RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    minute constant interval := '1 minute';
+    subjects text[];
+BEGIN
+    SELECT array_agg(DISTINCT s.subject) INTO subjects
+    FROM jsonb_to_recordset(batch) AS r(digests text[], free_address text)
+    CROSS JOIN LATERAL unnest(r.digests) AS d(digest)
+    JOIN accounts_apikey k ON k.digest = decode(d.digest, 'hex')
+    CROSS JOIN LATERAL (
+        VALUES ('team ' || k.team_id), ('address ' || r.free_address)) AS s(subject)
+    WHERE r.free_address IS NOT NULL;
+
+    INSERT INTO billing_freewindow (subject, started_at, requests, tokens)
+    SELECT s.subject, now(), 0, 0 FROM unnest(subjects) AS s(subject) ORDER BY s.subject
+    ON CONFLICT DO NOTHING;
+    PERFORM w.subject FROM billing_freewindow w
+    WHERE w.subject = ANY (subjects) ORDER BY w.subject FOR NO KEY UPDATE;
+    UPDATE billing_freewindow w SET started_at = now(), requests = 0, tokens = 0
+    WHERE w.subject = ANY (subjects) AND w.started_at <= now() - minute;
+    RETURN (
+        SELECT jsonb_object_agg(w.subject, jsonb_build_array(
+            w.requests, w.tokens,
+            greatest(1, ceil(extract(epoch FROM w.started_at + minute - now())))))
+        FROM billing_freewindow w WHERE w.subject = ANY (subjects));
+END
+$$;
+
+-- Tell whether the minute of the team, or of the address, has no room for a free request.
+CREATE OR REPLACE FUNCTION billing_free_is_used_up(
+    windows jsonb, team_id bigint, address text, least_tokens bigint,
+    requests_limit bigint, tokens_limit bigint)
+RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT bool_or((w->>0)::bigint >= requests_limit
+                   OR (w->>1)::bigint + least_tokens > tokens_limit)
+    FROM (VALUES (windows -> ('team ' || team_id)), (windows -> ('address ' || address))) AS v(w)
+$$;
+
+-- Return the minutes with one request more, of so many tokens.
+CREATE OR REPLACE FUNCTION billing_count_free(
+    windows jsonb, team_id bigint, address text, tokens bigint)
+RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT windows || jsonb_object_agg(s, jsonb_build_array(
+        (windows -> s ->> 0)::bigint + 1, (windows -> s ->> 1)::bigint + tokens, windows -> s -> 2))
+    FROM (VALUES ('team ' || team_id), ('address ' || address)) AS v(s)
+$$;
+
+-- Return the seconds until the later of both minutes is over.
+CREATE OR REPLACE FUNCTION billing_free_retry_after(windows jsonb, team_id bigint, address text)
+RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT greatest((windows -> ('team ' || team_id) ->> 2)::bigint,
+                    (windows -> ('address ' || address) ->> 2)::bigint)
+$$;
+
+-- Write the minutes as a batch leaves them, and return whether all are there.
+CREATE OR REPLACE FUNCTION billing_write_free_windows(windows jsonb)
+RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    written integer;
+BEGIN
+    UPDATE billing_freewindow w
+    SET requests = (e.value ->> 0)::bigint, tokens = (e.value ->> 1)::bigint
+    FROM jsonb_each(windows) AS e(subject, value) WHERE w.subject = e.subject;
+    GET DIAGNOSTICS written = ROW_COUNT;
+    RETURN written = (SELECT count(*) FROM jsonb_object_keys(windows));
 END
 $$;
 

@@ -235,6 +235,7 @@ async def test_a_401_speaks_the_surfaces_dialect(path: str, kind: str, has_param
         ("model_not_allowed", 403, "model_not_allowed"),
         ("rate_limited_requests", 429, "rate_limit_exceeded"),
         ("rate_limited_tokens", 429, "rate_limit_exceeded"),
+        ("rate_limited_free", 429, "rate_limit_exceeded"),
         ("too_many_calls", 429, "concurrent_requests_exceeded"),
         ("budget_exceeded", 402, "budget_exceeded"),
         ("insufficient_quota", 402, "insufficient_quota"),

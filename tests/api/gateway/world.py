@@ -110,6 +110,8 @@ class World:
             "write_timeout_seconds": 30.0,
             "settle_wait_seconds": 5.0,
             "hold_grace_seconds": 120.0,
+            "free_requests_per_minute": 300,
+            "free_tokens_per_minute": 240_000,
             "video_max_seconds": 1800.0,
             "video_poll_seconds": 3.0,
             "async_chat_max_seconds": 1800.0,

@@ -1,24 +1,20 @@
 """What is taken out of the ledger in turn, and the tests that must notice."""
 
-from billing.ledger import install
-from tests.mutation.metering import METERING
-from tests.mutation.mutant import Mutant, mutant
-
-ADMIT, SETTLE, SWEEP, LEASE, POST, GUARDS, LOTS, GIVE_BACK, CHECKS = (
-    str(install.current_path(subject).relative_to(install.FOLDER.parents[2]))
-    for subject in (
-        *("admit", "settle", "sweep", "lease", "post", "guards", "lots", "give_back", "checks"),
-    )
+from tests.mutation.mutant import (
+    ADMIT,
+    CHECKS,
+    GIVE_BACK,
+    GUARDS,
+    INSTALL,
+    INVARIANTS,
+    LOTS,
+    POST,
+    SETTLE,
+    SWEEP,
+    TABLES,
+    Mutant,
+    mutant,
 )
-GATE, SPOOL, GROUP_COMMIT, INSTALL, INVARIANTS = (
-    "billing/ledger/gate.py",
-    "billing/ledger/spool.py",
-    "billing/ledger/group_commit.py",
-    "billing/ledger/install.py",
-    "billing/ledger/invariants.py",
-)
-TABLES = "billing/migrations/0001_initial.py"
-
 
 BALANCE = "least(request.amount_nanos, available, budget_left)"
 SHORT = (
@@ -26,7 +22,7 @@ SHORT = (
     "            WHEN false THEN 'insufficient_quota'\n",
 )
 
-MUTANTS = [
+LEDGER_MUTANTS = [
     Mutant(
         "the guard of the reserve: the decision and the update's WHERE",
         (
@@ -200,76 +196,6 @@ MUTANTS = [
         "test_tasks.py::test_the_sweep_goes_on_until_nothing_is_due",
         "test_overruns.py::test_a_late_settlement_is_charged_once_and_says_so",
     ),
-    mutant(
-        "leases: what a dead process holds is released",
-        SWEEP,
-        "(r.expires_at < now() OR r.created_at < l.ended_at)",
-        "r.expires_at < now()",
-        "test_leases.py::test_what_a_dead_process_holds_is_released_within_a_minute_and_the_record"
-        "_says_why",
-        "test_leases.py::test_a_settlement_of_a_process_that_was_given_up_is_late_and_charged",
-    ),
-    mutant(
-        "leases: a stopped process lives as long as its session",
-        LEASE,
-        "SELECT EXISTS (",
-        "SELECT false AND EXISTS (",
-        "test_leases.py::test_what_a_stopped_process_holds_stays_and_is_settled_as_ever",
-    ),
-    mutant(
-        "leases: the suspicion before a process is given up",
-        LEASE,
-        "AND suspected_at < now() - silence",
-        "",
-        "test_leases.py::test_a_process_that_has_lost_its_session_is_suspected_before_it_is_given_up",
-    ),
-    mutant(
-        "calls at once: the limit",
-        ADMIT,
-        "WHEN request.is_call AND open_calls >= request.calls_limit THEN",
-        "WHEN false THEN",
-        "test_calls_at_once.py::test_calls_above_the_limit_are_refused_and_count_nothing",
-        "test_calls_at_once.py::test_of_two_hundred_calls_at_once_through_four_processes_fifty_pass"
-        "_a_limit_of_fifty",
-    ),
-    mutant(
-        "calls at once: a call that ends makes room",
-        SETTLE,
-        "open_calls = a.open_calls - cardinality(array_positions(ended_calls, a.id))",
-        "open_calls = a.open_calls",
-        "test_calls_at_once.py::test_a_call_that_ends_makes_room_once[settled]",
-        "test_calls_at_once.py::test_of_two_hundred_calls_at_once_through_four_processes_fifty_pass"
-        "_a_limit_of_fifty",
-    ),
-    mutant(
-        "calls at once: a call that is swept makes room",
-        SWEEP,
-        ", open_calls = a.open_calls - e.calls",
-        "",
-        "test_calls_at_once.py::test_a_call_that_is_swept_makes_room_and_its_late_settlement_no_more",
-    ),
-    mutant(
-        "the spool's copies of settlements that are overdue",
-        GATE,
-        "        self._copies.watch(row, answer)",
-        "        # self._copies.watch(row, answer)",
-        "test_overdue_copies.py::test_a_settlement_that_waits_too_long_is_in_the_spool_until_the"
-        "_ledger_has_it[close]",
-    ),
-    mutant(
-        "the spool's other folder",
-        SPOOL,
-        "return [settings.SPOOL_DIR, *spares]",
-        "return [settings.SPOOL_DIR]",
-        "test_spool.py::test_another_folder_takes_what_the_first_does_not",
-    ),
-    mutant(
-        "a draft that can't be written whole is removed",
-        SPOOL,
-        "            draft.unlink(missing_ok=True)\n",
-        "            pass\n",
-        "test_spool.py::test_a_disk_without_room_for_a_byte_leaves_nothing_behind",
-    ),
     Mutant(
         "the unique constraint on transfers",
         (
@@ -391,45 +317,4 @@ MUTANTS = [
         "test_guards.py::test_a_transfer_is_never_changed",
         "test_guards.py::test_a_transfer_is_never_deleted",
     ),
-    mutant(
-        "the shield in the gate's admission",
-        GATE,
-        "await asyncio.shield(future)",
-        "await future",
-        "test_gate_faults.py::test_a_caller_that_goes_while_it_is_admitted_leaves_no_hold",
-    ),
-    mutant(
-        "the release of what nobody waits for",
-        GATE,
-        "lambda answered: self._release(admission, answered)",
-        "lambda answered: None",
-        "test_gate_faults.py::test_a_caller_that_goes_while_it_is_admitted_leaves_no_hold",
-        "test_gate_faults.py::test_what_was_admitted_after_its_caller_lost_patience_is_released",
-    ),
-    mutant(
-        "what counts as a row's own fault",
-        GROUP_COMMIT,
-        "REFUSALS = (psycopg.DataError, psycopg.IntegrityError)",
-        "REFUSALS = (psycopg.Error,)",
-        "test_group_commit.py::test_what_is_no_rows_fault_is_tried_again"
-        "[read-only after a failover]",
-        "test_group_commit.py::test_a_function_that_is_not_there_yet_is_waited_for",
-    ),
-    mutant(
-        "a null that a column does not take is no fault of the row",
-        GROUP_COMMIT,
-        " and not isinstance(error, psycopg.errors.NotNullViolation)",
-        "",
-        "test_group_commit.py::test_what_is_no_rows_fault_is_tried_again"
-        "[a column that this process does not know]",
-        "test_spool.py::test_a_row_that_the_schema_is_not_ready_for_is_kept_and_replayed_later",
-    ),
-    mutant(
-        "the spool at the close",
-        GATE,
-        "if left and (path := _spooled(left)):",
-        'if left and (path := spool.folders()[0] / "lost"):',
-        "test_gate_close.py::test_closing_spools_what_the_database_does_not_take",
-    ),
-    *METERING,
 ]

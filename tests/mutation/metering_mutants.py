@@ -5,7 +5,7 @@ from tests.mutation.mutant import mutant
 EARLY_ENDS = "api/gateway/test_early_ends.py::"
 ABANDONED = "api/gateway/test_abandoned.py::"
 
-METERING = [
+METERING_MUTANTS = [
     mutant(
         "a closed stream pays for tools, schemas and files, too",
         "api/dialects/prompt.py",
