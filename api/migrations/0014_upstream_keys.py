@@ -7,7 +7,7 @@ from billing.ledger.install import WithLockTimeout
 
 class Migration(migrations.Migration):
 
-    dependencies = [("api", "0010_async_chats")]
+    dependencies = [("api", "0011_broken_and_empty_answers")]
 
     operations = [
         WithLockTimeout(
