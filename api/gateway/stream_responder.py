@@ -6,11 +6,11 @@ from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import AnswerContext, Dialect, DialectError, StreamFailure, StreamReader
 from api.gateway.abandoned import drain, run_detachably
 from api.gateway.deadlines import Deadlines
-from api.gateway.http import ApiRequest
+from api.gateway.http import ApiRequest, Headers
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream import UpstreamResponse
-from api.gateway.upstream_call import call_upstream, context_of, id_header, is_read_on_for
+from api.gateway.upstream_call import call_upstream, context_of, is_read_on_for
 from api.gateway.upstream_errors import AttemptError
 from billing.failpoints import ARMED, failpoint
 
@@ -32,7 +32,7 @@ class StreamResponder:
         self._reader: StreamReader | None = None
         self._response: UpstreamResponse | None = None
         self._has_passed_on = False
-        request.prepare_stream(id_header(admitted), admitted.quote.dialect.keepalive)
+        request.prepare_stream(_id_header(admitted), admitted.quote.dialect.keepalive)
 
     def may_retry(self) -> bool:
         """Return whether the client has no event, so that another attempt may follow."""
@@ -144,3 +144,9 @@ class StreamResponder:
             await self._request.downstream.write(passed_on)
             if ARMED:
                 failpoint("after_first_byte")
+
+
+def _id_header(admitted: AdmittedRequest) -> Headers:
+    """Return the request's id where the dialect's clients look for it, if they do elsewhere."""
+    name = admitted.quote.dialect.request_id_header
+    return [(name, admitted.request_id.encode())] if name else []

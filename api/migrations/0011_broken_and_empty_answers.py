@@ -7,7 +7,7 @@ from billing.ledger.install import WithLockTimeout
 
 class Migration(migrations.Migration):
 
-    dependencies = [("api", "0009_route_streams_plain_answers")]
+    dependencies = [("api", "0010_async_chats")]
 
     operations = [
         WithLockTimeout(
