@@ -153,7 +153,9 @@ class MessageStreamReader(EventReader):
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
         metered = meter(self._usage, self.text_bytes, limits)
-        return with_served_tier(metered, limits, self._usage.get("service_tier"))
+        if limits.prices.has_service_tiers:
+            return with_served_tier(metered, self._usage.get("service_tier"))
+        return metered
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the events that end the message, with the usage that is charged."""

@@ -24,7 +24,6 @@ from api.dialects.openai_chat.messages import (
     TextPart,
     VideoPart,
 )
-from api.dialects.service_tiers import named_tier
 from api.json_schema import check_schema
 from api.validation_errors import explained
 
@@ -201,7 +200,6 @@ def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         size_bytes=size_bytes,
         used=_used_parameters(chat, fields),
         billed=billed_parameters(fields, KNOWN_FIELDS),
-        service_tier=named_tier(fields),
         prompt=PromptSize(
             text_bytes=walk.text_bytes,
             images=walk.images,

@@ -334,7 +334,9 @@ class CompletionStreamReader:
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
         metered = self.evidence.meter(self.text_bytes, limits)
-        return with_served_tier(metered, limits, self._service_tier)
+        if limits.prices.has_service_tiers:
+            return with_served_tier(metered, self._service_tier)
+        return metered
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the stream's last events: the usage and its cost, if asked for, and `[DONE]`."""

@@ -31,7 +31,6 @@ from api.dialects.openai_responses.items import (
     RefusalPart,
     TextPart,
 )
-from api.dialects.service_tiers import named_tier
 from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
 from api.validation_errors import checked, explained
@@ -128,7 +127,6 @@ def parse_responses(fields: Json, size_bytes: int) -> ParsedRequest:
         fields=fields,
         size_bytes=size_bytes,
         used=used,
-        service_tier=named_tier(fields),
         prompt=PromptSize(
             text_bytes=walk.text_bytes + tools_bytes,
             images=walk.images,

@@ -131,7 +131,9 @@ class ResponseStreamReader(EventReader):
         """Return the usage, from what the upstream reported."""
         response = self._last.get("response", {})
         metered = meter(response.get("usage"), self.text_bytes, limits)
-        return with_served_tier(metered, limits, response.get("service_tier"))
+        if limits.prices.has_service_tiers:
+            return with_served_tier(metered, response.get("service_tier"))
+        return metered
 
     def ending(self, usage: Usage, cost: Charge, *, is_shown: bool) -> bytes:
         """Return the last event, with the usage that is charged."""
