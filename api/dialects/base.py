@@ -73,7 +73,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     `fields` is the decoded body, unknown fields included. `used` are the parameters in use, by the
     names that a model's `refused_parameters` are written in, and `billed` those that can change
     what the upstream bills, so that the model's row must allow them. `service_tier` is the one that
-    the client names, if not the standard one; the quote keeps it if it has a price of its own.
+    the client names, once the quote found that it has a price of its own: only then it is sent.
     `modalities` are the kinds of input with the places of their first use. `max_tokens` is the
     limit that the client names for each answer, and `choices` how many answers there are over all
     prompts. Where every request must name a limit, it `is_limit_a_ceiling`, which a small balance

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from api.dialects.usage import Metered, MeteringLimits
+from api.dialects.usage import Metered
 
 # What a request says for the tier that it gets anyway.
 STANDARD = ("auto", "default", "standard", "standard_only")
@@ -16,11 +16,11 @@ def named_tier(fields: dict[str, Any]) -> str:
     return tier if isinstance(tier, str) and tier not in STANDARD else ""
 
 
-def with_served_tier(metered: Metered, limits: MeteringLimits, reported: object) -> Metered:
-    """Return what an answer used with the tier that it reports, where tiers have prices.
+def with_served_tier(metered: Metered, reported: object) -> Metered:
+    """Return what an answer used with the tier that it reports: for prices that have tiers.
 
     OpenAI says it beside the usage, Anthropic within.
     """
-    if not limits.prices.has_service_tiers or metered.usage is None or type(reported) is not str:
+    if metered.usage is None or not isinstance(reported, str):
         return metered
     return metered._replace(usage=msgspec.structs.replace(metered.usage, service_tier=reported))

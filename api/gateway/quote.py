@@ -17,6 +17,7 @@ import msgspec
 from api import errors
 from api.catalogue.snapshot import ModelEntry, Snapshot
 from api.dialects.base import Dialect, ParsedRequest
+from api.dialects.service_tiers import named_tier
 from api.surfaces import Surface
 from billing.pricing.charge import Usage, affordable_output_tokens, quote, quote_range
 from billing.pricing.rates import Prices
@@ -118,7 +119,8 @@ def quote_text(
 ) -> Quote:
     """Return the quote of a request for generated text. Raise an error of `api.errors`."""
     model, prices = find_sold(snapshot, request.model)
-    prices = at_named_tier(prices, request)
+    if prices.service_tiers and dialect.has_service_tiers:
+        prices = at_named_tier(prices, request)
     check_served(model, surface, request, "chat", "text completions")
     prompt = estimate_prompt(request, model)
     prompts, choices = request.prompt.prompts, request.choices
@@ -254,16 +256,15 @@ def find_sold(snapshot: Snapshot, name: str) -> tuple[ModelEntry, Prices]:
 def at_named_tier(prices: Prices, request: ParsedRequest) -> Prices:
     """Return the prices at the service tier that the request names, if it has a price.
 
-    Else the request forgets it: then it is what the model's row allows or refuses, like any other
+    Then the tier goes upstream. Else it is what the model's row allows or refuses, like any other
     parameter that changes the upstream's bill.
     """
-    if not request.service_tier:
+    tier = named_tier(request.fields)
+    if tier not in prices.service_tiers:
         return prices
-    if request.service_tier not in prices.service_tiers:
-        request.service_tier = ""
-        return prices
+    request.service_tier = tier
     request.billed -= {"service_tier"}
-    return prices.at_service_tier(request.service_tier)
+    return prices.at_service_tier(tier)
 
 
 def check_served(

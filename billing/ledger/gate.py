@@ -14,7 +14,6 @@ from billing.failpoints import ARMED, failpoint
 from billing.ledger import spool
 from billing.ledger.group_commit import BatchQueue, LedgerUnavailableError, RowResult
 from billing.ledger.lease import ProcessLease
-from billing.pricing.charge import Line
 
 __all__ = [
     "Admission",
@@ -123,7 +122,7 @@ class Settlement(msgspec.Struct, kw_only=True):
     output_nanos: int = 0
     reasoning_nanos: int = 0
     units_nanos: int = 0
-    lines: tuple[Line, ...] = ()
+    lines: tuple[tuple[str | int, ...], ...] = ()
     upstream_cost_nanos: int = 0
     source: str = "none"
     error: str = ""

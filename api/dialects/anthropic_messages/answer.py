@@ -71,8 +71,10 @@ class MessageAnswer:
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage that the upstream reported, or none if it can't be true."""
         usage = self._message.usage
-        tier = usage.get("service_tier") if isinstance(usage, dict) else None
-        return with_served_tier(meter(usage, self.text_bytes, limits), limits, tier)
+        metered = meter(usage, self.text_bytes, limits)
+        if limits.prices.has_service_tiers and isinstance(usage, dict):
+            return with_served_tier(metered, usage.get("service_tier"))
+        return metered
 
     def body(self, usage: Usage) -> bytes:
         """Return the upstream's message with the public name and the usage that is charged."""

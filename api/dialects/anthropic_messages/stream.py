@@ -183,7 +183,9 @@ class MessageStreamReader(EventReader):
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
         metered = meter(self.usage, self.text_bytes, limits)
-        return with_served_tier(metered, limits, self.usage.get("service_tier"))
+        if limits.prices.has_service_tiers:
+            return with_served_tier(metered, self.usage.get("service_tier"))
+        return metered
 
     def meter_part(self, limits: MeteringLimits) -> Metered:
         """Return the usage of a stream that ended early: what was reported, and an estimate."""

@@ -173,7 +173,9 @@ class CompletionAnswer:
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
         metered = self._evidence.meter(self.text_bytes, limits)
-        return with_served_tier(metered, limits, self._completion.service_tier)
+        if limits.prices.has_service_tiers:
+            return with_served_tier(metered, self._completion.service_tier)
+        return metered
 
     def body(self, usage: Usage) -> bytes:
         """Return the upstream's bytes with what the client sees differently.

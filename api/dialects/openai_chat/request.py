@@ -26,7 +26,6 @@ from api.dialects.openai_chat.messages import (
     VideoPart,
 )
 from api.dialects.prompt import PromptSize
-from api.dialects.service_tiers import named_tier
 from api.json_schema import check_schema
 from api.validation_errors import explained
 
@@ -202,7 +201,6 @@ def parse_chat(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         size_bytes=size_bytes,
         used=_used_parameters(chat, fields),
         billed=billed_parameters(fields, KNOWN_FIELDS),
-        service_tier=named_tier(fields),
         prompt=walk,
         modalities=tuple(walk.modalities.items()),
         max_tokens=chat.named_max_tokens,

@@ -335,7 +335,9 @@ class CompletionStreamReader:
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
         metered = self.evidence.meter(self.text_bytes, limits)
-        return with_served_tier(metered, limits, self._service_tier)
+        if limits.prices.has_service_tiers:
+            return with_served_tier(metered, self._service_tier)
+        return metered
 
     def meter_part(self, limits: MeteringLimits) -> Metered:
         """Return the usage of a stream that ended early: what was reported, and an estimate."""

@@ -16,7 +16,6 @@ from api.dialects.openai_chat.request import GenerationRequest, check_stream_opt
 from api.dialects.openai_chat.stream import TextStreamReader
 from api.dialects.openai_completions import translation
 from api.dialects.prompt import PromptSize
-from api.dialects.service_tiers import named_tier
 from api.validation_errors import explained
 
 # As many answers as one request may ask for, over all prompts: each is held for.
@@ -71,7 +70,6 @@ def parse_completion(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         size_bytes=size_bytes,
         used=named(fields),
         billed=billed_parameters(fields, KNOWN_FIELDS),
-        service_tier=named_tier(fields),
         prompt=size_of_texts(texts_of(request.prompt), suffix=request.suffix or ""),
         max_tokens=request.max_tokens,
         choices=request.choices,

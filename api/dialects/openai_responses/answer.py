@@ -99,7 +99,9 @@ class ResponseAnswer:
         """Return the usage that the upstream reported, or none if it can't be true."""
         response = self._response
         metered = meter(response.usage, self.text_bytes, limits)
-        return with_served_tier(metered, limits, response.service_tier)
+        if limits.prices.has_service_tiers:
+            return with_served_tier(metered, response.service_tier)
+        return metered
 
     def body(self, usage: Usage) -> bytes:
         """Return the upstream's response with the public name and the usage that is charged."""

@@ -32,7 +32,6 @@ from api.dialects.openai_responses.items import (
     TextPart,
 )
 from api.dialects.prompt import PromptSize
-from api.dialects.service_tiers import named_tier
 from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
 from api.validation_errors import checked, explained
@@ -131,7 +130,6 @@ def parse_responses(fields: Json, size_bytes: int) -> ParsedRequest:
         fields=fields,
         size_bytes=size_bytes,
         used=used,
-        service_tier=named_tier(fields),
         prompt=walk,
         modalities=tuple(walk.modalities.items()),
         max_tokens=request.max_output_tokens,

@@ -149,7 +149,9 @@ class ResponseStreamReader(EventReader):
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage, from what the upstream reported."""
         metered = meter(self.response.get("usage"), self.text_bytes, limits)
-        return with_served_tier(metered, limits, self.response.get("service_tier"))
+        if limits.prices.has_service_tiers:
+            return with_served_tier(metered, self.response.get("service_tier"))
+        return metered
 
     def meter_part(self, limits: MeteringLimits) -> Metered:
         """Return the usage of a stream that ended early: what was reported, and an estimate."""

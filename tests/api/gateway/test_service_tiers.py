@@ -199,3 +199,16 @@ async def test_a_long_prompt_is_held_and_charged_at_its_context_tier() -> None:
     for settled in world.gate.settlements:
         assert sum(line[4] for line in settled.lines) == PLAIN_NANOS * 2
         assert {line[5:] for line in settled.lines} == {(1_000_000, 400, "")}
+
+
+@in_loop
+async def test_a_messages_request_names_none() -> None:
+    """Anthropic's clients can only decline a tier, so that none of theirs is held for."""
+    script = answer(completion(service_tier="default"))
+    messages = [{"role": "user", "content": "Hi"}]
+    asked = {"model": "public-model", "messages": messages, "max_tokens": 1000}
+    async with World(script, prices=(PRICES,)) as world:
+        reply = await world.post({**asked, "service_tier": "priority"}, "/v1/messages")
+    assert reply.status == 200
+    assert "service_tier" not in world.upstream.calls[0]
+    assert charged(world) == PLAIN_NANOS
