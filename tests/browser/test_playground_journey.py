@@ -16,6 +16,7 @@ from tests.stack import Stack
 
 OPERATIONS = [
     "create_chat_completion",
+    "create_async_chat_completion",
     "create_completion",
     "create_message",
     "count_message_tokens",
