@@ -43,14 +43,19 @@ class DialectError(Exception):
     """An upstream's answer that is not the dialect's, or that reports an error.
 
     `kind` is one of the gateway's kinds of upstream errors; `detail` is for our records only.
+    `report` is what a reported error says, unredacted.
     """
 
     def __init__(
-        self, kind: Literal["bad_answer", "incomplete", "error_event"], detail: str
+        self,
+        kind: Literal["bad_answer", "incomplete", "error_event"],
+        detail: str,
+        report: ErrorReport | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+        self.report = report
 
 
 class StreamFailure(NamedTuple):

@@ -19,15 +19,19 @@ class ErrorReport(NamedTuple):
 
 
 def error_report(body: bytes) -> ErrorReport:
-    """Return what the body of an upstream's error says, unredacted.
+    """Return what the body of an upstream's error says, unredacted."""
+    try:
+        return report_of(msgspec.json.decode(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ErrorReport()
+
+
+def report_of(answer: Any) -> ErrorReport:
+    """Return what a decoded error says, unredacted.
 
     Beside OpenAI's and Anthropic's `{"error": {…}}` there are lists of it (Gemini), a text for the
     object, the object's members alone, and `detail`, a text or a list of places (FastAPI).
     """
-    try:
-        answer: Any = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ErrorReport()
     if isinstance(answer, list):
         answer = answer[0] if answer else None
     if not isinstance(answer, dict):
@@ -42,13 +46,17 @@ def error_report(body: bytes) -> ErrorReport:
     return ErrorReport(
         _first_text(error, "message", "msg"),
         _first_text(error, "param") or None,
-        _first_text(error, "code", "type", "status"),
+        _first_text(error, "code", "type", "status") or _number(error.get("code")),
     )
 
 
 def _first_text(error: dict[str, Any], *names: str) -> str:
     """Return the first of the members that is a text, or an empty one."""
     return next((error[name] for name in names if isinstance(error.get(name), str)), "")
+
+
+def _number(code: object) -> str:
+    return str(code) if type(code) is int else ""
 
 
 def _detailed(detail: object) -> ErrorReport:

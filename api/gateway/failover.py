@@ -13,7 +13,7 @@ from api.dialects.base import DialectError
 from api.gateway.concurrency_limit import ConcurrencyLimits
 from api.gateway.deadlines import Deadlines
 from api.gateway.settlement import AdmittedRequest
-from api.gateway.upstream_errors import AttemptError
+from api.gateway.upstream_errors import AttemptError, error_of_answer
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ async def try_routes(
             if not last.is_transient:
                 break
             await asyncio.sleep(BACKOFF_SECONDS * (1 + random.random()))
-        failure = await _attempt(admitted, attempt, deadlines, route)
+        failure = await _attempt(admitted, attempt, may_retry, deadlines, route)
         if failure is None:
             return
         if failure.kind == "unsayable":
@@ -65,6 +65,7 @@ async def try_routes(
 async def _attempt(
     admitted: AdmittedRequest,
     attempt: Callable[[RouteEntry], Awaitable[None]],
+    may_retry: Callable[[], bool],
     deadlines: Deadlines,
     route: RouteEntry,
 ) -> AttemptError | None:
@@ -78,7 +79,10 @@ async def _attempt(
     except AttemptError as failure:
         error = failure
     except DialectError as failure:
-        error = AttemptError(failure.kind, failure.detail)
+        # Once the client has a part of the answer, all that counts is that the rest is missing.
+        error = (
+            error_of_answer(failure) if may_retry() else AttemptError(failure.kind, failure.detail)
+        )
     except asyncio.CancelledError:
         reason = deadlines.take_reason()
         if reason is None:

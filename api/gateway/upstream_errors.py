@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import ClassVar, Literal
 
 from api import errors
+from api.dialects.base import DialectError
 from api.dialects.error_bodies import ErrorReport, redacted
 from billing.pricing.money import dollars_short_text
 
@@ -214,6 +215,23 @@ _CONTEXT_MESSAGES = re.compile(
     r"|prompt is too long"
 )
 
+# What the errors mean that come within an answer by name alone (Anthropic's and OpenAI's types).
+_STATUSES = {
+    "context_length_exceeded": 400,
+    "invalid_request_error": 400,
+    "invalid_prompt": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "insufficient_quota": 429,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "server_is_overloaded": 503,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+
 ErrorReader = Callable[[bytes], ErrorReport]
 
 
@@ -224,7 +242,23 @@ def error_of_status(
 
     `read_error` is the dialect's reader of error bodies.
     """
-    report = read_error(body)
+    return _error_of(status, headers, read_error(body))
+
+
+def error_of_answer(failure: DialectError) -> AttemptError:
+    """Return the error that an answer is which reports one, in a stream or with status 200.
+
+    Where it has a name that upstreams otherwise give with a status, it is what that status says.
+    """
+    report = failure.report
+    code = report.code.lower() if report is not None else ""
+    status = _STATUSES.get(code) or (int(code) if re.fullmatch("[45][0-9][0-9]", code) else 0)
+    if report is None or not status:
+        return AttemptError(failure.kind, failure.detail)
+    return _error_of(status, {}, report)
+
+
+def _error_of(status: int, headers: Mapping[str, str], report: ErrorReport) -> AttemptError:
     message = redacted(report.message)
     detail = f"HTTP {status}: {message}" if message else f"HTTP {status}"
     if _is_route_fault(status, report):

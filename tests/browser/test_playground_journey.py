@@ -17,6 +17,7 @@ from tests.support.sampling import one_of
 
 OPERATIONS = [
     "create_chat_completion",
+    "create_async_chat_completion",
     "create_completion",
     "create_message",
     "count_message_tokens",

@@ -13,6 +13,7 @@ from api.dialects.anthropic_messages.answer import Block
 from api.dialects.anthropic_messages.repair import repaired_event, stop_reason
 from api.dialects.anthropic_messages.usage import merged_usage, shown_usage
 from api.dialects.base import AnswerContext, DialectError
+from api.dialects.error_bodies import report_of
 from api.dialects.event_reader import EventReader, named_event
 from api.dialects.service_tiers import with_served_tier
 from api.dialects.usage import Metered, MeteringLimits, meter, meter_part
@@ -130,7 +131,8 @@ class MessageStreamReader(EventReader):
             self.is_done = True
             return b""
         elif kind == "error" or decoded.error:
-            raise DialectError("error_event", f"an error event: {_encode(decoded.error)[:200]!r}")
+            detail = f"an error event: {_encode(decoded.error)[:200]!r}"
+            raise DialectError("error_event", detail, report_of(decoded.error))
         else:
             # An event of a later version of the dialect; Anthropic's clients ignore such.
             return b""

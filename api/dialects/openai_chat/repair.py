@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from api.dialects.base import DialectError
+from api.dialects.error_bodies import report_of
 from api.dialects.sse import BOM
 from api.dialects.usage import UsageEvidence
 
@@ -201,7 +202,8 @@ def _constant(name: str) -> float | None:
 
 
 def _raise_error(error: object) -> NoReturn:
-    raise DialectError("error_event", f"the upstream reports an error: {_quoted(error)}")
+    detail = f"the upstream reports an error: {_quoted(error)}"
+    raise DialectError("error_event", detail, report_of(error))
 
 
 def _quoted(error: object) -> str:

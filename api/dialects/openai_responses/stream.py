@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from api.dialects.base import AnswerContext, DialectError
+from api.dialects.error_bodies import report_of
 from api.dialects.event_reader import EventReader, named_event
 from api.dialects.openai_responses.answer import Item, finish_reason, for_client
 from api.dialects.service_tiers import with_served_tier
@@ -96,7 +97,9 @@ class ResponseStreamReader(EventReader):
             self._part.add(decoded.response["usage"])
             self._part.text_bytes = self.text_bytes
         if kind in FAILURES or decoded.error:
-            raise DialectError("error_event", f"{kind}: {data[:200]!r}")
+            failed = decoded.response if isinstance(decoded.response, dict) else {}
+            report = report_of(decoded.error or failed.get("error") or _decode_anything(data))
+            raise DialectError("error_event", f"{kind}: {data[:200]!r}", report)
         if kind in LAST_EVENTS:
             return self._end(decoded)
         if not kind.startswith("response."):

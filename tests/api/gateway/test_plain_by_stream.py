@@ -1,6 +1,7 @@
 """Plain answers of routes that stream them: deadlines, failures, disconnections, charges."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -185,4 +186,33 @@ async def test_a_shutdown_ends_it_free_of_charge() -> None:
         relay.gateway.shut_down()
         await task
     assert (reply.status, reply.json["error"]["code"]) == (503, "server_shutting_down")
+    assert relay.gate.only.source == "none"
+
+
+def _error(**members: Any) -> bytes:
+    return b"data: " + json.dumps({"error": {"message": "no", **members}}).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "code"),
+    [
+        (_error(code="context_length_exceeded"), 400, "context_length_exceeded"),
+        (_error(type="invalid_request_error"), 400, "invalid_request_error"),
+        (_error(code="rate_limit_exceeded"), 429, "rate_limit_exceeded"),
+        (_error(code=429), 429, "rate_limit_exceeded"),
+        (_error(type="overloaded_error"), 502, "upstream_error"),
+        (_error(type="authentication_error", message="your key sk-live-12345678"), 502, None),
+        (_error(code="insufficient_quota"), 502, "upstream_error"),
+        (_error(code="odd"), 502, "upstream_error"),
+    ],
+)
+@in_loop
+async def test_an_error_in_the_stream_has_the_status_that_it_would_have_had_alone(
+    event: bytes, status: int, code: str | None
+) -> None:
+    async with world(raw(HALF, event)) as relay:
+        reply = await relay.chat()
+    assert reply.status == status
+    assert reply.json["error"]["code"] == (code or "upstream_error")
+    assert b"sk-live" not in reply.body
     assert relay.gate.only.source == "none"
