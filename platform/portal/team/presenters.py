@@ -32,6 +32,7 @@ ACTION_TITLES = {
     "team.paused": "Keys paused",
     "team.resumed": "Keys accepted again",
     "dispute.handled": "Dispute handled",
+    "dispute.corrected": "Credits given for a dispute",
     "fraudwarning.handled": "Fraud warning handled",
     "credits.ordered": "Credits ordered",
     "billing.portal_opened": "Billing details opened",

@@ -72,7 +72,8 @@ def _spent_by_maker(actor: Actor) -> dict[int | None, int]:
     # What a rotated key spent is in its own counter, and carried into its successor's.
     carried = Case(When(carried_on__gte=this_month, then="carried_month_nanos"), default=0)
     own = Sum(F("month_nanos") - carried)
-    return dict(counters.order_by().values_list("key__created_by").annotate(own))
+    sums = counters.order_by().values("key__created_by").annotate(own=own)
+    return {each["key__created_by"]: each["own"] for each in sums}
 
 
 def _active_keys_by_maker(actor: Actor) -> dict[int | None, int]:
