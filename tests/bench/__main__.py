@@ -69,6 +69,7 @@ def manage(*arguments: str) -> str:
 def prepare(upstream_port: int) -> list[str]:
     """Fill the database and return keys of as many teams, without limits to run into."""
     manage("migrate")
+    os.environ["UPSTREAM_HOSTS"] = "127.0.0.1"  # for the service's processes, too
     file = Path(os.environ["LOCAL_DIR"]) / "bench.toml"
     file.write_text(CATALOGUE.format(port=upstream_port))
     manage("load_catalogue", str(file))
