@@ -9,7 +9,7 @@ from api import errors
 from api.catalogue.snapshot import Snapshot
 from api.dialects.base import Dialect, ParsedRequest
 from api.dialects.form import TakesForms
-from api.gateway.beside_loop import run_beside
+from api.gateway.beside_loop import LARGE_BYTES, run_beside
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote
@@ -138,7 +138,10 @@ async def parsed_body(
             fields, size_bytes = await request.read_form(max_bytes)
         else:
             fields, size_bytes = await request.read_object(max_bytes)
-        parsed = await run_beside(size_bytes, dialect.parse, fields, size_bytes)
+        if size_bytes <= LARGE_BYTES:
+            parsed = dialect.parse(fields, size_bytes)
+        else:
+            parsed = await run_beside(size_bytes, dialect.parse, fields, size_bytes)
     except errors.RequestTooLargeError:
         if max_bytes < gateway.limits.max_body_bytes:
             raise errors.InsufficientQuotaError(
