@@ -134,14 +134,7 @@ async def parsed_body(
             admission = await identify(gateway, request, digests)
             if admission is not None and admission.available_nanos <= 0:
                 max_bytes = min(max_bytes, UNPAID_BYTES)
-        if isinstance(dialect, TakesForms) and not (dialect.takes_json and not request.is_form):
-            fields, size_bytes = await request.read_form(max_bytes)
-        else:
-            fields, size_bytes = await request.read_object(max_bytes)
-        if size_bytes <= LARGE_BYTES:
-            parsed = dialect.parse(fields, size_bytes)
-        else:
-            parsed = await run_beside(size_bytes, dialect.parse, fields, size_bytes)
+        parsed = await _read_and_parse(request, dialect, max_bytes)
     except errors.RequestTooLargeError:
         if max_bytes < gateway.limits.max_body_bytes:
             raise errors.InsufficientQuotaError(
@@ -161,6 +154,17 @@ async def parsed_body(
     if dialect.forwards_headers:
         parsed.forwarded = dialect.forwarded_headers(request.headers)
     return parsed
+
+
+async def _read_and_parse(request: ApiRequest, dialect: Dialect, max_bytes: int) -> ParsedRequest:
+    """Return the request in a body of at most `max_bytes`. Raise InvalidRequestError."""
+    if isinstance(dialect, TakesForms) and not (dialect.takes_json and not request.is_form):
+        fields, size_bytes = await request.read_form(max_bytes)
+    else:
+        fields, size_bytes = await request.read_object(max_bytes)
+    if size_bytes <= LARGE_BYTES:
+        return dialect.parse(fields, size_bytes)
+    return await run_beside(size_bytes, dialect.parse, fields, size_bytes)
 
 
 def _admission_of(
