@@ -9,7 +9,7 @@ from api import errors
 from api.catalogue.snapshot import Snapshot
 from api.dialects.base import Dialect, ParsedRequest
 from api.dialects.form import TakesForms
-from api.gateway.beside_loop import run_beside
+from api.gateway.beside_loop import LARGE_BYTES, run_beside
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote
@@ -138,11 +138,7 @@ async def parsed_body(
             admission = await identify(gateway, request, digests)
             if admission is not None and admission.available_nanos <= 0:
                 max_bytes = min(max_bytes, UNPAID_BYTES)
-        if isinstance(dialect, TakesForms) and not (dialect.takes_json and not request.is_form):
-            fields, size_bytes = await request.read_form(max_bytes)
-        else:
-            fields, size_bytes = await request.read_object(max_bytes)
-        parsed = await run_beside(size_bytes, dialect.parse, fields, size_bytes)
+        parsed = await _read_and_parse(request, dialect, max_bytes)
     except errors.RequestTooLargeError:
         if max_bytes < gateway.limits.max_body_bytes:
             raise errors.InsufficientQuotaError(
@@ -162,6 +158,17 @@ async def parsed_body(
     if dialect.forwards_headers:
         parsed.forwarded = dialect.forwarded_headers(request.headers)
     return parsed
+
+
+async def _read_and_parse(request: ApiRequest, dialect: Dialect, max_bytes: int) -> ParsedRequest:
+    """Return the request in a body of at most `max_bytes`. Raise InvalidRequestError."""
+    if isinstance(dialect, TakesForms) and not (dialect.takes_json and not request.is_form):
+        fields, size_bytes = await request.read_form(max_bytes)
+    else:
+        fields, size_bytes = await request.read_object(max_bytes)
+    if size_bytes <= LARGE_BYTES:
+        return dialect.parse(fields, size_bytes)
+    return await run_beside(size_bytes, dialect.parse, fields, size_bytes)
 
 
 def _admission_of(

@@ -221,8 +221,9 @@ class ApiRequest:
         self._check_headers(max_bytes)
         body = await self._read(max_bytes)
         try:
-            decode = decode_object if len(body) <= LARGE_BYTES else decode_large_object
-            return await run_beside(len(body), decode, body), len(body)
+            if len(body) <= LARGE_BYTES:
+                return decode_object(body), len(body)
+            return await run_beside(len(body), decode_large_object, body), len(body)
         except UnacceptableJsonError as error:
             raise errors.InvalidJsonError(f"The body is not valid JSON: {error}") from None
 

@@ -33,7 +33,7 @@ class Application:
     `serves` is the setting SERVES. The other side's paths get a 421.
     """
 
-    def __init__(self, serves: str) -> None:
+    def __init__(self, serves: str = "all") -> None:
         self._pages = Pages() if serves != "api" else None
         self._has_gateway = serves != "pages"
         self._gateway: Gateway | None = None

@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from celery.schedules import crontab
-from psycopg.conninfo import conninfo_to_dict
 
 from config import env
+from config.database import database_of
 from config.logging import configure_logging
 
 BASE_DIR: Path = env.BASE_DIR
@@ -101,44 +101,8 @@ TEMPLATES = [
     }
 ]
 
-
-# The pages sum many rows into few groups, which the planner can't know: with memory for a hash
-# table it spares itself a sort (measured: half the time). Compiling takes longer than the sums.
-PLANNER = "-c work_mem=16MB -c jit=off"
-
-
-def _database(url: str) -> dict[str, object]:
-    """Return Django's settings for a PostgreSQL connection string.
-
-    libpq's own parser reads it, as it does for the relay's connections, so that both reach the same
-    server whether the string names a host, a socket's folder or several hosts. (dj-database-url 3.1
-    refuses several hosts, and leaves `host` and `user` of a query in OPTIONS.) Raise
-    psycopg.ProgrammingError for a string that libpq would refuse.
-    """
-    options: dict[str, object] = dict(conninfo_to_dict(url))
-    options["options"] = f"{PLANNER} {options.get('options', '')}".strip()
-    # A pool, because a connection kept by each of Django's threads outlives its use (measured:
-    # 414 errors of "too many clients" under load with CONN_MAX_AGE instead).
-    options["pool"] = {
-        "min_size": 1,
-        "max_size": env.integer("DATABASE_POOL_SIZE", 8),
-        "timeout": 5,
-    }
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": options.pop("dbname", "tollgate"),
-        "USER": options.pop("user", ""),
-        "PASSWORD": options.pop("password", ""),
-        "HOST": options.pop("host", ""),
-        "PORT": options.pop("port", ""),
-        "CONN_MAX_AGE": 0,
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": options,
-    }
-
-
 DATABASE_URL = env.text("DATABASE_URL", "postgresql://tollgate@127.0.0.1/tollgate")
-DATABASES = {"default": _database(DATABASE_URL)}
+DATABASES = {"default": database_of(DATABASE_URL)}
 
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHES = {

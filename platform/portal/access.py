@@ -71,9 +71,10 @@ def require_recent_sign_in(request: HttpRequest) -> None:
     What makes a key, an owner or a copy of all data is worth more than the session that somebody
     left open. allauth asks for the password or the second factor, and goes on with the request.
     """
-    if not get_reauthentication_flows(request.user):
+    user = cast(User, request.user)
+    if not get_reauthentication_flows(user):
         return  # they sign in through another service alone, which allauth can't ask again
-    records = get_authentication_records(request, request.user)
+    records = get_authentication_records(request, user)
     shown_at = max((each["at"] for each in records), default=0)
     if time.time() - shown_at > settings.ACCOUNT_REAUTHENTICATION_TIMEOUT:
         raise ReauthenticationRequired

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from config.settings import PLANNER, _database
+from config.database import PLANNER, database_of
 
 
 @pytest.mark.parametrize(
@@ -17,13 +17,13 @@ from config.settings import PLANNER, _database
     ],
     ids=["host", "socket", "several hosts", "IPv6", "no name"],
 )
-def test_a_url_names_the_database(url: str, expected: tuple[str, ...]) -> None:
-    database = _database(url)
+def test_a_url_names_thedatabase_of(url: str, expected: tuple[str, ...]) -> None:
+    database = database_of(url)
     assert tuple(database[key] for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")) == expected
 
 
 def test_the_query_holds_parameters_of_libpq() -> None:
-    options = _database("postgresql://u@h/db?sslmode=require&options=-c%20lock_timeout%3D1")[
+    options = database_of("postgresql://u@h/db?sslmode=require&options=-c%20lock_timeout%3D1")[
         "OPTIONS"
     ]
     assert isinstance(options, dict)
@@ -33,4 +33,4 @@ def test_the_query_holds_parameters_of_libpq() -> None:
 
 def test_a_text_that_is_no_connection_string_is_refused() -> None:
     with pytest.raises(psycopg.ProgrammingError):
-        _database("nonsense")
+        database_of("nonsense")

@@ -138,7 +138,7 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         """Return whether one may sign up: if the operator lets people, or with an invitation."""
-        return settings.SIGNUP_OPEN or is_invited(request, sociallogin.user.email)
+        return settings.SIGNUP_OPEN or is_invited(request, cast(User, sociallogin.user).email)
 
 
 class MFAAdapter(DefaultMFAAdapter):
