@@ -15,6 +15,7 @@ from api.catalogue.snapshot import Catalogue, Snapshot
 from api.gateway.cancellations import Cancellations
 from api.gateway.deadlines import DeadlineTicker
 from api.gateway.health import Health
+from api.gateway.token_ratios import TokenRatios
 from api.gateway.upstream import Upstreams
 from api.jobs.store import JobStore
 from billing.ledger.gate import AdmissionResult, Gate
@@ -54,6 +55,7 @@ class Gateway:
         upstreams: Upstreams,
         health: Health,
         jobs: JobStore,
+        token_ratios: TokenRatios,
         limits: Limits,
     ) -> None:
         self.gate = gate
@@ -61,6 +63,7 @@ class Gateway:
         self.upstreams = upstreams
         self.health = health
         self.jobs = jobs
+        self.token_ratios = token_ratios
         self.limits = limits
         self.cancellations = Cancellations(
             limits.max_cancellations, limits.cancellation_window_seconds
@@ -74,6 +77,7 @@ class Gateway:
         """Open the connections. If the database is unavailable, requests try it again."""
         await self.gate.open()
         self.health.open()
+        self.token_ratios.open()
         await self.jobs.open()
         self.ticker.start()
         try:
@@ -116,6 +120,7 @@ class Gateway:
             await asyncio.wait(self._background, timeout=1)
         self.ticker.stop()
         await self.health.close()
+        await self.token_ratios.close()
         await self.jobs.close()
         await self.gate.close(timeout_seconds)
         await self.upstreams.close()
@@ -129,6 +134,7 @@ def new_gateway() -> Gateway:
         upstreams=Upstreams(),
         health=Health(settings.DATABASE_URL),
         jobs=JobStore(settings.DATABASE_URL),
+        token_ratios=TokenRatios(settings.DATABASE_URL),
         limits=limits_of_settings(),
     )
 

@@ -106,6 +106,10 @@ async def _answer(
         model, latency_ms=admitted.elapsed_ms, first_token_ms=admitted.first_token_ms
     )
     await responder.complete()
+    quote = admitted.quote
+    if admitted.source == "upstream" and quote.uncalibrated:
+        sample = (model, quote.uncalibrated, admitted.usage.input_tokens)
+        gateway.token_ratios.samples.append(sample)
 
 
 class Responder(Protocol):
@@ -241,10 +245,12 @@ class UnaryResponder:
         await self._deadlines.wait_for(
             admitted.settlement, self._gateway.limits.settle_wait_seconds
         )
-        cost = dollars_text(admitted.cost.total_nanos).encode()
+        headers = [(b"x-request-cost", dollars_text(admitted.cost.total_nanos).encode())]
+        if admitted.quote.dialect.request_id_header:
+            headers += id_header(admitted)
         await self._request.respond(
             body,
-            headers=[(b"x-request-cost", cost), *id_header(admitted)],
+            headers=headers,
             content_type=(b"content-type", admitted.quote.request.answer_type.encode()),
         )
 
