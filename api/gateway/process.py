@@ -40,7 +40,7 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     video_poll_seconds: float
     drain_seconds: float = 120
     drain_bytes: int = 4 * 1024 * 1024
-    max_cancellations: int = 20
+    max_cancellations: int = 60
     cancellation_window_seconds: float = 600
 
 

@@ -389,7 +389,7 @@ SETTLE_WAIT_SECONDS = env.number("SETTLE_WAIT_SECONDS", 5)
 HOLD_GRACE_SECONDS = env.number("HOLD_GRACE_SECONDS", 120)
 DRAIN_SECONDS = env.number("DRAIN_SECONDS", 120)
 DRAIN_BYTES = env.integer("DRAIN_BYTES", 4 * 1024 * 1024)
-MAX_CANCELLATIONS = env.integer("MAX_CANCELLATIONS", 20)
+MAX_CANCELLATIONS = env.integer("MAX_CANCELLATIONS", 60)
 CANCELLATION_WINDOW_SECONDS = env.number("CANCELLATION_WINDOW_SECONDS", 600)
 # A video job that isn't finished by then has failed, and its hold ends; the first poll's interval.
 VIDEO_MAX_SECONDS = env.number("VIDEO_MAX_SECONDS", 1800)
