@@ -32,6 +32,7 @@ from api.models import (
     ModelHealthHour,
     Route,
     Service,
+    TokenRatio,
     Upstream,
     VideoJob,
 )
@@ -238,6 +239,16 @@ class RouteAdmin(ModelAdmin):
     list_select_related = ("model", "upstream")
     search_fields = ("model__name", "upstream__name", "upstream_model")
     autocomplete_fields = ("model", "upstream")
+
+
+@admin.register(TokenRatio)
+class TokenRatioAdmin(ReadOnlyAdmin):
+    """What models' upstreams counted of prompts, against our estimates."""
+
+    list_display = ("model", "estimated_tokens", "reported_tokens", "updated_at")
+    list_filter = ("updated_at",)
+    search_fields = ("=model",)
+    ordering = ("model",)
 
 
 @admin.register(ModelHealth)

@@ -44,6 +44,8 @@ async def admit(
         snapshot = gateway.catalogue.current
         try:
             quote = make_quote(snapshot, request.surface, parsed)
+            if ratio := gateway.token_ratios.known.get(quote.model.name):
+                quote.calibrate(ratio)
             place = gateway.upstreams.limits.expect(quote.model.routes)
         except Exception as error:  # a wrong row can crash the quote until staff correct it
             admission = await identify(gateway, request, digests)

@@ -16,6 +16,7 @@ from api.gateway.cancellations import Cancellations
 from api.gateway.deadlines import DeadlineTicker
 from api.gateway.health import Health
 from api.gateway.refusals import RefusalLimit
+from api.gateway.token_ratios import TokenRatios
 from api.gateway.upstream import Upstreams
 from api.jobs.store import JobStore
 from billing.ledger.gate import AdmissionResult, Gate
@@ -47,7 +48,7 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     address_refusals_per_minute: int = 600
     drain_seconds: float = 120
     drain_bytes: int = 4 * 1024 * 1024
-    max_cancellations: int = 20
+    max_cancellations: int = 60
     cancellation_window_seconds: float = 600
 
 
@@ -62,6 +63,7 @@ class Gateway:
         upstreams: Upstreams,
         health: Health,
         jobs: JobStore,
+        token_ratios: TokenRatios,
         limits: Limits,
     ) -> None:
         self.gate = gate
@@ -69,6 +71,7 @@ class Gateway:
         self.upstreams = upstreams
         self.health = health
         self.jobs = jobs
+        self.token_ratios = token_ratios
         self.limits = limits
         self.refusals = RefusalLimit(limits.refusals_per_minute, limits.address_refusals_per_minute)
         self.cancellations = Cancellations(
@@ -83,6 +86,7 @@ class Gateway:
         """Open the connections. If the database is unavailable, requests try it again."""
         await self.gate.open()
         self.health.open()
+        self.token_ratios.open()
         await self.jobs.open()
         self.ticker.start()
         try:
@@ -125,6 +129,7 @@ class Gateway:
             await asyncio.wait(self._background, timeout=1)
         self.ticker.stop()
         await self.health.close()
+        await self.token_ratios.close()
         await self.jobs.close()
         await self.gate.close(timeout_seconds)
         await self.upstreams.close()
@@ -138,6 +143,7 @@ def new_gateway() -> Gateway:
         upstreams=Upstreams(),
         health=Health(settings.DATABASE_URL),
         jobs=JobStore(settings.DATABASE_URL),
+        token_ratios=TokenRatios(settings.DATABASE_URL),
         limits=limits_of_settings(),
     )
 

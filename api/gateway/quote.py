@@ -56,6 +56,7 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
     take after the answer. `most` and `likely` bound and estimate what is counted in the request
     itself, such as characters. `most_tokens` is the most that prompt and answers can have together,
     as any upstream counts, and `total_seconds` the longest that any of the routes may take.
+    `uncalibrated` is the estimate by the model's row alone of a prompt that is nothing but text.
     """
 
     operation: str
@@ -78,11 +79,18 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
     choices: int = 0
     most_tokens: int = 0
     total_seconds: float = 0
+    uncalibrated: int = 0
+    bytes_per_token: float = 0
 
     def __post_init__(self) -> None:
         """Work out what the request's way looks up more than once."""
         request, model = self.request, self.model
         self.choices = request.choices
+        self.bytes_per_token = model.bytes_per_token
+        size = request.prompt
+        is_counted = self.units is not None or self.likely is not None
+        if not (is_counted or size.images or size.media_tokens or size.token_ids):
+            self.uncalibrated = self.prompt.likely
         self.most_tokens = (
             model.context_tokens * request.prompt.prompts + self.max_tokens * request.choices
         )
@@ -100,8 +108,17 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
 
     def likely_output(self, text_bytes: int) -> int:
         """Return the estimate of the tokens of generated text, within what was held for."""
-        tokens = tokens_of(max(0, text_bytes - self.echoed_bytes), self.model)
+        tokens = math.ceil(max(0, text_bytes - self.echoed_bytes) / self.bytes_per_token)
         return min(tokens, self.most_output)
+
+    def calibrate(self, ratio: float) -> None:
+        """Fit the estimates to what upstreams count for each token that we do; never the hold."""
+        if self.units is not None or self.likely is not None:
+            return
+        likely = min(round(self.prompt.likely * ratio), self.prompt.most)
+        self.limited_tokens += likely - self.prompt.likely
+        self.prompt = Estimate(likely, self.prompt.most)
+        self.bytes_per_token = self.model.bytes_per_token / ratio
 
     def lower_to(self, amount_nanos: int) -> None:
         """Fit the output into a hold that is smaller than the quote."""

@@ -105,6 +105,10 @@ async def _answer(
         model, latency_ms=admitted.elapsed_ms, first_token_ms=admitted.first_token_ms
     )
     await responder.complete()
+    quote = admitted.quote
+    if admitted.source == "upstream" and quote.uncalibrated:
+        sample = (model, quote.uncalibrated, admitted.usage.input_tokens)
+        gateway.token_ratios.samples.append(sample)
 
 
 class Responder(Protocol):

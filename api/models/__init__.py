@@ -3,6 +3,7 @@
 from api.models.catalogue import Model, ModelAlias, Route, Service, Upstream, validate_base_url
 from api.models.chats import ChatJob
 from api.models.health import ModelHealth, ModelHealthHour
+from api.models.token_ratios import TokenRatio
 from api.models.videos import VideoJob
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "ModelHealthHour",
     "Route",
     "Service",
+    "TokenRatio",
     "Upstream",
     "VideoJob",
     "validate_base_url",

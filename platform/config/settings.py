@@ -376,7 +376,7 @@ FREE_REQUESTS_PER_MINUTE = env.integer("FREE_REQUESTS_PER_MINUTE", 300)
 FREE_TOKENS_PER_MINUTE = env.integer("FREE_TOKENS_PER_MINUTE", 240_000)
 DRAIN_SECONDS = env.number("DRAIN_SECONDS", 120)
 DRAIN_BYTES = env.integer("DRAIN_BYTES", 4 * 1024 * 1024)
-MAX_CANCELLATIONS = env.integer("MAX_CANCELLATIONS", 20)
+MAX_CANCELLATIONS = env.integer("MAX_CANCELLATIONS", 60)
 CANCELLATION_WINDOW_SECONDS = env.number("CANCELLATION_WINDOW_SECONDS", 600)
 # A video or an asynchronous chat that isn't finished by then has failed; its hold lasts as long. A
 # video's upstream is polled at VIDEO_POLL_SECONDS at first, later less often.

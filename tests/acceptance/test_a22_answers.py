@@ -89,4 +89,5 @@ def test_a24_a_stream_cut_short_says_so_instead_of_done(http: httpx.Client) -> N
     assert data[-1] != "[DONE]"
     error = json.loads(data[-1])["error"]
     assert error["code"] == "upstream_error"
-    assert list(error) == ["message", "type", "code", "param"]
+    assert list(error) == ["message", "type", "code", "param", "usage"]
+    assert error["usage"]["cost"] == 0

@@ -27,6 +27,7 @@ from api.models import (
     ModelHealth,
     ModelHealthHour,
     Service,
+    TokenRatio,
     Upstream,
     VideoJob,
 )
@@ -45,8 +46,8 @@ OURS = [
 LEDGER = [
     *(models.CreditAccount, models.Transfer, models.Reservation, models.UsageRecord),
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
-    *(models.LedgerAlert, ModelHealth, ModelHealthHour, ChatJob, VideoJob, AuditEntry),
-    *(Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
+    *(models.LedgerAlert, ModelHealth, ModelHealthHour, TokenRatio, ChatJob, VideoJob),
+    *(AuditEntry, Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
     *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
     *(models.Subscription, models.SubscriptionPayment, models.PlanPrice),
     *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),

@@ -89,4 +89,19 @@ METERING_MUTANTS = [
         f"{ABANDONED}test_a_call_that_never_reached_the_upstream_is_free",
         f"{ABANDONED}test_a_client_who_leaves_between_attempts_pays_for_nothing",
     ),
+    mutant(
+        "a ratio of tokens changes no hold",
+        "api/gateway/quote.py",
+        "        self.prompt = Estimate(likely, self.prompt.most)\n",
+        "        self.prompt = Estimate(likely, self.prompt.most)\n"
+        "        self.amount_nanos = round(self.amount_nanos * ratio)\n",
+        "api/gateway/test_token_ratios.py::test_a_ratio_changes_estimates_and_no_hold",
+    ),
+    mutant(
+        "one request does not decide a ratio of tokens",
+        "api/gateway/token_ratios.py",
+        "min(1.0, MOST_TOKENS_OF_SAMPLE / max(estimated, 1))",
+        "1.0",
+        "api/gateway/test_token_ratios.py::test_one_request_can_not_decide_a_ratio",
+    ),
 ]

@@ -26,6 +26,7 @@ from api.catalogue.snapshot import (
 )
 from api.gateway.health import Health
 from api.gateway.process import Gateway, Limits
+from api.gateway.token_ratios import TokenRatios
 from api.gateway.upstream import Upstreams
 from api.jobs.store import JobStore
 from api.router import handle, match
@@ -123,6 +124,7 @@ class World:
             upstreams=Upstreams(),
             health=Health("postgresql://nobody@127.0.0.1:1/none"),
             jobs=JobStore("postgresql://nobody@127.0.0.1:1/none"),
+            token_ratios=TokenRatios("postgresql://nobody@127.0.0.1:1/none"),
             limits=Limits(**limits),
         )
         self.gateway.ticker.start()
