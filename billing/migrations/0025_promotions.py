@@ -7,7 +7,7 @@ from billing.ledger.install import WithLockTimeout
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0029_plan_reversals")]
+    dependencies = [("billing", "0024_plan_reversals")]
     operations = [
         WithLockTimeout(
             [

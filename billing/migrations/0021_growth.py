@@ -6,5 +6,5 @@ from billing.ledger.install import InstallFunctions
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0022_leases_and_calls")]
+    dependencies = [("billing", "0020_leases_and_calls")]
     operations = [InstallFunctions("growth", 1)]

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0023_growth")]
+    dependencies = [("billing", "0021_growth")]
     operations = [
         migrations.CreateModel(
             name="LotMovement",

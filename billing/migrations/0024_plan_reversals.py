@@ -29,7 +29,7 @@ KINDS = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0028_give_back_v3")]
+    dependencies = [("billing", "0023_give_back_v3")]
     operations = [
         migrations.AlterField(
             model_name="transfer",

@@ -7,7 +7,7 @@ from billing.ledger.install import WithLockTimeout
 
 class Migration(migrations.Migration):
 
-    dependencies = [("api", "0011_broken_and_empty_answers")]
+    dependencies = [("api", "0012_token_ratios")]
 
     operations = [
         WithLockTimeout(

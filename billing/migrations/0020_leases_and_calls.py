@@ -9,7 +9,7 @@ from billing.ledger.install import InstallFunctions
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0021_process_leases"), ("accounts", "0013_team_limits")]
+    dependencies = [("billing", "0019_process_leases"), ("accounts", "0008_team_limits")]
     operations = [
         InstallFunctions("lease", 1),
         InstallFunctions("settle", 3),

@@ -6,5 +6,5 @@ from billing.ledger.install import InstallFunctions
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0027_lot_movements")]
+    dependencies = [("billing", "0022_lot_movements")]
     operations = [InstallFunctions("lots", 3), InstallFunctions("give_back", 3)]

@@ -8,7 +8,7 @@ HELP = "Of the key that this one replaced."
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0030_promotions")]
+    dependencies = [("billing", "0025_promotions")]
     operations = [
         WithLockTimeout(
             [
