@@ -12,8 +12,9 @@ import msgspec
 from msgspec import Meta
 
 from api.upstream_keys import VARIABLE_PREFIX
+from billing.pricing.charge import ONE
 from billing.pricing.money import factor_from_text, nanos_from_dollars
-from billing.pricing.rates import ONE, check_factor
+from billing.pricing.rates import check_factor
 
 INVALID: Any = msgspec.UNSET
 LARGEST_INTEGER = 2**31 - 1  # PostgreSQL's integer

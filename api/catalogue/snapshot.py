@@ -16,9 +16,10 @@ from django.db import connection as django_connection
 from msgspec.structs import force_setattr
 
 from api.catalogue.query import SNAPSHOT_SQL
+from billing.pricing.charge import ONE
 from billing.pricing.components import extra_components
 from billing.pricing.money import PER_MILLION, factor_text, unit_price_text
-from billing.pricing.rates import ONE, Prices, Rates
+from billing.pricing.rates import Prices, Rates
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):

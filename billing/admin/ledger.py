@@ -20,9 +20,8 @@ from billing.models import (
     UsageHour,
     UsageRecord,
 )
-from billing.pricing.charge import ChargeLine
+from billing.pricing.charge import ONE, ChargeLine
 from billing.pricing.money import dollars_short_text, dollars_text, factor_text
-from billing.pricing.rates import ONE
 
 
 @admin.register(CreditAccount)

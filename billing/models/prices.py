@@ -6,9 +6,9 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
+from billing.pricing.charge import ONE
 from billing.pricing.components import COMPONENTS, check_extra_rates
 from billing.pricing.rates import (
-    ONE,
     ContextTier,
     Rates,
     check_context_tiers,

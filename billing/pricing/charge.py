@@ -1,22 +1,59 @@
 """The most that a request can cost at a price, and the charge for what it used.
 
-Pure functions, from rates and counts to nano-dollars.
+Pure functions, from rates and counts to nano-dollars. `price_of` is the one rounding rule.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from billing.pricing.money import PER_MILLION
-from billing.pricing.rates import ONE, STANDARD_TIERS, Prices, Rates, price_of
+
+if TYPE_CHECKING:
+    from billing.pricing.rates import Prices, Rates
+
+# A factor of 1. Factors are integers, in millionths.
+ONE = 1_000_000
+
+# By which upstreams say that they served a request at the price without a tier.
+STANDARD_TIERS = frozenset({"default", "standard"})
 
 # Component, quantity, rate_nanos, per, amount_nanos: as a usage record keeps it, in JSON. Where
 # there is a factor or a tier, factor_millionths, above_input_tokens and service_tier follow.
 Line = tuple[str, int, int, int, int] | tuple[str, int, int, int, int, int, int, str]
 
 NO_UNITS: Mapping[str, int] = MappingProxyType({})
+
+
+def price_of(quantity: int, rate_nanos: int, per: int = PER_MILLION) -> int:
+    """Return what `quantity` costs at `rate_nanos` for each `per`, in nano-dollars, half up.
+
+    This is the only place where an amount of money is rounded. A factor multiplies the rate, and
+    `ONE` the `per`: the product is rounded once.
+    """
+    return (quantity * rate_nanos + per // 2) // per
+
+
+class Bound(msgspec.Struct, frozen=True, gc=False):
+    """The most that a component and its parts cost, whatever the split between them.
+
+    `rate_nanos` is the highest of their rates. `slack_nanos` is by how much parts that are rounded
+    apart can pass the rounded whole. Where there is a factor, it is in `rate_nanos` and `per`.
+    """
+
+    rate_nanos: int
+    per: int
+    slack_nanos: int
+
+    def most(self, quantity: int) -> int:
+        """Return the most that so many can cost, in nano-dollars.
+
+        Where the whole at the highest rate rounds to nothing, so does every part of it.
+        """
+        whole = price_of(quantity, self.rate_nanos, self.per)
+        return whole + self.slack_nanos if whole else 0
 
 
 class ChargeLine(NamedTuple):
@@ -72,7 +109,7 @@ NO_CHARGE = Charge()
 
 
 def quote(
-    rates: Rates,
+    rates: "Rates",
     *,
     input_tokens_max: int = 0,
     output_tokens_max: int = 0,
@@ -116,7 +153,7 @@ def quote(
 
 
 def quote_range(
-    rates: Rates, *, input_tokens_max: int, output_tokens_max: int, output_tokens_min: int
+    rates: "Rates", *, input_tokens_max: int, output_tokens_max: int, output_tokens_min: int
 ) -> tuple[int, int]:
     """Return the quotes for the most output and for the least that is worth a call."""
     most = quote(rates, input_tokens_max=input_tokens_max, output_tokens_max=output_tokens_max)
@@ -128,7 +165,7 @@ def quote_range(
 
 
 def affordable_output_tokens(
-    rates: Rates, *, input_tokens_max: int, amount_nanos: int, units: Mapping[str, int] = {}
+    rates: "Rates", *, input_tokens_max: int, amount_nanos: int, units: Mapping[str, int] = {}
 ) -> int | None:
     """Return the largest `output_tokens_max` whose quote is within `amount_nanos`.
 
@@ -155,7 +192,7 @@ def affordable_output_tokens(
     return ((most + 1) * bound.per - bound.per // 2 - 1) // bound.rate_nanos
 
 
-def charge_and_cost(prices: Prices, usage: Usage) -> tuple[Charge, int]:
+def charge_and_cost(prices: "Prices", usage: Usage) -> tuple[Charge, int]:
     """Return the customer's charge, and what the upstream asks of us for it, in nano-dollars.
 
     `prices` are those at the service tier that was held for. Where the upstream says that it served
@@ -167,7 +204,7 @@ def charge_and_cost(prices: Prices, usage: Usage) -> tuple[Charge, int]:
     return charge_of(prices, usage), charge_of(prices.costs, usage).total_nanos
 
 
-def _at_served_tier(prices: Prices, tier: str) -> tuple[Rates, Rates]:
+def _at_served_tier(prices: "Prices", tier: str) -> "tuple[Rates, Rates]":
     """Return the rates of charge and cost for a request that was served at a tier.
 
     A tier that is neither priced nor the standard one says nothing.
@@ -181,7 +218,7 @@ def _at_served_tier(prices: Prices, tier: str) -> tuple[Rates, Rates]:
     return prices, costs
 
 
-def charge_of(rates: Rates, usage: Usage) -> Charge:
+def charge_of(rates: "Rates", usage: Usage) -> Charge:
     """Return the charge for the usage, each component rounded by itself.
 
     Expects counts that are not negative, and parts within their wholes, as cached within input; the
@@ -208,7 +245,7 @@ def charge_of(rates: Rates, usage: Usage) -> Charge:
     return Charge(lines, *sums)
 
 
-def _charge_of_text(rates: Rates, usage: Usage) -> Charge:
+def _charge_of_text(rates: "Rates", usage: Usage) -> Charge:
     """Return what the loop of `charge_of` does, unrolled: for most requests, in half the time.
 
     A property test holds the two against each other.

@@ -1,7 +1,4 @@
-"""Rates: what each component costs, and how much more or less in long prompts and other tiers.
-
-`price_of` is the one rounding rule.
-"""
+"""Rates: what each component costs, and how much more or less in long prompts and other tiers."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,33 +9,19 @@ from typing import Any, NamedTuple, Self
 import msgspec
 from msgspec.structs import force_setattr
 
+from billing.pricing.charge import ONE, STANDARD_TIERS, Bound
 from billing.pricing.components import COMPONENTS, LARGEST_RATE_NANOS, counter_of
-from billing.pricing.money import PER_MILLION
 
 SUMMARIES = ("input_nanos", "cached_nanos", "output_nanos", "reasoning_nanos", "units_nanos")
 
 TEXT = ("input", "cached_input", "output", "reasoning")
 
-# A factor of 1. Factors are integers, in millionths.
-ONE = 1_000_000
 LARGEST_FACTOR = 1_000 * ONE
-
-# By which upstreams say that they served a request at the price without a tier.
-STANDARD_TIERS = frozenset({"default", "standard"})
 
 LARGEST_TIER_TOKENS = 2**31 - 1
 _TIER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
 
 Counter = Callable[[Any], int]
-
-
-def price_of(quantity: int, rate_nanos: int, per: int = PER_MILLION) -> int:
-    """Return what `quantity` costs at `rate_nanos` for each `per`, in nano-dollars, half up.
-
-    This is the only place where an amount of money is rounded. A factor multiplies the rate, and
-    `ONE` the `per`: the product is rounded once.
-    """
-    return (quantity * rate_nanos + per // 2) // per
 
 
 class Term(NamedTuple):
@@ -56,26 +39,6 @@ class Term(NamedTuple):
     times: int
     unit: int
     place: int
-
-
-class Bound(msgspec.Struct, frozen=True, gc=False):
-    """The most that a component and its parts cost, whatever the split between them.
-
-    `rate_nanos` is the highest of their rates. `slack_nanos` is by how much parts that are rounded
-    apart can pass the rounded whole. Where there is a factor, it is in `rate_nanos` and `per`.
-    """
-
-    rate_nanos: int
-    per: int
-    slack_nanos: int
-
-    def most(self, quantity: int) -> int:
-        """Return the most that so many can cost, in nano-dollars.
-
-        Where the whole at the highest rate rounds to nothing, so does every part of it.
-        """
-        whole = price_of(quantity, self.rate_nanos, self.per)
-        return whole + self.slack_nanos if whole else 0
 
 
 class ContextTier(msgspec.Struct, frozen=True):

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.pricing.charge import price_of
 from billing.pricing.money import (
     dollars_short_text,
     dollars_text,
     nanos_from_dollars,
     unit_price_text,
 )
-from billing.pricing.rates import price_of
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,12 @@ from billing.pricing.charge import (
     affordable_output_tokens,
     charge_and_cost,
     charge_of,
+    price_of,
     quote,
 )
 from billing.pricing.components import COMPONENTS, Component, check_extra_rates
 from billing.pricing.money import PER_MILLION
-from billing.pricing.rates import SUMMARIES, Prices, Rates, price_of
+from billing.pricing.rates import SUMMARIES, Prices, Rates
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

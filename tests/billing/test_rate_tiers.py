@@ -8,15 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.pricing.charge import (
+    ONE,
     ChargeLine,
     Usage,
     affordable_output_tokens,
     charge_and_cost,
     charge_of,
+    price_of,
     quote,
 )
 from billing.pricing.components import COMPONENTS
-from billing.pricing.rates import ONE, ContextTier, Prices, Rates, price_of
+from billing.pricing.rates import ContextTier, Prices, Rates
 from tests.billing.test_pricing import counts, per_million, prices, rates, units
 
 LONG = 200_000

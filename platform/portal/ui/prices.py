@@ -7,9 +7,10 @@ from itertools import pairwise
 from django.utils import timezone
 
 from api.catalogue.snapshot import ModelEntry, Snapshot
+from billing.pricing.charge import ONE
 from billing.pricing.components import COMPONENTS, extra_components
 from billing.pricing.money import factor_text, unit_price_text
-from billing.pricing.rates import ONE, Prices
+from billing.pricing.rates import Prices
 
 
 @dataclass(frozen=True)

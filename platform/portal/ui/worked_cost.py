@@ -5,10 +5,10 @@ from datetime import datetime
 
 from api.catalogue.snapshot import ModelEntry
 from api.gateway.quote import TOKENS_PER_MESSAGE, TOKENS_PER_PROMPT
-from billing.pricing.charge import Charge, ChargeLine, Usage, charge_of, quote
+from billing.pricing.charge import ONE, Charge, ChargeLine, Usage, charge_of, quote
 from billing.pricing.components import COMPONENTS
 from billing.pricing.money import factor_text
-from billing.pricing.rates import ONE, Prices
+from billing.pricing.rates import Prices
 
 PROMPT_BYTES = 2_000
 MAX_TOKENS = 1_500

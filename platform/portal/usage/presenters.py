@@ -13,10 +13,10 @@ from api.models import VideoJob
 from api.operations.base import Operation
 from billing.models import CreditAccount, PriceVersion, Reservation, Transfer, UsageRecord
 from billing.pricing import charge as pricing
-from billing.pricing.charge import ChargeLine, Line, Usage
+from billing.pricing.charge import ONE, ChargeLine, Line, Usage, price_of
 from billing.pricing.components import COMPONENTS
 from billing.pricing.money import dollars_text, factor_text
-from billing.pricing.rates import ONE, SUMMARIES, Rates, price_of
+from billing.pricing.rates import SUMMARIES, Rates
 from portal.ui.csv import Row
 from portal.ui.outcomes import IN_PROGRESS, Outcome, outcome_of, reported_error
 
