@@ -42,19 +42,11 @@ which status means what is decided in `platform/docs/architecture.md`.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 _LONGEST_MESSAGE = 1_000
 _LONGEST_PARAM = 200
 _LONGEST_QUOTE = 80
-
-
-class AnsweringSurface(Protocol):
-    """What the renderer must know of the surface that a request came in by."""
-
-    @property
-    def auth_error_type(self) -> str:
-        """Return the `type` of a 401; `authentication_error` also leaves `param` out."""
 
 
 class ApiError(Exception):
@@ -92,11 +84,6 @@ class ApiError(Exception):
     def about(cls, *names: str, param: str | None = None) -> Self:
         """Return the error with names, such as the client's model, put into its `template`."""
         return cls(cls.template.format(*(quoted(name) for name in names)), param=param)
-
-    def body(self, surface: AnsweringSurface | None = None) -> dict[str, dict[str, str | None]]:
-        """Return the answer's JSON object, in the dialect of the surface."""
-        error = {"message": self.message, "type": self.type, "code": self.code, "param": self.param}
-        return {"error": error}
 
 
 class InvalidRequestError(ApiError):
@@ -158,14 +145,9 @@ class ContextLengthError(InvalidRequestError):
     default_message = "The messages exceed the model's context. Shorten them or lower max_tokens."
 
     def __init__(
-        self,
-        message: str | None = None,
-        *,
-        param: str | None = None,
-        prompt_tokens: int = 0,
-        most_tokens: int = 0,
+        self, *message: str, prompt_tokens: int = 0, most_tokens: int = 0, **options: Any
     ) -> None:
-        super().__init__(message, param=param)
+        super().__init__(*message, **options)
         self.prompt_tokens, self.most_tokens = prompt_tokens, most_tokens
 
 
@@ -186,15 +168,6 @@ class AuthenticationError(InvalidRequestError):
     code = "invalid_api_key"
     # RFC 9110 11.6.1: a 401 names the scheme.
     default_headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
-
-    def body(self, surface: AnsweringSurface | None = None) -> dict[str, dict[str, str | None]]:
-        """Return the answer's JSON object; two of the documented services differ on a 401."""
-        body = super().body(surface)
-        if surface is not None and surface.auth_error_type != self.type:
-            body["error"]["type"] = surface.auth_error_type
-            if surface.auth_error_type == "authentication_error":
-                del body["error"]["param"]
-        return body
 
 
 class MissingApiKeyError(AuthenticationError):

@@ -102,7 +102,7 @@ async def handle(
             await _answer_preflight(request, operation)
         else:
             await _operation_of(match, scope).handle(gateway, request)
-            if not refusals.is_empty and scope["method"] == "POST":
+            if refusals.filled and scope["method"] == "POST":
                 refusals.forgive(*_client_of(request))
     except errors.ApiError as error:
         await _answer_error(request, operation, error)
@@ -128,7 +128,7 @@ def _check_door(
         request.strict_transport = _is_encrypted(request, scope, gateway.limits.behind_proxy)
         if not (request.strict_transport or is_public):
             raise errors.HttpsRequiredError()
-    if not (gateway.refusals.is_empty or is_public):
+    if gateway.refusals.filled and not is_public:
         gateway.refusals.check(*_client_of(request))
 
 

@@ -7,7 +7,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from billing.ledger import invariants, postings, spool
+from billing.ledger import expiry, invariants, spool
 from billing.ledger.alerts import LONGEST_REFERENCE, raise_alert
 from billing.usage import records
 
@@ -23,10 +23,10 @@ def sweep_expired_reservations() -> int:
     What a process left in the spool is settled first, while the credits for it are still held.
     """
     spool.replay()
-    if dead := postings.end_dead_leases(settings.LEASE_SECONDS):
+    if dead := expiry.end_dead_leases(settings.LEASE_SECONDS):
         log.error("processes_died", count=dead)
     total = 0
-    while ended := postings.sweep(SWEEP_ROWS):
+    while ended := expiry.sweep(SWEEP_ROWS):
         total += ended
     if total:
         log.warning("reservations_expired", count=total)
@@ -37,7 +37,7 @@ def sweep_expired_reservations() -> int:
 def expire_credits() -> int:
     """Expire what is left of expired grants. Return the number expired."""
     total = 0
-    while expired := postings.expire_lots(SWEEP_ROWS):
+    while expired := expiry.expire_lots(SWEEP_ROWS):
         total += expired
     return total
 

@@ -38,13 +38,9 @@ class RefusalLimit:
 
     def __init__(self, per_key: int, per_address: int) -> None:
         self._sizes = {"key": per_key, "address": per_address}
-        # What is in a bucket, and when that was so in time.monotonic() seconds.
-        self._filled: dict[tuple[str, str], tuple[float, float]] = {}
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was refused lately: then there is nothing to check or to forgive."""
-        return not self._filled
+        # What is in a bucket, and when that was so (time.monotonic() seconds). While it is empty,
+        # nothing was refused lately, and there is nothing to check or to forgive.
+        self.filled: dict[tuple[str, str], tuple[float, float]] = {}
 
     def check(self, digest: str, address: str) -> None:
         """Raise TooManyRefusalsError where the key's bucket or the address's is full."""
@@ -74,19 +70,19 @@ class RefusalLimit:
     def forgive(self, digest: str, address: str) -> None:
         """Take one refusal back after a success, so that one bad request in two is no offence."""
         for bucket in _buckets(digest, address):
-            if bucket in self._filled:
+            if bucket in self.filled:
                 self._put(bucket, self._level(bucket) - 1)
 
     def _level(self, bucket: tuple[str, str]) -> float:
-        level, at = self._filled.get(bucket, (0.0, 0.0))
+        level, at = self.filled.get(bucket, (0.0, 0.0))
         return max(0.0, level - (time.monotonic() - at) * self._sizes[bucket[0]] / SECONDS)
 
     def _put(self, bucket: tuple[str, str], level: float) -> None:
-        self._filled.pop(bucket, None)
+        self.filled.pop(bucket, None)
         if level > 0:
-            self._filled[bucket] = level, time.monotonic()
-            if len(self._filled) > MOST_COUNTED:
-                del self._filled[next(iter(self._filled))]
+            self.filled[bucket] = level, time.monotonic()
+            if len(self.filled) > MOST_COUNTED:
+                del self.filled[next(iter(self.filled))]
 
 
 def _buckets(digest: str, address: str) -> list[tuple[str, str]]:

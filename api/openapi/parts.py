@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from api import errors
+from api.error_responses import error_object
 from api.gateway import upstream_errors  # noqa: F401  (its errors belong to the tree, too)
 from api.surfaces import SURFACES, Surface
 
@@ -91,7 +92,7 @@ def error_responses() -> Json:
                 "application/json": {
                     "schema": {"$ref": REF.format("schemas", "Error")},
                     "examples": {
-                        type(error).__name__.removesuffix("Error"): {"value": error.body()}
+                        type(error).__name__.removesuffix("Error"): {"value": error_object(error)}
                         for error in found
                     },
                 }

@@ -5,6 +5,7 @@ The statements are the SQL functions in `sql/`; `platform/docs/ledger.md` is the
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import msgspec
@@ -272,7 +273,7 @@ class Gate:
             return result
         row = _without_nul(payload)
         answer = self._settlements.submit(settlement.request_id, row)
-        self._copies.watch(row, answer)  # type: ignore[arg-type]
+        self._copies.watched.append(spool.Watched(row, answer, time.monotonic()))
         answer.add_done_callback(lambda settled: _hand_on(settled, result, payload))
         return result
 

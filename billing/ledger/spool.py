@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import structlog
@@ -101,11 +101,11 @@ def raise_pending_alert() -> None:
     del _failures[: len(failures)]
 
 
-class _Watched(NamedTuple):
+class Watched(NamedTuple):
     """A queued settlement: the row, its answer, and when it was queued (monotonic seconds)."""
 
     row: bytes
-    answer: asyncio.Future[RowResult]
+    answer: asyncio.Future[Any]
     queued_at: float
 
 
@@ -113,11 +113,12 @@ class OverdueCopies:
     """Copies of settlements that wait for the ledger longer than answers wait for them.
 
     A process that is killed leaves them in the spool. One that lives goes on trying, and deletes a
-    file once the ledger has all of its rows.
+    file once the ledger has all of its rows. `watched` is the queue, oldest first; the gate appends
+    to it.
     """
 
     def __init__(self) -> None:
-        self._watched: deque[_Watched] = deque()
+        self.watched: deque[Watched] = deque()
         self._copied: set[bytes] = set()
         self._task: asyncio.Task[None] | None = None
         self._is_ledger_back = False
@@ -133,10 +134,6 @@ class OverdueCopies:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-
-    def watch(self, row: bytes, answer: asyncio.Future[RowResult]) -> None:
-        """Copy the row to the spool if its answer does not come in time."""
-        self._watched.append(_Watched(row, answer, time.monotonic()))
 
     def without_copy(self, rows: list[bytes]) -> list[bytes]:
         """Return the rows that the spool does not have."""
@@ -158,9 +155,9 @@ class OverdueCopies:
                 self._is_ledger_back = False
                 await asyncio.to_thread(_raise_pending_alert_in_thread)
 
-    def _overdue(self) -> list[_Watched]:
+    def _overdue(self) -> list[Watched]:
         """Return the settlements that are overdue, and forget those that have ended."""
-        watched, now = self._watched, time.monotonic()
+        watched, now = self.watched, time.monotonic()
         queued_by = now - settings.SETTLE_WAIT_SECONDS * COPY_AFTER
         overdue = []
         while watched and (watched[0].answer.done() or watched[0].queued_at < queued_by):
@@ -173,14 +170,14 @@ class OverdueCopies:
                 overdue.append(watched.popleft())
         return overdue
 
-    async def _copy(self, overdue: list[_Watched]) -> None:
+    async def _copy(self, overdue: list[Watched]) -> None:
         rows = [watched.row for watched in overdue]
         try:
             path = await asyncio.to_thread(write, rows)
         except OSError:
             # The rows are in the log; the disk may have room later.
             self._retry_at = time.monotonic() + RETRY_SECONDS
-            self._watched.extendleft(reversed(overdue))
+            self.watched.extendleft(reversed(overdue))
             return
         log.warning("settlements_spooled", rows=len(rows), file=path.name)
         self._copied.update(rows)

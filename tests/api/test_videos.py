@@ -14,7 +14,7 @@ from api.jobs import poll
 from api.jobs.poll import FAILED as FAILED_TEXT
 from api.jobs.poll import JobReport, JobUpstream, read_report
 from api.models import Upstream, VideoJob
-from billing.ledger import postings
+from billing.ledger import expiry, postings
 from billing.models import (
     CatalogueVersion,
     LedgerAlert,
@@ -154,7 +154,7 @@ def test_a_video_that_is_finished_after_its_hold_expired_is_charged_late():
     customer = make_customer(1000)
     job = make_job(customer)
     Reservation.objects.filter(pk=job.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
-    postings.sweep()
+    expiry.sweep()
     assert customer.balances == (1000, 0)
 
     assert poll.conclude(job, COMPLETED, is_overdue=True)

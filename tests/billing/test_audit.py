@@ -8,7 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import Plan
-from billing.ledger import postings
+from billing.ledger import expiry, postings
 from billing.models import (
     Dispute,
     Order,
@@ -44,7 +44,7 @@ def customer() -> Customer:
     settle(customer.end(customer.admitted(amount_nanos=10), output_nanos=13 * DOLLAR))
     order(customer, "pi_3", 500)
     postings.grant(account, 4 * DOLLAR, reference="gift -1", expires_at=now - timedelta(days=1))
-    postings.expire_lots()
+    expiry.expire_lots()
     customer.admitted(hold_seconds=-1)
     sweep()
     customer.admitted(amount_nanos=55)

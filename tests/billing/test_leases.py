@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from billing import tasks
-from billing.ledger import postings, spool
+from billing.ledger import expiry, spool
 from billing.models import ProcessLease, Reservation
 from tests.billing.faulty_link import FaultyLink
 from tests.billing.gates import open_gate
@@ -65,9 +65,9 @@ def age(lease: int, seconds: float = SECONDS + 1) -> None:
 def end_dead_leases(lease: int) -> list[int]:
     """Look for dead processes twice, as long apart as it takes; return how many there were."""
     age(lease)
-    first = postings.end_dead_leases(SECONDS)
+    first = expiry.end_dead_leases(SECONDS)
     age(lease)
-    return [first, postings.end_dead_leases(SECONDS)]
+    return [first, expiry.end_dead_leases(SECONDS)]
 
 
 def test_what_a_dead_process_holds_is_released_within_a_minute_and_the_record_says_why():
@@ -77,7 +77,7 @@ def test_what_a_dead_process_holds_is_released_within_a_minute_and_the_record_sa
     other = customer.admitted(hold_seconds=1000)
 
     assert end_dead_leases(lease) == [0, 1]
-    assert postings.sweep() == 1
+    assert expiry.sweep() == 1
 
     assert customer.balances == (1000, 100)
     assert customer.spend.held_nanos == 100
@@ -93,7 +93,7 @@ def test_what_a_stopped_process_holds_stays_and_is_settled_as_ever():
     with process() as lease:
         ask = customer.admitted(lease_id=lease)
         assert end_dead_leases(lease) == [0, 0]
-        assert postings.sweep() == 0
+        assert expiry.sweep() == 0
 
         assert settle(customer.end(ask, output_nanos=30))[0].code == "settled"
     assert customer.balances == (970, 0)
@@ -104,7 +104,7 @@ def test_a_settlement_of_a_process_that_was_given_up_is_late_and_charged():
     with process() as lease:
         ask = customer.admitted(lease_id=lease)
     end_dead_leases(lease)
-    postings.sweep()
+    expiry.sweep()
 
     assert settle(customer.end(ask, output_nanos=30))[0].code == "late"
     assert customer.balances == (970, 0)
@@ -115,7 +115,7 @@ def test_a_process_that_has_lost_its_session_is_suspected_before_it_is_given_up(
     with process() as lease:
         pass
     age(lease)
-    assert postings.end_dead_leases(SECONDS) == 0
+    assert expiry.end_dead_leases(SECONDS) == 0
     assert ProcessLease.objects.get(pk=lease).suspected_at is not None
     with connect() as session:
         renewed = session.execute("SELECT * FROM billing_renew_lease(%s, true)", [lease]).fetchone()
@@ -149,7 +149,7 @@ def test_what_is_admitted_under_a_lease_that_has_ended_expires_in_its_time():
 
     ask = customer.admitted(lease_id=lease)
 
-    assert postings.sweep() == 0
+    assert expiry.sweep() == 0
     assert customer.reservation(ask).state == Reservation.State.OPEN
 
 
@@ -168,7 +168,7 @@ def test_a_job_outlives_its_process():
         Reservation.objects.filter(account=customer.account).values_list("is_call", "lease_id")
     ) == [(False, None), (True, lease)]
     end_dead_leases(lease)
-    assert postings.sweep() == 1
+    assert expiry.sweep() == 1
     assert customer.balances == (1000, 100)
 
 
@@ -208,7 +208,7 @@ def test_processes_that_renew_while_others_are_given_up_keep_their_holds():
         )
     )
     assert sum(given_up) == len(ended) >= 50
-    postings.sweep(1000)
+    expiry.sweep(1000)
     open_ones = Reservation.objects.filter(account=customer.account, state="open")
     assert {row.lease_id for row in open_ones} == set(leases) - ended
     assert customer.balances[1] == 100 * (100 - len(ended))

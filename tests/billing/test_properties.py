@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from accounts.models import ApiKey, Team
-from billing.ledger import postings
+from billing.ledger import expiry, postings
 from billing.ledger.gate import Settlement
 from billing.models import CreditAccount, KeySpend, RateWindow, Reservation
 from billing.usage.lots import lots_left
@@ -91,7 +91,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         if not hasattr(self, "savepoint"):
             return
         try:
-            postings.expire_lots()  # none is left past its expiry, which is an invariant too
+            expiry.expire_lots()  # none is left past its expiry, which is an invariant too
             assert broken_invariants() == {}
         finally:
             transaction.savepoint_rollback(self.savepoint)
@@ -191,7 +191,7 @@ class LedgerAndModel(RuleBasedStateMachine):
     @rule()
     def expire(self) -> None:
         """Take back what has expired, of these accounts and of nobody else."""
-        assert postings.expire_lots() == self.model.expire()
+        assert expiry.expire_lots() == self.model.expire()
 
     @rule(
         reference=REFERENCES,

@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from billing.ledger import postings
+from billing.ledger import expiry, postings
 from billing.models import CreditLot, Transfer
 from billing.usage.lots import lots_left, refundable_nanos
 from tests.billing.conftest import broken_invariants
@@ -108,7 +108,7 @@ def test_a_gift_that_has_expired_meanwhile_returns_and_goes_with_the_next_sweep(
 
     assert customer.balances == (10, 0)
     assert broken_invariants() == {}  # though it is long past its expiry
-    assert postings.expire_lots() == 1
+    assert expiry.expire_lots() == 1
     assert customer.balances == (0, 0)
 
 

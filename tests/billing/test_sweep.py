@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing.ledger import postings
+from billing.ledger import expiry
 from billing.models import Reservation
 from tests.billing.ledger_calls import admit, connect, make_customer, sweep
 
@@ -56,9 +56,9 @@ def test_the_sweep_ends_at_most_so_many_the_oldest_first():
     asks = [customer.ask(hold_seconds=-seconds) for seconds in (1, 9, 5)]
     admit(*asks)
 
-    assert postings.sweep(2) == 2
+    assert expiry.sweep(2) == 2
     assert [customer.reservation(ask).state for ask in asks] == ["open", "expired", "expired"]
-    assert postings.sweep(2) == 1
+    assert expiry.sweep(2) == 1
 
 
 def test_a_sweep_serves_many_accounts_and_keys():

@@ -102,8 +102,8 @@ PROCESS_MUTANTS = [
     mutant(
         "the spool's copies of settlements that are overdue",
         GATE,
-        "        self._copies.watch(row, answer)",
-        "        # self._copies.watch(row, answer)",
+        "        self._copies.watched.append(",
+        "        list().append(",
         "test_overdue_copies.py::test_a_settlement_that_waits_too_long_is_in_the_spool_until_the"
         "_ledger_has_it[close]",
     ),

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Team, User
-from billing.ledger import postings
+from billing.ledger import expiry, postings
 from billing.models import Dispute, Order, StripeEvent
 from billing.payments import disputes, tasks
 from tests.cast import IssuedKey, signed_in
@@ -51,7 +51,7 @@ def test_a_dispute_takes_the_credits_and_pauses_the_keys(
 ) -> None:
     key = customer_of(alices_team)
     assert key.code() == "admitted"
-    postings.sweep()
+    expiry.sweep()
 
     found = dispute(stand_in, order)
 

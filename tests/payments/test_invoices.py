@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import Team, User
 from billing.errors import StripeUnavailableError
-from billing.ledger import postings
+from billing.ledger import expiry, postings
 from billing.models import CreditAccount, LedgerAlert, PlanOffer, SubscriptionPayment, Transfer
 from billing.payments import invoices, orders, plans
 from billing.stripe_api import subscriptions as at_stripe
@@ -210,10 +210,10 @@ def test_granted_credit_is_spent_before_paid_and_the_nearest_expiry_first(
     account.lots.filter(remaining_nanos__gt=0, is_paid=False).update(
         expires_at=now - timedelta(seconds=1)
     )
-    postings.expire_lots()
+    expiry.expire_lots()
     assert [(lot.left_nanos, lot.is_paid) for lot in lots_left(account)] == [(1000, True)]
-    (expiry,) = Transfer.objects.filter(kind="expiry", customer=account)
-    assert expiry.amount_nanos == 100
+    (transfer,) = Transfer.objects.filter(kind="expiry", customer=account)
+    assert transfer.amount_nanos == 100
     assert balance_of(customer.team).available_nanos == 1000
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.db import OperationalError, connection
 
 from accounts.models import Team, User
-from billing.ledger import postings
+from billing.ledger import expiry, postings
 from billing.models import CreditAccount, Dispute, Order, PlanRefund, SubscriptionPayment, Transfer
 from billing.payments import disputes, plan_reversals, reversals, tasks
 from billing.usage.lots import lots_left, refundable_nanos
@@ -84,7 +84,7 @@ def test_what_expired_is_not_owed(
 ) -> None:
     charge, _ = plan_payment(stand_in, alices_team, credit_nanos=5 * DOLLAR, days=-1)
     spend(alices_team, 1 * DOLLAR)
-    postings.expire_lots()
+    expiry.expire_lots()
 
     found = disputed(stand_in, charge)
 

@@ -12,7 +12,7 @@ from api.dialects.openai_responses.answer import ResponseAnswer, shown_usage
 from api.dialects.openai_responses.assembler import ResponseAssembler
 from api.dialects.openai_responses.request import parse_responses, upstream_fields
 from api.dialects.openai_responses.stream import ResponseStreamReader, event
-from api.error_responses import RenderedError, rendered
+from api.error_responses import RenderedError, error_object, rendered
 from api.surfaces import Surface
 
 _encode = msgspec.json.Encoder().encode
@@ -39,7 +39,7 @@ class ResponsesDialect(OpenAiFamily):
         once.
         """
         status, headers, _ = rendered(error, surface)
-        body = error.body(surface)
+        body = error_object(error, surface)
         if isinstance(error, errors.InsufficientQuotaError):
             status = 429
             body["error"]["code"] = errors.InsufficientQuotaError.code

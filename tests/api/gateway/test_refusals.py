@@ -84,7 +84,7 @@ def test_time_empties_the_bucket_and_old_ones_are_forgotten(
     limit.check("", "192.0.2.1")
     for number in range(9):
         limit.count(errors.InvalidJsonError(), "", f"192.0.2.{number + 10}", 0)
-    assert len(limit._filled) == 4
+    assert len(limit.filled) == 4
 
 
 def test_an_ipv6_customer_is_a_network() -> None:
@@ -99,7 +99,7 @@ def test_an_ipv6_customer_is_a_network() -> None:
 def test_our_own_failures_count_nothing() -> None:
     limit = RefusalLimit(per_key=2, per_address=2)
     limit.count(errors.ServiceUnavailableError(), "digest", "192.0.2.1", 10_000_000)
-    assert limit.is_empty
+    assert not limit.filled
 
 
 @pytest.mark.parametrize("headers", [{}, {"content-length": "", "transfer-encoding": "chunked"}])

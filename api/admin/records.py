@@ -1,0 +1,83 @@
+"""What the gateway and the jobs keep, in the admin: shown, never changed."""
+
+from django.contrib import admin
+
+from api.models import (
+    ChatJob,
+    ModelHealth,
+    ModelHealthHour,
+    TokenRatio,
+    VideoJob,
+)
+from billing.admin.fields import ReadOnlyAdmin, dollars
+
+
+@admin.register(TokenRatio)
+class TokenRatioAdmin(ReadOnlyAdmin):
+    """What models' upstreams counted of prompts, against our estimates."""
+
+    list_display = ("model", "estimated_tokens", "reported_tokens", "updated_at")
+    list_filter = ("updated_at",)
+    search_fields = ("=model",)
+    ordering = ("model",)
+
+
+@admin.register(ModelHealth)
+class ModelHealthAdmin(ReadOnlyAdmin):
+    """Successes and failures of models by minute."""
+
+    list_display = ("minute", "model", "succeeded", "failed")
+    list_filter = ("minute",)
+    search_fields = ("=model",)
+    ordering = ("-minute",)
+
+
+@admin.register(ModelHealthHour)
+class ModelHealthHourAdmin(ReadOnlyAdmin):
+    """Successes and failures of models by hour, as on the status page."""
+
+    list_display = ("hour", "model", "succeeded", "failed")
+    list_filter = ("hour",)
+    search_fields = ("=model",)
+    ordering = ("-hour",)
+
+
+@admin.register(VideoJob)
+class VideoJobAdmin(ReadOnlyAdmin):
+    """Video jobs and their state."""
+
+    list_display = (
+        "public_id",
+        "team",
+        "model",
+        "upstream",
+        "state",
+        dollars("cost_nanos"),
+        "created_at",
+        "ended_at",
+        "error",
+    )
+    list_filter = ("state", "model", "upstream", "created_at")
+    list_select_related = ("team", "upstream")
+    search_fields = ("=id", "=upstream_job_id", "team__slug")
+
+
+@admin.register(ChatJob)
+class ChatJobAdmin(ReadOnlyAdmin):
+    """Chats to be answered later, and their state. What is said in them is not shown."""
+
+    list_display = (
+        "public_id",
+        "team",
+        "model",
+        "state",
+        dollars("held_nanos"),
+        "runs",
+        "created_at",
+        "ended_at",
+        "error",
+    )
+    list_filter = ("state", "model", "created_at")
+    list_select_related = ("team",)
+    search_fields = ("=id", "team__slug")
+    exclude = ("body", "answer")

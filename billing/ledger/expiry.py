@@ -1,0 +1,33 @@
+"""What ends by the clock: reservations, the leases of dead processes, gifts. Celery asks for it."""
+
+from django.db import connection
+
+
+def sweep(row_limit: int = 1000) -> int:
+    """End up to `row_limit` reservations that have expired, or whose process's lease has ended.
+
+    Return how many it ended.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT billing_sweep(%s)", [row_limit])
+        (ended,) = cursor.fetchone()
+    return int(ended)
+
+
+def end_dead_leases(lease_seconds: float) -> int:
+    """End the leases of processes that gave no sign of life for two times `lease_seconds`.
+
+    The first call after `lease_seconds` suspects them. Return how many leases it ended.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT billing_end_dead_leases(%s)", [lease_seconds])
+        (ended,) = cursor.fetchone()
+    return int(ended)
+
+
+def expire_lots(row_limit: int = 1000) -> int:
+    """Take back what is left of up to `row_limit` gifts that have expired. Return how many."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT billing_expire_lots(%s)", [row_limit])
+        (expired,) = cursor.fetchone()
+    return int(expired)
