@@ -145,7 +145,7 @@ class ContextLengthError(InvalidRequestError):
     default_message = "The messages exceed the model's context. Shorten them or lower max_tokens."
 
     def __init__(
-        self, *message: str, prompt_tokens: int = 0, most_tokens: int = 0, **options: Any
+        self, *message: str | None, prompt_tokens: int = 0, most_tokens: int = 0, **options: Any
     ) -> None:
         super().__init__(*message, **options)
         self.prompt_tokens, self.most_tokens = prompt_tokens, most_tokens

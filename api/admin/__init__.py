@@ -1,4 +1,4 @@
-"""Admin pages for the catalogue, API keys and the gateway's records. Each module registers its own."""
+"""Admin pages for the catalogue, keys and the gateway's records. Each registers its own."""
 
 from api.admin import catalogue, keys, records
 

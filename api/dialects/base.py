@@ -24,7 +24,7 @@ from api.dialects.fields import passed_fields
 from api.dialects.prompt import PromptSize
 from api.dialects.sse import MAX_EVENT_BYTES
 from api.dialects.usage import Metered, MeteringLimits
-from api.error_responses import RenderedError, rendered
+from api.error_responses import RenderedError, error_object, rendered
 from api.surfaces import Surface
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
@@ -341,7 +341,7 @@ class OpenAiFamily:
 
         The usage that is charged is in the error, the one part that SDKs show.
         """
-        body: dict[str, Any] = failure.error.body(failure.surface)
+        body: dict[str, Any] = error_object(failure.error, failure.surface)
         usage = failure.usage
         body["error"]["usage"] = {
             "prompt_tokens": usage.input_tokens,

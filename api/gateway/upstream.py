@@ -4,8 +4,7 @@
 for a request with headers in a dict, 1 µs as here), so addresses and headers are prepared once for
 each upstream. No proxy from the environment, no redirects, no cookies; addresses come from the
 catalogue only. The transport reports refused connections, names that don't resolve and a full pool
-all as ConnectTimeout; the cause tells them apart. `ConcurrencyLimits`
-bound each upstream's calls.
+all as ConnectTimeout; the cause tells them apart. `ConcurrencyLimits` bound each upstream's calls.
 """
 
 import asyncio

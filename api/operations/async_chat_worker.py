@@ -35,6 +35,7 @@ from api.gateway.http import ApiRequest
 from api.gateway.process import CONNECT_SECONDS, Gateway, limits_of_settings, read_catalogue
 from api.gateway.runner import UnaryResponder, run
 from api.gateway.settlement import AdmittedRequest
+from api.gateway.token_ratios import TokenRatios
 from api.gateway.upstream import Upstreams
 from api.gateway.upstream_errors import AttemptError
 from api.jobs.store import JobStore
@@ -140,9 +141,11 @@ class _Worker:
             upstreams=Upstreams(),
             health=Health(settings.DATABASE_URL),
             jobs=JobStore(settings.DATABASE_URL),
+            token_ratios=TokenRatios(settings.DATABASE_URL),
             limits=limits_of_settings(),
         )
         gateway.health.open()
+        gateway.token_ratios.open()
         gateway.ticker.start()
         count = 0
         try:
@@ -165,6 +168,7 @@ class _Worker:
             for task in self._running.values():
                 task.cancel()
             gateway.ticker.stop()
+            await gateway.token_ratios.close()
             await gateway.health.close()
             await gateway.upstreams.close()
 
