@@ -107,11 +107,15 @@ def test_public_functions_and_classes_say_what_they_do(package: str) -> None:
 
 
 def test_requirements_name_no_host_and_pin_by_hash() -> None:
-    for path in tracked("requirements*.txt"):
+    files = tracked("requirements*.txt")
+    assert len(files) == 3
+    for path in files:
         text = path.read_text()
         assert "://" not in text, path
         assert "--index-url" not in text, path
-        for line in re.findall(r"^[a-z0-9].*==.*$", text, re.M | re.I):
+        pins = re.findall(r"^[a-z0-9].*==.*$", text, re.M | re.I)
+        assert pins, path
+        for line in pins:
             assert line.endswith("\\"), f"{path.name}: {line} has no hash"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
@@ -253,6 +254,6 @@ def test_the_admin_prices_it_in_dollars(staff: Client) -> None:
 def test_an_object_of_rates_is_checked_by_name(db: None) -> None:
     version = PriceVersion(product=Product.objects.create(sku="new"), effective_from=timezone.now())
     version.extra_rates = {"toy_search": 1, "nothing": 1}
-    with pytest.raises(Exception, match="nothing") as error:
+    with pytest.raises(ValidationError, match="nothing") as error:
         version.full_clean()
     assert "extra_rates" in error.value.message_dict

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
@@ -326,6 +327,6 @@ def test_the_admin_shows_the_lines_of_a_charge(staff: Client, record: UsageRecor
 def test_context_tiers_that_price_nothing_are_refused(tiers: Any) -> None:
     version = PriceVersion(product=Product.objects.create(sku="new"), effective_from=timezone.now())
     version.context_tiers = tiers
-    with pytest.raises(Exception, match=r"tier|component|rate") as error:
+    with pytest.raises(ValidationError, match=r"tier|component|rate") as error:
         version.full_clean()
     assert "context_tiers" in error.value.message_dict

@@ -66,6 +66,7 @@ Y_NAMES = [
 def test_every_shipped_file_loads_and_twice_is_once(load: Load, name: str) -> None:
     snapshot = load(name)
     assert load(name) == snapshot
+    assert len(snapshot.ordered) > 0
     for entry in snapshot.ordered:
         assert entry.routes[0].upstream.base_url == "http://simulator:9100/v1"
         assert entry.price_at(SOON) is not None

@@ -102,6 +102,8 @@ def test_staff_make_codes_in_dollars_and_customers_find_them(
         "redeemed-TOTAL_FORMS": "0",
         "redeemed-INITIAL_FORMS": "0",
     }
+    empty = staff.get("/admin/billing/creditcode/add/").content.decode()
+    assert 'name="amount_nanos"' in empty
     answer = staff.post("/admin/billing/creditcode/add/", form)
     assert answer.status_code == 302, answer.context["adminform"].form.errors
     code = CreditCode.objects.get(code="SUMMER26")

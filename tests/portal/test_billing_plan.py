@@ -151,7 +151,7 @@ def test_a_downgrade_says_when_it_comes_and_can_be_taken_back(
     answer = browser.post("/billing/plan/to/plus", {"quote": quote_of(page)}, follow=True)
     assert "Plus begins on" in page_text(answer)
     assert "it becomes Plus , for $20.00 a month" in page_text(browser.get("/billing"))
-    assert "Stays" not in page_text(browser.get("/billing/plan/keep"))
+    assert "Keep Pro?" in page_text(browser.get("/billing/plan/keep"))
     answer = browser.post("/billing/plan/keep", follow=True)
     assert "Your team stays on Pro." in page_text(answer)
     assert Subscription.objects.get().next_price is None

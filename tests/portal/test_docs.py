@@ -51,8 +51,10 @@ def test_every_page_of_every_service_has_its_words_and_its_host(
 def test_links_within_the_documentation_lead_somewhere(catalogue: Any, client: Client) -> None:
     catalogue("default")
     texts = {page.url: client.get(page.url).content.decode() for page in pages()}
-    for html in texts.values():
-        for path, anchor in re.findall(r'href="(/docs[^"#?]*)[^"#]*(#[^"]*)?"', html):
+    for url, html in texts.items():
+        links = re.findall(r'href="(/docs[^"#?]*)[^"#]*(#[^"]*)?"', html)
+        assert set(texts) <= {path for path, _ in links}, f"{url}: the menu leads everywhere"
+        for path, anchor in links:
             assert path in texts or path == "/docs/search", path
             if anchor:
                 assert f'id="{anchor[1:]}"' in texts[path], path + anchor
@@ -227,4 +229,4 @@ def test_code_in_a_description_is_code_and_text_is_text() -> None:
 def test_no_page_shows_the_marks_of_code(catalogue: Any, client: Client) -> None:
     for page in pages():
         if page.operation is not None:
-            assert "`" not in visible_text(client.get(f"/docs/{page.slug}").content.decode())
+            assert "`" not in visible_text(read(client, page.slug))

@@ -171,6 +171,7 @@ def test_code_is_shown_with_the_readers_host_the_key_and_a_model(browser: Client
 
 def test_a_management_key_is_shown_with_the_management_api(browser: Client) -> None:
     answer = make(browser, scope="management")
+    assert len(answer.context["snippets"]) > 0
     for snippet in answer.context["snippets"]:
         assert "http://testserver/api/manage/v1/keys" in snippet.text
         assert "chat/completions" not in snippet.text

@@ -68,6 +68,7 @@ def test_credit_that_is_left_is_named_and_given_up_by_a_tick(
     page = browser.get("/settings/delete").content.decode()
     assert "$12.34" in page
     assert "forfeited" in page
+    assert 'name="proof"' in page
     answer = browser.post("/settings/delete", {"proof": "alices secret"})
     assert answer.status_code == 422
     assert 'id="id_forfeits_error"' in answer.content.decode()

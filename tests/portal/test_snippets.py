@@ -44,7 +44,9 @@ def test_each_snippet_names_key_model_and_address() -> None:
 
 
 def test_python_of_the_management_api_is_python() -> None:
-    for snippet in management_snippets(base_url="https://example.com/m", api_key="sk-x"):
+    snippets = management_snippets(base_url="https://example.com/m", api_key="sk-x")
+    assert "python" in {snippet.language for snippet in snippets}
+    for snippet in snippets:
         assert "https://example.com/m/keys" in snippet.text
         assert "Bearer sk-x" in snippet.text
         if snippet.language == "python":

@@ -25,6 +25,7 @@ def test_cards_are_added_chosen_and_removed(simulator, client, portal) -> None:
     assert customer.invoice_settings.default_payment_method == new.id
     (subscription,) = client.v1.subscriptions.list({"customer": portal.customer}).data
     assert subscription.default_payment_method == new.id
+    assert 'aria-label="Remove Visa' in simulator.web.get(portal.url).text
     simulator.web.post(f"{portal.url}/remove", data={"method": old.id})
     text = simulator.web.get(portal.url).text
     assert "Mastercard •••• 4444" in text

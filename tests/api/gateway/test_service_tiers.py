@@ -196,6 +196,7 @@ async def test_a_long_prompt_is_held_and_charged_at_its_context_tier() -> None:
     assert long_hold >= PLAIN_NANOS * 2
     # A prompt of a few bytes can't reach the tier, so that it isn't held for.
     assert short_hold < 1000 * 5_000
+    assert len(world.gate.settlements) == 2
     for settled in world.gate.settlements:
         assert sum(line[4] for line in settled.lines) == PLAIN_NANOS * 2
         assert {line[5:] for line in settled.lines} == {(1_000_000, 400, "")}
