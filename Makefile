@@ -26,8 +26,9 @@ run: $(VENV)/local.stamp ## start everything on http://127.0.0.1:$PORT, until Ct
 test: $(VENV)/dev.stamp ## run the tests, WORKERS files at a time; ARGS="-k foo" goes to pytest
 	$(LOCAL) test -m "not faults" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-faults: $(VENV)/dev.stamp ## run the tests that kill, restart and starve real processes
-	$(LOCAL) test -m faults $(ARGS)
+faults: $(VENV)/dev.stamp ## kill, pause and starve real processes, and print a table; ROW=leases SEED=7 MINUTES=10
+	$(LOCAL) test tests/faults -q -p tests.faults.rows \
+	  --row "$(ROW)" --seed "$(SEED)" --minutes "$(MINUTES)" $(ARGS)
 
 mutation: $(VENV)/dev.stamp ## take out the ledger's safeguards in turn: tests must turn red
 	$(LOCAL) with-services -- python -m tests.mutation $(ARGS)

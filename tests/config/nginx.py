@@ -1,6 +1,7 @@
 """The shipped nginx as a real process, in front of servers that say what they were asked."""
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -76,7 +77,9 @@ def nginx(folder: Path, upstreams: dict[str, int], **replaced: str) -> Iterator[
     configuration = folder / "nginx.conf"
     configuration.write_text(text)
     command = [program, "-p", str(folder), "-c", str(configuration), "-e", str(folder / "log")]
-    process = subprocess.Popen([*command, "-g", "daemon off;"])
+    # Root's workers would be nobody's, and have no place for large bodies in our folder.
+    user = " user root;" if os.geteuid() == 0 else ""
+    process = subprocess.Popen([*command, "-g", f"daemon off;{user}"])
     address = f"http://127.0.0.1:{port}"
     try:
         eventually(lambda: _answers(address), seconds=10, what="nginx does not answer")

@@ -1,16 +1,24 @@
 """The production shape in docker-compose.yml: what its containers may do, and whom they reach."""
 
+import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from config import gunicorn
 from tests.support.forks import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 EXAMPLE = (ROOT / ".env.example").read_text()
+IMAGE = (ROOT / "platform/docker/Dockerfile").read_text()
+WEB_COMMAND = json.loads(re.findall(r"^CMD (.*)$", IMAGE, re.MULTILINE)[0])
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -24,8 +32,7 @@ def test_a_container_writes_nowhere_and_gains_no_rights(name: str) -> None:
 
 
 def test_no_container_runs_as_root() -> None:
-    own_image = (ROOT / "platform/docker/Dockerfile").read_text()
-    assert re.search(r"^USER tollgate$", own_image, re.MULTILINE)
+    assert re.search(r"^USER tollgate$", IMAGE, re.MULTILINE)
     assert all(service.get("user") for service in SERVICES.values() if "build" not in service)
 
 
@@ -47,6 +54,60 @@ def test_pages_and_api_are_apart() -> None:
     assert SERVICES["api"]["environment"]["SERVES"] == "api"
     shared = {"DATABASE_URL", "REDIS_URL", "BEHIND_PROXY", "SPOOL_DIR"}
     assert shared <= set(SERVICES["pages"]["environment"]) & set(SERVICES["api"]["environment"])
+
+
+SPOOLS = {"SPOOL_DIR": "spool", "SPOOL_FALLBACK_DIR": "spare-spool"}
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_each_spool_is_a_volume_of_its_own_which_writer_and_worker_share(name: str) -> None:
+    service = SERVICES[name]
+    mounted = dict(volume.split(":") for volume in service["volumes"])
+    for variable, volume in SPOOLS.items():
+        assert mounted[volume] == service["environment"][variable]
+        assert volume in COMPOSE["volumes"]
+
+
+def test_the_image_makes_each_spool_as_its_user_s() -> None:
+    """A volume that is mounted on a folder of the image takes its owner over."""
+    (made,) = re.findall(r"install -d -o tollgate -g tollgate (.*)", IMAGE)
+    assert set(made.split()) == {SERVICES["api"]["environment"][variable] for variable in SPOOLS}
+
+
+def test_the_time_to_stop_is_longer_than_gunicorn_takes() -> None:
+    """Docker kills what is left, and only the sweep ends the holds of what was killed."""
+    for name in ("api", "pages"):
+        patience = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+        assert patience > gunicorn.graceful_timeout
+
+
+def test_nginx_asks_the_port_that_the_image_listens_on() -> None:
+    bind = WEB_COMMAND[WEB_COMMAND.index("--bind") + 1]
+    proxy = (ROOT / "platform/docker/nginx.conf").read_text()
+    assert re.findall(r"server (?:api|pages):(\d+);", proxy) == [bind.rpartition(":")[2]] * 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*WEB_COMMAND, "--check-config"],
+        [*SERVICES["worker"]["command"].split(" worker ")[0].split(), "report"],
+        [*SERVICES["migrate"]["command"].split(), "--plan"],
+    ],
+    ids=["web", "worker", "migrate"],
+)
+def test_what_a_container_runs_can_be_loaded(command: list[str]) -> None:
+    """The settings and the application behind gunicorn, Celery and manage.py are where it says."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_example_names_every_variable_that_compose_needs() -> None:

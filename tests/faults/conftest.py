@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults import losses, rows
 from tests.stack import Stack, running
 
 # A hold lasts the upstream's total time plus HOLD_GRACE_SECONDS (2 here, see tests/stack.py).
@@ -21,6 +22,19 @@ ACCOUNTS_OF = """(
 def _fault_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running(tmp_path_factory.mktemp("faults")) as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def _books(request: pytest.FixtureRequest, _fault_stack: Stack) -> Iterator[None]:
+    """Prove the books after the last test of each row: `check_ledger`, the audit, nothing lost."""
+    yield
+    if not rows.is_last(request.node):
+        return
+    _fault_stack.postgres.start()
+    _fault_stack.check_ledger()
+    lost_nanos = losses.lost_nanos(_fault_stack)
+    rows.note_loss(request.node, lost_nanos)
+    assert lost_nanos == 0
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,11 @@ import httpx
 import psycopg
 import pytest
 
+from tests.faults.rows import recovery
 from tests.stack import Stack
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.row("pages", "readers who leave, read slowly or come all at once")
 
 POOL_SIZE = 4
 
@@ -38,7 +41,8 @@ def status(stack: Stack, path: str = "/") -> int:
 
 
 def assert_pages_are_quick(stack: Stack) -> None:
-    eventually(lambda: status(stack) == 200, seconds=5)
+    with recovery():
+        eventually(lambda: status(stack) == 200, seconds=5)
     began_at = time.monotonic()
     with ThreadPoolExecutor(POOL_SIZE) as threads:
         assert list(threads.map(lambda _: status(stack), range(2 * POOL_SIZE))) == [200] * 8

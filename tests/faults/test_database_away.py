@@ -5,10 +5,14 @@ import time
 from collections.abc import Callable
 
 import httpx
+import pytest
 
 from tests.faults.conftest import ACCOUNTS_OF, reservations
+from tests.faults.rows import recovery
 from tests.stack import Stack, chat
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.row("database", "PostgreSQL restarted and stopped under load")
 
 
 def test_a_restart_under_load_gives_503_and_then_service_again(
@@ -39,7 +43,8 @@ def test_a_restart_under_load_gives_503_and_then_service_again(
     time.sleep(4)
     stack.postgres.start()
     back_at = time.monotonic()
-    eventually(lambda: any(at > back_at and status == 200 for at, status, _ in answers))
+    with recovery():
+        eventually(lambda: any(at > back_at and status == 200 for at, status, _ in answers))
     served_at = next(at for at, status, _ in answers if at > back_at and status == 200)
     time.sleep(1)
     stop.set()
@@ -86,7 +91,8 @@ def test_a_stream_outlives_the_database_and_is_settled_when_it_is_back(
     query = (
         f"SELECT charged_nanos, source FROM billing_usagerecord WHERE account_id IN {ACCOUNTS_OF}"
     )
-    charged = eventually(lambda: stack.sql(query, "patient@example.com"))
+    with recovery():
+        charged = eventually(lambda: stack.sql(query, "patient@example.com"))
     assert charged == [(2 * 700 + 40 * 2_500, "upstream")]
 
 

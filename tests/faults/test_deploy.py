@@ -5,9 +5,14 @@ import signal
 import threading
 from collections.abc import Callable
 
+import pytest
+
 from tests.faults.conftest import ACCOUNTS_OF
+from tests.faults.rows import recovery
 from tests.stack import Stack, chat
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.row("deploy", "SIGTERM with streams open")
 
 
 def test_short_streams_finish_and_long_ones_end_with_an_error_event_and_a_bill(
@@ -38,9 +43,10 @@ def test_short_streams_finish_and_long_ones_end_with_an_error_event_and_a_bill(
         thread.start()
     begun.wait()
     stack.web.signal(signal.SIGTERM)
-    for thread in threads:
-        thread.join(30)
-    assert stack.web.wait(15)
+    with recovery():
+        for thread in threads:
+            thread.join(30)
+        assert stack.web.wait(15)
 
     assert texts["short"].rstrip().endswith("data: [DONE]")
     events = [line[6:] for line in texts["long"].splitlines() if line.startswith("data: ")]

@@ -10,11 +10,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.faults.conftest import ACCOUNTS_OF
+from tests.faults.rows import recovery
 from tests.stack import Stack
 from tests.support.forks import ROOT
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.row("payment", "SIGKILL at each step of a payment; Valkey away")
 
 PLACE = """
 from uuid import UUID
@@ -123,8 +127,9 @@ def test_a_worker_that_dies_with_an_event_is_followed_by_another(
         let_leases_end(stack)
 
     stack.start_worker()
-    eventually(lambda: events(stack, PAID) == known + 4, seconds=30)
-    eventually(lambda: everything_is_handled(stack), seconds=60, every=1)
+    with recovery():
+        eventually(lambda: events(stack, PAID) == known + 4, seconds=30)
+        eventually(lambda: everything_is_handled(stack), seconds=60, every=1)
 
     assert payer.credited() == [10 * 10**9] * 4
     assert payer.orders("state") == [("paid",)]
@@ -158,8 +163,9 @@ def test_a_process_that_dies_between_stripes_answer_and_our_commit_is_made_up_fo
     assert payer.credited() == []
 
     stack.start_worker()
-    eventually(payer.credited, seconds=30)
-    eventually(lambda: everything_is_handled(stack), seconds=60, every=1)
+    with recovery():
+        eventually(payer.credited, seconds=30)
+        eventually(lambda: everything_is_handled(stack), seconds=60, every=1)
     assert payer.credited() == [10 * 10**9]
     sessions = stack.stripe.client.v1.checkout.sessions.list({"limit": 100})
     assert [session.client_reference_id for session in sessions].count(str(order)) == 1
@@ -181,6 +187,7 @@ def test_while_valkey_is_away_payments_are_taken_down_and_credited_later(
     assert payer.credited() == []
 
     stack.valkey.start()
-    eventually(payer.credited, seconds=60)
+    with recovery():
+        eventually(payer.credited, seconds=60)
     assert payer.credited() == [10 * 10**9]
     assert '"POST /webhooks/stripe" 500' not in stack.log("web")[logged:]

@@ -6,8 +6,11 @@ import httpx
 import pytest
 
 from tests.faults.conftest import TOTAL_SECONDS, reservations
+from tests.faults.rows import recovery
 from tests.stack import Stack
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.row("web", "SIGKILL at each step of a request or a video order")
 
 BIRD = {"model": "cogvideox-3", "prompt": "A bird flying over the ocean"}
 MAX_SECONDS = 5
@@ -31,11 +34,12 @@ def aftermath(stack_with: Callable[..., Stack]) -> Stack:
     stack.kill_web()
     stack.start_web()
     stack.start_worker()
-    eventually(
-        lambda: "open" not in reservations(stack),
-        seconds=TOTAL_SECONDS + MAX_SECONDS + 30,
-        what="a hold did not end",
-    )
+    with recovery():
+        eventually(
+            lambda: "open" not in reservations(stack),
+            seconds=TOTAL_SECONDS + MAX_SECONDS + 30,
+            what="a hold did not end",
+        )
     return stack
 
 

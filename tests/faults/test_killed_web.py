@@ -7,8 +7,11 @@ import httpx
 import pytest
 
 from tests.faults.conftest import ACCOUNTS_OF, TOTAL_SECONDS, reservations
+from tests.faults.rows import recovery
 from tests.stack import Stack, chat
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.row("web", "SIGKILL at each step of a request or a video order")
 
 # Where the process dies, and whether the request's charge is durable by then (None: either).
 POINTS = {
@@ -49,11 +52,12 @@ def aftermath(stack_with: Callable[..., Stack]) -> Stack:
     stack.kill_web()
     stack.start_web()
     stack.start_worker()
-    eventually(
-        lambda: "open" not in reservations(stack),
-        seconds=TOTAL_SECONDS + 30,
-        what="a hold did not end",
-    )
+    with recovery():
+        eventually(
+            lambda: "open" not in reservations(stack),
+            seconds=TOTAL_SECONDS + 30,
+            what="a hold did not end",
+        )
     return stack
 
 

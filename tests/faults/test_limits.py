@@ -8,8 +8,11 @@ import httpx
 import pytest
 
 from tests.faults.conftest import ACCOUNTS_OF
+from tests.faults.rows import recovery
 from tests.stack import Stack, chat
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.row("leases", "web processes killed or paused with calls open")
 
 
 def open_calls(stack: Stack, email: str) -> int:
@@ -51,9 +54,10 @@ def test_the_calls_of_a_killed_process_make_room_for_others(
     stack.kill_web()
     for thread in threads:
         thread.join(10)
-    stack.start_web()
-    stack.start_worker()
-    eventually(lambda: open_calls(stack, email) == 0, seconds=60)
+    with recovery():
+        stack.start_web()
+        stack.start_worker()
+        eventually(lambda: open_calls(stack, email) == 0, seconds=60)
     with stack.client(key) as client:
         assert client.post("/chat/completions", json=chat()).status_code == 200
 

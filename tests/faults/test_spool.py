@@ -8,9 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.faults.conftest import ACCOUNTS_OF
+from tests.faults.rows import recovery
 from tests.stack import Stack, chat
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.row("spool", "SIGKILL with PostgreSQL hung; a full or missing spool")
 
 REQUESTS = 24
 COST_NANOS = 2 * 700 + 10 * 2_500
@@ -73,9 +78,10 @@ def test_a_process_that_is_killed_while_postgresql_hangs_loses_no_settlement(
     key = stack.customer(email, "5")
     for _ in end_while_postgres_hangs(stack, key, REQUESTS):
         stack.kill_web()
-    stack.start_web()
-    stack.start_worker()
-    eventually(lambda: len(charges(stack, email)) == REQUESTS, seconds=60)
+    with recovery():
+        stack.start_web()
+        stack.start_worker()
+        eventually(lambda: len(charges(stack, email)) == REQUESTS, seconds=60)
     assert charges(stack, email) == [(COST_NANOS,)] * REQUESTS
     eventually(lambda: not list((stack.folder / "spool").iterdir()))
     assert stack.balance(email)["held_nanos"] == 0
@@ -98,7 +104,8 @@ def test_a_spool_that_fails_has_another_and_staff_are_told(
     for _ in end_while_postgres_hangs(stack, key, 3):
         assert [path.suffix for path in (stack.folder / spare).iterdir()] == [".jsonl"]
         assert "spool_folder_failed" in stack.log("web")
-    eventually(lambda: charges(stack, email) == [(COST_NANOS,)] * 3)
+    with recovery():
+        eventually(lambda: charges(stack, email) == [(COST_NANOS,)] * 3)
     alerts = "SELECT detail FROM billing_ledgeralert WHERE kind = 'spool_failed'"
     ((detail,),) = eventually(lambda: stack.sql(alerts))
     assert options["SPOOL_DIR"] in detail
@@ -121,4 +128,5 @@ def test_without_any_spool_every_settlement_is_in_the_log_and_charged_later(
         lines = [line for line in stack.log("web").splitlines() if event in line]
         assert len(lines) == before + 3
         assert all("error" in line and "request_id" in line for line in lines)
-    eventually(lambda: charges(stack, email) == [(COST_NANOS,)] * 3)
+    with recovery():
+        eventually(lambda: charges(stack, email) == [(COST_NANOS,)] * 3)
