@@ -4,7 +4,8 @@ from django.apps import AppConfig
 
 
 class ApiConfig(AppConfig):
-    """Names the app."""
+    """App configuration of the API."""
 
     name = "api"
+    verbose_name = "API"
     default_auto_field = "django.db.models.BigAutoField"

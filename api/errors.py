@@ -50,7 +50,7 @@ _LONGEST_QUOTE = 80
 
 
 class ApiError(Exception):
-    """An answer other than success. Raise one of the classes below.
+    """Any error response. Raise one of the classes below.
 
     `param` is the path of the offending field, such as `messages[2].content`. `headers` go out with
     the answer, besides the class's own. Texts may quote the client: they are cut and cleaned here.
@@ -87,7 +87,7 @@ class ApiError(Exception):
 
 
 class InvalidRequestError(ApiError):
-    """The request can't be answered as it is; sending it again changes nothing."""
+    """The request can't be answered as it is; a retry would fail too."""
 
     status = 400
     type = "invalid_request_error"
@@ -96,20 +96,20 @@ class InvalidRequestError(ApiError):
 
 
 class InvalidJsonError(InvalidRequestError):
-    """The body is no JSON."""
+    """The body isn't JSON."""
 
     code = "invalid_json"
     default_message = "The body is not valid JSON. Send one JSON object in UTF-8."
 
 
 class InvalidTypeError(InvalidRequestError):
-    """A field has another JSON type than it should."""
+    """A field has the wrong JSON type."""
 
     code = "invalid_type"
 
 
 class InvalidValueError(InvalidRequestError):
-    """A field has the right type and a value that is not taken."""
+    """A field has the right type, but a value that is not accepted."""
 
     code = "invalid_value"
 
@@ -122,7 +122,7 @@ class MissingParameterError(InvalidRequestError):
 
 
 class UnknownParameterError(InvalidRequestError):
-    """A field that the endpoint doesn't know, where unknown ones are refused."""
+    """An unknown field, at an endpoint that refuses those."""
 
     code = "unknown_parameter"
     template = "Unknown parameter: '{}'. Leave it out."
@@ -152,7 +152,7 @@ class ContextLengthError(InvalidRequestError):
 
 
 class HttpsRequiredError(InvalidRequestError):
-    """The request came in clear text, and with it whatever key it brought."""
+    """The request, including any API key, was sent unencrypted."""
 
     code = "https_required"
     default_message = (
@@ -162,7 +162,7 @@ class HttpsRequiredError(InvalidRequestError):
 
 
 class AuthenticationError(InvalidRequestError):
-    """Nobody whom we know asks."""
+    """The client is not authenticated."""
 
     status = 401
     code = "invalid_api_key"
@@ -171,7 +171,7 @@ class AuthenticationError(InvalidRequestError):
 
 
 class MissingApiKeyError(AuthenticationError):
-    """The request brings no credentials."""
+    """The request has no credentials."""
 
     default_message = (
         "You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`; "
@@ -180,7 +180,7 @@ class MissingApiKeyError(AuthenticationError):
 
 
 class InvalidApiKeyError(AuthenticationError):
-    """The key is malformed, unknown, revoked or expired; the answer doesn't say which."""
+    """The key is malformed, unknown, revoked or expired; the response doesn't say which."""
 
     default_message = (
         "Invalid API key provided. Check that it is complete and was not revoked, "
@@ -189,15 +189,15 @@ class InvalidApiKeyError(AuthenticationError):
 
 
 class PermissionDeniedError(InvalidRequestError):
-    """We know who asks; they may not do this."""
+    """The client is authenticated, but lacks permission."""
 
     status = 403
     code = "permission_denied"
-    default_message = "You may not do this. Ask an owner of the team."
+    default_message = "You don't have permission to do this. Ask an owner of the team."
 
 
 class ModelNotAllowedError(PermissionDeniedError):
-    """The key's list of models doesn't have this one."""
+    """The key's list of models doesn't include this one."""
 
     code = "model_not_allowed"
     template = "This API key may not use the model '{}'. Allow it in the key's settings."
@@ -205,10 +205,10 @@ class ModelNotAllowedError(PermissionDeniedError):
 
 
 class EndpointNotAllowedError(PermissionDeniedError):
-    """The key is of another scope, or the surface doesn't serve the model."""
+    """The key has the wrong scope, or the surface doesn't serve the model."""
 
     code = "endpoint_not_allowed"
-    default_message = "This API key may not use this endpoint. Use a key of the right scope."
+    default_message = "This API key can't use this endpoint. Use a key with the right scope."
 
 
 class TeamSuspendedError(PermissionDeniedError):
@@ -219,11 +219,11 @@ class TeamSuspendedError(PermissionDeniedError):
 
 
 class NotFoundError(InvalidRequestError):
-    """There is no such object, or none that the asker may know of."""
+    """The object doesn't exist, or the client may not know that it does."""
 
     status = 404
     code = "not_found"
-    default_message = "There is no such object. Check its id."
+    default_message = "The object was not found. Check its id."
 
 
 class UnknownUrlError(NotFoundError):
@@ -243,11 +243,11 @@ class ModelNotFoundError(NotFoundError):
 
 
 class MethodNotAllowedError(InvalidRequestError):
-    """The path takes other methods: raise it with the header Allow (RFC 9110 15.5.6)."""
+    """The path doesn't support the method: raise it with the header Allow (RFC 9110 15.5.6)."""
 
     status = 405
     code = "method_not_allowed"
-    default_message = "The path doesn't take this method. See the Allow header."
+    default_message = "The path doesn't support this method. See the Allow header."
 
 
 class ConflictError(InvalidRequestError):
@@ -258,7 +258,7 @@ class ConflictError(InvalidRequestError):
 
 
 class RequestTooLargeError(InvalidRequestError):
-    """The body is larger than we read."""
+    """The body exceeds the size limit."""
 
     status = 413
     code = "request_too_large"
@@ -266,7 +266,7 @@ class RequestTooLargeError(InvalidRequestError):
 
 
 class UnsupportedMediaTypeError(InvalidRequestError):
-    """The body is of another media type."""
+    """The body's media type is not supported."""
 
     status = 415
     code = "unsupported_media_type"
@@ -296,35 +296,35 @@ class RateLimitError(ApiError):
     status = 429
     type = "requests"
     code = "rate_limit_exceeded"
-    default_message = "Too many requests. Wait as Retry-After says, then back off exponentially."
+    default_message = "Too many requests. Wait as long as Retry-After says, then back off."
 
 
 class TokensRateLimitError(RateLimitError):
     """Too many tokens in this minute."""
 
     type = "tokens"
-    default_message = "Too many tokens a minute. Wait as Retry-After says, or send less at a time."
+    default_message = "Too many tokens per minute. Wait as long as Retry-After says, or send less."
 
 
 class FreeRateLimitError(RateLimitError):
-    """Too many requests or tokens of free models in this minute, of the team or the address."""
+    """The team or the client's address has used up this minute's limit of free models."""
 
-    default_message = "Free models are used up for this minute. Wait as Retry-After says."
+    default_message = "The limit for free models is reached. Wait as long as Retry-After says."
 
 
 class ConcurrentRequestsError(RateLimitError):
-    """Too many requests of the team at the same time."""
+    """The team has too many concurrent requests."""
 
     code = "concurrent_requests_exceeded"
-    default_message = "Your team has too many requests at the same time. Wait until one has ended."
+    default_message = "Your team has too many concurrent requests. Wait until one has finished."
 
 
 class ServerError(ApiError):
-    """Our fault, or our upstream's; the client may try again."""
+    """A failure of the service or an upstream; the client may retry."""
 
 
 class UpstreamError(ServerError):
-    """The model's provider answered badly."""
+    """The model's provider failed."""
 
     status = 502
     code = "upstream_error"
@@ -336,19 +336,19 @@ class UpstreamError(ServerError):
 
 
 class ServiceUnavailableError(ServerError):
-    """Switched off, or something that we need is away for the moment."""
+    """The service is disabled, or something it depends on is temporarily unavailable."""
 
     status = 503
     code = "service_unavailable"
-    default_message = "The service is not available now. Try again as Retry-After says."
+    default_message = "The service is temporarily unavailable. Try again later."
     default_headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
 
 
 class ModelOfflineError(ServiceUnavailableError):
-    """No route to the model is up."""
+    """No route to the model is available."""
 
     code = "model_offline"
-    default_message = "The model is offline. Try again as Retry-After says, or use another model."
+    default_message = "The model is offline. Try again later, or use another model."
     default_headers: ClassVar[Mapping[str, str]] = {"Retry-After": "30"}
 
 

@@ -1,6 +1,7 @@
-"""Encryption of what is stored as plaintext, or under an older key, with the newest one.
+"""Re-encryption of secrets that are stored as plaintext or under an older key, with the newest key.
 
-Each row is changed on its own and under its lock, so it can run at any time, twice, or be killed.
+Each row is changed in its own transaction and under its lock, so this can run at any time, run
+repeatedly, or be killed.
 """
 
 from collections.abc import Callable
@@ -18,9 +19,9 @@ _SEEDS = ("secret", "seed", "migrated_codes")
 
 
 def reencrypt() -> int:
-    """Bring all second factors and upstream keys under the newest key; return how many it changed.
+    """Encrypt all second factors and upstream keys with the newest key; return how many changed.
 
-    Raise accounts.encryption.DecryptionError for one whose key is gone.
+    Raise accounts.encryption.DecryptionError if a row's key is not configured any more.
     """
     return sum(map(_reencrypt_authenticator, Authenticator.objects.order_by("pk"))) + sum(
         map(_reencrypt_upstream, Upstream.objects.exclude(encrypted_key="").order_by("pk"))
@@ -46,7 +47,7 @@ def _reencrypt_authenticator(authenticator: Authenticator) -> bool:
 
 
 def _change(authenticator: Authenticator, change: Callable[[str], str]) -> bool:
-    """Change the seeds of one authenticator; return whether any of them did."""
+    """Change the secrets of one authenticator; return whether any was changed."""
     with transaction.atomic():
         row = Authenticator.objects.select_for_update().filter(pk=authenticator.pk).first()
         if row is None:

@@ -192,7 +192,7 @@ def test_the_requests_page_prints_its_line(record: UsageRecord, alice: User) -> 
         assert text in page
     assert "Input tokens, not cached" in page
     assert "$0.006172500" in page
-    assert "Checked: each line below was computed again" in page
+    assert "Verified: each line below was recomputed" in page
 
 
 @pytest.mark.parametrize("place", [1, 2, 4])

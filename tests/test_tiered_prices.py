@@ -186,7 +186,7 @@ def test_the_requests_page_prints_factor_and_tiers(record: UsageRecord, alice: U
         '<span class="nowrap">\N{MULTIPLICATION SIGN} 1.4</span>',
         "above 200,000 input tokens, service tier priority",
         "$0.700063175",
-        "Checked: each line below was computed again",
+        "Verified: each line below was recomputed",
     ):
         assert text in page
 
@@ -240,7 +240,7 @@ def test_price_lists_show_tiers_beside_prices(client: Client, model: ModelEntry)
     assert line.tiers == (
         f"Above 200,000 input tokens: input tokens $2.00 {each}, output tokens $12.00 {each}",
         f"Above 400,000 input tokens: {written}, output tokens $16.00 {each}",
-        "Service tier priority: 1.75 times the price",
+        "Service tier priority: all prices times 1.75",
     )
     for page in ("/", "/docs/models"):
         html = client.get(page).content.decode()

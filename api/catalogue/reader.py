@@ -1,9 +1,9 @@
-"""The reader that fills the structs of a catalogue file, and tells all that is wrong with it.
+"""The reader that fills the structs of a catalogue file and reports all problems in it.
 
-Why `TableReader` stands around msgspec: `msgspec.convert` and every validator like it (pydantic,
-attrs) give either a whole document or errors. A file of 60 models is mended in one go only if all
-its problems come at once, so what could be read must still be checked against the rest
-(`api/catalogue/check.py`). msgspec moreover stops at the first error, and names a place by index.
+Why `TableReader` wraps msgspec: `msgspec.convert` and similar validators (pydantic, attrs) return
+either a whole document or errors. A file of 60 models can only be fixed in one go if all problems
+are reported at once, so the valid parts must still be checked against each other
+(`api/catalogue/check.py`). Besides, msgspec stops at the first error, and gives places by index.
 """
 
 import difflib
@@ -20,7 +20,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class CatalogueError(ValueError):
-    """A catalogue that can't be loaded: `problems` has a line for each thing wrong with it."""
+    """A catalogue that can't be loaded; `problems` has a line for each problem."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -35,27 +35,27 @@ class Problems:
         self._lines: dict[str, None] = {}
 
     def add(self, place: str, text: str) -> None:
-        """Note what is wrong at a place, such as `models[3] "glm-5.2": prices.input`."""
+        """Add a problem at a place, such as `models[3] "glm-5.2": prices.input`."""
         self._lines[f"{self._file}: {place}: {text}"] = None
 
     def raise_if_any(self) -> None:
-        """Raise CatalogueError where something was noted."""
+        """Raise CatalogueError if there are any problems."""
         if self._lines:
             raise CatalogueError(list(self._lines))
 
 
 def quoted(value: object) -> str:
-    """Return a value as a problem quotes it: short, texts in double quotes."""
+    """Return a value as problems quote it: shortened, strings in double quotes."""
     text = f'"{value}"' if isinstance(value, str) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class TableReader:
-    """A reader of the tables of one file, which adds what is wrong with them to `problems`.
+    """A reader of the tables of one file, which adds problems to `problems`.
 
-    A field that is missing or invalid is INVALID (which counts as false) in the struct that comes
-    back, whatever its type says, and so is an item of a list, so that the rules that need several
-    fields can still be held against the others, and places keep their indexes.
+    In the returned struct, a missing or invalid field is INVALID (which is falsy) whatever its
+    type, and so is an invalid item of a list. So rules that involve several fields can still be
+    checked, and list items keep their indexes.
     """
 
     def __init__(self, problems: Problems) -> None:
@@ -70,7 +70,7 @@ class TableReader:
         joint: str = ".",
         shared: tuple[str, Mapping[str, object]] = ("", {}),
     ) -> T | None:
-        """Return the struct of a table, or None where there is no table.
+        """Return the struct of a table, or None if it isn't a table.
 
         `joint` stands between the place and its keys. `shared` is the place and the content of a
         table that gives the keys which `raw` doesn't.

@@ -1,9 +1,9 @@
-"""Put a stream together into the whole answer that its upstream could have given in one piece.
+"""Assembly of a stream's events into the unary answer that the upstream could have sent instead.
 
-A route that `streams_plain_answers` asks for a stream where the client wants a plain answer. The
-stream's own reader proves each event and drops what is none; what it lets pass is collected here,
-and becomes a body which the dialect then reads as any other whole answer: proved once more,
-metered, translated. So a plain answer is the same whichever way it was asked for.
+A route that `streams_plain_answers` requests a stream even if the client wants a unary answer. The
+stream's own reader validates each event; the events it passes are collected here and become a body
+that the dialect reads like any other whole answer: validated again, metered, translated. So the
+answer is the same either way.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ import msgspec
 from api.dialects.base import AnswerContext, DialectError, ParsedRequest, StreamReader
 from api.dialects.sse import without_bom
 
-# What an event has besides its part of the answer, at most; only what is beyond counts as kept.
+# The most bytes an event has besides its part of the answer; only those beyond count as kept.
 FRAME_BYTES = 512
 
 _encode = msgspec.json.Encoder().encode
@@ -24,14 +24,14 @@ Json = dict[str, Any]
 
 
 def as_streamed(request: ParsedRequest) -> ParsedRequest:
-    """Return a request for a plain answer as one for a stream."""
+    """Return a unary request as a streaming one."""
     return msgspec.structs.replace(
         request, fields={**request.fields, "stream": True}, is_streamed=True, conversation=None
     )
 
 
 def collecting_context(context: AnswerContext) -> AnswerContext:
-    """Return the context for the stream's reader, which is to change nothing about reasoning."""
+    """Return the context for the stream's reader, which must leave reasoning unchanged."""
     return AnswerContext(
         context.request,
         context.public_name,
@@ -44,13 +44,13 @@ def collecting_context(context: AnswerContext) -> AnswerContext:
 class BaseAssembler(ABC):
     """Collects one attempt's stream.
 
-    `events` counts what is part of the answer. A body that `is_whole` is no stream, in spite of
-    what the upstream was asked for, and is kept as it is. A subclass keeps what an event brings
-    (`take`) and makes the answer of it (`whole`).
+    `events` counts events that are part of the answer. If the upstream sends a unary answer anyway,
+    `is_whole` is true and the body is kept unchanged. A subclass collects events (`take`) and
+    builds the answer from them (`whole`).
     """
 
     def __init__(self, reader: StreamReader, max_bytes: int) -> None:
-        """`max_bytes` bounds what is kept."""
+        """`max_bytes` limits the size of the answer."""
         self._reader = reader
         self._max_bytes = max_bytes
         self._kept_bytes = 0
@@ -66,19 +66,19 @@ class BaseAssembler(ABC):
 
     @property
     def is_done(self) -> bool:
-        """Whether the upstream said that this was all."""
+        """Whether the upstream has sent its end-of-stream event."""
         return self._reader.is_done
 
     @abstractmethod
     def take(self, event: Json) -> None:
-        """Keep what an event brings, which the reader let pass."""
+        """Collect an event that the reader passed."""
 
     @abstractmethod
     def whole(self) -> Json:
-        """Return the answer. Raise DialectError where there is none."""
+        """Return the answer. Raise DialectError if there is none."""
 
     def feed(self, data: bytes) -> None:
-        """Take what the upstream sent. Raise DialectError for what is no part of an answer."""
+        """Take bytes from the upstream. Raise DialectError if they aren't part of an answer."""
         if not self._is_stream:
             data = self._begin(data)
             if not data:
@@ -97,7 +97,7 @@ class BaseAssembler(ABC):
         return _encode(self.whole())
 
     def _begin(self, data: bytes) -> bytes:
-        """Return the first bytes of a stream, once there are some; keep those of a whole body."""
+        """Return a stream's first bytes once there are any; keep the bytes of a whole body."""
         self._head += data
         if self.is_whole:
             self.events += 1

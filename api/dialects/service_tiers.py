@@ -1,4 +1,4 @@
-"""Service tiers: the one that a request names, and the one that its answer was served at."""
+"""Service tiers: the one that a request asks for, and the one that its answer was served at."""
 
 from typing import Any
 
@@ -6,20 +6,20 @@ import msgspec
 
 from api.dialects.usage import Metered
 
-# What a request says for the tier that it gets anyway.
+# Names of the default tier.
 STANDARD = ("auto", "default", "standard", "standard_only")
 
 
 def named_tier(fields: dict[str, Any]) -> str:
-    """Return the service tier that a request names, or nothing for the standard one."""
+    """Return the service tier that a request asks for; empty for the standard one."""
     tier = fields.get("service_tier")
     return tier if isinstance(tier, str) and tier not in STANDARD else ""
 
 
 def with_served_tier(metered: Metered, reported: object) -> Metered:
-    """Return what an answer used with the tier that it reports: for prices that have tiers.
+    """Return the metered usage with the reported service tier, for prices that have tiers.
 
-    OpenAI says it beside the usage, Anthropic within.
+    OpenAI reports it next to the usage, Anthropic within it.
     """
     if metered.usage is None or not isinstance(reported, str):
         return metered

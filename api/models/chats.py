@@ -1,4 +1,4 @@
-"""Chats that are answered later: what outlives the request that asked for one."""
+"""Asynchronous chats: the jobs that outlive their requests."""
 
 from django.db import models
 from django.utils import timezone
@@ -8,14 +8,14 @@ from billing.models import CreditAccount, PriceVersion
 
 
 class ChatJob(models.Model):
-    """A conversation that waits for its answer, from its request to its one end.
+    """A conversation that is answered asynchronously, from its request until the job ends.
 
-    Its id is the request's and the reservation's. The conversation is kept until it is answered,
-    and the answer for a day: nothing else of the service stores either.
+    Its id is the request's and the reservation's. The conversation is stored until it is answered,
+    and the answer for a day; no other request's prompts or answers are stored.
     """
 
     class State(models.TextChoices):
-        """`processing` ends once, in one of the others, in the transaction that settles it."""
+        """A job leaves `processing` once, in the transaction that settles it."""
 
         PROCESSING = "processing"
         COMPLETED = "completed"
@@ -77,5 +77,5 @@ class ChatJob(models.Model):
 
     @property
     def public_id(self) -> str:
-        """Its id as customers see it."""
+        """The id that customers see."""
         return f"chat-{self.id.hex}"

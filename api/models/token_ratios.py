@@ -1,11 +1,11 @@
-"""How far estimates of tokens are from what upstreams count."""
+"""Token ratios: the upstreams' token counts compared with our estimates."""
 
 from django.db import models
 from django.utils import timezone
 
 
 class TokenRatio(models.Model):
-    """What a model's upstreams counted of prompts, against our estimates: a running sum of both."""
+    """Running sums of a model's estimated and reported prompt tokens."""
 
     model = models.CharField(max_length=120, primary_key=True)
     estimated_tokens = models.FloatField(default=0)

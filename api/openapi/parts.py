@@ -15,53 +15,53 @@ REF = "#/components/{}/{}"
 
 HEADERS: Json = {
     "X-Request-Id": {
-        "description": "The request's id; name it when you ask us about the request.",
+        "description": "The request's id; include it when you contact support.",
         "schema": {"type": "string"},
     },
     "X-Request-Cost": {
-        "description": "What the request cost, in dollars. Streams say it in their usage.",
+        "description": "The request's cost in dollars. Streams have it in their usage.",
         "schema": {"type": "string", "examples": ["0.002850000"]},
     },
     "X-RateLimit-Limit": {
-        "description": "How many requests a minute the key may make.",
+        "description": "The key's limit of requests per minute.",
         "schema": {"type": "integer"},
     },
     "X-RateLimit-Remaining": {
-        "description": "How many of them are left in this minute.",
+        "description": "The key's remaining requests in this minute.",
         "schema": {"type": "integer"},
     },
     "X-RateLimit-Reset": {
-        "description": "When the minute ends, in unix seconds.",
+        "description": "When the minute ends, in Unix seconds.",
         "schema": {"type": "integer"},
     },
     "Location": {
-        "description": "Where it is.",
+        "description": "Its URL.",
         "schema": {"type": "string", "format": "uri"},
     },
     "Retry-After": {
-        "description": "In how many seconds to try again.",
+        "description": "Seconds to wait before retrying.",
         "schema": {"type": "integer", "minimum": 1},
     },
     "WWW-Authenticate": {
-        "description": "The scheme of authentication.",
+        "description": "The authentication scheme.",
         "schema": {"type": "string", "const": "Bearer"},
     },
 }
 _ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _MEANINGS = {
-    400: "The request is at fault; `param` says where.",
+    400: "The request is invalid; `param` says where.",
     401: "The API key is missing, malformed, revoked or expired.",
-    402: "The credits, or the key's budget, do not cover the request.",
-    403: "The key may not do this, or use this model or endpoint.",
+    402: "The credits or the key's budget do not cover the request.",
+    403: "The key does not have permission for this, or for this model or endpoint.",
     404: "There is no such path, model or object.",
-    405: "The path takes other methods.",
+    405: "The path does not support this method.",
     409: "The object's state does not allow the change.",
     413: "The body is too large.",
-    415: "The body is of another media type.",
+    415: "The body's media type is not supported.",
     429: "Too many requests or tokens in this minute, or the model is busy: back off.",
-    500: "Our fault. Nothing was charged.",
-    502: "The model's provider answered badly. Nothing was charged; try again.",
-    503: "Switched off, the model is offline, or something we need is away: try again later.",
+    500: "An internal error. Nothing was charged.",
+    502: "The model's provider failed. Nothing was charged; try again.",
+    503: "The service or the model is temporarily unavailable: try again later.",
     504: "The model's provider took too long. Nothing was charged; try again.",
 }
 

@@ -1,14 +1,14 @@
-"""`POST …/async/chat/completions`: a conversation that is answered later, as Z.AI's API has it.
+"""`POST …/async/chat/completions`: a conversation that is answered later, as in Z.AI's API.
 
-The answer comes by `GET …/async-result/{id}`. Credits are held at the request, and charged or
-released when the job ends, in Celery (`async_chat_worker.py`).
+Clients poll `GET …/async-result/{id}` for the answer. Credits are held with the request, and
+charged or released when the job ends, in Celery (`async_chat_worker.py`).
 
-1. The ledger holds the bound of the cost, for as long as the job may take.
+1. The ledger holds the maximum cost, for as long as the job may take.
 2. The job's row is written, with the conversation, and the client gets its id.
-3. A worker answers it, and its end and its settlement are one transaction.
+3. A worker answers it; its end and its settlement are one transaction.
 
 A process that dies between 1 and 2 leaves a hold, which the ledger's sweep releases when it
-expires. A worker that dies in 3 is followed by another, which asks anew.
+expires. If a worker dies in 3, another one takes over and calls the upstream again.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from api.surfaces import Surface
 log = structlog.get_logger(__name__)
 
 NAME = "async_chat_completions"
-# How long an answer is kept.
+# How long answers are stored.
 RESULT_HOURS = 24
 EXAMPLE_ID = "chat-01a1fe52cceb7802829b84e9b03862db"
 
@@ -53,7 +53,7 @@ def quote_async_chat(
     surface: Surface,
     request: ParsedRequest,
 ) -> Quote:
-    """Return the quote of a conversation that is answered within `max_seconds`.
+    """Return the quote of a conversation that must be answered within `max_seconds`.
 
     Raise an error of `api.errors`.
     """
@@ -64,9 +64,9 @@ def quote_async_chat(
 
 
 async def create_async_chat(gateway: Gateway, request: ApiRequest) -> None:
-    """Answer with the id of a conversation's job. Raise an error of `api.errors`.
+    """Create a job for a conversation and answer with its id. Raise an error of `api.errors`.
 
-    Nothing is held after an error.
+    After an error, nothing is held.
     """
     quote = partial(quote_async_chat, gateway.limits.async_chat_max_seconds, CHAT)
     admitted = await admit(gateway, request, CHAT, quote)
@@ -82,9 +82,9 @@ async def create_async_chat(gateway: Gateway, request: ApiRequest) -> None:
 
 
 async def _store(gateway: Gateway, admitted: AdmittedRequest) -> errors.ApiError | None:
-    """Store an admitted conversation, whose hold is the job's from then on.
+    """Store an admitted conversation; the job then owns the hold.
 
-    Return the error for the client if that fails; then the hold is released.
+    If that fails, release the hold and return the error for the client.
     """
     quote, admission = admitted.quote, admitted.admission
     order = ChatOrder(
@@ -96,7 +96,7 @@ async def _store(gateway: Gateway, admitted: AdmittedRequest) -> errors.ApiError
         model=quote.model.name,
         surface=admitted.surface.name,
         held_nanos=admission.amount_nanos,
-        # PostgreSQL's text holds no NUL; in JSON it is always escaped.
+        # PostgreSQL's text can't contain NUL; in JSON it is always escaped.
         body=_encode(quote.request.fields).decode(),
         job_seconds=quote.job_seconds,
     )
@@ -113,19 +113,19 @@ async def _store(gateway: Gateway, admitted: AdmittedRequest) -> errors.ApiError
 def _release_if_dropped(
     admitted: AdmittedRequest, storing: "asyncio.Task[errors.ApiError | None]"
 ) -> None:
-    """Release the hold of a conversation that a stopping process did not store."""
+    """Release the hold if the process stopped before it could store the conversation."""
     if storing.cancelled():
         admitted.fail(AttemptError("shutdown"), ShuttingDownError.status)
 
 
 def shown_answer(answer: str) -> dict[str, Any]:
-    """Return what a stored answer adds to its job's result."""
+    """Return the fields that a stored answer adds to its job's result."""
     completion = msgspec.json.decode(answer)
     return {name: completion.get(name) for name in ("created", "choices", "usage")}
 
 
 class AsyncTask(Struct):
-    """A conversation that is being answered: ask for its result by the id."""
+    """A conversation that is being answered; poll for the result by its id."""
 
     id: Annotated[str, Meta(pattern="^chat-[0-9a-f]{32}$")]
     request_id: str
@@ -162,9 +162,10 @@ ASYNC_CHAT_COMPLETIONS = Operation(
     page=DocsPage(
         slug="async-chat",
         title="Asynchronous chat",
-        summary="Have a conversation answered later.",
+        summary="Submit a conversation, and get the answer later.",
         charge=(
-            "As chat completions, when the answer is there. A failed or empty answer costs nothing."
+            "Charged like chat completions, when the answer is ready. Failed answers are free, and "
+            "so are empty ones, unless the model's provider bills their input."
         ),
     ),
 )

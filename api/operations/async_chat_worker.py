@@ -1,14 +1,14 @@
-"""The answers to chats that wait for them: what Celery does for `async_chat.py`.
+"""Celery's side of asynchronous chats (`async_chat.py`): answer the waiting jobs.
 
-A worker claims jobs for a moment and goes on renewing its claim while it works on them, so that a
-dead worker's jobs are taken up by another within `LEASE_SECONDS`. A job ends by one guarded update
-(`WHERE state = 'processing'`), with its settlement in the same transaction: of any number of
-workers one ends it and settles, and the others change nothing. The upstream of a job whose worker
-died is asked again, and may bill both; the customer pays for one answer.
+A worker claims jobs for a short time and keeps renewing its claim while it works on them, so that
+another worker takes over a dead worker's jobs within `LEASE_SECONDS`. A job ends with one guarded
+update (`WHERE state = 'processing'`), with its settlement in the same transaction: of any number
+of workers, one ends and settles it, and the others change nothing. If a worker dies, the upstream
+is called again and may bill twice; the customer pays for one answer.
 
-Each worker answers all its jobs in one event loop, through the gateway's own way: routes, failover,
-limits, deadlines, metering. At most `SLOTS` of Celery's processes do so at a time, as the rest of
-its work must not wait for models.
+Each worker answers all its jobs in one event loop, through the gateway: routes, failover, limits,
+deadlines, metering. At most `SLOTS` Celery processes do so at a time, since Celery's other work
+must not wait for models.
 """
 
 import asyncio
@@ -49,14 +49,14 @@ from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementRes
 log = structlog.get_logger(__name__)
 
 SLOTS = 2
-# How many one worker answers at once.
+# Jobs that one worker answers concurrently.
 MAX_RUNNING = 64
 CLAIM_SECONDS = 0.5
 LEASE_SECONDS = 30
 RENEW_SECONDS = 5
-# A job whose workers died so often may be what they died of.
+# A job whose workers died this often may be the cause.
 MAX_RUNS = 3
-# For names of advisory locks, which all users of a database share.
+# The namespace of the advisory locks, which all users of a database share.
 _LOCKS = 0x61637368
 LATE = "The chat was not answered in time. You were not charged."
 LOST = "The chat could not be answered. You were not charged."
@@ -80,7 +80,7 @@ WHERE id = %s AND state = 'processing'
 
 
 class Claim(NamedTuple):
-    """A job that this worker is to answer."""
+    """A job that this worker has claimed."""
 
     id: UUID
     team_id: int
@@ -97,15 +97,15 @@ class Claim(NamedTuple):
 
 
 def run_due() -> int:
-    """Answer the conversations that wait for it. Return how many were taken up."""
+    """Answer all jobs that are due. Return the number of claimed jobs."""
     is_due = ChatJob.objects.filter(state="processing", next_run_at__lte=Now()).exists()
-    # A round may last for minutes, and uses connections of its own.
+    # A round may last for minutes and uses its own connections.
     connection.close()
     return asyncio.run(_run_due()) if is_due else 0
 
 
 def forget_old() -> int:
-    """Delete the jobs whose answers were kept long enough. Return how many."""
+    """Delete jobs that ended more than `RESULT_HOURS` ago. Return their number."""
     before = timezone.now() - timedelta(hours=RESULT_HOURS)
     count, _ = ChatJob.objects.filter(ended_at__lt=before).delete()
     return count
@@ -120,13 +120,13 @@ async def _run_due() -> int:
             cursor = await link.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCKS, slot))
             row = await cursor.fetchone()
             if row is not None and row[0]:
-                # The lock ends with the connection, however that ends.
+                # The lock is released with the connection, even if the process is killed.
                 return await _Worker(link).work()
     return 0
 
 
 class _Worker:
-    """One process's round of answers: it takes up jobs as long as there are any."""
+    """One round in one process: claims and answers jobs until none is left."""
 
     def __init__(self, link: psycopg.AsyncConnection[Any]) -> None:
         self._link = link
@@ -134,7 +134,7 @@ class _Worker:
         self._renewed_at = time.monotonic()
 
     async def work(self) -> int:
-        """Answer jobs until none is left. Return how many were taken up."""
+        """Answer jobs until none is left. Return the number of claimed jobs."""
         gateway = Gateway(
             gate=Gate(settings.DATABASE_URL),
             snapshots=Catalogue(read_catalogue),
@@ -173,7 +173,7 @@ class _Worker:
             await gateway.upstreams.close()
 
     async def _claimed(self) -> list[Claim]:
-        """Return jobs that are ours for a while."""
+        """Claim due jobs for `LEASE_SECONDS`, as many as there is room for."""
         room = MAX_RUNNING - len(self._running)
         if room <= 0:
             return []
@@ -187,14 +187,14 @@ class _Worker:
             self._running[claim.id] = asyncio.get_running_loop().create_task(job)
 
     async def _renew(self) -> None:
-        """Keep the jobs that are still being answered."""
+        """Renew the claims of the running jobs every `RENEW_SECONDS`."""
         if self._running and time.monotonic() >= self._renewed_at + RENEW_SECONDS:
             self._renewed_at = time.monotonic()
             await self._link.execute(_RENEW, (LEASE_SECONDS, list(self._running)))
 
 
 class _Ledger:
-    """Keeps a job's settlement, which is made with its end, in place of the gate."""
+    """Takes the gate's place: keeps the settlement, which is posted when the job ends."""
 
     def __init__(self) -> None:
         self.settlement: Settlement | None = None
@@ -208,7 +208,7 @@ class _Ledger:
 
 
 class _JobResponder(UnaryResponder):
-    """A plain answer that is kept instead of sent."""
+    """A unary answer that is kept instead of sent."""
 
     answer = b""
     error: errors.ApiError | None = None
@@ -218,12 +218,12 @@ class _JobResponder(UnaryResponder):
         self.answer = self.metered_body()
 
     async def send_error(self, error: AttemptError) -> None:
-        """Keep what went wrong."""
+        """Keep the error."""
         self.error = error.as_error()
 
 
 async def answer(gateway: Gateway, snapshot: Snapshot, claim: Claim) -> None:
-    """Answer one claimed job, and end it. What fails for now leaves it for a later round."""
+    """Answer one claimed job and end it. After a temporary failure, leave it for a later round."""
     if claim.expires_at <= timezone.now():
         await _end(claim, ChatJob.State.EXPIRED, _released(claim, "upstream_timeout", 504, LATE))
         return
@@ -234,7 +234,7 @@ async def answer(gateway: Gateway, snapshot: Snapshot, claim: Claim) -> None:
     try:
         admitted, request = _admitted(gateway, snapshot, claim, ledger)
     except errors.ApiError as refusal:
-        # The model was taken from sale since.
+        # The model was disabled in the meantime.
         released = _released(claim, "upstream_error", refusal.status, refusal.message)
         await _end(claim, ChatJob.State.FAILED, released, error=refusal)
         return
@@ -273,7 +273,7 @@ def _admitted(
 ) -> tuple[AdmittedRequest, ApiRequest]:
     """Return the job's request as it was admitted. Raise an error of `api.errors`.
 
-    Its price is that of its admission, and the hold bounds it, whatever the catalogue says by now.
+    The admission's price applies and the hold bounds the cost, whatever the catalogue says by now.
     """
     surface = next(each for each in SURFACES if each.name == claim.surface)
     request = ApiRequest(surface, "", {"headers": ()}, _no_body, _no_client)
@@ -302,11 +302,11 @@ async def _no_body() -> Mapping[str, Any]:
 
 
 async def _no_client(_message: Mapping[str, Any]) -> None:
-    """Send nothing: the client asks for the answer later."""
+    """Send nothing: the client polls for the answer."""
 
 
 def _released(claim: Claim, outcome: str, status: int, error: str) -> Settlement:
-    """Return the settlement of a job that no upstream answered."""
+    """Return the settlement of a job without an answer, which releases its hold."""
     age = (timezone.now() - claim.created_at).total_seconds() * 1000
     return Settlement(
         request_id=claim.id.hex,
@@ -325,7 +325,7 @@ def _released(claim: Claim, outcome: str, status: int, error: str) -> Settlement
 
 
 async def _put_off(claim: Claim, error: errors.ApiError) -> None:
-    """Leave a job for later: its model has no room now. It still has to be answered in time."""
+    """Postpone a job whose model is busy. It keeps its `expires_at`."""
     seconds = max(1.0, float(error.headers.get("Retry-After", 1)))
     await asyncio.to_thread(_execute, _WAIT, (seconds, claim.id))
 
@@ -338,7 +338,7 @@ async def _end(
     answer: str = "",
     error: errors.ApiError | None = None,
 ) -> None:
-    """End a job and settle it, unless another worker has."""
+    """End a job and settle it, unless another worker already has."""
     message = error.message if error is not None else settlement.error
     code = error.code if error is not None else f"chat_{state.value}"
     ending = {
@@ -352,7 +352,7 @@ async def _end(
     try:
         result = await asyncio.to_thread(_end_once, claim.id, ending, settlement)
     except Exception:
-        # The lease runs out, and the next worker asks anew.
+        # The claim expires, and the next worker calls the upstream again.
         log.exception("async_chat_not_ended", request_id=claim.id.hex)
         return
     if result is not None:
@@ -368,7 +368,7 @@ async def _end(
 def _end_once(
     job_id: UUID, ending: dict[str, Any], settlement: Settlement
 ) -> SettlementResult | None:
-    """Write a job's end and its settlement in one transaction; None if it had ended before."""
+    """Write a job's end and its settlement in one transaction; None if it had already ended."""
     try:
         with transaction.atomic():
             processing = ChatJob.objects.filter(pk=job_id, state=ChatJob.State.PROCESSING)
@@ -376,7 +376,7 @@ def _end_once(
                 return None
             return postings.settle(settlement)
     finally:
-        # This thread's own.
+        # Opened by this thread.
         connection.close()
 
 

@@ -1,4 +1,4 @@
-"""`GET …/async-result/{id}`: how a chat or a video is coming along, in Z.AI's form."""
+"""`GET …/async-result/{id}`: the state or result of a chat or a video, in Z.AI's format."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -22,7 +22,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 async def show_async_result(gateway: Gateway, request: ApiRequest) -> None:
-    """Answer with a chat or a video of the key's team. Raise an error of `api.errors`."""
+    """Answer with a chat's or video's result, if it is the key's team's.
+
+    Raise an error of `api.errors`.
+    """
     named = _CHAT_ID.fullmatch(request.argument)
     shown = (
         await _chat(gateway, request, named[1])
@@ -69,7 +72,7 @@ async def _video(gateway: Gateway, request: ApiRequest) -> dict[str, Any]:
 
 
 def _head(public_id: str, model: str, state: str) -> dict[str, Any]:
-    """Return what every result has; a job that took too long has failed, as any other."""
+    """Return the fields that every result has; an expired job is reported as failed."""
     return {
         "id": public_id,
         "request_id": public_id,
@@ -79,13 +82,13 @@ def _head(public_id: str, model: str, state: str) -> dict[str, Any]:
 
 
 class VideoResult(Struct):
-    """The address of a finished video."""
+    """The URL of a finished video."""
 
     url: str
 
 
 class AsyncResult(Struct):
-    """How a chat or a video is coming along. A chat that is answered is as a chat completion."""
+    """The state of a chat or a video. An answered chat has the fields of a chat completion."""
 
     id: Annotated[str, Meta(pattern="^(chat-|video[-_])[0-9a-f]{32}$")]
     request_id: str

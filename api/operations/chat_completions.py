@@ -20,19 +20,19 @@ from api.operations.base import (
 
 
 class PromptTokensDetails(Struct):
-    """What the prompt's tokens were made up of."""
+    """A breakdown of the prompt's tokens."""
 
-    cached_tokens: Annotated[Tokens, Meta(description="Read from the cache, at its price.")] = 0
+    cached_tokens: Annotated[Tokens, Meta(description="Charged at the cached price.")] = 0
 
 
 class CompletionTokensDetails(Struct):
-    """What the completion's tokens were made up of."""
+    """A breakdown of the completion's tokens."""
 
     reasoning_tokens: Annotated[Tokens, Meta(description="Spent on reasoning; billed.")] = 0
 
 
 class Usage(Struct):
-    """The tokens that are billed."""
+    """The billed tokens."""
 
     prompt_tokens: Tokens
     completion_tokens: Tokens
@@ -43,7 +43,7 @@ class Usage(Struct):
 
 
 class AnswerMessage(Struct):
-    """The model's message. Which of the reasoning fields is there, the mount decides."""
+    """The model's message. The mount determines which reasoning field it has."""
 
     role: Literal["assistant"]
     content: str | None = None
@@ -71,7 +71,7 @@ class ChatCompletion(Struct):
     id: str
     object: Literal["chat.completion"]
     created: UnixSeconds
-    model: Annotated[str, Meta(description="The name that the request called the model by.")]
+    model: Annotated[str, Meta(description="The model's name as the request had it.")]
     choices: list[ChatChoice]
     usage: Usage
 
@@ -87,7 +87,7 @@ class Delta(Struct):
 
 
 class ChunkChoice(Struct):
-    """A part of one of the `n` answers. The last one has an empty delta and the reason."""
+    """A part of one of the `n` answers. The last has an empty delta and the finish reason."""
 
     index: Annotated[int, Meta(ge=0)]
     delta: Delta
@@ -96,7 +96,7 @@ class ChunkChoice(Struct):
 
 
 class ChatCompletionChunk(Struct):
-    """The data of one event of a stream. After the last comes `data: [DONE]`."""
+    """The data of one event of a stream, which ends with `data: [DONE]`."""
 
     id: str
     object: Literal["chat.completion.chunk"]
@@ -131,21 +131,21 @@ CHUNK = (
 # Of every request for text.
 GENERATION_NOTES = {
     "model": MODEL_NOTE,
-    "max_tokens": "The most tokens to generate, reasoning included. Default: the model's. "
-    "More than the model's largest output counts as that.",
-    "n": "How many answers to generate; each is paid for.",
+    "max_tokens": "Maximum number of tokens to generate, including reasoning. Default: the "
+    "model's. Capped at the model's output limit.",
+    "n": "Number of answers to generate; all of them are charged.",
     "stream": "Whether to answer as server-sent events.",
-    "stream_options": "With `include_usage`, the usage is the last event before `[DONE]`.",
-    "logit_bias": "What to add to tokens' logits, by token id.",
-    "metadata": "Passed on as it is.",
-    "temperature": "How varied the output is. Default: the model's.",
-    "top_p": "Nucleus sampling: the share of probability to choose from. Default: the model's.",
-    "top_k": "Choose from the K most likely tokens only.",
-    "stop": "Texts that end the output.",
-    "seed": "The same seed with the same input gives the same output, where the model can.",
-    "presence_penalty": "Above 0: rather new topics.",
-    "frequency_penalty": "Above 0: fewer repetitions.",
-    "repetition_penalty": "Above 1: fewer repetitions; another way to count them.",
+    "stream_options": "With `include_usage`, the last event before `[DONE]` has the usage.",
+    "logit_bias": "Bias to add to tokens' logits, by token id.",
+    "metadata": "Passed on unchanged.",
+    "temperature": "Randomness of the output. Default: the model's.",
+    "top_p": "Nucleus sampling: the probability mass to sample from. Default: the model's.",
+    "top_k": "Sample only from the K most likely tokens.",
+    "stop": "Sequences at which generation stops.",
+    "seed": "The same seed and input give the same output, if the model supports it.",
+    "presence_penalty": "Values above 0 encourage new topics.",
+    "frequency_penalty": "Values above 0 discourage repetition.",
+    "repetition_penalty": "Values above 1 discourage repetition, as many open models define it.",
     "user": USER_NOTE,
 }
 
@@ -171,16 +171,16 @@ CHAT_COMPLETIONS = metered(
     notes={
         **GENERATION_NOTES,
         "messages": "The conversation so far.",
-        "max_completion_tokens": "OpenAI's newer name of `max_tokens`; of both, the smaller holds.",
+        "max_completion_tokens": "OpenAI's newer name of `max_tokens`; the smaller one applies.",
         "tools": "Functions that the model may call.",
-        "tool_choice": "`auto` (the default), `none`, `required`, or one function by name.",
-        "parallel_tool_calls": "Whether the model may call several at once.",
-        "response_format": "`json_object`: some JSON (ask for it in a message, too). "
+        "tool_choice": "`auto` (the default), `none`, `required`, or a specific function.",
+        "parallel_tool_calls": "Whether the model may call several functions at once.",
+        "response_format": "`json_object`: any JSON object (also ask for it in a message). "
         "`json_schema`: JSON that matches the schema.",
-        "thinking": 'Switches reasoning: `{"type": "enabled"}` or `{"type": "disabled"}`.',
-        "plugins": '`[{"id": "web"}]` lets the model search the web, where it can.',
-        "logprobs": "Whether to tell the tokens' log probabilities.",
-        "top_logprobs": "For how many of the most likely tokens.",
+        "thinking": 'Turns reasoning on or off: `{"type": "enabled"}` or `{"type": "disabled"}`.',
+        "plugins": '`[{"id": "web"}]` lets the model search the web, if it supports that.',
+        "logprobs": "Whether to return the tokens' log probabilities.",
+        "top_logprobs": "Number of most likely tokens to return at each position.",
     },
     examples={
         "Minimal": {"model": "glm-5.2", "messages": HELLO},

@@ -66,14 +66,14 @@ def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
 
 
 def require_recent_sign_in(request: HttpRequest) -> None:
-    """Raise ReauthenticationRequired unless the user has lately shown that it is them.
+    """Raise ReauthenticationRequired unless the user has authenticated recently.
 
-    What makes a key, an owner or a copy of all data is worth more than the session that somebody
-    left open. allauth asks for the password or the second factor, and goes on with the request.
+    An open session is not enough to create a key, make someone an owner or export all data. allauth
+    asks for the password or the second factor and then continues with the request.
     """
     user = cast(User, request.user)
     if not get_reauthentication_flows(user):
-        return  # they sign in through another service alone, which allauth can't ask again
+        return  # they only sign in through another service, which allauth can't ask again
     records = get_authentication_records(request, user)
     shown_at = max((each["at"] for each in records), default=0)
     if time.time() - shown_at > settings.ACCOUNT_REAUTHENTICATION_TIMEOUT:

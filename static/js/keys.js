@@ -11,7 +11,7 @@
 
   const tell = () => {
     const chosen = list.querySelectorAll("input:checked").length;
-    count.textContent = chosen ? `${chosen} of ${rows.length} chosen` : "None chosen: every model is allowed";
+    count.textContent = chosen ? `${chosen} of ${rows.length} selected` : "None selected: all models are allowed";
   };
   search.addEventListener("input", (event) => {
     const wanted = event.target.value.trim().toLowerCase();

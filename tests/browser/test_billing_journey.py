@@ -195,7 +195,7 @@ def test_cards_are_managed_at_stripe(buyer: Buyer) -> None:
     buyer.page.wait_for_url("**/stripe/portal/**")
     buyer.page.get_by_role("button", name=re.compile("^Remove")).click()
     buyer.page.get_by_text("Return to the service").click()
-    expect(buyer.page.get_by_text("No card is kept for the team.")).to_be_visible()
+    expect(buyer.page.get_by_text("The team has no saved card.")).to_be_visible()
 
 
 def test_a_call_that_runs_low_buys_more_by_itself(buyer: Buyer, site: Stack) -> None:

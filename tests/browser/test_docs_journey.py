@@ -14,15 +14,15 @@ def test_search_finds_while_one_types_and_without_a_script(
     expect(field).to_be_focused()
     page.keyboard.type("retry-after")
     quick = page.locator(".docs-quick")
-    expect(quick.get_by_role("link", name="Which to send again")).to_be_visible()
+    expect(quick.get_by_role("link", name="Which errors to retry")).to_be_visible()
     page.keyboard.press("Escape")
     expect(quick).to_be_empty()
     field.fill("retry-after")
     field.press("Enter")
     page.wait_for_url("**/docs/search?q=retry-after")
-    page.get_by_role("link", name="Which to send again").click()
+    page.get_by_role("link", name="Which errors to retry").click()
     page.wait_for_url("**/docs/errors#retry")
-    expect(page.get_by_role("heading", name="Which to send again")).to_be_in_viewport()
+    expect(page.get_by_role("heading", name="Which errors to retry")).to_be_in_viewport()
 
     plain = new_page(java_script_enabled=False)
     plain.goto("/docs")
@@ -61,7 +61,7 @@ def test_code_is_copied_as_it_stands(new_page: Callable[..., Page]) -> None:
 
 def test_the_models_are_filtered_by_a_choice(page: Page) -> None:
     page.goto("/docs/models")
-    page.get_by_label("Makes").select_option("image")
+    page.get_by_label("Type").select_option("image")
     page.wait_for_url("**/docs/models?kind=image*")
     table = page.get_by_role("region", name="Models", exact=True)
     expect(table.get_by_role("row")).to_have_count(3)

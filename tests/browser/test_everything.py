@@ -147,12 +147,12 @@ def test_from_a_stranger_to_a_statement_that_adds_up(
     expect(rows.get_by_role("row")).to_have_count(2)
     visitor.press(rows.get_by_role("link").first)
     expect(page.get_by_role("heading", level=1)).to_contain_text("Request to glm-5.2")
-    expect(page.get_by_text("Checked: each line below was computed again")).to_be_visible()
+    expect(page.get_by_text("Verified: each line below was recomputed")).to_be_visible()
     balance = re.search(r"balance after it: (\$\d+\.\d{9})", page.inner_text(".trail"))
     assert balance is not None
 
-    visitor.link("See it in the statement")
-    expect(page.get_by_text("Checked: the amounts of all transfers")).to_be_visible()
+    visitor.link("View in statement")
+    expect(page.get_by_text("Verified: all transfers")).to_be_visible()
     closing = page.locator(".stat", has_text="Closing balance").locator(".stat-note")
     expect(closing).to_have_text(balance[1])
     assert overflow_of(page) <= 0

@@ -44,12 +44,12 @@ def test_a_call_appears_explains_itself_and_adds_up(customer_page: Page, site: S
 
     newest.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("glm-5.2")
-    expect(page.get_by_text("Checked: each line below was computed again")).to_be_visible()
-    balance = re.search(r"balance after it: (\$\d+\.\d{9})", page.inner_text(".trail"))
+    expect(page.get_by_text("Verified: each line below was recomputed")).to_be_visible()
+    balance = re.search(r"Balance after it: (\$\d+\.\d{9})", page.inner_text(".trail"))
     assert balance is not None
 
-    page.get_by_role("link", name="See it in the statement").click()
-    expect(page.get_by_text("Checked: the amounts of all transfers")).to_be_visible()
+    page.get_by_role("link", name="View in statement").click()
+    expect(page.get_by_text("Verified: all transfers")).to_be_visible()
     closing = page.locator(".stat", has_text="Closing balance").locator(".stat-note")
     expect(closing).to_have_text(balance[1])
 

@@ -40,7 +40,7 @@ def test_the_portal_is_stripes_and_what_changed_there_is_shown_on_return(
     (method,) = stand_in.get("payment_methods")["data"]
     stand_in.web.post(f"{answer['Location']}/remove", data={"method": method["id"]})
     page = browser.get("/billing/card", follow=True).content.decode()
-    assert "No card is kept for the team." in page
+    assert "The team has no saved card." in page
     assert "Visa" not in page
     assert AuditEntry.objects.filter(action="billing.portal_opened").count() == 1
 

@@ -95,8 +95,8 @@ def test_the_models_table_has_every_model_with_its_figures(catalogue: Any, clien
     assert set(rows) == set(Model.objects.values_list("name", flat=True))
     assert rows["glm-5.2"].endswith("256,000 128,000 $0.70 $0.70 $2.50")
     assert "131,072 131,072 $0.475 $0.08 $2.00" in rows["zai-org/GLM-4.7-FP8"]
-    assert rows["glm-image"].endswith("$0.015 an image")
-    assert rows["cogvideox-3"].endswith("$0.20 a video")
+    assert rows["glm-image"].endswith("$0.015 per image")
+    assert rows["cogvideox-3"].endswith("$0.20 per video")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_the_models_table_has_every_model_with_its_figures(catalogue: Any, clien
         ({"kind": "image"}, "glm-image", "glm-5.2"),
         ({"can": "image"}, "glm-4.7", "deepseek-r1"),
         ({"can": "coding"}, "glm-4.7", "glm-5.2"),
-        ({"kind": "video", "can": "tools"}, "No model fits", "cogvideox-3"),
+        ({"kind": "video", "can": "tools"}, "No matching models", "cogvideox-3"),
         ({"kind": "nonsense", "can": "<script>"}, "glm-image", "<script>alert"),
     ],
 )

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 FIRST, SECOND = pages()[0], pages()[1]
 INDEX = [
     (FIRST, Section(1, "", "", "Point an SDK here.")),
-    (FIRST, Section(2, "retry", "Which to send again", "Wait as long as Retry-After says.")),
+    (FIRST, Section(2, "retry", "Which errors to retry", "Wait as long as Retry-After says.")),
     (SECOND, Section(1, "", "", "Each request brings a key. Wait for nothing.")),
     (SECOND, Section(2, "wait", "Wait", "Nothing here.")),
 ]
@@ -81,7 +81,7 @@ def test_any_words_are_text(client: Client, query: str) -> None:
 
 
 def test_without_words_it_asks_for_some(client: Client) -> None:
-    assert b"Type some words" in client.get("/docs/search").content
+    assert b"Search for a parameter" in client.get("/docs/search").content
 
 
 def test_the_index_follows_the_catalogue(client: Client) -> None:

@@ -62,8 +62,8 @@ def test_media_are_priced_by_the_piece(catalogue: Any, client: Client) -> None:
     catalogue("zai")
     page = client.get("/").content.decode()
     assert "$0.015 a image" not in page
-    assert "$0.015 an image" in page
-    assert "$0.20 a video" in page
+    assert "$0.015 per image" in page
+    assert "$0.20 per video" in page
     assert ">free<" in page
 
 

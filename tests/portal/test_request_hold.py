@@ -33,7 +33,7 @@ def test_the_hold_of_a_generated_text_is_explained_by_its_max_tokens(
     record = serve(customer, price_version_id=price.pk, endpoint=endpoint)
     hold = hold_on(request_page(browser, record.request_id))
     assert "with its whole prompt and its <code>max_tokens</code> at the prices below" in hold
-    assert "Where no <code>max_tokens</code> was named" in hold
+    assert "If <code>max_tokens</code> was not set" in hold
 
 
 def test_the_hold_of_an_embedding_is_explained_by_its_input(
@@ -51,10 +51,10 @@ def test_the_hold_of_an_embedding_is_explained_by_its_input(
     page = request_page(browser, record.request_id)
     assert "with its whole input at the price below" in hold_on(page)
     assert "<dt>Input tokens</dt><dd>100</dd>" in page
-    assert "The input was counted by its length, within what was held." in page
-    for absent in ("max_tokens", "reasoning", "prompt", "Tokens in and out"):
+    assert "The input was estimated from its length, and is never more than was held." in page
+    for absent in ("max_tokens", "reasoning", "prompt", "Input / output tokens"):
         assert absent not in page, absent
-    assert "Checked: each line below was computed again" in page
+    assert "Verified: each line below was recomputed" in page
 
 
 @pytest.mark.parametrize("endpoint", ["images_generations", "videos_generations"])

@@ -23,8 +23,8 @@ pytestmark = [
     # The tests' client reads the stream at once, and Django says so.
     pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),
 ]
-HOLDS = "Checked: the amounts of all transfers were added up"
-HOLDS_NOT = "The sum does not hold."
+HOLDS = "Verified: all transfers were added up"
+HOLDS_NOT = "The totals do not match."
 MARCH = {"month": "own", "first": "2026-03-01", "last": "2026-03-31"}
 KINDS = Transfer.Kind
 
@@ -146,7 +146,7 @@ def test_each_months_closing_balance_opens_the_next(
 
 def test_a_period_without_transfers_says_so(browser: Client, account: CreditAccount) -> None:
     page = statement_html(browser, month="2026-05")
-    assert "No transfers in this time" in page
+    assert "No transfers in this period" in page
     assert lines_of(page) == []
 
 

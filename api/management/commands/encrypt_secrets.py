@@ -1,4 +1,4 @@
-"""Encrypt what is stored under the newest of ENCRYPTION_KEYS: `manage.py encrypt_secrets`."""
+"""Encrypt all stored secrets with the newest of ENCRYPTION_KEYS: `manage.py encrypt_secrets`."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class Command(OperatorCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Change the rows and print how many. Raise CommandError where a key is gone."""
+        """Change the rows and print their number. Raise CommandError if a key is missing."""
         try:
             count = decrypt_second_factors() if options["undo"] else reencrypt()
         except DecryptionError as error:

@@ -114,7 +114,7 @@ class AutoTopUpForm(forms.Form):
     is_enabled = forms.BooleanField(
         label="Buy credits when the balance is low",
         required=False,
-        help_text="With the card that is kept, without asking you each time.",
+        help_text="Charges your saved card without asking each time.",
     )
     threshold = CentsField(label="Below a balance of")
     amount = CentsField(label="Buy")

@@ -6,7 +6,7 @@ The relay accepts API keys and nothing else, so a chat turn is paid for like any
 site creates a short-lived inference key for a browser session and returns its plaintext once. The
 page keeps it in memory, calls `/v1` itself and asks for another key when it expires. Only the
 digest is stored, as for every key. A session has one live key: a new key revokes the previous one,
-and so does signing out on any device, a new password or leaving the team.
+and so does signing out on any device, changing the password, or leaving the team.
 """
 
 import secrets

@@ -1,5 +1,5 @@
-"""Receivers that end a chat's keys and conversations: on sign-out on any device, on a new password,
-on leaving a team, on account deletion.
+"""Receivers that revoke chat keys and delete conversations: on sign-out on any device, on a changed
+password, on leaving a team, on account deletion.
 """
 
 from allauth.account.signals import password_changed, password_reset, password_set
@@ -31,9 +31,9 @@ def _on_password_changed(sender: object, user: User, **_: object) -> None:
 
 @receiver(post_delete, sender=UserSession, dispatch_uid="chat_session_ended")
 def _on_session_ended(sender: object, instance: UserSession, **_: object) -> None:
-    """End the user's chat keys, since the ended session can't say which was its own.
+    """Revoke all of the user's chat keys, since the ended session's own key is unknown.
 
-    The pages of their other sessions ask for another key by themselves.
+    The pages of their other sessions request new keys automatically.
     """
     queries.revoke_of_user(instance.user_id)
 

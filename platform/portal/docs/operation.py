@@ -1,4 +1,4 @@
-"""The page of an operation that has no text of its own, made from what the operation says."""
+"""The documentation page of an operation without its own text, generated from the operation."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from portal.ui.snippets import Snippet, post_by_curl, post_by_sdk
 
 
 class OperationText:
-    """What the template `docs/pages/operation.html` shows of an operation."""
+    """An operation as the template `docs/pages/operation.html` shows it."""
 
     def __init__(self, operation: Operation, reader: Reader) -> None:
         self.path = operation.path
@@ -22,7 +22,7 @@ class OperationText:
 
     @property
     def models(self) -> list[PricedModel]:
-        """The models that it takes."""
+        """The models that it can be called with."""
         kind, modality = self._operation.model_kind, self._operation.model_input
         return [
             each
@@ -32,12 +32,12 @@ class OperationText:
 
     @property
     def takes_models(self) -> bool:
-        """Whether it is asked of a model."""
+        """Whether it calls a model."""
         return bool(self._operation.model_kind)
 
     @property
     def answer(self) -> str:
-        """An answer, as JSON, or nothing where it is none."""
+        """An example answer as JSON; empty if the answer isn't JSON."""
         if self._operation.answer is None:
             return ""
         return json.dumps(self._operation.answer_example, indent=2, ensure_ascii=False)

@@ -12,9 +12,9 @@ from api.operations.base import Operation
 class Page:
     """A page at `/docs/<slug>`, whose text is `templates/docs/pages/<slug>.html`.
 
-    A page of an `operation` needs no template of its own: it can be made from the operation.
-    `summary` stands under its title and in lists. `is_wide` gives a wide table the room of the
-    contents beside the text.
+    The page of an `operation` needs no template: it can be generated from the operation.
+    `summary` is shown under the title and in lists. `is_wide` replaces the table of contents
+    beside the text with room for a wide table.
     """
 
     slug: str
@@ -27,12 +27,12 @@ class Page:
 
     @property
     def templates(self) -> list[str]:
-        """The templates of its text, the first that exists: its own, or one for any operation."""
+        """Template names to try in order: the page's own, then the one for any operation."""
         return [f"docs/pages/{self.slug}.html", "docs/pages/operation.html"]
 
     @property
     def url(self) -> str:
-        """Its address. The first page is the documentation's own."""
+        """The page's URL. The first page is served at the documentation's root."""
         if self is FIRST:
             return reverse("docs")
         return reverse("docs_page", args=[self.slug])
@@ -41,36 +41,36 @@ class Page:
 START, ENDPOINTS, FEATURES = "Start", "Endpoints", "Features"
 RUNNING, CLIENTS = "In production", "Clients"
 
-FIRST = Page("quick-start", "Quick start", START, "From nothing to a first answer, in three steps.")
+FIRST = Page("quick-start", "Quick start", START, "Send your first request in three steps.")
 _BEFORE = (
     FIRST,
-    Page("authentication", "Authentication", START, "Keys: how to send, limit and replace them."),
+    Page("authentication", "Authentication", START, "Send, restrict and rotate API keys."),
     Page(
         "models",
         "Models",
         START,
-        "What can be called, what each model takes and makes, and at what price.",
+        "All models with their limits, capabilities and prices.",
         is_wide=True,
     ),
 )
 _AFTER = (
-    Page("streaming", "Streaming", FEATURES, "Read an answer while it is being made."),
+    Page("streaming", "Streaming", FEATURES, "Read an answer while it is generated."),
     Page("tools", "Tools", FEATURES, "Let a model call your functions."),
-    Page("reasoning", "Reasoning", FEATURES, "Where a model's thinking goes, and what it costs."),
+    Page("reasoning", "Reasoning", FEATURES, "Where reasoning is returned, and what it costs."),
     Page("json", "JSON and schemas", FEATURES, "Answers that a program can read."),
-    Page("caching", "Caching", FEATURES, "Input that was sent before, for less."),
-    Page("cancellation", "Cancellation", FEATURES, "Stop an answer, and pay for what came."),
-    Page("errors", "Errors and retries", RUNNING, "Every error, and which are worth a retry."),
-    Page("rate-limits", "Rate limits", RUNNING, "How much a key may ask for in a minute."),
-    Page("pricing", "Pricing", RUNNING, "What is charged, with a cost worked out."),
+    Page("caching", "Caching", FEATURES, "Pay less for input that was sent before."),
+    Page("cancellation", "Cancellation", FEATURES, "Stop an answer, pay for what was generated."),
+    Page("errors", "Errors and retries", RUNNING, "All errors, and which ones to retry."),
+    Page("rate-limits", "Rate limits", RUNNING, "Requests and tokens per minute, per key."),
+    Page("pricing", "Pricing", RUNNING, "What is charged, with a worked example."),
     Page("sdks", "SDKs", CLIENTS, "The same request in Python, Node, fetch, Go and curl."),
-    Page("endpoints", "IDE and coding endpoints", CLIENTS, "The addresses, and how they differ."),
+    Page("endpoints", "IDE and coding endpoints", CLIENTS, "Base URLs and how they differ."),
     Page("coding-agents", "Coding agents", CLIENTS, "Set up an agent or an editor."),
 )
 
 
 def pages() -> tuple[Page, ...]:
-    """Return all pages. Those of the endpoints come from the operations themselves."""
+    """Return all pages, with the endpoints' pages generated from the operations."""
     endpoints = tuple(
         Page(page.slug, page.title, ENDPOINTS, page.summary, operation=operation)
         for operation in OPERATIONS.values()

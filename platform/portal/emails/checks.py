@@ -15,12 +15,12 @@ from django.core import checks
 def check_mail_is_sent(
     app_configs: Sequence[AppConfig] | None, **_options: Any
 ) -> list[checks.CheckMessage]:
-    """Return a warning where emails, with codes that open accounts, are kept instead of sent."""
+    """Return a warning if emails, which contain sign-in codes, are stored instead of sent."""
     if not settings.MAIL_DIR:
         return []
     return [
         checks.Warning(
-            "MAIL_DIR is set: emails are not sent, and DEVELOPMENT=1 lets everybody read them.",
+            "MAIL_DIR is set: emails are not sent, and with DEVELOPMENT=1 anyone can read them.",
             hint="Unset MAIL_DIR and DEVELOPMENT, and set EMAIL_HOST.",
             id="portal.W001",
         )

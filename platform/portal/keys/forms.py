@@ -40,7 +40,7 @@ class KeyForm(forms.Form):
 
     # Numbers are texts to the browser: a number's input would send a mistake as nothing.
     name = forms.CharField(
-        help_text="What uses it, so that you know it again.",
+        help_text="What the key is used for.",
         max_length=key_rules.LONGEST_NAME,
         error_messages={
             "required": key_rules.NAME_MISSING,
@@ -85,7 +85,7 @@ class KeyForm(forms.Form):
         for name in _LIMITS:
             most = getattr(plan, name)
             self.fields[name].widget.attrs.update(inputmode="numeric", placeholder=str(most))
-            self.fields[name].help_text = f"At most {most:,}, which is the plan's."
+            self.fields[name].help_text = f"At most {most:,}, your plan's limit."
         for name in _BUDGETS:
             self.fields[name].widget.attrs.update(inputmode="decimal", placeholder="No budget")
 
@@ -156,7 +156,7 @@ class NewKeyForm(KeyForm):
             (ApiKey.Scope.INFERENCE, "Inference"),
             (ApiKey.Scope.MANAGEMENT, "The management of this team's keys"),
         ],
-        help_text="A management key makes and revokes keys and calls no model.",
+        help_text="Management keys create and revoke keys, and can't call models.",
     )
 
     def __init__(self, data: Any, *, actor: Actor, models: Iterable[ModelEntry]) -> None:

@@ -26,7 +26,7 @@ CSV_HEADER: Row = [
 
 
 class StatementPage(NamedTuple):
-    """One page of a statement: its lines, each with its model, and its neighbours' addresses."""
+    """One page of a statement: its lines, each with its model, and the adjacent pages' URLs."""
 
     lines: list[tuple[Line, str]]
     earlier_url: str
@@ -34,14 +34,14 @@ class StatementPage(NamedTuple):
 
 
 def page_of(statement: Statement, query: QueryDict, *, by_day: bool) -> StatementPage:
-    """Return the page that begins where the query's `start` says."""
+    """Return the page that begins at the query's `start`."""
     if by_day:
         return _page_of_days(statement, query)
     return _page_of_transfers(statement, query)
 
 
 def _page_of_days(statement: Statement, query: QueryDict) -> StatementPage:
-    """Return a page of days; `start` is a day's place among them."""
+    """Return a page of days; `start` is the index of the first one."""
     days = lines_by_day(statement)
     start = min(_start_of(query), max(len(days) - 1, 0))
     end = start + DAY_ROWS
@@ -53,7 +53,7 @@ def _page_of_days(statement: Statement, query: QueryDict) -> StatementPage:
 
 
 def _page_of_transfers(statement: Statement, query: QueryDict) -> StatementPage:
-    """Return a page of single transfers; `start` is a transfer's sequence."""
+    """Return a page of transfers; `start` is the sequence number of the first one."""
     start = min(max(_start_of(query), statement.first), max(statement.end - 1, statement.first))
     end = start + PAGE_ROWS
     lines = lines_from(statement, start, PAGE_ROWS)
@@ -89,7 +89,7 @@ def _csv_row(line: Line) -> Row:
 
 
 def address_of(name: str, query: QueryDict, start: int = 0) -> str:
-    """Return a page's address with the period of this query, from `start` on."""
+    """Return a page's URL with the period of this query, beginning at `start`."""
     query = query.copy()
     query.pop("start", None)
     if start > 0:
@@ -98,6 +98,6 @@ def address_of(name: str, query: QueryDict, start: int = 0) -> str:
 
 
 def _start_of(query: QueryDict) -> int:
-    """Return where the page begins, as its address says; 0 where it says nothing useful."""
+    """Return the query's `start`, or 0 if it is missing or invalid."""
     text = query.get("start", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0

@@ -1,4 +1,4 @@
-"""What a statement's page asks the database for, beside the statement itself."""
+"""Database queries of the statement page, in addition to the statement itself."""
 
 from datetime import UTC, date
 from uuid import UUID
@@ -14,12 +14,12 @@ def account_of(team: Team) -> CreditAccount | None:
 
 
 def opened_on(account: CreditAccount) -> date:
-    """Return the day (UTC) from which on there can be transfers."""
+    """Return the day (UTC) on which the account was opened."""
     return account.created_at.astimezone(UTC).date()
 
 
 def models_of(lines: list[Line]) -> dict[str, str]:
-    """Return the models by the lines' references, which for usage are the requests' ids."""
+    """Return usage lines' models by their references, which are the request ids."""
     ids = [UUID(line.reference) for line in lines if line.kind == Transfer.Kind.USAGE]
     records = UsageRecord.objects.filter(pk__in=ids).values_list("pk", "model")
     return {str(pk): model for pk, model in records}

@@ -69,7 +69,7 @@ def _spent_by_maker(actor: Actor) -> dict[int | None, int]:
     # The keys' counters are exact as of the last settlement, in one row for each key.
     this_month = timezone.now().date().replace(day=1)
     counters = KeySpend.objects.filter(key__team=actor.team, month=this_month)
-    # What a rotated key spent is in its own counter, and carried into its successor's.
+    # A rotated key's spend is in its own counter and was copied to its successor's.
     carried = Case(When(carried_on__gte=this_month, then="carried_month_nanos"), default=0)
     own = Sum(F("month_nanos") - carried)
     sums = counters.order_by().values("key__created_by").annotate(own=own)

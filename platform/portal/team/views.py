@@ -254,7 +254,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         return render(request, "team/invitation_closed.html", closed, status=410)
     context: dict[str, object] = {"invitation": found, "here": request.path}
     if not request.user.is_authenticated:
-        # Where sign-up is closed, this lets them sign up.
+        # Lets them sign up even if sign-up is closed.
         request.session[INVITATION_SESSION_KEY] = found.pk
         return render(request, "team/invitation.html", context)
     user = request.user

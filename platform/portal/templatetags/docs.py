@@ -21,16 +21,16 @@ _CAPABILITIES = {
     "web_search": "web search",
 }
 _TAKES = {
-    "image": "sees pictures",
-    "file": "reads files",
-    "audio": "hears",
-    "video": "sees videos",
+    "image": "image input",
+    "file": "file input",
+    "audio": "audio input",
+    "video": "video input",
 }
 
 
 @register.filter
 def with_code(text: str) -> SafeString:
-    """Return a description as HTML, with what stands between backticks as code."""
+    """Return a description as HTML, with text between backticks as code."""
     pieces = text.split("`")
     shown = (
         format_html("<code>{}</code>", piece) if number % 2 else format_html("{}", piece)

@@ -1,7 +1,7 @@
 """Outcomes of requests, worded for the customer who paid for them.
 
-The ledger's word for an outcome is the operator's; what upstreams said stays with the operator,
-since it may name hosts and accounts.
+The ledger's outcomes are worded for operators. Upstreams' error messages are not shown, since they
+may contain host and account names.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from billing.models import UsageRecord
 
 @dataclass(frozen=True)
 class Outcome:
-    """An outcome's label, the badge it goes on, and a sentence about it."""
+    """An outcome's label, the badge's style, and a sentence that explains it."""
 
     label: str
     badge: str
@@ -20,11 +20,11 @@ class Outcome:
 
 _OUTCOMES = {
     "completed": Outcome("Completed", "good", "The answer was delivered in full."),
-    "empty": Outcome("Empty", "warn", "The model answered with nothing."),
+    "empty": Outcome("Empty", "warn", "The model returned an empty answer."),
     "client_closed": Outcome(
         "Cancelled",
         "",
-        "Your program closed the connection, and the model was stopped where that is possible.",
+        "Your program closed the connection, and generation was stopped if possible.",
     ),
     "client_stalled": Outcome(
         "Not read",
@@ -35,26 +35,25 @@ _OUTCOMES = {
         "Failed", "bad", "The model's provider failed or refused the request."
     ),
     "upstream_timeout": Outcome(
-        "Timed out", "bad", "The model's provider did not answer, or did not go on, in time."
+        "Timed out", "bad", "The model's provider did not start or continue its answer in time."
     ),
     "upstream_incomplete": Outcome("Incomplete", "bad", "The answer broke off before its end."),
     "server_shutting_down": Outcome(
         "Interrupted", "bad", "The service was restarted while the answer was under way."
     ),
-    "internal_error": Outcome("Failed", "bad", "The service made a mistake. It costs nothing."),
+    "internal_error": Outcome("Failed", "bad", "An internal error occurred. It costs nothing."),
     "expired": Outcome(
         "Expired",
         "bad",
-        "The process that served the request ended before it could settle it. What was held is "
-        "available again.",
+        "The server process stopped before it could settle the request. The hold was released.",
     ),
 }
-IN_PROGRESS = Outcome("In progress", "accent", "The request has not ended yet.")
+IN_PROGRESS = Outcome("In progress", "accent", "The request is still running.")
 
 
-# What is charged of requests that did not end well, where anything is.
+# What is charged for unsuccessful requests, if anything.
 _CHARGED = {
-    "empty": "Its input was charged, as the model's provider bills it.",
+    "empty": "Its input was charged because the model's provider bills it.",
     "client_closed": "The prompt and what had been generated were charged.",
 }
 _CHARGED_IN_PART = "The prompt and what had been delivered were charged."
@@ -62,9 +61,9 @@ _FREE = "You were not charged."
 
 
 def outcome_of(record: UsageRecord) -> Outcome:
-    """Return the record's outcome in words; one without words is shown as it is called.
+    """Return the record's outcome in words; an unknown one is shown under its own name.
 
-    Of one that did not end well it says whether it was charged, as the client was told.
+    For an unsuccessful request, the text says whether it was charged, as the client was told.
     """
     known = _OUTCOMES.get(record.outcome)
     if known is None:
@@ -76,6 +75,6 @@ def outcome_of(record: UsageRecord) -> Outcome:
 
 
 def reported_error(record: UsageRecord) -> str:
-    """Return the error's text if the customer's program received it too, else nothing."""
+    """Return the error's text if it was also sent to the client, else an empty string."""
     is_theirs = 400 <= record.status < 499 or record.endpoint == "videos_generations"
     return record.error if is_theirs else ""

@@ -1,4 +1,4 @@
-"""The catalogue as people read it: a line for each model, prices in dollars."""
+"""The price list: a line for each model, prices in dollars."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from billing.pricing.rates import Prices
 
 @dataclass(frozen=True)
 class PricedModel:
-    """A model's line in a price list; prices are texts such as `$0.70`, empty where none apply.
+    """A model's line in the price list; prices are texts such as `$0.70`, empty if none applies.
 
-    Those of cached input and of reasoning are empty where they are those of input and output.
-    `tiers` says what costs otherwise in long prompts and at service tiers.
+    The prices of cached input and reasoning are empty if they equal those of input and output.
+    `tiers` describes context tiers and service tiers, one text each.
     """
 
     entry: ModelEntry
@@ -66,13 +66,13 @@ def _line(model: ModelEntry, prices: Prices) -> PricedModel:
 
 
 def _unit_price(prices: Prices) -> str:
-    """Return the prices of what is counted, and of components without a column of their own."""
+    """Return the prices per unit, and of components without a column of their own."""
     factor = prices.multiplier_millionths
     units = {
-        "an image": prices.image_nanos,
-        "a video": prices.piece_nanos,
-        "a second": prices.second_nanos,
-        "a request": prices.request_nanos,
+        "per image": prices.image_nanos,
+        "per video": prices.piece_nanos,
+        "per second": prices.second_nanos,
+        "per request": prices.request_nanos,
     }
     texts = [f"{_dollars(nanos, factor)} {unit}" for unit, nanos in units.items() if nanos]
     for component in extra_components():
@@ -86,9 +86,9 @@ def _unit_price(prices: Prices) -> str:
 
 
 def _tiers(prices: Prices) -> Iterator[str]:
-    """Yield what each context tier changes of the one below it, and each service tier's factor.
+    """Yield each context tier's changes from the tier below, and each service tier's factor.
 
-    A part that costs what its whole does goes without saying.
+    A component that costs the same as the one it is part of is left out.
     """
     factor = prices.multiplier_millionths
     for below, step in pairwise(prices.steps):
@@ -102,7 +102,7 @@ def _tiers(prices: Prices) -> Iterator[str]:
         ]
         yield f"Above {step.above_input_tokens:,} input tokens: {', '.join(changed)}"
     for name, millionths in prices.service_tiers.items():
-        yield f"Service tier {name}: {factor_text(millionths)} times the price"
+        yield f"Service tier {name}: all prices times {factor_text(millionths)}"
 
 
 def _dollars(amount_nanos: int, factor_millionths: int = ONE) -> str:

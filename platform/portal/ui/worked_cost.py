@@ -1,4 +1,4 @@
-"""A request's cost, worked out at a model's current prices, as the ledger would charge it."""
+"""A worked example: a request's cost at a model's current prices, as the ledger would charge it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,9 +22,9 @@ EXAMPLES = ("chat", "image", "video")
 
 @dataclass(frozen=True)
 class Line:
-    """One component: so many of it, at a price for a million or for one, and their cost.
+    """One component: its quantity, its price per million or per unit, and the amount.
 
-    Amounts are nano-dollars. `factor` is what the price is multiplied by, if anything.
+    Amounts are nano-dollars. `factor` is the price's multiplier; empty if that is 1.
     """
 
     title: str
@@ -37,10 +37,10 @@ class Line:
 
 @dataclass(frozen=True)
 class WorkedCost:
-    """An example: what is held before the upstream is asked, and what is charged in the end.
+    """An example: what is held before the upstream is called, and what is charged in the end.
 
-    Amounts are nano-dollars. `lines` add up to `charged_nanos`. For text, `input_tokens_max` and
-    `output_tokens_max` are what the hold is for.
+    Amounts are nano-dollars. `lines` add up to `charged_nanos`. For text, the hold covers
+    `input_tokens_max` and `output_tokens_max`.
     """
 
     model: ModelEntry
@@ -53,14 +53,14 @@ class WorkedCost:
 
     @property
     def returned_nanos(self) -> int:
-        """The part of the hold that goes back to the balance."""
+        """The part of the hold that is released."""
         return self.held_nanos - self.charged_nanos
 
 
 def example_model(models: list[ModelEntry], now: datetime) -> ModelEntry | None:
-    """Return the model to work an example with: one that costs something, rather one of text.
+    """Return the model for the example: a model with a price, preferably a chat model.
 
-    There are examples of chats, images and videos.
+    There are examples for chat, image and video models.
     """
     priced = [(model, model.price_at(now)) for model in models if model.kind in EXAMPLES]
     paid = [model for model, prices in priced if prices is not None and prices.bounds]
@@ -68,9 +68,9 @@ def example_model(models: list[ModelEntry], now: datetime) -> ModelEntry | None:
 
 
 def worked_cost(model: ModelEntry, prices: Prices, *, with_cache: bool = False) -> WorkedCost:
-    """Return the example for a model: a chat, two images or one video, as its kind is.
+    """Return the example for a model of any of these kinds: a chat, two images or one video.
 
-    `with_cache` lets a part of the chat's input be read from the cache.
+    With `with_cache`, part of the chat's input is read from the cache.
     """
     if model.kind == "chat":
         return _chat(model, prices, CACHED_TOKENS if with_cache else 0)

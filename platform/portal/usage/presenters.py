@@ -1,4 +1,4 @@
-"""What the usage pages show: figures, requests, CSV; and how one request came to its charge."""
+"""Presenters of the usage pages: figures, requests, CSV, and the breakdown of one charge."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def request_rows(
 
 
 def csv_batches(batches: Iterator[list[UsageRecord]], names: dict[int, str]) -> Iterator[list[Row]]:
-    """Yield the CSV file's rows, batch by batch; `names` are the keys' by their ids."""
+    """Yield the CSV file's rows, batch by batch; `names` maps key ids to names."""
     for batch in batches:
         yield [_csv_row(record, names) for record in batch]
 
@@ -82,10 +82,7 @@ def _csv_row(record: UsageRecord, names: dict[int, str]) -> Row:
 
 @dataclass(frozen=True)
 class BillLine:
-    """One line of the bill: `quantity` at a rate for each `per`, and the amount on record.
-
-    `stated` is the line of the charge, which also has the factor and the tiers.
-    """
+    """One line of the bill: the charge line as recorded, and the amount on record."""
 
     name: str
     stated: ChargeLine
@@ -93,13 +90,13 @@ class BillLine:
 
     @property
     def factor(self) -> str:
-        """The factor of the price, or nothing where that is 1."""
+        """The price's factor; empty if it is 1."""
         millionths = self.stated.factor_millionths
         return "" if millionths == ONE else factor_text(millionths)
 
     @property
     def tiers(self) -> str:
-        """The tiers by which it is priced, in words, or nothing."""
+        """The context and service tier that it is priced at, in words; empty if neither applies."""
         above, tier = self.stated.above_input_tokens, self.stated.service_tier
         texts = [f"above {above:,} input tokens"] if above else []
         return ", ".join([*texts, f"service tier {tier}"] if tier else texts)
@@ -118,7 +115,7 @@ class BillLine:
 
     @property
     def is_rounded(self) -> bool:
-        """Whether there was anything to round."""
+        """Whether the product had to be rounded."""
         return self.exact_nanos != self.nanos
 
     @property
@@ -129,7 +126,7 @@ class BillLine:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One call of a provider, without what is the operator's business."""
+    """One call of a provider, without details that only concern the operator."""
 
     number: int
     text: str
@@ -141,7 +138,7 @@ class Attempt:
 class ChargePresenter:
     """A request's hold, usage, prices, settlement and transfer, as far as they exist.
 
-    `operation` is what was asked for; None if that is not known.
+    `operation` is the requested operation; None if unknown.
     """
 
     request_id: UUID
@@ -162,30 +159,30 @@ class ChargePresenter:
 
     @property
     def outcome(self) -> Outcome:
-        """How it ended, in words."""
+        """The outcome in words."""
         return outcome_of(self.record) if self.record is not None else IN_PROGRESS
 
     @property
     def error(self) -> str:
-        """What the customer's program was told went wrong."""
+        """The error that the customer's program received."""
         return reported_error(self.record) if self.record is not None else ""
 
     @property
     def held_nanos(self) -> int:
-        """What was held for it."""
+        """The hold, in nano-dollars."""
         if self.reservation is not None:
             return self.reservation.amount_nanos
         return self.record.reserved_nanos if self.record is not None else 0
 
     @property
     def has_max_tokens(self) -> bool:
-        """Whether it was a request whose answer's length `max_tokens` limits."""
+        """Whether the operation has a `max_tokens` parameter."""
         body = self.operation.body if self.operation else None
         return body is not None and "max_tokens" in body.__struct_encode_fields__
 
     @property
     def is_input_only(self) -> bool:
-        """Whether it was a request that pays for its input's tokens and generates none."""
+        """Whether the request is charged for input tokens only."""
         return (
             self.operation is not None
             and not self.has_max_tokens
@@ -195,7 +192,7 @@ class ChargePresenter:
 
     @property
     def released_nanos(self) -> int:
-        """What of the hold was not needed."""
+        """The part of the hold that was released."""
         charged = self.record.charged_nanos if self.record is not None else 0
         return max(0, self.held_nanos - charged)
 
@@ -206,13 +203,13 @@ class ChargePresenter:
 
     @cached_property
     def attempts(self) -> list[Attempt]:
-        """Its calls of providers, in order."""
+        """The calls of providers, in order."""
         made = self.record.attempts if self.record is not None else []
         return [_attempt(number, each) for number, each in enumerate(made, 1)]
 
     @cached_property
     def lines(self) -> list[BillLine]:
-        """The bill's lines, or for a record older than lines those that its price version gives."""
+        """The bill's lines; for records from before lines were stored, computed from the price."""
         record = self.record
         if record is None or record.source == UsageRecord.Source.NONE:
             return []
@@ -228,51 +225,55 @@ class ChargePresenter:
 
     @property
     def sum_nanos(self) -> int:
-        """The lines' sum, computed here from counts and rates."""
+        """The lines' sum, recomputed from quantities and rates."""
         return sum(line.nanos for line in self.lines)
 
     @cached_property
     def disagreements(self) -> list[str]:
-        """What on record is not what it should be; empty for a charge that is right."""
+        """Discrepancies in the record, in words; empty for a correct charge."""
         record = self.record
         if record is None:
             return []
         found = []
         if self.price is None and not record.lines:
-            found.append("The price version is not on file, so the sum could not be checked.")
+            found.append("The price version is not on file, so the sum could not be verified.")
         else:
-            found += [f"{line.name}: the books differ." for line in self.lines if not line.agrees]
+            found += [
+                f"{line.name}: the recorded amount differs."
+                for line in self.lines
+                if not line.agrees
+            ]
             found += self._other_rates()
             found += self._other_sums(record)
             if self.sum_nanos != record.cost_nanos:
-                found.append("The lines' sum is not the cost in the books.")
+                found.append("The lines don't add up to the recorded cost.")
         if record.charged_nanos + record.written_off_nanos != record.cost_nanos:
-            found.append("What was charged and what was waived are not the cost.")
+            found.append("The charged and the waived amount don't add up to the cost.")
         moved = self.transfer.amount_nanos if self.transfer is not None else 0
         if moved != record.charged_nanos:
-            found.append("The transfer is not of the amount that was charged.")
+            found.append("The transfer's amount differs from the charge.")
         return found
 
     def _other_rates(self) -> list[str]:
-        """Return what is said of lines whose rate, factor or tier is not that of the price."""
+        """Return a message for each line whose rate, factor or tier isn't the price version's."""
         if self.price is None or self.record is None:
             return []
         rates = self.price.rates
         input_tokens = self.record.input_tokens
         return [
-            f"{line.name}: the price version has another price."
+            f"{line.name}: the price version has a different price."
             for line in self.lines
             if not _is_priced_by(rates, input_tokens, line.stated)
         ]
 
     def _other_sums(self, record: UsageRecord) -> list[str]:
-        """Return what is said of the record's columns that are not the sums of their lines."""
+        """Return a message for each of the record's columns that isn't the sum of its lines."""
         sums = dict.fromkeys(SUMMARIES, 0)
         for line in self.lines:
             component = COMPONENTS.get(line.stated.component)
             sums[component.summary if component else "units_nanos"] += line.nanos
         return [
-            f"{_SUMMARY_NAMES[column]}: the books differ."
+            f"{_SUMMARY_NAMES[column]}: the recorded sum differs."
             for column, nanos in sums.items()
             if getattr(record, column) != nanos
         ]
@@ -288,7 +289,7 @@ _SUMMARY_NAMES = {
 
 
 def _usage_of(record: UsageRecord) -> Usage:
-    """Return the usage of a record older than lines; an answered request counts as one."""
+    """Return the usage of a record from before lines were stored."""
     return Usage(
         input_tokens=record.input_tokens,
         cached_tokens=record.cached_tokens,
@@ -301,13 +302,13 @@ def _usage_of(record: UsageRecord) -> Usage:
 
 
 def _own_column(record: UsageRecord, name: str, amount_nanos: int) -> int:
-    """Return the amount of the component's own column; what is counted has none, only a sum."""
+    """Return the amount in the component's column; units share one, so theirs is the given one."""
     summary = COMPONENTS[name].summary
     return amount_nanos if summary == "units_nanos" else getattr(record, summary)
 
 
 def _is_priced_by(rates: Rates, input_tokens: int, line: ChargeLine) -> bool:
-    """Return whether a price version has the line's rate, factor and tiers for that much input."""
+    """Return whether the rates for that much input have the line's rate, factor and tiers."""
     if line.component not in COMPONENTS:
         return False
     found = rates.at_service_tier(line.service_tier).at_input(input_tokens)
@@ -329,12 +330,12 @@ def _bill_line(line: Line, lines: Sequence[Line], recorded_nanos: int) -> BillLi
 
 
 def _has_part(name: str, lines: Sequence[Line]) -> bool:
-    """Return whether one of the lines is of a part of the component."""
+    """Return whether one of the lines belongs to a part of the component."""
     return any(other[0] in COMPONENTS and COMPONENTS[other[0]].part_of == name for other in lines)
 
 
 def _attempt(number: int, made: dict[str, object]) -> Attempt:
-    """Return an attempt in words; the provider's name and its own words are left out."""
+    """Return an attempt in words, without the provider's name and error message."""
     status = made.get("status")
     milliseconds = made.get("ms")
     text, badge = "No answer", "bad"
@@ -345,5 +346,5 @@ def _attempt(number: int, made: dict[str, object]) -> Attempt:
     elif isinstance(status, int) and status >= 400:
         text = f"Failed ({status})" if status >= 500 else f"Refused ({status})"
     elif made.get("error") == "the client left":
-        text, badge = "You left", ""
+        text, badge = "You disconnected", ""
     return Attempt(number, text, badge, milliseconds if isinstance(milliseconds, int) else 0)

@@ -39,7 +39,7 @@ def card(request: MemberRequest) -> HttpResponse:
     if customer is None:
         return redirect("billing")
     name = card_name(customer)
-    messages.success(request, f"Your card is {name}." if name else "No card is kept for the team.")
+    messages.success(request, f"Your card is {name}." if name else "The team has no saved card.")
     return redirect("billing")
 
 
