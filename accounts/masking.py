@@ -6,6 +6,11 @@ import re
 _KEY = re.compile(r"\b([A-Za-z0-9]+-(?:[A-Za-z0-9]+-)?)[0-9A-Za-z]{34}([0-9A-Za-z]{4})\b")
 # Other providers' keys, such as `sk-proj-` and `sk-ant-`.
 _PROVIDER = re.compile(r"\b(sk-(?:[a-z]+[0-9]*-)*)[0-9A-Za-z_-]{20,}")
+# Google's, Groq's, xAI's, Hugging Face's, GitHub's, Slack's and AWS's keys; signed tokens (JWT).
+_OTHERS = re.compile(
+    r"\b(AIza|gsk_|xai-|hf_|gh[opsur]_|github_pat_|xox[abeprs]-|AKIA|ASIA)[0-9A-Za-z_-]{16,}"
+)
+_TOKEN = re.compile(r"\b(eyJ)[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}(?:\.[0-9A-Za-z_-]*)?")
 _BEARER = re.compile(r"(?i)(bearer\s+)\S+")
 # Stripe's secret and restricted keys, and its webhooks' signing secrets.
 _STRIPE = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_)[0-9A-Za-z_]+")
@@ -14,4 +19,5 @@ _STRIPE = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_)[0-9A-Za-z_]+")
 def mask_secrets(text: str) -> str:
     """Return the text with API keys cut to prefix and last four, other secrets to their prefix."""
     text = _PROVIDER.sub(r"\1…", _KEY.sub(r"\1…\2", text))
+    text = _TOKEN.sub(r"\1…", _OTHERS.sub(r"\1…", text))
     return _STRIPE.sub(r"\1…", _BEARER.sub(r"\1…", text))

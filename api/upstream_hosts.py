@@ -10,6 +10,7 @@ connected to, because whoever owns a name may point it anywhere, at any time.
 """
 
 import ipaddress
+import re
 import socket
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,14 @@ from aiohttp.abc import ResolveResult
 from django.conf import settings
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last 32 bits
+# All that is assigned of the public internet (IANA's registry, RFC 4291). Around it are forms that
+# carry a private IPv4 address: ::10.0.0.8, ::ffff:0:10.0.0.8, the local NAT64 64:ff9b:1::/48.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890; a metadata service is within
+# A name that resolvers and HTTP clients read alike. Others they don't: `169.254.169\u3002254` is a
+# name here, and an address once the client has made its dots plain (UTS 46).
+_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 # Names that never lead to the public internet: RFC 6761, RFC 6762, ICANN's `internal`.
 _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa")
 
@@ -39,7 +48,10 @@ def problem_with(url: str) -> str:
     if "*" not in settings.UPSTREAM_HOSTS:
         return f"{host} is not among the hosts that UPSTREAM_HOSTS allows."
     if not _may_be_public(host):
-        return f"{host} is no host of the public internet: list it in UPSTREAM_HOSTS to allow it."
+        return (
+            f"{host} is no host of the public internet: list it in UPSTREAM_HOSTS to allow it. "
+            "An international name is written in its ASCII form (xn--)."
+        )
     if parts.scheme != "https":
         return f"{host} must be reached over https, or be listed in UPSTREAM_HOSTS."
     return ""
@@ -61,8 +73,10 @@ def is_public(address: str) -> bool:
         embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if ip in _NAT64:
             embedded = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+        if embedded is None and ip not in _GLOBAL_UNICAST:
+            return False
         ip = embedded or ip
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and ip not in _PROTOCOLS
 
 
 class GuardedResolver(aiohttp.ThreadedResolver):
@@ -122,9 +136,9 @@ def _may_be_public(host: str) -> bool:
         return is_public(host)
     except ValueError:
         pass
-    # `127.1`, `2130706433` and `0x7f.1` are addresses to a resolver.
-    has_name = not host.rpartition(".")[2].removeprefix("0x").isdigit()
-    return has_name and "." in host and not host.endswith(_PRIVATE_SUFFIXES)
+    # `127.1`, `2130706433` and `127.0.0.0xa` are addresses to a resolver.
+    is_name = _NAME.fullmatch(host) and not _NUMBER.fullmatch(host.rpartition(".")[2])
+    return bool(is_name) and "." in host and not host.endswith(_PRIVATE_SUFFIXES)
 
 
 def _normal(host: str) -> str:

@@ -44,7 +44,7 @@ class ModelHealthHourAdmin(ReadOnlyAdmin):
 
 @admin.register(VideoJob)
 class VideoJobAdmin(ReadOnlyAdmin):
-    """Video jobs and their state."""
+    """Video jobs and their state. The videos are not shown."""
 
     list_display = (
         "public_id",
@@ -60,6 +60,7 @@ class VideoJobAdmin(ReadOnlyAdmin):
     list_filter = ("state", "model", "upstream", "created_at")
     list_select_related = ("team", "upstream")
     search_fields = ("=id", "=upstream_job_id", "team__slug")
+    exclude = ("url",)
 
 
 @admin.register(ChatJob)

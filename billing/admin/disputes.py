@@ -221,12 +221,16 @@ class DisputeAdmin(CaseAdmin):
     def correct(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the form, or give the team credits ahead of what Stripe may reinstate."""
         dispute = get_object_or_404(self.get_queryset(request), pk=unquote(object_id))
+        if not may_act_on(request, dispute.team):
+            raise PermissionDenied
         form = CorrectionForm(request.POST or None)
         back = reverse("admin:billing_dispute_change", args=[quote(dispute.pk)])
         if form.is_valid() and isinstance(request.user, User):
             data = form.cleaned_data
             try:
-                disputes.correct(dispute, data["amount"], data["note"], request.user)
+                with transaction.atomic():
+                    disputes.correct(dispute, data["amount"], data["note"], request.user)
+                    self.log_change(request, dispute, "Credits given.")
             except ValueError:
                 most = dollars_short_text(disputes.correctable_nanos(dispute))
                 form.add_error("amount", f"Enter an amount up to ${most}.")

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts import audit
 from accounts.access import Actor
 from accounts.mailboxes import known_digests, mailbox_digest
-from accounts.models import Membership, Team
+from accounts.models import Membership, Team, User
 from billing.ledger import postings
 from billing.models import (
     CodeRedemption,
@@ -54,6 +54,15 @@ class CodeUsedError(CodeError):
     """The team, or the person redeeming it, has already redeemed the code."""
 
 
+class StaffCodeError(CodeError):
+    """A member of the team administers promotional codes, and could make their own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A member of this team administers promotional codes, so it can't redeem any."
+        )
+
+
 def normalise_code(text: str) -> str:
     """Return a code as it is stored: without spaces, in capitals."""
     return "".join(text.split()).upper()
@@ -63,9 +72,12 @@ def redeem_code(actor: Actor, text: str, *, ip_address: str | None = None) -> Co
     """Redeem a code for the actor's team: credits, count and audit entry in one transaction.
 
     A person may redeem a code for one team only, since anyone can create any number of teams, and
-    a mailbox once: what is kept of it outlives the account.
-    Raise CodeUsedError, and CodeInvalidError for everything else.
+    a mailbox once: what is kept of it outlives the account. A team of staff who may see or make
+    codes redeems none, superusers' included.
+    Raise StaffCodeError, CodeUsedError, and CodeInvalidError for everything else.
     """
+    if _administers_codes(actor.team):
+        raise StaffCodeError
     code = _find_code(text)
     if code is None:
         raise CodeInvalidError
@@ -272,6 +284,13 @@ def _qualifying_orders() -> QuerySet[Order]:
         amount_cents__gte=-(-referral_credit_nanos() // NANOS_PER_CENT),
         ended_at__lte=timezone.now() - timedelta(days=settings.REFERRAL_WAIT_DAYS),
     )
+
+
+def _administers_codes(team: Team) -> bool:
+    """Return whether a member of the team may see, make or change codes in the admin."""
+    staff = User.objects.filter(memberships__team=team, is_staff=True, is_active=True)
+    permissions = [f"billing.{verb}_creditcode" for verb in ("view", "add", "change")]
+    return any(member.has_perm(each) for member in staff for each in permissions)
 
 
 def _find_code(text: str) -> CreditCode | None:

@@ -11,10 +11,22 @@ from accounts.masking import mask_secrets
 
 
 def _mask_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    return {
-        name: mask_secrets(value) if isinstance(value, str) else value
-        for name, value in event.items()
-    }
+    return {name: _masked(value) for name, value in event.items()}
+
+
+def _masked(value: Any) -> Any:
+    """Return a value without secrets, however deep within it they are."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, BaseException):
+        value = repr(value)
+    if isinstance(value, str):
+        return mask_secrets(value)
+    if isinstance(value, Mapping):
+        return {_masked(name): _masked(each) for name, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(each) for each in value]
+    return value
 
 
 def configure_logging(*, level: str, as_json: bool) -> None:

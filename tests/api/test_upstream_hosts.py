@@ -14,7 +14,8 @@ from tests.api.gateway.world import World, in_loop
 PRIVATE = [
     "127.0.0.1", "10.0.0.8", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
     "0.0.0.0", "224.0.0.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1",
-    "::ffff:10.0.0.8", "64:ff9b::a00:8", "2002:a00:8::1",
+    "::ffff:10.0.0.8", "64:ff9b::a00:8", "2002:a00:8::1", "::10.0.0.8", "::ffff:0:10.0.0.8",
+    "64:ff9b:1::a00:8", "fec0::1", "192.0.0.192",
 ]  # fmt: skip
 
 
@@ -39,6 +40,9 @@ def test_public_addresses_are(address: str) -> None:
         *(each for each in PRIVATE if ":" not in each),
         *("[::1]", "[::ffff:7f00:1]", "localhost", "LOCALHOST.", "a.localhost", "vllm"),
         *("metadata.google.internal", "printer.local", "2130706433", "0x7f000001", "127.1"),
+        *("127.0.0.0xa", "127.0.0.0x", "169.254.169\u3002254", "169.254.169\uff61254"),
+        *("169.254.169.25\uff14", "169.254.169.254\u200b", "10.0.0.1\\.example.com"),
+        "10.0.0.1%25.example.com",
     ],
 )
 @pytest.mark.usefixtures("_public_only")
@@ -50,6 +54,7 @@ def test_by_default_no_host_within_is_accepted(host: str) -> None:
 def test_by_default_any_public_host_is_over_https() -> None:
     assert problem_with("https://api.example.com/v1") == ""
     assert problem_with("https://1.1.1.1/v1") == ""
+    assert problem_with("https://xn--bcher-kva.example/v1") == ""
     assert "over https" in problem_with("http://api.example.com/v1")
 
 

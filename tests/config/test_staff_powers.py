@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from accounts import teams
 from accounts.models import ApiKey, AuditEntry, Membership, Team, User
-from api.models import Upstream
+from api.models import ChatJob, Upstream, VideoJob
 from api.upstream_keys import encrypt_key, read_key
 from billing.models import Order
 from tests.cast import IssuedKey, issue, signed_in
@@ -367,6 +367,24 @@ def test_staff_refund_no_order_of_their_own_team(world: World, is_own: bool) -> 
     clerk_user.user_permissions.add(Permission.objects.get(codename="view_order"))
     page = clerk.get(f"/admin/billing/order/{order.pk}/refund/")
     assert page.status_code == (403 if is_own else 200)
+
+
+@pytest.mark.parametrize(
+    ("model", "column"), [(ChatJob, "body"), (ChatJob, "answer"), (VideoJob, "url")]
+)
+def test_what_customers_say_can_be_neither_read_nor_guessed(
+    world: World, model: Any, column: str
+) -> None:
+    said = "https://what-a-customer-said.example"
+    job = model.objects.latest("pk")
+    model.objects.update(**{column: said})
+    name = model._meta.model_name
+    clerk = world.may_only(Permission.objects.get(codename=f"view_{name}"))
+    shown = clerk.get(f"/admin/api/{name}/{job.pk}/change/")
+    assert shown.status_code == 200
+    assert "what-a-customer-said" not in shown.content.decode()
+    for lookup in (column, f"{column}__startswith", f"{column}__gt"):
+        assert clerk.get(f"/admin/api/{name}/", {lookup: "h"}).status_code == 400
 
 
 def test_what_was_changed_without_a_form_is_in_the_staff_log(world: World, boss: Client) -> None:

@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.utils import timezone
 
 from accounts.access import Actor
 from accounts.deletion import delete_user
-from accounts.models import AuditEntry, Plan, Role, Team, User
+from accounts.models import AuditEntry, Membership, Plan, Role, Team, User
 from accounts.teams import create_team
 from billing.ledger import postings
 from billing.models import CodeRedemption, CreditCode
@@ -189,3 +190,27 @@ def test_a_mailbox_is_known_by_an_older_secret_key(
 
     with pytest.raises(promotions.CodeUsedError):
         promotions.redeem_code(Actor(team=team, user=again, role=Role.OWNER), "WELCOME")
+
+
+@pytest.mark.parametrize("permission", ["add_creditcode", "change_creditcode", "view_creditcode"])
+def test_who_may_make_codes_redeems_none_for_a_team_of_theirs(
+    permission: str, owner: Actor, alices_team: Team, clerk: User, make_code: Make
+) -> None:
+    """Not by themselves, and not by another member."""
+    code = make_code()
+    Membership.objects.create(user=clerk, team=alices_team, role=Role.ADMIN)
+    clerk.user_permissions.add(Permission.objects.get(codename=permission))
+    for user in (clerk, owner.user):
+        actor = Actor(team=alices_team, user=user, role=Role.ADMIN)
+        with pytest.raises(promotions.CodeError, match="administers promotional codes"):
+            promotions.redeem_code(actor, "WELCOME")
+    code.refresh_from_db()
+    assert (code.redemptions, balance_of(alices_team).available_nanos) == (0, 0)
+
+
+def test_other_staff_are_customers_too(owner: Actor, make_code: Make) -> None:
+    make_code()
+    User.objects.filter(pk=owner.team.memberships.get(role=Role.OWNER).user_id).update(
+        is_staff=True
+    )
+    assert promotions.redeem_code(owner, "WELCOME").team == owner.team

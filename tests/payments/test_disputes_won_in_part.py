@@ -4,12 +4,15 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.test import Client
 
 from accounts.models import AuditEntry, Team, User
 from billing.models import Dispute, LedgerAlert, Order
 from billing.payments import disputes, tasks
 from billing.payments.refundable_part import refundable_part
+from tests.cast import signed_in
 from tests.payments.conftest import StripeStandIn, paid_order, run_concurrently
 from tests.payments.refund_helpers import DOLLAR, booked, moved, posted, spend
 from tests.payments.test_disputes import close, dispute, paused
@@ -98,6 +101,24 @@ def test_staff_give_no_more_than_the_dispute_took(
     assert posted(alices_team) == 10 * DOLLAR
     again = staff.post(page, {"amount": "0.01", "note": "x"})
     assert again.context["form"].errors == {"amount": ["Enter an amount up to $0."]}
+
+
+def test_staff_give_credits_to_no_team_of_their_own(
+    stand_in: StripeStandIn, order: Order, alices_team: Team, alice: User
+) -> None:
+    found = dispute(stand_in, order)
+    page = f"/admin/billing/dispute/{found.pk.replace('_', '_5F')}/correct/"
+    User.objects.filter(pk=alice.pk).update(is_staff=True)
+    allowed = Permission.objects.filter(codename__in=["add_refund", "view_dispute"])
+    alice.user_permissions.set(allowed)
+
+    assert signed_in(alice).get(page).status_code == 403
+    assert signed_in(alice).post(page, {"amount": "6", "note": "x"}).status_code == 403
+    assert posted(alices_team) == 0
+    alices_team.memberships.filter(user=alice).delete()
+    assert signed_in(alice).post(page, {"amount": "6", "note": "x"}).status_code == 302
+    logged = LogEntry.objects.latest("pk")
+    assert (logged.user, logged.get_change_message()) == (alice, "Credits given.")
 
 
 def test_a_part_of_a_dispute_may_be_refunded_no_more_than_it_came_back(

@@ -83,6 +83,14 @@ def test_failures_for_one_account_are_limited_wherever_they_come_from(dana: User
     assert "Try again in five minutes" in page
 
 
+def test_failures_for_one_account_are_counted_whatever_host_is_named(dana: User) -> None:
+    for n in range(5):
+        host = {"HTTP_HOST": f"localhost:{9000 + n}", "REMOTE_ADDR": f"198.51.100.{n}"}
+        assert login(Client(**host), dana.email, "wrong").status_code == 200
+    answer = login(Client(HTTP_HOST="127.0.0.1:9999", REMOTE_ADDR="198.51.100.9"), dana.email)
+    assert "too often" in answer.content.decode(), "not even with the right password"
+
+
 @pytest.mark.parametrize(
     ("path", "setting", "fields"),
     [

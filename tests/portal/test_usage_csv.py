@@ -55,13 +55,28 @@ def test_what_the_upstream_costs_is_nobody_elses_business(alice: User, customer:
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+1+cmd", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "-"]
+    "text", ["=1+1", "+1+cmd", "-2+3", "@SUM(A1)", "\t1", "\r=1", "\n=1", "\uff1d1", "-"]
 )
 def test_a_formula_becomes_a_text(alice: User, customer: Customer, text: str) -> None:
     serve(customer, output_nanos=5, end_user=text, model=text)
     (row,) = rows_of(signed_in(alice).get("/usage.csv"))
     assert row["user"] == f"'{text}"
     assert row["model"] == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        (" =1+1", "' =1+1"),
+        ("\t=1", "'\t'=1"),
+        ("x;=1+1", "x;'=1+1"),
+        ("x; @SUM(A1);\t-2", "x; '@SUM(A1);\t'-2"),
+        ('";=1+1', "\";'=1+1"),
+        ("a;b", "a;b"),
+    ],
+)
+def test_a_formula_within_a_text_is_one_to_who_splits_at_semicolons(text: str, cell: str) -> None:
+    assert guarded(text) == cell
 
 
 def test_numbers_stay_numbers() -> None:

@@ -101,6 +101,14 @@ class AccountAdapter(DefaultAccountAdapter):
         """Return the client's address, by which allauth's limits count."""
         return client_ip(request)
 
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Return what failures are counted by: the account alone.
+
+        allauth's own has the request's Host, too, so that another port in it, which no list of
+        hosts refuses, would give another five attempts.
+        """
+        return str(credentials.get("email", "")).strip().lower()
+
     def _notice(self, name: str, context: dict[str, Any]) -> dict[str, str]:
         title, sentence = SECURITY_NOTICES[name]
         return {

@@ -12,15 +12,20 @@ Cell = str | int | None
 Row = list[Cell]
 
 # A spreadsheet runs a text that begins so as a formula; a number is none, whatever its sign.
-_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_SIGNS = r"[=+\-@\uff1d\uff0b\uff0d\uff20]"
+_FORMULA = re.compile(rf"\s*{_SIGNS}|[\t\r\n]")
+# Where commas are decimal points a spreadsheet splits lines at semicolons, or at tabs: what follows
+# one within a text begins a cell of its own, as our quotes don't begin there.
+_FORMULA_WITHIN = re.compile(rf"([;\t]\s*)(?={_SIGNS})")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def guarded(cell: object) -> object:
-    """Return the cell, with an apostrophe before a text that a spreadsheet would run."""
-    if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
-        return f"'{cell}"
-    return cell
+    """Return the cell, with an apostrophe before each text that a spreadsheet would run."""
+    if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
+        return cell
+    text = _FORMULA_WITHIN.sub(r"\1'", cell)
+    return f"'{text}" if _FORMULA.match(cell) else text
 
 
 def csv_response(name: str, header: Row, batches: Iterator[list[Row]]) -> StreamingHttpResponse:
