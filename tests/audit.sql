@@ -160,7 +160,8 @@ cleared AS (
 ),
 line AS (
     SELECT u.request_id, (l->>1)::numeric AS quantity, (l->>2)::numeric AS rate,
-           nullif((l->>3)::numeric, 0) AS per, (l->>4)::numeric AS nanos
+           (l->>3)::numeric AS per, (l->>4)::numeric AS nanos,
+           CASE WHEN jsonb_array_length(l) > 5 THEN (l->>5)::numeric ELSE 1000000 END AS factor
     FROM billing_usagerecord u, jsonb_array_elements(u.lines) AS l
 )
 
@@ -219,6 +220,13 @@ FROM billing_keyspend s FULL JOIN (
     WHERE state = 'open' GROUP BY key_id) r ON r.key_id = s.key_id
 WHERE coalesce(s.held_nanos, 0) <> coalesce(r.nanos, 0)
 UNION ALL
+SELECT 'calls', format('account %s: %s calls at once, %s of its open reservations are calls', a.id,
+                       a.open_calls, (SELECT count(*) FROM billing_reservation r
+                                      WHERE r.account_id = a.id AND r.state = 'open' AND r.is_call))
+FROM account a
+WHERE a.open_calls <> (SELECT count(*) FROM billing_reservation r
+                       WHERE r.account_id = a.id AND r.state = 'open' AND r.is_call)
+UNION ALL
 SELECT 'end', format('reservation %s is %s, its record %s', r.id, r.state, u.outcome)
 FROM billing_reservation r LEFT JOIN billing_usagerecord u ON u.request_id = r.id
 WHERE (r.state = 'open') <> (u.request_id IS NULL)
@@ -240,8 +248,13 @@ WHERE u.request_id IS NULL
    OR u.cost_nanos <> u.input_nanos + u.cached_nanos + u.output_nanos + u.reasoning_nanos
                       + u.units_nanos
 UNION ALL
-SELECT 'line', format('request %s: %s × %s / %s is not %s', request_id, quantity, rate, per, nanos)
-FROM line WHERE nanos IS DISTINCT FROM round(quantity * rate / per) OR quantity < 0 OR rate < 0
+SELECT 'line', format('request %s: %s × %s × %s millionths / %s is not %s', request_id, quantity, rate,
+                      factor, per, nanos)
+FROM line
+-- Half up: what it comes to lies in [nanos - 1/2, nanos + 1/2). No division, so nothing is lost.
+WHERE (quantity >= 0 AND rate >= 0 AND factor > 0 AND per > 0
+       AND 2 * quantity * rate * factor >= (2 * nanos - 1) * per * 1000000
+       AND 2 * quantity * rate * factor < (2 * nanos + 1) * per * 1000000) IS NOT TRUE
 UNION ALL
 SELECT 'line', format('request %s: lines of %s, cost %s', u.request_id, sum(l.nanos), u.cost_nanos)
 FROM billing_usagerecord u JOIN line l ON l.request_id = u.request_id

@@ -1,11 +1,12 @@
 """Invariants of the ledger, each with a query that lists its violations."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import connection, transaction
 
-from billing.pricing.components import COMPONENTS
+from billing.pricing.components import COMPONENTS, Component
 
 EXAMPLES = 5
 
@@ -234,6 +235,38 @@ INVARIANTS = [
         """,
     ),
     Invariant(
+        "I4 rates",
+        "each line of a charge has the rate that its price has for the tier that the input reached",
+        """
+        WITH component (name, whole, per, own_column, whole_column) AS (VALUES {rates}),
+        price AS MATERIALIZED (
+            SELECT p.id, p.context_tiers, p.extra_rates || jsonb_strip_nulls(to_jsonb(p)) AS rates
+            FROM billing_priceversion p)
+        SELECT format('request %s: line %s of price version %s, %s input tokens', u.request_id,
+                      l.line, p.id, u.input_tokens)
+        FROM billing_usagerecord u
+        JOIN price p ON p.id = u.price_version_id
+        CROSS JOIN LATERAL (  -- of several tiers that name a component, the highest
+            SELECT coalesce(jsonb_object_agg(r.key, r.value
+                                ORDER BY (each->>'above_input_tokens')::bigint), '{}') AS rates
+            FROM jsonb_array_elements(p.context_tiers) AS each
+            CROSS JOIN LATERAL jsonb_each(each->'rates') AS r
+            WHERE (each->>'above_input_tokens')::bigint < u.input_tokens) AS tier
+        CROSS JOIN LATERAL jsonb_array_elements(u.lines) AS l(line)
+        JOIN component c ON c.name = l.line->>0
+        CROSS JOIN LATERAL (
+            SELECT coalesce(tier.rates->c.name, p.rates->c.own_column,
+                            p.rates->c.whole_column) AS own,
+                   -- A part that costs what its whole does goes on doing so in each tier.
+                   CASE WHEN c.whole_column <> ''
+                        THEN coalesce(tier.rates->c.whole, p.rates->c.whole_column) END AS whole
+        ) AS rate
+        WHERE u.lines <> '[]'
+          AND (l.line->3 <> to_jsonb(c.per)
+               OR (l.line->2 IS DISTINCT FROM rate.own AND l.line->2 IS DISTINCT FROM rate.whole))
+        """,
+    ),
+    Invariant(
         "I4 spent",
         "what a key has spent of its budgets is what its usage records charge, and what it took "
         "over from the key that it replaced",
@@ -324,11 +357,28 @@ def check() -> list[Finding]:
     with transaction.atomic(), connection.cursor() as cursor:
         if is_outermost:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        sweep_seconds = str(float(settings.SWEEP_SECONDS))
-        components = ", ".join(f"('{each.name}', '{each.summary}')" for each in COMPONENTS.values())
+        tables = {
+            "{sweep_seconds}": str(float(settings.SWEEP_SECONDS)),
+            "{components}": _values((each.name, each.summary) for each in COMPONENTS.values()),
+            "{rates}": _values(map(_rate, COMPONENTS.values())),
+        }
         for invariant in INVARIANTS:
-            violations = invariant.violations.replace("{sweep_seconds}", sweep_seconds)
-            cursor.execute(violations.replace("{components}", components))
+            violations = invariant.violations
+            for name, text in tables.items():
+                violations = violations.replace(name, text)
+            cursor.execute(violations)
             rows = cursor.fetchall()
             findings.append(Finding(invariant, len(rows), [row[0] for row in rows[:EXAMPLES]]))
     return findings
+
+
+def _rate(component: Component) -> tuple[str, str, int, str, str]:
+    """Return where a component's rate stands: in which column, or under its name."""
+    whole = COMPONENTS[component.part_of].rate_column if component.part_of else ""
+    own = component.rate_column if component.field else component.name
+    return component.name, component.part_of, component.per, own, whole if component.field else ""
+
+
+def _values(rows: Iterable[tuple[str | int, ...]]) -> str:
+    """Return rows of our own constants as SQL."""
+    return ", ".join(f"({', '.join(map(repr, row))})" for row in rows)

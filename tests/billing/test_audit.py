@@ -22,7 +22,7 @@ from billing.models import (
 from tests import audit
 from tests.billing.conftest import broken_invariants
 from tests.billing.ledger_calls import Customer, make_customer, settle, sweep, top_up
-from tests.billing.test_check_ledger import CONSTRAINTS, LINES, change, loss
+from tests.billing.test_check_ledger import CONSTRAINTS, LINES, LINES_OF_TIERS, change, loss
 
 pytestmark = pytest.mark.django_db
 
@@ -38,6 +38,7 @@ def customer() -> Customer:
     postings.grant(account, 4 * DOLLAR, reference="gift 9", expires_at=now + timedelta(days=9))
     first = order(customer, "pi_1", 1000)
     settle(customer.end(customer.admitted(), output_nanos=36, units_nanos=4, lines=LINES))
+    settle(customer.end(customer.admitted(), output_nanos=42, lines=LINES_OF_TIERS))
     settle(customer.end(customer.admitted(), output_nanos=1000))
     settle(customer.end(customer.admitted(amount_nanos=10), output_nanos=50 * DOLLAR))
     second = order(customer, "pi_2", 2000)
@@ -118,6 +119,7 @@ def unguarded(customer: Customer) -> Iterator[None]:
 
 ACCOUNT, OWN = "id = {account}", "account_id = {account}"
 LINED = OWN + " AND lines <> '[]'"
+TIERED = OWN + " AND lines->0->>7 = 'priority'"
 USAGE = (
     "id = (SELECT max(id) FROM billing_transfer WHERE customer_id = {account} AND kind = 'usage')"
 )
@@ -163,6 +165,8 @@ CORRUPTIONS = [
     ("hold", change("creditaccount", "held_nanos = held_nanos + 1", ACCOUNT)),
     ("hold", change("keyspend", "held_nanos = 0", "key_id = {key}")),
     ("hold", loss("reservation", OWN + " AND state = 'open'")),
+    ("calls", change("creditaccount", "open_calls = open_calls + 1", ACCOUNT)),
+    ("calls", change("reservation", "is_call = false", OWN + " AND state = 'open'")),
     ("end", loss("usagerecord", OWN)),
     ("end", change("usagerecord", "key_id = 0", OWN)),
     ("end", change("reservation", "state = 'open', ended_at = NULL", SETTLED)),
@@ -174,6 +178,9 @@ CORRUPTIONS = [
     ("line", change("usagerecord", "lines = lines - 1", LINED)),
     ("line", change("usagerecord", "lines = jsonb_set(lines, '{{0,4}}', '35')", LINED)),
     ("line", change("usagerecord", "lines = jsonb_set(lines, '{{0,3}}', '0')", LINED)),
+    ("line", change("usagerecord", "lines = jsonb_set(lines, '{{0,5}}', '1200000')", LINED)),
+    ("line", change("usagerecord", "lines = lines #- '{{0,5}}'", TIERED)),
+    ("line", change("usagerecord", "lines = jsonb_set(lines, '{{0,5}}', '1300000')", TIERED)),
     ("budget", change("keyspend", "total_nanos = total_nanos - 1", "key_id = {key}")),
     ("budget", change("keyspend", "month_nanos = month_nanos - 1", "key_id = {key}")),
     ("budget", change("keyspend", "day_nanos = 0", "key_id = {key}")),

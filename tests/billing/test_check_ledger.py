@@ -8,9 +8,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from billing.ledger import postings
 from billing.models import PriceVersion, Product
+from billing.pricing.charge import Usage, charge_of
+from billing.pricing.rates import Prices, Rates
 from tests.billing.conftest import broken_invariants
 from tests.billing.ledger_calls import (
     Customer,
@@ -21,6 +25,7 @@ from tests.billing.ledger_calls import (
     sweep,
     top_up,
 )
+from tests.billing.test_rate_tiers import tiered
 
 pytestmark = pytest.mark.django_db
 
@@ -178,6 +183,15 @@ CORRUPTIONS = [
         "I4 tiers",
         change("priceversion", "factor_millionths = 900000", "factor_millionths = 800000"),
     ),
+    ("I4 rates", change("usagerecord", set_line("0,2", "4000000"), WITH_TIERS)),
+    ("I4 rates", change("usagerecord", set_line("0,2", "6000000"), WITH_TIERS)),
+    ("I4 rates", change("usagerecord", set_line("0,3", "1000"), WITH_TIERS)),
+    ("I4 rates", change("usagerecord", set_line("0,0", '"image"'), WITH_TIERS)),
+    ("I4 rates", change("usagerecord", set_line("0,0", '"search_unit"'), WITH_TIERS)),
+    (
+        "I4 rates",
+        change("priceversion", "context_tiers = '[]'", "factor_millionths = 800000"),
+    ),
     ("I4 spent", change("keyspend", "total_nanos = total_nanos - 1", KEY)),
     ("I4 spent", change("keyspend", "month_nanos = month_nanos - 1", KEY)),
     ("I4 spent", change("keyspend", "day_nanos = day_nanos - 1", KEY)),
@@ -227,7 +241,7 @@ def test_right_books_of_every_fate_pass(customer):
     call_command("check_ledger", stdout=output)
 
     lines = output.getvalue().splitlines()
-    assert len(lines) == 17
+    assert len(lines) == 18
     assert all(" ok: " in line for line in lines[:-1])
     assert lines[-1].startswith("Checked ")
 
@@ -270,3 +284,34 @@ def test_a_reservation_just_past_its_expiry_is_the_sweeps_business(customer, set
     assert broken_invariants() == {}
     admit(customer.ask(amount_nanos=0, hold_seconds=-61))
     assert list(broken_invariants()) == ["I5"]
+
+
+@settings(
+    max_examples=settings.default.max_examples // 4,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(tiered(), st.integers(0, 300), st.integers(0, 300), st.data())
+def test_what_is_charged_at_any_prices_passes(
+    figures: Prices, input_tokens: int, output_tokens: int, data: st.DataObject
+) -> None:
+    columns = {name: getattr(figures, name) for name in Rates.__struct_fields__ if "nanos" in name}
+    version = PriceVersion.objects.create(
+        product=Product.objects.create(sku=new_id()),
+        effective_from=timezone.now(),
+        **columns,
+        factor_millionths=figures.factor_millionths,
+        context_tiers=[msgspec.structs.asdict(tier) for tier in figures.context_tiers],
+    )
+    used = Usage(
+        input_tokens=input_tokens,
+        cached_tokens=data.draw(st.integers(0, input_tokens)),
+        output_tokens=output_tokens,
+        reasoning_tokens=data.draw(st.integers(0, output_tokens)),
+        images=1,
+    )
+    charge = msgspec.structs.asdict(charge_of(version.rates, used))
+    del charge["total_nanos"]
+    customer = make_customer(100)
+    end = {"price_version_id": version.pk, "input_tokens": input_tokens, "source": "upstream"}
+    settle(customer.end(customer.admitted(), **end, **charge))
+    assert broken_invariants() == {}

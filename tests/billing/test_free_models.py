@@ -1,5 +1,6 @@
 """The limits of free models: by team and by the client's address, whatever the keys."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +13,11 @@ from tests.billing.ledger_calls import (
     Admission,
     Customer,
     admit,
+    connect,
     make_customer,
     repeat_on_ten_connections,
     sweep,
+    wait_until_blocked,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
@@ -112,3 +115,25 @@ def test_of_a_hundred_requests_at_once_of_ten_teams_at_one_address_thirty_pass()
             "SELECT requests FROM billing_freewindow WHERE subject = %s", [f"address {address}"]
         )
         assert cursor.fetchone() == (30,)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sweep_and_a_free_request_of_one_account_do_not_deadlock():
+    """The sweep locks accounts before minutes, as admission does."""
+    customer = make_customer(1000)
+    customer.admitted(hold_seconds=-1)
+    assert codes(free(customer)) == ["admitted"]
+    FreeWindow.objects.update(started_at=timezone.now() - timedelta(hours=2))
+    with connect(autocommit=False) as holder, connect() as own, ThreadPoolExecutor(1) as thread:
+        holder.execute(
+            "SELECT FROM billing_creditaccount WHERE id = %s FOR NO KEY UPDATE",
+            [customer.account.pk],
+        )
+        sweeping = thread.submit(sweep, own)
+        wait_until_blocked(own.info.backend_pid)
+        (result,) = admit(free(customer), on=holder)
+        holder.commit()
+        assert sweeping.result(timeout=60) == 1
+
+    assert result.code == "admitted"
+    assert FreeWindow.objects.get(pk=f"address {ADDRESS}").requests == 1

@@ -52,6 +52,14 @@ LEDGER_MUTANTS = [
         "test_locks.py::test_an_admission_waits_for_the_one_before_it",
     ),
     mutant(
+        "the sweep's order of accounts and free models' minutes",
+        SWEEP,
+        "BEGIN\n    -- 1. Find",
+        "BEGIN\n    DELETE FROM billing_freewindow WHERE started_at < now() - '1 hour'::interval;\n"
+        "    -- 1. Find",
+        "test_free_models.py::test_a_sweep_and_a_free_request_of_one_account_do_not_deadlock",
+    ),
+    mutant(
         "the account lock of the settlement",
         SETTLE,
         "ORDER BY a.id FOR NO KEY UPDATE OF a;",

@@ -10,12 +10,7 @@ DECLARE
     due uuid[];
     swept integer;
 BEGIN
-    -- 1. Forget the minutes of free models that are long over.
-    DELETE FROM billing_freewindow WHERE subject IN (
-        SELECT subject FROM billing_freewindow WHERE started_at < now() - interval '1 hour'
-        FOR UPDATE SKIP LOCKED);
-
-    -- 2. Find what is due, and lock its accounts.
+    -- 1. Find what is due, and lock its accounts.
     SELECT array_agg(id) INTO due FROM (
         SELECT r.id FROM billing_reservation r
         LEFT JOIN billing_processlease l ON l.id = r.lease_id
@@ -26,7 +21,7 @@ BEGIN
     WHERE a.id IN (SELECT account_id FROM billing_reservation WHERE id = ANY (due))
     ORDER BY a.id FOR NO KEY UPDATE OF a;
 
-    -- 3. End it.
+    -- 2. End it.
     WITH ended AS (
         UPDATE billing_reservation SET state = 'expired', ended_at = now()
         WHERE id = ANY (due) AND state = 'open'
@@ -62,6 +57,12 @@ BEGIN
            least(2147483647, extract(epoch FROM now() - created_at) * 1000)::integer, now()
     FROM ended;
     GET DIAGNOSTICS swept = ROW_COUNT;
+
+    -- 3. Forget the minutes of free models that are long over: after the accounts, as admission
+    -- locks both in this order.
+    DELETE FROM billing_freewindow WHERE subject IN (
+        SELECT subject FROM billing_freewindow WHERE started_at < now() - interval '1 hour'
+        FOR UPDATE SKIP LOCKED);
     RETURN swept;
 END
 $$;
