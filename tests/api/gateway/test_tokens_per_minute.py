@@ -7,7 +7,7 @@ import pytest
 
 from api.gateway.quote import GRANTED_OUTPUT_TOKENS, OPEN_OUTPUT_TOKENS
 from api.gateway.settlement import GROWTH_TOKENS
-from billing.pricing.charge import Prices
+from billing.pricing.rates import Prices
 from tests.api.gateway.upstream import DONE, answer, chunk, completion, stream
 from tests.api.gateway.world import World, in_loop
 
