@@ -61,13 +61,20 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "he
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seed of all property tests and samples, which workers get with the other options;
+    """Choose the seed of all property tests and samples, which workers get from the controller;
     collect without the garbage collector, which would only go over what is loaded again and again.
     """
     gc.disable()  # until what is loaded and collected is frozen
-    if config.option.hypothesis_seed is None:
-        config.option.hypothesis_seed = str(random.SystemRandom().getrandbits(64))
-    sampling.seed_choices(str(config.option.hypothesis_seed))
+    given = getattr(config, "workerinput", {}).get("hypothesis_seed", config.option.hypothesis_seed)
+    seed = str(random.SystemRandom().getrandbits(64) if given is None else given)
+    config.option.hypothesis_seed = seed
+    sampling.seed_choices(seed)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give a worker of xdist the run's seed."""
+    node.workerinput["hypothesis_seed"] = node.config.option.hypothesis_seed
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

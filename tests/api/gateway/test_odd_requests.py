@@ -238,6 +238,7 @@ async def test_some_of_the_tools_may_be_allowed() -> None:
         ("Bearer abc", "Bearer …"),
         ("customer-42", "customer-42"),
     ],
+    ids=["ours", "openai", "anthropic", "bearer", "none"],
 )
 @in_loop
 async def test_a_user_that_looks_like_a_key_is_masked_before_it_is_stored(
