@@ -12,14 +12,12 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
 from contextlib import suppress
-from contextvars import ContextVar
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 import httpx
 import structlog
-from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
 from msgspec import structs
 from multidict import CIMultiDict
@@ -28,6 +26,7 @@ from accounts.encryption import DecryptionError
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.dialects.base import Dialect
 from api.gateway.concurrency_limit import ConcurrencyLimits, Limiter, work_of
+from api.gateway.connections import Connector, Dispatch, ReportingHandler, current_dispatch
 from api.gateway.upstream_errors import AttemptError, error_of_status
 from api.upstream_hosts import GuardedResolver, problem_with
 from api.upstream_keys import read_key
@@ -55,26 +54,7 @@ _ID_HEADERS = frozenset({b"x-request-id", b"request-id"})
 _ANY_ZLIB_HEADER = 32 + zlib.MAX_WBITS
 # The transport lets through what aiohttp raises for broken HTTP.
 _BROKEN = (httpx.TransportError, aiohttp.ClientError, aiohttp.http.HttpProcessingError)
-
-
-class Dispatch(Protocol):
-    """A request that is told whether it is being sent, so that the upstream may bill it."""
-
-    was_dispatched: bool
-
-
-_dispatch: ContextVar[Dispatch | None] = ContextVar("dispatch")
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Tells a request that there is a connection, so that it is being sent."""
-
-    async def connect(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a connection of the pool, or a new one."""
-        connection = await super().connect(*args, **kwargs)
-        if (dispatch := _dispatch.get(None)) is not None:
-            dispatch.was_dispatched = True
-        return connection
+_DISCONNECTED = aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | aiohttp.ClientOSError
 
 
 class _Target:
@@ -229,37 +209,22 @@ class UpstreamResponse:
         await self._response.aclose()
 
 
-class _ResponseHandler(ResponseHandler):
-    """Tells whoever reads a body that its framing broke.
-
-    aiohttp (3.14) tells only whoever waits for a head, and a reader of the body would wait until
-    its time is up.
-    """
-
-    def set_exception(self, exc: Any, *cause: Any) -> None:
-        """End the message that is being read with an error."""
-        super().set_exception(exc, *cause)
-        payload = self._payload
-        if payload is not None and not payload.is_eof() and payload.exception() is None:
-            payload.set_exception(aiohttp.ClientPayloadError(f"broken HTTP: {exc}"))
-
-
 class Upstreams:
     """This process's connections to all upstreams. Make it inside the running event loop."""
 
     def __init__(self) -> None:
         # The catalogue bounds each upstream's calls; a bound of the pool would only make calls wait
         # where nobody sees it.
-        connector = _Connector(
+        self._connector = Connector(
             limit=0,
             keepalive_timeout=KEEPALIVE_SECONDS,
             ttl_dns_cache=60,
             resolver=GuardedResolver(),
         )
-        handler: Any = partial(_ResponseHandler, loop=asyncio.get_running_loop())
-        connector._factory = handler
+        handler: Any = partial(ReportingHandler, loop=asyncio.get_running_loop())
+        self._connector._factory = handler
         session = aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector,
             # One customer's cookies must never reach another's call.
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
@@ -319,13 +284,16 @@ class Upstreams:
         """
         limiter = self.limits.enter(upstream)
         began_at = time.monotonic()
-        _dispatch.set(dispatch)
+        current_dispatch.set(dispatch)
         try:
             response = await self._send(upstream, dialect, body, request_id, forwarded)
         except BaseException as error:
             limiter.leave(began_at)
             if isinstance(error, _BROKEN):
-                raise _error_of(error) from None
+                failure = _error_of(error)
+                if failure.kind == "disconnected":
+                    self._connector.close_idle(upstream.base_url)
+                raise failure from None
             raise
         answer = UpstreamResponse(response, limiter, began_at)
         if response.status_code != 200 or "content-encoding" in response.headers:
@@ -373,13 +341,9 @@ async def _raise_refusal(answer: UpstreamResponse, dialect: Dialect) -> None:
 def _error_of(error: Exception) -> AttemptError:
     """Return what a failed exchange of request and head was."""
     cause = error.__cause__
-    sent = isinstance(cause, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)) or (
-        isinstance(cause, aiohttp.ClientOSError)
-        and not isinstance(cause, aiohttp.ClientConnectorError)
-    )
     if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return AttemptError("connect", f"no connection: {_cause(error)}")
-    if sent:
+    if isinstance(cause, _DISCONNECTED):
         return AttemptError("disconnected", f"no answer: {_cause(error)}")
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
         return AttemptError("connect", f"no connection: {_cause(error)}")

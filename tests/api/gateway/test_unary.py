@@ -221,6 +221,27 @@ async def test_a_bad_moment_is_tried_once_more_and_charged_once() -> None:
 
 
 @in_loop
+async def test_two_connections_that_were_closed_while_idle_are_no_failure() -> None:
+    used: set[asyncio.StreamWriter] = set()
+
+    async def once(writer: asyncio.StreamWriter) -> None:
+        """Answer a connection's first request, and close it at the next."""
+        if writer in used:
+            writer.close()
+            return
+        used.add(writer)
+        await asyncio.sleep(0.1)  # so that the first requests have a connection each
+        await answer(completion())(writer)
+
+    async with World(once) as world:
+        await asyncio.gather(*(world.chat() for _ in range(3)))
+        assert len(used) == 3
+        reply = await world.chat()
+    assert reply.status == 200
+    assert [attempt["status"] for attempt in world.gate.settlements[-1].attempts] == [0, 200]
+
+
+@in_loop
 async def test_a_refused_connection_is_a_connect_error() -> None:
     async with World() as world:
         await world.upstream.__aexit__()
