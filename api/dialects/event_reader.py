@@ -11,18 +11,58 @@ _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
 
 
+class StreamHead:
+    """The first bytes of an answer, until it is clear whether events come or one whole answer.
+
+    Events begin with a field's name or a colon. JSON `is_whole`: it is kept in `body`.
+    """
+
+    __slots__ = ("_max_bytes", "body", "is_stream", "is_whole")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.body = bytearray()
+        self.is_stream = self.is_whole = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the first bytes of a stream of events, once there are some.
+
+        Raise DialectError for a page, and OversizedEventError.
+        """
+        self.body += data
+        if not self.is_whole:
+            head = without_bom(bytes(self.body))
+            if head is None:
+                return b""
+            start = head.lstrip()
+            if not start:
+                self.body.clear()
+                return b""
+            if start.startswith(b"<"):
+                raise DialectError("bad_answer", f"a page came for a stream: {start[:80]!r}")
+            if not start.startswith((b"{", b"[")):
+                self.is_stream = True
+                self.body.clear()
+                return start
+            self.is_whole = True
+        if len(self.body) > self._max_bytes:
+            raise OversizedEventError
+        return b""
+
+
 class EventReader(ABC):
     """Reads one attempt's stream, event by event.
 
-    A subclass reads the data of one event (`read_data`), raises DialectError for what can't be
-    passed on, and sets `is_done` and `finish_reason`.
+    A subclass reads the data of one event (`read_data`) and an answer that came in one piece
+    (`read_whole`), raises DialectError for what can't be passed on, and sets `is_done` and
+    `finish_reason`.
     """
 
-    __slots__ = ("_splitter", "_start", "error", "events", "finish_reason", "is_done", "text_bytes")
+    __slots__ = ("_head", "_splitter", "error", "events", "finish_reason", "is_done", "text_bytes")
 
     def __init__(self, max_event_bytes: int) -> None:
         self._splitter = EventSplitter(max_event_bytes)
-        self._start: bytes | None = b""
+        self._head = StreamHead(max_event_bytes)
         self.events = 0
         self.error: DialectError | None = None
         self.finish_reason = ""
@@ -30,8 +70,12 @@ class EventReader(ABC):
         self.text_bytes = 0
 
     @abstractmethod
-    def read_data(self, data: bytes) -> bytes:
-        """Return the client's bytes for one event's data. Raise DialectError."""
+    def read_data(self, data: bytes, event: bytes) -> bytes:
+        """Return the client's bytes for the data of an `event`. Raise DialectError."""
+
+    @abstractmethod
+    def read_whole(self, body: bytes) -> bytes:
+        """Return the client's bytes for a whole answer in place of a stream. Raise DialectError."""
 
     def feed(self, data: bytes) -> bytes:
         """Return the client's bytes for the upstream's: whole events only.
@@ -39,9 +83,11 @@ class EventReader(ABC):
         What can't be passed on is left in `error`, and what came before it is returned.
         """
         passed_on = b""
-        if self._start is not None:
-            data = self._begin(data)
         try:
+            if not self._head.is_stream:
+                data = self._head.feed(data)
+                # A whole answer's pieces are signs of life.
+                self.events += self._head.is_whole
             for event in self._splitter.feed(data):
                 passed_on += self._read(event)
         except OversizedEventError:
@@ -50,19 +96,15 @@ class EventReader(ABC):
             self.error = error
         return passed_on
 
-    def _begin(self, data: bytes) -> bytes:
-        """Return a stream's first bytes without a byte order mark, once it has a few."""
-        start = without_bom((self._start or b"") + data)
-        self._start = (self._start or b"") + data if start is None else None
-        return start or b""
-
     def read_rest(self) -> bytes:
         """Return what an unfinished last event makes, after the upstream's last byte."""
+        if self._head.is_whole:
+            return self.read_whole(bytes(self._head.body))
         return self._read(self._splitter.rest()) if not self.is_done else b""
 
     def _read(self, event: bytes) -> bytes:
         data = data_of(event)
-        return self.read_data(data) if data and not self.is_done else b""
+        return self.read_data(data, event) if data and not self.is_done else b""
 
 
 def named_event(name: str, data: bytes) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from api.gateway.quote import LIKELY_TOKENS_PER_MESSAGE
 from tests.stack import Stack
 from tests.support.waiting import eventually
 
@@ -25,6 +26,8 @@ MODELS = {
     "Responses": "claude-on-responses",
 }
 EMBEDDING_MODEL = "text-embedding-sim"
+# What an estimate has for the template around a stream's messages: one, or two with instructions.
+TEMPLATE_TOKENS = 2 * LIKELY_TOKENS_PER_MESSAGE
 NANOS_PER_DOLLAR = 10**9
 TOKENS_PER_RATE = 10**6
 # The endpoints of the simulator whose calls are charged for.
@@ -47,7 +50,8 @@ class Bill:
 
     `charged_nanos` is the sum of the usage records, `expected_nanos` what the journal's tokens cost
     at the catalogue's prices; both leave out requests that the client has left. Of those, `left`
-    counts the ones charged no more than what the upstream has sent.
+    counts the ones charged no more than what the upstream has sent, and an estimate of the prompt:
+    the upstream's own count comes with the end, which they don't see.
     """
 
     requests: int
@@ -137,7 +141,9 @@ def bill_of(charges: dict[str, int], entries: Iterable[dict[str, Any]]) -> Bill:
     for entry in entries:
         cost_nanos = _cost_nanos(entry) if entry["status"] == 200 else 0
         if entry["end"] == "client_closed":
-            abandoned[entry["request_id"]] = cost_nanos
+            # The simulator's templates add no tokens, unlike the models that estimates are for.
+            counted = {**entry, "prompt_tokens": entry["prompt_tokens"] + TEMPLATE_TOKENS}
+            abandoned[entry["request_id"]] = _cost_nanos(counted)
             continue
         request = entry["request_id"]
         completed[request] = completed.get(request, 0) + cost_nanos

@@ -63,7 +63,7 @@ class MessageAnswer:
     def __init__(self, body: bytes, context: AnswerContext) -> None:
         """Read a message. Raise DialectError if it is none."""
         self._context = context
-        self._body, self._message = _proved(body)
+        self._body, self._message = proved_message(body)
         message = self._message
         self.text_bytes = sum(map(_text_bytes, message.content))
         self.finish_reason = message.stop_reason or ""
@@ -86,8 +86,11 @@ class MessageAnswer:
         return _encode({**answer, "model": self._context.public_name, "usage": figures})
 
 
-def _proved(body: bytes) -> tuple[bytes, _Message]:
-    """Return a message's bytes, repaired if they must be, and what was decoded of them."""
+def proved_message(body: bytes) -> tuple[bytes, _Message]:
+    """Return a message's bytes, repaired if they must be, and what was decoded of them.
+
+    Raise DialectError.
+    """
     try:
         return body, _checked(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DialectError):

@@ -85,20 +85,67 @@ def repaired_block(block: Json, number: int) -> Json:
     return whole
 
 
-def repaired_event(data: bytes, open_blocks: Mapping[int, str]) -> list[bytes]:
+def as_events(message: Json) -> list[bytes]:
+    """Return the data of the events of a stream that brings a whole message."""
+    end = {name: message.get(name) for name in ("stop_reason", "stop_sequence")}
+    usage = message.get("usage")
+    begun = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
+    events: list[Json] = [{"type": "message_start", "message": begun}]
+    for index, block in enumerate(message["content"]):
+        start, deltas = _taken_apart(block)
+        place = {"index": index}
+        events.append({"type": "content_block_start", **place, "content_block": start})
+        events += [{"type": "content_block_delta", **place, "delta": delta} for delta in deltas]
+        events.append({"type": "content_block_stop", **place})
+    events.append({"type": "message_delta", "delta": end, "usage": usage})
+    return [encode_safely(event) for event in (*events, {"type": "message_stop"})]
+
+
+def _taken_apart(block: Json) -> tuple[Json, list[Json]]:
+    """Return a whole block as it begins, and the deltas that bring the rest of it."""
+    match block["type"]:
+        case "text":
+            citations = block.get("citations")
+            deltas = [
+                {"type": "citations_delta", "citation": citation}
+                for citation in (citations if isinstance(citations, list) else ())
+            ]
+            start = {name: value for name, value in block.items() if name != "citations"}
+            return {**start, "text": ""}, [{"type": "text_delta", "text": block["text"]}, *deltas]
+        case "thinking":
+            deltas = [{"type": "thinking_delta", "thinking": block["thinking"]}]
+            if signature := block.get("signature"):
+                deltas.append({"type": "signature_delta", "signature": signature})
+            return {**block, "thinking": "", "signature": ""}, deltas
+        case "tool_use" | "server_tool_use":
+            text = encode_safely(block.get("input") or {}).decode()
+            delta = {"type": "input_json_delta", "partial_json": text}
+            return {**block, "input": {}}, [delta]
+    return block, []
+
+
+def repaired_event(data: bytes, name: str, open_blocks: Mapping[int, str]) -> list[bytes]:
     """Return the events that an odd event's data stands for: none, one, or a block's start with it.
 
-    `open_blocks` are the kinds of those that are open, by index. Raise DialectError.
+    `name` is the one in the event's own line, if it has one. `open_blocks` are the kinds of the
+    blocks that are open, by index. Raise DialectError.
     """
     data = data.strip()
     if is_idle(data) or data == b"[DONE]":
         return []
     event = decode_loosely(data)
-    if not isinstance(event, dict):
+    if not isinstance(event, dict) or event.get("error"):
         raise_reported(event)
-    if event.get("type") == "error" or event.get("error"):
+    if not isinstance(event.get("type"), str) or not event["type"]:
+        event["type"] = name
+        raise_reported(event, name.encode())
+    if event["type"] == "error":
         raise_reported(event)
-    match event.get("type"):
+    match event["type"]:
+        case "message_start" if isinstance(event.get("message"), dict):
+            return [encode_safely(event)]
+        case "message_stop":
+            return [encode_safely(event)]
         case "content_block_start":
             block = event.get("content_block")
             block = block if isinstance(block, dict) else {"type": "text"}

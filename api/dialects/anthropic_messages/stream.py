@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
-from api.dialects.anthropic_messages.answer import Block
-from api.dialects.anthropic_messages.repair import repaired_event, stop_reason
+from api.dialects.anthropic_messages.answer import Block, proved_message
+from api.dialects.anthropic_messages.repair import as_events, repaired_event, stop_reason
 from api.dialects.anthropic_messages.usage import merged_usage, shown_usage
 from api.dialects.base import AnswerContext, DialectError
 from api.dialects.error_bodies import report_of
 from api.dialects.event_reader import EventReader, named_event
 from api.dialects.service_tiers import with_served_tier
+from api.dialects.sse import name_of
 from api.dialects.usage import Metered, MeteringLimits, meter, meter_part
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
@@ -99,12 +100,19 @@ class MessageStreamReader(EventReader):
             raise DialectError("incomplete", "the stream ended without message_stop")
         return passed_on
 
-    def read_data(self, data: bytes) -> bytes:
-        """Return the client's bytes for one event's data. Raise DialectError."""
+    def read_data(self, data: bytes, event: bytes) -> bytes:
+        """Return the client's bytes for an event's data. Raise DialectError."""
         try:
             return self._strictly(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _OddError):
-            events = repaired_event(data, self._open)
+            return self._all(repaired_event(data, name_of(event).decode(), self._open))
+
+    def read_whole(self, body: bytes) -> bytes:
+        """Return the client's bytes for a whole message in place of a stream."""
+        message, _ = proved_message(body)
+        return self._all(as_events(_decode_anything(message)))
+
+    def _all(self, events: list[bytes]) -> bytes:
         try:
             return b"".join(map(self._strictly, events))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -116,6 +124,8 @@ class MessageStreamReader(EventReader):
         kind = decoded.type
         if kind == "ping":
             return b'event: ping\ndata: {"type":"ping"}\n\n'
+        if not kind:
+            raise _OddError("bad_answer", "an event has no type")
         self.events += 1
         if kind == "content_block_delta":
             self._read_delta(decoded)

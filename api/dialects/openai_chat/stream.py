@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from api.dialects.base import AnswerContext, DialectError
+from api.dialects.event_reader import StreamHead
 from api.dialects.openai_chat.answer import UNPROVED, Delta, Groq, generated_bytes, shown_usage
 from api.dialects.openai_chat.repair import (
     FINISH_REASONS,
@@ -32,7 +33,6 @@ from api.dialects.sse import (
     OversizedEventError,
     data_of,
     name_of,
-    without_bom,
 )
 from api.dialects.usage import Metered, MeteringLimits, UsageEvidence
 from billing.pricing.charge import Charge, Usage
@@ -114,10 +114,7 @@ class CompletionStreamReader:
         "_decode",
         "_head",
         "_is_reasoning_foreign",
-        "_is_stream",
-        "_is_whole",
         "_latest",
-        "_max_event_bytes",
         "_name",
         "_public_name",
         "_reasons",
@@ -136,7 +133,7 @@ class CompletionStreamReader:
 
     def __init__(self, context: AnswerContext) -> None:
         self._decode = self.decode
-        self._max_event_bytes = context.max_event_bytes
+        self._head = StreamHead(context.max_event_bytes)
         self._splitter = EventSplitter(context.max_event_bytes)
         self._translator = StreamTranslator(
             context.reasoning_field, is_tagged=context.is_tagged, choices=context.request.choices
@@ -146,9 +143,6 @@ class CompletionStreamReader:
         self._renames: tuple[tuple[bytes, bytes], ...] = ()
         self._repairer: ChunkRepairer | None = None
         self._latest = b""
-        # What came before it was clear whether events come, or a whole completion.
-        self._head = bytearray()
-        self._is_stream = self._is_whole = False
         self.events = 0
         self.error: DialectError | None = None
         self.evidence = UsageEvidence()
@@ -166,8 +160,9 @@ class CompletionStreamReader:
         """
         passed_on = b""
         try:
-            if not self._is_stream:
-                data = self._begin(data)
+            if not self._head.is_stream:
+                data = self._head.feed(data)
+                self.events += self._head.is_whole
             for event in self._splitter.feed(data):
                 passed_on += self._read(event)
         except OversizedEventError:
@@ -183,8 +178,8 @@ class CompletionStreamReader:
         ended before its end: with neither `[DONE]` nor a finish reason.
         """
         passed_on = b""
-        if self._is_whole:
-            passed_on = self._whole(bytes(self._head))
+        if self._head.is_whole:
+            passed_on = self._whole(bytes(self._head.body))
         elif not self.is_done:
             passed_on = self._read(self._splitter.rest())
         if not self.is_done and not self.finish_reason:
@@ -196,34 +191,6 @@ class CompletionStreamReader:
             latest.pop("usage", None)
             passed_on += self._events(self._translator.rest(latest))
         return passed_on
-
-    def _begin(self, data: bytes) -> bytes:
-        """Return the first bytes of a stream of events, once there are some.
-
-        Events begin with a field's name or a colon; JSON is kept for a whole completion. Raise
-        DialectError for a page, and OversizedEventError.
-        """
-        self._head += data
-        if self._is_whole:
-            self.events += 1
-            if len(self._head) > self._max_event_bytes:
-                raise OversizedEventError
-            return b""
-        head = without_bom(bytes(self._head))
-        if head is None:
-            return b""
-        start = head.lstrip()
-        if not start:
-            self._head.clear()
-            return b""
-        if start.startswith((b"{", b"[")):
-            self._is_whole = True
-            return self._begin(b"")
-        if start.startswith(b"<"):
-            raise DialectError("bad_answer", f"a page came for a stream: {start[:80]!r}")
-        self._is_stream = True
-        self._head.clear()
-        return start
 
     def _whole(self, body: bytes) -> bytes:
         """Return the events for a whole completion that came in place of a stream."""

@@ -8,10 +8,11 @@ from api import errors
 from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.base import OpenAiFamily, ParsedRequest, StreamFailure, json_dollars
 from api.dialects.openai_responses import translation
-from api.dialects.openai_responses.answer import ResponseAnswer, shown_usage
+from api.dialects.openai_responses.answer import ResponseAnswer
 from api.dialects.openai_responses.assembler import ResponseAssembler
 from api.dialects.openai_responses.request import parse_responses, upstream_fields
 from api.dialects.openai_responses.stream import ResponseStreamReader, event
+from api.dialects.openai_responses.usage import shown_usage
 from api.error_responses import RenderedError, error_object, rendered
 from api.surfaces import Surface
 

@@ -5,8 +5,11 @@ from typing import Any
 import msgspec
 
 from api.dialects.base import AnswerContext, DialectError
+from api.dialects.openai_responses.output import response_object
+from api.dialects.openai_responses.repair import repaired_response
+from api.dialects.openai_responses.usage import shown_usage
 from api.dialects.service_tiers import with_served_tier
-from api.dialects.usage import Metered, MeteringLimits, meter
+from api.dialects.usage import Metered, MeteringLimits, UsageEvidence
 from billing.pricing.charge import Usage
 
 _encode = msgspec.json.Encoder().encode
@@ -15,12 +18,23 @@ _decode_anything = msgspec.json.Decoder().decode
 Json = dict[str, Any]
 
 ANSWERED = frozenset({"completed", "incomplete"})
+# What OpenAI's SDKs take for granted in a response.
+_REQUIRED = (
+    "id",
+    "object",
+    "created_at",
+    "output",
+    "parallel_tool_calls",
+    "tool_choice",
+    "tools",
+)
 
 
 class _Part(msgspec.Struct, gc=False):
     type: str
     text: str | None = None
     refusal: str | None = None
+    annotations: list[Any] | None = None
 
 
 class Item(msgspec.Struct, gc=False):
@@ -42,8 +56,9 @@ class Item(msgspec.Struct, gc=False):
             if getattr(self, name) is None:
                 raise DialectError("bad_answer", f"a {self.type} item has no {name}")
         for part in self.content or ():
-            if part.type == "refusal" and part.refusal is None:
-                raise DialectError("bad_answer", "a refusal has no text")
+            for name in _PART_PARTS.get(part.type, ()):
+                if getattr(part, name) is None:
+                    raise DialectError("bad_answer", f"a part {part.type} has no {name}")
 
     def text_bytes(self) -> int:
         """Return how many bytes of generated text it has."""
@@ -54,10 +69,12 @@ class Item(msgspec.Struct, gc=False):
 
 
 _ITEM_PARTS = {
-    "message": ("content",),
+    "message": ("id", "content"),
     "function_call": ("call_id", "name", "arguments"),
     "custom_tool_call": ("call_id", "name", "input"),
+    "reasoning": ("id", "summary"),
 }
+_PART_PARTS = {"refusal": ("refusal",), "output_text": ("text", "annotations")}
 
 
 class _Response(msgspec.Struct, gc=False):
@@ -67,7 +84,7 @@ class _Response(msgspec.Struct, gc=False):
     model: str | None = None
     usage: Any = None
     service_tier: Any = None
-    error: Any = None
+    error: None = None
     incomplete_details: Json | None = None
 
 
@@ -77,40 +94,58 @@ _decode = msgspec.json.Decoder(_Response).decode
 class ResponseAnswer:
     """A response in one piece."""
 
-    __slots__ = ("_body", "_context", "_response", "finish_reason", "text_bytes")
+    __slots__ = ("_body", "_context", "_evidence", "_response", "finish_reason", "text_bytes")
 
     def __init__(self, body: bytes, context: AnswerContext) -> None:
         """Read a response. Raise DialectError if it is none, or reports a failure."""
-        self._body = body
         self._context = context
-        try:
-            self._response = response = _decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise DialectError("bad_answer", "the answer is no response") from None
-        if response.status not in ANSWERED:
-            detail = f"the response {response.status[:20]}: {_encode(response.error)[:200]!r}"
-            raise DialectError("bad_answer", detail)
-        for item in response.output:
-            item.check()
+        self._body, self._response = proved_response(body, context)
+        response = self._response
+        self._evidence = UsageEvidence(response.usage)
         self.text_bytes = sum(item.text_bytes() for item in response.output)
         self.finish_reason = finish_reason(response.status, response.incomplete_details)
 
     def meter(self, limits: MeteringLimits) -> Metered:
         """Return the usage that the upstream reported, or none if it can't be true."""
-        response = self._response
-        metered = meter(response.usage, self.text_bytes, limits)
+        metered = self._evidence.meter(self.text_bytes, limits)
         if limits.prices.has_service_tiers:
-            return with_served_tier(metered, response.service_tier)
+            return with_served_tier(metered, self._response.service_tier)
         return metered
 
     def body(self, usage: Usage) -> bytes:
         """Return the upstream's response with the public name and the usage that is charged."""
-        return _encode(for_client(_decode_anything(self._body), self._context, usage))
+        response = {**_decode_anything(self._body), "usage": self._evidence.figures}
+        return _encode(for_client(response, self._context, usage))
 
 
-def finish_reason(status: str, incomplete_details: Json | None) -> str:
+def proved_response(body: bytes, context: AnswerContext) -> tuple[bytes, _Response]:
+    """Return a response's bytes, repaired if they must be, and what was decoded of them.
+
+    Raise DialectError.
+    """
+    try:
+        return body, _checked(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DialectError):
+        repaired = repaired_response(body, context.answer_id)
+    try:
+        return repaired, _checked(repaired)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise DialectError("bad_answer", f"no response: {body[:120]!r}") from None
+
+
+def _checked(body: bytes) -> _Response:
+    """Return a decoded response. Raise DialectError where it lacks what it must have."""
+    response = _decode(body)
+    if response.status not in ANSWERED:
+        raise DialectError("bad_answer", f"the response {response.status[:20]}")
+    for item in response.output:
+        item.check()
+    return response
+
+
+def finish_reason(status: str, incomplete_details: object) -> str:
     """Return why a response ended, in one word."""
-    reason = (incomplete_details or {}).get("reason")
+    reason = incomplete_details.get("reason") if isinstance(incomplete_details, dict) else None
     return reason if status == "incomplete" and isinstance(reason, str) else status
 
 
@@ -121,35 +156,12 @@ def for_client(response: Json, context: AnswerContext, usage: Usage | None) -> J
     of a service tier is only spoken where the request names one that has a price.
     """
     shown = {**response, "model": context.public_name, "store": False}
+    missing = [name for name in _REQUIRED if shown.get(name) is None]
+    if missing:
+        whole = response_object(context, [], None, None)
+        shown |= {name: whole[name] for name in missing}
     if not context.request.service_tier:
         shown.pop("service_tier", None)
     if usage is not None:
         shown["usage"] = shown_usage(response.get("usage"), usage)
     return shown
-
-
-def shown_usage(reported: object, usage: Usage) -> Json:
-    """Return the usage object for the client: the figures that were charged.
-
-    What else the upstream `reported` stays beside them.
-    """
-    reported = reported if isinstance(reported, dict) else {}
-    return {
-        **reported,
-        "input_tokens": usage.input_tokens,
-        "input_tokens_details": {
-            **_part(reported, "input_tokens_details"),
-            "cached_tokens": usage.cached_tokens,
-        },
-        "output_tokens": usage.output_tokens,
-        "output_tokens_details": {
-            **_part(reported, "output_tokens_details"),
-            "reasoning_tokens": usage.reasoning_tokens,
-        },
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-    }
-
-
-def _part(reported: Json, name: str) -> Json:
-    part = reported.get(name)
-    return part if isinstance(part, dict) else {}

@@ -7,7 +7,7 @@ import msgspec
 
 from api.dialects.base import AnswerContext
 from api.dialects.conversation import Block, FinishReason, Reasoning, Refusal, Reply, Text, ToolCall
-from api.dialects.openai_responses.answer import shown_usage
+from api.dialects.openai_responses.usage import shown_usage
 from api.dialects.signatures import tagged_signature
 from billing.pricing.charge import Usage
 

@@ -19,7 +19,6 @@ from api.dialects.conversation import (
     ToolCallEnded,
     ToolCallStarted,
 )
-from api.dialects.openai_responses.answer import shown_usage
 from api.dialects.openai_responses.output import (
     ItemIds,
     call_item,
@@ -29,6 +28,7 @@ from api.dialects.openai_responses.output import (
     text_part,
 )
 from api.dialects.openai_responses.stream import event as written
+from api.dialects.openai_responses.usage import shown_usage
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
 

@@ -27,6 +27,10 @@ SEVERAL_LINES = (
     b'data: {"type": "content_block_delta", "index": 0,\n'
     b'data: "delta": {"type": "text_delta", "text": "Hi"}}\n\n'
 )
+NAMED = (
+    b'event: content_block_delta\ndata: {"index": 0, "delta": {"type": "text_delta", "text": "Hi"}}'
+    b"\n\n"
+)
 
 
 def context(**asked: Any) -> AnswerContext:
@@ -92,6 +96,7 @@ def without(event: Json, name: str) -> Json:
         (START, TEXT, HELLO, STOP, END, b"data: [DONE]\n\n"),
         (START, TEXT, HELLO, STOP, {**END, "delta": None}, LAST),
         (START, TEXT, SEVERAL_LINES, STOP, END, LAST),
+        (START, TEXT, NAMED, STOP, END, LAST),
     ],
     ids=[
         "a byte order mark",
@@ -108,6 +113,7 @@ def without(event: Json, name: str) -> Json:
         "OpenAI's end",
         "null for why it ended",
         "several data lines",
+        "the type in the event's name only",
     ],
 )  # fmt: skip
 def test_odd_events_make_the_stream_that_was_meant(events: tuple[Any, ...]) -> None:
@@ -147,6 +153,52 @@ def test_a_call_may_bring_its_arguments_in_any_form(given: object) -> None:
 def test_an_error_in_whatever_form_is_an_error(event: Json | bytes) -> None:
     with pytest.raises(DialectError):
         streamed(START, TEXT, event, STOP, END, LAST)
+
+
+THINKING = {"type": "thinking", "thinking": "hm", "signature": "s"}
+CITATION = {"type": "char_location", "cited_text": "x"}
+
+
+@pytest.mark.parametrize("piece", [7, 100_000])
+def test_a_whole_message_in_place_of_a_stream_is_streamed(piece: int) -> None:
+    content = [
+        THINKING,
+        {"type": "text", "text": "Hi", "citations": [CITATION]},
+        {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": 1}},
+        {"type": "redacted_thinking", "data": "d"},
+    ]
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "content": content}
+    ends = {"stop_reason": "tool_use", "usage": {"input_tokens": 3, "output_tokens": 2}}
+    body = json.dumps({**message, **ends}, indent=1).encode()
+    got = streamed(*[body[at : at + piece] for at in range(0, len(body), piece)])
+    assert text_of(got) == "Hi"
+    assert got[0]["message"]["model"] == "m"
+    starts = [each["content_block"] for each in got if each["type"] == "content_block_start"]
+    assert starts == [
+        {"type": "thinking", "thinking": "", "signature": ""},
+        {"type": "text", "text": ""},
+        {**content[2], "input": {}},
+        content[3],
+    ]
+    deltas = [each["delta"] for each in got if each["type"] == "content_block_delta"]
+    assert deltas == [
+        {"type": "thinking_delta", "thinking": "hm"},
+        {"type": "signature_delta", "signature": "s"},
+        {"type": "text_delta", "text": "Hi"},
+        {"type": "citations_delta", "citation": CITATION},
+        {"type": "input_json_delta", "partial_json": '{"a":1}'},
+    ]
+    end = got[-2]
+    assert end["delta"]["stop_reason"] == "tool_use"
+    assert (end["usage"]["input_tokens"], end["usage"]["output_tokens"]) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"error": {"message": "no"}}', b"<html>down</html>", b"{", b"[]", b'{"a": 1}']
+)
+def test_what_is_no_stream_is_an_error(body: bytes) -> None:
+    with pytest.raises(DialectError):
+        streamed(body)
 
 
 def whole(**fields: Any) -> Json:
