@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from billing.pricing.charge import Prices, Rates
+from billing.pricing.rates import Prices, Rates
 from tests.api.gateway.world import PATH, World
 from tests.support.waiting import eventually_async
 
