@@ -46,7 +46,7 @@ async def admit(
             quote = make_quote(snapshot, request.surface, parsed)
             if ratio := gateway.token_ratios.known.get(quote.model.name):
                 quote.calibrate(ratio)
-            place = gateway.upstreams.limits.expect(quote.model.routes)
+            place = gateway.upstreams.limits.expect(quote.model.routes, digests[0])
         except Exception as error:  # a wrong row can crash the quote until staff correct it
             admission = await identify(gateway, request, digests)
             if admission is not None and admission.catalogue_version != snapshot.version:
@@ -62,7 +62,7 @@ async def admit(
         except LedgerUnavailableError:
             raise errors.ServiceUnavailableError() from None
         finally:
-            place.expected -= 1
+            place.give_back(request.admission.team_id if request.admission is not None else 0)
         if admission.code == "admitted":
             if admission.amount_nanos < quote.amount_nanos:
                 quote.lower_to(admission.amount_nanos)

@@ -20,8 +20,18 @@ Requests beyond the limit get 429 before anything is reserved, unless another ro
 Retry-After comes from a virtual queue: places come free every (mean duration / limit) seconds, and
 each refused caller is told the next place that nobody was told yet.
 
-A call costs 1 µs here. Nothing waits, and processes share nothing: an upstream's row sets the limit
-of each of them.
+The places are shared out by team. A team gets another one only while its calls are fewer than SHARE
+times the places that would then be left: the dynamic thresholds by which switches share a buffer
+among ports (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998). So a team alone
+gets four fifths, two get four ninths each, and what is left serves whoever has few calls or none:
+running streams can't be taken from a team, so places for the others must be there before they ask.
+A team without a call gets any free place.
+
+A cut may leave more calls running than the limit allows. If they are one team's, the others must
+not wait for their end: then each team's calls count only up to its share.
+
+A call costs 2.4 µs here. Nothing waits, and processes share nothing: an upstream's row sets the
+limit of each of them.
 """
 
 import math
@@ -31,6 +41,16 @@ from collections.abc import Callable, Hashable, Sequence
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.gateway.upstream_errors import AttemptError, UpstreamBusyError
 
+# How many times as many calls a team may have as are left for the others.
+SHARE = 4
+TEAM_SHARE_MESSAGE = (
+    "Your team's running requests fill its share of this model's capacity. Wait as Retry-After "
+    "says, or until some of them have ended."
+)
+# Calls of keys whose team this process doesn't know yet are counted together.
+UNKNOWN_TEAM = 0
+# Of keys whose team is remembered; beyond it the oldest are forgotten.
+MAX_KEYS = 20_000
 FLOOR = 4.0
 # A limit this high is as good as none; the upstream's row still bounds it.
 CEILING = 100_000.0
@@ -89,30 +109,33 @@ class _Speed:
 class Limiter:
     """How many calls one upstream gets at once from this process.
 
-    `in_flight` calls are running; `expected` ones wait for the ledger's admission.
+    `in_flight` calls are running; `expected` ones wait for the ledger's admission. `calls_of` are
+    both together, of each team that has any.
     """
 
     __slots__ = (
         "_answers",
         "_calm_seconds",
         "_held_seconds",
-        "_now",
         "_overloads",
         "_peak",
         "_promised_at",
         "_speeds",
         "_window_began_at",
         "_window_ends_at",
+        "calls_of",
         "expected",
         "in_flight",
         "limit",
+        "now",
     )
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+        self.now = now
         self.limit = CEILING
         self.in_flight = 0
         self.expected = 0
+        self.calls_of: dict[int, int] = {}
         self._peak = 0
         self._calm_seconds = 0.0
         self._answers = 0
@@ -123,28 +146,67 @@ class Limiter:
         self._window_began_at = now()
         self._window_ends_at = self._window_began_at + WINDOW_SECONDS
 
-    def has_room(self, most: int) -> bool:
-        """Return whether a call may begin now; `most` is what the upstream's row allows."""
+    def has_room(self, most: int, team_id: int) -> bool:
+        """Return whether a team's call may begin now; `most` is what the upstream's row allows."""
         calls = self.in_flight + self.expected
-        if calls < self.limit and calls < most:
+        mine = self.calls_of.get(team_id, 0)
+        limit = self.limit
+        free = (limit if limit < most else most) - calls
+        if free > 0 and (not mine or mine < SHARE * (free - 1)):
             return True
         self._end_window_if_due()
-        return calls < min(self.limit, most)
+        free = min(self.limit, most) - calls
+        if free > 0:
+            return not mine or mine < SHARE * (free - 1)
+        return calls < most and self._is_owed_a_place(mine)
 
-    def enter(self, most: int) -> bool:
-        """Begin a call if there is room, and returns whether it did; `leave` ends it."""
-        if not self.has_room(most):
+    def is_full(self, most: int) -> bool:
+        """Return whether there is no place, whoever asks."""
+        return self.in_flight + self.expected >= min(self.limit, most)
+
+    def enter(self, most: int, team_id: int) -> bool:
+        """Begin a team's call if there is room, and return whether it did; `leave` ends it."""
+        if not self.has_room(most, team_id):
             return False
         self.in_flight += 1
         self._peak = max(self._peak, self.in_flight)
+        self.calls_of[team_id] = self.calls_of.get(team_id, 0) + 1
         return True
 
-    def leave(self, began_at: float) -> None:
-        """End a call that began at `began_at`, by this limiter's clock."""
+    def expect(self, team_id: int) -> None:
+        """Keep a place for a team's call; `forget` gives it back."""
+        self.expected += 1
+        self.calls_of[team_id] = self.calls_of.get(team_id, 0) + 1
+
+    def forget(self, team_id: int) -> None:
+        """Give back a place that was kept for a team's call."""
+        self.expected -= 1
+        self._uncount(team_id)
+
+    def leave(self, began_at: float, team_id: int) -> None:
+        """End a team's call that began at `began_at`, by this limiter's clock."""
         self.in_flight -= 1
-        held = self._now() - began_at
+        self._uncount(team_id)
+        held = self.now() - began_at
         # The first call's time counts whole, later ones a tenth each.
         self._held_seconds += (held - self._held_seconds) * (0.1 if self._held_seconds else 1)
+
+    def _uncount(self, team_id: int) -> None:
+        left = self.calls_of[team_id] - 1
+        if left:
+            self.calls_of[team_id] = left
+        else:
+            del self.calls_of[team_id]
+
+    def _is_owed_a_place(self, mine: int) -> bool:
+        """Return whether a team with so many calls gets a place above the limit after a cut."""
+        if self.in_flight < self.limit + 1:
+            return False
+        teams = len(self.calls_of)
+        share = max(1.0, self.limit * SHARE / (1 + SHARE * teams))
+        if mine + 1 > share:
+            return False
+        return sum([min(calls, share) for calls in self.calls_of.values()]) < self.limit
 
     def answered(self, kind: Hashable, seconds: float, work: float) -> None:
         """Note that an answer, or its first token, came after so many seconds.
@@ -160,14 +222,6 @@ class Limiter:
         self._answers += 1
         self._end_window_if_due()
 
-    def finish(
-        self, kind: Hashable, began_at: float, prompt_tokens: int, output_tokens: int, images: int
-    ) -> None:
-        """End a call whose whole answer has come. See `answered`, `leave` and `work_of`."""
-        work = work_of(prompt_tokens, output_tokens, images)
-        self.answered(kind, self._now() - began_at, work)
-        self.leave(began_at)
-
     def reported_overload(self) -> None:
         """Record a 429, or a first token that did not come in time."""
         self._overloads += 1
@@ -175,7 +229,7 @@ class Limiter:
 
     def next_place_seconds(self, most: int) -> int:
         """Return in how many whole seconds a caller that is refused now likely finds room."""
-        now = self._now()
+        now = self.now()
         places = max(1.0, min(self.limit, most))
         self._promised_at = max(self._promised_at, now) + (self._held_seconds or 1.0) / places
         # Those who were told a place may not come back for it, so there is an end to the queue.
@@ -183,7 +237,7 @@ class Limiter:
         return max(1, math.ceil(self._promised_at - now))
 
     def _end_window_if_due(self) -> None:
-        now = self._now()
+        now = self.now()
         if now >= self._window_ends_at:
             # Time in which nobody called belongs to no window: it is calm.
             calm = now - self._window_ends_at
@@ -229,12 +283,60 @@ def _ramp(seconds: float) -> float:
     return seconds - CALM_SECONDS / 2
 
 
+class Place:
+    """A place that is kept for a call while the ledger is asked for its admission."""
+
+    __slots__ = ("_digest", "_limiter", "_team_id", "_teams")
+
+    def __init__(self, limiter: Limiter, teams: dict[str, int], digest: str, team_id: int) -> None:
+        limiter.expect(team_id)
+        self._limiter = limiter
+        self._teams = teams
+        self._digest = digest
+        self._team_id = team_id
+
+    def give_back(self, team_id: int) -> None:
+        """Give the place back; the ledger says whose the key is, or UNKNOWN_TEAM."""
+        self._limiter.forget(self._team_id)
+        if team_id not in (self._team_id, UNKNOWN_TEAM):
+            self._teams[self._digest] = team_id
+            if len(self._teams) > MAX_KEYS:
+                del self._teams[next(iter(self._teams))]
+
+
+class RunningCall:
+    """A team's call that has begun, and is to be ended once."""
+
+    __slots__ = ("_began_at", "_limiter", "_team_id")
+
+    def __init__(self, limiter: Limiter, team_id: int) -> None:
+        self._limiter = limiter
+        self._team_id = team_id
+        self._began_at = limiter.now()
+
+    def note_first_token(self, kind: Hashable, prompt_tokens: int) -> None:
+        """Note that the answer's first token has come. See `Limiter.answered`."""
+        seconds = self._limiter.now() - self._began_at
+        self._limiter.answered(kind, seconds, work_of(prompt_tokens))
+
+    def finish(self, kind: Hashable, prompt_tokens: int, output_tokens: int, images: int) -> None:
+        """End the call, whose whole answer has come. See `Limiter.answered` and `work_of`."""
+        work = work_of(prompt_tokens, output_tokens, images)
+        self._limiter.answered(kind, self._limiter.now() - self._began_at, work)
+        self.end()
+
+    def end(self) -> None:
+        """End the call, whatever came of it."""
+        self._limiter.leave(self._began_at, self._team_id)
+
+
 class ConcurrencyLimits:
-    """This process's limiters, by upstream."""
+    """This process's limiters, by upstream, and the teams of the keys that it has seen."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._limiters: dict[int, Limiter] = {}
+        self._teams: dict[str, int] = {}
 
     def of(self, upstream: UpstreamEntry) -> Limiter:
         """Return the upstream's limiter."""
@@ -243,32 +345,38 @@ class ConcurrencyLimits:
             limiter = self._limiters[upstream.id] = Limiter(self._now)
         return limiter
 
-    def enter(self, upstream: UpstreamEntry) -> Limiter:
-        """Begin a call of the upstream, and return the limiter that is to be told of its end.
-
-        Raise AttemptError if there is no room for it.
-        """
+    def enter(self, upstream: UpstreamEntry, team_id: int) -> RunningCall:
+        """Begin a team's call. Raise AttemptError if there is no room for it."""
         limiter = self.of(upstream)
-        if not limiter.enter(upstream.max_concurrency):
-            wait = limiter.next_place_seconds(upstream.max_concurrency)
-            detail = f"{limiter.in_flight} calls are under way, which is the limit"
-            raise AttemptError("busy", detail, retry_after_seconds=wait)
-        return limiter
+        most = upstream.max_concurrency
+        if not limiter.enter(most, team_id):
+            mine = limiter.calls_of.get(team_id, 0)
+            detail = f"{limiter.in_flight} calls are under way, {mine} of them the team's"
+            wait = limiter.next_place_seconds(most)
+            is_full = limiter.is_full(most)
+            raise AttemptError("busy", detail, error=_refusal(wait, is_full=is_full))
+        return RunningCall(limiter, team_id)
 
-    def expect(self, routes: Sequence[RouteEntry]) -> Limiter:
-        """Keep a place, at the first of the routes' upstreams that has one, and returns where.
+    def expect(self, routes: Sequence[RouteEntry], digest: str) -> Place:
+        """Keep a place, at the first of the routes' upstreams that has one, for a key's call.
 
-        Calls that ask the ledger at the same time are thus not all promised the last place. Count
-        the limiter's `expected` down when the ledger has answered. Raise UpstreamBusyError if
-        there is no place.
+        Calls that ask the ledger at the same time are thus not all promised the last place. Give
+        the place back when the ledger has answered. Raise UpstreamBusyError if there is no place.
         """
+        team_id = self._teams.get(digest, UNKNOWN_TEAM)
         for route in routes:
             limiter = self.of(route.upstream)
-            if limiter.has_room(route.upstream.max_concurrency):
-                limiter.expected += 1
-                return limiter
-        waits = [
-            self.of(route.upstream).next_place_seconds(route.upstream.max_concurrency)
-            for route in routes
-        ]
-        raise UpstreamBusyError(retry_after_seconds=min(waits))
+            if limiter.has_room(route.upstream.max_concurrency, team_id):
+                return Place(limiter, self._teams, digest, team_id)
+        waits, is_full = [], True
+        for route in routes:
+            limiter, most = self.of(route.upstream), route.upstream.max_concurrency
+            waits.append(limiter.next_place_seconds(most))
+            is_full = is_full and limiter.is_full(most)
+        raise _refusal(min(waits), is_full=is_full)
+
+
+def _refusal(wait_seconds: int, *, is_full: bool) -> UpstreamBusyError:
+    """Return the error of a call without a place; unless `is_full`, others would get one."""
+    message = None if is_full else TEAM_SHARE_MESSAGE
+    return UpstreamBusyError(message, retry_after_seconds=wait_seconds)

@@ -8,7 +8,6 @@ all as ConnectTimeout; the cause tells them apart. `ConcurrencyLimits` bound eac
 """
 
 import asyncio
-import time
 import zlib
 from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
 from contextlib import suppress
@@ -25,7 +24,7 @@ from multidict import CIMultiDict
 from accounts.encryption import DecryptionError
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.dialects.base import Dialect
-from api.gateway.concurrency_limit import ConcurrencyLimits, Limiter, work_of
+from api.gateway.concurrency_limit import ConcurrencyLimits, RunningCall
 from api.gateway.connections import Connector, Dispatch, ReportingHandler, current_dispatch
 from api.gateway.upstream_errors import AttemptError, error_of_status
 from api.upstream_hosts import GuardedResolver, problem_with
@@ -107,23 +106,21 @@ class _Post(httpx.Request):
 
 
 class UpstreamResponse:
-    """An upstream's answer whose body is still to be read. Close it, whatever happens."""
+    """An upstream's answer whose body is still to be read. Close it, whatever happens.
 
-    __slots__ = ("_began_at", "_limiter", "_response", "_unpacker", "headers", "status")
+    `request_id` is the upstream's own name for the call, or an empty text.
+    """
 
-    def __init__(self, response: httpx.Response, limiter: Limiter, began_at: float) -> None:
+    __slots__ = ("_call", "_response", "_unpacker", "headers", "request_id", "status")
+
+    def __init__(self, response: httpx.Response, call: RunningCall) -> None:
         self.status = response.status_code
         self.headers = response.headers
-        self._response = response
-        self._limiter: Limiter | None = limiter
-        self._began_at = began_at
-        self._unpacker: zlib._Decompress | None = None
-
-    @property
-    def request_id(self) -> str:
-        """The upstream's own name for the call, or an empty text."""
         ids = [value for name, value in self.headers.raw if name.lower() in _ID_HEADERS]
-        return ids[0].decode("latin-1") if ids else ""
+        self.request_id = ids[0].decode("latin-1") if ids else ""
+        self._response = response
+        self._call: RunningCall | None = call
+        self._unpacker: zlib._Decompress | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raise AttemptError where the connection breaks."""
@@ -188,24 +185,23 @@ class UpstreamResponse:
         except BaseException:
             await self.close()
             raise
-        limiter, self._limiter = self._limiter, None
-        if limiter is not None:
-            limiter.finish(kind, self._began_at, prompt_tokens, len(body) // 4, images)
+        call, self._call = self._call, None
+        if call is not None:
+            call.finish(kind, prompt_tokens, len(body) // 4, images)
         await self._response.aclose()
         return body
 
     def note_first_token(self, kind: Hashable, prompt_tokens: int) -> None:
         """Tell the limiter that the first token of an answer of this `kind` has come."""
-        if self._limiter is not None:
-            seconds = time.monotonic() - self._began_at
-            self._limiter.answered(kind, seconds, work_of(prompt_tokens))
+        if self._call is not None:
+            self._call.note_first_token(kind, prompt_tokens)
 
     async def close(self) -> None:
         """End the call: the connection is kept if the body was read to its end, else closed."""
-        limiter, self._limiter = self._limiter, None
-        if limiter is None:
+        call, self._call = self._call, None
+        if call is None:
             return
-        limiter.leave(self._began_at)
+        call.end()
         await self._response.aclose()
 
 
@@ -272,30 +268,31 @@ class Upstreams:
         body: bytes,
         *,
         request_id: str,
+        team_id: int,
         forwarded: Mapping[str, str],
         dispatch: Dispatch | None = None,
     ) -> UpstreamResponse:
         """Return the response to a POST of JSON once its headers have come and it is a success.
 
-        `forwarded` are headers of the client's that the upstream is to get. `dispatch` is told once
-        there is a connection to send the request by.
+        The call takes one of the upstream's places for the team. `forwarded` are headers of the
+        client's that the upstream is to get. `dispatch` is told once there is a connection to send
+        the request by.
 
         Raise AttemptError for everything else: nothing is left open then.
         """
-        limiter = self.limits.enter(upstream)
-        began_at = time.monotonic()
+        call = self.limits.enter(upstream, team_id)
         current_dispatch.set(dispatch)
         try:
             response = await self._send(upstream, dialect, body, request_id, forwarded)
         except BaseException as error:
-            limiter.leave(began_at)
+            call.end()
             if isinstance(error, _BROKEN):
                 failure = _error_of(error)
                 if failure.kind == "disconnected":
                     self._connector.close_idle(upstream.base_url)
                 raise failure from None
             raise
-        answer = UpstreamResponse(response, limiter, began_at)
+        answer = UpstreamResponse(response, call)
         if response.status_code != 200 or "content-encoding" in response.headers:
             await _raise_refusal(answer, dialect)
         return answer

@@ -55,6 +55,7 @@ async def call_upstream(
         route.upstream,
         dialect,
         request_id=admitted.request_id,
+        team_id=admitted.admission.team_id,
         forwarded=request.forwarded if dialect is quote.dialect else NO_HEADERS,
         dispatch=admitted,
     )

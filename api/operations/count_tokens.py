@@ -58,6 +58,7 @@ async def _counted_upstream(
                     COUNT,
                     body,
                     request_id=request.request_id,
+                    team_id=request.admission.team_id if request.admission is not None else 0,
                     forwarded=parsed.forwarded,
                 )
                 try:

@@ -19,6 +19,8 @@ class FakeGate:
         self.settlements: list[Settlement] = []
         self.growth: list[tuple[str, int, int]] = []
         self.identified = 0
+        # Whose a key is, by its digest; all others are one team's.
+        self.teams: dict[str, int] = {}
         self.is_away = False
         self.code = "admitted"
         self.key_code = "identified"
@@ -27,13 +29,13 @@ class FakeGate:
         self.available_nanos = 10_000_000_000
         self.receipts_wait: asyncio.Event | None = None
 
-    def _verdict(self, code: str, amount_nanos: int = 0) -> AdmissionResult:
+    def _verdict(self, code: str, digests: list[str], amount_nanos: int = 0) -> AdmissionResult:
         return AdmissionResult(
             code=code,
             catalogue_version=self.catalogue_version,
             key_id=1,
             account_id=2,
-            team_id=3,
+            team_id=self.teams.get(digests[0], 3),
             amount_nanos=amount_nanos,
             available_nanos=self.available_nanos,
             requests_limit=60,
@@ -54,16 +56,16 @@ class FakeGate:
             raise LedgerUnavailableError
         self.admissions.append(admission)
         if admission.catalogue_version != self.catalogue_version:
-            return self._verdict("stale_catalogue")
+            return self._verdict("stale_catalogue", admission.digests)
         granted = admission.amount_nanos if self.granted_nanos is None else self.granted_nanos
-        return self._verdict(self.code, granted)
+        return self._verdict(self.code, admission.digests, granted)
 
     async def identify(self, request_id: str, digests: list[str]) -> AdmissionResult:
         await asyncio.sleep(0)
         if self.is_away:
             raise LedgerUnavailableError
         self.identified += 1
-        return self._verdict(self.key_code)
+        return self._verdict(self.key_code, digests)
 
     def count_growth(self, request_id: str, account_id: int, tokens: int) -> None:
         self.growth.append((request_id, account_id, tokens))

@@ -6,12 +6,20 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
-from api.gateway.concurrency_limit import CEILING, FLOOR, ConcurrencyLimits, Limiter, work_of
-from api.gateway.upstream_errors import UpstreamBusyError
+from api.gateway.concurrency_limit import (
+    CEILING,
+    FLOOR,
+    MAX_KEYS,
+    ConcurrencyLimits,
+    Limiter,
+    work_of,
+)
+from api.gateway.upstream_errors import AttemptError, UpstreamBusyError
 
 MOST = 512
 
@@ -20,7 +28,7 @@ class World:
     """A clock, an upstream with so many servers behind a queue, and clients that keep calling.
 
     `refuses_above` lets it answer 429 when so many calls are under way. A client who is told to
-    wait does so; others call again at once.
+    wait does so; others call again at once. Each is a team of its own.
     """
 
     def __init__(self, *, servers: int = MOST, refuses_above: int | None = None) -> None:
@@ -40,7 +48,8 @@ class World:
 
     def add_clients(self, count: int, work: Callable[[], float] = lambda: 1.0) -> None:
         for _ in range(count):
-            self.at(self.now + self._chance.random(), lambda: self._call(work))
+            team_id = next(self._numbers)
+            self.at(self.now + self._chance.random(), partial(self._call, team_id, work))
 
     def run(self, seconds: float) -> None:
         until = self.now + seconds
@@ -50,15 +59,21 @@ class World:
             self.limits.append(min(self.limiter.limit, MOST))
         self.now = until
 
-    def _call(self, work: Callable[[], float]) -> None:
-        if not self.limiter.enter(MOST):
+    def clear(self) -> None:
+        """Forget all clients and their calls."""
+        self._events.clear()
+        self.limiter.in_flight = 0
+        self.limiter.calls_of.clear()
+
+    def _call(self, team_id: int, work: Callable[[], float]) -> None:
+        if not self.limiter.enter(MOST, team_id):
             wait = self.limiter.next_place_seconds(MOST)
             self.outcomes["throttled"] += 1
-            self.at(self.now + wait, lambda: self._call(work))
+            self.at(self.now + wait, partial(self._call, team_id, work))
             return
         began_at = self.now
         if self.refuses_above is not None and self.limiter.in_flight > self.refuses_above:
-            self.at(self.now + 0.02, lambda: self._refuse(began_at, work))
+            self.at(self.now + 0.02, partial(self._refuse, team_id, began_at, work))
             return
         size = work()
         self._free_at = [when for when in self._free_at if when > self.now]
@@ -67,19 +82,21 @@ class World:
             begins_at = sorted(self._free_at)[len(self._free_at) - self.servers]
         ends_at = begins_at + 0.2 * size * (1 + self._chance.random() / 4)
         self._free_at.append(ends_at)
-        self.at(ends_at, lambda: self._answer(began_at, size, work))
+        self.at(ends_at, partial(self._answer, team_id, began_at, size, work))
 
-    def _answer(self, began_at: float, size: float, work: Callable[[], float]) -> None:
+    def _answer(
+        self, team_id: int, began_at: float, size: float, work: Callable[[], float]
+    ) -> None:
         self.outcomes["answered"] += 1
         self.limiter.answered("model", self.now - began_at, size)
-        self.limiter.leave(began_at)
-        self._call(work)
+        self.limiter.leave(began_at, team_id)
+        self._call(team_id, work)
 
-    def _refuse(self, began_at: float, work: Callable[[], float]) -> None:
+    def _refuse(self, team_id: int, began_at: float, work: Callable[[], float]) -> None:
         self.outcomes["refused"] += 1
         self.limiter.reported_overload()
-        self.limiter.leave(began_at)
-        self.at(self.now + 1, lambda: self._call(work))
+        self.limiter.leave(began_at, team_id)
+        self.at(self.now + 1, partial(self._call, team_id, work))
 
 
 def test_an_upstream_that_never_complains_keeps_what_its_row_allows():
@@ -140,12 +157,11 @@ def test_the_limit_recovers_while_nobody_calls():
     world.add_clients(50)
     world.run(20)
     assert world.limiter.limit < 20
-    world._events.clear()
-    world.limiter.in_flight = 0
+    world.clear()
 
     world.run(600)
 
-    assert sum(world.limiter.enter(MOST) for _ in range(600)) == MOST
+    assert sum(world.limiter.enter(MOST, team_id) for team_id in range(600)) == MOST
 
 
 def test_the_limit_never_falls_below_its_floor():
@@ -173,8 +189,7 @@ def test_long_requests_are_no_slowness():
     world = World()
     world.add_clients(50, lambda: 1.0)
     world.run(20)
-    world._events.clear()
-    world.limiter.in_flight = 0
+    world.clear()
     world.add_clients(50, lambda: work_of(50_000, 2_000))
     world.run(600)
 
@@ -185,12 +200,12 @@ def test_retry_after_is_when_there_is_room():
     """With a limit of 4 and answers that take 2 s, a place comes free every half a second."""
     now = 0.0
     limiter = Limiter(lambda: now)
-    calls = [limiter.enter(4) for _ in range(4)]
+    calls = [limiter.enter(4, team_id) for team_id in range(4)]
     assert all(calls)
     now = 2.0
-    for _ in range(4):
-        limiter.leave(0.0)
-        assert limiter.enter(4)
+    for team_id in range(4):
+        limiter.leave(0.0, team_id)
+        assert limiter.enter(4, team_id)
 
     waits = [limiter.next_place_seconds(4) for _ in range(8)]
 
@@ -235,46 +250,155 @@ def route(number: int, most: int = 1) -> RouteEntry:
 def test_a_request_is_refused_only_when_no_route_has_room():
     throttle = ConcurrencyLimits()
     first, second = route(1), route(2)
-    assert throttle.of(first.upstream).enter(1)
-    assert throttle.expect([first, second]) is throttle.of(second.upstream)
+    throttle.enter(first.upstream, 1)
+    throttle.expect([first, second], "key")
+    assert throttle.of(second.upstream).expected == 1
 
     with pytest.raises(UpstreamBusyError) as refusal:
-        throttle.expect([first, second])
+        throttle.expect([first, second], "key")
 
     assert refusal.value.status == 429
     assert refusal.value.code == "rate_limit_exceeded"
     assert refusal.value.headers["Retry-After"] == "1"
+    assert refusal.value.message == UpstreamBusyError.default_message
 
 
 def test_a_row_that_staff_change_holds_at_once():
     throttle = ConcurrencyLimits()
-    assert throttle.of(route(1).upstream).enter(1)
+    throttle.enter(route(1).upstream, 1)
     with pytest.raises(UpstreamBusyError):
-        throttle.expect([route(1)])
-    throttle.expect([route(1, most=2)])
+        throttle.expect([route(1)], "key")
+    throttle.expect([route(1, most=2)], "key")
 
 
 def test_a_place_that_is_expected_is_nobody_elses():
     throttle = ConcurrencyLimits()
-    limiter = throttle.expect([route(1)])
+    place = throttle.expect([route(1)], "key")
     with pytest.raises(UpstreamBusyError):
-        throttle.expect([route(1)])
-    limiter.expected -= 1
-    assert limiter.enter(1)
-    assert not limiter.enter(1)
+        throttle.expect([route(1)], "another key")
+    place.give_back(1)
+    throttle.enter(upstream(1, 1), 1)
+    with pytest.raises(AttemptError):
+        throttle.enter(upstream(1, 1), 2)
+
+
+def entered(limiter: Limiter, most: int, *team_ids: int) -> dict[int, int]:
+    """Let teams call in turn until none gets another place. Return the calls of each."""
+    while [team_id for team_id in team_ids if limiter.enter(most, team_id)]:
+        pass
+    return dict(limiter.calls_of)
+
+
+@pytest.mark.parametrize(
+    ("most", "teams", "each", "left"),
+    [(512, 1, 409, 103), (512, 2, 227, 57), (512, 10, 49, 13), (5, 1, 4, 1), (2, 1, 1, 1)],
+)
+def test_teams_that_want_all_get_equal_shares_and_leave_places_for_others(
+    most: int, teams: int, each: int, left: int
+) -> None:
+    limiter = Limiter()
+    calls = entered(limiter, most, *range(1, teams + 1))
+
+    assert most - limiter.in_flight == left
+    assert max(calls.values()) <= each + 1
+    assert min(calls.values()) >= each
+    assert all(limiter.enter(most, 1_000 + newcomer) for newcomer in range(left))
+    assert not limiter.enter(most, 2_000)
+
+
+def test_a_team_with_more_calls_waits_for_one_with_fewer():
+    limiter = Limiter()
+    entered(limiter, 100, 1)
+    assert entered(limiter, 100, 2)[2] < limiter.calls_of[1]
+    first, second = limiter.calls_of[1], limiter.calls_of[2]
+    for _ in range(first - second):
+        limiter.leave(0.0, 1)
+        assert not limiter.enter(100, 1) or limiter.calls_of[1] <= limiter.calls_of[2] + 1
+        limiter.enter(100, 2)
+
+    assert abs(limiter.calls_of[1] - limiter.calls_of[2]) <= 1
+
+
+def test_a_team_gets_its_share_at_each_upstream():
+    limits = ConcurrencyLimits()
+    for _ in range(4):
+        limits.enter(upstream(1, 5), 1)
+    with pytest.raises(AttemptError) as refusal:
+        limits.enter(upstream(1, 5), 1)
+
+    error = refusal.value.as_error()
+    assert refusal.value.kind == "busy"
+    assert (error.status, error.headers["Retry-After"]) == (429, "1")
+    assert "Your team's running requests" in error.message
+    limits.enter(upstream(2, 5), 1)
+    limits.enter(upstream(1, 5), 2)
+
+
+def test_a_known_key_of_a_team_with_its_share_is_refused_before_the_ledger_is_asked():
+    limits = ConcurrencyLimits()
+    limits.expect([route(1, 5)], "key").give_back(1)
+    calls = [limits.enter(upstream(1, 5), 1) for _ in range(4)]
+    with pytest.raises(UpstreamBusyError) as refusal:
+        limits.expect([route(1, 5)], "key")
+    assert "Your team's running requests" in refusal.value.message
+
+    limits.expect([route(1, 5)], "another key").give_back(2)
+    calls.pop().end()
+    limits.expect([route(1, 5)], "key").give_back(1)
+    for call in calls:
+        call.end()
+    assert limits.of(upstream(1, 5)).calls_of == {}
+
+
+def test_calls_that_a_cut_left_above_the_limit_keep_no_other_team_out():
+    world = World()
+    for _ in range(300):
+        assert world.limiter.enter(MOST, 1)  # and they never end
+    world.now = 2.0
+    for _ in range(50):
+        world.limiter.reported_overload()
+    world.now = 4.0
+    world.limiter.reported_overload()
+    assert not world.limiter.enter(MOST, 1)
+    limit = world.limiter.limit
+    assert limit < 250
+
+    others = sum(world.limiter.enter(MOST, team_id) for team_id in range(2, 400))
+
+    # What is beyond one team's share is all that is added, and the row's bound holds.
+    assert 20 <= others <= limit
+    assert not world.limiter.enter(301, 1_000)
+
+
+def test_a_learnt_limit_is_exceeded_for_nobody_without_such_calls():
+    world = World(refuses_above=20)
+    world.add_clients(100)
+    world.run(30)
+
+    assert world.limiter.in_flight <= world.limiter.limit + 1
+    assert sum(world.limiter.enter(MOST, team_id) for team_id in range(1_000, 1_100)) <= 20
+
+
+def test_keys_are_not_remembered_without_end():
+    limits = ConcurrencyLimits()
+    for number in range(MAX_KEYS + 10):
+        limits.expect([route(1, 5)], f"key {number}").give_back(1)
+
+    assert len(limits._teams) == MAX_KEYS
+    assert f"key {MAX_KEYS}" in limits._teams
 
 
 def test_a_call_costs_about_a_microsecond():
-    limiter = Limiter()
+    limits, routes = ConcurrencyLimits(), [route(1, MOST)]
+    for team_id in range(100):
+        limits.enter(routes[0].upstream, team_id)
 
     def call() -> None:
-        assert limiter.has_room(MOST)
-        assert limiter.enter(MOST)
-        limiter.answered("model", 0.5, 1.0)
-        limiter.leave(0.0)
+        limits.expect(routes, "key").give_back(7)
+        limits.enter(routes[0].upstream, 7).finish("model", 10, 10, 0)
 
     best = min(_seconds(call, 2_000) for _ in range(10))
-    assert best / 2_000 < 10e-6  # ten times what it is, for machines that are busy
+    assert best / 2_000 < 20e-6  # ten times what it is, for machines that are busy
 
 
 def _seconds(call: Callable[[], None], times: int) -> float:

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
-from api.gateway.quote import GRANTED_OUTPUT_TOKENS, OPEN_OUTPUT_TOKENS
+from api.gateway.quote import GRANTED_OUTPUT_TOKENS, LIKELY_TOKENS_PER_MESSAGE, OPEN_OUTPUT_TOKENS
 from api.gateway.settlement import GROWTH_TOKENS
 from billing.pricing.rates import Prices
 from tests.api.gateway.upstream import DONE, answer, chunk, completion, stream
 from tests.api.gateway.world import World, in_loop
 
+# 80 bytes at 4 a token, and what a template adds around the message.
+PROMPT_TOKENS = 20 + LIKELY_TOKENS_PER_MESSAGE
 FREE = (Prices(version_id=5, effective_from=datetime(2020, 1, 1, tzinfo=UTC)),)
 
 
@@ -30,8 +32,8 @@ async def test_each_answer_counts_what_it_is_granted(
     async with World(answer(completion())) as world:
         await world.chat("y" * 80, **fields)
     (admission,) = world.gate.admissions
-    assert admission.tokens == 20 + output_tokens
-    assert admission.minimum_tokens == 20 + least_output_tokens
+    assert admission.tokens == PROMPT_TOKENS + output_tokens
+    assert admission.minimum_tokens == PROMPT_TOKENS + least_output_tokens
 
 
 @in_loop
@@ -41,7 +43,11 @@ async def test_a_stream_that_grows_is_counted_as_it_grows() -> None:
         await world.chat("y" * 80, stream=True)
     tokens = [tokens for _, _, tokens in world.gate.growth]
     assert tokens == sorted(set(tokens))
-    assert world.gate.growth[-1] == (world.gate.only.request_id, 2, 20 + 2 * (GROWTH_TOKENS + 1))
+    assert world.gate.growth[-1] == (
+        world.gate.only.request_id,
+        2,
+        PROMPT_TOKENS + 2 * (GROWTH_TOKENS + 1),
+    )
 
 
 @in_loop
