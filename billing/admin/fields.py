@@ -157,10 +157,10 @@ class ReadOnlyAdmin(ModelAdmin):
 
     show_full_result_count = False  # it would count the whole table on every page
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Forbid to filter by a column that the page excludes: it could be guessed bit by bit."""
         is_excluded = lookup.partition("__")[0] in (self.exclude or ())
-        return not is_excluded and super().lookup_allowed(lookup, value, request)
+        return not is_excluded and bool(super().lookup_allowed(lookup, value, request))
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False."""
