@@ -29,8 +29,8 @@ def params(talk: Talk, model: str, **fields: Any) -> dict[str, Any]:
         (WERYAI, 1_024),
         (GLM5, 8_192),
         # No default: the context (Answira's is as large as the output's limit) less the prompt of
-        # two tokens, or Z.AI's limit of 128K.
-        (ANSWIRA, 131_072 - 2),
+        # three tokens in a frame of four, or Z.AI's limit of 128K.
+        (ANSWIRA, 131_072 - 7),
         (ZAI, 128_000),
     ],
 )

@@ -52,13 +52,13 @@ def test_a38_500_is_ours_and_says_nothing_of_our_insides(default: Service) -> No
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a38_500_after_the_reservation_is_refunded(default: Service, stream: bool) -> None:
+def test_a38_502_an_upstream_without_an_address_is_refunded(default: Service, stream: bool) -> None:
     (url,) = default.stack.sql("SELECT base_url FROM api_upstream")[0]
     address = "UPDATE api_upstream SET base_url = '{}'"
     with changed(default, address.format("http://simulator:port/v1"), address.format(url)):
         answer = call(default, stream=stream)
-        check(answer, 500, "internal_error", kind="server_error")
-        assert default.usage(answer, "outcome", "charged_nanos") == ("internal_error", 0)
+        check(answer, 502, "upstream_error", kind="server_error")
+        assert default.usage(answer, "outcome", "charged_nanos") == ("upstream_error", 0)
     assert call(default).status_code == 200
 
 

@@ -191,6 +191,6 @@ def test_closing_a_stream_stops_the_upstream_and_bills_what_was_delivered(
     output_tokens, charged_nanos, source, outcome = record
     assert (source, outcome) == ("estimated", "client_closed")
     assert 18 <= output_tokens <= call["tokens_sent"] + 1
-    # "Hello!" counts two tokens at four bytes each.
-    assert charged_nanos == 2 * 700 + output_tokens * 2_500
+    # "Hello!" counts two tokens at four bytes each, and the message's frame four.
+    assert charged_nanos == 6 * 700 + output_tokens * 2_500
     assert stack.balance(customer[0])["posted_nanos"] == 10_000_000_000 - charged_nanos
