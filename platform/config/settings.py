@@ -148,7 +148,11 @@ ACCOUNT_REAUTHENTICATION_TIMEOUT = env.integer("RECENT_SIGN_IN_SECONDS", 900)
 ACCOUNT_RATE_LIMITS = {"login": None, "signup": None, "reset_password": "5/m/key"}
 ALLAUTH_USER_CODE_FORMAT = {"numeric": True, "dashed": False, "length": 6}
 MFA_ADAPTER = "portal.sign_in.adapter.MFAAdapter"
-MFA_FORMS = {"activate_totp": "portal.sign_in.forms.ActivateTOTPForm"}
+MFA_FORMS = {
+    "activate_totp": "portal.sign_in.forms.ActivateTOTPForm",
+    "authenticate": "portal.sign_in.forms.AuthenticateForm",
+    "reauthenticate": "portal.sign_in.forms.ReauthenticateForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS

@@ -15,6 +15,7 @@ from allauth.mfa.totp.internal.auth import (
 )
 from allauth.usersessions.models import UserSession
 from django.core import mail
+from django.core.cache import cache
 from django.test import Client, RequestFactory
 
 from accounts import teams
@@ -155,6 +156,22 @@ def test_the_second_step_is_asked_and_takes_a_code_once_right(client: Client, da
     assert "did not match" in wrong
     right = client.post("/accounts/2fa/authenticate/", {"code": code_of(secret)})
     assert right["Location"] == "/dashboard"
+
+
+def test_a_code_of_an_app_works_once_as_long_as_it_is_valid(dana: User) -> None:
+    secret = add_totp(dana)
+    authenticator = TOTP(Authenticator.objects.get(user=dana))
+    code = format_hotp_value(hotp_value(secret, int(time.time()) // 30 + 1))  # valid for a minute
+    step = "/accounts/2fa/authenticate/"
+    first, second = Client(), Client()
+    for client in (first, second):
+        login(client, dana.email)
+    assert first.post(step, {"code": code})["Location"] == "/dashboard"
+    cache.delete(authenticator._get_used_cache_key(code))  # as allauth does after 30 s
+    for again in (code, f"{code[:3]} {code[3:]}"):
+        answer = second.post(step, {"code": again})
+        assert answer.status_code == 200
+        assert "That did not match" in answer.content.decode()
 
 
 def test_a_reset_answers_the_same_whether_there_is_an_account(client: Client, dana: User) -> None:

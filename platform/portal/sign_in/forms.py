@@ -5,10 +5,13 @@ from typing import Any, cast
 
 from allauth.account import forms as account
 from allauth.core import context as allauth_context
+from allauth.mfa.adapter import get_adapter as mfa_adapter
+from allauth.mfa.base import forms as second_step
 from allauth.mfa.totp.forms import ActivateTOTPForm as AllauthTOTPForm
 from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY
 from allauth.mfa.utils import decrypt, encrypt
 from django.conf import settings
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
@@ -83,3 +86,30 @@ class ActivateTOTPForm(AllauthTOTPForm):
         super().__init__(*args, **kwargs)
         self.secret = decrypt(self.secret)  # of a submitted form, it is the session's ciphertext
         allauth_context.request.session[SECRET_SESSION_KEY] = encrypt(self.secret)
+
+
+_STEP_SECONDS = 30  # of authenticator apps (RFC 6238, section 5.2)
+
+
+class _SpentCodes(second_step.BaseAuthenticateForm):
+    """A second step whose code works once (RFC 6238, section 5.2).
+
+    allauth remembers a code for one step, but accepts it in MFA_TOTP_TOLERANCE more on each side.
+    """
+
+    def clean_code(self) -> str:
+        """Return the code. Raise ValidationError for a wrong one, and for one used before."""
+        code = str(super().clean_code())
+        digits = "".join(each for each in code if each.isalnum()).lower()
+        seconds = (2 * settings.MFA_TOTP_TOLERANCE + 1) * _STEP_SECONDS
+        if not cache.add(f"second-step:{self.user.pk}:{digits}", 1, timeout=seconds):
+            raise mfa_adapter().validation_error("incorrect_code")
+        return code
+
+
+class AuthenticateForm(_SpentCodes, second_step.AuthenticateForm):
+    """The second step of signing in."""
+
+
+class ReauthenticateForm(_SpentCodes, second_step.ReauthenticateForm):
+    """A second factor that is shown again."""
