@@ -71,7 +71,8 @@ def alert_of_rejected_usage(hours: int = 2) -> int:
             "usage_rejected",
             f"{found.hour:%Y-%m-%d %Hh} {found.model} at {found.upstream}"[:LONGEST_REFERENCE],
             f"Figures of {times} can't be true, first of {found.request_id}: "
-            f"{', '.join(found.figures)}. What they leave unknown was estimated.",
+            f"{', '.join(found.figures)}. What they leave unknown was estimated, "
+            "and a prompt above what was sent was charged at its bound.",
         )
     return new
 

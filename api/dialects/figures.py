@@ -63,6 +63,11 @@ class Reading:
         written, long = self._telling(*_WRITTEN) or 0, self._count(*_WRITTEN_LONG) or 0
         return max(0, written - long), long
 
+    def reject_input(self) -> None:
+        """Reject the figures of the input, for one that what was sent can't have."""
+        parts = ("cache_read_input_tokens",), ("cache_creation_input_tokens",)
+        self._reject(("prompt_tokens",), ("input_tokens",), ("total_tokens",), *parts)
+
     def credible_figures(self) -> dict[str, Any]:
         """Return what was reported, without the figures that were rejected."""
         if not self._refused:

@@ -54,6 +54,10 @@ class MeteringLimits(Protocol):
         """The most that prompts and answers can have together, as any upstream counts."""
 
     @property
+    def most_input(self) -> int:
+        """The most that the prompts can be charged as, by what was sent."""
+
+    @property
     def prices(self) -> Rates:
         """The rates of the charge, which say what figures it takes."""
 
@@ -77,7 +81,8 @@ class Metered(NamedTuple):
     """What an answer used. `usage` is None where the upstream reported nothing of use.
 
     `is_estimated` says that a figure of the usage is our estimate, as the upstream's was missing or
-    can't be true; `rejected` are the figures that can't be, as `name=value`.
+    can't be true; `rejected` are the figures that can't be, as `name=value`. A prompt above what
+    was sent can have is used at that bound.
     """
 
     usage: Usage | None
@@ -128,7 +133,7 @@ class UsageEvidence:
 
         Figures that can't be true are forgotten, so that they aren't shown either.
         """
-        usage = _plain_usage(self.figures, limits.most_tokens)
+        usage = _plain_usage(self.figures, limits)
         if usage is not None and (usage.output_tokens or not text_bytes):
             is_hidden = usage.reasoning_tokens or usage.output_tokens > limits.choices
             return Metered(usage, not text_bytes and not is_hidden)
@@ -180,12 +185,11 @@ def read_usage(reported: object, limits: MeteringLimits) -> Usage | None:
     reading = Reading(reported, limits.most_tokens)
     if reading.input is None or reading.output is None:
         return None
-    return _usage(
-        reading.input, reading.cached, reading.output, reading.reasoning, reading.written()
-    )
+    tokens_in = min(reading.input, limits.most_input)
+    return _usage(tokens_in, reading.cached, reading.output, reading.reasoning, reading.written())
 
 
-def _plain_usage(figures: dict[str, Any], most_tokens: int) -> Usage | None:
+def _plain_usage(figures: dict[str, Any], limits: MeteringLimits) -> Usage | None:
     """Return the usage where nothing about it is odd, else None."""
     try:
         plain = msgspec.convert(figures, _Plain)
@@ -196,9 +200,9 @@ def _plain_usage(figures: dict[str, Any], most_tokens: int) -> Usage | None:
     cached = into.cached_tokens or 0 if into is not None else 0
     reasoning = out.reasoning_tokens or 0 if out is not None else 0
     if (
-        not tokens_in
+        not 0 < tokens_in <= limits.most_input
         or plain.total_tokens != tokens_in + output
-        or plain.total_tokens > most_tokens
+        or plain.total_tokens > limits.most_tokens
     ):
         return None
     if cached > tokens_in or reasoning > output:
@@ -213,6 +217,10 @@ def _metered(reading: Reading, text_bytes: int, limits: MeteringLimits) -> Meter
     reasoning that isn't shown, or more than the one token that ends each choice.
     """
     tokens_in, output = reading.input, reading.output
+    is_bounded = tokens_in is not None and tokens_in > limits.most_input
+    if is_bounded:
+        reading.reject_input()
+        tokens_in = limits.most_input
     if text_bytes and not output:
         output = None
     if not tokens_in and limits.likely_input:
@@ -221,7 +229,7 @@ def _metered(reading: Reading, text_bytes: int, limits: MeteringLimits) -> Meter
     rejected = tuple(reading.rejected)
     if tokens_in is None and output is None:
         return Metered(None, is_empty, rejected=rejected)
-    is_estimated = tokens_in is None or output is None
+    is_estimated = is_bounded or tokens_in is None or output is None
     if tokens_in is None:
         tokens_in = limits.likely_input
     if output is None:

@@ -35,6 +35,9 @@ LEAST_ROOM_TOKENS = 1_024
 # What a template adds around each message, and around the whole: role names, separators, dates.
 TOKENS_PER_MESSAGE = 16
 TOKENS_PER_PROMPT = 64
+# What upstreams put before a prompt by themselves, and bill: instructions for tools (313 to 804
+# tokens by Anthropic's documentation, tool use), default system prompts. No hold is made for it.
+ADDED_TOKENS = 1_024
 # What most templates add around each message: the role's name and two separators.
 LIKELY_TOKENS_PER_MESSAGE = 4
 
@@ -55,7 +58,8 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
     `units` is what was asked for where the answer is not text, and `job_seconds` how long that may
     take after the answer. `most` and `likely` bound and estimate what is counted in the request
     itself, such as characters. `most_tokens` is the most that prompt and answers can have together,
-    as any upstream counts, and `total_seconds` the longest that any of the routes may take.
+    as any upstream counts, `most_input` the most that prompts can be charged as, and
+    `total_seconds` the longest that any of the routes may take.
     `uncalibrated` is the estimate by the model's row alone of a prompt that is nothing but text.
     """
 
@@ -78,6 +82,7 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
     likely: Usage | None = None
     choices: int = 0
     most_tokens: int = 0
+    most_input: int = 0
     total_seconds: float = 0
     uncalibrated: int = 0
     bytes_per_token: float = 0
@@ -94,6 +99,10 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
         self.most_tokens = (
             model.context_tokens * request.prompt.prompts + self.max_tokens * request.choices
         )
+        # What the upstream searches for itself, and the like, isn't bounded by what was sent.
+        is_bounded = self.units is None and not request.billed
+        added = ADDED_TOKENS * size.prompts
+        self.most_input = self.prompt.most + added if is_bounded else self.most_tokens
         self.total_seconds = max([route.upstream.total_timeout_seconds for route in model.routes])
 
     @property

@@ -145,16 +145,7 @@ class AdmittedRequest:
 
         An empty answer costs nothing, or its input where the route's row says so.
         """
-        if metered.rejected and self.attempts:
-            figures = [_clean(figure) for figure in metered.rejected]
-            self.attempts[-1]["rejected_usage"] = figures
-            log.error(
-                "usage_rejected",
-                request_id=self.request_id,
-                model=self.quote.model.name,
-                upstream=self.attempts[-1]["upstream"],
-                figures=figures,
-            )
+        self._note_rejected(metered)
         usage = self.estimated() if metered.usage is None else metered.usage
         is_estimated = metered.usage is None or metered.is_estimated
         source = "estimated" if is_estimated else "upstream"
@@ -206,6 +197,8 @@ class AdmittedRequest:
         """
         if self.settlement is not None:
             return
+        if metered is not None:
+            self._note_rejected(metered)
         if metered is not None and metered.usage is not None:
             source = "estimated" if metered.is_estimated else "upstream"
             usage = metered.usage
@@ -245,6 +238,19 @@ class AdmittedRequest:
             # Also what was generated and held back.
             return self.estimated(self.reader.text_bytes), "estimated", False
         return metered.usage, "estimated" if metered.is_estimated else "upstream", True
+
+    def _note_rejected(self, metered: Metered) -> None:
+        """Keep the figures that can't be true with the last attempt, for staff to be told."""
+        if metered.rejected and self.attempts:
+            figures = [_clean(figure) for figure in metered.rejected]
+            self.attempts[-1]["rejected_usage"] = figures
+            log.error(
+                "usage_rejected",
+                request_id=self.request_id,
+                model=self.quote.model.name,
+                upstream=self.attempts[-1]["upstream"],
+                figures=figures,
+            )
 
     def _note_loss(self, *, was_under_way: bool) -> None:
         """Add what the upstream asks of us for an attempt that came to no end."""

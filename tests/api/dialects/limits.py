@@ -8,6 +8,7 @@ class Limits:
 
     choices = 1
     most_tokens = 136_000
+    most_input = 136_000
     likely_input = 7
     most_output = 8_000
     prices = Rates()

@@ -167,3 +167,19 @@ async def test_a_client_who_leaves_between_attempts_pays_for_nothing() -> None:
         await asyncio.wait([task])
     assert len(world.upstream.calls) == 1
     assert (world.gate.only.outcome, world.gate.only.source) == ("client_closed", "none")
+
+
+@in_loop
+async def test_figures_that_are_rejected_while_reading_on_are_kept() -> None:
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        usage = {"prompt_tokens": 50, "completion_tokens": 10**9, "total_tokens": 10**9 + 50}
+        await answer(completion(usage=usage))(writer)
+
+    async with World(late, upstream=DRAINS, prices=(PRICES,)) as world:
+        await cancelled(world, body())
+        await eventually_async(lambda: world.gate.settlements)
+    assert world.gate.only.attempts[-1]["rejected_usage"] == [
+        "completion_tokens=1000000000",
+        "total_tokens=1000000050",
+    ]

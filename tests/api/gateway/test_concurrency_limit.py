@@ -14,7 +14,6 @@ from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.gateway.concurrency_limit import (
     CEILING,
     FLOOR,
-    MAX_KEYS,
     ConcurrencyLimits,
     Limiter,
     work_of,
@@ -377,15 +376,6 @@ def test_a_learnt_limit_is_exceeded_for_nobody_without_such_calls():
 
     assert world.limiter.in_flight <= world.limiter.limit + 1
     assert sum(world.limiter.enter(MOST, team_id) for team_id in range(1_000, 1_100)) <= 20
-
-
-def test_keys_are_not_remembered_without_end():
-    limits = ConcurrencyLimits()
-    for number in range(MAX_KEYS + 10):
-        limits.expect([route(1, 5)], f"key {number}").give_back(1)
-
-    assert len(limits._teams) == MAX_KEYS
-    assert f"key {MAX_KEYS}" in limits._teams
 
 
 def test_a_call_costs_about_a_microsecond():

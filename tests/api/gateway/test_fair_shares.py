@@ -5,6 +5,8 @@ import time
 from typing import Any
 
 from accounts import keys
+from api.gateway.concurrency_limit import MAX_KEYS, ConcurrencyLimits
+from tests.api.gateway.test_concurrency_limit import route
 from tests.api.gateway.upstream import GOOD_STREAM, Upstream, chunk, stream
 from tests.api.gateway.world import World, body, in_loop
 from tests.support.waiting import eventually_async
@@ -79,3 +81,12 @@ async def test_a_route_that_is_full_for_a_team_is_passed_over() -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+
+
+def test_keys_are_not_remembered_without_end():
+    limits = ConcurrencyLimits()
+    for number in range(MAX_KEYS + 10):
+        limits.expect([route(1, 5)], f"key {number}").give_back(1)
+
+    assert len(limits._teams) == MAX_KEYS
+    assert f"key {MAX_KEYS}" in limits._teams

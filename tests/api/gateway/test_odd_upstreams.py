@@ -22,7 +22,7 @@ from tests.api.gateway.upstream import (
     raw,
     stream,
 )
-from tests.api.gateway.world import World, in_loop
+from tests.api.gateway.world import World, body, in_loop
 
 Json = dict[str, Any]
 
@@ -375,3 +375,23 @@ async def test_figures_beyond_the_models_row_are_kept_and_told_to_staff() -> Non
         "completion_tokens=1000000000",
         "total_tokens=1000000500",
     ]
+
+
+@pytest.mark.parametrize(("beyond", "charged"), [(0, "upstream"), (1, "estimated")])
+@in_loop
+async def test_a_prompt_above_what_was_sent_is_charged_at_its_bound(
+    beyond: int, charged: str
+) -> None:
+    content = body()
+    # A token for each byte, what templates add, and what upstreams add by themselves.
+    most = len(json.dumps(content)) + 16 + 64 + 1_024
+    reported = most + beyond
+    usage = {"prompt_tokens": reported, "completion_tokens": 9, "total_tokens": reported + 9}
+    async with World(answer(completion(usage=usage))) as world:
+        reply = await world.post(content)
+        settled = world.gate.only
+    assert (settled.input_tokens, settled.output_tokens) == (most, 9)
+    assert settled.source == charged
+    assert reply.json["usage"]["prompt_tokens"] == most
+    kept = [f"prompt_tokens={reported}", f"total_tokens={reported + 9}"] if beyond else None
+    assert settled.attempts[-1].get("rejected_usage") == kept
