@@ -19,7 +19,34 @@ CLOSE_SECONDS = 3.5
 
 
 class Protocol(ASGIProtocol):  # type: ignore[misc]
-    """A connection that its worker keeps track of."""
+    """A connection that its worker keeps track of.
+
+    A client may send its next request as soon as it has the answer, while the server still ends
+    the last one. Gunicorn's parser keeps only so many bytes of that, and closes the connection
+    without an answer where it was sent more, as with any large body: they wait here.
+    """
+
+    _early = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the data, or keep it until the request before it has ended."""
+        parser = self._callback_parser
+        if self._early or (parser is not None and parser.is_complete):
+            self._early += data
+            self._pause_reading()
+        else:
+            super().data_received(data)
+
+    def _resume_reading(self) -> None:
+        super()._resume_reading()
+        if self._early:
+            # Gunicorn makes the parser ready for the next request right after this.
+            self.worker.loop.call_soon(self._parse_early)
+
+    def _parse_early(self) -> None:
+        early, self._early = self._early, b""
+        if early and not self._closed:
+            self.data_received(early)
 
     def connection_made(self, transport: Any) -> None:
         """Register the connection with its worker."""

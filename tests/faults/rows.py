@@ -6,7 +6,7 @@ row they belong to. `make test` runs the tests without it.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,9 +100,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, Any, None]:
     """Count each test once, whichever of its phases failed."""
-    report: pytest.TestReport = (yield).get_result()  # type: ignore[misc]
+    outcome = yield
+    report: pytest.TestReport = outcome.get_result()
     name, fault = row_of(item)
     row = _rows.setdefault(name, Row(fault))
     if report.skipped:

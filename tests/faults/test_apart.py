@@ -71,7 +71,9 @@ def site(stack_with: Callable[..., Stack], tmp_path: Path) -> Iterator[Site]:
     with nginx(tmp_path, upstreams) as site.address:
         site.start_pages()
         try:
-            eventually(lambda: site.page_status() == 200, what="the pages do not answer")
+            eventually(
+                lambda: site.page_status() == 200, seconds=90, what="the pages do not answer"
+            )
             yield site
         finally:
             site.pages.signal(signal.SIGCONT, group=True)
@@ -120,7 +122,7 @@ def test_pages_that_die_hang_or_are_overrun_leave_the_calls_served(site: Site) -
         served_on(statuses)
         with recovery():
             site.start_pages()
-            eventually(lambda: site.page_status() == 200)
+            eventually(lambda: site.page_status() == 200, seconds=90)
 
         site.pages.signal(signal.SIGSTOP, group=True)
         assert site.page_status(timeout_seconds=1) == 0
@@ -132,7 +134,7 @@ def test_pages_that_die_hang_or_are_overrun_leave_the_calls_served(site: Site) -
             served_on(statuses)
             assert {load.result() for load in loads} <= {0, 200, 503}
         with recovery():
-            eventually(lambda: site.page_status() == 200)
+            eventually(lambda: site.page_status() == 200, seconds=60)
 
 
 def test_large_bodies_of_one_team_leave_the_calls_of_another_served(site: Site) -> None:
