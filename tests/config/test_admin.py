@@ -1,5 +1,6 @@
 """Staff's pages: all there, quick, and the ledger's for reading alone."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import DjangoDbBlocker
 
 from accounts.models import (
     ApiKey,
@@ -34,6 +36,7 @@ from api.models import (
 from billing import models
 from tests.cast import signed_in
 from tests.config.admin_rows import add_rows
+from tests.support.database import shared_rows
 from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.django_db
@@ -59,9 +62,12 @@ def url(model: Any, page: str, *arguments: Any) -> str:
     return reverse(f"admin:{meta.app_label}_{meta.model_name}_{page}", args=arguments)
 
 
-@pytest.fixture
-def rows(db: None) -> None:
-    add_rows(1)
+@pytest.fixture(scope="module", autouse=True)
+def rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A row of every model, of the whole module."""
+    with shared_rows(django_db_blocker):
+        add_rows(1)
+        yield
 
 
 def a_row_of(model: Any) -> Any:
@@ -79,7 +85,7 @@ def test_every_model_of_ours_is_registered_with_search_filters_and_columns() -> 
 
 
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
-def test_every_page_of_every_model_answers(staff: Client, rows: None, model: Any) -> None:
+def test_every_page_of_every_model_answers(staff: Client, model: Any) -> None:
     page = admin.site._registry[model]
     assert staff.get(url(model, "changelist")).status_code == 200
     assert staff.get(url(model, "changelist"), {"q": "alice"}).status_code == 200
@@ -92,12 +98,12 @@ def test_every_page_of_every_model_answers(staff: Client, rows: None, model: Any
 @pytest.mark.parametrize(
     "text", ["x", "1", "9" * 30, "é", "'\"\\", "00000000-0000-0000-0000-000000000000"]
 )
-def test_a_search_for_anything_answers(staff: Client, rows: None, text: str) -> None:
+def test_a_search_for_anything_answers(staff: Client, text: str) -> None:
     for model in sampled(OURS, 12):
         assert staff.get(url(model, "changelist"), {"q": text}).status_code == 200, model
 
 
-def test_a_lists_queries_do_not_grow_with_its_rows(staff: Client, rows: None) -> None:
+def test_a_lists_queries_do_not_grow_with_its_rows(staff: Client) -> None:
     def queries(model: Any) -> int:
         with CaptureQueriesContext(connection) as captured:
             assert staff.get(url(model, "changelist")).status_code == 200
@@ -114,7 +120,7 @@ def test_a_lists_queries_do_not_grow_with_its_rows(staff: Client, rows: None) ->
 
 @pytest.mark.parametrize("model", LEDGER, ids=lambda model: model.__name__)
 def test_ledger_rows_are_not_added_changed_or_deleted_by_url_either(
-    staff: Client, rows: None, model: Any
+    staff: Client, model: Any
 ) -> None:
     row = a_row_of(model)
     before = list(model._default_manager.values())
@@ -131,7 +137,7 @@ def test_ledger_rows_are_not_added_changed_or_deleted_by_url_either(
 
 
 @pytest.mark.parametrize("model", [User, Team, ApiKey], ids=lambda model: model.__name__)
-def test_who_is_in_the_books_is_not_deleted(staff: Client, rows: None, model: Any) -> None:
+def test_who_is_in_the_books_is_not_deleted(staff: Client, model: Any) -> None:
     row = a_row_of(model)
     assert staff.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
     action = {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}
@@ -139,7 +145,7 @@ def test_who_is_in_the_books_is_not_deleted(staff: Client, rows: None, model: An
     assert model.objects.filter(pk=row.pk).exists()
 
 
-def test_an_alert_is_marked_as_handled_once(staff: Client, rows: None) -> None:
+def test_an_alert_is_marked_as_handled_once(staff: Client) -> None:
     alert = models.LedgerAlert.objects.get()
     action = {"action": "mark_as_handled", "_selected_action": [alert.pk]}
     staff.post(url(models.LedgerAlert, "changelist"), action)
@@ -151,7 +157,7 @@ def test_an_alert_is_marked_as_handled_once(staff: Client, rows: None) -> None:
     assert alert.handled_at == first
 
 
-def test_money_is_shown_in_dollars(staff: Client, rows: None) -> None:
+def test_money_is_shown_in_dollars(staff: Client) -> None:
     assert "$1.000000000" in staff.get(url(models.CreditAccount, "changelist")).content.decode()
     assert "$1.000000000" in staff.get(url(models.Transfer, "changelist")).content.decode()
 
@@ -167,7 +173,7 @@ def price_form(product: models.Product, **changes: str) -> dict[str, str]:
     return {"product": str(product.pk), "source": "", **zeros, **optional, **moment, **changes}
 
 
-def test_a_price_is_typed_in_dollars_and_kept_exactly(staff: Client, rows: None) -> None:
+def test_a_price_is_typed_in_dollars_and_kept_exactly(staff: Client) -> None:
     product = models.Product.objects.create(sku="new")
     form = price_form(
         product,
@@ -187,7 +193,7 @@ def test_a_price_is_typed_in_dollars_and_kept_exactly(staff: Client, rows: None)
 
 
 @pytest.mark.parametrize("text", ["", "free", "-1", "1e9", "0.0000000001", "9" * 30])
-def test_a_price_that_is_no_amount_is_refused(staff: Client, rows: None, text: str) -> None:
+def test_a_price_that_is_no_amount_is_refused(staff: Client, text: str) -> None:
     product = models.Product.objects.create(sku="new")
     form = price_form(product, input_nanos_per_million=text)
     response = staff.post(url(models.PriceVersion, "add"), form)
@@ -196,7 +202,7 @@ def test_a_price_that_is_no_amount_is_refused(staff: Client, rows: None, text: s
     assert not product.price_versions.exists()
 
 
-def test_a_price_that_took_effect_is_neither_changed_nor_deleted(staff: Client, rows: None) -> None:
+def test_a_price_that_took_effect_is_neither_changed_nor_deleted(staff: Client) -> None:
     price = models.PriceVersion.objects.get()
     form = price_form(price.product, input_nanos_per_million="99")
     assert staff.post(url(models.PriceVersion, "change", price.pk), form).status_code == 403
@@ -208,7 +214,7 @@ def test_a_price_that_took_effect_is_neither_changed_nor_deleted(staff: Client, 
     assert models.PriceVersion.objects.get().input_nanos_per_million == 0
 
 
-def test_a_price_to_come_can_be_changed(staff: Client, rows: None) -> None:
+def test_a_price_to_come_can_be_changed(staff: Client) -> None:
     price = models.PriceVersion.objects.get()
     later = models.PriceVersion.objects.create(
         product=price.product, effective_from=timezone.now() + timedelta(days=1)
@@ -226,9 +232,7 @@ def test_a_price_to_come_can_be_changed(staff: Client, rows: None) -> None:
     ("prefix", "is_taken"),
     [("weatmood-", True), ("sk-", True), ("sk", False), ("a_b-", False), ("", False)],
 )
-def test_a_key_prefix_ends_in_a_dash(
-    staff: Client, rows: None, prefix: str, is_taken: bool
-) -> None:
+def test_a_key_prefix_ends_in_a_dash(staff: Client, prefix: str, is_taken: bool) -> None:
     form = {"name": "S", "key_prefix": prefix, "is_open": "on"}
     response = staff.post(url(Service, "change", 1), form)
     assert response.status_code == (302 if is_taken else 200)
@@ -310,15 +314,15 @@ def test_an_offer_is_priced_in_dollars(staff: Client) -> None:
     for price in ("0.49", "19.995", "-1", "many"):
         page = staff.post(address, form | {"price_cents": price, "is_offered": "on"})
         assert page.status_code == 200, price
-    assert not models.PlanOffer.objects.exists()
+    assert not models.PlanOffer.objects.filter(plan=plan).exists()
     assert staff.post(address, form | {"price_cents": "19.99"}).status_code == 302
-    offer = models.PlanOffer.objects.get()
+    offer = models.PlanOffer.objects.get(plan=plan)
     assert (offer.price_cents, offer.credit_nanos, offer.is_offered) == (1999, 25 * 10**9, False)
     page = staff.get(url(models.PlanOffer, "change", offer.pk)).content.decode()
     assert 'value="19.99"' in page
 
 
-def test_an_upstreams_base_url_must_be_an_address(staff: Client, rows: None) -> None:
+def test_an_upstreams_base_url_must_be_an_address(staff: Client) -> None:
     form = {
         "name": "new",
         "dialect": "openai_chat",

@@ -195,10 +195,8 @@ def try_everything(world: World, browser: Client, model: Any) -> Iterator[str]:
     for url in (base, f"{base}add/", *pages):
         page = browser.get(url)
         yield page.content.decode()
+        # What a form does not have, it ignores: it is as valid as with its own fields alone.
         fields = FormReader(page.content.decode()).fields if page.status_code == 200 else {}
-        if fields:  # only what the form has, so that it is valid
-            known = {name: value for name, value in evil.items() if name in fields}
-            yield browser.post(url, {**fields, **known}).content.decode()
         yield browser.post(url, {**fields, **evil}).content.decode()
     for action in admin.site._registry[model].actions or ():
         name = action if isinstance(action, str) else action.__name__
@@ -252,7 +250,7 @@ def test_no_permission_makes_a_clerk_more_or_shows_a_secret(world: World, model:
 
 
 def test_nor_does_a_permission_of_any_other_model(world: World) -> None:
-    for model in sampled(sorted(set(admin.site._registry) - set(POWERFUL), key=str), 5):
+    for model in sampled(sorted(set(admin.site._registry) - set(POWERFUL), key=str), 3):
         try_permissions_of(world, model)
 
 

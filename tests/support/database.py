@@ -1,7 +1,11 @@
 """A database for each worker of the tests, cloned from a migrated one, and its quick reset."""
 
+import contextlib
+from collections.abc import Iterator
+
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
+from pytest_django import DjangoDbBlocker
 
 TEMPLATE = "migrated"  # see local/testing.py
 
@@ -77,3 +81,15 @@ def restore_rows() -> None:
     """Bring all tables back to the rows of `keep_rows`."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT original.restore()")
+
+
+@contextlib.contextmanager
+def shared_rows(blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Keep the rows that are made here for all the tests until the end, and then undo them.
+
+    Each test is within a savepoint, and so must not be transactional. Objects in memory are not
+    put back: a test that changes one reads it again.
+    """
+    with blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
