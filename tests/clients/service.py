@@ -80,6 +80,8 @@ class ClientsService(AbstractContextManager["ClientsService"]):
         self.stack.__enter__()
         try:
             self.stack.manage("load_catalogue", str(CATALOGUE), "--replace")
+            # It answers the chats that are answered later.
+            self.stack.start_worker()
         except BaseException:
             self.stack.__exit__()
             raise

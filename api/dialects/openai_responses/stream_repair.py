@@ -196,13 +196,13 @@ def _open_index(event: Json, items: StreamItems, kind: str, item_id: object) -> 
         for index, item in items.by_index.items()
         if not item.is_done and kind in {"", item.kind}
     }
-    for index, item in is_open.items():
+    for place, item in is_open.items():
         if item_id and item.item.get("id") == item_id:
-            return index
-    place = event.get("output_index")
-    if type(place) is int and place in is_open:
-        return place
-    if item_id and type(place) is int:
+            return place
+    index = event.get("output_index")
+    if type(index) is int and index in is_open:
+        return index
+    if item_id and type(index) is int:
         # Both are named, and neither is open.
         return None
     return max(is_open, default=None)

@@ -39,6 +39,29 @@ def test_a_stream_has_its_text_and_its_usage(upstream: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "script",
+    ["tokens=6&cached=3&prompt_tokens=9", "tokens=6&reasoning=4", "tokens=100000", "usage=missing"],
+)
+def test_a_plain_answer_by_a_stream_is_the_same(upstream: str, script: str) -> None:
+    """As over a route that `streams_plain_answers`."""
+    plain = exchange("openai_completions", upstream, ask(), script, max_tokens=50)
+    by_stream = exchange(
+        "openai_completions", upstream, ask(), script, max_tokens=50, by_stream=True
+    )
+    cut = exchange(
+        "openai_completions", upstream, ask(), script, max_tokens=50, by_stream=True, piece=11
+    )
+    assert by_stream.sent["stream"] is True
+    assert not plain.sent.get("stream")
+    assert by_stream.usage == plain.usage
+    answers = [json.loads(each.body) for each in (plain, by_stream, cut)]
+    assert answers[0]["choices"][0]["text"]
+    for answer in answers:
+        answer.pop("created")
+    assert answers[0] == answers[1] == answers[2]
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [("n", 2), ("echo", True), ("suffix", "the end"), ("logprobs", 3), ("prompt", ["a", "b"])],
 )

@@ -1,6 +1,7 @@
 """Z.AI's Python SDK, on the mount with its paths."""
 
 import json
+import time
 
 from cases import (
     ADD,
@@ -24,6 +25,7 @@ from zai import ZaiClient
 from zai.core import APIAuthenticationError, APIStatusError
 
 client = ZaiClient(base_url=f"{URL}/api/paas/v4", api_key=KEY)
+ASYNC_SECONDS = 60  # until a chat that is answered later is there
 TOOL = {"type": "function", "function": {"name": "add", "parameters": NUMBERS}}
 
 
@@ -37,6 +39,14 @@ def ask(text, **fields):
 def chat():
     answer = ask(SEVEN_TOKENS)
     check(answer.choices[0].message.content and answer.usage.completion_tokens == 7, answer)
+    later = client.chat.asyncCompletions
+    messages = [{"role": "user", "content": SEVEN_TOKENS}]
+    task = later.create(model=MODEL, messages=messages)
+    deadline = time.monotonic() + ASYNC_SECONDS
+    while task.task_status == "PROCESSING" and time.monotonic() < deadline:
+        time.sleep(0.3)
+        task = later.retrieve_completion_result(task.id)
+    check(task.task_status == "SUCCESS" and task.usage.completion_tokens == 7, task)
 
 
 @case
