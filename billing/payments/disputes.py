@@ -165,6 +165,38 @@ def collect_debts(team: Team | None = None) -> int:
     return collected + plan_reversals.collect_refund_debts(team.pk if team else None)
 
 
+def collect_corrections() -> int:
+    """Take back what staff gave for disputes beyond what they still withhold.
+
+    That is what the team no longer had when Stripe reinstated it: collected whole, as debts are.
+    Call it outside of a transaction. Return how many disputes it was collected for.
+    """
+    given = Dispute.objects.filter(corrected_nanos__gt=0, reinstated_cents__gt=0)
+    ids = list(given.order_by("created_at", "pk").values_list("pk", flat=True))
+    return sum(_collect_correction(stripe_id) for stripe_id in ids)
+
+
+def _collect_correction(stripe_id: str) -> bool:
+    with transaction.atomic():
+        _lock(Dispute.objects.get(pk=stripe_id).source)
+        dispute = Dispute.objects.get(pk=stripe_id)
+        withheld_nanos = dispute.credit_nanos - dispute.share(dispute.credit_nanos)
+        nanos = dispute.corrected_nanos - withheld_nanos
+        if nanos <= 0:
+            return False
+        try:
+            postings.adjust(
+                postings.open_account(dispute.team),
+                -nanos,
+                reference=f"dispute:{stripe_id}:{dispute.reinstated_cents}-{withheld_nanos}",
+                memo=f"{dispute.payment}: given ahead of the bank",
+            )
+        except postings.InsufficientCreditsError:
+            return False
+        Dispute.objects.filter(pk=stripe_id).update(corrected_nanos=withheld_nanos)
+    return True
+
+
 def _collect_debt(stripe_id: str) -> bool:
     with transaction.atomic():
         dispute = Dispute.objects.select_related("order__team").get(pk=stripe_id)
@@ -234,7 +266,10 @@ def _book_reinstatement(dispute: Dispute, found: StripeDispute) -> None:
 
 
 def _take_correction_back(dispute: Dispute, returned_nanos: int) -> None:
-    """Take back what staff gave ahead of Stripe, as far as Stripe has returned it by now."""
+    """Take back what staff gave ahead of Stripe, as far as Stripe has returned it by now.
+
+    What the team no longer has of it is taken later (`collect_corrections`).
+    """
     account = postings.open_account(dispute.team)
     nanos = min(dispute.corrected_nanos, returned_nanos, account.available_nanos)
     if nanos > 0:

@@ -194,7 +194,7 @@ def reward_referral(team_id: int) -> bool:
     return True
 
 
-def follow_payments(row_limit: int = 500) -> int:
+def follow_payments() -> int:
     """Take the credit of referrals back whose payment went back, and return what came back since.
 
     Return the number of referrals that changed. Also collect what is still owed for them.
@@ -204,7 +204,7 @@ def follow_payments(row_limit: int = 500) -> int:
         Dispute.objects.filter(**order, is_withdrawn=True)
     )
     found = Referral.objects.filter(reversed_orders, order__isnull=False)
-    changed = sum(_follow_payment(pk) for pk in found.values_list("pk", flat=True)[:row_limit])
+    changed = sum(_follow_payment(pk) for pk in found.values_list("pk", flat=True))
     _collect_debts()
     return changed
 

@@ -138,8 +138,8 @@ def check_reversals() -> int:
 
 @shared_task
 def collect_debts() -> int:
-    """Collect the debts of disputes that teams can pay by now. Return the number of debts."""
-    return disputes.collect_debts()
+    """Collect what teams owe for disputes and can pay by now. Return the number of debts."""
+    return disputes.collect_debts() + disputes.collect_corrections()
 
 
 @shared_task

@@ -30,6 +30,8 @@ class Account:
 
     posted: int = 0
     held: int = 0
+    open_calls: int = 0
+    calls_limit: int = 1_000_000
     sequence: int = 0
     lots: list[Lot] = field(default_factory=list)
 
@@ -133,6 +135,7 @@ class Key:
     is_suspended: bool = False
     requests: int = 0
     tokens: int = 0
+    has_minute: bool = False
     spent: int = 0
     held: int = 0
 
@@ -150,6 +153,8 @@ class Hold:
     amount: int
     tokens: int
     expires: bool
+    is_call: bool = True
+    lease: int | None = None
     state: str = "open"
     is_claimed: bool = False  # settled after it had expired
     is_of_this_minute: bool = True
@@ -164,6 +169,7 @@ class Model:
     holds: dict[str, Hold] = field(default_factory=dict)
     postings: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     taken_back: dict[tuple[str, str], TakeBack] = field(default_factory=dict)
+    dead_leases: set[int] = field(default_factory=set)
 
     def admit(self, asks: list[tuple[int, Admission]]) -> dict[str, tuple[str, int]]:
         """Return code and amount for each request; a batch goes by account, key and id."""
@@ -177,6 +183,8 @@ class Model:
             return "admitted", self.holds[ask.request_id].amount
         if key.is_suspended:
             return "team_suspended", 0
+        if not ask.is_job and account.open_calls >= account.calls_limit:
+            return "too_many_calls", 0
         if key.requests >= key.requests_limit:
             return "rate_limited_requests", 0
         if key.tokens + ask.tokens > key.tokens_limit:
@@ -189,10 +197,19 @@ class Model:
             is_over_budget = key.budget_left is not None and key.budget_left < account.available
             return "budget_exceeded" if is_over_budget else "insufficient_quota", 0
         key.requests += 1
+        key.has_minute = True
         key.tokens += ask.tokens
         key.held += granted
         account.held += granted
-        self.holds[ask.request_id] = Hold(key_id, granted, ask.tokens, ask.hold_seconds < 0)
+        account.open_calls += not ask.is_job
+        self.holds[ask.request_id] = Hold(
+            key_id,
+            granted,
+            ask.tokens,
+            expires=ask.hold_seconds < 0,
+            is_call=not ask.is_job,
+            lease=ask.lease_id,
+        )
         return "admitted", granted
 
     def settle(self, ends: list[Settlement]) -> list[tuple[str, str, int, int, int]]:
@@ -209,10 +226,13 @@ class Model:
         if hold.state == "open":
             code = hold.state = "settled" if cost or end.source != "none" else "released"
             account.held -= hold.amount
+            account.open_calls -= hold.is_call
             key.held -= hold.amount
+            correction = end.input_tokens + end.output_tokens - hold.tokens
             if hold.is_of_this_minute:
-                correction = end.input_tokens + end.output_tokens - hold.tokens
                 key.tokens = max(0, key.tokens + correction)
+            elif key.has_minute:
+                key.tokens += max(0, correction)
         elif hold.state == "expired" and not hold.is_claimed:
             code, hold.is_claimed = "late", True
         else:
@@ -225,12 +245,34 @@ class Model:
 
     def sweep(self) -> int:
         """End what has expired; return how many."""
-        due = [hold for hold in self.holds.values() if hold.state == "open" and hold.expires]
+        due = [
+            hold
+            for hold in self.holds.values()
+            if hold.state == "open" and (hold.expires or hold.lease in self.dead_leases)
+        ]
         for hold in due:
             hold.state = "expired"
             self.keys[hold.key].held -= hold.amount
-            self.accounts[self.keys[hold.key].account].held -= hold.amount
+            account = self.accounts[self.keys[hold.key].account]
+            account.held -= hold.amount
+            account.open_calls -= hold.is_call
         return len(due)
+
+    def grow(self, reports: list[tuple[str, int]]) -> set[str]:
+        """Count the tokens of requests so far; return those of which some were new."""
+        most: dict[str, int] = {}
+        for request_id, tokens in reports:
+            most[request_id] = max(tokens, most.get(request_id, 0))
+        counted = set()
+        for request_id, tokens in most.items():
+            hold = self.holds.get(request_id)
+            if hold is not None and hold.state == "open" and tokens > hold.tokens:
+                key = self.keys[hold.key]
+                key.tokens += tokens - hold.tokens
+                key.has_minute = hold.is_of_this_minute = True
+                hold.tokens = tokens
+                counted.add(request_id)
+        return counted
 
     def post(
         self, kind: str, reference: str, account_id: int, amount: int, expires: int | None = None
@@ -279,7 +321,8 @@ class Model:
         """Return code, what is taken of that grant and no other lot, and what is owed."""
         earlier = self.taken_back.get(("clawback", reference))
         if earlier is not None:
-            if earlier.account != account_id:
+            is_within = earlier.amount <= amount and earlier.missing <= most_owed
+            if earlier.account != account_id or not is_within:
                 return "exists_with_different_fields", 0, 0
             return "exists", earlier.taken, earlier.missing
         account = self.accounts[account_id]
@@ -344,5 +387,6 @@ class Model:
         """Begin every key's minute anew."""
         for key in self.keys.values():
             key.requests = key.tokens = 0
+            key.has_minute = False
         for hold in self.holds.values():
             hold.is_of_this_minute = False

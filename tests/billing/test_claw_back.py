@@ -1,6 +1,7 @@
 """Claw-backs: what a dispute takes back, and what the customer then owes."""
 
 import pytest
+from django.db import connection
 
 from billing.ledger import postings
 from billing.models import Transfer
@@ -142,6 +143,20 @@ def test_what_was_spent_of_the_grant_is_owed_up_to_the_price(most_owed, owed):
     assert (posting.amount_nanos, posting.shortfall_nanos) == (150, owed)
     undone = postings.reverse_claw_back(customer.account, reference=dispute)
     assert (undone.amount_nanos, undone.shortfall_nanos) == (150, owed)
+
+
+@pytest.mark.parametrize(("amount", "most_owed"), [(499, 500), (500, 349)])
+def test_a_repeat_that_could_not_have_taken_as_much_of_a_grant_is_refused(amount, most_owed):
+    customer, dispute = make_customer(), new_id()
+    row = [dispute, customer.account.pk, 500, granted(customer, 500), 500]
+    settle(customer.end(customer.admitted(amount_nanos=350), output_nanos=350))
+
+    with connection.cursor() as cursor:
+        codes = [cursor.execute(TAKE_GRANT, row).fetchone()[0] for _ in range(2)]
+        row[2], row[4] = amount, most_owed
+        (code,) = cursor.execute(TAKE_GRANT, row).fetchone()
+
+    assert [*codes, code] == ["posted", "exists", "exists_with_different_fields"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -27,16 +27,20 @@ from hypothesis.stateful import (
 from accounts.models import ApiKey, Team
 from billing.ledger import expiry, postings
 from billing.ledger.gate import Settlement
-from billing.models import CreditAccount, KeySpend, RateWindow, Reservation
+from billing.models import CreditAccount, KeySpend, ProcessLease, RateWindow, Reservation
 from billing.usage.lots import lots_left
 from tests.billing.conftest import broken_invariants
-from tests.billing.ledger_calls import Customer, admit, make_customer, settle, sweep
+from tests.billing.ledger_calls import Customer, admit, call, make_customer, settle, sweep
 from tests.billing.ledger_model import Account, Key, Model
 
 AMOUNTS = st.integers(0, 400)
 KEYS = st.integers(0, 2)
 REFERENCES = st.sampled_from(["one", "two", "three"])
-ASKS = st.tuples(KEYS, AMOUNTS, st.integers(0, 400), st.integers(0, 60), st.booleans())
+# Of which key, amount, minimum, tokens; whether it expires at once; whether a job; which lease.
+ASKS = st.tuples(
+    *(KEYS, AMOUNTS, st.integers(0, 400), st.integers(0, 60)),
+    *(st.booleans(), st.integers(0, 4).map(lambda one: one == 0), st.sampled_from([None, 0, 1])),
+)
 ENDS = st.tuples(AMOUNTS, st.integers(0, 50), st.sampled_from(["upstream", "estimated", "none"]))
 POSTS = {"grant": postings.grant, "top_up": postings.top_up}
 CODES = {
@@ -58,6 +62,11 @@ class LedgerAndModel(RuleBasedStateMachine):
         self.now = timezone.now()
         first = make_customer(budget_total_nanos=900)
         second = make_customer(requests_per_minute=6, tokens_per_minute=100)
+        second.change_team(concurrent_requests=3)
+        self.leases = [
+            ProcessLease.objects.create(process="test", started_at=self.now, renewed_at=self.now).pk
+            for _ in range(2)
+        ]
         self.keys: list[Customer] = [first, first.another_key(), second]
         self.model = Model(
             accounts={customer.account.pk: Account() for customer in (first, second)},
@@ -71,6 +80,7 @@ class LedgerAndModel(RuleBasedStateMachine):
                 for customer in self.keys
             },
         )
+        self.model.accounts[second.account.pk].calls_limit = 3
         self.ids = count(1)
         self.prefix = self.new_id()
         for customer in (first, second):
@@ -97,10 +107,10 @@ class LedgerAndModel(RuleBasedStateMachine):
             transaction.savepoint_rollback(self.savepoint)
 
     @rule(target=requests, asks=st.lists(ASKS, min_size=1, max_size=5))
-    def admit(self, asks: list[tuple[int, int, int, int, bool]]) -> Any:
+    def admit(self, asks: list[Any]) -> Any:
         """Admit a batch."""
         batch = []
-        for which, amount, minimum, tokens, expires in asks:
+        for which, amount, minimum, tokens, expires, is_job, lease in asks:
             customer = self.keys[which]
             ask = customer.ask(
                 request_id=self.new_id(),
@@ -108,6 +118,8 @@ class LedgerAndModel(RuleBasedStateMachine):
                 minimum_nanos=min(minimum, amount),
                 tokens=tokens,
                 hold_seconds=-1 if expires else 600,
+                is_job=is_job,
+                lease_id=None if lease is None or is_job else self.leases[lease],
             )
             batch.append((customer.key.pk, ask))
         self.expect_admission(batch)
@@ -161,6 +173,31 @@ class LedgerAndModel(RuleBasedStateMachine):
             (r.request_id, r.code, r.charged_nanos, r.written_off_nanos, r.balance_nanos)
             for r in receipts
         ] == expected
+
+    @rule(which=st.lists(st.tuples(requests, st.integers(0, 120)), min_size=1, max_size=4))
+    def grow(self, which: list[Any]) -> None:
+        """Report the tokens so far of requests that are open, have ended or were refused."""
+        reports = [(ask.request_id, tokens) for (_, ask), tokens in which]
+        accounts = {ask.request_id: self.model.keys[key_id].account for (key_id, ask), _ in which}
+        expected = self.model.grow(reports)
+        rows = [
+            {"request_id": request_id, "account_id": accounts[request_id], "tokens": tokens}
+            for request_id, tokens in reports
+        ]
+        assert {each["request_id"] for each in call("count_growth", rows, dict)} == expected
+
+    @rule(which=st.integers(0, 1))
+    def end_lease(self, which: int) -> None:
+        """Let a process be dead, and have a new one take its place.
+
+        The clock stands still, so what the old one admitted was just before.
+        """
+        dead = self.leases[which]
+        ProcessLease.objects.filter(pk=dead).update(ended_at=self.now + timedelta(seconds=1))
+        self.model.dead_leases.add(dead)
+        self.leases[which] = ProcessLease.objects.create(
+            process="test", started_at=self.now, renewed_at=self.now
+        ).pk
 
     @rule()
     def sweep(self) -> None:
@@ -305,11 +342,14 @@ class LedgerAndModel(RuleBasedStateMachine):
         """Compare balances, counters and states."""
         accounts = CreditAccount.objects.filter(pk__in=self.model.accounts)
         assert {
-            pk: (posted, held, sequence)
-            for pk, posted, held, sequence in accounts.values_list(
-                "pk", "posted_nanos", "held_nanos", "last_sequence"
+            pk: balances
+            for pk, *balances in accounts.values_list(
+                "pk", "posted_nanos", "held_nanos", "open_calls", "last_sequence"
             )
-        } == {pk: (a.posted, a.held, a.sequence) for pk, a in self.model.accounts.items()}
+        } == {
+            pk: [a.posted, a.held, a.open_calls, a.sequence]
+            for pk, a in self.model.accounts.items()
+        }
         states = Reservation.objects.filter(key__in=self.model.keys)
         assert {str(pk): state for pk, state in states.values_list("pk", "state")} == {
             request_id: hold.state for request_id, hold in self.model.holds.items()

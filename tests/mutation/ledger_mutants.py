@@ -60,6 +60,13 @@ LEDGER_MUTANTS = [
         "test_free_models.py::test_a_sweep_and_a_free_request_of_one_account_do_not_deadlock",
     ),
     mutant(
+        "the proof of a line's rate",
+        INVARIANTS,
+        "l.line->2 IS DISTINCT FROM rate.own AND",
+        "false AND",
+        "test_check_ledger.py::test_a_corruption_is_found_and_named",
+    ),
+    mutant(
         "the account lock of the settlement",
         SETTLE,
         "ORDER BY a.id FOR NO KEY UPDATE OF a;",

@@ -10,6 +10,22 @@ DISPUTES, ORDERS, PLANS, PROMOTIONS, RECONCILIATION = (
 
 PAYMENT_MUTANTS = [
     mutant(
+        "a repeat of what was taken of a grant is compared",
+        GIVE_BACK,
+        "earlier.is_same AND earlier.taken + earlier.owed <= amount\n"
+        "                      AND earlier.owed <= most_owed\n",
+        "earlier.is_same\n",
+        "test_claw_back.py::test_a_repeat_that_could_not_have_taken_as_much_of_a_grant_is_refused",
+    ),
+    mutant(
+        "what staff gave and the team has spent is taken from later credits",
+        DISPUTES,
+        "        if nanos <= 0:\n            return False\n        try:",
+        "        if nanos <= 0 or not withheld_nanos:\n            return False\n        try:",
+        "payments/test_disputes_won_in_part.py"
+        "::test_what_staff_gave_and_the_team_has_spent_is_taken_from_later_credits",
+    ),
+    mutant(
         "what is undone returns to the lots that it was drawn from",
         LOTS,
         "GROUP BY lot_id HAVING sum(amount_nanos) < 0",

@@ -87,6 +87,27 @@ def test_what_staff_gave_ahead_of_stripe_is_not_given_twice(
     assert look().differences == []
 
 
+def test_what_staff_gave_and_the_team_has_spent_is_taken_from_later_credits(
+    stand_in: StripeStandIn, order: Order, alices_team: Team, alice: User, clerk: User
+) -> None:
+    """Paid 10 and spent 10: staff give 10, which are spent too, before the bank gives all of it."""
+    spend(alices_team, 10 * DOLLAR)
+    found = dispute(stand_in, order)
+    disputes.correct(found, 10 * DOLLAR, "The bank called.", clerk)
+    spend(alices_team, 10 * DOLLAR)
+    found = close(stand_in, found, won=True)
+    assert (posted(alices_team), found.corrected_nanos) == (0, 10 * DOLLAR)
+    assert tasks.collect_debts() == 0
+
+    paid_order(stand_in, alices_team, alice, 1500)
+    assert tasks.collect_debts() == 1
+
+    found.refresh_from_db()
+    assert (posted(alices_team), found.corrected_nanos) == (5 * DOLLAR, 0)
+    assert tasks.collect_debts() == 0
+    assert look().differences == []
+
+
 def test_staff_give_no_more_than_the_dispute_took(
     stand_in: StripeStandIn, order: Order, alices_team: Team, staff: Client
 ) -> None:

@@ -150,7 +150,8 @@ $$;
 -- Take back what a plan's payment granted: up to `amount` of what is left of the grant, and nothing
 -- else. What was spent of it is owed (`receivable`), at most `most_owed`: what expired is not, as it
 -- went back then. `code` is `posted`, `exists` (with what the first try took) or
--- `exists_with_different_fields`.
+-- `exists_with_different_fields`: the reference is another customer's, or the first try came to more
+-- than this one could. (What it was asked for is not on file, so one that asks for more is a repeat.)
 CREATE OR REPLACE FUNCTION billing_take_back_grant(
     transfer_reference text, customer bigint, amount bigint, grant_reference text,
     most_owed bigint, transfer_memo text)
@@ -175,7 +176,9 @@ BEGIN
     WHERE kind IN ('clawback', 'receivable') AND reference = transfer_reference;
     IF earlier.transfers > 0 THEN
         RETURN QUERY SELECT
-            CASE WHEN earlier.is_same THEN 'exists' ELSE 'exists_with_different_fields' END,
+            CASE WHEN earlier.is_same AND earlier.taken + earlier.owed <= amount
+                      AND earlier.owed <= most_owed
+                 THEN 'exists' ELSE 'exists_with_different_fields' END,
             earlier.taken, earlier.owed, account.posted_nanos;
         RETURN;
     END IF;
