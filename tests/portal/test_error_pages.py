@@ -16,7 +16,7 @@ def test_an_unknown_address_is_a_404_in_the_shell(client: Client, path: str) -> 
     answer = client.get(path)
     page = answer.content.decode()
     assert answer.status_code == 404
-    assert "There is no such page" in page
+    assert "Page not found" in page
     assert 'class="top"' in page
     assert "http://testserver/v1" in page
 
