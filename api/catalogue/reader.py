@@ -136,7 +136,7 @@ class TableReader:
         return items
 
     def _by_name(self, kind: Any, raw: object, place: str) -> Any:
-        """Return the values by name, invalid ones marked as such, or INVALID if it isn't a table."""
+        """Return the values by name, invalid ones as INVALID; INVALID if it isn't a table."""
         if not isinstance(raw, dict):
             self._problems.add(place, f"{quoted(raw)} is not a table")
             return INVALID
