@@ -55,5 +55,5 @@ def test_a_role_that_may_not_is_told_so(rf: RequestFactory, alice: Any) -> None:
     request.user = alice
     answer = defaults.permission_denied(request, Exception())
     assert answer.status_code == 403
-    assert b"You may not see this" in answer.content
+    assert b"have access to this page" in answer.content
     assert b"Go to the dashboard" in answer.content
