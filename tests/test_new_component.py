@@ -131,8 +131,8 @@ def test_the_catalogue_file_prices_it(prices: Prices) -> None:
     [
         ('toy_search = "-1"', 'prices.toy_search: "-1" is a negative price'),
         ("toy_search = 1", "prices.toy_search: 1 must be a text"),
-        ('toy_serach = "1"', "prices.toy_serach: is no key of this table"),
-        ('extra = "1"', "prices.extra: is no key of this table"),
+        ('toy_serach = "1"', "prices.toy_serach: is not a key of this table"),
+        ('extra = "1"', "prices.extra: is not a key of this table"),
     ],
 )
 def test_a_slip_in_the_file_is_named(tmp_path: Path, written: str, problem: str) -> None:

@@ -160,8 +160,8 @@ def test_only_other_tiers_are_a_new_version(tmp_path: Path, model: ModelEntry) -
         ("above_input_tokens = 200_000, input", "input", "above_input_tokens: is missing"),
         ("400_000", "200_000", "context_tiers[1]: 200000 tokens are another tier's already"),
         (', output = "20", cache_write = "3"', "", "prices.context_tiers[0]: has no price"),
-        ("context_tiers = [{ above", "context_tiers = 3 #", "cost.context_tiers: 3 is no list"),
-        ('= { priority = "2" }', "= 3", "cost.service_tiers: 3 is no table"),
+        ("context_tiers = [{ above", "context_tiers = 3 #", "cost.context_tiers: 3 is not a list"),
+        ('= { priority = "2" }', "= 3", "cost.service_tiers: 3 is not a table"),
     ],
 )
 def test_a_slip_in_the_file_is_named(tmp_path: Path, old: str, new: str, problem: str) -> None:

@@ -62,9 +62,9 @@ def find_catalogue(name: str) -> Path:
         path = CATALOGUES / f"{name}.toml"
         shipped = ", ".join(sorted(file.stem for file in CATALOGUES.glob("*.toml")))
         if path.parent != CATALOGUES or not path.is_file():
-            raise CatalogueError([f"{name}: is no catalogue; there are {shipped}"])
+            raise CatalogueError([f"{name}: is not a catalogue; there are {shipped}"])
     if not path.is_file():
-        raise CatalogueError([f"{path}: is no file"])
+        raise CatalogueError([f"{path}: is not a file"])
     return path
 
 
@@ -77,7 +77,7 @@ def read_catalogue(path: Path, variable: Callable[[str], str]) -> Document:
     problems = Problems(path.name)
     raw = _parsed(path)
     for key in [key for key in raw if key not in SECTIONS]:
-        problems.add(key, f"is no section; there are {', '.join(SECTIONS)}")
+        problems.add(key, f"is not a section; there are {', '.join(SECTIONS)}")
     reader = TableReader(problems)
     service = reader.table(ServiceTable, raw.get("service", {}), "service")
     shared = raw.get("model_defaults", {})
@@ -119,7 +119,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise CatalogueError([f"{path.name}: is nested too deeply"]) from None
     except (OSError, ValueError) as error:  # TOMLDecodeError names the line and the column
-        raise CatalogueError([f"{path.name}: is no TOML: {error}"]) from None
+        raise CatalogueError([f"{path.name}: is not valid TOML: {error}"]) from None
 
 
 def _rows(
@@ -147,13 +147,13 @@ def _rows(
 
 
 def _check_service(service: ServiceTable, problems: Problems) -> None:
-    """Note a contact that is no email address."""
+    """Add a problem if the contact is not an email address."""
     if service.contact_email:
         try:
             validate_email(service.contact_email)
         except ValidationError:
             problems.add(
-                "service.contact_email", f"{quoted(service.contact_email)} is no email address"
+                "service.contact_email", f"{quoted(service.contact_email)} is not an email address"
             )
 
 
@@ -177,7 +177,7 @@ def _check_offer(offer: OfferTable, place: str, problems: Problems) -> None:
     if offer.price is INVALID:
         return
     if offer.price % NANOS_PER_CENT:
-        problems.add(f"{place}.price", "is no whole number of cents")
+        problems.add(f"{place}.price", "is not a whole number of cents")
     elif offer.price < MIN_PRICE_CENTS * NANOS_PER_CENT:
         problems.add(f"{place}.price", f"is less than {MIN_PRICE_CENTS} cents, Stripe's least")
 
@@ -278,7 +278,7 @@ def _check_prices(model: ModelTable, place: str, problems: Problems) -> None:
 
 
 def _check_tiers(model: ModelTable, place: str, problems: Problems) -> None:
-    """Note tiers that are there twice, price nothing, or have a factor that can't be exact."""
+    """Add problems of tiers: duplicates, tiers without a price, and factors that aren't exact."""
     for name, table in (("prices", model.prices), ("cost", model.cost)):
         if table is INVALID:
             continue

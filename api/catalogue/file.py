@@ -109,7 +109,7 @@ class Dollars(int):
 
 
 class Factor(int):
-    """A factor in millionths, written in the file as a text of a decimal number: `"1.75"`."""
+    """A factor in millionths, written in the file as a decimal string: `"1.75"`."""
 
 
 def read_figure(kind: type, written: object) -> object:
@@ -162,7 +162,7 @@ class OfferTable(Table, kw_only=True):
 
 
 class PlanTable(Table, kw_only=True):
-    """`[[plans]]`: limits of a team and, by default, of its keys; what is left out stays."""
+    """`[[plans]]`: limits of a team and, by default, of its keys; omitted ones stay unchanged."""
 
     name: Slug
     title: Word
@@ -208,13 +208,13 @@ class RatesTable(Table, kw_only=True):
 
 
 class ContextTierTable(RatesTable, kw_only=True):
-    """`[[models.prices.context_tiers]]`: what a request with a longer input costs, all of it."""
+    """`[[models.prices.context_tiers]]`: rates of a whole request above an input length."""
 
     above_input_tokens: Count
 
 
 class CostTable(RatesTable, kw_only=True):
-    """`[models.cost]`: what the upstream asks, with its factor and its tiers."""
+    """`[models.cost]`: the upstream's prices, with its factor and its tiers."""
 
     factor: Factor = Factor(ONE)
     context_tiers: list[ContextTierTable] = []

@@ -108,7 +108,7 @@ def figures_of(prices: PricesTable, cost: CostTable) -> dict[str, Any]:
 
 
 def context_tiers_of(table: CostTable) -> list[dict[str, Any]]:
-    """Return the context tiers as a price version keeps them, the shortest input first."""
+    """Return the context tiers as a price version stores them, the shortest input first."""
     tiers = sorted(table.context_tiers, key=lambda tier: tier.above_input_tokens)
     return [
         {"above_input_tokens": tier.above_input_tokens, "rates": _named_rates(tier)}
@@ -117,7 +117,7 @@ def context_tiers_of(table: CostTable) -> list[dict[str, Any]]:
 
 
 def _named_rates(table: RatesTable) -> dict[str, int]:
-    """Return the rates that are in the table, by component."""
+    """Return the table's rates by component."""
     named = {each.name: getattr(table, each.name) for each in COMPONENTS.values() if each.field}
     return {name: int(nanos) for name, nanos in named.items() if nanos is not None} | _plain(table)
 
@@ -382,7 +382,7 @@ class _Loader:
 
 
 def _without_key(upstream: Upstream | None, base_url: str) -> dict[str, Any]:
-    """Return the columns that forget a stored key, if the upstream has one for another address."""
+    """Return the columns that clear a stored key, if the upstream has one for another base URL."""
     if upstream is None or not upstream.encrypted_key or upstream.base_url == base_url:
         return {}
     return {"encrypted_key": "", "key_end": "", "key_set_at": None}

@@ -76,7 +76,7 @@ class TableReader:
         table that gives the keys which `raw` doesn't.
         """
         if not isinstance(raw, dict):
-            self._problems.add(place, f"{quoted(raw)} is no table")
+            self._problems.add(place, f"{quoted(raw)} is not a table")
             return None
         fields = {field.name: field for field in msgspec.structs.fields(kind)}
         values: dict[str, Any] = {}
@@ -90,7 +90,7 @@ class TableReader:
         for key in [key for key in raw if key not in fields]:
             near = difflib.get_close_matches(key, fields, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            self._problems.add(f"{place}{joint}{key}", f"is no key of this table{hint}")
+            self._problems.add(f"{place}{joint}{key}", f"is not a key of this table{hint}")
         for name, field in fields.items():
             if name in raw:
                 values[name] = self._value(field.type, raw[name], f"{place}{joint}{name}")
@@ -124,7 +124,7 @@ class TableReader:
     def _list(self, kind: Any, raw: object, place: str) -> Any:
         """Return the list, with its invalid items marked as such, or INVALID if it is none."""
         if not isinstance(raw, list):
-            self._problems.add(place, f"{quoted(raw)} is no list")
+            self._problems.add(place, f"{quoted(raw)} is not a list")
             return INVALID
         items: list[Any] = []
         for index, one in enumerate(raw):
@@ -136,9 +136,9 @@ class TableReader:
         return items
 
     def _by_name(self, kind: Any, raw: object, place: str) -> Any:
-        """Return the values by name, invalid ones marked as such, or INVALID if it is no table."""
+        """Return the values by name, invalid ones as INVALID; INVALID if it isn't a table."""
         if not isinstance(raw, dict):
-            self._problems.add(place, f"{quoted(raw)} is no table")
+            self._problems.add(place, f"{quoted(raw)} is not a table")
             return INVALID
         return {name: self._value(kind, one, f"{place}.{name}") for name, one in raw.items()}
 

@@ -1,4 +1,4 @@
-"""The gateway's side of the jobs' tables: orders are written and read here, without the ORM.
+"""The gateway's access to the jobs' tables, without the ORM.
 
 Jobs end elsewhere, in Celery (`api/jobs/poll.py`, `api/operations/async_chat_worker.py`). The pool
 is small and of its own: an order is rare, and asking for a job is one look-up by primary key.
@@ -182,11 +182,11 @@ class JobStore:
         return JobState(*rows[0]) if rows else None
 
     async def begin_chat(self, order: ChatOrder) -> None:
-        """Record a conversation to be answered."""
+        """Store a conversation that is to be answered."""
         await self._execute(_BEGIN_CHAT, order)
 
     async def find_chat(self, request_id: str, team_id: int) -> ChatState | None:
-        """Return a team's chat, or None."""
+        """Return the team's chat, or None if it has none with this id."""
         rows = await self._execute(_FIND_CHAT, (request_id, team_id))
         return ChatState(*rows[0]) if rows else None
 

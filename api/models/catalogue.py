@@ -248,7 +248,7 @@ class Route(models.Model):
         MAX_COMPLETION_TOKENS = "max_completion_tokens"
 
     class BrokenStreams(models.TextChoices):
-        """When a stream costs the customer something that the upstream broke off."""
+        """When the customer is charged for a stream that the upstream broke off."""
 
         REPORTED = "reported", "If the upstream reported usage"
         ALWAYS = "always", "Always"

@@ -246,8 +246,8 @@ EMBEDDINGS = metered(
         title="Embeddings",
         summary="Turn texts into vectors.",
         charge=(
-            "Input tokens are charged, as the model counts them. The vectors themselves cost "
-            "nothing, whatever their length. A request that fails costs nothing."
+            "Input tokens are charged, as the model counts them. The vectors themselves are free, "
+            "whatever their length. Failed requests are free."
         ),
     ),
     playground=Playground(

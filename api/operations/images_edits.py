@@ -137,10 +137,7 @@ IMAGES_EDITS = metered(
         slug="image-edits",
         title="Image edits",
         summary="Create images from images.",
-        charge=(
-            "By the image, for each that is delivered, at the price of the model's images. A "
-            "request that fails costs nothing."
-        ),
+        charge=("Per delivered image, at the model's price per image. Failed requests are free."),
     ),
     playground=Playground(
         common=("image", "model", "prompt", "mask", "size", "n"),

@@ -70,17 +70,17 @@ class Rates(Struct, kw_only=True):
 
 
 class ContextTier(Rates, kw_only=True):
-    """What a request is paid at, all of it, whose input has more than so many tokens."""
+    """The prices of a whole request whose input exceeds a number of tokens."""
 
     above_input_tokens: Annotated[int, Meta(ge=1)]
 
 
 class Pricing(Rates, kw_only=True):
-    """What is paid, in dollars as exact decimals, and where it is another price."""
+    """Prices in dollars as exact decimals, with context tiers and service tiers."""
 
     context_tiers: list[ContextTier] | UnsetType = UNSET
     service_tiers: (
-        Annotated[dict[str, Unit], Meta(description="By what each `service_tier` multiplies.")]
+        Annotated[dict[str, Unit], Meta(description="The factor of each `service_tier`.")]
         | UnsetType
     ) = UNSET
 

@@ -250,8 +250,8 @@ MODERATIONS = metered(
         title="Moderation",
         summary="Find out whether texts or pictures are harmful.",
         charge=(
-            "Free, by the request or by input tokens, as the model's price says. A request that "
-            "fails costs nothing."
+            "Free, per request or per input token, depending on the model. Failed requests are "
+            "free."
         ),
     ),
     playground=Playground(

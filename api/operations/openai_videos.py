@@ -176,8 +176,8 @@ VIDEOS = Operation(
         title="Videos with OpenAI's SDKs",
         summary="Order, await and download a video with an SDK of OpenAI's.",
         charge=(
-            "As any video: its price is held at the order, charged when it is finished, and "
-            "released if it fails. Its form and its id are all that differs."
+            "Like any video: its price is held when you order, charged when it is finished, and "
+            "released if it fails. Only the format and the id are different."
         ),
     ),
     playground=Playground(

@@ -365,9 +365,9 @@ RERANK = metered(
         title="Reranking",
         summary="Order documents by relevance to a query.",
         charge=(
-            "By search units or by input tokens, as the model's price says. A search unit is a "
-            "query with up to 100 documents; a document that has more than 500 tokens together "
-            "with the query counts as several. A request that fails costs nothing."
+            "Per search unit or per input token, depending on the model. A search unit is a query "
+            "with up to 100 documents; a document that has more than 500 tokens together with the "
+            "query counts as several. Failed requests are free."
         ),
     ),
     playground=Playground(

@@ -159,9 +159,9 @@ SPEECH = metered(
         title="Speech",
         summary="Read a text aloud.",
         charge=(
-            "By the characters of the input, or by its tokens, as the model's price says. The "
-            "sound itself costs nothing, whatever its length. A request that fails costs nothing; "
-            "if you disconnect, the text is charged all the same."
+            "Per character or per token of the input, depending on the model. The audio itself is "
+            "free, whatever its length. Failed requests are free; if you disconnect, the text is "
+            "still charged."
         ),
     ),
     playground=Playground(

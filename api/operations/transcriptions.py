@@ -133,7 +133,7 @@ class _Reported(Struct, gc=False):
 
 
 class _Segment(Struct, gc=False):
-    """A piece of the text and when it is said, in seconds from the beginning."""
+    """A segment of the text with its times, in seconds from the beginning."""
 
     start: Annotated[float, Meta(ge=0, le=10**7)]
     end: Annotated[float, Meta(ge=0, le=10**7)]
@@ -351,10 +351,9 @@ TRANSCRIPTIONS = metered(
         title="Transcription",
         summary="Turn speech into text.",
         charge=(
-            "By the seconds of sound, rounded up to a whole one, or by tokens, as the model's "
-            "price says. While the request runs, as much is reserved as a file of its size can "
-            "come to; send WAV to have the exact length reserved. A request that fails costs "
-            "nothing."
+            "Per second of audio, rounded up to a whole second, or per token, depending on the "
+            "model. While the request runs, the maximum cost of a file of its size is held; for "
+            "WAV files the exact length is known. Failed requests are free."
         ),
     ),
     playground=Playground(

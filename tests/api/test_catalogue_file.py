@@ -104,10 +104,10 @@ ALPHA, PICTURE = 'models[0] "alpha": ', 'models[1] "picture": '
 CASES = [
     # the shape: unknown, missing, of another type
     (('name = "Shop"', ""), "service.name: is missing"),
-    (('name = "Shop"', 'name = "Shop"\ncolour = 1'), "service.colour: is no key of this table"),
+    (('name = "Shop"', 'name = "Shop"\ncolour = 1'), "service.colour: is not a key of this table"),
     (
         ("max_output_tokens = 500", "max_output_token = 500\nmax_output_tokens = 500"),
-        f"{ALPHA}max_output_token: is no key of this table; did you mean max_output_tokens?",
+        f"{ALPHA}max_output_token: is not a key of this table; did you mean max_output_tokens?",
     ),
     (
         ("context_tokens = 1000", 'context_tokens = "1000"'),
@@ -120,9 +120,9 @@ CASES = [
         f"{ALPHA}context_tokens: expected `int` <= 2147483647",
     ),
     (("context_tokens = 1000", ""), f"{ALPHA}context_tokens: is missing; a chat model needs it"),
-    (('aliases = ["a", "first"]', 'aliases = "a"'), f'{ALPHA}aliases: "a" is no list'),
-    (('prices = { image = "0.015" }', "prices = 3"), f"{PICTURE}prices: 3 is no table"),
-    (("[service]", "extra = 1\n[service]"), "extra: is no section; there are service, plans"),
+    (('aliases = ["a", "first"]', 'aliases = "a"'), f'{ALPHA}aliases: "a" is not a list'),
+    (('prices = { image = "0.015" }', "prices = 3"), f"{PICTURE}prices: 3 is not a table"),
+    (("[service]", "extra = 1\n[service]"), "extra: is not a section; there are service, plans"),
     (('title = "Large"', "title = 7"), 'plans[1] "large": title: expected `str`, got `int`'),
     (('name = "Shop"', 'name = "Sh\\u0000op"'), "service.name: holds a NUL character"),
     (("idle_timeout_seconds = 30", "idle_timeout_seconds = nan"), "idle_timeout_seconds: expected"),
@@ -146,7 +146,7 @@ CASES = [
     (('"sk-shop-"', '"sk shop"'), 'service.key_prefix: "sk shop" is not a key prefix'),
     (('"sk-shop-"', '"sk_shop-"'), 'service.key_prefix: "sk_shop-" is not a key prefix'),
     (('"sk-shop-"', '"sk-shop"'), 'service.key_prefix: "sk-shop" is not a key prefix'),
-    (('"help@shop.example"', '"help"'), 'service.contact_email: "help" is no email address'),
+    (('"help@shop.example"', '"help"'), 'service.contact_email: "help" is not an email address'),
     # prices
     (('"0.70"', '"-1"'), f'{ALPHA}prices.input: "-1" is a negative price'),
     (('"0.70"', '"-0.000000001"'), f"{ALPHA}prices.input: "),
@@ -214,7 +214,7 @@ prices = { image = "0.015" }""",
     ),
     (
         ('title = "Large"', 'title = "Large"\noffer = { price = "0.505" }'),
-        'plans[1] "large": offer.price: is no whole number of cents',
+        'plans[1] "large": offer.price: is not a whole number of cents',
     ),
     (
         ('title = "Large"', 'title = "Large"\noffer = { price = "0.49" }'),
@@ -290,7 +290,7 @@ def test_every_problem_is_named_not_only_the_first(tmp_path: Path) -> None:
         f"{ALPHA}aliases[2]: ",
         f"{ALPHA}prices.input: ",
         f"{ALPHA}prices.output: ",
-        f"{ALPHA}cost.imput: is no key of this table; did you mean input?",
+        f"{ALPHA}cost.imput: is not a key of this table; did you mean input?",
         "models[1]: prices: is missing",
         'upstreams[0] "maker": base_url: ',
         f'{ALPHA}aliases[1]: "alpha" is',
@@ -327,7 +327,7 @@ def test_models_have_what_model_defaults_say_unless_they_say_otherwise(tmp_path:
 def test_a_problem_in_model_defaults_is_named_once_and_there(tmp_path: Path) -> None:
     shared = SHARED.replace('owner = "us"', "owner = 7\nname = 'x'")
     assert problems_in(tmp_path, changed(('[[models]]\nname = "alpha"', shared))) == [
-        "shop.toml: model_defaults.name: is no key of this table",
+        "shop.toml: model_defaults.name: is not a key of this table",
         "shop.toml: model_defaults.owner: expected `str`, got `int`",
     ]
 
@@ -335,12 +335,12 @@ def test_a_problem_in_model_defaults_is_named_once_and_there(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[service\n", "shop.toml: is no TOML: "),
+        ("[service\n", "shop.toml: is not valid TOML: "),
         ("a = " + "[" * 100_000, "shop.toml: is "),
-        ("a = " + "9" * 5_000, "shop.toml: is no TOML: "),
+        ("a = " + "9" * 5_000, "shop.toml: is not valid TOML: "),
         ("models = 3\n[service]\nname = 'x'", "shop.toml: models: must be tables"),
         ("[service]\nname = 'x'", "shop.toml: models: there is none"),
-        ("models = [3]\n[service]\nname = 'x'", "shop.toml: models[0]: 3 is no table"),
+        ("models = [3]\n[service]\nname = 'x'", "shop.toml: models[0]: 3 is not a table"),
     ],
 )
 def test_what_is_no_catalogue_at_all_is_said_so(tmp_path: Path, text: str, problem: str) -> None:
@@ -350,7 +350,7 @@ def test_what_is_no_catalogue_at_all_is_said_so(tmp_path: Path, text: str, probl
 def test_a_file_that_is_no_utf_8_is_said_so(tmp_path: Path) -> None:
     path = tmp_path / "shop.toml"
     path.write_bytes(b"[service]\nname = '\xff'")
-    with pytest.raises(CatalogueError, match=r"shop\.toml: is no TOML: .*utf-8"):
+    with pytest.raises(CatalogueError, match=r"shop\.toml: is not valid TOML: .*utf-8"):
         read_catalogue(path, str)
 
 
@@ -361,7 +361,7 @@ def test_a_shipped_catalogue_is_found_by_its_name_and_others_by_their_path(tmp_p
     assert find_catalogue(str(own)) == own
     with pytest.raises(CatalogueError, match="there are answira, default, glm5, weatmood"):
         find_catalogue("wheatmood")
-    with pytest.raises(CatalogueError, match="is no catalogue"):
+    with pytest.raises(CatalogueError, match="is not a catalogue"):
         find_catalogue("../catalogues/weatmood")
-    with pytest.raises(CatalogueError, match="is no file"):
+    with pytest.raises(CatalogueError, match="is not a file"):
         find_catalogue(str(tmp_path / "none.toml"))

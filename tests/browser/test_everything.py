@@ -148,7 +148,7 @@ def test_from_a_stranger_to_a_statement_that_adds_up(
     visitor.press(rows.get_by_role("link").first)
     expect(page.get_by_role("heading", level=1)).to_contain_text("Request to glm-5.2")
     expect(page.get_by_text("Verified: each line below was recomputed")).to_be_visible()
-    balance = re.search(r"balance after it: (\$\d+\.\d{9})", page.inner_text(".trail"))
+    balance = re.search(r"Balance after it: (\$\d+\.\d{9})", page.inner_text(".trail"))
     assert balance is not None
 
     visitor.link("View in statement")

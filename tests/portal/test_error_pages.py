@@ -16,7 +16,7 @@ def test_an_unknown_address_is_a_404_in_the_shell(client: Client, path: str) -> 
     answer = client.get(path)
     page = answer.content.decode()
     assert answer.status_code == 404
-    assert "There is no such page" in page
+    assert "Page not found" in page
     assert 'class="top"' in page
     assert "http://testserver/v1" in page
 
@@ -55,5 +55,5 @@ def test_a_role_that_may_not_is_told_so(rf: RequestFactory, alice: Any) -> None:
     request.user = alice
     answer = defaults.permission_denied(request, Exception())
     assert answer.status_code == 403
-    assert b"You may not see this" in answer.content
+    assert b"have access to this page" in answer.content
     assert b"Go to the dashboard" in answer.content

@@ -179,6 +179,31 @@ def test_a_failed_request_is_free_and_its_hold_released(
     assert "10.0.0.5" not in page
 
 
+@pytest.mark.parametrize(
+    ("first_token_ms", "shown", "hidden"),
+    [(251, "Broke off", "No answer"), (None, "No answer", "Broke off")],
+)
+def test_an_attempt_that_delivered_text_is_not_called_unanswered(
+    browser: Client,
+    customer: Customer,
+    price: PriceVersion,
+    first_token_ms: int | None,
+    shown: str,
+    hidden: str,
+) -> None:
+    record = serve(
+        customer,
+        price_version_id=price.pk,
+        outcome="upstream_error",
+        status=502,
+        first_token_ms=first_token_ms,
+        attempts=[{"status": 0, "ms": 101, "error": "the connection was closed"}],
+    )
+    page = request_page(browser, record.request_id)
+    assert shown in page
+    assert hidden not in page
+
+
 def test_the_error_that_the_program_was_told_is_shown_as_text(
     browser: Client, customer: Customer, price: PriceVersion
 ) -> None:

@@ -204,8 +204,14 @@ class ChargePresenter:
     @cached_property
     def attempts(self) -> list[Attempt]:
         """The calls of providers, in order."""
-        made = self.record.attempts if self.record is not None else []
-        return [_attempt(number, each) for number, each in enumerate(made, 1)]
+        if self.record is None:
+            return []
+        made = self.record.attempts
+        has_begun = self.record.first_token_ms is not None
+        return [
+            _attempt(number, each, has_begun=has_begun and number == len(made))
+            for number, each in enumerate(made, 1)
+        ]
 
     @cached_property
     def lines(self) -> list[BillLine]:
@@ -334,11 +340,14 @@ def _has_part(name: str, lines: Sequence[Line]) -> bool:
     return any(other[0] in COMPONENTS and COMPONENTS[other[0]].part_of == name for other in lines)
 
 
-def _attempt(number: int, made: dict[str, object]) -> Attempt:
-    """Return an attempt in words, without the provider's name and error message."""
+def _attempt(number: int, made: dict[str, object], *, has_begun: bool = False) -> Attempt:
+    """Return an attempt in words, without the provider's name and error message.
+
+    `has_begun` says that it delivered a part of the answer.
+    """
     status = made.get("status")
     milliseconds = made.get("ms")
-    text, badge = "No answer", "bad"
+    text, badge = "Broke off" if has_begun else "No answer", "bad"
     if status == 200:
         text, badge = ("Broke off", "bad") if made.get("error") else ("Answered", "good")
     elif status == 429:
