@@ -38,6 +38,14 @@ Result = TypeVar("Result")
 ROOMY = {"requests_per_minute": 1_000_000, "tokens_per_minute": 1_000_000_000}
 
 
+# The codes of the SQL functions, by the error that each becomes.
+CODES = {
+    postings.InsufficientCreditsError: "exceeds_credits",
+    postings.ReferenceReusedError: "exists_with_different_fields",
+    postings.UnknownReferenceError: "unknown",
+}
+
+
 @dataclass
 class Customer:
     """A team with a credit account and one inference key."""

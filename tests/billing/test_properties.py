@@ -30,7 +30,7 @@ from billing.ledger.gate import Settlement
 from billing.models import CreditAccount, KeySpend, ProcessLease, RateWindow, Reservation
 from billing.usage.lots import lots_left
 from tests.billing.conftest import broken_invariants
-from tests.billing.ledger_calls import Customer, admit, call, make_customer, settle, sweep
+from tests.billing.ledger_calls import CODES, Customer, admit, call, make_customer, settle, sweep
 from tests.billing.ledger_model import Account, Key, Model
 
 AMOUNTS = st.integers(0, 400)
@@ -43,11 +43,6 @@ ASKS = st.tuples(
 )
 ENDS = st.tuples(AMOUNTS, st.integers(0, 50), st.sampled_from(["upstream", "estimated", "none"]))
 POSTS = {"grant": postings.grant, "top_up": postings.top_up}
-CODES = {
-    postings.InsufficientCreditsError: "exceeds_credits",
-    postings.ReferenceReusedError: "exists_with_different_fields",
-    postings.UnknownReferenceError: "unknown",
-}
 REVERSALS = {"refund": postings.reverse_refund, "clawback": postings.reverse_claw_back}
 
 
