@@ -86,7 +86,7 @@ class EventReader(ABC):
         try:
             if not self._head.is_stream:
                 data = self._head.feed(data)
-                # A whole answer's pieces are signs of life.
+                # The pieces of a whole answer show that the upstream is at work.
                 self.events += self._head.is_whole
             for event in self._splitter.feed(data):
                 passed_on += self._read(event)

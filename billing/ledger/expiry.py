@@ -15,7 +15,7 @@ def sweep(row_limit: int = 1000) -> int:
 
 
 def end_dead_leases(lease_seconds: float) -> int:
-    """End the leases of processes that gave no sign of life for two times `lease_seconds`.
+    """End the leases that were neither renewed nor locked for twice `lease_seconds`.
 
     The first call after `lease_seconds` suspects them. Return how many leases it ended.
     """

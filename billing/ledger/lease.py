@@ -1,4 +1,4 @@
-"""A process's lease: its sign of life. If it dies, its holds end soon; if it is stopped, they stay.
+"""A process's lease: if the process dies, its holds end soon; if it is paused, they stay.
 
 The lease is a row that is renewed every few seconds, and a database session that holds the row's
 advisory lock (`sql/lease_v1.sql`). A process that is stopped for a while keeps its session, since

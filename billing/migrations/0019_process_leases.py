@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
                 (
                     "suspected_at",
                     models.DateTimeField(
-                        help_text="Since when it gives no sign of life.", null=True
+                        help_text="Since when it has neither renewed the lease nor held its lock.", null=True
                     ),
                 ),
                 (

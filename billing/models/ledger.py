@@ -235,13 +235,15 @@ class Reservation(models.Model):
 
 
 class ProcessLease(models.Model):
-    """The sign of life of a process that admits requests (`billing/ledger/lease.py`)."""
+    """The lease of a process that admits requests (`billing/ledger/lease.py`)."""
 
     id = models.AutoField(primary_key=True)
     process = models.CharField(max_length=200, help_text="Host and process id.")
     started_at = models.DateTimeField()
     renewed_at = models.DateTimeField()
-    suspected_at = models.DateTimeField(null=True, help_text="Since when it gives no sign of life.")
+    suspected_at = models.DateTimeField(
+        null=True, help_text="Since when it has neither renewed the lease nor held its lock."
+    )
     ended_at = models.DateTimeField(null=True, help_text="Set: what it held is released.")
 
     def __str__(self) -> str:

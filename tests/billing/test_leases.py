@@ -53,7 +53,7 @@ def renewed_at(lease: int) -> datetime:
 
 
 def age(lease: int, seconds: float = SECONDS + 1) -> None:
-    """Let the lease's last signs of life, and the suspicion of it, be longer ago."""
+    """Let the lease's last renewal, and the suspicion of it, be longer ago."""
     with connect() as own:
         own.execute(
             "UPDATE billing_processlease SET renewed_at = renewed_at - %(s)s * interval '1 second',"

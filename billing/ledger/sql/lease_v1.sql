@@ -4,8 +4,8 @@
 -- session that holds the advisory lock of that row. A row that was not renewed proves nothing: the
 -- process may be stopped for a while, or its host be busy. A session that is gone proves nothing
 -- either: PostgreSQL may have restarted, or the network been cut, and the process connects again
--- within seconds. So a process is dead that has neither: it is suspected first, and given up where
--- it gives no sign of life for as long again.
+-- within seconds. A process that has neither is suspected, and counts as dead if it still has neither
+-- after as long again.
 
 -- The first half of the advisory locks' key; the lease's id is the second.
 CREATE OR REPLACE FUNCTION billing_lease_lock() RETURNS integer
@@ -49,9 +49,9 @@ RETURNS boolean LANGUAGE sql VOLATILE AS $$
           AND l.classid = billing_lease_lock()::oid AND l.objid = lease::oid AND l.objsubid = 2)
 $$;
 
--- Suspect the processes that gave no sign of life for so long, end the leases of those that were
--- suspected that long ago and still give none, and return how many were ended. The sweep releases
--- what they hold.
+-- Suspect the processes that have neither renewed nor locked their lease for this long, end the
+-- leases of those that have been suspected for as long again, and return how many were ended. The
+-- sweep releases what they hold.
 CREATE OR REPLACE FUNCTION billing_end_dead_leases(lease_seconds double precision)
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
