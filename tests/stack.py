@@ -171,7 +171,8 @@ class Stack:
     def check_ledger(self) -> None:
         """Fail where an invariant of the books is broken, or the independent audit finds it."""
         self.manage("check_ledger")
-        assert audit.findings_at(self.postgres.url) == []
+        findings = audit.findings_at(self.postgres.url)
+        assert not findings, findings
 
     def run_overdue_tasks(self) -> None:
         """End what has expired where no Celery does: a stack may be older than its requests."""

@@ -155,7 +155,7 @@ def test_only_other_tiers_are_a_new_version(tmp_path: Path, model: ModelEntry) -
             "priority: The factor of 'priority' times the price's own has more than six decimals.",
         ),
         ("priority =", "standard =", "prices.service_tiers.standard: 'standard' is not the name"),
-        ('input = "2.50"', 'inputs = "2.50"', "prices.context_tiers[1].inputs: is no key"),
+        ('input = "2.50"', 'inputs = "2.50"', "prices.context_tiers[1].inputs: is not a key"),
         ('input = "2.50"', 'input = "-1"', 'context_tiers[1].input: "-1" is a negative price'),
         ("above_input_tokens = 200_000, input", "input", "above_input_tokens: is missing"),
         ("400_000", "200_000", "context_tiers[1]: 200000 tokens are another tier's already"),

@@ -1,22 +1,23 @@
 """The only way to an upstream: httpx on aiohttp's transport, called without a client.
 
-`httpx.AsyncClient` and a full `httpx.Request` cost more than the whole of the rest (measured: 21 µs
-for a request with headers in a dict, 1 µs as here), so addresses and headers are prepared once for
-each upstream. No proxy from the environment, no redirects, no cookies; addresses come from the
-catalogue only. The transport reports refused connections, names that don't resolve and a full pool
-all as ConnectTimeout; the cause tells them apart. `ConcurrencyLimits` bound each upstream's calls.
+`httpx.AsyncClient` and a full `httpx.Request` cost more than all the rest (21 µs a request with
+headers in a dict, 1 µs as here), so addresses and headers are prepared once for each upstream. No
+proxy, no redirects, no cookies; addresses come from the catalogue only. The transport reports
+refused connections, names that don't resolve and a full pool as ConnectTimeout; the cause tells.
 """
 
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import httpx
 import structlog
+from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
 from msgspec import structs
 from multidict import CIMultiDict
@@ -25,7 +26,6 @@ from accounts.encryption import DecryptionError
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.dialects.base import Dialect
 from api.gateway.concurrency_limit import ConcurrencyLimits, RunningCall
-from api.gateway.connections import Connector, Dispatch, ReportingHandler, current_dispatch
 from api.gateway.upstream_errors import AttemptError, error_of_status
 from api.upstream_hosts import GuardedResolver, problem_with
 from api.upstream_keys import read_key
@@ -35,15 +35,14 @@ log = structlog.get_logger(__name__)
 # More of an error's body than this is not read.
 MAX_ERROR_BYTES = 64 * 1024
 KEEPALIVE_SECONDS = 30
-# How long an upstream may take to end the connection's message after its last event, for the
-# connection to be worth keeping.
+# How long a connection may take to end its message after the last event, to be worth keeping.
 EOF_SECONDS = 0.25
 # Of an answer that is unpacked, at a time.
 UNPACKED_BYTES = 64 * 1024
 # Security policies and cookies of CDNs exceed aiohttp's 8 kB and 128 headers.
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 1_000
-# The columns of a route that decide of a field which we send by ourselves.
+# The columns of a route that decide about a field which we add ourselves.
 _SWITCHES: dict[str, dict[str, Any]] = {
     "max_tokens": {"max_tokens_field": "max_completion_tokens"},
     "stream_options": {"takes_stream_options": False},
@@ -54,6 +53,46 @@ _ANY_ZLIB_HEADER = 32 + zlib.MAX_WBITS
 # The transport lets through what aiohttp raises for broken HTTP.
 _BROKEN = (httpx.TransportError, aiohttp.ClientError, aiohttp.http.HttpProcessingError)
 _DISCONNECTED = aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | aiohttp.ClientOSError
+
+
+class Dispatch(Protocol):
+    """A request that is told whether it is being sent, so that the upstream may bill it."""
+
+    was_dispatched: bool
+
+
+_dispatch: ContextVar[Dispatch | None] = ContextVar("dispatch")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells a request that there is a connection, so that it is being sent."""
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a connection of the pool, or a new one."""
+        connection = await super().connect(*args, **kwargs)
+        if (dispatch := _dispatch.get(None)) is not None:
+            dispatch.was_dispatched = True
+        return connection
+
+    def close_idle(self, url: str) -> None:
+        """Close a host's idle connections: one that has closed one may be closing all."""
+        host = httpx.URL(url).host
+        for key in [key for key in self._conns if key.host == host]:
+            for protocol, _since in self._conns.pop(key):
+                protocol.close()
+
+
+class _ReportingHandler(ResponseHandler):
+    """Tells the reader of a body that its framing broke, so that it does not wait for its deadline;
+    aiohttp (3.14) only tells those who wait for a head.
+    """
+
+    def set_exception(self, exc: Any, *cause: Any) -> None:
+        """End the message that is being read with an error."""
+        super().set_exception(exc, *cause)
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(aiohttp.ClientPayloadError(f"broken HTTP: {exc}"))
 
 
 class _Target:
@@ -209,15 +248,14 @@ class Upstreams:
     """This process's connections to all upstreams. Make it inside the running event loop."""
 
     def __init__(self) -> None:
-        # The catalogue bounds each upstream's calls; a bound of the pool would only make calls wait
-        # where nobody sees it.
-        self._connector = Connector(
+        # `limits` bound each upstream's calls; a bound of the pool would make them wait unseen.
+        self._connector = _Connector(
             limit=0,
             keepalive_timeout=KEEPALIVE_SECONDS,
             ttl_dns_cache=60,
             resolver=GuardedResolver(),
         )
-        handler: Any = partial(ReportingHandler, loop=asyncio.get_running_loop())
+        handler: Any = partial(_ReportingHandler, loop=asyncio.get_running_loop())
         self._connector._factory = handler
         session = aiohttp.ClientSession(
             connector=self._connector,
@@ -281,7 +319,7 @@ class Upstreams:
         Raise AttemptError for everything else: nothing is left open then.
         """
         call = self.limits.enter(upstream, team_id)
-        current_dispatch.set(dispatch)
+        _dispatch.set(dispatch)
         try:
             response = await self._send(upstream, dialect, body, request_id, forwarded)
         except BaseException as error:

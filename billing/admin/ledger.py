@@ -12,8 +12,10 @@ from billing.admin.fields import ReadOnlyAdmin, dollars
 from billing.models import (
     CatalogueVersion,
     CreditAccount,
+    FreeWindow,
     KeySpend,
     LedgerAlert,
+    ProcessLease,
     RateWindow,
     Reservation,
     Transfer,
@@ -158,6 +160,24 @@ class RateWindowAdmin(ReadOnlyAdmin):
     list_filter = ("started_at",)
     list_select_related = ("key",)
     search_fields = ("key__name", "key__team__slug", "=key__last_four")
+
+
+@admin.register(FreeWindow)
+class FreeWindowAdmin(ReadOnlyAdmin):
+    """Rate-limit counters of free models, of teams and addresses, for the current minute."""
+
+    list_display = ("subject", "started_at", "requests", "tokens")
+    list_filter = ("started_at",)
+    search_fields = ("=subject",)
+
+
+@admin.register(ProcessLease)
+class ProcessLeaseAdmin(ReadOnlyAdmin):
+    """Leases of the processes that admit requests; one that has ended held nothing since."""
+
+    list_display = ("id", "process", "started_at", "renewed_at", "suspected_at", "ended_at")
+    list_filter = ("started_at", "ended_at")
+    search_fields = ("process",)
 
 
 @admin.register(UsageHour)

@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 from billing.admin.fields import ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.admin.refunds import RefundableOrderAdmin
-from billing.models import CreditLot, Order, PaymentCustomer, StripeEvent
+from billing.models import CreditLot, LotMovement, Order, PaymentCustomer, StripeEvent
 from billing.payments import webhooks
 
 
@@ -106,3 +106,14 @@ class CreditLotAdmin(ReadOnlyAdmin):
     def source(self, lot: CreditLot) -> str:
         """Return the kind and reference of the transfer that gave the credit."""
         return f"{lot.transfer.kind} {lot.transfer.reference}"
+
+
+@admin.register(LotMovement)
+class LotMovementAdmin(ReadOnlyAdmin):
+    """What refunds, claw-backs and collections drew from lots, and what was returned to them."""
+
+    list_display = ("transfer", "lot", dollars("amount_nanos"))
+    list_filter = ("transfer__kind",)
+    list_select_related = ("transfer", "lot__transfer")
+    search_fields = ("=transfer__reference", "lot__account__team__slug")
+    ordering = ("-id",)

@@ -61,7 +61,8 @@ def test_a34_sixty_requests_a_minute_are_sixty_over_all_processes(stack: Stack, 
 
 
 def test_a34_the_default_plan_allows_120_000_tokens_a_minute(talk: Talk) -> None:
-    first = talk.chat(max_tokens=100_000, simulate="prompt_tokens=100000&tokens=1000")
+    most = [{"role": "user", "content": "word " * 80_000}]  # 100,000 tokens
+    first = talk.chat(messages=most, max_tokens=1_000, simulate="tokens=1000")
     long = [
         {"role": "user", "content": "word " * 16_000}
     ]  # 20,000 tokens, of which 19,000 are left

@@ -18,7 +18,9 @@ def add_rows(n: int) -> None:
     now = timezone.now()
     user, team = teams.sign_up(f"user{n}@example.com", None, f"User {n}")
     account = postings.open_account(team)
-    postings.grant(account, 10**9, reference=f"admin {n}", memo="test")
+    postings.grant(account, 10**9 + 1, reference=f"admin {n}", memo="test")
+    credit = postings.Credit("grant", f"admin {n}")
+    postings.claw_back(account, 1, reference=f"admin {n}", credit=credit)
     key = issue(team, user, f"key {n}", budget_month_nanos=n).key
     accounts.Plan.objects.create(name=f"plan-{n}", title=f"Plan {n}")
     product = models.Product.objects.create(sku=f"sku-{n}")
@@ -57,6 +59,10 @@ def add_rows(n: int) -> None:
     accounts.NotificationSettings.objects.create(user=user)
     accounts.SentNotice.objects.create(
         user=user, team=team, kind="low_balance", reference=f"test {n}"
+    )
+    models.ProcessLease.objects.create(process=f"web {n}", started_at=now, renewed_at=now)
+    models.FreeWindow.objects.create(
+        subject=f"team {team.pk}", started_at=now, requests=1, tokens=1
     )
     models.LedgerAlert.objects.create(kind="overrun", reference=f"request {n}", detail="test")
     _add_payments(n, user, team)
@@ -100,8 +106,17 @@ def _add_plans(n: int, team: Team) -> None:
         plan=plan, price_cents=2000, credit_nanos=10**9, credit_days=31, is_live=False
     )
     subscription = models.Subscription.objects.create(team=team, price=price, is_live=False)
-    models.SubscriptionPayment.objects.create(
+    payment = models.SubscriptionPayment.objects.create(
         invoice_id=f"in_{n}", subscription=subscription, amount_cents=2000
+    )
+    models.PlanRefund.objects.create(
+        stripe_id=f"re_{n}",
+        payment=payment,
+        amount_cents=500,
+        revenue_nanos=1,
+        credit_nanos=1,
+        owed_nanos=0,
+        state="succeeded",
     )
 
 

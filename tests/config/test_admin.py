@@ -52,7 +52,8 @@ LEDGER = [
     *(models.LedgerAlert, ModelHealth, ModelHealthHour, TokenRatio, ChatJob, VideoJob),
     *(AuditEntry, Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
     *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
-    *(models.Subscription, models.SubscriptionPayment, models.PlanPrice),
+    *(models.Subscription, models.SubscriptionPayment, models.PlanPrice, models.PlanRefund),
+    *(models.ProcessLease, models.FreeWindow, models.LotMovement),
     *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),
 ]
 

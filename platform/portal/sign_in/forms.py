@@ -4,6 +4,7 @@ import secrets
 from typing import Any, cast
 
 from allauth.account import forms as account
+from allauth.account.internal.flows.login import record_authentication
 from allauth.core import context as allauth_context
 from allauth.mfa.adapter import get_adapter as mfa_adapter
 from allauth.mfa.base import forms as second_step
@@ -53,6 +54,9 @@ class SignupForm(account.SignupForm):
             # Somebody signed up with the address between our look and our insert.
             self.account_already_exists = True
             made = super().try_save(request)
+        if made[0] is not None:
+            # They have just chosen the password: a first key needs no second look at it.
+            record_authentication(request, made[0], method="password")
         return made
 
     def _make_and_undo(self, request: HttpRequest) -> None:
