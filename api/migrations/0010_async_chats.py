@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                     ('state', models.CharField(choices=[('processing', 'Processing'), ('completed', 'Completed'), ('failed', 'Failed'), ('expired', 'Expired')], default='processing', max_length=10)),
                     ('runs', models.PositiveIntegerField(default=0, help_text='How often a worker began with it.')),
                     ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                    ('expires_at', models.DateTimeField(help_text='Not answered by then, it has failed.')),
+                    ('expires_at', models.DateTimeField(help_text='Not finished by then, it has failed.')),
                     ('next_run_at', models.DateTimeField(help_text='Until then a worker has it, or it waits.')),
                     ('ended_at', models.DateTimeField(null=True)),
                     ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.creditaccount')),

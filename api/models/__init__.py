@@ -1,10 +1,9 @@
 """The API's tables: the catalogue that staff edit, jobs that outlive a request, health counts."""
 
 from api.models.catalogue import Model, ModelAlias, Route, Service, Upstream, validate_base_url
-from api.models.chats import ChatJob
 from api.models.health import ModelHealth, ModelHealthHour
+from api.models.jobs import ChatJob, VideoJob
 from api.models.token_ratios import TokenRatio
-from api.models.videos import VideoJob
 
 __all__ = [
     "ChatJob",
