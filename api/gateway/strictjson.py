@@ -78,8 +78,9 @@ def decode_large_object(body: bytes, piece_bytes: int = PIECE_BYTES) -> dict[str
     _check_marks(body)
     try:
         decoded, colons_left = _decode_pieces(body, piece_bytes, SPLIT_LEVELS)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return decode_object(body)  # which tells where the fault is in the whole body
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnacceptableJsonError):
+        # Of several faults in the whole body, this finds the first; a piece can't know.
+        return decode_object(body)
     if type(decoded) is not dict:
         raise UnacceptableJsonError("expected an object at the top level.")
     colons = _count(body, b":")

@@ -51,6 +51,8 @@ def test_a_broken_body_is_refused_in_the_same_words(value: object, data: st.Data
         b'{"a": [{"b": 1}, {"b:": 1, "\\u0062:": 2}]}',
         b'{"a": 1, "b": ":", "\\u0061": "\\u003a"}',
         b'{"a": ["x\\u0000y"]}',
+        b'{"a": ["x\\u0000y", 1, 2], "b": "\xff"}',
+        b'{"a": ["x\\u0000y", 1, 2], "b": "\\ud800"}',
         b'{"a\\u0000": 1}',
         b'["not an object"]',
         b'{"a": [1, 2, NaN]}',
