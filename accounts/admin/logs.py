@@ -22,8 +22,8 @@ class AuditedAdmin(ModelAdmin):
     audit_name = ""  # of the action in the audit log: `member` makes `member.changed`
 
     def teams_of(self, obj: Any) -> Iterable[Team]:
-        """Return the teams that a row belongs to."""
-        raise NotImplementedError
+        """Return the teams that a row belongs to; by default, that of its column `team`."""
+        return [obj.team]
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Log an addition in both logs."""

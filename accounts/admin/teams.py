@@ -105,10 +105,6 @@ class MembershipAdmin(AuditedAdmin):
     autocomplete_fields = ("user", "team")
     readonly_fields = ("created_at",)
 
-    def teams_of(self, obj: Membership) -> Iterable[Team]:
-        """Return the team of the membership."""
-        return [obj.team]
-
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return the read-only fields: of a membership, all but the role."""
         shown = tuple(super().get_readonly_fields(request, obj))

@@ -20,15 +20,15 @@ Requests beyond the limit get 429 before anything is reserved, unless another ro
 Retry-After comes from a virtual queue: places come free every (mean duration / limit) seconds, and
 each refused caller is told the next place that nobody was told yet.
 
-The places are shared out by team. A team gets another one only while its calls are fewer than SHARE
-times the places that would then be left: the dynamic thresholds by which switches share a buffer
-among ports (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998). So a team alone
-gets four fifths, two get four ninths each, and what is left serves whoever has few calls or none:
-running streams can't be taken from a team, so places for the others must be there before they ask.
-A team without a call gets any free place.
+Slots are shared fairly among teams. A team may start another call only while its running calls
+number fewer than SHARE times the slots that would remain free, as with the dynamic thresholds by
+which switches share a buffer among ports (Choudhury and Hahne, IEEE/ACM Transactions on Networking
+6(2), 1998). One team alone can use four fifths of the slots, two can use four ninths each. The rest
+stays free for teams with few calls, because a running stream can't be preempted. A team without a
+running call gets any free slot.
 
-A cut may leave more calls running than the limit allows. If they are one team's, the others must
-not wait for their end: then each team's calls count only up to its share.
+After a cut, more calls may be running than the limit allows. So that other teams don't wait for one
+team's calls to end, each team's calls then count only up to its share.
 
 A call costs 2.4 µs here. Nothing waits, and processes share nothing: an upstream's row sets the
 limit of each of them.
@@ -44,8 +44,8 @@ from api.gateway.upstream_errors import AttemptError, UpstreamBusyError
 # How many times as many calls a team may have as are left for the others.
 SHARE = 4
 TEAM_SHARE_MESSAGE = (
-    "Your team's running requests fill its share of this model's capacity. Wait as Retry-After "
-    "says, or until some of them have ended."
+    "Your team's running requests use its full share of this model's capacity. Retry after the "
+    "time in Retry-After, or once some of them have finished."
 )
 # Calls of keys whose team this process doesn't know yet are counted together.
 UNKNOWN_TEAM = 0

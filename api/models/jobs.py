@@ -1,5 +1,7 @@
 """Jobs: what outlives the request that asked for it."""
 
+from typing import ClassVar
+
 from django.db import models
 from django.utils import timezone
 
@@ -41,6 +43,8 @@ class Job(models.Model):
     expires_at = models.DateTimeField(help_text="Not finished by then, it has failed.")
     ended_at = models.DateTimeField(null=True)
 
+    public_prefix: ClassVar[str]
+
     class Meta:
         abstract = True
 
@@ -49,8 +53,8 @@ class Job(models.Model):
 
     @property
     def public_id(self) -> str:
-        """The id that customers see."""
-        raise NotImplementedError
+        """The id that customers see; an upstream's is never shown."""
+        return f"{self.public_prefix}-{self.id.hex}"
 
 
 class VideoJob(Job):
@@ -59,6 +63,8 @@ class VideoJob(Job):
     The row is written before the upstream is called, so that no job is forgotten. Without
     `upstream_job_id` the upstream has not answered yet.
     """
+
+    public_prefix = "video"
 
     end_user = models.CharField(max_length=200, blank=True)
     seconds = models.IntegerField(default=0, help_text="Seconds requested, where they are priced.")
@@ -92,11 +98,6 @@ class VideoJob(Job):
             )
         ]
 
-    @property
-    def public_id(self) -> str:
-        """The id that customers see; the upstream's is never shown."""
-        return f"video-{self.id.hex}"
-
 
 class ChatJob(Job):
     """A conversation that is answered asynchronously.
@@ -104,6 +105,8 @@ class ChatJob(Job):
     The conversation is stored until it is answered, and the answer for a day; no other request's
     prompts or answers are stored.
     """
+
+    public_prefix = "chat"
 
     held_nanos = models.BigIntegerField(help_text="What the answer may cost at most.")
     body = models.TextField(blank=True, help_text="The request; empty once it has ended.")
@@ -136,8 +139,3 @@ class ChatJob(Job):
                 name="chatjob_to_forget",
             ),
         ]
-
-    @property
-    def public_id(self) -> str:
-        """The id that customers see."""
-        return f"chat-{self.id.hex}"

@@ -11,9 +11,10 @@ from unfold.admin import ModelAdmin
 
 from billing.admin.fields import MoneyAdmin, NanosAdminField, dollars
 from billing.admin.tiers import (
-    ContextTiersField,
-    ServiceTiersField,
+    LinesField,
     context_tier_texts,
+    parse_context_tiers,
+    parse_service_tiers,
     service_tier_texts,
 )
 from billing.models import PriceVersion, Product
@@ -129,13 +130,17 @@ class PriceVersionAdmin(MoneyAdmin):
         """Return the form field of a model field; tiers are entered as lines."""
         if not db_field.name.endswith(("context_tiers", "service_tiers")):
             return super().formfield_for_dbfield(db_field, request, **kwargs)
-        is_context = db_field.name.endswith("context_tiers")
-        kind, example = (
-            (ContextTiersField, "200,000: input 2.50, output 15")
-            if is_context
-            else (ServiceTiersField, "priority 1.75")
-        )
-        return kind(
+        as_lines: Any
+        parse: Any
+        if db_field.name.endswith("context_tiers"):
+            as_lines, parse = context_tier_texts, parse_context_tiers
+            example = "200,000: input 2.50, output 15"
+        else:
+            as_lines, parse = service_tier_texts, parse_service_tiers
+            example = "priority 1.75"
+        return LinesField(
+            as_lines,
+            parse,
             label=db_field.verbose_name.capitalize(),
             help_text=f"{db_field.help_text} A line each, such as <code>{example}</code>.",
         )

@@ -1,6 +1,7 @@
 """Form fields for context tiers and service tiers, a line for each, and the same as texts."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -17,22 +18,34 @@ from billing.pricing.money import (
 _CONTEXT_TIER = re.compile(r"(\d[\d,]*)\s*:\s*(.+)", re.ASCII)
 
 
-class _LinesField(forms.CharField):
-    """Something entered as lines of text, which may be empty."""
+class LinesField(forms.CharField):
+    """A value entered as lines of text, which may be empty.
+
+    `as_lines` returns a stored value's lines; `parse` returns the value of entered lines, or raises
+    ValidationError that quotes the line with the mistake.
+    """
 
     widget = UnfoldAdminTextareaWidget
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self,
+        as_lines: Callable[[Any], list[str]],
+        parse: Callable[[list[str]], Any],
+        **options: Any,
+    ) -> None:
+        self._as_lines, self._parse = as_lines, parse
         super().__init__(required=False, **options)
 
     def prepare_value(self, value: Any) -> Any:
         """Return the input's value: what is stored as lines, entered text unchanged."""
-        return value if isinstance(value, str) else self.as_text(value)
+        return (
+            value if isinstance(value, str) else "\n".join(self._as_lines(value) if value else [])
+        )
 
     def clean(self, value: Any) -> Any:
-        """Return what is stored. Raise ValidationError that quotes the line with the mistake."""
+        """Return what is stored. Raise ValidationError."""
         lines = [line.strip() for line in super().clean(value).splitlines()]
-        return self.parsed([line for line in lines if line])
+        return self._parse([line for line in lines if line])
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Tell whether what was entered differs from what is stored."""
@@ -40,48 +53,6 @@ class _LinesField(forms.CharField):
             return bool(initial != self.clean(data))
         except forms.ValidationError:
             return True
-
-    def as_text(self, value: Any) -> str:
-        """Return what is stored as lines."""
-        raise NotImplementedError
-
-    def parsed(self, lines: list[str]) -> Any:
-        """Return what the lines say. Raise ValidationError."""
-        raise NotImplementedError
-
-
-class ContextTiersField(_LinesField):
-    """Context tiers, such as `200,000: input 2.50, output 15`, in dollars."""
-
-    def as_text(self, value: Any) -> str:
-        """Return a line for each tier."""
-        return "\n".join(context_tier_texts(value or []))
-
-    def parsed(self, lines: list[str]) -> list[dict[str, Any]]:
-        """Return the tiers as a price version keeps them."""
-        tiers = [_context_tier(line) for line in lines]
-        return sorted(tiers, key=lambda tier: tier["above_input_tokens"])
-
-
-class ServiceTiersField(_LinesField):
-    """Factors of service tiers, such as `priority 1.75`."""
-
-    def as_text(self, value: Any) -> str:
-        """Return a line for each tier."""
-        return "\n".join(service_tier_texts(value or {}))
-
-    def parsed(self, lines: list[str]) -> dict[str, int]:
-        """Return the factors in millionths by name."""
-        tiers: dict[str, int] = {}
-        for line in lines:
-            name, _, factor = line.partition(" ")
-            if name in tiers:
-                raise forms.ValidationError(f"{name!r} is there twice.")
-            try:
-                tiers[name] = factor_from_text(factor.strip())
-            except ValueError as error:
-                raise forms.ValidationError(f"{line!r}: {error}") from None
-        return tiers
 
 
 def context_tier_texts(tiers: list[dict[str, Any]]) -> list[str]:
@@ -101,14 +72,36 @@ def service_tier_texts(tiers: dict[str, int]) -> list[str]:
 def _context_tier(line: str) -> dict[str, Any]:
     found = _CONTEXT_TIER.fullmatch(line)
     if not found:
-        raise forms.ValidationError(f"{line!r} is not like '200,000: input 2.50, output 15'.")
+        raise forms.ValidationError(
+            f"{line!r} does not look like '200,000: input 2.50, output 15'."
+        )
     rates: dict[str, int] = {}
     for part in found[2].split(","):
         name, _, dollars = part.strip().partition(" ")
         if name not in COMPONENTS:
-            raise forms.ValidationError(f"{name!r} is none of {', '.join(COMPONENTS)}.")
+            raise forms.ValidationError(f"{name!r} is not one of {', '.join(COMPONENTS)}.")
         try:
             rates[name] = nanos_from_dollars(dollars.strip().removeprefix("$"))
         except ValueError as error:
             raise forms.ValidationError(f"{line!r}: {error}") from None
     return {"above_input_tokens": int(found[1].replace(",", "")), "rates": rates}
+
+
+def parse_context_tiers(lines: list[str]) -> list[dict[str, Any]]:
+    """Return the tiers as a price version keeps them. Raise ValidationError."""
+    tiers = [_context_tier(line) for line in lines]
+    return sorted(tiers, key=lambda tier: tier["above_input_tokens"])
+
+
+def parse_service_tiers(lines: list[str]) -> dict[str, int]:
+    """Return the factors in millionths by name. Raise ValidationError."""
+    tiers: dict[str, int] = {}
+    for line in lines:
+        name, _, factor = line.partition(" ")
+        if name in tiers:
+            raise forms.ValidationError(f"{name!r} occurs twice.")
+        try:
+            tiers[name] = factor_from_text(factor.strip())
+        except ValueError as error:
+            raise forms.ValidationError(f"{line!r}: {error}") from None
+    return tiers

@@ -124,7 +124,7 @@ def quote(
     A request for `n` choices passes `n` times the output of one. `units` bounds what `Usage.units`
     counts; what is part of something else is bounded with it. However the usage is split into
     parts, such as cached input, `charge_of` a usage within these bounds is within the quote. Of the
-    context tiers that the input can reach, the dearest counts.
+    context tiers that the input can reach, the most expensive one counts.
     """
     bounds = rates.bounds
     total = 0
