@@ -77,6 +77,16 @@ def extra_rate_fields() -> dict[str, tuple[str, str, str]]:
     return fields
 
 
+def _section_of(field: str) -> str | None:
+    """Return the title of the form's section that a field belongs to; None for the first one."""
+    is_cost = field.startswith("cost_") or "_cost_" in field
+    if field.endswith((*_TIERED, "factors_and_tiers")):
+        return "Upstream cost factor and tiers" if is_cost else "Price factor and tiers"
+    if is_cost:
+        return "Upstream cost"
+    return "Prices" if field.startswith(("rate_", "extra_")) or "nanos" in field else None
+
+
 @admin.register(Product)
 class ProductAdmin(ModelAdmin):
     """Products. Their prices are separate, versioned rows."""
@@ -123,6 +133,19 @@ class PriceVersionAdmin(MoneyAdmin):
         shown = [name for name in shown if not str(name).endswith(_TIERED)]
         shown += ["extra_prices"] if obj.extra_rates or obj.extra_cost_rates else []
         return [*shown, "factors_and_tiers", "cost_factors_and_tiers"]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the form's fields, prices apart from the upstream's costs."""
+        sections: dict[str | None, list[str]] = {
+            None: [],
+            "Prices": [],
+            "Price factor and tiers": [],
+            "Upstream cost": [],
+            "Upstream cost factor and tiers": [],
+        }
+        for name in self.get_fields(request, obj):
+            sections[_section_of(str(name))].append(name)
+        return [(title, {"fields": names}) for title, names in sections.items() if names]
 
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **kwargs: Any

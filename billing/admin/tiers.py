@@ -25,8 +25,6 @@ class LinesField(forms.CharField):
     ValidationError that quotes the line with the mistake.
     """
 
-    widget = UnfoldAdminTextareaWidget
-
     def __init__(
         self,
         as_lines: Callable[[Any], list[str]],
@@ -34,7 +32,8 @@ class LinesField(forms.CharField):
         **options: Any,
     ) -> None:
         self._as_lines, self._parse = as_lines, parse
-        super().__init__(required=False, **options)
+        widget = UnfoldAdminTextareaWidget(attrs={"rows": 3})
+        super().__init__(required=False, widget=widget, **options)
 
     def prepare_value(self, value: Any) -> Any:
         """Return the input's value: what is stored as lines, entered text unchanged."""
