@@ -181,7 +181,12 @@ def test_a_failed_request_is_free_and_its_hold_released(
 
 @pytest.mark.parametrize(
     ("first_token_ms", "shown", "hidden"),
-    [(251, "Broke off", "No answer"), (None, "No answer", "Broke off")],
+    [
+        (251, "Broke off", "No answer"),
+        (251, "reported no usage for it", "Nothing was delivered"),
+        (None, "No answer", "Broke off"),
+        (None, "Nothing was delivered", "reported no usage for it"),
+    ],
 )
 def test_an_attempt_that_delivered_text_is_not_called_unanswered(
     browser: Client,
