@@ -28,17 +28,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from api import errors
-from api.catalogue.snapshot import Catalogue, Snapshot
+from api.catalogue import snapshot
+from api.catalogue.snapshot import Snapshot
 from api.dialects.openai_chat import CHAT
-from api.gateway.health import Health
 from api.gateway.http import ApiRequest
-from api.gateway.process import CONNECT_SECONDS, Gateway, limits_of_settings, read_catalogue
+from api.gateway.process import CONNECT_SECONDS, Gateway, new_gateway
 from api.gateway.runner import UnaryResponder, run
 from api.gateway.settlement import AdmittedRequest
-from api.gateway.token_ratios import TokenRatios
-from api.gateway.upstream import Upstreams
 from api.gateway.upstream_errors import AttemptError
-from api.jobs.store import JobStore
 from api.models import ChatJob
 from api.operations.async_chat import NAME, RESULT_HOURS, quote_async_chat
 from api.surfaces import SURFACES
@@ -135,15 +132,9 @@ class _Worker:
 
     async def work(self) -> int:
         """Answer jobs until none is left. Return the number of claimed jobs."""
-        gateway = Gateway(
-            gate=Gate(settings.DATABASE_URL),
-            snapshots=Catalogue(read_catalogue),
-            upstreams=Upstreams(),
-            health=Health(settings.DATABASE_URL),
-            jobs=JobStore(settings.DATABASE_URL),
-            token_ratios=TokenRatios(settings.DATABASE_URL),
-            limits=limits_of_settings(),
-        )
+        # Neither its gate nor its job store is opened: the ledger and the jobs' table are written
+        # when a job ends.
+        gateway = new_gateway()
         gateway.health.open()
         gateway.token_ratios.open()
         gateway.ticker.start()
@@ -181,9 +172,9 @@ class _Worker:
         return [Claim(*row) for row in await cursor.fetchall()]
 
     async def _begin(self, gateway: Gateway, claims: list[Claim]) -> None:
-        snapshot = await read_catalogue()
+        current = await snapshot.load(self._link)
         for claim in claims:
-            job = answer(gateway, snapshot, claim)
+            job = answer(gateway, current, claim)
             self._running[claim.id] = asyncio.get_running_loop().create_task(job)
 
     async def _renew(self) -> None:
@@ -222,7 +213,7 @@ class _JobResponder(UnaryResponder):
         self.error = error.as_error()
 
 
-async def answer(gateway: Gateway, snapshot: Snapshot, claim: Claim) -> None:
+async def answer(gateway: Gateway, current: Snapshot, claim: Claim) -> None:
     """Answer one claimed job and end it. After a temporary failure, leave it for a later round."""
     if claim.expires_at <= timezone.now():
         await _end(claim, ChatJob.State.EXPIRED, _released(claim, "upstream_timeout", 504, LATE))
@@ -232,7 +223,7 @@ async def answer(gateway: Gateway, snapshot: Snapshot, claim: Claim) -> None:
         return
     ledger = _Ledger()
     try:
-        admitted, request = _admitted(gateway, snapshot, claim, ledger)
+        admitted, request = _admitted(current, claim, ledger)
     except errors.ApiError as refusal:
         # The model was disabled in the meantime.
         released = _released(claim, "upstream_error", refusal.status, refusal.message)
@@ -269,7 +260,7 @@ async def _answered(
 
 
 def _admitted(
-    gateway: Gateway, snapshot: Snapshot, claim: Claim, ledger: _Ledger
+    current: Snapshot, claim: Claim, ledger: _Ledger
 ) -> tuple[AdmittedRequest, ApiRequest]:
     """Return the job's request as it was admitted. Raise an error of `api.errors`.
 
@@ -280,7 +271,7 @@ def _admitted(
     request.request_id = claim.id.hex
     request.started_at -= max(0.0, (timezone.now() - claim.created_at).total_seconds())
     parsed = CHAT.parse(msgspec.json.decode(claim.body), len(claim.body.encode()))
-    quote = quote_async_chat(0, CHAT, snapshot, surface, parsed)
+    quote = quote_async_chat(0, CHAT, current, surface, parsed)
     prices = [each for each in quote.model.prices if each.version_id == claim.price_version_id]
     if not prices:
         raise errors.ServerError(LOST)
