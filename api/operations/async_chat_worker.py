@@ -1,10 +1,8 @@
 """Celery's side of asynchronous chats (`async_chat.py`): answer the waiting jobs.
 
 A worker claims jobs for a short time and keeps renewing its claim while it works on them, so that
-another worker takes over a dead worker's jobs within `LEASE_SECONDS`. A job ends with one guarded
-update (`WHERE state = 'processing'`), with its settlement in the same transaction: of any number
-of workers, one ends and settles it, and the others change nothing. If a worker dies, the upstream
-is called again and may bill twice; the customer pays for one answer.
+another worker takes over a dead worker's jobs within `LEASE_SECONDS`. If a worker dies, the
+upstream is called again and may bill twice; the customer pays for one answer (`jobs/ending.py`).
 
 Each worker answers all its jobs in one event loop, through the gateway: routes, failover, limits,
 deadlines, metering. At most `SLOTS` Celery processes do so at a time, since Celery's other work
@@ -23,7 +21,7 @@ import msgspec
 import psycopg
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -36,11 +34,11 @@ from api.gateway.process import CONNECT_SECONDS, Gateway, new_gateway
 from api.gateway.runner import UnaryResponder, run
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream_errors import AttemptError
+from api.jobs.ending import end_job
 from api.models import ChatJob
 from api.operations.async_chat import NAME, RESULT_HOURS, quote_async_chat
 from api.surfaces import SURFACES
 from billing.failpoints import failpoint
-from billing.ledger import postings
 from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
 
 log = structlog.get_logger(__name__)
@@ -338,7 +336,6 @@ async def _end(
         "error": "" if answer else message[:500],
         "error_code": "" if answer else code,
         "body": "",
-        "ended_at": Now(),
     }
     try:
         result = await asyncio.to_thread(_end_once, claim.id, ending, settlement)
@@ -359,15 +356,10 @@ async def _end(
 def _end_once(
     job_id: UUID, ending: dict[str, Any], settlement: Settlement
 ) -> SettlementResult | None:
-    """Write a job's end and its settlement in one transaction; None if it had already ended."""
+    """End a job, from a thread with a connection of its own. See `end_job`."""
     try:
-        with transaction.atomic():
-            processing = ChatJob.objects.filter(pk=job_id, state=ChatJob.State.PROCESSING)
-            if not processing.update(**ending):
-                return None
-            return postings.settle(settlement)
+        return end_job(ChatJob, job_id, settlement, **ending)
     finally:
-        # Opened by this thread.
         connection.close()
 
 
