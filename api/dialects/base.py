@@ -58,7 +58,7 @@ class DialectError(Exception):
 
 
 class StreamFailure(NamedTuple):
-    """The end of a stream that has begun: what went wrong, and what is charged all the same.
+    """The failure of a stream that has begun: what went wrong, and what is charged nevertheless.
 
     `sent_events` is how many events the client has, where its dialect numbers them.
     """

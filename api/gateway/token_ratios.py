@@ -1,19 +1,19 @@
 """How many tokens each model's upstreams count for one that we estimate.
 
-Each process notes what upstreams report of prompts of text beside its own estimates, and every few
-seconds adds it to a table that all share. The ratio of the sums calibrates later estimates. It is
-advice: it changes limits by tokens and what is charged where no usage is reported, within bounds,
-and never a hold.
+Each process records what upstreams report for text prompts together with its own estimates, and
+every few seconds adds it to a table that all processes share. The ratio of the sums calibrates
+later estimates. It is only an estimate: within bounds, it changes token limits and charges without
+reported usage, but never a hold.
 """
 
 from collections import deque
 
 from api.gateway.shared_counts import SharedCounts
 
-# What is noted between two flushes, at most; what is beyond goes unnoticed.
+# The most samples kept between two flushes; the oldest beyond that are dropped.
 MAX_SAMPLES = 10_000
-# One request counts for no more than so many tokens, and for a ratio within these, so that no
-# customer's odd prompts decide for the others.
+# One request counts for at most this many tokens, and its ratio is bounded, so that no customer's
+# odd prompts decide for the others.
 MOST_TOKENS_OF_SAMPLE = 10_000
 FURTHEST_SAMPLE = 4.0
 # A ratio counts once this much was estimated, and within these bounds.
