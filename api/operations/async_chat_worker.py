@@ -172,7 +172,7 @@ class _Worker:
     async def _begin(self, gateway: Gateway, claims: list[Claim]) -> None:
         current = await snapshot.load(self._link)
         for claim in claims:
-            job = answer(gateway, current, claim)
+            job = answer(self._link, gateway, current, claim)
             self._running[claim.id] = asyncio.get_running_loop().create_task(job)
 
     async def _renew(self) -> None:
@@ -211,7 +211,9 @@ class _JobResponder(UnaryResponder):
         self.error = error.as_error()
 
 
-async def answer(gateway: Gateway, current: Snapshot, claim: Claim) -> None:
+async def answer(
+    link: psycopg.AsyncConnection[Any], gateway: Gateway, current: Snapshot, claim: Claim
+) -> None:
     """Answer one claimed job and end it. After a temporary failure, leave it for a later round."""
     if claim.expires_at <= timezone.now():
         await _end(claim, ChatJob.State.EXPIRED, _released(claim, "upstream_timeout", 504, LATE))
@@ -229,7 +231,7 @@ async def answer(gateway: Gateway, current: Snapshot, claim: Claim) -> None:
         return
     text, error = await _answered(gateway, request, admitted)
     if isinstance(error, errors.RateLimitError):
-        await _put_off(claim, error)
+        await _put_off(link, claim, error)
         return
     settlement = ledger.settlement
     if settlement is None:
@@ -313,10 +315,13 @@ def _released(claim: Claim, outcome: str, status: int, error: str) -> Settlement
     )
 
 
-async def _put_off(claim: Claim, error: errors.ApiError) -> None:
+async def _put_off(
+    link: psycopg.AsyncConnection[Any], claim: Claim, error: errors.ApiError
+) -> None:
     """Postpone a job whose model is busy. It keeps its `expires_at`."""
     seconds = max(1.0, float(error.headers.get("Retry-After", 1)))
-    await asyncio.to_thread(_execute, _WAIT, (seconds, claim.id))
+    with suppress(psycopg.Error):
+        await link.execute(_WAIT, (seconds, claim.id))
 
 
 async def _end(
@@ -361,8 +366,3 @@ def _end_once(
         return end_job(ChatJob, job_id, settlement, **ending)
     finally:
         connection.close()
-
-
-def _execute(statement: str, row: tuple[object, ...]) -> None:
-    with suppress(psycopg.Error), psycopg.connect(settings.DATABASE_URL, autocommit=True) as link:
-        link.execute(statement, row)
