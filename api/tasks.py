@@ -1,4 +1,4 @@
-"""What Celery does for the API: every task may run twice, late or at once, and does no harm."""
+"""Celery's tasks for the API. Each may run twice, late or concurrently without harm."""
 
 from celery import shared_task
 
@@ -22,11 +22,11 @@ def encrypt_secrets() -> int:
 # After an outage one run is enough, instead of one for each that was missed.
 @shared_task(expires=10)
 def run_chats() -> int:
-    """Answer the conversations that wait for it. Return how many were taken up."""
+    """Answer the waiting conversations. Return how many were claimed."""
     return async_chat_worker.run_due()
 
 
 @shared_task
 def forget_chats() -> int:
-    """Delete the answers that were kept long enough. Return how many."""
+    """Delete the answers whose storage time is over. Return how many."""
     return async_chat_worker.forget_old()

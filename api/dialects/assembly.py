@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from api.dialects.base import AnswerContext, DialectError, ParsedRequest, StreamReader
-from api.dialects.sse import without_bom
+from api.dialects.event_reader import StreamHead
+from api.dialects.sse import OversizedEventError
 
 # The most bytes an event has besides its part of the answer; only those beyond count as kept.
 FRAME_BYTES = 512
@@ -54,8 +55,7 @@ class BaseAssembler(ABC):
         self._reader = reader
         self._max_bytes = max_bytes
         self._kept_bytes = 0
-        self._head = bytearray()
-        self._is_stream = False
+        self._head = StreamHead(max_bytes)
         self.is_whole = False
         self.events = 0
 
@@ -79,7 +79,7 @@ class BaseAssembler(ABC):
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the upstream. Raise DialectError if they aren't part of an answer."""
-        if not self._is_stream:
+        if not self._head.is_stream:
             data = self._begin(data)
             if not data:
                 return
@@ -92,24 +92,18 @@ class BaseAssembler(ABC):
     def finish(self) -> bytes:
         """Return the whole answer. Raise DialectError if the stream's end is missing."""
         if self.is_whole:
-            return bytes(self._head)
+            return bytes(self._head.body)
         self._collect(self._reader.finish())
         return _encode(self.whole())
 
     def _begin(self, data: bytes) -> bytes:
         """Return a stream's first bytes once there are any; keep the bytes of a whole body."""
-        self._head += data
-        if self.is_whole:
-            self.events += 1
-            self._keep(len(data))
-            return b""
-        head = without_bom(bytes(self._head))
-        start = head.lstrip() if head is not None else b""
-        if start.startswith((b"{", b"[", b"<")):
-            self.is_whole = True
-            self._head = bytearray(start)
-            return self._begin(b"")
-        self._is_stream = bool(start)
+        try:
+            start = self._head.feed(data)
+        except OversizedEventError:
+            raise self._oversized() from None
+        self.is_whole = self._head.is_whole
+        self.events += self.is_whole
         return start
 
     def _collect(self, passed: bytes) -> None:
@@ -123,4 +117,7 @@ class BaseAssembler(ABC):
     def _keep(self, count: int) -> None:
         self._kept_bytes += count
         if max(self._kept_bytes, self._reader.text_bytes) > self._max_bytes:
-            raise DialectError("bad_answer", f"the answer has more than {self._max_bytes} bytes")
+            raise self._oversized()
+
+    def _oversized(self) -> DialectError:
+        return DialectError("bad_answer", f"the answer has more than {self._max_bytes} bytes")

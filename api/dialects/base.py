@@ -11,7 +11,6 @@ the answer proves to be the dialect's. Where they don't, `bridge` connects two d
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -59,7 +58,7 @@ class DialectError(Exception):
 
 
 class StreamFailure(NamedTuple):
-    """The end of a stream that has begun: what went wrong, and what is charged all the same.
+    """The failure of a stream that has begun: what went wrong, and what is charged nevertheless.
 
     `sent_events` is how many events the client has, where its dialect numbers them.
     """
@@ -108,8 +107,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     conversation: Conversation | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerContext:
+class AnswerContext(msgspec.Struct, frozen=True, gc=False):
     """What the reader of an answer must know of the request.
 
     `public_name` is the name that the client asked for the model by, and gets back. `answer_id` is

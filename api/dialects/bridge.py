@@ -6,7 +6,6 @@ become the client's bytes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -136,7 +135,7 @@ def bridge(downstream: Dialect, upstream: Dialect) -> Bridge | None:
 
 def _upstream_context(context: AnswerContext) -> AnswerContext:
     """Return the context for the upstream's own reader: it is to show all reasoning."""
-    return replace(context, reasoning_field="reasoning_content")
+    return msgspec.structs.replace(context, reasoning_field="reasoning_content")
 
 
 class BridgedAnswer:

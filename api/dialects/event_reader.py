@@ -1,11 +1,11 @@
-"""What readers of streams share whose events all are JSON with a `type`."""
+"""What the readers of all dialects' streams share."""
 
 from abc import ABC, abstractmethod
 
 import msgspec
 
 from api.dialects.base import DialectError
-from api.dialects.sse import EventSplitter, OversizedEventError, data_of, without_bom
+from api.dialects.sse import EventSplitter, OversizedEventError, without_bom
 
 _encode = msgspec.json.Encoder().encode
 _decode_anything = msgspec.json.Decoder().decode
@@ -14,7 +14,8 @@ _decode_anything = msgspec.json.Decoder().decode
 class StreamHead:
     """The first bytes of an answer, until it is clear whether events come or one whole answer.
 
-    Events begin with a field's name or a colon. JSON `is_whole`: it is kept in `body`.
+    Events begin with a field's name or a colon. JSON `is_whole`: it is kept in `body`, without a
+    byte order mark and blanks before it.
     """
 
     __slots__ = ("_max_bytes", "body", "is_stream", "is_whole")
@@ -45,6 +46,7 @@ class StreamHead:
                 self.body.clear()
                 return start
             self.is_whole = True
+            self.body = bytearray(start)
         if len(self.body) > self._max_bytes:
             raise OversizedEventError
         return b""
@@ -53,9 +55,8 @@ class StreamHead:
 class EventReader(ABC):
     """Reads one attempt's stream, event by event.
 
-    A subclass reads the data of one event (`read_data`) and an answer that came in one piece
-    (`read_whole`), raises DialectError for what can't be passed on, and sets `is_done` and
-    `finish_reason`.
+    A subclass reads one event (`read_event`) and an answer that came in one piece (`read_whole`),
+    raises DialectError for what can't be passed on, and sets `is_done` and `finish_reason`.
     """
 
     __slots__ = ("_head", "_splitter", "error", "events", "finish_reason", "is_done", "text_bytes")
@@ -70,8 +71,8 @@ class EventReader(ABC):
         self.text_bytes = 0
 
     @abstractmethod
-    def read_data(self, data: bytes, event: bytes) -> bytes:
-        """Return the client's bytes for the data of an `event`. Raise DialectError."""
+    def read_event(self, event: bytes) -> bytes:
+        """Return the client's bytes for an event of any kind. Raise DialectError."""
 
     @abstractmethod
     def read_whole(self, body: bytes) -> bytes:
@@ -89,7 +90,7 @@ class EventReader(ABC):
                 # The pieces of a whole answer show that the upstream is at work.
                 self.events += self._head.is_whole
             for event in self._splitter.feed(data):
-                passed_on += self._read(event)
+                passed_on += self.read_event(event)
         except OversizedEventError:
             self.error = DialectError("bad_answer", "an event of the stream is too long")
         except DialectError as error:
@@ -100,11 +101,7 @@ class EventReader(ABC):
         """Return what an unfinished last event makes, after the upstream's last byte."""
         if self._head.is_whole:
             return self.read_whole(bytes(self._head.body))
-        return self._read(self._splitter.rest()) if not self.is_done else b""
-
-    def _read(self, event: bytes) -> bytes:
-        data = data_of(event)
-        return self.read_data(data, event) if data and not self.is_done else b""
+        return self.read_event(self._splitter.rest()) if not self.is_done else b""
 
 
 def named_event(name: str, data: bytes) -> bytes:

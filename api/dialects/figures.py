@@ -1,7 +1,8 @@
 """One reading of the figures that an upstream reported: which are believed, and what they mean.
 
 A figure that says something goes before zeros. The total is a cross-check that tells whether parts
-are counted within or beside their wholes, and adds what nobody names, such as Gemini's thinking.
+are counted within or beside their wholes, and reveals tokens without a figure of their own, such as
+Gemini's thinking.
 """
 
 from typing import Any

@@ -1,23 +1,48 @@
-"""Requests whose client has disconnected: whose answers are read on for, and what they cost then.
+"""What goes on after a client has disconnected, and what it costs.
 
-An answer is read on for where the upstream bills it to its end anyway, so that what is charged is
-what was billed. It is read on for as well where the key has cancelled often: an estimate at each
-early end would be worth the customer's while.
+An answer is read to its end where the upstream bills all of it anyway, so that the charge is what
+was billed. The same holds where the key has cancelled often: estimates at early ends would be worth
+the customer's while. A request that a job takes over is never ended by its client.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
+from api import errors
 from api.dialects.base import DialectError, StreamReader
 from api.gateway.deadlines import Deadlines
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream import UpstreamResponse
-from api.gateway.upstream_errors import AttemptError
+from api.gateway.upstream_errors import AttemptError, ShuttingDownError
 
 Result = TypeVar("Result")
+
+
+async def hand_over(
+    gateway: Gateway,
+    admitted: AdmittedRequest,
+    work: Coroutine[Any, Any, errors.ApiError | None],
+) -> None:
+    """Run `work`, which gives the hold to a job or releases it, even if the client disconnects.
+
+    Raise the error that it returns. The hold is released if the process stops before it begins.
+    """
+    task = gateway.run_in_background(work)
+    task.add_done_callback(partial(_release_if_dropped, admitted))
+    error = await asyncio.shield(task)
+    if error is not None:
+        raise error
+
+
+def _release_if_dropped(
+    admitted: AdmittedRequest, task: "asyncio.Task[errors.ApiError | None]"
+) -> None:
+    if task.cancelled():
+        admitted.fail(AttemptError("shutdown"), ShuttingDownError.status)
 
 
 async def run_detachably(
@@ -29,7 +54,8 @@ async def run_detachably(
 ) -> Result:
     """Return the result of `work`, which goes on in the background if the client disconnects.
 
-    There `finish` settles the request with the result. If a deadline ends the wait, work ends, too.
+    In that case `finish` settles the request with the result. If a deadline ends the wait, `work`
+    is cancelled as well.
     """
     task = gateway.run_in_background(work)
     try:

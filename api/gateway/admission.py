@@ -20,9 +20,9 @@ from billing.ledger.gate import Admission, AdmissionResult, LedgerUnavailableErr
 
 # A catalogue that changes faster than this many readings is being edited; the client may wait.
 MAX_QUOTES = 3
-# A larger body is read only for a known key: it costs us memory and time.
+# A larger body costs memory and time: it is read only for a known key.
 TRUSTED_BYTES = 256 * 1024
-# A still larger one is read only for a team that has credit: others could only cost us time.
+# One that is larger still is read only for a team that has credit.
 UNPAID_BYTES = 1024 * 1024
 
 Quoter = Callable[[Snapshot, Surface, ParsedRequest], Quote]
@@ -76,7 +76,7 @@ async def admit(
 async def identify(
     gateway: Gateway, request: ApiRequest, digests: list[str]
 ) -> AdmissionResult | None:
-    """Return whose key it is, reserving and counting nothing, or None without the ledger.
+    """Return whose key it is, without a reservation, or None while the ledger is unavailable.
 
     Raise the error that refuses the key.
     """
@@ -99,7 +99,7 @@ async def current_catalogue(gateway: Gateway, request: ApiRequest) -> Snapshot:
 
 
 def refusal(admission: AdmissionResult, model: str = "") -> errors.ApiError:
-    """Return the error for the client that a refused admission is."""
+    """Return the client's error for a refused admission."""
     match admission.code:
         case "invalid_api_key":
             return errors.InvalidApiKeyError()
@@ -176,7 +176,7 @@ async def _read_and_parse(request: ApiRequest, dialect: Dialect, max_bytes: int)
 def _admission_of(
     gateway: Gateway, request: ApiRequest, digests: list[str], quote: Quote
 ) -> Admission:
-    """Return what is asked of the ledger for a quote."""
+    """Return the ledger's question for a quote."""
     limits = gateway.limits
     return Admission(
         request_id=request.request_id,

@@ -1,7 +1,7 @@
 """Work on large bodies, in one thread beside the event loop, so that other requests go on.
 
-One thread, not many: they would only take turns with the event loop's for the interpreter's lock,
-and each body that is taken apart costs memory.
+There is only one: several would just compete with the event loop for the interpreter's lock, and
+each body that is being decoded costs memory.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-# Up to this size a body takes less time than the way to a thread and back would delay others.
+# Up to this size, work in place delays other requests less than a thread would.
 LARGE_BYTES = 256 * 1024
 
 Arguments = ParamSpec("Arguments")

@@ -1,13 +1,13 @@
-"""How often each key cancels requests, which bounds what early ends can save it."""
+"""How often each key cancels requests, which limits what it can save by early ends."""
 
 import asyncio
 import time
 
 
 class Cancellations:
-    """How often each key has cancelled, in this process: counted in windows of some seconds.
+    """Each key's cancellations in this process, counted in windows of `window_seconds`.
 
-    `over` are the keys that have cancelled as often as they may in their current window.
+    `over` are the keys that have reached the limit in their current window.
     """
 
     MAX_KEYS = 10_000
@@ -30,5 +30,5 @@ class Cancellations:
             loop = asyncio.get_running_loop()
             loop.call_later(ends_at - now, self.over.discard, key_id)
         if len(self._windows) > self.MAX_KEYS:
-            # The one that has not cancelled for the longest time.
+            # The key whose last cancellation is the oldest.
             del self._windows[next(iter(self._windows))]

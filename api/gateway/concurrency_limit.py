@@ -326,7 +326,7 @@ class RunningCall:
         self.end()
 
     def end(self) -> None:
-        """End the call, whatever came of it."""
+        """End the call, whatever its result."""
         self._limiter.leave(self._began_at, self._team_id)
 
 

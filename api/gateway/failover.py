@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 3
 BACKOFF_SECONDS = 0.1
-# An upstream that was called and fell silent may bill us all the same.
+# An upstream that was called and fell silent may still bill us.
 MAX_SILENT_ATTEMPTS = 2
 
 
@@ -47,7 +47,7 @@ async def try_routes(
         if failure is None:
             return
         if failure.kind == "unsayable":
-            # What another route met says more.
+            # Another route's failure says more.
             last = last or failure
             continue
         last = failure
@@ -79,7 +79,7 @@ async def _attempt(
     except AttemptError as failure:
         error = failure
     except DialectError as failure:
-        # Once the client has a part of the answer, all that counts is that the rest is missing.
+        # Once the client has a part of the answer, only the missing rest matters.
         error = (
             error_of_answer(failure) if may_retry() else AttemptError(failure.kind, failure.detail)
         )

@@ -1,25 +1,22 @@
-"""How the models do, from what the relay saw of them: the source of `/health`.
+"""How well the models work, from what the relay saw of them: the source of `/health`.
 
 Each process counts by itself and adds its counts to the tables every two seconds; what is shown is
 the sum over all processes of the last five minutes. Without the database the last known is shown.
 The counts by hour, with how long answers took, are kept for the status page.
 """
 
-import asyncio
 import time
 from collections import defaultdict
-from contextlib import suppress
 
 import psycopg
 import structlog
 
 from api.catalogue.snapshot import Snapshot
+from api.gateway.shared_counts import SharedCounts
 
 log = structlog.get_logger(__name__)
 
-FLUSH_SECONDS = 2.0
 SHOWN_FOR_SECONDS = 1.0
-CONNECT_SECONDS = 2
 # A model is degraded from one failure in five on, and offline from nine in ten on; a single failed
 # request says nothing.
 DEGRADED_SHARE = 0.2
@@ -78,29 +75,18 @@ class Seen:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-class Health:
+class Health(SharedCounts):
     """One process's counts, and its view of everybody's."""
 
+    flush_seconds = 2.0
+    unavailable_event = "health_unavailable"
+
     def __init__(self, database_url: str) -> None:
-        self._database_url = database_url
+        super().__init__(database_url)
         self._unreported: defaultdict[str, Seen] = defaultdict(Seen)
         self._seen: dict[str, tuple[int, int]] = {}
         self._read_at = float("-inf")
         self.catalogue_version = 0  # as it was when everybody's counts were read
-        self._task: asyncio.Task[None] | None = None
-
-    def open(self) -> None:
-        """Start adding this process's counts to the table."""
-        self._task = asyncio.get_running_loop().create_task(self._flush_regularly())
-
-    async def close(self) -> None:
-        """Stop, after one last attempt to add what was counted."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        with suppress(psycopg.Error, TimeoutError):
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._flush()
 
     def succeeded(
         self, model: str, *, latency_ms: int = 0, first_token_ms: int | None = None
@@ -124,7 +110,7 @@ class Health:
             try:
                 await self._read()
             except psycopg.Error as error:
-                log.warning("health_unavailable", error=str(error))
+                log.warning(self.unavailable_event, error=str(error))
 
     def states(self, snapshot: Snapshot) -> dict[str, str]:
         """Return `operational`, `degraded` or `offline` for each model by its public name."""
@@ -133,15 +119,7 @@ class Health:
             for model in snapshot.public_models()
         }
 
-    async def _flush_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            try:
-                await self._flush()
-            except psycopg.Error as error:
-                log.warning("health_unavailable", error=str(error))
-
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
         """Add the counts to the table; they are kept where that fails. Raise psycopg.Error."""
         if not self._unreported:
             return
@@ -153,7 +131,7 @@ class Health:
             for name in ("succeeded", "failed", "latency_ms", "first_token_ms", "first_token_count")
         ]
         try:
-            async with await self._connect() as connection:
+            async with await self.connect() as connection:
                 await connection.execute(_ADD, columns)
         except BaseException:
             for model, seen in reported.items():
@@ -161,16 +139,11 @@ class Health:
             raise
 
     async def _read(self) -> None:
-        async with await self._connect() as connection:
+        async with await self.connect() as connection:
             cursor = await connection.execute(_READ)
             self._seen = {model: (ok, bad) for model, ok, bad in await cursor.fetchall()}
             cursor = await connection.execute(_READ_VERSION)
             self.catalogue_version = (await cursor.fetchone() or (0,))[0]
-
-    async def _connect(self) -> psycopg.AsyncConnection:
-        return await psycopg.AsyncConnection.connect(
-            self._database_url, autocommit=True, connect_timeout=CONNECT_SECONDS
-        )
 
 
 def state_of(succeeded: int, failed: int) -> str:

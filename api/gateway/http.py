@@ -152,8 +152,7 @@ class ApiRequest:
 
     `admission` is the ledger's latest answer about the key; the limit headers come from it.
     `stated_length` is the body's length in bytes by its header, or 0, and `read_bytes` how much of
-    it was read. With `strict_transport` the
-    client is told to use HTTPS for this host from now on.
+    it was read. With `strict_transport` the client is told to use HTTPS for this host from now on.
     """
 
     __slots__ = (
@@ -258,7 +257,7 @@ class ApiRequest:
         self.downstream.prepare_stream([*_STREAM, *self._common_headers(), *headers], keepalive)
 
     def prepare_bytes(self, headers: Headers) -> None:
-        """Set the response's headers to those of bytes of a length that isn't known yet."""
+        """Set the response's headers to those of bytes of unknown length."""
         self.downstream.prepare_stream([*headers, *self._common_headers()], b"")
 
     async def respond(
@@ -288,7 +287,7 @@ class ApiRequest:
         await self.downstream.respond(response.status, headers, response.body)
 
     def _check_size(self, max_bytes: int) -> None:
-        """Refuse a body that says that it is too large, or of a size that nobody knows."""
+        """Refuse a body whose stated length is too large, or that is compressed."""
         headers = self.headers
         if self.stated_length > max_bytes:
             raise _too_large(max_bytes)

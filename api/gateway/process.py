@@ -144,11 +144,11 @@ def new_gateway() -> Gateway:
         health=Health(settings.DATABASE_URL),
         jobs=JobStore(settings.DATABASE_URL),
         token_ratios=TokenRatios(settings.DATABASE_URL),
-        limits=limits_of_settings(),
+        limits=_limits_of_settings(),
     )
 
 
-def limits_of_settings() -> Limits:
+def _limits_of_settings() -> Limits:
     """Return the limits in the settings."""
     return Limits(
         max_body_bytes=settings.MAX_BODY_BYTES,

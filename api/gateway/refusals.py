@@ -1,8 +1,8 @@
 """The limit of refused requests, per API key and per address.
 
-A refused request counts against no limit of the ledger, and costs us time all the same: a large
-body is received and parsed before anybody knows that it will be refused. Each process counts for
-itself, in memory: the limit protects the process.
+A refused request counts against none of the ledger's limits but still costs time: a large body is
+received and parsed before it is refused. Each process counts for itself, in memory: the limit
+protects the process.
 """
 
 import ipaddress
@@ -38,8 +38,8 @@ class RefusalLimit:
 
     def __init__(self, per_key: int, per_address: int) -> None:
         self._sizes = {"key": per_key, "address": per_address}
-        # What is in a bucket, and when that was so (time.monotonic() seconds). While it is empty,
-        # nothing was refused lately, and there is nothing to check or to forgive.
+        # A bucket's level, and when it was last updated (time.monotonic() seconds). If there is no
+        # entry, nothing was refused lately: there is nothing to check or to forgive.
         self.filled: dict[tuple[str, str], tuple[float, float]] = {}
 
     def check(self, digest: str, address: str) -> None:

@@ -187,24 +187,24 @@ class UnaryResponder:
         return body, dialect
 
     async def _read_stream(self, route: RouteEntry) -> tuple[bytes, Dialect]:
-        """Return the body that a stream makes, and its dialect; or of what no stream can say.
+        """Return the body assembled from a stream, and its dialect.
 
-        Raise AttemptError or DialectError. The stream's deadlines hold: one for the first event,
-        and one between events.
+        What can't be streamed is requested whole. Raise AttemptError or DialectError. A stream's
+        deadlines apply: one for the first event, and one between events.
         """
         dialect = dialect_of(self._admitted, route)
         assembler = dialect.assembler(self._context(route))
         if assembler is None:
             return await self._read_whole(route)
-        return await self._put_together(route, assembler), dialect
+        return await self._assemble(route, assembler), dialect
 
-    async def _put_together(self, route: RouteEntry, assembler: AnswerAssembler) -> bytes:
-        """Return the body that the events of a stream make. Raise AttemptError or DialectError."""
+    async def _assemble(self, route: RouteEntry, assembler: AnswerAssembler) -> bytes:
+        """Return the body assembled from a stream's events. Raise AttemptError or DialectError."""
         admitted, deadlines = self._admitted, self._deadlines
         deadlines.expect_events(route.upstream)
         asked = as_streamed(admitted.quote.request)
         response, _ = await call_upstream(self._gateway, admitted, route, asked)
-        # A client that disconnects pays for what was generated, though it saw none of it.
+        # A client that disconnects pays for what was generated, although it has received nothing.
         admitted.reader = assembler.reader
         try:
             async for data in response.chunks():

@@ -100,7 +100,7 @@ class AdmittedRequest:
         self.settlement: asyncio.Future[SettlementResult] | None = None
         self.source = "none"
         self._is_detached = False
-        # What upstreams ask of us for attempts that came to no end.
+        # What upstreams charge us for attempts that failed.
         self._lost_nanos = 0
         self._counts_at_bytes = quote.echoed_bytes + GROWTH_TOKENS * quote.model.bytes_per_token
 
@@ -119,8 +119,8 @@ class AdmittedRequest:
     ) -> None:
         """Record an attempt's result; `began_at` as `started_at`.
 
-        An upstream may bill for a failed one: what it reported and sent, and for a call that
-        `was_under_way` when we ended it at least the prompt.
+        An upstream may bill for a failed one: what it reported and sent, and at least the prompt of
+        a call that `was_under_way` when we ended it.
         """
         if error and not self._is_detached:
             self._note_loss(was_under_way=was_under_way)
@@ -173,7 +173,7 @@ class AdmittedRequest:
     def abandon(self) -> bool:
         """Settle for a client that disconnected, and return whether a call was cancelled by that.
 
-        Charged are the prompt and what was generated, if an upstream was called. What is paid for
+        If an upstream was called, the prompt and what was generated are charged. What is paid for
         by the piece is delivered whole or not at all.
         """
         if self._is_detached or self.settlement is not None:
@@ -192,8 +192,8 @@ class AdmittedRequest:
     def settle_abandoned(self, metered: Metered | None) -> None:
         """Settle for a client that disconnected, after its answer was read on for.
 
-        Charged is what the upstream billed: the usage that was `metered`, or for a stream that did
-        not end in time what came of it.
+        The charge is what the upstream billed: the usage that was `metered`, or what had arrived of
+        a stream that did not end in time.
         """
         if self.settlement is not None:
             return
@@ -209,7 +209,7 @@ class AdmittedRequest:
         self.abandon()
 
     def settle_unbilled(self) -> None:
-        """Settle for a client that disconnected from a call that its upstream then failed."""
+        """Settle for a client that disconnected from a call that then failed."""
         self._settle("client_closed", 499)
 
     def crash(self, error: BaseException) -> None:
@@ -230,12 +230,12 @@ class AdmittedRequest:
         )
 
     def _part(self) -> tuple[Usage, str, bool]:
-        """Return what an answer used that ended early, its source, and whether any was reported."""
+        """Return what an early-ended answer used, its source, and whether that was reported."""
         if self.reader is None:
             return self.estimated(), "estimated", False
         metered = self.reader.meter_part(self.quote)
         if metered.usage is None:
-            # Also what was generated and held back.
+            # This includes text that was generated but held back.
             return self.estimated(self.reader.text_bytes), "estimated", False
         return metered.usage, "estimated" if metered.is_estimated else "upstream", True
 
@@ -253,7 +253,7 @@ class AdmittedRequest:
             )
 
     def _note_loss(self, *, was_under_way: bool) -> None:
-        """Add what the upstream asks of us for an attempt that came to no end."""
+        """Add what the upstream charges us for an attempt that failed."""
         usage, _, is_reported = self._part()
         if self.quote.units is None and (is_reported or was_under_way or usage.output_tokens):
             self._lost_nanos += charge_and_cost(self.quote.prices, usage)[1]

@@ -1,26 +1,19 @@
 """How many tokens each model's upstreams count for one that we estimate.
 
-Each process notes what upstreams report of prompts of text beside its own estimates, and every few
-seconds adds it to a table that all share. The ratio of the sums calibrates later estimates. It is
-advice: it changes limits by tokens and what is charged where no usage is reported, within bounds,
-and never a hold.
+Each process records what upstreams report for text prompts together with its own estimates, and
+every few seconds adds it to a table that all processes share. The ratio of the sums calibrates
+later estimates. It is only an estimate: within bounds, it changes token limits and charges without
+reported usage, but never a hold.
 """
 
-import asyncio
 from collections import deque
-from contextlib import suppress
 
-import psycopg
-import structlog
+from api.gateway.shared_counts import SharedCounts
 
-log = structlog.get_logger(__name__)
-
-FLUSH_SECONDS = 15.0
-CONNECT_SECONDS = 2
-# What is noted between two flushes, at most; what is beyond goes unnoticed.
+# The most samples kept between two flushes; the oldest beyond that are dropped.
 MAX_SAMPLES = 10_000
-# One request counts for no more than so many tokens, and for a ratio within these, so that no
-# customer's odd prompts decide for the others.
+# One request counts for at most this many tokens, and its ratio is bounded, so that no customer's
+# odd prompts decide for the others.
 MOST_TOKENS_OF_SAMPLE = 10_000
 FURTHEST_SAMPLE = 4.0
 # A ratio counts once this much was estimated, and within these bounds.
@@ -47,53 +40,32 @@ _READ = "SELECT model, estimated_tokens, reported_tokens FROM api_tokenratio"
 Sample = tuple[str, int, int]
 
 
-class TokenRatios:
+class TokenRatios(SharedCounts):
     """One process's samples, and the ratios that all processes share.
 
     `known` has the ratio of each model by its public name, once it counts. `samples` are noted by
     appending to them, which costs a request next to nothing.
     """
 
+    flush_seconds = 15.0
+    unavailable_event = "token_ratios_unavailable"
+
     def __init__(self, database_url: str) -> None:
-        self._database_url = database_url
+        super().__init__(database_url)
         self.known: dict[str, float] = {}
         self.samples: deque[Sample] = deque(maxlen=MAX_SAMPLES)
-        self._task: asyncio.Task[None] | None = None
 
-    def open(self) -> None:
-        """Start sharing."""
-        self._task = asyncio.get_running_loop().create_task(self._share_regularly())
-
-    async def close(self) -> None:
-        """Stop, after one last attempt to share what was noted."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        with suppress(psycopg.Error, TimeoutError):
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self.share()
-
-    async def _share_regularly(self) -> None:
-        while True:
-            try:
-                await self.share()
-            except psycopg.Error as error:
-                log.warning("token_ratios_unavailable", error=str(error))
-            await asyncio.sleep(FLUSH_SECONDS)
-
-    async def share(self) -> None:
+    async def flush(self) -> None:
         """Add this process's samples to the table, and read everybody's. Raise psycopg.Error."""
         samples, self.samples = self.samples, deque(maxlen=MAX_SAMPLES)
         sums = summed(samples)
+        models = sorted(sums)
         columns = [
-            sorted(sums),
-            [sums[model][0] for model in sorted(sums)],
-            [sums[model][1] for model in sorted(sums)],
+            models,
+            [sums[model][0] for model in models],
+            [sums[model][1] for model in models],
         ]
-        connection = await psycopg.AsyncConnection.connect(
-            self._database_url, autocommit=True, connect_timeout=CONNECT_SECONDS
-        )
-        async with connection:
+        async with await self.connect() as connection:
             if sums:
                 await connection.execute(_ADD, columns)
             cursor = await connection.execute(_READ)

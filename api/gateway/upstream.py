@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 # More of an error's body than this is not read.
 MAX_ERROR_BYTES = 64 * 1024
 KEEPALIVE_SECONDS = 30
-# How long a connection may take to end its message after the last event, to be worth keeping.
+# How long a connection worth keeping may take to end its message after the last event.
 EOF_SECONDS = 0.25
 # Of an answer that is unpacked, at a time.
 UNPACKED_BYTES = 64 * 1024
@@ -48,7 +48,6 @@ _SWITCHES: dict[str, dict[str, Any]] = {
     "stream_options": {"takes_stream_options": False},
 }
 MAX_LEARNT_ROUTES = 1_000
-_ID_HEADERS = frozenset({b"x-request-id", b"request-id"})
 _ANY_ZLIB_HEADER = 32 + zlib.MAX_WBITS
 # The transport lets through what aiohttp raises for broken HTTP.
 _BROKEN = (httpx.TransportError, aiohttp.ClientError, aiohttp.http.HttpProcessingError)
@@ -61,7 +60,7 @@ class Dispatch(Protocol):
     was_dispatched: bool
 
 
-_dispatch: ContextVar[Dispatch | None] = ContextVar("dispatch")
+_dispatch: ContextVar[Dispatch | None] = ContextVar("dispatch", default=None)
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -69,8 +68,11 @@ class _Connector(aiohttp.TCPConnector):
 
     async def connect(self, *args: Any, **kwargs: Any) -> Any:
         """Return a connection of the pool, or a new one."""
+        dispatch = _dispatch.get()
+        # A new connection copies the context, and would keep the request as long as it is open.
+        _dispatch.set(None)
         connection = await super().connect(*args, **kwargs)
-        if (dispatch := _dispatch.get(None)) is not None:
+        if dispatch is not None:
             dispatch.was_dispatched = True
         return connection
 
@@ -83,9 +85,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _ReportingHandler(ResponseHandler):
-    """Tells the reader of a body that its framing broke, so that it does not wait for its deadline;
-    aiohttp (3.14) only tells those who wait for a head.
-    """
+    """Tells a body's reader that its framing broke; aiohttp (3.14) tells only the head's."""
 
     def set_exception(self, exc: Any, *cause: Any) -> None:
         """End the message that is being read with an error."""
@@ -110,8 +110,7 @@ class _Target:
         headers = {
             "content-type": "application/json",
             "accept": "application/json, text/event-stream",
-            # A compressed answer could be of any size once unpacked, and its bytes couldn't pass
-            # as they come.
+            # A compressed answer has any size once unpacked, and can't pass as it comes.
             "accept-encoding": "identity",
             "user-agent": "tollgate",
         }
@@ -147,16 +146,19 @@ class _Post(httpx.Request):
 class UpstreamResponse:
     """An upstream's answer whose body is still to be read. Close it, whatever happens.
 
-    `request_id` is the upstream's own name for the call, or an empty text.
+    `request_id` is the upstream's own id of the call, or empty; `is_encoded`: it may be compressed.
     """
 
-    __slots__ = ("_call", "_response", "_unpacker", "headers", "request_id", "status")
+    __slots__ = ("_call", "_response", "_unpacker", "headers", "is_encoded", "request_id", "status")
 
     def __init__(self, response: httpx.Response, call: RunningCall) -> None:
         self.status = response.status_code
         self.headers = response.headers
-        ids = [value for name, value in self.headers.raw if name.lower() in _ID_HEADERS]
-        self.request_id = ids[0].decode("latin-1") if ids else ""
+        # One pass: each look-up in httpx's headers goes through all of them.
+        raw = {name.lower(): value for name, value in response.headers.raw}
+        self.is_encoded = b"content-encoding" in raw
+        own_id = raw.get(b"x-request-id") or raw.get(b"request-id", b"")
+        self.request_id = own_id.decode("latin-1")
         self._response = response
         self._call: RunningCall | None = call
         self._unpacker: zlib._Decompress | None = None
@@ -312,10 +314,8 @@ class Upstreams:
     ) -> UpstreamResponse:
         """Return the response to a POST of JSON once its headers have come and it is a success.
 
-        The call takes one of the upstream's places for the team. `forwarded` are headers of the
-        client's that the upstream is to get. `dispatch` is told once there is a connection to send
-        the request by.
-
+        The call takes one of the upstream's places for the team. `forwarded` are the client's
+        headers for the upstream. `dispatch` is told once there is a connection for the request.
         Raise AttemptError for everything else: nothing is left open then.
         """
         call = self.limits.enter(upstream, team_id)
@@ -331,7 +331,7 @@ class Upstreams:
                 raise failure from None
             raise
         answer = UpstreamResponse(response, call)
-        if response.status_code != 200 or "content-encoding" in response.headers:
+        if answer.status != 200 or answer.is_encoded:
             await _raise_refusal(answer, dialect)
         return answer
 

@@ -83,7 +83,7 @@ def _body(quote: Quote, request: ParsedRequest, dialect: Dialect, route: RouteEn
 def context_of(
     admitted: AdmittedRequest, route: RouteEntry, max_answer_bytes: int
 ) -> AnswerContext:
-    """Return what the reader of a route's answer must know."""
+    """Return the context for the reader of a route's answer."""
     return AnswerContext(
         admitted.quote.request,
         admitted.quote.request.model,

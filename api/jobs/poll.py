@@ -1,9 +1,8 @@
 """Videos' jobs, from the upstream's word on them to their one end: what Celery does for them.
 
-Any number of pollers may ask about a job at once, and be killed at any point. A job ends by one
-guarded update (`WHERE state = 'processing'`), and its settlement is in the same transaction:
-whoever wins the update settles, everybody else finds nothing left to do. A poller that dies before
-its transaction leaves the job as it was, to be claimed again when its time comes.
+Any number of pollers may ask about a job at once, and be killed at any point: one of them ends it
+(`ending.py`). A poller that dies before that leaves the job as it was, to be claimed again when its
+time comes.
 """
 
 import time
@@ -18,17 +17,16 @@ import msgspec
 import structlog
 from django.conf import settings
 from django.db import Error, connection, transaction
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.encryption import DecryptionError
 from api.dialects.base import OpenAiFamily
 from api.dialects.error_bodies import redacted
+from api.jobs.ending import end_job
 from api.models import VideoJob
 from api.upstream_hosts import GuardedBackend, problem_with
 from api.upstream_keys import read_key
 from billing.failpoints import failpoint
-from billing.ledger import postings
 from billing.ledger.alerts import raise_alert
 from billing.ledger.gate import Settlement
 from billing.models import PriceVersion
@@ -53,8 +51,8 @@ SLOWEST_POLL_SECONDS = 15
 LOST = "The order was lost before the provider's answer to it was kept. You were not charged."
 LATE = "The video was not finished in time. You were not charged."
 
-# A claim only moves the next poll: a claimer who dies is followed by the next one. By and by the
-# polls of a job that takes long become rare.
+# A claim only moves the next poll, so if the claimer dies, another takes over. The longer a job
+# takes, the rarer its polls.
 _CLAIM = """
 UPDATE api_videojob SET next_poll_at = now() + make_interval(
     secs => greatest(%s, least(%s, extract(epoch FROM now() - created_at)::float8 / 10)))
@@ -74,7 +72,7 @@ class JobReport(NamedTuple):
 
 
 class JobUpstream:
-    """Asks upstreams, from as many threads as like to. Use it as a context manager."""
+    """Ask upstreams about jobs, from any number of threads. Use it as a context manager."""
 
     def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
         if transport is None:
@@ -100,9 +98,9 @@ class JobUpstream:
         self._client.close()
 
     def ask(self, job: VideoJob) -> JobReport:
-        """Return what the job's upstream says. Never raises: who can't be asked says nothing.
+        """Return what the job's upstream says: `unknown` if it can't be asked. Never raise.
 
-        Expects the job's upstream to be loaded, as no thread of ours has a database connection.
+        The job's upstream must be loaded, as these threads have no database connection.
         """
         upstream = job.upstream
         if upstream is None or not job.upstream_job_id:
@@ -148,7 +146,7 @@ def poll_due(limit: int = JOBS_A_ROUND) -> int:
 
 
 def conclude(job: VideoJob, report: JobReport, *, is_overdue: bool) -> bool:
-    """End a job if it is time to, by what its upstream said. Return whether this did end it.
+    """End a job if it is time to, by what its upstream said. Return whether this call ended it.
 
     An upstream that can't be reached, or has nothing new, is asked again until the job is overdue;
     a video that is finished is taken even then.
@@ -165,7 +163,7 @@ def conclude(job: VideoJob, report: JobReport, *, is_overdue: bool) -> bool:
 
 
 def _claim(limit: int) -> dict[object, bool]:
-    """Return the ids of due jobs, which are not due for others for a while, and if overdue."""
+    """Return the ids of due jobs and whether each is overdue; others get them only later."""
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, [settings.VIDEO_POLL_SECONDS, SLOWEST_POLL_SECONDS, limit])
         return dict(cursor.fetchall())
@@ -180,7 +178,7 @@ def _reports(jobs: Sequence[VideoJob]) -> Iterator[tuple[VideoJob, JobReport]]:
 
 
 def _end_lost(job: VideoJob) -> bool:
-    """End a job of which we know no upstream's id: its process died before it was kept."""
+    """End a job without an upstream's id: its process died before the id was stored."""
     with transaction.atomic():
         is_ended = _end(job, VideoJob.State.FAILED, error=LOST)
         if is_ended:
@@ -194,14 +192,11 @@ def _end_lost(job: VideoJob) -> bool:
 
 
 def _end(job: VideoJob, state: VideoJob.State, *, url: str = "", error: str = "") -> bool:
-    """End and settles a job, in one transaction. Return whether it had not ended before."""
-    with transaction.atomic():
-        won = VideoJob.objects.filter(pk=job.pk, state=VideoJob.State.PROCESSING).update(
-            state=state, url=url, error=error, ended_at=Now()
-        )
-        if not won:
-            return False
-        receipt = postings.settle(_settlement(job, state, error))
+    """End a job and settle it. Return whether it had not ended before."""
+    settlement = _settlement(job, state, error)
+    receipt = end_job(VideoJob, job.pk, settlement, state=state, url=url, error=error)
+    if receipt is None:
+        return False
     log.info(
         "video_ended",
         job=job.public_id,

@@ -1,7 +1,7 @@
 """The gateway's access to the jobs' tables, without the ORM.
 
-Jobs end elsewhere, in Celery (`api/jobs/poll.py`, `api/operations/async_chat_worker.py`). The pool
-is small and of its own: an order is rare, and asking for a job is one look-up by primary key.
+Jobs end in Celery (`api/jobs/poll.py`, `api/operations/async_chat_worker.py`). The store has a
+small pool of its own: orders are rare, and finding a job is one look-up by primary key.
 """
 
 from typing import Any, NamedTuple

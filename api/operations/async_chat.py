@@ -11,7 +11,6 @@ A process that dies between 1 and 2 leaves a hold, which the ledger's sweep rele
 expires. If a worker dies in 3, another one takes over and calls the upstream again.
 """
 
-import asyncio
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -25,12 +24,12 @@ from api.catalogue.snapshot import Snapshot
 from api.dialects.base import Dialect, ParsedRequest
 from api.dialects.openai_chat import CHAT
 from api.dialects.openai_chat.request import ChatRequest
+from api.gateway.abandoned import hand_over
 from api.gateway.admission import admit
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote, quote_text
 from api.gateway.settlement import AdmittedRequest
-from api.gateway.upstream_errors import AttemptError, ShuttingDownError
 from api.jobs.store import ChatOrder
 from api.operations.base import CALL_ERRORS, DocsPage, Operation, check_not_streamed
 from api.operations.chat_completions import CHAT_COMPLETIONS, HELLO
@@ -71,11 +70,7 @@ async def create_async_chat(gateway: Gateway, request: ApiRequest) -> None:
     quote = partial(quote_async_chat, gateway.limits.async_chat_max_seconds, CHAT)
     admitted = await admit(gateway, request, CHAT, quote)
     # A client that disconnects now doesn't end the job: its id is in the customer's usage.
-    storing = gateway.run_in_background(_store(gateway, admitted))
-    storing.add_done_callback(partial(_release_if_dropped, admitted))
-    error = await asyncio.shield(storing)
-    if error is not None:
-        raise error
+    await hand_over(gateway, admitted, _store(gateway, admitted))
     public_id = f"chat-{admitted.request_id}"
     task = AsyncTask(public_id, public_id, admitted.quote.model.name, "PROCESSING")
     await request.respond(_encode(task))
@@ -108,14 +103,6 @@ async def _store(gateway: Gateway, admitted: AdmittedRequest) -> errors.ApiError
         return errors.ServiceUnavailableError()
     admitted.detach()
     return None
-
-
-def _release_if_dropped(
-    admitted: AdmittedRequest, storing: "asyncio.Task[errors.ApiError | None]"
-) -> None:
-    """Release the hold if the process stopped before it could store the conversation."""
-    if storing.cancelled():
-        admitted.fail(AttemptError("shutdown"), ShuttingDownError.status)
 
 
 def shown_answer(answer: str) -> dict[str, Any]:

@@ -1,10 +1,8 @@
 """Celery's side of asynchronous chats (`async_chat.py`): answer the waiting jobs.
 
 A worker claims jobs for a short time and keeps renewing its claim while it works on them, so that
-another worker takes over a dead worker's jobs within `LEASE_SECONDS`. A job ends with one guarded
-update (`WHERE state = 'processing'`), with its settlement in the same transaction: of any number
-of workers, one ends and settles it, and the others change nothing. If a worker dies, the upstream
-is called again and may bill twice; the customer pays for one answer.
+another worker takes over a dead worker's jobs within `LEASE_SECONDS`. If a worker dies, the
+upstream is called again and may bill twice; the customer pays for one answer (`jobs/ending.py`).
 
 Each worker answers all its jobs in one event loop, through the gateway: routes, failover, limits,
 deadlines, metering. At most `SLOTS` Celery processes do so at a time, since Celery's other work
@@ -23,27 +21,24 @@ import msgspec
 import psycopg
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from api import errors
-from api.catalogue.snapshot import Catalogue, Snapshot
+from api.catalogue import snapshot
+from api.catalogue.snapshot import Snapshot
 from api.dialects.openai_chat import CHAT
-from api.gateway.health import Health
 from api.gateway.http import ApiRequest
-from api.gateway.process import CONNECT_SECONDS, Gateway, limits_of_settings, read_catalogue
+from api.gateway.process import CONNECT_SECONDS, Gateway, new_gateway
 from api.gateway.runner import UnaryResponder, run
 from api.gateway.settlement import AdmittedRequest
-from api.gateway.token_ratios import TokenRatios
-from api.gateway.upstream import Upstreams
 from api.gateway.upstream_errors import AttemptError
-from api.jobs.store import JobStore
+from api.jobs.ending import end_job
 from api.models import ChatJob
 from api.operations.async_chat import NAME, RESULT_HOURS, quote_async_chat
 from api.surfaces import SURFACES
 from billing.failpoints import failpoint
-from billing.ledger import postings
 from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
 
 log = structlog.get_logger(__name__)
@@ -135,15 +130,9 @@ class _Worker:
 
     async def work(self) -> int:
         """Answer jobs until none is left. Return the number of claimed jobs."""
-        gateway = Gateway(
-            gate=Gate(settings.DATABASE_URL),
-            snapshots=Catalogue(read_catalogue),
-            upstreams=Upstreams(),
-            health=Health(settings.DATABASE_URL),
-            jobs=JobStore(settings.DATABASE_URL),
-            token_ratios=TokenRatios(settings.DATABASE_URL),
-            limits=limits_of_settings(),
-        )
+        # Neither its gate nor its job store is opened: the ledger and the jobs' table are written
+        # when a job ends.
+        gateway = new_gateway()
         gateway.health.open()
         gateway.token_ratios.open()
         gateway.ticker.start()
@@ -181,9 +170,9 @@ class _Worker:
         return [Claim(*row) for row in await cursor.fetchall()]
 
     async def _begin(self, gateway: Gateway, claims: list[Claim]) -> None:
-        snapshot = await read_catalogue()
+        current = await snapshot.load(self._link)
         for claim in claims:
-            job = answer(gateway, snapshot, claim)
+            job = answer(self._link, gateway, current, claim)
             self._running[claim.id] = asyncio.get_running_loop().create_task(job)
 
     async def _renew(self) -> None:
@@ -222,7 +211,9 @@ class _JobResponder(UnaryResponder):
         self.error = error.as_error()
 
 
-async def answer(gateway: Gateway, snapshot: Snapshot, claim: Claim) -> None:
+async def answer(
+    link: psycopg.AsyncConnection[Any], gateway: Gateway, current: Snapshot, claim: Claim
+) -> None:
     """Answer one claimed job and end it. After a temporary failure, leave it for a later round."""
     if claim.expires_at <= timezone.now():
         await _end(claim, ChatJob.State.EXPIRED, _released(claim, "upstream_timeout", 504, LATE))
@@ -232,7 +223,7 @@ async def answer(gateway: Gateway, snapshot: Snapshot, claim: Claim) -> None:
         return
     ledger = _Ledger()
     try:
-        admitted, request = _admitted(gateway, snapshot, claim, ledger)
+        admitted, request = _admitted(current, claim, ledger)
     except errors.ApiError as refusal:
         # The model was disabled in the meantime.
         released = _released(claim, "upstream_error", refusal.status, refusal.message)
@@ -240,7 +231,7 @@ async def answer(gateway: Gateway, snapshot: Snapshot, claim: Claim) -> None:
         return
     text, error = await _answered(gateway, request, admitted)
     if isinstance(error, errors.RateLimitError):
-        await _put_off(claim, error)
+        await _put_off(link, claim, error)
         return
     settlement = ledger.settlement
     if settlement is None:
@@ -269,7 +260,7 @@ async def _answered(
 
 
 def _admitted(
-    gateway: Gateway, snapshot: Snapshot, claim: Claim, ledger: _Ledger
+    current: Snapshot, claim: Claim, ledger: _Ledger
 ) -> tuple[AdmittedRequest, ApiRequest]:
     """Return the job's request as it was admitted. Raise an error of `api.errors`.
 
@@ -280,7 +271,7 @@ def _admitted(
     request.request_id = claim.id.hex
     request.started_at -= max(0.0, (timezone.now() - claim.created_at).total_seconds())
     parsed = CHAT.parse(msgspec.json.decode(claim.body), len(claim.body.encode()))
-    quote = quote_async_chat(0, CHAT, snapshot, surface, parsed)
+    quote = quote_async_chat(0, CHAT, current, surface, parsed)
     prices = [each for each in quote.model.prices if each.version_id == claim.price_version_id]
     if not prices:
         raise errors.ServerError(LOST)
@@ -324,10 +315,13 @@ def _released(claim: Claim, outcome: str, status: int, error: str) -> Settlement
     )
 
 
-async def _put_off(claim: Claim, error: errors.ApiError) -> None:
+async def _put_off(
+    link: psycopg.AsyncConnection[Any], claim: Claim, error: errors.ApiError
+) -> None:
     """Postpone a job whose model is busy. It keeps its `expires_at`."""
     seconds = max(1.0, float(error.headers.get("Retry-After", 1)))
-    await asyncio.to_thread(_execute, _WAIT, (seconds, claim.id))
+    with suppress(psycopg.Error):
+        await link.execute(_WAIT, (seconds, claim.id))
 
 
 async def _end(
@@ -347,7 +341,6 @@ async def _end(
         "error": "" if answer else message[:500],
         "error_code": "" if answer else code,
         "body": "",
-        "ended_at": Now(),
     }
     try:
         result = await asyncio.to_thread(_end_once, claim.id, ending, settlement)
@@ -368,18 +361,8 @@ async def _end(
 def _end_once(
     job_id: UUID, ending: dict[str, Any], settlement: Settlement
 ) -> SettlementResult | None:
-    """Write a job's end and its settlement in one transaction; None if it had already ended."""
+    """End a job, from a thread with a connection of its own. See `end_job`."""
     try:
-        with transaction.atomic():
-            processing = ChatJob.objects.filter(pk=job_id, state=ChatJob.State.PROCESSING)
-            if not processing.update(**ending):
-                return None
-            return postings.settle(settlement)
+        return end_job(ChatJob, job_id, settlement, **ending)
     finally:
-        # Opened by this thread.
         connection.close()
-
-
-def _execute(statement: str, row: tuple[object, ...]) -> None:
-    with suppress(psycopg.Error), psycopg.connect(settings.DATABASE_URL, autocommit=True) as link:
-        link.execute(statement, row)

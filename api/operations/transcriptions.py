@@ -22,6 +22,7 @@ from api.operations.base import (
     AnyFile,
     DocsPage,
     Playground,
+    check_not_streamed,
     metered,
 )
 from api.operations.images import shown_words
@@ -102,10 +103,7 @@ def parse_transcription(fields: dict[str, Any], size_bytes: int) -> ParsedReques
         request = msgspec.convert(fields, TranscriptionRequest, strict=False)
     except msgspec.ValidationError as error:
         raise explained(str(error)) from None
-    if request.stream:
-        raise errors.UnsupportedParameterError(
-            "'stream' is not supported here: the answer comes in one piece.", param="stream"
-        )
+    check_not_streamed({"stream": request.stream})
     if request.response_format not in {None, *FORMATS}:
         raise errors.InvalidValueError(
             f"Invalid value: '{errors.quoted(request.response_format or '')}'. Supported values "

@@ -26,6 +26,7 @@ import structlog
 from api import errors
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import DialectError
+from api.gateway.abandoned import hand_over
 from api.gateway.deadlines import Deadlines
 from api.gateway.failover import try_routes
 from api.gateway.http import ApiRequest
@@ -46,14 +47,9 @@ _LONGEST_ID = 200
 
 async def place_order(gateway: Gateway, request: ApiRequest, admitted: AdmittedRequest) -> None:
     """Place an admitted order. Raise an error of `api.errors`; then nothing is held."""
-    order = _Order(gateway, request, admitted)
-    placing = gateway.run_in_background(order.place())
-    placing.add_done_callback(order.release_if_dropped)
-    # A client that disconnects now doesn't end the order: what the upstream has begun will cost,
-    # so it is finished, and the request's id in the customer's usage leads to it.
-    error = await asyncio.shield(placing)
-    if error is not None:
-        raise error
+    # A client that disconnects now doesn't end the order: the upstream will charge for a video that
+    # it has begun, so the order is finished, and its id is in the customer's usage.
+    await hand_over(gateway, admitted, _Order(gateway, request, admitted).place())
 
 
 class _Order:
@@ -99,11 +95,6 @@ class _Order:
         finally:
             gateway.ticker.running.discard(deadlines)
         return None
-
-    def release_if_dropped(self, placing: "asyncio.Task[errors.ApiError | None]") -> None:
-        """Release the hold of an order that a stopping process never began with."""
-        if placing.cancelled():
-            self._admitted.fail(AttemptError("shutdown"), ShuttingDownError.status)
 
     def _row(self) -> JobOrder:
         """Return the order as it is stored."""

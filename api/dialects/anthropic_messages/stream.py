@@ -16,7 +16,7 @@ from api.dialects.base import AnswerContext, DialectError
 from api.dialects.error_bodies import report_of
 from api.dialects.event_reader import EventReader, named_event
 from api.dialects.service_tiers import with_served_tier
-from api.dialects.sse import name_of
+from api.dialects.sse import data_of, name_of
 from api.dialects.usage import Metered, MeteringLimits, meter, meter_part
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
@@ -100,8 +100,11 @@ class MessageStreamReader(EventReader):
             raise DialectError("incomplete", "the stream ended without message_stop")
         return passed_on
 
-    def read_data(self, data: bytes, event: bytes) -> bytes:
-        """Return the client's bytes for an event's data. Raise DialectError."""
+    def read_event(self, event: bytes) -> bytes:
+        """Return the client's bytes for an event. Raise DialectError."""
+        data = data_of(event)
+        if not data or self.is_done:
+            return b""
         try:
             return self._strictly(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _OddError):

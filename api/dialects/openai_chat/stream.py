@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from api.dialects.base import AnswerContext, DialectError
-from api.dialects.event_reader import StreamHead
+from api.dialects.event_reader import EventReader
 from api.dialects.openai_chat.answer import UNPROVED, Delta, Groq, generated_bytes, shown_usage
 from api.dialects.openai_chat.repair import (
     FINISH_REASONS,
@@ -28,12 +28,7 @@ from api.dialects.openai_chat.repair import (
 )
 from api.dialects.reasoning import StreamTranslator
 from api.dialects.service_tiers import with_served_tier
-from api.dialects.sse import (
-    EventSplitter,
-    OversizedEventError,
-    data_of,
-    name_of,
-)
+from api.dialects.sse import data_of, name_of
 from api.dialects.usage import Metered, MeteringLimits, UsageEvidence
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
@@ -99,7 +94,7 @@ class _TextChunk(msgspec.Struct, gc=False):
     error: None = None
 
 
-class CompletionStreamReader:
+class CompletionStreamReader(EventReader):
     """Reads one attempt's stream of a chat completion.
 
     `events` counts what is part of the answer, `text_bytes` the text in it, in UTF-8. `evidence` is
@@ -112,7 +107,6 @@ class CompletionStreamReader:
 
     __slots__ = (
         "_decode",
-        "_head",
         "_is_reasoning_foreign",
         "_latest",
         "_name",
@@ -121,20 +115,13 @@ class CompletionStreamReader:
         "_renames",
         "_repairer",
         "_service_tier",
-        "_splitter",
         "_translator",
-        "error",
-        "events",
         "evidence",
-        "finish_reason",
-        "is_done",
-        "text_bytes",
     )
 
     def __init__(self, context: AnswerContext) -> None:
+        super().__init__(context.max_event_bytes)
         self._decode = self.decode
-        self._head = StreamHead(context.max_event_bytes)
-        self._splitter = EventSplitter(context.max_event_bytes)
         self._translator = StreamTranslator(
             context.reasoning_field, is_tagged=context.is_tagged, choices=context.request.choices
         )
@@ -143,33 +130,9 @@ class CompletionStreamReader:
         self._renames: tuple[tuple[bytes, bytes], ...] = ()
         self._repairer: ChunkRepairer | None = None
         self._latest = b""
-        self.events = 0
-        self.error: DialectError | None = None
         self.evidence = UsageEvidence()
         self._service_tier: object = None
-        self.finish_reason = ""
         self._reasons: frozenset[str | None] = FINISH_REASONS
-        self.is_done = False
-        self.text_bytes = 0
-
-    def feed(self, data: bytes) -> bytes:
-        """Return the bytes for the client that the upstream's bytes make, whole events only.
-
-        What can't be passed on (an error that is reported, what can't be read) is left in `error`,
-        and what came before it is returned.
-        """
-        passed_on = b""
-        try:
-            if not self._head.is_stream:
-                data = self._head.feed(data)
-                self.events += self._head.is_whole
-            for event in self._splitter.feed(data):
-                passed_on += self._read(event)
-        except OversizedEventError:
-            self.error = DialectError("bad_answer", "an event of the stream is too long")
-        except DialectError as error:
-            self.error = error
-        return passed_on
 
     def finish(self) -> bytes:
         """Return what an unfinished last event makes, after the upstream's last byte.
@@ -177,11 +140,7 @@ class CompletionStreamReader:
         Raise DialectError for what can't be read, for a stream that brought no answer, and if it
         ended before its end: with neither `[DONE]` nor a finish reason.
         """
-        passed_on = b""
-        if self._head.is_whole:
-            passed_on = self._whole(bytes(self._head.body))
-        elif not self.is_done:
-            passed_on = self._read(self._splitter.rest())
+        passed_on = self.read_rest()
         if not self.is_done and not self.finish_reason:
             raise DialectError("incomplete", "the stream ended without [DONE] or finish reason")
         if not self.text_bytes and not self.finish_reason:
@@ -192,17 +151,17 @@ class CompletionStreamReader:
             passed_on += self._events(self._translator.rest(latest))
         return passed_on
 
-    def _whole(self, body: bytes) -> bytes:
-        """Return the events for a whole completion that came in place of a stream."""
+    def read_whole(self, body: bytes) -> bytes:
+        """Return the client's events for a whole completion in place of a stream."""
         answer = decode_loosely(body)
         raise_reported(answer)
         answer = repaired_answer(answer, is_text=self.is_text, name=self._public_name)
         chunks = as_chunks(answer, is_text=self.is_text)
-        passed_on = b"".join(self._read(b"data: " + encode_safely(chunk)) for chunk in chunks)
+        passed_on = b"".join(self.read_event(b"data: " + encode_safely(chunk)) for chunk in chunks)
         self.is_done = True
         return passed_on
 
-    def _read(self, event: bytes) -> bytes:
+    def read_event(self, event: bytes) -> bytes:
         """Return what the client gets for an event. Raise DialectError."""
         if event.startswith(b"data: ") and b"\n" not in event:
             data = event[6:]
@@ -254,7 +213,7 @@ class CompletionStreamReader:
             raise DialectError("bad_answer", f"no chunk: {data[:120]!r}") from None
         # A reason that is only this provider's passes from now on.
         self._reasons |= {choice.finish_reason for choice in chunk.choices}
-        return self._read(b"data: " + repaired)
+        return self.read_event(b"data: " + repaired)
 
     def _translated(self, chunk: Chunk, data: bytes, *, is_foreign: bool) -> bytes:
         """Return the events for the client that an unusual chunk makes; keep its usage."""

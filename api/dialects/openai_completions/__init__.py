@@ -1,6 +1,5 @@
 """OpenAI's legacy completions: a text instead of messages, else as chat completions."""
 
-from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -157,11 +156,11 @@ class CompletionsDialect(TextDialect):
 
     def read_answer(self, body: bytes, context: AnswerContext) -> TextAnswer:
         """Return a whole completion. Raise DialectError."""
-        return TextAnswer(body, replace(context, is_tagged=False))
+        return TextAnswer(body, msgspec.structs.replace(context, is_tagged=False))
 
     def stream_reader(self, context: AnswerContext) -> TextStreamReader:
         """Return a reader of a streamed completion."""
-        return TextStreamReader(replace(context, is_tagged=False))
+        return TextStreamReader(msgspec.structs.replace(context, is_tagged=False))
 
     def assembler(self, context: AnswerContext) -> TextAssembler | None:
         """Return what makes a whole completion of chunks; None for a choice among several."""

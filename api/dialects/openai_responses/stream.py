@@ -32,7 +32,7 @@ from api.dialects.openai_responses.stream_repair import (
     repaired_events,
 )
 from api.dialects.service_tiers import with_served_tier
-from api.dialects.sse import name_of
+from api.dialects.sse import data_of, name_of
 from api.dialects.usage import Metered, MeteringLimits, UsageEvidence
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
@@ -98,8 +98,11 @@ class ResponseStreamReader(EventReader):
             raise DialectError("incomplete", "the stream ended without response.completed")
         return passed_on
 
-    def read_data(self, data: bytes, event: bytes) -> bytes:
-        """Return the client's bytes for an event's data. Raise DialectError."""
+    def read_event(self, event: bytes) -> bytes:
+        """Return the client's bytes for an event. Raise DialectError."""
+        data = data_of(event)
+        if not data or self.is_done:
+            return b""
         if data.strip() == b"[DONE]":
             return self._end_without_event(is_all=True)
         try:

@@ -28,7 +28,7 @@ def shared(*samples: Sample) -> dict[str, float]:
     """Share samples as a process does, and return the ratios that it knows then."""
     ratios = TokenRatios(url())
     ratios.samples.extend(samples)
-    asyncio.run(ratios.share())
+    asyncio.run(ratios.flush())
     return ratios.known
 
 
@@ -58,7 +58,7 @@ def test_a_ratio_has_bounds() -> None:
 def test_without_a_database_nothing_is_known_and_nothing_fails() -> None:
     ratios = TokenRatios("postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(psycopg.Error):
-        asyncio.run(ratios.share())
+        asyncio.run(ratios.flush())
     asyncio.run(ratios.close())
 
 

@@ -1,10 +1,12 @@
 """Chat completions in one piece."""
 
 import asyncio
+import gc
 import json
 
 import pytest
 
+from api.gateway.settlement import AdmittedRequest
 from tests.api.gateway.upstream import answer, completion, head, raw, reset
 from tests.api.gateway.world import World, body, in_loop
 from tests.support.waiting import eventually_async
@@ -239,6 +241,18 @@ async def test_two_connections_that_were_closed_while_idle_are_no_failure() -> N
         reply = await world.chat()
     assert reply.status == 200
     assert [attempt["status"] for attempt in world.gate.settlements[-1].attempts] == [0, 200]
+
+
+@in_loop
+async def test_a_kept_connection_keeps_no_request() -> None:
+    async with World(answer(completion())) as world:
+        task, reply = world.begin(body())
+        await task
+        del task
+        gc.collect()
+        assert reply.status == 200
+        assert world.gateway.upstreams._connector._conns
+        assert not [each for each in gc.get_objects() if isinstance(each, AdmittedRequest)]
 
 
 @in_loop
