@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 ADMIT_PATIENCE_SECONDS = 2.0
 
 
-class Admission(msgspec.Struct, kw_only=True):
+class Admission(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What a request needs of the ledger before its upstream call.
 
     `digests` are the key's, one for each pepper in use, as hex. `minimum_nanos` is the least hold
