@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -130,8 +129,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 
     def within(self, input_tokens_max: int) -> Iterator[tuple["Rates", int]]:
         """Yield the steps that an input of at most so many tokens can reach, and its most there."""
-        for step, above in pairwise([*self.steps, None]):
-            assert step is not None  # noqa: S101 (only the last is, which is no first of a pair)
+        for step, above in zip(self.steps, [*self.steps[1:], None], strict=True):
             if step.above_input_tokens and step.above_input_tokens >= input_tokens_max:
                 return
             limit = input_tokens_max if above is None else above.above_input_tokens
@@ -234,11 +232,8 @@ def _highest(steps: tuple[Rates, ...]) -> dict[str, Bound]:
     for step in steps:
         for name, bound in step.bounds.items():
             known = highest.get(name, bound)
-            rate, slack = (
-                max(known.rate_nanos, bound.rate_nanos),
-                max(known.slack_nanos, bound.slack_nanos),
-            )
-            highest[name] = Bound(rate, bound.per, slack)
+            rate_nanos = max(known.rate_nanos, bound.rate_nanos)
+            highest[name] = Bound(rate_nanos, bound.per, max(known.slack_nanos, bound.slack_nanos))
     return highest
 
 
