@@ -153,7 +153,7 @@ class ReadOnlyAdmin(ModelAdmin):
     show_full_result_count = False  # it would count the whole table on every page
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Forbid to filter by a column that the page excludes: it could be guessed bit by bit."""
+        """Refuse to filter by an excluded column: its value could be guessed bit by bit."""
         is_excluded = lookup.partition("__")[0] in (self.exclude or ())
         return not is_excluded and bool(super().lookup_allowed(lookup, value, request))
 

@@ -72,8 +72,8 @@ def redeem_code(actor: Actor, text: str, *, ip_address: str | None = None) -> Co
     """Redeem a code for the actor's team: credits, count and audit entry in one transaction.
 
     A person may redeem a code for one team only, since anyone can create any number of teams, and
-    a mailbox once: what is kept of it outlives the account. A team of staff who may see or make
-    codes redeems none, superusers' included.
+    a mailbox only once: its digest outlives the account. A team with a member who may view or
+    create codes in the admin (as superusers may) can't redeem any.
     Raise StaffCodeError, CodeUsedError, and CodeInvalidError for everything else.
     """
     if _administers_codes(actor.team):
@@ -249,7 +249,7 @@ def _given_nanos(team_id: int) -> int:
 
 
 def _collect_debts() -> None:
-    """Collect what was spent of credit that was taken back, as soon as a team has that much."""
+    """Collect what was spent of credit that was taken back, once a team has that much."""
     ended = Transfer.objects.filter(
         kind__in=[Transfer.Kind.COLLECTION, Transfer.Kind.RECEIVABLE_REVERSAL],
         reference=OuterRef("reference"),
