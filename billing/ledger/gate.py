@@ -13,7 +13,12 @@ import structlog
 
 from billing.failpoints import ARMED, failpoint
 from billing.ledger import spool
-from billing.ledger.group_commit import BatchQueue, LedgerUnavailableError, RowResult
+from billing.ledger.group_commit import (
+    BatchQueue,
+    LedgerUnavailableError,
+    RowResult,
+    without_nul,
+)
 from billing.ledger.lease import ProcessLease
 
 __all__ = [
@@ -272,7 +277,7 @@ class Gate:
             _spooled([payload])
             result.set_result(SettlementResult(request_id=settlement.request_id, code="spooled"))
             return result
-        row = _without_nul(payload)
+        row = without_nul(payload)
         answer = self._settlements.submit(settlement.request_id, row)
         self._copies.watched.append(spool.Watched(row, answer, time.monotonic()))
         answer.add_done_callback(lambda settled: _hand_on(settled, result, payload))
@@ -343,8 +348,3 @@ def _no_such_key(request_id: str) -> AdmissionResult:
 
 def _no_such_account(request_id: str) -> SettlementResult:
     return SettlementResult(request_id=request_id, code="unknown_reservation")
-
-
-def _without_nul(payload: bytes) -> bytes:
-    """Return the JSON without NUL characters, which PostgreSQL's text can't hold."""
-    return payload.replace(b"\\u0000", b"\\ufffd") if b"\\u0000" in payload else payload

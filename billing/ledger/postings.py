@@ -13,6 +13,7 @@ from django.db import connection
 
 from accounts.models import Team
 from billing.ledger.gate import Settlement, SettlementResult
+from billing.ledger.group_commit import without_nul
 from billing.models import CreditAccount, Transfer
 
 
@@ -254,8 +255,7 @@ def settle(settlement: Settlement) -> SettlementResult:
     It joins the caller's transaction, so that a job's end and its settlement are one. A repeat
     changes nothing and says `already_ended`.
     """
-    # PostgreSQL's text holds no NUL.
-    row = msgspec.json.encode(settlement).replace(b"\\u0000", b"\\ufffd").decode()
+    row = without_nul(msgspec.json.encode(settlement)).decode()
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT code, charged_nanos, written_off_nanos, balance_nanos"

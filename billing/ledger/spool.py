@@ -21,7 +21,7 @@ import structlog
 from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
-from billing.ledger.group_commit import LedgerUnavailableError, RowResult, is_refusal
+from billing.ledger.group_commit import LedgerUnavailableError, RowResult, is_refusal, without_nul
 
 log = structlog.get_logger(__name__)
 
@@ -239,7 +239,7 @@ def _settle(row: bytes) -> bool:
     Raise django.db.OperationalError and InterfaceError while the database is away.
     """
     try:
-        text = row.replace(b"\\u0000", b"\\ufffd").decode()
+        text = without_nul(row).decode()
         with connection.cursor() as cursor:
             cursor.execute("SELECT code FROM billing_settle(%s::jsonb)", [f"[{text}]"])
             answer = cursor.fetchone()
