@@ -1,4 +1,4 @@
-"""Receivers of what happens to keys: a successor goes on with what was spent of the budgets."""
+"""Signal receivers: a rotated key's spending carries over to its successor's budgets."""
 
 from django.db import connection
 from django.dispatch import receiver
@@ -8,9 +8,9 @@ from accounts.models import ApiKey
 
 
 def carry_spend(key_id: int, successor_id: int) -> bool:
-    """Start the budgets' counters of a rotated key's successor where the key's are.
+    """Start a successor's budget counters at those of the rotated key.
 
-    Return whether there was something to carry; a repeat carries nothing.
+    Return whether anything was carried over; a repeat carries nothing.
     """
     with connection.cursor() as cursor:
         cursor.callproc("billing_carry_spend", [key_id, successor_id])

@@ -59,7 +59,7 @@ def roll_up_usage(hours: int = 2) -> int:
 
 @shared_task
 def alert_of_rejected_usage(hours: int = 2) -> int:
-    """Raise an alert for usage beyond a model's row: once an hour, model and upstream.
+    """Raise an alert for rejected usage figures: once per hour, model and upstream.
 
     Look at the requests of the last `hours` hours. Return the number of new alerts.
     """
@@ -81,7 +81,7 @@ def alert_of_rejected_usage(hours: int = 2) -> int:
 def prove_ledger() -> int:
     """Check the ledger's invariants, and raise an alert for each one that is broken.
 
-    Rejected usage that an outage of Celery kept from staff is alerted of as well.
+    Also raise alerts for rejected usage that were missed during an outage of Celery.
     """
     alert_of_rejected_usage(hours=48)
     broken = [finding for finding in invariants.check() if finding.count]

@@ -49,10 +49,21 @@ def dollars_of_cents(field: str, title: str = "") -> Callable[[Any], str]:
     return column
 
 
-class NanosAdminField(forms.CharField):
-    """An amount entered in dollars and stored in nano-dollars."""
+class DecimalAdminField(forms.CharField):
+    """A decimal number that is stored as an integer, such as of nano-dollars; `clean` converts."""
 
     widget = UnfoldAdminTextInputWidget
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Tell whether the entered number differs from the stored one."""
+        try:
+            return bool(initial != self.clean(data))
+        except forms.ValidationError:
+            return True
+
+
+class NanosAdminField(DecimalAdminField):
+    """An amount entered in dollars and stored in nano-dollars."""
 
     def prepare_value(self, value: Any) -> Any:
         """Return the input's value: a stored amount in dollars, entered text unchanged."""
@@ -70,13 +81,6 @@ class NanosAdminField(forms.CharField):
         if not 0 <= nanos <= _MAX_NANOS:
             raise forms.ValidationError("Enter an amount from 0 to 1,000,000,000 dollars.")
         return nanos
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        """Tell whether the entered amount differs from the stored one."""
-        try:
-            return bool(initial != self.clean(data))
-        except forms.ValidationError:
-            return True
 
 
 class CentsAdminField(NanosAdminField):
@@ -100,10 +104,8 @@ class CentsAdminField(NanosAdminField):
         return nanos // NANOS_PER_CENT
 
 
-class FactorAdminField(forms.CharField):
+class FactorAdminField(DecimalAdminField):
     """A factor entered as a decimal number and stored in millionths; an empty input is 1."""
-
-    widget = UnfoldAdminTextInputWidget
 
     def __init__(self, **options: Any) -> None:
         super().__init__(required=False, **options)
@@ -113,20 +115,13 @@ class FactorAdminField(forms.CharField):
         return factor_text(value) if isinstance(value, int) else value
 
     def clean(self, value: Any) -> int:
-        """Return millionths. Raise ValidationError for what is no factor."""
+        """Return millionths. Raise ValidationError for anything but a factor."""
         try:
             millionths = factor_from_text(super().clean(value).strip() or "1")
             check_factor(millionths)
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
         return millionths
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        """Tell whether the entered factor differs from the stored one."""
-        try:
-            return bool(initial != self.clean(data))
-        except forms.ValidationError:
-            return True
 
 
 class MoneyAdmin(ModelAdmin):
@@ -158,7 +153,7 @@ class ReadOnlyAdmin(ModelAdmin):
     show_full_result_count = False  # it would count the whole table on every page
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Forbid to filter by a column that the page excludes: it could be guessed bit by bit."""
+        """Refuse to filter by an excluded column: its value could be guessed bit by bit."""
         is_excluded = lookup.partition("__")[0] in (self.exclude or ())
         return not is_excluded and bool(super().lookup_allowed(lookup, value, request))
 

@@ -173,7 +173,7 @@ class FreeWindowAdmin(ReadOnlyAdmin):
 
 @admin.register(ProcessLease)
 class ProcessLeaseAdmin(ReadOnlyAdmin):
-    """Leases of the processes that admit requests; one that has ended held nothing since."""
+    """Leases of the processes that admit requests; what an ended one held is released."""
 
     list_display = ("id", "process", "started_at", "renewed_at", "suspected_at", "ended_at")
     list_filter = ("started_at", "ended_at")

@@ -1,4 +1,4 @@
-"""What about money a person should look at."""
+"""Alerts about money, for staff."""
 
 import structlog
 
@@ -6,13 +6,13 @@ from billing.models import LedgerAlert
 
 log = structlog.get_logger(__name__)
 
-# Of the columns.
+# The columns' lengths.
 LONGEST_REFERENCE = 200
 _LONGEST_DETAIL = 500
 
 
 def raise_alert(kind: str, reference: str, detail: str) -> bool:
-    """Have staff look at something, once for each kind and reference. Return whether it is new."""
+    """Alert staff, once per kind and reference. Return whether the alert is new."""
     _, is_new = LedgerAlert.objects.get_or_create(
         kind=kind, reference=reference, defaults={"detail": detail[:_LONGEST_DETAIL]}
     )

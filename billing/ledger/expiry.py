@@ -1,4 +1,4 @@
-"""What ends by the clock: reservations, the leases of dead processes, gifts. Celery asks for it."""
+"""Expiry, run by Celery: of reservations, dead processes' leases and promotional credit."""
 
 from django.db import connection
 
@@ -17,7 +17,7 @@ def sweep(row_limit: int = 1000) -> int:
 def end_dead_leases(lease_seconds: float) -> int:
     """End the leases that were neither renewed nor locked for twice `lease_seconds`.
 
-    The first call after `lease_seconds` suspects them. Return how many leases it ended.
+    The first call after `lease_seconds` only suspects them. Return how many leases it ended.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT billing_end_dead_leases(%s)", [lease_seconds])
@@ -26,7 +26,7 @@ def end_dead_leases(lease_seconds: float) -> int:
 
 
 def expire_lots(row_limit: int = 1000) -> int:
-    """Take back what is left of up to `row_limit` gifts that have expired. Return how many."""
+    """Take back what is left of up to `row_limit` expired promotional credits. Return how many."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT billing_expire_lots(%s)", [row_limit])
         (expired,) = cursor.fetchone()

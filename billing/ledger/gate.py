@@ -13,7 +13,12 @@ import structlog
 
 from billing.failpoints import ARMED, failpoint
 from billing.ledger import spool
-from billing.ledger.group_commit import BatchQueue, LedgerUnavailableError, RowResult
+from billing.ledger.group_commit import (
+    BatchQueue,
+    LedgerUnavailableError,
+    RowResult,
+    without_nul,
+)
 from billing.ledger.lease import ProcessLease
 
 __all__ = [
@@ -30,19 +35,20 @@ log = structlog.get_logger(__name__)
 ADMIT_PATIENCE_SECONDS = 2.0
 
 
-class Admission(msgspec.Struct, kw_only=True):
+class Admission(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What a request needs of the ledger before its upstream call.
 
     `digests` are the key's, one for each pepper in use, as hex. `minimum_nanos` is the least hold
-    that makes sense: below `amount_nanos` where the client left the output's length to us.
-    `tokens` counts against the key's tokens per minute until settlement corrects it; of a request
-    whose answer's length is left to us no more than is left of the minute, but `minimum_tokens`.
-    `catalogue_version` is that of the snapshot the quote was made from.
-    `model_requests_per_minute` is the model's own limit for each key, if it has one. `is_job` says
-    that the reservation outlives the process and the client's call, as a video's does: it has no
-    lease and is not counted among the team's calls at once. A request that costs nothing has the
-    client's `free_address`: it counts against the limits of free models, of the team and of the
-    address. `lease_id` is set by the gate.
+    that makes sense: below `amount_nanos` where the client doesn't limit the output. `tokens`
+    counts against the key's tokens per minute until settlement corrects it; with `minimum_tokens`,
+    only what is left of the minute counts, and at least that many. `catalogue_version` is that of
+    the snapshot the quote was made from. `model_requests_per_minute` is the model's own limit for
+    each key, if it has one. `is_job` says that the reservation outlives the process and the
+    client's call, as a video's does: it has no lease and is not one of the team's concurrent calls.
+    `free_address` is the client's address if the request costs nothing: it then counts against the
+    limits of free models, for the team and for the address. `lease_id` is set by the gate.
+
+    Defaults are left out of the JSON: the ledger counts a missing field as its default.
     """
 
     request_id: str
@@ -69,10 +75,9 @@ class AdmissionResult(RowResult, kw_only=True):
 
     `code` is `admitted`, `identified`, or why not: `invalid_api_key`, `wrong_scope`,
     `team_suspended`, `model_not_allowed`, `too_many_calls`, `rate_limited_requests`,
-    `rate_limited_tokens`, `rate_limited_free`,
-    `budget_exceeded`, `insufficient_quota`, `stale_catalogue`. `amount_nanos` is what was held.
-    The limits are the key's for the current minute, or the model's own where fewer requests are
-    left of that; `reset_at` is in unix seconds.
+    `rate_limited_tokens`, `rate_limited_free`, `budget_exceeded`, `insufficient_quota`,
+    `stale_catalogue`. `amount_nanos` is what was held. The limits are the key's for the current
+    minute, or the model's own if fewer requests are left of that; `reset_at` is in unix seconds.
     """
 
     code: str
@@ -96,6 +101,8 @@ class Settlement(msgspec.Struct, kw_only=True):
     `outcome` says how the request ended: `completed`, `client_closed`, `upstream_error`,
     `upstream_timeout`, `empty`, ... Where nothing is charged and `source` is `none`, the
     reservation is released, else settled. `lines` explain the amounts (`billing.pricing.charge`).
+
+    Unlike an admission's, defaults are sent: the last release's function requires its fields.
     """
 
     request_id: str
@@ -148,7 +155,7 @@ class SettlementResult(RowResult, kw_only=True):
 class Gate:
     """Send admissions and settlements to the ledger, those that wait together as one statement.
 
-    A settlement that waits for nearly `SETTLE_WAIT_SECONDS` has a copy in the spool from then on.
+    A settlement that has waited for nearly `SETTLE_WAIT_SECONDS` is copied to the spool.
     """
 
     def __init__(self, database_url: str) -> None:
@@ -201,9 +208,8 @@ class Gate:
     async def close(self, timeout_seconds: float) -> None:
         """Wait for queued settlements and write those that are left to the spool.
 
-        The file is written before anything else is waited for: a process that stops may have no
-        more time. Admissions that are under way are refused; settlements that come later are
-        spooled.
+        The file is written before waiting for anything else: a process that stops may have no more
+        time. Admissions under way are refused; later settlements are spooled.
         """
         await self._admissions.drain(0)
         await self._identities.drain(0)
@@ -220,8 +226,8 @@ class Gate:
     async def admit(self, admission: Admission) -> AdmissionResult:
         """Return the ledger's answer. Raise LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
 
-        A caller that is cancelled or loses patience does not cancel the statement: what it was
-        admitted for is released.
+        Cancelling the caller, or a timeout, does not cancel the statement: what the request was
+        admitted for is then released.
         """
         if not admission.is_job:
             admission.lease_id = self._lease.id
@@ -239,7 +245,7 @@ class Gate:
         return result
 
     async def identify(self, request_id: str, digests: list[str]) -> AdmissionResult:
-        """Return to whom a key belongs and its limits, reserving and counting nothing.
+        """Return whose key it is and its limits; reserve and count nothing.
 
         Raise LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
         """
@@ -251,9 +257,9 @@ class Gate:
             raise LedgerUnavailableError from None
 
     def count_growth(self, request_id: str, account_id: int, tokens: int) -> None:
-        """Count the tokens so far of a request that runs, where that is more than was counted.
+        """Count the tokens so far of a running request, if they exceed those counted.
 
-        It is not waited for, and not counted while the database is away: the settlement does it.
+        Don't wait for it. While the database is away nothing is counted until the settlement.
         """
         row = {"request_id": request_id, "account_id": account_id, "tokens": tokens}
         counted = self._growth.submit(request_id, self._encoder.encode(row))
@@ -262,8 +268,8 @@ class Gate:
     def settle(self, settlement: Settlement) -> asyncio.Future[SettlementResult]:
         """Queue a settlement, which is retried until the ledger has it, and return its future.
 
-        The future never raises. Wait for it with a bound (`asyncio.wait`), since a database that
-        is away keeps it open.
+        The future never raises. Wait for it with a timeout (`asyncio.wait`): it stays open while
+        the database is away.
         """
         payload = self._payload(settlement)
         result: asyncio.Future[SettlementResult] = asyncio.get_running_loop().create_future()
@@ -271,14 +277,14 @@ class Gate:
             _spooled([payload])
             result.set_result(SettlementResult(request_id=settlement.request_id, code="spooled"))
             return result
-        row = _without_nul(payload)
+        row = without_nul(payload)
         answer = self._settlements.submit(settlement.request_id, row)
         self._copies.watched.append(spool.Watched(row, answer, time.monotonic()))
         answer.add_done_callback(lambda settled: _hand_on(settled, result, payload))
         return result
 
     def _payload(self, settlement: Settlement) -> bytes:
-        """Return the settlement's JSON, with a question mark for what is no UTF-8."""
+        """Return the settlement's JSON, with a question mark for what isn't valid UTF-8."""
         try:
             return self._encoder.encode(settlement)
         except UnicodeEncodeError:  # half of a surrogate pair
@@ -286,7 +292,7 @@ class Gate:
             return json.dumps(fields, ensure_ascii=False).encode(errors="replace")
 
     def _release(self, admission: Admission, answered: asyncio.Future[AdmissionResult]) -> None:
-        """Release what a request was admitted for after its caller had gone."""
+        """Release what a request was admitted for once its caller had gone."""
         if answered.cancelled() or answered.exception() or answered.result().code != "admitted":
             return
         result = answered.result()
@@ -342,8 +348,3 @@ def _no_such_key(request_id: str) -> AdmissionResult:
 
 def _no_such_account(request_id: str) -> SettlementResult:
     return SettlementResult(request_id=request_id, code="unknown_reservation")
-
-
-def _without_nul(payload: bytes) -> bytes:
-    """Return the JSON without NUL characters, which PostgreSQL's text can't hold."""
-    return payload.replace(b"\\u0000", b"\\ufffd") if b"\\u0000" in payload else payload

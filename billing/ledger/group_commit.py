@@ -70,6 +70,11 @@ def is_refusal(error: BaseException | None) -> bool:
     return isinstance(error, REFUSALS) and not isinstance(error, psycopg.errors.NotNullViolation)
 
 
+def without_nul(payload: bytes) -> bytes:
+    """Return a row's JSON with NUL replaced, which PostgreSQL's text can't hold."""
+    return payload.replace(b"\\u0000", b"\\ufffd") if b"\\u0000" in payload else payload
+
+
 class _Waiting(NamedTuple):
     request_id: str
     payload: bytes

@@ -178,7 +178,7 @@ INVARIANTS = [
     ),
     Invariant(
         "I4 lines",
-        "each line of a charge is its quantity at its rate and factor, and they add up to it",
+        "a line is its quantity at its rate and factor, and a charge is the sum of its lines",
         """
         WITH line AS (
             SELECT u.request_id, c.summary, l.line,
@@ -257,7 +257,7 @@ INVARIANTS = [
         CROSS JOIN LATERAL (
             SELECT coalesce(tier.rates->c.name, p.rates->c.own_column,
                             p.rates->c.whole_column) AS own,
-                   -- A part that costs what its whole does goes on doing so in each tier.
+                   -- A part that costs what its whole does still does in each tier.
                    CASE WHEN c.whole_column <> ''
                         THEN coalesce(tier.rates->c.whole, p.rates->c.whole_column) END AS whole
         ) AS rate
@@ -309,14 +309,14 @@ INVARIANTS = [
     ),
     Invariant(
         "I5 lots",
-        "no gift is left past its expiry and two periods of the sweep, but what requests hold",
+        "no promotional lot is left two sweep periods after its expiry, except what requests hold",
         """
         SELECT format('lot %s of account %s expired at %s: %s left', l.transfer_id, l.account_id,
                       l.expires_at, n.left_nanos)
         FROM billing_creditlot l JOIN billing_creditaccount a ON a.id = l.account_id
         CROSS JOIN LATERAL billing_lots_left(l.account_id) AS n
         WHERE l.remaining_nanos > 0 AND n.transfer_id = l.transfer_id AND n.left_nanos > 0
-          AND greatest(l.expires_at, (  -- what came back after its expiry goes with the next sweep
+          AND greatest(l.expires_at, (  -- what returned after its expiry is taken by the next sweep
                   SELECT max(t.created_at) FROM billing_lotmovement m
                   JOIN billing_transfer t ON t.id = m.transfer_id
                   WHERE m.lot_id = l.transfer_id AND m.amount_nanos > 0))
@@ -373,12 +373,12 @@ def check() -> list[Finding]:
 
 
 def _rate(component: Component) -> tuple[str, str, int, str, str]:
-    """Return where a component's rate stands: in which column, or under its name."""
+    """Return where a component's rate is stored: in which column, or under its name."""
     whole = COMPONENTS[component.part_of].rate_column if component.part_of else ""
     own = component.rate_column if component.field else component.name
     return component.name, component.part_of, component.per, own, whole if component.field else ""
 
 
 def _values(rows: Iterable[tuple[str | int, ...]]) -> str:
-    """Return rows of our own constants as SQL."""
+    """Return rows of constants as SQL. Not for values from outside: nothing is escaped."""
     return ", ".join(f"({', '.join(map(repr, row))})" for row in rows)

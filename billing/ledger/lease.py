@@ -1,9 +1,9 @@
-"""A process's lease: if the process dies, its holds end soon; if it is paused, they stay.
+"""A process's lease: if the process dies, its holds end soon; while it is paused, they stay.
 
 The lease is a row that is renewed every few seconds, and a database session that holds the row's
-advisory lock (`sql/lease_v1.sql`). A process that is stopped for a while keeps its session, since
-the kernel answers for it; one that died has none. After a restart of PostgreSQL or a cut network
-the process takes the lock again with its next renewal.
+advisory lock (`sql/lease_v1.sql`). A paused process keeps its session, since the kernel answers for
+it; a dead one has none. After a restart of PostgreSQL or a network failure the process takes the
+lock again with its next renewal.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from billing.ledger.group_commit import CONNECT_TIMEOUT_SECONDS, STOP_SECONDS
 log = structlog.get_logger(__name__)
 
 RENEWALS_PER_LEASE = 4
-# A host that lost power or its network says nothing: the server asks after its session this often,
-# and ends it after so many questions without an answer. A stopped process's kernel answers.
+# A host that lost power or its network is silent: the server probes its session this often, and
+# ends it after so many unanswered probes. A paused process's kernel answers them.
 SERVER_CHECKS = (
     "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
     " -c tcp_user_timeout=15000"
@@ -30,8 +30,8 @@ SERVER_CHECKS = (
 class ProcessLease:
     """The lease of this process, which names it in each admission.
 
-    `id` is None until there is one, as long as the database is away at the start: what is admitted
-    without a lease ends by its expiry alone.
+    `id` is None until there is one, while the database is away at the start: a reservation without
+    a lease only ends by its expiry.
     """
 
     def __init__(self, database_url: str) -> None:
@@ -43,12 +43,12 @@ class ProcessLease:
         self._process = f"{socket.gethostname()} {os.getpid()}"
 
     async def open(self) -> None:
-        """Begin the lease, or leave that to the task that renews it if the database is away."""
+        """Begin the lease; if the database is away, the renewing task does it later."""
         await self._renew()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
-        """Stop renewing; what the process still holds is released once it counts as dead."""
+        """Stop renewing; what the process still holds is released once its lease has ended."""
         while self._task is not None and not self._task.done():
             # As in `BatchQueue.stop`: a second cancellation ends a wait for a server that hangs.
             self._task.cancel()
@@ -63,7 +63,7 @@ class ProcessLease:
     async def _renew(self) -> None:
         """Renew the lease, or begin one where there is none or it has ended."""
         try:
-            # Less than a lease lasts: a connection that hangs is left for another one in time.
+            # Less than a lease lasts: a connection that hangs is replaced in time.
             async with asyncio.timeout(settings.LEASE_SECONDS / 2):
                 await self._renew_or_begin(await self._connected())
         except (psycopg.Error, TimeoutError) as error:

@@ -13,6 +13,7 @@ from django.db import connection
 
 from accounts.models import Team
 from billing.ledger.gate import Settlement, SettlementResult
+from billing.ledger.group_commit import without_nul
 from billing.models import CreditAccount, Transfer
 
 
@@ -171,7 +172,7 @@ def take_back_grant(
     most_owed_nanos: int,
     memo: str = "",
 ) -> Posting:
-    """Take back up to `amount_nanos` of a grant, because the plan's payment it came with went back.
+    """Take back up to `amount_nanos` of a grant, because the payment that earned it was reversed.
 
     Take what is left of the grant and no other credit. What was spent of it is owed, up to
     `most_owed_nanos`. Raise ReferenceReusedError.
@@ -190,7 +191,7 @@ def take_back_grant(
 
 
 def reverse_refund(account: CreditAccount, *, reference: str, memo: str = "") -> Posting:
-    """Return what a refund took that failed, to the lots it was drawn from.
+    """Return what a failed refund took to the lots it was drawn from.
 
     Raise UnknownReferenceError.
     """
@@ -200,17 +201,17 @@ def reverse_refund(account: CreditAccount, *, reference: str, memo: str = "") ->
 def reverse_claw_back(
     account: CreditAccount, *, reference: str, up_to_nanos: int | None = None, memo: str = ""
 ) -> Posting:
-    """Undo a claw-back until `up_to_nanos` of it, or all, has been undone.
+    """Reverse a claw-back until `up_to_nanos` of it, or all, has been reversed.
 
-    What is still owed ends first; then what was taken returns to the lots it was drawn from.
-    Amounts are this call's where it says `posted`, and those of all calls so far where it says
-    `exists`. Raise UnknownReferenceError.
+    What is still owed is cancelled first; then what was taken returns to the lots it was drawn
+    from. With `posted` the amounts are this call's, with `exists` those of all calls so far. Raise
+    UnknownReferenceError.
     """
     return _reverse(Transfer.Kind.CLAWBACK, account, reference, memo, up_to_nanos)
 
 
 def collect(account: CreditAccount, *, reference: str, memo: str = "") -> Posting:
-    """Take what a claw-back (its reference) still leaves owing, all of it or nothing.
+    """Collect what is still owed for a claw-back (its reference), all of it or nothing.
 
     Raise UnknownReferenceError, and InsufficientCreditsError where less is available.
     """
@@ -240,7 +241,7 @@ def reverse_subscription(amount_nanos: int, *, reference: str, memo: str = "") -
 
 
 def reinstate_subscription(amount_nanos: int, *, reference: str, memo: str = "") -> str:
-    """Book what came back of a disputed or refunded subscription's payment as revenue again.
+    """Book the returned part of a disputed or refunded subscription payment as revenue again.
 
     Return `posted` or `exists`. Raise ReferenceReusedError.
     """
@@ -254,8 +255,7 @@ def settle(settlement: Settlement) -> SettlementResult:
     It joins the caller's transaction, so that a job's end and its settlement are one. A repeat
     changes nothing and says `already_ended`.
     """
-    # PostgreSQL's text holds no NUL.
-    row = msgspec.json.encode(settlement).replace(b"\\u0000", b"\\ufffd").decode()
+    row = without_nul(msgspec.json.encode(settlement)).decode()
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT code, charged_nanos, written_off_nanos, balance_nanos"
@@ -341,7 +341,7 @@ def _reverse(
 
 
 def _call(function: str, *arguments: Any, reference: str) -> Posting:
-    """Call a function that answers with code, amount, shortfall and balance."""
+    """Call a function that returns code, amount, shortfall and balance."""
     with connection.cursor() as cursor:
         cursor.callproc(function, arguments)
         code, amount_nanos, shortfall_nanos, balance_nanos = cursor.fetchone()
@@ -356,7 +356,7 @@ def _book(
     reference: str,
     memo: str,
 ) -> str:
-    """Post between two of the platform's accounts: the debit's, then the credit's."""
+    """Post between two of the platform's accounts: `sides` are the debited and the credited one."""
     _require_positive(amount_nanos)
     with connection.cursor() as cursor:
         cursor.callproc("billing_book", [kind, reference, *sides, amount_nanos, memo])

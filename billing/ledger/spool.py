@@ -1,8 +1,8 @@
-"""The spool: settlements that the ledger did not take in time, kept in files.
+"""The spool: settlements that did not reach the ledger in time, kept in files.
 
-One settlement a line, as JSON. Celery replays the files; ids make a replay harmless. A row that
-the database refuses for its own values goes to a `.refused` file, which is never deleted by itself;
-one that fails for another reason stays where it is, and is tried again.
+One settlement per line, as JSON. Celery replays the files; ids make a replay harmless. A row that
+the database refuses for its own values goes to a `.refused` file, which is never deleted
+automatically; one that fails for another reason stays where it is, and is tried again.
 """
 
 import asyncio
@@ -21,21 +21,22 @@ import structlog
 from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 
-from billing.ledger.group_commit import LedgerUnavailableError, RowResult, is_refusal
+from billing.ledger.group_commit import LedgerUnavailableError, RowResult, is_refusal, without_nul
 
 log = structlog.get_logger(__name__)
 
-# Copies are on the disk before the answers that wait for their settlement go without it.
+# Fractions of SETTLE_WAIT_SECONDS: copies are on the disk before answers stop waiting for their
+# settlement.
 COPY_AFTER = 0.7
 TICKS = 10
 RETRY_SECONDS = 30
 
-# The reasons of failures that staff have not been told of, since the database was away as well.
+# Failures that staff have not been alerted to yet, since the database was away as well.
 _failures: list[str] = []
 
 
 def folders() -> list[Path]:
-    """Return the spool's folders, the first to be tried first."""
+    """Return the spool's folders in the order in which they are tried."""
     spares = [settings.SPOOL_FALLBACK_DIR] if settings.SPOOL_FALLBACK_DIR else []
     return [settings.SPOOL_DIR, *spares]
 
@@ -43,9 +44,9 @@ def folders() -> list[Path]:
 def write(rows: list[bytes], *, refused: bool = False) -> Path:
     """Write settlements (each a JSON object) to a new file of the spool and return its path.
 
-    The file appears whole or not at all, and is on the disk when this returns. Where a folder
-    fails, try the next; `raise_pending_alert` then tells staff. Raise OSError where all fail: the
-    rows are in the log.
+    The file appears whole or not at all, and is on the disk when this returns. If a folder fails,
+    try the next; `raise_pending_alert` then alerts staff. Raise OSError if all fail: the rows are
+    in the log.
     """
     name = f"{uuid4().hex}.{'refused' if refused else 'jsonl'}"
     last_error: OSError | None = None
@@ -85,7 +86,7 @@ def _write(path: Path, rows: list[bytes]) -> Path:
 
 
 def raise_pending_alert() -> None:
-    """Tell staff of the failures since the last call, once an hour and host, if there are any."""
+    """Alert staff to failures since the last call, if any: once per hour and host."""
     failures = _failures[:]
     if not failures:
         return
@@ -95,7 +96,7 @@ def raise_pending_alert() -> None:
     hour = datetime.now(UTC).strftime("%Y-%m-%d %Hh")
     detail = (
         f"Settlements could not be written to the spool ({'; '.join(sorted(set(failures)))})."
-        " Those that no folder took are in the log as settlement_not_spooled."
+        " Those that no folder accepted are in the log as settlement_not_spooled."
     )
     raise_alert("spool_failed", f"{socket.gethostname()} {hour}", detail)
     del _failures[: len(failures)]
@@ -112,9 +113,8 @@ class Watched(NamedTuple):
 class OverdueCopies:
     """Copies of settlements that wait for the ledger longer than answers wait for them.
 
-    A process that is killed leaves them in the spool. One that lives goes on trying, and deletes a
-    file once the ledger has all of its rows. `watched` is the queue, oldest first; the gate appends
-    to it.
+    A killed process leaves them in the spool. A living one keeps trying, and deletes a file once
+    the ledger has all of its rows. `watched` is the queue, oldest first; the gate appends to it.
     """
 
     def __init__(self) -> None:
@@ -125,18 +125,18 @@ class OverdueCopies:
         self._retry_at = 0.0
 
     def open(self) -> None:
-        """Start looking for settlements that are overdue."""
+        """Start watching for overdue settlements."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
-        """Stop, and wait for a file that is being written."""
+        """Stop, and wait for a file being written."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
 
     def without_copy(self, rows: list[bytes]) -> list[bytes]:
-        """Return the rows that the spool does not have."""
+        """Return the rows without a copy in the spool."""
         return [row for row in rows if row not in self._copied]
 
     async def _run(self) -> None:
@@ -144,7 +144,7 @@ class OverdueCopies:
             await asyncio.sleep(settings.SETTLE_WAIT_SECONDS / TICKS)
             overdue = self._overdue()
             if overdue:
-                # A cancellation must not leave it open whether there is a copy.
+                # After a cancellation, too, it must be known whether there is a copy.
                 writing = asyncio.ensure_future(self._copy(overdue))
                 try:
                     await asyncio.shield(writing)
@@ -156,7 +156,7 @@ class OverdueCopies:
                 await asyncio.to_thread(_raise_pending_alert_in_thread)
 
     def _overdue(self) -> list[Watched]:
-        """Return the settlements that are overdue, and forget those that have ended."""
+        """Return overdue settlements, and forget those that have ended."""
         watched, now = self.watched, time.monotonic()
         queued_by = now - settings.SETTLE_WAIT_SECONDS * COPY_AFTER
         overdue = []
@@ -197,7 +197,7 @@ class OverdueCopies:
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # It is replayed, then, which changes nothing.
+    with suppress(OSError):  # It is then replayed, which changes nothing.
         path.unlink(missing_ok=True)
 
 
@@ -211,9 +211,9 @@ def _raise_pending_alert_in_thread() -> None:
 
 
 def replay() -> int:
-    """Settle what the spool's files say and delete them. Return the number of settlements.
+    """Settle the rows of the spool's files and delete them. Return the number of settlements.
 
-    Two replays at once do no harm. A file with a row that can't be settled now stays, and holds up
+    Concurrent replays are harmless. A file with a row that can't be settled now stays, and delays
     no other: its settled rows are repeats the next time. Raise django.db.OperationalError while the
     database is away; the files stay.
     """
@@ -221,7 +221,7 @@ def replay() -> int:
     for path in sorted(path for folder in folders() for path in folder.glob("*.jsonl")):
         try:
             rows = path.read_bytes().splitlines()
-        except FileNotFoundError:  # Another replay is done with it.
+        except FileNotFoundError:  # Another replay has deleted it.
             continue
         ended = sum(_settle(row) for row in rows)
         settled += ended
@@ -234,12 +234,12 @@ def replay() -> int:
 
 
 def _settle(row: bytes) -> bool:
-    """Settle one row, or keep it for a person where that can't be. Return whether it is done with.
+    """Settle one row, or keep it for a person. Return whether the spool is done with it.
 
     Raise django.db.OperationalError and InterfaceError while the database is away.
     """
     try:
-        text = row.replace(b"\\u0000", b"\\ufffd").decode()
+        text = without_nul(row).decode()
         with connection.cursor() as cursor:
             cursor.execute("SELECT code FROM billing_settle(%s::jsonb)", [f"[{text}]"])
             answer = cursor.fetchone()
@@ -259,7 +259,7 @@ def _settle(row: bytes) -> bool:
 
 
 def _refuse(row: bytes, why: str) -> bool:
-    """Keep a row for a person. Return False, so that its file stays, where it can't be kept."""
+    """Keep a row for a person. Return False if that fails, so that its file stays."""
     try:
         path = write([row], refused=True)
     except OSError:

@@ -21,7 +21,7 @@ class CreditAccount(models.Model):
     """
 
     class Kind(models.TextChoices):
-        """What the account stands for."""
+        """The purpose of the account."""
 
         CUSTOMER = "customer"
         REVENUE = "revenue"
@@ -251,9 +251,9 @@ class ProcessLease(models.Model):
 
 
 class FreeWindow(models.Model):
-    """What a team, or a client's address, has had of free models in its current minute.
+    """The use of free models by a team, or from a client's address, in its current minute.
 
-    Like the keys' minutes it is not logged: a crash of PostgreSQL empties it.
+    Like the keys' minutes it is unlogged: a crash of PostgreSQL empties it.
     """
 
     subject = models.CharField(

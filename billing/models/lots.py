@@ -1,4 +1,4 @@
-"""What is left of each credit: gifts may expire, and only payments can be given back."""
+"""What is left of each credit: promotional ones may expire, and only paid ones can be refunded."""
 
 from django.db import models
 from django.utils import timezone
@@ -10,8 +10,8 @@ class CreditLot(models.Model):
     """The credits that one transfer gave a customer, and what is left of them.
 
     Usage doesn't touch lots: a settlement writes nothing here. `remaining_nanos` is what was left
-    when the account's lots last mattered (a new lot, an expiry, a refund); what is left now, after
-    the spending since, `billing_lots_left` works out (`billing/ledger/sql/`).
+    at the last draw (for a new lot, an expiry, a refund); `billing_lots_left` computes what is left
+    now, after the spending since (`billing/ledger/sql/`).
     """
 
     transfer = models.OneToOneField(
@@ -60,10 +60,10 @@ class CreditLot(models.Model):
 
 
 class LotMovement(models.Model):
-    """What one transfer drew from a lot (negative), or gave back to it (positive).
+    """What one transfer drew from a lot (negative), or returned to it (positive).
 
-    Kept for what may be undone: refunds, claw-backs and collections draw, and their reversals give
-    the same lots back what they lost. Spending and expiry have none. Append-only.
+    Kept for transfers that can be reversed: refunds, claw-backs and collections draw from lots, and
+    their reversals return to the same ones. Spending and expiry have none. Append-only.
     """
 
     transfer = models.ForeignKey(

@@ -337,7 +337,7 @@ class Dispute(PaymentCase):
         return self.amount_cents - self.reinstated_cents if lasts else 0
 
     def share(self, whole: int) -> int:
-        """Return what of `whole`, a figure of the entire dispute, is reinstated."""
+        """Return the reinstated share of `whole`, a figure of the entire dispute."""
         if self.is_reinstated:
             return whole
         return whole * self.reinstated_cents // self.amount_cents if self.amount_cents else 0

@@ -151,10 +151,10 @@ class SubscriptionPayment(models.Model):
 
 
 class PlanRefund(models.Model):
-    """A refund of a plan's payment, made in Stripe's dashboard, and what it took back here."""
+    """A refund of a plan's payment, made in Stripe's dashboard, and what it took back."""
 
     class State(models.TextChoices):
-        """Stripe's status; the money of a failed or canceled one has come back."""
+        """Stripe's status; the money of a failed or canceled refund has been returned."""
 
         PENDING = "pending"
         SUCCEEDED = "succeeded"

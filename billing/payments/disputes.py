@@ -1,10 +1,10 @@
 """Disputes and early fraud warnings: booked once, keys paused, and queued for staff.
 
-What Stripe withdraws is clawed back from the team; what is spent already becomes a debt, collected
-from later credits. What Stripe reinstates is returned, part by part and each once. A dispute that
-was lost, or won in part, stays open until staff have handled it.
+What Stripe withdraws is clawed back from the team; what is already spent becomes a debt, collected
+from later credits. What Stripe reinstates is returned, each part once. A dispute that was lost, or
+won in part, stays open until staff have handled it.
 
-A pause suspends the team's API keys under a reason of ours; its pages stay open. A suspension by
+A pause suspends the team's API keys for one of PAUSE_REASONS; its pages stay open. A suspension by
 staff has another reason, and is never lifted here.
 """
 
@@ -33,7 +33,7 @@ Case = Dispute | FraudWarning
 INQUIRY_CLOSED = "warning_closed"
 CLOSED_STATUSES = ("won", "lost", INQUIRY_CLOSED)
 
-# Stored as the team's `suspended_reason`, and recognised by it.
+# Stored as the team's `suspended_reason`, by which a pause is recognised.
 PAUSED_FOR_DISPUTE = "Paused: a payment is disputed"
 PAUSED_FOR_FRAUD_WARNING = "Paused: a payment may be fraud"
 KEPT_PAUSED = "Kept paused by staff after a payment was in doubt"
@@ -119,8 +119,8 @@ def handle(case: Case, note: str, staff: User, *, resumes_keys: bool) -> Handlin
 def correct(dispute: Dispute, amount_nanos: int, note: str, staff: User) -> None:
     """Give the team credits for a dispute ahead of what Stripe reinstates of it.
 
-    Stripe's later news take them back from what returns. Raise ValueError for more than the
-    dispute took and has not been returned or given.
+    They are taken back from what Stripe reinstates later. Raise ValueError for more than
+    `correctable_nanos`.
     """
     with transaction.atomic():
         _lock(dispute.source)
@@ -141,7 +141,7 @@ def correct(dispute: Dispute, amount_nanos: int, note: str, staff: User) -> None
 
 
 def correctable_nanos(dispute: Dispute) -> int:
-    """Return what the dispute took and neither Stripe nor staff have given back."""
+    """Return what the dispute took and neither Stripe nor staff have returned."""
     returned = dispute.share(dispute.credit_nanos)
     return max(0, dispute.credit_nanos - returned - dispute.corrected_nanos)
 
@@ -166,10 +166,10 @@ def collect_debts(team: Team | None = None) -> int:
 
 
 def collect_corrections() -> int:
-    """Take back what staff gave for disputes beyond what they still withhold.
+    """Take back what staff gave for disputes beyond what these still withhold.
 
-    That is what the team no longer had when Stripe reinstated it: collected whole, as debts are.
-    Call it outside of a transaction. Return how many disputes it was collected for.
+    That is what the team no longer had when Stripe reinstated the funds: collected whole, as debts
+    are. Call it outside a transaction. Return the number of disputes it was collected for.
     """
     given = Dispute.objects.filter(corrected_nanos__gt=0, reinstated_cents__gt=0)
     ids = list(given.order_by("created_at", "pk").values_list("pk", flat=True))
@@ -211,7 +211,7 @@ def _collect_debt(stripe_id: str) -> bool:
 
 
 def _book_withdrawal(payment: Payment, dispute: Dispute, found: StripeDispute) -> None:
-    """Take back what the withdrawn funds gave, and pause the keys."""
+    """Take back the credits of the withdrawn funds, and pause the keys."""
     if isinstance(payment, Order) and not found.is_reinstated:
         refunds.fail_requested(payment)
     dispute.amount_cents = found.amount_cents
@@ -238,10 +238,9 @@ def _book_withdrawal(payment: Payment, dispute: Dispute, found: StripeDispute) -
 
 
 def _book_reinstatement(dispute: Dispute, found: StripeDispute) -> None:
-    """Return the part that Stripe has reinstated by now; all of it leaves nothing for staff to do.
+    """Return the part that Stripe has reinstated by now; if it is all, the dispute is handled.
 
-    What staff gave the team ahead of it is taken back from what returns, so that their correction
-    and Stripe's news do not add up.
+    What staff gave the team ahead of Stripe is taken back from it, so that nothing is given twice.
     """
     revenue_before = dispute.share(dispute.revenue_nanos)
     dispute.reinstated_cents = min(found.reinstated_cents, dispute.amount_cents)
@@ -266,9 +265,9 @@ def _book_reinstatement(dispute: Dispute, found: StripeDispute) -> None:
 
 
 def _take_correction_back(dispute: Dispute, returned_nanos: int) -> None:
-    """Take back what staff gave ahead of Stripe, as far as Stripe has returned it by now.
+    """Take back what staff gave ahead of Stripe, up to what Stripe has returned by now.
 
-    What the team no longer has of it is taken later (`collect_corrections`).
+    What the team no longer has of it is collected later (`collect_corrections`).
     """
     account = postings.open_account(dispute.team)
     nanos = min(dispute.corrected_nanos, returned_nanos, account.available_nanos)
@@ -283,12 +282,10 @@ def _take_correction_back(dispute: Dispute, returned_nanos: int) -> None:
 
 
 def _alert_if_partly_reinstated(dispute: Dispute) -> None:
-    """Raise an alert for a dispute whose funds were reinstated only in part: its keys are paused
-    until somebody decides.
-    """
+    """Raise an alert for a partly reinstated dispute: keys stay paused until staff decide."""
     if dispute.reinstated_cents > 0 and not dispute.is_reinstated:
         back, all_of_it = cents_text(dispute.reinstated_cents), cents_text(dispute.amount_cents)
-        detail = f"{dispute}: {back} of {all_of_it} came back, and is booked"
+        detail = f"{dispute}: {back} of {all_of_it} was reinstated and is booked"
         raise_alert("dispute_part_reinstated", dispute.stripe_id, detail)
 
 
@@ -303,7 +300,7 @@ def _pause_keys(team: Team, reason: str, subject: str) -> None:
 def _resume_keys(team: Team, subject: str, staff: User | None = None) -> bool:
     """Accept the team's keys again unless another case pauses them. Call it in a transaction.
 
-    Return False where they stay suspended, also by a suspension of staff's.
+    Return False if they stay suspended, for instance by staff.
     """
     team = Team.objects.select_for_update(no_key=True).get(pk=team.pk)
     if team.suspended_reason not in PAUSE_REASONS or open_cases(team):
@@ -315,7 +312,7 @@ def _resume_keys(team: Team, subject: str, staff: User | None = None) -> bool:
 
 
 def _lock(payment: Payment) -> Payment:
-    """Lock the payment's row, under which everything about it is booked."""
+    """Lock the payment's row: everything about it is booked under this lock."""
     if isinstance(payment, Order):
         return Order.objects.select_for_update().get(pk=payment.pk)
     return SubscriptionPayment.objects.select_for_update().get(pk=payment.pk)

@@ -390,7 +390,7 @@ def _close(order: Order, state: Order.State, reason: str, problem: Problem = Pro
 def _mismatch(order: Order, detail: str, surplus: str = "") -> PaymentMismatchError:
     """Raise the alert, and return the error.
 
-    An order alerts once, and once more for every payment (`surplus`) beyond the one it credited.
+    Alert once per order, and once more for every payment (`surplus`) beyond the credited one.
     """
     raise_alert("payment_mismatch", f"{order.pk} {surplus}".strip(), detail)
     return PaymentMismatchError(f"Order {order.number}: {detail}")

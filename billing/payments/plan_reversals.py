@@ -1,9 +1,8 @@
-"""What a dispute or a refund of a plan's payment takes back, and what returns if it is undone.
+"""Reversals of a plan's payment by a dispute or a refund, and what returns if one is undone.
 
-The payment is revenue, and the credits that came with it are a grant. So the money moves out of
-revenue, what is left of the grant is taken, and what was spent of it is owed: at most what the
-payment cost. Parts are proportional, and the part that completes the payment takes the exact
-remainder.
+The payment is revenue, and its credits are a grant. So the money moves out of revenue, what is left
+of the grant is taken, and what was spent of it is owed, at most what the payment cost. Parts are
+proportional, and the part that completes the payment takes the exact remainder.
 """
 
 from dataclasses import dataclass
@@ -120,7 +119,7 @@ def _book(payment: SubscriptionPayment, found: StripeRefund) -> PlanRefund:
 
 
 def _return(refund: PlanRefund) -> None:
-    """Return what a refund took that failed, or was canceled."""
+    """Return what a failed or canceled refund took."""
     memo = f"Invoice {refund.payment_id}"
     if refund.revenue_nanos > 0:
         postings.reinstate_subscription(refund.revenue_nanos, reference=refund.pk, memo=memo)
@@ -132,8 +131,8 @@ def _return(refund: PlanRefund) -> None:
 def _next_part(payment: SubscriptionPayment, charged_cents: int) -> tuple[int, int, int]:
     """Return the revenue, the tax (cents) and the grant that the next part of a payment takes.
 
-    Its share depends on its position among all parts so far, including those that came back since,
-    so it is the same whether an earlier part's return is known yet or not.
+    Its share depends on its position among all parts so far, including those that were undone, so
+    it is the same whether or not an earlier part's return is known yet.
     """
     revenue_nanos = _booked_revenue_nanos(payment)
     refunds = payment.refunds.all()
@@ -151,7 +150,7 @@ def _next_part(payment: SubscriptionPayment, charged_cents: int) -> tuple[int, i
         revenue_part = max(0, revenue_left)
     tax_cents = payment.tax_cents or 0
     tax_part = tax_cents * end // whole - tax_cents * start // whole
-    # What is taken of the grant is bounded by what is left of it, and owed by what is not.
+    # Of the grant, what is left bounds what is taken, and what was spent bounds what is owed.
     credit_part = payment.credit_nanos * end // whole - payment.credit_nanos * start // whole
     return revenue_part, tax_part, credit_part
 
@@ -161,7 +160,7 @@ def _lasting_revenue(dispute: Dispute) -> int:
 
 
 def _booked_revenue_nanos(payment: SubscriptionPayment) -> int:
-    """Return what the payment booked as revenue; the tax is the rest of what was charged."""
+    """Return what was booked as revenue for the payment: the charge without its tax."""
     booked = Transfer.objects.filter(
         kind=Transfer.Kind.SUBSCRIPTION, reference=payment.invoice_id
     ).aggregate(nanos=Sum("amount_nanos", default=0))

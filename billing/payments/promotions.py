@@ -72,8 +72,8 @@ def redeem_code(actor: Actor, text: str, *, ip_address: str | None = None) -> Co
     """Redeem a code for the actor's team: credits, count and audit entry in one transaction.
 
     A person may redeem a code for one team only, since anyone can create any number of teams, and
-    a mailbox once: what is kept of it outlives the account. A team of staff who may see or make
-    codes redeems none, superusers' included.
+    a mailbox only once: its digest outlives the account. A team with a member who may view or
+    create codes in the admin (as superusers may) can't redeem any.
     Raise StaffCodeError, CodeUsedError, and CodeInvalidError for everything else.
     """
     if _administers_codes(actor.team):
@@ -195,9 +195,9 @@ def reward_referral(team_id: int) -> bool:
 
 
 def follow_payments() -> int:
-    """Take the credit of referrals back whose payment went back, and return what came back since.
+    """Take back the credit of referrals whose payment was reversed; return it once that is undone.
 
-    Return the number of referrals that changed. Also collect what is still owed for them.
+    Also collect what is still owed for them. Return the number of referrals that changed.
     """
     order = {"order": OuterRef("order")}
     reversed_orders = Exists(Refund.objects.filter(**order)) | Exists(
@@ -210,46 +210,46 @@ def follow_payments() -> int:
 
 
 def _follow_payment(team_id: int) -> bool:
-    """Take a referral's credit back, or return it, as its payment stands now."""
+    """Take a referral's credit back, or return it, depending on what is left of its payment."""
     with transaction.atomic():
         referral = Referral.objects.select_related("team", "referrer").get(pk=team_id)
-        if referral.order_id is None:
-            return False
         order = Order.objects.select_for_update().get(pk=referral.order_id)
         referral.refresh_from_db(fields=["taken_back_at", "returns"])
-        stands = refundable_part(order).amount_cents * NANOS_PER_CENT
+        given_nanos = _given_nanos(team_id)
+        is_reversed = refundable_part(order).amount_cents * NANOS_PER_CENT < given_nanos
+        if is_reversed == (referral.taken_back_at is not None):
+            return False
         for account, role in _accounts_to_credit(referral):
-            reference = f"referral:{team_id}:{role}"
-            given_nanos = _given_nanos(reference)
-            taking = f"{reference}:{referral.returns}"
-            if stands < given_nanos and referral.taken_back_at is None:
+            grant = f"referral:{team_id}:{role}"
+            claw_back = f"{grant}:{referral.returns}"
+            if is_reversed:
                 postings.take_back_grant(
                     account,
                     given_nanos,
-                    reference=taking,
-                    grant_reference=reference,
+                    reference=claw_back,
+                    grant_reference=grant,
                     most_owed_nanos=given_nanos,
                     memo="Referral credit",
                 )
-            elif stands >= given_nanos and referral.taken_back_at is not None:
+            else:
                 with suppress(postings.UnknownReferenceError):  # all of it had expired
-                    postings.reverse_claw_back(account, reference=taking, memo="Referral credit")
-        is_gone = stands < given_nanos
-        if is_gone == (referral.taken_back_at is not None):
-            return False
-        referral.taken_back_at = timezone.now() if is_gone else None
-        referral.returns += 0 if is_gone else 1
+                    postings.reverse_claw_back(account, reference=claw_back, memo="Referral credit")
+        referral.taken_back_at = timezone.now() if is_reversed else None
+        referral.returns += 0 if is_reversed else 1
         referral.save(update_fields=["taken_back_at", "returns"])
     return True
 
 
-def _given_nanos(reference: str) -> int:
-    granted = Transfer.objects.filter(kind=Transfer.Kind.GRANT, reference=reference)
+def _given_nanos(team_id: int) -> int:
+    """Return what each of the two teams of a referral was given."""
+    granted = Transfer.objects.filter(
+        kind=Transfer.Kind.GRANT, reference=f"referral:{team_id}:referred"
+    )
     return int(granted.aggregate(nanos=Sum("amount_nanos", default=0))["nanos"])
 
 
 def _collect_debts() -> None:
-    """Collect what was spent of credit that was taken back, as soon as a team has that much."""
+    """Collect what was spent of credit that was taken back, once a team has that much."""
     ended = Transfer.objects.filter(
         kind__in=[Transfer.Kind.COLLECTION, Transfer.Kind.RECEIVABLE_REVERSAL],
         reference=OuterRef("reference"),

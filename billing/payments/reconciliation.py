@@ -51,7 +51,7 @@ _DISPUTE_KINDS = (
     Transfer.Kind.RECEIVABLE_REVERSAL,
 )
 _REVENUE_KINDS = (Transfer.Kind.REVENUE_REVERSAL, Transfer.Kind.REVENUE_REINSTATEMENT)
-# These may come in parts, of which a later one's reference ends with what came back before it.
+# These may come in parts; a later part's reference ends with the sum of those before it.
 _PART_KINDS = (
     (Transfer.Kind.CLAWBACK_REVERSAL, Transfer.Kind.RECEIVABLE_REVERSAL),
     (Transfer.Kind.REVENUE_REINSTATEMENT,),
@@ -89,12 +89,12 @@ class Report:
 
 @dataclass
 class _Entry:
-    """A payment, refund or dispute of ours, and its identifiers at Stripe and in the ledger.
+    """One of our payments, refunds or disputes, with its identifiers at Stripe and in the ledger.
 
     `ledger_kinds` are the kinds of its transfers under `ledger_reference`: a reference is unique
     within its kind only. What they moved is compared with what Stripe moved, less `tax_cents`,
-    the tax in `charged_cents`. The tax is None for a plan's payment that did not keep it.
-    `credit_nanos` is what our row says besides; None where it says nothing of credits.
+    the tax in `charged_cents`. The tax is None for a plan's payment that did not record it.
+    `credit_nanos` are the credits on our row, or None if it has none to compare.
     """
 
     id: str
@@ -255,7 +255,7 @@ def _of_invoice(payment: SubscriptionPayment) -> _Entry:
 
 
 def _unbooked(transaction: BalanceTransaction) -> _Entry | None:
-    """Return the entry of a transaction of ours that is not booked, or None if it is not ours."""
+    """Return an entry for a transaction that is not booked, or None if it is not ours."""
     entry_id = _entry_id(transaction)
     if transaction.category in CHARGES:
         order = find_order(transaction.order_id)
@@ -344,8 +344,8 @@ def _expected_instead(nanos: int, entry: _Entry) -> str:
 
 
 def _is_without_tax(nanos: int, cents: int, entry: _Entry) -> bool:
-    """Return whether the ledger moved what was charged or given back, without its tax."""
-    if entry.tax_cents is None:  # an older payment of a plan, whose row does not say
+    """Return whether the ledger moved what was charged or returned, without its tax."""
+    if entry.tax_cents is None:  # an older payment of a plan, which did not record it
         return nanos == 0 if cents == 0 else 0 < nanos / cents <= NANOS_PER_CENT
     difference = nanos - (cents - _tax_of(cents, entry)) * NANOS_PER_CENT
     return difference == 0 if not entry.tax_cents else abs(difference) <= NANOS_PER_CENT
@@ -358,7 +358,7 @@ def _tax_of(cents: int, entry: _Entry) -> int:
 
 
 def _later_parts_nanos(entry: _Entry, posted: dict[tuple[str, str], int]) -> int:
-    """Return what came back of a dispute in parts after the first one."""
+    """Return what was returned of an entry in parts after the first one."""
     found = 0
     for kinds in _PART_KINDS:
         reference = entry.ledger_reference

@@ -28,7 +28,7 @@ class OrderPart:
 
 
 def refundable_part(order: Order) -> OrderPart:
-    """Return what has not gone back yet. Hold the order's lock to act on it."""
+    """Return what has not been returned yet. Hold the order's lock to act on it."""
     refunds = order.refunds.exclude(state__in=Refund.UNSUCCESSFUL_STATES).aggregate(
         amount=Sum("amount_cents", default=0),
         tax=Sum("tax_cents", default=0),
@@ -61,7 +61,7 @@ def part_of_charge(order: Order, charged_cents: int) -> OrderPart:
     """Return the next part with this amount including tax, at most all that remains.
 
     Its share of the credits depends on its position among all parts so far, including those that
-    have since come back. So it is the same whether an earlier part's return is known yet or not.
+    were undone. So it is the same whether or not an earlier part's return is known yet.
     """
     remaining = refundable_part(order)
     if charged_cents >= remaining.charged_cents:
@@ -81,7 +81,7 @@ def part_of_charge(order: Order, charged_cents: int) -> OrderPart:
 
 
 def _total_reversed_cents(order: Order) -> int:
-    """Return the cents of all refunds and withdrawals so far, including those that came back."""
+    """Return the cents of all refunds and withdrawals so far, including those that were undone."""
     refunds = order.refunds.aggregate(cents=Sum(F("amount_cents") + F("tax_cents"), default=0))
     disputes = order.disputes.filter(is_withdrawn=True)
     return int(refunds["cents"]) + int(

@@ -102,7 +102,7 @@ def top_up_team(team_id: int) -> str:
 
 @shared_task
 def reward_referrals() -> int:
-    """Credit the referrals that are due, and take those back whose payment went back.
+    """Credit the referrals that are due, and take back those whose payment was reversed.
 
     Return the number of referrals that were credited.
     """
@@ -138,7 +138,7 @@ def check_reversals() -> int:
 
 @shared_task
 def collect_debts() -> int:
-    """Collect what teams owe for disputes and can pay by now. Return the number of debts."""
+    """Collect what teams owe for disputes and plans and can pay now. Return the number of debts."""
     return disputes.collect_debts() + disputes.collect_corrections()
 
 

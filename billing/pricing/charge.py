@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 # A factor of 1. Factors are integers, in millionths.
 ONE = 1_000_000
 
-# By which upstreams say that they served a request at the price without a tier.
+# What upstreams call the tier of a request that was served at the standard price.
 STANDARD_TIERS = frozenset({"default", "standard"})
 
-# Component, quantity, rate_nanos, per, amount_nanos: as a usage record keeps it, in JSON. Where
-# there is a factor or a tier, factor_millionths, above_input_tokens and service_tier follow.
+# Component, quantity, rate_nanos, per, amount_nanos, as a usage record stores it in JSON. With a
+# factor or a tier, factor_millionths, above_input_tokens and service_tier follow.
 Line = tuple[str, int, int, int, int] | tuple[str, int, int, int, int, int, int, str]
 
 NO_UNITS: Mapping[str, int] = MappingProxyType({})
@@ -39,8 +39,8 @@ def price_of(quantity: int, rate_nanos: int, per: int = PER_MILLION) -> int:
 class Bound(msgspec.Struct, frozen=True, gc=False):
     """The most that a component and its parts cost, whatever the split between them.
 
-    `rate_nanos` is the highest of their rates. `slack_nanos` is by how much parts that are rounded
-    apart can pass the rounded whole. Where there is a factor, it is in `rate_nanos` and `per`.
+    `rate_nanos` is the highest of their rates. `slack_nanos` is how much the sum of separately
+    rounded parts can exceed the rounded whole. A factor is included in `rate_nanos` and `per`.
     """
 
     rate_nanos: int
@@ -48,7 +48,7 @@ class Bound(msgspec.Struct, frozen=True, gc=False):
     slack_nanos: int
 
     def most(self, quantity: int) -> int:
-        """Return the most that so many can cost, in nano-dollars.
+        """Return the most that `quantity` can cost, in nano-dollars.
 
         Where the whole at the highest rate rounds to nothing, so does every part of it.
         """
@@ -57,7 +57,7 @@ class Bound(msgspec.Struct, frozen=True, gc=False):
 
 
 class ChargeLine(NamedTuple):
-    """A `Line` with all that it says or leaves unsaid: `ChargeLine(*line)`."""
+    """A `Line` with its defaults filled in: `ChargeLine(*line)`."""
 
     component: str
     quantity: int
@@ -73,7 +73,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a request used. Cached is part of input, reasoning is part of output.
 
     `units` counts the components that have no field here, by name. `service_tier` is the tier that
-    the upstream says it served the request at, where there are prices for such.
+    the upstream says it served the request at.
     """
 
     input_tokens: int = 0
@@ -91,7 +91,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Charge(msgspec.Struct, frozen=True, gc=False):
     """What usage costs: a line for each component, and their sums.
 
-    The sums are by column of a usage record, and in all. What is counted and free has no line.
+    The sums are by column of a usage record, and the total. What is counted but free has no line.
     Amounts are nano-dollars.
     """
 
@@ -123,8 +123,8 @@ def quote(
 
     A request for `n` choices passes `n` times the output of one. `units` bounds what `Usage.units`
     counts; what is part of something else is bounded with it. However the usage is split into
-    parts, such as cached input, `charge_of` a usage within these bounds is within the quote. Of the
-    context tiers that the input can reach, the most expensive one counts.
+    parts, such as cached input, `charge_of` a usage within these bounds is within the quote. The
+    most expensive of the context tiers that the input can reach counts.
     """
     bounds = rates.bounds
     total = 0
@@ -169,9 +169,9 @@ def affordable_output_tokens(
 ) -> int | None:
     """Return the largest `output_tokens_max` whose quote is within `amount_nanos`.
 
-    0 where no output is affordable, be it that the rest alone costs more; None where output costs
-    nothing and the rest is affordable, so that money sets no limit. All choices of a request share
-    the result. The inverse of `quote` in that `quote(n) <= amount < quote(n + 1)`.
+    0 where no output is affordable, for instance because the rest alone costs more; None where
+    output is free and the rest is affordable, so money sets no limit. All choices of a request
+    share the result. The inverse of `quote`: `quote(n) <= amount < quote(n + 1)`.
     """
     if rates.steps:
         limits = [
@@ -193,10 +193,10 @@ def affordable_output_tokens(
 
 
 def charge_and_cost(prices: "Prices", usage: Usage) -> tuple[Charge, int]:
-    """Return the customer's charge, and what the upstream asks of us for it, in nano-dollars.
+    """Return the customer's charge, and the operator's cost at the upstream, in nano-dollars.
 
-    `prices` are those at the service tier that was held for. Where the upstream says that it served
-    another one, that one's price is charged, if it is lower, and its cost is what we owe.
+    `prices` are those of the service tier that credits were held for. If the upstream says that it
+    served another tier, the lower of the two prices is charged, and the cost is the served tier's.
     """
     if usage.service_tier and prices.has_service_tiers:
         charged, costs = _at_served_tier(prices, usage.service_tier.lower())
@@ -207,7 +207,7 @@ def charge_and_cost(prices: "Prices", usage: Usage) -> tuple[Charge, int]:
 def _at_served_tier(prices: "Prices", tier: str) -> "tuple[Rates, Rates]":
     """Return the rates of charge and cost for a request that was served at a tier.
 
-    A tier that is neither priced nor the standard one says nothing.
+    A tier that is neither priced nor the standard one is ignored.
     """
     costs = prices.costs
     if tier in costs.service_tiers or tier in prices.service_tiers or tier in STANDARD_TIERS:
@@ -219,11 +219,11 @@ def _at_served_tier(prices: "Prices", tier: str) -> "tuple[Rates, Rates]":
 
 
 def charge_of(rates: "Rates", usage: Usage) -> Charge:
-    """Return the charge for the usage, each component rounded by itself.
+    """Return the charge for the usage, each component rounded separately.
 
-    Expects counts that are not negative, and parts within their wholes, as cached within input; the
-    reader of the upstream's usage sees to that (a negative amount would be a gift). The whole input
-    decides the context tier, and the tier the rates of everything.
+    Expect counts that are not negative, and parts within their wholes, as cached within input; the
+    parser of the upstream's usage ensures that (a negative amount would be a credit). The whole
+    input determines the context tier, and the tier all of the rates.
     """
     if rates.is_text_only:
         return _charge_of_text(rates, usage)
@@ -246,9 +246,9 @@ def charge_of(rates: "Rates", usage: Usage) -> Charge:
 
 
 def _charge_of_text(rates: "Rates", usage: Usage) -> Charge:
-    """Return what the loop of `charge_of` does, unrolled: for most requests, in half the time.
+    """Return what the loop of `charge_of` would, unrolled: most requests take half the time.
 
-    A property test holds the two against each other.
+    A property test compares the two.
     """
     lines: list[Line] = []
     input_nanos = cached_nanos = output_nanos = reasoning_nanos = 0

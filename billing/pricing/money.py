@@ -1,4 +1,4 @@
-"""Amounts of money, integer nano-dollars, as texts: read and written."""
+"""Amounts of money, integer nano-dollars, parsed from text and formatted as text."""
 
 import re
 from decimal import Decimal
@@ -8,7 +8,7 @@ NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
 
 PER_MILLION = 1_000_000
 
-# Decimal() also takes "1_0", "1e9", " 1 ", "NaN" and other scripts' digits: no amounts of money.
+# Decimal() also takes "1_0", "1e9", " 1 ", "NaN" and other scripts' digits, which are not amounts.
 _AMOUNT = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,30})?", re.ASCII)
 
 # Up to 999,999,999.999999999: ten digits of dollars would not all fit a bigint of nano-dollars.
@@ -28,11 +28,11 @@ def nanos_from_dollars(dollars: str | int | Decimal) -> int:
     else:
         text = str(dollars)
     if not _AMOUNT.fullmatch(text):
-        raise ValueError(f"{text!r} is no amount of dollars.")
+        raise ValueError(f"{text!r} is not an amount in dollars.")
     # The digits themselves, since Decimal's arithmetic would round to its context's precision.
     whole, _, fraction = text.partition(".")
     if fraction[9:].strip("0"):
-        raise ValueError(f"{text!r} is no whole number of nano-dollars.")
+        raise ValueError(f"{text!r} is not a whole number of nano-dollars.")
     return int(whole + fraction[:9].ljust(9, "0"))
 
 
@@ -69,16 +69,16 @@ def typed_cents_text(amount_cents: int) -> str:
 def unit_price_text(rate_nanos: int, per: int = PER_MILLION) -> str:
     """Return the dollars that one unit costs, such as `0.000000475` for $0.475 per million.
 
-    Exact to 21 decimals, as a rate per million has them with a factor of six decimals.
+    Exact: a rate per million times a factor with six decimals has at most 21 decimals.
     """
     whole, fraction = divmod(rate_nanos * 10**12 // per, NANOS_PER_DOLLAR * 10**12)
     return f"{whole}.{fraction:021d}".rstrip("0").rstrip(".")
 
 
 def factor_from_text(text: str) -> int:
-    """Return a factor in millionths. Raise ValueError for what is none, or has more decimals."""
+    """Return a factor in millionths. Raise ValueError for anything else, and for more decimals."""
     if not _FACTOR.fullmatch(text):
-        raise ValueError(f"{text!r} is no factor of at most six decimals, such as 0.85.")
+        raise ValueError(f"{text!r} is not a factor with at most six decimals, such as 0.85.")
     whole, _, fraction = text.partition(".")
     return int(whole + fraction.ljust(6, "0"))
 

@@ -1,9 +1,8 @@
-"""Rates: what each component costs, and how much more or less in long prompts and other tiers."""
+"""Rates: the price of each component, with its factors and its context and service tiers."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -25,7 +24,7 @@ Counter = Callable[[Any], int]
 
 
 class Term(NamedTuple):
-    """A component as a charge reckons it: the count less its parts' counts, times the rate.
+    """A component as a charge computes it: the count less its parts' counts, times the rate.
 
     `times` and `unit` are `rate_nanos` and `per` with the factor in them. `place` is that of its
     summary column in `SUMMARIES`.
@@ -45,8 +44,8 @@ class ContextTier(msgspec.Struct, frozen=True):
     """The rates of requests whose whole input has more than `above_input_tokens` tokens.
 
     `rates` has nano-dollars by component. They are for all of the request, not only for what is
-    above. A component that isn't there keeps its rate of below; a part that costs as much as its
-    whole goes on doing so.
+    above. A component that isn't listed keeps the rate of the tier below; a part that costs as much
+    as its whole still does.
     """
 
     above_input_tokens: int
@@ -57,14 +56,13 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """What each component costs, in nano-dollars; tokens per million, the rest per piece.
 
     `extra` has the rates of the components that have no field here, by name; a name that the table
-    of components does not have is left alone. Amounts are multiplied by `factor_millionths`, and at
+    of components does not have is ignored. Amounts are multiplied by `factor_millionths`, and at
     the `service_tier` that a request is served at by that one's factor among `service_tiers`.
 
-    The rest is worked out once, for the charge and the quote of every request at these rates:
-    `terms` and `bounds`; `multiplier_millionths`, the factors' product; `notes`, what lines say
-    beside rate and amount (factor, context tier, service tier), or nothing where these make no
-    difference; `steps`, the rates by the input's length, beginning with the shortest, or nothing
-    where there are no context tiers.
+    The rest is computed once, for the charge and the quote of every request at these rates:
+    `terms` and `bounds`; `multiplier_millionths`, the factors' product; `notes`, what lines add to
+    rate and amount (factor, context tier, service tier), empty where these make no difference;
+    `steps`, the rates by the input's length, the shortest first, empty without context tiers.
     `is_text_only` says that nothing but tokens of text has a price, without tiers and factors.
     """
 
@@ -91,7 +89,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     is_text_only: bool = False
 
     def __post_init__(self) -> None:
-        """Work out the terms and the bounds, of which what is free by the piece has none."""
+        """Compute the derived fields; what is free by the piece has neither term nor bound."""
         factor = self.factor_millionths * self.service_tiers.get(self.service_tier, ONE) // ONE
         notes: tuple[int | str, ...] = (factor, self.above_input_tokens, self.service_tier)
         if notes == (ONE, 0, ""):
@@ -107,7 +105,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         force_setattr(self, "is_text_only", is_plain and names == TEXT)
 
     def of(self, component: str) -> int | None:
-        """Return the component's rate in nano-dollars, or None where it has none of its own."""
+        """Return the component's own rate in nano-dollars, or None."""
         entry = COMPONENTS[component]
         return getattr(self, entry.rate_column) if entry.field else self.extra.get(component)
 
@@ -120,7 +118,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def at_input(self, input_tokens: int) -> "Rates":
-        """Return the rates of a request whose input has so many tokens, cached ones included."""
+        """Return the rates of a request with `input_tokens`, including cached ones."""
         found: Rates = self
         for step in self.steps:
             if step.above_input_tokens and input_tokens <= step.above_input_tokens:
@@ -129,16 +127,15 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     def within(self, input_tokens_max: int) -> Iterator[tuple["Rates", int]]:
-        """Yield the steps that an input of at most so many tokens can reach, and its most there."""
-        for step, above in pairwise([*self.steps, None]):
-            assert step is not None  # noqa: S101 (only the last is, which is no first of a pair)
+        """Yield the steps that so long an input can reach, each with the longest input in it."""
+        for step, above in zip(self.steps, [*self.steps[1:], None], strict=True):
             if step.above_input_tokens and step.above_input_tokens >= input_tokens_max:
                 return
             limit = input_tokens_max if above is None else above.above_input_tokens
             yield step, min(input_tokens_max, limit)
 
     def at_service_tier(self, name: str) -> Self:
-        """Return the rates at a service tier; at one that has no factor, those without a tier."""
+        """Return the rates at a service tier, or those without a tier if it has no factor."""
         name = name if name in self.service_tiers else ""
         if name == self.service_tier:
             return self
@@ -159,11 +156,11 @@ def _terms(rates: Rates) -> Iterator[Term]:
 
 
 def _bounds(rates: Rates) -> Iterator[tuple[str, Bound]]:
-    """Yield the bound of each component that is no part of another and can cost something.
+    """Yield the bound of each component that isn't part of another and can cost something.
 
     Each of n parts gains at most half a nano-dollar by rounding, and their whole loses less than
-    half: n // 2 in whole nano-dollars. Where each of a thing costs a whole number of nano-dollars,
-    as a token does at $0.70 per million, nothing is ever rounded.
+    half: n // 2 in whole nano-dollars. Where a unit costs a whole number of nano-dollars, as a
+    token does at $0.70 per million, nothing is ever rounded.
     """
     factor, scale = _factor_of(rates)
     for name, component in COMPONENTS.items():
@@ -179,7 +176,7 @@ def _bounds(rates: Rates) -> Iterator[tuple[str, Bound]]:
 
 
 def _factor_of(rates: Rates) -> tuple[int, int]:
-    """Return by what to multiply a rate and its unit: small numbers, where the factor is 1."""
+    """Return the multipliers of a rate and of its unit: both 1 where the factor is 1."""
     factor = rates.multiplier_millionths
     return (1, 1) if factor == ONE else (factor, ONE)
 
@@ -229,24 +226,21 @@ def _is_extra(name: str) -> bool:
 
 
 def _highest(steps: tuple[Rates, ...]) -> dict[str, Bound]:
-    """Return the highest bound of each component among the steps: none costs more anywhere."""
+    """Return the highest bound of each component among the steps."""
     highest: dict[str, Bound] = {}
     for step in steps:
         for name, bound in step.bounds.items():
             known = highest.get(name, bound)
-            rate, slack = (
-                max(known.rate_nanos, bound.rate_nanos),
-                max(known.slack_nanos, bound.slack_nanos),
-            )
-            highest[name] = Bound(rate, bound.per, slack)
+            rate_nanos = max(known.rate_nanos, bound.rate_nanos)
+            highest[name] = Bound(rate_nanos, bound.per, max(known.slack_nanos, bound.slack_nanos))
     return highest
 
 
 class Prices(Rates, frozen=True, kw_only=True):
     """A price version as the relay holds it: the customer's rates, and `costs`, the upstream's.
 
-    Where the row leaves the price of cached input or of reasoning empty, these fields repeat the
-    price of input or of output. `variants` are the same prices at each service tier.
+    Where the row has no price for cached input or reasoning, these fields repeat the price of
+    input or output. `variants` are the same prices at each service tier.
     """
 
     version_id: int
@@ -255,7 +249,7 @@ class Prices(Rates, frozen=True, kw_only=True):
     variants: dict[str, "Prices"] = {}
 
     def __post_init__(self) -> None:
-        """Work out the prices at each service tier as well."""
+        """Compute the prices at each service tier as well."""
         super().__post_init__()
         force_setattr(
             self, "has_service_tiers", bool(self.service_tiers or self.costs.service_tiers)
@@ -278,22 +272,26 @@ class Prices(Rates, frozen=True, kw_only=True):
 
 
 def check_factor(millionths: object) -> None:
-    """Raise ValueError unless it is a factor above 0 and not above 1,000, in millionths."""
+    """Raise ValueError unless it is a factor above 0 and at most 1,000, in millionths."""
     if type(millionths) is not int or not 0 < millionths <= LARGEST_FACTOR:
-        raise ValueError(f"A factor is above 0 and not above 1,000, in millionths: {millionths!r}.")
+        raise ValueError(
+            f"A factor must be above 0 and at most 1,000, in millionths, not {millionths!r}."
+        )
 
 
 def check_context_tiers(tiers: object) -> None:
     """Raise ValueError unless they are context tiers as a price version keeps them."""
     if not isinstance(tiers, list):
-        raise ValueError("Context tiers are a list of objects.")
+        raise ValueError("Context tiers must be a list of objects.")
     seen: set[int] = set()
     for tier in tiers:
         if not isinstance(tier, dict) or tier.keys() != {"above_input_tokens", "rates"}:
-            raise ValueError("A context tier is an object of above_input_tokens and rates.")
+            raise ValueError("A context tier must be an object with above_input_tokens and rates.")
         above, rates = tier["above_input_tokens"], tier["rates"]
         if type(above) is not int or not 0 < above <= LARGEST_TIER_TOKENS:
-            raise ValueError(f"A context tier begins above a number of input tokens: {above!r}.")
+            raise ValueError(
+                f"above_input_tokens must be a number of tokens above 0, not {above!r}."
+            )
         if above in seen:
             raise ValueError(f"Two context tiers begin above {above:,} input tokens.")
         seen.add(above)
@@ -303,17 +301,19 @@ def check_context_tiers(tiers: object) -> None:
             if name not in COMPONENTS:
                 raise ValueError(f"{name!r} is not a priced component.")
             if type(nanos) is not int or not 0 <= nanos <= LARGEST_RATE_NANOS:
-                raise ValueError(f"The rate of {name!r} is no amount of nano-dollars: {nanos!r}.")
+                raise ValueError(
+                    f"The rate of {name!r} must be an amount in nano-dollars, not {nanos!r}."
+                )
 
 
 def check_service_tiers(factor_millionths: int, tiers: object) -> None:
-    """Raise ValueError unless they are factors in millionths by the names of service tiers.
+    """Raise ValueError unless they are factors in millionths by service tier name.
 
-    Each times the row's own factor must be a whole number of millionths, so that nothing is rounded
-    but amounts of money.
+    Each, times the row's own factor, must be a whole number of millionths, so that only amounts of
+    money are rounded.
     """
     if not isinstance(tiers, dict):
-        raise ValueError("Service tiers are an object of names and factors.")
+        raise ValueError("Service tiers must be an object of factors by name.")
     for name, millionths in tiers.items():
         if not _TIER_NAME.fullmatch(name) or name in STANDARD_TIERS:
             raise ValueError(f"{name!r} is not the name of a service tier, such as priority.")

@@ -115,9 +115,9 @@ def roll_up_recent(hours: int) -> int:
 
 
 class RejectedUsage(NamedTuple):
-    """What an upstream reported of a model in an hour that can't be true.
+    """Impossible usage figures that an upstream reported for a model in an hour.
 
-    `request_id` and `figures` are of the first of so many `requests`.
+    `request_id` and `figures` are those of the first of `requests`.
     """
 
     hour: datetime
@@ -129,7 +129,7 @@ class RejectedUsage(NamedTuple):
 
 
 def rejected_usage(since: datetime) -> list[RejectedUsage]:
-    """Return the usage figures since then that were rejected, by hour, model and upstream."""
+    """Return the usage figures rejected since then, by hour, model and upstream."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

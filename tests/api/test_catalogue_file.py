@@ -151,10 +151,10 @@ CASES = [
     (('"0.70"', '"-1"'), f'{ALPHA}prices.input: "-1" is a negative price'),
     (('"0.70"', '"-0.000000001"'), f"{ALPHA}prices.input: "),
     (('"0.70"', "0.70"), f'{ALPHA}prices.input: 0.7 must be a text, such as "0.70"'),
-    (('"0.70"', '"0,70"'), f"{ALPHA}prices.input: '0,70' is no amount of dollars"),
-    (('"0.70"', '"0.0000000001"'), f"{ALPHA}prices.input: '0.0000000001' is no whole number"),
+    (('"0.70"', '"0,70"'), f"{ALPHA}prices.input: '0,70' is not an amount in dollars"),
+    (('"0.70"', '"0.0000000001"'), f"{ALPHA}prices.input: '0.0000000001' is not a whole number"),
     (('"0.70"', '"1000001"'), f'{ALPHA}prices.input: "1000001" is more than $1,000,000'),
-    (('"0.35"', '"NaN"'), f"{ALPHA}cost.input: 'NaN' is no amount of dollars"),
+    (('"0.35"', '"NaN"'), f"{ALPHA}cost.input: 'NaN' is not an amount in dollars"),
     (
         ('input = "0.70", cached_input', "cached_input"),
         f'{ALPHA}prices.input: is missing; what is free costs "0"',

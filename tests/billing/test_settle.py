@@ -128,7 +128,7 @@ def test_the_lines_of_the_charge_are_kept_with_the_record():
 def test_a_row_of_an_earlier_release_has_no_lines_and_is_settled():
     customer = make_customer(1000)
     ask = customer.admitted()
-    row = msgspec.to_builtins(customer.end(ask, output_nanos=10))
+    row = msgspec.to_builtins(customer.end(ask, **CHARGED))
     del row["lines"]
 
     with connection.cursor() as cursor:

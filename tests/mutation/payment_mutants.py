@@ -119,8 +119,8 @@ PAYMENT_MUTANTS = [
     mutant(
         "referral credit is taken back with its payment",
         PROMOTIONS,
-        "            if stands < given_nanos and referral.taken_back_at is None:\n",
-        "            if False:\n",
+        "refundable_part(order).amount_cents * NANOS_PER_CENT < given_nanos",
+        "False",
         "payments/test_referrals.py::"
         "test_the_credit_is_taken_back_with_the_payment_and_returns_with_it",
     ),

@@ -62,7 +62,7 @@ def test_an_order_is_refunded_from_its_page(
         ({"amount": "10.01"}, "Enter an amount up to $10.00"),
         ({"amount": "0"}, "Enter an amount up to $10.00"),
         ({"amount": "1.005"}, "Enter whole cents."),
-        ({"amount": "much"}, "is no amount of dollars"),
+        ({"amount": "much"}, "is not an amount in dollars"),
         ({"amount": ""}, "This field is required."),
         ({"reason": ""}, "This field is required."),
     ],

@@ -1,22 +1,21 @@
 -- Admission: key, limits, budget and reservation for all requests that wait together.
 --
--- `batch` is a JSON array of gate.Admission, of this release's or of an earlier one's processes: a
--- field that a row does not have counts as its default. One row comes back for each request whose
--- key is valid; a request without a row has none. Nothing here raises for what one request says, so
--- none can fail its neighbours.
+-- `batch` is a JSON array of gate.Admission, from processes of this release or an earlier one: a
+-- missing field counts as its default. Each request with a valid key gets one result row, any other
+-- none. No request's values make this function raise, so none can fail its neighbours.
 --
 -- Every function that writes money first locks the accounts' rows, in the order of their ids. The
--- lock guards all that belongs to an account (its keys' windows and spend too): processes never
--- deadlock, and what is read after it holds until commit. Decisions are made one request after
--- the other; their sums are written once for each account and key.
+-- lock guards everything that belongs to an account (its keys' windows and spend too): processes
+-- never deadlock, and what is read after it holds until commit. Requests are decided one after the
+-- other; their sums are written once for each account and key.
 --
--- A request for a model with a limit of its own counts against two limits in the key's one minute:
--- the key's, and the model's for this key. The result tells of the one that is nearer.
+-- A request for a model with its own limit counts against two limits in the key's minute: the
+-- key's, and the model's for this key. The result reports the one with less left.
 --
--- A team's calls at once are counted in its account's row, which each admission and each end of a
--- reservation writes anyway. A reservation `is_call` where it was counted; jobs are not.
+-- A team's concurrent calls are counted in its account's row, which each admission and each end of
+-- a reservation writes anyway. A reservation `is_call` if it was counted; jobs are not.
 
--- A request that admission let through, with what is held for it.
+-- An admitted request, with what is held for it.
 DO $$
 BEGIN
     CREATE TYPE billing_admitted_request AS (
@@ -30,7 +29,7 @@ EXCEPTION WHEN duplicate_object THEN
 END
 $$;
 
--- An account with what a batch of admissions holds of it, and how many calls it begins.
+-- An account with what a batch of admissions holds of it, and how many calls the batch starts.
 DO $$
 BEGIN
     CREATE TYPE billing_admitted_account AS (
@@ -56,8 +55,8 @@ DECLARE
     current_account bigint;
     available bigint;         -- of the account: posted less held, less what this batch admitted
     account_holds bigint;     -- what this batch holds of the account; null where it admits nothing
-    open_calls integer;       -- of the account, with those that this batch began
-    new_calls integer;        -- those alone
+    open_calls integer;       -- of the account, including those that this batch starts
+    new_calls integer;        -- those that this batch starts
     current_key bigint;
     budget_left bigint;       -- of the key; null without a budget
     key_holds bigint;         -- as account_holds
@@ -66,14 +65,14 @@ DECLARE
     requests bigint;
     tokens bigint;
     by_model jsonb;
-    model_requests bigint;    -- for a model with a limit of its own
+    model_requests bigint;    -- for a model with its own limit
     left_of_key bigint;
-    left_of_model bigint;     -- null for a model without a limit of its own
+    left_of_model bigint;     -- null for a model without its own limit
     granted bigint;
-    counted_tokens bigint;    -- of the request: the least of what it asks for and what is left
-    free_windows jsonb;       -- the minutes of those who use free models, if any does
-    last_request uuid;        -- the last that was admitted, with what it was granted: a repeat
-    last_granted bigint;      -- within the batch comes right after it
+    counted_tokens bigint;    -- of the request: what it asks for, or less if less is left
+    free_windows jsonb;       -- the minutes of free models' users; null if the batch has none
+    last_request uuid;        -- the last admitted request and what it was granted: a repeat
+    last_granted bigint;      -- within the batch follows it directly
     decision text;
     retry_after bigint;
 BEGIN
@@ -129,7 +128,7 @@ BEGIN
         WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
         ORDER BY a.id, k.id, r.request_id
     LOOP
-        -- 2a. Go on to the next key and account.
+        -- 2a. Start the next key and account.
         IF request.key_id IS DISTINCT FROM current_key THEN
             IF key_holds IS NOT NULL THEN
                 keys := keys || (current_key, window_started_at, requests, tokens, by_model,
@@ -225,7 +224,7 @@ BEGIN
                 retry_after := greatest(
                     1, ceil(extract(epoch FROM window_started_at + minute - now())));
             ELSIF decision = 'too_many_calls' THEN
-                retry_after := 1;  -- any call may end at any moment
+                retry_after := 1;  -- a call may end at any moment
             END IF;
         END IF;
 
@@ -259,7 +258,7 @@ BEGIN
         ELSIF billing_count_requests(keys) <> cardinality(keys) THEN
             RAISE EXCEPTION 'a batch would not count what its keys hold';
         ELSIF free_windows IS NOT NULL AND NOT billing_write_free_windows(free_windows) THEN
-            RAISE EXCEPTION 'a batch would not count what is free';
+            RAISE EXCEPTION 'a batch would not count its free requests';
         END IF;
     END IF;
 END
@@ -283,8 +282,8 @@ BEGIN
 END
 $$;
 
--- Hold the reservations' sums where they are available, count the calls, and return in how many
--- accounts.
+-- Hold the reservations' sums where they are available, count the calls, and return the number of
+-- accounts changed.
 CREATE OR REPLACE FUNCTION billing_hold_credits(accounts billing_admitted_account[])
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
@@ -299,7 +298,7 @@ BEGIN
 END
 $$;
 
--- Write what a batch has counted against its keys' minutes and budgets, and return for how many.
+-- Write what a batch counts against its keys' minutes and budgets, and return the number of keys.
 CREATE OR REPLACE FUNCTION billing_count_requests(touched billing_touched_key[])
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
@@ -323,12 +322,12 @@ BEGIN
 END
 $$;
 
--- The minutes of free models, which cost nothing and so have no balance to bound them: one of each
--- team, whatever its keys, and one of each client's address, whatever its teams. In a batch they
--- are an object of [requests, tokens, seconds left] by subject.
+-- The minutes of free models, whose use no balance limits: one for each team, across its keys, and
+-- one for each client address, across teams. In a batch they are an object of
+-- [requests, tokens, seconds left] by subject.
 
 -- Lock the minutes of a batch's free requests, after the accounts' rows and in the order of their
--- subjects, begin those that are over anew, and return them.
+-- subjects, restart those that are over, and return them.
 CREATE OR REPLACE FUNCTION billing_lock_free_windows(batch jsonb)
 RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
@@ -368,7 +367,7 @@ RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
     FROM (VALUES (windows -> ('team ' || team_id)), (windows -> ('address ' || address))) AS v(w)
 $$;
 
--- Return the minutes with one request more, of so many tokens.
+-- Return the minutes with one more request of `tokens` tokens counted.
 CREATE OR REPLACE FUNCTION billing_count_free(
     windows jsonb, team_id bigint, address text, tokens bigint)
 RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
@@ -377,14 +376,14 @@ RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
     FROM (VALUES ('team ' || team_id), ('address ' || address)) AS v(s)
 $$;
 
--- Return the seconds until the later of both minutes is over.
+-- Return the seconds until both minutes are over.
 CREATE OR REPLACE FUNCTION billing_free_retry_after(windows jsonb, team_id bigint, address text)
 RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT greatest((windows -> ('team ' || team_id) ->> 2)::bigint,
                     (windows -> ('address ' || address) ->> 2)::bigint)
 $$;
 
--- Write the minutes as a batch leaves them, and return whether all are there.
+-- Write the minutes as a batch leaves them, and return whether all of them were written.
 CREATE OR REPLACE FUNCTION billing_write_free_windows(windows jsonb)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -398,7 +397,7 @@ BEGIN
 END
 $$;
 
--- Return to whom keys belong and what is left of their minute; reserve and count nothing.
+-- Return whose keys these are and what is left of their minute; reserve and count nothing.
 CREATE OR REPLACE FUNCTION billing_identify(batch jsonb)
 RETURNS TABLE (
     request_id uuid, code text, catalogue_version bigint,

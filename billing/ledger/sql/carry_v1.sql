@@ -1,15 +1,16 @@
--- What a rotated key has spent of its budgets goes on with its successor.
+-- What a rotated key has spent of its budgets carries over to its successor.
 
--- Start the successor's counters where the key's are now. What the key still spends in its grace
--- counts on the key alone. A repeat changes nothing, nor does a key that has spent nothing.
+-- Start the successor's counters at the key's current ones. What the key spends in its grace period
+-- counts for the key alone. A repeat changes nothing, nor does a key that has spent nothing.
+-- Return whether anything was carried over.
 CREATE OR REPLACE FUNCTION billing_carry_spend(from_key bigint, to_key bigint)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     today constant date := now() AT TIME ZONE 'UTC';
     this_month constant date := date_trunc('month', today);
 BEGIN
-    -- The caller holds the key's row. An admission that writes the key's first counters holds the
-    -- account and waits for that row: so nobody waits for the account where there are none yet.
+    -- The caller holds the lock of the key's row. An admission that writes the key's first counters
+    -- holds the account's and waits for that one: without counters, don't wait for the account.
     IF NOT EXISTS (SELECT FROM billing_keyspend WHERE key_id = from_key) THEN
         RETURN false;
     END IF;

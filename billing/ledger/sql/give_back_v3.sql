@@ -1,17 +1,17 @@
--- Money that goes back: refunds, disputes, and what undoes them.
+-- Money that goes back: refunds and disputes, and their reversals.
 --
 -- `refund` and `clawback` take credits from a customer; what the customer no longer has is booked
--- beside them under the same reference: a `goodwill` of the operator's, or a `receivable`. No
--- customer is a side of that transfer: its `owner_id` says whose shortfall it is. (The memo ends
--- with the owner too, where the release before this one looks for it: it may be gone back to.)
+-- separately under the same reference: as the operator's `goodwill`, or as a `receivable`. Neither
+-- side of that transfer is a customer: its `owner_id` says whose shortfall it is. (The memo ends
+-- with the owner too, where the previous release looks for it, in case of a rollback.)
 --
--- What is undone returns to the lots that it was drawn from, with their kind and their expiry. It
--- may be undone in parts: the first part's reversals have the reference of what they undo, a later
--- one's end with what had been undone before it (`du_1:4000000000`).
+-- A reversal returns credits to the lots they were drawn from, which keep their kind and expiry. It
+-- may come in parts: the first one has the reference of what it reverses, a later one's reference
+-- ends with the sum reversed before it (`du_1:4000000000`).
 --
--- A plan's payment bought no credits: its money is revenue, and its credits a gift. A dispute or
--- a refund of it books its money beside (billing_book), and takes the gift back to
--- `promotional_grants`, from where it came.
+-- A plan's payment buys no credits: its money is revenue, and its credits are promotional. A
+-- dispute or a refund of it books the money separately (billing_book), and takes the credits back
+-- to `promotional_grants`, where they came from.
 
 CREATE OR REPLACE FUNCTION billing_shortfall_of(transfer_kind text, OUT kind text, OUT account text)
 LANGUAGE sql IMMUTABLE AS $$
@@ -22,7 +22,7 @@ $$;
 CREATE OR REPLACE FUNCTION billing_owner(customer bigint)
 RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT ' (account ' || customer || ')' $$;
 
--- Book a customer's shortfall, or the end of one, between two of the platform's accounts.
+-- Book a customer's shortfall, or its reversal, between two of the platform's accounts.
 CREATE OR REPLACE FUNCTION billing_book_shortfall(
     transfer_kind text, transfer_reference text, debit_kind text, credit_kind text,
     amount bigint, customer bigint, transfer_memo text)
@@ -43,7 +43,7 @@ BEGIN
 END
 $$;
 
--- Draw from the lots what a transfer takes back, and record which it drew.
+-- Draw what a transfer takes back from the lots, and record which ones it drew.
 CREATE OR REPLACE FUNCTION billing_draw_back_for(
     drawing bigint, customer bigint, amount bigint, credit_kind text, credit_reference text)
 RETURNS void LANGUAGE plpgsql AS $$
@@ -59,10 +59,10 @@ BEGIN
 END
 $$;
 
--- Take back what a payment gave: what is available from the customer, the rest as a shortfall.
+-- Take back a payment's credits: what is available from the customer, the rest as a shortfall.
 -- `credit_kind` and `credit_reference` name the transfer that gave the credits: a top-up, or the
--- grant that a plan's payment made. Where the posting may not fall short, it takes unspent paid
--- credit and what is left of the named one, or nothing: no other gift goes for a payment.
+-- grant of a plan's payment. Where the posting may not fall short, it takes unspent paid credit and
+-- what is left of the named credit, or nothing: never any other promotional credit.
 -- `code` is `posted`, `exists` (with what the first try took), `exists_with_different_fields` or
 -- `exceeds_credits` (with what could be taken as `taken_nanos`: nothing moved).
 CREATE OR REPLACE FUNCTION billing_take_back_credit(
@@ -115,7 +115,7 @@ BEGIN
         SELECT * INTO STRICT posting FROM billing_post(
             transfer_kind, transfer_reference, customer, 'debit', 'stripe_clearing', taken,
             transfer_memo);
-        IF posting.code = 'exists_with_different_fields' THEN  -- another customer's, just now
+        IF posting.code = 'exists_with_different_fields' THEN  -- another customer's, meanwhile
             RETURN QUERY SELECT posting.code, 0::bigint, 0::bigint, account.posted_nanos;
             RETURN;
         END IF;
@@ -132,8 +132,8 @@ BEGIN
 END
 $$;
 
--- Take back as processes of the release before this one ask for it, which name the payment alone:
--- the credit is the payment's top-up, or where there is none the grant of that reference.
+-- Take back credits for processes of the previous release, which name only the payment: the credit
+-- is the payment's top-up, or else the grant with that reference.
 CREATE OR REPLACE FUNCTION billing_take_back(
     transfer_kind text, transfer_reference text, customer bigint, amount bigint, payment text,
     may_fall_short boolean, transfer_memo text)
@@ -147,11 +147,11 @@ LANGUAGE sql AS $$
         payment, may_fall_short, transfer_memo)
 $$;
 
--- Take back what a plan's payment granted: up to `amount` of what is left of the grant, and nothing
--- else. What was spent of it is owed (`receivable`), at most `most_owed`: what expired is not, as it
--- went back then. `code` is `posted`, `exists` (with what the first try took) or
--- `exists_with_different_fields`: the reference is another customer's, or the first try came to more
--- than this one could. (What it was asked for is not on file, so one that asks for more is a repeat.)
+-- Take back a grant: up to `amount` of what is left of it, and nothing else. What was spent of it
+-- is owed (`receivable`), at most `most_owed`; what expired is not, since it was taken back then.
+-- `code` is `posted`, `exists` (with the first call's result) or `exists_with_different_fields`:
+-- the reference is another customer's, or the first call's result exceeds what this one could have.
+-- (The first call's amount is not stored, so a repeat that asks for more counts as the same.)
 CREATE OR REPLACE FUNCTION billing_take_back_grant(
     transfer_reference text, customer bigint, amount bigint, grant_reference text,
     most_owed bigint, transfer_memo text)
@@ -207,10 +207,10 @@ BEGIN
 END
 $$;
 
--- Return what a refund or a claw-back of this customer's came to so far: what it took and missed,
--- what was collected since, what was restored to the customer and how much of the debt ended. Of
--- the parts that were undone, each names what was undone before it. `undone` are the transfers that
--- drew from lots or gave back to them, `against` is the platform's account on the other side.
+-- Return the state of a customer's refund or claw-back: what it took and its shortfall, what has
+-- been collected, what has been restored to the customer and how much of the shortfall has been
+-- reversed. Each part of a reversal names the sum reversed before it. `undone` are the transfers
+-- that drew from lots or returned to them, `against` is the platform's account on the other side.
 CREATE OR REPLACE FUNCTION billing_take_back_state(
     transfer_kind text, transfer_reference text, customer bigint,
     OUT taken bigint, OUT missing bigint, OUT collected bigint,
@@ -253,8 +253,8 @@ BEGIN
 END
 $$;
 
--- Post credits that return to the lots they were drawn from (`undone`); what has no record of its
--- lots, as it was taken before there were any, comes back as one gift that never expires.
+-- Post credits that return to the lots that `undone` drew from; what has no record of its lots,
+-- since it was taken before there were any, returns as a promotional lot that never expires.
 CREATE OR REPLACE FUNCTION billing_post_return(
     transfer_kind text, transfer_reference text, customer bigint, platform bigint, amount bigint,
     undone bigint[], transfer_memo text)
@@ -284,11 +284,11 @@ BEGIN
 END
 $$;
 
--- Undo a refund that failed, or a claw-back whose dispute was won, until `target` of it has been
--- undone in all: first what is still owed ends, then the customer gets back what was taken (and
--- collected since). So whoever says how much is to be undone (Stripe, or staff before it) may say
--- so again, and nothing adds up twice. `code` is `posted` (with what this call undid), `exists`
--- (with all that has been undone; it was enough), or `unknown` where nothing was taken.
+-- Reverse a failed refund, or the claw-back of a won dispute, until `target` of it has been
+-- reversed in total: first what is still owed is cancelled, then the customer gets back what was
+-- taken (and collected since). So the same total may be given again, and nothing is reversed twice.
+-- `code` is `posted` (with what this call reversed), `exists` (with all that has been reversed: at
+-- least `target`), or `unknown` where nothing was taken.
 CREATE OR REPLACE FUNCTION billing_reverse_up_to(
     transfer_kind text, transfer_reference text, customer bigint, target bigint,
     transfer_memo text)
@@ -334,7 +334,7 @@ BEGIN
 END
 $$;
 
--- Undo all of it.
+-- Reverse all of it.
 CREATE OR REPLACE FUNCTION billing_reverse(
     transfer_kind text, transfer_reference text, customer bigint, transfer_memo text)
 RETURNS TABLE (code text, restored_nanos bigint, shortfall_nanos bigint, balance_nanos bigint)
@@ -343,7 +343,7 @@ LANGUAGE sql AS $$
         transfer_kind, transfer_reference, customer, 9223372036854775807, transfer_memo)
 $$;
 
--- Take what a claw-back left owing, all of what is still owed or nothing. `code` is `posted`,
+-- Collect what is still owed for a claw-back, all of it or nothing. `code` is `posted`,
 -- `exists`, `exceeds_credits`, or `unknown` where nothing is owed under that reference.
 CREATE OR REPLACE FUNCTION billing_collect(
     transfer_reference text, customer bigint, transfer_memo text)

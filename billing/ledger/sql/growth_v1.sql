@@ -1,8 +1,8 @@
--- The growth of answers: tokens beyond what admission counted for a request, while it still runs.
+-- The growth of answers: tokens of a running request beyond those that admission counted.
 --
--- `batch` is a JSON array of request, account and the request's tokens so far. What is new of them
--- counts in the key's current minute, which begins here if it has none: a long answer uses up the
--- minutes that it lasts, not only the one in which it began.
+-- `batch` is a JSON array of requests with their account and tokens so far. New tokens count in the
+-- key's current minute, which starts here if there is none: a long answer uses each minute that it
+-- runs in, not only the first.
 
 CREATE OR REPLACE FUNCTION billing_count_growth(batch jsonb)
 RETURNS TABLE (request_id uuid, code text) LANGUAGE plpgsql AS $$
@@ -10,7 +10,7 @@ RETURNS TABLE (request_id uuid, code text) LANGUAGE plpgsql AS $$
 DECLARE
     minute_ago constant timestamptz := now() - interval '1 minute';
     request record;
-    counted_in timestamptz;  -- the minute
+    counted_in timestamptz;  -- the minute's start
 BEGIN
     -- As in admission: the lock of the account guards the minutes of its keys.
     PERFORM a.id FROM jsonb_to_recordset(batch) AS r(account_id bigint)

@@ -1,11 +1,10 @@
--- Leases: which processes live, so that the holds of a dead one end soon.
+-- Leases: which processes are alive, so that the holds of a dead one end soon.
 --
 -- A process that admits requests has a row here, which it renews every few seconds, and a database
--- session that holds the advisory lock of that row. A row that was not renewed proves nothing: the
--- process may be stopped for a while, or its host be busy. A session that is gone proves nothing
--- either: PostgreSQL may have restarted, or the network been cut, and the process connects again
--- within seconds. A process that has neither is suspected, and counts as dead if it still has neither
--- after as long again.
+-- session that holds the advisory lock of that row. A missed renewal alone proves nothing: the
+-- process may be paused, or its host busy. A lost session alone proves nothing either: PostgreSQL
+-- may have restarted, or the network failed, and the process reconnects within seconds. A process
+-- with neither is suspected, and considered dead if that is still so after the same time again.
 
 -- The first half of the advisory locks' key; the lease's id is the second.
 CREATE OR REPLACE FUNCTION billing_lease_lock() RETURNS integer
@@ -25,9 +24,9 @@ BEGIN
 END
 $$;
 
--- Renew a lease, and hold its lock for the rest of the session where `takes_lock` says that this
--- session does not have it yet. Return whether the lease goes on, and whether the lock was taken:
--- while the server still keeps an earlier session of the process, that one has it.
+-- Renew a lease, and with `takes_lock` try to take its lock for the rest of the session, which does
+-- not have it yet. Return whether the lease is still valid, and whether this session has the lock:
+-- as long as the server keeps an earlier session of the process, that one has it.
 CREATE OR REPLACE FUNCTION billing_renew_lease(
     lease integer, takes_lock boolean, OUT goes_on boolean, OUT is_locked boolean)
 LANGUAGE plpgsql AS $$
@@ -49,16 +48,16 @@ RETURNS boolean LANGUAGE sql VOLATILE AS $$
           AND l.classid = billing_lease_lock()::oid AND l.objid = lease::oid AND l.objsubid = 2)
 $$;
 
--- Suspect the processes that have neither renewed nor locked their lease for this long, end the
--- leases of those that have been suspected for as long again, and return how many were ended. The
--- sweep releases what they hold.
+-- Suspect the processes that have neither renewed nor locked their lease for `lease_seconds`, end
+-- the leases of those suspected for that long as well, and return how many were ended. The sweep
+-- releases what they hold.
 CREATE OR REPLACE FUNCTION billing_end_dead_leases(lease_seconds double precision)
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     silence constant interval := make_interval(secs => lease_seconds);
     ended integer;
 BEGIN
-    -- Renewals lock the row; the conditions are looked at again once that is done.
+    -- A renewal under way locks the row; the conditions are evaluated again once it commits.
     UPDATE billing_processlease SET ended_at = now()
     WHERE ended_at IS NULL AND renewed_at < now() - silence AND suspected_at < now() - silence
       AND NOT billing_lease_is_locked(id);

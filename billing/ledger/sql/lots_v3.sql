@@ -1,15 +1,15 @@
--- Credit lots: what is left of each gift and each payment.
+-- Credit lots: what is left of each promotional credit and each payment.
 --
--- Every transfer that credits a customer makes a lot. Usage touches none: what it took is the
--- difference between the lots and the balance, and is drawn from the lots when they matter next.
--- So lots cost a request nothing, and are exact whenever they are looked at.
+-- Every transfer that credits a customer creates a lot. Usage touches none: what was spent is the
+-- difference between the lots and the balance, and is drawn from the lots the next time they are
+-- needed. So lots cost a request nothing, and are exact whenever they are read.
 --
--- Spending draws gifts before payments, the nearest expiry first, then the oldest. Giving money
--- back draws the other way round, after the lot of the credit in question. What may be undone later
--- (a refund, a claw-back, a collection) records which lots it drew (billing_lotmovement), and the
--- reversal returns the credits to them.
+-- Spending draws promotional lots before paid ones, the earliest expiry first, then the oldest.
+-- Taking credits back draws in the reverse order, after the lot of the credit in question. What may
+-- be reversed later (a refund, a claw-back, a collection) records which lots it drew
+-- (billing_lotmovement), and its reversal returns the credits to them.
 --
--- The guard of those records is here, since the table came with this version.
+-- The records' guard is here, since this version introduced their table.
 
 CREATE OR REPLACE TRIGGER lot_movement_append_only
     BEFORE UPDATE OR DELETE ON billing_lotmovement FOR EACH ROW
@@ -31,7 +31,7 @@ LANGUAGE sql STABLE AS $$
     FROM queue
 $$;
 
--- Draw from the customer's lots what was spent since they last mattered. The caller has the lock.
+-- Draw from the customer's lots what was spent since the last draw. The caller has the lock.
 CREATE OR REPLACE FUNCTION billing_draw_spending(customer bigint)
 RETURNS void LANGUAGE sql AS $$
     UPDATE billing_creditlot l SET remaining_nanos = now_left.left_nanos
@@ -39,9 +39,9 @@ RETURNS void LANGUAGE sql AS $$
     WHERE l.transfer_id = now_left.transfer_id AND l.remaining_nanos <> now_left.left_nanos
 $$;
 
--- Draw what is given back: from the lot of the named credit (a transfer's kind and reference), then
--- from what would be spent last. Return how much was drawn. The caller has the lock, and has drawn
--- the spending.
+-- Draw what is taken back: from the lot of the named credit (a transfer's kind and reference), then
+-- from those that would be spent last. Return how much was drawn. The caller has the lock, and has
+-- drawn the spending.
 CREATE OR REPLACE FUNCTION billing_draw_credit_back(
     customer bigint, amount bigint, credit_kind text, credit_reference text)
 RETURNS bigint LANGUAGE sql AS $$
@@ -62,15 +62,15 @@ RETURNS bigint LANGUAGE sql AS $$
     SELECT coalesce(sum(nanos), 0)::bigint FROM drawn
 $$;
 
--- Return what the customer's lots have, to compare with later: each lot's nanos by its id.
+-- Return what is left of the customer's lots, for a later comparison: nanos by lot id.
 CREATE OR REPLACE FUNCTION billing_lots_now(customer bigint)
 RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT coalesce(jsonb_object_agg(transfer_id, remaining_nanos), '{}')
     FROM billing_creditlot WHERE account_id = customer AND remaining_nanos > 0
 $$;
 
--- Record which lots a transfer drew: those that have less than they had. The caller has the lock,
--- and nothing else drew from the lots since `before` (billing_lots_now) was taken.
+-- Record which lots a transfer drew: those with less left than in `before` (billing_lots_now);
+-- nothing else has drawn from them since. Return how much was drawn. The caller has the lock.
 CREATE OR REPLACE FUNCTION billing_record_draws(drawing bigint, customer bigint, before jsonb)
 RETURNS bigint LANGUAGE sql AS $$
     WITH drawn AS (
@@ -84,10 +84,10 @@ RETURNS bigint LANGUAGE sql AS $$
     SELECT coalesce(sum(nanos), 0)::bigint FROM drawn
 $$;
 
--- Give the lots back what `undone` (transfers' ids) drew from them and they have not got back,
--- `amount` of it: what was paid first, then gifts, the latest expiry first. Each lot keeps its kind
--- and its expiry: a gift that has expired meanwhile goes with the next run of billing_expire_lots.
--- Return how much found its lot. The caller has the lock, and has drawn the spending.
+-- Return `amount` to the lots that the transfers `undone` (ids) drew from, at most what each still
+-- lacks: paid lots first, then promotional ones, the latest expiry first. Each lot keeps its kind
+-- and its expiry: one that has expired meanwhile is taken by the next run of billing_expire_lots.
+-- Return how much was returned. The caller has the lock, and has drawn the spending.
 CREATE OR REPLACE FUNCTION billing_restore_lots(
     restoring bigint, customer bigint, amount bigint, undone bigint[])
 RETURNS bigint LANGUAGE sql AS $$
@@ -113,8 +113,8 @@ RETURNS bigint LANGUAGE sql AS $$
     SELECT coalesce(sum(amount_nanos), 0)::bigint FROM recorded
 $$;
 
--- Take back gifts that have expired: of each what is left of it and not held by open requests.
--- What is held goes with the next run, unless it is spent by then. Return how many transfers.
+-- Take back expired promotional credit: what is left of each lot and not held by open requests.
+-- What is held is taken by the next run, unless it is spent by then. Return how many transfers.
 CREATE OR REPLACE FUNCTION billing_expire_lots(row_limit integer)
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE

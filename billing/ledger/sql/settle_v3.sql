@@ -1,10 +1,10 @@
 -- Settlement: the end of reservations, with the charge and the usage record of each request.
 --
--- `batch` is a JSON array of gate.Settlement, of this release's or of an earlier one's processes: a
--- field that a row does not have counts as its default. One row comes back for each whose account
--- exists. Locks, decides and writes as admission does.
+-- `batch` is a JSON array of gate.Settlement, from processes of this release or an earlier one: a
+-- missing field counts as its default. Each settlement whose account exists gets one result row.
+-- Locks, decides and writes as admission does.
 
--- The lines of the charge, which an earlier release's rows do not have.
+-- The lines of the charge, which rows of an earlier release lack.
 DO $$
 BEGIN
     ALTER TYPE billing_settlement ADD ATTRIBUTE lines jsonb;
@@ -37,9 +37,9 @@ DECLARE
     request record;
     ended billing_ended_request[] := '{}';
     keys billing_settled_key[] := '{}';
-    current_key billing_settled_key;  -- the request's key, as the batch leaves it up to here
+    current_key billing_settled_key;  -- the request's key, as the batch leaves it so far
     current_account bigint;
-    ended_accounts bigint[] := '{}';  -- those of which the batch ends a request
+    ended_accounts bigint[] := '{}';  -- those with a request that the batch ends
     ended_calls bigint[] := '{}';  -- the account of each call that the batch ends
     previous_request uuid;
     posted bigint;
@@ -63,15 +63,15 @@ BEGIN
                    + coalesce(r.output_nanos, 0) + coalesce(r.reasoning_nanos, 0)
                    + coalesce(r.units_nanos, 0) AS cost_nanos,
                a.id AS account_id, a.posted_nanos, a.held_nanos, a.last_sequence,
-               h.state, h.is_call, h.amount_nanos AS hold_nanos, h.tokens_counted, h.window_started_at,
-               w.started_at AS current_window
+               h.state, h.is_call, h.amount_nanos AS hold_nanos, h.tokens_counted,
+               h.window_started_at, w.started_at AS current_window
         FROM jsonb_populate_recordset(NULL::billing_settlement, batch) AS r
         JOIN billing_creditaccount a ON a.id = r.account_id
         LEFT JOIN billing_reservation h ON h.id = r.request_id AND h.account_id = a.id
         LEFT JOIN billing_ratewindow w ON w.key_id = r.key_id
         ORDER BY a.id, r.key_id, r.request_id
     LOOP
-        -- 2a. Go on to the next account and key.
+        -- 2a. Start the next account and key.
         IF request.account_id IS DISTINCT FROM current_account THEN
             current_account := request.account_id;
             posted := request.posted_nanos;
@@ -104,7 +104,7 @@ BEGIN
             IF request.window_started_at = request.current_window THEN
                 current_key.tokens := current_key.tokens - request.tokens_counted + request.tokens;
             ELSE
-                -- What goes beyond what was counted counts in the minute in which it is known.
+                -- Tokens beyond those counted so far count in the minute that reports them.
                 current_key.tokens :=
                     current_key.tokens + greatest(0, request.tokens - request.tokens_counted);
             END IF;
@@ -143,7 +143,7 @@ BEGIN
         IF billing_end_reservations(ended) <> cardinality(ended) - late_ones THEN
             RAISE EXCEPTION 'a batch would end a reservation that is not open';
         ELSIF billing_charge_accounts(ended, ended_calls) <> cardinality(ended_accounts) THEN
-            RAISE EXCEPTION 'a batch would charge an account that is not there';
+            RAISE EXCEPTION 'a batch would charge an account that does not exist';
         ELSIF billing_write_usage(ended) <> cardinality(ended) THEN
             RAISE EXCEPTION 'a batch would end a request without a usage record';
         ELSIF NOT billing_write_settled_keys(keys || current_key) THEN
@@ -156,7 +156,7 @@ END
 $$;
 
 -- Tell whether a settlement of an expired reservation is the first. The sweep left a usage record
--- that says `expired`; whichever removes it settles late, so that too happens once.
+-- that says `expired`; the settlement that removes it is late, so this happens only once.
 CREATE OR REPLACE FUNCTION billing_claim_expired(of_request uuid)
 RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -180,8 +180,8 @@ BEGIN
 END
 $$;
 
--- Write the transfers, the balances that they leave and the calls that are still open. Return how
--- many accounts it changed.
+-- Write the transfers, the balances that they leave and the number of calls still open. Return how
+-- many accounts changed.
 CREATE OR REPLACE FUNCTION billing_charge_accounts(
     ended billing_ended_request[], ended_calls bigint[])
 RETURNS integer LANGUAGE plpgsql AS $$
@@ -249,9 +249,9 @@ BEGIN
 END
 $$;
 
--- Book what no credit covers, and alert staff of models whose holds were no upper bound: once an
--- hour and model, since a model whose bound is wrong overruns with every request. Return whether
--- every uncovered cost is booked.
+-- Book what no credit covers, and alert staff to models whose holds were not an upper bound: once
+-- per hour and model, since a model whose bound is wrong overruns with every request. Return
+-- whether every uncovered cost is booked.
 CREATE OR REPLACE FUNCTION billing_write_overruns(ended billing_ended_request[])
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -275,7 +275,7 @@ BEGIN
            now()
     FROM unnest(ended) AS e JOIN billing_reservation h ON h.id = e.request_id
     WHERE e.cost_nanos > least(e.hold_nanos, e.charge_nanos)
-    ORDER BY 1, 2  -- one order for all: two processes that alert of the same models never deadlock
+    ORDER BY 1, 2  -- one order for all: processes that raise the same alerts never deadlock
     ON CONFLICT (kind, reference) DO NOTHING;
     RETURN written = (SELECT count(*) FROM unnest(ended) WHERE cost_nanos > charge_nanos);
 END

@@ -1,8 +1,8 @@
 -- The sweep: ends reservations whose request never settled, because its process died. It releases
 -- the hold and writes a usage record that says why; a settlement that still comes replaces it.
 --
--- Due is what has expired, and what was admitted by a process whose lease has ended since. (What
--- such a process admits after that, before it learns of it, expires in its time.)
+-- A reservation is due if it has expired, or if the lease of the process that made it has ended
+-- since. (What such a process admits before it learns of this expires at its own time.)
 
 CREATE OR REPLACE FUNCTION billing_sweep(row_limit integer)
 RETURNS integer LANGUAGE plpgsql AS $$
@@ -25,8 +25,8 @@ BEGIN
     WITH ended AS (
         UPDATE billing_reservation SET state = 'expired', ended_at = now()
         WHERE id = ANY (due) AND state = 'open'
-        RETURNING id, account_id, key_id, price_version_id, amount_nanos, model, surface, created_at,
-                  expires_at, is_call
+        RETURNING id, account_id, key_id, price_version_id, amount_nanos, model, surface,
+                  created_at, expires_at, is_call
     ), released AS (
         UPDATE billing_creditaccount a
         SET held_nanos = a.held_nanos - e.amount_nanos, open_calls = a.open_calls - e.calls
@@ -58,8 +58,8 @@ BEGIN
     FROM ended;
     GET DIAGNOSTICS swept = ROW_COUNT;
 
-    -- 3. Forget the minutes of free models that are long over: after the accounts, as admission
-    -- locks both in this order.
+    -- 3. Delete the minutes of free models that are long over: after the accounts, since admission
+    -- locks in this order.
     DELETE FROM billing_freewindow WHERE subject IN (
         SELECT subject FROM billing_freewindow WHERE started_at < now() - interval '1 hour'
         FOR UPDATE SKIP LOCKED);
