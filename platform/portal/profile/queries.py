@@ -43,7 +43,7 @@ def archive(user: User) -> Iterator[bytes]:
 
 
 def profile(user: User) -> Iterator[bytes]:
-    """Yield the user's row, their addresses' owner and what e-mails they want, as JSON."""
+    """Yield the user's row, their addresses' owner and what emails they want, as JSON."""
     wanted = NotificationSettings.of(user)
     yield _json(
         {
