@@ -21,6 +21,11 @@ from billing.payments import promotions
 from billing.pricing.money import nanos_from_dollars
 from portal.access import INVITATION_SESSION_KEY
 
+log = structlog.get_logger(__name__)
+
+_PREFIX = "trial:"
+REFERRAL_SESSION_KEY = "referral"
+
 
 def open_books(user: User) -> CreditAccount:
     """Return the credit account of the user's personal team, creating either if it is missing.
@@ -29,12 +34,6 @@ def open_books(user: User) -> CreditAccount:
     """
     with transaction.atomic():
         return postings.open_account(ensure_personal_team(user))
-
-
-log = structlog.get_logger(__name__)
-
-_PREFIX = "trial:"
-REFERRAL_SESSION_KEY = "referral"
 
 
 def grant_trial(user: User, address: str) -> int:
