@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from accounts import audit
-from accounts.models import AuditEntry, Membership, SentNotice, Team, User
+from accounts.models import AuditEntry, SentNotice, Team, User
 from accounts.staff_rules import ReadOnly
 
 
@@ -25,6 +25,10 @@ class AuditedAdmin(ModelAdmin):
     def teams_of(self, obj: Any) -> Iterable[Team]:
         """Return the teams that a row belongs to; by default, that of its column `team`."""
         return [obj.team]
+
+    def subject_of(self, obj: Any) -> str:
+        """Return what the audit log calls a row."""
+        return str(obj)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Log an addition in both logs."""
@@ -48,10 +52,9 @@ class AuditedAdmin(ModelAdmin):
         self, request: HttpRequest, obj: Any, verb: str, detail: dict[str, Any] | None = None
     ) -> None:
         """Record the staff action in each team's audit log."""
-        subject = str(obj.user) if isinstance(obj, Membership) else str(obj)
         for team in self.teams_of(obj):
             staff = audit.Staff(team, cast(User, request.user))
-            audit.record(staff, f"{self.audit_name}.{verb}", subject, detail=detail)
+            audit.record(staff, f"{self.audit_name}.{verb}", self.subject_of(obj), detail=detail)
 
 
 class LogAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold's annotations

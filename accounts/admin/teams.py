@@ -93,6 +93,10 @@ class MembershipAdmin(SuperusersOnly, AuditedAdmin):  # type: ignore[misc]  # un
     autocomplete_fields = ("user", "team")
     readonly_fields = ("created_at",)
 
+    def subject_of(self, obj: Membership) -> str:
+        """Return the member."""
+        return str(obj.user)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return the read-only fields: for an existing membership, all but the role."""
         shown = tuple(super().get_readonly_fields(request, obj))
