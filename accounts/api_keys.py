@@ -141,16 +141,16 @@ def revoke_key(key: ApiKey) -> ApiKey:
 
 
 def require_room(team: Team) -> None:
-    """Keep other keys of the team from being made, and raise TooManyKeysError if it has its most.
+    """Lock the team against concurrent key creation, and raise TooManyKeysError at its limit.
 
-    Call it in the transaction that makes a key. Keys of open chats count, too.
+    Call it in the transaction that creates a key. The chat page's keys count too.
     """
     locked = Team.objects.select_for_update(no_key=True, of=("self",)).select_related("plan")
     row = locked.get(pk=team.pk)
     limit = row.plan.max_keys if row.max_keys is None else row.max_keys
     if active(ApiKey.objects.filter(team=team)).count() >= limit:
         raise TooManyKeysError(
-            f"The team has {limit} valid API keys, which is its limit."
+            f"The team has reached its limit of valid API keys ({limit})."
             " Revoke one that is no longer used, or ask us for a higher limit."
         )
 

@@ -1,4 +1,4 @@
-"""The Django app, and the admin's with our site."""
+"""The Django app, and the admin's app with our admin site."""
 
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps

@@ -60,7 +60,7 @@ def check_peppers(
 def check_encryption_keys(
     app_configs: Sequence[AppConfig] | None, **_options: Any
 ) -> list[checks.CheckMessage]:
-    """Return errors for encryption keys that are missing or not of AES-256."""
+    """Return errors for missing encryption keys and keys that don't fit AES-256."""
     keys: dict[int, bytes] = settings.ENCRYPTION_KEYS
     if not keys:
         return [
@@ -72,7 +72,7 @@ def check_encryption_keys(
         ]
     return [
         checks.Error(
-            f"Key {version} of ENCRYPTION_KEYS does not have {KEY_BYTES} bytes.",
+            f"Key {version} of ENCRYPTION_KEYS is not {KEY_BYTES} bytes long.",
             hint=f"Give it {KEY_BYTES * 2} hex digits. {_GENERATE_HINT}",
             id="accounts.E006",
         )

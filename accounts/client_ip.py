@@ -16,12 +16,12 @@ def client_ip(request: HttpRequest) -> str:
 
 
 def client_address(peer: str, forwarded_for: str) -> str:
-    """Return the client's IPv4 or IPv6 address, by the connection's peer and X-Forwarded-For.
+    """Return the client's IPv4 or IPv6 address.
 
-    `peer` is the connection's other end, `forwarded_for` the header X-Forwarded-For. Each of the
-    operator's proxies (`PROXY_COUNT`, with `BEHIND_PROXY`) appends its peer to the header, so the
-    client's address is that many entries from the end. Earlier entries may be forged by the client
-    to evade a limit; without a proxy, all of them may.
+    `peer` is the connection's remote address, `forwarded_for` the header X-Forwarded-For. Each of
+    the operator's proxies (`PROXY_COUNT`, with `BEHIND_PROXY`) appends its peer to the header, so
+    the client's address is that many entries from the end. Clients may forge earlier entries to
+    evade a limit, and without a proxy, all of them.
     """
     connected = _address(peer) or _LOCALHOST
     if not settings.BEHIND_PROXY:

@@ -1,12 +1,12 @@
-"""Encryption of the secrets that the database must give back: upstreams' keys, second factors.
+"""Encryption of secrets that must be readable again: upstream keys and second factors.
 
-API keys and passwords are only compared, so digests of them suffice; these are used, so they are
-encrypted: AES-256-GCM under the newest of ENCRYPTION_KEYS, with a random nonce of 96 bits and the
-secret's purpose as associated data, so that a ciphertext is of no use in another place. A copy of
-the database gives none of them away.
+API keys and passwords are only compared, so digests of them suffice. These secrets are used, so
+they are encrypted: AES-256-GCM under the newest of ENCRYPTION_KEYS, with a random 96-bit nonce and
+the secret's purpose as associated data, so that a ciphertext is useless anywhere else. A copy of
+the database reveals none of them.
 
-A ciphertext is `enc:<version of the key>:<nonce and AES-GCM's output in base64>`, and everything
-else that `decrypt` is given is plaintext from before, which `manage.py encrypt_secrets` encrypts.
+A ciphertext is `enc:<version of the key>:<nonce and AES-GCM's output in base64>`. Any other text is
+plaintext of an earlier release, which `manage.py encrypt_secrets` encrypts.
 """
 
 import base64
@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 KEY_BYTES = 32
-SECOND_FACTOR = "second factor"  # the purpose of seeds
+SECOND_FACTOR = "second factor"  # the purpose of TOTP and recovery-code seeds
 _NONCE_BYTES = 12  # NIST SP 800-38D, section 8.2.2
 _MARK = "enc"
 
@@ -31,13 +31,13 @@ MISSING_KEY = (
 
 
 class DecryptionError(Exception):
-    """A ciphertext that can't be read: its key is gone, or it is not what was stored here."""
+    """A ciphertext can't be decrypted: its key is missing, or it belongs to another place."""
 
 
 def encrypt(text: str, purpose: str) -> str:
     """Return the ciphertext of a secret under the newest key.
 
-    Raise ImproperlyConfigured where no key is set.
+    Raise ImproperlyConfigured if no key is set.
     """
     keys = _keys()
     version = max(keys)
@@ -47,27 +47,28 @@ def encrypt(text: str, purpose: str) -> str:
 
 
 def decrypt(stored: str, purpose: str) -> str:
-    """Return the plaintext of a ciphertext; a text that is none is returned as it is.
+    """Return the plaintext of a ciphertext; return any other text unchanged.
 
-    Raise DecryptionError where its key is not among ENCRYPTION_KEYS, or where it was stored for
-    another purpose.
+    Raise DecryptionError if its key is not in ENCRYPTION_KEYS, or it was encrypted for another
+    purpose.
     """
     if not is_encrypted(stored):
         return stored
     _, version, encoded = stored.split(":", 2)
     key = settings.ENCRYPTION_KEYS.get(int(version))
     if key is None:
-        raise DecryptionError(f"Version {version} of ENCRYPTION_KEYS, which encrypted it, is gone.")
+        message = f"Version {version} of ENCRYPTION_KEYS, which encrypted it, is missing."
+        raise DecryptionError(message)
     try:
         sealed = base64.b64decode(encoded, validate=True)
         text = AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], purpose.encode())
     except (InvalidTag, ValueError):
-        raise DecryptionError("It was not encrypted by this key for this purpose.") from None
+        raise DecryptionError("It was not encrypted with this key for this purpose.") from None
     return text.decode()
 
 
 def is_encrypted(stored: str) -> bool:
-    """Return whether a stored text is a ciphertext of ours."""
+    """Return whether a stored text is one of our ciphertexts."""
     mark, _, rest = stored.partition(":")
     version, separator, _ = rest.partition(":")
     return mark == _MARK and bool(separator) and version.isascii() and version.isdigit()

@@ -33,7 +33,7 @@ class KeyAlreadyRotatedError(AccountsError):
 
 
 class TooManyKeysError(AccountsError):
-    """The team has as many valid keys as it may have."""
+    """The team has reached its limit of valid keys."""
 
 
 class NotAllowedError(AccountsError):

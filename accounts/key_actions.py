@@ -49,8 +49,8 @@ def rotate_key(
 ) -> tuple[ApiKey, str]:
     """Replace a key and return the successor with its plaintext.
 
-    Raise KeyAlreadyRotatedError, KeyNotActiveError, TooManyKeysError where both are valid for a
-    while and the team has no room for that, and ValueError for a grace out of range.
+    Raise KeyAlreadyRotatedError, KeyNotActiveError, TooManyKeysError if both are valid for a
+    while and the team has no room for another key, and ValueError for a grace out of range.
     """
     with transaction.atomic():
         if grace_seconds:

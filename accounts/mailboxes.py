@@ -1,7 +1,8 @@
-"""Mailboxes: one spelling for every address of one, and what is kept of it when the user is gone.
+"""Mailboxes: one canonical spelling for all addresses of a mailbox, and its digest.
 
-What is given once per person is given once per mailbox, also after the account was deleted. So a
-keyed digest of the mailbox is kept with the gift: it recognises the mailbox and names nobody.
+Whatever is granted once per person is granted once per mailbox, even after the account is deleted.
+So a keyed digest of the mailbox is kept with the grant: it recognizes the mailbox without revealing
+it.
 """
 
 import hashlib
@@ -14,9 +15,9 @@ _SALT = "accounts.mailboxes"
 
 
 def mailbox_of(address: str) -> str:
-    """Return one spelling for all addresses of a mailbox.
+    """Return the canonical spelling of an address's mailbox.
 
-    Lower case, without what stands after a plus; gmail's without dots, under one domain.
+    Lower case, without anything after a plus; for Gmail also without dots, under one domain.
     """
     local, _, domain = address.strip().lower().rpartition("@")
     local = local.partition("+")[0]
@@ -26,14 +27,14 @@ def mailbox_of(address: str) -> str:
 
 
 def mailbox_digest(address: str) -> str:
-    """Return the digest to keep of an address's mailbox, keyed by SECRET_KEY."""
+    """Return the digest to store for an address's mailbox, keyed with SECRET_KEY."""
     return _digest(mailbox_of(address), settings.SECRET_KEY)
 
 
 def known_digests(address: str) -> list[str]:
-    """Return every digest that may have been kept of the mailbox.
+    """Return every digest that may have been stored for the mailbox.
 
-    By the keys of SECRET_KEY_FALLBACKS too, and the digest without a key of earlier releases.
+    Includes those keyed with SECRET_KEY_FALLBACKS, and the unkeyed one of earlier releases.
     """
     mailbox = mailbox_of(address)
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]

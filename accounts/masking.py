@@ -1,4 +1,4 @@
-"""Masking of secrets in texts that are logged or stored."""
+"""Masking of secrets in text that is logged or stored."""
 
 import re
 
@@ -15,9 +15,12 @@ _BEARER = re.compile(r"(?i)(bearer\s+)\S+")
 # Stripe's secret and restricted keys, and its webhooks' signing secrets.
 _STRIPE = re.compile(r"\b((?:sk|rk)_[a-z]+_|whsec_)[0-9A-Za-z_]+")
 
+_CUT_TO_PREFIX = (_PROVIDER, _OTHERS, _TOKEN, _BEARER, _STRIPE)
+
 
 def mask_secrets(text: str) -> str:
     """Return the text with API keys cut to prefix and last four, other secrets to their prefix."""
-    text = _PROVIDER.sub(r"\1…", _KEY.sub(r"\1…\2", text))
-    text = _TOKEN.sub(r"\1…", _OTHERS.sub(r"\1…", text))
-    return _STRIPE.sub(r"\1…", _BEARER.sub(r"\1…", text))
+    text = _KEY.sub(r"\1…\2", text)
+    for pattern in _CUT_TO_PREFIX:
+        text = pattern.sub(r"\1…", text)
+    return text

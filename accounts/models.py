@@ -31,7 +31,7 @@ class UserManager(BaseUserManager["User"]):
     def create_superuser(self, email: str, password: str | None = None) -> "User":
         """Return a new user who may do everything in the admin.
 
-        Whoever makes one has a shell on the server: their word verifies the address.
+        The email address counts as verified, since only someone with a shell can call this.
         """
         from allauth.account.models import EmailAddress  # noqa: PLC0415  (it needs this module)
 

@@ -1,11 +1,12 @@
-"""What staff may never do with a permission alone: become more than they are.
+"""Limits on staff permissions: no permission lets its holder escalate their privileges.
 
-Permissions are for the customers' business. Whatever makes a person more (staff and superuser
-status, groups, permissions, memberships, passwords, addresses, new API keys, whose plaintext is
-shown) is for superusers, who have everything already, and so are changes of a user who is staff.
-Nobody but a superuser acts on a team that they belong to. `tests/config/test_staff_powers.py` holds
-this for every permission there is.
+Permissions cover work on customers. Whatever could escalate privileges (staff and superuser status,
+groups, permissions, memberships, passwords, email addresses, new API keys, whose plaintext is
+shown) is reserved for superusers, and so is changing a user who is staff. Only a superuser may act
+on a team that they belong to. `tests/config/test_staff_powers.py` checks this for every permission.
 """
+
+from typing import Any
 
 from django.http import HttpRequest
 
@@ -18,8 +19,40 @@ def is_superuser(request: HttpRequest) -> bool:
 
 
 def may_act_on(request: HttpRequest, team: Team) -> bool:
-    """Return whether the staff of a request may act on a team: not on one of their own."""
+    """Return whether the request's staff member may act on a team: not on one of their own."""
     user = request.user
     if not isinstance(user, User):
         return False
     return user.is_superuser or not team.memberships.filter(user=user).exists()
+
+
+class ReadOnly:
+    """A mixin for admin pages and inlines that show rows and change nothing."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False."""
+        return False
+
+
+class SuperusersOnly:
+    """A mixin for admin pages whose rows only superusers may change."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Allow superusers only."""
+        return is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow superusers only."""
+        return is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allow superusers only."""
+        return is_superuser(request)

@@ -1,7 +1,7 @@
-"""The admin's site: who gets in, and which models have no pages there.
+"""The admin site: who is admitted, and which models have no pages there.
 
-Staff sign in where customers do, with the same form, limits and second step; `/admin/login/` only
-leads there. Within, everything asks for a second factor shown in this session, unless
+Staff sign in where customers do, with the same form, rate limits and second step; `/admin/login/`
+only redirects there. Every admin page requires a second factor verified in this session, unless
 STAFF_SECOND_FACTOR is off.
 """
 
@@ -27,21 +27,21 @@ _SECOND_FACTORS = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
 
 
 class StaffSite(UnfoldAdminSite):
-    """The admin's site (INSTALLED_APPS names its configuration, `accounts.apps.StaffConfig`)."""
+    """The admin site (INSTALLED_APPS names its configuration, `accounts.apps.StaffConfig`)."""
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Register pages, except allauth's own.
+        """Register the models' pages, except allauth's own.
 
-        Those show sessions' keys and seeds, and let one who may add an email address or an account
-        of another service to a user sign in as that user.
+        allauth's show session keys and TOTP seeds, and anyone who may add an email address or a
+        social account to a user could sign in as that user.
         """
-        models = model_or_iterable if isinstance(model_or_iterable, list | tuple) else None
-        for model in models or [model_or_iterable]:
+        is_many = isinstance(model_or_iterable, list | tuple)
+        for model in model_or_iterable if is_many else [model_or_iterable]:
             if model._meta.app_config.name.split(".")[0] != "allauth":
                 super().register(model, admin_class, **options)
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user is staff and has shown their second factor in this session."""
+        """Return whether the user is staff and has verified a second factor in this session."""
         return super().has_permission(request) and (
             not settings.STAFF_SECOND_FACTOR or _has_shown_second_factor(request)
         )
@@ -50,9 +50,9 @@ class StaffSite(UnfoldAdminSite):
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Lead to what is missing: signing in, a second factor, or showing it.
+        """Redirect to the missing step: sign in, set up a second factor, or verify it.
 
-        Raise PermissionDenied for a user who is no staff.
+        Raise PermissionDenied for a user who isn't staff.
         """
         user = request.user
         if not user.is_authenticated:
@@ -62,19 +62,21 @@ class StaffSite(UnfoldAdminSite):
         if self.has_permission(request):
             return HttpResponseRedirect(_next_url(request))
         if is_mfa_enabled(user, _SECOND_FACTORS):
-            return _redirect(_name_of_second_step(request), request)
-        messages.info(request, "The administration asks for a second factor. Add one here first.")
+            return _redirect(_second_step_url_name(request), request)
+        messages.info(
+            request, "The admin requires two-factor authentication. Set it up here first."
+        )
         return redirect("mfa_index")
 
     def password_change(  # type: ignore[override]  # Django's own redirects, too
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Lead to the page where everybody changes their password."""
+        """Redirect to the page where all users change their password."""
         return redirect("account_change_password")
 
 
 def _has_shown_second_factor(request: HttpRequest) -> bool:
-    """Return whether one was shown in this session, and still belongs to the user."""
+    """Return whether one was verified in this session and the user still has one."""
     user = request.user
     if not user.is_authenticated:
         return False
@@ -83,8 +85,8 @@ def _has_shown_second_factor(request: HttpRequest) -> bool:
     return has_shown_one and is_mfa_enabled(user, _SECOND_FACTORS)
 
 
-def _name_of_second_step(request: HttpRequest) -> str:
-    """Return the name of the page that asks a signed-in user for their second factor."""
+def _second_step_url_name(request: HttpRequest) -> str:
+    """Return the URL name of the page that asks a signed-in user for their second factor."""
     methods = [each["id"] for each in get_adapter().get_reauthentication_methods(request.user)]
     return (
         "mfa_reauthenticate" if "mfa_reauthenticate" in methods else "mfa_reauthenticate_webauthn"
@@ -98,7 +100,7 @@ def _redirect(name: str, request: HttpRequest) -> HttpResponse:
 
 
 def _next_url(request: HttpRequest) -> str:
-    """Return the page that was asked for, if it is one of this site, else the admin's index."""
+    """Return the requested page's URL if it is on this site, else the admin index."""
     url = request.GET.get(REDIRECT_FIELD_NAME, "")
     is_ours = url_has_allowed_host_and_scheme(
         url, {request.get_host()}, require_https=request.is_secure()

@@ -154,7 +154,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def customer(stack: Stack, request: pytest.FixtureRequest) -> tuple[str, str]:
-    """A customer of the stack, of this test's own, with ten dollars: e-mail and API key."""
+    """A customer of the stack, of this test's own, with ten dollars: email and API key."""
     # Tests of one name in several files may share a stack.
     name = re.sub(r"[^a-z0-9]+", "-", f"{request.node.path.stem}-{request.node.name}".lower())
     email = f"{name[:50]}-{zlib.crc32(request.node.nodeid.encode()):08x}@example.com"

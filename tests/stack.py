@@ -164,7 +164,7 @@ class Stack:
         return str(made["api_key"])
 
     def balance(self, team: str) -> dict[str, Any]:
-        """Return what `manage.py balance` says of a team or a member's e-mail."""
+        """Return what `manage.py balance` says of a team or a member's email."""
         answer: dict[str, Any] = json.loads(self.manage("balance", team, "--json"))
         return answer
 

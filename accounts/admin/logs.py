@@ -1,4 +1,4 @@
-"""Admin pages of the logs, and the base of pages that write into teams' audit logs."""
+"""Admin pages of the logs, and the base class for pages that write to teams' audit logs."""
 
 import json
 from collections.abc import Iterable
@@ -10,13 +10,14 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from accounts import audit
-from accounts.models import AuditEntry, Membership, SentNotice, Team, User
+from accounts.models import AuditEntry, SentNotice, Team, User
+from accounts.staff_rules import ReadOnly
 
 
 class AuditedAdmin(ModelAdmin):
-    """The base of pages whose rows belong to teams: their audit logs have what staff do there.
+    """The base class for pages whose rows belong to teams: staff actions go to their audit logs.
 
-    Django's own log, which staff read, has it as well.
+    They also go to Django's own log, which staff read.
     """
 
     audit_name = ""  # of the action in the audit log: `member` makes `member.changed`
@@ -24,6 +25,10 @@ class AuditedAdmin(ModelAdmin):
     def teams_of(self, obj: Any) -> Iterable[Team]:
         """Return the teams that a row belongs to; by default, that of its column `team`."""
         return [obj.team]
+
+    def subject_of(self, obj: Any) -> str:
+        """Return what the audit log calls a row."""
+        return str(obj)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Log an addition in both logs."""
@@ -38,7 +43,7 @@ class AuditedAdmin(ModelAdmin):
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        """Log deletions in both logs, before the rows are gone."""
+        """Log deletions in both logs before the rows are deleted."""
         for obj in queryset:
             self.record(request, obj, "removed")
         return super().log_deletions(request, queryset)
@@ -46,27 +51,16 @@ class AuditedAdmin(ModelAdmin):
     def record(
         self, request: HttpRequest, obj: Any, verb: str, detail: dict[str, Any] | None = None
     ) -> None:
-        """Write an entry of the staff's act into the audit log of each team."""
-        subject = str(obj.user) if isinstance(obj, Membership) else str(obj)
+        """Record the staff action in each team's audit log."""
         for team in self.teams_of(obj):
             staff = audit.Staff(team, cast(User, request.user))
-            audit.record(staff, f"{self.audit_name}.{verb}", subject, detail=detail)
+            audit.record(staff, f"{self.audit_name}.{verb}", self.subject_of(obj), detail=detail)
 
 
-class LogAdmin(ModelAdmin):
-    """The base of pages whose rows the software writes: read-only."""
+class LogAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold's annotations
+    """The base class for the logs' pages."""
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Forbid adding rows."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Forbid changing rows."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Forbid deleting rows."""
-        return False
+    show_full_result_count = False  # it would count the whole table on every page
 
 
 @admin.register(AuditEntry)
@@ -92,9 +86,9 @@ class SentNoticeAdmin(LogAdmin):
 
 @admin.register(LogEntry)
 class LogEntryAdmin(LogAdmin):
-    """The staff log: what was done in the admin, by whom. It names fields, not their values."""
+    """The staff log: who did what in the admin. It has the fields' names, not their values."""
 
-    list_display = ("action_time", "user", "act", "content_type", "object_repr", "changes")
+    list_display = ("action_time", "user", "action", "content_type", "object_repr", "changes")
     list_filter = (
         "action_flag",
         "action_time",
@@ -105,11 +99,11 @@ class LogEntryAdmin(LogAdmin):
     search_fields = ("object_repr", "=object_id", "user__email")
     date_hierarchy = "action_time"
     fields = readonly_fields = (
-        *("action_time", "user", "act", "content_type", "object_id", "object_repr", "changes"),
+        *("action_time", "user", "action", "content_type", "object_id", "object_repr", "changes"),
     )
 
-    @admin.display(description="Act", ordering="action_flag")
-    def act(self, entry: LogEntry) -> str:
+    @admin.display(description="Action", ordering="action_flag")
+    def action(self, entry: LogEntry) -> str:
         """Return whether the object was added, changed or deleted."""
         return str(entry.get_action_flag_display())
 
@@ -120,7 +114,7 @@ class LogEntryAdmin(LogAdmin):
 
 
 def _changed_fields(message: Any) -> list[str]:
-    """Return the names of the changed fields in a message of Django's log."""
+    """Return the changed fields' names from a message of Django's log."""
     parts = json.loads(message) if isinstance(message, str) and message[:1] == "[" else message
     if isinstance(parts, str):
         return [parts]

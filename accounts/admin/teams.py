@@ -10,28 +10,16 @@ from unfold.admin import ModelAdmin, TabularInline
 
 from accounts.admin.logs import AuditedAdmin, LogAdmin
 from accounts.models import Invitation, Membership, Plan, Team
-from accounts.staff_rules import is_superuser, may_act_on
+from accounts.staff_rules import ReadOnly, SuperusersOnly, may_act_on
 
 
-class MembershipInline(TabularInline):
-    """Memberships for reading; they are changed on their own pages."""
+class MembershipInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold's annotations
+    """Memberships, read-only; they are changed on their own pages."""
 
     model = Membership
     extra = 0
     fields = readonly_fields = ("user", "team", "role", "created_at")
     show_change_link = True
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Forbid adding rows."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Forbid changing rows."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Forbid deleting rows."""
-        return False
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Membership]":
         """Return the memberships with their users and teams."""
@@ -84,7 +72,7 @@ class TeamAdmin(AuditedAdmin):
         return super().has_change_permission(request, obj)
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the fields that follow others, on a form that can be saved."""
+        """Return the fields filled in from others, if the form can be saved."""
         is_shown = obj is not None and not self.has_change_permission(request, obj)
         return {} if is_shown else super().get_prepopulated_fields(request, obj)
 
@@ -94,8 +82,8 @@ class TeamAdmin(AuditedAdmin):
 
 
 @admin.register(Membership)
-class MembershipAdmin(AuditedAdmin):
-    """Memberships of teams, which only superusers change: they open a customer's team."""
+class MembershipAdmin(SuperusersOnly, AuditedAdmin):  # type: ignore[misc]  # unfold's annotations
+    """Memberships. Only superusers may change them: a membership gives access to a team."""
 
     audit_name = "member"
     list_display = ("user", "team", "role", "created_at")
@@ -105,27 +93,19 @@ class MembershipAdmin(AuditedAdmin):
     autocomplete_fields = ("user", "team")
     readonly_fields = ("created_at",)
 
+    def subject_of(self, obj: Membership) -> str:
+        """Return the member."""
+        return str(obj.user)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the read-only fields: of a membership, all but the role."""
+        """Return the read-only fields: for an existing membership, all but the role."""
         shown = tuple(super().get_readonly_fields(request, obj))
         return shown if obj is None else ("user", "team", *shown)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Allow superusers only."""
-        return is_superuser(request)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allow superusers only."""
-        return is_superuser(request)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allow superusers only."""
-        return is_superuser(request)
 
 
 @admin.register(Invitation)
 class InvitationAdmin(LogAdmin):
-    """Invitations and their outcome."""
+    """Invitations and what became of them."""
 
     list_display = ("email", "team", "role", "invited_by", "expires_at", "accepted_at")
     list_filter = ("role", "created_at", ("accepted_at", admin.EmptyFieldListFilter))

@@ -19,7 +19,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from accounts.admin.logs import AuditedAdmin
 from accounts.admin.teams import MembershipInline
 from accounts.models import Team, User
-from accounts.staff_rules import is_superuser
+from accounts.staff_rules import SuperusersOnly, is_superuser
 
 _POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -33,7 +33,7 @@ class NewUserForm(UserCreationForm):
 
 
 class ChangedUserForm(UserChangeForm):
-    """A user, whose password is behind a link."""
+    """An existing user; the password is changed on a page of its own."""
 
     class Meta:
         model = User
@@ -42,7 +42,7 @@ class ChangedUserForm(UserChangeForm):
 
 @admin.register(User)
 class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[misc,type-arg]  # unfold's annotations
-    """Users. Staff may rename, deactivate and activate customers; superusers do all."""
+    """Users. Staff may rename, deactivate and reactivate customers; superusers, anything."""
 
     audit_name = "account"
     form = ChangedUserForm
@@ -73,7 +73,7 @@ class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[misc,type-arg]  # 
 
     @admin.display(description="Second factors")
     def second_factors(self, user: User) -> str:
-        """Name the kinds of second factors that a user has."""
+        """Return the types of the user's second factors, or `none`."""
         kinds = Authenticator.objects.filter(user=user).order_by("pk")
         return ", ".join(str(each.get_type_display()) for each in kinds) or "none"
 
@@ -82,7 +82,7 @@ class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[misc,type-arg]  # 
         return obj.teams.all()
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the form's parts: without the password, except for superusers."""
+        """Return the fieldsets: only superusers see the password."""
         fieldsets = super().get_fieldsets(request, obj)
         if is_superuser(request):
             return fieldsets
@@ -92,30 +92,30 @@ class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[misc,type-arg]  # 
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the read-only fields: except for superusers, address and permissions too."""
+        """Return the read-only fields, which include email and permissions unless superuser."""
         shown = tuple(super().get_readonly_fields(request, obj))
         return shown if is_superuser(request) else (*shown, "email", *_POWERS)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Allow superusers to add users; others sign up, or are invited."""
+        """Allow superusers only: other users sign up or are invited."""
         return is_superuser(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allow changes of staff, passwords included, to superusers only."""
+        """Allow only superusers to change a user who is staff."""
         if obj is not None and (obj.is_staff or obj.is_superuser) and not is_superuser(request):
             return False
         return super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Forbid deletion: a user is deactivated, since the books refer to them."""
+        """Forbid deletion: the books refer to the user. Deactivate them instead."""
         return False
 
     def has_superuser_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user may do what only superusers may."""
+        """Return whether the user is a superuser (for `permissions=["superuser"]` of actions)."""
         return is_superuser(request)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Save the user. A new address takes the place of all former ones, for sign-in, too."""
+        """Save the user. A new email address replaces all previous ones, for sign-in too."""
         super().save_model(request, obj, form, change)
         if "email" in form.changed_data:
             EmailAddress.objects.filter(user=obj).delete()
@@ -127,41 +127,31 @@ class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[misc,type-arg]  # 
         id: str,  # noqa: A002  (Django's name)
         form_url: str = "",
     ) -> HttpResponse:
-        """Show or save the form of a password. Raise PermissionDenied except for superusers."""
+        """Show or save the password form. Raise PermissionDenied for anyone but a superuser."""
         if not is_superuser(request):
             raise PermissionDenied
         return super().user_change_password(request, id, form_url)
 
     @admin.action(description="Remove second factors", permissions=["superuser"])
     def remove_second_factors(self, request: HttpRequest, users: QuerySet[User]) -> None:
-        """Remove the second factors of users who have lost them, and their recovery codes."""
+        """Remove the second factors and recovery codes of users who have lost them."""
         with transaction.atomic():
             for user in users:
                 Authenticator.objects.filter(user=user).delete()
                 self.log_change(request, user, _change_of("Second factors"))
-        self.message_user(request, "They sign in with their password alone.", messages.SUCCESS)
+        self.message_user(
+            request, "The users can now sign in with their password alone.", messages.SUCCESS
+        )
 
 
 admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold's annotations
-    """Groups of staff permissions, which only superusers change."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Allow superusers only."""
-        return is_superuser(request)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allow superusers only."""
-        return is_superuser(request)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allow superusers only."""
-        return is_superuser(request)
+class GroupAdmin(SuperusersOnly, BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold's
+    """Groups of staff permissions. Only superusers may change them."""
 
 
 def _change_of(field: str) -> list[dict[str, Any]]:
-    """Return the message of a change that no form made, as Django's log keeps it."""
+    """Return the message for Django's log about a change made without a form."""
     return [{"changed": {"fields": [field]}}]

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 
+from accounts.staff_rules import ReadOnly
 from billing.admin.fields import MoneyAdmin, ReadOnlyAdmin, dollars, dollars_of_cents
 from billing.models import AutoTopUp, CodeRedemption, CreditCode, Referral, ReferralLink
 from billing.payments.promotions import normalise_code
@@ -47,25 +48,13 @@ class CodeForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs alone kn
         return amount_nanos
 
 
-class RedemptionInline(TabularInline):
+class RedemptionInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold's annotations
     """The redemptions of a code."""
 
     model = CodeRedemption
     extra = 0
     fields = readonly_fields = ("team", "user", "created_at")
     ordering = ("-created_at",)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: only customers redeem codes."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False."""
-        return False
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[CodeRedemption]":
         """Return the redemptions with their teams and users."""

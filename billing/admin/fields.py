@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from accounts.staff_rules import ReadOnly
 from billing.pricing.money import (
     NANOS_PER_CENT,
     cents_text,
@@ -147,7 +148,7 @@ class MoneyAdmin(ModelAdmin):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold's annotations
     """A model admin for rows that only the application's own functions may write."""
 
     show_full_result_count = False  # it would count the whole table on every page
@@ -156,18 +157,6 @@ class ReadOnlyAdmin(ModelAdmin):
         """Refuse to filter by an excluded column: its value could be guessed bit by bit."""
         is_excluded = lookup.partition("__")[0] in (self.exclude or ())
         return not is_excluded and bool(super().lookup_allowed(lookup, value, request))
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False."""
-        return False
 
 
 def _title(field: str) -> str:

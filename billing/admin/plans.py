@@ -7,6 +7,7 @@ from django.db import models
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 
+from accounts.staff_rules import ReadOnly
 from billing.admin.fields import (
     CentsAdminField,
     MoneyAdmin,
@@ -58,7 +59,7 @@ class PlanPriceAdmin(ReadOnlyAdmin):
     search_fields = ("=stripe_id", "plan__name")
 
 
-class PaymentsOfSubscription(TabularInline):
+class PaymentsOfSubscription(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold's annotations
     """The payments of a subscription."""
 
     model = SubscriptionPayment
@@ -70,18 +71,6 @@ class PaymentsOfSubscription(TabularInline):
     readonly_fields: ClassVar[Any] = fields
     ordering = ("-paid_at",)
     show_change_link = True
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: payments come from Stripe."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False."""
-        return False
 
 
 @admin.register(Subscription)

@@ -3,8 +3,8 @@
 The gateway is plain ASGI. Django's handler and its URL resolver would take 15 % of a request,
 and its signals hop to a thread twice (measured; `platform/docs/architecture.md`).
 
-`SERVES` says whether the process has both. In production each has processes of its own, so that no
-page shares an event loop, a lock or a fate with the API.
+`SERVES` determines whether the process has both. In production they run in separate processes, so
+that no page shares an event loop or a lock with the API, or takes it down.
 """
 
 import os
@@ -22,7 +22,7 @@ from config.pages import Pages
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-# What a stopping process takes for settlements that are still queued, before it spools them.
+# How long a stopping process waits for queued settlements before it spools them.
 CLOSE_SECONDS = 2.0
 MISDIRECTED = b"This process does not serve this path: see SERVES in the operations manual.\n"
 
@@ -30,7 +30,7 @@ MISDIRECTED = b"This process does not serve this path: see SERVES in the operati
 class Application:
     """Route each request to the gateway or to Django; the gateway lives as long as the process.
 
-    `serves` is the setting SERVES. The other side's paths get a 421.
+    `serves` is the setting SERVES; paths that the process doesn't serve get a 421.
     """
 
     def __init__(self, serves: str = "all") -> None:
@@ -74,7 +74,7 @@ class Application:
 
 
 async def _misdirect(send: Send) -> None:
-    """Answer 421 to a request that the proxy should have sent to other processes."""
+    """Send a 421 to a request that the proxy should have routed to another process."""
     headers = [
         (b"content-type", b"text/plain"),
         (b"content-length", b"%d" % len(MISDIRECTED)),

@@ -1,4 +1,4 @@
-"""What browsers and proxies may keep: nothing that a signed-in person was shown."""
+"""Caching by browsers and proxies: no page of a signed-in user may be stored."""
 
 from collections.abc import Callable
 
@@ -8,13 +8,13 @@ from django.http.response import HttpResponseBase
 
 
 class PrivatePages:
-    """Middleware that lets nobody store a page which depends on who is signed in."""
+    """Middleware that forbids storing pages that depend on the signed-in user."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the page, with `no-store` if its view asked who is signed in, and somebody is."""
+        """Return the page, with `no-store` if a user is signed in and the session was read."""
         response = self._get_response(request)
         if request.session.accessed and SESSION_KEY in request.session:
             response["Cache-Control"] = "no-store, private"

@@ -1,4 +1,4 @@
-"""The pages' share of the database pool: bounded, given back at once, and a 503 when it is used up.
+"""The pages' share of the database pool: bounded, returned at once, a 503 when it is exhausted.
 
 A page holds a connection only while its view runs in its thread: a client that reads slowly keeps
 the rendered answer waiting, never a connection. Customers' pages together leave `RESERVED`
@@ -24,7 +24,7 @@ from config.https import error_response
 
 log = structlog.get_logger(__name__)
 
-# Paths that use the reserved connections, too.
+# Paths that may also use the reserved connections.
 PRIVILEGED = ("/webhooks/", "/admin/")
 RESERVED = 2
 WAIT_SECONDS = 1.0
@@ -37,19 +37,19 @@ class PageConnections:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
         size: int = settings.DATABASES["default"]["OPTIONS"]["pool"]["max_size"]  # type: ignore[index]
-        self._places = threading.BoundedSemaphore(max(1, size - RESERVED))
+        self._slots = threading.BoundedSemaphore(max(1, size - RESERVED))
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the page, or a 503 where no connection is free within `WAIT_SECONDS`."""
+        """Return the page, or a 503 if no connection becomes free within `WAIT_SECONDS`."""
         if request.path_info.startswith(PRIVILEGED):
             return self._respond(request)
-        if not self._places.acquire(timeout=WAIT_SECONDS):
+        if not self._slots.acquire(timeout=WAIT_SECONDS):
             log.warning("pages_busy", path=request.path_info)
             return service_unavailable(request)
         try:
             return self._respond(request)
         finally:
-            self._places.release()
+            self._slots.release()
 
     def _respond(self, request: HttpRequest) -> HttpResponseBase:
         try:
@@ -60,7 +60,7 @@ class PageConnections:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Return the answer to an exception in a view: 503 where the database is away or full."""
+    """Return the response to a view's exception: 503 if the database is unavailable or full."""
     if isinstance(sys.exc_info()[1], OperationalError):
         return service_unavailable(request)
     return django_server_error(request)

@@ -24,7 +24,7 @@ POLICY = f"{_COMMON}script-src 'self'; style-src 'self'"
 ADMIN_POLICY = (
     f"{_COMMON}script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 )
-# /dev/mail shows emails in a frame, with a policy of their own (portal/mail/views.py).
+# /dev/mail shows emails in a frame, with a policy of their own (portal/mailbox/views.py).
 MAIL_POLICY = f"{POLICY}; frame-src 'self'"
 
 Answer = HttpResponseBase | Awaitable[HttpResponseBase]

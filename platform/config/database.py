@@ -1,26 +1,26 @@
-"""Django's share of the database that DATABASE_URL names."""
+"""Django's database settings, from DATABASE_URL."""
 
 from psycopg.conninfo import conninfo_to_dict
 
 from config import env
 
-# The pages sum many rows into few groups, which the planner can't know: with memory for a hash
-# table it spares itself a sort (measured: half the time). Compiling takes longer than the sums.
+# Pages sum many rows into few groups, which the planner can't know: with enough memory for a hash
+# table it avoids a sort (measured: half the time). JIT compilation takes longer than it saves.
 PLANNER = "-c work_mem=16MB -c jit=off"
 
 
 def database_of(url: str) -> dict[str, object]:
     """Return Django's settings for a PostgreSQL connection string.
 
-    libpq's own parser reads it, as it does for the relay's connections, so that both reach the same
-    server whether the string names a host, a socket's folder or several hosts. (dj-database-url 3.1
+    It is parsed by libpq, as for the gateway's connections, so that both reach the same server
+    whether the string names a host, a socket's folder or several hosts. (dj-database-url 3.1
     refuses several hosts, and leaves `host` and `user` of a query in OPTIONS.) Raise
     psycopg.ProgrammingError for a string that libpq would refuse.
     """
     options: dict[str, object] = dict(conninfo_to_dict(url))
     options["options"] = f"{PLANNER} {options.get('options', '')}".strip()
-    # A pool, because a connection kept by each of Django's threads outlives its use (measured:
-    # 414 errors of "too many clients" under load with CONN_MAX_AGE instead).
+    # A pool, because with CONN_MAX_AGE each of Django's threads keeps its connection after use
+    # (measured: 414 errors of "too many clients" under load).
     options["pool"] = {
         "min_size": 1,
         "max_size": env.integer("DATABASE_POOL_SIZE", 8),

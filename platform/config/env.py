@@ -71,7 +71,7 @@ def words(name: str, default: str = "") -> list[str]:
 
 
 def versioned_keys(name: str) -> dict[int, bytes]:
-    """Return the keys of `1:<hex>,2:<hex>` by their versions. Raise ValueError for another form."""
+    """Return the keys of `1:<hex>,2:<hex>` by version. Raise ValueError for any other format."""
     items = (item.partition(":") for item in words(name))
     return {int(version): bytes.fromhex(key) for version, _, key in items}
 

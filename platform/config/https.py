@@ -1,4 +1,4 @@
-"""What the management API answers to a request that came unencrypted."""
+"""Refusal of unencrypted calls of the management API, and API errors as Django responses."""
 
 from collections.abc import Callable
 
@@ -12,17 +12,17 @@ from api.gateway.http import new_request_id
 
 
 class RefuseClearText:
-    """Middleware that refuses API calls in clear, where Django would redirect them.
+    """Middleware that refuses unencrypted API calls, which Django would redirect.
 
-    A redirect would hide that the key has crossed the network unencrypted, and each later request
-    would send it so again.
+    A redirect would hide that the key has crossed the network unencrypted, and every later request
+    would send it that way again.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the page, or a 400 for a call of the management API without TLS."""
+        """Return the response, or a 400 for a management API call without TLS."""
         if (
             settings.SECURE_SSL_REDIRECT
             and request.path_info.startswith("/api/")
@@ -33,7 +33,7 @@ class RefuseClearText:
 
 
 def error_response(error: errors.ApiError) -> HttpResponse:
-    """Return an API error as Django's response, made without the database."""
+    """Return an API error as a Django response, without using the database."""
     response = rendered(error)
     answer = HttpResponse(response.body, status=response.status)
     for name, value in headers_of(response):

@@ -15,7 +15,7 @@ def _mask_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> 
 
 
 def _masked(value: Any) -> Any:
-    """Return a value without secrets, however deep within it they are."""
+    """Return a value with its secrets masked, however deeply nested."""
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if isinstance(value, BaseException):

@@ -27,7 +27,7 @@ HTTPS = env.flag("HTTPS", BASE_URL.startswith("https://"))
 BEHIND_PROXY = env.flag("BEHIND_PROXY")
 PROXY_COUNT = env.integer("PROXY_COUNT", 1)
 
-# What a web process serves: `pages`, `api` or `all`. In production each has processes of its own.
+# What a web process serves: `pages`, `api` or `all`. In production they run in separate processes.
 SERVES = env.choice("SERVES", ("all", "pages", "api"))
 
 ROOT_URLCONF = "config.urls"
@@ -142,7 +142,7 @@ ACCOUNT_FORMS = {"signup": "portal.sign_in.forms.SignupForm"}
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
-# Making keys and owners, exporting data and changing ways to sign in ask for a sign-in this recent.
+# Creating keys and owners, exporting data and changing ways to sign in require one this recent.
 ACCOUNT_REAUTHENTICATION_TIMEOUT = env.integer("RECENT_SIGN_IN_SECONDS", 900)
 # The rates by IP address are SIGN_IN_RATE and those beside it, below.
 ACCOUNT_RATE_LIMITS = {"login": None, "signup": None, "reset_password": "5/m/key"}
@@ -183,9 +183,9 @@ SIGN_IN_RATE = env.text("SIGN_IN_RATE", "30/5m")
 PASSWORD_RESET_RATE = env.text("PASSWORD_RESET_RATE", "20/h")
 RATELIMIT_IP_META_KEY = "accounts.client_ip.client_ip"
 
-# Emails go to a mail server, or into a folder. In development /dev/mail shows that to everybody,
-# codes and reset links with it. DEVELOPMENT is not Django's DEBUG, which would also replace the
-# error pages and keep every query in memory; either opens the mailbox.
+# Emails go to a mail server, or into a folder. In development, /dev/mail shows that folder to
+# anyone, including codes and reset links. DEVELOPMENT is not Django's DEBUG, which would also
+# replace the error pages and keep every query in memory; either of them opens the mailbox.
 MAIL_DIR = env.text("MAIL_DIR")
 SHOWS_MAILBOX = bool(MAIL_DIR) and (DEBUG or env.flag("DEVELOPMENT"))
 EMAIL_BACKEND = f"django.core.mail.backends.{'filebased' if MAIL_DIR else 'smtp'}.EmailBackend"
@@ -215,7 +215,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-# A browser lets no other host of the domain, and no page in clear, set a cookie of this prefix.
+# Browsers let neither other hosts of the domain nor unencrypted pages set a cookie of this prefix.
 _COOKIE_PREFIX = "__Host-" if HTTPS else ""
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}sessionid", f"{_COOKIE_PREFIX}csrftoken"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
@@ -259,7 +259,7 @@ REFERRAL_CREDIT_DOLLARS = env.text("REFERRAL_CREDIT_DOLLARS", "0")
 REFERRAL_WAIT_DAYS = env.number("REFERRAL_WAIT_DAYS", 0)
 CODE_RATE = env.text("CODE_RATE", "10/h")
 
-# The sweep ends reservations whose process died, which takes two LEASE_SECONDS to know.
+# The sweep releases the holds of dead processes; to know that one is dead takes two LEASE_SECONDS.
 SWEEP_SECONDS = env.number("SWEEP_SECONDS", 10)
 LEASE_SECONDS = env.number("LEASE_SECONDS", 12)
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace(
@@ -359,7 +359,7 @@ CELERY_BEAT_SCHEDULE = {
 # API keys: prefix + 32 base62 + 6 base62 of CRC32, stored as HMAC-SHA256 under the newest pepper.
 # "1:hex,2:hex" keeps the keys of older peppers valid while new ones use the newest.
 API_KEY_PEPPERS = env.versioned_keys("API_KEY_PEPPERS")
-# Upstreams' keys and second factors are encrypted under the newest of these; older ones are read.
+# Upstream keys and second factors are encrypted under the newest; older versions can be read.
 ENCRYPTION_KEYS = env.versioned_keys("ENCRYPTION_KEYS")
 
 # The reader itself, for variables in a catalogue file: `${SIMULATOR_URL}` in a base URL.
@@ -368,7 +368,7 @@ READ_ENVIRONMENT = env.text
 # The gateway and the gate (api/gateway, billing/ledger/gate.py).
 UPSTREAM_HOSTS = env.words("UPSTREAM_HOSTS", "*")  # see api/upstream_hosts.py
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 20 * 1024 * 1024)
-# Refused requests a minute, of one key and of one address, in each process.
+# Refused requests per minute and process, of one key and of one address.
 REFUSALS_PER_MINUTE = env.integer("REFUSALS_PER_MINUTE", 300)
 ADDRESS_REFUSALS_PER_MINUTE = env.integer("ADDRESS_REFUSALS_PER_MINUTE", 600)
 MAX_ANSWER_BYTES = env.integer("MAX_ANSWER_BYTES", 64 * 1024 * 1024)

@@ -21,15 +21,16 @@ CLOSE_SECONDS = 3.5
 class Protocol(ASGIProtocol):  # type: ignore[misc]
     """A connection that its worker keeps track of.
 
-    A client may send its next request as soon as it has the answer, while the server still ends
-    the last one. Gunicorn's parser keeps only so many bytes of that, and closes the connection
-    without an answer where it was sent more, as with any large body: they wait here.
+    A client may send its next request as soon as it has the answer, while the server is still
+    finishing the previous one. Gunicorn's parser buffers only a few bytes of it, and closes the
+    connection without an answer if there are more, as with any large body. So they are buffered
+    here.
     """
 
     _early = b""
 
     def data_received(self, data: bytes) -> None:
-        """Parse the data, or keep it until the request before it has ended."""
+        """Parse the data, or buffer it until the previous request has ended."""
         parser = self._callback_parser
         if self._early or (parser is not None and parser.is_complete):
             self._early += data

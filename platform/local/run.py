@@ -162,16 +162,19 @@ class Run:
             state.write(path, {name: services[name] for name in services.keys() - gone})
 
     def _tryout(self) -> dict[str, str]:
-        """Return the settings for trying it out: emails at /dev/mail, trial credit, staff who sign
-        in with a password alone, and payments with the stand-in for Stripe.
+        """Return the settings for trying it out.
+
+        Trial credit, staff who sign in with a password alone, the simulator as an upstream, emails
+        at /dev/mail (unless EMAIL_HOST is set), and payments with the stand-in for Stripe.
         """
-        folder = str(self.options.folder / "mail")
-        mail = {"MAIL_DIR": folder, "DEVELOPMENT": "1"}
-        if os.environ.get("EMAIL_HOST"):
-            mail = {}
-        free = {"TRIAL_CREDIT_DOLLARS": "1", "STAFF_SECOND_FACTOR": "0"}
-        free["UPSTREAM_HOSTS"] = f"*,{HOST}"  # the simulator's
-        return {**free, **mail, **self._simulated_payments()}
+        settings = {
+            "TRIAL_CREDIT_DOLLARS": "1",
+            "STAFF_SECOND_FACTOR": "0",
+            "UPSTREAM_HOSTS": f"*,{HOST}",
+        }
+        if not os.environ.get("EMAIL_HOST"):
+            settings |= {"MAIL_DIR": str(self.options.folder / "mail"), "DEVELOPMENT": "1"}
+        return settings | self._simulated_payments()
 
     def _simulated_payments(self) -> dict[str, str]:
         """Return the settings that lead to the stand-in; none where Stripe's own key is set."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
-from allauth.account.internal.flows.login import get_authentication_records
+from allauth.account.authentication import get_authentication_records
 from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
 from allauth.core.exceptions import ReauthenticationRequired
 from django.conf import settings
@@ -72,11 +72,11 @@ def require_recent_sign_in(request: HttpRequest) -> None:
     asks for the password or the second factor and then continues with the request.
     """
     user = cast(User, request.user)
-    if not get_reauthentication_flows(user):
-        return  # they only sign in through another service, which allauth can't ask again
     records = get_authentication_records(request, user)
     shown_at = max((each["at"] for each in records), default=0)
-    if time.time() - shown_at > settings.ACCOUNT_REAUTHENTICATION_TIMEOUT:
+    is_recent = time.time() - shown_at <= settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
+    # Users without a flow only sign in through another service, which allauth can't ask again.
+    if not is_recent and get_reauthentication_flows(user):
         raise ReauthenticationRequired
 
 

@@ -71,7 +71,7 @@ def test_invited_accepted_promoted_and_removed(
     name = make_team(owner)
     email, password = new_customer(site)
 
-    owner.get_by_label("E-mail address").fill(email)
+    owner.get_by_label("Email address").fill(email)
     owner.get_by_role("button", name="Send invitation").click()
     expect(owner.get_by_text(f"on its way to {email}")).to_be_visible()
 
@@ -109,7 +109,7 @@ def test_the_keyboard_alone_invites_and_withdraws(customer_page: Page, site: Sta
     page = customer_page
     make_team(page)
     press = page.keyboard.press
-    page.get_by_label("E-mail address").focus()
+    page.get_by_label("Email address").focus()
     page.keyboard.type(f"{secrets.token_hex(4)}@example.com")
     press("Tab")
     page.keyboard.type("Billing")
@@ -127,7 +127,7 @@ def test_an_error_stands_at_its_field_and_a_dialog_closes_with_escape(customer_p
     page = customer_page
     make_team(page)
     page.get_by_role("button", name="Send invitation").click()
-    address = page.get_by_label("E-mail address")
+    address = page.get_by_label("Email address")
     expect(address).to_have_attribute("aria-invalid", "true")
     expect(address).to_have_accessible_description(re.compile("This field is required"))
     page.goto("/team/settings")
@@ -147,7 +147,7 @@ def test_an_invitation_is_accessible_and_fits_a_telephone_whoever_opens_it(
     page.emulate_media(color_scheme="dark")
     make_team(page)
     email, password = new_customer(site)
-    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Email address").fill(email)
     page.get_by_role("button", name="Send invitation").click()
     link = link_to(site, email)
 

@@ -12,7 +12,7 @@ from tests.stack import Stack, running
 
 # A hold lasts the upstream's total time plus HOLD_GRACE_SECONDS (2 here, see tests/stack.py).
 TOTAL_SECONDS = 3
-# SQL for the credit accounts of the customers with an e-mail like the parameter.
+# SQL for the credit accounts of the customers with an email like the parameter.
 ACCOUNTS_OF = """(
     SELECT a.id FROM billing_creditaccount a JOIN accounts_membership USING (team_id)
     JOIN accounts_user u ON u.id = user_id WHERE u.email LIKE %s)"""

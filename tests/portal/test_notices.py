@@ -1,4 +1,4 @@
-"""Notices by e-mail: to whom it matters, once for each crossing."""
+"""Notices by email: to whom it matters, once for each crossing."""
 
 import threading
 from collections.abc import Callable

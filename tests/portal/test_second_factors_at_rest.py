@@ -39,7 +39,7 @@ def test_an_app_is_set_up_and_its_seed_is_nowhere_in_the_database(dana: User) ->
     seed = page.context["form"].secret
     assert seed in page.content.decode(), "its owner types it where no camera is"
     assert seed not in sessions()
-    assert "did not match" in client.post(ACTIVATE, {"code": "1"}).content.decode()
+    assert "Incorrect code" in client.post(ACTIVATE, {"code": "1"}).content.decode()
     assert client.post(ACTIVATE, {"code": code_of(seed)}).status_code == 302
     recovery = Authenticator.objects.get(user=dana, type="recovery_codes")
     recovery_seed = get_adapter().decrypt(recovery.data["seed"])

@@ -49,7 +49,7 @@ def test_a_wrong_code_is_an_error_beside_the_field_and_the_third_ends_it(client:
     wrong = "000000" if code_to("new@example.com") != "000000" else "000001"
     page = client.post(VERIFY, {"code": wrong}).content.decode()
     assert 'id="id_code_error"' in page
-    assert "That is not the code" in page
+    assert "Incorrect code" in page
     client.post(VERIFY, {"code": wrong})
     assert client.post(VERIFY, {"code": wrong})["Location"] == "/accounts/login/"
     assert client.post(VERIFY, {"code": code_to("new@example.com")}).status_code == 302
@@ -112,8 +112,8 @@ def test_who_loses_a_race_for_an_address_is_answered_as_if_it_were_taken(
         ("not an address", PASSWORD, "valid email address"),
         ("new@example.com", "12345678", "entirely numeric"),
         ("new@example.com", "short", "too short"),
-        ("new@trash.example", PASSWORD, "no disposable addresses"),
-        ("new@a.TRASH.example", PASSWORD, "no disposable addresses"),
+        ("new@trash.example", PASSWORD, "Disposable email addresses"),
+        ("new@a.TRASH.example", PASSWORD, "Disposable email addresses"),
     ],
 )
 def test_what_is_wrong_is_said_beside_the_field(

@@ -74,7 +74,7 @@ def test_staff_without_a_second_factor_are_led_to_adding_one(client: Client, bos
     assert answer["Location"] == "/admin/"
     page = client.get("/admin/", follow=True)
     assert page.request["PATH_INFO"] == "/accounts/2fa/"
-    assert "The administration asks for a second factor." in page.content.decode()
+    assert "The admin requires two-factor authentication." in page.content.decode()
     assert client.get("/admin/accounts/user/").status_code == 302
 
 

@@ -1,4 +1,4 @@
-"""Inviting by e-mail, and accepting."""
+"""Inviting by email, and accepting."""
 
 import re
 from datetime import timedelta

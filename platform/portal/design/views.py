@@ -15,7 +15,7 @@ class SampleForm(forms.Form):
     amount = forms.DecimalField(required=False)
     kind = forms.ChoiceField(choices=[("chat", "Chat"), ("image", "Image")])
     note = forms.CharField(widget=forms.Textarea, required=False)
-    agrees = forms.BooleanField(label="Send me a receipt by e-mail")
+    agrees = forms.BooleanField(label="Send me a receipt by email")
 
 
 @require_safe

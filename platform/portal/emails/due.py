@@ -125,7 +125,7 @@ def new_keys(now: datetime) -> Iterator[Notice]:
 
 
 def _wanting(choice: str) -> QuerySet[Membership]:
-    """Return the members who want this kind of e-mail; who has chosen nothing does."""
+    """Return the members who want this kind of email; who has chosen nothing does."""
     path = f"user__notification_settings__{choice}"
     wants = Coalesce(F(path), Value(True), output_field=BooleanField())
     members = Membership.objects.select_related("user", "team").filter(user__is_active=True)

@@ -11,16 +11,16 @@ SECURITY_NOTICES: dict[str, tuple[str, str]] = {
     "password_reset": ("Your password was reset", "The password of your account was reset."),
     "password_set": ("A password was set", "A password was set for your account."),
     "email_changed": (
-        "Your e-mail address was changed",
-        "Your account's primary e-mail address was changed from {from_email} to {to_email}.",
+        "Your email address was changed",
+        "Your account's primary email address was changed from {from_email} to {to_email}.",
     ),
     "email_confirm": (
-        "Your e-mail address is verified",
-        "Your e-mail address was verified.",
+        "Your email address is verified",
+        "Your email address was verified.",
     ),
     "email_deleted": (
-        "An e-mail address was removed",
-        "The e-mail address {deleted_email} was removed from your account.",
+        "An email address was removed",
+        "The email address {deleted_email} was removed from your account.",
     ),
     "totp_activated": (
         "Two-step sign-in is on",

@@ -14,7 +14,7 @@ class ProfileForm(forms.Form):
     name = OneLineField(
         max_length=150,
         required=False,
-        help_text="Members of your teams see it beside your e-mail address.",
+        help_text="Members of your teams see it beside your email address.",
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
 
@@ -80,5 +80,5 @@ class DeletionForm(forms.Form):
             if not self._user.check_password(typed):
                 raise forms.ValidationError("This is not your password.")
         elif typed.strip().lower() != self._user.email.lower():
-            raise forms.ValidationError("This is not your e-mail address.")
+            raise forms.ValidationError("This is not your email address.")
         return typed

@@ -1,6 +1,5 @@
 """A user's data as a ZIP archive, produced piece by piece so that memory stays bounded."""
 
-import csv
 import io
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from accounts.teams import personal_team
 from billing.models import CreditAccount, Transfer, UsageRecord
 from billing.pricing.money import dollars_text
 from portal.models import Conversation
-from portal.ui.csv import guarded
+from portal.ui.csv import csv_lines
 
 CHUNK_ROWS = 1000
 
@@ -43,7 +42,7 @@ def archive(user: User) -> Iterator[bytes]:
 
 
 def profile(user: User) -> Iterator[bytes]:
-    """Yield the user's row, their addresses' owner and what e-mails they want, as JSON."""
+    """Yield the user's row, their addresses' owner and what emails they want, as JSON."""
     wanted = NotificationSettings.of(user)
     yield _json(
         {
@@ -90,7 +89,7 @@ def keys(user: User) -> Iterator[bytes]:
 def usage(user: User) -> Iterator[bytes]:
     """Yield the requests of the user's personal team, as CSV, oldest first."""
     rows = UsageRecord.objects.filter(account__in=_account(user))
-    yield _csv([USAGE_COLUMNS])
+    yield csv_lines([USAGE_COLUMNS])
     place: tuple[Any, ...] | None = None
     while True:
         page = rows.order_by("created_at", "request_id")
@@ -103,12 +102,12 @@ def usage(user: User) -> Iterator[bytes]:
         if not found:
             return
         place = found[-1][:2]
-        yield _csv(found)
+        yield csv_lines(found)
 
 
 def transfers(user: User) -> Iterator[bytes]:
     """Yield the statement of the user's personal team, as CSV; amounts are in dollars."""
-    yield _csv([("created_at", "kind", "reference", "amount", "balance", "memo")])
+    yield csv_lines([("created_at", "kind", "reference", "amount", "balance", "memo")])
     account = _account(user).first()
     sequence = 0
     while account is not None:
@@ -117,7 +116,7 @@ def transfers(user: User) -> Iterator[bytes]:
         if not found:
             return
         sequence = found[-1].sequence or 0
-        yield _csv([_transfer_line(each, account) for each in found])
+        yield csv_lines([_transfer_line(each, account) for each in found])
 
 
 def conversations(user: User) -> Iterator[bytes]:
@@ -178,12 +177,6 @@ def _transfer_line(transfer: Transfer, account: CreditAccount) -> tuple[object, 
 
 def _json(value: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-
-
-def _csv(rows: Any) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows([[guarded(value) for value in row] for row in rows])
-    return text.getvalue().encode()
 
 
 CHUNK_CONVERSATIONS = 20

@@ -43,7 +43,7 @@ def profile(request: MemberRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def notifications(request: MemberRequest) -> HttpResponse:
-    """Show which e-mails the user gets; POST changes it."""
+    """Show which emails the user gets; POST changes it."""
     wanted = NotificationSettings.of(request.user)
     form = NotificationsForm(request.POST if request.method == "POST" else None, instance=wanted)
     if request.method == "POST" and form.is_valid():

@@ -1,4 +1,4 @@
-"""Adapters of django-allauth: creating users, sending them emails, their IP addresses."""
+"""Adapters of django-allauth: creating users, sending emails, client IP addresses."""
 
 from smtplib import SMTPException
 from typing import Any, cast
@@ -31,7 +31,7 @@ from portal.sign_in.presenters import device_name
 
 log = structlog.get_logger(__name__)
 
-# allauth's emails that somebody waits for: (ours, what it needs of the context)
+# allauth's emails that someone is waiting for: (ours, the context variables it needs)
 _EMAILS = {
     "email_confirmation": ("email_code", ["code"]),
     "email_confirmation_signup": ("email_code", ["code"]),
@@ -42,24 +42,24 @@ _EMAILS = {
 
 _WAYS = {
     "reauthenticate": "Use your password",
-    "mfa_reauthenticate": "Use a code of your app",
+    "mfa_reauthenticate": "Use your authenticator app or a recovery code",
     "mfa_reauthenticate:webauthn": "Use your passkey",
 }
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """Opens a new user's books, writes our emails and knows clients by their real address."""
+    """The account adapter: opens new users' books, sends our emails, finds the client's address."""
 
     error_messages = {
         **DefaultAccountAdapter.error_messages,
-        "email_password_mismatch": "No account has this e-mail address and password.",
-        "too_many_login_attempts": "That went wrong too often. Try again in five minutes.",
-        "rate_limited": "That was too often. Try again in a minute.",
-        "incorrect_code": "That is not the code. Check the latest e-mail, or ask for a new code.",
+        "email_password_mismatch": "The email address or password is incorrect.",
+        "too_many_login_attempts": "Too many failed attempts. Try again in five minutes.",
+        "rate_limited": "Too many requests. Try again in a minute.",
+        "incorrect_code": "Incorrect code. Check the latest email, or request a new code.",
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Return whether one may sign up: if the operator lets people, or with an invitation."""
+        """Return whether sign-up is open, or the session has an invitation."""
         return settings.SIGNUP_OPEN or is_invited(request)
 
     def save_user(
@@ -74,7 +74,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return saved
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send one of allauth's emails in our words: notices later, the others now."""
+        """Send one of allauth's emails with our text: security notices later, the others now."""
         name = template_prefix.rpartition("/")[2]
         if name in SECURITY_NOTICES:
             sending.send_later("security_notice", email, self._notice(name, context))
@@ -83,29 +83,29 @@ class AccountAdapter(DefaultAccountAdapter):
         try:
             sending.send(ours, email, {each: _ours(each, context[each]) for each in needed})
         except (SMTPException, OSError):
-            # The same for an address that has an account and one that has none.
+            # Shown whether or not the address has an account.
             log.exception("mail_not_sent", mail=ours)
             messages.error(
                 allauth_context.request,
-                "The e-mail could not be sent. Try again in a few minutes.",
+                "The email could not be sent. Try again in a few minutes.",
             )
 
     def get_reauthentication_methods(
         self, user: AbstractBaseUser | AnonymousUser
     ) -> list[dict[str, Any]]:
-        """Return the ways for the user to show that it is them, in our words."""
+        """Return the user's ways to reauthenticate, with our descriptions."""
         methods = super().get_reauthentication_methods(user)
         return [{**each, "description": _WAYS[each["id"]]} for each in methods]
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """Return the client's address, by which allauth's limits count."""
+        """Return the client's IP address, which allauth's rate limits use."""
         return client_ip(request)
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """Return what failures are counted by: the account alone.
+        """Return the key under which failures are counted: the account alone.
 
-        allauth's own has the request's Host, too, so that another port in it, which no list of
-        hosts refuses, would give another five attempts.
+        allauth's own key includes the request's Host, so that changing its port, which
+        ALLOWED_HOSTS ignores, would allow another five attempts.
         """
         return str(credentials.get("email", "")).strip().lower()
 
@@ -121,10 +121,10 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 def _ours(name: str, value: Any) -> Any:
-    """Return what an email says, its links under BASE_URL.
+    """Return a context variable for our email, with links moved to BASE_URL.
 
-    allauth makes them with the request's Host, which is whatever the client sent: a stranger could
-    have another's reset link point to a host of theirs.
+    allauth builds them from the request's Host, which the client chooses: an attacker could make
+    someone else's reset link point to their own host.
     """
     if not name.endswith("_url"):
         return value
@@ -132,7 +132,7 @@ def _ours(name: str, value: Any) -> Any:
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):
-    """Opens the books of who signs up through another service."""
+    """The social account adapter: opens the books of users who sign up through a provider."""
 
     def save_user(
         self, request: HttpRequest, sociallogin: SocialLogin, form: BaseForm | None = None
@@ -145,20 +145,20 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         return user
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
-        """Return whether one may sign up: if the operator lets people, or with an invitation."""
+        """Return whether sign-up is open, or the session has an invitation."""
         return settings.SIGNUP_OPEN or is_invited(request, cast(User, sociallogin.user).email)
 
 
 class MFAAdapter(DefaultMFAAdapter):
-    """Encrypts seeds, and gives the service's name to authenticator apps and passkeys."""
+    """The MFA adapter: encrypts seeds, names the service to authenticator apps and passkeys."""
 
     error_messages = {
         **DefaultMFAAdapter.error_messages,
-        "incorrect_code": "That did not match. Codes change every 30 seconds: try the next.",
+        "incorrect_code": "Incorrect code. Codes change every 30 seconds: try the next one.",
     }
 
     def encrypt(self, text: str) -> str:
-        """Return the ciphertext of a seed: an authenticator app's, or that of recovery codes."""
+        """Return the ciphertext of a seed: an authenticator app's or the recovery codes'."""
         return encryption.encrypt(text, encryption.SECOND_FACTOR)
 
     def decrypt(self, encrypted_text: str) -> str:
@@ -177,9 +177,9 @@ class MFAAdapter(DefaultMFAAdapter):
         user: AbstractBaseUser,
         type: Authenticator.Type,  # noqa: A002  (allauth's name)
     ) -> str:
-        """Return what a new passkey is called if its owner gives no name: its device."""
+        """Return the name of a new passkey whose owner gave none: the device's."""
         return device_name(allauth_context.request.headers.get("User-Agent", ""))
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        """Return what a passkey belongs to: the host, under the service's name."""
+        """Return a passkey's relying party: the host, under the service's name."""
         return {**super().get_public_key_credential_rp_entity(), "name": current_service().name}

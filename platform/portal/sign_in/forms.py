@@ -23,17 +23,17 @@ from portal.sign_in.onboarding import is_disposable, is_invited
 
 
 class SignupForm(account.SignupForm):
-    """E-mail address and password; what it answers does not tell who has an account."""
+    """Email address and password. Its response does not reveal whether an account exists."""
 
     def clean_email(self) -> str:
         """Return the address.
 
-        Raise ValidationError for one that is thrown away after use, and while sign-up is closed for
-        any that is not invited.
+        Raise ValidationError for a disposable address and, while sign-up is closed, for one that
+        was not invited.
         """
         if is_disposable(self.cleaned_data["email"], settings.DISPOSABLE_EMAIL_DOMAINS):
             raise ValidationError(
-                "This service takes no disposable addresses. Use one that will stay yours."
+                "Disposable email addresses aren't accepted. Use a permanent one."
             )
         email = str(super().clean_email())
         if not settings.SIGNUP_OPEN and not is_invited(allauth_context.request, email):
@@ -41,9 +41,9 @@ class SignupForm(account.SignupForm):
         return email
 
     def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
-        """Make the account, or writes to the address that it has one already.
+        """Create the account, or send an email to the address that it already has one.
 
-        Raise ImmediateHttpResponse (429) where too many come from one place.
+        Raise ImmediateHttpResponse (429) after too many sign-ups from one IP address.
         """
         middleware.count_sign_up(request)
         if self.account_already_exists:
@@ -51,18 +51,18 @@ class SignupForm(account.SignupForm):
         try:
             made: tuple[User | None, HttpResponse | None] = super().try_save(request)
         except IntegrityError:
-            # Somebody signed up with the address between our look and our insert.
+            # Someone signed up with the address between our check and our insert.
             self.account_already_exists = True
             made = super().try_save(request)
         if made[0] is not None:
-            # They have just chosen the password: a first key needs no second look at it.
+            # They have just chosen the password, so creating a first key must not ask for it again.
             record_authentication(request, made[0], method="password")
         return made
 
     def _make_and_undo(self, request: HttpRequest) -> None:
-        """Do for a known address what making an account does, so that it takes as long.
+        """Create an account and roll it back, so that an address with an account takes as long.
 
-        Hashing the password alone takes some 50 ms, which would tell who has an account.
+        Hashing the password alone takes some 50 ms, which would reveal that there is an account.
         """
         email = self.cleaned_data["email"]
         self.cleaned_data["email"] = f"{secrets.token_hex(16)}@undone.invalid"
@@ -76,19 +76,20 @@ class SignupForm(account.SignupForm):
             self.account_already_exists = True
 
     def save(self, request: HttpRequest) -> User:
-        """Make user, team, credit account and the address to verify: all or nothing."""
+        """Create user, team, credit account and the address to verify, in one transaction."""
         with transaction.atomic():
             return cast(User, super().save(request))
 
 
 class ActivateTOTPForm(AllauthTOTPForm):
-    """An authenticator app's first code. Its seed waits in the session, which is in the database,
-    so there, too, it is encrypted.
+    """An authenticator app's first code.
+
+    Until then its seed is kept in the session, that is, in the database, so it is encrypted there.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.secret = decrypt(self.secret)  # of a submitted form, it is the session's ciphertext
+        self.secret = decrypt(self.secret)  # in a submitted form: the session's ciphertext
         allauth_context.request.session[SECRET_SESSION_KEY] = encrypt(self.secret)
 
 
@@ -96,13 +97,14 @@ _STEP_SECONDS = 30  # of authenticator apps (RFC 6238, section 5.2)
 
 
 class _SpentCodes(second_step.BaseAuthenticateForm):
-    """A second step whose code works once (RFC 6238, section 5.2).
+    """A second step whose codes work only once (RFC 6238, section 5.2).
 
-    allauth remembers a code for one step, but accepts it in MFA_TOTP_TOLERANCE more on each side.
+    allauth remembers a used code for one time step, but accepts it MFA_TOTP_TOLERANCE steps early
+    and late.
     """
 
     def clean_code(self) -> str:
-        """Return the code. Raise ValidationError for a wrong one, and for one used before."""
+        """Return the code. Raise ValidationError for a wrong or already used one."""
         code = str(super().clean_code())
         digits = "".join(each for each in code if each.isalnum()).lower()
         seconds = (2 * settings.MFA_TOTP_TOLERANCE + 1) * _STEP_SECONDS
@@ -116,4 +118,4 @@ class AuthenticateForm(_SpentCodes, second_step.AuthenticateForm):
 
 
 class ReauthenticateForm(_SpentCodes, second_step.ReauthenticateForm):
-    """A second factor that is shown again."""
+    """The second factor as reauthentication."""

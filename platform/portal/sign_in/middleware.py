@@ -1,7 +1,7 @@
-"""Rate limits, by IP address, on signing in, signing up and resetting a password.
+"""Rate limits per IP address on signing in, signing up and resetting a password.
 
-allauth counts failures by account besides. Over a limit: 429, with a page that says when to try
-again.
+In addition, allauth counts failures per account. Above a limit, the answer is a 429 page that says
+when to try again.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from django.utils.deprecation import MiddlewareMixin
 
 from portal.ui.rate_limits import seconds_to_wait, too_many
 
-# The name of a form's URL: (what is counted together, the setting with the rate)
+# A form's URL name: (the rate limit's group, the setting with the rate)
 _LIMITS = {
     "account_login": ("sign in", "SIGN_IN_RATE"),
     "account_signup": ("sign up", "SIGN_UP_RATE"),
@@ -23,12 +23,12 @@ _LIMITS = {
 
 
 class SignInLimits(MiddlewareMixin):
-    """Counts what is sent to the forms above, before their views see it."""
+    """Middleware that counts submissions of the forms above before their views run."""
 
     def process_view(
         self, request: HttpRequest, _view: Callable[..., Any], _args: Any, _kwargs: Any
     ) -> HttpResponse | None:
-        """Answer 429 where a limit is passed."""
+        """Return a 429 if a limit is exceeded."""
         match = request.resolver_match
         limit = _LIMITS.get(match.view_name) if match else None
         if limit is None:
@@ -39,9 +39,9 @@ class SignInLimits(MiddlewareMixin):
 
 
 def count_sign_up(request: HttpRequest) -> None:
-    """Count an account that is about to be made, or that is there already and looks the same.
+    """Count a sign-up, including one for an address that already has an account.
 
-    Raise ImmediateHttpResponse (429) where the address has made its day's accounts.
+    Raise ImmediateHttpResponse (429) if the IP address has used up its sign-ups for the day.
     """
     rate = f"{settings.SIGN_UPS_PER_DAY}/d"
     wait_seconds = seconds_to_wait(request, "signed up", rate, "ip")

@@ -21,26 +21,25 @@ from billing.payments import promotions
 from billing.pricing.money import nanos_from_dollars
 from portal.access import INVITATION_SESSION_KEY
 
-
-def open_books(user: User) -> CreditAccount:
-    """Return the credit account of the user's personal team; both are made if they are not there.
-
-    All or nothing, and a repeat makes nothing.
-    """
-    with transaction.atomic():
-        return postings.open_account(ensure_personal_team(user))
-
-
 log = structlog.get_logger(__name__)
 
 _PREFIX = "trial:"
 REFERRAL_SESSION_KEY = "referral"
 
 
-def grant_trial(user: User, address: str) -> int:
-    """Grant the trial credit for an address that was just verified. Return the nano-dollars.
+def open_books(user: User) -> CreditAccount:
+    """Return the credit account of the user's personal team, creating either if it is missing.
 
-    0: there is none to give, or the mailbox or the user's team has had one.
+    Atomic and idempotent.
+    """
+    with transaction.atomic():
+        return postings.open_account(ensure_personal_team(user))
+
+
+def grant_trial(user: User, address: str) -> int:
+    """Grant the trial credit for a newly verified address and return it in nano-dollars.
+
+    Return 0 if there is no trial credit, or the mailbox or the user's team has already had it.
     """
     amount_nanos = nanos_from_dollars(settings.TRIAL_CREDIT_DOLLARS)
     team = personal_team(user)
@@ -48,7 +47,7 @@ def grant_trial(user: User, address: str) -> int:
         return 0
     postings.open_account(team)
     with transaction.atomic():
-        # Two addresses of one user, verified at the same moment, wait for each other here.
+        # Serializes two addresses of one user that are verified at the same time.
         account = CreditAccount.objects.select_for_update().get(team=team)
         had = Transfer.objects.filter(
             credit_account=account, kind=Transfer.Kind.GRANT, reference__startswith=_PREFIX
@@ -76,7 +75,7 @@ def grant_trial_to(user: User) -> int:
 
 
 def trial_reference(address: str) -> str:
-    """Return the reference that the ledger takes once: the mailbox, unreadable in the books."""
+    """Return the grant's unique reference: the mailbox, as a digest."""
     return _PREFIX + mailbox_digest(address)
 
 
@@ -96,7 +95,7 @@ def is_invited(request: HttpRequest, email: str | None = None) -> bool:
 
 
 def note_sign_up(request: HttpRequest, user: User) -> None:
-    """Write down who sent the new user, unless that is somebody with the same mailbox."""
+    """Record who referred the new user, unless a member of that team has the same mailbox."""
     link = promotions.find_referral_link(request.session.pop(REFERRAL_SESSION_KEY, ""))
     team = personal_team(user)
     if link is None or team is None or _has_mailbox(link.team, user.email):

@@ -1,4 +1,4 @@
-"""Receivers for sign-up, a verified address, sign-in, and attempts at it that failed."""
+"""Receivers for sign-ups, verified addresses, sign-ins and failed attempts to sign in."""
 
 from typing import Any
 
@@ -26,9 +26,9 @@ log = structlog.get_logger(__name__)
 def _on_login_failed(
     credentials: dict[str, Any], request: HttpRequest | None = None, **_named: Any
 ) -> None:
-    """Log a wrong password, at whichever form.
+    """Log a wrong password, whatever form it was typed into.
 
-    Only an account that exists is named: people type passwords into the wrong field.
+    Only existing accounts are named, since people also type passwords into the wrong field.
     """
     email = credentials.get("email") or credentials.get("username") or ""
     user = User.objects.filter(email__iexact=str(email)).only("pk").first()
@@ -54,24 +54,23 @@ def _on_email_confirmed(email_address: EmailAddress, **_named: Any) -> None:
 
 @receiver(user_signed_up)
 def _on_signed_up(user: User, **_named: Any) -> None:
-    """Serve those whose address was verified before: by an invitation or another service."""
+    """Grant trial credit to users whose address is already verified, by invitation or provider."""
     grant_trial_to(user)
 
 
 @receiver(user_logged_in)
 def _on_logged_in(request: HttpRequest, user: User, **_named: Any) -> None:
-    """Log a sign-in, and tell the user of one from a device that none of their sessions is on.
+    """Log a sign-in, and email the user if none of their sessions was on this device and address.
 
-    It runs before allauth forgets the sessions that have ended since the last sign-in, so who
-    signs out every evening is known in the morning. The very first sign-in is not reported.
+    It runs before allauth deletes the sessions that have ended since the last sign-in, so a user
+    who signs out every evening is recognized in the morning. The first sign-in is not reported.
     """
-    log.info("signed_in", user_id=user.pk, ip=client_ip(request))
+    ip, device = client_ip(request), device_name(request.headers.get("User-Agent", ""))
+    log.info("signed_in", user_id=user.pk, ip=ip)
     sessions = list(UserSession.objects.filter(user=user).values_list("ip", "user_agent"))
-    here = client_ip(request), device_name(request.headers.get("User-Agent", ""))
-    if not sessions or here in {(ip, device_name(agent)) for ip, agent in sessions}:
+    if not sessions or (ip, device) in {(known, device_name(agent)) for known, agent in sessions}:
         return
     if not NotificationSettings.of(user).new_sign_in:
         return
-    ip, device = here
     at = f"{timezone.now():%Y-%m-%d %H:%M} UTC"
     sending.send_later("new_sign_in", user.email, {"ip": ip, "device": device, "at": at})

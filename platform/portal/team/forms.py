@@ -45,7 +45,7 @@ class InvitationForm(RoleForm):
     """The address to invite, and the role."""
 
     email = forms.EmailField(
-        label="E-mail address",
+        label="Email address",
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )

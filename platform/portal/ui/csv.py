@@ -1,4 +1,4 @@
-"""CSV for spreadsheets: streamed batch by batch, and without formulas that others wrote."""
+"""CSV for spreadsheets: streamed batch by batch, with formulas in user input disarmed."""
 
 import csv
 import io
@@ -11,17 +11,17 @@ from django.http import StreamingHttpResponse
 Cell = str | int | None
 Row = list[Cell]
 
-# A spreadsheet runs a text that begins so as a formula; a number is none, whatever its sign.
+# Spreadsheets run text that begins like this as a formula, except a number, whatever its sign.
 _SIGNS = r"[=+\-@\uff1d\uff0b\uff0d\uff20]"
 _FORMULA = re.compile(rf"\s*{_SIGNS}|[\t\r\n]")
-# Where commas are decimal points a spreadsheet splits lines at semicolons, or at tabs: what follows
-# one within a text begins a cell of its own, as our quotes don't begin there.
+# In locales with decimal commas, spreadsheets split lines at semicolons or tabs, so the text after
+# one may become a cell of its own, which our quotes don't enclose.
 _FORMULA_WITHIN = re.compile(rf"([;\t]\s*)(?={_SIGNS})")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def guarded(cell: object) -> object:
-    """Return the cell, with an apostrophe before each text that a spreadsheet would run."""
+    """Return the cell, with an apostrophe before any text that a spreadsheet would run."""
     if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
         return cell
     text = _FORMULA_WITHIN.sub(r"\1'", cell)
@@ -43,13 +43,14 @@ def csv_response(name: str, header: Row, batches: Iterator[list[Row]]) -> Stream
 
 
 async def _text_of(header: Row, batches: Iterator[list[Row]]) -> AsyncIterator[bytes]:
-    yield _lines([header])
+    yield csv_lines([header])
     next_batch = sync_to_async(lambda: next(batches, None))
     while (rows := await next_batch()) is not None:
-        yield _lines(rows)
+        yield csv_lines(rows)
 
 
-def _lines(rows: Iterable[Row]) -> bytes:
+def csv_lines(rows: Iterable[Iterable[object]]) -> bytes:
+    """Return the rows as lines of CSV."""
     lines = io.StringIO()
     csv.writer(lines).writerows([guarded(cell) for cell in row] for row in rows)
     return lines.getvalue().encode()

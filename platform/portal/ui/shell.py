@@ -125,7 +125,7 @@ def shell(request: HttpRequest) -> dict[str, Shell]:
 _TABS = (
     ("Profile", "profile"),
     ("Password", "account_change_password"),
-    ("E-mail", "account_email"),
+    ("Email", "account_email"),
     ("Two-step & passkeys", "mfa_index"),
     ("Sessions", "usersessions_list"),
     ("Notifications", "notifications"),
