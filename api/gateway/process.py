@@ -77,7 +77,7 @@ class Gateway:
         self.cancellations = Cancellations(
             limits.max_cancellations, limits.cancellation_window_seconds
         )
-        self.ticker = DeadlineTicker()
+        self.ticker = DeadlineTicker(upstreams.limits.tick)
         self.is_shutting_down = False
         # The loop itself keeps only weak references to its tasks.
         self._background: set[asyncio.Task[Any]] = set()
