@@ -330,8 +330,7 @@ async def test_the_connection_to_the_upstream_is_used_again() -> None:
     async with World(script) as world:
         for _ in range(3):
             assert (await world.chat(stream=True)).text == "Hello"
-        connector = world.gateway.upstreams._transport.client.connector  # type: ignore[union-attr]
-        assert sum(map(len, connector._conns.values())) == 1  # type: ignore[union-attr]
+        assert world.upstream.connections == 1
 
 
 @in_loop

@@ -251,8 +251,9 @@ async def test_a_kept_connection_keeps_no_request() -> None:
         del task
         gc.collect()
         assert reply.status == 200
-        assert world.gateway.upstreams._connector._conns
-        assert not [each for each in gc.get_objects() if isinstance(each, AdmittedRequest)]
+        assert not [each for each in gc.get_objects() if type(each) is AdmittedRequest]
+        await world.chat()
+        assert world.upstream.connections == 1
 
 
 @in_loop
