@@ -4,10 +4,12 @@ reads, prints and returns is as with `manage.py`.
 
 import importlib
 import io
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from billing import failpoints
 from tests.support.forks import Forks, Started, serve
 
 # The functions of the programs' own scripts.
@@ -29,20 +31,25 @@ class Commands:
         settings = {"DJANGO_SETTINGS_MODULE": "config.settings"}
         self._forks = Forks("tests.commands", {**environment, **settings})
 
-    def run(self, *arguments: str) -> tuple[int, str, str]:
-        """Return the command's exit code, its stdout and its stderr."""
-        return self._forks.run(arguments)
+    def run(self, *arguments: str, failpoint: str = "") -> tuple[int, str, str]:
+        """Return the command's exit code (minus the number of a signal that killed it), its stdout
+        and its stderr. `failpoint` is armed (`billing/failpoints.py`).
+        """
+        return self._forks.run((arguments, failpoint))
 
-    def start(self, command: Sequence[str], log: Path) -> Started:
+    def start(self, command: Sequence[str], log: Path, *, failpoint: str = "") -> Started:
         """Start one of `PROGRAMS` with its arguments; it ends when we do."""
-        return self._forks.start(command, log)
+        return self._forks.start((command, failpoint), log)
 
     def close(self) -> None:
         """End the process."""
         self._forks.close()
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(order: tuple[Sequence[str], str]) -> int:
+    arguments, failpoint = order
+    if failpoint:
+        _arm(failpoint)
     if arguments[0] in PROGRAMS:
         module, function = PROGRAMS[arguments[0]]
         sys.argv = list(arguments)
@@ -57,6 +64,14 @@ def _run(arguments: Sequence[str]) -> int:
     finally:
         connections.close_all()
     return 0
+
+
+def _arm(point: str) -> None:
+    """Arm a failpoint, as if TOLLGATE_FAILPOINT had been set before our modules were loaded."""
+    os.environ["TOLLGATE_FAILPOINT"] = point
+    for module in list(sys.modules.values()):
+        if getattr(module, "failpoint", None) is failpoints.failpoint:
+            vars(module)["ARMED"] = point
 
 
 def _serve() -> None:

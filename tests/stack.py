@@ -144,11 +144,15 @@ class Stack:
 
     def manage(self, *arguments: str) -> str:
         """Run a management command and return what it prints; fails where it does."""
-        if self._commands is None:
-            self._commands = Commands(self.environment)
-        code, said, complained = self._commands.run(*arguments)
+        code, said, complained = self.run_command(*arguments)
         assert code == 0, said + complained
         return said
+
+    def run_command(self, *arguments: str, failpoint: str = "") -> tuple[int, str, str]:
+        """Run a management command, a failpoint armed; return its exit code, stdout and stderr."""
+        if self._commands is None:
+            self._commands = Commands(self.environment)
+        return self._commands.run(*arguments, failpoint=failpoint)
 
     def customer(self, email: str, credit: str = "10", **limits: str) -> str:
         """Make a customer with credit in dollars; return the API key (`create_key` options)."""
@@ -261,8 +265,10 @@ class Stack:
             cwd=ROOT,
         )
         commands = self._commands
-        if commands is not None and child.env == commands.environment:
-            child.process = commands.start(command, child.log)
+        failpoint = environment.get("TOLLGATE_FAILPOINT", "")
+        own = environment.keys() - {"TOLLGATE_FAILPOINT"}
+        if commands is not None and self.environment == commands.environment and not own:
+            child.process = commands.start(command, child.log, failpoint=failpoint)
         else:  # other settings, which are read once
             child.start()
         return child
