@@ -10,17 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from billing import failpoints
+from tests.support import fresh_programs
 from tests.support.forks import Forks, Started, serve
-
-# The functions of the programs' own scripts.
-PROGRAMS = {"celery": ("celery.__main__", "main"), "gunicorn": ("gunicorn.app.wsgiapp", "run")}
-# What they load when they start.
-LOADED = (
-    *("celery.apps.worker", "celery.beat", "celery.bin.celery", "celery.worker.consumer"),
-    *("celery.concurrency.thread", "config.celery", "kombu.transport.redis"),
-    # Not `config.worker`: it changes what the simulator runs on.
-    *("gunicorn.app.wsgiapp", "gunicorn.workers.gasgi", "uvloop"),
-)
 
 
 class Commands:
@@ -38,7 +29,7 @@ class Commands:
         return self._forks.run((arguments, failpoint))
 
     def start(self, command: Sequence[str], log: Path, *, failpoint: str = "") -> Started:
-        """Start one of `PROGRAMS` with its arguments; it ends when we do."""
+        """Start one of `fresh_programs.PROGRAMS` with its arguments; it ends when we do."""
         return self._forks.start((command, failpoint), log)
 
     def close(self) -> None:
@@ -50,10 +41,8 @@ def _run(order: tuple[Sequence[str], str]) -> int:
     arguments, failpoint = order
     if failpoint:
         _arm(failpoint)
-    if arguments[0] in PROGRAMS:
-        module, function = PROGRAMS[arguments[0]]
-        sys.argv = list(arguments)
-        getattr(importlib.import_module(module), function)()
+    if arguments[0] in fresh_programs.PROGRAMS:
+        fresh_programs.call(arguments)
         return 0
 
     from django.core.management import execute_from_command_line  # noqa: PLC0415
@@ -84,7 +73,8 @@ def _serve() -> None:
     Argon2PasswordHasher.time_cost = Argon2PasswordHasher.parallelism = 1
     Argon2PasswordHasher.memory_cost = 8  # KiB
     call_command("check", stdout=io.StringIO())  # every fork has the views then, too
-    for name in LOADED:
+    # Not `config.worker`: it changes what the simulator runs on.
+    for name in (*fresh_programs.LOADED, "config.celery"):
         importlib.import_module(name)
     serve(_run)
 

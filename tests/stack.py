@@ -24,6 +24,7 @@ from local.valkey import Valkey
 from tests import audit
 from tests.commands import Commands
 from tests.stripe_simulator import StripeSimulator
+from tests.support import fresh_programs
 from tests.support.forks import ROOT
 from tests.support.waiting import eventually
 
@@ -270,7 +271,7 @@ class Stack:
         if commands is not None and self.environment == commands.environment and not own:
             child.process = commands.start(command, child.log, failpoint=failpoint)
         else:  # other settings, which are read once
-            child.start()
+            child.process = fresh_programs.start(command, child.env, child.log)
         return child
 
     def _wait_for(self, url: str, child: Child) -> None:
