@@ -287,7 +287,7 @@ def test_a_reservation_just_past_its_expiry_is_the_sweeps_business(customer, set
 
 
 @settings(
-    max_examples=settings.default.max_examples // 4,
+    max_examples=max(25, settings.default.max_examples // 4),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(tiered(), st.integers(0, 300), st.integers(0, 300), st.data())

@@ -10,13 +10,13 @@ from accounts.models import Team, User
 from api import models as api
 from billing import models
 from billing.ledger import postings
-from tests.cast import issue
+from tests.cast import issue, member
 
 
 def add_rows(n: int) -> None:
     """Make one more row of every model."""
     now = timezone.now()
-    user, team = teams.sign_up(f"user{n}@example.com", None, f"User {n}")
+    user, team = member(f"user{n}@example.com", None, f"User {n}")
     account = postings.open_account(team)
     postings.grant(account, 10**9 + 1, reference=f"admin {n}", memo="test")
     credit = postings.Credit("grant", f"admin {n}")
