@@ -17,8 +17,8 @@ METERING_MUTANTS = [
     mutant(
         "a closed stream pays for the prompt that was reported",
         "api/gateway/settlement.py",
-        "        if metered.usage is None:\n            # Also",
-        "        if True:\n            # Also",
+        "        if metered.usage is None:\n            # This includes",
+        "        if True:\n            # This includes",
         f"{EARLY_ENDS}test_a_closed_stream_costs_the_prompt_that_the_upstream_reported",
         f"{EARLY_ENDS}test_the_last_usage_of_a_closed_stream_is_what_is_charged",
     ),
@@ -50,6 +50,22 @@ METERING_MUTANTS = [
         "            pass\n",
         f"{EARLY_ENDS}test_a_broken_stream_says_what_it_cost_by_the_routes_rule",
         f"{EARLY_ENDS}test_a_closed_stream_costs_all_that_was_sent",
+    ),
+    mutant(
+        "a prompt above what the bytes can be is charged at the bound by every operation",
+        "api/dialects/counted.py",
+        '            if name == "input" and type(count) is int and most < count <= limits.most_tokens:',
+        "            if False:",
+        "api/operations/test_rerank.py::"
+        "test_a_figure_above_what_the_bytes_can_be_is_charged_at_the_bound_and_kept",
+        "api/operations/test_moderations.py::test_tokens_are_charged_where_they_can_be_true",
+    ),
+    mutant(
+        "the figures of a stream without its end that can't be true are kept",
+        "api/gateway/settlement.py",
+        "        self._note_rejected(rejected)\n",
+        "",
+        f"{EARLY_ENDS}test_figures_of_a_stream_without_its_end_are_kept_with_the_attempt",
     ),
     mutant(
         "an empty answer costs its input by the route's rule",

@@ -219,6 +219,9 @@ async def test_a_duration_that_can_not_be_true_is_estimated(duration: Any) -> No
         await transcribe(world)
     settled = world.gate.only
     assert (settled.source, settled.units_nanos) == ("estimated", 2 * SECOND_NANOS)
+    noted = settled.attempts[-1].get("rejected_usage", [])
+    is_figure = isinstance(duration, int | float) and duration > 0
+    assert [each.partition("=")[0] for each in noted] == ["audio_second"] * is_figure
 
 
 @pytest.mark.parametrize("duration", ["12.3", 12.3, 13])
