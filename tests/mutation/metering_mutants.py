@@ -54,8 +54,8 @@ METERING_MUTANTS = [
     mutant(
         "a prompt above what the bytes can be is charged at the bound by every operation",
         "api/dialects/counted.py",
-        '            if name == "input" and type(count) is int and most < count <= limits.most_tokens:',
-        "            if False:",
+        "most < count <= limits.most_tokens",
+        "False",
         "api/operations/test_rerank.py::"
         "test_a_figure_above_what_the_bytes_can_be_is_charged_at_the_bound_and_kept",
         "api/operations/test_moderations.py::test_tokens_are_charged_where_they_can_be_true",
@@ -88,6 +88,20 @@ METERING_MUTANTS = [
         "            pass\n",
         f"{ABANDONED}test_a_key_that_cancels_often_pays_what_is_billed",
         f"{ABANDONED}test_plain_calls_count_as_cancelled_and_are_read_on_for",
+    ),
+    mutant(
+        "a key's cancellations in other processes count",
+        "api/gateway/count_exchange.py",
+        "            self._cancellations.add(key_id, cancelled)\n",
+        "            pass\n",
+        "api/gateway/test_count_exchange.py::test_processes_add_up_and_none_is_counted_twice",
+    ),
+    mutant(
+        "a process's own counts don't come back to it",
+        "api/gateway/count_exchange.py",
+        "        if counts.sender == self._sender:\n            return\n",
+        "",
+        "api/gateway/test_count_exchange.py::test_processes_add_up_and_none_is_counted_twice",
     ),
     mutant(
         "cancelled images cost what the upstream billed",
