@@ -60,6 +60,7 @@ class AdmittedRequest:
         "_lost_nanos",
         "admission",
         "attempts",
+        "body_digest",
         "cost",
         "delivered_bytes",
         "elapsed_ms",
@@ -83,6 +84,7 @@ class AdmittedRequest:
     ) -> None:
         self._gate = gate
         self.request_id = request.request_id
+        self.body_digest = request.body_digest
         self.surface = request.surface
         self.started_at = request.started_at
         self.quote = quote
@@ -325,6 +327,7 @@ class AdmittedRequest:
             attempts=self.attempts,
             latency_ms=_ms_since(self.started_at),
             first_token_ms=self.first_token_ms,
+            body_digest=self.body_digest,
         )
         self.settlement = self._gate.settle(settlement)
 

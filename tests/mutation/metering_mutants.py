@@ -1,6 +1,6 @@
 """What is taken out of the metering of requests in turn, and the tests that must notice."""
 
-from tests.mutation.mutant import mutant
+from tests.mutation.mutant import SETTLE, mutant
 
 EARLY_ENDS = "api/gateway/test_early_ends.py::"
 ABANDONED = "api/gateway/test_abandoned.py::"
@@ -102,6 +102,20 @@ METERING_MUTANTS = [
         "        if counts.sender == self._sender:\n            return\n",
         "",
         "api/gateway/test_count_exchange.py::test_processes_add_up_and_none_is_counted_twice",
+    ),
+    mutant(
+        "a retry is one of the same key",
+        SETTLE,
+        "failed.key_id = r.key_id",
+        "true",
+        "test_retries.py::test_nothing_else_is_a_retry",
+    ),
+    mutant(
+        "a retry without a stream is recognized",
+        "api/gateway/body_digest.py",
+        "else _without_stream(body)",
+        "else body",
+        "api/gateway/test_body_digest.py::test_a_broken_stream_and_its_retry_settle_with_one_digest",
     ),
     mutant(
         "cancelled images cost what the upstream billed",
