@@ -13,6 +13,7 @@ from api import errors
 from api.catalogue import snapshot
 from api.catalogue.snapshot import Catalogue, Snapshot
 from api.gateway.cancellations import Cancellations
+from api.gateway.count_exchange import CountExchange
 from api.gateway.deadlines import DeadlineTicker
 from api.gateway.health import Health
 from api.gateway.refusals import RefusalLimit
@@ -65,6 +66,7 @@ class Gateway:
         jobs: JobStore,
         token_ratios: TokenRatios,
         limits: Limits,
+        valkey_url: str = "",
     ) -> None:
         self.gate = gate
         self.catalogue = snapshots
@@ -77,6 +79,10 @@ class Gateway:
         self.cancellations = Cancellations(
             limits.max_cancellations, limits.cancellation_window_seconds
         )
+        # Without a URL, the limits are this process's alone.
+        self.exchange = (
+            CountExchange(valkey_url, self.refusals, self.cancellations) if valkey_url else None
+        )
         self.ticker = DeadlineTicker(upstreams.limits.tick)
         self.is_shutting_down = False
         # The loop itself keeps only weak references to its tasks.
@@ -87,6 +93,8 @@ class Gateway:
         await self.gate.open()
         self.health.open()
         self.token_ratios.open()
+        if self.exchange is not None:
+            self.exchange.open()
         await self.jobs.open()
         self.ticker.start()
         try:
@@ -130,6 +138,8 @@ class Gateway:
         self.ticker.stop()
         await self.health.close()
         await self.token_ratios.close()
+        if self.exchange is not None:
+            await self.exchange.close()
         await self.jobs.close()
         await self.gate.close(timeout_seconds)
         await self.upstreams.close()
@@ -145,6 +155,7 @@ def new_gateway() -> Gateway:
         jobs=JobStore(settings.DATABASE_URL),
         token_ratios=TokenRatios(settings.DATABASE_URL),
         limits=_limits_of_settings(),
+        valkey_url=settings.REDIS_URL,
     )
 
 

@@ -7,6 +7,7 @@ of ours), exactly one settlement is queued, and queueing it never waits.
 
 import asyncio
 import time
+from typing import NamedTuple
 
 import structlog
 from msgspec import structs
@@ -59,6 +60,7 @@ class AdmittedRequest:
         "_lost_nanos",
         "admission",
         "attempts",
+        "body_digest",
         "cost",
         "delivered_bytes",
         "elapsed_ms",
@@ -82,6 +84,7 @@ class AdmittedRequest:
     ) -> None:
         self._gate = gate
         self.request_id = request.request_id
+        self.body_digest = request.body_digest
         self.surface = request.surface
         self.started_at = request.started_at
         self.quote = quote
@@ -122,8 +125,6 @@ class AdmittedRequest:
         An upstream may bill for a failed one: what it reported and sent, and at least the prompt of
         a call that `was_under_way` when we ended it.
         """
-        if error and not self._is_detached:
-            self._note_loss(was_under_way=was_under_way)
         self.elapsed_ms = _ms_since(self.started_at)
         if self.route is not None:
             self.attempts.append(
@@ -135,6 +136,8 @@ class AdmittedRequest:
                     "error": _clean(error),
                 }
             )
+        if error and not self._is_detached:
+            self._note_loss(was_under_way=was_under_way)
 
     def note_first_token(self) -> None:
         """Record the time to the first token."""
@@ -145,7 +148,7 @@ class AdmittedRequest:
 
         An empty answer costs nothing, or its input where the route's row says so.
         """
-        self._note_rejected(metered)
+        self._note_rejected(metered.rejected)
         usage = self.estimated() if metered.usage is None else metered.usage
         is_estimated = metered.usage is None or metered.is_estimated
         source = "estimated" if is_estimated else "upstream"
@@ -162,7 +165,7 @@ class AdmittedRequest:
 
         Where the upstream broke it off, the route's row says whether that is charged.
         """
-        usage, source, is_reported = self._part()
+        usage, source, is_reported, _ = self._part()
         rule = self.route.charges_broken_streams if self.route is not None else "never"
         is_charged = not error.is_upstream_break or rule == "always"
         if self.delivered_bytes and (is_charged or (rule == "reported" and is_reported)):
@@ -179,7 +182,7 @@ class AdmittedRequest:
         if self._is_detached or self.settlement is not None:
             return False
         if self.was_dispatched and self.quote.units is None:
-            usage, source, _ = self._part()
+            usage, source, _, _ = self._part()
             self._settle("client_closed", 499, usage, source)
         else:
             self._settle("client_closed", 499)
@@ -198,7 +201,7 @@ class AdmittedRequest:
         if self.settlement is not None:
             return
         if metered is not None:
-            self._note_rejected(metered)
+            self._note_rejected(metered.rejected)
         if metered is not None and metered.usage is not None:
             source = "estimated" if metered.is_estimated else "upstream"
             usage = metered.usage
@@ -229,20 +232,22 @@ class AdmittedRequest:
             units=quote.likely.units if quote.likely is not None else NO_UNITS,
         )
 
-    def _part(self) -> tuple[Usage, str, bool]:
-        """Return what an early-ended answer used, its source, and whether that was reported."""
+    def _part(self) -> "_Part":
+        """Return what an early-ended answer used."""
         if self.reader is None:
-            return self.estimated(), "estimated", False
+            return _Part(self.estimated(), "estimated", False)
         metered = self.reader.meter_part(self.quote)
         if metered.usage is None:
             # This includes text that was generated but held back.
-            return self.estimated(self.reader.text_bytes), "estimated", False
-        return metered.usage, "estimated" if metered.is_estimated else "upstream", True
+            usage = self.estimated(self.reader.text_bytes)
+            return _Part(usage, "estimated", False, metered.rejected)
+        source = "estimated" if metered.is_estimated else "upstream"
+        return _Part(metered.usage, source, True, metered.rejected)
 
-    def _note_rejected(self, metered: Metered) -> None:
+    def _note_rejected(self, rejected: tuple[str, ...]) -> None:
         """Keep the figures that can't be true with the last attempt, for staff to be told."""
-        if metered.rejected and self.attempts:
-            figures = [_clean(figure) for figure in metered.rejected]
+        if rejected and self.attempts:
+            figures = [_clean(figure) for figure in rejected]
             self.attempts[-1]["rejected_usage"] = figures
             log.error(
                 "usage_rejected",
@@ -253,8 +258,9 @@ class AdmittedRequest:
             )
 
     def _note_loss(self, *, was_under_way: bool) -> None:
-        """Add what the upstream charges us for an attempt that failed."""
-        usage, _, is_reported = self._part()
+        """Add what the upstream charges us for the last attempt, which failed."""
+        usage, _, is_reported, rejected = self._part()
+        self._note_rejected(rejected)
         if self.quote.units is None and (is_reported or was_under_way or usage.output_tokens):
             self._lost_nanos += charge_and_cost(self.quote.prices, usage)[1]
 
@@ -321,8 +327,18 @@ class AdmittedRequest:
             attempts=self.attempts,
             latency_ms=_ms_since(self.started_at),
             first_token_ms=self.first_token_ms,
+            body_digest=self.body_digest,
         )
         self.settlement = self._gate.settle(settlement)
+
+
+class _Part(NamedTuple):
+    """What an early-ended answer used, whose figure that is, and whether it was reported."""
+
+    usage: Usage
+    source: str
+    is_reported: bool
+    rejected: tuple[str, ...] = ()
 
 
 def _ms_since(began_at: float) -> int:

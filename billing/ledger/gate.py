@@ -101,6 +101,7 @@ class Settlement(msgspec.Struct, kw_only=True):
     `outcome` says how the request ended: `completed`, `client_closed`, `upstream_error`,
     `upstream_timeout`, `empty`, ... Where nothing is charged and `source` is `none`, the
     reservation is released, else settled. `lines` explain the amounts (`billing.pricing.charge`).
+    `body_digest` is a keyed digest of the body, by which a retry is recognized; "" without one.
 
     Unlike an admission's, defaults are sent: the last release's function requires its fields.
     """
@@ -138,6 +139,7 @@ class Settlement(msgspec.Struct, kw_only=True):
     attempts: list[dict[str, object]] = []
     latency_ms: int = 0
     first_token_ms: int | None = None
+    body_digest: str = ""
 
 
 class SettlementResult(RowResult, kw_only=True):

@@ -86,6 +86,16 @@ class UsageRecord(models.Model):
     attempts = models.JSONField(default=list, help_text="Each upstream call that was tried.")
     latency_ms = models.IntegerField(default=0)
     first_token_ms = models.IntegerField(null=True)
+    body_digest = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="A keyed digest of the body, of requests that did not complete.",
+    )
+    retry_of = models.UUIDField(
+        null=True, blank=True, help_text="The request that the client repeated."
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -127,6 +137,16 @@ class UsageRecord(models.Model):
                 ],
                 condition=~models.Q(outcome="completed"),
                 name="usage_not_completed",
+            ),
+            models.Index(
+                fields=["key", "body_digest", "-created_at"],
+                condition=~models.Q(body_digest=""),
+                name="usage_by_body",
+            ),
+            models.Index(
+                fields=["retry_of"],
+                condition=models.Q(retry_of__isnull=False),
+                name="usage_by_retried",
             ),
         ]
 

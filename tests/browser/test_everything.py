@@ -170,11 +170,21 @@ def test_from_a_stranger_to_a_statement_that_adds_up(
 
 FILL = """
 import json
+import time
+from allauth.account.internal.flows.login import AUTHENTICATION_METHODS_SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from accounts.models import User
 from tests.portal.filled import fill
 user = User.objects.get(email="everything@example.com")
 user.is_staff = True
 user.save()
+# As if they had shown a second factor: staff see the pages of theirs only then.
+for each in Session.objects.all():
+    if each.get_decoded().get("_auth_user_id") == str(user.pk):
+        session = SessionStore(each.session_key)
+        session[AUTHENTICATION_METHODS_SESSION_KEY].append({"method": "mfa", "at": time.time()})
+        session.save()
 filled = fill(user, user.teams.get(), "A name as long as such names come to be", "Failed", many=10)
 print(json.dumps(filled.arguments, default=str))
 """

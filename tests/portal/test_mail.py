@@ -21,6 +21,7 @@ pytestmark = pytest.mark.django_db
 
 CONTEXT = {
     "code": "123456",
+    "minutes": 15,
     "password_reset_url": "http://testserver/reset",
     "signup_url": "http://testserver/signup",
     "title": "Your password was changed",
@@ -31,7 +32,7 @@ CONTEXT = {
 }
 TEMPLATES = Path(configured.BASE_DIR) / "templates" / "mail"
 OURS = ["email_code", "account_exists", "unknown_account", "password_reset", "security_notice"]
-OURS += ["new_sign_in"]
+OURS += ["new_sign_in", "staff_code"]
 
 
 @pytest.fixture

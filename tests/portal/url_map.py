@@ -131,6 +131,7 @@ PAGES: dict[str, Page] = {
         "GET POST", 200, 200, 200, 200, 200, 200, is_library=True
     ),
     "account_reset_password_done": Page("GET", 200, 200, 200, 200, 200, 200, is_library=True),
+    "confirm_mailbox": Page("GET POST", 302, LOGIN, 302, 302, 302, 302),
     "mfa_index": Page("GET", 200, LOGIN, 200, 200, 200, 200, is_library=True),
     "mfa_authenticate": Page("GET POST", 302, LOGIN, 302, 302, 302, 302, is_library=True),
     "mfa_reauthenticate": Page("GET POST", 302, LOGIN, 302, 302, 302, 302, is_library=True),

@@ -40,6 +40,7 @@ CSV_HEADER: Row = [
     "charged_usd",
     "latency_ms",
     "first_token_ms",
+    "retry_of",
 ]
 
 
@@ -77,6 +78,7 @@ def _csv_row(record: UsageRecord, names: dict[int, str]) -> Row:
         dollars_text(record.charged_nanos),
         record.latency_ms,
         record.first_token_ms,
+        str(record.retry_of or ""),
     ]
 
 
@@ -138,7 +140,8 @@ class Attempt:
 class ChargePresenter:
     """A request's hold, usage, prices, settlement and transfer, as far as they exist.
 
-    `operation` is the requested operation; None if unknown.
+    `operation` is the requested operation; None if unknown. `retries` are the requests with which
+    the client repeated this one.
     """
 
     request_id: UUID
@@ -150,6 +153,7 @@ class ChargePresenter:
     key: ApiKey | None
     video: VideoJob | None
     operation: Operation | None
+    retries: list[UUID]
 
     @property
     def model(self) -> str:
@@ -354,6 +358,6 @@ def _attempt(number: int, made: dict[str, object], *, has_begun: bool = False) -
         text, badge = "Too busy (429)", "warn"
     elif isinstance(status, int) and status >= 400:
         text = f"Failed ({status})" if status >= 500 else f"Refused ({status})"
-    elif made.get("error") == "the client left":
+    elif made.get("error") in ("the client disconnected", "the client left"):  # older records
         text, badge = "You disconnected", ""
     return Attempt(number, text, badge, milliseconds if isinstance(milliseconds, int) else 0)

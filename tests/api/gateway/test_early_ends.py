@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.api.gateway.early import INPUT, OUTPUT, PRICES, Json, closed_early
 from tests.api.gateway.upstream import (
@@ -98,6 +99,28 @@ async def test_a_closed_stream_costs_all_that_was_sent(path: str) -> None:
     assert settled.output_tokens == 10
     assert settled.input_nanos == settled.input_tokens * INPUT
     assert settled.upstream_cost_nanos == (settled.input_nanos + settled.output_nanos) // 2
+
+
+@pytest.mark.parametrize("end", ["closed", "broken", "retried"])
+@in_loop
+async def test_figures_of_a_stream_without_its_end_are_kept_with_the_attempt(end: str) -> None:
+    usage = {"prompt_tokens": 10**9, "completion_tokens": 1, "total_tokens": 10**9 + 1}
+    text = "" if end == "retried" else "x" * 40
+    event = chunk(text or None, usage=usage)
+    scripts = [stream(event, 5.0)] if end == "closed" else [stream(event)]
+    if end == "retried":
+        scripts.append(stream(chunk("x" * 40, finish="stop"), DONE))
+    async with World(*scripts, prices=(PRICES,)) as world:
+        with structlog.testing.capture_logs() as logs:
+            if end == "closed":
+                await closed_early(world, asked(CHAT))
+            else:
+                await world.post(asked(CHAT), CHAT)
+    settled = world.gate.only
+    kept = ["prompt_tokens=1000000000", "total_tokens=1000000001"]
+    assert settled.attempts[0]["rejected_usage"] == kept
+    assert [each["figures"] for each in logs if each["event"] == "usage_rejected"] == [kept]
+    assert settled.input_tokens <= 20_100
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
