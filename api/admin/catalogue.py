@@ -5,11 +5,14 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import action
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
@@ -23,9 +26,12 @@ from api.models import (
     Model,
     ModelAlias,
     Route,
+    RouteCost,
     Service,
     Upstream,
 )
+from billing.admin.fields import dollars
+from billing.admin.rates import RatesAdmin, initial_rates
 
 
 class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
@@ -205,6 +211,13 @@ class ModelAdminPage(ModelAdmin):
     search_fields = ("name", "title", "owner", "aliases__name")
     autocomplete_fields = ("product",)
     inlines = (AliasesOfModel, RoutesOfModel)
+    actions_detail: Any = ("set_price",)
+
+    @action(description="Set price", url_path="set-price")  # type: ignore[operator]  # unfold's
+    def set_price(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Lead to the form of the model's new price."""
+        model = get_object_or_404(Model, pk=object_id)
+        return redirect(f"{reverse('admin:billing_priceversion_add')}?product={model.product_id}")
 
 
 @admin.register(ModelAlias)
@@ -227,3 +240,37 @@ class RouteAdmin(ModelAdmin):
     list_select_related = ("model", "upstream")
     search_fields = ("model__name", "upstream__name", "upstream_model")
     autocomplete_fields = ("model", "upstream")
+    actions_detail: Any = ("set_cost",)
+
+    @action(description="Set cost", url_path="set-cost")  # type: ignore[operator]  # unfold's
+    def set_cost(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Lead to the form of the route's new cost."""
+        return redirect(f"{reverse('admin:api_routecost_add')}?route={object_id}")
+
+
+@admin.register(RouteCost)
+class RouteCostAdmin(RatesAdmin):
+    """What upstreams charge us. A version that has taken effect can't be changed."""
+
+    rates_title = "Cost"
+    list_display: Any = (
+        "route",
+        "effective_from",
+        dollars("input_nanos_per_million", "Input, $/1M"),
+        dollars("cached_input_nanos_per_million", "Cached, $/1M"),
+        dollars("output_nanos_per_million", "Output, $/1M"),
+        "factors_and_tiers",
+        "source",
+    )
+    list_filter = ("effective_from", "route__upstream")
+    list_select_related = ("route__model", "route__upstream")
+    search_fields = ("route__model__name", "route__upstream__name", "source")
+    autocomplete_fields = ("route",)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> Any:
+        """Return the form's first figures: the cost that the route has, from now on."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        route = initial.get("route", "")
+        cost = RouteCost.objects.filter(route=route).first() if route.isdecimal() else None
+        first = initial_rates(cost) if cost else {}
+        return initial | {"effective_from": timezone.now(), **first}

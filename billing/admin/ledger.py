@@ -93,8 +93,8 @@ class ReservationAdmin(ReadOnlyAdmin):
 class UsageRecordAdmin(ReadOnlyAdmin):
     """Requests, their usage and cost. Prompts and completions are not stored."""
 
-    exclude = ("lines",)
-    readonly_fields = ("charge_lines",)
+    exclude = ("lines", "cost_lines")
+    readonly_fields = ("charge_lines", "upstreams_cost", dollars("margin_nanos"))
     list_display = (
         "request_id",
         "created_at",
@@ -120,6 +120,18 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     def charge_lines(self, record: UsageRecord) -> str:
         """Show quantity, rate, factor and amount of each component."""
         return "; ".join(_line(each) for each in record.lines) or "-"
+
+    @admin.display(description="Lines of the upstreams' cost")
+    def upstreams_cost(self, record: UsageRecord) -> str:
+        """Show the same of what each upstream charges us."""
+        return (
+            "; ".join(
+                f"{cost['upstream']}: {_line(line)}"
+                for cost in record.cost_lines
+                for line in cost["lines"]
+            )
+            or "-"
+        )
 
 
 def _line(line: list[Any]) -> str:
