@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -16,6 +17,7 @@ from unfold.decorators import action
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
     UnfoldBooleanWidget,
 )
 
@@ -30,6 +32,7 @@ from api.models import (
     Service,
     Upstream,
 )
+from api.upstream_check import check_upstream
 from billing.admin.fields import dollars
 from billing.admin.rates import RatesAdmin, initial_rates
 
@@ -112,6 +115,19 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at 
         return cleaned
 
 
+class TestForm(forms.Form):
+    """What to call in a test."""
+
+    model = forms.CharField(
+        required=False,
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget,
+        help_text=(
+            "The upstream's name for it. Empty: that of its first route, or the first of its list."
+        ),
+    )
+
+
 @admin.register(Upstream)
 class UpstreamAdmin(ModelAdmin):
     """Upstreams. Their keys are encrypted, and bound to their addresses."""
@@ -121,6 +137,7 @@ class UpstreamAdmin(ModelAdmin):
     list_filter = ("is_enabled", "dialect", "drains_on_disconnect")
     search_fields = ("name", "base_url")
     readonly_fields = ("key",)
+    actions_detail: Any = ("test",)
     fieldsets = (
         (None, {"fields": ("name", "is_enabled", "dialect", "base_url")}),
         ("Key", {"fields": ("key", "new_key", "forgets_key")}),
@@ -134,6 +151,28 @@ class UpstreamAdmin(ModelAdmin):
             },
         ),
     )
+
+    @action(  # type: ignore[operator]  # unfold's annotations
+        description="Test", url_path="test", permissions=["change"]
+    )
+    def test(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the form of a test, or make the test and show what came of it."""
+        upstream = get_object_or_404(Upstream, pk=object_id)
+        form = TestForm(request.POST or None)
+        report = None
+        if request.method == "POST" and form.is_valid():
+            report = check_upstream(upstream, form.cleaned_data["model"])
+            self.log_change(request, upstream, f"Tested: {'good' if report.is_good else 'failed'}.")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Test {upstream}",
+            "opts": self.model._meta,
+            "original": upstream,
+            "form": form,
+            "report": report,
+            "back_url": reverse("admin:api_upstream_change", args=[upstream.pk]),
+        }
+        return TemplateResponse(request, "admin/api/upstream_test.html", context)
 
     @admin.display(description="Key")
     def key(self, upstream: Upstream) -> str:
