@@ -1,9 +1,10 @@
 """The catalogue in the admin: the service, upstreams, models, routes."""
 
+from collections import Counter
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -23,6 +24,10 @@ from unfold.widgets import (
 
 from accounts import keys
 from api import upstream_keys
+from api.admin import export_page
+from api.admin.import_page import ImportForm, preview_table, require_permissions
+from api.catalogue.export import export_catalogue
+from api.catalogue.import_models import PlannedModel, make_import, plan_import
 from api.dialects import DIALECTS
 from api.models import (
     Model,
@@ -137,7 +142,7 @@ class UpstreamAdmin(ModelAdmin):
     list_filter = ("is_enabled", "dialect", "drains_on_disconnect")
     search_fields = ("name", "base_url")
     readonly_fields = ("key",)
-    actions_detail: Any = ("test",)
+    actions_detail: Any = ("test", "import_models")
     fieldsets = (
         (None, {"fields": ("name", "is_enabled", "dialect", "base_url")}),
         ("Key", {"fields": ("key", "new_key", "forgets_key")}),
@@ -173,6 +178,42 @@ class UpstreamAdmin(ModelAdmin):
             "back_url": reverse("admin:api_upstream_change", args=[upstream.pk]),
         }
         return TemplateResponse(request, "admin/api/upstream_test.html", context)
+
+    @action(  # type: ignore[operator]  # unfold's annotations
+        description="Import models", url_path="import", permissions=["change"]
+    )
+    def import_models(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the form of an import, preview what it does, or make it."""
+        require_permissions(request)
+        upstream = get_object_or_404(Upstream, pk=object_id)
+        form = ImportForm(request.POST or None, request.FILES or None)
+        planned: list[PlannedModel] = []
+        if form.is_valid():
+            data = form.cleaned_data
+            options = (upstream, form.list, form.rule, data["moment"])
+            planned = plan_import(*options, reprices=data["reprices"])
+            if any("below cost" in plan.problems for plan in planned) and not data["is_loss"]:
+                form.add_error("is_loss", "Some models would be sold below cost: see the preview.")
+            elif "_import" in request.POST:
+                source = f"import from {upstream}"
+                planned = make_import(*options, reprices=data["reprices"], source=source)
+                text = f"Imported {len(planned)} models of {upstream}."
+                self.log_change(request, upstream, text)
+                messages.success(request, text)
+                return redirect("admin:api_model_changelist")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Import models of {upstream}",
+            "opts": self.model._meta,
+            "original": upstream,
+            "form": form,
+            "media": form.media,
+            "planned": planned,
+            "table": preview_table(planned),
+            "counts": dict(Counter(plan.state for plan in planned)),
+            "back_url": reverse("admin:api_upstream_change", args=[upstream.pk]),
+        }
+        return TemplateResponse(request, "admin/api/import_models.html", context)
 
     @admin.display(description="Key")
     def key(self, upstream: Upstream) -> str:
@@ -251,6 +292,24 @@ class ModelAdminPage(ModelAdmin):
     autocomplete_fields = ("product",)
     inlines = (AliasesOfModel, RoutesOfModel)
     actions_detail: Any = ("set_price",)
+    actions_list: Any = ("export",)
+
+    @action(description="Export and compare", url_path="export")  # type: ignore[operator]
+    def export(self, request: HttpRequest) -> HttpResponse:
+        """Show the catalogue as a file, send it, or compare another with it."""
+        export_page.require_permissions(request)
+        if "download" in request.GET:
+            return export_page.download()
+        form = export_page.CompareForm(request.POST or None, request.FILES or None)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Export and compare",
+            "opts": self.model._meta,
+            "form": form,
+            "is_compared": form.is_valid(),
+            "text": export_catalogue(),
+        }
+        return TemplateResponse(request, "admin/api/export_catalogue.html", context)
 
     @action(description="Set price", url_path="set-price")  # type: ignore[operator]  # unfold's
     def set_price(self, request: HttpRequest, object_id: str) -> HttpResponse:
