@@ -160,7 +160,7 @@ class PriceVersionAdmin(RatesAdmin):
         sections = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return sections
-        hidden = {"is_free", "is_loss", "reviewed"}
+        hidden = {"is_free", "is_loss", "reviewed", "announces"}
         return [
             (title, {"fields": [name for name in options["fields"] if name not in hidden]})
             for title, options in sections

@@ -124,6 +124,15 @@ class PriceVersion(RatesRow):
     """
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="price_versions")
+    announces = models.BooleanField(
+        "announce",
+        default=False,
+        db_default=False,
+        help_text=(
+            "Before it applies: email the teams that used the model in the last 30 days, and show "
+            "the change in their dashboards."
+        ),
+    )
 
     class Meta:
         ordering = ["product", "-effective_from"]
