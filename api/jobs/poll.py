@@ -256,6 +256,8 @@ def _cost_lines(job: VideoJob) -> list[AttemptCost]:
     if job.route_cost is None or job.upstream is None:
         return []
     cost = charge_of(job.route_cost.rates, Usage(pieces=1, seconds=job.seconds))
+    if cost.total_nanos != job.upstream_cost_nanos:
+        return []
     name, version = job.upstream.name, job.route_cost.pk
     return [AttemptCost(name, version, cost.total_nanos, cost.lines)]
 

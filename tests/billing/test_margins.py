@@ -1,8 +1,10 @@
 """Prices beside costs, and the margins of what was used."""
 
 from datetime import timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from billing.pricing.charge import AttemptCost
@@ -108,3 +110,25 @@ def test_margins_by_day_model_team_upstream_and_request() -> None:
     assert (worst.margin_nanos, worst.percent) == (-30, -300)
     assert (best.margin_nanos, best.percent) == (20, 20)
     assert margins("request", until, until) == []
+
+
+@pytest.mark.django_db
+def test_the_command_prints_margins_in_dollars() -> None:
+    customer = make_customer(10**9)
+    settle(
+        customer.end(
+            customer.admitted(model="alpha", amount_nanos=10**6),
+            model="alpha",
+            output_nanos=10**6,
+            upstream_cost_nanos=750_000,
+        )
+    )
+    roll_up_recent(2)
+    out = StringIO()
+    call_command("margins", "--by", "model", "--csv", stdout=out)
+    heading, row = out.getvalue().split()[:3], out.getvalue().splitlines()[1]
+    assert heading[0].startswith("model,requests,revenue")
+    assert row == "alpha,1,0.001000000,0.000750000,0.000250000,25.0"
+    plain = StringIO()
+    call_command("margins", "--by", "team", stdout=plain)
+    assert "0.000250000" in plain.getvalue()
