@@ -38,7 +38,7 @@ class CompareForm(forms.Form):
         if not (upload or text):
             raise forms.ValidationError("Upload a file, or paste one.")
         name = upload.name if upload else "file.toml"
-        content = upload.read(LONGEST_FILE_BYTES + 1) if upload else text.encode()
+        content = upload.read(LONGEST_FILE_BYTES + 1) if upload else (text or "").encode()
         try:
             changes, self.diff = changes_by(
                 read_text(content, name, settings.READ_ENVIRONMENT), name

@@ -1,6 +1,6 @@
 """Admin pages for usage and the ledger, all read-only."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db import transaction
@@ -94,7 +94,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     """Requests, their usage and cost. Prompts and completions are not stored."""
 
     exclude = ("lines", "cost_lines")
-    readonly_fields = ("charge_lines", "upstreams_cost", dollars("margin_nanos"))
+    readonly_fields: ClassVar[Any] = ("charge_lines", "upstreams_cost", dollars("margin_nanos"))
     list_display = (
         "request_id",
         "created_at",

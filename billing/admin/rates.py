@@ -1,6 +1,6 @@
 """The admin of rows of rates, such as prices: in dollars whatever the component."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -79,7 +79,7 @@ class RatesAdmin(MoneyAdmin):
     """Rows of rates. One that has taken effect can't be changed: add a new version instead."""
 
     rates_title = "Prices"
-    readonly_fields: Any = ("created_at",)
+    readonly_fields: ClassVar[Any] = ("created_at",)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
