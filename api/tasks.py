@@ -1,7 +1,9 @@
 """Celery's tasks for the API. Each may run twice, late or concurrently without harm."""
 
 from celery import shared_task
+from django.utils import timezone
 
+from api.catalogue import losses
 from api.jobs import poll
 from api.operations import async_chat_worker
 from api.reencryption import reencrypt
@@ -11,6 +13,12 @@ from api.reencryption import reencrypt
 def poll_videos() -> int:
     """Ask upstreams about the videos they make, and end those that are done. Return how many."""
     return poll.poll_due()
+
+
+@shared_task
+def alert_of_losses() -> int:
+    """Alert staff of models that are sold below cost. Return the number of new alerts."""
+    return losses.alert_of_losses(timezone.now())
 
 
 @shared_task

@@ -1,5 +1,5 @@
-"""Admin pages for the catalogue, keys and the gateway's records. Each registers its own."""
+"""Admin pages for the catalogue, prices, keys and the gateway's records. Each registers its own."""
 
-from api.admin import catalogue, keys, records
+from api.admin import catalogue, keys, prices, records
 
-__all__ = ["catalogue", "keys", "records"]
+__all__ = ["catalogue", "keys", "prices", "records"]

@@ -7,6 +7,7 @@ of ours), exactly one settlement is queued, and queueing it never waits.
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import structlog
@@ -24,6 +25,7 @@ from billing.pricing.charge import (
     NO_CHARGE,
     NO_UNITS,
     NOTHING_USED,
+    AttemptCost,
     Charge,
     Usage,
     charge_and_cost,
@@ -57,7 +59,7 @@ class AdmittedRequest:
         "_counts_at_bytes",
         "_gate",
         "_is_detached",
-        "_lost_nanos",
+        "_losses",
         "admission",
         "attempts",
         "body_digest",
@@ -104,7 +106,7 @@ class AdmittedRequest:
         self.source = "none"
         self._is_detached = False
         # What upstreams charge us for attempts that failed.
-        self._lost_nanos = 0
+        self._losses: list[AttemptCost] = []
         self._counts_at_bytes = quote.echoed_bytes + GROWTH_TOKENS * quote.model.bytes_per_token
 
     def note_delivered(self, text_bytes: int) -> None:
@@ -232,6 +234,20 @@ class AdmittedRequest:
             units=quote.likely.units if quote.likely is not None else NO_UNITS,
         )
 
+    def cost_of(self, usage: Usage) -> AttemptCost | None:
+        """Return what the last attempt's upstream charges us for the usage; None if unknown."""
+        return self._charge_and_cost(usage)[1]
+
+    def _charge_and_cost(self, usage: Usage) -> tuple[Charge, AttemptCost | None]:
+        """Return what the usage costs the customer, and what it costs us at the last route."""
+        route = self.route
+        costs = route.costs_at(datetime.now(UTC)) if route is not None and route.costs else None
+        charge, cost = charge_and_cost(self.quote.prices, costs, usage)
+        if route is None or costs is None:
+            return charge, None
+        upstream, version = route.upstream.name, costs.version_id
+        return charge, AttemptCost(upstream, version, cost.total_nanos, cost.lines)
+
     def _part(self) -> "_Part":
         """Return what an early-ended answer used."""
         if self.reader is None:
@@ -261,8 +277,9 @@ class AdmittedRequest:
         """Add what the upstream charges us for the last attempt, which failed."""
         usage, _, is_reported, rejected = self._part()
         self._note_rejected(rejected)
-        if self.quote.units is None and (is_reported or was_under_way or usage.output_tokens):
-            self._lost_nanos += charge_and_cost(self.quote.prices, usage)[1]
+        may_be_billed = is_reported or was_under_way or usage.output_tokens
+        if self.quote.units is None and may_be_billed and (cost := self.cost_of(usage)):
+            self._losses.append(cost)
 
     def _settle(
         self,
@@ -285,14 +302,15 @@ class AdmittedRequest:
             failpoint("after_upstream_end")
         quote, route = self.quote, self.route
         self.usage, self.source = usage, source
-        cost, upstream_cost_nanos = NO_CHARGE, 0
+        cost, upstream_cost = NO_CHARGE, None
         if source != "none":
-            cost, upstream_cost_nanos = charge_and_cost(quote.prices, usage)
+            cost, upstream_cost = self._charge_and_cost(usage)
         if upstream_usage is None:
-            upstream_cost_nanos = 0
+            upstream_cost = None
         elif upstream_usage is not usage:
-            upstream_cost_nanos = charge_and_cost(quote.prices, upstream_usage)[1]
+            upstream_cost = self.cost_of(upstream_usage)
         self.cost = cost
+        cost_lines = [*self._losses, upstream_cost] if upstream_cost else self._losses
         settlement = Settlement(
             request_id=self.request_id,
             account_id=self.admission.account_id,
@@ -320,7 +338,8 @@ class AdmittedRequest:
             reasoning_nanos=cost.reasoning_nanos,
             units_nanos=cost.units_nanos,
             lines=tuple(cost.lines),
-            upstream_cost_nanos=upstream_cost_nanos + self._lost_nanos,
+            upstream_cost_nanos=sum([each.amount_nanos for each in cost_lines]),
+            cost_lines=cost_lines,
             source=source,
             error=_clean(error),
             finish_reason=_clean(self.finish_reason)[:40],

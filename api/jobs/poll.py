@@ -30,7 +30,7 @@ from billing.failpoints import failpoint
 from billing.ledger.alerts import raise_alert
 from billing.ledger.gate import Settlement
 from billing.models import PriceVersion
-from billing.pricing.charge import Line, Usage, charge_of
+from billing.pricing.charge import AttemptCost, Line, Usage, charge_of
 
 log = structlog.get_logger(__name__)
 
@@ -218,6 +218,7 @@ def _settlement(job: VideoJob, state: VideoJob.State, error: str) -> Settlement:
     latency = (timezone.now() - job.created_at).total_seconds() * 1000
     return Settlement(
         lines=tuple(_lines(job)) if is_finished else (),
+        cost_lines=_cost_lines(job) if is_finished else [],
         request_id=job.pk.hex,
         account_id=job.account_id,
         key_id=job.key_id,
@@ -248,6 +249,17 @@ def _lines(job: VideoJob) -> Sequence[Line]:
         return ()
     charge = charge_of(version.rates, Usage(pieces=1, seconds=job.seconds))
     return charge.lines if charge.total_nanos == job.cost_nanos else ()
+
+
+def _cost_lines(job: VideoJob) -> list[AttemptCost]:
+    """Return what the upstream charges for the video, by the cost in force at the order."""
+    if job.route_cost is None or job.upstream is None:
+        return []
+    cost = charge_of(job.route_cost.rates, Usage(pieces=1, seconds=job.seconds))
+    if cost.total_nanos != job.upstream_cost_nanos:
+        return []
+    name, version = job.upstream.name, job.route_cost.pk
+    return [AttemptCost(name, version, cost.total_nanos, cost.lines)]
 
 
 def read_report(body: bytes) -> JobReport:

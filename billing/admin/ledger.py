@@ -1,6 +1,6 @@
 """Admin pages for usage and the ledger, all read-only."""
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
@@ -97,8 +97,14 @@ class ReservationAdmin(ReadOnlyAdmin):
 class UsageRecordAdmin(ReadOnlyAdmin):
     """Requests, their usage and cost. Prompts and completions are not stored."""
 
-    exclude = ("lines", "body_digest", "retry_of")
-    readonly_fields = ("charge_lines", "retry_of_link", "retries")
+    exclude = ("lines", "cost_lines", "body_digest", "retry_of")
+    readonly_fields: ClassVar[Any] = (
+        "charge_lines",
+        "upstreams_cost",
+        dollars("margin_nanos"),
+        "retry_of_link",
+        "retries",
+    )
     list_display = (
         "request_id",
         "created_at",
@@ -124,6 +130,18 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     def charge_lines(self, record: UsageRecord) -> str:
         """Show quantity, rate, factor and amount of each component."""
         return "; ".join(_line(each) for each in record.lines) or "-"
+
+    @admin.display(description="Lines of the upstreams' cost")
+    def upstreams_cost(self, record: UsageRecord) -> str:
+        """Show the same of what each upstream charges us."""
+        return (
+            "; ".join(
+                f"{cost['upstream']}: {_line(line)}"
+                for cost in record.cost_lines
+                for line in cost["lines"]
+            )
+            or "-"
+        )
 
     @admin.display(description="Retry of")
     def retry_of_link(self, record: UsageRecord) -> str:

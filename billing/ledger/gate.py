@@ -20,6 +20,7 @@ from billing.ledger.group_commit import (
     without_nul,
 )
 from billing.ledger.lease import ProcessLease
+from billing.pricing.charge import AttemptCost
 
 __all__ = [
     "Admission",
@@ -100,8 +101,9 @@ class Settlement(msgspec.Struct, kw_only=True):
 
     `outcome` says how the request ended: `completed`, `client_closed`, `upstream_error`,
     `upstream_timeout`, `empty`, ... Where nothing is charged and `source` is `none`, the
-    reservation is released, else settled. `lines` explain the amounts (`billing.pricing.charge`).
-    `body_digest` is a keyed digest of the body, by which a retry is recognized; "" without one.
+    reservation is released, else settled. `lines` explain the amounts (`billing.pricing.charge`),
+    and `cost_lines` what the upstreams of all attempts charge us. `body_digest` is a keyed digest
+    of the body, by which a retry is recognized; "" without one.
 
     Unlike an admission's, defaults are sent: the last release's function requires its fields.
     """
@@ -133,6 +135,7 @@ class Settlement(msgspec.Struct, kw_only=True):
     units_nanos: int = 0
     lines: tuple[tuple[str | int, ...], ...] = ()
     upstream_cost_nanos: int = 0
+    cost_lines: list[AttemptCost] = []
     source: str = "none"
     error: str = ""
     finish_reason: str = ""

@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from billing.ledger.install import InstallFunctions, WithLockTimeout
+from billing.ledger.install import WithLockTimeout
 
 
 class Migration(migrations.Migration):
@@ -30,5 +30,4 @@ class Migration(migrations.Migration):
                 ),
             ]
         ),
-        InstallFunctions("settle", 4),
     ]

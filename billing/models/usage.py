@@ -74,6 +74,14 @@ class UsageRecord(models.Model):
     charged_nanos = models.BigIntegerField(default=0)
     written_off_nanos = models.BigIntegerField(default=0, help_text="Cost that no credit covered.")
     upstream_cost_nanos = models.BigIntegerField(default=0, help_text="What we owe the upstream.")
+    cost_lines = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        help_text=(
+            "What each upstream charges us: upstream, route_cost (the version of the route's "
+            "cost), amount_nanos, and lines as above. None in old rows, and where no cost is known."
+        ),
+    )
     reserved_nanos = models.BigIntegerField(default=0)
     source = models.CharField(max_length=10, choices=Source, default=Source.NONE)
     outcome = models.CharField(
@@ -152,6 +160,11 @@ class UsageRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.request_id}: {self.model}, {self.cost_nanos} nanos"
+
+    @property
+    def margin_nanos(self) -> int:
+        """What the customer paid less what the upstreams charge us; negative for a loss."""
+        return self.charged_nanos - self.upstream_cost_nanos
 
 
 class KeySpend(models.Model):

@@ -350,6 +350,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(hour=3, minute=10),
         "kwargs": {"hours": 48},
     },
+    "prices below cost": {"task": "api.tasks.alert_of_losses", "schedule": 300.0},
     "rejected usage": {"task": "billing.tasks.alert_of_rejected_usage", "schedule": 300.0},
     "prove the ledger": {
         "task": "billing.tasks.prove_ledger",

@@ -46,7 +46,7 @@ METERING_MUTANTS = [
     mutant(
         "the upstream's cost of what the customer does not pay",
         "api/gateway/settlement.py",
-        "            self._lost_nanos += charge_and_cost(self.quote.prices, usage)[1]\n",
+        "            self._losses.append(cost)\n",
         "            pass\n",
         f"{EARLY_ENDS}test_a_broken_stream_says_what_it_cost_by_the_routes_rule",
         f"{EARLY_ENDS}test_a_closed_stream_costs_all_that_was_sent",

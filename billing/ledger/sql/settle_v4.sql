@@ -13,6 +13,15 @@ EXCEPTION WHEN duplicate_column THEN
 END
 $$;
 
+-- What each upstream charges us, which rows of an earlier release lack as well.
+DO $$
+BEGIN
+    ALTER TYPE billing_settlement ADD ATTRIBUTE cost_lines jsonb;
+EXCEPTION WHEN duplicate_column THEN
+    NULL;
+END
+$$;
+
 -- The keyed digest of the request's body, which rows of an earlier release lack.
 DO $$
 BEGIN
@@ -238,7 +247,7 @@ BEGIN
         input_nanos, cached_nanos, output_nanos, reasoning_nanos, units_nanos,
         cost_nanos, charged_nanos, written_off_nanos, upstream_cost_nanos, reserved_nanos,
         source, outcome, is_late, status, error, finish_reason, attempts,
-        latency_ms, first_token_ms, lines, body_digest, retry_of, created_at)
+        latency_ms, first_token_ms, lines, cost_lines, body_digest, retry_of, created_at)
     SELECT r.request_id, r.account_id, r.key_id, r.price_version_id, r.model,
            coalesce(r.surface, ''), coalesce(r.endpoint, ''), coalesce(r.streamed, false),
            coalesce(r.upstream, ''), coalesce(left(r.upstream_request_id, 200), ''),
@@ -253,7 +262,7 @@ BEGIN
            coalesce(r.source, 'none'), r.outcome, e.code = 'late', coalesce(r.status, 0),
            coalesce(left(r.error, 500), ''), coalesce(left(r.finish_reason, 40), ''),
            coalesce(r.attempts, '[]'), coalesce(r.latency_ms, 0), r.first_token_ms,
-           coalesce(r.lines, '[]'),
+           coalesce(r.lines, '[]'), coalesce(r.cost_lines, '[]'),
            CASE WHEN r.outcome = 'completed' THEN ''
                 ELSE coalesce(left(r.body_digest, 32), '') END,
            (

@@ -4,9 +4,11 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import NotificationSettings
+from api.catalogue.price_changes import changes_for
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
 from portal.dashboard.queries import first_steps, overview_of, version_of
@@ -37,6 +39,7 @@ def _context(request: MemberRequest, account: CreditAccount | None) -> dict[str,
     low_nanos = NotificationSettings.of(request.user).low_balance_nanos
     context: dict[str, Any] = {
         "overview": overview,
+        "price_changes": changes_for(account, timezone.now()),
         "is_low": account is not None and account.posted_nanos < low_nanos,
     }
     if not overview.recent:
