@@ -338,6 +338,11 @@ CELERY_BEAT_SCHEDULE = {
     "encrypt secrets": {"task": "api.tasks.encrypt_secrets", "schedule": crontab(50, 3)},
     "answer chats": {"task": "api.tasks.run_chats", "schedule": 1.0},
     "forget answered chats": {"task": "api.tasks.forget_chats", "schedule": 600.0},
+    "deliver alerts": {
+        "task": "portal.tasks.deliver_alerts",
+        "schedule": 5.0,
+        "options": {"expires": 30},
+    },
     "send notices": {
         "task": "portal.tasks.send_notices",
         "schedule": env.number("NOTICE_SECONDS", 60),

@@ -64,7 +64,13 @@ def add_rows(n: int) -> None:
     models.FreeWindow.objects.create(
         subject=f"team {team.pk}", started_at=now, requests=1, tokens=1
     )
-    models.LedgerAlert.objects.create(kind="overrun", reference=f"request {n}", detail="test")
+    alert = models.LedgerAlert.objects.create(
+        kind="overrun", reference=f"request {n}", detail="test"
+    )
+    target = api.AlertTarget.objects.create(
+        name=f"target {n}", channel="email", address=f"staff{n}@example.com"
+    )
+    api.AlertDelivery.objects.create(alert=alert, target=target)
     _add_payments(n, user, team)
 
 

@@ -25,6 +25,7 @@ from accounts.models import (
     User,
 )
 from api.models import (
+    AlertDelivery,
     ChatJob,
     ModelHealth,
     ModelHealthHour,
@@ -49,7 +50,8 @@ OURS = [
 LEDGER = [
     *(models.CreditAccount, models.Transfer, models.Reservation, models.UsageRecord),
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
-    *(models.LedgerAlert, ModelHealth, ModelHealthHour, TokenRatio, ChatJob, VideoJob),
+    *(models.LedgerAlert, AlertDelivery),
+    *(ModelHealth, ModelHealthHour, TokenRatio, ChatJob, VideoJob),
     *(AuditEntry, Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
     *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
     *(models.Subscription, models.SubscriptionPayment, models.PlanPrice, models.PlanRefund),
