@@ -1,5 +1,5 @@
 """Admin pages for alerts, the catalogue, keys and the gateway's records. Each registers its own."""
 
-from api.admin import alerts, catalogue, keys, records
+from api.admin import alerts, catalogue, keys, records, status
 
-__all__ = ["alerts", "catalogue", "keys", "records"]
+__all__ = ["alerts", "catalogue", "keys", "records", "status"]

@@ -4,18 +4,23 @@ from api.models.alerts import AlertDelivery, AlertTarget
 from api.models.catalogue import Model, ModelAlias, Route, Service, Upstream, validate_base_url
 from api.models.health import ModelHealth, ModelHealthHour
 from api.models.jobs import ChatJob, VideoJob
+from api.models.status import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
 from api.models.token_ratios import TokenRatio
 
 __all__ = [
     "AlertDelivery",
     "AlertTarget",
     "ChatJob",
+    "MaintenanceMode",
     "Model",
     "ModelAlias",
     "ModelHealth",
     "ModelHealthHour",
     "Route",
     "Service",
+    "StatusEvent",
+    "StatusSubscriber",
+    "StatusUpdate",
     "TokenRatio",
     "Upstream",
     "VideoJob",

@@ -14,6 +14,7 @@ from typing import Any
 import django
 from django.conf import settings
 
+from api import maintenance
 from api.gateway.http import Receive, Scope, Send
 from api.gateway.process import Gateway, new_gateway
 from api.router import handle, match
@@ -37,6 +38,7 @@ class Application:
         self._pages = Pages() if serves != "api" else None
         self._has_gateway = serves != "pages"
         self._gateway: Gateway | None = None
+        self._maintenance = maintenance.Watch(settings.DATABASE_URL)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Return the coroutine that serves a request, or the process's life (ASGI's lifespan)."""
@@ -61,11 +63,13 @@ class Application:
         if scope["type"] != "lifespan":
             return
         await receive()
+        await self._maintenance.open()
         if self._has_gateway:
             self._gateway = new_gateway()
             await self._gateway.open()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await self._maintenance.close()
         if self._pages is not None:
             await self._pages.close()
         if self._gateway is not None:

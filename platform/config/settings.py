@@ -77,6 +77,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "config.caching.PrivatePages",
+    "config.maintenance.MaintenancePages",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "config.csp.ContentSecurityPolicyMiddleware",
@@ -342,6 +343,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "portal.tasks.deliver_alerts",
         "schedule": 5.0,
         "options": {"expires": 30},
+    },
+    "send status updates": {
+        "task": "portal.tasks.send_status_updates",
+        "schedule": 15.0,
+        "options": {"expires": 60},
     },
     "send notices": {
         "task": "portal.tasks.send_notices",

@@ -19,5 +19,6 @@ class PortalConfig(AppConfig):
             "emails.tasks",
             "chat.receivers",
             "sign_in.receivers",
+            "status.tasks",
         ):
             import_module(f"portal.{name}")  # the models must be loaded first

@@ -60,6 +60,9 @@ def add_rows(n: int) -> None:
     accounts.SentNotice.objects.create(
         user=user, team=team, kind="low_balance", reference=f"test {n}"
     )
+    event = api.StatusEvent.objects.create(kind="incident", title=f"Incident {n}")
+    api.StatusUpdate.objects.create(event=event, text="We are looking into it.")
+    api.StatusSubscriber.objects.create(email=f"reader{n}@example.com")
     models.ProcessLease.objects.create(process=f"web {n}", started_at=now, renewed_at=now)
     models.FreeWindow.objects.create(
         subject=f"team {team.pk}", started_at=now, requests=1, tokens=1

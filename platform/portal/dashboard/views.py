@@ -4,19 +4,23 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import NotificationSettings
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
 from portal.dashboard.queries import first_steps, overview_of, version_of
+from portal.ui.notices import current_notices
 
 
 @require_safe
 @member_page
 def dashboard(request: MemberRequest) -> HttpResponse:
     """Show the whole page."""
-    return render(request, "dashboard/dashboard.html", _context(request, _account(request)))
+    context = _context(request, _account(request))
+    context["notices"] = current_notices(timezone.now())
+    return render(request, "dashboard/dashboard.html", context)
 
 
 @require_safe
