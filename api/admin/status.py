@@ -2,14 +2,16 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from accounts.staff_rules import ReadOnly
-from api.models import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
+from api.models import MaintenanceMode, Model, StatusEvent, StatusSubscriber, StatusUpdate
 
 
 @admin.register(MaintenanceMode)
@@ -29,6 +31,26 @@ class MaintenanceModeAdmin(ModelAdmin):
         return False
 
 
+class StatusEventForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """The form of an event. Its models are those of the catalogue."""
+
+    class Meta:
+        model = StatusEvent
+        fields = (
+            *("kind", "title", "impact", "model_names", "starts_at", "ends_at"),
+            "is_published",
+        )
+        widgets = {"model_names": UnfoldAdminTextInputWidget}
+
+    def clean_model_names(self) -> list[str]:
+        """Return the names. Raise ValidationError for a model that doesn't exist."""
+        names: list[str] = self.cleaned_data["model_names"]
+        known = set(Model.objects.filter(name__in=names).values_list("name", flat=True))
+        if unknown := [name for name in names if name not in known]:
+            raise forms.ValidationError(f"Unknown models: {', '.join(unknown)}.")
+        return names
+
+
 class UpdatesOfEvent(TabularInline):
     """What is said about an event, newest first."""
 
@@ -41,6 +63,7 @@ class UpdatesOfEvent(TabularInline):
 class StatusEventAdmin(ModelAdmin):
     """Incidents, maintenance windows and announcements."""
 
+    form = StatusEventForm
     list_display = ("title", "kind", "impact", "starts_at", "ends_at", "is_published")
     list_filter = ("kind", "is_published", ("ends_at", admin.EmptyFieldListFilter), "starts_at")
     search_fields = ("title", "updates__text")

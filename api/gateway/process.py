@@ -15,6 +15,7 @@ from api.catalogue.snapshot import Catalogue, Snapshot
 from api.gateway.cancellations import Cancellations
 from api.gateway.deadlines import DeadlineTicker
 from api.gateway.health import Health
+from api.gateway.metrics import Recorder
 from api.gateway.refusals import RefusalLimit
 from api.gateway.token_ratios import TokenRatios
 from api.gateway.upstream import Upstreams
@@ -78,6 +79,7 @@ class Gateway:
             limits.max_cancellations, limits.cancellation_window_seconds
         )
         self.ticker = DeadlineTicker()
+        self.recorder = Recorder(self)
         self.is_shutting_down = False
         # The loop itself keeps only weak references to its tasks.
         self._background: set[asyncio.Task[Any]] = set()
@@ -89,6 +91,7 @@ class Gateway:
         self.token_ratios.open()
         await self.jobs.open()
         self.ticker.start()
+        self.recorder.open()
         try:
             self.catalogue.current = await read_catalogue()
         except psycopg.Error as error:
@@ -132,6 +135,7 @@ class Gateway:
         await self.token_ratios.close()
         await self.jobs.close()
         await self.gate.close(timeout_seconds)
+        await self.recorder.close()
         await self.upstreams.close()
 
 

@@ -14,6 +14,7 @@ from msgspec import structs
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import StreamReader
 from api.dialects.usage import Metered
+from api.gateway import metrics
 from api.gateway.http import ApiRequest
 from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
@@ -323,6 +324,7 @@ class AdmittedRequest:
             first_token_ms=self.first_token_ms,
         )
         self.settlement = self._gate.settle(settlement)
+        metrics.settled.append(settlement)
 
 
 def _ms_since(began_at: float) -> int:

@@ -23,6 +23,8 @@ from config.pages import Pages
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
+from config import metrics  # noqa: E402  # it reads tables
+
 # How long a stopping process waits for queued settlements before it spools them.
 CLOSE_SECONDS = 2.0
 MISDIRECTED = b"This process does not serve this path: see SERVES in the operations manual.\n"
@@ -46,6 +48,8 @@ class Application:
             return self._live(scope, receive, send)
         found = match(scope["path"])
         if found is None:
+            if scope["path"] == metrics.PATH:
+                return metrics.serve(scope, send, has_pages=self._pages is not None)
             return _misdirect(send) if self._pages is None else self._pages(scope, receive, send)
         if not self._has_gateway:
             return _misdirect(send)

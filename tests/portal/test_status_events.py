@@ -250,7 +250,7 @@ def test_staff_write_and_end_an_incident(staff: Client, client: Client) -> None:
         "kind": "incident",
         "title": "Slow answers",
         "impact": "degraded",
-        "model_names": "",
+        "model_names": "glm-5.2, no-such-model",
         "starts_at_0": "2026-01-01",
         "starts_at_1": "10:00",
         "is_published": "on",
@@ -260,6 +260,9 @@ def test_staff_write_and_end_an_incident(staff: Client, client: Client) -> None:
         "updates-0-created_at_0": "2026-01-01",
         "updates-0-created_at_1": "10:05",
     }
+    answer = staff.post("/admin/api/statusevent/add/", form)
+    assert "Unknown models: no-such-model." in answer.content.decode()
+    form["model_names"] = "glm-5.2"
     answer = staff.post("/admin/api/statusevent/add/", form)
     assert answer.status_code == 302, answer.context["adminform"].form.errors
     event = StatusEvent.objects.get()

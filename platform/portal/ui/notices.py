@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import Case, Q, When
 
 from api.models import StatusEvent
 
@@ -15,7 +15,7 @@ Kind = StatusEvent.Kind
 
 
 def current_notices(now: datetime) -> list[StatusEvent]:
-    """Return what customers should know now, in one query and one more for the texts."""
+    """Return what customers should know now, incidents first, in at most two queries."""
     is_open = Q(ends_at__isnull=True) | Q(ends_at__gt=now)
     begun = Q(starts_at__lte=now)
     relevant = (
@@ -26,4 +26,5 @@ def current_notices(now: datetime) -> list[StatusEvent]:
         & (Q(ends_at__isnull=False) | Q(starts_at__gt=now - ANNOUNCED_FOR))
     )
     rows = StatusEvent.objects.filter(is_open & relevant, is_published=True)
-    return list(rows.prefetch_related("updates").order_by("-starts_at")[:MOST_SHOWN])
+    rows = rows.order_by(Case(When(kind=Kind.INCIDENT, then=0), default=1), "-starts_at")
+    return list(rows.prefetch_related("updates")[:MOST_SHOWN])
