@@ -23,7 +23,8 @@ from config.pages import Pages
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-from config import metrics  # noqa: E402  # it reads tables
+from config import metrics  # noqa: E402  # they read tables and settings
+from config.startup import require_settings  # noqa: E402
 
 # How long a stopping process waits for queued settlements before it spools them.
 CLOSE_SECONDS = 2.0
@@ -91,4 +92,5 @@ async def _misdirect(send: Send) -> None:
     await send({"type": "http.response.body", "body": MISDIRECTED})
 
 
+require_settings()
 application = Application(settings.SERVES)
