@@ -1,12 +1,23 @@
 """Celery's tasks for the API. Each may run twice, late or concurrently without harm."""
 
+import time
+
 from celery import shared_task
+from django.core.cache import cache
 from django.utils import timezone
 
 from api.catalogue import losses
 from api.jobs import poll
 from api.operations import async_chat_worker
 from api.reencryption import reencrypt
+
+HEARTBEAT_KEY = "celery-heartbeat"
+
+
+@shared_task
+def heartbeat() -> None:
+    """Note that a worker runs what beat queues; its age is the lag (`config/metrics.py`)."""
+    cache.set(HEARTBEAT_KEY, time.time(), timeout=None)
 
 
 @shared_task

@@ -16,6 +16,7 @@ from api.gateway.cancellations import Cancellations
 from api.gateway.count_exchange import CountExchange
 from api.gateway.deadlines import DeadlineTicker
 from api.gateway.health import Health
+from api.gateway.metrics import Recorder
 from api.gateway.refusals import RefusalLimit
 from api.gateway.token_ratios import TokenRatios
 from api.gateway.upstream import Upstreams
@@ -84,6 +85,7 @@ class Gateway:
             CountExchange(valkey_url, self.refusals, self.cancellations) if valkey_url else None
         )
         self.ticker = DeadlineTicker(upstreams.limits.tick)
+        self.recorder = Recorder(self)
         self.is_shutting_down = False
         # The loop itself keeps only weak references to its tasks.
         self._background: set[asyncio.Task[Any]] = set()
@@ -97,6 +99,7 @@ class Gateway:
             self.exchange.open()
         await self.jobs.open()
         self.ticker.start()
+        self.recorder.open()
         try:
             self.catalogue.current = await read_catalogue()
         except psycopg.Error as error:
@@ -142,6 +145,7 @@ class Gateway:
             await self.exchange.close()
         await self.jobs.close()
         await self.gate.close(timeout_seconds)
+        await self.recorder.close()
         await self.upstreams.close()
 
 

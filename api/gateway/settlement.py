@@ -16,6 +16,7 @@ from msgspec import structs
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import StreamReader
 from api.dialects.usage import Metered
+from api.gateway import metrics
 from api.gateway.http import ApiRequest
 from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
@@ -349,6 +350,7 @@ class AdmittedRequest:
             body_digest=self.body_digest,
         )
         self.settlement = self._gate.settle(settlement)
+        metrics.settled.append(settlement)
 
 
 class _Part(NamedTuple):

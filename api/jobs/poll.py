@@ -24,7 +24,7 @@ from api.dialects.base import OpenAiFamily
 from api.dialects.error_bodies import redacted
 from api.jobs.ending import end_job
 from api.models import VideoJob
-from api.upstream_hosts import GuardedBackend, problem_with
+from api.upstream_hosts import guarded_transport, problem_with
 from api.upstream_keys import read_key
 from billing.failpoints import failpoint
 from billing.ledger.alerts import raise_alert
@@ -75,15 +75,12 @@ class JobUpstream:
     """Ask upstreams about jobs, from any number of threads. Use it as a context manager."""
 
     def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
-        if transport is None:
-            transport = httpx.HTTPTransport(trust_env=False)
-            transport._pool._network_backend = GuardedBackend()
         self._client = httpx.Client(
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
             headers={"accept": "application/json", "accept-encoding": "identity"},
-            transport=transport,
+            transport=transport or guarded_transport(),
         )
 
     def __enter__(self) -> Self:

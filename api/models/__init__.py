@@ -1,5 +1,6 @@
-"""The API's tables: the catalogue that staff edit, jobs that outlive a request, health counts."""
+"""The API's tables: the catalogue that staff edit, jobs that outlive a request, health, alerts."""
 
+from api.models.alerts import AlertDelivery, AlertTarget
 from api.models.catalogue import (
     Model,
     ModelAlias,
@@ -11,10 +12,14 @@ from api.models.catalogue import (
 )
 from api.models.health import ModelHealth, ModelHealthHour
 from api.models.jobs import ChatJob, VideoJob
+from api.models.status import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
 from api.models.token_ratios import TokenRatio
 
 __all__ = [
+    "AlertDelivery",
+    "AlertTarget",
     "ChatJob",
+    "MaintenanceMode",
     "Model",
     "ModelAlias",
     "ModelHealth",
@@ -22,6 +27,9 @@ __all__ = [
     "Route",
     "RouteCost",
     "Service",
+    "StatusEvent",
+    "StatusSubscriber",
+    "StatusUpdate",
     "TokenRatio",
     "Upstream",
     "VideoJob",

@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -210,6 +211,11 @@ class Gate:
         """The process's lease, if there is one yet."""
         return self._lease.id
 
+    @property
+    def queues(self) -> tuple[BatchQueue[Any], ...]:
+        """The batch queues, to be measured."""
+        return self._admissions, self._identities, self._settlements, self._growth
+
     async def close(self, timeout_seconds: float) -> None:
         """Wait for queued settlements and write those that are left to the spool.
 
@@ -224,7 +230,7 @@ class Gate:
         left = self._copies.without_copy(left)
         if left and (path := _spooled(left)):
             log.warning("settlements_spooled", rows=len(left), file=path.name)
-        for queue in (self._admissions, self._identities, self._settlements, self._growth):
+        for queue in self.queues:
             await queue.stop()
         await self._lease.close()
 

@@ -61,11 +61,20 @@ def add_rows(n: int) -> None:
     accounts.SentNotice.objects.create(
         user=user, team=team, kind="low_balance", reference=f"test {n}"
     )
+    event = api.StatusEvent.objects.create(kind="incident", title=f"Incident {n}")
+    api.StatusUpdate.objects.create(event=event, text="We are looking into it.")
+    api.StatusSubscriber.objects.create(email=f"reader{n}@example.com")
     models.ProcessLease.objects.create(process=f"web {n}", started_at=now, renewed_at=now)
     models.FreeWindow.objects.create(
         subject=f"team {team.pk}", started_at=now, requests=1, tokens=1
     )
-    models.LedgerAlert.objects.create(kind="overrun", reference=f"request {n}", detail="test")
+    alert = models.LedgerAlert.objects.create(
+        kind="overrun", reference=f"request {n}", detail="test"
+    )
+    target = api.AlertTarget.objects.create(
+        name=f"target {n}", channel="email", address=f"staff{n}@example.com"
+    )
+    api.AlertDelivery.objects.create(alert=alert, target=target)
     _add_payments(n, user, team)
 
 

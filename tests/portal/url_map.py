@@ -89,6 +89,11 @@ PAGES: dict[str, Page] = {
     "docs_search": Page("GET", 200, 200, 200, 200, 200, 200),
     "docs_page": Page("GET", 200, 200, 200, 200, 200, 200),
     "status": Page("GET", 200, 200, 200, 200, 200, 200),
+    "status_feed": Page("GET", 200, 200, 200, 200, 200, 200),
+    "status_subscribe": Page("POST", 422, 422, 422, 422, 422, 422),
+    # The walk's token is an invitation's.
+    "status_confirm": Page("GET POST", 404, 404, 404, 404, 404, 404),
+    "status_unsubscribe": Page("GET POST", 404, 404, 404, 404, 404, 404, is_signed=True),
     "team": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "switch_team": Page("POST", 302, LOGIN, 302, 302, 302, 403),
     "new_team": Page("GET POST", 200, LOGIN, 200, 200, 200, 403),

@@ -12,13 +12,16 @@ from api.catalogue.price_changes import changes_for
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
 from portal.dashboard.queries import first_steps, overview_of, version_of
+from portal.ui.notices import current_notices
 
 
 @require_safe
 @member_page
 def dashboard(request: MemberRequest) -> HttpResponse:
     """Show the whole page."""
-    return render(request, "dashboard/dashboard.html", _context(request, _account(request)))
+    context = _context(request, _account(request))
+    context["notices"] = current_notices(timezone.now())
+    return render(request, "dashboard/dashboard.html", context)
 
 
 @require_safe
