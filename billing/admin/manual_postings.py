@@ -114,7 +114,7 @@ class ManualPostingAdmin(ReadOnlyAdmin):
 
     def _posting(self, request: HttpRequest, object_id: str) -> ManualPosting:
         """Return the posting. Raise Http404, and PermissionDenied for the user's own team."""
-        posting = get_object_or_404(self.get_queryset(request), pk=object_id)
+        posting: ManualPosting = get_object_or_404(self.get_queryset(request), pk=object_id)
         if not may_act_on(request, posting.team):
             raise PermissionDenied
         return posting

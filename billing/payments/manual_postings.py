@@ -34,12 +34,11 @@ from billing.pricing.money import (
     nanos_from_dollars,
 )
 
-Kind, State = ManualPosting.Kind, ManualPosting.State
 _ACTIONS = {
-    Kind.GRANT: "credits.granted",
-    Kind.ADJUSTMENT: "balance.adjusted",
-    Kind.GOODWILL: "goodwill.given",
-    Kind.REFUND: "refund.confirmed",
+    ManualPosting.Kind.GRANT: "credits.granted",
+    ManualPosting.Kind.ADJUSTMENT: "balance.adjusted",
+    ManualPosting.Kind.GOODWILL: "goodwill.given",
+    ManualPosting.Kind.REFUND: "refund.confirmed",
 }
 
 
@@ -56,7 +55,7 @@ class PostingRequest:
     """What staff ask for. `id` is the form's, in nano-dollars the amount; `order` is a refund's."""
 
     id: UUID
-    kind: Kind
+    kind: ManualPosting.Kind
     amount_nanos: int
     reason: str
     expires_at: datetime | None = None
@@ -76,7 +75,9 @@ def request(staff: Staff, wanted: PostingRequest) -> ManualPosting:
     """
     if not wanted.reason.strip():
         raise ManualPostingError("Enter a reason. It is kept with the posting.", "reason")
-    if wanted.amount_nanos == 0 or (wanted.amount_nanos < 0 and wanted.kind != Kind.ADJUSTMENT):
+    if wanted.amount_nanos == 0 or (
+        wanted.amount_nanos < 0 and wanted.kind != ManualPosting.Kind.ADJUSTMENT
+    ):
         raise ManualPostingError("Enter an amount above zero.")
     with transaction.atomic():
         posting, is_new = ManualPosting.objects.get_or_create(
@@ -119,7 +120,7 @@ def request_refund(
         )
     refunds.check_request(order, amount_cents, reason=reason)
     wanted = PostingRequest(
-        refund_id, Kind.REFUND, amount_nanos, reason, order=order, is_forced=is_forced
+        refund_id, ManualPosting.Kind.REFUND, amount_nanos, reason, order=order, is_forced=is_forced
     )
     try:
         return request(Staff(order.team, staff), wanted)
@@ -135,21 +136,21 @@ def approve(posting: ManualPosting, user: User) -> ManualPosting:
     """
     if posting.requested_by_id == user.pk:
         raise ManualPostingError("Another member of staff has to confirm what you requested.")
-    if posting.kind == Kind.REFUND:
+    if posting.kind == ManualPosting.Kind.REFUND:
         return _approve_refund(posting, user)
     with transaction.atomic():
         locked = _locked(posting)
-        return locked if locked.state == State.POSTED else _post(locked, user)
+        return locked if locked.state == ManualPosting.State.POSTED else _post(locked, user)
 
 
 def reject(posting: ManualPosting, user: User, reason: str) -> ManualPosting:
     """Reject a pending posting: nothing moves. Raise ManualPostingError if it was posted."""
     with transaction.atomic():
         posting = _locked(posting)
-        if posting.state == State.PENDING:
-            _decide(posting, State.REJECTED, user)
+        if posting.state == ManualPosting.State.PENDING:
+            _decide(posting, ManualPosting.State.REJECTED, user)
             log_act(Staff(posting.team, user), "credits.rejected", posting, reason)
-        elif posting.state == State.POSTED:
+        elif posting.state == ManualPosting.State.POSTED:
             raise ManualPostingError("This posting was confirmed meanwhile.")
     return posting
 
@@ -160,7 +161,7 @@ def _post(posting: ManualPosting, user: User) -> ManualPosting:
     reference, memo = f"manual:{posting.pk}", str(posting.get_kind_display())
     amount_nanos = posting.amount_nanos
     try:
-        if posting.kind == Kind.GRANT:
+        if posting.kind == ManualPosting.Kind.GRANT:
             expires_at = posting.expires_at
             postings.grant(
                 account, amount_nanos, reference=reference, memo=memo, expires_at=expires_at
@@ -171,8 +172,8 @@ def _post(posting: ManualPosting, user: User) -> ManualPosting:
         available = _amount_text(max(0, account.available_nanos))
         raise ManualPostingError(f"Only {available} is available.") from None
     failpoint("after_manual_posting")
-    _decide(posting, State.POSTED, user)
-    action, detail = _ACTIONS[Kind(posting.kind)], _detail(posting)
+    _decide(posting, ManualPosting.State.POSTED, user)
+    action, detail = _ACTIONS[ManualPosting.Kind(posting.kind)], _detail(posting)
     log_act(Staff(posting.team, user), action, posting, posting.reason, detail=detail)
     return posting
 
@@ -181,7 +182,7 @@ def _approve_refund(posting: ManualPosting, user: User) -> ManualPosting:
     """Make a refund that waited; its id is the posting's, so a crash in between repeats nothing."""
     with transaction.atomic():
         posting = _locked(posting)
-        if posting.state == State.POSTED:
+        if posting.state == ManualPosting.State.POSTED:
             return posting
         order, requester = posting.order, posting.requested_by
         if order is None or requester is None:
@@ -200,9 +201,9 @@ def _approve_refund(posting: ManualPosting, user: User) -> ManualPosting:
     failpoint("after_refund_confirmed")
     with transaction.atomic():
         posting = _locked_row(posting)
-        if posting.state == State.PENDING:
-            _decide(posting, State.POSTED, user)
-            action, detail = _ACTIONS[Kind.REFUND], _detail(posting)
+        if posting.state == ManualPosting.State.PENDING:
+            _decide(posting, ManualPosting.State.POSTED, user)
+            action, detail = _ACTIONS[ManualPosting.Kind.REFUND], _detail(posting)
             log_act(Staff(posting.team, user), action, posting, posting.reason, detail=detail)
     return posting
 
@@ -210,7 +211,7 @@ def _approve_refund(posting: ManualPosting, user: User) -> ManualPosting:
 def _locked(posting: ManualPosting) -> ManualPosting:
     """Return the row, locked. Raise ManualPostingError if it was rejected."""
     found = _locked_row(posting)
-    if found.state == State.REJECTED:
+    if found.state == ManualPosting.State.REJECTED:
         raise ManualPostingError("This posting was rejected. Request it again.")
     return found
 
@@ -219,7 +220,7 @@ def _locked_row(posting: ManualPosting) -> ManualPosting:
     return ManualPosting.objects.select_for_update().get(pk=posting.pk)
 
 
-def _decide(posting: ManualPosting, state: State, user: User) -> None:
+def _decide(posting: ManualPosting, state: ManualPosting.State, user: User) -> None:
     posting.state, posting.decided_by, posting.decided_at = state, user, timezone.now()
     posting.save(update_fields=["state", "decided_by", "decided_at"])
 

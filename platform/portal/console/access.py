@@ -29,6 +29,6 @@ def staff_page(permission: str) -> Callable[[View], View]:
                 raise PermissionDenied
             return view(request, *args, **kwargs)
 
-        return admin.site.admin_view(guarded)  # type: ignore[no-any-return]
+        return admin.site.admin_view(guarded)
 
     return decorate

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from accounts import invitations, staff_actions
 from accounts.audit import Staff
 from accounts.errors import AccountsError
-from accounts.models import Team, User
+from accounts.models import Role, Team, User
 from billing.models import ManualPosting
 from billing.payments import manual_postings
 from portal.access import start_view_as
@@ -112,7 +112,7 @@ def _send_email(request: HttpRequest, staff: Staff, form: forms.EmailForm) -> st
     try:
         if kind == "invitation":
             invitation, token = invitations.renew_by_staff(staff.team, int(row_id))
-            send_invitation(invitation, token, ROLE_MEANINGS[invitation.role])
+            send_invitation(invitation, token, ROLE_MEANINGS[Role(invitation.role)])
             to = invitation.email
         else:
             user = staff.team.members.get(pk=int(row_id))
