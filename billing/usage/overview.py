@@ -9,11 +9,22 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, DateTimeField, F, Max, Min, QuerySet, Sum, Value
+from django.db.models import (
+    Case,
+    Count,
+    DateTimeField,
+    F,
+    Max,
+    Min,
+    QuerySet,
+    Sum,
+    Value,
+    When,
+)
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from billing.models import ServiceHour, TaskRun, TeamDay, UsageHour
+from billing.models import CreditAccount, ServiceHour, TaskRun, TeamDay, UsageHour
 from billing.usage.records import roll_up_recent, start_of
 
 # As many days of an older database are filled in by each run, so that none takes long.
@@ -52,6 +63,8 @@ class Figures:
 
 _NAMES = tuple(field.name for field in fields(Figures))
 _SUMS = {f"sum_{name}": Sum(name) for name in _NAMES}
+
+_DAY = Cast("day", DateTimeField())
 
 # Sums by the start of a day or an hour, and by the name of a model, upstream, team or plan.
 Parts = dict[tuple[datetime, str], Figures]
@@ -109,25 +122,24 @@ def hours_of_service(
     return {(row["place"], row["label"]): _figures(row) for row in rows}
 
 
-def days_of_teams(
-    dimension: str, since: datetime, until: datetime, most: int, *, order: str = "charged_nanos"
-) -> Parts:
-    """Return sums by day and by the id of the `team` or `plan`; all but the `most` largest as ``.
-
-    The largest are those with the highest sum of the column `order`.
-    """
-    column = {"team": "account__team_id", "plan": "account__team__plan_id"}[dimension]
-    days = TeamDay.objects.filter(day__gte=since.date(), day__lt=until.date())
-    place = Cast("day", DateTimeField())
-    return _largest(days, column, place, most, order)
+def days_by_team(since: datetime, until: datetime, most: int) -> Parts:
+    """Return sums by day and by the team's id: of the `most` that paid most, the rest as ``."""
+    return _by_team(_days(since, until), _DAY, most)
 
 
-def hours_of_teams(dimension: str, day: date, most: int, *, order: str = "charged_nanos") -> Parts:
-    """Return the sums of one day as `days_of_teams` does, by hour."""
-    column = {"team": "account__team_id", "plan": "account__team__plan_id"}[dimension]
-    since = datetime.combine(day, datetime.min.time(), UTC)
-    hours = UsageHour.objects.filter(hour__gte=since, hour__lt=since + timedelta(days=1))
-    return _largest(hours, column, F("hour"), most, order)
+def days_by_plan(since: datetime, until: datetime) -> Parts:
+    """Return sums by day and by the id of the plan that each team is on now."""
+    return _by_plan(_days(since, until), _DAY)
+
+
+def hours_by_team(day: date, most: int) -> Parts:
+    """Return the sums of one day as `days_by_team` does, by hour."""
+    return _by_team(_hours(day), F("hour"), most)
+
+
+def hours_by_plan(day: date) -> Parts:
+    """Return the sums of one day as `days_by_plan` does, by hour."""
+    return _by_plan(_hours(day), F("hour"))
 
 
 def active_teams(since: datetime, until: datetime) -> int:
@@ -141,17 +153,32 @@ def rolled_up_at() -> datetime | None:
     return TaskRun.objects.filter(pk=ROLL_UP_TASK).values_list("finished_at", flat=True).first()
 
 
-def _largest(found: "QuerySet[Any]", column: str, place: Any, most: int, order: str) -> Parts:
-    top = found.values(column).annotate(size=Sum(order)).order_by("-size", column)[:most]
-    names = [row[column] for row in top]
-    parts: Parts = {}
-    for rows in (
-        found.filter(**{f"{column}__in": names}).values(label=F(column), place=place),
-        found.exclude(**{f"{column}__in": names}).values(place=place, label=Value("")),
-    ):
-        for row in rows.annotate(**_SUMS):
-            parts[row["place"], str(row["label"])] = _figures(row)
-    return parts
+def _days(since: datetime, until: datetime) -> "QuerySet[Any]":
+    return TeamDay.objects.filter(day__gte=since.date(), day__lt=until.date())
+
+
+def _hours(day: date) -> "QuerySet[Any]":
+    since = datetime.combine(day, datetime.min.time(), UTC)
+    return UsageHour.objects.filter(hour__gte=since, hour__lt=since + timedelta(days=1))
+
+
+def _by_team(found: "QuerySet[Any]", place: Any, most: int) -> Parts:
+    """Read the rows twice: for the largest, and for their sums beside those of all others."""
+    sizes = found.order_by().values("account_id").annotate(size=Sum("charged_nanos"))
+    accounts = [row["account_id"] for row in sizes.order_by("-size", "account_id")[:most]]
+    teams = dict(CreditAccount.objects.filter(pk__in=accounts).values_list("pk", "team_id"))
+    label = Case(When(account_id__in=accounts, then=F("account_id")), default=Value(0))
+    rows = found.order_by().values(label=label, place=place).annotate(**_SUMS)
+    return {
+        (row["place"], str(teams[row["label"]]) if row["label"] else ""): _figures(row)
+        for row in rows
+    }
+
+
+def _by_plan(found: "QuerySet[Any]", place: Any) -> Parts:
+    plan = F("account__team__plan_id")
+    rows = found.order_by().values(label=plan, place=place).annotate(**_SUMS)
+    return {(row["place"], str(row["label"])): _figures(row) for row in rows}
 
 
 def _fill_one_day() -> bool:

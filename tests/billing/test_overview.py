@@ -66,15 +66,16 @@ def test_hours_and_days_are_the_sums_of_the_records() -> None:
         "maker": 3,
         "reserve": 1,
     }
-    by_team = overview.days_of_teams("team", MIDNIGHT, tomorrow, 1)
+    by_team = overview.days_by_team(MIDNIGHT, tomorrow, 1)
     assert {name: part.requests for (_, name), part in by_team.items()} == {
         str(one.team.pk): 2,
         "": 2,
     }
     plan = str(one.team.plan_id)
-    assert overview.days_of_teams("plan", MIDNIGHT, tomorrow, 5)[MIDNIGHT, plan].requests == 4
-    hours = overview.hours_of_teams("team", NOW.date(), 5)
+    assert overview.days_by_plan(MIDNIGHT, tomorrow)[MIDNIGHT, plan].requests == 4
+    hours = overview.hours_by_team(NOW.date(), 5)
     assert hours[NOW.replace(minute=0), str(one.team.pk)].errors == 1
+    assert overview.hours_by_plan(NOW.date())[NOW.replace(minute=0), plan].requests == 3
     assert overview.active_teams(MIDNIGHT, tomorrow) == 2
     assert overview.active_teams(NOW.replace(hour=11, minute=0), NOW.replace(minute=0)) == 1
 

@@ -188,13 +188,15 @@ def _rest(
 
 
 def _parts_of(choice: Choice) -> Parts:
-    is_of_teams = choice.dimension in {"team", "plan"}
-    if choice.day is not None and is_of_teams:
-        return overview.hours_of_teams(choice.dimension, choice.day, MOST_SERIES - 1)
+    day, most = choice.day, MOST_SERIES - 1
     since, until = _span(choice)
-    if is_of_teams:
-        return overview.days_of_teams(choice.dimension, since, until, MOST_SERIES - 1)
-    is_by_hour = choice.day is not None
+    if choice.dimension == "team":
+        return (
+            overview.hours_by_team(day, most) if day else overview.days_by_team(since, until, most)
+        )
+    if choice.dimension == "plan":
+        return overview.hours_by_plan(day) if day else overview.days_by_plan(since, until)
+    is_by_hour = day is not None
     return overview.hours_of_service(choice.dimension, since, until, is_by_hour=is_by_hour)
 
 
