@@ -11,6 +11,8 @@
     return "$" + amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: digits });
   };
 
+  const figure = (data) => (data.unit === "count" ? (value) => value.toLocaleString("en") : dollars);
+
   // A colour as a canvas takes it: the browser resolves the token, for light or for dark.
   const probe = document.body.appendChild(document.createElement("span"));
   probe.hidden = true;
@@ -33,6 +35,10 @@
     animation: false,
     maintainAspectRatio: false,
     interaction: { mode: "index", intersect: false },
+    // Where a bar leads to, if it does.
+    onClick: (_event, items) => {
+      if (items.length && data.links?.[items[0].index]) location.assign(data.links[items[0].index]);
+    },
     scales: {
       x: {
         stacked: true,
@@ -44,15 +50,15 @@
         stacked: true,
         border: { display: false },
         grid: { color: colour("line") },
-        ticks: { color: colour("quiet"), maxTicksLimit: 6, callback: dollars },
+        ticks: { color: colour("quiet"), maxTicksLimit: 6, callback: figure(data) },
       },
     },
     plugins: {
       legend: { display: false },
       tooltip: {
-        filter: (item) => item.raw > 0,
+        filter: (item) => item.raw !== 0,
         callbacks: {
-          label: (item) => ` ${item.dataset.label}  ${dollars(item.raw)}`,
+          label: (item) => ` ${item.dataset.label}  ${figure(data)(item.raw)}`,
           footer: (items) => (items.length ? `${data.requests[items[0].dataIndex].toLocaleString("en")} requests` : ""),
         },
       },
@@ -80,5 +86,5 @@
   document.addEventListener("htmx:load", (event) => renderAll(event.target));
   // The colours are the theme's.
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => renderAll(document));
-  new MutationObserver(() => renderAll(document)).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  new MutationObserver(() => renderAll(document)).observe(document.documentElement, { attributeFilter: ["data-theme", "class"] });
 })();
