@@ -13,9 +13,9 @@ LONGEST_MODEL_NAME = 120
 MOST_MODELS = 200
 LEAST_LIMIT = 1
 
-NAME_MISSING = "Give the key a name."
+NAME_MISSING = "Enter a name."
 NAME_TOO_LONG = f"Give at most {LONGEST_NAME} characters."
-LIMIT_INVALID = "Give a whole number, such as 60."
+LIMIT_INVALID = "Enter a whole number, such as 60."
 LIMIT_TOO_LOW = f"Give at least {LEAST_LIMIT}."
 
 
@@ -30,7 +30,7 @@ class KeyRuleError(ValueError):
 def require_future(expires_at: datetime) -> None:
     """Raise KeyRuleError for an expiry in the past: a key is ended by revoking it."""
     if expires_at <= timezone.now():
-        raise KeyRuleError("Give a moment in the future.", "past")
+        raise KeyRuleError("Enter a time in the future.", "past")
 
 
 def require_limit(limit: int, plan_limit: int) -> None:

@@ -83,6 +83,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "portal.sign_in.middleware.SignInLimits",
+    "portal.ui.times.ReaderZone",
 ]
 
 TEMPLATES = [

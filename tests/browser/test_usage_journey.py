@@ -53,7 +53,7 @@ def test_a_call_appears_explains_itself_and_adds_up(customer_page: Page, site: S
     closing = page.locator(".stat", has_text="Closing balance").locator(".stat-note")
     expect(closing).to_have_text(balance[1])
 
-    page.get_by_label("Show", exact=True).select_option("Every transfer")
+    page.get_by_label("Show", exact=True).select_option("All transfers")
     page.get_by_role("button", name="Show").click()
     last = page.get_by_role("region", name="Transfers").locator("tbody tr").last
     expect(last).to_contain_text("Usage glm-5.2")
@@ -103,7 +103,7 @@ def test_first_steps_give_way_to_the_first_call(new_page: Callable[..., Page], s
         f'u.set_password("{password}"); u.save()',
     )
     sign_in(page, "first-steps@example.com", password)
-    expect(page.get_by_text("Three steps to your first answer")).to_be_visible()
+    expect(page.get_by_text("Make your first request in three steps")).to_be_visible()
     assert accessibility_faults(page) == []
     page.get_by_role("tab", name="curl").click()
     expect(page.locator("#first-curl")).to_contain_text("/v1/chat/completions")
@@ -112,5 +112,7 @@ def test_first_steps_give_way_to_the_first_call(new_page: Callable[..., Page], s
         body = {"model": "glm-5.2", "messages": [{"role": "user", "content": "Hi"}]}
         assert http.post("/chat/completions", json=body).status_code == 200
 
-    expect(page.get_by_text("Three steps to your first answer")).to_have_count(0, timeout=15_000)
+    expect(page.get_by_text("Make your first request in three steps")).to_have_count(
+        0, timeout=15_000
+    )
     expect(page.get_by_role("region", name="Recent requests")).to_be_visible()

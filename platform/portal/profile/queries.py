@@ -48,6 +48,7 @@ def profile(user: User) -> Iterator[bytes]:
         {
             "email": user.email,
             "name": user.name,
+            "zone": user.zone,
             "created_at": user.created_at,
             "last_sign_in_at": user.last_login,
             "notifications": {

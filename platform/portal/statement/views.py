@@ -7,7 +7,7 @@ from django.views.decorators.http import require_safe
 from billing.usage.statement import statement_of
 from portal.access import MemberRequest, member_page_if
 from portal.statement.forms import StatementForm
-from portal.statement.presenters import CSV_HEADER, address_of, csv_rows, page_of
+from portal.statement.presenters import CSV_HEADER, address_of, csv_rows, headline_of, page_of
 from portal.statement.queries import account_of, opened_on
 from portal.ui.csv import csv_response
 
@@ -28,6 +28,7 @@ def statement(request: MemberRequest) -> HttpResponse:
     context = {
         "form": form,
         "statement": period,
+        "headline": headline_of(period),
         "span": form.span,
         "count": period.end - period.first,
         "page": page_of(period, request.GET, by_day=form.is_by_day),

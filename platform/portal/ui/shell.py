@@ -6,6 +6,7 @@ from functools import cached_property
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.access import Actor
 from accounts.models import Team
@@ -13,6 +14,7 @@ from api.models import Service
 from api.service import current_service
 from billing.models import CreditAccount
 from portal.access import recognise
+from portal.ui.banners import Banner, banners_for
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,18 @@ class Shell:
         """
         recognise(self._request)
         return getattr(self._request, "actor", None)
+
+    @cached_property
+    def banners(self) -> list[Banner]:
+        """What stops the team from working, or soon costs more."""
+        if self.actor is None:
+            return []
+        return banners_for(self.actor, self.service.contact_email)
+
+    @property
+    def zone(self) -> str:
+        """The zone that this page's times are in."""
+        return timezone.get_current_timezone_name()
 
     @property
     def teams(self) -> list[Team]:
