@@ -14,9 +14,9 @@ MOST_MODELS = 200
 LEAST_LIMIT = 1
 
 NAME_MISSING = "Enter a name."
-NAME_TOO_LONG = f"Give at most {LONGEST_NAME} characters."
+NAME_TOO_LONG = f"Enter at most {LONGEST_NAME} characters."
 LIMIT_INVALID = "Enter a whole number, such as 60."
-LIMIT_TOO_LOW = f"Give at least {LEAST_LIMIT}."
+LIMIT_TOO_LOW = f"Enter at least {LEAST_LIMIT}."
 
 
 class KeyRuleError(ValueError):
@@ -39,5 +39,5 @@ def require_limit(limit: int, plan_limit: int) -> None:
         raise KeyRuleError(LIMIT_TOO_LOW, "min_value")
     if limit > plan_limit:
         raise KeyRuleError(
-            f"Give at most {plan_limit}, the plan's limit, or contact us for more.", "max_value"
+            f"Enter at most {plan_limit}, the plan's limit, or contact us for more.", "max_value"
         )

@@ -63,6 +63,15 @@ class User(AbstractBaseUser, PermissionsMixin):
         db_default="",
         help_text="An IANA name, such as Europe/Prague. Empty: the browser's.",
     )
+    terms_version = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The version accepted at sign-up. Empty: created by staff, or earlier.",
+    )
+    terms_accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = UserManager()
 

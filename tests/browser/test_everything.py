@@ -194,9 +194,11 @@ class Everybody:
         docs = [page.url for page in pages()[1:]]
         mailbox = ["/dev/mail", f"/dev/mail/{email_id}"]
         further = ["/settings/apikeys?show=all", "/statement?by=transfer", "/usage?status=error"]
+        further.append("/usage?group=tag&metric=latency")
         self.signed_in = [*own, *docs, *mailbox, *further, "/design", "/docs/search?q=stream"]
         self.signed_out = [
             *("/", "/docs", "/docs/models", "/status", "/nowhere", "/accounts/login/"),
+            *("/legal/terms", "/legal/privacy"),
             *("/accounts/signup/", "/accounts/password/reset/", "/accounts/password/reset/done/"),
             address("invitation", arguments),
         ]
@@ -206,6 +208,7 @@ class Everybody:
 NO_PAGES = {
     *("robots_txt", "security_txt", "openapi", "dashboard_live", "usage_csv", "statement_csv"),
     *("chat_charge", "chat_conversations", "chat_conversation_json", "docs_page", "email_html"),
+    *("balance", "find", "sitemap"),
     *("order_state", "manage-keys", "manage-key", "manage-team", "mfa_login_webauthn"),
 }
 

@@ -52,7 +52,7 @@ def test_a_form_without_its_token_is_told_to_send_it_again(alice: Any) -> None:
 @pytest.mark.django_db
 def test_a_role_that_may_not_is_told_so(rf: RequestFactory, alice: Any) -> None:
     request = rf.get("/statement")
-    request.user = alice
+    request.user, request.session = alice, {}
     answer = defaults.permission_denied(request, Exception())
     assert answer.status_code == 403
     assert b"have access to this page" in answer.content

@@ -38,6 +38,9 @@ class Page:
 
 PAGES: dict[str, Page] = {
     "home": Page("GET", 200, 200, 200, 200, 200, 200),
+    "terms": Page("GET", 200, 200, 200, 200, 200, 200),
+    "privacy": Page("GET", 200, 200, 200, 200, 200, 200),
+    "sitemap": Page("GET", 200, 200, 200, 200, 200, 200),
     "robots_txt": Page("GET", 200, 200, 200, 200, 200, 200),
     "favicon": Page("GET", 302, 302, 302, 302, 302, 302),
     "security_txt": Page("GET", 200, 200, 200, 200, 200, 200),

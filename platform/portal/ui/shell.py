@@ -91,6 +91,11 @@ class Shell:
         recognise(self._request)
         return getattr(self._request, "actor", None)
 
+    @property
+    def frame(self) -> str:
+        """The template around pages that anyone may read: a member's shell stays."""
+        return "app.html" if self.actor is not None else "visitor.html"
+
     @cached_property
     def banners(self) -> list[Banner]:
         """What stops the team from working, or soon costs more."""
