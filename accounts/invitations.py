@@ -41,12 +41,12 @@ def invite(
     with transaction.atomic():
         actor = lock_team(actor)
         if role not in actor.grantable_roles:
-            raise NotAllowedError(f"Your role does not let you invite somebody as {role}.")
+            raise NotAllowedError(f"Your role doesn't allow inviting someone as {role}.")
         if actor.team.memberships.filter(user__email=email).exists():
-            raise AlreadyMemberError(f"{email} is in the team already.")
+            raise AlreadyMemberError(f"{email} is already in the team.")
         pending = _pending(actor.team).filter(email=email)
         if pending.filter(expires_at__gt=now).exists():
-            raise AlreadyInvitedError(f"{email} is invited already. Send the invitation again.")
+            raise AlreadyInvitedError(f"{email} is already invited. Resend the invitation.")
         pending.update(revoked_at=now)
         token = _new_token()
         invitation = Invitation.objects.create(
@@ -157,10 +157,10 @@ def _lock(actor: Actor, invitation: Invitation) -> tuple[Actor, Invitation]:
     """Lock the team, and return actor and invitation as they are now."""
     actor = lock_team(actor)
     if not actor.may_handle(invitation):
-        raise NotAllowedError("Your role does not allow this.")
+        raise NotAllowedError("Your role doesn't allow this.")
     found = _pending(actor.team).filter(pk=invitation.pk).first()
     if found is None:
-        raise InvitationClosedError("The invitation was accepted or withdrawn meanwhile.")
+        raise InvitationClosedError("The invitation has already been accepted or withdrawn.")
     return actor, found
 
 

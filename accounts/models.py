@@ -12,6 +12,8 @@ from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from accounts.zones import validate_zone
+
 
 class UserManager(BaseUserManager["User"]):
     """The manager of users, whose login is their email address."""
@@ -53,6 +55,23 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField(default=False, help_text="May sign in to the admin.")
     is_active = models.BooleanField(default=True, help_text="Clear this instead of deleting.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    zone = models.CharField(
+        "time zone",
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="An IANA name, such as Europe/Prague. Empty: the browser's.",
+    )
+    terms_version = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The version accepted at sign-up. Empty: created by staff, or earlier.",
+    )
+    terms_accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = UserManager()
 
@@ -67,9 +86,11 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     def clean(self) -> None:
-        """Lower-case the address, as it is stored."""
+        """Lower-case the address, as it is stored. Raise ValidationError for an unknown zone."""
         super().clean()
         self.email = self.email.lower()
+        if self.zone:
+            validate_zone(self.zone)
 
 
 class Plan(models.Model):
@@ -108,7 +129,7 @@ class Team(models.Model):
     is_personal = models.BooleanField(default=False)
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="teams")
     suspended_at = models.DateTimeField(
-        null=True, blank=True, help_text="Set: every key of the team is refused (403)."
+        null=True, blank=True, help_text="When set, all of the team's keys are rejected (403)."
     )
     suspended_reason = models.CharField(max_length=200, blank=True)
     concurrent_requests = models.PositiveIntegerField(
@@ -326,7 +347,7 @@ class NotificationSettings(models.Model):
     )
     low_balance = models.BooleanField(default=True)
     low_balance_nanos = models.PositiveBigIntegerField(
-        default=5_000_000_000, help_text="A balance below this is low."
+        default=5_000_000_000, help_text="The balance below which an alert is sent."
     )
     budget_reached = models.BooleanField(default=True)
     key_created = models.BooleanField(default=True)

@@ -50,8 +50,7 @@ class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at r
         prefix: str = self.cleaned_data["key_prefix"]
         if not keys.is_prefix(prefix):
             raise forms.ValidationError(
-                "Give at most 20 letters, digits and dashes, the last of them a dash: "
-                "logs mask keys by it."
+                "Use up to 20 letters, digits and dashes, ending in a dash: logs mask keys by it."
             )
         return prefix
 
@@ -85,7 +84,7 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at 
         help_text="Typed once, stored encrypted, never shown again. Empty: the key stays as it is.",
     )
     forgets_key = forms.BooleanField(
-        label="Forget the key",
+        label="Delete the key",
         required=False,
         widget=UnfoldBooleanWidget,
         help_text="Requests are sent without a key from then on.",
@@ -103,7 +102,7 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at 
         """Return the key. Raise ValidationError for one that no header can carry."""
         key: str = self.cleaned_data["new_key"]
         if not (key.isascii() and key.isprintable()):
-            raise forms.ValidationError("A key has printable ASCII characters only.")
+            raise forms.ValidationError("A key can only have printable ASCII characters.")
         return key
 
     def clean(self) -> Any:
@@ -111,11 +110,12 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at 
         cleaned = super().clean()
         key, forgets_key = self.cleaned_data.get("new_key"), self.cleaned_data["forgets_key"]
         if key and forgets_key:
-            self.add_error("forgets_key", "Type a key, or have it forgotten.")
+            self.add_error("forgets_key", "Enter a key, or delete the stored one.")
         has_key = self.instance.encrypted_key or self.instance.api_key_env
         if has_key and "base_url" in self.changed_data and not (key or forgets_key):
             self.add_error(
-                "new_key", "The key is for the former address: type the one for the new address."
+                "new_key",
+                "The stored key belongs to the previous URL. Enter the key for the new one.",
             )
         return cleaned
 

@@ -249,7 +249,7 @@ class ApiRequest:
         try:
             return await run_beside(len(body), decode_form, body, content_type), len(body)
         except UnacceptableFormError as error:
-            raise errors.InvalidRequestError(f"The body is no valid form: {error}") from None
+            raise errors.InvalidRequestError(f"The body is not a valid form: {error}") from None
 
     async def drain_body(self) -> None:
         """Read and drop the rest of a refused body, up to a limit."""

@@ -28,8 +28,8 @@ class TooManyRefusalsError(errors.RateLimitError):
     """The key, or the address, had too many requests refused."""
 
     default_message = (
-        "Too many requests were refused. Wait as Retry-After says, and send fewer that can't "
-        "succeed: see the earlier errors."
+        "Too many requests were rejected. Wait for the time in Retry-After, and fix the cause "
+        "of the earlier errors."
     )
 
 

@@ -38,7 +38,7 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
 MAX_BYTES = 256 * 1024
 MAX_URL = 4_000
-FAILED = "The video could not be made. You were not charged."
+FAILED = "The video couldn't be created. You were not charged."
 
 _COMPLETED = frozenset({"completed", "succeeded", "success"})
 _FAILED = frozenset({"failed", "fail", "error", "cancelled", "canceled", "expired"})
@@ -48,7 +48,7 @@ JOBS_A_ROUND = 64
 # Calls to upstreams wait most of their time; nothing but the call itself runs in these threads.
 THREADS = 16
 SLOWEST_POLL_SECONDS = 15
-LOST = "The order was lost before the provider's answer to it was kept. You were not charged."
+LOST = "The order was lost before the provider confirmed it. You were not charged."
 LATE = "The video was not finished in time. You were not charged."
 
 # A claim only moves the next poll, so if the claimer dies, another takes over. The longer a job

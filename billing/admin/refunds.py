@@ -173,7 +173,7 @@ def _report(request: HttpRequest, refund: Refund) -> None:
         text = f"Stripe rejected the refund: {refund.error} The credits have been returned."
         messages.error(request, text)
     elif refund.state == Refund.State.REQUESTED:
-        text = "Stripe did not answer. The refund is retried every minute until it does."
+        text = "Stripe didn't respond. The refund is retried every minute until it does."
         messages.warning(request, text)
     else:
         messages.success(request, "The refund has been made.")

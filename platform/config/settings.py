@@ -84,6 +84,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "portal.sign_in.middleware.SignInLimits",
     "portal.sign_in.middleware.StaffFactorGuard",
+    "portal.ui.times.ReaderZone",
 ]
 
 TEMPLATES = [
@@ -203,6 +204,9 @@ EMAIL_TIMEOUT = 10
 _MAIL_DOMAIN = re.sub(r"^[\d.:]*$", "localhost", urlsplit(BASE_URL).hostname or "")
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", f"no-reply@{_MAIL_DOMAIN}")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+# The version of templates/legal/ that new users accept; raise it with their text.
+TERMS_VERSION = "2026-12-01"
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

@@ -17,9 +17,11 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils import timezone
 
 from accounts.access import Actor, memberships_of
 from accounts.models import ApiKey, Membership, Role, Team, User
+from accounts.zones import zone_of
 
 TEAM_SESSION_KEY = "team"
 VIEW_AS_SESSION_KEY = "view_as"
@@ -113,7 +115,10 @@ def actor_of(request: HttpRequest) -> Actor | None:
 
 
 def recognise(request: HttpRequest) -> bool:
-    """Put the member on the request, in one query. False: they are signed out or in no team."""
+    """Put the member on the request, in one query, and show times in their zone.
+
+    False: they are signed out or in no team.
+    """
     if hasattr(request, "actor"):
         return True
     if not request.user.is_authenticated:
@@ -130,6 +135,8 @@ def recognise(request: HttpRequest) -> bool:
     chosen = _chosen(memberships, request.session.get(TEAM_SESSION_KEY))
     request.actor = Actor(team=chosen.team, user=user, role=chosen.role)  # type: ignore[attr-defined]
     request.teams = [each.team for each in memberships]  # type: ignore[attr-defined]
+    if zone := zone_of(user.zone):
+        timezone.activate(zone)  # until the end of the request (portal.ui.times)
     return True
 
 

@@ -132,14 +132,14 @@ def test_from_a_stranger_to_a_statement_that_adds_up(
     visitor.write("Code", code_for(site, email))
     visitor.button("Continue")
     page.wait_for_url("**/dashboard")
-    expect(page.get_by_text("Three steps to your first answer")).to_be_visible()
+    expect(page.get_by_text("Make your first request in three steps")).to_be_visible()
 
-    visitor.link("Create a key")
+    visitor.link("Create key")
     page.wait_for_url("**/settings/apikeys/new")
     visitor.write("Name", "First program")
-    visitor.button("Create the key")
+    visitor.button("Create key")
     key = page.locator("#plaintext").inner_text()
-    visitor.link("I have copied it")
+    visitor.link("I’ve copied it")
     call(site, key)
 
     visitor.go("Dashboard")
@@ -162,7 +162,7 @@ def test_from_a_stranger_to_a_statement_that_adds_up(
     page.wait_for_url(re.compile(r"/apikeys/\d+$"))
     visitor.link("Revoke")
     visitor.press(page.get_by_role("dialog").get_by_role("button", name="Revoke"))
-    expect(page.locator(".alert.good")).to_contain_text("its next request is refused")
+    expect(page.locator(".alert.good")).to_contain_text("It no longer works")
     with pytest.raises(openai.AuthenticationError) as refused:
         call(site, key)
     assert refused.value.status_code == 401
@@ -204,9 +204,11 @@ class Everybody:
         docs = [page.url for page in pages()[1:]]
         mailbox = ["/dev/mail", f"/dev/mail/{email_id}"]
         further = ["/settings/apikeys?show=all", "/statement?by=transfer", "/usage?status=error"]
+        further.append("/usage?group=tag&metric=latency")
         self.signed_in = [*own, *docs, *mailbox, *further, "/design", "/docs/search?q=stream"]
         self.signed_out = [
             *("/", "/docs", "/docs/models", "/status", "/nowhere", "/accounts/login/"),
+            *("/legal/terms", "/legal/privacy"),
             *("/accounts/signup/", "/accounts/password/reset/", "/accounts/password/reset/done/"),
             address("invitation", arguments),
         ]
@@ -216,6 +218,7 @@ class Everybody:
 NO_PAGES = {
     *("robots_txt", "security_txt", "openapi", "dashboard_live", "usage_csv", "statement_csv"),
     *("chat_charge", "chat_conversations", "chat_conversation_json", "docs_page", "email_html"),
+    *("balance", "find", "sitemap"),
     *("order_state", "manage-keys", "manage-key", "manage-team", "mfa_login_webauthn"),
 }
 

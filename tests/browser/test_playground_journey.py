@@ -53,7 +53,7 @@ def choose(page: Page, operation: str) -> None:
 def simulate(page: Page, script: str) -> None:
     """Tell the simulator how to answer, by a field that the API passes on."""
     page.get_by_text("More fields").click()
-    page.get_by_label("Further fields").fill(json.dumps({"simulate": script}))
+    page.get_by_label("Additional fields").fill(json.dumps({"simulate": script}))
 
 
 def send(page: Page) -> None:
@@ -123,7 +123,7 @@ def test_mistakes_are_said_beside_their_fields_and_not_sent(playground: Page) ->
     send(playground)
     expect(playground.locator("#field-messages-error")).to_contain_text("This is no JSON")
     expect(playground.locator("#field-temperature-error")).to_have_text("Write 2 or less.")
-    expect(playground.locator("#field-max_tokens-error")).to_have_text("Write a whole number.")
+    expect(playground.locator("#field-max_tokens-error")).to_have_text("Enter a whole number.")
     expect(playground.get_by_label("messages")).to_be_focused()
     playground.get_by_label("messages").fill('{"role": "user"}')
     send(playground)

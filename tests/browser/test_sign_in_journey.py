@@ -112,14 +112,14 @@ def test_a_forgotten_password_is_replaced_by_mail(
     page.get_by_role("link", name="Forgot your password?").click()
     no_faults(page)
     page.get_by_label("Email").fill(email)
-    page.get_by_role("button", name="Send the link").click()
+    page.get_by_role("button", name="Send link").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Check your email")
     tab = open_email(page, email, "Choose a new password")
     tab.get_by_role("link", name="password/reset/key").click()
     no_faults(tab)
     tab.get_by_label("New Password", exact=True).fill(PASSWORD)
     tab.get_by_label("New Password (again)").fill(PASSWORD)
-    tab.get_by_role("button", name="Save the password").click()
+    tab.get_by_role("button", name="Save password").click()
     expect(tab.get_by_role("heading", level=1)).to_have_text("Password saved")
     sign_in(tab, email, PASSWORD)
 
@@ -227,7 +227,7 @@ def test_a_passkey_signs_in_alone(named_host: Page, site: Stack) -> None:
     confirm_password(page, customer["password"])
     no_faults(page)
     page.get_by_label("Name").fill("This <b>laptop</b>")
-    page.get_by_role("button", name="Add the passkey").click()
+    page.get_by_role("button", name="Add passkey").click()
     expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
     no_faults(page)
 
@@ -239,7 +239,7 @@ def test_a_passkey_signs_in_alone(named_host: Page, site: Stack) -> None:
 
     page.goto("/accounts/2fa/webauthn/")
     expect(page.get_by_text("This <b>laptop</b>").first).to_be_visible()
-    expect(page.get_by_text("Signs in alone")).to_be_visible()
+    expect(page.get_by_text("Passwordless")).to_be_visible()
     no_faults(page)
     page.get_by_role("link", name="Rename").click()
     page.get_by_role("link", name="Use your passkey").click()
@@ -250,7 +250,7 @@ def test_a_passkey_signs_in_alone(named_host: Page, site: Stack) -> None:
     expect(page.locator("strong", has_text="Laptop")).to_be_visible()
     page.get_by_role("link", name="Remove").click()
     no_faults(page)
-    page.get_by_role("button", name="Remove the passkey").click()
+    page.get_by_role("button", name="Remove passkey").click()
     expect(page.get_by_text("No passkeys yet")).to_be_visible()
 
 
@@ -261,7 +261,7 @@ def test_a_passkey_that_is_not_given_is_said_on_the_page(named_host: Page) -> No
         " () => Promise.reject(new DOMException('', 'NotAllowedError')) }"
     )
     named_host.get_by_role("button", name="Use a passkey").click()
-    expect(named_host.get_by_role("alert")).to_contain_text("No passkey was given")
+    expect(named_host.get_by_role("alert")).to_contain_text("No passkey was used")
     no_faults(named_host)
 
 

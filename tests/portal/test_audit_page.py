@@ -77,8 +77,8 @@ def test_filters_by_deed_and_doer_stay_on_the_next_page(browser: Client, alices_
 
 
 def test_nothing_found_says_so(browser: Client) -> None:
-    assert "Nothing yet" in browser.get("/team/audit").content.decode()
-    assert "Nothing matches" in browser.get("/team/audit?action=key.created").content.decode()
+    assert "No entries yet" in browser.get("/team/audit").content.decode()
+    assert "No matching entries" in browser.get("/team/audit?action=key.created").content.decode()
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def test_a_full_account_and_a_full_conversation_say_what_to_do(
     assert (answer.status_code, "Delete some" in answer.json()["error"]) == (409, True)
     more = {"keep": 2, "messages": [turn("user", "x")]}
     answer = send(storing_browser, "POST", f"{URL}/{conversation.id}/messages", more)
-    assert (answer.status_code, "Begin another" in answer.json()["error"]) == (409, True)
+    assert (answer.status_code, "Start a new one" in answer.json()["error"]) == (409, True)
     assert conversation.messages.count() == 2
 
 

@@ -113,7 +113,7 @@ def test_names_are_shown_as_text(catalogue: Any, client: Client) -> None:
 def test_who_is_signed_in_is_led_to_the_dashboard(catalogue: Any, alice: Any) -> None:
     catalogue("weatmood")
     page = signed_in(alice).get("/").content.decode()
-    assert "Open the dashboard" in page
+    assert "Open dashboard" in page
     assert "Get a key" not in page
 
 

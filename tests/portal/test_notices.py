@@ -93,7 +93,7 @@ def test_a_balance_that_falls_below_the_threshold_is_told_once(
     move(alices_account, -16)
     (email,) = send_round()
     assert email.to == ["alice@example.com"]
-    assert email.subject == "Alice has $4.00 left at Tollgate"
+    assert email.subject == "Alice has $4.00 left on Tollgate"
     assert "below $5.00" in email.body
     assert "/settings/notifications" in email.body
     move(alices_account, -1)
@@ -245,7 +245,7 @@ def test_a_new_key_is_told_once_without_its_secret(
     assert email.message()["Bcc"] is None
     assert "New key in Alice: <b>Robot</b>" in email.subject
     assert f"sk-tg-…{key.plaintext[-4:]}" in email.body
-    assert "a management key" in email.body
+    assert "Type: management" in email.body
     html = email.alternatives[0][0]
     assert "&lt;b&gt;Robot&lt;/b&gt;" in html
     assert key.plaintext not in email.body + html

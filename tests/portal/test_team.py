@@ -185,9 +185,9 @@ def test_a_removed_member_loses_access_and_their_key_works_on(team: Team, alice:
     theirs = browser_in(team, user)
     one = Membership.objects.get(team=team, user=user)
     page = browser_in(team, alice).get(f"/team/members/{one.pk}").content.decode()
-    assert "There is 1 such key." in re.sub(r"\s+", " ", page)
+    assert "That’s 1 key." in re.sub(r"\s+", " ", page)
     answer = browser_in(team, alice).post(f"/team/members/{one.pk}/remove", follow=True)
-    assert "is no longer in the team" in answer.content.decode()
+    assert "was removed from the team" in answer.content.decode()
     assert "Shared" not in theirs.get("/team").content.decode()
     assert find_active(key.plaintext) == key.key
 

@@ -202,7 +202,7 @@ def test_a_seldom_used_model_is_found_in_its_hours(
     ("query", "message"),
     [
         ({"period": "own"}, "Choose a day."),
-        ({"period": "own", "first": "2026-03-02", "last": "2026-03-01"}, "not before the first"),
+        ({"period": "own", "first": "2026-03-02", "last": "2026-03-01"}, "on or after the first"),
         ({"period": "own", "first": "2020-01-01", "last": "2026-03-01"}, "at most 366 days"),
         ({"period": "own", "first": "9999-12-31", "last": "9999-12-31"}, "an earlier day"),
         ({"period": "own", "first": "soon", "last": "2026-03-01"}, "Enter a valid date."),
@@ -240,8 +240,8 @@ def test_another_team_sees_nothing_of_it(
 
 
 def test_a_team_without_requests_is_told_where_to_begin(browser: Client) -> None:
-    assert "No requests in this time" in browser.get("/usage").content.decode()
-    assert "No request matches" in browser.get("/usage", {"status": "error"}).content.decode()
+    assert "No requests in this period" in browser.get("/usage").content.decode()
+    assert "No matching requests" in browser.get("/usage", {"status": "error"}).content.decode()
 
 
 def test_a_member_of_two_teams_sees_the_chosen_ones(

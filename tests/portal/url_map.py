@@ -38,10 +38,15 @@ class Page:
 
 PAGES: dict[str, Page] = {
     "home": Page("GET", 200, 200, 200, 200, 200, 200),
+    "terms": Page("GET", 200, 200, 200, 200, 200, 200),
+    "privacy": Page("GET", 200, 200, 200, 200, 200, 200),
+    "sitemap": Page("GET", 200, 200, 200, 200, 200, 200),
     "robots_txt": Page("GET", 200, 200, 200, 200, 200, 200),
     "favicon": Page("GET", 302, 302, 302, 302, 302, 302),
     "security_txt": Page("GET", 200, 200, 200, 200, 200, 200),
     "dashboard": Page("GET", 200, LOGIN, 200, 200, 200, 403),
+    "find": Page("GET", 200, LOGIN, 200, 200, 200, 403),
+    "balance": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "dashboard_live": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "apikeys": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "new_key": Page("GET POST", 200, LOGIN, 200, 200, 403, 403),

@@ -34,7 +34,7 @@ def _json_view(view: View) -> View:
     @wraps(view)
     def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.headers.get("x-team") != request.actor.team.slug:
-            return _refusal("You act for another team now. Reload the page to go on.", 409)
+            return _refusal("You switched teams. Reload the page to continue.", 409)
         try:
             return view(request, *args, **kwargs)
         except forms.PayloadError as error:
@@ -51,7 +51,7 @@ def _writes(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     @wraps(view)
     def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method == "POST" and not queries.stores_conversations(request.user):
-            return _refusal("You chose to store no conversations.", 409)
+            return _refusal("You chose not to store conversations.", 409)
         return view(request, *args, **kwargs)
 
     return guarded
@@ -77,7 +77,7 @@ def key(request: MemberRequest) -> HttpResponse:
     try:
         plaintext = renew_chat_key(request.actor, request.session)
     except TooManyKeysError:
-        return _refusal("This page was opened too often. Wait a few minutes.", 429)
+        return _refusal("You opened this page too many times. Wait a few minutes.", 429)
     return JsonResponse({"key": plaintext, "expires_in_seconds": CHAT_KEY_SECONDS})
 
 

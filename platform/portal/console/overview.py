@@ -89,10 +89,10 @@ class Chart:
         return {
             "labels": [f"{place:{style}}" for place in self.places],
             "requests": [each.requests for each in self.by_place],
-            "unit": "dollars" if self.choice.measure in _IN_DOLLARS else "count",
+            "metric": "cost" if self.choice.measure in _IN_DOLLARS else "requests",
             "links": [] if is_by_hour else [f"{query}{place:%Y-%m-%d}" for place in self.places],
             "series": [
-                {"number": line.number, "name": line.name, "nanos": line.values}
+                {"number": line.number, "name": line.name, "values": line.values}
                 for line in self.lines
             ],
         }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -11,7 +11,8 @@ from accounts.models import NotificationSettings
 from api.catalogue.price_changes import changes_for
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
-from portal.dashboard.queries import first_steps, overview_of, version_of
+from portal.dashboard.queries import first_steps, is_all_granted, overview_of, version_of
+from portal.ui.money import cents
 from portal.ui.notices import current_notices
 
 
@@ -37,6 +38,16 @@ def live(request: MemberRequest) -> HttpResponse:
     return render(request, "dashboard/live.html", _context(request, account))
 
 
+@require_safe
+@member_page
+def balance(request: MemberRequest) -> JsonResponse:
+    """Return the balance as the rail shows it, for the pages that are open."""
+    account = _account(request)
+    answer = JsonResponse({"balance": cents(account.available_nanos if account else 0)})
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
 def _context(request: MemberRequest, account: CreditAccount | None) -> dict[str, Any]:
     overview = overview_of(request.actor, account)
     low_nanos = NotificationSettings.of(request.user).low_balance_nanos
@@ -47,6 +58,7 @@ def _context(request: MemberRequest, account: CreditAccount | None) -> dict[str,
     }
     if not overview.recent:
         base_url = request.build_absolute_uri("/v1")
+        context["is_free"] = account is not None and is_all_granted(account)
         context["steps"] = first_steps(request.actor, base_url)
     return context
 

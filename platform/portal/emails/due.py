@@ -12,6 +12,7 @@ from django.db.models import BigIntegerField, BooleanField, Exists, F, OuterRef,
 from django.db.models.functions import Coalesce
 
 from accounts.models import ApiKey, Membership, NotificationSettings, Role, SentNotice, Team, User
+from accounts.zones import moment_for
 from billing.models import CreditAccount, KeySpend, Transfer
 from portal.access import without_chat_keys
 
@@ -118,7 +119,7 @@ def new_keys(now: datetime) -> Iterator[Notice]:
             **_names(key),
             "maker": maker,
             "scope": key.scope,
-            "created_at": f"{key.created_at:%Y-%m-%d %H:%M} UTC",
+            "created_at": moment_for(key.created_at, member.user.zone),
             "is_rotation": int(key.replaces_id is not None),
         }
         yield Notice(member.user, key.team, SentNotice.Kind.KEY_CREATED, f"key {key.pk}", facts)

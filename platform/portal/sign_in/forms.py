@@ -38,7 +38,7 @@ class SignupForm(account.SignupForm):
             )
         email = str(super().clean_email())
         if not settings.SIGNUP_OPEN and not is_invited(allauth_context.request, email):
-            raise ValidationError("Sign up with the address that the invitation was sent to.")
+            raise ValidationError("Sign up with the address the invitation was sent to.")
         return email
 
     def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:

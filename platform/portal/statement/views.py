@@ -12,7 +12,7 @@ from portal.access import (
     require_recent_sign_in_to_download,
 )
 from portal.statement.forms import StatementForm
-from portal.statement.presenters import CSV_HEADER, address_of, csv_rows, page_of
+from portal.statement.presenters import CSV_HEADER, address_of, csv_rows, headline_of, page_of
 from portal.statement.queries import account_of, opened_on
 from portal.ui.csv import csv_response
 
@@ -33,6 +33,7 @@ def statement(request: MemberRequest) -> HttpResponse:
     context = {
         "form": form,
         "statement": period,
+        "headline": headline_of(period),
         "span": form.span,
         "count": period.end - period.first,
         "page": page_of(period, request.GET, by_day=form.is_by_day),

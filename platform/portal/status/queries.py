@@ -54,7 +54,7 @@ class ModelStatus:
         """The bars in words, for those who can't see them."""
         counts = {tone: sum(day.tone == tone for day in self.days) for tone in TONES}
         parts = [f"{counts[tone]} {name}" for tone, name in TONES.items() if counts[tone]]
-        return f"The last {DAYS} days: {', '.join(parts)}."
+        return f"Last {DAYS} days: {', '.join(parts)}."
 
 
 TONES = {

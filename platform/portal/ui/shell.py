@@ -6,6 +6,7 @@ from functools import cached_property
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.access import Actor
 from accounts.models import Team
@@ -13,6 +14,7 @@ from api.models import Service
 from api.service import current_service
 from billing.models import CreditAccount
 from portal.access import is_view_as, recognise
+from portal.ui.banners import Banner, banners_for
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,23 @@ class Shell:
     def viewed_team(self) -> Team | None:
         """The team whose portal a member of staff views; None on everybody's own pages."""
         return self.actor.team if self.actor and is_view_as(self._request) else None
+
+    @property
+    def frame(self) -> str:
+        """The template around pages that anyone may read: a member's shell stays."""
+        return "app.html" if self.actor is not None else "visitor.html"
+
+    @cached_property
+    def banners(self) -> list[Banner]:
+        """What stops the team from working, or soon costs more."""
+        if self.actor is None:
+            return []
+        return banners_for(self.actor, self.service.contact_email)
+
+    @property
+    def zone(self) -> str:
+        """The zone that this page's times are in."""
+        return timezone.get_current_timezone_name()
 
     @property
     def teams(self) -> list[Team]:

@@ -37,8 +37,8 @@ def key_names(actor: Actor, records: list[UsageRecord] | None = None) -> dict[in
 
 def account_id_of(actor: Actor) -> int:
     """Return the id of the team's account, or 0, which is no account's, if there is none yet."""
-    found = CreditAccount.objects.filter(team=actor.team).values_list("pk", flat=True).first()
-    return found or 0
+    account = getattr(actor.team, "credit_account", None)  # read once for a page and its shell
+    return account.pk if account is not None else 0
 
 
 def requests_page(

@@ -7,17 +7,17 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from billing.usage.records import models_used, sums, total
+from billing.usage.records import models_used
 from portal.access import (
     MemberRequest,
     has_recent_sign_in,
     member_page,
     require_recent_sign_in_to_download,
 )
-from portal.ui.charts import chart_of
 from portal.ui.csv import csv_response
 from portal.ui.paging import Pager, read_place
 from portal.usage.forms import UsageFilter
+from portal.usage.overview import overview_of
 from portal.usage.presenters import CSV_HEADER, csv_batches, request_rows
 from portal.usage.queries import (
     account_id_of,
@@ -38,8 +38,8 @@ def usage(request: MemberRequest) -> HttpResponse:
         form.offer_models([])
         return render(request, "usage/usage.html", {"form": form}, status=400)
     selection = form.selection(account_id_of(request.actor))
-    parts = sums(selection, by_hour=form.is_by_hour)
-    form.offer_models(sorted({*models_used(selection), *(model for _, model in parts)}))
+    overview = overview_of(request.actor, form, selection, request.GET)
+    form.offer_models(sorted({*models_used(selection), *overview.models}))
     page = requests_page(
         selection,
         before=read_place(request.GET.get("before", "")),
@@ -48,8 +48,9 @@ def usage(request: MemberRequest) -> HttpResponse:
     context = {
         "form": form,
         "span": form.span,
-        "total": total(parts.values()),
-        "chart": chart_of(parts, selection.since, selection.until, by_hour=form.is_by_hour),
+        "overview": overview,
+        "total": overview.total,
+        "chart": overview.chart,
         "rows": request_rows(page.rows, key_names(request.actor, page.rows)),
         "page": Pager(
             newer_url=_url(request, "usage", after=str(page.newer)) if page.newer else "",
@@ -80,7 +81,7 @@ def request_detail(request: MemberRequest, request_id: UUID) -> HttpResponse:
     """Show everything that led to one request's charge."""
     charge = charge_of(account_id_of(request.actor), request_id)
     if charge is None:
-        raise Http404("There is no such request of this team.")
+        raise Http404("This team has no such request.")
     return render(request, "usage/request.html", {"charge": charge})
 
 
