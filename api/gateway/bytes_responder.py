@@ -5,11 +5,11 @@ import re
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.counted import meter_counted
 from api.gateway.deadlines import Deadlines
+from api.gateway.failover import call_upstream
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream import UpstreamResponse
-from api.gateway.upstream_call import call_upstream
 from api.gateway.upstream_errors import AttemptError
 from billing.pricing.charge import charge_of
 from billing.pricing.money import dollars_text

@@ -224,10 +224,12 @@ class ApiRequest:
         """
         self._check_headers(max_bytes)
         body = await self._read(max_bytes)
-        self.body_digest = await run_beside(len(body), digest_of, body, self.key_digests()[0])
+        key_digest = self.key_digests()[0]
         try:
             if len(body) <= LARGE_BYTES:
+                self.body_digest = digest_of(body, key_digest)
                 return decode_object(body), len(body)
+            self.body_digest = await run_beside(len(body), digest_of, body, key_digest)
             return await run_beside(len(body), decode_large_object, body), len(body)
         except UnacceptableJsonError as error:
             raise errors.InvalidJsonError(f"The body is not valid JSON: {error}") from None

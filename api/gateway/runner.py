@@ -10,17 +10,17 @@ from api.dialects.base import Answer, AnswerAssembler, AnswerContext, Dialect
 from api.gateway.abandoned import run_detachably
 from api.gateway.admission import Quoter, admit
 from api.gateway.deadlines import Deadlines
-from api.gateway.failover import try_routes
-from api.gateway.http import ApiRequest
-from api.gateway.process import Gateway
-from api.gateway.settlement import AdmittedRequest
-from api.gateway.stream_responder import StreamResponder
-from api.gateway.upstream_call import (
+from api.gateway.failover import (
     call_upstream,
     context_of,
     dialect_of,
     is_read_on_for,
+    try_routes,
 )
+from api.gateway.http import ApiRequest
+from api.gateway.process import Gateway
+from api.gateway.settlement import AdmittedRequest
+from api.gateway.stream_responder import StreamResponder
 from api.gateway.upstream_errors import AttemptError
 from billing.pricing.money import dollars_text
 

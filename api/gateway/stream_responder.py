@@ -6,11 +6,11 @@ from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import AnswerContext, Dialect, DialectError, StreamFailure, StreamReader
 from api.gateway.abandoned import drain, run_detachably
 from api.gateway.deadlines import Deadlines
+from api.gateway.failover import call_upstream, context_of, is_read_on_for
 from api.gateway.http import ApiRequest, Headers
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream import UpstreamResponse
-from api.gateway.upstream_call import call_upstream, context_of, is_read_on_for
 from api.gateway.upstream_errors import AttemptError
 from billing.failpoints import ARMED, failpoint
 

@@ -28,11 +28,10 @@ from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import DialectError
 from api.gateway.abandoned import hand_over
 from api.gateway.deadlines import Deadlines
-from api.gateway.failover import try_routes
+from api.gateway.failover import call_upstream, try_routes
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
-from api.gateway.upstream_call import call_upstream
 from api.gateway.upstream_errors import AttemptError, ShuttingDownError
 from api.jobs.store import JobOrder
 from billing.failpoints import failpoint

@@ -45,7 +45,7 @@ class Walk:
         name = frame.f_code.co_filename
         if event != "call" or not name.startswith(OURS):
             return
-        if frame.f_code.co_qualname == "DeadlineTicker._tick":  # the clock's, not the request's
+        if _is_the_clocks(frame):
             return
         self.entries += 1
         caller = frame.f_back
@@ -57,6 +57,13 @@ class Walk:
             self.steps_back += 1
         else:
             self.files.append(name)
+
+
+def _is_the_clocks(frame: FrameType | None) -> bool:
+    """Return whether the ticker calls, which is on no request's way."""
+    while frame is not None and frame.f_code.co_qualname != "DeadlineTicker._tick":
+        frame = frame.f_back
+    return frame is not None
 
 
 @pytest.fixture
@@ -85,7 +92,7 @@ def test_the_walk_of_a_plain_chat_is_short(
     postings.grant(alices_account, amount_nanos=10**10, reference="walk", memo="")
     settings.DATABASE_URL = database()
     walk = asyncio.run(_walked(alices_key.plaintext, one_model))
-    assert len(walk.files) <= MOST_FILES, walk.files
+    assert len(walk.files) <= MOST_FILES, "\n".join(walk.files)
     assert walk.steps_back <= MOST_STEPS_BACK, (walk.steps_back, walk.entries)
 
 
