@@ -5,6 +5,8 @@ import django.db.models.deletion
 import django.utils.timezone
 from django.db import migrations, models
 
+from billing.ledger.install import WithLockTimeout
+
 
 class Migration(migrations.Migration):
 
@@ -39,17 +41,21 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(('ends_at__isnull', True), ('ends_at__gte', models.F('starts_at')), _connector='OR'), name='statusevent_ends_after_start', violation_error_message="It can't end before it starts.")],
             },
         ),
-        migrations.CreateModel(
-            name='StatusUpdate',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.TextField(max_length=2000)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='time')),
-                ('notified_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('event', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='updates', to='api.statusevent')),
-            ],
-            options={
-                'ordering': ('-created_at', '-pk'),
-            },
+        WithLockTimeout(
+            [
+                migrations.CreateModel(
+                    name='StatusUpdate',
+                    fields=[
+                        ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                        ('text', models.TextField(max_length=2000)),
+                        ('created_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='time')),
+                        ('notified_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                        ('event', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='updates', to='api.statusevent')),
+                    ],
+                    options={
+                        'ordering': ('-created_at', '-pk'),
+                    },
+                ),
+            ]
         ),
     ]
