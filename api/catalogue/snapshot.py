@@ -8,7 +8,7 @@ current in the database; a process that sees another one than its snapshot's ask
 import asyncio
 from collections.abc import Awaitable, Callable, Set
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
@@ -20,7 +20,9 @@ from billing.pricing.charge import ONE
 from billing.pricing.components import extra_components
 from billing.pricing.margins import is_below_cost
 from billing.pricing.money import PER_MILLION, factor_text, unit_price_text
-from billing.pricing.rates import Costs, Prices, Rates, in_force
+from billing.pricing.rates import Costs, DatedRates, Prices, Rates
+
+Dated = TypeVar("Dated", bound=DatedRates)
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +84,7 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     def costs_at(self, now: datetime) -> Costs | None:
         """Return what the upstream charges us at `now` (aware), or None where it is unknown."""
-        return in_force(self.costs, now)
+        return _in_force(self.costs, now)
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +144,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     def price_at(self, now: datetime) -> Prices | None:
         """Return the prices in force at `now` (aware), or None: then the model is not sold."""
-        return in_force(self.prices, now)
+        return _in_force(self.prices, now)
 
     def without_losses(self, prices: Prices, now: datetime) -> "ModelEntry":
         """Return the model with only those routes that charge us no more than customers pay."""
@@ -234,6 +236,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
             for entry in self.ordered
             if (entry.is_coding or not coding_only) and kind in {"", entry.kind}
         ]
+
+
+def _in_force(versions: tuple[Dated, ...], now: datetime) -> Dated | None:
+    """Return the version in force at `now` (aware), or None. The newest version comes first."""
+    for version in versions:
+        if version.effective_from <= now:
+            return version
+    return None
 
 
 EMPTY = Snapshot(version=0, service=ServiceEntry(), ordered=())

@@ -1,9 +1,9 @@
 """Rates: the price of each component, with its factors and its context and service tiers."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -273,17 +273,6 @@ class Prices(DatedRates, frozen=True, kw_only=True):
 
 class Costs(DatedRates, frozen=True, kw_only=True):
     """A version of a route's cost: what its upstream charges us."""
-
-
-Dated = TypeVar("Dated", bound=DatedRates)
-
-
-def in_force(versions: Iterable[Dated], now: datetime) -> Dated | None:
-    """Return the version in force at `now` (aware), or None. Expect the newest version first."""
-    for version in versions:
-        if version.effective_from <= now:
-            return version
-    return None
 
 
 def check_factor(millionths: object) -> None:
