@@ -238,6 +238,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
+def _in_force(versions: tuple[Dated, ...], now: datetime) -> Dated | None:
+    """Return the version in force at `now` (aware), or None. The newest version comes first."""
+    for version in versions:
+        if version.effective_from <= now:
+            return version
+    return None
+
+
 EMPTY = Snapshot(version=0, service=ServiceEntry(), ordered=())
 
 

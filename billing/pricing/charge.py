@@ -228,7 +228,9 @@ def charge_and_cost(prices: "Prices", costs: "Costs | None", usage: Usage) -> tu
     charge = charge_of(charged, usage)
     if costs is None:
         return charge, NO_CHARGE
-    return charge, charge_of(costs.at_service_tier(tier), usage)
+    if tier != costs.service_tier:
+        costs = costs.at_service_tier(tier)
+    return charge, charge_of(costs, usage)
 
 
 def charge_of(rates: "Rates", usage: Usage) -> Charge:
