@@ -208,6 +208,8 @@ def test_a_frozen_key_is_refused_until_it_is_unfrozen(
     page.post(f"/settings/apikeys/{key.pk}/edit", {"name": "x"})
     key.refresh_from_db()
     assert key.name == "Alice's key", "its team can't bring it back"
+    row = staff.get(f"/admin/accounts/apikey/{key.pk}/change/").content.decode()
+    assert 'name="expires_at_0"' not in row, "nor can staff by its expiry"
     assert staff.post(url_of(team, "unfreeze-key"), form).status_code == 302
     assert customer.code() == "admitted"
     key.refresh_from_db()

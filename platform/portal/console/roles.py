@@ -7,6 +7,7 @@ needs there are other groups. No group makes anybody a superuser: staff are appo
 
 from typing import Any
 
+from django.apps.registry import Apps
 from django.contrib.auth.models import Group, Permission
 from django.db.models import Q
 
@@ -56,8 +57,15 @@ _OPERATOR = (
 _STAFF_LOG = Q(content_type__app_label="admin", codename="view_logentry")
 
 
-def sync_roles(using: str = "default", **_sent: Any) -> None:
-    """Give each group its permissions: after `migrate`, when all of them exist."""
+def sync_roles(apps: Apps, using: str = "default", **_sent: Any) -> None:
+    """Give each group its permissions: after `migrate`, when all of them exist.
+
+    A `migrate` that stops before there are groups is left alone.
+    """
+    try:
+        apps.get_model("auth", "Permission")
+    except LookupError:
+        return
     wanted = {
         "Support": _VIEWS | _named(_SUPPORT),
         "Finance": _VIEWS | _named(_FINANCE),
