@@ -345,6 +345,7 @@ class SentNotice(models.Model):
         KEYS_PAUSED = "keys_paused"
         PLAN_PAYMENT_FAILED = "plan_payment_failed"
         PLAN_ENDED = "plan_ended"
+        PRICE_CHANGE = "price_change"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")

@@ -24,6 +24,7 @@ from local.valkey import Valkey
 from tests import audit
 from tests.commands import Commands
 from tests.stripe_simulator import StripeSimulator
+from tests.support import fresh_programs
 from tests.support.forks import ROOT
 from tests.support.waiting import eventually
 
@@ -144,11 +145,15 @@ class Stack:
 
     def manage(self, *arguments: str) -> str:
         """Run a management command and return what it prints; fails where it does."""
-        if self._commands is None:
-            self._commands = Commands(self.environment)
-        code, said, complained = self._commands.run(*arguments)
+        code, said, complained = self.run_command(*arguments)
         assert code == 0, said + complained
         return said
+
+    def run_command(self, *arguments: str, failpoint: str = "") -> tuple[int, str, str]:
+        """Run a management command, a failpoint armed; return its exit code, stdout and stderr."""
+        if self._commands is None:
+            self._commands = Commands(self.environment)
+        return self._commands.run(*arguments, failpoint=failpoint)
 
     def customer(self, email: str, credit: str = "10", **limits: str) -> str:
         """Make a customer with credit in dollars; return the API key (`create_key` options)."""
@@ -261,10 +266,12 @@ class Stack:
             cwd=ROOT,
         )
         commands = self._commands
-        if commands is not None and child.env == commands.environment:
-            child.process = commands.start(command, child.log)
+        failpoint = environment.get("TOLLGATE_FAILPOINT", "")
+        own = environment.keys() - {"TOLLGATE_FAILPOINT"}
+        if commands is not None and self.environment == commands.environment and not own:
+            child.process = commands.start(command, child.log, failpoint=failpoint)
         else:  # other settings, which are read once
-            child.start()
+            child.process = fresh_programs.start(command, child.env, child.log)
         return child
 
     def _wait_for(self, url: str, child: Child) -> None:

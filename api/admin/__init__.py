@@ -1,5 +1,7 @@
-"""Admin pages for the catalogue, keys and the gateway's records. Each registers its own."""
+"""Admin pages for alerts, the catalogue, prices, keys and the gateway's records. Each registers its
+own.
+"""
 
-from api.admin import catalogue, keys, records
+from api.admin import alerts, catalogue, keys, prices, records, status
 
-__all__ = ["catalogue", "keys", "records"]
+__all__ = ["alerts", "catalogue", "keys", "prices", "records", "status"]

@@ -18,8 +18,9 @@ from msgspec.structs import force_setattr
 from api.catalogue.query import SNAPSHOT_SQL
 from billing.pricing.charge import ONE
 from billing.pricing.components import extra_components
+from billing.pricing.margins import is_below_cost
 from billing.pricing.money import PER_MILLION, factor_text, unit_price_text
-from billing.pricing.rates import Prices, Rates
+from billing.pricing.rates import Costs, Prices, Rates, in_force
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,7 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
     key_prefix: str = "sk-tg-"
     contact_email: str = ""
     is_open: bool = True
+    refuses_below_cost: bool = False
 
 
 class UpstreamEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +60,8 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     `max_tokens_field` is one of `Route.MaxTokensField`. The `takes_…` say what the upstream knows
     of a request, and `passes_unknown_fields` whether it gets fields that we don't know. One that
     `streams_plain_answers` is asked for a stream where the client wants a plain answer.
-    `charges_broken_streams` is one of `Route.BrokenStreams`.
+    `charges_broken_streams` is one of `Route.BrokenStreams`. `costs` is newest first and holds
+    versions to come.
     """
 
     id: int
@@ -75,6 +78,11 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     streams_plain_answers: bool = False
     charges_broken_streams: str = "reported"
     charges_empty_answers: bool = False
+    costs: tuple[Costs, ...] = ()
+
+    def costs_at(self, now: datetime) -> Costs | None:
+        """Return what the upstream charges us at `now` (aware), or None where it is unknown."""
+        return in_force(self.costs, now)
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,15 +132,28 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
         force_setattr(
             self, "refusals", tuple(frozenset(rule.split("+")) for rule in self.refused_parameters)
         )
+        if any(costs.service_tiers for route in self.routes for costs in route.costs):
+            for prices in self.prices:  # the tier that an upstream reports matters to its cost
+                force_setattr(prices, "has_service_tiers", True)
+                for variant in prices.variants.values():
+                    force_setattr(variant, "has_service_tiers", True)
         force_setattr(self, "facts", _facts(self))
         force_setattr(self, "pricings", tuple(_pricing(prices) for prices in self.prices))
 
     def price_at(self, now: datetime) -> Prices | None:
         """Return the prices in force at `now` (aware), or None: then the model is not sold."""
-        for prices in self.prices:
-            if prices.effective_from <= now:
-                return prices
-        return None
+        return in_force(self.prices, now)
+
+    def without_losses(self, prices: Prices, now: datetime) -> "ModelEntry":
+        """Return the model with only those routes that charge us no more than customers pay."""
+        routes = tuple(
+            route
+            for route in self.routes
+            if (costs := route.costs_at(now)) is None or not is_below_cost(prices, costs)
+        )
+        if len(routes) == len(self.routes):
+            return self
+        return msgspec.structs.replace(self, routes=routes)
 
     def refused_by(self, used: Set[str]) -> str | None:
         """Return the first of `refused_parameters` that forbids what a request shows, or None.

@@ -10,7 +10,8 @@ once per window (a second, or longer where answers take longer):
 - slowness: even the window's fastest answer took twice as long as the best so far. The fastest,
   since queueing delays every answer, while a long prompt or a long text delays only its own. To be
   comparable, seconds are divided by the request's work (`work_of`), and each model is compared with
-  itself.
+  itself. Time that this process itself may have lost, because its event loop was late, is not the
+  upstream's: a burst that keeps the process busy must not cut the limit for everyone.
 
 A sign cuts the limit below the peak of the window. Calm raises it, slowly in the first seconds and
 then by its square root each second, so that four become five hundred within a minute, used or not.
@@ -66,6 +67,8 @@ LEAST_ANSWERS = 8
 SLOWNESS = 2.0
 # A tenth of a second more is no queue, however fast the best was.
 SLACK_SECONDS = 0.1
+# How often a call waits for this process's event loop: to connect, to send, to read, to resume.
+LOOP_TURNS = 6
 # By so much the memory of the best fades with each window, so that a lasting change becomes normal.
 FADING = 1.003
 LONGEST_WAIT_SECONDS = 60
@@ -94,14 +97,17 @@ class _Speed:
         self.fastest = math.inf
         self.answers = 0
 
-    def gradient(self) -> float:
-        """End a window. Return 1 where it was as fast as ever, less where it was slower."""
+    def gradient(self, slack_seconds: float) -> float:
+        """End a window. Return 1 where it was as fast as ever, less where it was slower.
+
+        What is slower by no more than `slack_seconds` is as fast.
+        """
         fastest, answers = self.fastest, self.answers
         self.fastest, self.answers = math.inf, 0
         if answers < LEAST_ANSWERS:
             return 1.0
         best, self.best = self.best, min(self.best * FADING, fastest)
-        if best == math.inf or fastest <= max(best * SLOWNESS, best + SLACK_SECONDS):
+        if best == math.inf or fastest <= max(best * SLOWNESS, best + slack_seconds):
             return 1.0
         return best * SLOWNESS / fastest
 
@@ -117,6 +123,8 @@ class Limiter:
         "_answers",
         "_calm_seconds",
         "_held_seconds",
+        "_lag_before",
+        "_lag_seconds",
         "_overloads",
         "_peak",
         "_promised_at",
@@ -142,6 +150,7 @@ class Limiter:
         self._overloads = 0
         self._speeds: dict[Hashable, _Speed] = {}
         self._held_seconds = 0.0
+        self._lag_before = self._lag_seconds = 0.0
         self._promised_at = 0.0
         self._window_began_at = now()
         self._window_ends_at = self._window_began_at + WINDOW_SECONDS
@@ -154,11 +163,7 @@ class Limiter:
         free = (limit if limit < most else most) - calls
         if free > 0 and (not mine or mine < SHARE * (free - 1)):
             return True
-        self._end_window_if_due()
-        free = min(self.limit, most) - calls
-        if free > 0:
-            return not mine or mine < SHARE * (free - 1)
-        return calls < most and self._is_owed_a_place(mine)
+        return free <= 0 and calls < most and self._is_owed_a_place(mine)
 
     def is_full(self, most: int) -> bool:
         """Return whether there is no place, whoever asks."""
@@ -220,12 +225,10 @@ class Limiter:
         seconds /= work
         speed.fastest = min(speed.fastest, seconds)
         self._answers += 1
-        self._end_window_if_due()
 
     def reported_overload(self) -> None:
         """Record a 429, or a first token that did not come in time."""
         self._overloads += 1
-        self._end_window_if_due()
 
     def next_place_seconds(self, most: int) -> int:
         """Return in how many whole seconds a caller that is refused now likely finds room."""
@@ -236,7 +239,12 @@ class Limiter:
         self._promised_at = min(self._promised_at, now + LONGEST_WAIT_SECONDS)
         return max(1, math.ceil(self._promised_at - now))
 
-    def _end_window_if_due(self) -> None:
+    def tick(self, lag_seconds: float) -> None:
+        """End the window if it is due. `lag_seconds` is how late this process's event loop is.
+
+        Answers that waited with this tick for the loop may come before it or after it.
+        """
+        self._lag_seconds = max(self._lag_seconds, lag_seconds)
         now = self.now()
         if now >= self._window_ends_at:
             # Time in which nobody called belongs to no window: it is calm.
@@ -245,6 +253,7 @@ class Limiter:
             self._grow(calm)
             self._peak = self.in_flight
             self._answers = self._overloads = 0
+            self._lag_before, self._lag_seconds = self._lag_seconds, 0.0
             self._window_began_at = now
             # A cut shows only in the answers to calls that began after it.
             window = min(max(WINDOW_SECONDS, self._held_seconds), LONGEST_WINDOW_SECONDS)
@@ -252,7 +261,8 @@ class Limiter:
 
     def _judge(self, seconds: float) -> None:
         """Set the limit by what a window of so many seconds showed."""
-        gradient = min((speed.gradient() for speed in self._speeds.values()), default=1.0)
+        slack = SLACK_SECONDS + LOOP_TURNS * max(self._lag_before, self._lag_seconds)
+        gradient = min((speed.gradient(slack) for speed in self._speeds.values()), default=1.0)
         overloads = self._overloads
         share = OVERLOADS_SHARE * (self._answers + overloads)
         if overloads >= OVERLOADS and overloads >= share:
@@ -344,6 +354,11 @@ class ConcurrencyLimits:
         if limiter is None:
             limiter = self._limiters[upstream.id] = Limiter(self._now)
         return limiter
+
+    def tick(self, lag_seconds: float) -> None:
+        """End the windows that are due. See `Limiter.tick`."""
+        for limiter in self._limiters.values():
+            limiter.tick(lag_seconds)
 
     def enter(self, upstream: UpstreamEntry, team_id: int) -> RunningCall:
         """Begin a team's call. Raise AttemptError if there is no room for it."""

@@ -9,6 +9,7 @@ cancellation finds the reason; without one, the client disconnected.
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 from api.catalogue.snapshot import UpstreamEntry
@@ -143,16 +144,22 @@ class Deadlines:
 
 
 class DeadlineTicker:
-    """Checks the deadlines of this process's requests ten times a second."""
+    """Checks the deadlines of this process's requests ten times a second.
 
-    def __init__(self) -> None:
+    At each check it also calls `on_tick`, with the seconds by which the event loop was late for it.
+    """
+
+    def __init__(self, on_tick: Callable[[float], None]) -> None:
         self.running: set[Deadlines] = set()
+        self._on_tick = on_tick
         self._loop = asyncio.get_running_loop()
+        self._due_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Start checking."""
-        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        self._due_at = self._loop.time() + TICK_SECONDS
+        self._timer = self._loop.call_at(self._due_at, self._tick)
 
     def stop(self) -> None:
         """Stop checking."""
@@ -166,6 +173,7 @@ class DeadlineTicker:
 
     def _tick(self) -> None:
         now = self._loop.time()
+        self._on_tick(now - self._due_at)
         for each in list(self.running):
             each.check(now)
         self.start()

@@ -108,10 +108,18 @@ async def _attempt(
             upstream=route.upstream.name,
             upstream_model=route.upstream_model,
             kind=error.kind,
-            reason=error.detail,
+            reason=_loggable(error),
             request_id=admitted.request_id,
         )
     return error
+
+
+def _loggable(error: AttemptError) -> str:
+    """Return an error without the upstream's words, which may repeat the prompt.
+
+    They are with the request's attempts, for staff.
+    """
+    return error.detail if error.kind == "connect" else error.detail.partition(": ")[0]
 
 
 def _routes_to_try(routes: tuple[RouteEntry, ...]) -> Iterator[RouteEntry]:

@@ -17,9 +17,9 @@ from api.gateway.shared_counts import SharedCounts
 log = structlog.get_logger(__name__)
 
 SHOWN_FOR_SECONDS = 1.0
-# A model is degraded from one failure in five on, and offline from nine in ten on; a single failed
+# A model is degraded from one failure in ten on, and offline from nine in ten on; a single failed
 # request says nothing.
-DEGRADED_SHARE = 0.2
+DEGRADED_SHARE = 0.1
 OFFLINE_SHARE = 0.9
 LEAST_FAILURES = 3
 

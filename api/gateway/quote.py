@@ -269,11 +269,14 @@ def find_sold(snapshot: Snapshot, name: str) -> tuple[ModelEntry, Prices]:
         raise errors.ServiceUnavailableError(
             "The API is temporarily unavailable. Retry after the time in Retry-After."
         )
-    model, prices = snapshot.find_priced(name, datetime.now(UTC))
+    now = datetime.now(UTC)
+    model, prices = snapshot.find_priced(name, now)
     if model is None:
         raise errors.ModelNotFoundError.about(name)
     if prices is None:
         raise errors.ModelUnpricedError()
+    if snapshot.service.refuses_below_cost:
+        model = model.without_losses(prices, now)
     if not model.routes:
         raise errors.ModelOfflineError()
     return model, prices

@@ -24,13 +24,13 @@ from api.dialects.base import OpenAiFamily
 from api.dialects.error_bodies import redacted
 from api.jobs.ending import end_job
 from api.models import VideoJob
-from api.upstream_hosts import GuardedBackend, problem_with
+from api.upstream_hosts import guarded_transport, problem_with
 from api.upstream_keys import read_key
 from billing.failpoints import failpoint
 from billing.ledger.alerts import raise_alert
 from billing.ledger.gate import Settlement
 from billing.models import PriceVersion
-from billing.pricing.charge import Line, Usage, charge_of
+from billing.pricing.charge import AttemptCost, Line, Usage, charge_of
 
 log = structlog.get_logger(__name__)
 
@@ -75,15 +75,12 @@ class JobUpstream:
     """Ask upstreams about jobs, from any number of threads. Use it as a context manager."""
 
     def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
-        if transport is None:
-            transport = httpx.HTTPTransport(trust_env=False)
-            transport._pool._network_backend = GuardedBackend()
         self._client = httpx.Client(
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
             headers={"accept": "application/json", "accept-encoding": "identity"},
-            transport=transport,
+            transport=transport or guarded_transport(),
         )
 
     def __enter__(self) -> Self:
@@ -218,6 +215,7 @@ def _settlement(job: VideoJob, state: VideoJob.State, error: str) -> Settlement:
     latency = (timezone.now() - job.created_at).total_seconds() * 1000
     return Settlement(
         lines=tuple(_lines(job)) if is_finished else (),
+        cost_lines=_cost_lines(job) if is_finished else [],
         request_id=job.pk.hex,
         account_id=job.account_id,
         key_id=job.key_id,
@@ -248,6 +246,17 @@ def _lines(job: VideoJob) -> Sequence[Line]:
         return ()
     charge = charge_of(version.rates, Usage(pieces=1, seconds=job.seconds))
     return charge.lines if charge.total_nanos == job.cost_nanos else ()
+
+
+def _cost_lines(job: VideoJob) -> list[AttemptCost]:
+    """Return what the upstream charges for the video, by the cost in force at the order."""
+    if job.route_cost is None or job.upstream is None:
+        return []
+    cost = charge_of(job.route_cost.rates, Usage(pieces=1, seconds=job.seconds))
+    if cost.total_nanos != job.upstream_cost_nanos:
+        return []
+    name, version = job.upstream.name, job.route_cost.pk
+    return [AttemptCost(name, version, cost.total_nanos, cost.lines)]
 
 
 def read_report(body: bytes) -> JobReport:

@@ -21,7 +21,7 @@ from api.dialects.base import (
 )
 from api.dialects.fields import names_of
 from api.dialects.openai_completions import check_texts, size_of_texts, texts_of
-from api.dialects.usage import Metered, MeteringLimits, read_usage
+from api.dialects.usage import Metered, MeteringLimits, meter
 from api.gateway.quote import Quote, check_served, estimate_prompt, find_sold
 from api.operations.base import (
     MODEL_NOTE,
@@ -127,10 +127,11 @@ class EmbeddingsAnswer:
         if isinstance(usage, dict):
             # Output is not a thing here, and not every upstream says so.
             usage = {**usage, "completion_tokens": 0}
-        found = read_usage(usage, limits)
-        if found is None or not found.input_tokens:
-            return Metered(None, is_empty=False)
-        return Metered(Usage(input_tokens=found.input_tokens), is_empty=False)
+        metered = meter(usage, 0, limits)
+        found = metered.usage
+        if found is not None:
+            found = Usage(input_tokens=found.input_tokens)
+        return metered._replace(usage=found, is_empty=False)
 
     def body(self, usage: Usage) -> bytes:
         """Return the answer with the model's public name and the usage that is charged."""

@@ -91,7 +91,9 @@ def parse_moderation(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         size_bytes=size_bytes,
         used=named(fields),
         prompt=PromptSize(
-            text_bytes=sum(len(text.encode()) for text in request.texts), images=len(images)
+            text_bytes=sum(len(text.encode()) for text in request.texts),
+            images=len(images),
+            prompts=max(1, len(request.texts) + len(images)),
         ),
         modalities=(("image", images[0]),) if images else (),
         choices=0,

@@ -14,6 +14,7 @@ from accounts.staff_rules import ReadOnly
 from billing.pricing.money import (
     NANOS_PER_CENT,
     cents_text,
+    dollars_short_text,
     dollars_text,
     factor_from_text,
     factor_text,
@@ -68,7 +69,7 @@ class NanosAdminField(DecimalAdminField):
 
     def prepare_value(self, value: Any) -> Any:
         """Return the input's value: a stored amount in dollars, entered text unchanged."""
-        return dollars_text(value) if isinstance(value, int) else value
+        return dollars_short_text(value) if isinstance(value, int) else value
 
     def clean(self, value: Any) -> int | None:
         """Return nano-dollars, or None for an empty input. Raise ValidationError."""

@@ -1,12 +1,15 @@
 """Admin pages for usage and the ledger, all read-only."""
 
-from typing import Any
+from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib import admin
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 
 from billing.admin.fields import ReadOnlyAdmin, dollars
 from billing.models import (
@@ -24,6 +27,7 @@ from billing.models import (
 )
 from billing.pricing.charge import ONE, ChargeLine
 from billing.pricing.money import dollars_short_text, dollars_text, factor_text
+from billing.usage.records import retries_of
 
 
 @admin.register(CreditAccount)
@@ -93,8 +97,14 @@ class ReservationAdmin(ReadOnlyAdmin):
 class UsageRecordAdmin(ReadOnlyAdmin):
     """Requests, their usage and cost. Prompts and completions are not stored."""
 
-    exclude = ("lines",)
-    readonly_fields = ("charge_lines",)
+    exclude = ("lines", "cost_lines", "body_digest", "retry_of")
+    readonly_fields: ClassVar[Any] = (
+        "charge_lines",
+        "upstreams_cost",
+        dollars("margin_nanos"),
+        "retry_of_link",
+        "retries",
+    )
     list_display = (
         "request_id",
         "created_at",
@@ -120,6 +130,33 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     def charge_lines(self, record: UsageRecord) -> str:
         """Show quantity, rate, factor and amount of each component."""
         return "; ".join(_line(each) for each in record.lines) or "-"
+
+    @admin.display(description="Lines of the upstreams' cost")
+    def upstreams_cost(self, record: UsageRecord) -> str:
+        """Show the same of what each upstream charges us."""
+        return (
+            "; ".join(
+                f"{cost['upstream']}: {_line(line)}"
+                for cost in record.cost_lines
+                for line in cost["lines"]
+            )
+            or "-"
+        )
+
+    @admin.display(description="Retry of")
+    def retry_of_link(self, record: UsageRecord) -> str:
+        """Link the request that the client repeated with this one."""
+        return _record_link(record.retry_of) if record.retry_of else "-"
+
+    @admin.display(description="Retried by")
+    def retries(self, record: UsageRecord) -> str:
+        """Link the requests with which the client repeated this one."""
+        return format_html_join(", ", "{}", ((_record_link(each),) for each in retries_of(record)))
+
+
+def _record_link(request_id: UUID) -> str:
+    url = reverse("admin:billing_usagerecord_change", args=[request_id])
+    return format_html('<a href="{}">{}</a>', url, request_id)
 
 
 def _line(line: list[Any]) -> str:

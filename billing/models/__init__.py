@@ -30,7 +30,7 @@ from billing.models.plans import (
     Subscription,
     SubscriptionPayment,
 )
-from billing.models.prices import CatalogueVersion, PriceVersion, Product
+from billing.models.prices import CatalogueVersion, PriceVersion, Product, RatesRow
 from billing.models.usage import KeySpend, RateWindow, UsageHour, UsageRecord
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "ProcessLease",
     "Product",
     "RateWindow",
+    "RatesRow",
     "Referral",
     "ReferralLink",
     "Refund",

@@ -211,6 +211,7 @@ def _follow_payment(team_id: int) -> bool:
     """Take a referral's credit back, or return it, depending on what is left of its payment."""
     with transaction.atomic():
         referral = Referral.objects.select_related("team", "referrer").get(pk=team_id)
+        assert referral.order_id is not None  # noqa: S101 - `follow_payments` asked for it
         order = Order.objects.select_for_update().get(pk=referral.order_id)
         referral.refresh_from_db(fields=["taken_back_at", "returns"])
         given_nanos = _given_nanos(team_id)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import connection, models
 from django.db.models import (
@@ -130,6 +131,14 @@ _GROUPS = {
 
 # Totals by the start of a day or an hour, and by what they are grouped by.
 Sums = dict[tuple[datetime, str], UsageSum]
+
+
+def retries_of(record: UsageRecord) -> list[UUID]:
+    """Return the requests with which the client repeated this one, the first ten."""
+    if record.outcome == "completed":
+        return []
+    found = UsageRecord.objects.filter(retry_of=record.request_id, account=record.account_id)
+    return list(found.order_by("created_at").values_list("request_id", flat=True)[:10])
 
 
 def roll_up(since: datetime) -> int:

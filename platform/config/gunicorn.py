@@ -1,6 +1,9 @@
 """Gunicorn's settings: `gunicorn -c python:config.gunicorn config.asgi:application`."""
 
 import gc
+import os
+import shutil
+import tempfile
 from typing import Any
 
 from config import env
@@ -35,3 +38,24 @@ def post_worker_init(_worker: Any) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+# Where workers share their metrics: prometheus_client's name for it.
+_METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def on_starting(_server: Any) -> None:
+    """Give the workers a folder to share their metrics in, empty at each start."""
+    os.environ[_METRICS_DIR] = tempfile.mkdtemp(prefix="tollgate-metrics-")
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Forget a worker's gauges; what it counted stays."""
+    from prometheus_client import multiprocess  # noqa: PLC0415  # it reads the variable
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(_server: Any) -> None:
+    """Remove the folder."""
+    shutil.rmtree(os.environ.get(_METRICS_DIR, ""), ignore_errors=True)

@@ -7,11 +7,10 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from celery.schedules import crontab
-
 from config import env
 from config.database import database_of
 from config.logging import configure_logging
+from config.schedule import SCHEDULE
 
 BASE_DIR: Path = env.BASE_DIR
 LOCAL_DIR: Path = env.LOCAL_DIR
@@ -77,12 +76,14 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "config.caching.PrivatePages",
+    "config.maintenance.MaintenancePages",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "config.csp.ContentSecurityPolicyMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "portal.sign_in.middleware.SignInLimits",
+    "portal.sign_in.middleware.StaffFactorGuard",
     "portal.ui.times.ReaderZone",
 ]
 
@@ -276,89 +277,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE = {
-    "sweep expired reservations": {
-        "task": "billing.tasks.sweep_expired_reservations",
-        "schedule": SWEEP_SECONDS,
-    },
-    "take back expired credits": {
-        "task": "billing.tasks.expire_credits",
-        "schedule": SWEEP_SECONDS,
-    },
-    "replay spooled settlements": {
-        "task": "billing.tasks.replay_spooled_settlements",
-        "schedule": SWEEP_SECONDS,
-    },
-    "handle due Stripe events": {
-        "task": "billing.payments.tasks.handle_due_stripe_events",
-        "schedule": 15.0,
-        "options": {"expires": 60},
-    },
-    "check open orders": {
-        "task": "billing.payments.tasks.check_open_orders",
-        "schedule": env.number("ORDER_CHECK_SECONDS", 3600),
-        "options": {"expires": 3600},
-    },
-    "check subscriptions": {
-        "task": "billing.payments.tasks.check_subscriptions",
-        "schedule": env.number("SUBSCRIPTION_CHECK_SECONDS", 3600),
-        "options": {"expires": 3600},
-    },
-    "top up low balances": {
-        "task": "billing.payments.tasks.top_up_low_balances",
-        "schedule": env.number("AUTO_TOP_UP_SECONDS", 20),
-        "options": {"expires": 60},
-    },
-    "reward referrals": {
-        "task": "billing.payments.tasks.reward_referrals",
-        "schedule": 300.0,
-        "options": {"expires": 300},
-    },
-    "submit requested refunds": {
-        "task": "billing.payments.tasks.submit_requested_refunds",
-        "schedule": 60.0,
-        "options": {"expires": 60},
-    },
-    "check refunds and disputes": {
-        "task": "billing.payments.tasks.check_reversals",
-        "schedule": env.number("ORDER_CHECK_SECONDS", 3600),
-        "options": {"expires": 3600},
-    },
-    "collect debts": {
-        "task": "billing.payments.tasks.collect_debts",
-        "schedule": 300.0,
-        "options": {"expires": 300},
-    },
-    "reconcile with Stripe": {
-        "task": "billing.payments.tasks.reconcile_stripe",
-        "schedule": crontab(hour=4, minute=10),
-    },
-    "ask for videos": {
-        "task": "api.tasks.poll_videos",
-        "schedule": env.number("VIDEO_POLL_SECONDS", 3),
-        # After an outage one run is enough, instead of one for each that was missed.
-        "options": {"expires": 60},
-    },
-    "encrypt secrets": {"task": "api.tasks.encrypt_secrets", "schedule": crontab(50, 3)},
-    "answer chats": {"task": "api.tasks.run_chats", "schedule": 1.0},
-    "forget answered chats": {"task": "api.tasks.forget_chats", "schedule": 600.0},
-    "send notices": {
-        "task": "portal.tasks.send_notices",
-        "schedule": env.number("NOTICE_SECONDS", 60),
-        "options": {"expires": 60},
-    },
-    "roll up usage": {"task": "billing.tasks.roll_up_usage", "schedule": 60.0},
-    "roll up two days of usage": {
-        "task": "billing.tasks.roll_up_usage",
-        "schedule": crontab(hour=3, minute=10),
-        "kwargs": {"hours": 48},
-    },
-    "rejected usage": {"task": "billing.tasks.alert_of_rejected_usage", "schedule": 300.0},
-    "prove the ledger": {
-        "task": "billing.tasks.prove_ledger",
-        "schedule": crontab(hour=3, minute=30),
-    },
-}
+CELERY_BEAT_SCHEDULE = SCHEDULE
 
 # API keys: prefix + 32 base62 + 6 base62 of CRC32, stored as HMAC-SHA256 under the newest pepper.
 # "1:hex,2:hex" keeps the keys of older peppers valid while new ones use the newest.
@@ -393,6 +312,10 @@ VIDEO_POLL_SECONDS = env.number("VIDEO_POLL_SECONDS", 3)
 ASYNC_CHAT_MAX_SECONDS = env.number("ASYNC_CHAT_MAX_SECONDS", 1800)
 SPOOL_DIR = Path(env.text("SPOOL_DIR", str(LOCAL_DIR / "spool")))
 SPOOL_FALLBACK_DIR = Path(spare) if (spare := env.text("SPOOL_FALLBACK_DIR", "")) else None
+
+# Who may read /metrics: whoever has the token, and these networks without a proxy between.
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+METRICS_ADDRESSES = env.words("METRICS_ADDRESSES", "127.0.0.0/8,::1/128")
 
 LOGGING_CONFIG = None
 configure_logging(level=env.text("LOG_LEVEL", "INFO"), as_json=env.flag("LOG_JSON"))

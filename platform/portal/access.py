@@ -4,16 +4,19 @@ import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
+from urllib.parse import urlencode
 
+from allauth.account.adapter import get_adapter
 from allauth.account.authentication import get_authentication_records
 from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
-from allauth.core.exceptions import ReauthenticationRequired
+from allauth.core.exceptions import ImmediateHttpResponse, ReauthenticationRequired
 from django.conf import settings
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 
 from accounts.access import Actor, memberships_of
@@ -70,16 +73,35 @@ def member_page_if(may: Callable[[Actor], bool]) -> Callable[[View], View]:
 def require_recent_sign_in(request: HttpRequest) -> None:
     """Raise ReauthenticationRequired unless the user has authenticated recently.
 
-    An open session is not enough to create a key, make someone an owner or export all data. allauth
+    An open session is not enough to create a key, make someone an owner or export data. allauth
     asks for the password or the second factor and then continues with the request.
+    """
+    if not has_recent_sign_in(request):
+        raise ReauthenticationRequired
+
+
+def require_recent_sign_in_to_download(request: HttpRequest, page_url: str) -> None:
+    """Raise ImmediateHttpResponse unless the user has authenticated recently.
+
+    It asks as `require_recent_sign_in` does, and continues with `page_url`, which begins the
+    download: a browser that is redirected to a file would go on showing the form.
+    """
+    if not has_recent_sign_in(request):
+        methods = get_adapter().get_reauthentication_methods(request.user)
+        query = urlencode({REDIRECT_FIELD_NAME: page_url})
+        raise ImmediateHttpResponse(redirect(f"{methods[0]['url']}?{query}"))
+
+
+def has_recent_sign_in(request: HttpRequest) -> bool:
+    """Return whether the user has authenticated recently, or can't be asked to.
+
+    Users without a flow only sign in through another service, which allauth can't ask again.
     """
     user = cast(User, request.user)
     records = get_authentication_records(request, user)
     shown_at = max((each["at"] for each in records), default=0)
     is_recent = time.time() - shown_at <= settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
-    # Users without a flow only sign in through another service, which allauth can't ask again.
-    if not is_recent and get_reauthentication_flows(user):
-        raise ReauthenticationRequired
+    return is_recent or not get_reauthentication_flows(user)
 
 
 def actor_of(request: HttpRequest) -> Actor | None:

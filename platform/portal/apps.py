@@ -13,5 +13,12 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         """Import the modules that register checks, tasks and receivers."""
-        for name in ("emails.checks", "emails.tasks", "chat.receivers", "sign_in.receivers"):
+        for name in (
+            "alerts.tasks",
+            "emails.checks",
+            "emails.tasks",
+            "chat.receivers",
+            "sign_in.receivers",
+            "status.tasks",
+        ):
             import_module(f"portal.{name}")  # the models must be loaded first

@@ -125,17 +125,29 @@ def test_the_lines_of_the_charge_are_kept_with_the_record():
     assert customer.record(ask).lines == LINES
 
 
+COST = [{"upstream": "one", "route_cost": 3, "amount_nanos": 6, "lines": LINES[:1]}]
+
+
+def test_what_each_upstream_charges_is_kept_with_the_record():
+    customer = make_customer(1000)
+    ask = customer.admitted()
+
+    settle(customer.end(ask, **CHARGED, upstream_cost_nanos=6, cost_lines=COST))
+
+    assert customer.record(ask).cost_lines == COST
+
+
 def test_a_row_of_an_earlier_release_has_no_lines_and_is_settled():
     customer = make_customer(1000)
     ask = customer.admitted()
     row = msgspec.to_builtins(customer.end(ask, **CHARGED))
-    del row["lines"]
+    del row["lines"], row["cost_lines"]
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT code FROM billing_settle(%s::jsonb)", [json.dumps([row])])
         assert cursor.fetchone() == ("settled",)
 
-    assert customer.record(ask).lines == []
+    assert (customer.record(ask).lines, customer.record(ask).cost_lines) == ([], [])
 
 
 def test_a_repeat_leaves_the_lines_of_the_settlement_that_counts():

@@ -124,6 +124,37 @@ def test_a_forgotten_password_is_replaced_by_mail(
     sign_in(tab, email, PASSWORD)
 
 
+def test_staff_confirm_their_mailbox_before_their_first_second_factor(
+    new_page: Callable[..., Page], site: Stack
+) -> None:
+    staff = new_customer(site, "staff-to-be@example.com")
+    site.sql("UPDATE accounts_user SET is_staff = true WHERE email = %s", staff["email"])
+    page = new_page(viewport=NARROW)
+    sign_in(page, **staff)
+    page.goto("/accounts/2fa/")
+    page.get_by_role("link", name="Set up an app").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Confirm your email address")
+    no_faults(page)
+    page.get_by_role("button", name="Send the code").click()
+    tab = open_email(page, staff["email"], "is your staff code")
+    code = tab.get_by_role("heading", level=1).inner_text().split()[0]
+    tab.close()
+    page.get_by_label("Code").fill("000000" if code != "000000" else "111111")
+    page.get_by_role("button", name="Continue").click()
+    expect(page.locator("#id_code_error")).to_contain_text("Incorrect code")
+    no_faults(page)
+    page.get_by_label("Code").fill(code)
+    page.get_by_role("button", name="Continue").click()
+    confirm_password(page, staff["password"])
+    secret = page.locator("#secret").inner_text()
+    page.get_by_label("Authenticator code").fill(totp(secret))
+    page.get_by_role("button", name="Turn on").click()
+    # The recovery codes would do in its place, so they take the second factor itself.
+    page.get_by_label("Code").fill(totp(secret, ahead=1))
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
+
+
 def test_an_authenticator_app_is_the_second_step(
     new_page: Callable[..., Page], site: Stack
 ) -> None:

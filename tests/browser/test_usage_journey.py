@@ -78,6 +78,32 @@ def test_the_usage_page_filters_and_its_csv_has_what_it_shows(
     assert len(text.splitlines()) == shown + 1
 
 
+AGE = """
+from allauth.account.internal.flows.login import AUTHENTICATION_METHODS_SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+session = SessionStore({key!r})
+for record in session[AUTHENTICATION_METHODS_SESSION_KEY]:
+    record["at"] -= 1_000_000
+session.save()
+"""
+
+
+def test_an_old_session_confirms_and_then_gets_the_csv(customer_page: Page, site: Stack) -> None:
+    page = customer_page
+    call(site)
+    (key,) = [each["value"] for each in page.context.cookies() if each.get("name") == "sessionid"]
+    site.manage("shell", "-v", "0", "-c", AGE.format(key=key))
+    page.goto("/usage?period=today")
+    page.get_by_role("link", name="Download CSV").click()
+    page.get_by_label("Password", exact=True).fill(site.demo["customer"]["password"])
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Continue").click()
+    assert download.value.path().read_text().startswith("time_utc,")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Usage")
+    expect(page.get_by_text("Your download is starting.")).to_be_visible()
+    assert accessibility_faults(page) == []
+
+
 def test_the_keyboard_alone_reaches_a_charge(customer_page: Page, site: Stack) -> None:
     page = customer_page
     call(site)

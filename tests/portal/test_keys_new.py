@@ -18,6 +18,7 @@ from accounts.models import ApiKey, AuditEntry, Membership, Role
 from tests.api.manage.conftest import Caller
 from tests.cast import everything_in_the_database, issue, signed_in
 from tests.portal.keys_pages import URL, errors, make, new_form, plaintexts
+from tests.support.sampling import half_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alices_account", "default_catalogue")]
 
@@ -79,33 +80,40 @@ def test_an_expiry_is_counted_from_now(browser: Client, days: int) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "field", "text"),
-    [
-        ({"name": ""}, "name", "Enter a name."),
-        ({"name": "   "}, "name", "Enter a name."),
-        ({"name": "x" * 121}, "name", "Enter at most 120 characters."),
-        ({"name": "a\0b"}, "name", "Null characters are not allowed."),
-        ({"expiry": "someday"}, "expiry", "Select a valid choice"),
-        ({"expiry": "keep"}, "expiry", "Select a valid choice"),
-        ({"expiry": "day"}, "expires_on", "Choose an expiry date."),
-        ({"expiry": "day", "expires_on": "soon"}, "expires_on", "Enter a valid date."),
-        ({"expiry": "day", "expires_on": "2020-01-01"}, "expires_on", "a time in the future"),
-        ({"expiry": "day", "expires_on": "9999-12-31"}, "expires_on", "Choose an earlier date"),
-        ({"allowed_models": ["no-such-model"]}, "allowed_models", "no-such-model is not one of"),
-        (
-            {"requests_per_minute": "61"},
-            "requests_per_minute",
-            "Enter at most 60, the plan's limit",
-        ),
-        ({"requests_per_minute": "0"}, "requests_per_minute", "Enter at least 1."),
-        ({"requests_per_minute": "many"}, "requests_per_minute", "Enter a whole number"),
-        ({"tokens_per_minute": "120001"}, "tokens_per_minute", "Enter at most 120000"),
-        ({"tokens_per_minute": "9" * 2000}, "tokens_per_minute", "Enter a whole number"),
-        ({"budget_day": "$5"}, "budget_day", "Enter an amount in dollars, such as"),
-        ({"budget_month": "-1"}, "budget_month", "Enter an amount in dollars"),
-        ({"budget_total": "0.0000000001"}, "budget_total", "Enter an amount in dollars"),
-        ({"budget_total": "1e9"}, "budget_total", "Enter an amount in dollars"),
-        ({"scope": "root"}, "scope", "Select a valid choice"),
-    ],
+    half_of(
+        "mistakes beside their fields",
+        [
+            ({"name": ""}, "name", "Enter a name."),
+            ({"name": "   "}, "name", "Enter a name."),
+            ({"name": "x" * 121}, "name", "Enter at most 120 characters."),
+            ({"name": "a\0b"}, "name", "Null characters are not allowed."),
+            ({"expiry": "someday"}, "expiry", "Select a valid choice"),
+            ({"expiry": "keep"}, "expiry", "Select a valid choice"),
+            ({"expiry": "day"}, "expires_on", "Choose an expiry date."),
+            ({"expiry": "day", "expires_on": "soon"}, "expires_on", "Enter a valid date."),
+            ({"expiry": "day", "expires_on": "2020-01-01"}, "expires_on", "a time in the future"),
+            ({"expiry": "day", "expires_on": "9999-12-31"}, "expires_on", "Choose an earlier date"),
+            (
+                {"allowed_models": ["no-such-model"]},
+                "allowed_models",
+                "no-such-model is not one of",
+            ),
+            (
+                {"requests_per_minute": "61"},
+                "requests_per_minute",
+                "Enter at most 60, the plan's limit",
+            ),
+            ({"requests_per_minute": "0"}, "requests_per_minute", "Enter at least 1."),
+            ({"requests_per_minute": "many"}, "requests_per_minute", "Enter a whole number"),
+            ({"tokens_per_minute": "120001"}, "tokens_per_minute", "Enter at most 120000"),
+            ({"tokens_per_minute": "9" * 2000}, "tokens_per_minute", "Enter a whole number"),
+            ({"budget_day": "$5"}, "budget_day", "Enter an amount in dollars, such as"),
+            ({"budget_month": "-1"}, "budget_month", "Enter an amount in dollars"),
+            ({"budget_total": "0.0000000001"}, "budget_total", "Enter an amount in dollars"),
+            ({"budget_total": "1e9"}, "budget_total", "Enter an amount in dollars"),
+            ({"scope": "root"}, "scope", "Select a valid choice"),
+        ],
+    ),
 )
 def test_a_mistake_is_said_beside_its_field(browser: Client, fields, field, text) -> None:
     answer = make(browser, **fields)

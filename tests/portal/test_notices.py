@@ -19,12 +19,11 @@ from accounts.models import (
     Team,
     User,
 )
-from accounts.teams import sign_up
 from billing.ledger import postings
 from billing.models import CreditAccount, KeySpend
 from portal.emails.sending import send_email
 from portal.emails.tasks import send_notices
-from tests.cast import IssuedKey, issue, signed_in
+from tests.cast import IssuedKey, issue, member, signed_in
 from tests.portal.chat_pages import send
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +72,7 @@ def move(account: CreditAccount, dollars: int) -> None:
 
 
 def join(team: Team, role: str, name: str) -> User:
-    user, _ = sign_up(f"{name}@example.com", None, name)
+    user, _ = member(f"{name}@example.com", None, name)
     Membership.objects.create(user=user, team=team, role=role)
     return user
 

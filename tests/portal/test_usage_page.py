@@ -15,6 +15,7 @@ from portal.ui import paging
 from tests.billing.ledger_calls import Customer
 from tests.cast import IssuedKey, issue, signed_in
 from tests.portal.serving import serve
+from tests.support.sampling import one_of
 
 pytestmark = pytest.mark.django_db
 
@@ -55,7 +56,7 @@ def test_the_totals_are_the_requests_sums(browser: Client, customer: Customer) -
         ({"period": "own", "first": "2025-03-30", "last": "2025-03-30"}, [1]),
     ],
 )
-@pytest.mark.parametrize("is_rolled_up", [False, True])
+@pytest.mark.parametrize("is_rolled_up", one_of("a period", False, True))
 def test_a_period_is_of_whole_days_in_utc(
     browser: Client,
     customer: Customer,
@@ -111,7 +112,7 @@ def mixed(customer: Customer) -> dict[str, int]:
         ({"model": "nothing"}, 0),
     ],
 )
-@pytest.mark.parametrize("is_rolled_up", [False, True])
+@pytest.mark.parametrize("is_rolled_up", one_of("filters", False, True))
 def test_filters_hold_for_totals_chart_and_table_alike(
     browser: Client,
     mixed: dict[str, int],

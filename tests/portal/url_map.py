@@ -94,6 +94,11 @@ PAGES: dict[str, Page] = {
     "docs_search": Page("GET", 200, 200, 200, 200, 200, 200),
     "docs_page": Page("GET", 200, 200, 200, 200, 200, 200),
     "status": Page("GET", 200, 200, 200, 200, 200, 200),
+    "status_feed": Page("GET", 200, 200, 200, 200, 200, 200),
+    "status_subscribe": Page("POST", 422, 422, 422, 422, 422, 422),
+    # The walk's token is an invitation's.
+    "status_confirm": Page("GET POST", 404, 404, 404, 404, 404, 404),
+    "status_unsubscribe": Page("GET POST", 404, 404, 404, 404, 404, 404, is_signed=True),
     "team": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "switch_team": Page("POST", 302, LOGIN, 302, 302, 302, 403),
     "new_team": Page("GET POST", 200, LOGIN, 200, 200, 200, 403),
@@ -136,6 +141,7 @@ PAGES: dict[str, Page] = {
         "GET POST", 200, 200, 200, 200, 200, 200, is_library=True
     ),
     "account_reset_password_done": Page("GET", 200, 200, 200, 200, 200, 200, is_library=True),
+    "confirm_mailbox": Page("GET POST", 302, LOGIN, 302, 302, 302, 302),
     "mfa_index": Page("GET", 200, LOGIN, 200, 200, 200, 200, is_library=True),
     "mfa_authenticate": Page("GET POST", 302, LOGIN, 302, 302, 302, 302, is_library=True),
     "mfa_reauthenticate": Page("GET POST", 302, LOGIN, 302, 302, 302, 302, is_library=True),

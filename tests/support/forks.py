@@ -124,6 +124,8 @@ def _code_of(run: Callable[[Any], int], order: Any) -> int:
     try:
         return run(order)
     except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import NotificationSettings
@@ -11,13 +12,16 @@ from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
 from portal.dashboard.queries import first_steps, is_all_granted, overview_of, version_of
 from portal.ui.money import cents
+from portal.ui.notices import current_notices
 
 
 @require_safe
 @member_page
 def dashboard(request: MemberRequest) -> HttpResponse:
     """Show the whole page."""
-    return render(request, "dashboard/dashboard.html", _context(request, _account(request)))
+    context = _context(request, _account(request))
+    context["notices"] = current_notices(timezone.now())
+    return render(request, "dashboard/dashboard.html", context)
 
 
 @require_safe
@@ -58,4 +62,5 @@ def _context(request: MemberRequest, account: CreditAccount | None) -> dict[str,
 
 
 def _account(request: MemberRequest) -> CreditAccount | None:
-    return CreditAccount.objects.filter(team=request.actor.team).first()
+    """Return the team's account, which the shell shows, too."""
+    return getattr(request.actor.team, "credit_account", None)

@@ -101,12 +101,18 @@ def _csv_row(line: Line) -> Row:
     ]
 
 
-def address_of(name: str, query: QueryDict, start: int = 0) -> str:
-    """Return a page's URL with the period of this query, beginning at `start`."""
+def address_of(name: str, query: QueryDict, start: int = 0, download: str = "") -> str:
+    """Return a page's URL with the period of this query, beginning at `start`.
+
+    A page with a `download` begins to download the statement in this format.
+    """
     query = query.copy()
     query.pop("start", None)
+    query.pop("download", None)
     if start > 0:
         query["start"] = str(start)
+    if download:
+        query["download"] = download
     return f"{reverse(name)}?{query.urlencode()}" if query else reverse(name)
 
 

@@ -18,9 +18,8 @@ from api.models import ModelHealth, ModelHealthHour
 
 DAYS = 30
 NOW_MINUTES = 5
-# A day's bar is good from this share of answers on, and bad below the second.
+# A day's bar is good from this share of answers on, and bad where the day counts as degraded.
 GOOD_SHARE = 0.99
-FAIR_SHARE = 0.90
 BAR_STEP = 10
 MOST_INCIDENTS = 20
 _HOUR = timedelta(hours=1)
@@ -60,7 +59,7 @@ class ModelStatus:
 
 TONES = {
     "good": "with 99 % answered or more",
-    "warn": "with 90 to 99 %",
+    "warn": "with more than 90 %",
     "bad": "with less than 90 %",
     "none": "without requests",
 }
@@ -203,7 +202,8 @@ def _tone(succeeded: int, failed: int) -> str:
     # As for the state of now, one or two failed requests say nothing.
     if failed < LEAST_FAILURES or succeeded >= GOOD_SHARE * total:
         return "good"
-    return "warn" if succeeded >= FAIR_SHARE * total else "bad"
+    # The colour of a bar and the name of a state follow one rule.
+    return "warn" if state_of(succeeded, failed) == "operational" else "bad"
 
 
 def _percent(part: int, whole: int) -> str:

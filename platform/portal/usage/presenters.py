@@ -42,6 +42,7 @@ CSV_HEADER: Row = [
     "charged_usd",
     "latency_ms",
     "first_token_ms",
+    "retry_of",
 ]
 
 
@@ -79,6 +80,7 @@ def _csv_row(record: UsageRecord, names: dict[int, str]) -> Row:
         dollars_text(record.charged_nanos),
         record.latency_ms,
         record.first_token_ms,
+        str(record.retry_of or ""),
     ]
 
 
@@ -141,7 +143,8 @@ class Attempt:
 class ChargePresenter:
     """A request's hold, usage, prices, settlement and transfer, as far as they exist.
 
-    `operation` is the requested operation; None if unknown.
+    `operation` is the requested operation; None if unknown. `retries` are the requests with which
+    the client repeated this one.
     """
 
     request_id: UUID
@@ -153,6 +156,7 @@ class ChargePresenter:
     key: ApiKey | None
     video: VideoJob | None
     operation: Operation | None
+    retries: list[UUID]
 
     @property
     def model(self) -> str:

@@ -13,7 +13,7 @@ from api.models import Model, VideoJob
 from api.operations import OPERATIONS
 from api.operations.base import Operation
 from billing.models import CreditAccount, PriceVersion, Reservation, Transfer, UsageRecord
-from billing.usage.records import Selection, narrowed, records
+from billing.usage.records import Selection, narrowed, records, retries_of
 from portal.access import without_chat_keys
 from portal.ui.paging import PAGE_ROWS, Place, RowPage, batches_of, page_of
 from portal.usage.presenters import ChargePresenter
@@ -76,6 +76,7 @@ def charge_of(account_id: int, request_id: UUID) -> ChargePresenter | None:
         key=ApiKey.objects.filter(pk=known.key_id, team=account.team_id).first(),
         video=VideoJob.objects.filter(pk=request_id, account=account).first(),
         operation=_operation_of(record.endpoint if record else "", known.model),
+        retries=retries_of(record) if record else [],
     )
 
 

@@ -8,7 +8,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from billing.usage.records import models_used
-from portal.access import MemberRequest, member_page
+from portal.access import (
+    MemberRequest,
+    has_recent_sign_in,
+    member_page,
+    require_recent_sign_in_to_download,
+)
 from portal.ui.csv import csv_response
 from portal.ui.paging import Pager, read_place
 from portal.usage.forms import UsageFilter
@@ -52,6 +57,7 @@ def usage(request: MemberRequest) -> HttpResponse:
             older_url=_url(request, "usage", before=str(page.older)) if page.older else "",
         ),
         "csv_url": _url(request, "usage_csv"),
+        "begins_download": "download" in request.GET and has_recent_sign_in(request),
     }
     return render(request, "usage/usage.html", context)
 
@@ -63,6 +69,7 @@ def usage_csv(request: MemberRequest) -> HttpResponseBase:
     form = UsageFilter(request.GET, inference_keys(request.actor))
     if not form.is_valid():
         return redirect(_url(request, "usage"))  # which shows the errors beside their fields
+    require_recent_sign_in_to_download(request, _url(request, "usage", download="csv"))
     selection = form.selection(account_id_of(request.actor))
     batches = csv_batches(request_batches(selection), key_names(request.actor))
     return csv_response(f"usage-{form.span.first}-{form.span.last}", CSV_HEADER, batches)
@@ -81,7 +88,7 @@ def request_detail(request: MemberRequest, request_id: UUID) -> HttpResponse:
 def _url(request: HttpRequest, name: str, **place: str) -> str:
     """Return a page's address with the filter of this one."""
     query = request.GET.copy()
-    for old in ("before", "after"):
+    for old in ("before", "after", "download"):
         query.pop(old, None)
     query.update(place)
     return f"{reverse(name)}?{query.urlencode()}" if query else reverse(name)

@@ -18,6 +18,7 @@ from api.gateway.concurrency_limit import (
     Limiter,
     work_of,
 )
+from api.gateway.deadlines import TICK_SECONDS
 from api.gateway.upstream_errors import AttemptError, UpstreamBusyError
 
 MOST = 512
@@ -41,6 +42,7 @@ class World:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._free_at: list[float] = []
+        self._tick(0.0)
 
     def at(self, when: float, what: Callable[[], None]) -> None:
         heapq.heappush(self._events, (when, next(self._numbers), what))
@@ -61,8 +63,13 @@ class World:
     def clear(self) -> None:
         """Forget all clients and their calls."""
         self._events.clear()
+        self._tick(self.now)
         self.limiter.in_flight = 0
         self.limiter.calls_of.clear()
+
+    def _tick(self, due_at: float) -> None:
+        self.limiter.tick(self.now - due_at)
+        self.at(self.now + TICK_SECONDS, partial(self._tick, self.now + TICK_SECONDS))
 
     def _call(self, team_id: int, work: Callable[[], float]) -> None:
         if not self.limiter.enter(MOST, team_id):
@@ -193,6 +200,32 @@ def test_long_requests_are_no_slowness():
     world.run(600)
 
     assert world.limiter.limit == CEILING
+
+
+def test_time_that_this_process_lost_is_not_the_upstreams():
+    """A burst keeps the event loop busy for 0.3 s at a time; what waited for it says nothing."""
+    world = World()
+    world.add_clients(50)
+    world.run(20)
+
+    def slow_answers(seconds: float) -> None:
+        for _ in range(20):
+            world.limiter.answered("model", seconds, 1.0)
+
+    def window(seconds: float, lag_seconds: float) -> None:
+        world.now += 1.5
+        slow_answers(seconds)
+        world.limiter.tick(lag_seconds)
+
+    world.clear()
+    window(0.2, 0.0)
+    window(1.5, 0.3)
+    assert world.limiter.limit == CEILING
+    window(1.5, 0.01)  # the rest of what waited
+    assert world.limiter.limit == CEILING
+
+    window(1.5, 0.01)
+    assert world.limiter.limit < MOST
 
 
 def test_retry_after_is_when_there_is_room():
@@ -356,8 +389,10 @@ def test_calls_that_a_cut_left_above_the_limit_keep_no_other_team_out():
     world.now = 2.0
     for _ in range(50):
         world.limiter.reported_overload()
+    world.limiter.tick(0.0)
     world.now = 4.0
     world.limiter.reported_overload()
+    world.limiter.tick(0.0)
     assert not world.limiter.enter(MOST, 1)
     limit = world.limiter.limit
     assert limit < 250

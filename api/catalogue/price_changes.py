@@ -1,0 +1,81 @@
+"""Prices to come that are announced: which models, what changes, and who uses them."""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db.models import QuerySet
+
+from api.models import Model
+from billing.models import CreditAccount, PriceVersion, UsageHour
+from billing.pricing.components import COMPONENTS
+from billing.pricing.margins import rate_text
+from billing.pricing.rates import Rates
+
+USED_DAYS = 30
+
+
+class PriceChange(NamedTuple):
+    """A change of a model's price. `text` says each rate that changes, from what to what."""
+
+    version_id: int
+    model: str
+    effective_from: datetime
+    text: str
+
+
+def announced_changes(now: datetime) -> list[PriceChange]:
+    """Return the announced changes to come, the next first."""
+    versions = PriceVersion.objects.filter(announces=True, effective_from__gt=now)
+    found = []
+    for version in versions.select_related("product").order_by("effective_from", "pk"):
+        model = Model.objects.filter(product=version.product, is_enabled=True).first()
+        before = version.product.price_versions.filter(effective_from__lt=version.effective_from)
+        current = before.order_by("-effective_from").first()
+        if model is not None and current is not None:
+            text = change_text(current.rates, version.rates)
+            found.append(PriceChange(version.pk, model.name, version.effective_from, text))
+    return found
+
+
+def changes_for(account: CreditAccount | None, now: datetime) -> list[PriceChange]:
+    """Return the announced changes of models that a customer used in the last 30 days."""
+    changes = announced_changes(now) if account is not None else []
+    if not changes:
+        return []
+    used = set(
+        _recent_hours(now)
+        .filter(account=account, model__in={change.model for change in changes})
+        .values_list("model", flat=True)
+    )
+    return [change for change in changes if change.model in used]
+
+
+def teams_using(model: str, now: datetime) -> set[int]:
+    """Return the ids of the teams that used a model in the last 30 days."""
+    accounts = _recent_hours(now).filter(model=model, account__team__isnull=False)
+    return set(accounts.values_list("account__team", flat=True))
+
+
+def change_text(before: Rates, after: Rates) -> str:
+    """Return each rate that changes, factors included, such as `input tokens $0.70 → $0.80`."""
+    changes = []
+    for name, component in COMPONENTS.items():
+        old, new = _shown(before, name), _shown(after, name)
+        if old != new:
+            per = "" if component.per == 1 else " per million"
+            arrow = "\N{RIGHTWARDS ARROW}"
+            changes.append(
+                f"{component.plural} {old or 'unpriced'} {arrow} {new or 'unpriced'}{per}"
+            )
+    if before.service_tiers != after.service_tiers or before.context_tiers != after.context_tiers:
+        changes.append("tiers change")
+    return "; ".join(changes) or "No rate changes."
+
+
+def _shown(rates: Rates, name: str) -> str:
+    rate = rates.of(name)
+    return "" if rate is None else f"${rate_text(rate * rates.multiplier_millionths)}"
+
+
+def _recent_hours(now: datetime) -> QuerySet[UsageHour]:
+    return UsageHour.objects.filter(hour__gte=now - timedelta(days=USED_DAYS))
