@@ -68,12 +68,20 @@ def renew(actor: Actor, invitation: Invitation) -> tuple[Invitation, str]:
     Return both. Raise NotAllowedError, and InvitationClosedError for one that has ended.
     """
     with transaction.atomic():
-        actor, invitation = _lock(actor, invitation)
-        token = _new_token()
-        invitation.digest = _digest(token)
-        invitation.expires_at = timezone.now() + LIFETIME
-        invitation.save(update_fields=["digest", "expires_at"])
-    return invitation, token
+        _, invitation = _lock(actor, invitation)
+        return _renewed(invitation)
+
+
+def renew_by_staff(team: Team, invitation_id: int) -> tuple[Invitation, str]:
+    """Renew one of the team's invitations for staff, as `renew` does, and return both.
+
+    Raise InvitationClosedError. The caller checks the permission and writes the audit log.
+    """
+    with transaction.atomic():
+        invitation = _pending(team).select_for_update(of=("self",)).filter(pk=invitation_id).first()
+        if invitation is None:
+            raise InvitationClosedError("The invitation was accepted or withdrawn meanwhile.")
+        return _renewed(invitation)
 
 
 def withdraw(actor: Actor, invitation: Invitation, *, ip_address: str | None = None) -> None:
@@ -135,6 +143,14 @@ def accept(invitation: Invitation, user: User, *, ip_address: str | None = None)
         detail = {"role": member.role}
         audit.record(actor, "member.joined", user.email, detail=detail, ip_address=ip_address)
     return member
+
+
+def _renewed(invitation: Invitation) -> tuple[Invitation, str]:
+    token = _new_token()
+    invitation.digest = _digest(token)
+    invitation.expires_at = timezone.now() + LIFETIME
+    invitation.save(update_fields=["digest", "expires_at"])
+    return invitation, token
 
 
 def _lock(actor: Actor, invitation: Invitation) -> tuple[Actor, Invitation]:

@@ -4,7 +4,7 @@ Everything that costs money hangs off a team. Every sign-up makes a personal tea
 and usage belong to the team, and users join teams with a role.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
@@ -138,13 +138,42 @@ class Team(models.Model):
     max_keys = models.PositiveIntegerField(
         "maximum keys", null=True, blank=True, help_text="Valid API keys. Empty: the plan's limit."
     )
+    tags = ArrayField(
+        models.CharField(max_length=40),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="For staff alone, separated by commas.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
         User, through="Membership", related_name="teams"
     )
 
+    class Meta:
+        permissions: ClassVar[Any] = [
+            ("freeze_team", "Can freeze a team and its keys"),
+            ("resend_emails", "Can send a team's emails again"),
+            ("end_sessions", "Can end the sessions of a team's members"),
+            ("view_as_customer", "Can view the portal as a team sees it"),
+        ]
+
     def __str__(self) -> str:
         return self.name
+
+
+class StaffNote(models.Model):
+    """A note of staff about a team, never shown to it and never changed."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="staff_notes")
+    author = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    text = models.TextField(max_length=2000)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.team}: {self.text[:60]}"
 
 
 class Role(models.TextChoices):
@@ -236,6 +265,12 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    frozen_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Staff froze it: it counts as expired."
+    )
+    unfrozen_expires_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Its expiry once staff unfreeze it."
+    )
     replaces = models.OneToOneField(
         "self",
         on_delete=models.SET_NULL,

@@ -7,7 +7,7 @@ LOCK_TIMEOUT = migrations.RunSQL("SET LOCAL lock_timeout = '1s'", migrations.Run
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0040_price_change_notices")]
+    dependencies = [("accounts", "0010_price_change_notices")]
     operations = [
         LOCK_TIMEOUT,
         migrations.AddField(

@@ -1,15 +1,10 @@
 """Admin pages for usage and the ledger, all read-only."""
 
-from typing import Any, ClassVar
-from uuid import UUID
-
 from django.contrib import admin
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
 
 from billing.admin.fields import ReadOnlyAdmin, dollars
 from billing.models import (
@@ -21,13 +16,13 @@ from billing.models import (
     ProcessLease,
     RateWindow,
     Reservation,
+    ServiceHour,
+    TaskRun,
+    TeamDay,
     Transfer,
     UsageHour,
     UsageRecord,
 )
-from billing.pricing.charge import ONE, ChargeLine
-from billing.pricing.money import dollars_short_text, dollars_text, factor_text
-from billing.usage.records import retries_of
 
 
 @admin.register(CreditAccount)
@@ -95,16 +90,8 @@ class ReservationAdmin(ReadOnlyAdmin):
 
 @admin.register(UsageRecord)
 class UsageRecordAdmin(ReadOnlyAdmin):
-    """Requests, their usage and cost. Prompts and completions are not stored."""
+    """Requests, their usage and cost; the page of one is the console's (portal/console)."""
 
-    exclude = ("lines", "cost_lines", "body_digest", "retry_of")
-    readonly_fields: ClassVar[Any] = (
-        "charge_lines",
-        "upstreams_cost",
-        dollars("margin_nanos"),
-        "retry_of_link",
-        "retries",
-    )
     list_display = (
         "request_id",
         "created_at",
@@ -125,51 +112,6 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     list_select_related = ("account__team",)
     search_fields = ("=request_id", "account__team__slug")
     ordering = ("-created_at",)
-
-    @admin.display(description="Lines of the charge")
-    def charge_lines(self, record: UsageRecord) -> str:
-        """Show quantity, rate, factor and amount of each component."""
-        return "; ".join(_line(each) for each in record.lines) or "-"
-
-    @admin.display(description="Lines of the upstreams' cost")
-    def upstreams_cost(self, record: UsageRecord) -> str:
-        """Show the same of what each upstream charges us."""
-        return (
-            "; ".join(
-                f"{cost['upstream']}: {_line(line)}"
-                for cost in record.cost_lines
-                for line in cost["lines"]
-            )
-            or "-"
-        )
-
-    @admin.display(description="Retry of")
-    def retry_of_link(self, record: UsageRecord) -> str:
-        """Link the request that the client repeated with this one."""
-        return _record_link(record.retry_of) if record.retry_of else "-"
-
-    @admin.display(description="Retried by")
-    def retries(self, record: UsageRecord) -> str:
-        """Link the requests with which the client repeated this one."""
-        return format_html_join(", ", "{}", ((_record_link(each),) for each in retries_of(record)))
-
-
-def _record_link(request_id: UUID) -> str:
-    url = reverse("admin:billing_usagerecord_change", args=[request_id])
-    return format_html('<a href="{}">{}</a>', url, request_id)
-
-
-def _line(line: list[Any]) -> str:
-    stated = ChargeLine(*line)
-    rate = dollars_short_text(stated.rate_nanos)
-    text = f"{stated.component}: {stated.quantity:,} at ${rate}"
-    text += "" if stated.per == 1 else f" per {stated.per:,}"
-    if stated.factor_millionths != ONE:
-        text += f" times {factor_text(stated.factor_millionths)}"
-    text += f" = ${dollars_text(stated.amount_nanos)}"
-    if stated.above_input_tokens:
-        text += f", above {stated.above_input_tokens:,} input tokens"
-    return text + (f", service tier {stated.service_tier}" if stated.service_tier else "")
 
 
 @admin.register(KeySpend)
@@ -237,6 +179,51 @@ class UsageHourAdmin(ReadOnlyAdmin):
     list_select_related = ("account__team", "key")
     search_fields = ("account__team__slug", "=model")
     ordering = ("-hour",)
+
+
+@admin.register(ServiceHour)
+class ServiceHourAdmin(ReadOnlyAdmin):
+    """The whole service's usage by hour, model and upstream."""
+
+    list_display = (
+        "hour",
+        "model",
+        "upstream",
+        "requests",
+        "errors",
+        dollars("charged_nanos"),
+        dollars("upstream_cost_nanos"),
+    )
+    list_filter = ("hour",)
+    search_fields = ("=model", "=upstream")
+    ordering = ("-hour",)
+
+
+@admin.register(TeamDay)
+class TeamDayAdmin(ReadOnlyAdmin):
+    """Teams' usage by day."""
+
+    list_display = (
+        "day",
+        "account",
+        "requests",
+        "errors",
+        dollars("charged_nanos"),
+        dollars("upstream_cost_nanos"),
+    )
+    list_filter = ("day",)
+    list_select_related = ("account__team",)
+    search_fields = ("account__team__slug",)
+    ordering = ("-day",)
+
+
+@admin.register(TaskRun)
+class TaskRunAdmin(ReadOnlyAdmin):
+    """When periodic tasks last finished."""
+
+    list_display = ("name", "finished_at", "result")
+    list_filter = ("finished_at",)
+    search_fields = ("name",)
 
 
 @admin.register(CatalogueVersion)

@@ -14,6 +14,8 @@ from billing.models.ledger import (
     Transfer,
 )
 from billing.models.lots import CreditLot, LotMovement
+from billing.models.manual_postings import ManualPosting
+from billing.models.overview import ServiceHour, TaskRun, TeamDay
 from billing.models.payments import (
     AutoTopUp,
     Dispute,
@@ -46,6 +48,7 @@ __all__ = [
     "KeySpend",
     "LedgerAlert",
     "LotMovement",
+    "ManualPosting",
     "Order",
     "PaymentCustomer",
     "PlanOffer",
@@ -60,9 +63,12 @@ __all__ = [
     "ReferralLink",
     "Refund",
     "Reservation",
+    "ServiceHour",
     "StripeEvent",
     "Subscription",
     "SubscriptionPayment",
+    "TaskRun",
+    "TeamDay",
     "Transfer",
     "UsageHour",
     "UsageRecord",

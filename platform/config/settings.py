@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from config import env
+from config import admin_theme, env
 from config.database import database_of
 from config.logging import configure_logging
 from config.schedule import SCHEDULE
@@ -179,6 +179,7 @@ DISPOSABLE_EMAIL_DOMAINS = {
     for domain in env.words("DISPOSABLE_EMAIL_DOMAINS") + env.lines("DISPOSABLE_EMAIL_DOMAINS_FILE")
 }
 STAFF_SECOND_FACTOR = env.flag("STAFF_SECOND_FACTOR", True)  # see accounts/staff_site.py
+STAFF_APPROVAL_DOLLARS = env.text("STAFF_APPROVAL_DOLLARS", "1000")  # above it, two people decide
 SIGN_UPS_PER_DAY = env.integer("SIGN_UPS_PER_DAY", 10)
 SIGN_UP_RATE = env.text("SIGN_UP_RATE", "20/h")
 SIGN_IN_RATE = env.text("SIGN_IN_RATE", "30/5m")
@@ -235,10 +236,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "api.drf.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
-UNFOLD = {
-    "SITE_TITLE": "Tollgate",
-    "SITE_HEADER": "Tollgate",
-}
+UNFOLD = admin_theme.UNFOLD
 # The management API's part of the OpenAPI document (api/openapi).
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}
 

@@ -20,10 +20,13 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 
 from accounts.access import Actor, memberships_of
-from accounts.models import ApiKey, Membership, Team, User
+from accounts.models import ApiKey, Membership, Role, Team, User
 from accounts.zones import zone_of
 
 TEAM_SESSION_KEY = "team"
+VIEW_AS_SESSION_KEY = "view_as"
+VIEW_AS_SECONDS = 1800
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 INVITATION_SESSION_KEY = "invitation"
 
 
@@ -49,6 +52,8 @@ def member_page(view: View) -> View:
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not recognise(request):
             return render(request, "no_team.html", status=403)
+        if is_view_as(request) and not _is_shown_to_staff(request):
+            raise PermissionDenied("You are viewing the portal as a customer: nothing is changed.")
         return view(request, *args, **kwargs)
 
     return guarded
@@ -119,6 +124,11 @@ def recognise(request: HttpRequest) -> bool:
     if not request.user.is_authenticated:
         return False
     user = request.user
+    viewed = _viewed_team(request)
+    if viewed is not None:
+        request.actor = Actor(team=viewed, user=user, role=Role.OWNER)  # type: ignore[attr-defined]
+        request.teams = [viewed]  # type: ignore[attr-defined]
+        return True
     memberships = memberships_of(user)
     if not memberships:
         return False
@@ -128,6 +138,51 @@ def recognise(request: HttpRequest) -> bool:
     if zone := zone_of(user.zone):
         timezone.activate(zone)  # until the end of the request (portal.ui.times)
     return True
+
+
+def start_view_as(request: HttpRequest, team: Team) -> None:
+    """Let a member of staff see the portal as the team's owner, for VIEW_AS_SECONDS.
+
+    They change nothing: a page of a member answers other methods than GET with 403.
+    """
+    until = time.time() + VIEW_AS_SECONDS
+    request.session[VIEW_AS_SESSION_KEY] = {"team": team.pk, "until": until}
+
+
+def end_view_as(request: HttpRequest) -> Team | None:
+    """End what `start_view_as` began. Return the team that was viewed."""
+    viewed = request.session.pop(VIEW_AS_SESSION_KEY, None)
+    return Team.objects.filter(pk=viewed["team"]).first() if viewed else None
+
+
+def is_view_as(request: HttpRequest) -> bool:
+    """Return whether a member of staff sees the page as a customer does."""
+    return VIEW_AS_SESSION_KEY in request.session and _viewed_team(request) is not None
+
+
+def _viewed_team(request: HttpRequest) -> Team | None:
+    """Return the team whose portal a member of staff views; None where that is over."""
+    viewed = request.session.get(VIEW_AS_SESSION_KEY)
+    if viewed is None:
+        return None
+    if not hasattr(request, "viewed_team"):
+        user = request.user
+        may = user.is_staff and user.has_perm("accounts.view_as_customer")
+        found = Team.objects.select_related("plan").filter(pk=viewed["team"])
+        is_over = viewed["until"] < time.time()
+        request.viewed_team = found.first() if may and not is_over else None  # type: ignore[attr-defined]
+    return cast(Team | None, request.viewed_team)  # type: ignore[attr-defined]
+
+
+def _is_shown_to_staff(request: HttpRequest) -> bool:
+    """Return whether a page is shown to staff who view it as a customer.
+
+    Not those of the person who is signed in, which would be the member of staff's own.
+    """
+    is_personal = request.path.startswith("/settings") and not request.path.startswith(
+        "/settings/apikeys"
+    )
+    return request.method in SAFE_METHODS and not is_personal
 
 
 def may_chat(actor: Actor) -> bool:

@@ -3,10 +3,11 @@
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class PortalConfig(AppConfig):
-    """The portal: registers system checks, Celery tasks and signal receivers."""
+    """The portal: registers system checks, Celery tasks, signal receivers and staff's roles."""
 
     name = "portal"
     default_auto_field = "django.db.models.BigAutoField"
@@ -22,3 +23,6 @@ class PortalConfig(AppConfig):
             "status.tasks",
         ):
             import_module(f"portal.{name}")  # the models must be loaded first
+        roles = import_module("portal.console.roles")
+        # This app is the last one, so every permission exists by then.
+        post_migrate.connect(roles.sync_roles, sender=self)

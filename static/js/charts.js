@@ -59,7 +59,7 @@
       // A click on a part narrows the page to it.
       onClick: (event, _items, chart) => {
         const [hit] = chart.getElementsAtEventForMode(event, "nearest", { intersect: true }, true);
-        const url = hit && chart.data.datasets[hit.datasetIndex].url;
+        const url = hit && (chart.data.datasets[hit.datasetIndex].url || data.links?.[hit.index]);
         if (url) location.assign(url);
       },
       scales: {
@@ -81,7 +81,7 @@
       plugins: {
         legend: { display: false },
         tooltip: {
-          filter: (item) => item.raw > 0,
+          filter: (item) => item.raw !== 0,
           callbacks: { label: (item) => ` ${item.dataset.label}  ${text(item.raw)}`, footer: footer(data) },
         },
       },
@@ -125,5 +125,5 @@
   document.addEventListener("htmx:load", (event) => renderAll(event.target));
   // The colors are the theme's.
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => renderAll(document));
-  new MutationObserver(() => renderAll(document)).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  new MutationObserver(() => renderAll(document)).observe(document.documentElement, { attributeFilter: ["data-theme", "class"] });
 })();

@@ -51,8 +51,15 @@ def add_rows(n: int) -> None:
     models.KeySpend.objects.create(key=key, day=now.date(), month=now.date())
     models.RateWindow.objects.create(key=key, started_at=now)
     models.UsageHour.objects.create(hour=now, account=account, key=key, model=model.name)
+    models.ServiceHour.objects.create(hour=now, model=model.name)
+    models.TeamDay.objects.create(day=now.date(), account=account)
+    models.TaskRun.objects.create(name=f"task {n}", finished_at=now)
     accounts.AuditEntry.objects.create(
         team=team, actor=user, actor_label=user.email, action="key.created"
+    )
+    accounts.StaffNote.objects.create(team=team, author=user, text=f"Note {n}")
+    models.ManualPosting.objects.create(
+        team=team, kind="grant", amount_nanos=n, reason="test", requested_by=user
     )
     accounts.Invitation.objects.create(
         team=team, email=f"guest{n}@example.com", role="admin", digest=bytes([n]), expires_at=now

@@ -21,6 +21,7 @@ from accounts.models import (
     NotificationSettings,
     Plan,
     SentNotice,
+    StaffNote,
     Team,
     User,
 )
@@ -59,6 +60,7 @@ LEDGER = [
     *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
     *(models.Subscription, models.SubscriptionPayment, models.PlanPrice, models.PlanRefund),
     *(models.ProcessLease, models.FreeWindow, models.LotMovement),
+    *(StaffNote, models.ManualPosting, models.ServiceHour, models.TeamDay, models.TaskRun),
     *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),
 ]
 

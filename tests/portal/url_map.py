@@ -179,7 +179,7 @@ PAGES: dict[str, Page] = {
 
 @cache
 def addresses() -> dict[str, frozenset[str]]:
-    """Return the site's named addresses but the admin's, each with its arguments' names."""
+    """Return the site's named addresses but staff's, each with its arguments' names."""
     return dict(_walk(get_resolver()))
 
 
@@ -194,7 +194,7 @@ def _walk(
     for each in resolver.url_patterns:
         taken = above | each.pattern.regex.groupindex.keys()
         if isinstance(each, URLResolver):
-            if each.namespace != "admin":
+            if each.namespace not in {"admin", "console"}:
                 yield from _walk(each, taken)
         elif each.name:
             yield each.name, taken

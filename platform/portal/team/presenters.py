@@ -44,6 +44,21 @@ ACTION_TITLES = {
     "plan.downgraded": "Plan downgrade scheduled",
     "plan.cancelled": "Plan canceled",
     "plan.resumed": "Plan kept",
+    "credits.granted": "Credits granted",
+    "balance.adjusted": "Balance adjusted",
+    "goodwill.given": "Goodwill credits",
+    "refund.confirmed": "Refund confirmed",
+    "credits.requested": "Credits requested",
+    "credits.rejected": "Credits rejected",
+    "team.frozen": "Team frozen",
+    "team.unfrozen": "Team unfrozen",
+    "key.frozen": "Key frozen",
+    "key.unfrozen": "Key unfrozen",
+    "team.limits_changed": "Limits changed",
+    "team.plan_changed": "Plan changed",
+    "account.sessions_ended": "Member signed out everywhere",
+    "email.resent": "Email sent again",
+    "team.viewed": "Portal viewed by staff",
 }
 
 

@@ -13,7 +13,7 @@ from accounts.models import Team
 from api.models import Service
 from api.service import current_service
 from billing.models import CreditAccount
-from portal.access import recognise
+from portal.access import is_view_as, recognise
 from portal.ui.banners import Banner, banners_for
 
 
@@ -90,6 +90,11 @@ class Shell:
         """
         recognise(self._request)
         return getattr(self._request, "actor", None)
+
+    @property
+    def viewed_team(self) -> Team | None:
+        """The team whose portal a member of staff views; None on everybody's own pages."""
+        return self.actor.team if self.actor and is_view_as(self._request) else None
 
     @property
     def frame(self) -> str:

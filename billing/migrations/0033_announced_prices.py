@@ -6,7 +6,7 @@ from billing.ledger.install import WithLockTimeout
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0034_costs_leave_prices")]
+    dependencies = [("billing", "0032_costs_leave_prices")]
     operations = [
         WithLockTimeout(
             [

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("api", "0020_alert_targets")]
+    dependencies = [("api", "0017_alert_targets")]
 
     operations = [
         migrations.CreateModel(

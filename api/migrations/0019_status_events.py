@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('api', '0021_maintenance_mode'),
+        ('api', '0018_maintenance_mode'),
     ]
 
     operations = [

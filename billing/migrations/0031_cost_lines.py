@@ -6,7 +6,7 @@ from billing.ledger.install import InstallFunctions, WithLockTimeout
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0028_retry_indexes")]
+    dependencies = [("billing", "0030_overview")]
     operations = [
         WithLockTimeout(
             [

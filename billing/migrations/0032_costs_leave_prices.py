@@ -32,7 +32,7 @@ def _altered(change):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0033_cost_lines"), ("api", "0018_route_costs_of_prices")]
+    dependencies = [("billing", "0031_cost_lines"), ("api", "0015_route_costs_of_prices")]
     operations = [
         WithLockTimeout([migrations.RunSQL(_altered("SET DEFAULT 0"), _altered("DROP DEFAULT"))]),
         migrations.SeparateDatabaseAndState(

@@ -46,5 +46,5 @@ ON CONFLICT DO NOTHING
 
 
 class Migration(migrations.Migration):
-    dependencies = [("api", "0017_route_costs"), ("billing", "0026_carried_spend")]
+    dependencies = [("api", "0014_route_costs"), ("billing", "0026_carried_spend")]
     operations = [migrations.RunSQL(COPY, migrations.RunSQL.noop)]

@@ -10,7 +10,7 @@ from billing.ledger.install import WithLockTimeout
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('api', '0013_upstream_keys'),
+        ('api', '0016_refuses_below_cost'),
         ('billing', '0026_carried_spend'),
     ]
 

@@ -17,7 +17,7 @@ KINDS = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0008_team_limits")]
+    dependencies = [("accounts", "0009_staff_acts")]
     operations = [
         migrations.AlterField("sentnotice", "kind", models.CharField(choices=KINDS, max_length=20)),
     ]

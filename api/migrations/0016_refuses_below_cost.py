@@ -6,7 +6,7 @@ from billing.ledger.install import WithLockTimeout
 
 
 class Migration(migrations.Migration):
-    dependencies = [("api", "0018_route_costs_of_prices")]
+    dependencies = [("api", "0015_route_costs_of_prices")]
     operations = [
         WithLockTimeout(
             [
