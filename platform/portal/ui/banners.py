@@ -79,7 +79,7 @@ def _state_of(team: Team) -> dict[str, Any]:
     )
     top_ups = AutoTopUp.objects.filter(team=OuterRef("pk"))
     announced = PriceVersion.objects.filter(announces=True, effective_from__gt=timezone.now())
-    row: dict[str, Any] = (
+    row = (
         Team.objects.filter(pk=team.pk)
         .values(
             plan_status=Subquery(subscriptions.values("status")[:1]),
@@ -89,7 +89,7 @@ def _state_of(team: Team) -> dict[str, Any]:
         )
         .get()
     )
-    return row
+    return dict(row)
 
 
 def _plan(actor: Actor, status: str | None) -> Banner | None:
