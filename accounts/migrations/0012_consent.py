@@ -7,7 +7,7 @@ LOCK_TIMEOUT = migrations.RunSQL("SET LOCAL lock_timeout = '1s'", migrations.Run
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0014_zone")]
+    dependencies = [("accounts", "0011_zone")]
     operations = [
         LOCK_TIMEOUT,
         migrations.AddField(
