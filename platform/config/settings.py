@@ -70,7 +70,6 @@ MIDDLEWARE = [
     "config.https.RefuseClearText",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.middleware.gzip.GZipMiddleware",  # with random padding, against BREACH
     "config.connections.PageConnections",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -1,24 +1,11 @@
-"""Pages and static files are sent compressed to browsers that take it."""
+"""Static files are compressed once, when they are collected."""
 
 import gzip
 from pathlib import Path
 from typing import Any
 
-import pytest
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
-from django.test import Client
-
-
-@pytest.mark.django_db
-def test_a_page_is_compressed_if_the_browser_takes_it(client: Client) -> None:
-    plain = client.get("/docs/errors")
-    assert "Content-Encoding" not in plain
-    packed = client.get("/docs/errors", headers={"accept-encoding": "gzip, br"})
-    assert packed["Content-Encoding"] == "gzip"
-    assert "Accept-Encoding" in packed["Vary"]
-    assert len(packed.content) < len(plain.content) / 2
-    assert b"All errors" in gzip.decompress(packed.content)
 
 
 def test_collected_files_have_a_compressed_twin(tmp_path: Path, settings: Any) -> None:
