@@ -177,7 +177,7 @@ def _database_gauges() -> Iterator[Metric]:
         cursor.execute(_ALERTS)
         alerts = GaugeMetricFamily(
             "tollgate_unhandled_alerts",
-            "Alerts that nobody acknowledged.",
+            "Alerts that no one acknowledged.",
             labels=["kind", "severity"],
         )
         for kind, number in cursor.fetchall():

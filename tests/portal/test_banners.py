@@ -1,7 +1,7 @@
 """Banners in the shell: what stops a team, with what to do, on every page of its members."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,10 +11,10 @@ from django.utils import timezone
 from accounts.models import Membership, Role, Team, User
 from api.models import Model
 from billing.ledger import postings
-from billing.models import AutoTopUp, CreditAccount, PriceVersion
+from billing.models import AutoTopUp, CreditAccount, PriceVersion, Product
 from billing.payments.disputes import PAUSED_FOR_DISPUTE
+from billing.usage.records import roll_up_recent
 from tests.cast import IssuedKey, signed_in
-from tests.portal.keys_pages import load_catalogue
 from tests.portal.serving import DOLLAR, customer_of, serve
 
 pytestmark = pytest.mark.django_db
@@ -82,33 +82,25 @@ def test_who_may_not_pay_is_told_whom_to_ask(alices_team: Team, bob: User) -> No
     assert "Go to billing" not in banner
 
 
-def test_a_change_of_prices_is_announced_until_it_comes(
-    browser: Client, alices_team: Team, monkeypatch: pytest.MonkeyPatch
+def test_an_announced_price_is_on_every_page_of_teams_that_use_the_model(
+    browser: Client, alices_account: CreditAccount, alices_key: IssuedKey, charlie: User
 ) -> None:
-    load_catalogue(monkeypatch)
-    model = Model.objects.filter(is_enabled=True).earliest("name")
-    later = a_price(model, timezone.now() + timedelta(days=5))
-    (banner,) = banners(browser, "/usage")
-    assert banner == (
-        f"Prices change on {later.effective_from.astimezone(UTC):%Y-%m-%d}."
-        f" New prices apply to {model.name}. View prices"
-    )
-    PriceVersion.objects.filter(pk=later.pk).update(
-        effective_from=timezone.now() - timedelta(seconds=1)
-    )
-    assert banners(browser, "/usage") == []
+    product = Product.objects.create(sku="alpha")
+    Model.objects.create(name="alpha", product=product)
+    now = timezone.now()
+    a_price(product, now - timedelta(days=9), DOLLAR)
+    serve(customer_of(alices_account, alices_key, DOLLAR), model="alpha", output_nanos=5)
+    roll_up_recent(2)
+    change = a_price(product, now + timedelta(days=9), 2 * DOLLAR)
+    assert banners(browser, "/usage") == [], "not announced"
 
-
-def test_a_first_price_and_a_far_one_are_not_announced(
-    browser: Client, alices_team: Team, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load_catalogue(monkeypatch)
-    model = Model.objects.filter(is_enabled=True).earliest("name")
-    a_price(model, timezone.now() + timedelta(days=60))
-    assert banners(browser, "/usage") == []
-    PriceVersion.objects.filter(product=model.product).delete()
-    a_price(model, timezone.now() + timedelta(days=5))
-    assert banners(browser, "/usage") == []
+    PriceVersion.objects.filter(pk=change.pk).update(announces=True)
+    for path in PATHS:
+        (banner,) = banners(browser, path)
+        assert banner.startswith(f"The price of alpha changes on {change.effective_from:%Y-%m-%d}")
+        assert "$1.00" in banner
+        assert "$2.00" in banner
+    assert banners(signed_in(charlie), "/usage") == []
 
 
 def test_the_first_page_greets_with_the_free_credit(
@@ -137,10 +129,10 @@ def an_auto_top_up(team: Team, **fields: Any) -> AutoTopUp:
     )
 
 
-def a_price(model: Model, at: datetime) -> PriceVersion:
+def a_price(product: Product, at: datetime, output_nanos: int) -> PriceVersion:
     return PriceVersion.objects.create(
-        product=model.product,
+        product=product,
         effective_from=at,
         input_nanos_per_million=DOLLAR,
-        output_nanos_per_million=DOLLAR,
+        output_nanos_per_million=output_nanos,
     )

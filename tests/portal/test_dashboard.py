@@ -124,6 +124,11 @@ def test_many_models_share_the_last_series(browser: Client, customer: Customer) 
         "Other (3)",
     ]
     assert sum(chart["series"][-1]["values"]) == 100 + 200 + 300
+    assert overview(browser).chart.others == [
+        ("model-3", "$0.0000003", ""),
+        ("model-2", "$0.0000002", ""),
+        ("model-1", "$0.0000001", ""),
+    ]
 
 
 def test_errors_and_latencies_are_of_the_requests_themselves(

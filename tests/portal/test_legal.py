@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.test import Client
 from django.utils import timezone
 
@@ -58,3 +59,6 @@ def test_search_engines_find_the_public_pages(client: Client) -> None:
         assert f"<loc>http://testserver{path}</loc>" in answer.content.decode()
     home = client.get("/?utm_source=x").content.decode()
     assert '<link rel="canonical" href="http://testserver/">' in home
+    assert '<meta property="og:image" content="http://testserver/static/og.png">' in home
+    assert finders.find("og.png"), "the picture is missing"
+    assert finders.find("icon-180.png"), "the icon is missing"

@@ -8,7 +8,6 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import NotificationSettings
-from api.catalogue.price_changes import changes_for
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
 from portal.dashboard.queries import first_steps, is_all_granted, overview_of, version_of
@@ -53,7 +52,6 @@ def _context(request: MemberRequest, account: CreditAccount | None) -> dict[str,
     low_nanos = NotificationSettings.of(request.user).low_balance_nanos
     context: dict[str, Any] = {
         "overview": overview,
-        "price_changes": changes_for(account, timezone.now()),
         "is_low": account is not None and account.posted_nanos < low_nanos,
     }
     if not overview.recent:
@@ -64,4 +62,5 @@ def _context(request: MemberRequest, account: CreditAccount | None) -> dict[str,
 
 
 def _account(request: MemberRequest) -> CreditAccount | None:
-    return CreditAccount.objects.filter(team=request.actor.team).first()
+    """Return the team's account, which the shell shows, too."""
+    return getattr(request.actor.team, "credit_account", None)

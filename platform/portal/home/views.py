@@ -31,6 +31,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "service": snapshot.service,
         "base_url": base_url,
         "canonical_url": request.build_absolute_uri(reverse("home")),
+        "image_url": request.build_absolute_uri(static("og.png")),
         "snippets": _first_request(base_url, f"{snapshot.service.key_prefix}YOUR_KEY", models),
         "chat_models": _featured(models, "chat"),
         "media_models": _featured(models, "image") + _featured(models, "video"),

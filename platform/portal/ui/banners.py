@@ -1,24 +1,21 @@
 """Banners above every page of a team: what stops it from working, or soon costs more."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, OuterRef, Subquery
-from django.db.models.functions import JSONObject
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import capfirst
 
 from accounts.access import Actor
 from accounts.models import Team
-from accounts.zones import day_text
-from billing.models import AutoTopUp, PriceVersion, Subscription
+from accounts.zones import moment_text
+from api.catalogue.price_changes import changes_for
+from billing.models import AutoTopUp, CreditAccount, PriceVersion, Subscription
 from billing.payments.disputes import PAUSE_REASONS
 
-# Prices are announced this long before they change.
-PRICE_NOTICE = timedelta(days=30)
-MOST_MODELS_NAMED = 3
+MOST_PRICE_CHANGES = 3
 _ASK_OWNER = "Ask an owner or admin of the team."
 
 
@@ -34,16 +31,19 @@ class Banner:
     action: str = ""
 
 
-def banners_for(actor: Actor, contact_email: str) -> list[Banner]:
-    """Return the banners of the actor's team, the worst first; in one query."""
+def banners_for(actor: Actor, account: CreditAccount | None, contact_email: str) -> list[Banner]:
+    """Return the banners of the actor's team, the worst first.
+
+    It takes one query, and more only while a price change is announced.
+    """
     row = _state_of(actor.team)
     found = [
         _suspension(actor, contact_email),
         _plan(actor, row["plan_status"]),
         _top_up(actor, row["problem"], row["is_top_up_on"]),
-        _price_change(row["price_changes"]),
     ]
-    return [banner for banner in found if banner is not None]
+    changes = _price_changes(account) if row["is_price_announced"] else []
+    return [*(banner for banner in found if banner is not None), *changes]
 
 
 def _suspension(actor: Actor, contact_email: str) -> Banner | None:
@@ -78,29 +78,18 @@ def _state_of(team: Team) -> dict[str, Any]:
         team=OuterRef("pk"), stripe_id__isnull=False, ended_at__isnull=True
     )
     top_ups = AutoTopUp.objects.filter(team=OuterRef("pk"))
-    now = timezone.now()
-    older = PriceVersion.objects.filter(
-        product=OuterRef("product"), effective_from__lt=OuterRef("effective_from")
-    )
-    changes = PriceVersion.objects.filter(
-        Exists(older),
-        effective_from__gt=now,
-        effective_from__lte=now + PRICE_NOTICE,
-        product__model__is_enabled=True,
-    ).order_by("effective_from", "product__model__name")
-    row: dict[str, Any] = (
+    announced = PriceVersion.objects.filter(announces=True, effective_from__gt=timezone.now())
+    row = (
         Team.objects.filter(pk=team.pk)
         .values(
             plan_status=Subquery(subscriptions.values("status")[:1]),
             problem=Subquery(top_ups.values("problem")[:1]),
             is_top_up_on=Subquery(top_ups.values("is_enabled")[:1]),
-            price_changes=ArraySubquery(
-                changes.values(at=JSONObject(at="effective_from", model="product__model__name"))
-            ),
+            is_price_announced=Exists(announced),
         )
         .get()
     )
-    return row
+    return dict(row)
 
 
 def _plan(actor: Actor, status: str | None) -> Banner | None:
@@ -142,19 +131,16 @@ def _billing_banner(actor: Actor, kind: str, title: str, text: str, place: str) 
     return Banner(kind, "credit-card", title, f"{text} {_ASK_OWNER}")
 
 
-def _price_change(changes: list[dict[str, str]]) -> Banner | None:
-    """Return the banner of the next change of prices; a new model's first price is no change."""
-    if not changes:
-        return None
-    at = changes[0]["at"]
-    names = list(dict.fromkeys(change["model"] for change in changes if change["at"] == at))
-    named = ", ".join(names[:MOST_MODELS_NAMED])
-    more = len(names) - MOST_MODELS_NAMED
-    return Banner(
-        "",
-        "tag",
-        f"Prices change on {day_text(datetime.fromisoformat(at))}.",
-        f"New prices apply to {f'{named} and {more} more' if more > 0 else named}.",
-        reverse("models"),
-        "View prices",
-    )
+def _price_changes(account: CreditAccount | None) -> list[Banner]:
+    """Return a banner for each announced change of the price of a model that the team uses."""
+    return [
+        Banner(
+            "",
+            "tag",
+            f"The price of {change.model} changes on {moment_text(change.effective_from)}.",
+            capfirst(change.text),
+            reverse("models"),
+            "View prices",
+        )
+        for change in changes_for(account, timezone.now())[:MOST_PRICE_CHANGES]
+    ]

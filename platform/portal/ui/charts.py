@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -102,11 +102,15 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """Bars from the first moment to the last, and the series they are stacked of."""
+    """Bars from the first moment to the last, and the series they are stacked of.
+
+    `others` are what the last series sums up: each group's name, total and URL.
+    """
 
     bars: list[Bar]
     series: list[Series]
     metric: Metric = Metric.COST
+    others: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
     def legend(self) -> list[tuple[Series, str]]:
@@ -165,7 +169,13 @@ def chart_of(
         Bar(f"{place:{style}}", by_place[place], metric.text(by_place[place])) for place in places
     ]
     names = sorted(weights, key=lambda name: (-weights[name], name))
-    return Chart(bars, _series(named, places, names, urls, metric), metric)
+    series = _series(named, places, names, urls, metric)
+    summed_up = names[MOST_SERIES - 1 :] if len(names) > MOST_SERIES else []
+    others = [
+        (name, metric.text(total(named[at, name] for at in places)), urls[name])
+        for name in summed_up
+    ]
+    return Chart(bars, series, metric, others)
 
 
 def _places(since: datetime, until: datetime, step: timedelta) -> Iterator[datetime]:

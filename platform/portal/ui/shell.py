@@ -106,7 +106,7 @@ class Shell:
         """What stops the team from working, or soon costs more."""
         if self.actor is None:
             return []
-        return banners_for(self.actor, self.service.contact_email)
+        return banners_for(self.actor, self.account, self.service.contact_email)
 
     @property
     def zone(self) -> str:
