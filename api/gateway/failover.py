@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from itertools import groupby
+from typing import NamedTuple
 
 import structlog
 
@@ -171,15 +172,23 @@ def is_read_on_for(gateway: Gateway, admitted: AdmittedRequest, route: RouteEntr
     return drains or admitted.admission.key_id in gateway.cancellations.over
 
 
+class UpstreamCall(NamedTuple):
+    """A call whose response has begun: its dialect, and the context for the reader of its body."""
+
+    response: UpstreamResponse
+    dialect: Dialect
+    context: AnswerContext
+
+
 async def call_upstream(
     gateway: Gateway,
     admitted: AdmittedRequest,
     route: RouteEntry,
     request: ParsedRequest | None = None,
-) -> tuple[UpstreamResponse, Dialect]:
-    """Return the response of a route's upstream, and the dialect that it is in.
+) -> UpstreamCall:
+    """Call a route's upstream. Raise AttemptError.
 
-    `request` is what to ask for, if it isn't what the client asked for. Raise AttemptError.
+    `request` is what to ask for, if it isn't what the client asked for.
     """
     quote, dialect = admitted.quote, dialect_of(admitted, route)
     request = request or quote.request
@@ -203,7 +212,8 @@ async def call_upstream(
     if ARMED:
         failpoint("after_dispatch")
     admitted.upstream_request_id = response.request_id
-    return response, dialect
+    context = context_of(admitted, route, gateway.limits.max_answer_bytes)
+    return UpstreamCall(response, dialect, context)
 
 
 def _body(quote: Quote, request: ParsedRequest, dialect: Dialect, route: RouteEntry) -> bytes:

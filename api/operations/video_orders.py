@@ -117,7 +117,7 @@ class _Order:
 
     async def _attempt(self, route: RouteEntry) -> None:
         """Ask a route's upstream to make the video. Raise AttemptError."""
-        response, _ = await call_upstream(self._gateway, self._admitted, route)
+        response = (await call_upstream(self._gateway, self._admitted, route)).response
         try:
             body = await response.read(MAX_ANSWER_BYTES)
         finally:

@@ -15,6 +15,7 @@ import structlog
 from billing.failpoints import ARMED, failpoint
 from billing.ledger import spool
 from billing.ledger.group_commit import (
+    NUL,
     BatchQueue,
     LedgerUnavailableError,
     RowResult,
@@ -288,19 +289,19 @@ class Gate:
             _spooled([payload])
             result.set_result(SettlementResult(request_id=settlement.request_id, code="spooled"))
             return result
-        row = without_nul(payload)
-        answer = self._settlements.submit(settlement.request_id, row)
-        self._copies.watched.append(spool.Watched(row, answer, time.monotonic()))
+        answer = self._settlements.submit(settlement.request_id, payload)
+        self._copies.watched.append(spool.Watched(payload, answer, time.monotonic()))
         answer.add_done_callback(lambda settled: _hand_on(settled, result, payload))
         return result
 
     def _payload(self, settlement: Settlement) -> bytes:
         """Return the settlement's JSON, with a question mark for what isn't valid UTF-8."""
         try:
-            return self._encoder.encode(settlement)
+            payload = self._encoder.encode(settlement)
         except UnicodeEncodeError:  # half of a surrogate pair
             fields = msgspec.to_builtins(settlement)
-            return json.dumps(fields, ensure_ascii=False).encode(errors="replace")
+            payload = json.dumps(fields, ensure_ascii=False).encode(errors="replace")
+        return without_nul(payload) if NUL in payload else payload
 
     def _release(self, admission: Admission, answered: asyncio.Future[AdmissionResult]) -> None:
         """Release what a request was admitted for once its caller had gone."""

@@ -70,9 +70,13 @@ def is_refusal(error: BaseException | None) -> bool:
     return isinstance(error, REFUSALS) and not isinstance(error, psycopg.errors.NotNullViolation)
 
 
+# As JSON has it.
+NUL = b"\\u0000"
+
+
 def without_nul(payload: bytes) -> bytes:
     """Return a row's JSON with NUL replaced, which PostgreSQL's text can't hold."""
-    return payload.replace(b"\\u0000", b"\\ufffd") if b"\\u0000" in payload else payload
+    return payload.replace(NUL, b"\\ufffd")
 
 
 class _Waiting(NamedTuple):
