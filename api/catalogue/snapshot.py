@@ -6,7 +6,7 @@ current in the database; a process that sees another one than its snapshot's ask
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Set
+from collections.abc import Awaitable, Callable, Set
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -247,14 +247,6 @@ def _in_force(versions: tuple[Dated, ...], now: datetime) -> Dated | None:
 
 
 EMPTY = Snapshot(version=0, service=ServiceEntry(), ordered=())
-
-
-def _in_force(versions: Iterable[Dated], now: datetime) -> Dated | None:
-    """Return the version in force at `now` (aware), or None. Expect the newest version first."""
-    for version in versions:
-        if version.effective_from <= now:
-            return version
-    return None
 
 
 def _facts(entry: ModelEntry) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Pure functions, from rates and counts to nano-dollars. `price_of` is the one rounding rule.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,7 +78,7 @@ class AttemptCost(msgspec.Struct, frozen=True, gc=False):
     upstream: str
     route_cost: int
     amount_nanos: int
-    lines: list[Line]
+    lines: Sequence[tuple[Any, ...]]  # each a `Line`; msgspec decodes no union of tuples
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
