@@ -99,12 +99,12 @@ def test_a11_a_video_that_fails_is_free_and_says_why(
 
     assert (told["id"], told["status"]) == (video, "failed")
     assert told["error"]["code"] == "video_failed"
-    assert told["error"]["message"] == "The video couldn't be created."
+    assert told["error"]["message"] == "The video could not be made."
     assert "video_url" not in told
     assert balance(talk, video) == (10_000_000_000, 0)
     outcome, source, charged, pieces, _, why = talk.usage(request_id(video), *COLUMNS)
     assert (outcome, source, charged, pieces) == ("upstream_error", "none", 0, 0)
-    assert why == "The video couldn't be created."
+    assert why == "The video could not be made."
     stack.check_ledger()
 
 

@@ -95,7 +95,7 @@ def test_a_form_that_is_sent_twice_is_one_refund(staff: Client, order: Order) ->
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [("error_before", "Stripe didn't respond."), ("dispute", "Stripe rejected the refund:")],
+    [("error_before", "Stripe didn&#x27;t respond."), ("dispute", "Stripe rejected the refund:")],
 )
 def test_staff_see_stripes_answer(
     stand_in: StripeStandIn, staff: Client, order: Order, fault: str, words: str
