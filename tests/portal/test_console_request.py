@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -13,6 +14,7 @@ from accounts.models import User
 from billing.models import UsageRecord
 from billing.pricing.charge import Usage, charge_of
 from tests.billing.ledger_calls import Customer
+from tests.billing.route_costs import make_route_cost
 from tests.cast import signed_in
 from tests.portal.serving import price_version, request_page, serve
 
@@ -21,14 +23,26 @@ pytestmark = pytest.mark.django_db
 WORDS = "our account at maker is overdue"
 
 
+def _cost(upstream: str, version: int, *lines: list[Any]) -> dict[str, Any]:
+    """Return what an upstream charges us for an attempt."""
+    amount_nanos = sum(line[-1] for line in lines)
+    return {
+        "upstream": upstream,
+        "route_cost": version,
+        "amount_nanos": amount_nanos,
+        "lines": lines,
+    }
+
+
 @pytest.fixture
 def record(customer: Customer) -> UsageRecord:
     """A request of Alice's at twice what it costs us, on the second attempt."""
     price = price_version(
         input_nanos_per_million=2_000_000_000,
         output_nanos_per_million=10_000_000_000,
-        input_cost_nanos_per_million=1_000_000_000,
-        output_cost_nanos_per_million=5_000_000_000,
+    )
+    cost = make_route_cost(
+        input_nanos_per_million=1_000_000_000, output_nanos_per_million=5_000_000_000
     )
     charge = charge_of(price.rates, Usage(input_tokens=1000, output_tokens=500))
     return serve(
@@ -40,12 +54,21 @@ def record(customer: Customer) -> UsageRecord:
         input_nanos=charge.input_nanos,
         output_nanos=charge.output_nanos,
         lines=tuple(charge.lines),
-        upstream="reserve",
+        upstream="standby",
         upstream_request_id="req_abc",
         upstream_cost_nanos=3_500_000 + 1_000,
+        cost_lines=[
+            _cost("maker", cost.pk, ["input", 1, 1_000_000_000, 1_000_000, 1_000]),
+            _cost(
+                "standby",
+                cost.pk,
+                ["input", 1000, 1_000_000_000, 1_000_000, 1_000_000],
+                ["output", 500, 5_000_000_000, 1_000_000, 2_500_000],
+            ),
+        ],
         attempts=[
             {"upstream": "maker", "upstream_model": "big", "status": 402, "ms": 9, "error": WORDS},
-            {"upstream": "reserve", "upstream_model": "big", "status": 200, "ms": 90, "error": ""},
+            {"upstream": "standby", "upstream_model": "big", "status": 200, "ms": 90, "error": ""},
         ],
     )
 
@@ -66,7 +89,7 @@ def test_staff_see_the_customers_page_and_what_the_customer_does_not(
     for words in (
         WORDS,
         "req_abc",
-        "reserve",
+        "standby",
         "$0.001000000",
         "$0.002500000",
         "$0.000001000",
@@ -98,7 +121,12 @@ def test_a_record_without_lines_price_or_attempts_has_a_page(
     staff: Client, record: UsageRecord
 ) -> None:
     UsageRecord.objects.filter(pk=record.pk).update(
-        lines=[], attempts=[], price_version_id=987_654, charged_nanos=0, cost_nanos=0
+        lines=[],
+        cost_lines=[],
+        attempts=[],
+        price_version_id=987_654,
+        charged_nanos=0,
+        cost_nanos=0,
     )
     page = staff.get(url_of(record.pk)).content.decode()
     assert "No upstream was called." in page
