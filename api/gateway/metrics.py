@@ -6,7 +6,8 @@ figures through files (`prometheus_client`'s multiprocess mode, set up in `confi
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -110,8 +111,8 @@ class Recorder:
 
     def record(self) -> None:
         """Count the settlements since the last time, and set the gauges."""
-        while settled:
-            count(settled.popleft())
+        ended = [settled.popleft() for _ in range(len(settled))]
+        count(ended)
         gateway = self._gateway
         RUNNING_REQUESTS.set(len(gateway.ticker.running))
         MAINTENANCE.set(maintenance.current.is_on)
@@ -135,34 +136,41 @@ class Recorder:
             self.record()
 
 
-def count(settlement: Settlement) -> None:
-    """Count one settlement."""
-    model = settlement.model
-    REQUESTS.labels(model, settlement.endpoint, settlement.outcome).inc()
-    for attempt in settlement.attempts:
-        ATTEMPTS.labels(str(attempt["upstream"]), str(attempt["status"])).inc()
-    for kind, tokens in (
-        ("input", settlement.input_tokens),
-        ("cached", settlement.cached_tokens),
-        ("output", settlement.output_tokens),
-        ("reasoning", settlement.reasoning_tokens),
-    ):
-        if tokens:
-            TOKENS.labels(model, kind).inc(tokens)
-    cost_nanos = (
-        settlement.input_nanos
-        + settlement.cached_nanos
-        + settlement.output_nanos
-        + settlement.reasoning_nanos
-        + settlement.units_nanos
-    )
-    if cost_nanos:
-        COST_DOLLARS.labels(model).inc(cost_nanos / NANOS_PER_DOLLAR)
-    if settlement.upstream_cost_nanos:
-        dollars = settlement.upstream_cost_nanos / NANOS_PER_DOLLAR
-        UPSTREAM_COST_DOLLARS.labels(model, settlement.upstream).inc(dollars)
-    if settlement.outcome == "completed":
-        _count_times(settlement)
+def count(settlements: Iterable[Settlement]) -> None:
+    """Count settlements. Sums are added once for each of their labels.
+
+    Adding to what processes share takes 3 µs, and a request has ten sums.
+    """
+    sums: defaultdict[tuple[Counter, tuple[str, ...]], float] = defaultdict(float)
+    for settlement in settlements:
+        model = settlement.model
+        sums[REQUESTS, (model, settlement.endpoint, settlement.outcome)] += 1
+        for attempt in settlement.attempts:
+            sums[ATTEMPTS, (str(attempt["upstream"]), str(attempt["status"]))] += 1
+        for kind, tokens in (
+            ("input", settlement.input_tokens),
+            ("cached", settlement.cached_tokens),
+            ("output", settlement.output_tokens),
+            ("reasoning", settlement.reasoning_tokens),
+        ):
+            if tokens:
+                sums[TOKENS, (model, kind)] += tokens
+        cost_nanos = (
+            settlement.input_nanos
+            + settlement.cached_nanos
+            + settlement.output_nanos
+            + settlement.reasoning_nanos
+            + settlement.units_nanos
+        )
+        if cost_nanos:
+            sums[COST_DOLLARS, (model,)] += cost_nanos / NANOS_PER_DOLLAR
+        if settlement.upstream_cost_nanos:
+            dollars = settlement.upstream_cost_nanos / NANOS_PER_DOLLAR
+            sums[UPSTREAM_COST_DOLLARS, (model, settlement.upstream)] += dollars
+        if settlement.outcome == "completed":
+            _count_times(settlement)
+    for (counter, labels), amount in sums.items():
+        counter.labels(*labels).inc(amount)
 
 
 def _count_times(settlement: Settlement) -> None:

@@ -90,36 +90,35 @@ def settlement(**values: Any) -> Settlement:
 
 
 def test_a_settlement_is_counted_by_all_that_it_says() -> None:
-    metrics.count(
-        settlement(
-            model="counted",
-            upstream="maker",
-            input_tokens=100,
-            cached_tokens=20,
-            output_tokens=11,
-            input_nanos=2_000_000_000,
-            output_nanos=500_000_000,
-            upstream_cost_nanos=1_000_000_000,
-            attempts=[
-                {"upstream": "other", "status": 503},
-                {"upstream": "maker", "status": 200},
-            ],
-            latency_ms=1_500,
-            first_token_ms=500,
-        )
+    one = settlement(
+        model="counted",
+        upstream="maker",
+        input_tokens=100,
+        cached_tokens=20,
+        output_tokens=11,
+        input_nanos=2_000_000_000,
+        output_nanos=500_000_000,
+        upstream_cost_nanos=1_000_000_000,
+        attempts=[
+            {"upstream": "other", "status": 503},
+            {"upstream": "maker", "status": 200},
+        ],
+        latency_ms=1_500,
+        first_token_ms=500,
     )
+    metrics.count([one, one])
     text = exported.export(has_pages=False)
     labels = {"model": "counted", "endpoint": "chat", "outcome": "completed"}
-    assert value(text, "tollgate_requests_total", **labels) == 1
-    assert value(text, "tollgate_tokens_total", model="counted", kind="cached") == 20
-    assert value(text, "tollgate_cost_dollars_total", model="counted") == 2.5
+    assert value(text, "tollgate_requests_total", **labels) == 2
+    assert value(text, "tollgate_tokens_total", model="counted", kind="cached") == 40
+    assert value(text, "tollgate_cost_dollars_total", model="counted") == 5
     cost = value(text, "tollgate_upstream_cost_dollars_total", model="counted", upstream="maker")
-    assert cost == 1
-    assert value(text, "tollgate_upstream_attempts_total", upstream="other", status="503") == 1
-    assert value(text, "tollgate_first_token_seconds_sum", model="counted") == 0.5
-    assert value(text, "tollgate_request_seconds_sum", model="counted") == 1.5
+    assert cost == 2
+    assert value(text, "tollgate_upstream_attempts_total", upstream="other", status="503") == 2
+    assert value(text, "tollgate_first_token_seconds_sum", model="counted") == 1
+    assert value(text, "tollgate_request_seconds_sum", model="counted") == 3
     # Ten gaps in the second after the first token.
-    assert value(text, "tollgate_token_interval_seconds_sum", model="counted") == 0.1
+    assert value(text, "tollgate_token_interval_seconds_sum", model="counted") == 0.2
 
 
 @in_loop
