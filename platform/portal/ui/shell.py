@@ -114,6 +114,11 @@ class Shell:
         return timezone.get_current_timezone_name()
 
     @property
+    def zone_note(self) -> str:
+        """What a page of days and times says of their zones."""
+        return f"Times in {self.zone}" + ("." if self.zone == "UTC" else ", days in UTC.")
+
+    @property
     def teams(self) -> list[Team]:
         """The teams that the member can act for."""
         return getattr(self._request, "teams", [])
