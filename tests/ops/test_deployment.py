@@ -182,7 +182,10 @@ def test_each_path_is_routed_to_the_process_that_serves_it() -> None:
     assert len(PAGES) > 30
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+@pytest.mark.skipif(
+    shutil.which("kubectl") is None,
+    reason="kubectl is not installed: apt-get install kubernetes-client (Debian 13 or later)",
+)
 def test_kustomize_builds_them(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "kubernetes")
     example = (FOLDER / "secrets.env.example").read_text()
