@@ -63,8 +63,8 @@ def _relay_paths(service: Service) -> list[str]:
 
 
 def phases_of(name: str) -> str:
-    """Return the ways in which schemathesis tries: all in CI, elsewhere one by chance, beside the
-    documented examples.
+    """Return schemathesis's phases: the documented examples, and in CI both others, elsewhere one
+    of them at random.
     """
     return ",".join(["examples", *one_of(name, "coverage", "fuzzing")])
 

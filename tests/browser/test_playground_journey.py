@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.acceptance.programs import needs
 from tests.browser.watch import accessibility_faults
 from tests.stack import Stack
-from tests.support.python_programs import run_python
+from tests.support import fresh_programs
 from tests.support.sampling import half_of, one_of
 
 OPERATIONS = [
@@ -144,7 +144,7 @@ def test_the_python_snippet_runs(playground: Page, site: Stack, streams: bool) -
     playground.get_by_label("stream", exact=True).set_checked(streams)
     simulate(playground, "tokens=3")
     environment = {**os.environ, "API_KEY": site.demo["api_key"]}
-    _, said, complained = run_python(snippet(playground, "python"), environment)
+    _, said, complained = fresh_programs.run(["-c", snippet(playground, "python")], environment)
     assert said.startswith("sun fox map"), complained
 
 

@@ -1,5 +1,5 @@
-"""A shipped catalogue in a test's database. A worker loads it once; later tests get a copy of the
-rows, in a fraction of the time.
+"""A shipped catalogue in a test's database. A test worker loads it once; later tests get a copy of
+the rows, in a fraction of the time.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from accounts.models import Plan
 from api.models import Model, ModelAlias, Route, Service, Upstream
 from billing.models import CatalogueVersion, PlanOffer, PriceVersion, Product
 
-# What a load writes, and the column that tells its rows apart.
+# The tables that a load writes, and the primary key of each.
 _TABLES = {
     model._meta.db_table: model._meta.pk.column
     for model in (
@@ -24,7 +24,7 @@ _TABLES = {
 
 @dataclass(frozen=True)
 class _Load:
-    """What a load did to the rows of each table: ids that went or changed, and the new rows."""
+    """The effect of a load on each table: the ids of deleted or changed rows, and the new rows."""
 
     former: dict[str, list[Any]]
     rows: dict[str, bytes]
@@ -36,7 +36,7 @@ _loads: dict[tuple[str, int], _Load] = {}
 def load_catalogue(name: str) -> None:
     """Load a shipped catalogue as the command does with `--replace`.
 
-    The rows are copied where the catalogue has the version that a load began with before.
+    The rows are copied if a load of it has started from the same catalogue version before.
     """
     key = name, CatalogueVersion.objects.get(pk=1).version
     if key in _loads:
@@ -72,7 +72,7 @@ def _difference(before: dict[str, dict[Any, str]], after: dict[str, dict[Any, st
 
 def _copy(load: _Load) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
-        # No trigger fires: neither foreign keys, nor those that count the version up.
+        # No trigger fires: neither the foreign keys', nor those that advance the version.
         cursor.execute("SET LOCAL session_replication_role = replica")
         for table, key in _TABLES.items():
             if load.former[table]:
