@@ -34,7 +34,7 @@ def member(email: str, password: str | None, name: str) -> tuple[User, Team]:
     """Create a user and their personal team as `accounts.teams.sign_up` does, in five queries
     instead of sixteen.
 
-    No other team of the test has the name: its slug is made of it.
+    The name must be unique among the test's teams, since the slug is derived from it.
     """
     with transaction.atomic(savepoint=False):
         user = User(email=email, name=name, password=make_password(password))

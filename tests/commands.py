@@ -64,15 +64,16 @@ def _arm(point: str) -> None:
 
 
 def _serve() -> None:
-    import django  # noqa: PLC0415 - who only asks need not load it
+    import django  # noqa: PLC0415 - loaded only in the process that is forked
     from django.contrib.auth.hashers import Argon2PasswordHasher  # noqa: PLC0415
     from django.core.management import call_command  # noqa: PLC0415
 
     django.setup()
-    # The least that Argon2 takes, 200 ms less a password. Other processes verify it all the same.
+    # Argon2's minimum, which saves 200 ms a password. A hash contains its parameters, so other
+    # processes can verify it.
     Argon2PasswordHasher.time_cost = Argon2PasswordHasher.parallelism = 1
     Argon2PasswordHasher.memory_cost = 8  # KiB
-    call_command("check", stdout=io.StringIO())  # every fork has the views then, too
+    call_command("check", stdout=io.StringIO())  # loads the views, too, before the first fork
     # Not `config.worker`: it changes what the simulator runs on.
     for name in (*fresh_programs.LOADED, "config.celery"):
         importlib.import_module(name)

@@ -50,8 +50,7 @@ class Scheduling(LoadFileScheduling):
         return str(super()._split_scope(nodeid))
 
 
-# CI looks at twenty times the examples. There as here they are chosen anew by each run, from one
-# seed.
+# CI runs twenty times as many examples. Each run chooses its own, from one seed.
 hypothesis.settings.register_profile("here", deadline=None, print_blob=True, max_examples=50)
 hypothesis.settings.register_profile(
     "ci", deadline=None, print_blob=True, derandomize=False, max_examples=1000

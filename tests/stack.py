@@ -36,10 +36,11 @@ SECRETS = {
 # PostgreSQL may be killed here, but not the machine: nothing waits for its disk.
 SURVIVES_KILLS = {"fsync": "off", "full_page_writes": "off"}
 WEBHOOK_SECRET = "whsec_only_for_tests"
+WEB_COMMAND = ["gunicorn", "-c", "platform/config/gunicorn.py", "config.asgi:application"]
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -150,7 +151,10 @@ class Stack:
         return said
 
     def run_command(self, *arguments: str, failpoint: str = "") -> tuple[int, str, str]:
-        """Run a management command, a failpoint armed; return its exit code, stdout and stderr."""
+        """Run a management command; return its exit code, stdout and stderr.
+
+        `failpoint` is armed (`billing/failpoints.py`).
+        """
         if self._commands is None:
             self._commands = Commands(self.environment)
         return self._commands.run(*arguments, failpoint=failpoint)
@@ -220,9 +224,14 @@ class Stack:
     def start_web(self, **environment: str) -> None:
         """Start the web workers and wait until they answer."""
         self._web_environment = environment
-        command = ["gunicorn", "-c", "platform/config/gunicorn.py", "config.asgi:application"]
-        self.web = self._start("web", command, **environment)
+        self.web = self._start("web", WEB_COMMAND, **environment)
         self._wait_for(f"{self.base_url}/health", self.web)
+
+    def start_second_web(self, port: int) -> Child:
+        """Start further web workers on a port and wait until they answer; the caller stops them."""
+        child = self._start("second-web", WEB_COMMAND, PORT=str(port))
+        self._wait_for(f"http://127.0.0.1:{port}/health", child)
+        return child
 
     def start_worker(self, **environment: str) -> None:
         """Start Celery's worker and beat."""
@@ -286,7 +295,7 @@ class Stack:
 
 @contextlib.contextmanager
 def running(folder: Path, **options: Any) -> Iterator[Stack]:
-    """Give a started stack, and prove its books when the test is over."""
+    """Yield a started stack, and prove its books when the test is over."""
     with Stack(folder, **options) as stack:
         yield stack
         stack.run_overdue_tasks()

@@ -1,4 +1,6 @@
-"""Two web processes: a key gets no more refusals and cancellations than from one, by Valkey."""
+"""Two web processes share counts through Valkey: a key gets no more refusals and cancellations than
+from one process.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -24,11 +26,8 @@ def two(stack_with: Callable[..., Stack]) -> Iterator[tuple[Stack, list[str]]]:
     """The stack, and the base URLs of two web processes of its service."""
     stack = stack_with(**LIMITS)
     port = free_port()
-    command = ["gunicorn", "-c", "platform/config/gunicorn.py", "config.asgi:application"]
-    second = stack._start("second-web", command, PORT=str(port))
-    urls = [f"{stack.base_url}/v1", f"http://127.0.0.1:{port}/v1"]
-    stack._wait_for(f"http://127.0.0.1:{port}/health", second)
-    yield stack, urls
+    second = stack.start_second_web(port)
+    yield stack, [f"{stack.base_url}/v1", f"http://127.0.0.1:{port}/v1"]
     second.stop()
 
 
@@ -42,7 +41,7 @@ def refused_at(url: str, key: str, times: int) -> list[int]:
 
 
 def cancel_at(url: str, key: str) -> None:
-    """Begin a stream and close it once some of it has come."""
+    """Start a stream and close it once some of it has arrived."""
     body = chat(stream=True, simulate="tokens=40&pace_ms=20", max_tokens=40)
     headers = {"authorization": f"Bearer {key}"}
     with httpx.stream(
@@ -52,7 +51,7 @@ def cancel_at(url: str, key: str) -> None:
 
 
 def sources(stack: Stack) -> list[str]:
-    """Return who counted the usage of the requests that the client cancelled, oldest first."""
+    """Return the source of the usage of each request that the client cancelled, oldest first."""
     return [
         source
         for (source,) in stack.sql(
@@ -72,7 +71,7 @@ def test_a_key_gets_no_more_from_two_processes_than_from_one(
     cancel_at(first, key)
     eventually(lambda: len(sources(stack)) == 2)
     time.sleep(EXCHANGE_SECONDS)
-    # The third is read to its end, whichever process has it.
+    # The third is drained, whichever process serves it.
     cancel_at(second, key)
     eventually(lambda: len(sources(stack)) == 3)
     assert sources(stack) == ["estimated", "estimated", "upstream"]
@@ -85,7 +84,7 @@ def test_a_key_gets_no_more_from_two_processes_than_from_one(
     stack.valkey.stop()
     another = stack.customer("another@example.com", "1")
     with recovery():
-        # Each counts for itself: inexact, and neither slower nor wrong.
+        # Each process counts for itself, at the same limits.
         assert refused_at(first, another, 7) == [400] * 6 + [429]
         assert refused_at(second, another, 1) == [400]
         headers = {"authorization": f"Bearer {another}"}

@@ -7,12 +7,7 @@ from tests.words import check
 
 def main() -> int:
     """Check every file with texts for readers."""
-    refused = check.refused_phrases()
-    found = [
-        finding
-        for path in check.files()
-        for finding in check.findings(path, path.read_text(), refused)
-    ]
+    found = check.all_findings()
     for finding in found:
         print(finding)
     print(f"{len(found)} refused words")

@@ -49,8 +49,14 @@ def files() -> list[Path]:
     return [path for path in paths if path.suffix in _READERS and path.exists()]
 
 
+def all_findings() -> list[Finding]:
+    """Return the refused phrases in all texts for readers."""
+    refused = refused_phrases()
+    return [found for path in files() for found in findings(path, path.read_text(), refused)]
+
+
 def findings(path: Path, text: str, refused: dict[str, str]) -> list[Finding]:
-    """Return what a file's text has of the refused phrases."""
+    """Return the refused phrases in a file's text."""
     alternatives = "|".join(re.escape(phrase) for phrase in sorted(refused, key=len, reverse=True))
     pattern = re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])", re.I)
     name = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
