@@ -1,4 +1,4 @@
-"""What staff tell customers about the service's state, in the admin."""
+"""Admin pages for maintenance mode and for the events on the status page."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ class StatusEventForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic 
 
 
 class UpdatesOfEvent(TabularInline):
-    """What is said about an event, newest first."""
+    """The updates of an event, newest first."""
 
     model = StatusUpdate
     extra = 1
@@ -73,7 +73,7 @@ class StatusEventAdmin(ModelAdmin):
 
     @admin.action(description="End now", permissions=["change"])
     def end_now(self, request: HttpRequest, events: QuerySet[StatusEvent]) -> None:
-        """End the events that go on."""
+        """End those of the events that are current."""
         now = timezone.now()
         for event in events:
             if event.is_current(now):
@@ -84,7 +84,7 @@ class StatusEventAdmin(ModelAdmin):
 
 @admin.register(StatusUpdate)
 class StatusUpdateAdmin(ModelAdmin):
-    """Updates of all events, and when they were sent to subscribers."""
+    """Updates to all events, and when they were sent to subscribers."""
 
     list_display = ("event", "text", "created_at", "notified_at")
     list_filter = ("created_at", "event__kind")
