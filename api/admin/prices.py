@@ -201,7 +201,7 @@ class PriceVersionAdmin(RatesAdmin):
             "original": None if is_new else price,
             "form": form,
             "is_reviewed": form.is_bound and form.is_valid(),
-            "has_rates": form.is_bound and not _rate_errors(form),
+            "has_rates": _has_rates(form),
             **_review(form, price, current),
         }
         return TemplateResponse(request, "admin/api/price_form.html", context)
@@ -233,8 +233,9 @@ def _initial(start: PriceVersion | None, *, is_new: bool) -> dict[str, Any]:
     return initial_rates(start) | {"effective_from": start.effective_from, "source": start.source}
 
 
-def _rate_errors(form: forms.ModelForm) -> bool:  # type: ignore[type-arg]
-    return any(name not in {"is_free", "is_loss"} for name in form.errors)
+def _has_rates(form: forms.ModelForm) -> bool:  # type: ignore[type-arg]
+    """Return whether valid rates were entered, be they free or below cost."""
+    return form.is_bound and form.errors.keys() <= {"is_free", "is_loss"}
 
 
 def _field_of(component: Component) -> str:
@@ -254,7 +255,7 @@ def _review(
     """Return the tables of the page: each rate with its suppliers, and the largest customers."""
     moment = price.effective_from or timezone.now()
     suppliers = suppliers_of(price.product, moment)
-    shown = price if form.is_bound and not _rate_errors(form) else (current or price)
+    shown = price if _has_rates(form) else (current or price)
     pairs = [supplier.pairs(shown) for supplier in suppliers]
     rows = []
     for name, component in COMPONENTS.items():
@@ -271,10 +272,11 @@ def _review(
             "headers": ["Component", "Now", "New, $", *map(_supplier_title, suppliers)],
             "rows": rows,
         },
-        "other_fields": [form[name] for name in ("factor_millionths", "context_tiers")]
-        + [form["service_tiers"]],
+        "other_fields": [
+            form[name] for name in ("factor_millionths", "context_tiers", "service_tiers")
+        ],
     }
-    if form.is_bound and not _rate_errors(form):
+    if _has_rates(form):
         tables["change"] = _change_text(price, current)
         tables["customers"] = {
             "headers": ["Team", "Requests", "Paid", "At the new price", "Change"],

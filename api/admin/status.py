@@ -10,8 +10,8 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from accounts.staff_rules import ReadOnly
 from api.models import MaintenanceMode, Model, StatusEvent, StatusSubscriber, StatusUpdate
+from billing.admin.fields import ReadOnlyAdmin
 
 
 @admin.register(MaintenanceMode)
@@ -95,7 +95,7 @@ class StatusUpdateAdmin(ModelAdmin):
 
 
 @admin.register(StatusSubscriber)
-class StatusSubscriberAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold's annotations
+class StatusSubscriberAdmin(ReadOnlyAdmin):
     """Addresses that get the updates: they subscribe and unsubscribe themselves."""
 
     list_display = ("email", "created_at")
