@@ -78,10 +78,8 @@ def renew_by_staff(team: Team, invitation_id: int) -> tuple[Invitation, str]:
     Raise InvitationClosedError. The caller checks the permission and writes the audit log.
     """
     with transaction.atomic():
-        invitation = _pending(team).select_for_update(of=("self",)).filter(pk=invitation_id).first()
-        if invitation is None:
-            raise InvitationClosedError("The invitation was accepted or withdrawn meanwhile.")
-        return _renewed(invitation)
+        found = _pending(team).select_for_update(of=("self",)).filter(pk=invitation_id)
+        return _renewed(_still_pending(found))
 
 
 def withdraw(actor: Actor, invitation: Invitation, *, ip_address: str | None = None) -> None:
@@ -153,15 +151,19 @@ def _renewed(invitation: Invitation) -> tuple[Invitation, str]:
     return invitation, token
 
 
+def _still_pending(found: QuerySet[Invitation]) -> Invitation:
+    invitation = found.first()
+    if invitation is None:
+        raise InvitationClosedError("The invitation has already been accepted or withdrawn.")
+    return invitation
+
+
 def _lock(actor: Actor, invitation: Invitation) -> tuple[Actor, Invitation]:
     """Lock the team, and return actor and invitation as they are now."""
     actor = lock_team(actor)
     if not actor.may_handle(invitation):
         raise NotAllowedError("Your role doesn't allow this.")
-    found = _pending(actor.team).filter(pk=invitation.pk).first()
-    if found is None:
-        raise InvitationClosedError("The invitation has already been accepted or withdrawn.")
-    return actor, found
+    return actor, _still_pending(_pending(actor.team).filter(pk=invitation.pk))
 
 
 def _pending(team: Team) -> QuerySet[Invitation]:

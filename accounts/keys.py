@@ -91,9 +91,9 @@ def newest_pepper_version() -> int:
 
 
 def derived_secret(purpose: bytes) -> bytes:
-    """Return 32 secret bytes for another use than keys, derived from the newest pepper.
+    """Return 32 secret bytes, derived from the newest pepper, for a purpose other than API keys.
 
-    Raise ImproperlyConfigured where no pepper is set.
+    Raise ImproperlyConfigured if no pepper is set.
     """
     return _derived(_peppers()[newest_pepper_version()], purpose)
 

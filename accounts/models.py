@@ -163,7 +163,7 @@ class Team(models.Model):
 
 
 class StaffNote(models.Model):
-    """A note of staff about a team, never shown to it and never changed."""
+    """A staff note about a team, never shown to the team and never changed."""
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="staff_notes")
     author = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""Time zones of readers, by their IANA names, and moments in them."""
+"""Readers' time zones, by their IANA names, and times formatted in them."""
 
 from datetime import UTC, datetime, tzinfo
 from functools import cache
@@ -35,7 +35,7 @@ def _known() -> frozenset[str]:
 
 
 def zone_of(name: str) -> ZoneInfo | None:
-    """Return the zone of that name; None if there is none, whatever the text is."""
+    """Return the zone of that name, or None for any other text."""
     return ZoneInfo(name) if name in _known() else None
 
 
@@ -46,7 +46,7 @@ def validate_zone(name: str) -> None:
 
 
 def moment_text(moment: datetime, zone: tzinfo | None = None) -> str:
-    """Return a moment as `2026-11-21 14:03:22 CET`: in the zone, or in the reader's for None."""
+    """Return a moment as `2026-11-21 14:03:22 CET`, in the zone given, or else the reader's."""
     local = moment.astimezone(zone or timezone.get_current_timezone())
     # Zones without an abbreviation are named by their offset.
     name = local.tzname() or "UTC"

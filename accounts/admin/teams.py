@@ -115,7 +115,7 @@ class InvitationAdmin(LogAdmin):
 
 @admin.register(StaffNote)
 class StaffNoteAdmin(LogAdmin):
-    """Notes of staff about teams, which are added on the customer's page."""
+    """Staff notes about teams, which are added on the customer's page."""
 
     list_display = ("created_at", "team", "author", "text")
     list_filter = ("created_at", ("author", admin.RelatedOnlyFieldListFilter))

@@ -1,5 +1,6 @@
-"""Admin pages for alerts, the catalogue, prices, keys and the gateway's records. Each registers its
-own.
+"""Admin pages for alerts, the catalogue, prices, keys, status and the gateway's records.
+
+Each module registers its own.
 """
 
 from api.admin import alerts, catalogue, keys, prices, records, status

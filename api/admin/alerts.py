@@ -1,4 +1,4 @@
-"""Alert targets in the admin, and what was delivered to them."""
+"""Admin pages for alert targets, and for the deliveries to them."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ Channel = AlertTarget.Channel
 
 
 class AlertTargetForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
-    """The form of an alert target. A secret can be entered, and is never shown."""
+    """The form of an alert target. A secret can be entered but is never shown."""
 
     new_secret = forms.CharField(
         label="New secret",
@@ -41,13 +41,13 @@ class AlertTargetForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic 
         fields = ("name", "channel", "address", "least_severity", "is_enabled")
 
     def clean(self) -> Any:
-        """Check address and secret. Raise ValidationError, also for a secret of another address."""
+        """Check address and secret. A new address needs a new secret. Raise ValidationError."""
         cleaned = super().clean()
         channel = self.cleaned_data.get("channel", "")
         address = self.cleaned_data.get("address", "")
         secret = self.cleaned_data.get("new_secret", "")
         if channel == Channel.SLACK:
-            # What is stored there is the URL's origin, and comes back with the form.
+            # The stored address is the origin of the webhook's URL, and the form sends it back.
             address = self.cleaned_data["address"] = ""
         self._check("address", lambda: alert_targets.check_address(channel, address))
         if secret:
@@ -70,7 +70,7 @@ class AlertTargetForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic 
 
 @admin.register(AlertTarget)
 class AlertTargetAdmin(ModelAdmin):
-    """Where alerts are sent."""
+    """Targets that alerts are sent to."""
 
     form = AlertTargetForm
     list_display = (
@@ -89,21 +89,21 @@ class AlertTargetAdmin(ModelAdmin):
 
     @admin.display(description="Secret")
     def secret(self, target: AlertTarget) -> str:
-        """Tell since when a secret is stored."""
+        """Return when the secret was stored, or `none`."""
         if not target.encrypted_secret or target.secret_set_at is None:
             return "none"
         return f"stored {target.secret_set_at:%Y-%m-%d}"
 
     @admin.display(description="State")
     def state(self, target: AlertTarget) -> str:
-        """Tell whether alerts reach the target, and why they don't."""
+        """Return whether alerts reach the target, and why not."""
         if target.failing_since is not None:
             return f"Failing since {target.failing_since:%Y-%m-%d %H:%M} UTC: {target.last_error}"
         return "Working" if target.last_sent_at is not None else "Nothing sent yet"
 
     @admin.action(description="Send a test alert", permissions=["change"])
     def send_test_alert(self, request: HttpRequest, targets: QuerySet[AlertTarget]) -> None:
-        """Have the worker send an alert to each of the targets, and to no other."""
+        """Have the worker send a test alert to these targets only."""
         now = timezone.now()
         for target in targets:
             with transaction.atomic():
@@ -114,7 +114,7 @@ class AlertTargetAdmin(ModelAdmin):
                 alert.save(update_fields=["handled_at"])
                 AlertDelivery.objects.create(alert=alert, target=target)
                 self.log_change(request, target, "Sent a test alert.")
-        messages.info(request, "Test alerts are sent within seconds: see State, and deliveries.")
+        messages.info(request, "Test alerts are sent within seconds. See State and the deliveries.")
 
     @method_decorator(sensitive_post_parameters("new_secret"))
     def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
@@ -122,7 +122,7 @@ class AlertTargetAdmin(ModelAdmin):
         return super().changeform_view(*args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Save the row with the secret that was entered. What failed is tried again at once."""
+        """Save the row with the entered secret, and retry its waiting deliveries at once."""
         if secret := form.cleaned_data["new_secret"]:
             alert_targets.store_secret(obj, secret)
             obj.secret_set_at = timezone.now()

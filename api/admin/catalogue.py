@@ -38,8 +38,7 @@ from api.models import (
     Upstream,
 )
 from api.upstream_check import check_upstream
-from billing.admin.fields import dollars
-from billing.admin.rates import RatesAdmin, initial_rates
+from billing.admin.rates import RATE_COLUMNS, RatesAdmin, initial_rates
 
 
 class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
@@ -121,14 +120,15 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at 
 
 
 class TestForm(forms.Form):
-    """What to call in a test."""
+    """The model that a test calls."""
 
     model = forms.CharField(
         required=False,
         max_length=200,
         widget=UnfoldAdminTextInputWidget,
         help_text=(
-            "The upstream's name for it. Empty: that of its first route, or the first of its list."
+            "The upstream's name for the model. Empty: the model of its first route, or else the "
+            "first one that it lists."
         ),
     )
 
@@ -161,7 +161,7 @@ class UpstreamAdmin(ModelAdmin):
         description="Test", url_path="test", permissions=["change"]
     )
     def test(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show the form of a test, or make the test and show what came of it."""
+        """Show the form of a test, or run the test and show its result."""
         upstream = get_object_or_404(Upstream, pk=object_id)
         form = TestForm(request.POST or None)
         report = None
@@ -183,7 +183,7 @@ class UpstreamAdmin(ModelAdmin):
         description="Import models", url_path="import", permissions=["change"]
     )
     def import_models(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show the form of an import, preview what it does, or make it."""
+        """Show the form of an import, preview the import, or run it."""
         require_permissions(request)
         upstream = get_object_or_404(Upstream, pk=object_id)
         form = ImportForm(request.POST or None, request.FILES or None)
@@ -197,13 +197,13 @@ class UpstreamAdmin(ModelAdmin):
             elif "_import" in request.POST:
                 source = f"import from {upstream}"
                 planned = make_import(*options, reprices=data["reprices"], source=source)
-                text = f"Imported {len(planned)} models of {upstream}."
+                text = f"Imported {len(planned)} models from {upstream}."
                 self.log_change(request, upstream, text)
                 messages.success(request, text)
                 return redirect("admin:api_model_changelist")
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Import models of {upstream}",
+            "title": f"Import models from {upstream}",
             "opts": self.model._meta,
             "original": upstream,
             "form": form,
@@ -296,7 +296,7 @@ class ModelAdminPage(ModelAdmin):
 
     @action(description="Export and compare", url_path="export")  # type: ignore[operator]
     def export(self, request: HttpRequest) -> HttpResponse:
-        """Show the catalogue as a file, send it, or compare another with it."""
+        """Show the catalogue as a file, download it, or compare another file with it."""
         export_page.require_permissions(request)
         if "download" in request.GET:
             return export_page.download()
@@ -313,7 +313,7 @@ class ModelAdminPage(ModelAdmin):
 
     @action(description="Set price", url_path="set-price")  # type: ignore[operator]  # unfold's
     def set_price(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Lead to the form of the model's new price."""
+        """Redirect to the form of the model's new price."""
         model = get_object_or_404(Model, pk=object_id)
         return redirect(f"{reverse('admin:billing_priceversion_add')}?product={model.product_id}")
 
@@ -342,7 +342,7 @@ class RouteAdmin(ModelAdmin):
 
     @action(description="Set cost", url_path="set-cost")  # type: ignore[operator]  # unfold's
     def set_cost(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Lead to the form of the route's new cost."""
+        """Redirect to the form of the route's new cost."""
         return redirect(f"{reverse('admin:api_routecost_add')}?route={object_id}")
 
 
@@ -351,22 +351,14 @@ class RouteCostAdmin(RatesAdmin):
     """What upstreams charge us. A version that has taken effect can't be changed."""
 
     rates_title = "Cost"
-    list_display: Any = (
-        "route",
-        "effective_from",
-        dollars("input_nanos_per_million", "Input, $/1M"),
-        dollars("cached_input_nanos_per_million", "Cached, $/1M"),
-        dollars("output_nanos_per_million", "Output, $/1M"),
-        "factors_and_tiers",
-        "source",
-    )
+    list_display: Any = ("route", "effective_from", *RATE_COLUMNS)
     list_filter = ("effective_from", "route__upstream")
     list_select_related = ("route__model", "route__upstream")
     search_fields = ("route__model__name", "route__upstream__name", "source")
     autocomplete_fields = ("route",)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> Any:
-        """Return the form's first figures: the cost that the route has, from now on."""
+        """Return the form's initial values: the route's latest cost, from now on."""
         initial: dict[str, Any] = super().get_changeform_initial_data(request)
         route = initial.get("route", "")
         cost = RouteCost.objects.filter(route=route).first() if route.isdecimal() else None

@@ -1,4 +1,4 @@
-"""The page that exports the catalogue, and compares a file with it."""
+"""The page that exports the catalogue and compares a file with it."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ class CompareForm(forms.Form):
     is_same = False
 
     def clean(self) -> Any:
-        """Compare the file. Its problems, each with its place, are the form's errors."""
+        """Compare the file. Its problems, each with its location, become the form's errors."""
         cleaned: Any = super().clean()
         upload, text = self.cleaned_data.get("file"), self.cleaned_data.get("text")
         if not (upload or text):
@@ -51,13 +51,13 @@ class CompareForm(forms.Form):
 
 
 def require_permissions(request: HttpRequest) -> None:
-    """Raise PermissionDenied for staff who may not see all that an export has."""
+    """Raise PermissionDenied for staff who may not view everything in an export."""
     if not request.user.has_perms(_PERMISSIONS):
         raise PermissionDenied
 
 
 def download() -> HttpResponse:
-    """Return the catalogue as a file, named as the one that was loaded last."""
+    """Return the catalogue as a file with the name of the one that was last loaded."""
     name = Service.objects.values_list("catalogue", flat=True).first() or "catalogue"
     safe = "".join(each for each in name if each.isalnum() or each in "-_") or "catalogue"
     response = HttpResponse(export_catalogue(), content_type="application/toml")

@@ -1,23 +1,21 @@
 """The page that imports an upstream's price list: read, preview, import."""
 
-from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
-from django.utils import timezone
 from unfold.widgets import (
     UnfoldAdminFileFieldWidget,
-    UnfoldAdminSplitDateTimeWidget,
     UnfoldAdminTextareaWidget,
     UnfoldBooleanWidget,
 )
 
 from api.catalogue.import_models import PlannedModel, PriceRule
 from api.catalogue.price_lists import Offer, PriceListError, decode_offers, parse_list
-from billing.admin.fields import FactorAdminField, NanosAdminField
+from api.catalogue.price_review import Supplier
+from billing.admin.fields import FactorAdminField, NanosAdminField, PublishTimeField
 from billing.models import RatesRow
 from billing.pricing.charge import ONE
 from billing.pricing.margins import rate_text
@@ -30,7 +28,7 @@ _SHOWN = ("input", "cached_input", "output")
 
 
 class ImportForm(forms.Form):
-    """A price list, the rule of the prices, and when they apply."""
+    """A price list, the rule for prices, and when they apply."""
 
     file = forms.FileField(required=False, widget=UnfoldAdminFileFieldWidget, label="File")
     text = forms.CharField(
@@ -47,32 +45,27 @@ class ImportForm(forms.Form):
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
         label="Only these models",
-        help_text="A pattern on each line, such as <code>openai/*</code>. Empty: all.",
+        help_text="One pattern per line, such as <code>openai/*</code>. Empty: all.",
     )
     factor = FactorAdminField(
         label="Price = cost \N{MULTIPLICATION SIGN}",
         initial=1_300_000,
-        help_text="1.3 is a margin of 23 % of the price.",
+        help_text="1.3 gives a margin of 23 % of the price.",
     )
-    step = NanosAdminField(label="Rounded up to, $ per million", initial=10_000_000, required=False)
+    step = NanosAdminField(label="Round up to, $ per million", initial=10_000_000, required=False)
     minimum = NanosAdminField(
-        label="At least, $ per million",
+        label="Minimum, $ per million",
         initial=0,
         required=False,
-        help_text="Of input and output. What costs nothing is free if this is 0.",
+        help_text="For input and output. What costs nothing is free if this is 0.",
     )
     reprices = forms.BooleanField(
         required=False,
         widget=UnfoldBooleanWidget,
-        label="Set new prices of models that have one",
+        label="Set new prices for models that have one",
         help_text="Otherwise only their cost is set.",
     )
-    moment = forms.SplitDateTimeField(
-        required=False,
-        widget=UnfoldAdminSplitDateTimeWidget,
-        label="Publish at (UTC)",
-        help_text="Empty: now.",
-    )
+    moment = PublishTimeField()
     is_loss = forms.BooleanField(
         required=False, widget=UnfoldBooleanWidget, label="Below cost on purpose"
     )
@@ -81,15 +74,8 @@ class ImportForm(forms.Form):
     skipped: list[str]
     """The entries of the list that were left out, with the reasons."""
 
-    def clean_moment(self) -> datetime:
-        """Return the moment, or now. Raise ValidationError for one that has passed."""
-        moment: datetime = self.cleaned_data["moment"] or timezone.now()
-        if moment < timezone.now() - timedelta(minutes=1):
-            raise forms.ValidationError("This moment has passed. Leave it empty to publish now.")
-        return moment
-
     def clean(self) -> Any:
-        """Read the list: what was uploaded or pasted, or what was previewed before."""
+        """Read the list that was uploaded or pasted, or previewed before."""
         cleaned: Any = super().clean()
         self.skipped = []
         data = self.cleaned_data
@@ -124,20 +110,20 @@ class ImportForm(forms.Form):
 
     @property
     def rule(self) -> PriceRule:
-        """The rule of the prices."""
+        """The rule for prices."""
         data = self.cleaned_data
         return PriceRule(data["factor"] or ONE, data["step"] or 0, data["minimum"] or 0)
 
 
 def require_permissions(request: HttpRequest) -> None:
-    """Raise PermissionDenied for staff who may not do all that an import does."""
+    """Raise PermissionDenied for staff without the permissions for all of an import's changes."""
     if not request.user.has_perms(_PERMISSIONS):
         raise PermissionDenied
 
 
 def preview_table(planned: list[PlannedModel]) -> dict[str, Any]:
-    """Return the table of what an import does."""
-    headers = ["Model", "What", "Cost", "Price", "Margin of input"]
+    """Return the table of an import's changes."""
+    headers = ["Model", "Change", "Cost", "Price", "Input margin"]
     return {
         "headers": [*headers, "Problems"],
         "rows": [
@@ -171,10 +157,8 @@ def _rates(row: RatesRow | None) -> str:
 
 
 def _margin(plan: PlannedModel) -> str:
-    price, cost = plan.shown_price, plan.cost or plan.old_cost
-    if price is None or cost is None or not price.rates.of("input"):
+    supplier = Supplier(plan.route, plan.cost or plan.old_cost)
+    pair = supplier.pairs(plan.shown_price).get("input") if plan.shown_price else None
+    if pair is None or pair.margin_percent is None:
         return ""
-    sold, bought = price.rates, cost.rates
-    paid = (sold.of("input") or 0) * sold.multiplier_millionths
-    owed = (bought.of("input") or 0) * bought.multiplier_millionths
-    return f"{100 * (paid - owed) / paid:.0f} %"
+    return f"{pair.margin_percent:.0f} %"

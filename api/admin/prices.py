@@ -1,7 +1,6 @@
 """Admin pages for products and their prices: a price is reviewed before it is published."""
 
 import hashlib
-from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -19,11 +18,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_protect
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
-from unfold.widgets import (
-    UnfoldAdminSelectWidget,
-    UnfoldAdminSplitDateTimeWidget,
-    UnfoldBooleanWidget,
-)
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldBooleanWidget
 
 from api.catalogue.price_review import (
     Supplier,
@@ -33,8 +28,14 @@ from api.catalogue.price_review import (
     price_at,
     suppliers_of,
 )
-from billing.admin.fields import dollars
-from billing.admin.rates import RatesAdmin, RatesForm, initial_rates, rates_form
+from billing.admin.fields import PublishTimeField
+from billing.admin.rates import (
+    RATE_COLUMNS,
+    RatesAdmin,
+    RatesForm,
+    initial_rates,
+    rates_form,
+)
 from billing.models import PriceVersion, Product
 from billing.pricing.charge import ONE
 from billing.pricing.components import COMPONENTS, Component
@@ -43,7 +44,7 @@ from billing.pricing.money import dollars_text
 
 
 class ProductChoice(forms.Form):
-    """The choice of what to price."""
+    """The choice of the product to price."""
 
     product = forms.ModelChoiceField(
         Product.objects.order_by("sku"), widget=UnfoldAdminSelectWidget
@@ -51,14 +52,9 @@ class ProductChoice(forms.Form):
 
 
 class PriceForm(RatesForm):
-    """A new price, or one to come. It refuses what is free or below cost by accident."""
+    """A new or scheduled price. It refuses what is free or below cost by accident."""
 
-    effective_from = forms.SplitDateTimeField(
-        label="Publish at (UTC)",
-        required=False,
-        widget=UnfoldAdminSplitDateTimeWidget,
-        help_text="Empty: now.",
-    )
+    effective_from = PublishTimeField()
     is_free = forms.BooleanField(
         label="Free on purpose", required=False, widget=UnfoldBooleanWidget
     )
@@ -72,13 +68,6 @@ class PriceForm(RatesForm):
         for component in COMPONENTS.values():
             if (field := self.fields.get(_field_of(component))) is not None:
                 field.widget.attrs["aria-label"] = field.label or component.name
-
-    def clean_effective_from(self) -> Any:
-        """Return the moment, or now. Raise ValidationError for one that has passed."""
-        moment = self.cleaned_data["effective_from"] or timezone.now()
-        if moment < timezone.now() - timedelta(minutes=1):
-            raise forms.ValidationError("This moment has passed. Leave it empty to publish now.")
-        return moment
 
     def _post_clean(self) -> None:
         """Check the price as a whole, once its fields are in the row."""
@@ -96,7 +85,7 @@ class PriceForm(RatesForm):
 
     @property
     def digest(self) -> str:
-        """A digest of what was entered: what is published is what was reviewed."""
+        """A digest of what was entered, so that what is published is what was reviewed."""
         entered = sorted(
             (name, value)
             for name, value in self.data.items()
@@ -106,7 +95,7 @@ class PriceForm(RatesForm):
 
     @property
     def is_reviewed(self) -> bool:
-        """Whether these very figures were shown with their consequences before."""
+        """Whether exactly these figures have been shown with their effects."""
         return bool(self.data.get("reviewed") == self.digest)
 
 
@@ -122,7 +111,7 @@ class ProductAdmin(ModelAdmin):
 
     @action(description="Set price", url_path="set-price")  # type: ignore[operator]  # unfold's
     def set_price(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Lead to the form of a new price."""
+        """Redirect to the form of a new price."""
         return redirect(f"{reverse('admin:billing_priceversion_add')}?product={object_id}")
 
 
@@ -130,15 +119,7 @@ class ProductAdmin(ModelAdmin):
 class PriceVersionAdmin(RatesAdmin):
     """Prices. One that has taken effect can't be changed: add a new version instead."""
 
-    list_display: Any = (
-        "product",
-        "effective_from",
-        dollars("input_nanos_per_million", "Input, $/1M"),
-        dollars("cached_input_nanos_per_million", "Cached, $/1M"),
-        dollars("output_nanos_per_million", "Output, $/1M"),
-        "factors_and_tiers",
-        "source",
-    )
+    list_display: Any = ("product", "effective_from", *RATE_COLUMNS)
     list_filter = ("effective_from",)
     list_select_related = ("product",)
     search_fields = ("product__sku", "source")
@@ -156,7 +137,7 @@ class PriceVersionAdmin(RatesAdmin):
         return () if is_shown else ("product",)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the form's fields; what is shown of an old price has no boxes to check."""
+        """Return the form's fields; a price that can only be read has no boxes to check."""
         sections = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return sections
@@ -188,7 +169,7 @@ class PriceVersionAdmin(RatesAdmin):
         return self._edit(request, price)
 
     def _choose_product(self, request: HttpRequest) -> HttpResponse:
-        """Ask what to price."""
+        """Show the choice of the product to price."""
         context = {
             **self.admin_site.each_context(request),
             "title": "Set a price",
@@ -220,7 +201,7 @@ class PriceVersionAdmin(RatesAdmin):
             "original": None if is_new else price,
             "form": form,
             "is_reviewed": form.is_bound and form.is_valid(),
-            "has_rates": form.is_bound and not _rate_errors(form),
+            "has_rates": _has_rates(form),
             **_review(form, price, current),
         }
         return TemplateResponse(request, "admin/api/price_form.html", context)
@@ -233,18 +214,18 @@ class PriceVersionAdmin(RatesAdmin):
         *,
         is_new: bool,
     ) -> None:
-        """Write the change of each rate into the log of staff's actions."""
+        """Write the change of each rate to the staff log."""
         text = f"{_published_text(price)} {_change_text(price, current)}"
         (self.log_addition if is_new else self.log_change)(request, price, text)
 
 
 def _latest(product: Product) -> PriceVersion | None:
-    """Return the price that a new one follows: the last one, be it to come."""
+    """Return the price that a new one follows: the latest, even if it is scheduled."""
     return product.price_versions.order_by("-effective_from").first()
 
 
 def _initial(start: PriceVersion | None, *, is_new: bool) -> dict[str, Any]:
-    """Return the form's first figures: those of the price that the new one follows."""
+    """Return the form's initial values: those of the price that the new one follows."""
     if start is None:
         return {}
     if is_new:
@@ -252,8 +233,9 @@ def _initial(start: PriceVersion | None, *, is_new: bool) -> dict[str, Any]:
     return initial_rates(start) | {"effective_from": start.effective_from, "source": start.source}
 
 
-def _rate_errors(form: forms.ModelForm) -> bool:  # type: ignore[type-arg]
-    return any(name not in {"is_free", "is_loss"} for name in form.errors)
+def _has_rates(form: forms.ModelForm) -> bool:  # type: ignore[type-arg]
+    """Return whether valid rates were entered, be they free or below cost."""
+    return form.is_bound and form.errors.keys() <= {"is_free", "is_loss"}
 
 
 def _field_of(component: Component) -> str:
@@ -273,7 +255,7 @@ def _review(
     """Return the tables of the page: each rate with its suppliers, and the largest customers."""
     moment = price.effective_from or timezone.now()
     suppliers = suppliers_of(price.product, moment)
-    shown = price if form.is_bound and not _rate_errors(form) else (current or price)
+    shown = price if _has_rates(form) else (current or price)
     pairs = [supplier.pairs(shown) for supplier in suppliers]
     rows = []
     for name, component in COMPONENTS.items():
@@ -290,10 +272,11 @@ def _review(
             "headers": ["Component", "Now", "New, $", *map(_supplier_title, suppliers)],
             "rows": rows,
         },
-        "other_fields": [form[name] for name in ("factor_millionths", "context_tiers")]
-        + [form["service_tiers"]],
+        "other_fields": [
+            form[name] for name in ("factor_millionths", "context_tiers", "service_tiers")
+        ],
     }
-    if form.is_bound and not _rate_errors(form):
+    if _has_rates(form):
         tables["change"] = _change_text(price, current)
         tables["customers"] = {
             "headers": ["Team", "Requests", "Paid", "At the new price", "Change"],
@@ -312,7 +295,7 @@ def _review(
 
 
 def _cell(field: forms.BoundField) -> str:
-    """Return an input with what is wrong with it."""
+    """Return an input with its errors."""
     context = {"field": field, "errors": field.errors}
     return render_to_string("admin/api/rate_cell.html", context)
 
@@ -345,4 +328,4 @@ def _published_text(price: PriceVersion) -> str:
     moment = price.effective_from
     if price.has_begun:
         return f"The price of {price.product} is in force."
-    return f"The price of {price.product} is in force from {moment:%Y-%m-%d %H:%M} UTC on."
+    return f"The price of {price.product} takes effect on {moment:%Y-%m-%d at %H:%M} UTC."

@@ -1,4 +1,4 @@
-"""What staff tell customers about the service's state, in the admin."""
+"""Admin pages for maintenance mode and for the events on the status page."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from accounts.staff_rules import ReadOnly
 from api.models import MaintenanceMode, Model, StatusEvent, StatusSubscriber, StatusUpdate
+from billing.admin.fields import ReadOnlyAdmin
 
 
 @admin.register(MaintenanceMode)
@@ -52,7 +52,7 @@ class StatusEventForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic 
 
 
 class UpdatesOfEvent(TabularInline):
-    """What is said about an event, newest first."""
+    """The updates of an event, newest first."""
 
     model = StatusUpdate
     extra = 1
@@ -73,7 +73,7 @@ class StatusEventAdmin(ModelAdmin):
 
     @admin.action(description="End now", permissions=["change"])
     def end_now(self, request: HttpRequest, events: QuerySet[StatusEvent]) -> None:
-        """End the events that go on."""
+        """End those of the events that are current."""
         now = timezone.now()
         for event in events:
             if event.is_current(now):
@@ -84,7 +84,7 @@ class StatusEventAdmin(ModelAdmin):
 
 @admin.register(StatusUpdate)
 class StatusUpdateAdmin(ModelAdmin):
-    """Updates of all events, and when they were sent to subscribers."""
+    """Updates to all events, and when they were sent to subscribers."""
 
     list_display = ("event", "text", "created_at", "notified_at")
     list_filter = ("created_at", "event__kind")
@@ -95,7 +95,7 @@ class StatusUpdateAdmin(ModelAdmin):
 
 
 @admin.register(StatusSubscriber)
-class StatusSubscriberAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold's annotations
+class StatusSubscriberAdmin(ReadOnlyAdmin):
     """Addresses that get the updates: they subscribe and unsubscribe themselves."""
 
     list_display = ("email", "created_at")

@@ -291,7 +291,7 @@ def _keys_of(team: Team) -> str:
 
 def _report(request: HttpRequest, result: disputes.HandlingResult, *, resumes_keys: bool) -> None:
     if result.is_resumed:
-        messages.success(request, "Closed. The team's keys are active again.")
+        messages.success(request, "Handled. The team's keys are active again.")
     elif resumes_keys and result.open_cases:
         others = ", ".join(each.stripe_id for each in result.open_cases)
         messages.warning(request, f"Handled. The keys stay paused because of {others}.")

@@ -1,4 +1,4 @@
-"""Admin page of what staff posted by hand, and of what waits for a second person."""
+"""Admin page of manual postings, including those that wait for a second person."""
 
 from typing import Any, ClassVar
 
@@ -32,7 +32,7 @@ class DecisionForm(forms.Form):
 
 @admin.register(ManualPosting)
 class ManualPostingAdmin(ReadOnlyAdmin):
-    """Grants, adjustments, goodwill and large refunds: who asked, why, and who confirmed."""
+    """Grants, adjustments, goodwill and large refunds: who requested them, why, who confirmed."""
 
     list_display = (
         "created_at",
@@ -68,14 +68,14 @@ class ManualPostingAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Ledger")
     def ledger(self, posting: ManualPosting) -> str:
-        """Return a link to the posting's transfer."""
+        """Return a link to the posting's transfer, or to its refund."""
         if posting.kind == ManualPosting.Kind.REFUND:
             url = reverse("admin:billing_refund_changelist")
             return link(f"{url}?q={posting.pk}", "Refund")
         return transfers_link(f"manual:{posting.pk}")
 
     def has_approve_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Tell whether the user may confirm what others requested."""
+        """Return whether the user may confirm what others requested."""
         return request.user.has_perm("billing.approve_manualposting")
 
     @action(  # type: ignore[operator]  # unfold's annotations
@@ -108,7 +108,7 @@ class ManualPostingAdmin(ReadOnlyAdmin):
             except manual_postings.ManualPostingError as error:
                 form.add_error(None, str(error))
             else:
-                messages.success(request, "The posting has been rejected. Nothing was moved.")
+                messages.success(request, "The posting has been rejected. No money was moved.")
                 return redirect("admin:billing_manualposting_change", posting.pk)
         return self._page(request, posting, form, "Reject")
 

@@ -1,4 +1,4 @@
-"""The admin of rows of rates, such as prices: in dollars whatever the component."""
+"""The base of admin pages for rows of rates, such as prices: all in dollars."""
 
 from typing import Any, ClassVar
 
@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from billing.admin.fields import MoneyAdmin, NanosAdminField
+from billing.admin.fields import MoneyAdmin, NanosAdminField, dollars
 from billing.admin.tiers import (
     LinesField,
     context_tier_texts,
@@ -19,11 +19,19 @@ from billing.models import RatesRow
 from billing.pricing.components import COMPONENTS, extra_components
 from billing.pricing.money import dollars_text, factor_text
 
+# The columns of lists of rates.
+RATE_COLUMNS = (
+    dollars("input_nanos_per_million", "Input, $/1M"),
+    dollars("cached_input_nanos_per_million", "Cached, $/1M"),
+    dollars("output_nanos_per_million", "Output, $/1M"),
+    "factors_and_tiers",
+    "source",
+)
 _TIERED = ("factor_millionths", "context_tiers", "service_tiers")
 
 
 class RatesForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
-    """Keeps the rates of extra components in the row's object of them."""
+    """A form that stores the rates of extra components in the row's `extra_rates`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -32,7 +40,7 @@ class RatesForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run
                 self.initial.setdefault(field, self.instance.extra_rates.get(name))
 
     def clean(self) -> Any:
-        """Put the extra rates into the row; an empty field is a component without a rate."""
+        """Put the extra rates into the row; an empty field means a component without a rate."""
         cleaned = super().clean()
         rates: dict[str, int] = {}
         for field, (name, _) in extra_rate_fields().items():
@@ -44,7 +52,7 @@ class RatesForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run
 
 
 def rates_form(model: type[RatesRow], base: type[RatesForm] = RatesForm) -> type[RatesForm]:
-    """Return the form's class for a model, with the fields of today's extra components."""
+    """Return the form class for a model, with a field for each extra component."""
     columns = [
         field.name
         for field in model._meta.fields
@@ -59,7 +67,7 @@ def rates_form(model: type[RatesRow], base: type[RatesForm] = RatesForm) -> type
 
 
 def extra_rate_fields() -> dict[str, tuple[str, str]]:
-    """Return the form's fields of extra rates: the component's name and the label of each."""
+    """Return the component's name and the label of each extra rate, by form field."""
     fields = {}
     for component in extra_components():
         unit = "" if component.per == 1 else f" per {component.per:,}"
@@ -69,7 +77,7 @@ def extra_rate_fields() -> dict[str, tuple[str, str]]:
 
 
 def initial_rates(row: RatesRow) -> dict[str, Any]:
-    """Return a row's rates, factor and tiers as the first figures of a form."""
+    """Return a row's rates, factor and tiers as the initial values of a form."""
     columns = [component.rate_column for component in COMPONENTS.values() if component.field]
     initial = {name: getattr(row, name) for name in (*columns, *_TIERED)}
     return initial | {f"rate_{name}": nanos for name, nanos in row.extra_rates.items()}
@@ -101,7 +109,7 @@ class RatesAdmin(MoneyAdmin):
         return (*self.readonly_fields, "shown_extra_rates", "factors_and_tiers")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the form's fields, rates apart from factor and tiers."""
+        """Return the form's fields in sections: rates separate from factor and tiers."""
         sections: dict[str | None, list[str]] = {
             None: [],
             self.rates_title: [],
@@ -150,7 +158,7 @@ class RatesAdmin(MoneyAdmin):
 
     @admin.display(description="Factor and tiers")
     def factors_and_tiers(self, row: Any) -> str:
-        """Show by what the rates are multiplied, and what they are at each tier."""
+        """Show the factor of the rates, and their values at each tier."""
         texts = [f"Factor {factor_text(row.factor_millionths)}"]
         texts += [f"above {text}" for text in context_tier_texts(row.context_tiers)]
         texts += [f"service tier {text}" for text in service_tier_texts(row.service_tiers)]

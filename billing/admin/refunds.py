@@ -65,7 +65,7 @@ class RefundableOrderAdmin(ReadOnlyAdmin):
         if form.is_valid() and isinstance(request.user, User):
             refund = _request(form, order, request.user)
             if isinstance(refund, ManualPosting):
-                messages.warning(request, "Another member of staff has to confirm this refund.")
+                messages.warning(request, "Another member of staff must confirm this refund.")
                 return redirect("admin:billing_manualposting_change", refund.pk)
             if refund is not None:
                 self.log_change(request, order, f"Refund of {cents_text(refund.amount_cents)}.")

@@ -18,7 +18,7 @@ Severity = Literal["critical", "warning"]
 class RunbookLine(NamedTuple):
     """What a kind of alert means, and what to do about it.
 
-    A `critical` one says that money or the books may be wrong now; a `warning` can wait for the
+    `critical` means that money or the books may be wrong now; a `warning` can wait until the
     morning.
     """
 
@@ -27,7 +27,7 @@ class RunbookLine(NamedTuple):
     action: str
 
 
-# Printed in platform/docs/operations.md; a test holds both equal, and finds kinds without a line.
+# Printed in platform/docs/operations.md; a test keeps the two equal and finds kinds without a line.
 RUNBOOK: dict[str, RunbookLine] = {
     "invariant": RunbookLine(
         "critical",
@@ -124,7 +124,7 @@ _UNKNOWN = RunbookLine("critical", "an alert without a runbook line", "read its 
 
 
 def runbook_line(kind: str) -> RunbookLine:
-    """Return the runbook's line for a kind; one that says so if it has none."""
+    """Return the runbook's line for a kind, or a line that says it has none."""
     return RUNBOOK.get(kind, _UNKNOWN)
 
 

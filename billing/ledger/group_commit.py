@@ -70,7 +70,7 @@ def is_refusal(error: BaseException | None) -> bool:
     return isinstance(error, REFUSALS) and not isinstance(error, psycopg.errors.NotNullViolation)
 
 
-# As JSON has it.
+# A NUL character, as JSON escapes it.
 NUL = b"\\u0000"
 
 

@@ -3,10 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from billing.ledger.install import InstallFunctions
-
-# Settlements use the account's table. A migration that gives up is run again.
-LOCK_TIMEOUT = migrations.RunSQL("SET LOCAL lock_timeout = '1s'", migrations.RunSQL.noop)
+from billing.ledger.install import InstallFunctions, WithLockTimeout
 
 
 class Migration(migrations.Migration):
@@ -15,7 +12,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        LOCK_TIMEOUT,
         migrations.CreateModel(
             name="TaskRun",
             fields=[
@@ -51,37 +47,44 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.CreateModel(
-            name="TeamDay",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+        WithLockTimeout(
+            [
+                migrations.CreateModel(
+                    name="TeamDay",
+                    fields=[
+                        (
+                            "id",
+                            models.BigAutoField(
+                                auto_created=True,
+                                primary_key=True,
+                                serialize=False,
+                                verbose_name="ID",
+                            ),
+                        ),
+                        ("day", models.DateField()),
+                        ("requests", models.BigIntegerField(default=0)),
+                        ("errors", models.BigIntegerField(default=0)),
+                        ("input_tokens", models.BigIntegerField(default=0)),
+                        ("output_tokens", models.BigIntegerField(default=0)),
+                        ("charged_nanos", models.BigIntegerField(default=0)),
+                        ("upstream_cost_nanos", models.BigIntegerField(default=0)),
+                        (
+                            "account",
+                            models.ForeignKey(
+                                db_index=False,
+                                on_delete=django.db.models.deletion.PROTECT,
+                                related_name="+",
+                                to="billing.creditaccount",
+                            ),
+                        ),
+                    ],
+                    options={
+                        "constraints": [
+                            models.UniqueConstraint(fields=("day", "account"), name="teamday_once")
+                        ],
+                    },
                 ),
-                ("day", models.DateField()),
-                ("requests", models.BigIntegerField(default=0)),
-                ("errors", models.BigIntegerField(default=0)),
-                ("input_tokens", models.BigIntegerField(default=0)),
-                ("output_tokens", models.BigIntegerField(default=0)),
-                ("charged_nanos", models.BigIntegerField(default=0)),
-                ("upstream_cost_nanos", models.BigIntegerField(default=0)),
-                (
-                    "account",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="billing.creditaccount",
-                    ),
-                ),
-            ],
-            options={
-                "constraints": [
-                    models.UniqueConstraint(fields=("day", "account"), name="teamday_once")
-                ],
-            },
+            ]
         ),
         InstallFunctions("overview", 1),
     ]

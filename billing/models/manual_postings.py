@@ -1,4 +1,4 @@
-"""Money that staff move by hand: what they asked for, why, and who confirmed it."""
+"""Manual postings by staff: what was requested, why, and who confirmed it."""
 
 import uuid
 from typing import Any, ClassVar
@@ -11,13 +11,13 @@ from billing.models.payments import Order
 
 
 class ManualPosting(models.Model):
-    """A grant, an adjustment, goodwill or a refund that a member of staff requested.
+    """A grant, an adjustment, goodwill or a refund that a staff member requested.
 
-    Its id is the ledger's reference (a refund's id), so a form that is sent twice moves money once.
+    Its id is the ledger's reference (or the refund's id), so a form sent twice moves money once.
     """
 
     class Kind(models.TextChoices):
-        """The act. A refund of a smaller amount has no row here."""
+        """The kind of posting. A refund that needs no approval has no row here."""
 
         GRANT = "grant", "Credits granted"
         ADJUSTMENT = "adjustment", "Balance adjusted"

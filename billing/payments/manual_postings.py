@@ -1,7 +1,7 @@
-"""Money that staff move by hand: grants, adjustments, goodwill, and large refunds.
+"""Manual postings by staff: grants, adjustments, goodwill, and large refunds.
 
 A posting above STAFF_APPROVAL_DOLLARS waits for a second person. The row's id is the ledger's
-reference, so neither a form nor a confirmation that is sent twice moves money twice.
+reference, so submitting a form or a confirmation twice doesn't move money twice.
 
 | kind       | debit → credit                  | transfer             |
 |------------|---------------------------------|----------------------|
@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from accounts.audit import Staff
 from accounts.models import User
-from accounts.staff_actions import log_act
+from accounts.staff_actions import log_action
 from billing.errors import StripeError
 from billing.failpoints import failpoint
 from billing.ledger import postings
@@ -52,7 +52,7 @@ class ManualPostingError(Exception):
 
 @dataclass(frozen=True)
 class PostingRequest:
-    """What staff ask for. `id` is the form's, in nano-dollars the amount; `order` is a refund's."""
+    """What staff ask for. `id` is the form's; `order` is set for refunds only."""
 
     id: UUID
     kind: ManualPosting.Kind
@@ -69,7 +69,7 @@ def needs_approval(amount_nanos: int) -> bool:
 
 
 def request(staff: Staff, wanted: PostingRequest) -> ManualPosting:
-    """Post what a member of staff asks for, or keep it for a second person to confirm.
+    """Post what a staff member asks for, or keep it for a second person to confirm.
 
     A repeat of the same form changes nothing and returns its posting. Raise ManualPostingError.
     """
@@ -98,15 +98,16 @@ def request(staff: Staff, wanted: PostingRequest) -> ManualPosting:
         if not needs_approval(wanted.amount_nanos):
             return _post(posting, staff.user)
         detail = _detail(posting)
-        log_act(staff, "credits.requested", posting, posting.reason, detail=detail)
+        log_action(staff, "credits.requested", posting, posting.reason, detail=detail)
     return posting
 
 
 def request_refund(
     order: Order, amount_cents: int, *, reason: str, is_forced: bool, staff: User, refund_id: UUID
 ) -> Refund | ManualPosting:
-    """Refund an order, or keep the refund for a second person to confirm; arguments as of
-    `refunds.request_refund`. Raise RefundError.
+    """Refund an order, or keep the refund for a second person to confirm.
+
+    The arguments are those of `refunds.request_refund`. Raise RefundError.
     """
     amount_nanos = amount_cents * NANOS_PER_CENT
     if not needs_approval(amount_nanos):
@@ -131,11 +132,11 @@ def request_refund(
 def approve(posting: ManualPosting, user: User) -> ManualPosting:
     """Confirm a pending posting and make it. A repeat changes nothing.
 
-    Raise ManualPostingError for the one who requested it, for a rejected one, and where the ledger
-    or the order's refund refuses: it then stays pending.
+    Raise ManualPostingError if the user requested it, if it was rejected, and if the ledger or the
+    order's refund refuses it: it then stays pending.
     """
     if posting.requested_by_id == user.pk:
-        raise ManualPostingError("Another member of staff has to confirm what you requested.")
+        raise ManualPostingError("Another member of staff must confirm what you requested.")
     if posting.kind == ManualPosting.Kind.REFUND:
         return _approve_refund(posting, user)
     with transaction.atomic():
@@ -144,14 +145,14 @@ def approve(posting: ManualPosting, user: User) -> ManualPosting:
 
 
 def reject(posting: ManualPosting, user: User, reason: str) -> ManualPosting:
-    """Reject a pending posting: nothing moves. Raise ManualPostingError if it was posted."""
+    """Reject a pending posting: no money moves. Raise ManualPostingError if it was posted."""
     with transaction.atomic():
         posting = _locked(posting)
         if posting.state == ManualPosting.State.PENDING:
             _decide(posting, ManualPosting.State.REJECTED, user)
-            log_act(Staff(posting.team, user), "credits.rejected", posting, reason)
+            log_action(Staff(posting.team, user), "credits.rejected", posting, reason)
         elif posting.state == ManualPosting.State.POSTED:
-            raise ManualPostingError("This posting was confirmed meanwhile.")
+            raise ManualPostingError("This posting has already been confirmed.")
     return posting
 
 
@@ -172,14 +173,12 @@ def _post(posting: ManualPosting, user: User) -> ManualPosting:
         available = _amount_text(max(0, account.available_nanos))
         raise ManualPostingError(f"Only {available} is available.") from None
     failpoint("after_manual_posting")
-    _decide(posting, ManualPosting.State.POSTED, user)
-    action, detail = _ACTIONS[ManualPosting.Kind(posting.kind)], _detail(posting)
-    log_act(Staff(posting.team, user), action, posting, posting.reason, detail=detail)
+    _record_posted(posting, user)
     return posting
 
 
 def _approve_refund(posting: ManualPosting, user: User) -> ManualPosting:
-    """Make a refund that waited; its id is the posting's, so a crash in between repeats nothing."""
+    """Make a refund that waited. Its id is the posting's, so a retry after a crash is harmless."""
     with transaction.atomic():
         posting = _locked(posting)
         if posting.state == ManualPosting.State.POSTED:
@@ -202,9 +201,7 @@ def _approve_refund(posting: ManualPosting, user: User) -> ManualPosting:
     with transaction.atomic():
         posting = _locked_row(posting)
         if posting.state == ManualPosting.State.PENDING:
-            _decide(posting, ManualPosting.State.POSTED, user)
-            action, detail = _ACTIONS[ManualPosting.Kind.REFUND], _detail(posting)
-            log_act(Staff(posting.team, user), action, posting, posting.reason, detail=detail)
+            _record_posted(posting, user)
     return posting
 
 
@@ -218,6 +215,12 @@ def _locked(posting: ManualPosting) -> ManualPosting:
 
 def _locked_row(posting: ManualPosting) -> ManualPosting:
     return ManualPosting.objects.select_for_update().get(pk=posting.pk)
+
+
+def _record_posted(posting: ManualPosting, user: User) -> None:
+    _decide(posting, ManualPosting.State.POSTED, user)
+    action, detail = _ACTIONS[ManualPosting.Kind(posting.kind)], _detail(posting)
+    log_action(Staff(posting.team, user), action, posting, posting.reason, detail=detail)
 
 
 def _decide(posting: ManualPosting, state: ManualPosting.State, user: User) -> None:

@@ -9,7 +9,7 @@ from billing.pricing.rates import Rates
 
 
 class RatePair(NamedTuple):
-    """What a component is sold and bought for, factors included, at one context and service tier.
+    """What a component is sold and bought for, with factors, at one context and service tier.
 
     Both are in nano-dollars times `ONE` for each `per` of the component, so that nothing is
     rounded.
@@ -35,8 +35,8 @@ class RatePair(NamedTuple):
 def rate_pairs(prices: Rates, costs: Rates) -> Iterator[RatePair]:
     """Yield the pair of each component that has a price or a cost, at each tier.
 
-    A component that only one of the two has is worth nothing on the other side: where a video is
-    sold by the piece and bought by the second, say, only a person can tell.
+    A component that only one of the two has counts as 0 on the other side: where, for instance, a
+    video is sold by the piece and bought by the second, only a person can compare them.
     """
     thresholds = {
         0,
@@ -52,27 +52,18 @@ def rate_pairs(prices: Rates, costs: Rates) -> Iterator[RatePair]:
 
 def _pairs_at(sold: Rates, bought: Rates, above: int, service_tier: str) -> Iterator[RatePair]:
     for name, component in COMPONENTS.items():
-        price, cost = _rate(sold, name), _rate(bought, name)
         if sold.of(name) or bought.of(name):
             yield RatePair(
                 component,
-                price * sold.multiplier_millionths,
-                cost * bought.multiplier_millionths,
+                sold.charged(name) * sold.multiplier_millionths,
+                bought.charged(name) * bought.multiplier_millionths,
                 above,
                 service_tier,
             )
 
 
-def _rate(rates: Rates, name: str) -> int:
-    """Return a component's rate in nano-dollars; a part without one costs what its whole does."""
-    rate = rates.of(name)
-    if rate is None and COMPONENTS[name].part_of:
-        rate = rates.of(COMPONENTS[name].part_of)
-    return rate or 0
-
-
 def is_below_cost(prices: Rates, costs: Rates) -> bool:
-    """Tell whether any component is sold for less than it is bought for, at any tier."""
+    """Return whether any component is sold for less than it is bought for, at any tier."""
     return any(pair.is_below_cost for pair in rate_pairs(prices, costs))
 
 

@@ -109,6 +109,13 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         entry = COMPONENTS[component]
         return getattr(self, entry.rate_column) if entry.field else self.extra.get(component)
 
+    def charged(self, component: str) -> int:
+        """Return the rate that applies, in nano-dollars: the component's own, its whole's, or 0."""
+        rate = self.of(component)
+        if rate is None and (whole := COMPONENTS[component].part_of):
+            rate = self.of(whole)
+        return rate or 0
+
     def parts_of(self, component: str) -> list[str]:
         """Return the names of the component's parts that have a rate of their own."""
         return [

@@ -1,7 +1,7 @@
 """Margins: what customers paid less what upstreams charge us, by day, model, team or upstream.
 
 By day, model and team from the hourly roll-up; by upstream and by request from the usage records,
-since one request may be several upstreams' cost.
+since several upstreams may charge for one request.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Margin(NamedTuple):
 
     @property
     def percent(self) -> float | None:
-        """What is left in percent of what was paid; None where nothing was paid."""
+        """The margin in percent of what was paid; None if nothing was paid."""
         return 100 * self.margin_nanos / self.charged_nanos if self.charged_nanos else None
 
 
@@ -73,8 +73,8 @@ _QUERIES: dict[str, str] = {
 def margins(by: By, since: datetime, until: datetime, limit: int = 100) -> list[Margin]:
     """Return the margins of what was used in a period: the smallest first, or the newest day.
 
-    The period's ends are full hours, where the roll-up answers. Requests are the `limit` with the
-    smallest margin.
+    Where the roll-up is read, the period begins and ends on full hours. Requests are the `limit`
+    with the smallest margin.
     """
     with connection.cursor() as cursor:
         cursor.execute(_QUERIES[by], {"since": since, "until": until, "limit": limit})

@@ -1,4 +1,4 @@
-"""The whole service's figures for staff, from roll-ups alone: fast at any number of requests.
+"""The whole service's figures for staff, from roll-ups only: fast at any number of requests.
 
 Hours and days are in UTC. The roll-up runs every minute, so figures are as old as its last run.
 """
@@ -27,7 +27,7 @@ from django.utils import timezone
 from billing.models import CreditAccount, ServiceHour, TaskRun, TeamDay, UsageHour
 from billing.usage.records import roll_up_recent, start_of
 
-# As many days of an older database are filled in by each run, so that none takes long.
+# How many days of an older database each run fills in, so that no run takes long.
 BACKFILL_DAYS = 7
 ROLL_UP_TASK = "roll up usage"
 
@@ -123,7 +123,7 @@ def hours_of_service(
 
 
 def days_by_team(since: datetime, until: datetime, most: int) -> Parts:
-    """Return sums by day and by the team's id: of the `most` that paid most, the rest as ``."""
+    """Return sums by day and by the team's id: of the `most` that paid most, the rest as ""."""
     return _by_team(_days(since, until), _DAY, most)
 
 
@@ -163,7 +163,7 @@ def _hours(day: date) -> "QuerySet[Any]":
 
 
 def _by_team(found: "QuerySet[Any]", place: Any, most: int) -> Parts:
-    """Read the rows twice: for the largest, and for their sums beside those of all others."""
+    """Read the rows twice: to find the largest teams, and to sum theirs and all others' rows."""
     sizes = found.order_by().values("account_id").annotate(size=Sum("charged_nanos"))
     accounts = [row["account_id"] for row in sizes.order_by("-size", "account_id")[:most]]
     teams = dict(CreditAccount.objects.filter(pk__in=accounts).values_list("pk", "team_id"))
@@ -182,7 +182,7 @@ def _by_plan(found: "QuerySet[Any]", place: Any) -> Parts:
 
 
 def _fill_one_day() -> bool:
-    """Roll up the newest day with usage before the service's first hour. False: there is none."""
+    """Roll up the newest day with usage before the service's first hour. Return False if none."""
     first = ServiceHour.objects.aggregate(first=Min("hour"))["first"]
     if first is None:
         first = timezone.now()

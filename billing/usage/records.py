@@ -109,7 +109,7 @@ _figures = operator.attrgetter(*(field.name for field in fields(UsageSum)))
 
 
 class Group(models.TextChoices):
-    """What totals are divided by, besides the time."""
+    """What totals are grouped by, besides time."""
 
     MODEL = "model", "Model"
     KEY = "key", "Key"
@@ -118,7 +118,7 @@ class Group(models.TextChoices):
     STATUS = "status", "Status"
 
 
-# The roll-up has these; totals by the others are read from the records.
+# The roll-up has these groups; totals by the others are read from the records.
 _ROLLED_UP = {Group.MODEL: F("model"), Group.KEY: Cast("key_id", models.TextField())}
 _GROUPS = {
     **_ROLLED_UP,
@@ -134,7 +134,7 @@ Sums = dict[tuple[datetime, str], UsageSum]
 
 
 def retries_of(record: UsageRecord) -> list[UUID]:
-    """Return the requests with which the client repeated this one, the first ten."""
+    """Return the client's retries of this request, the first ten."""
     if record.outcome == "completed":
         return []
     found = UsageRecord.objects.filter(retry_of=record.request_id, account=record.account_id)

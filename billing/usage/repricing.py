@@ -76,7 +76,7 @@ GROUP BY 1, 2, 3, 4
 
 
 def _by_lines(model: str, rates: Rates, since: datetime, accounts: list[int]) -> dict[int, int]:
-    """Return what the lines of accounts' requests come to at `rates`, in nano-dollars."""
+    """Return what the lines of the accounts' requests would cost at `rates`, in nano-dollars."""
     thresholds = [tier.above_input_tokens for tier in rates.context_tiers]
     totals: dict[int, int] = defaultdict(int)
     with connection.cursor() as cursor:
@@ -86,9 +86,6 @@ def _by_lines(model: str, rates: Rates, since: datetime, accounts: list[int]) ->
             if component is None:
                 continue
             reached = rates.at_service_tier(service_tier).at_input(int(step) + 1)
-            rate = reached.of(name)
-            if rate is None and component.part_of:
-                rate = reached.of(component.part_of)
-            times = (rate or 0) * reached.multiplier_millionths
+            times = reached.charged(name) * reached.multiplier_millionths
             totals[account] += price_of(int(quantity), times, component.per * ONE)
     return totals

@@ -1,4 +1,4 @@
-"""How the admin looks: the pages' own colours, the service's name, and the navigation.
+"""The admin's appearance: the pages' own colours, the service's name, and the navigation.
 
 The colours are those of `static/css/tokens.css`, as the scales that unfold's classes need.
 """
@@ -36,7 +36,7 @@ _BASE = {
 
 
 def _link(title: str, icon: str, model: str) -> dict[str, Any]:
-    """Return a link to a model's list, for those who may view it."""
+    """Return a link to a model's list, for users who may view it."""
     app, name = model.split(".")
     return {
         "title": title,
@@ -44,6 +44,11 @@ def _link(title: str, icon: str, model: str) -> dict[str, Any]:
         "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
         "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
     }
+
+
+def _section(title: str, *items: dict[str, Any]) -> dict[str, Any]:
+    """Return a section of the navigation."""
+    return {"title": title, "items": list(items)}
 
 
 UNFOLD: dict[str, Any] = {
@@ -59,55 +64,41 @@ UNFOLD: dict[str, Any] = {
         "show_search": True,  # templates/unfold/helpers/search.html: the console's search
         "show_all_applications": True,
         "navigation": [
-            {
-                "title": "",
-                "items": [
-                    {
-                        "title": "Overview",
-                        "icon": "monitoring",
-                        "link": reverse_lazy("admin:index"),
-                    },
-                ],
-            },
-            {
-                "title": "Customers",
-                "items": [
-                    _link("Teams", "groups", "accounts.team"),
-                    _link("Users", "person", "accounts.user"),
-                    _link("API keys", "key", "accounts.apikey"),
-                    _link("Requests", "receipt_long", "billing.usagerecord"),
-                    _link("Audit log", "history", "accounts.auditentry"),
-                ],
-            },
-            {
-                "title": "Money",
-                "items": [
-                    _link("Manual postings", "edit_note", "billing.manualposting"),
-                    _link("Orders", "shopping_cart", "billing.order"),
-                    _link("Refunds", "undo", "billing.refund"),
-                    _link("Disputes", "gavel", "billing.dispute"),
-                    _link("Fraud warnings", "warning", "billing.fraudwarning"),
-                    _link("Subscriptions", "autorenew", "billing.subscription"),
-                    _link("Promotional codes", "redeem", "billing.creditcode"),
-                    _link("Transfers", "sync_alt", "billing.transfer"),
-                ],
-            },
-            {
-                "title": "Catalogue",
-                "items": [
-                    _link("Models", "deployed_code", "api.model"),
-                    _link("Upstreams", "dns", "api.upstream"),
-                    _link("Prices", "sell", "billing.priceversion"),
-                ],
-            },
-            {
-                "title": "Operations",
-                "items": [
-                    _link("Alerts", "notifications", "billing.ledgeralert"),
-                    _link("Stripe events", "webhook", "billing.stripeevent"),
-                    _link("Staff log", "badge", "admin.logentry"),
-                ],
-            },
+            _section(
+                "",
+                {"title": "Overview", "icon": "monitoring", "link": reverse_lazy("admin:index")},
+            ),
+            _section(
+                "Customers",
+                _link("Teams", "groups", "accounts.team"),
+                _link("Users", "person", "accounts.user"),
+                _link("API keys", "key", "accounts.apikey"),
+                _link("Requests", "receipt_long", "billing.usagerecord"),
+                _link("Audit log", "history", "accounts.auditentry"),
+            ),
+            _section(
+                "Money",
+                _link("Manual postings", "edit_note", "billing.manualposting"),
+                _link("Orders", "shopping_cart", "billing.order"),
+                _link("Refunds", "undo", "billing.refund"),
+                _link("Disputes", "gavel", "billing.dispute"),
+                _link("Fraud warnings", "warning", "billing.fraudwarning"),
+                _link("Subscriptions", "autorenew", "billing.subscription"),
+                _link("Promotional codes", "redeem", "billing.creditcode"),
+                _link("Transfers", "sync_alt", "billing.transfer"),
+            ),
+            _section(
+                "Catalogue",
+                _link("Models", "deployed_code", "api.model"),
+                _link("Upstreams", "dns", "api.upstream"),
+                _link("Prices", "sell", "billing.priceversion"),
+            ),
+            _section(
+                "Operations",
+                _link("Alerts", "notifications", "billing.ledgeralert"),
+                _link("Stripe events", "webhook", "billing.stripeevent"),
+                _link("Staff log", "badge", "admin.logentry"),
+            ),
         ],
     },
 }

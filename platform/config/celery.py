@@ -19,7 +19,7 @@ app.autodiscover_tasks()
 def check_settings(**_signal: Any) -> None:
     """Refuse to start a worker whose settings are incomplete. Raise SystemExit.
 
-    Celery logs any other exception of a signal's receiver, and goes on.
+    Celery only logs other exceptions of signal receivers.
     """
     from config.startup import require_settings  # noqa: PLC0415  # needs the apps loaded
 

@@ -40,17 +40,17 @@ def post_worker_init(_worker: Any) -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-# Where workers share their metrics: prometheus_client's name for it.
+# Where workers share their metrics; the name is prometheus_client's.
 _METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def on_starting(_server: Any) -> None:
-    """Give the workers a folder to share their metrics in, empty at each start."""
+    """Create the folder in which workers share their metrics, empty at each start."""
     os.environ[_METRICS_DIR] = tempfile.mkdtemp(prefix="tollgate-metrics-")
 
 
 def child_exit(_server: Any, worker: Any) -> None:
-    """Forget a worker's gauges; what it counted stays."""
+    """Drop a worker's gauges; its counters are kept."""
     from prometheus_client import multiprocess  # noqa: PLC0415  # it reads the variable
 
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from api import maintenance
 from api.gateway.http import new_request_id
 from config.https import error_response
 
-# What staff need to sign in and to end it, Stripe's webhooks, the status page and small files.
+# What staff need to sign in and end it, Stripe's webhooks, the status page and static files.
 OPEN_PATHS = (
     "/admin/",
     "/webhooks/",

@@ -1,8 +1,8 @@
-"""`/metrics` for Prometheus: what this host's processes measured, and the state of the service.
+"""`/metrics` for Prometheus: the metrics of this host's processes, and the state of the service.
 
-Processes of one gunicorn share their figures (`api/gateway/metrics.py`); another container or host
-is another target to scrape. A process that serves pages adds what the database, Valkey and the
-spool say about the whole service, which every such target reports alike.
+Processes of one gunicorn share their metrics (`api/gateway/metrics.py`); another container or host
+is another target to scrape. A process that serves pages adds the state of the whole service, from
+the database, Valkey and the spool; every such target reports the same.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import redis
 import structlog
 from django.conf import settings
 from django.core.cache import cache
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connection, connections, transaction
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from prometheus_client import multiprocess as shared
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 PATH = "/metrics"
 FORBIDDEN = b"See METRICS_TOKEN in the operations manual.\n"
-# What the service's state is read from is asked at most this often.
+# The service's state is read at most this often.
 STATE_SECONDS = 5.0
 STATEMENT_TIMEOUT_MS = 2_000
 _STATES = ("operational", "degraded", "offline")
@@ -46,7 +46,7 @@ POOL_CONNECTIONS = Gauge(
 )
 POOL_WAITING = Gauge(
     "tollgate_page_pool_waiting",
-    "Pages that wait for a connection.",
+    "Pages that are waiting for a connection.",
     multiprocess_mode="livesum",
 )
 
@@ -131,14 +131,14 @@ def _read_pool() -> None:
 
 
 class ServiceState(Collector):
-    """What the database, Valkey and the spool say; what can't be read is left out."""
+    """Gauges from the database, Valkey and the spool; what can't be read is left out."""
 
     def __init__(self) -> None:
         self._read_at = float("-inf")
         self._metrics: list[Metric] = []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauges, which are read anew after a few seconds."""
+        """Yield the gauges, read again if they are older than STATE_SECONDS."""
         if time.monotonic() - self._read_at > STATE_SECONDS:
             self._read_at = time.monotonic()
             self._metrics = [*_of_database(), *_of_celery(), _of_spool()]
@@ -163,8 +163,9 @@ def _of_database() -> Iterator[Metric]:
 
 
 def _database_gauges() -> Iterator[Metric]:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
+    # In a transaction, so that the connection goes back to the pool without the timeout.
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}")
         cursor.execute(_HOLDS)
         count, nanos, overdue_seconds = cursor.fetchone()
         yield _gauge("tollgate_open_holds", "Open reservations.", count)
@@ -177,7 +178,7 @@ def _database_gauges() -> Iterator[Metric]:
         cursor.execute(_ALERTS)
         alerts = GaugeMetricFamily(
             "tollgate_unhandled_alerts",
-            "Alerts that no one acknowledged.",
+            "Alerts that no one has acknowledged.",
             labels=["kind", "severity"],
         )
         for kind, number in cursor.fetchall():
@@ -192,7 +193,7 @@ def _database_gauges() -> Iterator[Metric]:
         cursor.execute(_STRIPE_EVENTS)
         yield _gauge(
             "tollgate_waiting_stripe_events",
-            "Stripe's events that are not handled yet.",
+            "Stripe events that have not been handled yet.",
             cursor.fetchone()[0],
         )
         cursor.execute(_HEALTH)
@@ -204,7 +205,6 @@ def _database_gauges() -> Iterator[Metric]:
         for model, succeeded, failed in cursor.fetchall():
             states.add_metric([model], _STATES.index(state_of(succeeded, failed)))
         yield states
-        cursor.execute("SET statement_timeout = 0")
 
 
 def _of_celery() -> Iterator[Metric]:
@@ -220,7 +220,7 @@ def _of_celery() -> Iterator[Metric]:
         return
     up.add_metric([], 1.0)
     yield up
-    yield _gauge("tollgate_celery_queue_tasks", "Tasks that wait for a worker.", waiting)
+    yield _gauge("tollgate_celery_queue_tasks", "Tasks that are waiting for a worker.", waiting)
     if beat_at is not None:
         yield _gauge(
             "tollgate_celery_heartbeat_age_seconds",
@@ -231,7 +231,9 @@ def _of_celery() -> Iterator[Metric]:
 
 def _of_spool() -> Metric:
     files = sum(len(list(folder.glob("*.jsonl"))) for folder in spool.folders())
-    return _gauge("tollgate_spooled_files", "Files of settlements that wait for replay.", files)
+    return _gauge(
+        "tollgate_spooled_files", "Files of settlements that are waiting to be replayed.", files
+    )
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

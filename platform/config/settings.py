@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from config import admin_theme, env
+from config import admin_theme, env, schedule
 from config.database import database_of
 from config.logging import configure_logging
-from config.schedule import SCHEDULE
 
 BASE_DIR: Path = env.BASE_DIR
 LOCAL_DIR: Path = env.LOCAL_DIR
@@ -179,7 +178,9 @@ DISPOSABLE_EMAIL_DOMAINS = {
     for domain in env.words("DISPOSABLE_EMAIL_DOMAINS") + env.lines("DISPOSABLE_EMAIL_DOMAINS_FILE")
 }
 STAFF_SECOND_FACTOR = env.flag("STAFF_SECOND_FACTOR", True)  # see accounts/staff_site.py
-STAFF_APPROVAL_DOLLARS = env.text("STAFF_APPROVAL_DOLLARS", "1000")  # above it, two people decide
+STAFF_APPROVAL_DOLLARS = env.text(
+    "STAFF_APPROVAL_DOLLARS", "1000"
+)  # above it, a second person confirms
 SIGN_UPS_PER_DAY = env.integer("SIGN_UPS_PER_DAY", 10)
 SIGN_UP_RATE = env.text("SIGN_UP_RATE", "20/h")
 SIGN_IN_RATE = env.text("SIGN_IN_RATE", "30/5m")
@@ -214,7 +215,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    # `collectstatic` compresses each file once, and WhiteNoise sends what the browser takes.
+    # `collectstatic` compresses each file once, and WhiteNoise sends what the browser accepts.
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
 
@@ -268,7 +269,7 @@ REFERRAL_WAIT_DAYS = env.number("REFERRAL_WAIT_DAYS", 0)
 CODE_RATE = env.text("CODE_RATE", "10/h")
 
 # The sweep releases the holds of dead processes; to know that one is dead takes two LEASE_SECONDS.
-SWEEP_SECONDS = env.number("SWEEP_SECONDS", 10)
+SWEEP_SECONDS = schedule.SWEEP_SECONDS
 LEASE_SECONDS = env.number("LEASE_SECONDS", 12)
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace(
     "?db=", "?virtual_host="
@@ -280,7 +281,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE = SCHEDULE
+CELERY_BEAT_SCHEDULE = schedule.SCHEDULE
 
 # API keys: prefix + 32 base62 + 6 base62 of CRC32, stored as HMAC-SHA256 under the newest pepper.
 # "1:hex,2:hex" keeps the keys of older peppers valid while new ones use the newest.
@@ -316,7 +317,7 @@ ASYNC_CHAT_MAX_SECONDS = env.number("ASYNC_CHAT_MAX_SECONDS", 1800)
 SPOOL_DIR = Path(env.text("SPOOL_DIR", str(LOCAL_DIR / "spool")))
 SPOOL_FALLBACK_DIR = Path(spare) if (spare := env.text("SPOOL_FALLBACK_DIR", "")) else None
 
-# Who may read /metrics: whoever has the token, and these networks without a proxy between.
+# /metrics can be read with the token, or from these networks without a proxy in between.
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 METRICS_ADDRESSES = env.words("METRICS_ADDRESSES", "127.0.0.0/8,::1/128")
 

@@ -1,4 +1,4 @@
-"""What must be set before a process may start: everything that is missing is named at once."""
+"""The settings required at start-up. Everything that is missing is reported at once."""
 
 from urllib.parse import urlsplit
 
@@ -10,7 +10,7 @@ from django.http.request import validate_host
 from billing import stripe_settings
 from config import env
 
-# Without these a process would use addresses and secrets of a developer's machine.
+# Without these, a process would use the addresses and secrets of a developer's machine.
 REQUIRED = {
     "DATABASE_URL": "PostgreSQL's address",
     "REDIS_URL": "Valkey's address",
@@ -21,7 +21,7 @@ REQUIRED = {
 
 
 def problems() -> list[str]:
-    """Return what keeps this process from starting, a line each."""
+    """Return the reasons why this process can't start, one per line."""
     found = [
         f"{name} is missing ({meaning})."
         for name, meaning in REQUIRED.items()
@@ -31,7 +31,7 @@ def problems() -> list[str]:
     found += [
         f"{message.msg} {message.hint or ''}".strip()
         for message in checks.run_checks(tags=[checks.Tags.security])
-        # A check of a missing variable says the same again.
+        # A missing variable is already reported above.
         if message.level >= checks.ERROR and not any(name in message.msg for name in missing)
     ]
     try:

@@ -4,7 +4,7 @@
 #   backup.sh archive PATH FILE     archive_command, for each finished WAL file
 #   backup.sh base                  take a base backup (libpq's variables name the server)
 #   backup.sh restore FOLDER [TIME] make a data folder that recovers to TIME, or to the latest
-#   backup.sh prune COUNT           keep the latest COUNT base backups and the WAL that they need
+#   backup.sh prune COUNT           keep the latest COUNT base backups and the WAL they need
 #
 # BACKUP_DIR holds `base/<time of its end, UTC>` and `wal/`. Put it on another disk or host, and copy
 # it off-site. It needs PostgreSQL's programs, and GNU date.
@@ -21,11 +21,11 @@ fail() {
     exit 1
 }
 
-# A file appears whole or not at all. PostgreSQL may archive one again after a crash.
+# A file appears whole or not at all. After a crash, PostgreSQL may archive one again.
 archive() {
     mkdir -p "$WAL"
     if [ -e "$WAL/$2" ]; then
-        cmp -s "$1" "$WAL/$2" || fail "$2 is in the archive already, with other content"
+        cmp -s "$1" "$WAL/$2" || fail "$2 is already in the archive with different content"
         return
     fi
     cp "$1" "$WAL/.$2.part"
@@ -38,7 +38,7 @@ base() {
     part="$BASES/.part"
     rm -rf "$part"
     pg_basebackup --pgdata "$part" --format plain --wal-method stream --checkpoint fast
-    # Not every package has it.
+    # Not every package includes it.
     if pg_verifybackup --version >/dev/null 2>&1; then
         pg_verifybackup --quiet "$part"
     fi
@@ -53,7 +53,7 @@ restore() {
     [ ! -e "$folder" ] || [ -z "$(ls -A "$folder")" ] || fail "$folder is not empty"
     latest=$(date -u +$STAMP)
     if [ -n "$moment" ]; then
-        latest=$(date -u -d "$moment" +$STAMP) || fail "$moment is no time, such as 2026-11-30 16:00:00+00"
+        latest=$(date -u -d "$moment" +$STAMP) || fail "$moment is not a time, such as 2026-11-30 16:00:00+00"
     fi
     chosen=
     for each in "$BASES"/*; do
@@ -100,5 +100,5 @@ case "${1:-}:$#" in
     restore:2) restore "$2" ;;
     restore:3) restore "$2" "$3" ;;
     prune:2) prune "$2" ;;
-    *) fail "say archive, base, restore or prune: see the head of this file" ;;
+    *) fail "usage: archive, base, restore or prune; see the top of this file" ;;
 esac

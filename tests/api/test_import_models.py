@@ -251,7 +251,7 @@ def test_staff_preview_and_import(staff: Client, upstream: Upstream) -> None:
     again = FORM | {"offers": preview.context["form"].listed_json, "_import": "1"}
     assert staff.post(url, again).status_code == 302
     assert Model.objects.count() == 2
-    assert LogEntry.objects.get().change_message == "Imported 2 models of maker."
+    assert LogEntry.objects.get().change_message == "Imported 2 models from maker."
     text = staff.post(url, FORM | {"text": CSV, "_import": "1"})
     assert text.status_code == 302
     assert Model.objects.count() == 4

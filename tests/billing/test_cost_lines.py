@@ -1,17 +1,15 @@
 """What upstreams charge us is kept line by line, and proved by check_ledger and the audit."""
 
-from datetime import timedelta
-
 import pytest
 from django.db import connection
-from django.utils import timezone
 
-from api.models import Model, Route, RouteCost, Upstream
-from billing.models import Product, UsageRecord
+from api.models import RouteCost
+from billing.models import UsageRecord
 from billing.pricing.charge import AttemptCost, Usage, charge_of
 from tests import audit
 from tests.billing.conftest import broken_invariants
 from tests.billing.ledger_calls import Customer, make_customer, settle
+from tests.billing.route_costs import make_route_cost
 
 pytestmark = pytest.mark.django_db
 
@@ -20,12 +18,7 @@ USED = Usage(input_tokens=150, cached_tokens=20, output_tokens=7, units={"cache_
 
 @pytest.fixture
 def cost() -> RouteCost:
-    product = Product.objects.create(sku="alpha")
-    model = Model.objects.create(name="alpha", product=product)
-    upstream = Upstream.objects.create(name="maker", base_url="http://127.0.0.1/v1")
-    return RouteCost.objects.create(
-        route=Route.objects.create(model=model, upstream=upstream, upstream_model="a"),
-        effective_from=timezone.now() - timedelta(days=1),
+    return make_route_cost(
         input_nanos_per_million=400_000_000,
         output_nanos_per_million=2_000_000_000,
         extra_rates={"cache_write": 500_000_000},

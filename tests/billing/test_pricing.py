@@ -227,7 +227,7 @@ def test_the_quick_way_of_text_is_the_same_as_the_loop(
 def test_the_upstreams_cost_is_reckoned_from_its_own_rates() -> None:
     costs = Costs(
         version_id=1,
-        effective_from=datetime(2020, 1, 1, tzinfo=UTC),
+        effective_from=LONG_AGO,
         input_nanos_per_million=420_000_000,
         cached_input_nanos_per_million=42_000_000,
         output_nanos_per_million=1_500_000_000,

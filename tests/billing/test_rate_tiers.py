@@ -1,6 +1,5 @@
 """Context tiers, service tiers and factors: charged exactly, and never above what was held."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from billing.pricing.charge import (
 )
 from billing.pricing.components import COMPONENTS
 from billing.pricing.rates import ContextTier, Costs, Prices
-from tests.billing.test_pricing import counts, per_million, prices, rates, units
+from tests.billing.test_pricing import LONG_AGO, counts, per_million, prices, rates, units
 
 LONG = 200_000
 # Gemini 2.5 Pro's price list: $1.25 and $10 up to 200,000 tokens of prompt, $2.50 and $15 above.
@@ -144,7 +143,7 @@ def test_the_tier_that_the_upstream_served_decides_up_to_what_was_held(
 def test_the_upstreams_cost_is_that_of_the_tier_that_it_served() -> None:
     costs = Costs(
         version_id=1,
-        effective_from=datetime(2020, 1, 1, tzinfo=UTC),
+        effective_from=LONG_AGO,
         input_nanos_per_million=1_000_000_000,
         context_tiers=(ContextTier(100, {"input": 2_000_000_000}),),
         factor_millionths=900_000,

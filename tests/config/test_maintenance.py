@@ -50,12 +50,12 @@ def test_staff_sign_in_and_see_everything(client: Client, staff: Client) -> None
     assert staff.get("/admin/").status_code == 200
 
 
-def test_stripe_is_heard(client: Client) -> None:
+def test_stripes_webhooks_are_accepted(client: Client) -> None:
     answer = client.post("/webhooks/stripe", b"{}", content_type="application/json")
     assert answer.status_code != 503
 
 
-def test_status_tells_it(client: Client) -> None:
+def test_the_status_page_shows_it(client: Client) -> None:
     page = client.get("/status").content.decode()
     assert "Under maintenance, expected to end by" in page
     assert "disks." in page

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from django.core.cache import cache
+from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.gateway import metrics
@@ -187,6 +188,20 @@ def test_without_valkey_the_rest_is_exported(
     assert value(text, "tollgate_valkey_up") == 0
     assert value(text, "tollgate_database_up") == 1
     assert b"tollgate_celery_queue_tasks" not in text
+
+
+@pytest.mark.django_db
+def test_a_query_that_takes_too_long_leaves_no_timeout_on_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("config.metrics.connection.close", lambda: None)
+    monkeypatch.setattr(exported, "_STATE", exported.ServiceState())
+    monkeypatch.setattr(exported, "STATEMENT_TIMEOUT_MS", 50)
+    monkeypatch.setattr(exported, "_ALERTS", "SELECT pg_sleep(5)")
+    assert value(exported.export(has_pages=True), "tollgate_database_up") == 0
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("0",)
 
 
 # What is shipped for Prometheus and Grafana

@@ -24,7 +24,7 @@ NOW = {"effective_from_0": "", "effective_from_1": "", "is_free": ""}
 
 @pytest.fixture
 def product() -> Product:
-    """A chat model that is sold at $0.70 and $2.50, and bought for $0.40 and $2, or for $0.80."""
+    """A chat model that is sold at $0.70 and $2.50, and bought for $0.40 or $0.65 and $2."""
     product = Product.objects.create(sku="alpha")
     model = Model.objects.create(name="alpha", product=product)
     since = timezone.now() - timedelta(days=40)

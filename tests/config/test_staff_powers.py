@@ -261,7 +261,7 @@ def test_only_models_of_ours_groups_and_the_log_have_pages() -> None:
         reverse("admin:account_emailaddress_add")
 
 
-# What superusers do, and what everybody's acts leave behind
+# What superusers can do, and the log entries of everyone's actions
 
 
 @pytest.fixture

@@ -139,9 +139,9 @@ def test_what_cannot_be_restored_is_refused_and_touches_nothing(backups: Backups
     target = backups.folder / "target"
     for arguments, reason in (
         (("restore", str(target)), "no base backup ended before now"),
-        (("restore", str(target), "sometime"), "is no time"),
+        (("restore", str(target), "sometime"), "is not a time"),
         (("prune", "0"), "keep at least one"),
-        (("unknown",), "say archive, base, restore or prune"),
+        (("unknown",), "usage: archive, base, restore or prune"),
     ):
         done = backups.script(*arguments, check=False)
         assert done.returncode != 0

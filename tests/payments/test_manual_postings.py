@@ -180,7 +180,7 @@ def test_what_is_rejected_is_never_posted(
 
 def test_what_was_posted_is_not_rejected(pending: ManualPosting, boss: User) -> None:
     manual_postings.approve(pending, boss)
-    with pytest.raises(ManualPostingError, match="confirmed meanwhile"):
+    with pytest.raises(ManualPostingError, match="already been confirmed"):
         manual_postings.reject(pending, boss, "Too late")
     pending.refresh_from_db()
     assert pending.state == State.POSTED

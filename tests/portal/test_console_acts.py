@@ -141,10 +141,10 @@ def test_a_large_amount_waits_and_is_confirmed_by_another_person(
     settings.STAFF_APPROVAL_DOLLARS = "10"
     form = {"id": str(uuid.uuid4()), "amount": "10.01", "reason": REASON}
     page = staff.post(url_of(team, "goodwill"), form, follow=True).content.decode()
-    assert "Another member of staff has to confirm it" in page
+    assert "Another member of staff must confirm it" in page
     posting = ManualPosting.objects.get()
     confirm = f"/admin/billing/manualposting/{posting.pk}/approve/"
-    assert "Another member of staff has to confirm" in staff.post(confirm).content.decode()
+    assert "Another member of staff must confirm" in staff.post(confirm).content.decode()
     assert not Transfer.objects.exists()
 
     boss = signed_in(User.objects.create_superuser("boss@example.com", "boss secret"))

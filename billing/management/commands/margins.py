@@ -19,8 +19,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments."""
         parser.add_argument("--by", choices=get_args(By), default="model")
-        parser.add_argument("--days", type=int, default=30, help="the last so many days")
-        parser.add_argument("--limit", type=int, default=100, help="at most so many rows")
+        parser.add_argument("--days", type=int, default=30, help="how many days back")
+        parser.add_argument("--limit", type=int, default=100, help="maximum number of rows")
         parser.add_argument("--csv", action="store_true", help="comma-separated values")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -60,7 +60,7 @@ def acts_for(staff: User, team: Team) -> list[Act]:
 def _post(_request: HttpRequest, staff: Staff, form: forms.PostingForm) -> str:
     posting = manual_postings.request(staff, form.wanted())
     if posting.state == ManualPosting.State.PENDING:
-        return "Requested. Another member of staff has to confirm it (Manual postings)."
+        return "Requested. Another member of staff must confirm it (Manual postings)."
     return f"{posting.get_kind_display()}."
 
 
@@ -121,14 +121,14 @@ def _send_email(request: HttpRequest, staff: Staff, form: forms.EmailForm) -> st
     except OSError:
         raise ActError("The mail server refused the email. Try again later.", "email") from None
     detail = {"to": to, "email": kind}
-    staff_actions.log_act(
+    staff_actions.log_action(
         staff, "email.resent", staff.team, form.cleaned_data["reason"], detail=detail
     )
     return f"Sent to {to}."
 
 
 def _view_as(request: HttpRequest, staff: Staff, form: forms.ActForm) -> str:
-    staff_actions.log_act(staff, "team.viewed", staff.team, form.cleaned_data["reason"])
+    staff_actions.log_action(staff, "team.viewed", staff.team, form.cleaned_data["reason"])
     start_view_as(request, staff.team)
     return ""
 
