@@ -333,7 +333,7 @@ def _check_routes(model: ModelTable, place: str, upstreams: set[str], problems: 
         if route.upstream not in upstreams:
             problems.add(
                 f"{place}: routes[{index}].upstream",
-                f" {quoted(route.upstream)}",
+                f"there is no upstream {quoted(route.upstream)}",
             )
         route.upstream_model = route.upstream_model or model.name
         if (route.upstream, route.upstream_model) in seen:
