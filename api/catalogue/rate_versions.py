@@ -1,12 +1,21 @@
-"""The rates in a catalogue file as rows of prices and costs, each in force from a moment on."""
+"""Versions of rates: the one in force at a moment, and those that a catalogue file asks for."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
+
+from django.db.models import QuerySet
 
 from api.catalogue.file import CostTable, RatesTable
 from billing.models import RatesRow
 from billing.pricing.components import COMPONENTS
+
+Version = TypeVar("Version", bound=RatesRow)
+
+
+def in_force(versions: QuerySet[Version], moment: datetime) -> Version | None:
+    """Return the version in force at `moment` (aware), or None."""
+    return versions.filter(effective_from__lte=moment).order_by("-effective_from").first()
 
 
 def missing_version(

@@ -219,8 +219,8 @@ def test_all_of_it_applies_from_a_moment_on(upstream: Upstream) -> None:
     assert entry.price_at(timezone.now()) is None
     assert entry.price_at(moment) is not None
     (what,) = run(upstream, offers(alpha=2 * 10**9), moment=moment, reprices=True)
-    assert "another cost stands from this moment on" in what
-    assert "another price stands from this moment on" in what
+    assert "another cost begins at this moment" in what
+    assert "another price begins at this moment" in what
     assert RouteCost.objects.get().input_nanos_per_million == 10**9
 
 
