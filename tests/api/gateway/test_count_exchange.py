@@ -112,6 +112,7 @@ async def test_without_valkey_each_counts_alone_and_later_together_again(
         b'["x", [["other", "a", 1]], []]',
         b'["x", [["key", "a", "1"]], []]',
         b'["x", [], [["7", 1]]]',
+        b'["x", [["key", "\xff", 1]], []]',
     ],
 )
 def test_what_is_no_message_changes_nothing(data: bytes) -> None:
