@@ -22,7 +22,7 @@ from billing.pricing.margins import is_below_cost
 
 
 class PriceRule(NamedTuple):
-    """How a price follows from a cost: times a factor, rounded up to a step, at least a minimum.
+    """How to make a price from a cost: times a factor, rounded up to a step, at least a minimum.
 
     `step_nanos` and `minimum_nanos` are per million tokens; the minimum is of input and output.
     """
@@ -42,9 +42,9 @@ class PriceRule(NamedTuple):
 
 @dataclass
 class PlannedModel:
-    """What an import does with one offer. `cost` and `price` are rows to add, or None.
+    """What an import does with an offer. `cost` and `price` are rows to add, or None.
 
-    `old_cost` and `old_price` are those in force at the moment without the import.
+    `old_cost` and `old_price` would be in force at that moment without the import.
     """
 
     offer: Offer

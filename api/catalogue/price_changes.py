@@ -1,4 +1,4 @@
-"""Prices to come that are announced: which models, what changes, and who uses them."""
+"""Announced future prices: which models, what changes, and which teams use them."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -15,7 +15,7 @@ USED_DAYS = 30
 
 
 class PriceChange(NamedTuple):
-    """A change of a model's price. `text` says each rate that changes, from what to what."""
+    """A change of a model's price. `text` lists each changed rate, old and new."""
 
     version_id: int
     model: str
@@ -24,7 +24,7 @@ class PriceChange(NamedTuple):
 
 
 def announced_changes(now: datetime) -> list[PriceChange]:
-    """Return the announced changes to come, the next first."""
+    """Return the announced future changes, the next first."""
     versions = PriceVersion.objects.filter(announces=True, effective_from__gt=now)
     found = []
     for version in versions.select_related("product").order_by("effective_from", "pk"):
@@ -57,7 +57,7 @@ def teams_using(model: str, now: datetime) -> set[int]:
 
 
 def change_text(before: Rates, after: Rates) -> str:
-    """Return each rate that changes, factors included, such as `input tokens $0.70 → $0.80`."""
+    """Return each changed rate, factors included, such as `input tokens $0.70 → $0.80`."""
     changes = []
     for name, component in COMPONENTS.items():
         old, new = _shown(before, name), _shown(after, name)

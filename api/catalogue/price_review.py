@@ -1,4 +1,4 @@
-"""What a new price would do, for the person who is about to publish it."""
+"""The effects of a new price, for review before it is published."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ REPRICED_DAYS = 30
 
 @dataclass(frozen=True)
 class Supplier:
-    """A route of the model, with its cost at a moment, which may be unknown."""
+    """A route of the model, with its cost at a moment, or None if that is unknown."""
 
     route: Route
     cost: RouteCost | None
@@ -30,7 +30,7 @@ class Supplier:
         return str(self.route.upstream)
 
     def pairs(self, price: PriceVersion) -> dict[str, RatePair]:
-        """Return what each component is sold and bought for, without tiers, by its name."""
+        """Return each component's price and cost without tiers, by the component's name."""
         if self.cost is None:
             return {}
         pairs = rate_pairs(price.rates, self.cost.rates)

@@ -62,8 +62,8 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     `max_tokens_field` is one of `Route.MaxTokensField`. The `takes_…` say what the upstream knows
     of a request, and `passes_unknown_fields` whether it gets fields that we don't know. One that
     `streams_plain_answers` is asked for a stream where the client wants a plain answer.
-    `charges_broken_streams` is one of `Route.BrokenStreams`. `costs` is newest first and holds
-    versions to come.
+    `charges_broken_streams` is one of `Route.BrokenStreams`. `costs` is newest first and includes
+    future versions.
     """
 
     id: int
