@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from django.db.models import QuerySet
 
-from api.models import Model
 from billing.models import CreditAccount, PriceVersion, UsageHour
 from billing.pricing.components import COMPONENTS
 from billing.pricing.margins import rate_text
@@ -25,15 +24,21 @@ class PriceChange(NamedTuple):
 
 def announced_changes(now: datetime) -> list[PriceChange]:
     """Return the announced future changes, the next first."""
-    versions = PriceVersion.objects.filter(announces=True, effective_from__gt=now)
+    versions = (
+        PriceVersion.objects.filter(
+            announces=True, effective_from__gt=now, product__model__is_enabled=True
+        )
+        .select_related("product__model")
+        .prefetch_related("product__price_versions")
+    )
     found = []
-    for version in versions.select_related("product").order_by("effective_from", "pk"):
-        model = Model.objects.filter(product=version.product, is_enabled=True).first()
-        before = version.product.price_versions.filter(effective_from__lt=version.effective_from)
-        current = before.order_by("-effective_from").first()
-        if model is not None and current is not None:
-            text = change_text(current.rates, version.rates)
-            found.append(PriceChange(version.pk, model.name, version.effective_from, text))
+    for version in versions.order_by("effective_from", "pk"):
+        moment, product = version.effective_from, version.product
+        earlier = [each for each in product.price_versions.all() if each.effective_from < moment]
+        if earlier:
+            before = max(earlier, key=lambda each: each.effective_from)
+            text = change_text(before.rates, version.rates)
+            found.append(PriceChange(version.pk, product.model.name, moment, text))
     return found
 
 
