@@ -1,7 +1,7 @@
-"""The addresses and secrets of alert targets: what may be entered, and how it is stored.
+"""The addresses and secrets of alert targets: what is valid, and how it is stored.
 
-A secret is encrypted for its target's channel and address, as upstreams' keys are, so that a row
-which comes to name another address has no secret there. Hosts are limited by UPSTREAM_HOSTS.
+A secret is encrypted for its target's channel and address, as upstreams' keys are: after a change
+of the address it can't be decrypted. Hosts are limited by UPSTREAM_HOSTS.
 """
 
 import base64
@@ -23,7 +23,7 @@ Channel = AlertTarget.Channel
 
 
 def check_address(channel: str, address: str) -> None:
-    """Raise ValidationError for an address that alerts can't be sent to over this channel."""
+    """Raise ValidationError for an address that this channel can't send alerts to."""
     if channel == Channel.EMAIL:
         validate_email(address)
     elif channel == Channel.WEBHOOK:
@@ -33,7 +33,7 @@ def check_address(channel: str, address: str) -> None:
 
 
 def check_secret(channel: str, secret: str) -> None:
-    """Raise ValidationError for a text that is no secret of this channel."""
+    """Raise ValidationError for a text that is not a secret of this channel."""
     if channel == Channel.EMAIL:
         raise ValidationError("An email address has no secret.")
     if channel == Channel.SLACK:

@@ -11,7 +11,7 @@ class ApiConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Have `check_ledger` prove what upstreams charge us, too."""
+        """Have `check_ledger` prove the costs of upstreams as well."""
         from api.catalogue.cost_invariants import COST_INVARIANTS  # noqa: PLC0415  (models first)
         from billing.ledger.invariants import INVARIANTS  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
-"""Maintenance mode, as each process knows it: read from its row every second.
+"""Maintenance mode: each process reads its row every second.
 
 Requests look at `current`, which is in memory, so the mode costs them no query and no await. If the
-database can't be read, what was known last stays.
+row can't be read, the last known state stays.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 READ_SECONDS = 1.0
 TIMEOUT_SECONDS = 3.0
-# How long clients are told to wait if the end is unknown or past, and at most.
+# The wait that clients are told if the end is unknown or past, and the longest.
 RETRY_SECONDS = 60
 MAX_RETRY_SECONDS = 3600
 
@@ -72,7 +72,7 @@ class Watch:
             await self._read()
 
     async def _read(self) -> None:
-        global current  # noqa: PLW0603  # a process has one, whoever serves its requests
+        global current  # noqa: PLW0603  # one per process
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 if self._connection is None:

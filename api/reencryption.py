@@ -84,7 +84,7 @@ def _reencrypt_upstream(upstream: Upstream) -> bool:
 def _reencrypt_alert_target(target: AlertTarget) -> bool:
     with transaction.atomic():
         row = AlertTarget.objects.select_for_update().filter(pk=target.pk).first()
-        if row is None or encryption.is_current(row.encrypted_secret):
+        if row is None or not row.encrypted_secret or encryption.is_current(row.encrypted_secret):
             return False
         alert_targets.store_secret(row, alert_targets.read_secret(row))
         row.save(update_fields=["encrypted_secret"])

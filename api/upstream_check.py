@@ -1,8 +1,8 @@
-"""The test of an upstream: its models list, and one-token calls, as staff ask for it.
+"""The test of an upstream by staff: its models list, and one-token calls.
 
-It sends what the gateway would, with the same key, to the same guarded addresses, and is billed by
-the upstream for a few tokens. Nothing of a key is in a result: messages are redacted, and the key
-itself is taken out of them.
+It sends what the gateway would, with the same key, to the same guarded addresses, and the upstream
+bills a few tokens. No result contains any part of a key: messages are redacted, and the key itself
+is removed from them.
 """
 
 import time
@@ -15,23 +15,23 @@ import msgspec
 from accounts.encryption import DecryptionError
 from api.dialects import DIALECTS
 from api.dialects.error_bodies import redacted
-from api.dialects.sse import EventSplitter, OversizedEventError
+from api.dialects.sse import EventSplitter, OversizedEventError, data_of
 from api.models import Route, Upstream
-from api.upstream_hosts import GuardedBackend, problem_with
+from api.upstream_hosts import guarded_transport, problem_with
 from api.upstream_keys import read_key
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
 MAX_BYTES = 4 * 1024 * 1024
 MOST_MODELS = 200
-# OpenAI's Responses take no less (their reference, `max_output_tokens`).
+# The least that OpenAI's Responses accept (their reference, `max_output_tokens`).
 _LEAST_RESPONSE_TOKENS = 16
 
 
 class Check(NamedTuple):
-    """One step of the test. `detail` says what came, or what is wrong; times are milliseconds.
+    """One step of the test. `detail` says what was received, or what is wrong.
 
-    `usage` is the upstream's own report, as it names the figures.
+    Times are in milliseconds. `usage` is what the upstream reported, under its own names.
     """
 
     name: str
@@ -50,21 +50,21 @@ class UpstreamReport(NamedTuple):
 
     @property
     def is_good(self) -> bool:
-        """Whether every step went well."""
+        """Whether every step succeeded."""
         return all(check.is_good for check in self.checks)
 
 
 class _FailedError(Exception):
-    """A call that did not get its answer; the text is for staff."""
+    """A call that failed; the message is for staff."""
 
 
 def check_upstream(
     upstream: Upstream, model: str = "", transport: httpx.BaseTransport | None = None
 ) -> UpstreamReport:
-    """Call an upstream, and return what came of it. Never raise for what the upstream does.
+    """Call an upstream, and return the results. Never raise for what the upstream does.
 
-    `model` is the upstream's name for one; without it, that of the first route, or the first of its
-    list.
+    `model` is the upstream's name for a model. Default: that of the first route, else the first
+    listed.
     """
     try:
         caller = _Caller(upstream, transport)
@@ -84,7 +84,7 @@ def check_upstream(
 
 
 def _route_of(upstream: Upstream, model: str) -> Route | None:
-    """Return the route that a call of the model stands for: it knows the upstream's ways."""
+    """Return the route whose settings a call of the model uses, or None."""
     routes = Route.objects.filter(upstream=upstream).order_by("-is_enabled", "priority", "pk")
     return (routes.filter(upstream_model=model) if model else routes).first()
 
@@ -102,9 +102,6 @@ class _Caller:
             raise _FailedError(f"The key can't be decrypted: {error}") from None
         self._upstream = upstream
         self._dialect = DIALECTS[upstream.dialect]
-        if transport is None:
-            transport = httpx.HTTPTransport(trust_env=False)
-            transport._pool._network_backend = GuardedBackend()
         self._client = httpx.Client(
             trust_env=False,
             follow_redirects=False,
@@ -114,7 +111,7 @@ class _Caller:
                 "user-agent": "tollgate",
                 **self._dialect.upstream_headers(self._key),
             },
-            transport=transport,
+            transport=transport or guarded_transport(),
         )
 
     def __enter__(self) -> "_Caller":
@@ -124,7 +121,7 @@ class _Caller:
         self._client.close()
 
     def list_models(self) -> tuple[Check, list[str]]:
-        """Return how the models list was answered, and the names in it."""
+        """Return the check of the models list, and the names in it."""
         began_at = time.monotonic()
         try:
             answer = self._json(self._whole("GET", "/models", None))
@@ -141,7 +138,7 @@ class _Caller:
         return check, names[:MOST_MODELS]
 
     def call(self, model: str, route: Route | None, *, is_streamed: bool) -> Check:
-        """Return what came of a one-token call."""
+        """Return the check of a one-token call."""
         name = f"{'Streamed' if is_streamed else 'Plain'} call of {model}"
         body = _body_of(self._dialect.name, model, route, is_streamed=is_streamed)
         began_at = time.monotonic()
@@ -174,9 +171,7 @@ class _Caller:
         try:
             for part in self._parts("POST", self._dialect.path, body):
                 for event in splitter.feed(part):
-                    data = b"".join(
-                        line[5:].strip() for line in event.split(b"\n") if line[:5] == b"data:"
-                    )
+                    data = data_of(event).strip()
                     if data and data != b"[DONE]":
                         yield self._json(data)
         except OversizedEventError:

@@ -41,10 +41,11 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 Rows = list[tuple[str, Row]]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-# What a kind of model must be sold by: one of these at least.
+# What models of text are sold by: each must have a price, which may be 0 on purpose.
+TEXT_PRICED_BY = {"chat": ("input", "output"), "embedding": ("input",)}
+# What a kind of model must be sold by: of the other kinds, one of these at least.
 PRICED_BY = {
-    "chat": ("input", "output"),
-    "embedding": ("input",),
+    **TEXT_PRICED_BY,
     "image": ("image",),
     "video": ("piece", "second"),
     "rerank": ("search_unit", "input", "request"),
@@ -276,7 +277,7 @@ def _check_prices(model: ModelTable, place: str, problems: Problems) -> None:
     needed = PRICED_BY[model.kind]
     rates = {**msgspec.structs.asdict(model.prices), **model.prices.extra}
     missing = [name for name in needed if rates.get(name) is None]
-    if model.kind in {"chat", "embedding"}:
+    if model.kind in TEXT_PRICED_BY:
         for name in missing:
             problems.add(f"{place}: prices.{name}", 'is missing; what is free costs "0"')
     elif len(missing) == len(needed):
@@ -333,7 +334,7 @@ def _check_routes(model: ModelTable, place: str, upstreams: set[str], problems: 
         if route.upstream not in upstreams:
             problems.add(
                 f"{place}: routes[{index}].upstream",
-                f" {quoted(route.upstream)}",
+                f"there is no upstream {quoted(route.upstream)}",
             )
         route.upstream_model = route.upstream_model or model.name
         if (route.upstream, route.upstream_model) in seen:

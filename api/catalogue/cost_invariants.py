@@ -1,7 +1,7 @@
-"""Invariants of what upstreams charge us, which `check_ledger` proves beside the ledger's own.
+"""Invariants of what upstreams charge us, which `check_ledger` proves with the ledger's own.
 
-They are the twins of those of charges in `billing/ledger/invariants.py`. The input that decides the
-context tier is what the lines of an attempt count: the customer's may be less.
+They mirror those of charges in `billing/ledger/invariants.py`. The input that decides the context
+tier is that in the lines of an attempt: the customer's may be less.
 """
 
 from billing.ledger.invariants import Invariant

@@ -1,8 +1,8 @@
-"""The whole catalogue as the TOML that it can be loaded from, and what a file would change of it.
+"""The whole catalogue as TOML that can be loaded again, and the changes a file would make to it.
 
-What has the file's default is left out. Keys of upstreams are never exported; a stored one stays
-with its row when the file is loaded. Models that never had a price can't be expressed: they are
-named in comments.
+Values that are the file's defaults are left out. Keys of upstreams are never exported; a stored one
+stays with its row when the file is loaded. Models that never had a price can't be expressed: they
+are named in comments.
 """
 
 import difflib
@@ -44,7 +44,7 @@ def export_catalogue() -> str:
 def changes_by(document: Document, name: str) -> tuple[CatalogueChanges, str]:
     """Return what loading a file would change: the rows, and a unified diff of the catalogue.
 
-    Nothing is changed. Raise CatalogueError for what contradicts the database.
+    Nothing is changed. Raise CatalogueError if the file contradicts the database.
     """
     with transaction.atomic():
         before = export_catalogue()
@@ -134,13 +134,13 @@ def _route(route: Route, now: datetime) -> Iterator[str]:
 
 
 def _split(versions: list[Any], now: datetime) -> tuple[Any, list[Any]]:
-    """Return the version in force, or None, and those to come."""
+    """Return the version in force, or None, and the future ones."""
     begun = [version for version in versions if version.effective_from <= now]
     return begun[-1] if begun else None, versions[len(begun) :]
 
 
 def _rates(row: RatesRow, *, needed: Iterable[str], is_dated: bool) -> Iterator[str]:
-    """Yield a row's rates as a table's keys; what must be said is said even where it is nothing."""
+    """Yield a row's rates as a table's keys. Those `needed` are written even if they are 0."""
     if is_dated:
         yield f"effective_from = {row.effective_from.isoformat()}"
     if row.source:
@@ -149,8 +149,8 @@ def _rates(row: RatesRow, *, needed: Iterable[str], is_dated: bool) -> Iterator[
         if not component.field:
             continue
         nanos = getattr(row, component.rate_column)
-        is_said = nanos is not None if component.part_of else nanos or name in needed
-        if is_said:
+        is_written = nanos is not None if component.part_of else nanos or name in needed
+        if is_written:
             yield f"{name} = {_dollars(nanos)}"
     for name, nanos in row.extra_rates.items():
         yield f"{name} = {_dollars(nanos)}"

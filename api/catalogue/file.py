@@ -228,10 +228,10 @@ class PricesTable(CostTable, kw_only=True):
 
 
 class RouteTable(Table, kw_only=True):
-    """`[[models.routes]]`: a way to an answer. `upstream_model` is the model's name if unsaid.
+    """`[[models.routes]]`: a way to an answer. `upstream_model` is the model's name by default.
 
     `cost` is what this upstream charges; a route without one costs what `[models.cost]` says.
-    `next_costs` are those of moments to come.
+    `next_costs` apply from future moments on.
     """
 
     upstream: Slug
@@ -285,7 +285,7 @@ class SharedTable(Table, kw_only=True):
 
 
 class ModelTable(SharedTable, kw_only=True):
-    """`[[models]]`: what customers call by its name. `next_prices` are those of moments to come."""
+    """`[[models]]`: what customers call by its name. `next_prices` apply from future moments on."""
 
     name: ModelName
     title: Annotated[str, Meta(max_length=120)] = ""

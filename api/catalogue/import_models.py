@@ -1,6 +1,6 @@
 """The import of an upstream's price list: its models, what they cost us, and prices by a rule.
 
-An import is planned, shown to a person, and then made as planned: in one transaction, for one
+An import is planned, reviewed by a person, and then made as planned: in one transaction, for one
 moment. Models, routes and prices that exist are recognized; nothing is removed.
 """
 
@@ -13,6 +13,7 @@ from django.db import connection, transaction
 
 from api.catalogue.load import LOCK_SQL
 from api.catalogue.price_lists import Offer
+from api.catalogue.rate_versions import in_force
 from api.models import Model, Route, RouteCost, Upstream
 from billing.models import PriceVersion, Product, RatesRow
 from billing.pricing.charge import ONE
@@ -21,7 +22,7 @@ from billing.pricing.margins import is_below_cost
 
 
 class PriceRule(NamedTuple):
-    """How a price follows from a cost: times a factor, rounded up to a step, at least a minimum.
+    """How to make a price from a cost: times a factor, rounded up to a step, at least a minimum.
 
     `step_nanos` and `minimum_nanos` are per million tokens; the minimum is of input and output.
     """
@@ -41,9 +42,9 @@ class PriceRule(NamedTuple):
 
 @dataclass
 class PlannedModel:
-    """What an import does with one offer. `cost` and `price` are rows to add, or None.
+    """What an import does with an offer. `cost` and `price` are rows to add, or None.
 
-    `old_cost` and `old_price` are those in force at the moment without the import.
+    `old_cost` and `old_price` would be in force at that moment without the import.
     """
 
     offer: Offer
@@ -126,9 +127,9 @@ def _new_model(offer: Offer) -> Model:
 
 def _plan_rates(plan: PlannedModel, rule: PriceRule, moment: datetime, *, reprices: bool) -> None:
     if plan.route.pk:
-        plan.old_cost = _in_force(plan.route.costs, moment)
+        plan.old_cost = in_force(plan.route.costs.all(), moment)
     if plan.model.pk:
-        plan.old_price = _in_force(plan.model.product.price_versions, moment)
+        plan.old_price = in_force(plan.model.product.price_versions.all(), moment)
     cost = RouteCost(route=plan.route, effective_from=moment, **_columns(plan.offer.costs))
     plan.cost = _unless_same(cost, plan.old_cost, plan, "cost")
     if reprices or plan.old_price is None:
@@ -143,26 +144,22 @@ def _plan_rates(plan: PlannedModel, rule: PriceRule, moment: datetime, *, repric
         plan.problems.append("below cost")
 
 
-def _in_force(versions: Any, moment: datetime) -> Any:
-    return versions.filter(effective_from__lte=moment).order_by("-effective_from").first()
-
-
 def _other_costs(plan: PlannedModel, moment: datetime) -> list[RouteCost]:
     """Return what the model's other routes cost at a moment."""
     if plan.model.pk is None:
         return []
     others = plan.model.routes.filter(is_enabled=True).exclude(pk=plan.route.pk)
-    return [cost for route in others if (cost := _in_force(route.costs, moment)) is not None]
+    return [cost for route in others if (cost := in_force(route.costs.all(), moment)) is not None]
 
 
 def _unless_same(row: Any, old: RatesRow | None, plan: PlannedModel, what: str) -> Any:
-    """Return a row, or None where the old one has the same rates, or stands at its moment."""
+    """Return a row to add, or None if the old one has the same rates or begins at its moment."""
     if old is None:
         return row
     if old.rates == row.rates:
         return None
     if old.effective_from == row.effective_from:
-        plan.problems.append(f"another {what} stands from this moment on")
+        plan.problems.append(f"another {what} begins at this moment")
         return None
     return row
 
@@ -187,7 +184,10 @@ def make_import(
     reprices: bool,
     source: str,
 ) -> list[PlannedModel]:
-    """Make an import, and return what was done; models with problems but a loss are left out."""
+    """Make an import, and return what was done.
+
+    Models with problems other than a loss are left out.
+    """
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(LOCK_SQL)

@@ -158,7 +158,7 @@ class _Loader:
         self._new_prices[model.name] = self._missing(tables, versions, model, place, problems)
 
     def _choose_costs(self, model: ModelTable, place: str, problems: Problems) -> None:
-        """Decide the same of what each route's upstream charges; unsaid costs stay as they are."""
+        """Decide the same for what each route's upstream charges. Costs not in the file stay."""
         for index, route in enumerate(model.routes):
             key = (model.name, route.upstream, route.upstream_model or model.name)
             at, cost = f"routes[{index}].", route.cost
@@ -177,7 +177,7 @@ class _Loader:
         place: str,
         problems: Problems,
     ) -> list[dict[str, Any]]:
-        """Return the columns of the versions to add, and note what can't be added."""
+        """Return the columns of the versions to add, and note problems with the others."""
         new = []
         for name, table in tables:
             try:
@@ -384,9 +384,9 @@ def _without_key(upstream: Upstream | None, base_url: str) -> dict[str, Any]:
 def _positions(
     names: Iterable[str], existing: Mapping[str, Any], *, key: Callable[[Any], Any]
 ) -> dict[str, int]:
-    """Return the position of each name: those that rows have, if they are in this order already.
+    """Return the position of each name: the rows' own positions, if they are in this order already.
 
-    `key` decides between rows with one position, as the export does.
+    `key` orders rows of equal position, as the export does.
     """
     ordered = list(names)
     rows = [existing.get(name) for name in ordered]

@@ -1,4 +1,4 @@
-"""Alerts about models that are sold below what an upstream charges for them."""
+"""Alerts about models that are sold for less than an upstream charges."""
 
 from datetime import datetime
 
@@ -10,15 +10,17 @@ from billing.pricing.margins import rate_pairs, rate_text
 def alert_of_losses(now: datetime) -> int:
     """Raise an alert for each route that costs more than its model's price at `now`.
 
-    Once for each pair of a price version and a version of the route's cost. Return the number of
-    new alerts.
+    There is one alert for each pair of a price version and a version of the route's cost. Return
+    the number of new ones.
     """
     new = 0
     for model in load_snapshot().ordered:
         prices = model.price_at(now)
-        for route in model.routes if prices is not None else ():
+        if prices is None:
+            continue
+        for route in model.routes:
             costs = route.costs_at(now)
-            if prices is None or costs is None:
+            if costs is None:
                 continue
             losses = [pair for pair in rate_pairs(prices, costs) if pair.is_below_cost]
             if losses:

@@ -1,11 +1,10 @@
-"""Prices to come that are announced: which models, what changes, and who uses them."""
+"""Announced future prices: which models, what changes, and which teams use them."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db.models import QuerySet
 
-from api.models import Model
 from billing.models import CreditAccount, PriceVersion, UsageHour
 from billing.pricing.components import COMPONENTS
 from billing.pricing.margins import rate_text
@@ -15,7 +14,7 @@ USED_DAYS = 30
 
 
 class PriceChange(NamedTuple):
-    """A change of a model's price. `text` says each rate that changes, from what to what."""
+    """A change of a model's price. `text` lists each changed rate, old and new."""
 
     version_id: int
     model: str
@@ -24,16 +23,22 @@ class PriceChange(NamedTuple):
 
 
 def announced_changes(now: datetime) -> list[PriceChange]:
-    """Return the announced changes to come, the next first."""
-    versions = PriceVersion.objects.filter(announces=True, effective_from__gt=now)
+    """Return the announced future changes, the next first."""
+    versions = (
+        PriceVersion.objects.filter(
+            announces=True, effective_from__gt=now, product__model__is_enabled=True
+        )
+        .select_related("product__model")
+        .prefetch_related("product__price_versions")
+    )
     found = []
-    for version in versions.select_related("product").order_by("effective_from", "pk"):
-        model = Model.objects.filter(product=version.product, is_enabled=True).first()
-        before = version.product.price_versions.filter(effective_from__lt=version.effective_from)
-        current = before.order_by("-effective_from").first()
-        if model is not None and current is not None:
-            text = change_text(current.rates, version.rates)
-            found.append(PriceChange(version.pk, model.name, version.effective_from, text))
+    for version in versions.order_by("effective_from", "pk"):
+        moment, product = version.effective_from, version.product
+        earlier = [each for each in product.price_versions.all() if each.effective_from < moment]
+        if earlier:
+            before = max(earlier, key=lambda each: each.effective_from)
+            text = change_text(before.rates, version.rates)
+            found.append(PriceChange(version.pk, product.model.name, moment, text))
     return found
 
 
@@ -57,7 +62,7 @@ def teams_using(model: str, now: datetime) -> set[int]:
 
 
 def change_text(before: Rates, after: Rates) -> str:
-    """Return each rate that changes, factors included, such as `input tokens $0.70 → $0.80`."""
+    """Return each changed rate, factors included, such as `input tokens $0.70 → $0.80`."""
     changes = []
     for name, component in COMPONENTS.items():
         old, new = _shown(before, name), _shown(after, name)

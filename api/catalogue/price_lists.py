@@ -1,16 +1,17 @@
 """Price lists of upstreams: OpenRouter's and LiteLLM's public formats, and CSV.
 
-OpenRouter's is the answer of its `GET /api/v1/models`, in dollars per token as texts; LiteLLM's its
-`model_prices_and_context_window.json`, in dollars per token as numbers. CSV has a heading: `model`,
-components in dollars per million tokens (`input`, `output`, `cached_input`, …), and, if wanted,
-`title`, `context_tokens` and `max_output_tokens`.
+OpenRouter's is the answer of its `GET /api/v1/models`, in dollars per token as texts; LiteLLM's is
+its `model_prices_and_context_window.json`, in dollars per token as numbers. CSV has a header row:
+`model`, components in dollars per million tokens (`input`, `output`, `cached_input`, …), and
+optionally `title`, `context_tokens` and `max_output_tokens`.
 """
 
 import csv
 import json
-from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -43,6 +44,11 @@ _LITELLM = {
     "output_cost_per_reasoning_token": "reasoning",
 }
 _LITELLM_KINDS = {"chat": "chat", "completion": "chat", "embedding": "embedding"}
+
+# The fields of an `Offer`.
+Fields = dict[str, Any]
+# An entry of a list: its names, for patterns, and a call that reads it or raises ValueError.
+Entry = tuple[list[str], Callable[[], Fields]]
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,11 +90,11 @@ def parse_list(text: bytes, only: list[str]) -> PriceList:
     entries = _json_entries(content) if content.lstrip()[:1] in "{[" else _csv_entries(content)
     offers: dict[str, Offer] = {}
     skipped = []
-    for names, raw in entries:
+    for names, read in entries:
         if only and not any(fnmatchcase(name, pattern) for name in names for pattern in only):
             continue
         try:
-            offer = _read(raw)
+            offer = msgspec.convert(read(), Offer)
         except (ValueError, msgspec.ValidationError) as error:
             skipped.append(f"{names[0]}: {error}")
             continue
@@ -97,7 +103,7 @@ def parse_list(text: bytes, only: list[str]) -> PriceList:
 
 
 def decode_offers(text: str) -> list[Offer]:
-    """Return offers that a page had as JSON. Raise PriceListError."""
+    """Return the offers in a page's hidden field, as JSON. Raise PriceListError."""
     try:
         offers = msgspec.json.decode(text, type=list[Offer])
     except (msgspec.MsgspecError, UnicodeEncodeError):
@@ -107,27 +113,17 @@ def decode_offers(text: str) -> list[Offer]:
     return offers
 
 
-def _read(raw: dict[str, Any]) -> Offer:
-    """Return an entry's fields as an offer. Raise ValueError saying why it is none."""
-    if "why" in raw:
-        raise ValueError(raw["why"])
-    return msgspec.convert(raw, Offer)
-
-
-_Entries = list[tuple[list[str], Any]]
-
-
-def _json_entries(content: str) -> _Entries:
+def _json_entries(content: str) -> list[Entry]:
     try:
         decoded = json.loads(content, parse_float=Decimal)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise PriceListError(f"The list is not JSON: {error}") from None
     items = decoded.get("data") if isinstance(decoded, dict) else decoded
     if isinstance(items, list):
-        return [_guarded(_openrouter, str(each.get("id", "?")), each) for each in _dicts(items)]
+        return [_entry(_openrouter, str(each.get("id", "?")), each) for each in _dicts(items)]
     if isinstance(decoded, dict):
         named = [(name, each) for name, each in decoded.items() if isinstance(each, dict)]
-        return [_guarded(_litellm, name, each) for name, each in named if name != "sample_spec"]
+        return [_entry(_litellm, name, each) for name, each in named if name != "sample_spec"]
     raise PriceListError("The list is neither OpenRouter's nor LiteLLM's.")
 
 
@@ -135,18 +131,14 @@ def _dicts(items: list[Any]) -> list[dict[str, Any]]:
     return [item for item in items if isinstance(item, dict)]
 
 
-def _guarded(read: Any, name: str, entry: dict[str, Any]) -> tuple[list[str], Any]:
-    """Return an entry's names, to be matched by patterns, and its fields."""
+def _entry(read: Callable[[str, Any], Fields], name: str, entry: dict[str, Any]) -> Entry:
     names = [name]
     if provider := entry.get("litellm_provider"):
         names.append(f"{provider}/{name}")
-    try:
-        return names, read(name, entry)
-    except ValueError as error:
-        return names, {"name": name, "why": str(error)}
+    return names, partial(read, name, entry)
 
 
-def _openrouter(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+def _openrouter(name: str, entry: dict[str, Any]) -> Fields:
     prices = _mapping(entry.get("pricing"))
     limits = _mapping(entry.get("top_provider"))
     architecture = _mapping(entry.get("architecture"))
@@ -161,7 +153,7 @@ def _openrouter(name: str, entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _litellm(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+def _litellm(name: str, entry: dict[str, Any]) -> Fields:
     mode = entry.get("mode", "chat")
     if mode not in _LITELLM_KINDS:
         raise ValueError(f"{mode} models are not imported")
@@ -188,7 +180,7 @@ def _modalities(value: object) -> list[str]:
 
 
 def _costs(prices: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
-    """Return nano-dollars for each million, of dollars a token. Raise ValueError."""
+    """Return dollars per token as nano-dollars per million. Raise ValueError."""
     costs: dict[str, int] = {}
     for key, component in names.items():
         written = prices.get(key)
@@ -196,30 +188,34 @@ def _costs(prices: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int
             continue
         try:
             nanos = Decimal(str(written)) * _NANOS_PER_MILLION
-        except InvalidOperation:
+        except ArithmeticError:
             raise ValueError(f"{key} is no amount: {written!r}") from None
         if not nanos.is_finite() or nanos < 0:
             raise ValueError("its price varies" if nanos == -_NANOS_PER_MILLION else f"{key} < 0")
         if component in {"cached_input", "cache_write", "reasoning"} and not nanos:
-            continue  # lists say 0 of what has no price of its own
+            continue  # lists have 0 for a component without a price of its own
         costs[component] = int(nanos.to_integral_value())
     if not {"input", "output"} & costs.keys():
         raise ValueError("it has no price by tokens")
     return costs
 
 
-def _csv_entries(content: str) -> _Entries:
-    rows = csv.DictReader(content.splitlines())
-    heading = [name.strip() for name in rows.fieldnames or []]
+def _csv_entries(content: str) -> list[Entry]:
+    reader = csv.DictReader(content.splitlines())
+    try:
+        heading = [name.strip() for name in reader.fieldnames or []]
+        reader.fieldnames = heading
+        rows = list(reader)
+    except csv.Error as error:
+        raise PriceListError(f"The list is not CSV: {error}.") from None
     known = {"model", "title", "context_tokens", "max_output_tokens", *COMPONENTS}
     if "model" not in heading or (unknown := [name for name in heading if name not in known]):
         what = f"has no column {', '.join(unknown)}" if "model" in heading else "needs a heading"
         raise PriceListError(f"CSV {what}: model, input, output, … in dollars per million.")
-    rows.fieldnames = heading
-    return [_guarded(_csv, str(row.get("model") or "?").strip(), row) for row in rows]
+    return [_entry(_csv, str(row.get("model") or "?").strip(), row) for row in rows]
 
 
-def _csv(name: str, row: dict[str, Any]) -> dict[str, Any]:
+def _csv(name: str, row: dict[str, Any]) -> Fields:
     costs = {}
     for component in COMPONENTS:
         if written := (row.get(component) or "").strip().removeprefix("$"):

@@ -1,4 +1,4 @@
-"""What a new price would do, for the person who is about to publish it."""
+"""The effects of a new price, for review before it is published."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from api.catalogue.check import TEXT_PRICED_BY
+from api.catalogue.rate_versions import in_force
 from api.models import Model, Route, RouteCost
 from billing.models import PriceVersion, Product
 from billing.pricing.components import COMPONENTS, Component
@@ -13,13 +15,11 @@ from billing.pricing.margins import RatePair, rate_pairs, rate_text
 from billing.usage.repricing import Repriced, repriced_customers
 
 REPRICED_DAYS = 30
-# What a model of a kind must have a price for, if nothing says that it is free on purpose.
-_MUST_BE_PRICED = {"chat": ("input", "output"), "embedding": ("input",)}
 
 
 @dataclass(frozen=True)
 class Supplier:
-    """A route of the model, with its cost at a moment, which may be unknown."""
+    """A route of the model, with its cost at a moment, or None if that is unknown."""
 
     route: Route
     cost: RouteCost | None
@@ -30,7 +30,7 @@ class Supplier:
         return str(self.route.upstream)
 
     def pairs(self, price: PriceVersion) -> dict[str, RatePair]:
-        """Return what each component is sold and bought for, without tiers, by its name."""
+        """Return each component's price and cost without tiers, by the component's name."""
         if self.cost is None:
             return {}
         pairs = rate_pairs(price.rates, self.cost.rates)
@@ -53,8 +53,7 @@ class Supplier:
 
 def price_at(product: Product, moment: datetime) -> PriceVersion | None:
     """Return the price in force at a moment, or None."""
-    versions = product.price_versions.filter(effective_from__lte=moment)
-    return versions.order_by("-effective_from").first()
+    return in_force(product.price_versions.all(), moment)
 
 
 def suppliers_of(product: Product, moment: datetime) -> list[Supplier]:
@@ -63,21 +62,18 @@ def suppliers_of(product: Product, moment: datetime) -> list[Supplier]:
         "upstream", "model"
     )
     return [
-        Supplier(
-            route,
-            route.costs.filter(effective_from__lte=moment).order_by("-effective_from").first(),
-        )
+        Supplier(route, in_force(route.costs.all(), moment))
         for route in routes.order_by("priority", "-weight", "pk")
     ]
 
 
 def free_components(price: PriceVersion, current: PriceVersion | None) -> list[Component]:
-    """Return what would be free by the new price and must not be by accident.
+    """Return what the new price would make free, which may be an accident.
 
     That is what costs something now, and what a model of its kind is sold by.
     """
     model = Model.objects.filter(product=price.product).first()
-    must = _MUST_BE_PRICED.get(model.kind, ()) if model else ()
+    must = TEXT_PRICED_BY.get(model.kind, ()) if model else ()
     new, old = price.rates, current.rates if current else None
     free = [
         component
@@ -92,7 +88,7 @@ def free_components(price: PriceVersion, current: PriceVersion | None) -> list[C
 
 
 def losses_of(price: PriceVersion, suppliers: Iterable[Supplier]) -> list[str]:
-    """Return a sentence for each component that an upstream charges more for than customers pay."""
+    """Return a sentence for each component that an upstream charges more for than we do."""
     return [text for supplier in suppliers for text in supplier.losses(price)]
 
 

@@ -1,7 +1,7 @@
 """The one statement that reads the catalogue, shaped as `api.catalogue.Snapshot`'s JSON.
 
 One statement sees one point in time whatever the isolation level. Versions of prices and costs of
-the last day are kept beside the one in force, so that a process whose clock runs a little behind
+the last day come with the one in force, so that a process whose clock runs a little behind
 the database's still finds those of its own now.
 """
 

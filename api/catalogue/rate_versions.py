@@ -1,21 +1,30 @@
-"""The rates in a catalogue file as rows of prices and costs, each in force from a moment on."""
+"""Versions of rates: the one in force at a moment, and those that a catalogue file asks for."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
+
+from django.db.models import QuerySet
 
 from api.catalogue.file import CostTable, RatesTable
 from billing.models import RatesRow
 from billing.pricing.components import COMPONENTS
 
+Version = TypeVar("Version", bound=RatesRow)
+
+
+def in_force(versions: QuerySet[Version], moment: datetime) -> Version | None:
+    """Return the version in force at `moment` (aware), or None."""
+    return versions.filter(effective_from__lte=moment).order_by("-effective_from").first()
+
 
 def missing_version(
     table: CostTable, versions: Sequence[RatesRow], now: datetime
 ) -> dict[str, Any] | None:
-    """Return the columns of the row that a table needs beside existing versions, or None.
+    """Return the columns of the row to add for a table, or None if the versions have its rates.
 
-    A table without a moment means now. Raise ValueError where the table's moment has passed, or has
-    other rates: versions are never rewritten.
+    A table without a moment means now. Raise ValueError if the table's moment has passed, or
+    already has other rates: versions are never rewritten.
     """
     figures, at = figures_of(table), table.effective_from
     known = {one.effective_from: one for one in versions}
@@ -40,7 +49,7 @@ def missing_version(
 
 
 def numbered(name: str, tables: Iterable[CostTable]) -> Iterator[tuple[str, CostTable]]:
-    """Yield the tables of a list, each with its place."""
+    """Yield the tables of a list, each with its place in the file."""
     for index, table in enumerate(tables):
         yield f"{name}[{index}]", table
 
@@ -59,8 +68,8 @@ def figures_of(table: CostTable) -> dict[str, Any]:
     for component in COMPONENTS.values():
         if component.field:
             nanos = getattr(table, component.name)
-            unsaid = None if component.part_of else 0
-            figures[component.rate_column] = unsaid if nanos is None else int(nanos)
+            default = None if component.part_of else 0
+            figures[component.rate_column] = default if nanos is None else int(nanos)
     return figures
 
 

@@ -62,8 +62,8 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     `max_tokens_field` is one of `Route.MaxTokensField`. The `takes_…` say what the upstream knows
     of a request, and `passes_unknown_fields` whether it gets fields that we don't know. One that
     `streams_plain_answers` is asked for a stream where the client wants a plain answer.
-    `charges_broken_streams` is one of `Route.BrokenStreams`. `costs` is newest first and holds
-    versions to come.
+    `charges_broken_streams` is one of `Route.BrokenStreams`. `costs` is newest first and includes
+    future versions.
     """
 
     id: int
@@ -91,7 +91,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A model that is switched on: its row, its routes in the order to try, its prices.
 
     `prices` is newest first and holds versions to come. `refusals` are the row's
-    `refused_parameters` taken apart; see `refused_by`.
+    `refused_parameters` taken apart; see `refused_by`. `sold` remembers what `without_losses`
+    returned, by the versions of the price and of the routes' costs.
     """
 
     id: int
@@ -127,6 +128,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     refusals: tuple[frozenset[str], ...] = ()
     facts: dict[str, Any] = {}
     pricings: tuple[dict[str, Any], ...] = ()
+    sold: dict[tuple[int, ...], "ModelEntry"] = {}
 
     def __post_init__(self) -> None:
         """Work out once what every request and every models list needs of the row."""
@@ -141,6 +143,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
                     force_setattr(variant, "has_service_tiers", True)
         force_setattr(self, "facts", _facts(self))
         force_setattr(self, "pricings", tuple(_pricing(prices) for prices in self.prices))
+        force_setattr(self, "sold", {})
 
     def price_at(self, now: datetime) -> Prices | None:
         """Return the prices in force at `now` (aware), or None: then the model is not sold."""
@@ -148,14 +151,19 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     def without_losses(self, prices: Prices, now: datetime) -> "ModelEntry":
         """Return the model with only those routes that charge us no more than customers pay."""
-        routes = tuple(
-            route
-            for route in self.routes
-            if (costs := route.costs_at(now)) is None or not is_below_cost(prices, costs)
-        )
-        if len(routes) == len(self.routes):
-            return self
-        return msgspec.structs.replace(self, routes=routes)
+        costs = [route.costs_at(now) for route in self.routes]
+        versions = (prices.version_id, *(each.version_id if each else 0 for each in costs))
+        sold = self.sold.get(versions)
+        if sold is None:
+            routes = tuple(
+                route
+                for route, each in zip(self.routes, costs, strict=True)
+                if each is None or not is_below_cost(prices, each)
+            )
+            is_whole = len(routes) == len(self.routes)
+            sold = self if is_whole else msgspec.structs.replace(self, routes=routes)
+            self.sold[versions] = sold
+        return sold
 
     def refused_by(self, used: Set[str]) -> str | None:
         """Return the first of `refused_parameters` that forbids what a request shows, or None.
@@ -182,7 +190,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     def listing(self, now: datetime, name: str | None = None) -> dict[str, Any]:
         """Return the model's object in the models list, a new dict, with the prices of `now`.
 
-        `name` is the alias it was asked for by, which it then answer as its id.
+        `name` is the alias it was asked for by, which it then answers to as its id.
         """
         listing = {**self.facts, "id": name or self.name, "pricing": {}}
         for prices, pricing in zip(self.prices, self.pricings, strict=True):
@@ -212,7 +220,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, ModelEntry] = {}
 
     def __post_init__(self) -> None:
-        """Indexe the models; an alias never hides a model's own name."""
+        """Index the models; an alias never hides a model's own name."""
         by_name = {alias: entry for entry in self.ordered for alias in entry.aliases}
         by_name.update((entry.name, entry) for entry in self.ordered)
         force_setattr(self, "models", by_name)

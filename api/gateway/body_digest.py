@@ -1,9 +1,9 @@
-"""A keyed digest of a request's body, by which the client's retry of it is recognized.
+"""A keyed digest of a request's body, to recognize a client's retry of the request.
 
 No body is stored. The digest is keyed with a secret derived from the newest pepper and with the
-digest of the API key: whoever reads the database can't try out bodies, nor see that two keys sent
-the same one, and it is kept of requests only that did not complete. Clients repeat a broken stream
-without `stream` (Claude Code does), so that is left out of it.
+digest of the API key, so that a reader of the database can neither test guesses of a body nor see
+that two keys sent the same one. It is stored only for requests that did not complete. Some clients
+repeat a broken stream without `stream` (Claude Code does), so the digest leaves that out.
 """
 
 import hmac
@@ -14,12 +14,12 @@ from accounts.keys import derived_secret
 
 _STREAM = re.compile(rb'"stream(?:_options)?"\s*:\s*(?:true|false|null|\{[^{}]*\})')
 _COMMA = re.compile(rb"\s*,\s*")
-# Further places are part of the digest: a body of nothing else must not cost time.
+# Members beyond these stay in the digest: a body full of them must not cost time.
 _MOST_PLACES = 16
 
 
 def digest_of(body: bytes, key_digest: str, boundary: bytes = b"") -> str:
-    """Return the digest as 32 hexadecimal digits. `boundary` is a form's, new with each try."""
+    """Return the digest as 32 hexadecimal digits. `boundary` is a form's, which each try renews."""
     body = body.replace(boundary, b"") if boundary else _without_stream(body)
     key = _secret() + bytes.fromhex(key_digest)
     # SHA-256 is twice as fast as BLAKE2 where the processor has instructions for it.
@@ -34,8 +34,7 @@ def _secret() -> bytes:
 def _without_stream(body: bytes) -> bytes:
     """Return a JSON object's text without the members `stream` and `stream_options`.
 
-    A quotation mark within a string is escaped, so that only members, and strings that are no
-    member's name, are found.
+    Within a string, quotation marks are escaped, so no text inside one is taken for a member.
     """
     parts: list[bytes] = []
     begin = at = 0

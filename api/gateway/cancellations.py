@@ -1,4 +1,4 @@
-"""How often each key cancels requests, which limits what it can save by early ends."""
+"""How often each key cancels requests, which limits what it can save by ending them early."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ class Cancellations:
             del self._changes[next(iter(self._changes))]
 
     def take_changes(self) -> dict[int, int]:
-        """Return how many this process has counted of each key since the last call."""
+        """Return each key's cancellations that this process has counted since the last call."""
         changes, self._changes = self._changes, {}
         return changes
 

@@ -1,16 +1,18 @@
-"""The exchange of counts among processes, through Valkey: of refusals and of cancellations.
+"""The exchange of counts of refusals and cancellations among processes, through Valkey.
 
-Both limits are checked in each process's memory, on the way of a request. Every half second a
-process publishes what it has counted since, and adds what the others have published, so that N
-processes allow a key hardly more than one does. The counts are advice: nothing of them is stored,
-and without Valkey each process goes by its own, as exactly as it can.
+Each request checks both limits in its process's memory. Every half second a process publishes what
+it has counted since, and adds what the others have published, so that N processes allow a key
+hardly more than one does. The counts are advisory: nothing is stored, and without Valkey each
+process uses its own.
 """
 
 import asyncio
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Literal
+from heapq import nlargest
+from typing import TypeVar
 
 import msgspec
 import redis.asyncio
@@ -19,28 +21,31 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from api.gateway.cancellations import Cancellations
-from api.gateway.refusals import RefusalLimit
+from api.gateway.refusals import BucketKind, RefusalLimit
 
 log = structlog.get_logger(__name__)
 
 CHANNEL = "tollgate:counts"
 INTERVAL_SECONDS = 0.5
 TIMEOUT_SECONDS = 2.0
-# A connection on which nothing comes is checked this often.
+# How often an idle connection is checked.
 CHECK_SECONDS = 10
 RETRY_SECONDS = 2.0
-# Of each kind in one message; the largest go first. An attack from more addresses than that in
-# half a second is no longer stopped by limits per address.
+# Per kind and message, the largest first. Limits per address don't stop an attack from more
+# addresses than that in half a second anyway.
 MOST_PUBLISHED = 2_000
+
+Counted = TypeVar("Counted")
+Amount = TypeVar("Amount", int, float)
 
 _AWAY = (RedisError, OSError, TimeoutError)
 
 
 class Counts(msgspec.Struct, array_like=True):
-    """What one process counted since its last message: by bucket, and by the key's id."""
+    """What one process counted since its last message, by bucket and by key id."""
 
     sender: str
-    refusals: list[tuple[Literal["key", "address"], str, float]]
+    refusals: list[tuple[BucketKind, str, float]]
     cancellations: list[tuple[int, int]]
 
 
@@ -78,7 +83,7 @@ class CountExchange:
             await self._client.aclose()
 
     async def publish(self) -> None:
-        """Publish what was counted since the last message; it is lost where that fails.
+        """Publish what was counted since the last message. If that fails, it is lost.
 
         Raise RedisError, OSError or TimeoutError.
         """
@@ -87,10 +92,10 @@ class CountExchange:
             await self._client.publish(CHANNEL, _encode(counts))
 
     def merge(self, data: bytes) -> None:
-        """Add what another process published. What is no such message is left."""
+        """Add what another process published. Ignore anything else."""
         try:
             counts = _decode(data)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             log.warning("counts_not_understood", size_bytes=len(data))
             return
         if counts.sender == self._sender:
@@ -101,20 +106,16 @@ class CountExchange:
             self._cancellations.add(key_id, cancelled)
 
     def _take(self) -> Counts:
-        refused = sorted(
-            self._refusals.take_changes().items(), key=lambda change: abs(change[1]), reverse=True
-        )
-        cancelled = sorted(
-            self._cancellations.take_changes().items(), key=lambda change: change[1], reverse=True
-        )
+        refused = _largest(self._refusals.take_changes())
+        cancelled = _largest(self._cancellations.take_changes())
         return Counts(
             self._sender,
-            [(kind, name, amount) for (kind, name), amount in refused[:MOST_PUBLISHED]],  # type: ignore[misc]
-            cancelled[:MOST_PUBLISHED],
+            [(kind, name, amount) for (kind, name), amount in refused],
+            cancelled,
         )
 
     async def _run(self) -> None:
-        """Exchange counts until cancelled, and connect again whenever Valkey was away."""
+        """Exchange counts until cancelled, and reconnect whenever Valkey was unavailable."""
         is_away = False
         while True:
             try:
@@ -128,7 +129,7 @@ class CountExchange:
                 if not is_away:
                     log.warning("counts_not_shared", error=str(error))
                 is_away = True
-            # By the time that Valkey is back, what was counted meanwhile is no longer true.
+            # Once Valkey is back, these counts would be out of date.
             self._take()
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -146,3 +147,8 @@ class CountExchange:
             )
             if message is not None:
                 self.merge(message["data"])
+
+
+def _largest(changes: Mapping[Counted, Amount]) -> list[tuple[Counted, Amount]]:
+    """Return as many changes as a message may have, the largest first."""
+    return nlargest(MOST_PUBLISHED, changes.items(), key=lambda change: abs(change[1]))

@@ -124,9 +124,9 @@ async def _attempt(
 
 
 def _loggable(error: AttemptError) -> str:
-    """Return an error without the upstream's words, which may repeat the prompt.
+    """Return an error's detail without the upstream's words, which may repeat the prompt.
 
-    They are with the request's attempts, for staff.
+    Staff find them in the request's attempts.
     """
     return error.detail if error.kind == "connect" else error.detail.partition(": ")[0]
 
@@ -188,7 +188,7 @@ async def call_upstream(
 ) -> UpstreamCall:
     """Call a route's upstream. Raise AttemptError.
 
-    `request` is what to ask for, if it isn't what the client asked for.
+    `request` replaces the client's request, if given.
     """
     quote, dialect = admitted.quote, dialect_of(admitted, route)
     request = request or quote.request
@@ -217,7 +217,7 @@ async def call_upstream(
 
 
 def _body(quote: Quote, request: ParsedRequest, dialect: Dialect, route: RouteEntry) -> bytes:
-    """Return the body of a call. Raise AttemptError for what the upstream's dialect can't say."""
+    """Return the body of a call. Raise AttemptError if the upstream's dialect can't express it."""
     try:
         return dialect.upstream_body(request, quote.model, route, quote.max_tokens)
     except errors.ApiError as error:

@@ -153,8 +153,8 @@ class ApiRequest:
 
     `admission` is the ledger's latest answer about the key; the limit headers come from it.
     `stated_length` is the body's length in bytes by its header, or 0, and `read_bytes` how much of
-    it was read; `body_digest` is set once it was read whole. With `strict_transport` the client is
-    told to use HTTPS for this host from now on.
+    it has been read; `body_digest` is set once it has been decoded. With `strict_transport` the
+    client is told to use HTTPS for this host from now on.
     """
 
     __slots__ = (
@@ -212,7 +212,7 @@ class ApiRequest:
 
     @property
     def is_form(self) -> bool:
-        """Whether the body says that it is a form."""
+        """Whether the headers say that the body is a form."""
         media_type = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         return media_type == b"multipart/form-data"
 
@@ -229,10 +229,13 @@ class ApiRequest:
             if len(body) <= LARGE_BYTES:
                 self.body_digest = digest_of(body, key_digest)
                 return decode_object(body), len(body)
-            self.body_digest = await run_beside(len(body), digest_of, body, key_digest)
-            return await run_beside(len(body), decode_large_object, body), len(body)
+            fields, self.body_digest = await run_beside(
+                len(body),
+                lambda: (decode_large_object(body), digest_of(body, key_digest)),
+            )
         except UnacceptableJsonError as error:
             raise errors.InvalidJsonError(f"The body is not valid JSON: {error}") from None
+        return fields, len(body)
 
     async def read_form(self, max_bytes: int) -> tuple[dict[str, object], int]:
         """Return the fields of the form in the body, and the body's length in bytes.
@@ -247,11 +250,14 @@ class ApiRequest:
         body = await self._read(max_bytes)
         boundary = content_type.partition("boundary=")[2].partition(";")[0].strip(' "').encode()
         key_digest = self.key_digests()[0]
-        self.body_digest = await run_beside(len(body), digest_of, body, key_digest, boundary)
         try:
-            return await run_beside(len(body), decode_form, body, content_type), len(body)
+            fields, self.body_digest = await run_beside(
+                len(body),
+                lambda: (decode_form(body, content_type), digest_of(body, key_digest, boundary)),
+            )
         except UnacceptableFormError as error:
             raise errors.InvalidRequestError(f"The body is not a valid form: {error}") from None
+        return fields, len(body)
 
     async def drain_body(self) -> None:
         """Read and drop the rest of a refused body, up to a limit."""

@@ -1,8 +1,8 @@
 """What a process measures of its requests for Prometheus (`config/metrics.py` exports it).
 
-A request pays for one append to a list, of its settlement, which says all there is to say. Once a
-second a task counts what was appended, and reads the gauges. The processes of one host share their
-figures through files (`prometheus_client`'s multiprocess mode, set up in `config/gunicorn.py`).
+A request costs one append: of its settlement, which has everything that is measured. Once a second
+a task counts the settlements and reads the gauges. The processes of one host share their figures
+through files (`prometheus_client`'s multiprocess mode, set up in `config/gunicorn.py`).
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Gauge, Histogram
 
 from api import maintenance
+from api.catalogue.snapshot import UpstreamEntry
 from billing.ledger.gate import Settlement
 from billing.pricing.money import NANOS_PER_DOLLAR
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from api.gateway.process import Gateway
 
 COUNT_SECONDS = 1.0
-# Above this, what a second brought is not counted but dropped, rather than filling the memory.
+# The most that wait to be counted; beyond it the oldest are dropped.
 MAX_SETTLEMENTS = 50_000
 
 FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3, 6, 12, 30, 60, 120)
@@ -137,9 +138,9 @@ class Recorder:
 
 
 def count(settlements: Iterable[Settlement]) -> None:
-    """Count settlements. Sums are added once for each of their labels.
+    """Count settlements, adding each sum once per set of labels.
 
-    Adding to what processes share takes 3 µs, and a request has ten sums.
+    Adding to a shared figure takes 3 µs, and a request has ten of them.
     """
     sums: defaultdict[tuple[Counter, tuple[str, ...]], float] = defaultdict(float)
     for settlement in settlements:
@@ -184,8 +185,8 @@ def _count_times(settlement: Settlement) -> None:
         TOKEN_INTERVAL.labels(settlement.model).observe(max(gap_ms, 0) / 1000)
 
 
-def _upstreams_of(gateway: "Gateway") -> list:  # type: ignore[type-arg]
-    """Return the catalogue's upstreams, each once."""
+def _upstreams_of(gateway: "Gateway") -> list[UpstreamEntry]:
+    """Return the catalogue's upstreams without duplicates."""
     entries = (
         route.upstream for model in gateway.catalogue.current.ordered for route in model.routes
     )

@@ -8,6 +8,7 @@ time, and learns within a second what the others count (`count_exchange`).
 import ipaddress
 import math
 import time
+from typing import Literal
 
 import structlog
 
@@ -21,7 +22,8 @@ SECONDS = 60
 MOST_COUNTED = 20_000
 
 # ("key", its digest), or ("address", an IPv4 address or an IPv6 network).
-Bucket = tuple[str, str]
+BucketKind = Literal["key", "address"]
+Bucket = tuple[BucketKind, str]
 
 
 class TooManyRefusalsError(errors.RateLimitError):
@@ -40,7 +42,7 @@ class RefusalLimit:
     """
 
     def __init__(self, per_key: int, per_address: int) -> None:
-        self._sizes = {"key": per_key, "address": per_address}
+        self._sizes: dict[BucketKind, int] = {"key": per_key, "address": per_address}
         # A bucket's level, and when it was last updated (time.monotonic() seconds). If there is no
         # entry, nothing was refused lately: there is nothing to check or to forgive.
         self.filled: dict[Bucket, tuple[float, float]] = {}
@@ -79,12 +81,12 @@ class RefusalLimit:
                 self._change(bucket, level, -min(1.0, level))
 
     def take_changes(self) -> dict[Bucket, float]:
-        """Return what this process has added to the buckets, or taken, since the last call."""
+        """Return by how much this process has changed each bucket since the last call."""
         changes, self._changes = self._changes, {}
         return changes
 
     def add(self, bucket: Bucket, amount: float) -> None:
-        """Add to a bucket what another process did, or take it."""
+        """Apply another process's change of a bucket."""
         self._put(bucket, self._level(bucket) + amount)
 
     def _change(self, bucket: Bucket, level: float, amount: float) -> None:
@@ -107,7 +109,7 @@ class RefusalLimit:
 
 def _buckets(digest: str, address: str) -> list[Bucket]:
     """Return the buckets of a request; without a well-formed key there is no key's."""
-    keys = [("key", digest)] if digest else []
+    keys: list[Bucket] = [("key", digest)] if digest else []
     return [*keys, ("address", _network(address))]
 
 

@@ -168,11 +168,11 @@ class AdmittedRequest:
 
         Where the upstream broke it off, the route's row says whether that is charged.
         """
-        usage, source, is_reported, _ = self._part()
+        part = self._part()
         rule = self.route.charges_broken_streams if self.route is not None else "never"
         is_charged = not error.is_upstream_break or rule == "always"
-        if self.delivered_bytes and (is_charged or (rule == "reported" and is_reported)):
-            self._settle(error.outcome, status, usage, source, error=error.detail)
+        if self.delivered_bytes and (is_charged or (rule == "reported" and part.is_reported)):
+            self._settle(error.outcome, status, part.usage, part.source, error=error.detail)
         else:
             self._settle(error.outcome, status, error=error.detail)
 
@@ -185,8 +185,8 @@ class AdmittedRequest:
         if self._is_detached or self.settlement is not None:
             return False
         if self.was_dispatched and self.quote.units is None:
-            usage, source, _, _ = self._part()
-            self._settle("client_closed", 499, usage, source)
+            part = self._part()
+            self._settle("client_closed", 499, part.usage, part.source)
         else:
             self._settle("client_closed", 499)
         return self.was_dispatched
@@ -250,7 +250,7 @@ class AdmittedRequest:
         return charge, AttemptCost(upstream, version, cost.total_nanos, cost.lines)
 
     def _part(self) -> "_Part":
-        """Return what an early-ended answer used."""
+        """Return what an answer that ended early used."""
         if self.reader is None:
             return _Part(self.estimated(), "estimated", False)
         metered = self.reader.meter_part(self.quote)
@@ -276,10 +276,10 @@ class AdmittedRequest:
 
     def _note_loss(self, *, was_under_way: bool) -> None:
         """Add what the upstream charges us for the last attempt, which failed."""
-        usage, _, is_reported, rejected = self._part()
-        self._note_rejected(rejected)
-        may_be_billed = is_reported or was_under_way or usage.output_tokens
-        if self.quote.units is None and may_be_billed and (cost := self.cost_of(usage)):
+        part = self._part()
+        self._note_rejected(part.rejected)
+        may_be_billed = part.is_reported or was_under_way or part.usage.output_tokens
+        if self.quote.units is None and may_be_billed and (cost := self.cost_of(part.usage)):
             self._losses.append(cost)
 
     def _settle(
@@ -354,7 +354,7 @@ class AdmittedRequest:
 
 
 class _Part(NamedTuple):
-    """What an early-ended answer used, whose figure that is, and whether it was reported."""
+    """What an answer that ended early used, the figure's source, and whether it was reported."""
 
     usage: Usage
     source: str

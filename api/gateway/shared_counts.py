@@ -1,4 +1,4 @@
-"""What every process counts for itself, and adds to a table that all processes share."""
+"""Counts that each process keeps in memory and adds to a table that all processes share."""
 
 import asyncio
 from abc import ABC, abstractmethod

@@ -3,7 +3,7 @@
 `httpx.AsyncClient` and a full `httpx.Request` cost more than all the rest (21 µs a request with
 headers in a dict, 1 µs as here), so addresses and headers are prepared once for each upstream. No
 proxy, no redirects, no cookies; addresses come from the catalogue only. The transport reports
-refused connections, names that don't resolve and a full pool as ConnectTimeout; the cause tells.
+refused connections, unresolved names and a full pool as ConnectTimeout; see its cause.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ log = structlog.get_logger(__name__)
 # More of an error's body than this is not read.
 MAX_ERROR_BYTES = 64 * 1024
 KEEPALIVE_SECONDS = 30
-# How long a connection worth keeping may take to end its message after the last event.
+# A connection is kept if its message ends within this time of the last event.
 EOF_SECONDS = 0.25
 # Of an answer that is unpacked, at a time.
 UNPACKED_BYTES = 64 * 1024
 # Security policies and cookies of CDNs exceed aiohttp's 8 kB and 128 headers.
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 1_000
-# The columns of a route that decide about a field which we add ourselves.
+# The columns of a route that decide about a field that we add ourselves.
 _SWITCHES: dict[str, dict[str, Any]] = {
     "max_tokens": {"max_tokens_field": "max_completion_tokens"},
     "stream_options": {"takes_stream_options": False},
@@ -85,7 +85,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _ReportingHandler(ResponseHandler):
-    """Tells a body's reader that its framing broke; aiohttp (3.14) tells only the head's."""
+    """Reports broken framing to a body's reader; aiohttp (3.14) does to the head's only."""
 
     def set_exception(self, exc: Any, *cause: Any) -> None:
         """End the message that is being read with an error."""
@@ -110,7 +110,7 @@ class _Target:
         headers = {
             "content-type": "application/json",
             "accept": "application/json, text/event-stream",
-            # A compressed answer has any size once unpacked, and can't pass as it comes.
+            # A compressed answer can unpack to any size, and can't be passed on as is.
             "accept-encoding": "identity",
             "user-agent": "tollgate",
         }

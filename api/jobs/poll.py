@@ -1,4 +1,4 @@
-"""Videos' jobs, from the upstream's word on them to their one end: what Celery does for them.
+"""Video jobs, from their upstreams' reports to their one end, in Celery.
 
 Any number of pollers may ask about a job at once, and be killed at any point: one of them ends it
 (`ending.py`). A poller that dies before that leaves the job as it was, to be claimed again when its
@@ -143,7 +143,7 @@ def poll_due(limit: int = JOBS_A_ROUND) -> int:
 
 
 def conclude(job: VideoJob, report: JobReport, *, is_overdue: bool) -> bool:
-    """End a job if it is time to, by what its upstream said. Return whether this call ended it.
+    """End a job if its upstream's report says so, or it is late. Return whether this call ended it.
 
     An upstream that can't be reached, or has nothing new, is asked again until the job is overdue;
     a video that is finished is taken even then.

@@ -49,7 +49,7 @@ class AlertTarget(models.Model):
 
 
 class AlertDelivery(models.Model):
-    """One alert's way to one target. Alerts of a kind that are due together share a message."""
+    """The delivery of an alert to a target. Alerts of one kind that are due share a message."""
 
     class State(models.TextChoices):
         """`waiting` ends once, in one of the others."""

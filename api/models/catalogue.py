@@ -335,7 +335,7 @@ class RouteCost(RatesRow):
 
     Two suppliers of one model have two costs. A version in use is never changed: usage records have
     lines with its rates, and `check_ledger` compares them. Without a version, a route's cost is
-    unknown, and counts as nothing.
+    unknown, and counts as 0.
     """
 
     route = models.ForeignKey(Route, on_delete=models.PROTECT, related_name="costs")

@@ -1,4 +1,4 @@
-"""What staff tell customers about the service's state."""
+"""What staff publish about the service's state."""
 
 from datetime import datetime
 
@@ -35,10 +35,10 @@ class MaintenanceMode(models.Model):
 
 
 class StatusEvent(models.Model):
-    """An incident, a maintenance window or an announcement, as staff tell it on `/status`."""
+    """An incident, a maintenance window or an announcement that staff publish on `/status`."""
 
     class Kind(models.TextChoices):
-        """What is told."""
+        """The kind of an event."""
 
         INCIDENT = "incident", "Incident"
         MAINTENANCE = "maintenance", "Maintenance"

@@ -43,10 +43,8 @@ async def show_content(gateway: Gateway, request: ApiRequest) -> None:
     found = await find_video(gateway, request)
     if not found.url:
         raise errors.NotFoundError(
-            (
-                f"The video '{errors.quoted(request.argument)}' is not finished. "
-                f"Check its status first."
-            ),
+            f"The video '{errors.quoted(request.argument)}' is not finished. "
+            "Check its status first.",
             param="id",
         )
     # Whatever an upstream puts into an address, it is one header.

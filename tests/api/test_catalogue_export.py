@@ -114,7 +114,7 @@ def test_loading_the_export_of_an_edited_catalogue_changes_nothing(
 
 
 def without_sources(text: str) -> dict[str, Any]:
-    """Return the catalogue; a rate without a source gets its model's when it is loaded anew."""
+    """Return the catalogue; a rate without a source gets its model's when it is loaded again."""
     catalogue = tomllib.loads(text)
     for model in catalogue["models"]:
         for route in model["routes"]:

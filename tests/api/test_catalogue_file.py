@@ -244,7 +244,7 @@ prices = { image = "0.015" }""",
     (("${MAKER_URL}/v1", "${MAKER-URL}/v1"), "is no http or https address"),
     (
         ('{ upstream = "maker" }]\n\n', '{ upstream = "mover" }]\n\n'),
-        f'{ALPHA}routes[1].upstream:  "mover"',
+        f'{ALPHA}routes[1].upstream: there is no upstream "mover"',
     ),
     (('= "maker/alpha"', '= "alpha"'), f"{ALPHA}routes[1]: is there twice"),
     (

@@ -120,8 +120,17 @@ def test_csv() -> None:
     assert offers["beta"].costs == {"input": 0, "output": 0}
 
 
+LONG_CELL = "a" * 200_000
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[1", "model,price\na,1", "input,output\n1,2", "3", "null", '"x"']
+    "text",
+    [
+        *("", "{", "[1", "model,price\na,1", "input,output\n1,2", "3", "null", '"x"'),
+        f'{{"data": [{{"id": "a", "pricing": {{"prompt": 1e{"9" * 20}}}}}]}}',
+        f"model,input\n{LONG_CELL},1",
+        f"model,{LONG_CELL}\na,1",
+    ],
 )
 def test_what_is_no_list_is_refused(text: str) -> None:
     with pytest.raises(PriceListError):
@@ -135,10 +144,11 @@ def test_hostile_entries_are_left_out() -> None:
         {"id": "c", "pricing": {"prompt": "-0.1"}},
         {"id": "d", "pricing": {"prompt": "1e9"}},
         {"id": "e", "pricing": {"prompt": "0.1"}, "context_length": "x"},
+        {"id": "f", "pricing": {"prompt": "1e999999990"}},
         {"id": 5, "pricing": []},
     ]
     offers, skipped = parsed({"data": entries})
-    assert (offers, len(skipped)) == ({}, 6)
+    assert (offers, len(skipped)) == ({}, 7)
 
 
 def test_the_rule_rounds_up_and_has_a_minimum() -> None:
@@ -219,8 +229,8 @@ def test_all_of_it_applies_from_a_moment_on(upstream: Upstream) -> None:
     assert entry.price_at(timezone.now()) is None
     assert entry.price_at(moment) is not None
     (what,) = run(upstream, offers(alpha=2 * 10**9), moment=moment, reprices=True)
-    assert "another cost stands from this moment on" in what
-    assert "another price stands from this moment on" in what
+    assert "another cost begins at this moment" in what
+    assert "another price begins at this moment" in what
     assert RouteCost.objects.get().input_nanos_per_million == 10**9
 
 

@@ -96,7 +96,7 @@ def test_each_process_hears_of_it_within_two_seconds(
         await asyncio.to_thread(switch, is_on=True, text="Text")
         assert await asyncio.wait_for(seen(True), 5) < 2
         assert maintenance.current.text == "Text"
-        # Without the database, what was known last stays; the next reading connects anew.
+        # Without the database, the last known state stays; the next reading reconnects.
         assert watch._connection is not None
         await watch._connection.close()
         await asyncio.to_thread(switch, is_on=False)

@@ -63,7 +63,7 @@ METERING_MUTANTS = [
     mutant(
         "the figures of a stream without its end that can't be true are kept",
         "api/gateway/settlement.py",
-        "        self._note_rejected(rejected)\n",
+        "        self._note_rejected(part.rejected)\n",
         "",
         f"{EARLY_ENDS}test_figures_of_a_stream_without_its_end_are_kept_with_the_attempt",
     ),

@@ -7,6 +7,7 @@ from django.core import mail
 from django.core.exceptions import ValidationError
 from django.test import Client
 
+from api import reencryption
 from api.alert_targets import check_address, check_secret, read_secret
 from api.models import AlertDelivery, AlertTarget
 from api.tasks import encrypt_secrets
@@ -162,6 +163,14 @@ def test_secrets_are_encrypted_anew_under_a_new_key(settings: Any) -> None:
     settings.ENCRYPTION_KEYS = {8: b"8" * 32}
     target.refresh_from_db()
     assert read_secret(target) == SECRET
+
+
+def test_a_secret_that_is_removed_during_reencryption_stays_removed() -> None:
+    target = target_of("webhook", "https://pager.example.com/hook", SECRET)
+    AlertTarget.objects.update(encrypted_secret="")
+    assert not reencryption._reencrypt_alert_target(target)
+    target.refresh_from_db()
+    assert target.encrypted_secret == ""
 
 
 def errors_of(response: Any) -> Any:

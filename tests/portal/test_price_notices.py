@@ -1,12 +1,14 @@
 """Advance notice of a price that changes, by email and on dashboards, to those who use it."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Membership, Role, Team, User
+from api.catalogue.price_changes import announced_changes
 from api.models import Model
 from billing.models import CreditAccount, PriceVersion, Product
 from billing.usage.records import roll_up_recent
@@ -69,6 +71,17 @@ def test_who_may_pay_hears_once_what_changes_and_when(
     assert f"The price of alpha changes on {change.effective_from:%Y-%m-%d %H:%M} UTC" in text
     assert "put tokens $0.70 \N{RIGHTWARDS ARROW} $0.80 per million" in text
     assert "utput tokens $2.50 \N{RIGHTWARDS ARROW} $2.00 per million" in text
+
+
+def test_the_changes_are_read_in_two_queries(
+    change: PriceVersion, django_assert_num_queries: Any
+) -> None:
+    later = change.effective_from + timedelta(days=1)
+    PriceVersion.objects.create(product=change.product, effective_from=later, announces=True)
+    with django_assert_num_queries(2):
+        changes = announced_changes(timezone.now())
+    assert [each.effective_from for each in changes] == [change.effective_from, later]
+    assert changes[1].text.startswith("input tokens $0.80")
 
 
 def test_it_is_told_again_only_if_the_change_itself_changes(

@@ -64,7 +64,7 @@ _PARTS = {
     "signature_delta": ("signature", ("thinking",)),
 }
 
-# The events that only a message that has begun can have, apart from its last.
+# Events that can only follow the start of a message, except its last.
 _OF_A_MESSAGE = {"content_block_start", "content_block_delta", "message_delta"}
 
 
@@ -118,7 +118,7 @@ class MessageStreamReader(EventReader):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _OddError):
             events = repaired_event(data, name_of(event).decode(), self._open)
             if events and not self._has_begun and _decode(events[0]).type in _OF_A_MESSAGE:
-                # Some servers leave the start out, which says nothing that the rest depends on.
+                # Some servers omit the start, which the rest doesn't depend on.
                 begun = self._all([self._made_start()])
                 self._is_start_made = True
                 return begun + self._all(events)
@@ -206,7 +206,7 @@ class MessageStreamReader(EventReader):
 
     def _message_start(self, event: _Event, data: bytes) -> bytes:
         if event.message is not None and self._is_start_made:
-            # It comes late, and once: only its usage is of use.
+            # A late start, accepted once: only its usage matters.
             self._is_start_made = False
             earlier = event.message.usage if isinstance(event.message.usage, dict) else {}
             self.usage = merged_usage(earlier, self.usage)

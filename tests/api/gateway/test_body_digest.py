@@ -1,4 +1,4 @@
-"""The digest by which a retry is recognized: of a body alone, and of no use to others."""
+"""The digest that recognizes a retry: of the body alone, and useless to others."""
 
 import hashlib
 import json

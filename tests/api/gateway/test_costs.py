@@ -103,7 +103,7 @@ class Careful(TwoSuppliers):
 
 
 class Dear(Careful):
-    """The first upstream asks more than the customer pays; the other half of it."""
+    """The first upstream charges more than the customer pays, the second half of that."""
 
     def _routes(self) -> Any:
         first, second = World._routes(self)
@@ -120,6 +120,18 @@ async def test_a_route_that_costs_more_than_the_price_is_not_used() -> None:
         assert (await world.chat()).status == 200
     assert [len(upstream.calls) for upstream in upstreams] == [0, 1]
     assert world.gate.only.upstream_cost_nanos == (500 * INPUT + 1000 * OUTPUT) // 2
+
+
+@in_loop
+async def test_routes_below_cost_follow_the_price_in_force() -> None:
+    now = datetime.now(UTC)
+    dearer = structs.replace(PRICES, version_id=99, factor_millionths=100_000_000)
+    upstreams = [Upstream(answer(completion())), Upstream(answer(completion()))]
+    async with Dear(upstreams=upstreams, prices=(PRICES,)) as world:
+        (model,) = world.snapshot().ordered
+    sold = [model.without_losses(prices, now) for prices in (PRICES, dearer, PRICES)]
+    assert [len(each.routes) for each in sold] == [1, 2, 1]
+    assert sold[0] is sold[2], "compared once"
 
 
 @in_loop

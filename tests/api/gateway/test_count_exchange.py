@@ -92,7 +92,7 @@ async def test_without_valkey_each_counts_alone_and_later_together_again(
     assert first.is_refusing
     assert not second.is_refusing
     valkey.start()
-    # What was counted meanwhile is not told; what comes after is.
+    # What was counted meanwhile is not shared; what comes after is.
     second.cancellations.note(7)
     await asyncio.sleep(1)
     assert not second.is_refusing
@@ -112,6 +112,7 @@ async def test_without_valkey_each_counts_alone_and_later_together_again(
         b'["x", [["other", "a", 1]], []]',
         b'["x", [["key", "a", "1"]], []]',
         b'["x", [], [["7", 1]]]',
+        b'["x", [["key", "\xff", 1]], []]',
     ],
 )
 def test_what_is_no_message_changes_nothing(data: bytes) -> None:
