@@ -126,4 +126,4 @@ def test_an_auditor_finds_no_act(page_of_role: Callable[[str], Page], site: Stac
     assert faults_of(page) == []
     search(page, site.demo["customer"]["email"])
     expect(page.get_by_role("heading", name="Balance by lot")).to_be_visible()
-    expect(page.get_by_role("navigation", name="Acts")).to_have_count(0)
+    expect(page.get_by_role("navigation", name="Actions")).to_have_count(0)
