@@ -20,7 +20,7 @@ from portal.chat import forms, queries
 from portal.chat.presenters import conversation_line, conversation_whole, page_data
 from portal.chat.queries import CHAT_KEY_SECONDS, TooManyKeysError, renew_chat_key
 from portal.models import Conversation
-from portal.ui.money import dollars
+from portal.ui.money import cents, dollars
 
 
 def _json_view(view: View) -> View:
@@ -89,7 +89,7 @@ def charge(request: MemberRequest, request_id: UUID) -> HttpResponse:
     account = CreditAccount.objects.filter(team=request.actor.team).first()
     answer = {
         "cost": dollars(costs.get(request_id)) or None,
-        "available": dollars(account.available_nanos if account else 0),
+        "available": cents(account.available_nanos if account else 0),
     }
     return JsonResponse(answer)
 
