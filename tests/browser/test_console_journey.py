@@ -83,7 +83,7 @@ def test_from_a_request_id_to_its_charge_its_customer_and_a_grant(
     search(page, request_id)
     expect(page.get_by_role("heading", name="Request to glm-5.2").first).to_be_visible()
     expect(page.get_by_text("How the charge").or_(page.get_by_text("Verified"))).to_be_visible()
-    expect(page.get_by_role("heading", name="For staff alone")).to_be_visible()
+    expect(page.get_by_role("heading", name="Staff only")).to_be_visible()
     assert faults_of(page) == []
 
     page.locator(".console-facts a").first.click()
