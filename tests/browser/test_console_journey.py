@@ -119,7 +119,7 @@ def test_support_views_the_portal_as_the_customer_and_changes_nothing(
     expect(page.get_by_role("region", name="Audit log").first).to_contain_text("Ticket 18")
 
 
-def test_an_auditor_finds_no_act(page_of_role: Callable[[str], Page], site: Stack) -> None:
+def test_an_auditor_finds_no_action(page_of_role: Callable[[str], Page], site: Stack) -> None:
     page = page_of_role("Auditor")
     page.goto("/admin/search?q=no-such-thing-anywhere")
     expect(page.get_by_text("Nothing found for")).to_be_visible()

@@ -57,6 +57,7 @@ def test_events_are_told_now_planned_and_past(client: Client) -> None:
     now = timezone.now()
     told("incident", "Slow answers", "We see <slow> answers.")
     told("maintenance", "New disks", starts_at=now + HOUR, ends_at=now + 2 * HOUR)
+    told("maintenance", "New racks", starts_at=now + 3 * HOUR)
     told("announcement", "New models")
     told("incident", "Yesterday", starts_at=now - 30 * HOUR, ends_at=now - 28 * HOUR)
     told("incident", "Long ago", starts_at=now - 900 * HOUR, ends_at=now - 890 * HOUR)
@@ -65,9 +66,10 @@ def test_events_are_told_now_planned_and_past(client: Client) -> None:
     told("announcement", "Last quarter", starts_at=now - 900 * HOUR)
     page = page_of(client)
     current = section(page, "Current and upcoming")
-    for title in ("Slow answers", "New disks", "New models"):
+    for title in ("Slow answers", "New disks", "New racks", "New models"):
         assert title in current
     assert "We see &lt;slow&gt; answers." in current
+    assert current.count("to now") == 1, "of the incident, not of open-ended maintenance to come"
     assert "Yesterday" in section(page, "History")
     for title in ("Long ago", "A draft", "Tomorrow&#x27;s", "Last quarter"):
         assert title not in page

@@ -24,7 +24,7 @@ from portal.ui.money import cents, dollars
 
 
 def _json_view(view: View) -> View:
-    """Let those who may chat ask, and answers their mistakes as `{"error": "what to do"}`.
+    """Let members who may chat ask, and answer their mistakes as `{"error": "what to do"}`.
 
     A page goes on acting for the team that it was made for, or not at all.
     """
@@ -73,7 +73,7 @@ def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpRes
 @require_POST
 @_json_view
 def key(request: MemberRequest) -> HttpResponse:
-    """Answer a key for the page's next calls, and ends the session's former one."""
+    """Return a key for the page's next calls, and end the session's previous one."""
     try:
         plaintext = renew_chat_key(request.actor, request.session)
     except TooManyKeysError:
@@ -84,7 +84,7 @@ def key(request: MemberRequest) -> HttpResponse:
 @require_safe
 @_json_view
 def charge(request: MemberRequest, request_id: UUID) -> HttpResponse:
-    """Answer what a request cost, once that is settled, and what the team has left."""
+    """Return a request's cost, once it is settled, and the team's balance."""
     costs = queries.costs_of(request.actor, [request_id])
     account = CreditAccount.objects.filter(team=request.actor.team).first()
     answer = {
