@@ -53,7 +53,9 @@ def member_page(view: View) -> View:
         if not recognise(request):
             return render(request, "no_team.html", status=403)
         if is_view_as(request) and not _is_shown_to_staff(request):
-            raise PermissionDenied("You are viewing the portal as a customer: nothing is changed.")
+            raise PermissionDenied(
+                "You're viewing the portal as a customer, so you can't change anything."
+            )
         return view(request, *args, **kwargs)
 
     return guarded
@@ -161,7 +163,7 @@ def is_view_as(request: HttpRequest) -> bool:
 
 
 def _viewed_team(request: HttpRequest) -> Team | None:
-    """Return the team whose portal a member of staff views; None where that is over."""
+    """Return the team whose portal a member of staff views; None once the view has ended."""
     viewed = request.session.get(VIEW_AS_SESSION_KEY)
     if viewed is None:
         return None
@@ -175,9 +177,9 @@ def _viewed_team(request: HttpRequest) -> Team | None:
 
 
 def _is_shown_to_staff(request: HttpRequest) -> bool:
-    """Return whether a page is shown to staff who view it as a customer.
+    """Return whether staff who view the portal as a customer may see the page.
 
-    Not those of the person who is signed in, which would be the member of staff's own.
+    Personal pages are excluded: they would be the staff member's own.
     """
     is_personal = request.path.startswith("/settings") and not request.path.startswith(
         "/settings/apikeys"
@@ -186,7 +188,7 @@ def _is_shown_to_staff(request: HttpRequest) -> bool:
 
 
 def may_chat(actor: Actor) -> bool:
-    """Return whether the actor may call models from a page: whoever may make an inference key."""
+    """Return whether the actor may call models from a page: if they may create inference keys."""
     return actor.may_create_keys(ApiKey.Scope.INFERENCE)
 
 

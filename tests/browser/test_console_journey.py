@@ -83,7 +83,7 @@ def test_from_a_request_id_to_its_charge_its_customer_and_a_grant(
     search(page, request_id)
     expect(page.get_by_role("heading", name="Request to glm-5.2").first).to_be_visible()
     expect(page.get_by_text("How the charge").or_(page.get_by_text("Verified"))).to_be_visible()
-    expect(page.get_by_role("heading", name="For staff alone")).to_be_visible()
+    expect(page.get_by_role("heading", name="Staff only")).to_be_visible()
     assert faults_of(page) == []
 
     page.locator(".console-facts a").first.click()
@@ -119,11 +119,11 @@ def test_support_views_the_portal_as_the_customer_and_changes_nothing(
     expect(page.get_by_role("region", name="Audit log").first).to_contain_text("Ticket 18")
 
 
-def test_an_auditor_finds_no_act(page_of_role: Callable[[str], Page], site: Stack) -> None:
+def test_an_auditor_finds_no_action(page_of_role: Callable[[str], Page], site: Stack) -> None:
     page = page_of_role("Auditor")
     page.goto("/admin/search?q=no-such-thing-anywhere")
     expect(page.get_by_text("Nothing found for")).to_be_visible()
     assert faults_of(page) == []
     search(page, site.demo["customer"]["email"])
     expect(page.get_by_role("heading", name="Balance by lot")).to_be_visible()
-    expect(page.get_by_role("navigation", name="Acts")).to_have_count(0)
+    expect(page.get_by_role("navigation", name="Actions")).to_have_count(0)

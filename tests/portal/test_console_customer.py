@@ -140,14 +140,14 @@ def test_the_admin_asks_for_a_second_factor_here_too(
         assert "/admin/login/" in staff.get(path)["Location"]
 
 
-def test_staff_see_no_acts_on_a_team_of_their_own(filled: Filled) -> None:
+def test_staff_see_no_actions_on_a_team_of_their_own(filled: Filled) -> None:
     browser = clerk_with("view_team", "grant_credits")
     clerk = User.objects.get(email="clerk@example.com")
     assert f"{page_of(filled.team)}/grant" in browser.get(page_of(filled.team)).content.decode()
     filled.team.memberships.create(user=clerk, role="developer")
     page = browser.get(page_of(filled.team)).content.decode()
     assert f"{page_of(filled.team)}/grant" not in page
-    assert "a team of your own" in page
+    assert "You belong to this team" in page
     form = {"id": str(uuid.uuid4()), "amount": "1", "reason": "me"}
     assert browser.post(f"{page_of(filled.team)}/grant", form).status_code == 403
 

@@ -1,4 +1,4 @@
-"""The overview: today against a week ago, thirty days as a chart, and what needs a person now."""
+"""The overview: today against a week ago, thirty days as a chart, and what needs attention."""
 
 import uuid
 from datetime import timedelta
@@ -167,11 +167,11 @@ def test_an_empty_service_has_an_overview(staff: Client) -> None:
     assert "Celery has not run yet" in page
 
 
-# What needs a person
+# What needs attention
 
 
 def concerns(*permissions: str) -> dict[str, str]:
-    """Return the concerns of somebody with these permissions (or all) and where they lead."""
+    """Return the concerns of staff with these permissions (or all), with their URLs."""
     user = User(is_superuser=not permissions)
     if permissions:
         user = User.objects.create_user(f"{uuid.uuid4()}@example.com", is_staff=True)
@@ -185,13 +185,13 @@ def all_is_well() -> None:
         models.TaskRun.objects.create(name=name, finished_at=now)
 
 
-def test_nothing_needs_a_person_where_all_is_well(staff: Client) -> None:
+def test_nothing_needs_attention_when_all_is_well(staff: Client) -> None:
     all_is_well()
     assert concerns() == {}
-    assert "Nothing needs a person now." in staff.get("/admin/").content.decode()
+    assert "Nothing needs attention." in staff.get("/admin/").content.decode()
 
 
-def test_each_concern_leads_to_where_it_is_done(staff: Client, alice: User) -> None:
+def test_each_concern_links_to_the_page_that_handles_it(staff: Client, alice: User) -> None:
     all_is_well()
     now, team = timezone.now(), alice.teams.get()
     order = models.Order.objects.create(team=team, amount_cents=100, credit_nanos=1, is_live=False)
@@ -216,10 +216,10 @@ def test_each_concern_leads_to_where_it_is_done(staff: Client, alice: User) -> N
         "1 alert: hold overrun",
         f"Dispute of Order {order.number}, evidence due {due:%Y-%m-%d %H:%M} UTC",
         "1 early fraud warning",
-        "1 refund hang: Stripe has not answered",
+        "1 refund is stuck: Stripe has not responded",
         "1 posting to confirm",
         "1 Stripe event failed",
-        "maker fails: 4 of 6 requests in two hours",
+        "maker is failing: 4 of 6 requests in two hours",
         "small at maker lost $5.00 in a day",
     ]
     assert set(expected) <= set(found)

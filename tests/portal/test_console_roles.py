@@ -14,7 +14,7 @@ from django.urls import reverse
 from accounts.models import AuditEntry, Team, User
 from api.models import Upstream
 from billing.models import CreditAccount, Dispute, ManualPosting, Order, Transfer
-from portal.console.acts import ACTS
+from portal.console.actions import ACTIONS
 from tests.cast import IssuedKey, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -38,9 +38,9 @@ def of_role(role: str) -> Client:
 def pages_of(permission: str, team: Team, order: Order) -> list[str]:
     """Return the pages that the permission opens."""
     pages = [
-        reverse("console:act", args=[team.pk, act.name])
-        for act in ACTS.values()
-        if act.permission == permission
+        reverse("console:action", args=[team.pk, action.name])
+        for action in ACTIONS.values()
+        if action.permission == permission
     ]
     further = {
         "accounts.view_team": [f"/admin/customers/{team.pk}", "/admin/search?q=nothing"],
@@ -74,7 +74,7 @@ def order(alices_team: Team, alices_account: CreditAccount) -> Order:
 
 def test_the_table_has_every_act() -> None:
     assert len(TABLE) >= 25
-    assert {act.permission for act in ACTS.values()} <= set(TABLE)
+    assert {action.permission for action in ACTIONS.values()} <= set(TABLE)
     custom = {"approve_manualposting", "grant_credits", "adjust_balance", "give_goodwill"}
     assert {f"billing.{name}" for name in custom} <= set(TABLE)
 
@@ -110,9 +110,9 @@ def test_an_auditor_changes_nothing(alices_team: Team, order: Order, alices_key:
     assert all(codename.startswith("view_") for codename in codenames)
     assert "view_as_customer" not in codenames
     form = {"id": str(uuid.uuid4()), "amount": "1", "reason": "x", "key": alices_key.key.pk}
-    for act in ACTS.values():
-        url = reverse("console:act", args=[alices_team.pk, act.name])
-        assert browser.post(url, form).status_code == 403, act.name
+    for action in ACTIONS.values():
+        url = reverse("console:action", args=[alices_team.pk, action.name])
+        assert browser.post(url, form).status_code == 403, action.name
     assert browser.post(f"/admin/billing/order/{order.pk}/refund/", form).status_code == 403
     assert not AuditEntry.objects.exists()
     assert not Transfer.objects.exists()

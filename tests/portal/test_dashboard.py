@@ -10,6 +10,7 @@ from django.utils import timezone
 from accounts.models import User
 from billing.models import CreditAccount
 from billing.usage import records
+from portal.ui.money import cents
 from tests.billing.ledger_calls import Customer
 from tests.cast import signed_in
 from tests.portal.serving import DOLLAR, serve
@@ -102,7 +103,10 @@ def test_the_chart_has_thirty_days_and_a_series_for_each_model(
     serve(customer, at="2026-02-14T00:00:00+00:00", output_nanos=100, model="a")
     serve(customer, at="2026-03-15T01:00:00+00:00", output_nanos=300, model="b")
     serve(customer, at="2026-02-13T23:59:59+00:00", output_nanos=900, model="gone")
-    chart = overview(browser).chart.as_json()
+    shown = overview(browser)
+    assert cents(shown.days.charged_nanos) == "<$0.01"
+    assert [text for _, text in shown.chart.legend] == ["<$0.01", "<$0.01"], "as the total says"
+    chart = shown.chart.as_json()
     assert (chart["labels"][0], chart["labels"][-1]) == ("2026-02-14", "2026-03-15")
     assert len(chart["labels"]) == 30
     assert [(each["name"], sum(each["values"])) for each in chart["series"]] == [

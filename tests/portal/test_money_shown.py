@@ -51,8 +51,19 @@ def test_parts_add_up_to_the_total_as_shown(parts: list[int]) -> None:
     shown = parts_in_cents(parts)
 
     total_text = cents(sum(parts))
-    total_cents = 0 if total_text == "<$0.01" else cents_of(total_text)
-    assert sum(map(shown_cents, shown)) == total_cents
-    for amount, rounded in zip(parts, shown, strict=True):
-        assert abs(amount - rounded) < CENT
+    if total_text == "<$0.01":
+        assert shown == [total_text if amount else "$0.00" for amount in parts]
+        return
+    in_cents = [cents_of(text) for text in shown]
+    assert sum(each for each in in_cents if each is not None) == cents_of(total_text)
+    for amount, rounded in zip(parts, in_cents, strict=True):
+        assert rounded is not None
+        assert abs(amount - rounded * CENT) < CENT
         assert amount or not rounded, "nothing is shown as something"
+
+
+def test_parts_of_a_total_below_a_cent_are_shown_like_it() -> None:
+    assert cents(3_000_000) == "<$0.01"
+    assert parts_in_cents([3_000_000]) == ["<$0.01"]
+    assert parts_in_cents([2_000_000, 0, 1_000_000]) == ["<$0.01", "$0.00", "<$0.01"]
+    assert parts_in_cents([]) == []

@@ -68,7 +68,7 @@ def test_who_may_pay_hears_once_what_changes_and_when(
     tasks.send_notices()
     assert sorted(to for to, _ in sent) == ["alice@example.com", "books@example.com"]
     text = " ".join(sent[0][1].split())
-    assert f"The price of alpha changes on {change.effective_from:%Y-%m-%d %H:%M} UTC" in text
+    assert f"The price of alpha changes on {change.effective_from:%Y-%m-%d %H:%M:%S} UTC" in text
     assert "put tokens $0.70 \N{RIGHTWARDS ARROW} $0.80 per million" in text
     assert "utput tokens $2.50 \N{RIGHTWARDS ARROW} $2.00 per million" in text
 

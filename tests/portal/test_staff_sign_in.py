@@ -163,7 +163,7 @@ def test_a_mailbox_code_is_guessed_ten_times_in_all_sessions_and_expires(
         wrong = f"{(int(code) + 1) % 10**6:06}"
         assert "Incorrect" in browser.post(CONFIRM, {"code": wrong}).content.decode()
     browser, code = browsers[2]
-    assert "many tries" in browser.post(CONFIRM, {"code": code}).content.decode()
+    assert "Too many attempts" in browser.post(CONFIRM, {"code": code}).content.decode()
     cache.clear()
     later = time.time() + 16 * 60
     monkeypatch.setattr(time, "time", lambda: later)

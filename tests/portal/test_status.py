@@ -1,4 +1,4 @@
-"""The status page: what the relay counted, said in bars, shares and incidents."""
+"""The status page: the relay's counts as bars, success rates and incidents."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -51,7 +51,7 @@ def texts(html: str) -> str:
 def test_without_requests_it_says_so(client: Client) -> None:
     page = status_html(client)
     assert "No requests have been made yet" in page
-    assert "glm-5.2" in page[page.index("Without requests in 30 days") :]
+    assert "glm-5.2" in page[page.index("No requests in the last 30 days") :]
     assert "Measured incidents" not in page
 
 
@@ -86,11 +86,11 @@ def test_times_are_averages_over_the_answers_that_have_them(client: Client) -> N
     counted("glm-5.2", 0, 4, latency_ms_total=6_000, first_token_ms_total=500, first_token_count=2)
     counted("glm-4.7", 0, 4, latency_ms_total=2_000)
     page = status_html(client)
-    assert "First token 0.25 s Whole answer 1.50 s" in texts(model_card(page, "glm-5.2"))
-    assert "First token - Whole answer 0.50 s" in texts(model_card(page, "glm-4.7"))
+    assert "First token 0.25 s Full response 1.50 s" in texts(model_card(page, "glm-5.2"))
+    assert "First token - Full response 0.50 s" in texts(model_card(page, "glm-4.7"))
 
 
-def test_the_state_of_now_is_healths(client: Client) -> None:
+def test_the_current_state_is_that_of_health(client: Client) -> None:
     ModelHealth.objects.create(model="glm-5.2", minute=timezone.now(), succeeded=6, failed=4)
     ModelHealth.objects.create(
         model="glm-4.7", minute=timezone.now() - timedelta(minutes=9), succeeded=0, failed=9
@@ -100,7 +100,7 @@ def test_the_state_of_now_is_healths(client: Client) -> None:
     page = status_html(client)
     assert "1 of 3 models has problems : glm-5.2" in texts(page)
     assert "Degraded" in model_card(page, "glm-5.2")
-    assert "Maintenance" in page[page.index("Without requests") :], "it was switched off"
+    assert "Maintenance" in page[page.index("No requests in the last") :], "it was switched off"
 
 
 def test_hours_of_trouble_in_a_row_are_one_incident(client: Client) -> None:
@@ -137,7 +137,7 @@ def test_models_with_the_same_trouble_share_an_incident(client: Client) -> None:
 
 def test_a_service_that_is_switched_off_says_so(client: Client) -> None:
     Service.objects.update(is_open=False)
-    assert "The API is switched off for the moment" in status_html(client)
+    assert "The API is temporarily unavailable" in status_html(client)
 
 
 def test_it_tells_no_counts_of_requests(client: Client) -> None:

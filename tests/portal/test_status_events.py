@@ -57,18 +57,21 @@ def test_events_are_told_now_planned_and_past(client: Client) -> None:
     now = timezone.now()
     told("incident", "Slow answers", "We see <slow> answers.")
     told("maintenance", "New disks", starts_at=now + HOUR, ends_at=now + 2 * HOUR)
+    told("maintenance", "New racks", starts_at=now + 3 * HOUR)
     told("announcement", "New models")
     told("incident", "Yesterday", starts_at=now - 30 * HOUR, ends_at=now - 28 * HOUR)
     told("incident", "Long ago", starts_at=now - 900 * HOUR, ends_at=now - 890 * HOUR)
     told("incident", "A draft", is_published=False)
     told("announcement", "Tomorrow's", starts_at=now + 24 * HOUR)
+    told("announcement", "Last quarter", starts_at=now - 900 * HOUR)
     page = page_of(client)
-    current = section(page, "Now and planned")
-    for title in ("Slow answers", "New disks", "New models"):
+    current = section(page, "Current and upcoming")
+    for title in ("Slow answers", "New disks", "New racks", "New models"):
         assert title in current
     assert "We see &lt;slow&gt; answers." in current
+    assert current.count("to now") == 1, "of the incident, not of open-ended maintenance to come"
     assert "Yesterday" in section(page, "History")
-    for title in ("Long ago", "A draft", "Tomorrow&#x27;s"):
+    for title in ("Long ago", "A draft", "Tomorrow&#x27;s", "Last quarter"):
         assert title not in page
     assert "All systems operational" not in page
 
@@ -95,7 +98,7 @@ def test_while_the_service_is_closed_all_models_are_under_maintenance(
 ) -> None:
     Service.objects.update(is_open=False)
     page = page_of(client)
-    assert "switched off" in page
+    assert "The API is temporarily unavailable" in page
     count = len(load_snapshot().public_models())
     assert page.count(">Maintenance<") == count
     Service.objects.update(is_open=True)
@@ -266,7 +269,7 @@ def test_staff_write_and_end_an_incident(staff: Client, client: Client) -> None:
     answer = staff.post("/admin/api/statusevent/add/", form)
     assert answer.status_code == 302, answer.context["adminform"].form.errors
     event = StatusEvent.objects.get()
-    assert "We look into it." in section(page_of(client), "Now and planned")
+    assert "We look into it." in section(page_of(client), "Current and upcoming")
     action = {"action": "end_now", "_selected_action": [event.pk]}
     assert staff.post("/admin/api/statusevent/", action).status_code == 302
     assert "Slow answers" in section(page_of(client), "History")

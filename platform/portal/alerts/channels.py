@@ -1,4 +1,4 @@
-"""How a message about alerts is sent: by email, to Slack, or to a signed webhook.
+"""Channels for messages about alerts: email, Slack and signed webhooks.
 
 A message holds no secret, prompt or key: an alert has ids, amounts and model names, and whatever
 looks like a key is masked. An answer's body is never read, so nothing of it is stored either.
@@ -66,7 +66,7 @@ class Message:
 
     @property
     def items(self) -> list[dict[str, str]]:
-        """What is said of each alert, of the first few."""
+        """The first alerts as a message shows them."""
         return [
             {
                 "reference": mask_secrets(alert.reference),

@@ -1,4 +1,4 @@
-"""From an alert's row to its deliveries, each of which ends once.
+"""Deliveries of alerts to targets, each of which ends once.
 
 Alerts are also raised in SQL (`billing/ledger/sql`), so nothing is sent when they are: Celery looks
 for them every few seconds. A round makes a delivery for each alert and target, and claims those
@@ -24,7 +24,7 @@ from portal.alerts.channels import DeliveryError, Message, send
 
 log = structlog.get_logger(__name__)
 
-# An alert that is older than this when a target could get it is not sent any more.
+# Alerts older than this are no longer sent.
 MAX_AGE = timedelta(days=3)
 # A target gets one message of a kind in this time; later alerts of the kind are collected.
 REPEAT_AFTER = timedelta(minutes=5)
@@ -33,7 +33,7 @@ CLAIM = timedelta(seconds=90)
 FIRST_RETRY = timedelta(seconds=30)
 SLOWEST_RETRY = timedelta(hours=1)
 MAX_ATTEMPTS = 12  # about seven hours
-# From this attempt on the other targets are told.
+# From this attempt on, an alert tells the other targets.
 ATTEMPTS_BEFORE_ALERT = 3
 BATCH = 500
 
@@ -125,7 +125,7 @@ def _is_wanted(target: AlertTarget, alert: LedgerAlert) -> bool:
 
 
 def _without_acknowledged(due: list[AlertDelivery], now: datetime) -> list[AlertDelivery]:
-    """Skip the alerts that staff handled before anyone was told of them; return the others."""
+    """Skip the alerts that staff handled before they were sent to anyone; return the others."""
     skipped = [
         each
         for each in due
@@ -177,7 +177,7 @@ def _record_failure(target: AlertTarget, deliveries: list[AlertDelivery], error:
         target.refresh_from_db(fields=["failing_since"])
         if attempts >= ATTEMPTS_BEFORE_ALERT:
             since = f"{target.failing_since:%Y-%m-%d %H:%M:%S}"
-            detail = f"{target.name} gets no alerts since {since} UTC. {error}"
+            detail = f"{target.name} has received no alerts since {since} UTC. {error}"
             raise_alert(FAILING, f"{_failing_prefix(target)}since {since}", detail)
 
 

@@ -20,11 +20,11 @@ from portal.chat import forms, queries
 from portal.chat.presenters import conversation_line, conversation_whole, page_data
 from portal.chat.queries import CHAT_KEY_SECONDS, TooManyKeysError, renew_chat_key
 from portal.models import Conversation
-from portal.ui.money import dollars
+from portal.ui.money import cents, dollars
 
 
 def _json_view(view: View) -> View:
-    """Let those who may chat ask, and answers their mistakes as `{"error": "what to do"}`.
+    """Let members who may chat ask, and answer their mistakes as `{"error": "what to do"}`.
 
     A page goes on acting for the team that it was made for, or not at all.
     """
@@ -73,7 +73,7 @@ def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpRes
 @require_POST
 @_json_view
 def key(request: MemberRequest) -> HttpResponse:
-    """Answer a key for the page's next calls, and ends the session's former one."""
+    """Return a key for the page's next calls, and end the session's previous one."""
     try:
         plaintext = renew_chat_key(request.actor, request.session)
     except TooManyKeysError:
@@ -84,12 +84,12 @@ def key(request: MemberRequest) -> HttpResponse:
 @require_safe
 @_json_view
 def charge(request: MemberRequest, request_id: UUID) -> HttpResponse:
-    """Answer what a request cost, once that is settled, and what the team has left."""
+    """Return a request's cost, once it is settled, and the team's balance."""
     costs = queries.costs_of(request.actor, [request_id])
     account = CreditAccount.objects.filter(team=request.actor.team).first()
     answer = {
         "cost": dollars(costs.get(request_id)) or None,
-        "available": dollars(account.available_nanos if account else 0),
+        "available": cents(account.available_nanos if account else 0),
     }
     return JsonResponse(answer)
 

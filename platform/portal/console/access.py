@@ -1,4 +1,4 @@
-"""Who may open the console's pages."""
+"""Access to the console's pages."""
 
 from collections.abc import Callable
 from functools import wraps

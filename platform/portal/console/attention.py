@@ -1,4 +1,4 @@
-"""What needs a person now, each with the page where it is done. Only from small tables."""
+"""What needs staff's attention, with the page to handle it on. Reads only small tables."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,17 +25,18 @@ from billing.usage.overview import ROLL_UP_TASK
 from portal.ui.money import cents
 
 ROWS = 5
-REFUND_HANGS_AFTER = timedelta(minutes=15)
-PENDING_HANGS_AFTER = timedelta(days=10)
+REFUND_STUCK_AFTER = timedelta(minutes=15)
+PENDING_STUCK_AFTER = timedelta(days=10)
 CELERY_LATE_AFTER = timedelta(minutes=5)
 PROOF_LATE_AFTER = timedelta(hours=30)
-# An upstream counts as out if at least half of so many requests failed within the last two hours.
+# An upstream counts as failing if it had at least this many requests in the last two hours and half
+# of them failed.
 OUT_REQUESTS = 5
 
 
 @dataclass(frozen=True)
 class Concern:
-    """Something to look at: in words, how urgent, and where it is done."""
+    """Something to handle: a text, the page to handle it on, and its urgency as a badge."""
 
     text: str
     url: str
@@ -43,7 +44,7 @@ class Concern:
 
 
 def concerns_for(staff: User) -> list[Concern]:
-    """Return what needs a person, among what the member of staff may view; urgent ones first."""
+    """Return the concerns that the member of staff may view, urgent ones first."""
     found = [
         concern
         for permission, finder in _FINDERS
@@ -87,12 +88,12 @@ def _refunds() -> Iterator[Concern]:
     now = timezone.now()
     url = reverse("admin:billing_refund_changelist")
     for state, patience, words in (
-        (Refund.State.REQUESTED, REFUND_HANGS_AFTER, "Stripe has not answered"),
-        (Refund.State.PENDING, PENDING_HANGS_AFTER, "pending for more than ten days"),
+        (Refund.State.REQUESTED, REFUND_STUCK_AFTER, "Stripe has not responded"),
+        (Refund.State.PENDING, PENDING_STUCK_AFTER, "pending for more than ten days"),
     ):
         count = Refund.objects.filter(state=state, created_at__lt=now - patience).count()
         if count:
-            text = f"{count:,} refund{'' if count == 1 else 's'} hang: {words}"
+            text = f"{count:,} refund{' is' if count == 1 else 's are'} stuck: {words}"
             yield Concern(text, f"{url}?state__exact={state}")
 
 
@@ -111,7 +112,7 @@ def _upstreams() -> Iterator[Concern]:
     for row in sums.order_by("upstream"):
         if row["asked"] >= OUT_REQUESTS and 2 * row["failed"] >= row["asked"]:
             name, pk = row["upstream"], ids.get(row["upstream"])
-            text = f"{name} fails: {row['failed']:,} of {row['asked']:,} requests in two hours"
+            text = f"{name} is failing: {row['failed']:,} of {row['asked']:,} requests in two hours"
             lists = reverse("admin:api_upstream_changelist")
             url = reverse("admin:api_upstream_change", args=[pk]) if pk else lists
             yield Concern(text, url, "bad")

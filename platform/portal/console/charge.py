@@ -1,4 +1,4 @@
-"""What only staff see of a request: its attempts, the upstream's words, our cost and margin."""
+"""What only staff see of a request: attempts, upstream errors, our cost and margin."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ from billing.pricing.components import COMPONENTS
 
 
 class CostLine(NamedTuple):
-    """What a component costs us at an upstream: `amount_nanos` for `quantity` at `rate_nanos`.
+    """A component's cost to us at an upstream: `amount_nanos` for `quantity` at `rate_nanos`.
 
     The rate is for each `per`.
     """
@@ -63,7 +63,7 @@ class StaffCharge:
 
 
 def staff_charge(request_id: UUID) -> StaffCharge | None:
-    """Return what staff see of a settled request; None if there is no such one."""
+    """Return what staff see of a settled request; None if there is none."""
     record = UsageRecord.objects.filter(pk=request_id).select_related("account__team").first()
     if record is None:
         return None

@@ -1,4 +1,4 @@
-"""What staff type to act on a customer. Every act has a reason, which is kept."""
+"""The forms of staff's actions on a customer. Each has a reason, except notes and tags."""
 
 import uuid
 from datetime import timedelta
@@ -21,8 +21,8 @@ from billing.payments.manual_postings import PostingRequest
 from portal.access import without_chat_keys
 
 
-class ActForm(forms.Form):
-    """The reason of an act; `initial` is what the form begins with."""
+class ActionForm(forms.Form):
+    """An action's reason, which every action on money, keys and members takes."""
 
     reason = forms.CharField(
         max_length=300,
@@ -40,8 +40,8 @@ class ActForm(forms.Form):
         """Set the choices and initial values, which are the team's."""
 
 
-class PostingForm(ActForm):
-    """An amount of credits. A form that is submitted twice is one posting."""
+class PostingForm(ActionForm):
+    """An amount of credits. A form that is submitted twice makes one posting."""
 
     kind = ManualPosting.Kind.GOODWILL
     id = forms.UUIDField(widget=forms.HiddenInput)
@@ -59,7 +59,7 @@ class PostingForm(ActForm):
         return amount_nanos
 
     def wanted(self) -> PostingRequest:
-        """Return the posting that is asked for."""
+        """Return the posting that the form requests."""
         data = self.cleaned_data
         sign = -1 if data.get("direction") == "take" else 1
         days = data.get("days")
@@ -96,7 +96,7 @@ class AdjustForm(PostingForm):
     )
 
 
-class LimitsForm(ActForm):
+class LimitsForm(ActionForm):
     """The team's own limits."""
 
     concurrent_requests = forms.IntegerField(
@@ -121,14 +121,14 @@ class LimitsForm(ActForm):
         self.initial.setdefault("max_keys", self.team.max_keys)
 
 
-class PlanForm(ActForm):
+class PlanForm(ActionForm):
     """Another plan."""
 
     plan = forms.ModelChoiceField(
         Plan.objects.order_by("title"),
         empty_label=None,
         widget=UnfoldAdminSelectWidget,
-        help_text="A subscription is neither started nor ended by this.",
+        help_text="This neither starts nor ends a subscription.",
     )
 
     def offer(self) -> None:
@@ -136,8 +136,8 @@ class PlanForm(ActForm):
         self.initial.setdefault("plan", self.team.plan_id)
 
 
-class KeyForm(ActForm):
-    """One of the team's keys that can be frozen."""
+class KeyForm(ActionForm):
+    """One of the team's keys, to freeze."""
 
     is_frozen = False
     key = forms.ModelChoiceField(
@@ -152,12 +152,12 @@ class KeyForm(ActForm):
 
 
 class FrozenKeyForm(KeyForm):
-    """One of the team's frozen keys."""
+    """One of the team's frozen keys, to unfreeze."""
 
     is_frozen = True
 
 
-class MemberForm(ActForm):
+class MemberForm(ActionForm):
     """One of the team's members."""
 
     member = forms.ModelChoiceField(Team.objects.none(), widget=UnfoldAdminSelectWidget)
@@ -167,8 +167,8 @@ class MemberForm(ActForm):
         self.fields["member"].queryset = self.team.members.order_by("email")  # type: ignore[attr-defined]
 
 
-class EmailForm(ActForm):
-    """An email that is sent again: an invitation, or a link to set a new password."""
+class EmailForm(ActionForm):
+    """An email to send: an invitation again, or a link to set a new password."""
 
     email = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
 
@@ -179,20 +179,20 @@ class EmailForm(ActForm):
             for each in open_invitations(self.team)
         ]
         members = [
-            (f"password:{user.pk}", f"Link for a new password to {user.email}")
+            (f"password:{user.pk}", f"Password reset link to {user.email}")
             for user in self.team.members.filter(is_active=True).order_by("email")
         ]
         self.fields["email"].choices = [*invited, *members]  # type: ignore[attr-defined]
 
 
 class NoteForm(forms.Form):
-    """A note or the tags of a team, for staff alone."""
+    """A note on a team, for staff only."""
 
     text = forms.CharField(
         label="Note",
         max_length=2000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
-        help_text="For staff alone. The team never sees it.",
+        help_text="Visible to staff only.",
     )
 
     def __init__(self, team: Team, data: Any = None) -> None:
@@ -206,7 +206,7 @@ class TagsForm(forms.Form):
         max_length=400,
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Separated by commas. For staff alone; the search finds them.",
+        help_text="Separated by commas. Visible to staff only; the search finds them.",
     )
 
     def __init__(self, team: Team, data: Any = None) -> None:

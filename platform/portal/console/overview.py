@@ -1,7 +1,6 @@
-"""The overview: the day so far, thirty days as charts, and what needs a person now."""
+"""The overview: today so far, a chart of thirty days, and what needs attention."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
@@ -18,7 +17,7 @@ from billing.pricing.money import NANOS_PER_CENT
 from billing.usage import overview
 from billing.usage.overview import Figures, Parts
 from portal.console.attention import concerns_for
-from portal.ui.charts import MOST_SERIES
+from portal.ui.charts import MOST_SERIES, places_of
 from portal.ui.periods import last_days
 
 DAYS = 30
@@ -37,13 +36,12 @@ _OTHERS = "All others"
 
 @dataclass(frozen=True)
 class Compared:
-    """A figure of today so far, and that of the same hours a week ago."""
+    """A figure for today so far, and for the same hours a week ago."""
 
     title: str
     today: int
     week_ago: int
     is_money: bool = False
-    is_better_low: bool = False
 
     @property
     def change_percent(self) -> float | None:
@@ -53,7 +51,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the chart shows: by what, which figure, and one day by the hour or all thirty."""
+    """What the chart shows: dimension, measure, and one day by the hour or all thirty days."""
 
     dimension: str = "model"
     measure: str = "revenue"
@@ -62,10 +60,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Line:
-    """A series of the chart: the name of a model, upstream, team or plan, and where it leads."""
+    """A series of the chart: a model, upstream, team or plan, with its total and its page."""
 
     number: int
-    key: str
     name: str
     total: Figures
     values: list[int]
@@ -81,16 +78,20 @@ class Chart:
     lines: list[Line]
     by_place: list[Figures]
 
+    @property
+    def labels(self) -> list[str]:
+        """The days or hours as text."""
+        style = "%H:00" if self.choice.day else "%Y-%m-%d"
+        return [f"{place:{style}}" for place in self.places]
+
     def as_json(self) -> dict[str, Any]:
         """Return what `js/charts.js` draws; a click on a day leads to its hours."""
-        is_by_hour = self.choice.day is not None
-        style = "%H:00" if is_by_hour else "%Y-%m-%d"
         query = f"?by={self.choice.dimension}&show={self.choice.measure}&day="
         return {
-            "labels": [f"{place:{style}}" for place in self.places],
+            "labels": self.labels,
             "requests": [each.requests for each in self.by_place],
             "metric": "cost" if self.choice.measure in _IN_DOLLARS else "requests",
-            "links": [] if is_by_hour else [f"{query}{place:%Y-%m-%d}" for place in self.places],
+            "links": [] if self.choice.day else [f"{query}{label}" for label in self.labels],
             "series": [
                 {"number": line.number, "name": line.name, "values": line.values}
                 for line in self.lines
@@ -100,9 +101,7 @@ class Chart:
     @property
     def rows(self) -> list[tuple[str, Figures]]:
         """The bars as a table's rows, the newest first."""
-        style = "%H:00" if self.choice.day else "%Y-%m-%d"
-        labels = [f"{place:{style}}" for place in self.places]
-        return list(zip(labels, self.by_place, strict=True))[::-1]
+        return list(zip(self.labels, self.by_place, strict=True))[::-1]
 
 
 def figures_of_today() -> list[Compared]:
@@ -114,21 +113,17 @@ def figures_of_today() -> list[Compared]:
     found = overview.by_hour([(midnight, until), (midnight - week, until - week)])
     today = sum((part for at, part in found.items() if at >= midnight), Figures())
     before = sum((part for at, part in found.items() if at < hour - week), Figures())
-    # Of the hour that is under way, as much as has passed of it.
+    # Of the hour a week before the current one, the part that has passed of the current one.
     before += found.get(hour - week, Figures()).part(now.minute * 60 + now.second, 3600)
     return [
         Compared("Revenue", today.charged_nanos, before.charged_nanos, is_money=True),
         Compared(
-            "Upstream cost",
-            today.upstream_cost_nanos,
-            before.upstream_cost_nanos,
-            is_money=True,
-            is_better_low=True,
+            "Upstream cost", today.upstream_cost_nanos, before.upstream_cost_nanos, is_money=True
         ),
         Compared("Margin", today.margin_nanos, before.margin_nanos, is_money=True),
         Compared("Tokens", today.tokens, before.tokens),
         Compared("Requests", today.requests, before.requests),
-        Compared("Errors", today.errors, before.errors, is_better_low=True),
+        Compared("Errors", today.errors, before.errors),
         Compared(
             "Active teams",
             overview.active_teams(midnight, until),
@@ -139,7 +134,7 @@ def figures_of_today() -> list[Compared]:
 
 
 def chart_of(choice: Choice) -> Chart | None:
-    """Return the chart of a choice; None where nothing was used."""
+    """Return the chart of a choice; None if there was no usage."""
     parts = _parts_of(choice)
     if not parts:
         return None
@@ -148,7 +143,7 @@ def chart_of(choice: Choice) -> Chart | None:
     for (place, key), part in parts.items():
         totals[key] += part
         by_place[place] += part
-    places = list(_places(choice))
+    places = places_of(*_span(choice), by_hour=choice.day is not None)
     measure = choice.measure
     ordered = sorted((key for key in totals if key), key=lambda key: -_value(totals[key], measure))
     alone = ordered if len(totals) <= MOST_SERIES else ordered[: MOST_SERIES - 1]
@@ -156,7 +151,6 @@ def chart_of(choice: Choice) -> Chart | None:
     lines = [
         Line(
             number,
-            key,
             names.get(key, key) or "None",
             totals[key],
             [_value(parts.get((place, key), Figures()), measure) for place in places],
@@ -177,14 +171,14 @@ def _rest(
     keys: list[str],
     totals: dict[str, Figures],
 ) -> Line:
-    """Return the line of all that have none of their own."""
+    """Return the line of all groups without a line of their own."""
     sums = [
         sum((parts.get((place, key), Figures()) for key in keys), Figures()) for place in places
     ]
     total = sum((totals[key] for key in keys), Figures())
     is_unnamed = keys == [""] and choice.dimension in {"model", "upstream"}
     name = "None" if is_unnamed else _OTHERS
-    return Line(MOST_SERIES, "", name, total, [_value(each, choice.measure) for each in sums])
+    return Line(MOST_SERIES, name, total, [_value(each, choice.measure) for each in sums])
 
 
 def _parts_of(choice: Choice) -> Parts:
@@ -206,14 +200,6 @@ def _span(choice: Choice) -> tuple[datetime, datetime]:
         return days.since, days.until
     since = datetime.combine(choice.day, datetime.min.time(), UTC)
     return since, since + timedelta(days=1)
-
-
-def _places(choice: Choice) -> Iterator[datetime]:
-    place, until = _span(choice)
-    step = timedelta(days=1) if choice.day is None else timedelta(hours=1)
-    while place < until:
-        yield place
-        place += step
 
 
 def _value(figures: Figures, measure: str) -> int:
@@ -277,7 +263,7 @@ def _people_and_money(midnight: datetime, now: datetime, week: timedelta) -> lis
 def index(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Return the context of the admin's index (unfold's DASHBOARD_CALLBACK).
 
-    The figures are for those who may view them; everybody sees what waits for them.
+    Figures are shown to staff who may view them; all staff see the concerns they may view.
     """
     staff = cast(User, request.user)
     context |= {"title": "Overview", "concerns": concerns_for(staff)}
@@ -297,7 +283,7 @@ def index(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_choice(query: QueryDict) -> Choice:
-    """Return what the query asks to show; what makes no sense is left out."""
+    """Return what the query asks for; invalid values are ignored."""
     dimension, measure = query.get("by", ""), query.get("show", "")
     try:
         day = date.fromisoformat(query.get("day", ""))

@@ -1,4 +1,4 @@
-"""What the console shows of a customer in words."""
+"""A customer's facts and key states as the console shows them."""
 
 from django.utils import timezone
 
@@ -8,7 +8,7 @@ from portal.ui.money import dollars
 
 
 def facts_of(team: Team, staff: User) -> list[tuple[str, str]]:
-    """Return the facts above the form of an act, as labels and values."""
+    """Return the facts above an action's form, as labels and values."""
     facts = [("Team", team.name), ("Plan", team.plan.title)]
     if staff.has_perm("billing.view_creditaccount"):
         facts.append(("Available", dollars(balance_of(team).available_nanos)))

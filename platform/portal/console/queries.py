@@ -1,4 +1,4 @@
-"""All that staff see of one customer. What somebody may not view is not asked for."""
+"""What staff see of one customer. Sections that they may not view aren't queried."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -32,7 +32,7 @@ KEY_ROWS = 50
 
 @dataclass(frozen=True)
 class Usage:
-    """Thirty days of use: the chart by day, and what each model took."""
+    """Usage of thirty days: the chart by day, and the sums by model."""
 
     chart: Chart | None
     by_model: list[tuple[str, UsageSum]]
@@ -41,7 +41,7 @@ class Usage:
 
 @dataclass
 class CustomerPage:
-    """A customer. A section is None for those who may not view its rows."""
+    """A customer. A section is None for staff who may not view its rows."""
 
     team: Team
     account: CreditAccount | None = None
@@ -128,7 +128,7 @@ def _add_money(page: CustomerPage, staff: User) -> None:
 
 
 def _rows(staff: User, permission: str, found: "QuerySet[Any]", *related: str) -> Any:
-    """Return the newest rows, or None for those who may not view them."""
+    """Return the newest rows, or None for staff who may not view them."""
     if not staff.has_perm(permission):
         return None
     rows = found.select_related(*related) if related else found

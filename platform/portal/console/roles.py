@@ -1,8 +1,8 @@
 """The groups of staff permissions that ship with the service; `platform/docs/operations.md` has the
-table of who may do what.
+table of their permissions.
 
 `migrate` gives each group exactly these permissions, so that a release's new ones arrive. For other
-needs there are other groups. No group makes anybody a superuser: staff are appointed by superusers.
+needs there are other groups. No group makes anyone a superuser: staff are appointed by superusers.
 """
 
 from typing import Any

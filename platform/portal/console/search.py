@@ -1,4 +1,4 @@
-"""One search box for staff: it finds a customer, or a row, by whatever they have at hand.
+"""Staff's search: it finds a customer, or a row, by any identifier, a name or an address.
 
 Identifiers are looked up in indexes. Two have none of their own, as an index of every request would
 slow each settlement: a user tag is looked up account by account in the partial index of tags, and
@@ -29,7 +29,7 @@ _HEX8 = re.compile(r"[0-9a-fA-F]{8}")
 
 @dataclass(frozen=True)
 class Match:
-    """Something that was found, and where it is."""
+    """A search result and its URL."""
 
     kind: str
     title: str
@@ -38,7 +38,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found. `searched_until` is the day down to which upstreams' ids were read."""
+    """What a search found. `searched_until` is the first day whose upstream ids were searched."""
 
     matches: list[Match]
     searched_until: date | None = None
@@ -65,7 +65,7 @@ def find(text: str, staff: User, *, before: date | None = None) -> Found:
     matches |= {each.url: each for each in _by_user_tag(text)} if before is None else {}
     record_id, until = (None, None) if matches else _by_upstream_id(text, before)
     if record_id is not None:
-        matches[str(record_id)] = _request(record_id, "Request of that id at its upstream")
+        matches[str(record_id)] = _request(record_id, "Request with this upstream id")
     return Found(list(matches.values())[:MOST], None if matches else until)
 
 
@@ -175,9 +175,9 @@ def _by_user_tag(text: str) -> Iterator[Match]:
 
 
 def _by_upstream_id(text: str, before: date | None) -> tuple[UUID | None, date | None]:
-    """Return the request of an upstream's id, and the day down to which requests were read.
+    """Return the request with an upstream's id, and the earliest day that was searched.
 
-    The day is None once all were read.
+    The day is None once all requests were searched.
     """
     oldest = UsageRecord.objects.order_by("created_at").values_list("created_at", flat=True).first()
     if oldest is None:

@@ -1,4 +1,4 @@
-"""The console's pages: search, a customer on one page, and the acts from there."""
+"""The console's pages: search, a customer on one page, and the actions on it."""
 
 from datetime import date
 from typing import cast
@@ -18,7 +18,7 @@ from accounts.staff_rules import may_act_on
 from billing.models import UsageRecord
 from portal.access import SAFE_METHODS
 from portal.access import end_view_as as leave_view_as
-from portal.console import acts
+from portal.console import actions
 from portal.console.access import StaffRequest, staff_page
 from portal.console.charge import staff_charge
 from portal.console.presenters import facts_of, key_states
@@ -30,7 +30,7 @@ from portal.usage.queries import charge_of
 @require_safe
 @staff_page("accounts.view_team")
 def search(request: StaffRequest) -> HttpResponse:
-    """Redirect to the one thing that the text identifies, or list what it may mean."""
+    """Redirect to the only match, or list the matches."""
     text, before = request.GET.get("q", ""), _day(request.GET.get("before", ""))
     found = find(text, request.user, before=before)
     if len(found.matches) == 1:
@@ -50,7 +50,7 @@ def customer(request: StaffRequest, team_id: int) -> HttpResponse:
         "title": team.name,
         "page": page,
         "keys": key_states(page.keys or []),
-        "acts": acts.acts_for(request.user, team) if may_act else [],
+        "actions": actions.actions_for(request.user, team) if may_act else [],
         "may_act": may_act,
     }
     return _page(request, "console/customer.html", context)
@@ -58,9 +58,9 @@ def customer(request: StaffRequest, team_id: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_page("accounts.view_team")
-def act(request: StaffRequest, team_id: int, name: str) -> HttpResponse:
-    """Show an act's form, or do it. An act that was refused has changed nothing."""
-    team, chosen = _team(team_id), acts.ACTS.get(name)
+def action(request: StaffRequest, team_id: int, name: str) -> HttpResponse:
+    """Show an action's form, or do it. An action that was refused has changed nothing."""
+    team, chosen = _team(team_id), actions.ACTIONS.get(name)
     if chosen is None:
         raise Http404
     if not (request.user.has_perm(chosen.permission) and may_act_on(request, team)):
@@ -69,8 +69,8 @@ def act(request: StaffRequest, team_id: int, name: str) -> HttpResponse:
     back = reverse("console:customer", args=[team.pk])
     if form.is_valid():
         try:
-            told = acts.run(chosen, request, Staff(team, request.user), form)
-        except acts.ActError as error:
+            told = actions.run(chosen, request, Staff(team, request.user), form)
+        except actions.ActionError as error:
             form.add_error(error.field if error.field in form.fields else None, str(error))
         else:
             if told:

@@ -11,7 +11,7 @@ from portal.find.queries import found_for
 @require_safe
 @member_page
 def find(request: MemberRequest) -> HttpResponse:
-    """Show what matches the query, for the dialog that js/find.js opens; docs are asked apart."""
+    """Show matches for the dialog that js/find.js opens. Documentation has its own search."""
     query = request.GET.get("q", "").replace("\x00", "").strip()
     return render(
         request, "find/results.html", {"query": query, "groups": found_for(request, query)}

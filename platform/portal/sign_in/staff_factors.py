@@ -1,9 +1,9 @@
 """Guards of staff's second factors: a password alone neither enrols nor changes one.
 
-Whoever steals a staff member's password before they have a second factor could enrol their own and
-enter the admin. So the first one takes a code that is emailed to the verified primary address, and
-everything after it takes a second factor verified in this session: also in one that was opened with
-the password before. Addresses are guarded like factors, or the code would go to a new one.
+Someone who steals a staff member's password before they have a second factor could enroll their own
+and enter the admin. So the first one requires a code that is emailed to the verified primary
+address, and every later change requires a second factor verified in this session, even in a session
+that was opened before. Addresses are guarded like factors, or the code could go to a new one.
 """
 
 import secrets
@@ -43,7 +43,7 @@ def guard(request: HttpRequest, view_name: str) -> HttpResponse | None:
     is_change = view_name in _GUARDED_FORMS and request.method == "POST"
     if not is_change and view_name not in _GUARDED:
         return None
-    # Verifying an address that the account already has changes nothing for anybody else.
+    # Verifying an address that the account already has changes nothing for anyone else.
     if is_change and "action_send" in request.POST:
         return None
     user = request.user
@@ -57,7 +57,7 @@ def guard(request: HttpRequest, view_name: str) -> HttpResponse | None:
 
 
 def has_second_factor(user: User) -> bool:
-    """Return whether the user has one, apart from recovery codes."""
+    """Return whether the user has a second factor other than recovery codes."""
     return is_mfa_enabled(user, SECOND_FACTORS)
 
 
@@ -91,10 +91,10 @@ def is_code_sent(request: HttpRequest) -> bool:
 
 
 def accept_code(request: HttpRequest, code: str) -> str:
-    """Note in the session that the user reads their mailbox. Return "", or what is wrong."""
+    """Record in the session that the user has access to the mailbox. Return "", or the problem."""
     # Counted across sessions: with the password, an attacker can open many.
     if is_over_limit(request, "mailbox code try", TRIES_PER_USER):
-        return "There were many tries. Try again in an hour."
+        return "Too many attempts. Try again in an hour."
     user = cast(User, request.user)
     address = mailbox_of(user)
     if not is_code_sent(request):
@@ -108,7 +108,7 @@ def accept_code(request: HttpRequest, code: str) -> str:
 
 
 def next_url(request: HttpRequest) -> str:
-    """Return the page that was asked for if it is on this site, else that of second factors."""
+    """Return the requested page if it is on this site, else the page of second factors."""
     url = request.POST.get(REDIRECT_FIELD_NAME) or request.GET.get(REDIRECT_FIELD_NAME, "")
     is_ours = url_has_allowed_host_and_scheme(
         url, {request.get_host()}, require_https=request.is_secure()
@@ -117,7 +117,7 @@ def next_url(request: HttpRequest) -> str:
 
 
 def _is_mailbox_proved(request: HttpRequest) -> bool:
-    """Return whether the user has recently shown that they read their current address."""
+    """Return whether the user has recently proved access to their current address."""
     proof = request.session.get(_PROOF_SESSION_KEY)
     if proof is None or time.time() - proof["at"] > settings.ACCOUNT_REAUTHENTICATION_TIMEOUT:
         return False

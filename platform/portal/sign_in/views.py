@@ -73,9 +73,9 @@ def _send_mailbox_code(request: HttpRequest) -> int:
             return 200
     except (SMTPException, OSError):
         log.exception("mail_not_sent", mail="staff_code")
-        messages.error(request, "The email could not be sent. Try again in a few minutes.")
+        messages.error(request, "We couldn't send the email. Try again in a few minutes.")
         return 503
-    messages.error(request, "Several codes were sent already. Try again in an hour.")
+    messages.error(request, "Too many codes were sent. Try again in an hour.")
     return 429
 
 

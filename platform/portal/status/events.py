@@ -1,4 +1,4 @@
-"""What staff tell, and how it goes together with what was measured: one state for each model."""
+"""Staff's status posts, and each model's state from posts and measurements together."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from api.catalogue.snapshot import ModelEntry
 from api.models import StatusEvent, StatusUpdate
 
-# How long events that ended, and announcements without an end, are shown.
+# How long past events, and announcements without an end, are shown.
 SHOWN_FOR = timedelta(days=30)
 FEED_UPDATES = 50
 
@@ -29,28 +29,26 @@ class Events:
 
 
 def published_events(now: datetime) -> Events:
-    """Return the events that go on, are planned, or ended in the last days."""
-    rows = (
-        StatusEvent.objects.filter(
-            Q(ends_at__isnull=True) | Q(ends_at__gt=now - SHOWN_FOR), is_published=True
-        )
-        .prefetch_related("updates")
-        .order_by("-starts_at")
+    """Return the events that are current, planned, or ended within SHOWN_FOR."""
+    since = now - SHOWN_FOR
+    is_shown = Q(ends_at__gt=since) | Q(ends_at__isnull=True) & (
+        ~Q(kind=Kind.ANNOUNCEMENT) | Q(starts_at__gt=since)
     )
+    rows = StatusEvent.objects.filter(is_shown, is_published=True)
     found = Events()
-    for event in rows:
-        if event.kind == Kind.ANNOUNCEMENT:
-            if event.starts_at > now:
-                continue
-            is_over = event.starts_at < now - SHOWN_FOR if event.ends_at is None else False
-            is_past = is_over or not event.is_current(now)
-            (found.past if is_past else found.announcements).append(event)
-        elif not event.is_current(now):
-            (found.planned if event.starts_at > now else found.past).append(event)
-        elif event.kind == Kind.INCIDENT:
-            found.incidents.append(event)
+    current = {
+        Kind.INCIDENT: found.incidents,
+        Kind.MAINTENANCE: found.maintenance,
+        Kind.ANNOUNCEMENT: found.announcements,
+    }
+    for event in rows.prefetch_related("updates").order_by("-starts_at"):
+        if event.starts_at > now:
+            if event.kind != Kind.ANNOUNCEMENT:
+                found.planned.append(event)
+        elif event.is_current(now):
+            current[Kind(event.kind)].append(event)
         else:
-            found.maintenance.append(event)
+            found.past.append(event)
     return found
 
 
@@ -64,7 +62,7 @@ def latest_updates(now: datetime) -> QuerySet[StatusUpdate]:
 def shown_states(
     models: Iterable[ModelEntry], measured: dict[str, str], events: Events, *, is_closed: bool
 ) -> dict[str, str]:
-    """Return each model's state: what was measured, unless staff know it to be worse.
+    """Return each model's state: the measured one, unless staff posted a worse one.
 
     A model that staff took offline is under maintenance, as all are while the API is closed.
     """
@@ -94,7 +92,7 @@ class Headline:
 
 
 def headline(states: dict[str, str], events: Events, *, has_requests: bool) -> Headline:
-    """Return the line that sums up states and incidents: good only if all of them are."""
+    """Return the line that sums up states and incidents; its tone is good only if all are."""
     troubled = [name for name, state in states.items() if state in {"degraded", "offline"}]
     paused = [name for name, state in states.items() if state == "maintenance"]
     if troubled:
@@ -106,7 +104,7 @@ def headline(states: dict[str, str], events: Events, *, has_requests: bool) -> H
         text = f"{len(paused)} of {len(states)} models {verb} under maintenance"
         return Headline("warn", text, paused)
     if events.incidents:
-        return Headline("warn", "We are looking into an incident")
+        return Headline("warn", "We are investigating an incident")
     if not states:
         return Headline("", "There are no models yet")
     if not has_requests:

@@ -1,6 +1,6 @@
 """The models' availability: now, day by day, and the hours in which they had problems.
 
-All of it is made from what the relay counted of real requests; nobody types in an incident.
+All of it is computed from the relay's counts of real requests; `events` has what staff post.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ from api.models import ModelHealth, ModelHealthHour
 
 DAYS = 30
 NOW_MINUTES = 5
-# A day's bar is good from this share of answers on, and bad where the day counts as degraded.
+# A day's bar is good from this success rate up, and bad where the day counts as degraded.
 GOOD_SHARE = 0.99
 BAR_STEP = 10
 MOST_INCIDENTS = 20
@@ -58,9 +58,9 @@ class ModelStatus:
 
 
 TONES = {
-    "good": "with 99 % answered or more",
+    "good": "with 99 % or more successful",
     "warn": "with more than 90 %",
-    "bad": "with less than 90 %",
+    "bad": "with 90 % or less",
     "none": "without requests",
 }
 
@@ -77,7 +77,7 @@ class Incident:
 
 
 def current_states(models: Iterable[ModelEntry], now: datetime) -> dict[str, str]:
-    """Return each model's state, as `/health` says it."""
+    """Return each model's measured state, as in `/health`."""
     recent = ModelHealth.objects.filter(minute__gt=now - timedelta(minutes=NOW_MINUTES))
     seen = {
         row["model"]: (row["ok"], row["bad"])
@@ -199,7 +199,7 @@ def _tone(succeeded: int, failed: int) -> str:
     total = succeeded + failed
     if not total:
         return "none"
-    # As for the state of now, one or two failed requests say nothing.
+    # As for the current state, one or two failed requests are not significant.
     if failed < LEAST_FAILURES or succeeded >= GOOD_SHARE * total:
         return "good"
     # The colour of a bar and the name of a state follow one rule.

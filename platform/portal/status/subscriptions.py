@@ -32,7 +32,7 @@ def confirmed_email(token: str) -> str | None:
 
 
 def subscribe(email: str) -> None:
-    """Store a confirmed address; again changes nothing."""
+    """Store a confirmed address, if it isn't stored yet."""
     StatusSubscriber.objects.get_or_create(email=email)
 
 

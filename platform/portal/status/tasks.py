@@ -12,7 +12,7 @@ from api.models import StatusSubscriber, StatusUpdate
 from portal.emails import sending
 from portal.status.subscriptions import unsubscribe_url
 
-# An update that is older when its event is published is not sent any more.
+# Updates that are older when their event is published are not sent.
 MAX_AGE = timedelta(days=1)
 
 

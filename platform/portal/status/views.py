@@ -1,5 +1,6 @@
 """The status page: states, incidents, maintenance and announcements; its feed and emails."""
 
+from collections.abc import Callable
 from smtplib import SMTPException
 
 from django.conf import settings
@@ -26,7 +27,7 @@ SUBSCRIBE_RATES = (("ip", "10/h"), ("post:email", "3/h"))
 
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
-    """Show each model's state and history, and what staff tell."""
+    """Show each model's state and history, and staff's posts."""
     now = timezone.now()
     snapshot = load_snapshot()
     models = snapshot.public_models()
@@ -81,7 +82,7 @@ def feed(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def subscribe(request: HttpRequest) -> HttpResponse:
-    """Send a link that confirms the subscription. The page is the same for every address."""
+    """Send a link that confirms the subscription. The response is the same for every address."""
     for key, rate in SUBSCRIBE_RATES:
         wait_seconds = seconds_to_wait(request, "status subscription", rate, key)
         if wait_seconds is not None:
@@ -99,24 +100,30 @@ def subscribe(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def confirm(request: HttpRequest, token: str) -> HttpResponse:
-    """Ask once more, since mail scanners open links; a POST subscribes."""
+    """Ask for confirmation, since mail scanners open links; a POST subscribes."""
     email = subscriptions.confirmed_email(token)
-    if email is None:
-        return render(request, "status/subscription.html", {"problem": "confirm"}, status=404)
-    if request.method == "POST":
-        subscriptions.subscribe(email)
-    context = {"email": email, "action": "confirm", "is_done": request.method == "POST"}
-    return render(request, "status/subscription.html", context)
+    return _apply_link(request, "confirm", email, subscriptions.subscribe)
 
 
 @csrf_exempt  # mail programs post it on their own (RFC 8058); the token is the proof
 @require_http_methods(["GET", "HEAD", "POST"])
 def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
-    """Ask once more; a POST, as of a mail program's own button, ends the subscription."""
+    """Ask for confirmation; a POST, also by a mail program's button, ends the subscription."""
     email = subscriptions.subscribed_email(token)
+    return _apply_link(request, "unsubscribe", email, subscriptions.unsubscribe)
+
+
+def _apply_link(
+    request: HttpRequest, action: str, email: str | None, apply: Callable[[str], None]
+) -> HttpResponse:
+    """Return the page of an emailed link, and apply the link on a POST.
+
+    `email` is the address in its token, None if the token is invalid.
+    """
     if email is None:
-        return render(request, "status/subscription.html", {"problem": "unsubscribe"}, status=404)
-    if request.method == "POST":
-        subscriptions.unsubscribe(email)
-    context = {"email": email, "action": "unsubscribe", "is_done": request.method == "POST"}
+        return render(request, "status/subscription.html", {"problem": action}, status=404)
+    is_done = request.method == "POST"
+    if is_done:
+        apply(email)
+    context = {"email": email, "action": action, "is_done": is_done}
     return render(request, "status/subscription.html", context)

@@ -20,7 +20,7 @@ from portal.ui.money import parts_in_cents
 class MemberLine:
     """A member. `spent_nanos` is this month's (UTC), by all keys they made, in nano-dollars.
 
-    `shown_nanos` is it in whole cents, so that the column adds up to its total.
+    `spent_text` is it in cents that add up to the roster's total as shown.
     """
 
     membership: Membership
@@ -28,7 +28,7 @@ class MemberLine:
     active_keys: int
     is_self: bool
     may_change: bool
-    shown_nanos: int = 0
+    spent_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Roster:
 
     lines: list[MemberLine]
     former_nanos: int
-    former_shown_nanos: int
+    former_text: str
 
     @property
     def spent_nanos(self) -> int:
@@ -60,9 +60,10 @@ def roster_of(actor: Actor) -> Roster:
         )
         for each in memberships
     ]
-    *shown, former = parts_in_cents([*(line.spent_nanos for line in lines), sum(spent.values())])
-    lines = [replace(line, shown_nanos=nanos) for line, nanos in zip(lines, shown, strict=True)]
-    return Roster(lines, former_nanos=sum(spent.values()), former_shown_nanos=former)
+    former_nanos = sum(spent.values())
+    *texts, former_text = parts_in_cents([*(line.spent_nanos for line in lines), former_nanos])
+    lines = [replace(line, spent_text=text) for line, text in zip(lines, texts, strict=True)]
+    return Roster(lines, former_nanos, former_text)
 
 
 def member_line(actor: Actor, member_id: int) -> MemberLine | None:

@@ -1,14 +1,15 @@
 """Charts of usage: bars or lines by day or hour and group, with the table they are of."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from math import ceil
 from typing import Any
 
 from billing.usage.records import Sums, UsageSum, total
-from portal.ui.money import cents_exactly, dollars, parts_in_cents
+from portal.ui.money import dollars, parts_in_cents
 
 MOST_SERIES = 6  # as many as there are --series-N tokens; the last is for all others
 OTHERS = "Other"
@@ -116,8 +117,7 @@ class Chart:
     def legend(self) -> list[tuple[Series, str]]:
         """Each series with its total; costs are rounded to cents that add up as shown."""
         if self.metric is Metric.COST:
-            rounded = parts_in_cents([each.total_nanos for each in self.series])
-            texts = [cents_exactly(nanos) for nanos in rounded]
+            texts = parts_in_cents([each.total_nanos for each in self.series])
         else:
             texts = [self.metric.text(total(each.parts)) for each in self.series]
         return list(zip(self.series, texts, strict=True))
@@ -152,7 +152,7 @@ def chart_of(
     """
     if not sums:
         return None
-    places = list(_places(since, until, timedelta(hours=1) if by_hour else timedelta(days=1)))
+    places = places_of(since, until, by_hour=by_hour)
     by_place: defaultdict[datetime, UsageSum] = defaultdict(UsageSum)
     named: dict[tuple[datetime, str], UsageSum] = defaultdict(UsageSum)
     urls: dict[str, str] = {}
@@ -178,10 +178,10 @@ def chart_of(
     return Chart(bars, series, metric, others)
 
 
-def _places(since: datetime, until: datetime, step: timedelta) -> Iterator[datetime]:
-    while since < until:
-        yield since
-        since += step
+def places_of(since: datetime, until: datetime, *, by_hour: bool) -> list[datetime]:
+    """Return the days, or the hours, that a chart has from `since` to before `until`."""
+    step = timedelta(hours=1) if by_hour else timedelta(days=1)
+    return [since + number * step for number in range(ceil((until - since) / step))]
 
 
 def _series(

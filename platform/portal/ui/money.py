@@ -43,7 +43,7 @@ def cents(amount_nanos: int | None) -> str:
 
 
 def cents_exactly(amount_nanos: int | None) -> str:
-    """Return an amount that `parts_in_cents` or `balances_in_cents` rounded: `$0.00` for nothing.
+    """Return an amount that `balances_in_cents` rounded: `$0.00` for nothing.
 
     Unlike `cents`, it never shows `<$0.01`, which can't stand in a sum.
     """
@@ -52,14 +52,17 @@ def cents_exactly(amount_nanos: int | None) -> str:
     return ("-" if amount_nanos < 0 else "") + cents_text(abs(amount_nanos) // NANOS_PER_CENT)
 
 
-def parts_in_cents(parts_nanos: Sequence[int]) -> list[int]:
-    """Return the parts rounded to cents, in nano-dollars, so that they add up to the rounded total.
+def parts_in_cents(parts_nanos: Sequence[int]) -> list[str]:
+    """Return the parts as text, in cents that add up to the total as `cents` shows it.
 
-    The total is rounded down, as `cents` shows it; the parts with the largest remainders get the
-    cents that are missing. Each part is less than a cent from its exact amount, and a part of
-    nothing stays nothing.
+    The total is rounded down; the parts with the largest remainders get the cents that are missing.
+    Each part is less than a cent from its exact amount, and a part of nothing stays nothing. Where
+    the total is `<$0.01`, so are its parts.
     """
-    total_cents = sum(parts_nanos) // NANOS_PER_CENT
+    total_nanos = sum(parts_nanos)
+    if 0 < total_nanos < NANOS_PER_CENT:
+        return [cents(part) for part in parts_nanos]
+    total_cents = total_nanos // NANOS_PER_CENT
     floors = [part // NANOS_PER_CENT for part in parts_nanos]
     missing = total_cents - sum(floors)
     by_remainder = sorted(
@@ -67,7 +70,7 @@ def parts_in_cents(parts_nanos: Sequence[int]) -> list[int]:
     )
     for place in by_remainder[:missing]:
         floors[place] += 1
-    return [floor * NANOS_PER_CENT for floor in floors]
+    return [cents_text(floor) for floor in floors]
 
 
 class Balances(NamedTuple):

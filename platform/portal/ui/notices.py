@@ -1,4 +1,4 @@
-"""What staff tell customers on their dashboards: incidents, maintenance, announcements."""
+"""Staff's notices on customers' dashboards: incidents, maintenance, announcements."""
 
 from datetime import datetime, timedelta
 

@@ -40,7 +40,7 @@ class Shell:
 
     @cached_property
     def service(self) -> Service:
-        """The service's row: its name, its line, its address for letters."""
+        """The service's row: its name, tagline and contact address."""
         return current_service()
 
     @cached_property
@@ -52,7 +52,7 @@ class Shell:
 
     @property
     def is_sign_up_open(self) -> bool:
-        """Whether a stranger may make an account (who is invited always may)."""
+        """Whether sign-up is open; invited people can always sign up."""
         return bool(settings.SIGNUP_OPEN)
 
     @cached_property
@@ -84,7 +84,7 @@ class Shell:
 
     @cached_property
     def actor(self) -> Actor | None:
-        """The member whose page it is; None for who is signed out or in no team.
+        """The member whose page it is; None for readers who are signed out or in no team.
 
         Looked up where the page's view has not: allauth's views know nothing of teams.
         """
@@ -93,7 +93,7 @@ class Shell:
 
     @property
     def viewed_team(self) -> Team | None:
-        """The team whose portal a member of staff views; None on everybody's own pages."""
+        """The team whose portal a member of staff views; None on a member's own pages."""
         return self.actor.team if self.actor and is_view_as(self._request) else None
 
     @property
@@ -115,7 +115,7 @@ class Shell:
 
     @property
     def zone_note(self) -> str:
-        """What a page of days and times says of their zones."""
+        """The note that names the zones of a page's times and days."""
         return f"Times in {self.zone}" + ("." if self.zone == "UTC" else ", days in UTC.")
 
     @property

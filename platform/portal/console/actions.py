@@ -1,4 +1,4 @@
-"""The acts on a customer: who may do each, what it asks for, and the one function that does it."""
+"""Staff's actions on a customer: permission, form and the one function that does each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from portal.emails.kinds import send_invitation
 from portal.team.forms import ROLE_MEANINGS
 
 
-class ActError(Exception):
-    """An act that was refused; the message is for staff, `field` is the form's field or None."""
+class ActionError(Exception):
+    """An action was refused. The message is for staff; `field` is the form's field, or None."""
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -29,8 +29,8 @@ class ActError(Exception):
 
 
 @dataclass(frozen=True)
-class Act:
-    """An act. `run` does it and returns what to tell; it raises ActError."""
+class Action:
+    """An action. `run` does it and returns the message to show; it raises ActionError."""
 
     name: str
     label: str
@@ -42,19 +42,26 @@ class Act:
     leads_to: str = ""  # a URL's name; empty: back to the customer
 
 
-def run(act: Act, request: HttpRequest, staff: Staff, form: Form) -> str:
-    """Do the act with a valid form, and return what to tell. Raise ActError; nothing changed."""
+def run(action: Action, request: HttpRequest, staff: Staff, form: Form) -> str:
+    """Do the action with a valid form, and return the message to show.
+
+    Raise ActionError if it was refused; nothing has changed then.
+    """
     try:
-        return act.run(request, staff, form)
+        return action.run(request, staff, form)
     except manual_postings.ManualPostingError as error:
-        raise ActError(str(error), error.field) from None
+        raise ActionError(str(error), error.field) from None
     except AccountsError as error:
-        raise ActError(str(error)) from None
+        raise ActionError(str(error)) from None
 
 
-def acts_for(staff: User, team: Team) -> list[Act]:
-    """Return the acts that the member of staff may do to the team now."""
-    return [act for act in ACTS.values() if staff.has_perm(act.permission) and act.applies_to(team)]
+def actions_for(staff: User, team: Team) -> list[Action]:
+    """Return the actions that the member of staff can take on the team now."""
+    return [
+        action
+        for action in ACTIONS.values()
+        if staff.has_perm(action.permission) and action.applies_to(team)
+    ]
 
 
 def _post(_request: HttpRequest, staff: Staff, form: forms.PostingForm) -> str:
@@ -77,15 +84,15 @@ def _change_limits(_request: HttpRequest, staff: Staff, form: forms.LimitsForm) 
 
 def _change_plan(_request: HttpRequest, staff: Staff, form: forms.PlanForm) -> str:
     staff_actions.change_plan(staff, form.cleaned_data["plan"], form.cleaned_data["reason"])
-    return f"The team is on {form.cleaned_data['plan'].title} now."
+    return f"The team is now on {form.cleaned_data['plan'].title}."
 
 
-def _freeze_team(_request: HttpRequest, staff: Staff, form: forms.ActForm) -> str:
+def _freeze_team(_request: HttpRequest, staff: Staff, form: forms.ActionForm) -> str:
     staff_actions.freeze_team(staff, form.cleaned_data["reason"])
     return "The team's keys are refused from now on."
 
 
-def _unfreeze_team(_request: HttpRequest, staff: Staff, form: forms.ActForm) -> str:
+def _unfreeze_team(_request: HttpRequest, staff: Staff, form: forms.ActionForm) -> str:
     staff_actions.unfreeze_team(staff, form.cleaned_data["reason"])
     return "The team's keys are accepted again."
 
@@ -107,7 +114,7 @@ def _end_sessions(_request: HttpRequest, staff: Staff, form: forms.MemberForm) -
 
 
 def _send_email(request: HttpRequest, staff: Staff, form: forms.EmailForm) -> str:
-    """Send an invitation again, or a member a link to set a new password."""
+    """Resend an invitation, or send a member a link to set a new password."""
     kind, _, row_id = form.cleaned_data["email"].partition(":")
     try:
         if kind == "invitation":
@@ -119,7 +126,7 @@ def _send_email(request: HttpRequest, staff: Staff, form: forms.EmailForm) -> st
             request_password_reset(request, user.email, [user], None)
             to = user.email
     except OSError:
-        raise ActError("The mail server refused the email. Try again later.", "email") from None
+        raise ActionError("The mail server refused the email. Try again later.", "email") from None
     detail = {"to": to, "email": kind}
     staff_actions.log_action(
         staff, "email.resent", staff.team, form.cleaned_data["reason"], detail=detail
@@ -127,7 +134,7 @@ def _send_email(request: HttpRequest, staff: Staff, form: forms.EmailForm) -> st
     return f"Sent to {to}."
 
 
-def _view_as(request: HttpRequest, staff: Staff, form: forms.ActForm) -> str:
+def _view_as(request: HttpRequest, staff: Staff, form: forms.ActionForm) -> str:
     staff_actions.log_action(staff, "team.viewed", staff.team, form.cleaned_data["reason"])
     start_view_as(request, staff.team)
     return ""
@@ -147,10 +154,10 @@ def _is_frozen(team: Team) -> bool:
     return team.suspended_at is not None
 
 
-ACTS = {
-    act.name: act
-    for act in (
-        Act(
+ACTIONS = {
+    action.name: action
+    for action in (
+        Action(
             "grant",
             "Grant credits",
             "Grant promotional credits",
@@ -158,7 +165,7 @@ ACTS = {
             forms.GrantForm,
             _post,
         ),
-        Act(
+        Action(
             "goodwill",
             "Goodwill",
             "Give goodwill credits",
@@ -166,7 +173,7 @@ ACTS = {
             forms.PostingForm,
             _post,
         ),
-        Act(
+        Action(
             "adjust",
             "Adjust balance",
             "Adjust the balance",
@@ -174,7 +181,7 @@ ACTS = {
             forms.AdjustForm,
             _post,
         ),
-        Act(
+        Action(
             "limits",
             "Limits",
             "Change the limits",
@@ -182,7 +189,7 @@ ACTS = {
             forms.LimitsForm,
             _change_limits,
         ),
-        Act(
+        Action(
             "plan",
             "Plan",
             "Change the plan",
@@ -190,7 +197,7 @@ ACTS = {
             forms.PlanForm,
             _change_plan,
         ),
-        Act(
+        Action(
             "freeze-key",
             "Freeze a key",
             "Freeze an API key",
@@ -198,7 +205,7 @@ ACTS = {
             forms.KeyForm,
             _freeze_key,
         ),
-        Act(
+        Action(
             "unfreeze-key",
             "Unfreeze a key",
             "Unfreeze an API key",
@@ -207,25 +214,25 @@ ACTS = {
             _unfreeze_key,
             applies_to=lambda team: team.api_keys.filter(frozen_at__isnull=False).exists(),
         ),
-        Act(
+        Action(
             "freeze",
             "Freeze team",
             "Freeze the team",
             "accounts.freeze_team",
-            forms.ActForm,
+            forms.ActionForm,
             _freeze_team,
             applies_to=lambda team: not _is_frozen(team),
         ),
-        Act(
+        Action(
             "unfreeze",
             "Unfreeze team",
             "Unfreeze the team",
             "accounts.freeze_team",
-            forms.ActForm,
+            forms.ActionForm,
             _unfreeze_team,
             applies_to=_is_frozen,
         ),
-        Act(
+        Action(
             "email",
             "Send an email again",
             "Send an email again",
@@ -233,7 +240,7 @@ ACTS = {
             forms.EmailForm,
             _send_email,
         ),
-        Act(
+        Action(
             "sessions",
             "End sessions",
             "End a member's sessions",
@@ -241,16 +248,16 @@ ACTS = {
             forms.MemberForm,
             _end_sessions,
         ),
-        Act(
+        Action(
             "view-as",
             "View as customer",
             "View the portal as the customer sees it",
             "accounts.view_as_customer",
-            forms.ActForm,
+            forms.ActionForm,
             _view_as,
             leads_to="dashboard",
         ),
-        Act(
+        Action(
             "note",
             "Add a note",
             "Add a note",
@@ -258,7 +265,7 @@ ACTS = {
             forms.NoteForm,
             _add_note,
         ),
-        Act(
+        Action(
             "tags",
             "Tags",
             "Change the tags",

@@ -1,4 +1,4 @@
-"""Acts on a customer: each by those who may, with a reason, in both logs, and in force at once."""
+"""Actions on a customer: with permission and reason, in both logs, and in force at once."""
 
 import re
 import uuid
@@ -17,7 +17,7 @@ from accounts import invitations
 from accounts.access import Actor
 from accounts.models import AuditEntry, Plan, Role, Team, User
 from billing.models import CreditAccount, CreditLot, ManualPosting, Transfer
-from portal.console.acts import ACTS
+from portal.console.actions import ACTIONS
 from tests.cast import IssuedKey, signed_in
 from tests.portal.serving import DOLLAR, customer_of
 
@@ -32,12 +32,12 @@ def team(alices_account: CreditAccount, alices_team: Team) -> Team:
     return alices_team
 
 
-def url_of(team: Team, act: str = "") -> str:
-    return f"/admin/customers/{team.pk}" + (f"/{act}" if act else "")
+def url_of(team: Team, action: str = "") -> str:
+    return f"/admin/customers/{team.pk}" + (f"/{action}" if action else "")
 
 
-def fields_of(act: str, team: Team, key: IssuedKey, member: User) -> dict[str, Any]:
-    """Return what a form of the act is sent with."""
+def fields_of(action: str, team: Team, key: IssuedKey, member: User) -> dict[str, Any]:
+    """Return what the action's form is submitted with."""
     plan, _ = Plan.objects.get_or_create(name="large", title="Large")
     amount = {"id": str(uuid.uuid4()), "amount": "5"}
     fields: dict[str, Any] = {
@@ -53,25 +53,25 @@ def fields_of(act: str, team: Team, key: IssuedKey, member: User) -> dict[str, A
         "note": {"text": "Called about invoices"},
         "tags": {"tags": "VIP, beta,vip"},
     }
-    return {"reason": REASON, **fields.get(act, {})}
+    return {"reason": REASON, **fields.get(action, {})}
 
 
-def before(act: str, staff: Client, team: Team, key: IssuedKey, member: User) -> None:
-    """Bring the team into the state in which the act applies."""
-    first = {"unfreeze": "freeze", "unfreeze-key": "freeze-key"}.get(act)
+def before(action: str, staff: Client, team: Team, key: IssuedKey, member: User) -> None:
+    """Bring the team into the state in which the action applies."""
+    first = {"unfreeze": "freeze", "unfreeze-key": "freeze-key"}.get(action)
     if first:
         staff.post(url_of(team, first), fields_of(first, team, key, member))
 
 
-@pytest.mark.parametrize("name", ACTS)
-def test_an_act_takes_its_permission_and_is_in_the_logs(
+@pytest.mark.parametrize("name", ACTIONS)
+def test_an_action_takes_its_permission_and_is_in_the_logs(
     staff: Client, team: Team, alices_key: IssuedKey, alice: User, name: str
 ) -> None:
     before(name, staff, team, alices_key, alice)
-    act, url = ACTS[name], url_of(team, name)
+    action, url = ACTIONS[name], url_of(team, name)
     form = fields_of(name, team, alices_key, alice)
     clerk = User.objects.create_user("clerk@example.com", is_staff=True)
-    label, _, codename = act.permission.partition(".")
+    label, _, codename = action.permission.partition(".")
     permissions = Permission.objects.filter(content_type__app_label__in=["accounts", "billing"])
     own = permissions.get(content_type__app_label=label, codename=codename)
     clerk.user_permissions.set(permissions.exclude(pk=own.pk))
@@ -94,8 +94,8 @@ def test_an_act_takes_its_permission_and_is_in_the_logs(
         assert entry.actor_label == "staff"
 
 
-@pytest.mark.parametrize("name", [name for name in ACTS if name not in {"note", "tags"}])
-def test_no_act_is_done_without_a_reason(
+@pytest.mark.parametrize("name", [name for name in ACTIONS if name not in {"note", "tags"}])
+def test_no_action_is_done_without_a_reason(
     staff: Client, team: Team, alices_key: IssuedKey, alice: User, name: str
 ) -> None:
     before(name, staff, team, alices_key, alice)
@@ -108,9 +108,9 @@ def test_no_act_is_done_without_a_reason(
 
 
 def test_money_moves_as_the_form_says(staff: Client, team: Team) -> None:
-    def post(act: str, **fields: str) -> Any:
+    def post(action: str, **fields: str) -> Any:
         form = {"id": str(uuid.uuid4()), "reason": REASON, **fields}
-        return form, staff.post(url_of(team, act), form)
+        return form, staff.post(url_of(team, action), form)
 
     grant, _ = post("grant", amount="5", days="30")
     staff.post(url_of(team, "grant"), grant)
@@ -183,8 +183,8 @@ def test_confirming_takes_a_permission_and_is_not_for_ones_own_team(
     for codenames in (["view_manualposting"], ["view_manualposting", "approve_manualposting"]):
         alice.user_permissions.set(Permission.objects.filter(codename__in=codenames))
         browser = signed_in(User.objects.get(pk=alice.pk))
-        for act in ("approve", "reject"):
-            url = f"/admin/billing/manualposting/{posting.pk}/{act}/"
+        for action in ("approve", "reject"):
+            url = f"/admin/billing/manualposting/{posting.pk}/{action}/"
             assert browser.post(url, {"reason": "mine"}).status_code == 403
     assert not Transfer.objects.exists()
 
@@ -277,16 +277,16 @@ def test_an_invitation_and_a_link_for_a_new_password_are_sent_again(
 def test_forms_take_no_rows_of_other_teams(
     staff: Client, team: Team, charlies_key: IssuedKey, charlie: User
 ) -> None:
-    for act, form in (
+    for action, form in (
         ("freeze-key", {"key": charlies_key.key.pk}),
         ("sessions", {"member": charlie.pk}),
         ("email", {"email": f"password:{charlie.pk}"}),
     ):
-        answer = staff.post(url_of(team, act), {**form, "reason": REASON})
-        assert answer.context["form"].errors, act
+        answer = staff.post(url_of(team, action), {**form, "reason": REASON})
+        assert answer.context["form"].errors, action
     assert not AuditEntry.objects.exists()
 
 
-def test_an_act_that_does_not_exist_is_not_found(staff: Client, team: Team) -> None:
+def test_an_action_that_does_not_exist_is_not_found(staff: Client, team: Team) -> None:
     assert staff.get(url_of(team, "delete")).status_code == 404
     assert staff.put(url_of(team, "grant")).status_code == 405
