@@ -50,7 +50,7 @@ class ImportForm(forms.Form):
     factor = FactorAdminField(
         label="Price = cost \N{MULTIPLICATION SIGN}",
         initial=1_300_000,
-        help_text="1.3 gives a margin of 23 % of the price.",
+        help_text="1.3 gives a margin of 23% of the price.",
     )
     step = NanosAdminField(label="Round up to, $ per million", initial=10_000_000, required=False)
     minimum = NanosAdminField(
@@ -161,4 +161,4 @@ def _margin(plan: PlannedModel) -> str:
     pair = supplier.pairs(plan.shown_price).get("input") if plan.shown_price else None
     if pair is None or pair.margin_percent is None:
         return ""
-    return f"{pair.margin_percent:.0f} %"
+    return f"{pair.margin_percent:.0f}%"

@@ -286,7 +286,7 @@ def _review(
                     f"{each.requests:,}",
                     f"${dollars_text(each.charged_nanos)[:-3]}",
                     f"${dollars_text(each.would_nanos)[:-3]}",
-                    "" if each.change_percent is None else f"{each.change_percent:+.1f} %",
+                    "" if each.change_percent is None else f"{each.change_percent:+.1f}%",
                 ]
                 for each in customers_of(price)
             ],
@@ -310,7 +310,7 @@ def _margin_text(pair: Any) -> str:
     cost = rate_text(pair.cost)
     if pair.margin_percent is None:
         return f"${cost}"
-    return f"${cost} \N{RIGHTWARDS ARROW} {pair.margin_percent:.0f} %"
+    return f"${cost} \N{RIGHTWARDS ARROW} {pair.margin_percent:.0f}%"
 
 
 def _change_text(price: PriceVersion, current: PriceVersion | None) -> str:

@@ -1,6 +1,6 @@
 """The process's ASGI application: the gateway for the API's paths, Django for all others.
 
-The gateway is plain ASGI. Django's handler and its URL resolver would take 15 % of a request,
+The gateway is plain ASGI. Django's handler and its URL resolver would take 15% of a request,
 and its signals hop to a thread twice (measured; `platform/docs/architecture.md`).
 
 `SERVES` determines whether the process has both. In production they run in separate processes, so

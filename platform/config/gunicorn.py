@@ -31,7 +31,7 @@ accesslog = None  # a line costs more than the request itself, and usage records
 
 
 def post_worker_init(_worker: Any) -> None:
-    """Freeze the objects loaded so far, for the garbage collector to skip (measured: 8 % CPU).
+    """Freeze the objects loaded so far, for the garbage collector to skip (measured: 8% CPU).
 
     They live as long as the process, and requests leave almost no cycles behind.
     """

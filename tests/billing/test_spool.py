@@ -1,5 +1,6 @@
 """The spool: settlements in files, until the ledger has them."""
 
+import asyncio
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from django.db import OperationalError
+from structlog.testing import capture_logs
 
 from billing.ledger import spool
 from billing.ledger.gate import Settlement
@@ -95,6 +97,32 @@ def test_another_folder_takes_what_the_first_does_not(settings, tmp_path):
     assert customer.balances == (990, 0)
     alert = LedgerAlert.objects.get(kind="spool_failed")
     assert str(settings.SPOOL_DIR) in alert.detail
+
+
+def test_a_settlement_due_after_a_failed_attempt_is_in_the_log_at_once(settings, tmp_path):
+    (tmp_path / "file").touch()
+    settings.SPOOL_DIR = tmp_path / "file" / "spool"
+    settings.SETTLE_WAIT_SECONDS = 0.01
+
+    async def fall_due() -> None:
+        copies = spool.OverdueCopies()
+        copies.open()
+        for row in [b"first", b"second"]:
+            waiting = asyncio.get_running_loop().create_future()
+            copies.watched.append(spool.Watched(row, waiting, 0))
+            async with asyncio.timeout(20):
+                while row.decode() not in logged():
+                    await asyncio.sleep(0)
+        await copies.close()
+
+    def logged() -> list[str]:
+        return [each["row"] for each in logs if each["event"] == "settlement_not_spooled"]
+
+    with capture_logs() as logs:
+        asyncio.run(fall_due())
+
+    assert logged() == ["first", "second"]
+    spool._failures.clear()
 
 
 def test_a_row_that_can_not_be_kept_for_a_person_stays_in_its_file(monkeypatch, spool_folder):

@@ -65,7 +65,7 @@ def test_a_price_starts_from_the_one_before(staff: Client, product: Product) -> 
     for value in ("0.7", "2.5", "0.9"):
         assert f'value="{value}"' in page
     assert "priority 1.75" in page
-    assert "$0.40 \N{RIGHTWARDS ARROW} 43 %" in page
+    assert "$0.40 \N{RIGHTWARDS ARROW} 43%" in page
     assert "the list" not in page
 
 
@@ -84,8 +84,8 @@ def test_nothing_is_published_before_it_was_reviewed(staff: Client, product: Pro
     assert product.price_versions.count() == 1
     page = response.content.decode()
     assert "input tokens $0.70 \N{RIGHTWARDS ARROW} $0.80" in page
-    assert "$0.40 \N{RIGHTWARDS ARROW} 50 %" in page
-    assert "$0.65 \N{RIGHTWARDS ARROW} 19 %" in page
+    assert "$0.40 \N{RIGHTWARDS ARROW} 50%" in page
+    assert "$0.65 \N{RIGHTWARDS ARROW} 19%" in page
 
     reviewed = {"reviewed": response.context["form"].digest}
     other = staff.post(add_url(product), form_of(input_nanos_per_million="0.81") | reviewed)
@@ -193,12 +193,12 @@ def test_the_largest_customers_are_repriced(
         return row[3:]
 
     # 1,000 x 0.80 + 100 x 2.50
-    assert would() == ["$0.001050", "+6.1 %"]
+    assert would() == ["$0.001050", "+6.1%"]
     # Of the lines, as 200 tokens have a price of their own: 800 x 0.80 + 200 x 2 + 100 x 2.50
-    assert would(rate_cache_write="2") == ["$0.001290", "+30.3 %"]
+    assert would(rate_cache_write="2") == ["$0.001290", "+30.3%"]
     # Above the tier: 1,000 x 1 + 100 x 2.50
-    assert would(context_tiers="500: input 1") == ["$0.001250", "+26.3 %"]
-    assert would(context_tiers="1000: input 1") == ["$0.001050", "+6.1 %"]
+    assert would(context_tiers="500: input 1") == ["$0.001250", "+26.3%"]
+    assert would(context_tiers="1000: input 1") == ["$0.001050", "+6.1%"]
 
 
 def test_only_who_may_add_prices_sees_the_form(product: Product, alice: User) -> None:

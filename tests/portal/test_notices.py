@@ -165,7 +165,7 @@ def test_a_budget_is_told_at_ninety_and_at_a_hundred_percent(
     assert send_round() == []
     spend(key, 9 * DOLLAR)
     (email,) = send_round()
-    assert email.subject == "Robot has used 90 % of its daily budget"
+    assert email.subject == "Robot has used 90% of its daily budget"
     assert "$9.00 of its daily budget of $10.00" in email.body
     assert send_round() == []
     spend(key, 10 * DOLLAR)

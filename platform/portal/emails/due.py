@@ -92,7 +92,7 @@ def rearm_low_balances() -> int:
 
 
 def reached_budgets(today: date) -> Iterator[Notice]:
-    """Yield who should hear that a key has used 90 % or all of a budget of today (a UTC date)."""
+    """Yield who should hear that a key has used 90% or all of a budget of today (a UTC date)."""
     month = today.replace(day=1)
     spends = KeySpend.objects.filter(
         _is_near("day_nanos", "budget_day_nanos") & Q(day=today)
@@ -147,7 +147,7 @@ def _listeners(
 
 
 def _is_near(spent: str, budget: str) -> Q:
-    """Return the condition that about 90 % of a budget are spent; `_reached` looks closely."""
+    """Return the condition that about 90% of a budget are spent; `_reached` looks closely."""
     near = F(f"key__{budget}") / 100 * WARNING_PERCENT  # in this order: no budget overflows
     return Q(**{f"key__{budget}__gt": 0, f"{spent}__gte": near})
 

@@ -58,9 +58,9 @@ class ModelStatus:
 
 
 TONES = {
-    "good": "with 99 % or more successful",
-    "warn": "with more than 90 %",
-    "bad": "with 90 % or less",
+    "good": "with 99% or more successful",
+    "warn": "with more than 90%",
+    "bad": "with 90% or less",
     "none": "without requests",
 }
 
@@ -207,13 +207,13 @@ def _tone(succeeded: int, failed: int) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    """Return a share rounded down, so that 100 % means every one; empty where there is none."""
+    """Return a share rounded down, so that 100% means every one; empty where there is none."""
     if not whole:
         return ""
     hundredths = part * 10_000 // whole
     if hundredths == 10_000:
-        return "100 %"
-    return f"{hundredths // 100}.{hundredths % 100:02d} %"
+        return "100%"
+    return f"{hundredths // 100}.{hundredths % 100:02d}%"
 
 
 def _seconds(total_ms: int, count: int) -> str:
