@@ -17,6 +17,7 @@ from billing.ledger import spool
 from billing.ledger.gate import Settlement
 from billing.models import LedgerAlert
 from tests.billing.ledger_calls import make_customer, settle, sweep
+from tests.support.waiting import eventually_async
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -110,9 +111,7 @@ def test_a_settlement_due_after_a_failed_attempt_is_in_the_log_at_once(settings,
         for row in [b"first", b"second"]:
             waiting = asyncio.get_running_loop().create_future()
             copies.watched.append(spool.Watched(row, waiting, 0))
-            async with asyncio.timeout(20):
-                while row.decode() not in logged():
-                    await asyncio.sleep(0)
+            await eventually_async(lambda text=row.decode(): text in logged())
         await copies.close()
 
     def logged() -> list[str]:
