@@ -108,10 +108,10 @@ def test_a_settlement_due_after_a_failed_attempt_is_in_the_log_at_once(settings,
     async def fall_due() -> None:
         copies = spool.OverdueCopies()
         copies.open()
-        for row in [b"first", b"second"]:
+        for count, row in enumerate([b"first", b"second"], start=1):
             waiting = asyncio.get_running_loop().create_future()
             copies.watched.append(spool.Watched(row, waiting, 0))
-            await eventually_async(lambda text=row.decode(): text in logged())
+            await eventually_async(lambda count=count: len(logged()) == count)
         await copies.close()
 
     def logged() -> list[str]:
