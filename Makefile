@@ -39,11 +39,12 @@ bench: $(VENV)/dev.stamp ## measure; ARGS go to tests.bench
 clients: $(VENV)/dev.stamp ## run real programs (Claude Code, Codex, SDKs) and write what they did into the docs
 	exec $(BIN)/python -m tests.clients $(ARGS)
 
-lint: $(VENV)/dev.stamp ## check style, layers and types
+lint: $(VENV)/dev.stamp ## check style, layers, types and words
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
+	$(BIN)/python -m tests.words
 
 fmt: $(VENV)/dev.stamp ## put the code into the project's style
 	$(BIN)/ruff check --fix --quiet || true

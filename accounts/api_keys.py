@@ -83,7 +83,7 @@ def update_key(key: ApiKey, rules: KeyRules) -> ApiKey:
     Raise KeyNotActiveError for a key that is revoked or expired: neither is ever reactivated.
     """
     if rules and not active(ApiKey.objects.filter(pk=key.pk)).update(**rules):
-        raise KeyNotActiveError("The key is revoked or expired and stays so. Create a new one.")
+        raise KeyNotActiveError("The key is revoked or expired. Create a new one.")
     key.refresh_from_db()
     return key
 
@@ -106,7 +106,7 @@ def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
         # The lock makes a second rotation wait for the first and then see its successor.
         old = active(ApiKey.objects.select_for_update().filter(pk=key.pk)).first()
         if ApiKey.objects.filter(replaces_id=key.pk).exists():
-            raise KeyAlreadyRotatedError("The key was rotated before. Rotate its successor.")
+            raise KeyAlreadyRotatedError("The key was already rotated. Rotate the new one.")
         if old is None:
             raise KeyNotActiveError("The key is revoked or expired. Create a new one.")
         new = ApiKey(
@@ -151,7 +151,7 @@ def require_room(team: Team) -> None:
     if active(ApiKey.objects.filter(team=team)).count() >= limit:
         raise TooManyKeysError(
             f"The team has reached its limit of valid API keys ({limit})."
-            " Revoke one that is no longer used, or ask us for a higher limit."
+            " Revoke one you no longer use, or ask us for a higher limit."
         )
 
 

@@ -90,7 +90,7 @@ def check_secret_key(
         return []
     return [
         checks.Error(
-            "SECRET_KEY is the default from the source code, so anybody can forge a session.",
+            "SECRET_KEY is the default from the source code, so anyone can forge a session.",
             hint="Set SECRET_KEY to at least 50 random characters and keep it.",
             id="accounts.E004",
         )

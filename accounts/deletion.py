@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
-from allauth.usersessions.models import UserSession
-from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Count, Q
 from django.db.models.functions import Now
@@ -29,6 +27,7 @@ from accounts.models import (
     Team,
     User,
 )
+from accounts.sessions import end_sessions
 
 # Sent with `user` in the transaction of a deletion, for other apps to delete personal data.
 user_deleted = Signal()
@@ -109,10 +108,8 @@ def _close(teams: list[Team]) -> None:
 
 def _anonymize(user: User) -> None:
     """Delete the user's personal data and every way to sign in."""
-    sessions = UserSession.objects.filter(user=user)
-    Session.objects.filter(session_key__in=sessions.values("session_key")).delete()
+    end_sessions(user)
     for personal in (
-        sessions,
         EmailAddress.objects.filter(user=user),
         Authenticator.objects.filter(user=user),
         SocialAccount.objects.filter(user=user),

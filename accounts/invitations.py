@@ -41,12 +41,12 @@ def invite(
     with transaction.atomic():
         actor = lock_team(actor)
         if role not in actor.grantable_roles:
-            raise NotAllowedError(f"Your role does not let you invite somebody as {role}.")
+            raise NotAllowedError(f"Your role doesn't allow inviting someone as {role}.")
         if actor.team.memberships.filter(user__email=email).exists():
-            raise AlreadyMemberError(f"{email} is in the team already.")
+            raise AlreadyMemberError(f"{email} is already in the team.")
         pending = _pending(actor.team).filter(email=email)
         if pending.filter(expires_at__gt=now).exists():
-            raise AlreadyInvitedError(f"{email} is invited already. Send the invitation again.")
+            raise AlreadyInvitedError(f"{email} is already invited. Resend the invitation.")
         pending.update(revoked_at=now)
         token = _new_token()
         invitation = Invitation.objects.create(
@@ -68,12 +68,18 @@ def renew(actor: Actor, invitation: Invitation) -> tuple[Invitation, str]:
     Return both. Raise NotAllowedError, and InvitationClosedError for one that has ended.
     """
     with transaction.atomic():
-        actor, invitation = _lock(actor, invitation)
-        token = _new_token()
-        invitation.digest = _digest(token)
-        invitation.expires_at = timezone.now() + LIFETIME
-        invitation.save(update_fields=["digest", "expires_at"])
-    return invitation, token
+        _, invitation = _lock(actor, invitation)
+        return _renewed(invitation)
+
+
+def renew_by_staff(team: Team, invitation_id: int) -> tuple[Invitation, str]:
+    """Renew one of the team's invitations for staff, as `renew` does, and return both.
+
+    Raise InvitationClosedError. The caller checks the permission and writes the audit log.
+    """
+    with transaction.atomic():
+        found = _pending(team).select_for_update(of=("self",)).filter(pk=invitation_id)
+        return _renewed(_still_pending(found))
 
 
 def withdraw(actor: Actor, invitation: Invitation, *, ip_address: str | None = None) -> None:
@@ -137,15 +143,27 @@ def accept(invitation: Invitation, user: User, *, ip_address: str | None = None)
     return member
 
 
+def _renewed(invitation: Invitation) -> tuple[Invitation, str]:
+    token = _new_token()
+    invitation.digest = _digest(token)
+    invitation.expires_at = timezone.now() + LIFETIME
+    invitation.save(update_fields=["digest", "expires_at"])
+    return invitation, token
+
+
+def _still_pending(found: QuerySet[Invitation]) -> Invitation:
+    invitation = found.first()
+    if invitation is None:
+        raise InvitationClosedError("The invitation has already been accepted or withdrawn.")
+    return invitation
+
+
 def _lock(actor: Actor, invitation: Invitation) -> tuple[Actor, Invitation]:
     """Lock the team, and return actor and invitation as they are now."""
     actor = lock_team(actor)
     if not actor.may_handle(invitation):
-        raise NotAllowedError("Your role does not allow this.")
-    found = _pending(actor.team).filter(pk=invitation.pk).first()
-    if found is None:
-        raise InvitationClosedError("The invitation was accepted or withdrawn meanwhile.")
-    return actor, found
+        raise NotAllowedError("Your role doesn't allow this.")
+    return actor, _still_pending(_pending(actor.team).filter(pk=invitation.pk))
 
 
 def _pending(team: Team) -> QuerySet[Invitation]:

@@ -13,10 +13,10 @@ LONGEST_MODEL_NAME = 120
 MOST_MODELS = 200
 LEAST_LIMIT = 1
 
-NAME_MISSING = "Give the key a name."
-NAME_TOO_LONG = f"Give at most {LONGEST_NAME} characters."
-LIMIT_INVALID = "Give a whole number, such as 60."
-LIMIT_TOO_LOW = f"Give at least {LEAST_LIMIT}."
+NAME_MISSING = "Enter a name."
+NAME_TOO_LONG = f"Enter at most {LONGEST_NAME} characters."
+LIMIT_INVALID = "Enter a whole number, such as 60."
+LIMIT_TOO_LOW = f"Enter at least {LEAST_LIMIT}."
 
 
 class KeyRuleError(ValueError):
@@ -30,7 +30,7 @@ class KeyRuleError(ValueError):
 def require_future(expires_at: datetime) -> None:
     """Raise KeyRuleError for an expiry in the past: a key is ended by revoking it."""
     if expires_at <= timezone.now():
-        raise KeyRuleError("Give a moment in the future.", "past")
+        raise KeyRuleError("Enter a time in the future.", "past")
 
 
 def require_limit(limit: int, plan_limit: int) -> None:
@@ -39,5 +39,5 @@ def require_limit(limit: int, plan_limit: int) -> None:
         raise KeyRuleError(LIMIT_TOO_LOW, "min_value")
     if limit > plan_limit:
         raise KeyRuleError(
-            f"Give at most {plan_limit}, the plan's limit, or contact us for more.", "max_value"
+            f"Enter at most {plan_limit}, the plan's limit, or contact us for more.", "max_value"
         )

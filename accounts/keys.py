@@ -11,6 +11,7 @@ import hmac
 import re
 import secrets
 import zlib
+from functools import lru_cache
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -87,6 +88,19 @@ def newest_pepper_version() -> int:
     Raise ImproperlyConfigured where no pepper is set.
     """
     return max(_peppers())
+
+
+def derived_secret(purpose: bytes) -> bytes:
+    """Return 32 secret bytes, derived from the newest pepper, for a purpose other than API keys.
+
+    Raise ImproperlyConfigured if no pepper is set.
+    """
+    return _derived(_peppers()[newest_pepper_version()], purpose)
+
+
+@lru_cache(maxsize=16)
+def _derived(pepper: bytes, purpose: bytes) -> bytes:
+    return hmac.digest(pepper, b"tollgate " + purpose, "sha256")
 
 
 def _peppers() -> dict[int, bytes]:

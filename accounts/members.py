@@ -26,7 +26,7 @@ def change_role(
         actor = lock_team(actor)
         member = _find(actor, member)
         if not actor.may_change(member) or role not in actor.grantable_roles:
-            raise NotAllowedError(f"Your role does not let you make this member {role}.")
+            raise NotAllowedError(f"Your role doesn't allow making this member {role}.")
         before = member.role
         if before == role:
             return member
@@ -54,7 +54,7 @@ def remove_member(actor: Actor, member: Membership, *, ip_address: str | None = 
         actor = lock_team(actor)
         member = _find(actor, member)
         if not actor.may_change(member):
-            raise NotAllowedError("Your role does not let you remove this member.")
+            raise NotAllowedError("Your role doesn't allow removing this member.")
         _end(actor, member, "member.removed", ip_address)
 
 
@@ -66,7 +66,7 @@ def leave_team(actor: Actor, *, ip_address: str | None = None) -> None:
     with transaction.atomic():
         actor = lock_team(actor)
         if not actor.may_leave or actor.user is None:
-            raise NotAllowedError("Your personal team is yours: you can't leave it.")
+            raise NotAllowedError("You can't leave your personal team.")
         member = membership_in(actor.user, actor.team)
         if member is not None:
             _end(actor, member, "member.left", ip_address)
@@ -77,7 +77,7 @@ def rename_team(actor: Actor, name: str, *, ip_address: str | None = None) -> Te
     with transaction.atomic():
         actor = lock_team(actor)
         if not actor.may_rename_team:
-            raise NotAllowedError("Your role does not let you rename the team.")
+            raise NotAllowedError("Your role doesn't allow renaming the team.")
         team, before = actor.team, actor.team.name
         if before != name:
             team.name = name
@@ -104,7 +104,7 @@ def _find(actor: Actor, member: Membership) -> Membership:
     """Return the membership as it is now. Raise NoSuchMemberError."""
     found = actor.team.memberships.filter(pk=member.pk).select_related("user").first()
     if found is None:
-        raise NoSuchMemberError("They are no longer in the team.")
+        raise NoSuchMemberError("This person is no longer in the team.")
     return found
 
 
@@ -120,4 +120,4 @@ def _end(actor: Actor, member: Membership, action: str, ip_address: str | None) 
 def _require_another_owner(member: Membership) -> None:
     owners = Membership.objects.filter(team_id=member.team_id, role=Role.OWNER)
     if not owners.exclude(pk=member.pk).exists():
-        raise LastOwnerError("A team needs an owner. Make another member its owner first.")
+        raise LastOwnerError("A team needs an owner. Make another member an owner first.")

@@ -4,13 +4,15 @@ Everything that costs money hangs off a team. Every sign-up makes a personal tea
 and usage belong to the team, and users join teams with a role.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
+
+from accounts.zones import validate_zone
 
 
 class UserManager(BaseUserManager["User"]):
@@ -53,6 +55,23 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField(default=False, help_text="May sign in to the admin.")
     is_active = models.BooleanField(default=True, help_text="Clear this instead of deleting.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    zone = models.CharField(
+        "time zone",
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="An IANA name, such as Europe/Prague. Empty: the browser's.",
+    )
+    terms_version = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The version accepted at sign-up. Empty: created by staff, or earlier.",
+    )
+    terms_accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = UserManager()
 
@@ -67,9 +86,11 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     def clean(self) -> None:
-        """Lower-case the address, as it is stored."""
+        """Lower-case the address, as it is stored. Raise ValidationError for an unknown zone."""
         super().clean()
         self.email = self.email.lower()
+        if self.zone:
+            validate_zone(self.zone)
 
 
 class Plan(models.Model):
@@ -108,7 +129,7 @@ class Team(models.Model):
     is_personal = models.BooleanField(default=False)
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="teams")
     suspended_at = models.DateTimeField(
-        null=True, blank=True, help_text="Set: every key of the team is refused (403)."
+        null=True, blank=True, help_text="When set, all of the team's keys are rejected (403)."
     )
     suspended_reason = models.CharField(max_length=200, blank=True)
     concurrent_requests = models.PositiveIntegerField(
@@ -117,13 +138,42 @@ class Team(models.Model):
     max_keys = models.PositiveIntegerField(
         "maximum keys", null=True, blank=True, help_text="Valid API keys. Empty: the plan's limit."
     )
+    tags = ArrayField(
+        models.CharField(max_length=40),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="For staff alone, separated by commas.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
         User, through="Membership", related_name="teams"
     )
 
+    class Meta:
+        permissions: ClassVar[Any] = [
+            ("freeze_team", "Can freeze a team and its keys"),
+            ("resend_emails", "Can send a team's emails again"),
+            ("end_sessions", "Can end the sessions of a team's members"),
+            ("view_as_customer", "Can view the portal as a team sees it"),
+        ]
+
     def __str__(self) -> str:
         return self.name
+
+
+class StaffNote(models.Model):
+    """A staff note about a team, never shown to the team and never changed."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="staff_notes")
+    author = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    text = models.TextField(max_length=2000)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.team}: {self.text[:60]}"
 
 
 class Role(models.TextChoices):
@@ -215,6 +265,12 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    frozen_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Staff froze it: it counts as expired."
+    )
+    unfrozen_expires_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Its expiry once staff unfreeze it."
+    )
     replaces = models.OneToOneField(
         "self",
         on_delete=models.SET_NULL,
@@ -291,7 +347,7 @@ class NotificationSettings(models.Model):
     )
     low_balance = models.BooleanField(default=True)
     low_balance_nanos = models.PositiveBigIntegerField(
-        default=5_000_000_000, help_text="A balance below this is low."
+        default=5_000_000_000, help_text="The balance below which an alert is sent."
     )
     budget_reached = models.BooleanField(default=True)
     key_created = models.BooleanField(default=True)
@@ -324,6 +380,7 @@ class SentNotice(models.Model):
         KEYS_PAUSED = "keys_paused"
         PLAN_PAYMENT_FAILED = "plan_payment_failed"
         PLAN_ENDED = "plan_ended"
+        PRICE_CHANGE = "price_change"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")

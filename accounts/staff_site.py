@@ -23,7 +23,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from unfold.sites import UnfoldAdminSite
 
-_SECOND_FACTORS = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
+SECOND_FACTORS = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
 
 
 class StaffSite(UnfoldAdminSite):
@@ -43,7 +43,7 @@ class StaffSite(UnfoldAdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         """Return whether the user is staff and has verified a second factor in this session."""
         return super().has_permission(request) and (
-            not settings.STAFF_SECOND_FACTOR or _has_shown_second_factor(request)
+            not settings.STAFF_SECOND_FACTOR or has_shown_second_factor(request)
         )
 
     @method_decorator(never_cache)
@@ -61,8 +61,8 @@ class StaffSite(UnfoldAdminSite):
             raise PermissionDenied
         if self.has_permission(request):
             return HttpResponseRedirect(_next_url(request))
-        if is_mfa_enabled(user, _SECOND_FACTORS):
-            return _redirect(_second_step_url_name(request), request)
+        if is_mfa_enabled(user, SECOND_FACTORS):
+            return _redirect(second_step_url_name(request), request)
         messages.info(
             request, "The admin requires two-factor authentication. Set it up here first."
         )
@@ -75,17 +75,17 @@ class StaffSite(UnfoldAdminSite):
         return redirect("account_change_password")
 
 
-def _has_shown_second_factor(request: HttpRequest) -> bool:
+def has_shown_second_factor(request: HttpRequest) -> bool:
     """Return whether one was verified in this session and the user still has one."""
     user = request.user
     if not user.is_authenticated:
         return False
     records = get_authentication_records(request, user)
     has_shown_one = any(record["method"] == "mfa" for record in records)
-    return has_shown_one and is_mfa_enabled(user, _SECOND_FACTORS)
+    return has_shown_one and is_mfa_enabled(user, SECOND_FACTORS)
 
 
-def _second_step_url_name(request: HttpRequest) -> str:
+def second_step_url_name(request: HttpRequest) -> str:
     """Return the URL name of the page that asks a signed-in user for their second factor."""
     methods = [each["id"] for each in get_adapter().get_reauthentication_methods(request.user)]
     return (

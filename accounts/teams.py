@@ -33,7 +33,7 @@ def sign_up(
                 user = User.objects.create_user(email, password, name=name)
         except IntegrityError:
             raise EmailInUseError(
-                f"{email} is in use already. Sign in with it, or take another address."
+                f"{email} is already in use. Sign in with it, or use another address."
             ) from None
         EmailAddress.objects.create(user=user, email=user.email, verified=is_verified, primary=True)
         team = ensure_personal_team(user)

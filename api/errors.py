@@ -59,7 +59,7 @@ class ApiError(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: ClassVar[str] = "internal_error"
-    default_message: ClassVar[str] = "Something failed on our side. Try again."
+    default_message: ClassVar[str] = "Something went wrong on our side. Try again."
     default_headers: ClassVar[Mapping[str, str]] = {}
     default_param: ClassVar[str | None] = None
     template: ClassVar[str] = ""
@@ -92,7 +92,7 @@ class InvalidRequestError(ApiError):
     status = 400
     type = "invalid_request_error"
     code = "invalid_request_error"
-    default_message = "The request is not valid. Compare it with the API's documentation."
+    default_message = "The request is invalid. Check it against the API documentation."
 
 
 class InvalidJsonError(InvalidRequestError):
@@ -296,20 +296,22 @@ class RateLimitError(ApiError):
     status = 429
     type = "requests"
     code = "rate_limit_exceeded"
-    default_message = "Too many requests. Wait as long as Retry-After says, then back off."
+    default_message = "Too many requests. Wait for the time in Retry-After, then back off."
 
 
 class TokensRateLimitError(RateLimitError):
     """Too many tokens in this minute."""
 
     type = "tokens"
-    default_message = "Too many tokens per minute. Wait as long as Retry-After says, or send less."
+    default_message = (
+        "Too many tokens per minute. Wait for the time in Retry-After, or send fewer tokens."
+    )
 
 
 class FreeRateLimitError(RateLimitError):
     """The team or the client's address has used up this minute's limit of free models."""
 
-    default_message = "The limit for free models is reached. Wait as long as Retry-After says."
+    default_message = "You reached the limit for free models. Wait for the time in Retry-After."
 
 
 class ConcurrentRequestsError(RateLimitError):

@@ -11,20 +11,26 @@ from allauth.mfa.models import Authenticator
 from django.db import transaction
 
 from accounts import encryption
-from api import upstream_keys
-from api.models import Upstream
+from api import alert_targets, upstream_keys
+from api.models import AlertTarget, Upstream
 
 # The fields of an authenticator's data that hold seeds; recovery codes of old may be in a list.
 _SEEDS = ("secret", "seed", "migrated_codes")
 
 
 def reencrypt() -> int:
-    """Encrypt all second factors and upstream keys with the newest key; return how many changed.
+    """Encrypt second factors, upstream keys and alert secrets with the newest key.
+
+    Return how many rows changed.
 
     Raise accounts.encryption.DecryptionError if a row's key is not configured any more.
     """
-    return sum(map(_reencrypt_authenticator, Authenticator.objects.order_by("pk"))) + sum(
-        map(_reencrypt_upstream, Upstream.objects.exclude(encrypted_key="").order_by("pk"))
+    upstreams = Upstream.objects.exclude(encrypted_key="").order_by("pk")
+    targets = AlertTarget.objects.exclude(encrypted_secret="").order_by("pk")
+    return (
+        sum(map(_reencrypt_authenticator, Authenticator.objects.order_by("pk")))
+        + sum(map(_reencrypt_upstream, upstreams))
+        + sum(map(_reencrypt_alert_target, targets))
     )
 
 
@@ -72,4 +78,14 @@ def _reencrypt_upstream(upstream: Upstream) -> bool:
         key = upstream_keys.read_key(row.base_url, row.encrypted_key, "")
         row.encrypted_key = upstream_keys.encrypt_key(key, row.base_url)
         row.save(update_fields=["encrypted_key"])
+    return True
+
+
+def _reencrypt_alert_target(target: AlertTarget) -> bool:
+    with transaction.atomic():
+        row = AlertTarget.objects.select_for_update().filter(pk=target.pk).first()
+        if row is None or not row.encrypted_secret or encryption.is_current(row.encrypted_secret):
+            return False
+        alert_targets.store_secret(row, alert_targets.read_secret(row))
+        row.save(update_fields=["encrypted_secret"])
     return True

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import structlog
 
-from api import errors
+from api import errors, maintenance
 from api.error_responses import rendered
 from api.gateway.http import ApiRequest, Receive, Scope, Send
 from api.gateway.process import Gateway
@@ -118,16 +118,19 @@ async def handle(
 def _check_door(
     gateway: Gateway, request: ApiRequest, operation: Operation | None, scope: Scope
 ) -> None:
-    """Refuse a request in clear, and one whose key or address had too many refused.
+    """Refuse a request in clear, during maintenance, or of a key or address often refused.
 
-    Raise HttpsRequiredError or TooManyRefusalsError. What needs no key (the health, which
-    balancers ask for in clear) is always let in.
+    Raise HttpsRequiredError, ServiceUnavailableError or TooManyRefusalsError. What needs no key
+    (the health, which balancers ask for in clear) is always let in.
     """
     is_public = operation is not None and operation.is_public
     if gateway.limits.https_only:
         request.strict_transport = _is_encrypted(request, scope, gateway.limits.behind_proxy)
         if not (request.strict_transport or is_public):
             raise errors.HttpsRequiredError()
+    # A browser shows the answer to its page only if the preflight succeeded.
+    if maintenance.current.is_on and not is_public and scope["method"] != "OPTIONS":
+        raise maintenance.current.error()
     if gateway.refusals.filled and not is_public:
         gateway.refusals.check(*_client_of(request))
 

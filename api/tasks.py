@@ -1,16 +1,35 @@
 """Celery's tasks for the API. Each may run twice, late or concurrently without harm."""
 
-from celery import shared_task
+import time
 
+from celery import shared_task
+from django.core.cache import cache
+from django.utils import timezone
+
+from api.catalogue import losses
 from api.jobs import poll
 from api.operations import async_chat_worker
 from api.reencryption import reencrypt
+
+HEARTBEAT_KEY = "celery-heartbeat"
+
+
+@shared_task
+def heartbeat() -> None:
+    """Note that a worker runs what beat queues; its age is the lag (`config/metrics.py`)."""
+    cache.set(HEARTBEAT_KEY, time.time(), timeout=None)
 
 
 @shared_task
 def poll_videos() -> int:
     """Ask upstreams about the videos they make, and end those that are done. Return how many."""
     return poll.poll_due()
+
+
+@shared_task
+def alert_of_losses() -> int:
+    """Alert staff of models that are sold below cost. Return the number of new alerts."""
+    return losses.alert_of_losses(timezone.now())
 
 
 @shared_task

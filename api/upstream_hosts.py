@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import httpcore
+import httpx
 from aiohttp.abc import ResolveResult
 from django.conf import settings
 
@@ -116,6 +117,13 @@ class GuardedBackend(httpcore.SyncBackend):
         if not is_listed(host):
             host = _public_address(host, port)
         return super().connect_tcp(host, port, timeout, local_address, socket_options)
+
+
+def guarded_transport() -> httpx.HTTPTransport:
+    """Return a transport for httpx that connects to allowed addresses only, without a proxy."""
+    transport = httpx.HTTPTransport(trust_env=False)
+    transport._pool._network_backend = GuardedBackend()
+    return transport
 
 
 def _public_address(host: str, port: int) -> str:

@@ -9,11 +9,12 @@ from django.utils import timezone
 
 from billing.ledger import expiry, invariants, spool
 from billing.ledger.alerts import LONGEST_REFERENCE, raise_alert
-from billing.usage import records
+from billing.usage import overview, records
 
 log = structlog.get_logger(__name__)
 
 SWEEP_ROWS = 1000
+PROOF_TASK = "prove the ledger"
 
 
 @shared_task
@@ -50,11 +51,13 @@ def replay_spooled_settlements() -> int:
 
 @shared_task
 def roll_up_usage(hours: int = 2) -> int:
-    """Rebuild the hourly roll-up of the last `hours` hours, and of all hours that are missing.
+    """Rebuild the roll-ups of the last `hours` hours, and of all hours that are missing.
 
     Return the number of rows written.
     """
-    return records.roll_up_recent(hours)
+    written = overview.roll_up(hours)
+    overview.note_run(overview.ROLL_UP_TASK, f"{written} rows")
+    return written
 
 
 @shared_task
@@ -92,4 +95,5 @@ def prove_ledger() -> int:
             f"{finding.invariant.name} {timezone.now():%Y-%m-%d}",
             "; ".join(finding.examples),
         )
+    overview.note_run(PROOF_TASK, f"{len(broken)} broken")
     return len(broken)

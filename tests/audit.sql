@@ -163,6 +163,17 @@ line AS (
            (l->>3)::numeric AS per, (l->>4)::numeric AS nanos,
            CASE WHEN jsonb_array_length(l) > 5 THEN (l->>5)::numeric ELSE 1000000 END AS factor
     FROM billing_usagerecord u, jsonb_array_elements(u.lines) AS l
+),
+-- What an upstream charges for an attempt, and each line of it.
+attempt AS (
+    SELECT u.request_id, u.created_at, a AS cost, (a->>'amount_nanos')::numeric AS nanos
+    FROM billing_usagerecord u, jsonb_array_elements(u.cost_lines) AS a
+),
+cost_line AS (
+    SELECT t.request_id, (l->>1)::numeric AS quantity, (l->>2)::numeric AS rate,
+           (l->>3)::numeric AS per, (l->>4)::numeric AS nanos,
+           CASE WHEN jsonb_array_length(l) > 5 THEN (l->>5)::numeric ELSE 1000000 END AS factor
+    FROM attempt t, jsonb_array_elements(t.cost->'lines') AS l
 )
 
 SELECT 'balance' AS check, format('account %s: %s posted, its transfers come to %s', a.id,
@@ -259,6 +270,27 @@ UNION ALL
 SELECT 'line', format('request %s: lines of %s, cost %s', u.request_id, sum(l.nanos), u.cost_nanos)
 FROM billing_usagerecord u JOIN line l ON l.request_id = u.request_id
 GROUP BY u.request_id, u.cost_nanos HAVING sum(l.nanos) IS DISTINCT FROM u.cost_nanos
+UNION ALL
+SELECT 'cost', format('request %s: %s × %s × %s millionths / %s is not %s', request_id, quantity, rate,
+                      factor, per, nanos)
+FROM cost_line
+WHERE (quantity >= 0 AND rate >= 0 AND factor > 0 AND per > 0
+       AND 2 * quantity * rate * factor >= (2 * nanos - 1) * per * 1000000
+       AND 2 * quantity * rate * factor < (2 * nanos + 1) * per * 1000000) IS NOT TRUE
+UNION ALL
+SELECT 'cost', format('request %s: %s by its record, %s by attempts, %s by lines', u.request_id,
+                      u.upstream_cost_nanos, t.nanos, coalesce(l.nanos, 0))
+FROM billing_usagerecord u
+JOIN (SELECT request_id, sum(nanos) AS nanos FROM attempt GROUP BY 1) t USING (request_id)
+LEFT JOIN (SELECT request_id, sum(nanos) AS nanos FROM cost_line GROUP BY 1) l USING (request_id)
+WHERE (u.upstream_cost_nanos = t.nanos AND t.nanos = coalesce(l.nanos, 0)) IS NOT TRUE
+UNION ALL
+-- Its version exists, and had begun.
+SELECT 'cost', format('request %s: version %s of a cost', t.request_id, t.cost->>'route_cost')
+FROM attempt t
+WHERE NOT EXISTS (SELECT FROM api_routecost c
+                  WHERE c.id::text = t.cost->>'route_cost'
+                    AND c.effective_from <= t.created_at + interval '1 minute')
 UNION ALL
 SELECT 'budget', format('key %s: %s spent, records of %s', s.key_id, s.total_nanos, u.nanos)
 FROM billing_keyspend s LEFT JOIN (

@@ -7,15 +7,18 @@ from allauth.account.internal.flows.login import (
     _AUTHENTICATION_METHODS_USER_SESSION_KEY,
     AUTHENTICATION_METHODS_SESSION_KEY,
 )
+from allauth.account.models import EmailAddress
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.hashers import make_password
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
+from django.utils.text import slugify
 
 from accounts import api_keys
-from accounts.models import ApiKey, Team, User
+from accounts.models import ApiKey, Membership, Plan, Role, Team, User
 
 PREFIX = "sk-tg-"
 
@@ -25,6 +28,23 @@ class IssuedKey(NamedTuple):
 
     key: ApiKey
     plaintext: str
+
+
+def member(email: str, password: str | None, name: str) -> tuple[User, Team]:
+    """Create a user and their personal team as `accounts.teams.sign_up` does, in five queries
+    instead of sixteen.
+
+    The name must be unique among the test's teams, since the slug is derived from it.
+    """
+    with transaction.atomic(savepoint=False):
+        user = User(email=email, name=name, password=make_password(password))
+        user.save(force_insert=True)
+        EmailAddress.objects.bulk_create([EmailAddress(user=user, email=email, primary=True)])
+        plan = Plan.objects.get(is_default=True)
+        team = Team(name=name, slug=slugify(name), is_personal=True, plan=plan)
+        team.save(force_insert=True)
+        Membership(user=user, team=team, role=Role.OWNER).save(force_insert=True)
+    return user, team
 
 
 def issue(team: Team, maker: User | None, name: str = "key", **rules: Any) -> IssuedKey:

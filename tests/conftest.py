@@ -21,11 +21,10 @@ from django.test import Client, TransactionTestCase, override_settings
 from pytest_django import DjangoDbBlocker
 from xdist.scheduler import LoadFileScheduling
 
-from accounts import teams
 from accounts.models import ApiKey, Membership, Role, Team, User
 from billing.ledger import postings
 from billing.models import CreditAccount
-from tests.cast import IssuedKey, issue, signed_in
+from tests.cast import IssuedKey, issue, member, signed_in
 from tests.stack import Stack, running
 from tests.support import database, sampling
 
@@ -51,8 +50,8 @@ class Scheduling(LoadFileScheduling):
         return str(super()._split_scope(nodeid))
 
 
-# CI looks at ten times the examples. There as here they are chosen anew by each run, from one seed.
-hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
+# CI runs twenty times as many examples. Each run chooses its own, from one seed.
+hypothesis.settings.register_profile("here", deadline=None, print_blob=True, max_examples=50)
 hypothesis.settings.register_profile(
     "ci", deadline=None, print_blob=True, derandomize=False, max_examples=1000
 )
@@ -195,13 +194,13 @@ def _own_cache(settings: Any, request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 def alice(db: None) -> User:
     """The owner of `alices_team`."""
-    return teams.sign_up("alice@example.com", "alices secret", "Alice")[0]
+    return member("alice@example.com", "alices secret", "Alice")[0]
 
 
 @pytest.fixture
 def bob(alices_team: Team) -> User:
     """A developer in Alice's team, with a personal team besides."""
-    user, _ = teams.sign_up("bob@example.com", "bobs secret", "Bob")
+    user, _ = member("bob@example.com", "bobs secret", "Bob")
     Membership.objects.create(user=user, team=alices_team, role=Role.DEVELOPER)
     return user
 
@@ -209,7 +208,7 @@ def bob(alices_team: Team) -> User:
 @pytest.fixture
 def charlie(db: None) -> User:
     """The outsider."""
-    return teams.sign_up("charlie@example.com", "charlies secret", "Charlie")[0]
+    return member("charlie@example.com", "charlies secret", "Charlie")[0]
 
 
 @pytest.fixture

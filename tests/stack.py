@@ -24,6 +24,7 @@ from local.valkey import Valkey
 from tests import audit
 from tests.commands import Commands
 from tests.stripe_simulator import StripeSimulator
+from tests.support import fresh_programs
 from tests.support.forks import ROOT
 from tests.support.waiting import eventually
 
@@ -35,10 +36,11 @@ SECRETS = {
 # PostgreSQL may be killed here, but not the machine: nothing waits for its disk.
 SURVIVES_KILLS = {"fsync": "off", "full_page_writes": "off"}
 WEBHOOK_SECRET = "whsec_only_for_tests"
+WEB_COMMAND = ["gunicorn", "-c", "platform/config/gunicorn.py", "config.asgi:application"]
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -144,11 +146,18 @@ class Stack:
 
     def manage(self, *arguments: str) -> str:
         """Run a management command and return what it prints; fails where it does."""
-        if self._commands is None:
-            self._commands = Commands(self.environment)
-        code, said, complained = self._commands.run(*arguments)
+        code, said, complained = self.run_command(*arguments)
         assert code == 0, said + complained
         return said
+
+    def run_command(self, *arguments: str, failpoint: str = "") -> tuple[int, str, str]:
+        """Run a management command; return its exit code, stdout and stderr.
+
+        `failpoint` is armed (`billing/failpoints.py`).
+        """
+        if self._commands is None:
+            self._commands = Commands(self.environment)
+        return self._commands.run(*arguments, failpoint=failpoint)
 
     def customer(self, email: str, credit: str = "10", **limits: str) -> str:
         """Make a customer with credit in dollars; return the API key (`create_key` options)."""
@@ -215,9 +224,14 @@ class Stack:
     def start_web(self, **environment: str) -> None:
         """Start the web workers and wait until they answer."""
         self._web_environment = environment
-        command = ["gunicorn", "-c", "platform/config/gunicorn.py", "config.asgi:application"]
-        self.web = self._start("web", command, **environment)
+        self.web = self._start("web", WEB_COMMAND, **environment)
         self._wait_for(f"{self.base_url}/health", self.web)
+
+    def start_second_web(self, port: int) -> Child:
+        """Start further web workers on a port and wait until they answer; the caller stops them."""
+        child = self._start("second-web", WEB_COMMAND, PORT=str(port))
+        self._wait_for(f"http://127.0.0.1:{port}/health", child)
+        return child
 
     def start_worker(self, **environment: str) -> None:
         """Start Celery's worker and beat."""
@@ -261,10 +275,12 @@ class Stack:
             cwd=ROOT,
         )
         commands = self._commands
-        if commands is not None and child.env == commands.environment:
-            child.process = commands.start(command, child.log)
+        failpoint = environment.get("TOLLGATE_FAILPOINT", "")
+        own = environment.keys() - {"TOLLGATE_FAILPOINT"}
+        if commands is not None and self.environment == commands.environment and not own:
+            child.process = commands.start(command, child.log, failpoint=failpoint)
         else:  # other settings, which are read once
-            child.start()
+            child.process = fresh_programs.start(command, child.env, child.log)
         return child
 
     def _wait_for(self, url: str, child: Child) -> None:
@@ -279,7 +295,7 @@ class Stack:
 
 @contextlib.contextmanager
 def running(folder: Path, **options: Any) -> Iterator[Stack]:
-    """Give a started stack, and prove its books when the test is over."""
+    """Yield a started stack, and prove its books when the test is over."""
     with Stack(folder, **options) as stack:
         yield stack
         stack.run_overdue_tasks()

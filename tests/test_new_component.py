@@ -19,15 +19,17 @@ from django.utils import timezone
 
 from accounts.models import User
 from api.catalogue.snapshot import ModelEntry, load_snapshot
+from api.models import RouteCost
 from billing.models import CreditAccount, PriceVersion, Product, UsageRecord
-from billing.pricing.charge import Usage, charge_and_cost, charge_of, quote
+from billing.pricing.charge import AttemptCost, Usage, charge_and_cost, charge_of, quote
 from billing.pricing.components import COMPONENTS, Component
 from billing.pricing.money import PER_MILLION
-from billing.pricing.rates import Prices
+from billing.pricing.rates import Costs, Prices
 from portal.ui.prices import price_list
 from tests.billing.conftest import broken_invariants
 from tests.billing.ledger_calls import Customer
 from tests.cast import IssuedKey, signed_in
+from tests.config.price_pages import add_url, price_form, publish
 from tests.portal.serving import customer_of, serve
 
 pytestmark = pytest.mark.django_db
@@ -97,10 +99,19 @@ def prices(model: ModelEntry) -> Prices:
 
 
 @pytest.fixture
-def record(alices_account: CreditAccount, alices_key: IssuedKey, prices: Prices) -> UsageRecord:
+def costs(model: ModelEntry) -> Costs:
+    found = model.routes[0].costs_at(timezone.now())
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def record(
+    alices_account: CreditAccount, alices_key: IssuedKey, prices: Prices, costs: Costs
+) -> UsageRecord:
     """A request that was settled with all components."""
     customer: Customer = customer_of(alices_account, alices_key, 10_000_000)
-    charge, upstream_cost_nanos = charge_and_cost(prices, USED)
+    charge, cost = charge_and_cost(prices, costs, USED)
     amounts = msgspec.structs.asdict(charge)
     assert amounts.pop("total_nanos") == TOTAL_NANOS
     return serve(
@@ -113,17 +124,19 @@ def record(alices_account: CreditAccount, alices_key: IssuedKey, prices: Prices)
         input_tokens=USED.input_tokens,
         output_tokens=USED.output_tokens,
         source="upstream",
-        upstream_cost_nanos=upstream_cost_nanos,
+        upstream_cost_nanos=cost.total_nanos,
+        cost_lines=[AttemptCost("maker", costs.version_id, cost.total_nanos, cost.lines)],
         **amounts,
     )
 
 
-def test_the_catalogue_file_prices_it(prices: Prices) -> None:
+def test_the_catalogue_file_prices_it(prices: Prices, costs: Costs) -> None:
     version = PriceVersion.objects.get(pk=prices.version_id)
     assert version.extra_rates == {"toy_search": 2_000_000, "toy_write": 875_000_000}
-    assert version.extra_cost_rates == {"toy_search": 1_000_000}
+    cost = RouteCost.objects.get(pk=costs.version_id)
+    assert cost.extra_rates == {"toy_search": 1_000_000}
     assert prices.extra == version.extra_rates == version.rates.extra
-    assert prices.costs.extra == version.extra_cost_rates
+    assert costs.extra == cost.extra_rates == cost.rates.extra
 
 
 @pytest.mark.parametrize(
@@ -153,7 +166,7 @@ def test_a_new_rate_is_a_new_version_and_the_same_rate_is_none(
     assert PriceVersion.objects.filter(product__sku="alpha").count() == 2
 
 
-def test_it_is_quoted_and_charged(prices: Prices) -> None:
+def test_it_is_quoted_and_charged(prices: Prices, costs: Costs) -> None:
     charge = charge_of(prices, USED)
     assert charge.lines == LINES
     assert (charge.input_nanos, charge.units_nanos) == (122_500, 6_000_000)
@@ -162,7 +175,7 @@ def test_it_is_quoted_and_charged(prices: Prices) -> None:
     most = quote(prices, input_tokens_max=160, output_tokens_max=20, units={"toy_search": 3})
     assert most == 160 * 875 + 20 * 2_500 + 6_000_000
     # The upstream asks nothing of its own for a write: it is input. 160 x 0.50 + 20 x 2 + 3 x 0.001
-    assert charge_and_cost(prices, USED)[1] == 80_000 + 40_000 + 3_000_000
+    assert charge_and_cost(prices, costs, USED)[1].total_nanos == 80_000 + 40_000 + 3_000_000
 
 
 def test_its_line_is_settled_and_proved(record: UsageRecord) -> None:
@@ -185,7 +198,7 @@ def test_a_line_of_a_component_that_is_gone_is_found(
     record: UsageRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(COMPONENTS, "toy_search")
-    assert set(broken_invariants()) == {"I4 lines"}
+    assert set(broken_invariants()) == {"I4 lines", "I4 cost rates"}
 
 
 def test_the_requests_page_prints_its_line(record: UsageRecord, alice: User) -> None:
@@ -221,36 +234,24 @@ def test_models_list_and_price_list_have_its_price(model: ModelEntry) -> None:
 
 def test_the_admin_prices_it_in_dollars(staff: Client) -> None:
     product = Product.objects.create(sku="new")
-    form = {
-        field.name: "0"
-        for field in PriceVersion._meta.fields
-        if field.name.endswith(("_nanos", "_per_million"))
-    } | {
-        "product": str(product.pk),
-        "effective_from_0": "2099-01-01",
-        "effective_from_1": "00:00:00",
-        "rate_toy_search": "$0.0025",
-        "cost_toy_write": "0.5",
-    }
-    response = staff.post(reverse("admin:billing_priceversion_add"), form | {"rate_toy_write": "x"})
-    assert "rate_toy_write" in response.context["adminform"].form.errors
-    response = staff.post(reverse("admin:billing_priceversion_add"), form)
-    assert response.status_code == 302, response.context["adminform"].form.errors
+    form = price_form(rate_toy_search="$0.0025")
+    response = publish(staff, add_url(product), form | {"rate_toy_write": "x"})
+    assert "rate_toy_write" in response.context["form"].errors
+    response = publish(staff, add_url(product), form)
+    assert response.status_code == 302, response.context["form"].errors
     version = product.price_versions.get()
     assert version.extra_rates == {"toy_search": 2_500_000}
-    assert version.extra_cost_rates == {"toy_write": 500_000_000}
 
     page = reverse("admin:billing_priceversion_change", args=[version.pk])
-    assert 'value="0.002500000"' in staff.get(page).content.decode()
-    assert staff.post(page, form | {"rate_toy_search": ""}).status_code == 302
+    assert 'value="0.0025"' in staff.get(page).content.decode()
+    changed = form | {"rate_toy_search": "", "rate_toy_write": "0.5"}
+    assert publish(staff, page, changed).status_code == 302
     version.refresh_from_db()
-    assert version.extra_rates == {}
+    assert version.extra_rates == {"toy_write": 500_000_000}
     # One that has taken effect is only shown.
     version.effective_from = timezone.now() - timedelta(days=1)
     version.save()
-    assert "Toy cache write cost, $ per 1,000,000: $0.500000000" in (
-        staff.get(page).content.decode()
-    )
+    assert "Toy cache write, $ per 1,000,000: $0.500000000" in staff.get(page).content.decode()
 
 
 def test_an_object_of_rates_is_checked_by_name(db: None) -> None:

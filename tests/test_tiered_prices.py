@@ -1,5 +1,6 @@
 """Tiers and factors from the catalogue file and the admin to the proof, the pages and the lists."""
 
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from django.utils import timezone
 
 from accounts.models import User
 from api.catalogue.snapshot import ModelEntry, load_snapshot
+from api.models import RouteCost
 from billing.models import CreditAccount, PriceVersion, Product, UsageRecord
-from billing.pricing.charge import Usage, charge_and_cost, quote
-from billing.pricing.rates import Prices
+from billing.pricing.charge import AttemptCost, Usage, charge_and_cost, quote
+from billing.pricing.rates import Costs, Prices
 from portal.ui.prices import price_list
 from portal.ui.worked_cost import worked_cost
 from tests.billing.conftest import broken_invariants
 from tests.cast import IssuedKey, signed_in
+from tests.config.price_pages import add_url, price_form, publish
 from tests.portal.serving import customer_of, serve
 
 pytestmark = pytest.mark.django_db
@@ -87,11 +90,20 @@ def prices(model: ModelEntry) -> Prices:
 
 
 @pytest.fixture
-def record(alices_account: CreditAccount, alices_key: IssuedKey, prices: Prices) -> UsageRecord:
+def costs(model: ModelEntry) -> Costs:
+    found = model.routes[0].costs_at(timezone.now())
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def record(
+    alices_account: CreditAccount, alices_key: IssuedKey, prices: Prices, costs: Costs
+) -> UsageRecord:
     """A long request at the service tier that was settled."""
     customer = customer_of(alices_account, alices_key, 5_000_000_000)
     held = prices.at_service_tier("priority")
-    charge, upstream_cost_nanos = charge_and_cost(held, USED)
+    charge, cost = charge_and_cost(held, costs, USED)
     amounts = msgspec.structs.asdict(charge)
     assert amounts.pop("total_nanos") == TOTAL_NANOS
     return serve(
@@ -103,12 +115,13 @@ def record(alices_account: CreditAccount, alices_key: IssuedKey, prices: Prices)
         cached_tokens=USED.cached_tokens,
         output_tokens=USED.output_tokens,
         source="upstream",
-        upstream_cost_nanos=upstream_cost_nanos,
+        upstream_cost_nanos=cost.total_nanos,
+        cost_lines=[AttemptCost("maker", costs.version_id, cost.total_nanos, cost.lines)],
         **amounts,
     )
 
 
-def test_the_file_states_tiers_and_factors(prices: Prices) -> None:
+def test_the_file_states_tiers_and_factors(prices: Prices, costs: Costs) -> None:
     version = PriceVersion.objects.get(pk=prices.version_id)
     assert version.factor_millionths == 800_000
     assert version.service_tiers == {"priority": 1_750_000}
@@ -122,11 +135,14 @@ def test_the_file_states_tiers_and_factors(prices: Prices) -> None:
             "rates": {"output": 20_000_000_000, "cache_write": 3_000_000_000},
         },
     ]
-    assert version.cost_factor_millionths == 500_000
-    assert version.cost_service_tiers == {"priority": 2_000_000}
-    assert version.cost_context_tiers == [
+    cost = RouteCost.objects.get(pk=costs.version_id)
+    assert cost.factor_millionths == 500_000
+    assert cost.service_tiers == {"priority": 2_000_000}
+    assert cost.context_tiers == [
         {"above_input_tokens": 200_000, "rates": {"input": 2_000_000_000}}
     ]
+    assert costs.steps == cost.rates.steps
+    cost.full_clean()
     # What the relay reads is what pages work with.
     rates = version.rates
     assert (prices.steps, prices.bounds) == (rates.steps, rates.bounds)
@@ -256,17 +272,12 @@ def test_a_worked_example_says_the_factor(prices: Prices, model: ModelEntry) -> 
 
 def test_the_admin_takes_and_shows_them(staff: Client) -> None:
     product = Product.objects.create(sku="new")
-    names = [field.name for field in PriceVersion._meta.fields]
-    form = {name: "0" for name in names if name.endswith(("_nanos", "_per_million"))} | {
-        "product": str(product.pk),
-        "effective_from_0": "2099-01-01",
-        "effective_from_1": "00:00:00",
-        "factor_millionths": "0.8275",
-        "context_tiers": "400,000: output $20\n200000: input 2.50, output 15",
-        "service_tiers": "priority 1.75\nflex 0.5\n",
-        "cost_factor_millionths": "",
-    }
-    add = reverse("admin:billing_priceversion_add")
+    form = price_form(
+        factor_millionths="0.8275",
+        context_tiers="400,000: output $20\n200000: input 2.50, output 15",
+        service_tiers="priority 1.75\nflex 0.5\n",
+    )
+    add = add_url(product)
     for field, wrong in (
         ("factor_millionths", "0"),
         ("factor_millionths", "1,5"),
@@ -277,16 +288,15 @@ def test_the_admin_takes_and_shows_them(staff: Client) -> None:
         ("service_tiers", "priority"),
         ("service_tiers", "default 2"),
         ("service_tiers", "priority 1.7501"),  # times 0.8275 has more than six decimals
-        ("cost_service_tiers", "priority 0"),
+        ("service_tiers", "priority 0"),
     ):
-        response = staff.post(add, form | {field: wrong})
+        response = publish(staff, add, form | {field: wrong})
         assert response.status_code == 200, wrong
-        assert field in response.context["adminform"].form.errors, wrong
-    response = staff.post(add, form)
-    assert response.status_code == 302, response.context["adminform"].form.errors
+        assert field in response.context["form"].errors, wrong
+    response = publish(staff, add, form)
+    assert response.status_code == 302, response.context["form"].errors
     version = product.price_versions.get()
     assert version.factor_millionths == 827_500
-    assert version.cost_factor_millionths == 1_000_000
     assert version.service_tiers == {"priority": 1_750_000, "flex": 500_000}
     assert [tier["above_input_tokens"] for tier in version.context_tiers] == [200_000, 400_000]
     assert version.context_tiers[0]["rates"] == {"input": 2_500_000_000, "output": 15_000_000_000}
@@ -304,11 +314,11 @@ def test_the_admin_takes_and_shows_them(staff: Client) -> None:
 
 
 def test_the_admin_shows_the_lines_of_a_charge(staff: Client, record: UsageRecord) -> None:
-    page = reverse("admin:billing_usagerecord_change", args=[record.pk])
-    assert (
-        "output: 3 at $15 per 1,000,000 times 1.4 = $0.000063000, above 200,000 input tokens,"
-        " service tier priority"
-    ) in staff.get(page).content.decode()
+    page = staff.get(reverse("admin:billing_usagerecord_change", args=[record.pk]))
+    text = page.content.decode()
+    assert "above 200,000 input tokens, service tier priority" in text
+    assert re.search(r"per million</span> <span class=\"nowrap\">\S 1\.4</span>", text)
+    assert "$0.000063000" in text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
 from accounts.admin.logs import AuditedAdmin, LogAdmin
-from accounts.models import Invitation, Membership, Plan, Team
+from accounts.models import Invitation, Membership, Plan, StaffNote, Team
 from accounts.staff_rules import ReadOnly, SuperusersOnly, may_act_on
 
 
@@ -111,3 +111,14 @@ class InvitationAdmin(LogAdmin):
     list_filter = ("role", "created_at", ("accepted_at", admin.EmptyFieldListFilter))
     list_select_related = ("team", "invited_by")
     search_fields = ("email", "team__name", "team__slug")
+
+
+@admin.register(StaffNote)
+class StaffNoteAdmin(LogAdmin):
+    """Staff notes about teams, which are added on the customer's page."""
+
+    list_display = ("created_at", "team", "author", "text")
+    list_filter = ("created_at", ("author", admin.RelatedOnlyFieldListFilter))
+    list_select_related = ("team", "author")
+    search_fields = ("text", "team__name", "team__slug")
+    ordering = ("-id",)

@@ -57,7 +57,7 @@ class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[misc,type-arg]  # 
     inlines = (MembershipInline,)
     actions = ("remove_second_factors",)
     fieldsets = (
-        (None, {"fields": ("email", "name", "password", "is_active", "second_factors")}),
+        (None, {"fields": ("email", "name", "zone", "password", "is_active", "second_factors")}),
         ("Staff", {"fields": _POWERS, "classes": ("tab",)}),
         ("Times", {"fields": ("last_login", "created_at")}),
     )
@@ -140,7 +140,7 @@ class UserAdmin(BaseUserAdmin, AuditedAdmin):  # type: ignore[misc,type-arg]  # 
                 Authenticator.objects.filter(user=user).delete()
                 self.log_change(request, user, _change_of("Second factors"))
         self.message_user(
-            request, "The users can now sign in with their password alone.", messages.SUCCESS
+            request, "These users can now sign in with just their password.", messages.SUCCESS
         )
 
 

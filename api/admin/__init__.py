@@ -1,5 +1,8 @@
-"""Admin pages for the catalogue, keys and the gateway's records. Each registers its own."""
+"""Admin pages for alerts, the catalogue, prices, keys, status and the gateway's records.
 
-from api.admin import catalogue, keys, records
+Each module registers its own.
+"""
 
-__all__ = ["catalogue", "keys", "records"]
+from api.admin import alerts, catalogue, keys, prices, records, status
+
+__all__ = ["alerts", "catalogue", "keys", "prices", "records", "status"]

@@ -51,15 +51,20 @@ class ApiKeyAdmin(MoneyAdmin):
         "budget_month_nanos",
         "budget_total_nanos",
     )
-    _facts = ("team", "scope", "prefix", "last_four", "created_by", "created_at", "revoked_at")
+    _facts = (
+        *("team", "scope", "prefix", "last_four", "created_by", "created_at", "revoked_at"),
+        "frozen_at",
+    )
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         """Return the form's fields: team and scope can be set only on a new key."""
         return ("team", "scope", *self._rules) if obj is None else (*self._facts, *self._rules)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        """Return the read-only fields."""
-        return () if obj is None else self._facts
+        """Return the read-only fields; a frozen key's expiry is among them."""
+        if obj is None:
+            return ()
+        return (*self._facts, "expires_at") if obj.frozen_at else self._facts
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Allow superusers only: who creates a key can use it."""

@@ -6,7 +6,7 @@ Every problem is reported with its place, such as
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from django.core.validators import validate_email
 
 from api.catalogue.file import (
     INVALID,
+    CostTable,
     Document,
     ModelTable,
     OfferTable,
@@ -24,6 +25,7 @@ from api.catalogue.file import (
     SharedTable,
     UpstreamTable,
 )
+from api.catalogue.rate_versions import numbered
 from api.catalogue.reader import CatalogueError, Problems, TableReader, quoted
 from api.models import validate_base_url
 from billing.models.plans import MIN_PRICE_CENTS
@@ -39,10 +41,11 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 Rows = list[tuple[str, Row]]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-# What a kind of model must be sold by: one of these at least.
-_PRICED_BY = {
-    "chat": ("input", "output"),
-    "embedding": ("input",),
+# What models of text are sold by: each must have a price, which may be 0 on purpose.
+TEXT_PRICED_BY = {"chat": ("input", "output"), "embedding": ("input",)}
+# What a kind of model must be sold by: of the other kinds, one of these at least.
+PRICED_BY = {
+    **TEXT_PRICED_BY,
     "image": ("image",),
     "video": ("piece", "second"),
     "rerank": ("search_unit", "input", "request"),
@@ -69,13 +72,23 @@ def find_catalogue(name: str) -> Path:
 
 
 def read_catalogue(path: Path, variable: Callable[[str], str]) -> Document:
-    """Return the file's content, checked, with environment variables put in.
+    """Return the file's content, checked; see `read_text`. Raise CatalogueError."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(LONGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise CatalogueError([f"{path.name}: can't be read: {error}"]) from None
+    return read_text(text, path.name, variable)
+
+
+def read_text(text: bytes, name: str, variable: Callable[[str], str]) -> Document:
+    """Return the content of a file's text, checked, with environment variables put in.
 
     `variable` returns an environment variable's text, empty where it is unset. Raise
     CatalogueError with every problem.
     """
-    problems = Problems(path.name)
-    raw = _parsed(path)
+    problems = Problems(name)
+    raw = _parsed(text, name)
     for key in [key for key in raw if key not in SECTIONS]:
         problems.add(key, f"is not a section; there are {', '.join(SECTIONS)}")
     reader = TableReader(problems)
@@ -108,18 +121,16 @@ def read_catalogue(path: Path, variable: Callable[[str], str]) -> Document:
     )
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    """Return the file as TOML. Raise CatalogueError where it is none."""
+def _parsed(text: bytes, name: str) -> dict[str, Any]:
+    """Return a file's text as TOML. Raise CatalogueError where it is none."""
     try:
-        with path.open("rb") as file:
-            text = file.read(LONGEST_FILE_BYTES + 1)
         if len(text) > LONGEST_FILE_BYTES:
             raise ValueError(f"is longer than {LONGEST_FILE_BYTES} bytes")
         return tomllib.loads(text.decode())
     except RecursionError:
-        raise CatalogueError([f"{path.name}: is nested too deeply"]) from None
-    except (OSError, ValueError) as error:  # TOMLDecodeError names the line and the column
-        raise CatalogueError([f"{path.name}: is not valid TOML: {error}"]) from None
+        raise CatalogueError([f"{name}: is nested too deeply"]) from None
+    except ValueError as error:  # TOMLDecodeError names the line and the column
+        raise CatalogueError([f"{name}: is not valid TOML: {error}"]) from None
 
 
 def _rows(
@@ -263,10 +274,10 @@ def _check_prices(model: ModelTable, place: str, problems: Problems) -> None:
     """Note a model without the prices it must be sold by. Zero on purpose is a price."""
     if model.prices is INVALID or model.kind is INVALID:
         return
-    needed = _PRICED_BY[model.kind]
+    needed = PRICED_BY[model.kind]
     rates = {**msgspec.structs.asdict(model.prices), **model.prices.extra}
     missing = [name for name in needed if rates.get(name) is None]
-    if model.kind in {"chat", "embedding"}:
+    if model.kind in TEXT_PRICED_BY:
         for name in missing:
             problems.add(f"{place}: prices.{name}", 'is missing; what is free costs "0"')
     elif len(missing) == len(needed):
@@ -279,9 +290,9 @@ def _check_prices(model: ModelTable, place: str, problems: Problems) -> None:
 
 def _check_tiers(model: ModelTable, place: str, problems: Problems) -> None:
     """Add problems of tiers: duplicates, tiers without a price, and factors that aren't exact."""
-    for name, table in (("prices", model.prices), ("cost", model.cost)):
-        if table is INVALID:
-            continue
+    for name, table in _rate_tables(model):
+        if name.endswith("]") and table.effective_from is None:
+            problems.add(f"{place}: {name}.effective_from", "is missing")
         seen: set[int] = set()
         for index, tier in enumerate(table.context_tiers or []):
             if tier is INVALID or tier.above_input_tokens is INVALID:
@@ -299,6 +310,17 @@ def _check_tiers(model: ModelTable, place: str, problems: Problems) -> None:
                     check_service_tiers(table.factor, {tier_name: int(factor)})
                 except ValueError as error:
                     problems.add(f"{place}: {name}.service_tiers.{tier_name}", str(error))
+
+
+def _rate_tables(model: ModelTable) -> Iterator[tuple[str, CostTable]]:
+    """Yield a model's tables of prices and costs, each with its place."""
+    found: list[tuple[str, Any]] = [("prices", model.prices), ("cost", model.cost)]
+    found += numbered("next_prices", model.next_prices or [])
+    for index, route in enumerate(model.routes or []):
+        if route is not INVALID:
+            found.append((f"routes[{index}].cost", route.cost))
+            found += numbered(f"routes[{index}].next_costs", route.next_costs or [])
+    yield from ((name, table) for name, table in found if table)
 
 
 def _check_routes(model: ModelTable, place: str, upstreams: set[str], problems: Problems) -> None:

@@ -214,22 +214,25 @@ class ContextTierTable(RatesTable, kw_only=True):
 
 
 class CostTable(RatesTable, kw_only=True):
-    """`[models.cost]`: the upstream's prices, with its factor and its tiers."""
+    """`[models.cost]`: what upstreams charge, in force from a moment on, or at once."""
 
     factor: Factor = Factor(ONE)
     context_tiers: list[ContextTierTable] = []
     service_tiers: dict[str, Factor] = {}
+    effective_from: Annotated[datetime, Meta(tz=True)] | None = None
+    source: Line = ""
 
 
 class PricesTable(CostTable, kw_only=True):
     """`[models.prices]`: what customers pay, in force from a moment on, or at once."""
 
-    effective_from: Annotated[datetime, Meta(tz=True)] | None = None
-    source: Line = ""
-
 
 class RouteTable(Table, kw_only=True):
-    """`[[models.routes]]`: a way to an answer. `upstream_model` is the model's name if unsaid."""
+    """`[[models.routes]]`: a way to an answer. `upstream_model` is the model's name by default.
+
+    `cost` is what this upstream charges; a route without one costs what `[models.cost]` says.
+    `next_costs` apply from future moments on.
+    """
 
     upstream: Slug
     upstream_model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
@@ -245,6 +248,8 @@ class RouteTable(Table, kw_only=True):
     charges_broken_streams: Literal["reported", "always", "never"] = "reported"
     charges_empty_answers: bool = False
     is_enabled: bool = True
+    cost: CostTable | None = None
+    next_costs: list[CostTable] = []
 
 
 class SharedTable(Table, kw_only=True):
@@ -275,17 +280,18 @@ class SharedTable(Table, kw_only=True):
     image_sizes: list[Size] = []
     requests_per_minute: Count | None = None
     source: Line = ""
-    cost: CostTable = msgspec.field(default_factory=CostTable)
+    cost: CostTable | None = None
     routes: list[RouteTable] = []
 
 
 class ModelTable(SharedTable, kw_only=True):
-    """`[[models]]`: what customers call by its name."""
+    """`[[models]]`: what customers call by its name. `next_prices` apply from future moments on."""
 
     name: ModelName
     title: Annotated[str, Meta(max_length=120)] = ""
     aliases: list[ModelName] = []
     prices: PricesTable
+    next_prices: list[PricesTable] = []
 
 
 class Document(Table, kw_only=True):

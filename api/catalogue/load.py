@@ -5,7 +5,7 @@ are. Prices in use are never rewritten: a new version follows.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -17,20 +17,19 @@ from api.catalogue.file import (
     Document,
     ModelTable,
     PlanTable,
-    PricesTable,
-    RatesTable,
     SharedTable,
 )
+from api.catalogue.rate_versions import missing_version, numbered
 from api.catalogue.reader import Problems, quoted
-from api.models import Model, ModelAlias, Route, Service, Upstream
-from billing.models import PlanOffer, PriceVersion, Product
-from billing.pricing.components import COMPONENTS
+from api.models import Model, ModelAlias, Route, RouteCost, Service, Upstream
+from billing.models import PlanOffer, PriceVersion, Product, RatesRow
 from billing.pricing.money import NANOS_PER_CENT
 
 # Concurrent loads and edits in the admin wait for each other. Readers are not blocked.
 LOCK_SQL = """
 LOCK TABLE accounts_plan, api_service, api_upstream, api_model, api_modelalias, api_route,
-  billing_product, billing_priceversion, billing_planoffer IN SHARE ROW EXCLUSIVE MODE
+  api_routecost, billing_product, billing_priceversion, billing_planoffer
+  IN SHARE ROW EXCLUSIVE MODE
 """
 # Keys of the file that are columns of the model, under the same name.
 MODEL_COLUMNS = [
@@ -41,6 +40,8 @@ MODEL_COLUMNS = [
 PLAN_COLUMNS = [field for field in PlanTable.__struct_fields__ if field != "offer"]
 
 M = TypeVar("M", bound=models.Model)
+# A route by its model's name, its upstream's, and the upstream's name for the model.
+RouteKey = tuple[str, str, str]
 
 
 class CatalogueChanges:
@@ -83,50 +84,6 @@ def load_document(
     return loader.changes
 
 
-def figures_of(prices: PricesTable, cost: CostTable) -> dict[str, Any]:
-    """Return the columns of a price version, in nano-dollars.
-
-    What is not in the file is free; a part, such as cached input, then costs as its whole does.
-    """
-    figures: dict[str, Any] = {"extra_rates": _plain(prices), "extra_cost_rates": _plain(cost)}
-    for table, prefix in ((prices, ""), (cost, "cost_")):
-        figures[f"{prefix}factor_millionths"] = int(table.factor)
-        figures[f"{prefix}context_tiers"] = context_tiers_of(table)
-        figures[f"{prefix}service_tiers"] = {
-            name: int(factor) for name, factor in table.service_tiers.items()
-        }
-    for component in COMPONENTS.values():
-        if component.field:
-            unsaid = None if component.part_of else 0
-            for table, column in (
-                (prices, component.rate_column),
-                (cost, component.cost_column),
-            ):
-                nanos = getattr(table, component.name)
-                figures[column] = unsaid if nanos is None else int(nanos)
-    return figures
-
-
-def context_tiers_of(table: CostTable) -> list[dict[str, Any]]:
-    """Return the context tiers as a price version stores them, the shortest input first."""
-    tiers = sorted(table.context_tiers, key=lambda tier: tier.above_input_tokens)
-    return [
-        {"above_input_tokens": tier.above_input_tokens, "rates": _named_rates(tier)}
-        for tier in tiers
-    ]
-
-
-def _named_rates(table: RatesTable) -> dict[str, int]:
-    """Return the table's rates by component."""
-    named = {each.name: getattr(table, each.name) for each in COMPONENTS.values() if each.field}
-    return {name: int(nanos) for name, nanos in named.items() if nanos is not None} | _plain(table)
-
-
-def _plain(table: RatesTable) -> dict[str, int]:
-    """Return the extra rates as plain integers."""
-    return {name: int(nanos) for name, nanos in table.extra.items()}
-
-
 class _Loader:
     """One load, under the lock: first `check` against the database, then `write`."""
 
@@ -143,7 +100,13 @@ class _Loader:
         self._versions: dict[int, list[PriceVersion]] = {}
         for version in PriceVersion.objects.all():
             self._versions.setdefault(version.product_id, []).append(version)
-        self._new_prices: dict[str, dict[str, Any]] = {}
+        self._costs: dict[RouteKey, list[RouteCost]] = {}
+        for cost in RouteCost.objects.select_related("route__model", "route__upstream"):
+            route = cost.route
+            key = (route.model.name, route.upstream.name, route.upstream_model)
+            self._costs.setdefault(key, []).append(cost)
+        self._new_prices: dict[str, list[dict[str, Any]]] = {}
+        self._new_costs: dict[RouteKey, list[dict[str, Any]]] = {}
 
     def check(self, file: str) -> None:
         """Raise CatalogueError for names and prices that conflict with the database."""
@@ -174,7 +137,8 @@ class _Loader:
                         f'{quoted(alias)} belongs to "{owner}", a model that is not in this file',
                     )
             self._check_product(model, place, problems)
-            self._choose_price(model, place, problems)
+            self._choose_prices(model, place, problems)
+            self._choose_costs(model, place, problems)
         problems.raise_if_any()
 
     def _check_product(self, model: ModelTable, place: str, problems: Problems) -> None:
@@ -185,40 +149,49 @@ class _Loader:
             if holder:
                 problems.add(f"{place}: name", f'is the product of "{holder.name}" already')
 
-    def _choose_price(self, model: ModelTable, place: str, problems: Problems) -> None:
-        """Decide whether the file's prices need a new version; note an impossible start."""
-        figures = figures_of(model.prices, model.cost)
-        at = model.prices.effective_from
+    def _choose_prices(self, model: ModelTable, place: str, problems: Problems) -> None:
+        """Decide which of the file's prices need a new version; note an impossible start."""
         row, product = self._models.get(model.name), self._products.get(model.name)
         product_id = row.product_id if row else product.pk if product else 0
-        known = {one.effective_from: one for one in self._versions.get(product_id, [])}
-        begun = [moment for moment in known if moment <= self._now]
-        in_force = known[max(begun)] if begun else None
-        if at is not None and at in known:
-            if not _has(known[at], figures):
-                problems.add(
-                    f"{place}: prices.effective_from",
-                    f"other prices stand from {at:%Y-%m-%d %H:%M} on and are never rewritten;"
-                    " name another moment, or none for now",
-                )
-        elif in_force and (at is None or at <= self._now) and _has(in_force, figures):
-            pass
-        elif in_force and at is not None and at <= self._now:
-            problems.add(
-                f"{place}: prices.effective_from",
-                f"{at:%Y-%m-%d %H:%M} has passed and other prices are in force;"
-                " name a moment to come, or none for now",
-            )
-        else:
-            self._new_prices[model.name] = {
-                **figures,
-                "effective_from": at or self._now,
-                "source": model.prices.source or model.source,
-            }
+        tables = [("prices", model.prices), *numbered("next_prices", model.next_prices)]
+        versions = self._versions.get(product_id, [])
+        self._new_prices[model.name] = self._missing(tables, versions, model, place, problems)
+
+    def _choose_costs(self, model: ModelTable, place: str, problems: Problems) -> None:
+        """Decide the same for what each route's upstream charges. Costs not in the file stay."""
+        for index, route in enumerate(model.routes):
+            key = (model.name, route.upstream, route.upstream_model or model.name)
+            at, cost = f"routes[{index}].", route.cost
+            first = [(f"{at}cost", cost)] if cost else []
+            if cost is None and model.cost is not None:
+                first = [("cost", model.cost)]
+            tables = [*first, *numbered(f"{at}next_costs", route.next_costs)]
+            versions = self._costs.get(key, [])
+            self._new_costs[key] = self._missing(tables, versions, model, place, problems)
+
+    def _missing(
+        self,
+        tables: Sequence[tuple[str, CostTable]],
+        versions: Sequence[RatesRow],
+        model: ModelTable,
+        place: str,
+        problems: Problems,
+    ) -> list[dict[str, Any]]:
+        """Return the columns of the versions to add, and note problems with the others."""
+        new = []
+        for name, table in tables:
+            try:
+                columns = missing_version(table, versions, self._now)
+            except ValueError as error:
+                problems.add(f"{place}: {name}.effective_from", str(error))
+                continue
+            if columns is not None:
+                new.append({**columns, "source": table.source or model.source})
+        return new
 
     def write(self, name: str) -> None:
         """Write the differences. Only the database itself can refuse any of them."""
-        self._write_service(name)
+        self._write_service()
         self._write_plans()
         existing = {upstream.name: upstream for upstream in Upstream.objects.all()}
         upstreams = self._upsert(
@@ -237,14 +210,16 @@ class _Loader:
         self._write_prices()
         self._write_aliases()
         self._write_routes({name: upstream.pk for name, upstream in upstreams.items()})
+        if not self.changes.is_empty():
+            Service.objects.update(catalogue=name[:80])
 
-    def _write_service(self, name: str) -> None:
+    def _write_service(self) -> None:
         brand = self._document.service
         columns = {field: getattr(brand, field) for field in brand.__struct_fields__}
         self._upsert(
             Service,
             "service",
-            {"1": {"id": 1, **columns, "catalogue": name[:80]}},
+            {"1": {"id": 1, **columns}},
             {str(service.pk): service for service in Service.objects.all()},
         )
 
@@ -265,6 +240,9 @@ class _Loader:
         self._write_offers(plans)
 
     def _write_offers(self, plans: Mapping[str, Plan]) -> None:
+        existing = {offer.plan.name: offer for offer in PlanOffer.objects.select_related("plan")}
+        named = [row.name for row in self._document.plans if row.offer]
+        places = _positions(named, existing, key=lambda offer: offer.plan_id)
         offers = {
             row.name: {
                 "plan_id": plans[row.name].pk,
@@ -272,12 +250,11 @@ class _Loader:
                 "credit_nanos": row.offer.credit,
                 "credit_days": row.offer.credit_days,
                 "summary": row.offer.summary,
-                "position": position,
+                "position": places[row.name],
             }
-            for position, row in enumerate(self._document.plans)
+            for row in self._document.plans
             if row.offer
         }
-        existing = {offer.plan.name: offer for offer in PlanOffer.objects.select_related("plan")}
         self._upsert(PlanOffer, "offer", offers, existing)
 
     def _write_models(self) -> None:
@@ -285,10 +262,13 @@ class _Loader:
         made = [Product(sku=name) for name in new if name not in self._products]
         self._products |= {product.sku: product for product in Product.objects.bulk_create(made)}
         rows: dict[str, dict[str, Any]] = {}
-        for position, (name, table) in enumerate(self._named.items()):
+        places = _positions(self._named, self._models, key=lambda model: model.name)
+        for name, table in self._named.items():
             rows[name] = {field: getattr(table, field) for field in MODEL_COLUMNS}
-            rows[name] |= {"name": name, "position": position}
-            if table.created is not None:
+            rows[name] |= {"name": name, "position": places[name]}
+            existing_row = self._models.get(name)
+            is_known = existing_row and int(existing_row.created_at.timestamp()) == table.created
+            if table.created is not None and not is_known:
                 rows[name]["created_at"] = datetime.fromtimestamp(table.created, UTC)
             if name in new:
                 rows[name]["product_id"] = self._products[name].pk
@@ -303,12 +283,23 @@ class _Loader:
     def _write_prices(self) -> None:
         versions = []
         for name in self._named:
-            columns = self._new_prices.get(name)
-            self.changes.note("price", "added" if columns else "unchanged", name)
-            if columns:
-                product_id = self._models[name].product_id
-                versions.append(PriceVersion(product_id=product_id, **columns))
+            rows = self._new_prices[name]
+            self.changes.note("price", "added" if rows else "unchanged", name)
+            product_id = self._models[name].product_id
+            versions += [PriceVersion(product_id=product_id, **columns) for columns in rows]
         PriceVersion.objects.bulk_create(versions)
+
+    def _write_costs(
+        self, routes: Mapping[tuple[int, int, str], Route], upstreams: Mapping[str, int]
+    ) -> None:
+        versions = []
+        for key, rows in self._new_costs.items():
+            name, upstream, upstream_model = key
+            if rows or key in self._costs:
+                self.changes.note("cost", "added" if rows else "unchanged", f"{name} at {upstream}")
+            route = routes[self._models[name].pk, upstreams[upstream], upstream_model]
+            versions += [RouteCost(route=route, **columns) for columns in rows]
+        RouteCost.objects.bulk_create(versions)
 
     def _write_aliases(self) -> None:
         wanted = {
@@ -338,14 +329,16 @@ class _Loader:
                     "upstream_id": upstreams[route.upstream],
                     "upstream_model": route.upstream_model or name,
                 }
-                del columns["upstream"]
+                for field in ("upstream", "cost", "next_costs"):
+                    del columns[field]
                 key = (columns["model_id"], columns["upstream_id"], columns["upstream_model"])
                 rows[key] = columns
         named = Route.objects.filter(model__name__in=self._named).select_related(
             "model", "upstream"
         )
         existing = {(one.model_id, one.upstream_id, one.upstream_model): one for one in named}
-        self._upsert(Route, "route", rows, existing)
+        routes = self._upsert(Route, "route", rows, existing)
+        self._write_costs(routes, upstreams)
         for key, row in existing.items():
             if key not in rows and row.is_enabled:
                 row.is_enabled = False
@@ -388,6 +381,16 @@ def _without_key(upstream: Upstream | None, base_url: str) -> dict[str, Any]:
     return {"encrypted_key": "", "key_end": "", "key_set_at": None}
 
 
-def _has(version: PriceVersion, figures: Mapping[str, Any]) -> bool:
-    """Return whether a price version has these figures."""
-    return all(getattr(version, column) == nanos for column, nanos in figures.items())
+def _positions(
+    names: Iterable[str], existing: Mapping[str, Any], *, key: Callable[[Any], Any]
+) -> dict[str, int]:
+    """Return the position of each name: the rows' own positions, if they are in this order already.
+
+    `key` orders rows of equal position, as the export does.
+    """
+    ordered = list(names)
+    rows = [existing.get(name) for name in ordered]
+    places = [(row.position, key(row)) for row in rows if row is not None]
+    if len(places) == len(rows) and places == sorted(places):
+        return {name: row.position for name, row in zip(ordered, rows, strict=True) if row}
+    return {name: position for position, name in enumerate(ordered)}

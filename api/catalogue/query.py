@@ -1,14 +1,51 @@
 """The one statement that reads the catalogue, shaped as `api.catalogue.Snapshot`'s JSON.
 
-One statement sees one point in time whatever the isolation level. Price versions of the last day
-are kept beside the one in force, so that a process whose clock runs a little behind the database's
-still finds the prices of its own now.
+One statement sees one point in time whatever the isolation level. Versions of prices and costs of
+the last day come with the one in force, so that a process whose clock runs a little behind
+the database's still finds those of its own now.
 """
 
-SNAPSHOT_SQL = """
+# The versions of a row's rates, newest first: `rates.{owner}` refers to the `{row}`.
+_VERSIONS_SQL = """(
+  SELECT coalesce(
+    json_agg(
+      json_build_object(
+        'version_id', rates.id,
+        'effective_from', rates.effective_from,
+        'input_nanos_per_million', rates.input_nanos_per_million,
+        'cached_input_nanos_per_million',
+          coalesce(rates.cached_input_nanos_per_million, rates.input_nanos_per_million),
+        'output_nanos_per_million', rates.output_nanos_per_million,
+        'reasoning_nanos_per_million',
+          coalesce(rates.reasoning_nanos_per_million, rates.output_nanos_per_million),
+        'image_nanos', rates.image_nanos,
+        'second_nanos', rates.second_nanos,
+        'piece_nanos', rates.piece_nanos,
+        'request_nanos', rates.request_nanos,
+        'extra', rates.extra_rates,
+        'factor_millionths', rates.factor_millionths,
+        'context_tiers', rates.context_tiers,
+        'service_tiers', rates.service_tiers
+      ) ORDER BY rates.effective_from DESC
+    ), '[]'
+  )
+  FROM {table} AS rates
+  WHERE rates.{owner} = {row}
+    AND rates.effective_from >= coalesce(
+      (
+        SELECT max(begun.effective_from) FROM {table} AS begun
+        WHERE begun.{owner} = {row} AND begun.effective_from <= now() - interval '1 day'
+      ),
+      '-infinity'
+    )
+)"""
+
+_SNAPSHOT_SQL = """
 SELECT json_build_object(
   'version', coalesce((SELECT version FROM billing_catalogueversion WHERE id = 1), 0),
-  'service', coalesce((SELECT row_to_json(service) FROM api_service AS service WHERE id = 1), '{}'),
+  'service', coalesce(
+    (SELECT row_to_json(service) FROM api_service AS service WHERE id = 1), '{{}}'
+  ),
   'ordered', (
     SELECT coalesce(json_agg(entry ORDER BY entry.position, entry.name), '[]')
     FROM (
@@ -37,7 +74,8 @@ SELECT json_build_object(
                 'passes_unknown_fields', route.passes_unknown_fields,
                 'streams_plain_answers', route.streams_plain_answers,
                 'charges_broken_streams', route.charges_broken_streams,
-                'charges_empty_answers', route.charges_empty_answers
+                'charges_empty_answers', route.charges_empty_answers,
+                'costs', {costs}
               ) ORDER BY route.priority, route.weight DESC, route.id
             ), '[]'
           )
@@ -45,61 +83,17 @@ SELECT json_build_object(
           JOIN api_upstream AS upstream ON upstream.id = route.upstream_id
           WHERE route.model_id = model.id AND route.is_enabled AND upstream.is_enabled
         ) AS routes,
-        (
-          SELECT coalesce(
-            json_agg(
-              json_build_object(
-                'version_id', price.id,
-                'effective_from', price.effective_from,
-                'input_nanos_per_million', price.input_nanos_per_million,
-                'cached_input_nanos_per_million',
-                  coalesce(price.cached_input_nanos_per_million, price.input_nanos_per_million),
-                'output_nanos_per_million', price.output_nanos_per_million,
-                'reasoning_nanos_per_million',
-                  coalesce(price.reasoning_nanos_per_million, price.output_nanos_per_million),
-                'image_nanos', price.image_nanos,
-                'second_nanos', price.second_nanos,
-                'piece_nanos', price.piece_nanos,
-                'request_nanos', price.request_nanos,
-                'extra', price.extra_rates,
-                'factor_millionths', price.factor_millionths,
-                'context_tiers', price.context_tiers,
-                'service_tiers', price.service_tiers,
-                'costs', json_build_object(
-                  'input_nanos_per_million', price.input_cost_nanos_per_million,
-                  'cached_input_nanos_per_million', coalesce(
-                    price.cached_input_cost_nanos_per_million, price.input_cost_nanos_per_million
-                  ),
-                  'output_nanos_per_million', price.output_cost_nanos_per_million,
-                  'reasoning_nanos_per_million', coalesce(
-                    price.reasoning_cost_nanos_per_million, price.output_cost_nanos_per_million
-                  ),
-                  'image_nanos', price.image_cost_nanos,
-                  'second_nanos', price.second_cost_nanos,
-                  'piece_nanos', price.piece_cost_nanos,
-                  'request_nanos', price.request_cost_nanos,
-                  'extra', price.extra_cost_rates,
-                  'factor_millionths', price.cost_factor_millionths,
-                  'context_tiers', price.cost_context_tiers,
-                  'service_tiers', price.cost_service_tiers
-                )
-              ) ORDER BY price.effective_from DESC
-            ), '[]'
-          )
-          FROM billing_priceversion AS price
-          WHERE price.product_id = model.product_id
-            AND price.effective_from >= coalesce(
-              (
-                SELECT max(begun.effective_from) FROM billing_priceversion AS begun
-                WHERE begun.product_id = model.product_id
-                  AND begun.effective_from <= now() - interval '1 day'
-              ),
-              '-infinity'
-            )
-        ) AS prices
+        {prices} AS prices
       FROM api_model AS model
       WHERE model.is_enabled
     ) AS entry
   )
 )::text
 """
+
+SNAPSHOT_SQL = _SNAPSHOT_SQL.format(
+    prices=_VERSIONS_SQL.format(
+        table="billing_priceversion", owner="product_id", row="model.product_id"
+    ),
+    costs=_VERSIONS_SQL.format(table="api_routecost", owner="route_id", row="route.id"),
+)

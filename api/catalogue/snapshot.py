@@ -8,7 +8,7 @@ current in the database; a process that sees another one than its snapshot's ask
 import asyncio
 from collections.abc import Awaitable, Callable, Set
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
@@ -18,8 +18,11 @@ from msgspec.structs import force_setattr
 from api.catalogue.query import SNAPSHOT_SQL
 from billing.pricing.charge import ONE
 from billing.pricing.components import extra_components
+from billing.pricing.margins import is_below_cost
 from billing.pricing.money import PER_MILLION, factor_text, unit_price_text
-from billing.pricing.rates import Prices, Rates
+from billing.pricing.rates import Costs, DatedRates, Prices, Rates
+
+Dated = TypeVar("Dated", bound=DatedRates)
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +33,7 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
     key_prefix: str = "sk-tg-"
     contact_email: str = ""
     is_open: bool = True
+    refuses_below_cost: bool = False
 
 
 class UpstreamEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +62,8 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     `max_tokens_field` is one of `Route.MaxTokensField`. The `takes_…` say what the upstream knows
     of a request, and `passes_unknown_fields` whether it gets fields that we don't know. One that
     `streams_plain_answers` is asked for a stream where the client wants a plain answer.
-    `charges_broken_streams` is one of `Route.BrokenStreams`.
+    `charges_broken_streams` is one of `Route.BrokenStreams`. `costs` is newest first and includes
+    future versions.
     """
 
     id: int
@@ -75,13 +80,19 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     streams_plain_answers: bool = False
     charges_broken_streams: str = "reported"
     charges_empty_answers: bool = False
+    costs: tuple[Costs, ...] = ()
+
+    def costs_at(self, now: datetime) -> Costs | None:
+        """Return what the upstream charges us at `now` (aware), or None where it is unknown."""
+        return _in_force(self.costs, now)
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A model that is switched on: its row, its routes in the order to try, its prices.
 
     `prices` is newest first and holds versions to come. `refusals` are the row's
-    `refused_parameters` taken apart; see `refused_by`.
+    `refused_parameters` taken apart; see `refused_by`. `sold` remembers what `without_losses`
+    returned, by the versions of the price and of the routes' costs.
     """
 
     id: int
@@ -117,6 +128,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     refusals: tuple[frozenset[str], ...] = ()
     facts: dict[str, Any] = {}
     pricings: tuple[dict[str, Any], ...] = ()
+    sold: dict[tuple[int, ...], "ModelEntry"] = {}
 
     def __post_init__(self) -> None:
         """Work out once what every request and every models list needs of the row."""
@@ -124,15 +136,34 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
         force_setattr(
             self, "refusals", tuple(frozenset(rule.split("+")) for rule in self.refused_parameters)
         )
+        if any(costs.service_tiers for route in self.routes for costs in route.costs):
+            for prices in self.prices:  # the tier that an upstream reports matters to its cost
+                force_setattr(prices, "has_service_tiers", True)
+                for variant in prices.variants.values():
+                    force_setattr(variant, "has_service_tiers", True)
         force_setattr(self, "facts", _facts(self))
         force_setattr(self, "pricings", tuple(_pricing(prices) for prices in self.prices))
+        force_setattr(self, "sold", {})
 
     def price_at(self, now: datetime) -> Prices | None:
         """Return the prices in force at `now` (aware), or None: then the model is not sold."""
-        for prices in self.prices:
-            if prices.effective_from <= now:
-                return prices
-        return None
+        return _in_force(self.prices, now)
+
+    def without_losses(self, prices: Prices, now: datetime) -> "ModelEntry":
+        """Return the model with only those routes that charge us no more than customers pay."""
+        costs = [route.costs_at(now) for route in self.routes]
+        versions = (prices.version_id, *(each.version_id if each else 0 for each in costs))
+        sold = self.sold.get(versions)
+        if sold is None:
+            routes = tuple(
+                route
+                for route, each in zip(self.routes, costs, strict=True)
+                if each is None or not is_below_cost(prices, each)
+            )
+            is_whole = len(routes) == len(self.routes)
+            sold = self if is_whole else msgspec.structs.replace(self, routes=routes)
+            self.sold[versions] = sold
+        return sold
 
     def refused_by(self, used: Set[str]) -> str | None:
         """Return the first of `refused_parameters` that forbids what a request shows, or None.
@@ -159,7 +190,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     def listing(self, now: datetime, name: str | None = None) -> dict[str, Any]:
         """Return the model's object in the models list, a new dict, with the prices of `now`.
 
-        `name` is the alias it was asked for by, which it then answer as its id.
+        `name` is the alias it was asked for by, which it then answers to as its id.
         """
         listing = {**self.facts, "id": name or self.name, "pricing": {}}
         for prices, pricing in zip(self.prices, self.pricings, strict=True):
@@ -189,7 +220,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, ModelEntry] = {}
 
     def __post_init__(self) -> None:
-        """Indexe the models; an alias never hides a model's own name."""
+        """Index the models; an alias never hides a model's own name."""
         by_name = {alias: entry for entry in self.ordered for alias in entry.aliases}
         by_name.update((entry.name, entry) for entry in self.ordered)
         force_setattr(self, "models", by_name)
@@ -213,6 +244,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
             for entry in self.ordered
             if (entry.is_coding or not coding_only) and kind in {"", entry.kind}
         ]
+
+
+def _in_force(versions: tuple[Dated, ...], now: datetime) -> Dated | None:
+    """Return the version in force at `now` (aware), or None. The newest version comes first."""
+    for version in versions:
+        if version.effective_from <= now:
+            return version
+    return None
 
 
 EMPTY = Snapshot(version=0, service=ServiceEntry(), ordered=())

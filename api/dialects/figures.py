@@ -171,4 +171,9 @@ class Reading:
                 value = value.get(name) if isinstance(value, dict) else None
             if value is not None and value != 0 and path not in self._refused:
                 self._refused.append(path)
-                self.rejected.append(f"{'.'.join(path)}={value!r}"[:_LONGEST_NOTE])
+                self.rejected.append(rejection(".".join(path), value))
+
+
+def rejection(name: str, value: object) -> str:
+    """Return the note of a figure that can't be true, as records keep it."""
+    return f"{name}={value!r}"[:_LONGEST_NOTE]

@@ -174,21 +174,6 @@ def meter(reported: object, text_bytes: int, limits: MeteringLimits) -> Metered:
     return UsageEvidence(reported).meter(text_bytes, limits)
 
 
-def read_usage(reported: object, limits: MeteringLimits) -> Usage | None:
-    """Return the usage for pricing, or None where input or output is missing or can't be true.
-
-    Cached tokens are made part of the input and reasoning part of the output, for upstreams that
-    count them beside.
-    """
-    if not isinstance(reported, dict):
-        return None
-    reading = Reading(reported, limits.most_tokens)
-    if reading.input is None or reading.output is None:
-        return None
-    tokens_in = min(reading.input, limits.most_input)
-    return _usage(tokens_in, reading.cached, reading.output, reading.reasoning, reading.written())
-
-
 def _plain_usage(figures: dict[str, Any], limits: MeteringLimits) -> Usage | None:
     """Return the usage where nothing about it is odd, else None."""
     try:

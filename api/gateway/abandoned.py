@@ -1,8 +1,8 @@
-"""What goes on after a client has disconnected, and what it costs.
+"""What continues after a client has disconnected, and what it costs.
 
-An answer is read to its end where the upstream bills all of it anyway, so that the charge is what
-was billed. The same holds where the key has cancelled often: estimates at early ends would be worth
-the customer's while. A request that a job takes over is never ended by its client.
+An answer is read to its end if the upstream bills all of it anyway, so that the charge is what was
+billed. It is also read if the key has cancelled often: otherwise cancelling, with its estimated
+charge, could pay off. A request that a job takes over is never ended by its client.
 """
 
 import asyncio

@@ -76,7 +76,7 @@ async def admit(
 async def identify(
     gateway: Gateway, request: ApiRequest, digests: list[str]
 ) -> AdmissionResult | None:
-    """Return whose key it is, without a reservation, or None while the ledger is unavailable.
+    """Return the key's owner, without a reservation, or None while the ledger is unavailable.
 
     Raise the error that refuses the key.
     """
@@ -176,7 +176,7 @@ async def _read_and_parse(request: ApiRequest, dialect: Dialect, max_bytes: int)
 def _admission_of(
     gateway: Gateway, request: ApiRequest, digests: list[str], quote: Quote
 ) -> Admission:
-    """Return the ledger's question for a quote."""
+    """Return what the ledger needs to admit a quoted request."""
     limits = gateway.limits
     return Admission(
         request_id=request.request_id,

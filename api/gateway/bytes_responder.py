@@ -47,7 +47,7 @@ class BytesResponder:
     async def attempt(self, route: RouteEntry) -> None:
         """Pass the bytes of a route's upstream, but for the last part. Raise AttemptError."""
         admitted, self._last = self._admitted, b""
-        response, _ = await call_upstream(self._gateway, admitted, route)
+        response = (await call_upstream(self._gateway, admitted, route)).response
         self._response = response
         try:
             await self._pass_on(response, route)

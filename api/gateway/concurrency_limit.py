@@ -98,9 +98,9 @@ class _Speed:
         self.answers = 0
 
     def gradient(self, slack_seconds: float) -> float:
-        """End a window. Return 1 where it was as fast as ever, less where it was slower.
+        """End a window. Return 1 if it was as fast as ever, less if it was slower.
 
-        What is slower by no more than `slack_seconds` is as fast.
+        Slower by at most `slack_seconds` counts as equally fast.
         """
         fastest, answers = self.fastest, self.answers
         self.fastest, self.answers = math.inf, 0

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from itertools import groupby
+from typing import NamedTuple
 
 import structlog
 
@@ -116,10 +117,18 @@ async def _attempt(
             upstream=route.upstream.name,
             upstream_model=route.upstream_model,
             kind=error.kind,
-            reason=error.detail,
+            reason=_loggable(error),
             request_id=admitted.request_id,
         )
     return error
+
+
+def _loggable(error: AttemptError) -> str:
+    """Return an error's detail without the upstream's words, which may repeat the prompt.
+
+    Staff find them in the request's attempts.
+    """
+    return error.detail if error.kind == "connect" else error.detail.partition(": ")[0]
 
 
 def _routes_to_try(routes: tuple[RouteEntry, ...]) -> Iterator[RouteEntry]:
@@ -163,15 +172,23 @@ def is_read_on_for(gateway: Gateway, admitted: AdmittedRequest, route: RouteEntr
     return drains or admitted.admission.key_id in gateway.cancellations.over
 
 
+class UpstreamCall(NamedTuple):
+    """A call whose response has begun: its dialect, and the context for the reader of its body."""
+
+    response: UpstreamResponse
+    dialect: Dialect
+    context: AnswerContext
+
+
 async def call_upstream(
     gateway: Gateway,
     admitted: AdmittedRequest,
     route: RouteEntry,
     request: ParsedRequest | None = None,
-) -> tuple[UpstreamResponse, Dialect]:
-    """Return the response of a route's upstream, and the dialect that it is in.
+) -> UpstreamCall:
+    """Call a route's upstream. Raise AttemptError.
 
-    `request` is what to ask for, if it isn't what the client asked for. Raise AttemptError.
+    `request` replaces the client's request, if given.
     """
     quote, dialect = admitted.quote, dialect_of(admitted, route)
     request = request or quote.request
@@ -195,11 +212,12 @@ async def call_upstream(
     if ARMED:
         failpoint("after_dispatch")
     admitted.upstream_request_id = response.request_id
-    return response, dialect
+    context = context_of(admitted, route, gateway.limits.max_answer_bytes)
+    return UpstreamCall(response, dialect, context)
 
 
 def _body(quote: Quote, request: ParsedRequest, dialect: Dialect, route: RouteEntry) -> bytes:
-    """Return the body of a call. Raise AttemptError for what the upstream's dialect can't say."""
+    """Return the body of a call. Raise AttemptError if the upstream's dialect can't express it."""
     try:
         return dialect.upstream_body(request, quote.model, route, quote.max_tokens)
     except errors.ApiError as error:

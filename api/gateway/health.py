@@ -1,7 +1,7 @@
-"""How well the models work, from what the relay saw of them: the source of `/health`.
+"""The models' health, from the results of requests: the source of `/health`.
 
 Each process counts by itself and adds its counts to the tables every two seconds; what is shown is
-the sum over all processes of the last five minutes. Without the database the last known is shown.
+the sum of all processes' last five minutes. Without the database, the last known sums are shown.
 The counts by hour, with how long answers took, are kept for the status page.
 """
 
@@ -17,9 +17,9 @@ from api.gateway.shared_counts import SharedCounts
 log = structlog.get_logger(__name__)
 
 SHOWN_FOR_SECONDS = 1.0
-# A model is degraded from one failure in five on, and offline from nine in ten on; a single failed
+# A model is degraded from one failure in ten on, and offline from nine in ten on; a single failed
 # request says nothing.
-DEGRADED_SHARE = 0.2
+DEGRADED_SHARE = 0.1
 OFFLINE_SHARE = 0.9
 LEAST_FAILURES = 3
 
@@ -76,7 +76,7 @@ class Seen:
 
 
 class Health(SharedCounts):
-    """One process's counts, and its view of everybody's."""
+    """One process's counts, and its copy of the sums of all processes."""
 
     flush_seconds = 2.0
     unavailable_event = "health_unavailable"
@@ -86,7 +86,7 @@ class Health(SharedCounts):
         self._unreported: defaultdict[str, Seen] = defaultdict(Seen)
         self._seen: dict[str, tuple[int, int]] = {}
         self._read_at = float("-inf")
-        self.catalogue_version = 0  # as it was when everybody's counts were read
+        self.catalogue_version = 0  # as it was when the sums were read
 
     def succeeded(
         self, model: str, *, latency_ms: int = 0, first_token_ms: int | None = None

@@ -13,6 +13,7 @@ from accounts.client_ip import client_address
 from api import errors
 from api.error_responses import RenderedError, headers_of, rendered
 from api.gateway.beside_loop import LARGE_BYTES, run_beside
+from api.gateway.body_digest import digest_of
 from api.gateway.form import UnacceptableFormError, decode_form
 from api.gateway.strictjson import UnacceptableJsonError, decode_large_object, decode_object
 from api.surfaces import Surface
@@ -152,12 +153,14 @@ class ApiRequest:
 
     `admission` is the ledger's latest answer about the key; the limit headers come from it.
     `stated_length` is the body's length in bytes by its header, or 0, and `read_bytes` how much of
-    it was read. With `strict_transport` the client is told to use HTTPS for this host from now on.
+    it has been read; `body_digest` is set once it has been decoded. With `strict_transport` the
+    client is told to use HTTPS for this host from now on.
     """
 
     __slots__ = (
         "admission",
         "argument",
+        "body_digest",
         "downstream",
         "headers",
         "is_body_read",
@@ -185,6 +188,7 @@ class ApiRequest:
         self.receive = receive
         self.is_body_read = False
         self.read_bytes = 0
+        self.body_digest = ""
         self.strict_transport = False
         self.downstream = Downstream(send)
         self.admission: AdmissionResult | None = None
@@ -208,38 +212,52 @@ class ApiRequest:
 
     @property
     def is_form(self) -> bool:
-        """Whether the body says that it is a form."""
+        """Whether the headers say that the body is a form."""
         media_type = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         return media_type == b"multipart/form-data"
 
     async def read_object(self, max_bytes: int) -> tuple[dict[str, object], int]:
         """Return the JSON object in the body, and the body's length in bytes.
 
-        Raise RequestTooLargeError, UnsupportedMediaTypeError, or InvalidJsonError.
+        Raise RequestTooLargeError, UnsupportedMediaTypeError, InvalidJsonError, or
+        AuthenticationError without a valid key.
         """
         self._check_headers(max_bytes)
         body = await self._read(max_bytes)
+        key_digest = self.key_digests()[0]
         try:
             if len(body) <= LARGE_BYTES:
+                self.body_digest = digest_of(body, key_digest)
                 return decode_object(body), len(body)
-            return await run_beside(len(body), decode_large_object, body), len(body)
+            fields, self.body_digest = await run_beside(
+                len(body),
+                lambda: (decode_large_object(body), digest_of(body, key_digest)),
+            )
         except UnacceptableJsonError as error:
             raise errors.InvalidJsonError(f"The body is not valid JSON: {error}") from None
+        return fields, len(body)
 
     async def read_form(self, max_bytes: int) -> tuple[dict[str, object], int]:
         """Return the fields of the form in the body, and the body's length in bytes.
 
-        Raise RequestTooLargeError, UnsupportedMediaTypeError, or InvalidRequestError.
+        Raise RequestTooLargeError, UnsupportedMediaTypeError, InvalidRequestError, or
+        AuthenticationError without a valid key.
         """
         self._check_size(max_bytes)
         if not self.is_form:
             raise errors.UnsupportedMediaTypeError("Send a form: multipart/form-data.")
         content_type = self.headers[b"content-type"].decode("latin-1")
         body = await self._read(max_bytes)
+        boundary = content_type.partition("boundary=")[2].partition(";")[0].strip(' "').encode()
+        key_digest = self.key_digests()[0]
         try:
-            return await run_beside(len(body), decode_form, body, content_type), len(body)
+            fields, self.body_digest = await run_beside(
+                len(body),
+                lambda: (decode_form(body, content_type), digest_of(body, key_digest, boundary)),
+            )
         except UnacceptableFormError as error:
-            raise errors.InvalidRequestError(f"The body is no valid form: {error}") from None
+            raise errors.InvalidRequestError(f"The body is not a valid form: {error}") from None
+        return fields, len(body)
 
     async def drain_body(self) -> None:
         """Read and drop the rest of a refused body, up to a limit."""

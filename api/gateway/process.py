@@ -13,8 +13,10 @@ from api import errors
 from api.catalogue import snapshot
 from api.catalogue.snapshot import Catalogue, Snapshot
 from api.gateway.cancellations import Cancellations
+from api.gateway.count_exchange import CountExchange
 from api.gateway.deadlines import DeadlineTicker
 from api.gateway.health import Health
+from api.gateway.metrics import Recorder
 from api.gateway.refusals import RefusalLimit
 from api.gateway.token_ratios import TokenRatios
 from api.gateway.upstream import Upstreams
@@ -65,6 +67,7 @@ class Gateway:
         jobs: JobStore,
         token_ratios: TokenRatios,
         limits: Limits,
+        valkey_url: str = "",
     ) -> None:
         self.gate = gate
         self.catalogue = snapshots
@@ -77,7 +80,12 @@ class Gateway:
         self.cancellations = Cancellations(
             limits.max_cancellations, limits.cancellation_window_seconds
         )
+        # Without a URL, the limits are this process's alone.
+        self.exchange = (
+            CountExchange(valkey_url, self.refusals, self.cancellations) if valkey_url else None
+        )
         self.ticker = DeadlineTicker(upstreams.limits.tick)
+        self.recorder = Recorder(self)
         self.is_shutting_down = False
         # The loop itself keeps only weak references to its tasks.
         self._background: set[asyncio.Task[Any]] = set()
@@ -87,8 +95,11 @@ class Gateway:
         await self.gate.open()
         self.health.open()
         self.token_ratios.open()
+        if self.exchange is not None:
+            self.exchange.open()
         await self.jobs.open()
         self.ticker.start()
+        self.recorder.open()
         try:
             self.catalogue.current = await read_catalogue()
         except psycopg.Error as error:
@@ -130,8 +141,11 @@ class Gateway:
         self.ticker.stop()
         await self.health.close()
         await self.token_ratios.close()
+        if self.exchange is not None:
+            await self.exchange.close()
         await self.jobs.close()
         await self.gate.close(timeout_seconds)
+        await self.recorder.close()
         await self.upstreams.close()
 
 
@@ -145,6 +159,7 @@ def new_gateway() -> Gateway:
         jobs=JobStore(settings.DATABASE_URL),
         token_ratios=TokenRatios(settings.DATABASE_URL),
         limits=_limits_of_settings(),
+        valkey_url=settings.REDIS_URL,
     )
 
 

@@ -267,13 +267,16 @@ def find_sold(snapshot: Snapshot, name: str) -> tuple[ModelEntry, Prices]:
     """Return a model that can be sold now, with its prices."""
     if not snapshot.service.is_open:
         raise errors.ServiceUnavailableError(
-            "The API is switched off for the moment. Try again as Retry-After says."
+            "The API is temporarily unavailable. Retry after the time in Retry-After."
         )
-    model, prices = snapshot.find_priced(name, datetime.now(UTC))
+    now = datetime.now(UTC)
+    model, prices = snapshot.find_priced(name, now)
     if model is None:
         raise errors.ModelNotFoundError.about(name)
     if prices is None:
         raise errors.ModelUnpricedError()
+    if snapshot.service.refuses_below_cost:
+        model = model.without_losses(prices, now)
     if not model.routes:
         raise errors.ModelOfflineError()
     return model, prices
@@ -303,7 +306,7 @@ def check_served(
     name = request.model
     if model.kind != kind:
         raise errors.InvalidValueError(
-            f"The model '{errors.quoted(name)}' makes no {product}.", param="model"
+            f"The model '{errors.quoted(name)}' doesn't support {product}.", param="model"
         )
     if surface.models == "coding" and not model.is_coding:
         raise errors.EndpointNotAllowedError(
@@ -327,7 +330,7 @@ def check_served(
     for modality, place in request.modalities:
         if modality not in model.input_modalities:
             raise errors.UnsupportedParameterError(
-                f"The model '{errors.quoted(name)}' takes no {modality} input. "
+                f"The model '{errors.quoted(name)}' doesn't support {modality} input. "
                 "Leave it out or use another model.",
                 param=place,
             )

@@ -1,13 +1,14 @@
 """The limit of refused requests, per API key and per address.
 
 A refused request counts against none of the ledger's limits but still costs time: a large body is
-received and parsed before it is refused. Each process counts for itself, in memory: the limit
-protects the process.
+received and parsed before it is refused. Each process counts in memory, so that a check takes no
+time, and learns within a second what the others count (`count_exchange`).
 """
 
 import ipaddress
 import math
 import time
+from typing import Literal
 
 import structlog
 
@@ -20,13 +21,17 @@ SECONDS = 60
 # Of keys and addresses together; beyond it the oldest are forgotten.
 MOST_COUNTED = 20_000
 
+# ("key", its digest), or ("address", an IPv4 address or an IPv6 network).
+BucketKind = Literal["key", "address"]
+Bucket = tuple[BucketKind, str]
+
 
 class TooManyRefusalsError(errors.RateLimitError):
     """The key, or the address, had too many requests refused."""
 
     default_message = (
-        "Too many requests were refused. Wait as Retry-After says, and send fewer that can't "
-        "succeed: see the earlier errors."
+        "Too many requests were rejected. Wait for the time in Retry-After, and fix the cause "
+        "of the earlier errors."
     )
 
 
@@ -37,10 +42,11 @@ class RefusalLimit:
     """
 
     def __init__(self, per_key: int, per_address: int) -> None:
-        self._sizes = {"key": per_key, "address": per_address}
+        self._sizes: dict[BucketKind, int] = {"key": per_key, "address": per_address}
         # A bucket's level, and when it was last updated (time.monotonic() seconds). If there is no
         # entry, nothing was refused lately: there is nothing to check or to forgive.
-        self.filled: dict[tuple[str, str], tuple[float, float]] = {}
+        self.filled: dict[Bucket, tuple[float, float]] = {}
+        self._changes: dict[Bucket, float] = {}
 
     def check(self, digest: str, address: str) -> None:
         """Raise TooManyRefusalsError where the key's bucket or the address's is full."""
@@ -63,7 +69,7 @@ class RefusalLimit:
             return
         for bucket in _buckets(digest, address):
             level, size = self._level(bucket), self._sizes[bucket[0]]
-            self._put(bucket, level + weight)
+            self._change(bucket, level, weight)
             if level + 1 <= size < level + 1 + weight:
                 log.warning("refusals_limited", by=bucket[0], address=address, code=error.code)
 
@@ -71,13 +77,29 @@ class RefusalLimit:
         """Take one refusal back after a success, so that one bad request in two is no offence."""
         for bucket in _buckets(digest, address):
             if bucket in self.filled:
-                self._put(bucket, self._level(bucket) - 1)
+                level = self._level(bucket)
+                self._change(bucket, level, -min(1.0, level))
 
-    def _level(self, bucket: tuple[str, str]) -> float:
+    def take_changes(self) -> dict[Bucket, float]:
+        """Return by how much this process has changed each bucket since the last call."""
+        changes, self._changes = self._changes, {}
+        return changes
+
+    def add(self, bucket: Bucket, amount: float) -> None:
+        """Apply another process's change of a bucket."""
+        self._put(bucket, self._level(bucket) + amount)
+
+    def _change(self, bucket: Bucket, level: float, amount: float) -> None:
+        self._put(bucket, level + amount)
+        self._changes[bucket] = self._changes.pop(bucket, 0.0) + amount
+        if len(self._changes) > MOST_COUNTED:
+            del self._changes[next(iter(self._changes))]
+
+    def _level(self, bucket: Bucket) -> float:
         level, at = self.filled.get(bucket, (0.0, 0.0))
         return max(0.0, level - (time.monotonic() - at) * self._sizes[bucket[0]] / SECONDS)
 
-    def _put(self, bucket: tuple[str, str], level: float) -> None:
+    def _put(self, bucket: Bucket, level: float) -> None:
         self.filled.pop(bucket, None)
         if level > 0:
             self.filled[bucket] = level, time.monotonic()
@@ -85,9 +107,9 @@ class RefusalLimit:
                 del self.filled[next(iter(self.filled))]
 
 
-def _buckets(digest: str, address: str) -> list[tuple[str, str]]:
+def _buckets(digest: str, address: str) -> list[Bucket]:
     """Return the buckets of a request; without a well-formed key there is no key's."""
-    keys = [("key", digest)] if digest else []
+    keys: list[Bucket] = [("key", digest)] if digest else []
     return [*keys, ("address", _network(address))]
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.assembly import as_streamed
-from api.dialects.base import Answer, AnswerAssembler, AnswerContext, Dialect
+from api.dialects.base import Answer, AnswerAssembler, Dialect
 from api.gateway.abandoned import run_detachably
 from api.gateway.admission import Quoter, admit
 from api.gateway.deadlines import Deadlines
@@ -166,44 +166,38 @@ class UnaryResponder:
         admitted.settle_abandoned(answer.meter(admitted.quote))
 
     async def _read(self, route: RouteEntry) -> Answer:
-        """Return the answer of a route's upstream. Raise AttemptError or DialectError."""
-        read = self._read_stream if route.streams_plain_answers else self._read_whole
-        body, dialect = await read(route)
-        return dialect.read_answer(body, self._context(route))
+        """Return the answer of a route's upstream. Raise AttemptError or DialectError.
 
-    def _context(self, route: RouteEntry) -> AnswerContext:
-        return context_of(self._admitted, route, self._gateway.limits.max_answer_bytes)
+        A stream's deadlines apply to one that is assembled from a stream: one for the first event,
+        and one between events. What can't be streamed is requested whole.
+        """
+        if not route.streams_plain_answers:
+            return await self._read_whole(route)
+        dialect = dialect_of(self._admitted, route)
+        context = context_of(self._admitted, route, self._gateway.limits.max_answer_bytes)
+        assembler = dialect.assembler(context)
+        if assembler is None:
+            return await self._read_whole(route)
+        return dialect.read_answer(await self._assemble(route, assembler), context)
 
-    async def _read_whole(self, route: RouteEntry) -> tuple[bytes, Dialect]:
-        """Return the body of an answer in one piece, and its dialect. Raise AttemptError."""
+    async def _read_whole(self, route: RouteEntry) -> Answer:
+        """Return an answer that comes in one piece. Raise AttemptError or DialectError."""
         quote = self._admitted.quote
-        response, dialect = await call_upstream(self._gateway, self._admitted, route)
-        body = await response.read_answer(
+        call = await call_upstream(self._gateway, self._admitted, route)
+        body = await call.response.read_answer(
             self._gateway.limits.max_answer_bytes,
             (route.upstream_model, False),
             prompt_tokens=quote.prompt.likely,
             images=quote.units.images if quote.units is not None else 0,
         )
-        return body, dialect
-
-    async def _read_stream(self, route: RouteEntry) -> tuple[bytes, Dialect]:
-        """Return the body assembled from a stream, and its dialect.
-
-        What can't be streamed is requested whole. Raise AttemptError or DialectError. A stream's
-        deadlines apply: one for the first event, and one between events.
-        """
-        dialect = dialect_of(self._admitted, route)
-        assembler = dialect.assembler(self._context(route))
-        if assembler is None:
-            return await self._read_whole(route)
-        return await self._assemble(route, assembler), dialect
+        return call.dialect.read_answer(body, call.context)
 
     async def _assemble(self, route: RouteEntry, assembler: AnswerAssembler) -> bytes:
         """Return the body assembled from a stream's events. Raise AttemptError or DialectError."""
         admitted, deadlines = self._admitted, self._deadlines
         deadlines.expect_events(route.upstream)
         asked = as_streamed(admitted.quote.request)
-        response, _ = await call_upstream(self._gateway, admitted, route, asked)
+        response = (await call_upstream(self._gateway, admitted, route, asked)).response
         # A client that disconnects pays for what was generated, although it has received nothing.
         admitted.reader = assembler.reader
         try:

@@ -7,6 +7,8 @@ of ours), exactly one settlement is queued, and queueing it never waits.
 
 import asyncio
 import time
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import structlog
 from msgspec import structs
@@ -14,6 +16,7 @@ from msgspec import structs
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import StreamReader
 from api.dialects.usage import Metered
+from api.gateway import metrics
 from api.gateway.http import ApiRequest
 from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
@@ -23,6 +26,7 @@ from billing.pricing.charge import (
     NO_CHARGE,
     NO_UNITS,
     NOTHING_USED,
+    AttemptCost,
     Charge,
     Usage,
     charge_and_cost,
@@ -56,9 +60,10 @@ class AdmittedRequest:
         "_counts_at_bytes",
         "_gate",
         "_is_detached",
-        "_lost_nanos",
+        "_losses",
         "admission",
         "attempts",
+        "body_digest",
         "cost",
         "delivered_bytes",
         "elapsed_ms",
@@ -82,6 +87,7 @@ class AdmittedRequest:
     ) -> None:
         self._gate = gate
         self.request_id = request.request_id
+        self.body_digest = request.body_digest
         self.surface = request.surface
         self.started_at = request.started_at
         self.quote = quote
@@ -101,7 +107,7 @@ class AdmittedRequest:
         self.source = "none"
         self._is_detached = False
         # What upstreams charge us for attempts that failed.
-        self._lost_nanos = 0
+        self._losses: list[AttemptCost] = []
         self._counts_at_bytes = quote.echoed_bytes + GROWTH_TOKENS * quote.model.bytes_per_token
 
     def note_delivered(self, text_bytes: int) -> None:
@@ -122,8 +128,6 @@ class AdmittedRequest:
         An upstream may bill for a failed one: what it reported and sent, and at least the prompt of
         a call that `was_under_way` when we ended it.
         """
-        if error and not self._is_detached:
-            self._note_loss(was_under_way=was_under_way)
         self.elapsed_ms = _ms_since(self.started_at)
         if self.route is not None:
             self.attempts.append(
@@ -135,6 +139,8 @@ class AdmittedRequest:
                     "error": _clean(error),
                 }
             )
+        if error and not self._is_detached:
+            self._note_loss(was_under_way=was_under_way)
 
     def note_first_token(self) -> None:
         """Record the time to the first token."""
@@ -145,7 +151,7 @@ class AdmittedRequest:
 
         An empty answer costs nothing, or its input where the route's row says so.
         """
-        self._note_rejected(metered)
+        self._note_rejected(metered.rejected)
         usage = self.estimated() if metered.usage is None else metered.usage
         is_estimated = metered.usage is None or metered.is_estimated
         source = "estimated" if is_estimated else "upstream"
@@ -162,11 +168,11 @@ class AdmittedRequest:
 
         Where the upstream broke it off, the route's row says whether that is charged.
         """
-        usage, source, is_reported = self._part()
+        part = self._part()
         rule = self.route.charges_broken_streams if self.route is not None else "never"
         is_charged = not error.is_upstream_break or rule == "always"
-        if self.delivered_bytes and (is_charged or (rule == "reported" and is_reported)):
-            self._settle(error.outcome, status, usage, source, error=error.detail)
+        if self.delivered_bytes and (is_charged or (rule == "reported" and part.is_reported)):
+            self._settle(error.outcome, status, part.usage, part.source, error=error.detail)
         else:
             self._settle(error.outcome, status, error=error.detail)
 
@@ -179,8 +185,8 @@ class AdmittedRequest:
         if self._is_detached or self.settlement is not None:
             return False
         if self.was_dispatched and self.quote.units is None:
-            usage, source, _ = self._part()
-            self._settle("client_closed", 499, usage, source)
+            part = self._part()
+            self._settle("client_closed", 499, part.usage, part.source)
         else:
             self._settle("client_closed", 499)
         return self.was_dispatched
@@ -198,7 +204,7 @@ class AdmittedRequest:
         if self.settlement is not None:
             return
         if metered is not None:
-            self._note_rejected(metered)
+            self._note_rejected(metered.rejected)
         if metered is not None and metered.usage is not None:
             source = "estimated" if metered.is_estimated else "upstream"
             usage = metered.usage
@@ -229,20 +235,36 @@ class AdmittedRequest:
             units=quote.likely.units if quote.likely is not None else NO_UNITS,
         )
 
-    def _part(self) -> tuple[Usage, str, bool]:
-        """Return what an early-ended answer used, its source, and whether that was reported."""
+    def cost_of(self, usage: Usage) -> AttemptCost | None:
+        """Return what the last attempt's upstream charges us for the usage; None if unknown."""
+        return self._charge_and_cost(usage)[1]
+
+    def _charge_and_cost(self, usage: Usage) -> tuple[Charge, AttemptCost | None]:
+        """Return what the usage costs the customer, and what it costs us at the last route."""
+        route = self.route
+        costs = route.costs_at(datetime.now(UTC)) if route is not None and route.costs else None
+        charge, cost = charge_and_cost(self.quote.prices, costs, usage)
+        if route is None or costs is None:
+            return charge, None
+        upstream, version = route.upstream.name, costs.version_id
+        return charge, AttemptCost(upstream, version, cost.total_nanos, cost.lines)
+
+    def _part(self) -> "_Part":
+        """Return what an answer that ended early used."""
         if self.reader is None:
-            return self.estimated(), "estimated", False
+            return _Part(self.estimated(), "estimated", False)
         metered = self.reader.meter_part(self.quote)
         if metered.usage is None:
             # This includes text that was generated but held back.
-            return self.estimated(self.reader.text_bytes), "estimated", False
-        return metered.usage, "estimated" if metered.is_estimated else "upstream", True
+            usage = self.estimated(self.reader.text_bytes)
+            return _Part(usage, "estimated", False, metered.rejected)
+        source = "estimated" if metered.is_estimated else "upstream"
+        return _Part(metered.usage, source, True, metered.rejected)
 
-    def _note_rejected(self, metered: Metered) -> None:
+    def _note_rejected(self, rejected: tuple[str, ...]) -> None:
         """Keep the figures that can't be true with the last attempt, for staff to be told."""
-        if metered.rejected and self.attempts:
-            figures = [_clean(figure) for figure in metered.rejected]
+        if rejected and self.attempts:
+            figures = [_clean(figure) for figure in rejected]
             self.attempts[-1]["rejected_usage"] = figures
             log.error(
                 "usage_rejected",
@@ -253,10 +275,12 @@ class AdmittedRequest:
             )
 
     def _note_loss(self, *, was_under_way: bool) -> None:
-        """Add what the upstream charges us for an attempt that failed."""
-        usage, _, is_reported = self._part()
-        if self.quote.units is None and (is_reported or was_under_way or usage.output_tokens):
-            self._lost_nanos += charge_and_cost(self.quote.prices, usage)[1]
+        """Add what the upstream charges us for the last attempt, which failed."""
+        part = self._part()
+        self._note_rejected(part.rejected)
+        may_be_billed = part.is_reported or was_under_way or part.usage.output_tokens
+        if self.quote.units is None and may_be_billed and (cost := self.cost_of(part.usage)):
+            self._losses.append(cost)
 
     def _settle(
         self,
@@ -279,14 +303,15 @@ class AdmittedRequest:
             failpoint("after_upstream_end")
         quote, route = self.quote, self.route
         self.usage, self.source = usage, source
-        cost, upstream_cost_nanos = NO_CHARGE, 0
+        cost, upstream_cost = NO_CHARGE, None
         if source != "none":
-            cost, upstream_cost_nanos = charge_and_cost(quote.prices, usage)
+            cost, upstream_cost = self._charge_and_cost(usage)
         if upstream_usage is None:
-            upstream_cost_nanos = 0
+            upstream_cost = None
         elif upstream_usage is not usage:
-            upstream_cost_nanos = charge_and_cost(quote.prices, upstream_usage)[1]
+            upstream_cost = self.cost_of(upstream_usage)
         self.cost = cost
+        cost_lines = [*self._losses, upstream_cost] if upstream_cost else self._losses
         settlement = Settlement(
             request_id=self.request_id,
             account_id=self.admission.account_id,
@@ -314,15 +339,27 @@ class AdmittedRequest:
             reasoning_nanos=cost.reasoning_nanos,
             units_nanos=cost.units_nanos,
             lines=tuple(cost.lines),
-            upstream_cost_nanos=upstream_cost_nanos + self._lost_nanos,
+            upstream_cost_nanos=sum([each.amount_nanos for each in cost_lines]),
+            cost_lines=cost_lines,
             source=source,
             error=_clean(error),
             finish_reason=_clean(self.finish_reason)[:40],
             attempts=self.attempts,
             latency_ms=_ms_since(self.started_at),
             first_token_ms=self.first_token_ms,
+            body_digest=self.body_digest,
         )
         self.settlement = self._gate.settle(settlement)
+        metrics.settled.append(settlement)
+
+
+class _Part(NamedTuple):
+    """What an answer that ended early used, the figure's source, and whether it was reported."""
+
+    usage: Usage
+    source: str
+    is_reported: bool
+    rejected: tuple[str, ...] = ()
 
 
 def _ms_since(began_at: float) -> int:

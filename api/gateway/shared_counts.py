@@ -1,6 +1,7 @@
-"""What every process counts for itself, and adds to a table that all processes share."""
+"""Counts that each process keeps in memory and adds to a table that all processes share."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from contextlib import suppress
 
 import psycopg
@@ -11,7 +12,7 @@ log = structlog.get_logger(__name__)
 CONNECT_SECONDS = 2
 
 
-class SharedCounts:
+class SharedCounts(ABC):
     """One process's counts, flushed every `flush_seconds` from `open` to `close`."""
 
     flush_seconds: float
@@ -35,9 +36,9 @@ class SharedCounts:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self.flush()
 
+    @abstractmethod
     async def flush(self) -> None:
         """Add the counts to the table. Raise psycopg.Error."""
-        raise NotImplementedError
 
     async def connect(self) -> psycopg.AsyncConnection:
         """Return a new connection, which the caller closes. Raise psycopg.Error."""

@@ -3,10 +3,10 @@
 import asyncio
 
 from api.catalogue.snapshot import RouteEntry
-from api.dialects.base import AnswerContext, Dialect, DialectError, StreamFailure, StreamReader
+from api.dialects.base import DialectError, StreamFailure, StreamReader
 from api.gateway.abandoned import drain, run_detachably
 from api.gateway.deadlines import Deadlines
-from api.gateway.failover import call_upstream, context_of, is_read_on_for
+from api.gateway.failover import UpstreamCall, call_upstream, is_read_on_for
 from api.gateway.http import ApiRequest, Headers
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
@@ -42,9 +42,9 @@ class StreamResponder:
         """Pass the stream of a route's upstream. Raise AttemptError or DialectError."""
         admitted = self._admitted
         self._reader = None
-        response, dialect = await self._call(route)
+        response, dialect, context = await self._call(route)
         self._response = response
-        reader = self._reader = admitted.reader = dialect.stream_reader(self._context(route))
+        reader = self._reader = admitted.reader = dialect.stream_reader(context)
         try:
             async for data in response.chunks():
                 await self._pass_on(reader, data)
@@ -62,21 +62,18 @@ class StreamResponder:
             await self.close()
             raise
 
-    async def _call(self, route: RouteEntry) -> tuple[UpstreamResponse, Dialect]:
-        """Return the response of a route's upstream, and its dialect. Raise AttemptError."""
+    async def _call(self, route: RouteEntry) -> UpstreamCall:
+        """Return the call of a route's upstream. Raise AttemptError."""
         gateway, admitted = self._gateway, self._admitted
         call = call_upstream(gateway, admitted, route)
         if not is_read_on_for(gateway, admitted, route):
             return await call
 
-        async def finish(called: tuple[UpstreamResponse, Dialect]) -> None:
-            response, dialect = called
-            await drain(gateway, admitted, response, dialect.stream_reader(self._context(route)))
+        async def finish(called: UpstreamCall) -> None:
+            reader = called.dialect.stream_reader(called.context)
+            await drain(gateway, admitted, called.response, reader)
 
         return await run_detachably(gateway, admitted, self._deadlines, call, finish)
-
-    def _context(self, route: RouteEntry) -> AnswerContext:
-        return context_of(self._admitted, route, self._gateway.limits.max_answer_bytes)
 
     async def complete(self) -> None:
         """Settle the answer, and then send its last bytes."""

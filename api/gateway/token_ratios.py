@@ -56,7 +56,7 @@ class TokenRatios(SharedCounts):
         self.samples: deque[Sample] = deque(maxlen=MAX_SAMPLES)
 
     async def flush(self) -> None:
-        """Add this process's samples to the table, and read everybody's. Raise psycopg.Error."""
+        """Add this process's samples to the table, and read the sums. Raise psycopg.Error."""
         samples, self.samples = self.samples, deque(maxlen=MAX_SAMPLES)
         sums = summed(samples)
         models = sorted(sums)

@@ -37,11 +37,11 @@ log = structlog.get_logger(__name__)
 
 # More of an error's body than this is not read.
 MAX_ERROR_BYTES = 64 * 1024
-# How long a connection worth keeping may take to end its message after the last event.
+# A connection is kept if its message ends within this time of the last event.
 EOF_SECONDS = 0.25
 # Of an answer that is unpacked, at a time.
 UNPACKED_BYTES = 64 * 1024
-# The columns of a route that decide about a field which we add ourselves.
+# The columns of a route that decide about a field that we add ourselves.
 _SWITCHES: dict[str, dict[str, Any]] = {
     "max_tokens": {"max_tokens_field": "max_completion_tokens"},
     "stream_options": {"takes_stream_options": False},
@@ -67,7 +67,7 @@ class _Endpoint:
         headers = {
             "content-type": "application/json",
             "accept": "application/json, text/event-stream",
-            # A compressed answer has any size once unpacked, and can't pass as it comes.
+            # A compressed answer can unpack to any size, and can't be passed on as is.
             "accept-encoding": "identity",
             "user-agent": "tollgate",
         }

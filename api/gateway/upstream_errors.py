@@ -78,7 +78,8 @@ class UpstreamBusyError(errors.RateLimitError):
     """The model's provider accepts no more requests for now."""
 
     default_message = (
-        "The model is under high load. Wait as Retry-After says, then back off exponentially."
+        "The model is under high load. Wait for the time in Retry-After, then back off "
+        "exponentially."
     )
 
 

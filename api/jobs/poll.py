@@ -1,4 +1,4 @@
-"""Videos' jobs, from the upstream's word on them to their one end: what Celery does for them.
+"""Video jobs, from their upstreams' reports to their one end, in Celery.
 
 Any number of pollers may ask about a job at once, and be killed at any point: one of them ends it
 (`ending.py`). A poller that dies before that leaves the job as it was, to be claimed again when its
@@ -24,13 +24,13 @@ from api.dialects.base import OpenAiFamily
 from api.dialects.error_bodies import redacted
 from api.jobs.ending import end_job
 from api.models import VideoJob
-from api.upstream_hosts import GuardedBackend, problem_with
+from api.upstream_hosts import guarded_transport, problem_with
 from api.upstream_keys import read_key
 from billing.failpoints import failpoint
 from billing.ledger.alerts import raise_alert
 from billing.ledger.gate import Settlement
 from billing.models import PriceVersion
-from billing.pricing.charge import Line, Usage, charge_of
+from billing.pricing.charge import AttemptCost, Line, Usage, charge_of
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
 MAX_BYTES = 256 * 1024
 MAX_URL = 4_000
-FAILED = "The video could not be made. You were not charged."
+FAILED = "The video couldn't be created. You were not charged."
 
 _COMPLETED = frozenset({"completed", "succeeded", "success"})
 _FAILED = frozenset({"failed", "fail", "error", "cancelled", "canceled", "expired"})
@@ -48,7 +48,7 @@ JOBS_A_ROUND = 64
 # Calls to upstreams wait most of their time; nothing but the call itself runs in these threads.
 THREADS = 16
 SLOWEST_POLL_SECONDS = 15
-LOST = "The order was lost before the provider's answer to it was kept. You were not charged."
+LOST = "The order was lost before the provider confirmed it. You were not charged."
 LATE = "The video was not finished in time. You were not charged."
 
 # A claim only moves the next poll, so if the claimer dies, another takes over. The longer a job
@@ -75,15 +75,12 @@ class JobUpstream:
     """Ask upstreams about jobs, from any number of threads. Use it as a context manager."""
 
     def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
-        if transport is None:
-            transport = httpx.HTTPTransport(trust_env=False)
-            transport._pool._network_backend = GuardedBackend()
         self._client = httpx.Client(
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
             headers={"accept": "application/json", "accept-encoding": "identity"},
-            transport=transport,
+            transport=transport or guarded_transport(),
         )
 
     def __enter__(self) -> Self:
@@ -146,7 +143,7 @@ def poll_due(limit: int = JOBS_A_ROUND) -> int:
 
 
 def conclude(job: VideoJob, report: JobReport, *, is_overdue: bool) -> bool:
-    """End a job if it is time to, by what its upstream said. Return whether this call ended it.
+    """End a job if its upstream's report says so, or it is late. Return whether this call ended it.
 
     An upstream that can't be reached, or has nothing new, is asked again until the job is overdue;
     a video that is finished is taken even then.
@@ -218,6 +215,7 @@ def _settlement(job: VideoJob, state: VideoJob.State, error: str) -> Settlement:
     latency = (timezone.now() - job.created_at).total_seconds() * 1000
     return Settlement(
         lines=tuple(_lines(job)) if is_finished else (),
+        cost_lines=_cost_lines(job) if is_finished else [],
         request_id=job.pk.hex,
         account_id=job.account_id,
         key_id=job.key_id,
@@ -248,6 +246,17 @@ def _lines(job: VideoJob) -> Sequence[Line]:
         return ()
     charge = charge_of(version.rates, Usage(pieces=1, seconds=job.seconds))
     return charge.lines if charge.total_nanos == job.cost_nanos else ()
+
+
+def _cost_lines(job: VideoJob) -> list[AttemptCost]:
+    """Return what the upstream charges for the video, by the cost in force at the order."""
+    if job.route_cost is None or job.upstream is None:
+        return []
+    cost = charge_of(job.route_cost.rates, Usage(pieces=1, seconds=job.seconds))
+    if cost.total_nanos != job.upstream_cost_nanos:
+        return []
+    name, version = job.upstream.name, job.route_cost.pk
+    return [AttemptCost(name, version, cost.total_nanos, cost.lines)]
 
 
 def read_report(body: bytes) -> JobReport:

@@ -10,6 +10,8 @@ import msgspec
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from billing.pricing.charge import AttemptCost
+
 POOL_SIZE = 4
 WAIT_SECONDS = 2.0
 
@@ -18,12 +20,13 @@ INSERT INTO api_videojob (
     id, team_id, account_id, key_id, price_version_id, model, surface, end_user, seconds,
     cost_nanos, upstream_cost_nanos, upstream_job_id, attempts, state, url, error,
     created_at, expires_at, next_poll_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '[]', 'processing', '', '',
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, '', '[]', 'processing', '', '',
         now(), now() + make_interval(secs => %s), now() + make_interval(secs => %s))
 ON CONFLICT (id) DO NOTHING
 """
 _ACCEPT = """
 UPDATE api_videojob SET upstream_id = %s, upstream_job_id = %s, attempts = %s::jsonb,
+    route_cost_id = %s, upstream_cost_nanos = %s,
     next_poll_at = now() + make_interval(secs => %s)
 WHERE id = %s AND state = 'processing'
 """
@@ -66,7 +69,6 @@ class JobOrder(NamedTuple):
     end_user: str
     seconds: int
     cost_nanos: int
-    upstream_cost_nanos: int
     job_seconds: float
     order_seconds: float
 
@@ -153,7 +155,6 @@ class JobStore:
                 order.end_user[:200].replace("\0", ""),
                 order.seconds,
                 order.cost_nanos,
-                order.upstream_cost_nanos,
                 order.job_seconds,
                 # An order whose answer has not come by then belongs to a dead process.
                 order.order_seconds,
@@ -166,11 +167,19 @@ class JobStore:
         upstream_id: int | None,
         job_id: str,
         attempts: list[dict[str, object]],
+        *,
+        cost: AttemptCost | None,
         poll_seconds: float,
     ) -> None:
-        """Record that an upstream accepted the order, and its id for the job."""
+        """Record that an upstream accepted the order, its id for the job, and what it will charge.
+
+        `cost` is None where that is unknown.
+        """
         attempts_json = msgspec.json.encode(attempts).decode()
-        await self._execute(_ACCEPT, (upstream_id, job_id, attempts_json, poll_seconds, request_id))
+        costs = (cost.route_cost, cost.amount_nanos) if cost else (None, 0)
+        await self._execute(
+            _ACCEPT, (upstream_id, job_id, attempts_json, *costs, poll_seconds, request_id)
+        )
 
     async def refuse(self, request_id: str, error: str) -> None:
         """Record that no upstream accepted the order."""

@@ -88,7 +88,7 @@ class ManageView(APIView):
         key = self.key(key_id)
         if not self.actor.may_manage(key):
             raise errors.PermissionDeniedError(
-                "You may not manage this API key. Ask its maker or an owner of the team."
+                "You can't manage this API key. Ask its creator or an owner of the team."
             )
         return key
 
@@ -121,7 +121,7 @@ class KeysView(ManageView):
         new.is_valid(raise_exception=True)
         if not self.actor.may_create_keys(new.validated_data["scope"]):
             raise errors.PermissionDeniedError(
-                "You may not create such an API key. Ask an owner of the team."
+                "You can't create this type of API key. Ask an owner of the team."
             )
         key, plaintext = key_actions.create_key(
             self.actor,
@@ -214,7 +214,7 @@ def _actor_of(request: Request) -> access.Actor:
     actor = access.actor_of_user(request.user, slug)
     if actor is None and slug is None:
         raise errors.MissingParameterError(
-            "Name the team with the query parameter `team`: you are in none or several.",
+            "Choose a team with the query parameter `team`: you're in none, or in several.",
             param="team",
         )
     if actor is None:
@@ -224,5 +224,6 @@ def _actor_of(request: Request) -> access.Actor:
 
 def _no_such_team(slug: str | None) -> errors.NotFoundError:
     return errors.NotFoundError(
-        f"You are in no team '{errors.quoted(slug or '')}'. Check the team's slug.", param="team"
+        f"You're not a member of the team '{errors.quoted(slug or '')}'. Check the team's slug.",
+        param="team",
     )

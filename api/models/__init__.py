@@ -1,18 +1,35 @@
-"""The API's tables: the catalogue that staff edit, jobs that outlive a request, health counts."""
+"""The API's tables: the catalogue that staff edit, jobs that outlive a request, health, alerts."""
 
-from api.models.catalogue import Model, ModelAlias, Route, Service, Upstream, validate_base_url
+from api.models.alerts import AlertDelivery, AlertTarget
+from api.models.catalogue import (
+    Model,
+    ModelAlias,
+    Route,
+    RouteCost,
+    Service,
+    Upstream,
+    validate_base_url,
+)
 from api.models.health import ModelHealth, ModelHealthHour
 from api.models.jobs import ChatJob, VideoJob
+from api.models.status import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
 from api.models.token_ratios import TokenRatio
 
 __all__ = [
+    "AlertDelivery",
+    "AlertTarget",
     "ChatJob",
+    "MaintenanceMode",
     "Model",
     "ModelAlias",
     "ModelHealth",
     "ModelHealthHour",
     "Route",
+    "RouteCost",
     "Service",
+    "StatusEvent",
+    "StatusSubscriber",
+    "StatusUpdate",
     "TokenRatio",
     "Upstream",
     "VideoJob",

@@ -14,7 +14,7 @@ from django.db import models
 from django.utils import timezone
 
 from api.upstream_hosts import problem_with
-from billing.models import Product
+from billing.models import Product, RatesRow
 
 
 def validate_base_url(url: str) -> None:
@@ -50,6 +50,15 @@ class Service(models.Model):
     catalogue = models.CharField(max_length=80, blank=True, help_text="The file loaded last.")
     is_open = models.BooleanField(
         default=True, help_text="Clear this to refuse every request with 503 service_unavailable."
+    )
+    refuses_below_cost = models.BooleanField(
+        "refuses to sell below cost",
+        default=False,
+        db_default=False,
+        help_text=(
+            "Don't use routes that cost more than the model's price; without another, the model is "
+            "offline. Either way, staff are alerted."
+        ),
     )
 
     class Meta:
@@ -319,3 +328,25 @@ class Route(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} at {self.upstream}"
+
+
+class RouteCost(RatesRow):
+    """What a route's upstream charges us from one moment on.
+
+    Two suppliers of one model have two costs. A version in use is never changed: usage records have
+    lines with its rates, and `check_ledger` compares them. Without a version, a route's cost is
+    unknown, and counts as 0.
+    """
+
+    route = models.ForeignKey(Route, on_delete=models.PROTECT, related_name="costs")
+
+    class Meta:
+        ordering = ["route", "-effective_from"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["route", "effective_from"], name="routecost_one_version_at_a_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.route} from {self.effective_from:%Y-%m-%d %H:%M}"

@@ -6,7 +6,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models import ApiKey, Team
-from api.models.catalogue import Upstream
+from api.models.catalogue import RouteCost, Upstream
 from billing.models import CreditAccount, PriceVersion
 
 
@@ -72,6 +72,15 @@ class VideoJob(Job):
     upstream_cost_nanos = models.BigIntegerField(default=0)
     upstream = models.ForeignKey(
         Upstream, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False
+    )
+    route_cost = models.ForeignKey(
+        RouteCost,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        help_text="The version that the upstream's cost is from.",
     )
     upstream_job_id = models.CharField(max_length=200, blank=True)
     attempts = models.JSONField(default=list, help_text="Each upstream call that was tried.")

@@ -1,24 +1,30 @@
 """Texts of the OpenAPI document: its introduction and its tags."""
 
 INTRODUCTION = """\
-An OpenAI-compatible API, paid from one balance: point any OpenAI SDK at one of the servers below
-and change nothing but base URL and key.
+An OpenAI-compatible API, billed to one prepaid balance. To use it with any OpenAI SDK, change the
+base URL to one of the servers below, and the key.
 
-The same endpoints answer under every server. A server decides where reasoning goes, how a refused
-key is called, and which models it serves; its description says so.
+All servers have the same endpoints. They differ in the field for reasoning, the error type of a
+rejected key, and the models they serve, as their descriptions say.
 
-Retry 429, 500, 502, 503 and 504 with exponential backoff (1, 2, 4 seconds), and as `Retry-After`
-says where it is there. Nothing that failed is charged.
+Retry 429, 500, 502, 503 and 504 with exponential backoff (1, 2, 4 seconds), or after the time in
+`Retry-After` if present. Failed requests are free.
 """
 
 TAGS = [
-    {"name": "Chat", "description": "Conversations with a model."},
-    {"name": "Embeddings", "description": "Texts as vectors."},
-    {"name": "Reranking", "description": "Documents in the order of their relevance."},
-    {"name": "Moderation", "description": "Whether texts and pictures are harmful."},
-    {"name": "Audio", "description": "Texts as speech, and speech as texts."},
-    {"name": "Images and videos", "description": "Made to order, paid by the piece."},
-    {"name": "Models", "description": "What can be called, and at what price."},
-    {"name": "Health", "description": "How the models do."},
-    {"name": "Management", "description": "A team's keys and balance, with a management key."},
+    {"name": "Chat", "description": "Talk to a model."},
+    {"name": "Embeddings", "description": "Turn text into vectors."},
+    {"name": "Reranking", "description": "Rank documents by relevance."},
+    {"name": "Moderation", "description": "Detect harmful text and images."},
+    {"name": "Audio", "description": "Turn text into speech and speech into text."},
+    {
+        "name": "Images and videos",
+        "description": "Create images and videos, priced per image or video.",
+    },
+    {"name": "Models", "description": "Available models and their prices."},
+    {"name": "Health", "description": "Current health of the models."},
+    {
+        "name": "Management",
+        "description": "Manage a team's keys and read its balance, with a management key.",
+    },
 ]

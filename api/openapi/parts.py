@@ -121,10 +121,10 @@ def servers(surfaces: Iterable[Surface] = SURFACES) -> list[Json]:
 def _description(surface: Surface) -> str:
     """Return what a mount changes, from its row."""
     said = [
-        "Reasoning in `content`, if at all"
+        "Reasoning not shown"
         if surface.reasoning_field is None
         else f"Reasoning in `{surface.reasoning_field}`",
-        f"a refused key is an `{surface.auth_error_type}`",
+        f"rejected keys get `{surface.auth_error_type}`",
     ]
     if surface.models == "coding":
         said.append("coding models only")

@@ -113,7 +113,7 @@ ASYNC_RESULT = Operation(
         "Shows the answer of a chat of the key's team that was asked for asynchronously, or the "
         "progress of a video, as Z.AI's API does. Chats are kept for a day after their end."
     ),
-    argument="The id of the chat or the video.",
+    argument="The id of the chat or video.",
     answer=AsyncResult,
     answer_example={
         "id": EXAMPLE_ID,

@@ -24,9 +24,9 @@ LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Rese
 COST_HEADERS = (*COMMON_HEADERS, *LIMIT_HEADERS, "X-Request-Cost")
 
 # Notes on parameters that several operations have.
-MODEL_NOTE = "A model's name or alias: see `GET /models`."
-USER_NOTE = "Your own user, by a name that means nothing to others; kept with the usage."
-PASSED_ON_NOTE = "As the model understands it; passed on."
+MODEL_NOTE = "The model's name or alias; see `GET /models`."
+USER_NOTE = "An opaque id for your end user, stored with the usage."
+PASSED_ON_NOTE = "Passed on to the model unchanged."
 
 UnixSeconds = Annotated[int, Meta(ge=0, description="Unix time in seconds.")]
 AnyFile = Annotated[Any, Meta(extra_json_schema={"type": "string", "format": "binary"})]
@@ -36,14 +36,16 @@ Tokens = Annotated[int, Meta(ge=0)]
 class ErrorObject(Struct):
     """What went wrong. Act on the HTTP status and on `code`."""
 
-    message: Annotated[str, Meta(description="For people: what is wrong and what to do.")]
+    message: Annotated[str, Meta(description="What is wrong and how to fix it, for people.")]
     type: str
     code: str
     param: (
         Annotated[
             str,
             Meta(
-                description="The offending field, such as `messages[2].content`. Some 401 lack it."
+                description=(
+                    "The invalid field, such as `messages[2].content`. Omitted from some 401s."
+                )
             ),
         ]
         | None
@@ -174,5 +176,5 @@ def check_not_streamed(fields: Mapping[str, Any]) -> None:
     """Refuse `stream` where the answer comes in one piece."""
     if fields.get("stream"):
         raise errors.UnsupportedParameterError(
-            "'stream' is not supported here: the answer comes in one piece.", param="stream"
+            "'stream' is not supported by this endpoint.", param="stream"
         )

@@ -22,13 +22,13 @@ from api.operations.base import (
 class PromptTokensDetails(Struct):
     """A breakdown of the prompt's tokens."""
 
-    cached_tokens: Annotated[Tokens, Meta(description="Charged at the cached price.")] = 0
+    cached_tokens: Annotated[Tokens, Meta(description="Charged at the cached-input price.")] = 0
 
 
 class CompletionTokensDetails(Struct):
     """A breakdown of the completion's tokens."""
 
-    reasoning_tokens: Annotated[Tokens, Meta(description="Spent on reasoning; billed.")] = 0
+    reasoning_tokens: Annotated[Tokens, Meta(description="Tokens used for reasoning; charged.")] = 0
 
 
 class Usage(Struct):
@@ -71,7 +71,7 @@ class ChatCompletion(Struct):
     id: str
     object: Literal["chat.completion"]
     created: UnixSeconds
-    model: Annotated[str, Meta(description="The model's name as the request had it.")]
+    model: Annotated[str, Meta(description="The model's name, as in the request.")]
     choices: list[ChatChoice]
     usage: Usage
 
@@ -134,7 +134,7 @@ GENERATION_NOTES = {
     "max_tokens": "Maximum number of tokens to generate, including reasoning. Default: the "
     "model's. Capped at the model's output limit.",
     "n": "Number of answers to generate; all of them are charged.",
-    "stream": "Whether to answer as server-sent events.",
+    "stream": "Whether to stream the response as server-sent events.",
     "stream_options": "With `include_usage`, the last event before `[DONE]` has the usage.",
     "logit_bias": "Bias to add to tokens' logits, by token id.",
     "metadata": "Passed on unchanged.",
@@ -171,10 +171,12 @@ CHAT_COMPLETIONS = metered(
     notes={
         **GENERATION_NOTES,
         "messages": "The conversation so far.",
-        "max_completion_tokens": "OpenAI's newer name of `max_tokens`; the smaller one applies.",
-        "tools": "Functions that the model may call.",
+        "max_completion_tokens": (
+            "OpenAI's newer name for `max_tokens`; the smaller of the two applies."
+        ),
+        "tools": "Functions the model can call.",
         "tool_choice": "`auto` (the default), `none`, `required`, or a specific function.",
-        "parallel_tool_calls": "Whether the model may call several functions at once.",
+        "parallel_tool_calls": "Whether the model can call several functions at once.",
         "response_format": "`json_object`: any JSON object (also ask for it in a message). "
         "`json_schema`: JSON that matches the schema.",
         "thinking": 'Turns reasoning on or off: `{"type": "enabled"}` or `{"type": "disabled"}`.',

@@ -53,7 +53,7 @@ LEGACY_COMPLETIONS = metered(
     path="/completions",
     operation_id="create_completion",
     tag="Chat",
-    summary="Continue a text (legacy)",
+    summary="Create a completion (legacy)",
     description=(
         "Continues one or several prompts, whole or streamed. For anything new, use chat "
         "completions: the same models answer there, at the same prices."
@@ -61,11 +61,14 @@ LEGACY_COMPLETIONS = metered(
     body=CompletionRequest,
     notes={
         **GENERATION_NOTES,
-        "prompt": "One text, several, one list of token ids, or several.",
-        "echo": "Whether to repeat the prompt before its continuation.",
-        "suffix": "What comes after the continuation.",
-        "best_of": "How many to generate, of which the best `n` are shown; each is paid for.",
-        "logprobs": "For how many of the most likely tokens to tell log probabilities.",
+        "prompt": "A string, a list of strings, a list of token ids, or a list of such lists.",
+        "echo": "Whether to return the prompt before its completion.",
+        "suffix": "Text that follows the completion.",
+        "best_of": (
+            "Number of completions to generate, of which the best `n` are "
+            "returned; all are charged."
+        ),
+        "logprobs": "Number of most likely tokens to return log probabilities for.",
     },
     examples={
         "Minimal": {
@@ -81,7 +84,7 @@ LEGACY_COMPLETIONS = metered(
     stream_example=TEXT_CHUNK,
     model_kind="chat",
     page=DocsPage(
-        slug="completions", title="Completions", summary="Continue a text, as older clients do."
+        slug="completions", title="Completions", summary="Complete a text, for older clients."
     ),
     playground=Playground(
         common=("model", "prompt", "max_tokens", "temperature", "stream"),

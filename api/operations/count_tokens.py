@@ -27,7 +27,8 @@ class TokenCount(Struct):
     """How many tokens a prompt has."""
 
     input_tokens: Annotated[
-        Tokens, Meta(description="By the provider's count if it can tell, else an estimate.")
+        Tokens,
+        Meta(description="Counted by the provider if it supports that, otherwise estimated."),
     ]
 
 
@@ -82,7 +83,7 @@ COUNT_TOKENS = Operation(
     tag="Messages",
     summary="Count a prompt's tokens",
     description=(
-        "Tells how many tokens a Messages request's prompt has. Costs nothing, reserves nothing "
+        "Counts the tokens of a Messages request's prompt. Costs nothing, reserves nothing "
         "and counts against no limit."
     ),
     body=CountRequest,

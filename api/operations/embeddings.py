@@ -21,7 +21,7 @@ from api.dialects.base import (
 )
 from api.dialects.fields import names_of
 from api.dialects.openai_completions import check_texts, size_of_texts, texts_of
-from api.dialects.usage import Metered, MeteringLimits, read_usage
+from api.dialects.usage import Metered, MeteringLimits, meter
 from api.gateway.quote import Quote, check_served, estimate_prompt, find_sold
 from api.operations.base import (
     MODEL_NOTE,
@@ -67,7 +67,7 @@ def parse_embeddings(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         if not text:
             place = "input" if text is request.input else f"input[{index}]"
             raise errors.InvalidValueError(
-                f"Invalid '{place}': expected a text, but got none.", param=place
+                f"Invalid '{place}': expected a non-empty string.", param=place
             )
     check_not_streamed(fields)
     return ParsedRequest(
@@ -127,10 +127,11 @@ class EmbeddingsAnswer:
         if isinstance(usage, dict):
             # Output is not a thing here, and not every upstream says so.
             usage = {**usage, "completion_tokens": 0}
-        found = read_usage(usage, limits)
-        if found is None or not found.input_tokens:
-            return Metered(None, is_empty=False)
-        return Metered(Usage(input_tokens=found.input_tokens), is_empty=False)
+        metered = meter(usage, 0, limits)
+        found = metered.usage
+        if found is not None:
+            found = Usage(input_tokens=found.input_tokens)
+        return metered._replace(usage=found, is_empty=False)
 
     def body(self, usage: Usage) -> bytes:
         """Return the answer with the model's public name and the usage that is charged."""
@@ -184,10 +185,10 @@ class Embedding(Struct):
     """The vector of one input."""
 
     object: Literal["embedding"]
-    index: Annotated[int, Meta(ge=0, description="The input's place.")]
+    index: Annotated[int, Meta(ge=0, description="The input's index.")]
     embedding: Annotated[
         list[float] | str,
-        Meta(description="Numbers, or with `base64` their little-endian 32-bit floats."),
+        Meta(description="An array of numbers; with `base64`, little-endian 32-bit floats."),
     ]
 
 
@@ -203,7 +204,7 @@ class EmbeddingList(Struct):
 
     object: Literal["list"]
     data: list[Embedding]
-    model: Annotated[str, Meta(description="The name that the request called the model by.")]
+    model: Annotated[str, Meta(description="The model's name, as in the request.")]
     usage: EmbeddingUsage
 
 
@@ -216,15 +217,15 @@ EMBEDDINGS = metered(
     tag="Embeddings",
     summary="Create embeddings",
     description=(
-        "Turns texts into vectors, for search, clustering and comparison. One request takes up to "
+        "Turns text into vectors for search, clustering and comparison. A request takes up to "
         "2,048 inputs."
     ),
     body=EmbeddingRequest,
     notes={
         "model": MODEL_NOTE,
-        "input": "One text, several, one list of token ids, or several.",
-        "dimensions": "The length of the vectors, where the model can shorten them.",
-        "encoding_format": "`float` (the default) for numbers, `base64` for their bytes.",
+        "input": "A string, a list of strings, a list of token ids, or a list of such lists.",
+        "dimensions": "The length of the vectors, if the model can shorten them.",
+        "encoding_format": "`float` (default) or `base64`.",
         "user": USER_NOTE,
     },
     examples={
@@ -244,7 +245,7 @@ EMBEDDINGS = metered(
     page=DocsPage(
         slug="embeddings",
         title="Embeddings",
-        summary="Turn texts into vectors.",
+        summary="Turn text into vectors.",
         charge=(
             "Input tokens are charged, as the model counts them. The vectors themselves are free, "
             "whatever their length. Failed requests are free."

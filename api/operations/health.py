@@ -1,4 +1,4 @@
-"""`GET …/health`: the state of the service and its models. Needs no key."""
+"""`GET …/health`: the state of the service and its models. No key required."""
 
 from contextlib import suppress
 from typing import Annotated, Literal
@@ -34,7 +34,7 @@ class Health(Struct):
     version: str
     models: Annotated[
         dict[str, Literal["operational", "degraded", "offline"]],
-        Meta(description="By what requests saw of each model in the last minutes."),
+        Meta(description="Measured on each model's requests over the last few minutes."),
     ]
 
 
@@ -46,7 +46,7 @@ HEALTH = Operation(
     operation_id="get_health",
     tag="Health",
     summary="Get the models' health",
-    description="Needs no key.",
+    description="No key required.",
     answer=Health,
     answer_example={"status": "ok", "version": VERSION, "models": {"glm-5.2": "operational"}},
     errors=(500,),

@@ -158,15 +158,18 @@ def check_described(prompt: str) -> None:
     """Refuse a blank prompt."""
     if not prompt.strip():
         raise errors.InvalidValueError(
-            "Invalid 'prompt': expected a text, but got none.", param="prompt"
+            "Invalid 'prompt': expected a non-empty string.", param="prompt"
         )
 
 
 class Image(Struct):
     """An image: by its address, or in itself."""
 
-    url: Annotated[str, Meta(description="Where it is; nobody but you fetches it.")] | None = None
-    b64_json: Annotated[str, Meta(description="The image in base64.")] | None = None
+    url: (
+        Annotated[str, Meta(description="The image's URL at the provider. We never fetch it.")]
+        | None
+    ) = None
+    b64_json: Annotated[str, Meta(description="The image as base64.")] | None = None
     revised_prompt: str | None = None
 
 
@@ -185,16 +188,16 @@ IMAGES_GENERATIONS = metered(
     operation_id="create_images",
     tag="Images and videos",
     summary="Create images",
-    description="Creates `n` images of a text. You pay for each image that is delivered.",
+    description="Creates `n` images from a prompt. You pay for each image that is delivered.",
     body=ImageRequest,
     notes={
         "model": MODEL_NOTE,
-        "prompt": "What the images show.",
-        "n": "How many images; you pay for each that is delivered. Default: 1.",
+        "prompt": "A description of the images.",
+        "n": "Number of images. You pay for each image that is delivered. Default: 1.",
         "size": "Width and height in pixels, such as `1280x1280`: one of the model's sizes.",
         "quality": PASSED_ON_NOTE,
         "style": PASSED_ON_NOTE,
-        "response_format": "`url` for addresses, `b64_json` for the images themselves.",
+        "response_format": "`url` for links, `b64_json` for the images themselves.",
         "user": USER_NOTE,
     },
     examples={
@@ -210,7 +213,7 @@ IMAGES_GENERATIONS = metered(
         "data": [{"url": "https://pictures.example/sunset.png"}],
     },
     model_kind="image",
-    page=DocsPage(slug="images", title="Images", summary="Create images from a text."),
+    page=DocsPage(slug="images", title="Images", summary="Create images from a prompt."),
     playground=Playground(
         common=("model", "prompt", "size", "n"),
         call="images.generate",

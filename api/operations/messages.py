@@ -27,7 +27,9 @@ class CacheCreation(Struct):
 class MessageUsage(Struct):
     """The tokens that are billed. All of the input is the sum of the three input figures."""
 
-    input_tokens: Annotated[Tokens, Meta(description="Neither read from nor written to the cache.")]
+    input_tokens: Annotated[
+        Tokens, Meta(description="Tokens neither read from nor written to the cache.")
+    ]
     output_tokens: Annotated[Tokens, Meta(description="Thinking included.")]
     cache_creation_input_tokens: Tokens = 0
     cache_read_input_tokens: Tokens = 0
@@ -41,7 +43,7 @@ class MessageObject(Struct):
     id: str
     type: Literal["message"]
     role: Literal["assistant"]
-    model: Annotated[str, Meta(description="The name that the request called the model by.")]
+    model: Annotated[str, Meta(description="The model's name, as in the request.")]
     content: Annotated[
         list[dict[str, Any]],
         Meta(description="Blocks: `text`, `thinking`, `redacted_thinking`, `tool_use`."),
@@ -96,13 +98,13 @@ EVENTS = (
 )
 PROMPT_NOTES = {
     "model": MODEL_NOTE,
-    "messages": "The conversation so far: texts, or blocks such as `text`, `image`, `document`, "
+    "messages": "The conversation so far: strings, or blocks such as `text`, `image`, `document`, "
     "`tool_use`, `tool_result` and `thinking`.",
-    "system": "Instructions: a text, or text blocks.",
-    "tools": "Tools that the model may call, each with a JSON schema. The provider's own tools, "
-    "such as its web search, are not offered.",
+    "system": "System instructions, as a string or text blocks.",
+    "tools": "Tools the model can call, each with a JSON schema. The provider's own tools, "
+    "such as its web search, aren't available.",
     "tool_choice": "`auto`, `any`, `none`, or the `tool` of a name.",
-    "thinking": 'Whether the model reasons first: `{"type": "enabled", "budget_tokens": 4096}`.',
+    "thinking": 'Enable thinking: `{"type": "enabled", "budget_tokens": 4096}`.',
 }
 
 CREATE_MESSAGE = metered(
@@ -123,15 +125,15 @@ CREATE_MESSAGE = metered(
     body=MessagesRequest,
     notes={
         **PROMPT_NOTES,
-        "max_tokens": "The most tokens to generate, thinking included. A small balance lowers it.",
-        "stream": "Whether to answer as server-sent events.",
-        "stop_sequences": "Texts that end the output.",
-        "temperature": "How varied the output is. Default: the model's.",
-        "top_p": "Nucleus sampling: the share of probability to choose from.",
-        "top_k": "Choose from the K most likely tokens only.",
+        "max_tokens": "Maximum number of tokens to generate, including thinking.",
+        "stream": "Whether to stream the response as server-sent events.",
+        "stop_sequences": "Sequences at which generation stops.",
+        "temperature": "Randomness of the output. Default: the model's.",
+        "top_p": "Nucleus sampling: the probability mass to sample from.",
+        "top_k": "Sample only from the K most likely tokens.",
         "metadata": "`user_id`: " + USER_NOTE,
         "output_config": "`effort`: how much to reason; `format`: a JSON schema for the answer.",
-        "output_format": "The older name of `output_config.format`.",
+        "output_format": "The older name for `output_config.format`.",
     },
     examples={
         "Minimal": {
@@ -146,7 +148,7 @@ CREATE_MESSAGE = metered(
             "tools": [
                 {
                     "name": "get_weather",
-                    "description": "Tell the weather of a city.",
+                    "description": "Get the weather in a city.",
                     "input_schema": {
                         "type": "object",
                         "properties": {"city": {"type": "string"}},

@@ -17,7 +17,7 @@ from api.operations.base import KEY_ERRORS, Operation, Tokens, UnixSeconds
 _encode = msgspec.json.Encoder().encode
 
 DecimalText = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?$")]
-Unit = Annotated[DecimalText, Meta(description="Dollars, as an exact decimal.")]
+Unit = Annotated[DecimalText, Meta(description="US dollars, as an exact decimal.")]
 
 
 async def list_models(gateway: Gateway, request: ApiRequest) -> None:
@@ -94,7 +94,7 @@ class Datacenter(Struct):
 class ModelObject(Struct):
     """A model of the catalogue."""
 
-    id: Annotated[str, Meta(description="What requests call the model by.")]
+    id: Annotated[str, Meta(description="The name to use in requests.")]
     object: Literal["model"]
     created: UnixSeconds
     owned_by: str
@@ -124,9 +124,9 @@ class ModelList(Struct):
 class ChatModelObject(ModelObject, kw_only=True):
     """A chat model, with its output limits."""
 
-    key: Annotated[str, Meta(description="What requests call the model by; `id` again.")]
+    key: Annotated[str, Meta(description="The name to use in requests; same as `id`.")]
     max_output_tokens: Tokens
-    default_max_tokens: Annotated[Tokens, Meta(description="Without `max_tokens`.")] | None
+    default_max_tokens: Annotated[Tokens, Meta(description="If `max_tokens` is not set.")] | None
     max_messages: Annotated[int, Meta(ge=1)] | None
     supports_web_search: bool
 
@@ -176,7 +176,7 @@ CHAT_MODELS = Operation(
     operation_id="list_chat_models",
     tag="Models",
     summary="List the chat models with their output limits",
-    description="What `GET /models` says of chat models, and how much they may generate.",
+    description="Lists the chat models with their default and maximum output.",
     answer=ChatModelList,
     answer_example={"object": "list", "data": [_CHAT_MODEL]},
     errors=KEY_ERRORS,
@@ -209,7 +209,7 @@ MODEL = Operation(
     operation_id="get_model",
     tag="Models",
     summary="Get a model",
-    description="Shows one model by its name or an alias. Names may contain slashes.",
+    description="Returns a model by its name or alias. Names can contain slashes.",
     argument="The model's name.",
     answer=ModelObject,
     answer_example=_MODEL,

@@ -91,7 +91,9 @@ def parse_moderation(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         size_bytes=size_bytes,
         used=named(fields),
         prompt=PromptSize(
-            text_bytes=sum(len(text.encode()) for text in request.texts), images=len(images)
+            text_bytes=sum(len(text.encode()) for text in request.texts),
+            images=len(images),
+            prompts=max(1, len(request.texts) + len(images)),
         ),
         modalities=(("image", images[0]),) if images else (),
         choices=0,
@@ -192,15 +194,16 @@ def quote_moderation(
 class ModerationResult(Struct):
     """What was found in one input."""
 
-    flagged: Annotated[bool, Meta(description="Whether it is harmful in any category.")]
-    categories: Annotated[dict[str, bool], Meta(description="In which.")] | UnsetType = UNSET
+    flagged: Annotated[bool, Meta(description="Whether it's harmful in any category.")]
+    categories: (
+        Annotated[dict[str, bool], Meta(description="The categories it belongs to.")] | UnsetType
+    ) = UNSET
     category_scores: (
-        Annotated[dict[str, float], Meta(description="How sure the model is, 0 to 1.")] | UnsetType
+        Annotated[dict[str, float], Meta(description="The model's confidence, from 0 to 1.")]
+        | UnsetType
     ) = UNSET
     category_applied_input_types: (
-        Annotated[
-            dict[str, list[str]], Meta(description="Which kinds of input each score is about.")
-        ]
+        Annotated[dict[str, list[str]], Meta(description="The input types each score applies to.")]
         | UnsetType
     ) = UNSET
 
@@ -208,7 +211,7 @@ class ModerationResult(Struct):
 class Moderation(Struct):
     """A result for each input, in the inputs' order."""
 
-    model: Annotated[str, Meta(description="The name that the request called the model by.")]
+    model: Annotated[str, Meta(description="The model's name, as in the request.")]
     results: Annotated[list[ModerationResult], Meta(min_length=1)]
     id: str | UnsetType = UNSET
 
@@ -220,16 +223,16 @@ MODERATIONS = metered(
     path="/moderations",
     operation_id="create_moderation",
     tag="Moderation",
-    summary="Check texts and pictures",
-    description="Says whether texts or pictures are harmful, and in which categories.",
+    summary="Check text and images",
+    description="Reports whether text or images are harmful, and in which categories.",
     body=ModerationRequest,
     notes={
         "model": MODEL_NOTE + " Default: the first model for moderation.",
-        "input": "One text, several, or parts of one input: texts and pictures.",
+        "input": "A string, a list of strings, or the parts of one input: text and images.",
         "user": USER_NOTE,
     },
     examples={
-        "Minimal": {"model": "omni-moderation-latest", "input": "I love my neighbours."},
+        "Minimal": {"model": "omni-moderation-latest", "input": "I love my neighbors."},
         "Several": {"model": "omni-moderation-latest", "input": ["Hello!", "I will hurt you."]},
     },
     answer=Moderation,
@@ -248,7 +251,7 @@ MODERATIONS = metered(
     page=DocsPage(
         slug="moderations",
         title="Moderation",
-        summary="Find out whether texts or pictures are harmful.",
+        summary="Detect harmful text and images.",
         charge=(
             "Free, per request or per input token, depending on the model. Failed requests are "
             "free."

@@ -132,19 +132,19 @@ VIDEOS = Operation(
     path="/videos",
     operation_id="create_openai_video",
     tag="Images and videos",
-    summary="Create a video, OpenAI's form",
+    summary="Create a video (OpenAI format)",
     description=(
-        "Orders a video as OpenAI's SDKs do, in a form or as JSON. Ask for it by its id; its "
+        "Orders a video in OpenAI's format, as a form or JSON. Poll it by its id; its "
         "content is at `/videos/{id}/content`."
     ),
     body=OpenAiVideoRequest,
     files=("input_reference",),
     notes={
         "model": MODEL_NOTE,
-        "prompt": "What happens in the video.",
-        "seconds": "Its length. Default: the model's.",
+        "prompt": "A description of the video.",
+        "seconds": "Length in seconds. Default: the model's.",
         "size": "Width and height in pixels, such as `1920x1080`: one of the model's sizes.",
-        "input_reference": "An image to start from, where the model takes one.",
+        "input_reference": "An image to start from, if the model accepts one.",
         "user": USER_NOTE,
     },
     examples={
@@ -174,7 +174,7 @@ VIDEOS = Operation(
     page=DocsPage(
         slug="openai-videos",
         title="Videos with OpenAI's SDKs",
-        summary="Order, await and download a video with an SDK of OpenAI's.",
+        summary="Order, poll and download a video with OpenAI's SDKs.",
         charge=(
             "Like any video: its price is held when you order, charged when it is finished, and "
             "released if it fails. Only the format and the id are different."

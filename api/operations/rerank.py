@@ -273,7 +273,7 @@ def quote_rerank(
 class RankedDocument(Struct):
     """One of the documents, by its place in the request."""
 
-    index: Annotated[int, Meta(ge=0, description="The document's place in the request.")]
+    index: Annotated[int, Meta(ge=0, description="The document's index in the request.")]
     relevance_score: Annotated[float, Meta(description="Higher is more relevant.")]
     document: Annotated[dict[str, Any], Meta(description="The document.")] | UnsetType = UNSET
 
@@ -297,7 +297,7 @@ class Ranking(Struct):
     """The documents, the most relevant first."""
 
     id: str
-    model: Annotated[str, Meta(description="The name that the request called the model by.")]
+    model: Annotated[str, Meta(description="The model's name, as in the request.")]
     results: Annotated[list[RankedDocument], Meta(min_length=1)]
     meta: RerankMeta
     usage: RerankUsage
@@ -321,13 +321,13 @@ RERANK = metered(
     body=RerankRequest,
     notes={
         "model": MODEL_NOTE,
-        "query": "What the documents are compared with.",
-        "documents": "Up to 10,000: texts, or objects with a `text`.",
+        "query": "The query to rank the documents by.",
+        "documents": "Up to 10,000 strings, or objects with a `text`.",
         "top_n": "How many results to return. Default: all.",
-        "return_documents": "Whether each result has its document's text.",
-        "rank_fields": "For documents that are objects: the fields to read.",
-        "max_tokens_per_doc": "Documents are cut after so many tokens, where the model can.",
-        "max_chunks_per_doc": "How many parts a long document may be read in.",
+        "return_documents": "Whether to include each document's text in the results.",
+        "rank_fields": "For documents that are objects, the fields to use.",
+        "max_tokens_per_doc": "Truncate documents to this many tokens, if the model supports it.",
+        "max_chunks_per_doc": "Maximum number of chunks to split a long document into.",
         "user": USER_NOTE,
     },
     examples={

@@ -22,13 +22,15 @@ from api.operations.base import (
 class InputTokensDetails(Struct):
     """What the input's tokens were made up of."""
 
-    cached_tokens: Annotated[Tokens, Meta(description="Read from the cache, at its price.")] = 0
+    cached_tokens: Annotated[
+        Tokens, Meta(description="Read from the cache and charged at its price.")
+    ] = 0
 
 
 class OutputTokensDetails(Struct):
     """What the output's tokens were made up of."""
 
-    reasoning_tokens: Annotated[Tokens, Meta(description="Spent on reasoning; billed.")] = 0
+    reasoning_tokens: Annotated[Tokens, Meta(description="Tokens used for reasoning; charged.")] = 0
 
 
 class ResponseUsage(Struct):
@@ -49,7 +51,7 @@ class ResponseObject(Struct):
     object: Literal["response"]
     created_at: UnixSeconds
     status: Annotated[str, Meta(description="`completed`, `incomplete` or `failed`.")]
-    model: Annotated[str, Meta(description="The name that the request called the model by.")]
+    model: Annotated[str, Meta(description="The model's name, as in the request.")]
     output: Annotated[
         list[dict[str, Any]],
         Meta(description="Items: `message`, `reasoning`, `function_call`, `custom_tool_call`."),
@@ -127,23 +129,23 @@ CREATE_RESPONSE = metered(
     body=ResponsesRequest,
     notes={
         "model": MODEL_NOTE,
-        "input": "The conversation so far: a text, or items such as `message`, `function_call`, "
+        "input": "The conversation so far: a string, or items such as `message`, `function_call`, "
         "`function_call_output` and `reasoning`.",
         "instructions": "Instructions for this response.",
-        "max_output_tokens": "The most tokens to generate, reasoning included. "
+        "max_output_tokens": "Maximum number of tokens to generate, including reasoning. "
         "Default: the model's.",
-        "tools": "Tools that the model may call: `function`, `custom`, or a `namespace` of "
+        "tools": "Tools the model can call: `function`, `custom`, or a `namespace` of "
         "functions. The provider's web search is left out; its other tools are refused.",
         "tool_choice": "`auto` (the default), `none`, `required`, or one tool by name.",
-        "parallel_tool_calls": "Whether the model may call several at once.",
+        "parallel_tool_calls": "Whether the model can call several tools at once.",
         "text": "`format`: `text`, `json_object`, or `json_schema` with a schema.",
-        "reasoning": "`effort`: how much to reason; `summary`: whether to tell of it.",
-        "temperature": "How varied the output is. Default: the model's.",
-        "top_p": "Nucleus sampling: the share of probability to choose from.",
-        "stream": "Whether to answer as server-sent events.",
-        "store": "Accepted, and answered with `false`: nothing is stored.",
-        "background": "Not supported, as nothing is stored.",
-        "previous_response_id": "Not supported, as nothing is stored.",
+        "reasoning": "`effort`: how much to reason; `summary`: whether to return a summary of it.",
+        "temperature": "Randomness of the output. Default: the model's.",
+        "top_p": "Nucleus sampling: the probability mass to sample from.",
+        "stream": "Whether to stream the response as server-sent events.",
+        "store": "Accepted, but always `false` in the response: nothing is stored.",
+        "background": "Not supported, because nothing is stored.",
+        "previous_response_id": "Not supported, because nothing is stored.",
         "include": "`reasoning.encrypted_content`: reasoning to send back with the next request.",
         "metadata": PASSED_ON_NOTE,
         "prompt_cache_key": PASSED_ON_NOTE,

@@ -63,7 +63,7 @@ def parse_speech(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
     """Return a request for speech. Raise a 400 error of `api.errors`."""
     if fields.get("stream_format") == "sse":
         raise errors.UnsupportedParameterError(
-            "'stream_format' can only be 'audio': the sound itself comes as it is made.",
+            "'stream_format' can only be 'audio'.",
             param="stream_format",
         )
     try:
@@ -73,7 +73,7 @@ def parse_speech(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
     check_not_streamed(fields)
     if not request.input.strip():
         raise errors.InvalidValueError(
-            "Invalid 'input': expected a text, but got none.", param="input"
+            "Invalid 'input': expected a non-empty string.", param="input"
         )
     text_bytes = len(request.input.encode()) + len((request.instructions or "").encode())
     return ParsedRequest(
@@ -137,18 +137,20 @@ SPEECH = metered(
     path="/audio/speech",
     operation_id="create_speech",
     tag="Audio",
-    summary="Read a text aloud",
-    description="Turns a text into speech. The sound comes as it is made, in the format you name.",
+    summary="Create speech",
+    description=(
+        "Turns text into speech. The audio is streamed as it's generated, in the format you choose."
+    ),
     body=SpeechRequest,
     notes={
         "model": MODEL_NOTE,
-        "input": "The text to read.",
-        "voice": "Whose voice reads it, as the model names its voices.",
-        "instructions": "How to read it, where the model follows instructions.",
+        "input": "The text to speak.",
+        "voice": "The name of one of the model's voices.",
+        "instructions": "Instructions for the voice, if the model supports them.",
         "response_format": "Such as `mp3`, `opus`, `aac`, `flac`, `wav` or `pcm`. "
         + PASSED_ON_NOTE,
-        "speed": "How fast; 1 is the voice's own.",
-        "stream_format": "Only `audio`: the sound itself.",
+        "speed": "Speed, where 1 is normal.",
+        "stream_format": "Only `audio`.",
         "user": USER_NOTE,
     },
     examples={"Minimal": {"model": "tts-1", "input": "Good morning!", "voice": "alloy"}},
@@ -157,7 +159,7 @@ SPEECH = metered(
     page=DocsPage(
         slug="speech",
         title="Speech",
-        summary="Read a text aloud.",
+        summary="Turn text into speech.",
         charge=(
             "Per character or per token of the input, depending on the model. The audio itself is "
             "free, whatever its length. Failed requests are free; if you disconnect, the text is "

@@ -263,8 +263,8 @@ def quote_transcription(
     refuses_times = bool(model.refused_by({"response_format.verbose_json"}))
     if asked.response_format in SUBTITLES and refuses_times:
         raise errors.UnsupportedParameterError(
-            f"Invalid value: '{asked.response_format}'. '{request.model}' tells no times, of which "
-            "subtitles are made. Use 'json' or 'text'.",
+            f"Invalid value: '{asked.response_format}'. '{request.model}' doesn't return "
+            "timestamps, which subtitles need. Use 'json' or 'text'.",
             param="response_format",
         )
     has_times = asked.response_format in {"verbose_json", *SUBTITLES}
@@ -323,20 +323,20 @@ TRANSCRIPTIONS = metered(
     path="/audio/transcriptions",
     operation_id="create_transcription",
     tag="Audio",
-    summary="Write down speech",
-    description="Turns a file with speech into text. Send the file in a form.",
+    summary="Transcribe speech",
+    description="Turns speech into text. Send the file as a multipart form.",
     body=TranscriptionRequest,
     files=("file",),
     notes={
         "file": "The file, such as MP3, M4A, WAV, FLAC, OGG or WebM.",
         "model": MODEL_NOTE,
-        "language": "The language spoken, such as `en`, if you know it.",
-        "prompt": "Words or names to expect, or the text before.",
-        "response_format": "`json` (the default), `text`, `verbose_json` with times, or "
+        "language": "The spoken language, such as `en`, if known.",
+        "prompt": "Words or names to expect, or the preceding text.",
+        "response_format": "`json` (default), `text`, `verbose_json` with timestamps, or "
         "subtitles: `srt` or `vtt`.",
         "temperature": PASSED_ON_NOTE,
         "timestamp_granularities": "`word` or `segment`, for `verbose_json`.",
-        "stream": "Only `false`: the answer comes in one piece.",
+        "stream": "Only `false`: this endpoint doesn't stream.",
         "user": USER_NOTE,
     },
     examples={"Minimal": {"file": "speech.mp3", "model": "whisper-1"}},

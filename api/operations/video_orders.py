@@ -35,7 +35,7 @@ from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream_errors import AttemptError, ShuttingDownError
 from api.jobs.store import JobOrder
 from billing.failpoints import failpoint
-from billing.pricing.charge import Usage, charge_and_cost
+from billing.pricing.charge import Usage, charge_of
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +99,7 @@ class _Order:
         """Return the order as it is stored."""
         quote, admission = self._admitted.quote, self._admitted.admission
         units = quote.units or Usage()
-        charge, upstream_cost_nanos = charge_and_cost(quote.prices, units)
+        charge = charge_of(quote.prices, units)
         return JobOrder(
             request_id=self._admitted.request_id,
             team_id=admission.team_id,
@@ -111,14 +111,13 @@ class _Order:
             end_user=quote.request.end_user,
             seconds=units.seconds,
             cost_nanos=charge.total_nanos,
-            upstream_cost_nanos=upstream_cost_nanos,
             job_seconds=quote.job_seconds,
             order_seconds=quote.total_seconds,
         )
 
     async def _attempt(self, route: RouteEntry) -> None:
         """Ask a route's upstream to make the video. Raise AttemptError."""
-        response, _ = await call_upstream(self._gateway, self._admitted, route)
+        response = (await call_upstream(self._gateway, self._admitted, route)).response
         try:
             body = await response.read(MAX_ANSWER_BYTES)
         finally:
@@ -146,6 +145,7 @@ class _Order:
                     upstream_id,
                     self._job_id,
                     admitted.attempts,
+                    cost=admitted.cost_of(admitted.quote.units or Usage()),
                     poll_seconds=gateway.limits.video_poll_seconds,
                 )
             except psycopg.Error as error:

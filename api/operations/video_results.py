@@ -43,7 +43,8 @@ async def show_content(gateway: Gateway, request: ApiRequest) -> None:
     found = await find_video(gateway, request)
     if not found.url:
         raise errors.NotFoundError(
-            f"The video '{errors.quoted(request.argument)}' is not finished. Ask for its status.",
+            f"The video '{errors.quoted(request.argument)}' is not finished. "
+            "Check its status first.",
             param="id",
         )
     # Whatever an upstream puts into an address, it is one header.
@@ -125,7 +126,7 @@ class Video(Struct):
     created_at: Annotated[int, Meta(description="Unix time.")] | UnsetType = UNSET
     completed_at: Annotated[int, Meta(description="Unix time.")] | UnsetType | None = UNSET
     expires_at: int | UnsetType | None = UNSET
-    seconds: Annotated[str, Meta(description="Its ordered length.")] | UnsetType | None = UNSET
+    seconds: Annotated[str, Meta(description="The requested length.")] | UnsetType | None = UNSET
     size: str | UnsetType = UNSET
     remixed_from_video_id: str | UnsetType | None = UNSET
 
@@ -138,8 +139,8 @@ VIDEO = Operation(
     operation_id="get_video",
     tag="Images and videos",
     summary="Get a video",
-    description="Shows the progress of a video of the key's team, and its address.",
-    argument="The order's id.",
+    description="Returns the status of a video of the key's team and, when finished, its URL.",
+    argument="The video's id.",
     answer=Video,
     answer_example={
         "id": EXAMPLE_ID,
@@ -158,7 +159,7 @@ VIDEO_CONTENT = Operation(
     tag="Images and videos",
     summary="Download a video",
     description="Redirects to a finished video of the key's team.",
-    argument="The order's id.",
+    argument="The video's id.",
     success=302,
     headers=(*COMMON_HEADERS, *LIMIT_HEADERS, "Location"),
     errors=(*KEY_ERRORS, 404),

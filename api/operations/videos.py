@@ -87,7 +87,7 @@ def parse_video(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
     check_not_streamed(fields)
     if fields.get("n") is not None and fields["n"] != 1:
         raise errors.UnsupportedParameterError(
-            "One request makes one video. Send several requests for several.", param="n"
+            "A request creates one video. Send several requests for more.", param="n"
         )
     return ParsedRequest(
         model=request.model,
@@ -130,7 +130,7 @@ def quote_video(
     check_size(video.size, model.image_sizes)
     if video.has_images and "image" not in model.input_modalities:
         raise errors.UnsupportedParameterError(
-            f"The model '{errors.quoted(request.model)}' makes no videos from pictures. "
+            f"The model '{errors.quoted(request.model)}' doesn't make videos from images. "
             "Leave them out or use another model.",
             param="image_url" if video.image_url is not None else "image_urls",
         )
@@ -182,20 +182,20 @@ VIDEOS_GENERATIONS = Operation(
     tag="Images and videos",
     summary="Create a video",
     description=(
-        "Orders a video of a text, of images, or of both, and answers before it is made. Its price "
-        "is held until it is ready, and released if it fails."
+        "Orders a video from text, images or both, and returns immediately. Its price "
+        "is reserved until it's finished, and released if it fails."
     ),
     body=VideoRequest,
     notes={
         "model": MODEL_NOTE,
-        "prompt": "What happens in the video. Required without images.",
-        "image_url": "An image to start from, or several: addresses or `data:` URLs.",
-        "image_urls": "Images to start from; another name of `image_url`.",
+        "prompt": "A description of the video. Required without images.",
+        "image_url": "One or more images to start from, as URLs or `data:` URLs.",
+        "image_urls": "Images to start from; another name for `image_url`.",
         "quality": PASSED_ON_NOTE,
         "size": "Width and height in pixels, such as `1920x1080`: one of the model's sizes.",
         "fps": "Frames per second.",
-        "with_audio": "Whether it has sound.",
-        "duration": "Its length in seconds. Default: the model's.",
+        "with_audio": "Whether the video has sound.",
+        "duration": "Length in seconds. Default: the model's.",
         "user": USER_NOTE,
     },
     examples={

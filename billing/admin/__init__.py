@@ -1,5 +1,5 @@
-"""Admin pages for prices, the ledger and payments. Each module registers its own."""
+"""Admin pages for the ledger and payments. Each module registers its own."""
 
-from billing.admin import codes, disputes, ledger, orders, plans, prices, refunds
+from billing.admin import codes, disputes, ledger, manual_postings, orders, plans, refunds
 
-__all__ = ["codes", "disputes", "ledger", "orders", "plans", "prices", "refunds"]
+__all__ = ["codes", "disputes", "ledger", "manual_postings", "orders", "plans", "refunds"]

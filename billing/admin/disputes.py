@@ -45,10 +45,10 @@ class HandleForm(forms.Form):
         help_text="For staff only. The customer does not see it.",
     )
     resumes_keys = forms.BooleanField(
-        label="Accept the team's keys again",
+        label="Resume the team's keys",
         required=False,
         widget=UnfoldBooleanWidget,
-        help_text="If cleared, paused keys stay paused until somebody lifts the team's suspension.",
+        help_text="If cleared, paused keys stay paused until someone lifts the team's suspension.",
     )
 
 
@@ -188,7 +188,7 @@ class DisputeAdmin(CaseAdmin):
         "is_reinstated",
         dollars_of_cents("reinstated_cents"),
         dollars("revenue_nanos", "Moved out of revenue, $"),
-        dollars("corrected_nanos", "Given by staff ahead of Stripe, $"),
+        dollars("corrected_nanos", "Granted by staff ahead of Stripe, $"),
         dollars("credit_nanos", "Credits clawed back, $"),
         dollars("owed_nanos", "Of which already spent, $"),
         "collected_at",
@@ -216,7 +216,7 @@ class DisputeAdmin(CaseAdmin):
         return request.user.has_perm("billing.add_refund")
 
     @action(  # type: ignore[operator]  # unfold's annotations
-        description="Give credits…", url_path="correct", permissions=["correct"]
+        description="Grant credits…", url_path="correct", permissions=["correct"]
     )
     def correct(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the form, or give the team credits ahead of what Stripe may reinstate."""
@@ -230,21 +230,21 @@ class DisputeAdmin(CaseAdmin):
             try:
                 with transaction.atomic():
                     disputes.correct(dispute, data["amount"], data["note"], request.user)
-                    self.log_change(request, dispute, "Credits given.")
+                    self.log_change(request, dispute, "Credits granted.")
             except ValueError:
                 most = dollars_short_text(disputes.correctable_nanos(dispute))
                 form.add_error("amount", f"Enter an amount up to ${most}.")
             else:
-                messages.success(request, "The credits have been given.")
+                messages.success(request, "The credits have been granted.")
                 return redirect(back)
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Give credits for the dispute of {dispute.payment}",
+            "title": f"Grant credits for the dispute of {dispute.payment}",
             "opts": self.model._meta,
             "original": dispute,
             "facts": self.facts(dispute),
             "form": form,
-            "action_label": "Give credits",
+            "action_label": "Grant credits",
             "back_url": back,
         }
         return TemplateResponse(request, "admin/billing/action_form.html", context)
@@ -291,7 +291,7 @@ def _keys_of(team: Team) -> str:
 
 def _report(request: HttpRequest, result: disputes.HandlingResult, *, resumes_keys: bool) -> None:
     if result.is_resumed:
-        messages.success(request, "Handled. The team's keys are accepted again.")
+        messages.success(request, "Handled. The team's keys are active again.")
     elif resumes_keys and result.open_cases:
         others = ", ".join(each.stripe_id for each in result.open_cases)
         messages.warning(request, f"Handled. The keys stay paused because of {others}.")

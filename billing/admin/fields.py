@@ -1,19 +1,22 @@
 """Money in the admin: displayed and entered in dollars, stored in nano-dollars or cents."""
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.admin import ModelAdmin
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
 from accounts.staff_rules import ReadOnly
 from billing.pricing.money import (
     NANOS_PER_CENT,
     cents_text,
+    dollars_short_text,
     dollars_text,
     factor_from_text,
     factor_text,
@@ -56,7 +59,7 @@ class DecimalAdminField(forms.CharField):
     widget = UnfoldAdminTextInputWidget
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Tell whether the entered number differs from the stored one."""
+        """Return whether the entered number differs from the stored one."""
         try:
             return bool(initial != self.clean(data))
         except forms.ValidationError:
@@ -68,7 +71,7 @@ class NanosAdminField(DecimalAdminField):
 
     def prepare_value(self, value: Any) -> Any:
         """Return the input's value: a stored amount in dollars, entered text unchanged."""
-        return dollars_text(value) if isinstance(value, int) else value
+        return dollars_short_text(value) if isinstance(value, int) else value
 
     def clean(self, value: Any) -> int | None:
         """Return nano-dollars, or None for an empty input. Raise ValidationError."""
@@ -123,6 +126,24 @@ class FactorAdminField(DecimalAdminField):
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
         return millionths
+
+
+class PublishTimeField(forms.SplitDateTimeField):
+    """The time from which new rates apply. An empty input is now."""
+
+    widget = UnfoldAdminSplitDateTimeWidget
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            required=False, label="Publish at (UTC)", help_text="Empty: now.", **options
+        )
+
+    def clean(self, value: Any) -> datetime:
+        """Return the time. Raise ValidationError for one in the past."""
+        moment: datetime = super().clean(value) or timezone.now()
+        if moment < timezone.now() - timedelta(minutes=1):
+            raise forms.ValidationError("This time has passed. Leave it empty to publish now.")
+        return moment
 
 
 class MoneyAdmin(ModelAdmin):

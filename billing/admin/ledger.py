@@ -1,7 +1,5 @@
 """Admin pages for usage and the ledger, all read-only."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.db import transaction
 from django.db.models import QuerySet
@@ -18,12 +16,13 @@ from billing.models import (
     ProcessLease,
     RateWindow,
     Reservation,
+    ServiceHour,
+    TaskRun,
+    TeamDay,
     Transfer,
     UsageHour,
     UsageRecord,
 )
-from billing.pricing.charge import ONE, ChargeLine
-from billing.pricing.money import dollars_short_text, dollars_text, factor_text
 
 
 @admin.register(CreditAccount)
@@ -91,10 +90,8 @@ class ReservationAdmin(ReadOnlyAdmin):
 
 @admin.register(UsageRecord)
 class UsageRecordAdmin(ReadOnlyAdmin):
-    """Requests, their usage and cost. Prompts and completions are not stored."""
+    """Requests, their usage and cost; the page of one is the console's (portal/console)."""
 
-    exclude = ("lines",)
-    readonly_fields = ("charge_lines",)
     list_display = (
         "request_id",
         "created_at",
@@ -115,24 +112,6 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     list_select_related = ("account__team",)
     search_fields = ("=request_id", "account__team__slug")
     ordering = ("-created_at",)
-
-    @admin.display(description="Lines of the charge")
-    def charge_lines(self, record: UsageRecord) -> str:
-        """Show quantity, rate, factor and amount of each component."""
-        return "; ".join(_line(each) for each in record.lines) or "-"
-
-
-def _line(line: list[Any]) -> str:
-    stated = ChargeLine(*line)
-    rate = dollars_short_text(stated.rate_nanos)
-    text = f"{stated.component}: {stated.quantity:,} at ${rate}"
-    text += "" if stated.per == 1 else f" per {stated.per:,}"
-    if stated.factor_millionths != ONE:
-        text += f" times {factor_text(stated.factor_millionths)}"
-    text += f" = ${dollars_text(stated.amount_nanos)}"
-    if stated.above_input_tokens:
-        text += f", above {stated.above_input_tokens:,} input tokens"
-    return text + (f", service tier {stated.service_tier}" if stated.service_tier else "")
 
 
 @admin.register(KeySpend)
@@ -200,6 +179,51 @@ class UsageHourAdmin(ReadOnlyAdmin):
     list_select_related = ("account__team", "key")
     search_fields = ("account__team__slug", "=model")
     ordering = ("-hour",)
+
+
+@admin.register(ServiceHour)
+class ServiceHourAdmin(ReadOnlyAdmin):
+    """The whole service's usage by hour, model and upstream."""
+
+    list_display = (
+        "hour",
+        "model",
+        "upstream",
+        "requests",
+        "errors",
+        dollars("charged_nanos"),
+        dollars("upstream_cost_nanos"),
+    )
+    list_filter = ("hour",)
+    search_fields = ("=model", "=upstream")
+    ordering = ("-hour",)
+
+
+@admin.register(TeamDay)
+class TeamDayAdmin(ReadOnlyAdmin):
+    """Teams' usage by day."""
+
+    list_display = (
+        "day",
+        "account",
+        "requests",
+        "errors",
+        dollars("charged_nanos"),
+        dollars("upstream_cost_nanos"),
+    )
+    list_filter = ("day",)
+    list_select_related = ("account__team",)
+    search_fields = ("account__team__slug",)
+    ordering = ("-day",)
+
+
+@admin.register(TaskRun)
+class TaskRunAdmin(ReadOnlyAdmin):
+    """When periodic tasks last finished."""
+
+    list_display = ("name", "finished_at", "result")
+    list_filter = ("finished_at",)
+    search_fields = ("name",)
 
 
 @admin.register(CatalogueVersion)

@@ -17,8 +17,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 from accounts.models import User
 from accounts.staff_rules import may_act_on
 from billing.admin.fields import CentsAdminField, ReadOnlyAdmin, dollars, dollars_of_cents
-from billing.models import Order, Refund
-from billing.payments import refunds
+from billing.models import ManualPosting, Order, Refund
+from billing.payments import manual_postings, refunds
 from billing.payments.refundable_part import refundable_part
 from billing.pricing.money import cents_text
 
@@ -64,6 +64,9 @@ class RefundableOrderAdmin(ReadOnlyAdmin):
         form = RefundForm(request.POST or None, initial=initial)
         if form.is_valid() and isinstance(request.user, User):
             refund = _request(form, order, request.user)
+            if isinstance(refund, ManualPosting):
+                messages.warning(request, "Another member of staff must confirm this refund.")
+                return redirect("admin:billing_manualposting_change", refund.pk)
             if refund is not None:
                 self.log_change(request, order, f"Refund of {cents_text(refund.amount_cents)}.")
                 _report(request, refund)
@@ -148,11 +151,11 @@ def transfers_link(reference: str) -> str:
     return link(f"{reverse('admin:billing_transfer_changelist')}?q={reference}", "Transfers")
 
 
-def _request(form: RefundForm, order: Order, staff: User) -> Refund | None:
+def _request(form: RefundForm, order: Order, staff: User) -> Refund | ManualPosting | None:
     """Request the refund, or return None with the error added to the form."""
     data = form.cleaned_data
     try:
-        return refunds.request_refund(
+        return manual_postings.request_refund(
             order,
             data["amount"],
             reason=data["reason"],
@@ -170,7 +173,7 @@ def _report(request: HttpRequest, refund: Refund) -> None:
         text = f"Stripe rejected the refund: {refund.error} The credits have been returned."
         messages.error(request, text)
     elif refund.state == Refund.State.REQUESTED:
-        text = "Stripe did not answer. The refund is retried every minute until it does."
+        text = "Stripe didn't respond. The refund is retried every minute until it does."
         messages.warning(request, text)
     else:
         messages.success(request, "The refund has been made.")

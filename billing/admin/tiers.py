@@ -1,4 +1,4 @@
-"""Form fields for context tiers and service tiers, a line for each, and the same as texts."""
+"""Context tiers and service tiers as text, one per line, and the form field for them."""
 
 import re
 from collections.abc import Callable
@@ -37,9 +37,9 @@ class LinesField(forms.CharField):
 
     def prepare_value(self, value: Any) -> Any:
         """Return the input's value: what is stored as lines, entered text unchanged."""
-        return (
-            value if isinstance(value, str) else "\n".join(self._as_lines(value) if value else [])
-        )
+        if isinstance(value, str):
+            return value
+        return "\n".join(self._as_lines(value)) if value else ""
 
     def clean(self, value: Any) -> Any:
         """Return what is stored. Raise ValidationError."""
@@ -47,7 +47,7 @@ class LinesField(forms.CharField):
         return self._parse([line for line in lines if line])
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Tell whether what was entered differs from what is stored."""
+        """Return whether what was entered differs from what is stored."""
         try:
             return bool(initial != self.clean(data))
         except forms.ValidationError:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -14,12 +15,14 @@ import structlog
 from billing.failpoints import ARMED, failpoint
 from billing.ledger import spool
 from billing.ledger.group_commit import (
+    NUL,
     BatchQueue,
     LedgerUnavailableError,
     RowResult,
     without_nul,
 )
 from billing.ledger.lease import ProcessLease
+from billing.pricing.charge import AttemptCost
 
 __all__ = [
     "Admission",
@@ -100,7 +103,9 @@ class Settlement(msgspec.Struct, kw_only=True):
 
     `outcome` says how the request ended: `completed`, `client_closed`, `upstream_error`,
     `upstream_timeout`, `empty`, ... Where nothing is charged and `source` is `none`, the
-    reservation is released, else settled. `lines` explain the amounts (`billing.pricing.charge`).
+    reservation is released, else settled. `lines` explain the amounts (`billing.pricing.charge`),
+    and `cost_lines` what the upstreams of all attempts charge us. `body_digest` is a keyed digest
+    of the body, by which a retry is recognized; "" without one.
 
     Unlike an admission's, defaults are sent: the last release's function requires its fields.
     """
@@ -132,12 +137,14 @@ class Settlement(msgspec.Struct, kw_only=True):
     units_nanos: int = 0
     lines: tuple[tuple[str | int, ...], ...] = ()
     upstream_cost_nanos: int = 0
+    cost_lines: list[AttemptCost] = []
     source: str = "none"
     error: str = ""
     finish_reason: str = ""
     attempts: list[dict[str, object]] = []
     latency_ms: int = 0
     first_token_ms: int | None = None
+    body_digest: str = ""
 
 
 class SettlementResult(RowResult, kw_only=True):
@@ -205,6 +212,11 @@ class Gate:
         """The process's lease, if there is one yet."""
         return self._lease.id
 
+    @property
+    def queues(self) -> tuple[BatchQueue[Any], ...]:
+        """The batch queues, to be measured."""
+        return self._admissions, self._identities, self._settlements, self._growth
+
     async def close(self, timeout_seconds: float) -> None:
         """Wait for queued settlements and write those that are left to the spool.
 
@@ -219,7 +231,7 @@ class Gate:
         left = self._copies.without_copy(left)
         if left and (path := _spooled(left)):
             log.warning("settlements_spooled", rows=len(left), file=path.name)
-        for queue in (self._admissions, self._identities, self._settlements, self._growth):
+        for queue in self.queues:
             await queue.stop()
         await self._lease.close()
 
@@ -277,19 +289,19 @@ class Gate:
             _spooled([payload])
             result.set_result(SettlementResult(request_id=settlement.request_id, code="spooled"))
             return result
-        row = without_nul(payload)
-        answer = self._settlements.submit(settlement.request_id, row)
-        self._copies.watched.append(spool.Watched(row, answer, time.monotonic()))
+        answer = self._settlements.submit(settlement.request_id, payload)
+        self._copies.watched.append(spool.Watched(payload, answer, time.monotonic()))
         answer.add_done_callback(lambda settled: _hand_on(settled, result, payload))
         return result
 
     def _payload(self, settlement: Settlement) -> bytes:
         """Return the settlement's JSON, with a question mark for what isn't valid UTF-8."""
         try:
-            return self._encoder.encode(settlement)
+            payload = self._encoder.encode(settlement)
         except UnicodeEncodeError:  # half of a surrogate pair
             fields = msgspec.to_builtins(settlement)
-            return json.dumps(fields, ensure_ascii=False).encode(errors="replace")
+            payload = json.dumps(fields, ensure_ascii=False).encode(errors="replace")
+        return without_nul(payload) if NUL in payload else payload
 
     def _release(self, admission: Admission, answered: asyncio.Future[AdmissionResult]) -> None:
         """Release what a request was admitted for once its caller had gone."""

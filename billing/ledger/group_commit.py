@@ -70,9 +70,13 @@ def is_refusal(error: BaseException | None) -> bool:
     return isinstance(error, REFUSALS) and not isinstance(error, psycopg.errors.NotNullViolation)
 
 
+# A NUL character, as JSON escapes it.
+NUL = b"\\u0000"
+
+
 def without_nul(payload: bytes) -> bytes:
     """Return a row's JSON with NUL replaced, which PostgreSQL's text can't hold."""
-    return payload.replace(b"\\u0000", b"\\ufffd") if b"\\u0000" in payload else payload
+    return payload.replace(NUL, b"\\ufffd")
 
 
 class _Waiting(NamedTuple):
@@ -111,6 +115,8 @@ class BatchQueue(Generic[Answer]):
         self._connection: psycopg.AsyncConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self.takes_rows = True
+        self.statements_sent = 0
+        self.rows_sent = 0
 
     def open(self) -> None:
         """Start the queue; it connects in the background."""
@@ -156,6 +162,12 @@ class BatchQueue(Generic[Answer]):
         )
         self._wake.set()
         return future
+
+    def waiting(self) -> tuple[int, float]:
+        """Return how many rows wait, and how long the first has, in seconds."""
+        if not self._queue:
+            return 0, 0.0
+        return len(self._queue), time.monotonic() - self._queue[0].submitted_at
 
     async def _run(self) -> None:
         while True:
@@ -220,6 +232,8 @@ class BatchQueue(Generic[Answer]):
     async def _send(self, rows: list[_Waiting]) -> dict[str, list[Answer]]:
         """Return the answers by request id. Raise psycopg's errors."""
         connection = self._connection or await self._connect()
+        self.statements_sent += 1
+        self.rows_sent += len(rows)
         batch = b"[" + b",".join([row.payload for row in rows]) + b"]"
         try:
             async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):

@@ -120,6 +120,8 @@ class OverdueCopies:
     def __init__(self) -> None:
         self.watched: deque[Watched] = deque()
         self._copied: set[bytes] = set()
+        # In the log only: no folder accepted them. They wait for the next attempt.
+        self._unwritten: list[Watched] = []
         self._task: asyncio.Task[None] | None = None
         self._is_ledger_back = False
         self._retry_at = 0.0
@@ -156,16 +158,20 @@ class OverdueCopies:
                 await asyncio.to_thread(_raise_pending_alert_in_thread)
 
     def _overdue(self) -> list[Watched]:
-        """Return overdue settlements, and forget those that have ended."""
+        """Return overdue settlements, and forget those that have ended.
+
+        One that no folder accepted delays no other: each is in the log, at least, once it is due.
+        """
         watched, now = self.watched, time.monotonic()
+        if self._unwritten and now >= self._retry_at:
+            watched.extendleft(reversed(self._unwritten))
+            self._unwritten = []
         queued_by = now - settings.SETTLE_WAIT_SECONDS * COPY_AFTER
         overdue = []
         while watched and (watched[0].answer.done() or watched[0].queued_at < queued_by):
             if watched[0].answer.done():
                 ended = watched.popleft().answer
                 self._is_ledger_back = not ended.cancelled() and ended.exception() is None
-            elif now < self._retry_at:
-                break
             else:
                 overdue.append(watched.popleft())
         return overdue
@@ -177,7 +183,7 @@ class OverdueCopies:
         except OSError:
             # The rows are in the log; the disk may have room later.
             self._retry_at = time.monotonic() + RETRY_SECONDS
-            self.watched.extendleft(reversed(overdue))
+            self._unwritten += overdue
             return
         log.warning("settlements_spooled", rows=len(rows), file=path.name)
         self._copied.update(rows)

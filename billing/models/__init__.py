@@ -14,6 +14,8 @@ from billing.models.ledger import (
     Transfer,
 )
 from billing.models.lots import CreditLot, LotMovement
+from billing.models.manual_postings import ManualPosting
+from billing.models.overview import ServiceHour, TaskRun, TeamDay
 from billing.models.payments import (
     AutoTopUp,
     Dispute,
@@ -30,7 +32,7 @@ from billing.models.plans import (
     Subscription,
     SubscriptionPayment,
 )
-from billing.models.prices import CatalogueVersion, PriceVersion, Product
+from billing.models.prices import CatalogueVersion, PriceVersion, Product, RatesRow
 from billing.models.usage import KeySpend, RateWindow, UsageHour, UsageRecord
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "KeySpend",
     "LedgerAlert",
     "LotMovement",
+    "ManualPosting",
     "Order",
     "PaymentCustomer",
     "PlanOffer",
@@ -55,13 +58,17 @@ __all__ = [
     "ProcessLease",
     "Product",
     "RateWindow",
+    "RatesRow",
     "Referral",
     "ReferralLink",
     "Refund",
     "Reservation",
+    "ServiceHour",
     "StripeEvent",
     "Subscription",
     "SubscriptionPayment",
+    "TaskRun",
+    "TeamDay",
     "Transfer",
     "UsageHour",
     "UsageRecord",

@@ -27,19 +27,17 @@ class Product(models.Model):
         return self.sku
 
 
-class PriceVersion(models.Model):
-    """A product's prices from one moment on. A version in use is never changed: a new one follows.
+class RatesRow(models.Model):
+    """The columns of rates from one moment on: what customers pay, or what an upstream charges.
 
-    Token prices are nano-dollars per million tokens, so $0.0375 per million is exact; the others
-    are nano-dollars per piece. `…_cost_…` is what the upstream asks of the operator. Components
-    without columns have their nano-dollars in `extra_rates` and `extra_cost_rates`, by name.
+    Token rates are nano-dollars per million tokens, so $0.0375 per million is exact; the others are
+    nano-dollars per piece. Components without columns have theirs in `extra_rates`, by name.
 
     A factor multiplies all of them, in millionths. `context_tiers` are objects with
     `above_input_tokens` and `rates`, the nano-dollars by component of requests with a longer input
     (`ContextTier`); `service_tiers` has a further factor, in millionths, for each tier's name.
     """
 
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="price_versions")
     effective_from = models.DateTimeField()
     input_nanos_per_million = models.PositiveBigIntegerField(default=0)
     cached_input_nanos_per_million = models.PositiveBigIntegerField(
@@ -53,29 +51,16 @@ class PriceVersion(models.Model):
     second_nanos = models.PositiveBigIntegerField(default=0, help_text="Per second made.")
     piece_nanos = models.PositiveBigIntegerField(default=0, help_text="Per video or other piece.")
     request_nanos = models.PositiveBigIntegerField(default=0, help_text="Per answered request.")
-    input_cost_nanos_per_million = models.PositiveBigIntegerField(default=0)
-    cached_input_cost_nanos_per_million = models.PositiveBigIntegerField(null=True, blank=True)
-    output_cost_nanos_per_million = models.PositiveBigIntegerField(default=0)
-    reasoning_cost_nanos_per_million = models.PositiveBigIntegerField(null=True, blank=True)
-    image_cost_nanos = models.PositiveBigIntegerField(default=0)
-    second_cost_nanos = models.PositiveBigIntegerField(default=0)
-    piece_cost_nanos = models.PositiveBigIntegerField(default=0)
-    request_cost_nanos = models.PositiveBigIntegerField(default=0)
     extra_rates = models.JSONField(
         default=dict,
         db_default=models.Value({}, models.JSONField()),
         blank=True,
         help_text="Of the components without columns, by name.",
     )
-    extra_cost_rates = models.JSONField(
-        default=dict,
-        db_default=models.Value({}, models.JSONField()),
-        blank=True,
-    )
     factor_millionths = models.PositiveIntegerField(
         default=ONE,
         db_default=ONE,
-        help_text="Multiplies every price, as a contract or a batch does.",
+        help_text="Multiplies every rate, as a contract or a batch does.",
     )
     context_tiers = models.JSONField(
         default=list,
@@ -89,45 +74,28 @@ class PriceVersion(models.Model):
         blank=True,
         help_text="The factor of each service tier that can be asked for.",
     )
-    cost_factor_millionths = models.PositiveIntegerField(default=ONE, db_default=ONE)
-    cost_context_tiers = models.JSONField(
-        default=list, db_default=models.Value([], models.JSONField()), blank=True
-    )
-    cost_service_tiers = models.JSONField(
-        default=dict, db_default=models.Value({}, models.JSONField()), blank=True
-    )
     source = models.CharField(max_length=200, blank=True, help_text="Where the figures are from.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        ordering = ["product", "-effective_from"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["product", "effective_from"], name="price_one_version_at_a_time"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.product} from {self.effective_from:%Y-%m-%d %H:%M}"
+        abstract = True
 
     def clean(self) -> None:
         """Raise ValidationError for rates of unknown components, and for impossible tiers."""
-        for prefix, extra in (("", "extra_rates"), ("cost_", "extra_cost_rates")):
-            factor = getattr(self, f"{prefix}factor_millionths")
-            for field, check in (
-                (extra, check_extra_rates),
-                (f"{prefix}factor_millionths", check_factor),
-                (f"{prefix}context_tiers", check_context_tiers),
-                (f"{prefix}service_tiers", partial(check_service_tiers, factor)),
-            ):
-                try:
-                    check(getattr(self, field))
-                except ValueError as error:
-                    raise ValidationError({field: str(error)}) from None
+        for field, check in (
+            ("extra_rates", check_extra_rates),
+            ("factor_millionths", check_factor),
+            ("context_tiers", check_context_tiers),
+            ("service_tiers", partial(check_service_tiers, self.factor_millionths)),
+        ):
+            try:
+                check(getattr(self, field))
+            except ValueError as error:
+                raise ValidationError({field: str(error)}) from None
 
     @property
     def rates(self) -> Rates:
-        """What customers pay: a part without a price of its own costs what its whole does."""
+        """The rates: a part without one of its own costs what its whole does."""
         columns = {}
         for component in COMPONENTS.values():
             if component.field:
@@ -141,6 +109,41 @@ class PriceVersion(models.Model):
             context_tiers=tuple(ContextTier(**tier) for tier in self.context_tiers),
             service_tiers=self.service_tiers,
         )
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the row is in force, or was: then it is never changed."""
+        return self.effective_from <= timezone.now()
+
+
+class PriceVersion(RatesRow):
+    """A product's prices from one moment on. One in use is never changed: a new one follows.
+
+    What upstreams charge belongs to the route (`api.models.RouteCost`). The columns of costs that
+    this table still has are the last release's.
+    """
+
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="price_versions")
+    announces = models.BooleanField(
+        "announce",
+        default=False,
+        db_default=False,
+        help_text=(
+            "Before it applies: email the teams that used the model in the last 30 days, and show "
+            "the change in their dashboards."
+        ),
+    )
+
+    class Meta:
+        ordering = ["product", "-effective_from"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["product", "effective_from"], name="price_one_version_at_a_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.product} from {self.effective_from:%Y-%m-%d %H:%M}"
 
 
 class CatalogueVersion(models.Model):

@@ -74,6 +74,14 @@ class UsageRecord(models.Model):
     charged_nanos = models.BigIntegerField(default=0)
     written_off_nanos = models.BigIntegerField(default=0, help_text="Cost that no credit covered.")
     upstream_cost_nanos = models.BigIntegerField(default=0, help_text="What we owe the upstream.")
+    cost_lines = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        help_text=(
+            "What each upstream charges us: upstream, route_cost (the version of the route's "
+            "cost), amount_nanos, and lines as above. None in old rows, and where no cost is known."
+        ),
+    )
     reserved_nanos = models.BigIntegerField(default=0)
     source = models.CharField(max_length=10, choices=Source, default=Source.NONE)
     outcome = models.CharField(
@@ -86,6 +94,16 @@ class UsageRecord(models.Model):
     attempts = models.JSONField(default=list, help_text="Each upstream call that was tried.")
     latency_ms = models.IntegerField(default=0)
     first_token_ms = models.IntegerField(null=True)
+    body_digest = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="A keyed digest of the body, of requests that did not complete.",
+    )
+    retry_of = models.UUIDField(
+        null=True, blank=True, help_text="The request that the client repeated."
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -128,10 +146,25 @@ class UsageRecord(models.Model):
                 condition=~models.Q(outcome="completed"),
                 name="usage_not_completed",
             ),
+            models.Index(
+                fields=["key", "body_digest", "-created_at"],
+                condition=~models.Q(body_digest=""),
+                name="usage_by_body",
+            ),
+            models.Index(
+                fields=["retry_of"],
+                condition=models.Q(retry_of__isnull=False),
+                name="usage_by_retried",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.request_id}: {self.model}, {self.cost_nanos} nanos"
+
+    @property
+    def margin_nanos(self) -> int:
+        """What the customer paid less what the upstreams charge us; negative for a loss."""
+        return self.charged_nanos - self.upstream_cost_nanos
 
 
 class KeySpend(models.Model):

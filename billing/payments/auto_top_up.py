@@ -261,7 +261,7 @@ def _choose_card(order: Order, customer: PaymentCustomer | None) -> Order:
         return order
     card = refresh_card(customer).payment_method_id if customer is not None else ""
     if not card:
-        return orders.fail(order, "There is no card to charge.", Problem.NO_CARD)
+        return orders.fail(order, "No card to charge.", Problem.NO_CARD)
     Order.objects.filter(pk=order.pk, payment_method_id="").update(payment_method_id=card)
     order.refresh_from_db()
     return order

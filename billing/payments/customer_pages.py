@@ -14,9 +14,9 @@ from billing.stripe_settings import is_enabled, is_live
 
 log = structlog.get_logger(__name__)
 
-DISABLED = "Payments are not set up on this service, so nothing was charged."
-REJECTED = "Stripe did not accept this, so nothing was charged. Contact us if it keeps happening."
-UNAVAILABLE = "Stripe is not responding. Nothing was charged. Try again in a minute."
+DISABLED = "Payments aren't set up on this service, so nothing was charged."
+REJECTED = "Stripe rejected this, so nothing was charged. If it keeps happening, contact us."
+UNAVAILABLE = "Stripe isn't responding. Nothing was charged. Try again in a minute."
 
 
 class PaymentError(Exception):

@@ -298,7 +298,7 @@ def _pause_keys(team: Team, reason: str, subject: str) -> None:
 
 
 def _resume_keys(team: Team, subject: str, staff: User | None = None) -> bool:
-    """Accept the team's keys again unless another case pauses them. Call it in a transaction.
+    """Resume the team's keys unless another case pauses them. Call it in a transaction.
 
     Return False if they stay suspended, for instance by staff.
     """

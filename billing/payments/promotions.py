@@ -47,7 +47,7 @@ class CodeInvalidError(CodeError):
     """The code does not exist or is no longer valid. The message does not reveal which."""
 
     def __init__(self) -> None:
-        super().__init__("This code is invalid: it is mistyped, expired or used up.")
+        super().__init__("This code is invalid, expired or used up.")
 
 
 class CodeUsedError(CodeError):
@@ -58,9 +58,7 @@ class StaffCodeError(CodeError):
     """A member of the team administers promotional codes, and could make their own."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "A member of this team administers promotional codes, so it can't redeem any."
-        )
+        super().__init__("This team can't redeem codes because one of its members manages them.")
 
 
 def normalise_code(text: str) -> str:

@@ -90,6 +90,11 @@ def request_refund(
     return submit(refund)
 
 
+def check_request(order: Order, amount_cents: int, *, reason: str) -> None:
+    """Raise RefundError if a refund of that amount before tax can't be requested now."""
+    _requested_part(order, Refund(order=order, amount_cents=amount_cents, reason=reason.strip()))
+
+
 def submit(refund: Refund, *, is_retry: bool = False) -> Refund:
     """Submit a requested refund to Stripe, and return its current state.
 

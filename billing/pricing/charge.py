@@ -3,7 +3,7 @@
 Pure functions, from rates and counts to nano-dollars. `price_of` is the one rounding rule.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +12,7 @@ import msgspec
 from billing.pricing.money import PER_MILLION
 
 if TYPE_CHECKING:
-    from billing.pricing.rates import Prices, Rates
+    from billing.pricing.rates import Costs, Prices, Rates
 
 # A factor of 1. Factors are integers, in millionths.
 ONE = 1_000_000
@@ -67,6 +67,18 @@ class ChargeLine(NamedTuple):
     factor_millionths: int = ONE
     above_input_tokens: int = 0
     service_tier: str = ""
+
+
+class AttemptCost(msgspec.Struct, frozen=True, gc=False):
+    """What an upstream charges us for one attempt at a request, as a usage record stores it.
+
+    `route_cost` is the version of the route's cost that the lines' rates are from.
+    """
+
+    upstream: str
+    route_cost: int
+    amount_nanos: int
+    lines: Sequence[tuple[Any, ...]]  # each a `Line`; msgspec decodes no union of tuples
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -192,30 +204,33 @@ def affordable_output_tokens(
     return ((most + 1) * bound.per - bound.per // 2 - 1) // bound.rate_nanos
 
 
-def charge_and_cost(prices: "Prices", usage: Usage) -> tuple[Charge, int]:
-    """Return the customer's charge, and the operator's cost at the upstream, in nano-dollars.
+def charge_and_cost(prices: "Prices", costs: "Costs | None", usage: Usage) -> tuple[Charge, Charge]:
+    """Return what the customer pays us, and what we pay the upstream.
 
     `prices` are those of the service tier that credits were held for. If the upstream says that it
     served another tier, the lower of the two prices is charged, and the cost is the served tier's.
+    `costs` are those of the route that was used, whatever the tier; None where they are unknown.
     """
-    if usage.service_tier and prices.has_service_tiers:
-        charged, costs = _at_served_tier(prices, usage.service_tier.lower())
-        return charge_of(charged, usage), charge_of(costs, usage).total_nanos
-    return charge_of(prices, usage), charge_of(prices.costs, usage).total_nanos
-
-
-def _at_served_tier(prices: "Prices", tier: str) -> "tuple[Rates, Rates]":
-    """Return the rates of charge and cost for a request that was served at a tier.
-
-    A tier that is neither priced nor the standard one is ignored.
-    """
-    costs = prices.costs
-    if tier in costs.service_tiers or tier in prices.service_tiers or tier in STANDARD_TIERS:
-        served = prices.at_service_tier(tier)
+    charged, tier = prices, prices.service_tier
+    if usage.service_tier:
+        served = usage.service_tier.lower()
+        # A tier that is neither priced nor the standard one is ignored.
+        if (
+            served in STANDARD_TIERS
+            or served in prices.service_tiers
+            or (costs is not None and served in costs.service_tiers)
+        ):
+            tier = served
+            if (at_served := prices.at_service_tier(served)).multiplier_millionths < (
+                prices.multiplier_millionths
+            ):
+                charged = at_served
+    charge = charge_of(charged, usage)
+    if costs is None:
+        return charge, NO_CHARGE
+    if tier != costs.service_tier:
         costs = costs.at_service_tier(tier)
-        if served.multiplier_millionths < prices.multiplier_millionths:
-            return served, costs
-    return prices, costs
+    return charge, charge_of(costs, usage)
 
 
 def charge_of(rates: "Rates", usage: Usage) -> Charge:

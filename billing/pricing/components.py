@@ -20,9 +20,9 @@ LARGEST_RATE_NANOS = 10**18  # $1,000,000,000, which a BIGINT still holds
 class Component:
     """What has a rate of its own: so many nano-dollars for each `per` of it.
 
-    `field` is the field of `Usage` that counts it. A component with a field has columns for its
-    rate and its upstream cost in `PriceVersion`, and a field in `Rates`. Without one it is extra:
-    counted in `Usage.units` and priced in `PriceVersion.extra_rates`, each by its name.
+    `field` is the field of `Usage` that counts it. A component with a field has a column for its
+    rate in `PriceVersion` and `RouteCost`, and a field in `Rates`. Without one it is extra: counted
+    in `Usage.units` and priced in `extra_rates`, each by its name.
 
     `part_of` names the component within which it is counted, and as which it is charged where a
     price version has no rate for it; both have the same `per`. `rest_label` is the label of such a
@@ -41,16 +41,8 @@ class Component:
 
     @property
     def rate_column(self) -> str:
-        """The name of its rate in `Rates` and in `PriceVersion`."""
-        return self._column("")
-
-    @property
-    def cost_column(self) -> str:
-        """The name of its upstream cost in `PriceVersion`."""
-        return self._column("_cost")
-
-    def _column(self, infix: str) -> str:
-        return f"{self.name}{infix}_nanos" + ("" if self.per == 1 else "_per_million")
+        """The name of its rate in `Rates`, in `PriceVersion` and in `RouteCost`."""
+        return f"{self.name}_nanos" + ("" if self.per == 1 else "_per_million")
 
     def label(self, quantity: int) -> str:
         """Return what so many of it are called, such as `images`."""

@@ -14,7 +14,7 @@ _AMOUNT = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,30})?", re.ASCII)
 # Up to 999,999,999.999999999: ten digits of dollars would not all fit a bigint of nano-dollars.
 _BUDGET = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 _FACTOR = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?", re.ASCII)
-BUDGET_INVALID = 'Give an amount in dollars, such as "12.50".'
+BUDGET_INVALID = 'Enter an amount in dollars, such as "12.50".'
 
 
 def nanos_from_dollars(dollars: str | int | Decimal) -> int:

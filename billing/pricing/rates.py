@@ -109,6 +109,13 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         entry = COMPONENTS[component]
         return getattr(self, entry.rate_column) if entry.field else self.extra.get(component)
 
+    def charged(self, component: str) -> int:
+        """Return the rate that applies, in nano-dollars: the component's own, its whole's, or 0."""
+        rate = self.of(component)
+        if rate is None and (whole := COMPONENTS[component].part_of):
+            rate = self.of(whole)
+        return rate or 0
+
     def parts_of(self, component: str) -> list[str]:
         """Return the names of the component's parts that have a rate of their own."""
         return [
@@ -236,39 +243,43 @@ def _highest(steps: tuple[Rates, ...]) -> dict[str, Bound]:
     return highest
 
 
-class Prices(Rates, frozen=True, kw_only=True):
-    """A price version as the relay holds it: the customer's rates, and `costs`, the upstream's.
+class DatedRates(Rates, frozen=True, kw_only=True):
+    """The rates of a row that is in force from a moment on, as the relay holds them.
 
-    Where the row has no price for cached input or reasoning, these fields repeat the price of
-    input or output. `variants` are the same prices at each service tier.
+    Where the row has no rate for cached input or reasoning, these fields repeat the rate of input
+    or output. `variants` are the same rates at each service tier.
     """
 
     version_id: int
     effective_from: datetime
-    costs: Rates = Rates()
-    variants: dict[str, "Prices"] = {}
+    variants: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        """Compute the prices at each service tier as well."""
+        """Compute the rates at each service tier as well."""
         super().__post_init__()
-        force_setattr(
-            self, "has_service_tiers", bool(self.service_tiers or self.costs.service_tiers)
-        )
         variants = {}
         if not self.service_tier:
             variants = {name: self._variant(name) for name in self.service_tiers}
         force_setattr(self, "variants", variants)
 
-    def at_service_tier(self, name: str) -> "Prices":
-        """Return the prices and costs at a service tier; see `Rates.at_service_tier`."""
+    def at_service_tier(self, name: str) -> Self:
+        """Return the rates at a service tier; see `Rates.at_service_tier`."""
         name = name if name in self.service_tiers else ""
         if name == self.service_tier:
             return self
-        return self.variants.get(name) or self._variant(name)
+        found: Self | None = self.variants.get(name)
+        return found or self._variant(name)
 
-    def _variant(self, name: str) -> "Prices":
-        costs = self.costs.at_service_tier(name)
-        return msgspec.structs.replace(self, service_tier=name, costs=costs)
+    def _variant(self, name: str) -> Self:
+        return msgspec.structs.replace(self, service_tier=name)
+
+
+class Prices(DatedRates, frozen=True, kw_only=True):
+    """A price version: what customers pay."""
+
+
+class Costs(DatedRates, frozen=True, kw_only=True):
+    """A version of a route's cost: what its upstream charges us."""
 
 
 def check_factor(millionths: object) -> None:

@@ -10,10 +10,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import connection, models
-from django.db.models import Count, DateTimeField, Func, Max, Q, QuerySet, Sum, Value
-from django.db.models.functions import Coalesce
+from django.db.models import (
+    Case,
+    Count,
+    DateTimeField,
+    F,
+    Func,
+    Max,
+    Q,
+    QuerySet,
+    Sum,
+    Value,
+    When,
+)
+from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from billing.models import UsageHour, UsageRecord
@@ -26,7 +39,7 @@ class Status(models.TextChoices):
     """The status of a finished request, for display. Every request has exactly one."""
 
     OK = "ok", "Completed"
-    CANCELLED = "cancelled", "Cancelled"
+    CANCELLED = "cancelled", "Canceled"
     ERROR = "error", "Failed"
 
 
@@ -94,8 +107,38 @@ class UsageSum:
 # In place of dataclasses.astuple, whose deep copies took half of a page's time.
 _figures = operator.attrgetter(*(field.name for field in fields(UsageSum)))
 
-# Totals by the start of a day or an hour, and by model.
+
+class Group(models.TextChoices):
+    """What totals are grouped by, besides time."""
+
+    MODEL = "model", "Model"
+    KEY = "key", "Key"
+    TAG = "tag", "User tag"
+    ENDPOINT = "endpoint", "Endpoint"
+    STATUS = "status", "Status"
+
+
+# The roll-up has these groups; totals by the others are read from the records.
+_ROLLED_UP = {Group.MODEL: F("model"), Group.KEY: Cast("key_id", models.TextField())}
+_GROUPS = {
+    **_ROLLED_UP,
+    Group.TAG: F("end_user"),
+    Group.ENDPOINT: F("endpoint"),
+    Group.STATUS: Case(
+        *(When(condition, then=Value(status.value)) for status, condition in _OF_STATUS.items())
+    ),
+}
+
+# Totals by the start of a day or an hour, and by what they are grouped by.
 Sums = dict[tuple[datetime, str], UsageSum]
+
+
+def retries_of(record: UsageRecord) -> list[UUID]:
+    """Return the client's retries of this request, the first ten."""
+    if record.outcome == "completed":
+        return []
+    found = UsageRecord.objects.filter(retry_of=record.request_id, account=record.account_id)
+    return list(found.order_by("created_at").values_list("request_id", flat=True)[:10])
 
 
 def roll_up(since: datetime) -> int:
@@ -175,22 +218,26 @@ def records(selection: Selection) -> QuerySet[UsageRecord]:
     return found
 
 
-def sums(selection: Selection, *, by_hour: bool = False) -> Sums:
-    """Return the selection's totals by day (or hour) and model, exact up to now."""
-    if selection.end_user or selection.status in {Status.CANCELLED, Status.ERROR}:
-        return _of_records(records(selection), by_hour)
+def sums(selection: Selection, *, by_hour: bool = False, group: Group = Group.MODEL) -> Sums:
+    """Return the selection's totals by day (or hour) and group, exact up to now.
+
+    The roll-up knows models and keys, but neither tags, endpoints nor statuses.
+    """
+    is_rolled_up = group in _ROLLED_UP and not selection.end_user
+    if not is_rolled_up or selection.status in {Status.CANCELLED, Status.ERROR}:
+        return _of_records(records(selection), by_hour, group)
     everything = Selection(
         selection.account_id, selection.since, selection.until, selection.key_id, selection.model
     )
     rolled_up = rolled_up_until()
     since = max(selection.since, rolled_up)
     found = _added(
-        _of_hours(everything, rolled_up, by_hour),
-        _of_records(records(everything).filter(created_at__gte=since), by_hour),
+        _of_hours(everything, rolled_up, by_hour, group),
+        _of_records(records(everything).filter(created_at__gte=since), by_hour, group),
     )
     if selection.status == Status.OK:
         # Nearly all requests complete, so the others are fewer to count.
-        others = _of_records(records(everything).exclude(outcome="completed"), by_hour)
+        others = _of_records(records(everything).exclude(outcome="completed"), by_hour, group)
         found = {place: found[place] - others.get(place, UsageSum()) for place in found}
     return {place: part for place, part in found.items() if part.requests}
 
@@ -259,11 +306,11 @@ def models_used(selection: Selection) -> list[str]:
     return sorted(hours.values_list("model", flat=True).distinct())
 
 
-def _of_hours(selection: Selection, rolled_up: datetime, by_hour: bool) -> Sums:
+def _of_hours(selection: Selection, rolled_up: datetime, by_hour: bool, group: Group) -> Sums:
     place = _place("hour", by_hour)
     return _read(
         _hours(selection, rolled_up)
-        .values("model", place=place)
+        .values(group=_GROUPS[group], place=place)
         .annotate(
             sum_requests=Sum("requests"),
             sum_errors=Sum("errors"),
@@ -287,10 +334,10 @@ def _hours(selection: Selection, rolled_up: datetime) -> QuerySet[UsageHour]:
     return hours.filter(model=selection.model) if selection.model else hours
 
 
-def _of_records(found: QuerySet[UsageRecord], by_hour: bool) -> Sums:
+def _of_records(found: QuerySet[UsageRecord], by_hour: bool, group: Group) -> Sums:
     place = _place("created_at", by_hour)
     return _read(
-        found.values("model", place=place).annotate(
+        found.values(group=_GROUPS[group], place=place).annotate(
             sum_requests=Count("*"),
             sum_errors=Count("outcome", filter=_OF_STATUS[Status.ERROR]),
             sum_latency_ms_total=Sum("latency_ms"),
@@ -320,7 +367,7 @@ def _place(field: str, by_hour: bool) -> Func:
 
 def _read(rows: Iterable[dict[str, Any]]) -> Sums:
     return {
-        (row["place"], row["model"]): UsageSum(
+        (row["place"], row["group"]): UsageSum(
             **{
                 name.removeprefix("sum_"): int(figure)
                 for name, figure in row.items()

@@ -1,6 +1,6 @@
 """The process's ASGI application: the gateway for the API's paths, Django for all others.
 
-The gateway is plain ASGI. Django's handler and its URL resolver would take 15 % of a request,
+The gateway is plain ASGI. Django's handler and its URL resolver would take 15% of a request,
 and its signals hop to a thread twice (measured; `platform/docs/architecture.md`).
 
 `SERVES` determines whether the process has both. In production they run in separate processes, so
@@ -14,6 +14,7 @@ from typing import Any
 import django
 from django.conf import settings
 
+from api import maintenance
 from api.gateway.http import Receive, Scope, Send
 from api.gateway.process import Gateway, new_gateway
 from api.router import handle, match
@@ -21,6 +22,9 @@ from config.pages import Pages
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
+
+from config import metrics  # noqa: E402  # they read tables and settings
+from config.startup import require_settings  # noqa: E402
 
 # How long a stopping process waits for queued settlements before it spools them.
 CLOSE_SECONDS = 2.0
@@ -37,6 +41,7 @@ class Application:
         self._pages = Pages() if serves != "api" else None
         self._has_gateway = serves != "pages"
         self._gateway: Gateway | None = None
+        self._maintenance = maintenance.Watch(settings.DATABASE_URL)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Return the coroutine that serves a request, or the process's life (ASGI's lifespan)."""
@@ -44,6 +49,8 @@ class Application:
             return self._live(scope, receive, send)
         found = match(scope["path"])
         if found is None:
+            if scope["path"] == metrics.PATH:
+                return metrics.serve(scope, send, has_pages=self._pages is not None)
             return _misdirect(send) if self._pages is None else self._pages(scope, receive, send)
         if not self._has_gateway:
             return _misdirect(send)
@@ -61,11 +68,13 @@ class Application:
         if scope["type"] != "lifespan":
             return
         await receive()
+        await self._maintenance.open()
         if self._has_gateway:
             self._gateway = new_gateway()
             await self._gateway.open()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await self._maintenance.close()
         if self._pages is not None:
             await self._pages.close()
         if self._gateway is not None:
@@ -83,4 +92,5 @@ async def _misdirect(send: Send) -> None:
     await send({"type": "http.response.body", "body": MISDIRECTED})
 
 
+require_settings()
 application = Application(settings.SERVES)

@@ -7,9 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from celery.schedules import crontab
-
-from config import env
+from config import admin_theme, env, schedule
 from config.database import database_of
 from config.logging import configure_logging
 
@@ -77,12 +75,15 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "config.caching.PrivatePages",
+    "config.maintenance.MaintenancePages",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "config.csp.ContentSecurityPolicyMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "portal.sign_in.middleware.SignInLimits",
+    "portal.sign_in.middleware.StaffFactorGuard",
+    "portal.ui.times.ReaderZone",
 ]
 
 TEMPLATES = [
@@ -177,6 +178,9 @@ DISPOSABLE_EMAIL_DOMAINS = {
     for domain in env.words("DISPOSABLE_EMAIL_DOMAINS") + env.lines("DISPOSABLE_EMAIL_DOMAINS_FILE")
 }
 STAFF_SECOND_FACTOR = env.flag("STAFF_SECOND_FACTOR", True)  # see accounts/staff_site.py
+STAFF_APPROVAL_DOLLARS = env.text(
+    "STAFF_APPROVAL_DOLLARS", "1000"
+)  # above it, a second person confirms
 SIGN_UPS_PER_DAY = env.integer("SIGN_UPS_PER_DAY", 10)
 SIGN_UP_RATE = env.text("SIGN_UP_RATE", "20/h")
 SIGN_IN_RATE = env.text("SIGN_IN_RATE", "30/5m")
@@ -202,10 +206,18 @@ _MAIL_DOMAIN = re.sub(r"^[\d.:]*$", "localhost", urlsplit(BASE_URL).hostname or 
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", f"no-reply@{_MAIL_DOMAIN}")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
+# The version of templates/legal/ that new users accept; raise it with their text.
+TERMS_VERSION = "2026-12-01"
+
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # `collectstatic` compresses each file once, and WhiteNoise sends what the browser accepts.
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
@@ -230,10 +242,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "api.drf.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
-UNFOLD = {
-    "SITE_TITLE": "Tollgate",
-    "SITE_HEADER": "Tollgate",
-}
+UNFOLD = admin_theme.UNFOLD
 # The management API's part of the OpenAPI document (api/openapi).
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}
 
@@ -260,7 +269,7 @@ REFERRAL_WAIT_DAYS = env.number("REFERRAL_WAIT_DAYS", 0)
 CODE_RATE = env.text("CODE_RATE", "10/h")
 
 # The sweep releases the holds of dead processes; to know that one is dead takes two LEASE_SECONDS.
-SWEEP_SECONDS = env.number("SWEEP_SECONDS", 10)
+SWEEP_SECONDS = schedule.SWEEP_SECONDS
 LEASE_SECONDS = env.number("LEASE_SECONDS", 12)
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace(
     "?db=", "?virtual_host="
@@ -272,89 +281,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE = {
-    "sweep expired reservations": {
-        "task": "billing.tasks.sweep_expired_reservations",
-        "schedule": SWEEP_SECONDS,
-    },
-    "take back expired credits": {
-        "task": "billing.tasks.expire_credits",
-        "schedule": SWEEP_SECONDS,
-    },
-    "replay spooled settlements": {
-        "task": "billing.tasks.replay_spooled_settlements",
-        "schedule": SWEEP_SECONDS,
-    },
-    "handle due Stripe events": {
-        "task": "billing.payments.tasks.handle_due_stripe_events",
-        "schedule": 15.0,
-        "options": {"expires": 60},
-    },
-    "check open orders": {
-        "task": "billing.payments.tasks.check_open_orders",
-        "schedule": env.number("ORDER_CHECK_SECONDS", 3600),
-        "options": {"expires": 3600},
-    },
-    "check subscriptions": {
-        "task": "billing.payments.tasks.check_subscriptions",
-        "schedule": env.number("SUBSCRIPTION_CHECK_SECONDS", 3600),
-        "options": {"expires": 3600},
-    },
-    "top up low balances": {
-        "task": "billing.payments.tasks.top_up_low_balances",
-        "schedule": env.number("AUTO_TOP_UP_SECONDS", 20),
-        "options": {"expires": 60},
-    },
-    "reward referrals": {
-        "task": "billing.payments.tasks.reward_referrals",
-        "schedule": 300.0,
-        "options": {"expires": 300},
-    },
-    "submit requested refunds": {
-        "task": "billing.payments.tasks.submit_requested_refunds",
-        "schedule": 60.0,
-        "options": {"expires": 60},
-    },
-    "check refunds and disputes": {
-        "task": "billing.payments.tasks.check_reversals",
-        "schedule": env.number("ORDER_CHECK_SECONDS", 3600),
-        "options": {"expires": 3600},
-    },
-    "collect debts": {
-        "task": "billing.payments.tasks.collect_debts",
-        "schedule": 300.0,
-        "options": {"expires": 300},
-    },
-    "reconcile with Stripe": {
-        "task": "billing.payments.tasks.reconcile_stripe",
-        "schedule": crontab(hour=4, minute=10),
-    },
-    "ask for videos": {
-        "task": "api.tasks.poll_videos",
-        "schedule": env.number("VIDEO_POLL_SECONDS", 3),
-        # After an outage one run is enough, instead of one for each that was missed.
-        "options": {"expires": 60},
-    },
-    "encrypt secrets": {"task": "api.tasks.encrypt_secrets", "schedule": crontab(50, 3)},
-    "answer chats": {"task": "api.tasks.run_chats", "schedule": 1.0},
-    "forget answered chats": {"task": "api.tasks.forget_chats", "schedule": 600.0},
-    "send notices": {
-        "task": "portal.tasks.send_notices",
-        "schedule": env.number("NOTICE_SECONDS", 60),
-        "options": {"expires": 60},
-    },
-    "roll up usage": {"task": "billing.tasks.roll_up_usage", "schedule": 60.0},
-    "roll up two days of usage": {
-        "task": "billing.tasks.roll_up_usage",
-        "schedule": crontab(hour=3, minute=10),
-        "kwargs": {"hours": 48},
-    },
-    "rejected usage": {"task": "billing.tasks.alert_of_rejected_usage", "schedule": 300.0},
-    "prove the ledger": {
-        "task": "billing.tasks.prove_ledger",
-        "schedule": crontab(hour=3, minute=30),
-    },
-}
+CELERY_BEAT_SCHEDULE = schedule.SCHEDULE
 
 # API keys: prefix + 32 base62 + 6 base62 of CRC32, stored as HMAC-SHA256 under the newest pepper.
 # "1:hex,2:hex" keeps the keys of older peppers valid while new ones use the newest.
@@ -390,6 +317,10 @@ VIDEO_POLL_SECONDS = env.number("VIDEO_POLL_SECONDS", 3)
 ASYNC_CHAT_MAX_SECONDS = env.number("ASYNC_CHAT_MAX_SECONDS", 1800)
 SPOOL_DIR = Path(env.text("SPOOL_DIR", str(LOCAL_DIR / "spool")))
 SPOOL_FALLBACK_DIR = Path(spare) if (spare := env.text("SPOOL_FALLBACK_DIR", "")) else None
+
+# /metrics can be read with the token, or from these networks without a proxy in between.
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+METRICS_ADDRESSES = env.words("METRICS_ADDRESSES", "127.0.0.0/8,::1/128")
 
 LOGGING_CONFIG = None
 configure_logging(level=env.text("LOG_LEVEL", "INFO"), as_json=env.flag("LOG_JSON"))

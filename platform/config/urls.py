@@ -9,6 +9,7 @@ from billing.payments.webhooks import stripe_webhook
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("portal.urls")),
     path("accounts/", include("allauth.urls")),
+    path("admin/", include("portal.console.urls")),
     path("admin/", admin.site.urls),
     path("api/manage/v1/", include("api.manage.urls")),
     path("webhooks/stripe", stripe_webhook, name="stripe_webhook"),

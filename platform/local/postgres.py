@@ -194,7 +194,7 @@ class Postgres(Server):
                 record.write_text(identity + "\n")
                 return identity
         raise LocalError(
-            "PostgreSQL does not run as root, and this machine lets root become nobody else: "
+            "PostgreSQL does not run as root, and this machine lets root become another user: "
             "start as an ordinary user, or set DATABASE_URL"
         )
 

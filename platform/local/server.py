@@ -183,7 +183,7 @@ class Server(ABC):
             self.socket_folder.mkdir(mode=0o700, parents=True)
         found = self.socket_folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in self._owners():
-            raise LocalError(f"{self.socket_folder} belongs to somebody else: remove it")
+            raise LocalError(f"{self.socket_folder} belongs to another user: remove it")
         self.socket_folder.chmod(0o700)
 
     def _owners(self) -> set[int]:

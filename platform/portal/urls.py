@@ -6,6 +6,7 @@ AREAS = (
     "home",
     "dashboard",
     "keys",
+    "find",
     "usage",
     "statement",
     "billing",

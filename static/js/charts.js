@@ -1,4 +1,4 @@
-// Bars stacked by model, from the JSON that components/chart.html leaves beside each canvas.
+// Bars or lines by group, from the JSON that components/chart.html leaves beside each canvas.
 "use strict";
 
 (() => {
@@ -11,59 +11,104 @@
     return "$" + amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: digits });
   };
 
-  // A colour as a canvas takes it: the browser resolves the token, for light or for dark.
+  // A color as a canvas takes it: the browser resolves the token, for light or for dark.
   const probe = document.body.appendChild(document.createElement("span"));
   probe.hidden = true;
-  const colour = (name) => {
+  const color = (name) => {
     probe.style.color = `var(--${name})`;
     return getComputedStyle(probe).color;
   };
 
-  const datasets = (series) =>
-    series.map((each) => ({
+  const numbers = (digits) => (value) => value.toLocaleString("en", { maximumFractionDigits: digits });
+  const METRICS = {
+    cost: { text: dollars },
+    tokens: { text: numbers(0) },
+    requests: { text: numbers(0) },
+    latency: { text: (ms) => `${numbers(2)(ms / 1000)} s`, isMean: true },
+    cache: { text: (percent) => `${numbers(1)(percent)}%`, isMean: true },
+  };
+
+  // Parts of a sum are stacked; means and shares are lines.
+  const datasets = (data) =>
+    data.series.map((each) => ({
       label: each.name,
-      data: each.nanos,
-      backgroundColor: colour(`series-${each.number}`),
-      maxBarThickness: 36,
-      categoryPercentage: 0.9,
-      barPercentage: 0.8,
+      data: each.values,
+      url: each.url,
+      backgroundColor: color(`series-${each.number}`),
+      borderColor: color(`series-${each.number}`),
+      ...(METRICS[data.metric].isMean
+        ? { borderWidth: 2, pointRadius: 2, spanGaps: true }
+        : { maxBarThickness: 36, categoryPercentage: 0.9, barPercentage: 0.8 }),
     }));
 
-  const options = (data) => ({
-    animation: false,
-    maintainAspectRatio: false,
-    interaction: { mode: "index", intersect: false },
-    scales: {
-      x: {
-        stacked: true,
-        grid: { display: false },
-        // A date without its year, an hour without its date.
-        ticks: { color: colour("quiet"), maxRotation: 0, callback: (at) => data.labels[at].slice(-5) },
+  const footer = (data) => (items) => {
+    if (!items.length) return "";
+    const { text, isMean } = METRICS[data.metric];
+    const requests = data.requests[items[0].dataIndex];
+    const lines = [`${requests.toLocaleString("en")} request${requests === 1 ? "" : "s"}`];
+    if (!isMean && items.length > 1) lines.unshift(`Total  ${text(items.reduce((sum, item) => sum + item.raw, 0))}`);
+    return lines;
+  };
+
+  const options = (data) => {
+    const { text, isMean } = METRICS[data.metric];
+    return {
+      animation: false,
+      maintainAspectRatio: false,
+      interaction: { mode: "index", intersect: false },
+      // A click on a part narrows the page to it.
+      onClick: (event, _items, chart) => {
+        const [hit] = chart.getElementsAtEventForMode(event, "nearest", { intersect: true }, true);
+        const url = hit && (chart.data.datasets[hit.datasetIndex].url || data.links?.[hit.index]);
+        if (url) location.assign(url);
       },
-      y: {
-        stacked: true,
-        border: { display: false },
-        grid: { color: colour("line") },
-        ticks: { color: colour("quiet"), maxTicksLimit: 6, callback: dollars },
-      },
-    },
-    plugins: {
-      legend: { display: false },
-      tooltip: {
-        filter: (item) => item.raw > 0,
-        callbacks: {
-          label: (item) => ` ${item.dataset.label}  ${dollars(item.raw)}`,
-          footer: (items) => (items.length ? `${data.requests[items[0].dataIndex].toLocaleString("en")} requests` : ""),
+      scales: {
+        x: {
+          stacked: !isMean,
+          grid: { display: false },
+          // A date without its year, an hour without its date.
+          ticks: { color: color("quiet"), maxRotation: 0, callback: (at) => data.labels[at].slice(-5) },
+        },
+        y: {
+          stacked: !isMean,
+          beginAtZero: true,
+          suggestedMax: data.series.some((each) => each.values.some(Boolean)) ? undefined : data.metric === "cost" ? 1e9 : 1,
+          border: { display: false },
+          grid: { color: color("line") },
+          ticks: { color: color("quiet"), maxTicksLimit: 6, callback: text },
         },
       },
-    },
+      plugins: {
+        legend: { display: false },
+        tooltip: {
+          filter: (item) => item.raw !== 0,
+          callbacks: { label: (item) => ` ${item.dataset.label}  ${text(item.raw)}`, footer: footer(data) },
+        },
+      },
+    };
+  };
+
+  // A legend's button shows or hides its series.
+  const toggle = (button) => {
+    const canvas = document.querySelector(`canvas[data-chart="${button.dataset.of}"]`);
+    const isShown = button.getAttribute("aria-pressed") === "true";
+    charts.get(canvas)?.setDatasetVisibility(Number(button.dataset.series), isShown);
+    charts.get(canvas)?.update();
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-of]");
+    if (!button) return;
+    button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+    toggle(button);
   });
 
   const render = (canvas) => {
     const data = JSON.parse(document.getElementById(canvas.dataset.chart).textContent);
     charts.get(canvas)?.destroy();
-    const content = { labels: data.labels, datasets: datasets(data.series) };
-    charts.set(canvas, new Chart(canvas, { type: "bar", data: content, options: options(data) }));
+    const content = { labels: data.labels, datasets: datasets(data) };
+    const type = METRICS[data.metric].isMean ? "line" : "bar";
+    charts.set(canvas, new Chart(canvas, { type, data: content, options: options(data) }));
+    for (const button of document.querySelectorAll(`[data-of="${canvas.dataset.chart}"]`)) toggle(button);
   };
 
   const renderAll = (within) => {
@@ -78,7 +123,7 @@
 
   renderAll(document);
   document.addEventListener("htmx:load", (event) => renderAll(event.target));
-  // The colours are the theme's.
+  // The colors are the theme's.
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => renderAll(document));
-  new MutationObserver(() => renderAll(document)).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  new MutationObserver(() => renderAll(document)).observe(document.documentElement, { attributeFilter: ["data-theme", "class"] });
 })();

@@ -42,11 +42,11 @@
 
   const isNumber = /^[\d.]+$|^\[/.test(location.hostname);
   const reason = (error) => {
-    if (!window.PublicKeyCredential) return "This browser or this connection knows no passkeys.";
+    if (!window.PublicKeyCredential) return "This browser or connection doesn’t support passkeys.";
     if (isNumber) return `Passkeys need a name in the address: open this page at ${location.protocol}//localhost:${location.port}.`;
-    if (error.name === "InvalidStateError") return "This device has a passkey for your account already.";
-    if (error.name === "NotAllowedError") return "No passkey was given: it was cancelled, or there is none on this device.";
-    return "The passkey could not be used. Try again.";
+    if (error.name === "InvalidStateError") return "This device already has a passkey for your account.";
+    if (error.name === "NotAllowedError") return "No passkey was used: you canceled, or this device doesn’t have one.";
+    return "The passkey couldn’t be used. Try again.";
   };
 
   const optionsFor = async (form) => {

@@ -73,18 +73,12 @@ document.addEventListener("keydown", (event) => {
   next.focus();
 });
 
-// <time datetime> in the reader's own zone, with the exact moment in its title.
-const showTimes = (within) => {
-  for (const time of all("time[datetime]", within)) {
-    const moment = new Date(time.dateTime);
-    if (Number.isNaN(moment.getTime())) continue;
-    const style = time.dataset.style === "date" ? { dateStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
-    time.textContent = new Intl.DateTimeFormat(undefined, style).format(moment);
-    time.title = moment.toISOString();
-  }
-};
-showTimes(document);
-document.addEventListener("htmx:load", (event) => showTimes(event.target));
+// The server shows times in the reader's zone, which it learns from this cookie.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone && !document.cookie.split("; ").includes(`zone=${zone}`)) {
+  const secure = location.protocol === "https:" ? "; secure" : "";
+  document.cookie = `zone=${zone}; path=/; max-age=31536000; samesite=lax${secure}`;
+}
 
 // Light, dark, or as the system is.
 document.addEventListener("click", (event) => {
@@ -100,7 +94,29 @@ document.addEventListener("click", (event) => {
   }
 });
 
-// <form data-submits-on-change> asks again when a choice changes.
+// <form data-submits-on-change> asks again when a choice changes, and <select data-submits> its form.
 document.addEventListener("change", (event) => {
-  event.target.closest("form[data-submits-on-change]")?.requestSubmit();
+  const form = event.target.matches("[data-submits]") ? event.target.form : event.target.closest("form[data-submits-on-change]");
+  form?.requestSubmit();
 });
+
+// One balance everywhere on the page: asked for now and then while the page is visible, and whenever a
+// part of the page brings a newer one.
+const balanceUrl = one("[data-balance-url]")?.dataset.balanceUrl;
+const showBalance = (text) => {
+  for (const place of all("[data-balance]")) if (place.textContent !== text) place.textContent = text;
+};
+const askBalance = async () => {
+  if (document.hidden) return;
+  const answer = await fetch(balanceUrl).catch(() => null);
+  if (answer?.ok && !answer.redirected) showBalance((await answer.json()).balance);
+};
+if (balanceUrl) {
+  setInterval(askBalance, 20_000);
+  document.addEventListener("visibilitychange", askBalance);
+  document.addEventListener("balance", (event) => showBalance(event.detail));
+  document.addEventListener("htmx:load", (event) => {
+    const newest = one("[data-balance]", event.target);
+    if (newest) showBalance(newest.textContent);
+  });
+}

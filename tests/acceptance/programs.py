@@ -17,8 +17,8 @@ import playwright
 import pytest
 
 from tests.acceptance.services import Service
+from tests.support import fresh_programs
 from tests.support.forks import ROOT
-from tests.support.python_programs import run_python
 
 SNIPPETS = Path(__file__).with_name("snippets")
 HOSTS = {
@@ -64,7 +64,7 @@ def curl(service: Service, name: str) -> Any:
 def python(service: Service, *names: str, then: str = "", stdin: str = "") -> str:
     """Run Python samples as one program, with `then` as its last lines; return its output."""
     text = "\n".join([*(read(service, name) for name in names), then])
-    code, said, complained = run_python(text, _environment(service), stdin)
+    code, said, complained = fresh_programs.run(["-c", text], _environment(service), stdin)
     assert code == 0, said + complained
     return said
 

@@ -1,13 +1,11 @@
 """The system checks of secrets."""
 
 import os
-import subprocess
-import sys
 
 import pytest
-from django.conf import settings as configured
 
 from accounts import checks
+from tests.support import fresh_programs
 
 GOOD = {1: b"p" * 32}
 
@@ -65,19 +63,15 @@ def test_a_wildcard_host_is_warned_of(settings) -> None:
     assert ids(checks.check_allowed_hosts(None)) == ["accounts.W001"]
 
 
-def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=configured.BASE_DIR,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def manage(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Run manage.py and return its exit code and its stderr."""
+    command = ["manage.py", *arguments]
+    code, _, complained = fresh_programs.run(command, {**os.environ, **environment})
+    return code, complained
 
 
 def test_production_settings_pass_the_deploy_checks() -> None:
-    result = manage(
+    code, complained = manage(
         "check",
         "--deploy",
         "--fail-level=WARNING",
@@ -86,11 +80,11 @@ def test_production_settings_pass_the_deploy_checks() -> None:
         ALLOWED_HOSTS="api.example.com",
         BASE_URL="https://api.example.com",
     )
-    assert result.returncode == 0, result.stderr
+    assert code == 0, complained
 
 
 def test_a_command_without_a_pepper_says_what_to_set(tmp_path) -> None:
-    result = manage("check", API_KEY_PEPPERS="", LOCAL_DIR=str(tmp_path))
-    assert result.returncode != 0
-    assert "accounts.E001" in result.stderr
-    assert "API_KEY_PEPPERS='1:" in result.stderr
+    code, complained = manage("check", API_KEY_PEPPERS="", LOCAL_DIR=str(tmp_path))
+    assert code != 0
+    assert "accounts.E001" in complained
+    assert "API_KEY_PEPPERS='1:" in complained

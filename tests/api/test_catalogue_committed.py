@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from pytest_django import DjangoDbBlocker
 
 from api.catalogue.snapshot import Catalogue, Snapshot, load, load_snapshot
-from api.models import Model, Route, Service, Upstream
+from api.models import Model, Route, RouteCost, Service, Upstream
 from billing.models import CatalogueVersion, PriceVersion, Product
 
 CATALOGUE = """
@@ -41,7 +41,7 @@ def _committed(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Ite
     """Commit, and cleans up by itself: the ledger refuses the TRUNCATE of Django's flush."""
     with django_db_blocker.unblock():
         yield
-        for model in (Route, Model, PriceVersion, Product, Upstream, Service):
+        for model in (RouteCost, Route, Model, PriceVersion, Product, Upstream, Service):
             model.objects.all().delete()
         connection.close()
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import Plan
 from api.catalogue.snapshot import load_snapshot
-from api.models import Model, ModelAlias, Route, Service, Upstream
+from api.models import Model, ModelAlias, Route, RouteCost, Service, Upstream
 from api.upstream_keys import encrypt_key
 from billing.models import CatalogueVersion, PlanOffer, PriceVersion, Product
 
@@ -82,7 +82,7 @@ def test_a_file_fills_every_table(load: Load) -> None:
     summary = load()
     assert summary == (
         "shop.toml: loaded: services 1 added; plans 1 added, 1 changed; upstreams 1 added;"
-        " models 2 added; prices 2 added; aliases 3 added; routes 3 added\n"
+        " models 2 added; prices 2 added; aliases 3 added; routes 3 added; costs 2 added\n"
     )
     service = Service.objects.get()
     assert (service.name, service.key_prefix, service.catalogue) == ("Shop", "sk-shop-", "shop")
@@ -94,11 +94,12 @@ def test_a_file_fills_every_table(load: Load) -> None:
     assert price.input_nanos_per_million == 1_000_000_000
     assert price.cached_input_nanos_per_million == 100_000_000
     assert price.reasoning_nanos_per_million == 3_000_000_000
-    assert (price.input_cost_nanos_per_million, price.output_cost_nanos_per_million) == (
-        500_000_000,
-        1_000_000_000,
-    )
-    assert price.cached_input_cost_nanos_per_million is None
+    for cost in RouteCost.objects.filter(route__model=beta):
+        assert (cost.input_nanos_per_million, cost.output_nanos_per_million) == (
+            500_000_000,
+            1_000_000_000,
+        )
+        assert cost.cached_input_nanos_per_million is None
     routes = beta.routes.order_by("priority").values_list("upstream_model", flat=True)
     assert list(routes) == ["beta", "beta-2"]
     assert Plan.objects.get(is_default=True).tokens_per_minute == 120_000
@@ -258,7 +259,11 @@ def test_a_changed_price_is_a_new_version_and_the_old_one_stays(load: Load) -> N
 
 def test_a_changed_cost_is_a_new_version_too(load: Load) -> None:
     load()
-    assert "prices 1 added, 1 unchanged" in load(edited(('"0.5"', '"0.6"')))
+    answer = load(edited(('"0.5"', '"0.6"')))
+    assert "prices 2 unchanged" in answer
+    assert "costs 2 added" in answer
+    costs = RouteCost.objects.filter(route__upstream_model="beta").order_by("effective_from")
+    assert [row.input_nanos_per_million for row in costs] == [500_000_000, 600_000_000]
 
 
 def test_a_price_to_come_takes_effect_by_time(load: Load) -> None:
@@ -285,10 +290,10 @@ def test_prices_of_a_moment_are_not_rewritten(load: Load) -> None:
     load()
     to_come = (timezone.now() + timedelta(days=2)).replace(microsecond=0)
     load(edited(('output = "2.50"', f'output = "5", effective_from = {to_come.isoformat()}')))
-    with pytest.raises(CommandError, match=r"prices\.effective_from: other prices stand from"):
+    with pytest.raises(CommandError, match=r"prices\.effective_from: other rates stand from"):
         load(edited(('output = "2.50"', f'output = "6", effective_from = {to_come.isoformat()}')))
     passed = (timezone.now() - timedelta(days=2)).isoformat()
-    with pytest.raises(CommandError, match=r"has passed and other prices are in force"):
+    with pytest.raises(CommandError, match=r"has passed and other rates are in force"):
         load(edited(('output = "2.50"', f'output = "6", effective_from = {passed}')))
     assert PriceVersion.objects.filter(product__sku="alpha").count() == 2
 

@@ -18,9 +18,9 @@ from api.catalogue.snapshot import (
     Snapshot,
     load_snapshot,
 )
-from api.models import Model, ModelAlias, Route, Service, Upstream
+from api.models import Model, ModelAlias, Route, RouteCost, Service, Upstream
 from billing.models import PriceVersion, Product
-from billing.pricing.rates import Prices, Rates
+from billing.pricing.rates import Costs, Prices
 
 
 def make_model(name: str, **columns: Any) -> Model:
@@ -181,10 +181,16 @@ def test_prices_left_empty_are_those_of_input_and_output_for_costs_as_well() -> 
         now,
         input_nanos_per_million=10,
         output_nanos_per_million=20,
-        input_cost_nanos_per_million=1,
-        cached_input_cost_nanos_per_million=0,
-        output_cost_nanos_per_million=2,
-        image_cost_nanos=3,
+    )
+    upstream = Upstream.objects.create(name="costly", base_url="http://127.0.0.1/v1")
+    route = Route.objects.create(model=model, upstream=upstream, upstream_model="a")
+    cost = RouteCost.objects.create(
+        route=route,
+        effective_from=now,
+        input_nanos_per_million=1,
+        cached_input_nanos_per_million=0,
+        output_nanos_per_million=2,
+        image_nanos=3,
     )
     version = PriceVersion.objects.get()
     assert entry_of("alpha").price_at(now) == Prices(
@@ -194,14 +200,18 @@ def test_prices_left_empty_are_those_of_input_and_output_for_costs_as_well() -> 
         cached_input_nanos_per_million=10,
         output_nanos_per_million=20,
         reasoning_nanos_per_million=20,
-        costs=Rates(
-            input_nanos_per_million=1,
-            cached_input_nanos_per_million=0,
-            output_nanos_per_million=2,
-            reasoning_nanos_per_million=2,
-            image_nanos=3,
-        ),
     )
+    entry = next(each for each in entry_of("alpha").routes if each.id == route.pk)
+    assert entry.costs_at(now) == Costs(
+        version_id=cost.pk,
+        effective_from=cost.effective_from,
+        input_nanos_per_million=1,
+        cached_input_nanos_per_million=0,
+        output_nanos_per_million=2,
+        reasoning_nanos_per_million=2,
+        image_nanos=3,
+    )
+    assert entry.costs_at(now - timedelta(seconds=1)) is None
 
 
 @pytest.mark.django_db

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import Plan
-from api.models import Model, ModelAlias, Route, Service, Upstream
+from api.models import Model, ModelAlias, Route, RouteCost, Service, Upstream
 from billing.models import CatalogueVersion, PriceVersion, Product
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +19,8 @@ def rows() -> None:
     product = Product.objects.create(sku="alpha")
     model = Model.objects.create(name="alpha", product=product)
     ModelAlias.objects.create(name="a", model=model)
-    Route.objects.create(model=model, upstream=upstream, upstream_model="alpha")
+    route = Route.objects.create(model=model, upstream=upstream, upstream_model="alpha")
+    RouteCost.objects.create(route=route, effective_from=timezone.now())
     PriceVersion.objects.create(product=product, effective_from=timezone.now())
     Plan.objects.create(name="test", title="Test")
     Service.objects.create()
@@ -41,6 +42,9 @@ INSERTS: dict[str, Callable[[], object]] = {
     "api_route": lambda: Route.objects.create(
         model=Model.objects.get(), upstream=Upstream.objects.get(), upstream_model="x"
     ),
+    "api_routecost": lambda: RouteCost.objects.create(
+        route=Route.objects.get(), effective_from=timezone.now()
+    ),
     "api_service": lambda: (Service.objects.all().delete(), Service.objects.create()),
     "api_upstream": lambda: Upstream.objects.create(name="other", base_url="http://other/v1"),
     "billing_priceversion": lambda: PriceVersion.objects.create(
@@ -53,6 +57,7 @@ COLUMNS = {
     "api_model": "title = 'Else'",
     "api_modelalias": "name = 'else'",
     "api_route": "weight = 7",
+    "api_routecost": "input_nanos_per_million = 7",
     "api_service": "is_open = false",
     "api_upstream": "max_concurrency = 7",
     "billing_priceversion": "input_nanos_per_million = 7",

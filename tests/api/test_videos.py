@@ -13,7 +13,7 @@ from django.utils import timezone
 from api.jobs import poll
 from api.jobs.poll import FAILED as FAILED_TEXT
 from api.jobs.poll import JobReport, JobUpstream, read_report
-from api.models import Upstream, VideoJob
+from api.models import Model, Route, RouteCost, Upstream, VideoJob
 from billing.ledger import expiry, postings
 from billing.models import (
     CatalogueVersion,
@@ -24,6 +24,7 @@ from billing.models import (
     Transfer,
     UsageRecord,
 )
+from tests.billing.conftest import broken_invariants
 from tests.billing.ledger_calls import Customer, admit, make_customer
 
 COMPLETED = JobReport("completed", url="https://videos.invalid/1.mp4")
@@ -112,6 +113,26 @@ def test_a_finished_video_is_settled_with_its_line():
     poll.conclude(job, COMPLETED, is_overdue=False)
 
     assert UsageRecord.objects.get(pk=job.pk).lines == [["piece", 1, PRICE, 1, PRICE]]
+
+
+@pytest.mark.django_db
+def test_a_finished_video_costs_us_what_its_route_did_at_the_order():
+    model = Model.objects.create(name="film", product=Product.objects.create(sku="film"))
+    upstream = Upstream.objects.create(name="studio", base_url="https://films.invalid/v2")
+    route = Route.objects.create(model=model, upstream=upstream, upstream_model="film")
+    cost = RouteCost.objects.create(route=route, effective_from=timezone.now(), piece_nanos=150)
+    costs = {"upstream": upstream, "route_cost": cost, "upstream_cost_nanos": 150}
+    job = make_job(make_customer(1000), **costs)
+
+    poll.conclude(job, COMPLETED, is_overdue=False)
+
+    record = UsageRecord.objects.get(pk=job.pk)
+    lines = [["piece", 1, 150, 1, 150]]
+    assert record.cost_lines == [
+        {"upstream": "studio", "route_cost": cost.pk, "amount_nanos": 150, "lines": lines}
+    ]
+    assert record.margin_nanos == 50
+    assert broken_invariants() == {}
 
 
 @pytest.mark.django_db

@@ -110,7 +110,7 @@ class StreamClient(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._finish(RuntimeError("the server closed the connection"))
         if self.done.done() and not self.done.cancelled():
-            self.done.exception()  # of an idle stream, which nobody waits for
+            self.done.exception()  # of an idle stream, which nothing awaits
 
     def _finish(self, error: Exception | None) -> None:
         if not self.done.done():

@@ -26,7 +26,7 @@ from billing.pricing.charge import (
 )
 from billing.pricing.components import COMPONENTS, Component, check_extra_rates
 from billing.pricing.money import PER_MILLION
-from billing.pricing.rates import SUMMARIES, Prices, Rates
+from billing.pricing.rates import SUMMARIES, Costs, Prices, Rates
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -225,22 +225,21 @@ def test_the_quick_way_of_text_is_the_same_as_the_loop(
 
 
 def test_the_upstreams_cost_is_reckoned_from_its_own_rates() -> None:
-    with_costs = msgspec.structs.replace(
-        GLM_5_2,
-        costs=Rates(
-            input_nanos_per_million=420_000_000,
-            cached_input_nanos_per_million=42_000_000,
-            output_nanos_per_million=1_500_000_000,
-            reasoning_nanos_per_million=1_500_000_000,
-        ),
+    costs = Costs(
+        version_id=1,
+        effective_from=LONG_AGO,
+        input_nanos_per_million=420_000_000,
+        cached_input_nanos_per_million=42_000_000,
+        output_nanos_per_million=1_500_000_000,
+        reasoning_nanos_per_million=1_500_000_000,
     )
     used = Usage(input_tokens=500, cached_tokens=100, output_tokens=1000, reasoning_tokens=10)
     # 400 x 420 + 100 x 42 + 1000 x 1500
-    assert charge_and_cost(with_costs, used) == (
-        charge_of(GLM_5_2, used),
-        168_000 + 4_200 + 1_500_000,
-    )
-    assert charge_and_cost(GLM_5_2, used)[1] == 0
+    charge, cost = charge_and_cost(GLM_5_2, costs, used)
+    assert charge == charge_of(GLM_5_2, used)
+    assert cost.total_nanos == 168_000 + 4_200 + 1_500_000
+    assert sum(line[4] for line in cost.lines) == cost.total_nanos
+    assert charge_and_cost(GLM_5_2, None, used)[1] == NO_CHARGE
 
 
 @given(rates, counts, counts, units, units, units, units, st.data())
@@ -332,7 +331,7 @@ def test_the_table_of_components_is_sound() -> None:
             assert component.field in Usage.__struct_fields__
             assert component.rate_column in Rates.__struct_fields__
             columns = {field.name for field in PriceVersion._meta.fields}
-            assert {component.rate_column, component.cost_column} <= columns
+            assert component.rate_column in columns
     keys = set(RatesTable.__struct_fields__) - {"extra"}
     assert keys == {name for name, component in COMPONENTS.items() if component.field}
 

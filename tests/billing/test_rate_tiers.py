@@ -18,8 +18,8 @@ from billing.pricing.charge import (
     quote,
 )
 from billing.pricing.components import COMPONENTS
-from billing.pricing.rates import ContextTier, Prices, Rates
-from tests.billing.test_pricing import counts, per_million, prices, rates, units
+from billing.pricing.rates import ContextTier, Costs, Prices
+from tests.billing.test_pricing import LONG_AGO, counts, per_million, prices, rates, units
 
 LONG = 200_000
 # Gemini 2.5 Pro's price list: $1.25 and $10 up to 200,000 tokens of prompt, $2.50 and $15 above.
@@ -136,22 +136,23 @@ def test_the_tier_that_the_upstream_served_decides_up_to_what_was_held(
     held: str, served: str, charged: str
 ) -> None:
     used = Usage(input_tokens=1_000, output_tokens=1_000, service_tier=served)
-    charge, _ = charge_and_cost(GEMINI.at_service_tier(held), used)
+    charge, _ = charge_and_cost(GEMINI.at_service_tier(held), None, used)
     assert charge == charge_of(GEMINI.at_service_tier(charged), used)
 
 
 def test_the_upstreams_cost_is_that_of_the_tier_that_it_served() -> None:
-    costs = Rates(
+    costs = Costs(
+        version_id=1,
+        effective_from=LONG_AGO,
         input_nanos_per_million=1_000_000_000,
         context_tiers=(ContextTier(100, {"input": 2_000_000_000}),),
         factor_millionths=900_000,
         service_tiers={"priority": 2_000_000},
     )
-    figures = msgspec.structs.replace(GEMINI, costs=costs)
 
     def cost(held: str, served: str, tokens: int = 10) -> int:
         used = Usage(input_tokens=tokens, service_tier=served)
-        return charge_and_cost(figures.at_service_tier(held), used)[1]
+        return charge_and_cost(GEMINI.at_service_tier(held), costs, used)[1].total_nanos
 
     assert cost("", "") == 10 * 900
     assert cost("", "", 101) == 101 * 1_800
@@ -231,7 +232,7 @@ def test_no_usage_within_its_bounds_is_charged_more_than_the_hold(
         units={"cache_write": data.draw(st.integers(0, input_tokens - cached))},
         service_tier=served,
     )
-    charge, _ = charge_and_cost(held, used)
+    charge, _ = charge_and_cost(held, None, used)
     assert charge.total_nanos <= most
     _assert_proved(charge.lines, charge.total_nanos)
 

@@ -20,6 +20,7 @@ from tests.billing.ledger_calls import (
     settle,
     sweep,
 )
+from tests.billing.route_costs import make_route_cost
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -125,17 +126,28 @@ def test_the_lines_of_the_charge_are_kept_with_the_record():
     assert customer.record(ask).lines == LINES
 
 
+def test_what_each_upstream_charges_is_kept_with_the_record():
+    cost = make_route_cost(input_nanos_per_million=2_000_000)
+    charged = {"upstream": "one", "route_cost": cost.pk, "amount_nanos": 6, "lines": LINES[:1]}
+    customer = make_customer(1000)
+    ask = customer.admitted()
+
+    settle(customer.end(ask, **CHARGED, upstream_cost_nanos=6, cost_lines=[charged]))
+
+    assert customer.record(ask).cost_lines == [charged]
+
+
 def test_a_row_of_an_earlier_release_has_no_lines_and_is_settled():
     customer = make_customer(1000)
     ask = customer.admitted()
     row = msgspec.to_builtins(customer.end(ask, **CHARGED))
-    del row["lines"]
+    del row["lines"], row["cost_lines"]
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT code FROM billing_settle(%s::jsonb)", [json.dumps([row])])
         assert cursor.fetchone() == ("settled",)
 
-    assert customer.record(ask).lines == []
+    assert (customer.record(ask).lines, customer.record(ask).cost_lines) == ([], [])
 
 
 def test_a_repeat_leaves_the_lines_of_the_settlement_that_counts():

@@ -1,5 +1,6 @@
 """The spool: settlements in files, until the ledger has them."""
 
+import asyncio
 import json
 import os
 import resource
@@ -10,11 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 from django.db import OperationalError
+from structlog.testing import capture_logs
 
 from billing.ledger import spool
 from billing.ledger.gate import Settlement
 from billing.models import LedgerAlert
 from tests.billing.ledger_calls import make_customer, settle, sweep
+from tests.support.waiting import eventually_async
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -95,6 +98,30 @@ def test_another_folder_takes_what_the_first_does_not(settings, tmp_path):
     assert customer.balances == (990, 0)
     alert = LedgerAlert.objects.get(kind="spool_failed")
     assert str(settings.SPOOL_DIR) in alert.detail
+
+
+def test_a_settlement_due_after_a_failed_attempt_is_in_the_log_at_once(settings, tmp_path):
+    (tmp_path / "file").touch()
+    settings.SPOOL_DIR = tmp_path / "file" / "spool"
+    settings.SETTLE_WAIT_SECONDS = 0.01
+
+    async def fall_due() -> None:
+        copies = spool.OverdueCopies()
+        copies.open()
+        for count, row in enumerate([b"first", b"second"], start=1):
+            waiting = asyncio.get_running_loop().create_future()
+            copies.watched.append(spool.Watched(row, waiting, 0))
+            await eventually_async(lambda count=count: len(logged()) == count)
+        await copies.close()
+
+    def logged() -> list[str]:
+        return [each["row"] for each in logs if each["event"] == "settlement_not_spooled"]
+
+    with capture_logs() as logs:
+        asyncio.run(fall_due())
+
+    assert logged() == ["first", "second"]
+    spool._failures.clear()
 
 
 def test_a_row_that_can_not_be_kept_for_a_person_stays_in_its_file(monkeypatch, spool_folder):

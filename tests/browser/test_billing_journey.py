@@ -121,7 +121,7 @@ def test_a_declined_card_is_told_and_another_pays(buyer: Buyer) -> None:
     expect(buyer.page.get_by_role("alert")).to_contain_text("declined")
     buyer.expect_balance("$1.00")
     buyer.visitor.press(buyer.page.get_by_role("region", name="Orders").get_by_role("link").first)
-    expect(buyer.page.get_by_role("alert")).to_contain_text("The last try was refused:")
+    expect(buyer.page.get_by_role("alert")).to_contain_text("The last attempt was declined:")
     buyer.visitor.button("Continue to payment")
     buyer.page.wait_for_url("**/stripe/checkout/**")
     buyer.pay("pm_card_mastercard")
@@ -196,7 +196,7 @@ def test_cards_are_managed_at_stripe(buyer: Buyer) -> None:
     buyer.page.wait_for_url("**/stripe/portal/**")
     buyer.page.get_by_role("button", name=re.compile("^Remove")).click()
     buyer.page.get_by_text("Return to the service").click()
-    expect(buyer.page.get_by_text("The team has no saved card.")).to_be_visible()
+    expect(buyer.page.get_by_text("Your team has no saved card.")).to_be_visible()
 
 
 def test_a_call_that_runs_low_buys_more_by_itself(buyer: Buyer, site: Stack) -> None:
@@ -205,10 +205,10 @@ def test_a_call_that_runs_low_buys_more_by_itself(buyer: Buyer, site: Stack) -> 
     expect(buyer.page.locator(".alert.good")).to_contain_text("Paid.")
     buyer.page.goto("/billing")
     _see_the_card(buyer.page)
-    buyer.page.get_by_label("Buy credits when the balance is low").check()
-    buyer.page.get_by_label("Below a balance of").fill("10.99")
+    buyer.page.get_by_label("Buy credits when my balance is low").check()
+    buyer.page.get_by_label("When balance falls below").fill("10.99")
     buyer.page.get_by_label("Buy", exact=True).fill("20")
-    buyer.page.get_by_label("At most a month").fill("40")
+    buyer.page.get_by_label("Monthly limit").fill("40")
     buyer.page.locator("#auto-top-up").get_by_role("button", name="Save").click()
     expect(buyer.page.locator("#auto-top-up .badge")).to_have_text("On")
     assert [order[:2] for order in buyer.orders()] == [("paid", 1000)]
@@ -249,8 +249,8 @@ def test_a_plan_is_subscribed_to_raised_and_cancelled(buyer: Buyer, site: Stack)
     buyer.page.get_by_role("button", name=re.compile("and upgrade$")).click()
     expect(buyer.page.locator(".alert.good").first).to_be_visible()
     eventually(lambda: _reloaded(buyer.page).locator("#plan", has_text="renews on").count())
-    plan.get_by_role("link", name="Cancel the plan").click()
-    buyer.page.get_by_role("button", name="Cancel the plan").click()
+    plan.get_by_role("link", name="Cancel plan").click()
+    buyer.page.get_by_role("button", name="Cancel plan").click()
     expect(plan).to_contain_text("Nothing more is charged.")
     site.check_ledger()
 
@@ -276,10 +276,10 @@ def test_what_staff_refund_is_shown_with_its_order(
 
     buyer.expect_balance("$7.00")
     row = buyer.page.get_by_role("region", name="Orders").get_by_role("row").nth(1)
-    expect(row).to_contain_text("Refunded in part")
-    expect(row).to_contain_text("$4.00 back")
+    expect(row).to_contain_text("Partially refunded")
+    expect(row).to_contain_text("$4.00 refunded")
     buyer.page.goto(order_url)
-    expect(buyer.page.locator(".facts")).to_contain_text("$4.00, sent back to the card")
+    expect(buyer.page.locator(".facts")).to_contain_text("$4.00, refunded to the card")
     assert "Bought by mistake" not in buyer.page.content()
     site.check_ledger()
 

@@ -299,7 +299,7 @@ def test_stored_conversations_are_found_renamed_and_deleted(
     chat_page.locator("#storage-button").click()
     chat_page.get_by_label("In this tab only").check()
     chat_page.get_by_role("button", name="Save").click()
-    expect(chat_page.locator("#storage-state")).to_have_text("Kept in this tab only")
+    expect(chat_page.locator("#storage-state")).to_have_text("In this tab only")
 
 
 @pytest.mark.parametrize(("width", "scheme"), one_of("chat", (1280, "light"), (390, "dark")))

@@ -34,7 +34,7 @@ def test_search_finds_while_one_types_and_without_a_script(
 def test_the_keyboard_reads_page_after_page(page: Page) -> None:
     page.goto("/docs")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     tab = page.get_by_role("tab", name="curl")
     tab.focus()
     page.keyboard.press("ArrowRight")

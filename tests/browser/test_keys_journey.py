@@ -32,7 +32,7 @@ def make_key(page: Page, name: str) -> str:
     """Make a key by the form and return its plaintext."""
     page.goto("/settings/apikeys/new")
     page.get_by_label("Name", exact=True).fill(name)
-    page.get_by_role("button", name="Create the key").click()
+    page.get_by_role("button", name="Create key").click()
     return page.locator("#plaintext").inner_text()
 
 
@@ -40,12 +40,12 @@ def test_a_key_is_made_copied_used_rotated_and_revoked(customer_page: Page, site
     page = customer_page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto("/settings/apikeys")
-    page.get_by_role("link", name="Create a key").click()
+    page.get_by_role("link", name="Create key").click()
     page.get_by_label("Name", exact=True).fill("Journey")
-    page.get_by_label("Find a model").fill("glm-5.2")
+    page.get_by_label("Search models").fill("glm-5.2")
     page.get_by_label("glm-5.2", exact=True).check()
     page.get_by_label("Per day").fill("1")
-    page.get_by_role("button", name="Create the key").click()
+    page.get_by_role("button", name="Create key").click()
 
     page.get_by_role("button", name="Copy the key").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
@@ -56,7 +56,7 @@ def test_a_key_is_made_copied_used_rotated_and_revoked(customer_page: Page, site
     expect(page.locator("#snippet-curl")).to_be_hidden()
 
     page.reload()  # sends the form again
-    expect(page.get_by_role("heading", name="The key was made already")).to_be_visible()
+    expect(page.get_by_role("heading", name="This key was already created")).to_be_visible()
     assert key not in page.content()
 
     call(site, key)
@@ -76,10 +76,10 @@ def test_a_key_is_made_copied_used_rotated_and_revoked(customer_page: Page, site
     call(site, key)
     call(site, successor)
 
-    page.get_by_role("link", name="I have copied it").click()
+    page.get_by_role("link", name="I’ve copied it").click()
     page.get_by_role("link", name="Revoke").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
-    expect(page.locator(".alert.good")).to_contain_text("its next request is refused")
+    expect(page.locator(".alert.good")).to_contain_text("It no longer works")
     assert refused(site, successor)
     call(site, key)
 
@@ -96,12 +96,12 @@ def test_a_key_is_made_and_revoked_by_keyboard_alone(customer_page: Page, site: 
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("tab", name="Python")).to_be_focused()
     expect(page.locator("#snippet-python")).to_be_visible()
-    tab_to(page, "I have copied it")
+    tab_to(page, "I’ve copied it")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/apikeys/\d+$"))
     tab_to(page, "Revoke")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Keep it")).to_be_focused()
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(page.get_by_role("link", name="Revoke")).to_be_focused()
@@ -117,7 +117,7 @@ def test_a_key_is_revoked_without_scripts(
 ) -> None:
     page = new_customer_page(java_script_enabled=False)
     key = make_key(page, "Without scripts")
-    page.get_by_role("link", name="I have copied it").click()
+    page.get_by_role("link", name="I’ve copied it").click()
     page.get_by_role("link", name="Revoke").click()
     page.get_by_role("button", name="Revoke").click()
     expect(page.locator(".alert.good")).to_be_visible()
@@ -127,9 +127,9 @@ def test_a_key_is_revoked_without_scripts(
 def test_the_own_day_is_asked_for_where_it_is_chosen(customer_page: Page) -> None:
     page = customer_page
     page.goto("/settings/apikeys/new")
-    expect(page.get_by_label("Last day")).to_be_hidden()
+    expect(page.get_by_label("Expiry date")).to_be_hidden()
     page.get_by_label("Expires").select_option("day")
-    expect(page.get_by_label("Last day")).to_be_visible()
+    expect(page.get_by_label("Expiry date")).to_be_visible()
 
 
 def test_pages_are_accessible_and_fit_a_phone(
@@ -144,7 +144,7 @@ def test_pages_are_accessible_and_fit_a_phone(
     key = make_key(page, "A name as long as names of things that grow over years may come to be")
     check()
     call(site, key)
-    page.get_by_role("link", name="I have copied it").click()
+    page.get_by_role("link", name="I’ve copied it").click()
     check()
     url = page.url
     site.manage("shell", "-c", "from billing.tasks import roll_up_usage; roll_up_usage()")
@@ -152,8 +152,8 @@ def test_pages_are_accessible_and_fit_a_phone(
         page.goto(path)
         check()
     page.get_by_label("Requests per minute").fill("a lot")
-    page.get_by_role("button", name="Create the key").click()
-    expect(page.get_by_text("Give the key a name.")).to_be_visible()
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_text("Enter a name.")).to_be_visible()
     check()
     page.goto("/settings/apikeys?show=all")
     check()

@@ -53,7 +53,7 @@ def test_a_call_appears_explains_itself_and_adds_up(customer_page: Page, site: S
     closing = page.locator(".stat", has_text="Closing balance").locator(".stat-note")
     expect(closing).to_have_text(balance[1])
 
-    page.get_by_label("Show", exact=True).select_option("Every transfer")
+    page.get_by_label("Show", exact=True).select_option("All transfers")
     page.get_by_role("button", name="Show").click()
     last = page.get_by_role("region", name="Transfers").locator("tbody tr").last
     expect(last).to_contain_text("Usage glm-5.2")
@@ -76,6 +76,32 @@ def test_the_usage_page_filters_and_its_csv_has_what_it_shows(
         page.get_by_role("link", name="Download CSV").click()
     text = download.value.path().read_text()
     assert len(text.splitlines()) == shown + 1
+
+
+AGE = """
+from allauth.account.internal.flows.login import AUTHENTICATION_METHODS_SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+session = SessionStore({key!r})
+for record in session[AUTHENTICATION_METHODS_SESSION_KEY]:
+    record["at"] -= 1_000_000
+session.save()
+"""
+
+
+def test_an_old_session_confirms_and_then_gets_the_csv(customer_page: Page, site: Stack) -> None:
+    page = customer_page
+    call(site)
+    (key,) = [each["value"] for each in page.context.cookies() if each.get("name") == "sessionid"]
+    site.manage("shell", "-v", "0", "-c", AGE.format(key=key))
+    page.goto("/usage?period=today")
+    page.get_by_role("link", name="Download CSV").click()
+    page.get_by_label("Password", exact=True).fill(site.demo["customer"]["password"])
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Continue").click()
+    assert download.value.path().read_text().startswith("time_utc,")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Usage")
+    expect(page.get_by_text("Your download is starting.")).to_be_visible()
+    assert accessibility_faults(page) == []
 
 
 def test_the_keyboard_alone_reaches_a_charge(customer_page: Page, site: Stack) -> None:
@@ -103,7 +129,7 @@ def test_first_steps_give_way_to_the_first_call(new_page: Callable[..., Page], s
         f'u.set_password("{password}"); u.save()',
     )
     sign_in(page, "first-steps@example.com", password)
-    expect(page.get_by_text("Three steps to your first answer")).to_be_visible()
+    expect(page.get_by_text("Make your first request in three steps")).to_be_visible()
     assert accessibility_faults(page) == []
     page.get_by_role("tab", name="curl").click()
     expect(page.locator("#first-curl")).to_contain_text("/v1/chat/completions")
@@ -112,5 +138,52 @@ def test_first_steps_give_way_to_the_first_call(new_page: Callable[..., Page], s
         body = {"model": "glm-5.2", "messages": [{"role": "user", "content": "Hi"}]}
         assert http.post("/chat/completions", json=body).status_code == 200
 
-    expect(page.get_by_text("Three steps to your first answer")).to_have_count(0, timeout=15_000)
+    expect(page.get_by_text("Make your first request in three steps")).to_have_count(
+        0, timeout=15_000
+    )
     expect(page.get_by_role("region", name="Recent requests")).to_be_visible()
+
+
+def test_a_chart_hides_a_series_and_narrows_to_it(customer_page: Page, site: Stack) -> None:
+    page = customer_page
+    call(site)
+    page.goto("/usage?group=tag")
+    series = page.get_by_role("button", name="browser <b>test</b>", exact=True)
+    chart = "Chart.getChart(document.querySelector('canvas[data-chart]'))"
+    page.wait_for_function(f"{chart}?.data.datasets.length > 0")
+    at = series.get_attribute("data-series")
+    assert page.evaluate(f"{chart}.isDatasetVisible({at})")
+    series.press("Enter")
+    expect(series).to_have_attribute("aria-pressed", "false")
+    assert not page.evaluate(f"{chart}.isDatasetVisible({at})")
+    assert accessibility_faults(page) == []
+
+    page.get_by_role("link", name="Only browser <b>test</b>").click()
+    expect(page.get_by_role("textbox", name="User tag")).to_have_value("browser <b>test</b>")
+    page.get_by_label("Group by").select_option("Status")  # asks by itself
+    expect(page.get_by_role("button", name="Completed", exact=True)).to_be_visible()
+
+
+def test_everything_is_found_by_keyboard_alone(customer_page: Page, site: Stack) -> None:
+    page = customer_page
+    call(site)
+    page.goto("/usage")
+    newest = page.get_by_role("region", name="Requests", exact=True).get_by_role("link").first
+    href = newest.get_attribute("href") or ""
+    page.keyboard.press("Control+k")
+    field = page.get_by_role("searchbox", name="Search pages, keys, models, requests and docs")
+    expect(field).to_be_focused()
+    page.keyboard.type(href.rpartition("/")[2])
+    results = page.get_by_role("dialog", name="Search").get_by_role("link")
+    expect(results).to_have_count(1)
+    assert accessibility_faults(page) == []
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{href}")
+
+    page.keyboard.press("Control+k")
+    page.keyboard.type("Retry-After")
+    expect(results.first).to_contain_text(re.compile("Rate limits|Errors"))
+    page.keyboard.press("ArrowDown")
+    expect(results.first).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(field).to_be_hidden()

@@ -10,13 +10,13 @@ from accounts.models import Team, User
 from api import models as api
 from billing import models
 from billing.ledger import postings
-from tests.cast import issue
+from tests.cast import issue, member
 
 
 def add_rows(n: int) -> None:
     """Make one more row of every model."""
     now = timezone.now()
-    user, team = teams.sign_up(f"user{n}@example.com", None, f"User {n}")
+    user, team = member(f"user{n}@example.com", None, f"User {n}")
     account = postings.open_account(team)
     postings.grant(account, 10**9 + 1, reference=f"admin {n}", memo="test")
     credit = postings.Credit("grant", f"admin {n}")
@@ -28,7 +28,8 @@ def add_rows(n: int) -> None:
     model = api.Model.objects.create(name=f"model-{n}", product=product)
     api.ModelAlias.objects.create(name=f"alias-{n}", model=model)
     upstream = api.Upstream.objects.create(name=f"upstream-{n}", base_url="http://127.0.0.1/v1")
-    api.Route.objects.create(model=model, upstream=upstream, upstream_model="m")
+    route = api.Route.objects.create(model=model, upstream=upstream, upstream_model="m")
+    api.RouteCost.objects.create(route=route, effective_from=now)
     api.Service.objects.get_or_create(pk=1)
     api.ModelHealth.objects.create(model=model.name, minute=now)
     api.ModelHealthHour.objects.create(model=model.name, hour=now)
@@ -50,8 +51,15 @@ def add_rows(n: int) -> None:
     models.KeySpend.objects.create(key=key, day=now.date(), month=now.date())
     models.RateWindow.objects.create(key=key, started_at=now)
     models.UsageHour.objects.create(hour=now, account=account, key=key, model=model.name)
+    models.ServiceHour.objects.create(hour=now, model=model.name)
+    models.TeamDay.objects.create(day=now.date(), account=account)
+    models.TaskRun.objects.create(name=f"task {n}", finished_at=now)
     accounts.AuditEntry.objects.create(
         team=team, actor=user, actor_label=user.email, action="key.created"
+    )
+    accounts.StaffNote.objects.create(team=team, author=user, text=f"Note {n}")
+    models.ManualPosting.objects.create(
+        team=team, kind="grant", amount_nanos=n, reason="test", requested_by=user
     )
     accounts.Invitation.objects.create(
         team=team, email=f"guest{n}@example.com", role="admin", digest=bytes([n]), expires_at=now
@@ -60,11 +68,20 @@ def add_rows(n: int) -> None:
     accounts.SentNotice.objects.create(
         user=user, team=team, kind="low_balance", reference=f"test {n}"
     )
+    event = api.StatusEvent.objects.create(kind="incident", title=f"Incident {n}")
+    api.StatusUpdate.objects.create(event=event, text="We are looking into it.")
+    api.StatusSubscriber.objects.create(email=f"reader{n}@example.com")
     models.ProcessLease.objects.create(process=f"web {n}", started_at=now, renewed_at=now)
     models.FreeWindow.objects.create(
         subject=f"team {team.pk}", started_at=now, requests=1, tokens=1
     )
-    models.LedgerAlert.objects.create(kind="overrun", reference=f"request {n}", detail="test")
+    alert = models.LedgerAlert.objects.create(
+        kind="overrun", reference=f"request {n}", detail="test"
+    )
+    target = api.AlertTarget.objects.create(
+        name=f"target {n}", channel="email", address=f"staff{n}@example.com"
+    )
+    api.AlertDelivery.objects.create(alert=alert, target=target)
     _add_payments(n, user, team)
 
 

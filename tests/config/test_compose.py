@@ -3,15 +3,13 @@
 import json
 import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from config import gunicorn
+from tests.support import fresh_programs
 from tests.support.forks import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -98,16 +96,9 @@ def test_nginx_asks_the_port_that_the_image_listens_on() -> None:
 )
 def test_what_a_container_runs_can_be_loaded(command: list[str]) -> None:
     """The settings and the application behind gunicorn, Celery and manage.py are where it says."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    command = command[1:] if command[0] == "python" else command
+    code, said, complained = fresh_programs.run(command, os.environ)
+    assert code == 0, said + complained
 
 
 def test_the_example_names_every_variable_that_compose_needs() -> None:

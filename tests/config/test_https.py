@@ -1,13 +1,11 @@
 """A service whose address is https, behind a proxy that says how the client came."""
 
-import subprocess
-import sys
-
 import pytest
 from django.test import Client
 
 from tests.api.gateway.upstream import answer, completion
 from tests.api.gateway.world import World, body, in_loop
+from tests.support import fresh_programs
 
 BEHIND_TLS = {"https_only": True, "behind_proxy": True}
 ENCRYPTED = {"x-forwarded-proto": "https"}
@@ -93,11 +91,6 @@ def test_encrypted_pages_are_served_with_strict_transport_security(https: None) 
 @pytest.mark.parametrize(("base_url", "prefix"), [("https://a.example", "__Host-"), ("", "")])
 def test_cookies_are_bound_to_the_host_over_https(base_url: str, prefix: str) -> None:
     code = "import config.settings as s; print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"LOCAL_DIR": "/nowhere", "BASE_URL": base_url},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == [f"{prefix}sessionid", f"{prefix}csrftoken"]
+    environment = {"LOCAL_DIR": "/nowhere", "BASE_URL": base_url}
+    _, said, complained = fresh_programs.run(["-c", code], environment)
+    assert said.split() == [f"{prefix}sessionid", f"{prefix}csrftoken"], complained

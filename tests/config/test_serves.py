@@ -1,13 +1,12 @@
 """Which process serves what: pages, the API, or both."""
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from config.asgi import Application
 from tests.api.gateway.world import in_loop
+from tests.support import fresh_programs
 
 
 async def status_of(application: Application, path: str) -> int:
@@ -62,11 +61,7 @@ async def test_a_process_of_pages_opens_and_closes_without_a_database() -> None:
 
 
 def test_any_other_value_ends_the_start() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "import config.settings"],
-        env={"SERVES": "page", "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "SERVES='page' must be one of all, pages, api" in done.stderr
+    environment = {"SERVES": "page", "PATH": ""}
+    code, _, complained = fresh_programs.run(["-c", "import config.settings"], environment)
+    assert code != 0
+    assert "SERVES='page' must be one of all, pages, api" in complained

@@ -23,12 +23,11 @@ from django.test import Client, RequestFactory
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from accounts import teams
 from accounts.models import ApiKey, AuditEntry, Membership, Team, User
 from api.models import ChatJob, Upstream, VideoJob
 from api.upstream_keys import encrypt_key, read_key
 from billing.models import Order
-from tests.cast import IssuedKey, issue, signed_in
+from tests.cast import IssuedKey, issue, member, signed_in
 from tests.config.admin_rows import add_rows
 from tests.support.sampling import sampled
 
@@ -47,9 +46,9 @@ class World:
 
     def __init__(self) -> None:
         add_rows(1)
-        self.alice, self.team = teams.sign_up("alice@example.com", "alices secret", "Alice")
+        self.alice, self.team = member("alice@example.com", "alices secret", "Alice")
         self.boss = User.objects.create_superuser("boss@example.com", "boss secret")
-        self.clerk, self.clerks_team = teams.sign_up("clerk@example.com", "clerks secret", "Clerk")
+        self.clerk, self.clerks_team = member("clerk@example.com", "clerks secret", "Clerk")
         self.clerk.is_staff = True
         self.clerk.save()
         self.admins = Group.objects.create(name="Administrators")
@@ -262,7 +261,7 @@ def test_only_models_of_ours_groups_and_the_log_have_pages() -> None:
         reverse("admin:account_emailaddress_add")
 
 
-# What superusers do, and what everybody's acts leave behind
+# What superusers can do, and the log entries of everyone's actions
 
 
 @pytest.fixture
@@ -278,16 +277,16 @@ def fields_of(browser: Client, url: str) -> dict[str, Any]:
 def test_what_staff_do_to_a_team_is_in_its_audit_log_and_in_the_staff_log(
     world: World, boss: Client
 ) -> None:
-    member = world.team.memberships.get()
-    bob, _ = teams.sign_up("bob@example.com", None, "Bob")
+    own = world.team.memberships.get()
+    bob, _ = member("bob@example.com", None, "Bob")
     add = {"user": bob.pk, "team": world.team.pk, "role": "developer"}
     changes: list[tuple[str, dict[str, Any], str, str]] = [
         (f"accounts/team/{world.team.pk}/change/", {"name": "New"}, "team.changed", "New"),
         (f"accounts/user/{world.alice.pk}/change/", {"name": "A"}, "account.changed", "alice@"),
         ("accounts/membership/add/", add, "member.added", "bob@example.com"),
-        (f"accounts/membership/{member.pk}/change/", {"role": "admin"}, "member.changed", "alice@"),
+        (f"accounts/membership/{own.pk}/change/", {"role": "admin"}, "member.changed", "alice@"),
         (f"accounts/apikey/{world.key.key.pk}/change/", {"name": "n"}, "key.updated", "n ("),
-        (f"accounts/membership/{member.pk}/delete/", {"post": "yes"}, "member.removed", "alice@"),
+        (f"accounts/membership/{own.pk}/delete/", {"post": "yes"}, "member.removed", "alice@"),
     ]
     for path, change, action, subject in changes:
         url = f"/admin/{path}"

@@ -30,10 +30,10 @@ def without_limits(stack: Stack, customer: tuple[str, str]) -> str:
 
 @pytest.fixture(autouse=True)
 def upstream_of_its_own(stack: Stack) -> Iterator[None]:
-    """An upstream that nobody has called, and that takes all calls of this test.
+    """An upstream that no other test has called, and that accepts all calls of this test.
 
-    The processes may have learnt from other tests that the stack's upstream is overloaded. They
-    would refuse some calls for that reason.
+    After other tests, the processes may have lowered the concurrency limit of the stack's upstream,
+    and would refuse some calls for that reason.
     """
     rows = stack.sql(
         "SELECT column_name FROM information_schema.columns WHERE table_name = %s"

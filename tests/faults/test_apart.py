@@ -16,7 +16,7 @@ import pytest
 from local.child import Child
 from tests.config.nginx import nginx
 from tests.faults.rows import recovery
-from tests.stack import Stack, chat, free_port
+from tests.stack import WEB_COMMAND, Stack, chat, free_port
 from tests.support.forks import ROOT
 from tests.support.waiting import eventually
 
@@ -45,7 +45,7 @@ class Site:
         """Start the process of pages."""
         self._pages = Child(
             "pages",
-            ["gunicorn", "-c", "platform/config/gunicorn.py", "config.asgi:application"],
+            WEB_COMMAND,
             log=self.stack.folder / "pages.log",
             env=self.stack.environment | {"SERVES": "pages", "PORT": str(self.pages_port)},
             cwd=ROOT,

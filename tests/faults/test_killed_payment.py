@@ -1,8 +1,6 @@
 """kill -9 while payments are on their way: each is credited once, and the books are right."""
 
 import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +13,6 @@ import pytest
 from tests.faults.conftest import ACCOUNTS_OF
 from tests.faults.rows import recovery
 from tests.stack import Stack
-from tests.support.forks import ROOT
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.row("payment", "SIGKILL at each step of a payment; Valkey away")
@@ -70,15 +67,8 @@ def code(text: str, payer: Payer, order: uuid.UUID) -> str:
 
 def killed_at(point: str, text: str, payer: Payer, order: uuid.UUID) -> bool:
     """Run Python in a process that is to die at a point; return whether it did."""
-    done = subprocess.run(
-        [
-            *(sys.executable, str(ROOT / "manage.py"), "shell", "-v", "0"),
-            *("-c", code(text, payer, order)),
-        ],
-        env=payer.stack.environment | {"TOLLGATE_FAILPOINT": point},
-        check=False,
-    )
-    return done.returncode == -signal.SIGKILL
+    arguments = ("shell", "-v", "0", "-c", code(text, payer, order))
+    return payer.stack.run_command(*arguments, failpoint=point)[0] == -signal.SIGKILL
 
 
 def pay(page: str) -> None:

@@ -183,7 +183,7 @@ def test_an_ordinary_user_runs_it_directly(tmp_path: Path) -> None:
     assert (tmp_path / "postgres" / "mode").read_text() == "direct\n"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a choice of whom to run it as")
+@pytest.mark.skipif(os.geteuid() != 0, reason="run as root: only root can choose the server's user")
 def test_root_runs_it_as_nobody_where_namespaces_are_refused(cluster: Postgres) -> None:
     cluster.stop()
     os.chmod(cluster.folder.parent, 0o700)  # noqa: PTH101 - as a repository below /root
@@ -200,7 +200,7 @@ def test_root_runs_it_as_nobody_where_namespaces_are_refused(cluster: Postgres) 
             assert "by nobody" in notes(server)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a choice of whom to run it as")
+@pytest.mark.skipif(os.geteuid() != 0, reason="run as root: only root can choose the server's user")
 def test_nobody_runs_programs_in_a_folder_that_is_closed_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +215,9 @@ def test_nobody_runs_programs_in_a_folder_that_is_closed_to_others(
         assert setting(server, "data_directory") == str(server.data)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's server is its own child")
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="run as root: only root's server runs as another user"
+)
 def test_a_server_run_as_nobody_ends_with_its_supervisor(cluster: Postgres) -> None:
     cluster.stop()
     script = SUPERVISE.replace("quick=True", "identity='nobody'")

@@ -154,10 +154,18 @@ LEDGER_MUTANTS = [
     mutant(
         "the lines of a charge",
         SETTLE,
-        "coalesce(r.lines, '[]'), now()",
-        "'[]', now()",
+        "coalesce(r.lines, '[]'), coalesce",
+        "'[]', coalesce",
         "test_settle.py::test_the_lines_of_the_charge_are_kept_with_the_record",
         "test_spool.py::test_a_replay_keeps_the_lines_of_a_charge_once",
+    ),
+    mutant(
+        "the lines of what upstreams charge us",
+        SETTLE,
+        "coalesce(r.cost_lines, '[]')",
+        "'[]'",
+        "test_settle.py::test_what_each_upstream_charges_is_kept_with_the_record",
+        "test_cost_lines.py::test_right_lines_are_proved",
     ),
     mutant(
         "the proof of a line's arithmetic",

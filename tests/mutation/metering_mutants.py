@@ -1,6 +1,6 @@
 """What is taken out of the metering of requests in turn, and the tests that must notice."""
 
-from tests.mutation.mutant import mutant
+from tests.mutation.mutant import SETTLE, mutant
 
 EARLY_ENDS = "api/gateway/test_early_ends.py::"
 ABANDONED = "api/gateway/test_abandoned.py::"
@@ -17,8 +17,8 @@ METERING_MUTANTS = [
     mutant(
         "a closed stream pays for the prompt that was reported",
         "api/gateway/settlement.py",
-        "        if metered.usage is None:\n            # Also",
-        "        if True:\n            # Also",
+        "        if metered.usage is None:\n            # This includes",
+        "        if True:\n            # This includes",
         f"{EARLY_ENDS}test_a_closed_stream_costs_the_prompt_that_the_upstream_reported",
         f"{EARLY_ENDS}test_the_last_usage_of_a_closed_stream_is_what_is_charged",
     ),
@@ -46,10 +46,26 @@ METERING_MUTANTS = [
     mutant(
         "the upstream's cost of what the customer does not pay",
         "api/gateway/settlement.py",
-        "            self._lost_nanos += charge_and_cost(self.quote.prices, usage)[1]\n",
+        "            self._losses.append(cost)\n",
         "            pass\n",
         f"{EARLY_ENDS}test_a_broken_stream_says_what_it_cost_by_the_routes_rule",
         f"{EARLY_ENDS}test_a_closed_stream_costs_all_that_was_sent",
+    ),
+    mutant(
+        "a prompt above what the bytes can be is charged at the bound by every operation",
+        "api/dialects/counted.py",
+        "most < count <= limits.most_tokens",
+        "False",
+        "api/operations/test_rerank.py::"
+        "test_a_figure_above_what_the_bytes_can_be_is_charged_at_the_bound_and_kept",
+        "api/operations/test_moderations.py::test_tokens_are_charged_where_they_can_be_true",
+    ),
+    mutant(
+        "the figures of a stream without its end that can't be true are kept",
+        "api/gateway/settlement.py",
+        "        self._note_rejected(part.rejected)\n",
+        "",
+        f"{EARLY_ENDS}test_figures_of_a_stream_without_its_end_are_kept_with_the_attempt",
     ),
     mutant(
         "an empty answer costs its input by the route's rule",
@@ -72,6 +88,34 @@ METERING_MUTANTS = [
         "            pass\n",
         f"{ABANDONED}test_a_key_that_cancels_often_pays_what_is_billed",
         f"{ABANDONED}test_plain_calls_count_as_cancelled_and_are_read_on_for",
+    ),
+    mutant(
+        "a key's cancellations in other processes count",
+        "api/gateway/count_exchange.py",
+        "            self._cancellations.add(key_id, cancelled)\n",
+        "            pass\n",
+        "api/gateway/test_count_exchange.py::test_processes_add_up_and_none_is_counted_twice",
+    ),
+    mutant(
+        "a process's own counts don't come back to it",
+        "api/gateway/count_exchange.py",
+        "        if counts.sender == self._sender:\n            return\n",
+        "",
+        "api/gateway/test_count_exchange.py::test_processes_add_up_and_none_is_counted_twice",
+    ),
+    mutant(
+        "a retry is one of the same key",
+        SETTLE,
+        "failed.key_id = r.key_id",
+        "true",
+        "test_retries.py::test_nothing_else_is_a_retry",
+    ),
+    mutant(
+        "a retry without a stream is recognized",
+        "api/gateway/body_digest.py",
+        "else _without_stream(body)",
+        "else body",
+        "api/gateway/test_body_digest.py::test_a_broken_stream_and_its_retry_settle_with_one_digest",
     ),
     mutant(
         "cancelled images cost what the upstream billed",

@@ -8,7 +8,39 @@ DISPUTES, ORDERS, PLANS, PROMOTIONS, RECONCILIATION = (
     for name in ("disputes", "orders", "plan_reversals", "promotions", "reconciliation")
 )
 
+MANUAL = "billing/payments/manual_postings.py"
+
 PAYMENT_MUTANTS = [
+    mutant(
+        "staff don't confirm what they requested",
+        MANUAL,
+        "if posting.requested_by_id == user.pk:",
+        "if posting.requested_by_id == 0:",
+        "payments/test_manual_postings.py::test_a_large_posting_waits_for_another_person",
+    ),
+    mutant(
+        "an amount that is taken needs a second person too",
+        MANUAL,
+        "return abs(amount_nanos) >",
+        "return amount_nanos >",
+        "payments/test_manual_postings.py::test_a_large_amount_that_is_taken_waits_too",
+    ),
+    mutant(
+        "a form of staff is compared with its posting",
+        MANUAL,
+        "if (earlier.team_id, earlier.kind, earlier.amount_nanos) != given:",
+        "if False:",
+        "payments/test_manual_postings.py::test_a_form_that_is_sent_twice_is_one_posting",
+        "payments/test_manual_postings.py::test_a_form_of_one_team_is_not_one_of_another",
+    ),
+    mutant(
+        "a confirmed refund has its posting's id",
+        MANUAL,
+        "            refund_id=posting.pk,\n",
+        "",
+        "payments/test_manual_postings.py"
+        "::test_a_process_that_dies_after_a_confirmed_refund_makes_it_once",
+    ),
     mutant(
         "a repeat of what was taken of a grant is compared",
         GIVE_BACK,

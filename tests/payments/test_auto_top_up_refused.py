@@ -98,7 +98,7 @@ def test_without_a_card_it_waits_for_the_owner(low: Team, stand_in: StripeStandI
     ).raise_for_status()
     order = run_round(low)
     assert order is not None
-    assert (order.state, order.failure) == ("failed", "There is no card to charge.")
+    assert (order.state, order.failure) == ("failed", "No card to charge.")
     assert settings_of(low).problem == "no_card"
     assert run_round(low) is None
 

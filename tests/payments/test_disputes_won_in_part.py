@@ -139,7 +139,7 @@ def test_staff_give_credits_to_no_team_of_their_own(
     alices_team.memberships.filter(user=alice).delete()
     assert signed_in(alice).post(page, {"amount": "6", "note": "x"}).status_code == 302
     logged = LogEntry.objects.latest("pk")
-    assert (logged.user, logged.get_change_message()) == (alice, "Credits given.")
+    assert (logged.user, logged.get_change_message()) == (alice, "Credits granted.")
 
 
 def test_a_part_of_a_dispute_may_be_refunded_no_more_than_it_came_back(

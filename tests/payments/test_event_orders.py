@@ -12,7 +12,7 @@ from billing.models import Order
 from tests.payments.conftest import StripeStandIn, checkout
 from tests.payments.plan_helpers import rolled_back
 from tests.payments.refund_helpers import DOLLAR, spend, state_of
-from tests.support.sampling import sampled
+from tests.support.sampling import half_of, sampled
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books_are_right")]
 
@@ -123,7 +123,7 @@ def delivered_in_time(begin: Begin, steps: list[Step]) -> dict[str, Any]:
         return state_of(order)
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", half_of("events at the end", list(STORIES)))
 def test_events_delivered_at_the_end_in_any_order_have_the_same_result(
     begin: Begin, name: str
 ) -> None:
@@ -138,7 +138,7 @@ def test_events_delivered_at_the_end_in_any_order_have_the_same_result(
             assert state_of(order) == expected, [event["type"] for event in permutation]
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", half_of("events in time", list(STORIES)))
 def test_events_delivered_in_time_or_after_all_others_have_the_same_result(
     begin: Begin, name: str
 ) -> None:

@@ -4,8 +4,6 @@ import io
 import json
 import logging
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -28,6 +26,7 @@ from billing.stripe_settings import require_secrets
 from tests.cast import everything_in_the_database
 from tests.payments.conftest import PAGES
 from tests.payments.test_webhooks import EVENT, signed
+from tests.support import fresh_programs
 
 KEY = "sk_test_CANARY51abcdefghijklmnopqrstuvwxyz"
 WEBHOOK_SECRET = "whsec_CANARYabcdefghijklmnopqrstuvwxyz012345"
@@ -202,14 +201,8 @@ def test_without_payments_no_secret_is_needed(settings: Any) -> None:
 def test_nothing_starts_with_a_key_but_no_webhook_secret(secret: str, starts: bool) -> None:
     environment = os.environ | {"STRIPE_SECRET_KEY": KEY, "STRIPE_WEBHOOK_SECRET": secret}
 
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), "check"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    code, said, complained = fresh_programs.run(["manage.py", "check"], environment)
 
-    assert (done.returncode == 0) is starts, done.stderr
-    assert ("ImproperlyConfigured" in done.stderr) is not starts
-    assert "CANARY" not in done.stdout + done.stderr
+    assert (code == 0) is starts, complained
+    assert ("ImproperlyConfigured" in complained) is not starts
+    assert "CANARY" not in said + complained

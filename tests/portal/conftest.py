@@ -4,8 +4,9 @@ Browsers are Django test clients: `browser` is Alice's, signed in; `password_bro
 her password entered just now, so that no page asks for it again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -16,6 +17,7 @@ from billing.models import CreditAccount
 from tests.billing.ledger_calls import Customer
 from tests.cast import IssuedKey, signed_in
 from tests.payments.conftest import _stand_in_url, books_are_right, plus, pro, stand_in
+from tests.portal.alert_receiver import Receiver
 from tests.portal.keys_pages import load_catalogue
 from tests.portal.serving import DOLLAR, NOON, customer_of
 
@@ -62,3 +64,13 @@ def customer(alices_account: CreditAccount, alices_key: IssuedKey) -> Customer:
 def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let it be `NOON` for the pages."""
     monkeypatch.setattr(timezone, "now", lambda: NOON)
+
+
+@pytest.fixture
+def receiver(settings: Any) -> Iterator[Receiver]:
+    """A web server of the operator's, which UPSTREAM_HOSTS allows."""
+    settings.UPSTREAM_HOSTS = ["*", "127.0.0.1"]
+    found = Receiver()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()

@@ -4,8 +4,9 @@ import html
 import re
 from typing import Any
 
-from django.core.management import call_command
 from django.test import Client
+
+from tests.support import catalogues
 
 URL = "/settings/apikeys"
 _PLAINTEXT = re.compile(r"sk-tg-[0-9A-Za-z]{38}")
@@ -14,7 +15,7 @@ _PLAINTEXT = re.compile(r"sk-tg-[0-9A-Za-z]{38}")
 def load_catalogue(monkeypatch: Any, name: str = "default") -> None:
     """Load a shipped catalogue, whose upstream nobody calls."""
     monkeypatch.setenv("SIMULATOR_URL", "http://127.0.0.1:9")
-    call_command("load_catalogue", name, "--replace", verbosity=0)
+    catalogues.load_catalogue(name)
 
 
 def new_form(client: Client, **fields: Any) -> dict[str, Any]:

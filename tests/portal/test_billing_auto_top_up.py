@@ -106,8 +106,8 @@ def test_saving_forgets_what_went_wrong(
         ({"monthly_limit": "24.99"}, "monthly_limit", "allow at least one top-up"),
         ({"monthly_limit": "1000000.01"}, "monthly_limit", "Choose at most $1000000."),
         ({"threshold": ""}, "threshold", "This field is required."),
-        ({"amount": "25,5"}, "amount", "Write dollars and cents, such as 25 or 12.50."),
-        ({"amount": "1e3"}, "amount", "Write dollars and cents"),
+        ({"amount": "25,5"}, "amount", "Enter an amount in dollars, such as 25 or 12.50."),
+        ({"amount": "1e3"}, "amount", "Enter an amount in dollars"),
         ({"monthly_limit": "9" * 30}, "monthly_limit", "at most 20 characters"),
     ],
 )
@@ -165,13 +165,18 @@ def test_nobody_sets_another_teams(charlie: User, alices_team: Team, card: Payme
 @pytest.mark.parametrize(
     ("changes", "badge", "said", "offers_payment"),
     [
-        ({"problem": "authentication_required"}, "Paused", "Your bank wants you to confirm", True),
-        ({"problem": "no_card"}, "Paused", "There is no card to charge.", True),
+        (
+            {"problem": "authentication_required"},
+            "Paused",
+            "Your bank requires you to confirm",
+            True,
+        ),
+        ({"problem": "no_card"}, "Paused", "No card to charge.", True),
         ({"problem": "declined", "failures": 1}, "On", "Your card was declined", True),
         (
             {"problem": "declined", "failures": 4, "is_enabled": False},
             "Off",
-            "Auto top-up was switched off:",
+            "Auto top-up was turned off:",
             True,
         ),
         ({"problem": "monthly_limit"}, "On", "limit is reached", False),
@@ -277,23 +282,23 @@ def test_what_a_person_bought_or_what_was_bought_long_ago_is_no_news(
         (
             {"problem": "authentication_required"},
             "Confirm a payment of $10.00 for Alice",
-            "your bank wants you to confirm the payment of $10.00 yourself",
+            "your bank requires you to confirm the payment of $10.00",
         ),
-        ({"problem": "no_card"}, "Auto top-up of Alice has no card to charge", "is paused"),
+        ({"problem": "no_card"}, "Auto top-up for Alice has no card to charge", "is paused"),
         (
             {"problem": "declined", "failures": 1},
-            "Your card was declined: auto top-up of Alice",
-            "It is tried again in 1 hour,",
+            "Your card was declined: auto top-up for Alice",
+            "retry it in 1 hour,",
         ),
         (
             {"problem": "declined", "failures": 4, "is_enabled": False},
-            "Auto top-up of Alice was switched off",
+            "Auto top-up for Alice was turned off",
             "declined 4 times in a row",
         ),
         (
             {"problem": "monthly_limit"},
-            "Alice has reached its limit of auto top-up",
-            "beyond the $50.00 that you allow in a month",
+            "Alice reached its auto top-up limit",
+            "exceed your monthly limit of $50.00",
         ),
     ],
 )

@@ -40,7 +40,7 @@ def test_the_portal_is_stripes_and_what_changed_there_is_shown_on_return(
     (method,) = stand_in.get("payment_methods")["data"]
     stand_in.web.post(f"{answer['Location']}/remove", data={"method": method["id"]})
     page = browser.get("/billing/card", follow=True).content.decode()
-    assert "The team has no saved card." in page
+    assert "Your team has no saved card." in page
     assert "Visa" not in page
     assert AuditEntry.objects.filter(action="billing.portal_opened").count() == 1
 
@@ -105,10 +105,10 @@ def test_while_stripe_is_away_the_page_says_so(
 ) -> None:
     settings.STRIPE_API_BASE = "http://127.0.0.1:9/stripe"
     page = browser.post(path, follow=True).content.decode()
-    assert "Stripe is not responding." in page
+    assert "Stripe isn&#x27;t responding." in page
     settings.STRIPE_SECRET_KEY = ""
     page = browser.post(path, follow=True).content.decode()
-    assert "Payments are not set up on this service" in page
+    assert "Payments aren’t set up on this service" in page
     assert not AuditEntry.objects.filter(action__startswith="billing.").exists()
 
 
@@ -119,4 +119,4 @@ def test_the_way_back_from_stripe_holds_while_it_is_away(
     get_or_create_customer(alices_team, alice)
     settings.STRIPE_API_BASE = "http://127.0.0.1:9/stripe"
     page = browser.get("/billing/card", follow=True).content.decode()
-    assert "Changes are shown in a while." in page
+    assert "Your changes will appear shortly." in page

@@ -38,8 +38,8 @@ def test_a_code_is_redeemed_and_said(alice: User, alices_team: Team, welcome: Cr
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("", "Type the code that you were given."),
-        ("NOTHING", "it is mistyped, expired or used up"),
+        ("", "Enter your code."),
+        ("NOTHING", "is invalid, expired or used up"),
         ("x" * 200, "at most 80 characters"),
         ("WEL\0COME", "Null characters are not allowed."),
         ("<script>alert(1)</script>", "&lt;script&gt;"),

@@ -41,7 +41,7 @@ def test_a_paid_order_is_credited_by_the_look_at_it_and_once(
     for _ in range(3):
         page = look(browser, order)
         assert "<strong>Paid.</strong> $12.50 of credits were added" in page
-        assert "which made your balance $12.50" in page
+        assert "for a balance of $12.50" in page
         assert not is_polling(page)
     stand_in.deliver_all()
     assert balance_of(alices_team).posted_nanos == 1250 * DOLLAR // 100
@@ -64,7 +64,7 @@ def test_a_declined_card_is_told_and_another_one_pays(
     stand_in.pay(page_url, DECLINED)
     stand_in.deliver_all()
     page = look(browser, order)
-    assert "The last try was refused:" in page
+    assert "The last attempt was declined:" in page
     assert "Your card was declined." in page
     assert "Nothing was charged. Try again, or use another card." in page
     answer = browser.post(f"/billing/orders/{order.pk}/pay")
@@ -101,8 +101,8 @@ def test_the_page_stops_asking_after_a_while(
         path, polls = found[1], polls + 1
         page = look(browser, order, path)
     assert polls == MOST_POLLS
-    assert "It takes longer than most" in page
-    assert "Look again" in page
+    assert "Some payment methods, such as bank debits, take longer" in page
+    assert "Refresh" in page
 
 
 @pytest.mark.parametrize("polls", ["", "x", "-1", "999999999999999999", "٣"])
@@ -147,8 +147,8 @@ def test_while_stripe_is_away_the_page_says_so_and_waits(
     base = settings.STRIPE_API_BASE
     settings.STRIPE_API_BASE = "http://127.0.0.1:9/stripe"
     page = look(browser, order)
-    assert "Stripe is not responding." in page
-    assert "If you have paid, the credits are added as soon as it does" in page
+    assert "Stripe isn’t responding." in page
+    assert "If you’ve paid, credits are added once it responds" in page
     assert is_polling(page)
     settings.STRIPE_API_BASE = base
     assert "<strong>Paid.</strong>" in look(browser, order)
@@ -160,7 +160,7 @@ def test_a_payment_of_another_sum_is_for_people_to_look_at(
     order, page_url = checkout(alices_team, alice)
     stand_in.pay(page_url)
     Order.objects.update(amount_cents=900)
-    assert "This payment is looked at by a person." in look(browser, order)
+    assert "This payment is under review." in look(browser, order)
     assert LedgerAlert.objects.filter(kind="payment_mismatch").exists()
     assert balance_of(alices_team).posted_nanos == 0
 
@@ -181,8 +181,8 @@ def test_refunds_stand_with_their_order(
         )
     page = look(browser, order)
     assert "$3.00, on its way to the card" in page
-    assert "$3.00, sent back to the card" in page
-    assert "$3.00, which did not reach the card: the credits are back" in page
+    assert "$3.00, refunded to the card" in page
+    assert "$3.00, couldn’t be returned to the card: the credits were restored" in page
     assert "staff's own words" not in page
 
 
@@ -223,7 +223,7 @@ def test_where_there_is_no_document_it_is_said(
     stand_in.control("fault", next=["error_before"] * 4)
     answer = browser.get(f"/billing/orders/{order.pk}/receipt", follow=True)
     assert answer.redirect_chain == [(f"/billing/orders/{order.pk}", 302)]
-    assert "Stripe has no such document to show just now." in answer.content.decode()
+    assert "Stripe couldn&#x27;t provide this document." in answer.content.decode()
 
 
 @pytest.mark.parametrize("page", ["", "/state", "/left", "/receipt", "/invoice"])
@@ -246,7 +246,7 @@ def test_going_on_while_stripe_is_away_says_that_nothing_was_charged(
     order, _ = checkout(alices_team, alice)
     settings.STRIPE_API_BASE = "http://127.0.0.1:9/stripe"
     answer = browser.post(f"/billing/orders/{order.pk}/pay", follow=True)
-    assert "Stripe is not responding. Nothing was charged." in answer.content.decode()
+    assert "Stripe isn&#x27;t responding. Nothing was charged." in answer.content.decode()
 
 
 def test_forms_may_lead_to_stripes_pages_and_to_no_other(

@@ -61,7 +61,7 @@ def test_a_plan_is_subscribed_to_and_had_on_return(
     back = stand_in.pay(answer["Location"]).headers["location"]
     assert back == "http://testserver/billing/plan/begun"
     page = page_text(browser.get("/billing/plan/begun", follow=True))
-    assert "Your team is on Plus now." in page
+    assert "Your team is now on Plus." in page
     assert "Plus renews on" in page
     assert (plan_of(alices_team), granted(alices_team)) == ("plus", [25])
     deliver_subscription_events(stand_in)
@@ -93,7 +93,7 @@ def test_an_upgrade_charges_what_the_page_said(
     assert charge is not None
     assert charge[1] == "53.34"
     answer = browser.post("/billing/plan/to/pro", {"quote": quote_of(page)}, follow=True)
-    assert "Your team is on Pro now." in page_text(answer)
+    assert "Your team is now on Pro." in page_text(answer)
     assert (plan_of(alices_team), earned()) == ("pro", [20, 53.34])
     again = browser.post("/billing/plan/to/pro", {"quote": quote_of(page)})
     assert again.status_code == 409
@@ -116,7 +116,7 @@ def test_an_upgrade_needs_what_its_own_page_said(
         PlanOffer.objects.filter(pk=pro.pk).update(price_cents=20000)
     answer = browser.post("/billing/plan/to/pro", {"quote": sealed})
     assert answer.status_code == 409
-    assert "This page was too old." in page_text(answer)
+    assert "The quote on this page expired." in page_text(answer)
     assert (plan_of(alices_team), earned()) == ("plus", [20])
 
 
@@ -147,7 +147,7 @@ def test_a_downgrade_says_when_it_comes_and_can_be_taken_back(
 ) -> None:
     subscribed(stand_in, alices_team, alice, pro)
     page = browser.get("/billing/plan/to/plus")
-    assert "Charged now Nothing , and nothing is given back" in page_text(page)
+    assert "Charged now Nothing , and nothing is refunded" in page_text(page)
     answer = browser.post("/billing/plan/to/plus", {"quote": quote_of(page)}, follow=True)
     assert "Plus begins on" in page_text(answer)
     assert "it becomes Plus , for $20.00 a month" in page_text(browser.get("/billing"))
@@ -162,7 +162,7 @@ def test_a_plan_is_cancelled_after_a_page_that_says_what_ends(
 ) -> None:
     subscribed(stand_in, alices_team, alice, plus)
     page = page_text(browser.get("/billing/plan/cancel"))
-    assert "What was granted stays until it expires." in page
+    assert "Granted credits stay until they expire." in page
     assert not Subscription.objects.get().cancel_at_period_end
     answer = page_text(browser.post("/billing/plan/cancel", follow=True))
     assert "Nothing more is charged." in answer
@@ -182,7 +182,7 @@ def test_a_late_payment_is_a_banner_with_what_to_do(
     stand_in.control("give_up", subscription=row.stripe_id, outcome="unpaid")
     deliver_subscription_events(stand_in)
     page = page_text(browser.get("/billing"))
-    assert "Your Plus plan is not paid, so your team is on Default." in page
+    assert "Your Plus plan is unpaid, so your team is on Default." in page
 
 
 def test_stripe_away_is_said(
@@ -191,7 +191,7 @@ def test_stripe_away_is_said(
     stand_in.control("fault", next=["error_before"] * 4)
     answer = browser.post("/billing/plan/to/plus")
     assert answer.status_code == 503
-    assert "Stripe is not responding." in page_text(answer)
+    assert "Stripe isn't responding." in page_text(answer)
 
 
 @pytest.mark.parametrize("role", [Role.OWNER, Role.ADMIN, Role.BILLING, Role.DEVELOPER])

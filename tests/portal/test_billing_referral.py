@@ -41,7 +41,7 @@ def test_the_page_shows_one_link_and_what_it_brings(
     shown = signed_in(alice).get("/billing").content.decode()
     link = ReferralLink.objects.get(team=alices_team)
     assert f"http://127.0.0.1:8000/r/{link.code}</code>" in shown
-    assert "$10.00 for each of you" in shown
+    assert "get $10.00 each" in shown
     assert "7 days after the payment" in shown
     signed_in(alice).get("/billing")
     assert ReferralLink.objects.count() == 1

@@ -73,7 +73,7 @@ def test_an_own_amount_may_have_cents(
         ("10000.01", "Choose an amount from $5 to $10,000."),
         ("0", "Choose an amount from"),
         *[
-            (text, "Write dollars and cents, such as 25 or 12.50.")
+            (text, "Enter an amount in dollars, such as 25 or 12.50.")
             for text in ("", "12,50", "-20", "1e3", "12.345", "٢٥", "a lot", "1,00", "NaN")
         ],
     ],
@@ -105,7 +105,7 @@ def test_a_form_without_its_number_is_shown_anew(
 ) -> None:
     answer = post_top_up(browser, order)
     assert answer.status_code == 422
-    assert "The form was not whole." in answer.content.decode()
+    assert "The form was incomplete." in answer.content.decode()
     assert Order.objects.count() == 0
 
 
@@ -192,7 +192,7 @@ def test_while_stripe_is_away_nothing_is_charged_and_the_form_goes_on(
     answer = post_top_up(browser, number)
     page = answer.content.decode()
     assert answer.status_code == 503
-    assert "Stripe is not responding. Nothing was charged." in page
+    assert "Stripe isn&#x27;t responding. Nothing was charged." in page
     assert order_number_in(page) == number
     assert re.search(r'value="2500"[^>]*checked', page)
     stand_in.control("fault", next=[], call="POST /v1/checkout")
@@ -215,7 +215,7 @@ def test_without_a_key_nothing_is_ordered_at_stripe(browser: Client, settings: A
     settings.STRIPE_SECRET_KEY = ""
     answer = post_top_up(browser, str(uuid.uuid4()))
     assert answer.status_code == 503
-    assert "Payments are not set up on this service" in answer.content.decode()
+    assert "Payments aren’t set up on this service" in answer.content.decode()
 
 
 def test_a_developer_buys_nothing(stand_in: StripeStandIn, alices_team: Team, bob: User) -> None:

@@ -13,8 +13,10 @@ from billing.models import CreditAccount
 from portal.chat import queries
 from portal.models import Conversation, Message
 from portal.profile.queries import stored_conversations
+from tests.billing.ledger_calls import Customer
 from tests.cast import IssuedKey, signed_in
 from tests.portal.chat_pages import SETTINGS, URL, charge, made, new, search, send, store, turn
+from tests.portal.serving import serve
 
 pytestmark = pytest.mark.django_db
 
@@ -73,6 +75,15 @@ def test_costs_are_the_books(
     assert [each["cost"] for each in shown] == ["", "$0.00000285"]
     told = send(storing_browser, "GET", f"/chat/charges/{request_id}").json()
     assert told == {"cost": "$0.00000285", "available": "$0.00"}
+
+
+def test_the_balance_after_an_answer_is_shown_as_everywhere(
+    storing_browser: Client, customer: Customer
+) -> None:
+    record = serve(customer, output_nanos=700)
+    told = send(storing_browser, "GET", f"/chat/charges/{record.request_id}").json()
+    assert told == {"cost": "$0.0000007", "available": "$4.99"}
+    assert storing_browser.get("/dashboard/balance").json() == {"balance": told["available"]}
 
 
 def test_another_teams_charge_is_not_told(
@@ -202,7 +213,7 @@ def test_a_full_account_and_a_full_conversation_say_what_to_do(
     assert (answer.status_code, "Delete some" in answer.json()["error"]) == (409, True)
     more = {"keep": 2, "messages": [turn("user", "x")]}
     answer = send(storing_browser, "POST", f"{URL}/{conversation.id}/messages", more)
-    assert (answer.status_code, "Begin another" in answer.json()["error"]) == (409, True)
+    assert (answer.status_code, "Start a new one" in answer.json()["error"]) == (409, True)
     assert conversation.messages.count() == 2
 
 

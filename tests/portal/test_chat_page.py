@@ -46,7 +46,7 @@ def test_a_billing_member_is_told_why_not(url: str, bob: User, alices_team: Team
     session.save()
     answer = browser.get(url)
     assert answer.status_code == 403
-    assert "Your role may not call models" in answer.content.decode()
+    assert "Your role can’t call models" in answer.content.decode()
 
 
 @pytest.mark.parametrize("url", PAGES)
@@ -102,4 +102,4 @@ def test_titles_can_not_break_out_of_the_page(alice: User, alices_account: Credi
 
 
 def test_an_empty_catalogue_says_so(alice: User, alices_account: CreditAccount) -> None:
-    assert "No chat model is on sale now" in signed_in(alice).get("/chat").content.decode()
+    assert "No chat models available" in signed_in(alice).get("/chat").content.decode()

@@ -10,6 +10,7 @@ from django.utils import timezone
 from accounts.models import User
 from billing.models import CreditAccount
 from billing.usage import records
+from portal.ui.money import cents
 from tests.billing.ledger_calls import Customer
 from tests.cast import signed_in
 from tests.portal.serving import DOLLAR, serve
@@ -23,7 +24,7 @@ def overview(browser: Client) -> Any:
 
 def test_a_new_team_is_shown_its_first_steps_with_a_call_to_copy(browser: Client) -> None:
     page = browser.get("/dashboard").content.decode()
-    assert "Three steps to your first answer" in page
+    assert "Make your first request in three steps" in page
     assert "http://testserver/v1" in page
     for link in ("/settings/apikeys/new", "/docs/quick-start", "/playground", "/usage"):
         assert f'href="{link}"' in page
@@ -33,24 +34,33 @@ def test_a_new_team_is_shown_its_first_steps_with_a_call_to_copy(browser: Client
 def test_a_team_without_an_account_has_nothing_to_spend(alice: User) -> None:
     page = signed_in(alice).get("/dashboard").content.decode()
     assert "$0.00" in page
-    assert "Three steps" in page
+    assert "in three steps" in page
 
 
 def test_the_steps_are_gone_with_the_first_call(browser: Client, customer: Customer) -> None:
     serve(customer, output_nanos=700)
     page = browser.get("/dashboard").content.decode()
-    assert "Three steps" not in page
+    assert "in three steps" not in page
     assert "Recent requests" in page
 
 
-def test_the_balance_is_shown_as_available_posted_and_held(
+def test_the_balance_is_what_is_available_beside_what_is_reserved(
     browser: Client, customer: Customer
 ) -> None:
     customer.admitted(amount_nanos=2 * DOLLAR)
     page = browser.get("/dashboard").content.decode()
-    assert "<dt>Available</dt><dd>$3.00</dd>" in page
-    assert "$5.00 posted" in page
-    assert "$2.00 held" in page
+    assert "<dt>Balance</dt><dd data-balance>$3.00</dd>" in page
+    assert "$2.00 reserved" in page
+    assert "$5.00" not in page, "a second balance"
+
+
+def test_open_pages_ask_for_the_balance(browser: Client, customer: Customer) -> None:
+    assert browser.get("/dashboard/balance").json() == {"balance": "$5.00"}
+    customer.admitted(amount_nanos=2 * DOLLAR)
+    assert browser.get("/dashboard/balance").json() == {"balance": "$3.00"}
+    page = browser.get("/settings").content.decode()
+    assert 'data-balance-url="/dashboard/balance"' in page
+    assert "<strong data-balance>$3.00</strong>" in page
 
 
 @pytest.mark.usefixtures("at_noon")
@@ -93,10 +103,13 @@ def test_the_chart_has_thirty_days_and_a_series_for_each_model(
     serve(customer, at="2026-02-14T00:00:00+00:00", output_nanos=100, model="a")
     serve(customer, at="2026-03-15T01:00:00+00:00", output_nanos=300, model="b")
     serve(customer, at="2026-02-13T23:59:59+00:00", output_nanos=900, model="gone")
-    chart = overview(browser).chart.as_json()
+    shown = overview(browser)
+    assert cents(shown.days.charged_nanos) == "<$0.01"
+    assert [text for _, text in shown.chart.legend] == ["<$0.01", "<$0.01"], "as the total says"
+    chart = shown.chart.as_json()
     assert (chart["labels"][0], chart["labels"][-1]) == ("2026-02-14", "2026-03-15")
     assert len(chart["labels"]) == 30
-    assert [(each["name"], sum(each["nanos"])) for each in chart["series"]] == [
+    assert [(each["name"], sum(each["values"])) for each in chart["series"]] == [
         ("b", 300),
         ("a", 100),
     ]
@@ -112,9 +125,14 @@ def test_many_models_share_the_last_series(browser: Client, customer: Customer) 
         "model-6",
         "model-5",
         "model-4",
-        "Other models",
+        "Other (3)",
     ]
-    assert sum(chart["series"][-1]["nanos"]) == 100 + 200 + 300
+    assert sum(chart["series"][-1]["values"]) == 100 + 200 + 300
+    assert overview(browser).chart.others == [
+        ("model-3", "$0.0000003", ""),
+        ("model-2", "$0.0000002", ""),
+        ("model-1", "$0.0000001", ""),
+    ]
 
 
 def test_errors_and_latencies_are_of_the_requests_themselves(
@@ -172,7 +190,7 @@ def test_another_teams_requests_are_never_shown(
     record = serve(customer, output_nanos=1)
     page = signed_in(charlie).get("/dashboard").content.decode()
     assert str(record.request_id) not in page
-    assert "Three steps" in page
+    assert "in three steps" in page
 
 
 def test_a_developer_sees_the_dashboard_too(bob: User, customer: Customer) -> None:

@@ -56,7 +56,7 @@ def test_each_state_has_its_badge(browser: Client, alices_team: Team, alice) -> 
     assert states == [
         ("spent", "Budget reached"),
         ("rotating", "Active"),
-        ("rotating", "Being rotated"),
+        ("rotating", "Rotating"),
         ("revoked", "Revoked"),
         ("expired", "Expired"),
         ("soon", "Expires soon"),
@@ -81,7 +81,7 @@ def test_a_rotated_key_leads_to_its_successor(browser: Client, alices_team: Team
     old = issue(alices_team, alice).key
     new, _ = api_keys.rotate_key(old, 60)
     page = browser.get(URL).content.decode()
-    assert f'Rotated into <a href="{URL}/{new.pk}">sk-tg-…{new.last_four}</a>' in page
+    assert f'Replaced by <a href="{URL}/{new.pk}">sk-tg-…{new.last_four}</a>' in page
 
 
 def test_spending_and_last_use_are_the_ledgers(alice: Any) -> None:
@@ -194,7 +194,7 @@ def test_a_chats_keys_are_counted_and_not_listed(
     for query in ("", "?show=all"):
         page = browser.get(URL + query)
         assert names(page) == ["CI"]
-        assert "2 short-lived keys" in page.content.decode()
+        assert "2 temporary keys" in page.content.decode()
     assert "Chat session" not in browser.get("/usage").content.decode()
 
 
@@ -202,6 +202,6 @@ def test_who_has_a_chats_key_alone_is_offered_a_key(browser: Client) -> None:
     send(browser, "POST", "/chat/key")
     page = browser.get(URL).content.decode()
     assert "No keys yet" in page
-    assert "1 short-lived key " in page
+    assert "1 temporary key " in page
     steps = browser.get("/dashboard").context["steps"]
     assert not steps.has_key

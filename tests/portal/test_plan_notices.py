@@ -53,14 +53,14 @@ def test_who_may_pay_hears_once_of_a_payment_that_failed(
         "books@example.com",
     ]
     text = next(text for name, _, text in sent if name == "plan_payment_failed")
-    assert "$20.00 for another month of the Plus plan" in text
+    assert "$20.00 for another month of Alice’s Plus plan" in text
     assert "/billing#card" in text
 
 
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
-        ("canceled", "has ended, and the team is on Default now"),
+        ("canceled", "has ended, and the team is now on Default"),
         ("unpaid", "until the open invoice"),
     ],
 )

@@ -24,7 +24,7 @@ def test_a_name_is_saved_as_one_line(browser: Client, alice: User) -> None:
     answer = browser.post("/settings", {"name": " Alice\r\nLiddell "}, follow=True)
     alice.refresh_from_db()
     assert alice.name == "Alice Liddell"
-    assert "Your profile is saved" in answer.content.decode()
+    assert "Profile saved" in answer.content.decode()
 
 
 def test_a_name_that_is_too_long_is_an_error_at_its_field(browser: Client, alice: User) -> None:

@@ -1,9 +1,13 @@
 """What is worth more than an open session asks for the password again."""
 
+from html import escape
+from urllib.parse import parse_qs, urlencode, urlsplit
+
 import pytest
 from django.test import Client
 
 from accounts.models import ApiKey, Invitation, Role, Team, User
+from tests.billing.ledger_calls import Customer
 from tests.cast import IssuedKey, note_sign_in, signed_in
 from tests.portal.keys_pages import URL, new_form, plaintexts
 
@@ -52,6 +56,33 @@ def test_an_export_asks_first_and_is_given_then(stale: Client) -> None:
     assert answer["Location"].startswith(ASKS)
     given = stale.post(answer["Location"], {"password": PASSWORD})
     assert given["Content-Type"] == "application/zip"
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [("/usage", {"period": "30d", "end_user": "ann"}), ("/statement", {"by": "day"})],
+)
+def test_a_csv_file_asks_first_and_its_page_then_begins_the_download(
+    stale: Client, customer: Customer, path: str, query: dict[str, str]
+) -> None:
+    answer = stale.get(f"{path}.csv", query)
+    assert answer["Location"].startswith(ASKS)
+    page_url = parse_qs(urlsplit(answer["Location"]).query)["next"][0]
+    assert not stale.get(page_url).context["begins_download"]
+    given = stale.post(answer["Location"], {"password": PASSWORD})
+    assert given["Location"] == page_url
+    page = stale.get(page_url)
+    csv_url = page.context["csv_url"]
+    assert csv_url == f"{path}.csv?{urlencode(query)}"
+    assert f'content="0; url={escape(csv_url)}"' in page.content.decode()
+    assert stale.get(csv_url)["Content-Type"].startswith("text/csv")
+    # An ordinary visit begins no download.
+    assert 'http-equiv="refresh"' not in stale.get(path, query).content.decode()
+
+
+def test_a_csv_file_of_a_recent_sign_in_asks_nothing(alice: User, customer: Customer) -> None:
+    for path in ("/usage.csv", "/statement.csv"):
+        assert signed_in(alice).get(path).status_code == 200
 
 
 @pytest.fixture

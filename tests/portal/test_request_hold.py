@@ -33,7 +33,7 @@ def test_the_hold_of_a_generated_text_is_explained_by_its_max_tokens(
     record = serve(customer, price_version_id=price.pk, endpoint=endpoint)
     hold = hold_on(request_page(browser, record.request_id))
     assert "with its whole prompt and its <code>max_tokens</code> at the prices below" in hold
-    assert "If <code>max_tokens</code> was not set" in hold
+    assert "If <code>max_tokens</code> wasn’t set" in hold
 
 
 def test_the_hold_of_an_embedding_is_explained_by_its_input(
@@ -51,7 +51,7 @@ def test_the_hold_of_an_embedding_is_explained_by_its_input(
     page = request_page(browser, record.request_id)
     assert "with its whole input at the price below" in hold_on(page)
     assert "<dt>Input tokens</dt><dd>100</dd>" in page
-    assert "The input was estimated from its length, and is never more than was held." in page
+    assert "The input was estimated from its length, and never exceeds what was reserved." in page
     for absent in ("max_tokens", "reasoning", "prompt", "Input / output tokens"):
         assert absent not in page, absent
     assert "Verified: each line below was recomputed" in page
@@ -64,7 +64,7 @@ def test_the_hold_of_what_is_priced_by_the_piece_has_no_tokens(
     price = price_version(image_nanos=15_000_000, piece_nanos=15_000_000)
     record = serve(customer, price_version_id=price.pk, endpoint=endpoint)
     hold = hold_on(request_page(browser, record.request_id))
-    assert "the most that this request could cost.</p>" in hold
+    assert "the most this request could cost.</p>" in hold
     assert "max_tokens" not in hold
 
 

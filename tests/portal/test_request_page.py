@@ -174,17 +174,17 @@ def test_a_failed_request_is_free_and_its_hold_released(
     page = request_page(browser, record.request_id)
     assert CONFIRMED in page
     assert "This request was free." in page
-    assert "The hold, $0.000010000, was released." in page
-    assert "No money moved for this request." in page
+    assert "The reservation of $0.000010000 was released." in page
+    assert "This request didn’t change your balance." in page
     assert "10.0.0.5" not in page
 
 
 @pytest.mark.parametrize(
     ("first_token_ms", "shown", "hidden"),
     [
-        (251, "Broke off", "No answer"),
+        (251, "Interrupted", "No answer"),
         (251, "reported no usage for it", "Nothing was delivered"),
-        (None, "No answer", "Broke off"),
+        (None, "No answer", "Interrupted"),
         (None, "Nothing was delivered", "reported no usage for it"),
     ],
 )
@@ -242,7 +242,7 @@ def test_an_estimate_is_explained(browser: Client, customer: Customer, price: Pr
     page = request_page(browser, record.request_id)
     assert "Estimated" in page
     assert "reported no usage" in page
-    assert "Cancelled" in page
+    assert "Canceled" in page
 
 
 def test_an_expired_hold_is_released(
@@ -251,8 +251,8 @@ def test_an_expired_hold_is_released(
     ask = customer.admitted(hold_seconds=-1, price_version_id=price.pk)
     sweep()
     page = request_page(browser, uuid.UUID(ask.request_id))
-    assert "This request was not settled before its hold expired" in page
-    assert "$0.000000100 is available again" in page
+    assert "This request wasn’t settled before its reservation expired" in page
+    assert "$0.000000100 was released to your balance" in page
     assert CONFIRMED in page
 
 
@@ -264,7 +264,7 @@ def test_a_late_settlement_says_so(
     used = {"input_tokens": 10, "input_nanos": 7000, "source": "upstream"}
     settle(customer.end(ask, price_version_id=price.pk, **used))
     page = request_page(browser, uuid.UUID(ask.request_id))
-    assert "The hold had already expired when the request was settled" in page
+    assert "The reservation had already expired when the request was settled" in page
     assert CONFIRMED in page
 
 
@@ -282,7 +282,7 @@ def test_what_no_credit_covered_is_waived(
     )
     page = request_page(browser, record.request_id)
     assert "$0.000002000 of the cost was not covered by your credits. You don't owe it." in page
-    assert "It cost more than was held" in page
+    assert "It cost more than was reserved" in page
     assert CONFIRMED in page
 
 
@@ -347,7 +347,7 @@ def test_a_request_that_is_under_way_shows_its_hold(
     page = request_page(browser, hold.pk)
     assert "In progress" in page
     assert "Video in progress" in page
-    assert "$0.20 held" in page
+    assert "$0.20 reserved" in page
     assert CONFIRMED not in page
 
 

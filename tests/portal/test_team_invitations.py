@@ -41,7 +41,7 @@ def test_the_email_alone_has_the_link(team_browser: Client, mailoutbox: list[Any
     assert invite(team_browser, "charlie@example.com", "admin").status_code == 302
     (email,) = mailoutbox
     assert email.to == ["charlie@example.com"]
-    assert email.subject == "alice@example.com invites you to Shared at Tollgate"
+    assert email.subject == "alice@example.com invited you to Shared on Tollgate"
     assert 'to the team "Shared" as admin' in email.body
     link = link_in(email)
     html, _ = email.alternatives[0]
@@ -145,7 +145,7 @@ def test_a_withdrawn_invitation_is_gone(
         "charlie@example.com" not in team_browser.get("/team").content.decode().split("Invite")[1]
     )
     answer = team_browser.post(f"/team/invitations/{number}/resend", follow=True)
-    assert "accepted or withdrawn meanwhile" in answer.content.decode()
+    assert "already been accepted or withdrawn" in answer.content.decode()
     assert len(mailoutbox) == 1
 
 
@@ -154,8 +154,8 @@ def test_a_withdrawn_invitation_is_gone(
     [
         ("", "This field is required"),
         ("no address", "Enter a valid email address"),
-        ("ALICE@example.com", "is in the team already"),
-        ("twice@example.com", "is invited already"),
+        ("ALICE@example.com", "is already in the team"),
+        ("twice@example.com", "is already invited"),
         ("a" * 250 + "@example.com", "at most 254"),
     ],
 )
@@ -180,7 +180,7 @@ def test_a_mail_server_that_is_away_is_no_crash(
     answer = team_browser.post(
         "/team/invitations", {"email": "charlie@example.com", "role": "admin"}, follow=True
     )
-    assert "could not be sent" in answer.content.decode()
+    assert "send the email" in answer.content.decode()
     assert Invitation.objects.get().email == "charlie@example.com"
 
 

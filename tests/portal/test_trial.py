@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 
 from accounts import teams
+from accounts.deletion import delete_user
 from accounts.mailboxes import mailbox_of
 from accounts.models import User
 from billing.models import CreditAccount, Transfer
@@ -61,6 +62,15 @@ def test_a_second_spelling_of_a_mailbox_brings_none() -> None:
     for email in ("jo.doe@gmail.com", "jodoe+two@gmail.com", "j.o.doe@googlemail.com"):
         sign_up_and_verify(email)
     assert balances() == [0, 0, DOLLAR]
+
+
+def test_a_mailbox_whose_account_was_deleted_brings_none() -> None:
+    sign_up_and_verify("jo.doe@gmail.com")
+    delete_user(User.objects.get())
+    sign_up_and_verify("jodoe@gmail.com")
+    assert User.objects.filter(is_active=True).get().email == "jodoe@gmail.com"
+    assert balances() == [0, DOLLAR]
+    assert Transfer.objects.count() == 1
 
 
 def test_a_second_address_of_a_user_brings_none() -> None:

@@ -15,6 +15,7 @@ from portal.ui import paging
 from tests.billing.ledger_calls import Customer
 from tests.cast import IssuedKey, issue, signed_in
 from tests.portal.serving import serve
+from tests.support.sampling import one_of
 
 pytestmark = pytest.mark.django_db
 
@@ -55,7 +56,7 @@ def test_the_totals_are_the_requests_sums(browser: Client, customer: Customer) -
         ({"period": "own", "first": "2025-03-30", "last": "2025-03-30"}, [1]),
     ],
 )
-@pytest.mark.parametrize("is_rolled_up", [False, True])
+@pytest.mark.parametrize("is_rolled_up", one_of("a period", False, True))
 def test_a_period_is_of_whole_days_in_utc(
     browser: Client,
     customer: Customer,
@@ -111,7 +112,7 @@ def mixed(customer: Customer) -> dict[str, int]:
         ({"model": "nothing"}, 0),
     ],
 )
-@pytest.mark.parametrize("is_rolled_up", [False, True])
+@pytest.mark.parametrize("is_rolled_up", one_of("filters", False, True))
 def test_filters_hold_for_totals_chart_and_table_alike(
     browser: Client,
     mixed: dict[str, int],
@@ -201,7 +202,7 @@ def test_a_seldom_used_model_is_found_in_its_hours(
     ("query", "message"),
     [
         ({"period": "own"}, "Choose a day."),
-        ({"period": "own", "first": "2026-03-02", "last": "2026-03-01"}, "not before the first"),
+        ({"period": "own", "first": "2026-03-02", "last": "2026-03-01"}, "on or after the first"),
         ({"period": "own", "first": "2020-01-01", "last": "2026-03-01"}, "at most 366 days"),
         ({"period": "own", "first": "9999-12-31", "last": "9999-12-31"}, "an earlier day"),
         ({"period": "own", "first": "soon", "last": "2026-03-01"}, "Enter a valid date."),
@@ -239,8 +240,8 @@ def test_another_team_sees_nothing_of_it(
 
 
 def test_a_team_without_requests_is_told_where_to_begin(browser: Client) -> None:
-    assert "No requests in this time" in browser.get("/usage").content.decode()
-    assert "No request matches" in browser.get("/usage", {"status": "error"}).content.decode()
+    assert "No requests in this period" in browser.get("/usage").content.decode()
+    assert "No matching requests" in browser.get("/usage", {"status": "error"}).content.decode()
 
 
 def test_a_member_of_two_teams_sees_the_chosen_ones(

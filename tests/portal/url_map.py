@@ -38,10 +38,15 @@ class Page:
 
 PAGES: dict[str, Page] = {
     "home": Page("GET", 200, 200, 200, 200, 200, 200),
+    "terms": Page("GET", 200, 200, 200, 200, 200, 200),
+    "privacy": Page("GET", 200, 200, 200, 200, 200, 200),
+    "sitemap": Page("GET", 200, 200, 200, 200, 200, 200),
     "robots_txt": Page("GET", 200, 200, 200, 200, 200, 200),
     "favicon": Page("GET", 302, 302, 302, 302, 302, 302),
     "security_txt": Page("GET", 200, 200, 200, 200, 200, 200),
     "dashboard": Page("GET", 200, LOGIN, 200, 200, 200, 403),
+    "find": Page("GET", 200, LOGIN, 200, 200, 200, 403),
+    "balance": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "dashboard_live": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "apikeys": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "new_key": Page("GET POST", 200, LOGIN, 200, 200, 403, 403),
@@ -89,6 +94,11 @@ PAGES: dict[str, Page] = {
     "docs_search": Page("GET", 200, 200, 200, 200, 200, 200),
     "docs_page": Page("GET", 200, 200, 200, 200, 200, 200),
     "status": Page("GET", 200, 200, 200, 200, 200, 200),
+    "status_feed": Page("GET", 200, 200, 200, 200, 200, 200),
+    "status_subscribe": Page("POST", 422, 422, 422, 422, 422, 422),
+    # The walk's token is an invitation's.
+    "status_confirm": Page("GET POST", 404, 404, 404, 404, 404, 404),
+    "status_unsubscribe": Page("GET POST", 404, 404, 404, 404, 404, 404, is_signed=True),
     "team": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "switch_team": Page("POST", 302, LOGIN, 302, 302, 302, 403),
     "new_team": Page("GET POST", 200, LOGIN, 200, 200, 200, 403),
@@ -131,6 +141,7 @@ PAGES: dict[str, Page] = {
         "GET POST", 200, 200, 200, 200, 200, 200, is_library=True
     ),
     "account_reset_password_done": Page("GET", 200, 200, 200, 200, 200, 200, is_library=True),
+    "confirm_mailbox": Page("GET POST", 302, LOGIN, 302, 302, 302, 302),
     "mfa_index": Page("GET", 200, LOGIN, 200, 200, 200, 200, is_library=True),
     "mfa_authenticate": Page("GET POST", 302, LOGIN, 302, 302, 302, 302, is_library=True),
     "mfa_reauthenticate": Page("GET POST", 302, LOGIN, 302, 302, 302, 302, is_library=True),
@@ -168,7 +179,7 @@ PAGES: dict[str, Page] = {
 
 @cache
 def addresses() -> dict[str, frozenset[str]]:
-    """Return the site's named addresses but the admin's, each with its arguments' names."""
+    """Return the site's named addresses but staff's, each with its arguments' names."""
     return dict(_walk(get_resolver()))
 
 
@@ -183,7 +194,7 @@ def _walk(
     for each in resolver.url_patterns:
         taken = above | each.pattern.regex.groupindex.keys()
         if isinstance(each, URLResolver):
-            if each.namespace != "admin":
+            if each.namespace not in {"admin", "console"}:
                 yield from _walk(each, taken)
         elif each.name:
             yield each.name, taken

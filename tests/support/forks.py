@@ -65,7 +65,7 @@ class Started:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._descriptor = os.pidfd_open(pid)  # of this very process, whoever has its number later
+        self._descriptor = os.pidfd_open(pid)  # of this process, even if its pid is reused
 
     def poll(self) -> int | None:
         """Return None while it runs, then -1: its parent alone learns its exit code."""
@@ -124,6 +124,8 @@ def _code_of(run: Callable[[Any], int], order: Any) -> int:
     try:
         return run(order)
     except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()

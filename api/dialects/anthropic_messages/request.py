@@ -230,8 +230,8 @@ def _check_tools(request: PromptRequest) -> None:
         if tool.type not in {None, "custom"}:
             if str(tool.type).startswith(PROVIDER_TOOLS):
                 raise errors.UnsupportedParameterError(
-                    f"The provider's own tool '{errors.quoted(str(tool.type))}' is not offered "
-                    "here. Leave it out, or bring a tool of your own.",
+                    f"The provider's own tool '{errors.quoted(str(tool.type))}' isn't available "
+                    "here. Leave it out, or define a tool of your own.",
                     param=f"{place}.type",
                 )
         elif tool.input_schema is None:

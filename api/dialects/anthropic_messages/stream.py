@@ -64,6 +64,9 @@ _PARTS = {
     "signature_delta": ("signature", ("thinking",)),
 }
 
+# Events that can only follow the start of a message, except its last.
+_OF_A_MESSAGE = {"content_block_start", "content_block_delta", "message_delta"}
+
 
 class MessageStreamReader(EventReader):
     """Reads one attempt's stream of a message. `usage` is what was reported of it so far."""
@@ -73,6 +76,8 @@ class MessageStreamReader(EventReader):
     __slots__ = (
         "_ending_delta",
         "_has_begun",
+        "_id",
+        "_is_start_made",
         "_open",
         "_public_name",
         "_usage_bytes",
@@ -82,7 +87,8 @@ class MessageStreamReader(EventReader):
     def __init__(self, context: AnswerContext) -> None:
         super().__init__(context.max_event_bytes)
         self._public_name = context.public_name
-        self._has_begun = False
+        self._id = f"msg_{context.answer_id}"
+        self._has_begun = self._is_start_made = False
         self._open: dict[int, str] = {}
         self._ending_delta: dict[str, Any] = {}
         self.usage: dict[str, Any] = {}
@@ -98,6 +104,8 @@ class MessageStreamReader(EventReader):
         passed_on = self.read_rest()
         if not self.is_done and not self.finish_reason:
             raise DialectError("incomplete", "the stream ended without message_stop")
+        if not self._has_begun:
+            raise DialectError("bad_answer", "the stream has no message")
         return passed_on
 
     def read_event(self, event: bytes) -> bytes:
@@ -108,7 +116,13 @@ class MessageStreamReader(EventReader):
         try:
             return self._strictly(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _OddError):
-            return self._all(repaired_event(data, name_of(event).decode(), self._open))
+            events = repaired_event(data, name_of(event).decode(), self._open)
+            if events and not self._has_begun and _decode(events[0]).type in _OF_A_MESSAGE:
+                # Some servers omit the start, which the rest doesn't depend on.
+                begun = self._all([self._made_start()])
+                self._is_start_made = True
+                return begun + self._all(events)
+            return self._all(events)
 
     def read_whole(self, body: bytes) -> bytes:
         """Return the client's bytes for a whole message in place of a stream."""
@@ -176,7 +190,27 @@ class MessageStreamReader(EventReader):
         if event.index is None or self._open.pop(event.index, None) is None:
             raise _OddError("bad_answer", "a content block ends that is not open")
 
+    def _made_start(self) -> bytes:
+        """Return the start of a message whose upstream sent none."""
+        message: dict[str, Any] = {
+            "id": self._id,
+            "type": "message",
+            "role": "assistant",
+            "model": self._public_name,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": {"input_tokens": 0, "output_tokens": 0},
+        }
+        return _encode({"type": "message_start", "message": message})
+
     def _message_start(self, event: _Event, data: bytes) -> bytes:
+        if event.message is not None and self._is_start_made:
+            # A late start, accepted once: only its usage matters.
+            self._is_start_made = False
+            earlier = event.message.usage if isinstance(event.message.usage, dict) else {}
+            self.usage = merged_usage(earlier, self.usage)
+            return b""
         if event.message is None or self._has_begun:
             raise DialectError("bad_answer", "the stream begins with no message, or twice")
         self._has_begun = True
@@ -186,7 +220,9 @@ class MessageStreamReader(EventReader):
         return named_event("message_start", _encode(start))
 
     def _message_delta(self, event: _Event) -> bytes:
-        """Keep the end of the message; it is sent after the settlement."""
+        """Keep the end of the message; it is sent after the settlement. Raise _OddError."""
+        if not self._has_begun:
+            raise _OddError("bad_answer", "a message ends that has not begun")
         self.usage = merged_usage(self.usage, event.usage)
         self._usage_bytes = self.text_bytes
         delta = event.delta

@@ -52,15 +52,21 @@ _THINKING = {"type": "thinking", "thinking": "", "signature": ""}
 def reply_body(reply: Reply, usage: Usage, context: AnswerContext) -> bytes:
     """Return a client's message in one piece."""
     content = [block for each in reply.blocks if (block := _answered_block(each)) is not None]
+    is_refused = any(isinstance(block, Refusal) for block in reply.blocks)
     return _encode(
         {
             **_head(context),
             "content": content,
-            "stop_reason": _STOP_REASONS[reply.reason],
+            "stop_reason": _stop_reason(reply.reason, is_refused=is_refused),
             "stop_sequence": reply.stop_sequence,
             "usage": shown_usage(None, usage),
         }
     )
+
+
+def _stop_reason(reason: FinishReason, *, is_refused: bool) -> str:
+    """Return why a message ended. OpenAI's models refuse in a part of their own, and then stop."""
+    return "refusal" if is_refused and reason == "stop" else _STOP_REASONS[reason]
 
 
 def _head(context: AnswerContext) -> Json:
@@ -118,13 +124,13 @@ class ReplyWriter:
 
     sent_events = 0  # not numbered
 
-    __slots__ = ("_blocks", "_context", "_end", "_has_begun", "_index")
+    __slots__ = ("_blocks", "_context", "_end", "_has_begun", "_index", "_is_refused")
 
     def __init__(self, context: AnswerContext) -> None:
         self._context = context
         self._blocks: list[_OpenBlock] = []
         self._index = 0
-        self._has_begun = False
+        self._has_begun = self._is_refused = False
         self._end: Json = {"stop_reason": "end_turn", "stop_sequence": None}
 
     def write(self, events: Iterable[Event]) -> bytes:
@@ -156,6 +162,7 @@ class ReplyWriter:
         """Put what an event brings into its block."""
         match event:
             case TextDelta(text) | RefusalDelta(text):
+                self._is_refused |= isinstance(event, RefusalDelta)
                 block = self._block("text", {"type": "text", "text": ""})
                 block.pieces.append({"type": "text_delta", "text": text})
             case ReasoningDelta(text):
@@ -174,7 +181,7 @@ class ReplyWriter:
                 self._call(index).is_ended = True
             case Finished(reason, stop_sequence):
                 self._end = {
-                    "stop_reason": _STOP_REASONS[reason],
+                    "stop_reason": _stop_reason(reason, is_refused=self._is_refused),
                     "stop_sequence": stop_sequence,
                 }
                 for block in self._blocks:

@@ -168,8 +168,8 @@ def _check_tool(tool: Json, place: str) -> None:
         return
     if kind not in CLIENT_TOOLS:
         raise errors.UnsupportedParameterError(
-            f"The provider's own tool '{errors.quoted(kind)}' is not offered here. "
-            "Leave it out, or bring a function of your own.",
+            f"The provider's own tool '{errors.quoted(kind)}' isn't available here. "
+            "Leave it out, or define a function of your own.",
             param=f"{place}.type",
         )
     struct = TOOLS.get(kind)

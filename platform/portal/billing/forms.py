@@ -66,13 +66,13 @@ class TopUpForm(forms.Form):
         try:
             cleaned["order_id"] = UUID(self.data.get("order", ""))
         except ValueError:
-            self.add_error(None, "The form was not whole. Send it again.")
+            self.add_error(None, "The form was incomplete. Submit it again.")
         amount = cleaned.get("amount")
         if amount is None:
             return cleaned
         cents = cents_of(cleaned.get("own", "")) if amount == OWN else int(amount)
         if cents is None:
-            self.add_error("own", "Write dollars and cents, such as 25 or 12.50.")
+            self.add_error("own", "Enter an amount in dollars, such as 25 or 12.50.")
             return cleaned
         try:
             require_amount(cents)
@@ -112,13 +112,13 @@ class AutoTopUpForm(forms.Form):
     """The settings of auto top-up."""
 
     is_enabled = forms.BooleanField(
-        label="Buy credits when the balance is low",
+        label="Buy credits when my balance is low",
         required=False,
-        help_text="Charges your saved card without asking each time.",
+        help_text="Charges your saved card automatically.",
     )
-    threshold = CentsField(label="Below a balance of")
+    threshold = CentsField(label="When balance falls below")
     amount = CentsField(label="Buy")
-    monthly_limit = CentsField(label="At most a month")
+    monthly_limit = CentsField(label="Monthly limit")
 
     def __init__(self, data: Any = None, initial: dict[str, Any] | None = None) -> None:
         # The page has another form with an amount.
@@ -209,7 +209,7 @@ class CodeForm(forms.Form):
     code = forms.CharField(
         label="Code",
         max_length=2 * CODE_MAX_LENGTH,  # room for spaces
-        error_messages={"required": "Type the code that you were given."},
+        error_messages={"required": "Enter your code."},
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"}
         ),

@@ -81,6 +81,6 @@ def read(request: HttpRequest, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(request.body, type=kind)
     except RequestDataTooBig:
-        raise PayloadError("This is too large to be stored.", 413) from None
+        raise PayloadError("This is too large to store.", 413) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PayloadError(f"This can't be stored: {error}.") from None

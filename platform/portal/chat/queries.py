@@ -66,7 +66,9 @@ def listed(actor: Actor, text: str = "") -> list[Conversation]:
 def create(actor: Actor, new: NewConversation) -> Conversation:
     """Store a conversation with its messages. Raise FullError."""
     if of_member(actor).count() >= MOST_CONVERSATIONS:
-        raise FullError(f"{MOST_CONVERSATIONS} conversations are stored. Delete some first.")
+        raise FullError(
+            f"{MOST_CONVERSATIONS} conversations are stored, which is the limit. Delete some first."
+        )
     with transaction.atomic():
         conversation = Conversation.objects.create(
             user=member_of(actor),
@@ -101,7 +103,9 @@ def extend(conversation: Conversation, turns: NewTurns) -> int:
         conversation.messages.filter(position__gte=turns.keep).delete()
         start = conversation.messages.count()
         if start + len(turns.messages) > MOST_MESSAGES:
-            raise FullError(f"A conversation has at most {MOST_MESSAGES} messages. Begin another.")
+            raise FullError(
+                f"A conversation has at most {MOST_MESSAGES} messages. Start a new one."
+            )
         _insert(conversation, start, turns.messages)
         Conversation.objects.filter(pk=conversation.pk).update(updated_at=timezone.now())
     return start + len(turns.messages)

@@ -20,11 +20,11 @@ from portal.chat import forms, queries
 from portal.chat.presenters import conversation_line, conversation_whole, page_data
 from portal.chat.queries import CHAT_KEY_SECONDS, TooManyKeysError, renew_chat_key
 from portal.models import Conversation
-from portal.ui.money import dollars
+from portal.ui.money import cents, dollars
 
 
 def _json_view(view: View) -> View:
-    """Let those who may chat ask, and answers their mistakes as `{"error": "what to do"}`.
+    """Let members who may chat ask, and answer their mistakes as `{"error": "what to do"}`.
 
     A page goes on acting for the team that it was made for, or not at all.
     """
@@ -34,7 +34,7 @@ def _json_view(view: View) -> View:
     @wraps(view)
     def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.headers.get("x-team") != request.actor.team.slug:
-            return _refusal("You act for another team now. Reload the page to go on.", 409)
+            return _refusal("You switched teams. Reload the page to continue.", 409)
         try:
             return view(request, *args, **kwargs)
         except forms.PayloadError as error:
@@ -51,7 +51,7 @@ def _writes(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     @wraps(view)
     def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method == "POST" and not queries.stores_conversations(request.user):
-            return _refusal("You chose to store no conversations.", 409)
+            return _refusal("You chose not to store conversations.", 409)
         return view(request, *args, **kwargs)
 
     return guarded
@@ -73,23 +73,23 @@ def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpRes
 @require_POST
 @_json_view
 def key(request: MemberRequest) -> HttpResponse:
-    """Answer a key for the page's next calls, and ends the session's former one."""
+    """Return a key for the page's next calls, and end the session's previous one."""
     try:
         plaintext = renew_chat_key(request.actor, request.session)
     except TooManyKeysError:
-        return _refusal("This page was opened too often. Wait a few minutes.", 429)
+        return _refusal("You opened this page too many times. Wait a few minutes.", 429)
     return JsonResponse({"key": plaintext, "expires_in_seconds": CHAT_KEY_SECONDS})
 
 
 @require_safe
 @_json_view
 def charge(request: MemberRequest, request_id: UUID) -> HttpResponse:
-    """Answer what a request cost, once that is settled, and what the team has left."""
+    """Return a request's cost, once it is settled, and the team's balance."""
     costs = queries.costs_of(request.actor, [request_id])
     account = CreditAccount.objects.filter(team=request.actor.team).first()
     answer = {
         "cost": dollars(costs.get(request_id)) or None,
-        "available": dollars(account.available_nanos if account else 0),
+        "available": cents(account.available_nanos if account else 0),
     }
     return JsonResponse(answer)
 

@@ -10,6 +10,7 @@ from accounts.access import Actor
 from accounts.api_keys import active
 from api.catalogue.snapshot import load_snapshot
 from billing.models import CreditAccount, UsageRecord
+from billing.usage.lots import lots_left
 from billing.usage.records import Selection, UsageSum, sums, total
 from portal.access import without_chat_keys
 from portal.ui.charts import Chart, chart_of
@@ -101,6 +102,11 @@ def first_steps(actor: Actor, base_url: str) -> FirstSteps:
             base_url=base_url, model=model, api_key=f"{snapshot.service.key_prefix}…"
         ),
     )
+
+
+def is_all_granted(account: CreditAccount) -> bool:
+    """Return whether nothing of the balance was bought."""
+    return not any(lot.is_paid for lot in lots_left(account))
 
 
 def _newest(account: CreditAccount) -> QuerySet[UsageRecord]:

@@ -6,5 +6,6 @@ from portal.dashboard import views
 
 urlpatterns = [
     path("dashboard", views.dashboard, name="dashboard"),
+    path("dashboard/balance", views.balance, name="balance"),
     path("dashboard/live", views.live, name="dashboard_live"),
 ]

@@ -2,21 +2,26 @@
 
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import NotificationSettings
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page
-from portal.dashboard.queries import first_steps, overview_of, version_of
+from portal.dashboard.queries import first_steps, is_all_granted, overview_of, version_of
+from portal.ui.money import cents
+from portal.ui.notices import current_notices
 
 
 @require_safe
 @member_page
 def dashboard(request: MemberRequest) -> HttpResponse:
     """Show the whole page."""
-    return render(request, "dashboard/dashboard.html", _context(request, _account(request)))
+    context = _context(request, _account(request))
+    context["notices"] = current_notices(timezone.now())
+    return render(request, "dashboard/dashboard.html", context)
 
 
 @require_safe
@@ -32,6 +37,16 @@ def live(request: MemberRequest) -> HttpResponse:
     return render(request, "dashboard/live.html", _context(request, account))
 
 
+@require_safe
+@member_page
+def balance(request: MemberRequest) -> JsonResponse:
+    """Return the balance as the rail shows it, for the pages that are open."""
+    account = _account(request)
+    answer = JsonResponse({"balance": cents(account.available_nanos if account else 0)})
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
 def _context(request: MemberRequest, account: CreditAccount | None) -> dict[str, Any]:
     overview = overview_of(request.actor, account)
     low_nanos = NotificationSettings.of(request.user).low_balance_nanos
@@ -41,9 +56,11 @@ def _context(request: MemberRequest, account: CreditAccount | None) -> dict[str,
     }
     if not overview.recent:
         base_url = request.build_absolute_uri("/v1")
+        context["is_free"] = account is not None and is_all_granted(account)
         context["steps"] = first_steps(request.actor, base_url)
     return context
 
 
 def _account(request: MemberRequest) -> CreditAccount | None:
-    return CreditAccount.objects.filter(team=request.actor.team).first()
+    """Return the team's account, which the shell shows, too."""
+    return getattr(request.actor.team, "credit_account", None)

@@ -36,8 +36,8 @@ CAPABILITIES = {
     "structured_outputs": "JSON schemas",
     "reasoning": "Reasoning",
     "web_search": "Web search",
-    "image": "Sees pictures",
-    "file": "Reads files",
+    "image": "Image input",
+    "file": "File input",
     "coding": "Coding endpoint",
 }
 QUICK_RESULTS = 8

@@ -12,6 +12,7 @@ from django.db.models import BigIntegerField, BooleanField, Exists, F, OuterRef,
 from django.db.models.functions import Coalesce
 
 from accounts.models import ApiKey, Membership, NotificationSettings, Role, SentNotice, Team, User
+from accounts.zones import moment_for
 from billing.models import CreditAccount, KeySpend, Transfer
 from portal.access import without_chat_keys
 
@@ -91,7 +92,7 @@ def rearm_low_balances() -> int:
 
 
 def reached_budgets(today: date) -> Iterator[Notice]:
-    """Yield who should hear that a key has used 90 % or all of a budget of today (a UTC date)."""
+    """Yield who should hear that a key has used 90% or all of a budget of today (a UTC date)."""
     month = today.replace(day=1)
     spends = KeySpend.objects.filter(
         _is_near("day_nanos", "budget_day_nanos") & Q(day=today)
@@ -118,7 +119,7 @@ def new_keys(now: datetime) -> Iterator[Notice]:
             **_names(key),
             "maker": maker,
             "scope": key.scope,
-            "created_at": f"{key.created_at:%Y-%m-%d %H:%M} UTC",
+            "created_at": moment_for(key.created_at, member.user.zone),
             "is_rotation": int(key.replaces_id is not None),
         }
         yield Notice(member.user, key.team, SentNotice.Kind.KEY_CREATED, f"key {key.pk}", facts)
@@ -146,7 +147,7 @@ def _listeners(
 
 
 def _is_near(spent: str, budget: str) -> Q:
-    """Return the condition that about 90 % of a budget are spent; `_reached` looks closely."""
+    """Return the condition that about 90% of a budget are spent; `_reached` looks closely."""
     near = F(f"key__{budget}") / 100 * WARNING_PERCENT  # in this order: no budget overflows
     return Q(**{f"key__{budget}__gt": 0, f"{spent}__gte": near})
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q, QuerySet
 
 from accounts.models import Role, SentNotice, Team, User
+from accounts.zones import moment_for
 from billing.models import AutoTopUp, Order, PaymentCustomer, Refund, Subscription
 from billing.payments import disputes
 from billing.payments.auto_top_up_outcome import DECLINE_RETRY_DELAYS
@@ -47,7 +48,7 @@ def auto_top_ups(now: datetime) -> Iterator[Notice]:
                     "amount_nanos": order.amount_cents * NANOS_PER_CENT,
                     "credit_nanos": order.credit_nanos,
                     "card": cards.get(order.payment_method_id, ""),
-                    "at": f"{order.ended_at:%Y-%m-%d %H:%M} UTC",
+                    "at": moment_for(order.ended_at or now, user.zone),
                 },
             )
 

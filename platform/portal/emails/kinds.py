@@ -24,7 +24,7 @@ SECURITY_NOTICES: dict[str, tuple[str, str]] = {
     ),
     "totp_activated": (
         "Two-step sign-in is on",
-        "An authenticator app was added to your account. Signing in now asks for its code.",
+        "An authenticator app was added to your account. You'll need its code to sign in.",
     ),
     "totp_deactivated": (
         "The authenticator app was removed",
@@ -32,17 +32,17 @@ SECURITY_NOTICES: dict[str, tuple[str, str]] = {
     ),
     "recovery_codes_generated": (
         "New recovery codes",
-        "New recovery codes were made for your account. The earlier ones no longer work.",
+        "New recovery codes were generated for your account. The old ones no longer work.",
     ),
     "webauthn_added": ("A passkey was added", "A passkey was added to your account."),
     "webauthn_removed": ("A passkey was removed", "A passkey was removed from your account."),
     "account_connected": (
         "An account was connected",
-        "Another service's account can now sign in to yours.",
+        "A third-party account can now sign in to your account.",
     ),
     "account_disconnected": (
         "An account was disconnected",
-        "Another service's account can no longer sign in to yours.",
+        "A third-party account can no longer sign in to your account.",
     ),
 }
 

@@ -25,14 +25,17 @@ log = structlog.get_logger(__name__)
 def write(name: str, to: str, context: Mapping[str, Any]) -> EmailMultiAlternatives:
     """Return the email `name` to the address `to`, as text and as HTML.
 
-    Its templates get `context`, `service` (the service's row), `base_url` and `to`.
+    Its templates get `context`, `service` (the service's row), `base_url` and `to`. With an
+    `unsubscribe_url` in the context, mail programs offer to unsubscribe with one click.
     """
     service = current_service()
     values = {**context, "service": service, "base_url": settings.BASE_URL.rstrip("/"), "to": to}
     subject = " ".join(render_to_string(f"mail/{name}.subject.txt", values).split())
     values["subject"] = subject
     text = render_to_string(f"mail/{name}.txt", values).strip() + "\n"
-    email = EmailMultiAlternatives(subject, text, _sender(service.name), [to])
+    email = EmailMultiAlternatives(
+        subject, text, _sender(service.name), [to], headers=_headers(context)
+    )
     email.attach_alternative(render_to_string(f"mail/{name}.html", values), "text/html")
     return email
 
@@ -65,6 +68,16 @@ def _enqueue(name: str, to: str, context: dict[str, Any]) -> None:
         send_email.apply_async((name, to, context), retry=False)
     except OperationalError:
         log.exception("mail_not_queued", mail=name)
+
+
+def _headers(context: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers for a button to unsubscribe (RFC 2369 and 8058), if there is a link."""
+    if "unsubscribe_url" not in context:
+        return {}
+    return {
+        "List-Unsubscribe": f"<{context['unsubscribe_url']}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
 
 
 def _sender(service_name: str) -> str:

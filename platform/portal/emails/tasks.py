@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import SentNotice
-from portal.emails import due, due_payments, sending
+from portal.emails import due, due_payments, due_prices, sending
 from portal.emails.due import Notice
 
 BATCH = 200
@@ -37,6 +37,7 @@ def send_notices() -> int:
         due_payments.auto_top_up_problems(now),
         due_payments.failed_plan_payments(),
         due_payments.ended_plans(now),
+        due_prices.price_changes(now),
     )
     return sum(_send(notice) for batch in _batches(found) for notice in _unsent(batch))
 

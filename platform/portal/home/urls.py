@@ -6,6 +6,9 @@ from portal.home import views
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("legal/terms", views.legal, {"document": "terms"}, name="terms"),
+    path("legal/privacy", views.legal, {"document": "privacy"}, name="privacy"),
+    path("sitemap.xml", views.sitemap_xml, name="sitemap"),
     path("robots.txt", views.robots_txt, name="robots_txt"),
     path("favicon.ico", views.Favicon.as_view(), name="favicon"),
     path(".well-known/security.txt", views.security_txt, name="security_txt"),

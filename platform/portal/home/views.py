@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.templatetags.static import static
@@ -29,6 +30,8 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "service": snapshot.service,
         "base_url": base_url,
+        "canonical_url": request.build_absolute_uri(reverse("home")),
+        "image_url": request.build_absolute_uri(static("og.png")),
         "snippets": _first_request(base_url, f"{snapshot.service.key_prefix}YOUR_KEY", models),
         "chat_models": _featured(models, "chat"),
         "media_models": _featured(models, "image") + _featured(models, "video"),
@@ -39,9 +42,29 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+def legal(request: HttpRequest, document: str) -> HttpResponse:
+    """Show the terms or the privacy policy, with the version that sign-ups accept."""
+    context = {
+        "version": settings.TERMS_VERSION,
+        "session_days": settings.SESSION_COOKIE_AGE // 86400,
+    }
+    return render(request, f"legal/{document}.html", context)
+
+
+@require_safe
+def sitemap_xml(request: HttpRequest) -> HttpResponse:
+    """List the pages that anyone may read, for search engines (sitemaps.org)."""
+    names = ["home", "docs", "models", "status", "terms", "privacy"]
+    paths = [reverse(name) for name in names]
+    context = {"urls": [request.build_absolute_uri(path) for path in paths]}
+    return render(request, "home/sitemap.xml", context, content_type="application/xml")
+
+
+@require_safe
 def robots_txt(request: HttpRequest) -> HttpResponse:
     """Keep robots off the pages that are no reading."""
     lines = ["User-agent: *", "Disallow: /accounts/", "Disallow: /admin/", "Disallow: /api/"]
+    lines.append(f"Sitemap: {request.build_absolute_uri(reverse('sitemap'))}")
     return HttpResponse("\n".join([*lines, ""]), content_type="text/plain")
 
 

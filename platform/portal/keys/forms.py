@@ -21,6 +21,7 @@ from django.utils import timezone
 from accounts import key_rules
 from accounts.access import Actor
 from accounts.models import ApiKey
+from accounts.zones import moment_text
 from api.catalogue.snapshot import ModelEntry
 from billing.pricing.money import budget_nanos, dollars_short_text
 
@@ -40,7 +41,7 @@ class KeyForm(forms.Form):
 
     # Numbers are texts to the browser: a number's input would send a mistake as nothing.
     name = forms.CharField(
-        help_text="What the key is used for.",
+        help_text="What you'll use the key for.",
         max_length=key_rules.LONGEST_NAME,
         error_messages={
             "required": key_rules.NAME_MISSING,
@@ -49,10 +50,10 @@ class KeyForm(forms.Form):
     )
     expiry = forms.ChoiceField(label="Expires")
     expires_on = forms.DateField(
-        label="Last day",
-        error_messages={"required": "Choose the key's last day."},
+        label="Expiry date",
+        error_messages={"required": "Choose an expiry date."},
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        help_text="The key works until this day is over in UTC.",
+        help_text="The key works until the end of this day (UTC).",
     )
     allowed_models = forms.MultipleChoiceField(
         label="Models",
@@ -96,7 +97,7 @@ class KeyForm(forms.Form):
         """
         cleaned = super().clean() or {}
         if cleaned.get("expires_on") == date.max:
-            self.add_error("expires_on", "Choose an earlier day, or that it never expires.")
+            self.add_error("expires_on", "Choose an earlier date, or no expiry.")
         rules = self._rules_of(cleaned)
         if not self.errors:
             self.rules = rules
@@ -111,7 +112,9 @@ class KeyForm(forms.Form):
         if "allowed_models" in given:
             rules["allowed_models"] = cleaned["allowed_models"]
             if len(cleaned["allowed_models"]) > key_rules.MOST_MODELS:
-                text = f"Choose at most {key_rules.MOST_MODELS} models, or none for all."
+                text = (
+                    f"Choose at most {key_rules.MOST_MODELS} models, or leave empty to allow all."
+                )
                 self.add_error("allowed_models", text)
         for name in _LIMITS:
             if name in given:
@@ -154,9 +157,9 @@ class NewKeyForm(KeyForm):
         label="Type",
         choices=[
             (ApiKey.Scope.INFERENCE, "Inference"),
-            (ApiKey.Scope.MANAGEMENT, "The management of this team's keys"),
+            (ApiKey.Scope.MANAGEMENT, "Key management"),
         ],
-        help_text="Management keys create and revoke keys, and can't call models.",
+        help_text="Management keys create and revoke keys. They can't call models.",
     )
 
     def __init__(self, data: Any, *, actor: Actor, models: Iterable[ModelEntry]) -> None:
@@ -173,10 +176,10 @@ class RotationForm(forms.Form):
     """The time for which the old key stays valid beside the new one."""
 
     grace_seconds = forms.TypedChoiceField(
-        label="The old key works on for",
+        label="Grace period for the old key",
         coerce=int,
         choices=[
-            (0, "No longer: it ends now"),
+            (0, "None: expire it now"),
             (_HOUR_SECONDS, "1 hour"),
             (24 * _HOUR_SECONDS, "24 hours"),
             (7 * 24 * _HOUR_SECONDS, "7 days"),
@@ -208,8 +211,8 @@ def _expiries(key: ApiKey | None) -> list[tuple[str, str]]:
     """Return when a key may end, the present end of one that has it first."""
     kept = []
     if key is not None and key.expires_at is not None:
-        kept = [(_KEEP, f"As it is: {key.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")]
-    return [*kept, (_NEVER, "Never"), *_PRESETS, (_ON_A_DAY, "On a day of your choice")]
+        kept = [(_KEEP, f"Unchanged: {moment_text(key.expires_at)}")]
+    return [*kept, (_NEVER, "Never"), *_PRESETS, (_ON_A_DAY, "Custom date")]
 
 
 def _model_choices(models: Iterable[ModelEntry], key: ApiKey | None) -> list[tuple[str, str]]:
@@ -276,7 +279,7 @@ def make_once(
         # The lock makes a second request of the same form wait, and see what the first has done.
         row = Session.objects.select_for_update().filter(pk=request.session.session_key).first()
         if row is None:
-            raise SessionInterrupted("The session has ended. Sign in again.")
+            raise SessionInterrupted("Your session expired. Sign in again.")
         made: dict[str, int] = row.get_decoded().get(_SESSION_KEY, {})
         if token in made:
             raise MadeBeforeError(made[token])

@@ -58,7 +58,7 @@ class KeyPresenter:
         if self.is_expired:
             return State("Rotated" if self.successor else "Expired", "")
         if self.successor:
-            return State("Being rotated", "warn")
+            return State("Rotating", "warn")
         if self.spending.is_budget_reached:
             return State("Budget reached", "warn")
         if self.key.expires_at is not None and self.key.expires_at - self.now <= _SOON:

@@ -93,7 +93,7 @@ def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
     models = load_snapshot().public_models()
     form = KeyForm(_sent(request), actor=request.actor, models=models, key=own.key)
     if not own.is_active:
-        return _key_page(request, own, "A key that is revoked or expired stays as it is.")
+        return _key_page(request, own, "Revoked and expired keys can't be edited.")
     if not form.is_valid():
         context = {"form": form, "own": own}
         return render(request, "keys/edit.html", context, status=400 if form.is_bound else 200)
@@ -103,7 +103,7 @@ def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
         )
     except AccountsError as error:
         return _key_page(request, _key(request, key_id), str(error))
-    messages.success(request, "The changes are saved and hold from the key's next request on.")
+    messages.success(request, "Changes saved. They apply from the next request.")
     return redirect("key", key_id)
 
 
@@ -146,7 +146,7 @@ def revoke_key(request: MemberRequest, key_id: int) -> HttpResponse:
         return render(request, "keys/revoke.html", {"own": own})
     if not own.is_revoked:
         key_actions.revoke_key(request.actor, own.key, ip_address=client_ip(request))
-        messages.success(request, "The key is revoked: its next request is refused.")
+        messages.success(request, "Key revoked. It no longer works.")
     return redirect("key", key_id)
 
 
@@ -178,11 +178,8 @@ def _key_page(request: MemberRequest, own: KeyPresenter, refusal: str = "") -> H
 
 def _why_not_rotated(own: KeyPresenter) -> str:
     if own.successor is not None:
-        return (
-            "This key was rotated before. Its successor was shown once; if you have not copied "
-            "that, rotate the successor."
-        )
-    return "A key that is revoked or expired is not rotated. Create a new one."
+        return "This key was already rotated. If you didn't copy the new key, rotate that one."
+    return "Revoked and expired keys can't be rotated. Create a new one."
 
 
 def show_once(

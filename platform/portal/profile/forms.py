@@ -5,18 +5,31 @@ from typing import Any
 from django import forms
 
 from accounts.models import NotificationSettings, User
+from accounts.zones import zone_names
 from portal.ui.fields import NanosField, OneLineField
 
 
 class ProfileForm(forms.Form):
-    """A user's name."""
+    """A user's name and time zone."""
 
     name = OneLineField(
         max_length=150,
         required=False,
-        help_text="Members of your teams see it beside your email address.",
+        help_text="Shown to your teams' members next to your email.",
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
+    zone = forms.ChoiceField(
+        label="Time zone",
+        required=False,
+        help_text="For times on pages and in emails. Days of charts and budgets are in UTC.",
+    )
+
+    def __init__(self, data: Any, user: User) -> None:
+        super().__init__(data, initial={"name": user.name, "zone": user.zone})
+        names = [(name, name.replace("_", " ")) for name in zone_names()]
+        field = self.fields["zone"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type alone)
+        field.choices = [("", "Same as browser"), *names]
 
 
 class NotificationsForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
@@ -25,7 +38,7 @@ class NotificationsForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
     low_balance_nanos = NanosField(
         label="Alert when below ($)",
         widget=forms.TextInput(attrs={"inputmode": "decimal"}),
-        help_text="You hear it once, and again after the balance was above.",
+        help_text="Sent once each time the balance falls below this amount.",
     )
 
     class Meta:
@@ -38,16 +51,16 @@ class NotificationsForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
             "new_sign_in",
         )
         labels = {
-            "low_balance": "A team's balance is low",
-            "budget_reached": "A key has used 90 % or all of its budget",
-            "key_created": "A key was made",
-            "new_sign_in": "Somebody signed in from a new device",
+            "low_balance": "Low team balance",
+            "budget_reached": "Key at 90% or 100% of a budget",
+            "key_created": "New API key",
+            "new_sign_in": "Sign-in from a new device",
         }
         help_texts = {
-            "low_balance": "For teams whose billing you see.",
-            "budget_reached": "For keys you made, and all keys of teams you administer.",
-            "key_created": "For keys you made, and all keys of teams you administer.",
-            "new_sign_in": "To your account.",
+            "low_balance": "For teams whose billing you can see.",
+            "budget_reached": "For keys you created and all keys in teams you administer.",
+            "key_created": "For keys you created and all keys in teams you administer.",
+            "new_sign_in": "For your account.",
         }
 
 
@@ -56,8 +69,8 @@ class DeletionForm(forms.Form):
 
     proof = forms.CharField(max_length=1000)
     forfeits = forms.BooleanField(
-        label="I give up the credit that is left. It is not paid back.",
-        error_messages={"required": "Tick this to go on: the credit can't be brought back."},
+        label="I understand that my remaining credits are forfeited and won't be refunded.",
+        error_messages={"required": "Confirm this to continue. The credits can't be restored."},
     )
 
     def __init__(self, user: User, *, has_credit: bool, data: Any = None) -> None:
@@ -78,7 +91,7 @@ class DeletionForm(forms.Form):
         typed: str = self.cleaned_data["proof"]
         if self._user.has_usable_password():
             if not self._user.check_password(typed):
-                raise forms.ValidationError("This is not your password.")
+                raise forms.ValidationError("Incorrect password.")
         elif typed.strip().lower() != self._user.email.lower():
-            raise forms.ValidationError("This is not your email address.")
+            raise forms.ValidationError("That's not your email.")
         return typed

@@ -48,6 +48,9 @@ def profile(user: User) -> Iterator[bytes]:
         {
             "email": user.email,
             "name": user.name,
+            "zone": user.zone,
+            "terms_version": user.terms_version,
+            "terms_accepted_at": user.terms_accepted_at,
             "created_at": user.created_at,
             "last_sign_in_at": user.last_login,
             "notifications": {

@@ -26,15 +26,14 @@ DELETION_TRIES_PER_USER = "10/h"
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def profile(request: MemberRequest) -> HttpResponse:
-    """Show name, address and teams; POST changes the name."""
+    """Show name, address and teams; POST changes name and time zone."""
     user = request.user
-    form = ProfileForm(
-        request.POST if request.method == "POST" else None, initial={"name": user.name}
-    )
+    form = ProfileForm(request.POST if request.method == "POST" else None, user)
     if request.method == "POST" and form.is_valid():
         user.name = form.cleaned_data["name"]
-        user.save(update_fields=["name"])
-        messages.success(request, "Your profile is saved.")
+        user.zone = form.cleaned_data["zone"]
+        user.save(update_fields=["name", "zone"])
+        messages.success(request, "Profile saved.")
         return redirect("profile")
     context = {"form": form, "memberships": memberships_of(user)}
     return render(request, "profile/profile.html", context, status=422 if form.errors else 200)
@@ -48,7 +47,7 @@ def notifications(request: MemberRequest) -> HttpResponse:
     form = NotificationsForm(request.POST if request.method == "POST" else None, instance=wanted)
     if request.method == "POST" and form.is_valid():
         form.save()
-        messages.success(request, "Your notifications are saved.")
+        messages.success(request, "Notifications saved.")
         return redirect("notifications")
     status = 422 if form.errors else 200
     return render(request, "profile/notifications.html", {"form": form}, status=status)
@@ -67,7 +66,7 @@ def export(request: MemberRequest) -> HttpResponseBase:
     """Stream the user's data as a ZIP archive."""
     require_recent_sign_in(request)
     if is_over_limit(request, "export", EXPORTS_PER_USER):
-        messages.error(request, "You have exported your data several times. Try again in an hour.")
+        messages.error(request, "You've exported your data too many times. Try again in an hour.")
         return render(request, "profile/data.html", status=429)
     name = f"data-{timezone.now():%Y-%m-%d}.zip"
     return StreamingHttpResponse(
@@ -93,7 +92,7 @@ def delete_account(request: MemberRequest) -> HttpResponse:
     status = 200
     if data is not None:
         if is_over_limit(request, "deletion", DELETION_TRIES_PER_USER):
-            form.add_error(None, "There were many tries. Try again in an hour.")
+            form.add_error(None, "Too many attempts. Try again in an hour.")
             status = 429
         elif consequences.blocking:
             status = 409

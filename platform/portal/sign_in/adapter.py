@@ -23,6 +23,7 @@ from django.utils import timezone
 from accounts import encryption
 from accounts.client_ip import client_ip
 from accounts.models import User
+from accounts.zones import moment_for
 from api.service import current_service
 from portal.emails import sending
 from portal.emails.kinds import SECURITY_NOTICES
@@ -87,7 +88,7 @@ class AccountAdapter(DefaultAccountAdapter):
             log.exception("mail_not_sent", mail=ours)
             messages.error(
                 allauth_context.request,
-                "The email could not be sent. Try again in a few minutes.",
+                "We couldn't send the email. Try again in a few minutes.",
             )
 
     def get_reauthentication_methods(
@@ -114,7 +115,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return {
             "title": title,
             "sentence": sentence.format_map(context),
-            "at": f"{timezone.now():%Y-%m-%d %H:%M} UTC",
+            "at": moment_for(timezone.now(), getattr(context.get("user"), "zone", "")),
             "ip": str(context.get("ip", "")),
             "device": device_name(str(context.get("user_agent", ""))),
         }

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.forms import CharField, Form, TextInput
 from django.http import HttpRequest, HttpResponse
 
 from accounts.models import User
@@ -37,7 +38,7 @@ class SignupForm(account.SignupForm):
             )
         email = str(super().clean_email())
         if not settings.SIGNUP_OPEN and not is_invited(allauth_context.request, email):
-            raise ValidationError("Sign up with the address that the invitation was sent to.")
+            raise ValidationError("Sign up with the address the invitation was sent to.")
         return email
 
     def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
@@ -91,6 +92,20 @@ class ActivateTOTPForm(AllauthTOTPForm):
         super().__init__(*args, **kwargs)
         self.secret = decrypt(self.secret)  # in a submitted form: the session's ciphertext
         allauth_context.request.session[SECRET_SESSION_KEY] = encrypt(self.secret)
+
+
+class MailboxCodeForm(Form):
+    """The code that a staff member was emailed before they set up their first second factor."""
+
+    code = CharField(
+        label="Code",
+        max_length=20,
+        widget=TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+    )
+
+    def clean_code(self) -> str:
+        """Return the code without the spaces that people paste."""
+        return "".join(self.cleaned_data["code"].split())
 
 
 _STEP_SECONDS = 30  # of authenticator apps (RFC 6238, section 5.2)

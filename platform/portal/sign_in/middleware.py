@@ -1,7 +1,8 @@
-"""Rate limits per IP address on signing in, signing up and resetting a password.
+"""Guards in front of allauth's pages: rate limits, and proofs for staff's second factors.
 
-In addition, allauth counts failures per account. Above a limit, the answer is a 429 page that says
-when to try again.
+The limits are per IP address, on signing in, signing up and resetting a password. In addition,
+allauth counts failures per account. Above a limit, the answer is a 429 page that says when to try
+again.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
+from portal.sign_in import staff_factors
 from portal.ui.rate_limits import seconds_to_wait, too_many
 
 # A form's URL name: (the rate limit's group, the setting with the rate)
@@ -36,6 +38,17 @@ class SignInLimits(MiddlewareMixin):
         group, setting = limit
         wait_seconds = seconds_to_wait(request, group, getattr(settings, setting), "ip")
         return None if wait_seconds is None else too_many(request, wait_seconds)
+
+
+class StaffFactorGuard(MiddlewareMixin):
+    """Middleware that asks staff for more than the password before a second factor changes."""
+
+    def process_view(
+        self, request: HttpRequest, _view: Callable[..., Any], _args: Any, _kwargs: Any
+    ) -> HttpResponse | None:
+        """Return a redirect to the missing proof."""
+        match = request.resolver_match
+        return staff_factors.guard(request, match.view_name) if match else None
 
 
 def count_sign_up(request: HttpRequest) -> None:

@@ -10,6 +10,7 @@ from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
+from django.utils import timezone
 
 from accounts import invitations
 from accounts.mailboxes import known_digests, mailbox_digest, mailbox_of
@@ -95,7 +96,13 @@ def is_invited(request: HttpRequest, email: str | None = None) -> bool:
 
 
 def note_sign_up(request: HttpRequest, user: User) -> None:
-    """Record who referred the new user, unless a member of that team has the same mailbox."""
+    """Record that the new user accepted the terms, and who referred them.
+
+    A referral by a team that has a member with the same mailbox is not recorded.
+    """
+    User.objects.filter(pk=user.pk).update(
+        terms_version=settings.TERMS_VERSION, terms_accepted_at=timezone.now()
+    )
     link = promotions.find_referral_link(request.session.pop(REFERRAL_SESSION_KEY, ""))
     team = personal_team(user)
     if link is None or team is None or _has_mailbox(link.team, user.email):

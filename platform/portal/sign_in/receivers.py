@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from accounts.client_ip import client_ip
 from accounts.models import NotificationSettings, User
+from accounts.zones import moment_for
 from portal.emails import sending
 from portal.sign_in.onboarding import grant_trial, grant_trial_to
 from portal.sign_in.presenters import device_name
@@ -72,5 +73,5 @@ def _on_logged_in(request: HttpRequest, user: User, **_named: Any) -> None:
         return
     if not NotificationSettings.of(user).new_sign_in:
         return
-    at = f"{timezone.now():%Y-%m-%d %H:%M} UTC"
+    at = moment_for(timezone.now(), user.zone)
     sending.send_later("new_sign_in", user.email, {"ip": ip, "device": device, "at": at})

@@ -8,7 +8,7 @@ from django import forms
 from portal.ui.periods import DayRangeForm, Period, month_of, today
 
 OWN_RANGE = "own"
-GROUPINGS = [("day", "Usage by day"), ("transfer", "Every transfer")]
+GROUPINGS = [("day", "Usage by day"), ("transfer", "All transfers")]
 
 
 class StatementForm(DayRangeForm):

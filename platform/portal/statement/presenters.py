@@ -11,6 +11,7 @@ from billing.pricing.money import dollars_text
 from billing.usage.statement import Line, Statement, every_line, lines_by_day, lines_from
 from portal.statement.queries import models_of
 from portal.ui.csv import Row
+from portal.ui.money import Balances, balances_in_cents
 
 PAGE_ROWS = 100
 DAY_ROWS = 500
@@ -31,6 +32,18 @@ class StatementPage(NamedTuple):
     lines: list[tuple[Line, str]]
     earlier_url: str
     later_url: str
+
+
+def headline_of(statement: Statement) -> Balances:
+    """Return the statement's totals, rounded to cents so that they add up as shown."""
+    return balances_in_cents(
+        Balances(
+            opening_nanos=statement.opening_nanos,
+            credits_nanos=statement.credits_nanos,
+            debits_nanos=statement.debits_nanos,
+            closing_nanos=statement.closing_nanos,
+        )
+    )
 
 
 def page_of(statement: Statement, query: QueryDict, *, by_day: bool) -> StatementPage:
@@ -88,12 +101,18 @@ def _csv_row(line: Line) -> Row:
     ]
 
 
-def address_of(name: str, query: QueryDict, start: int = 0) -> str:
-    """Return a page's URL with the period of this query, beginning at `start`."""
+def address_of(name: str, query: QueryDict, start: int = 0, download: str = "") -> str:
+    """Return a page's URL with the period of this query, beginning at `start`.
+
+    A page with a `download` begins to download the statement in this format.
+    """
     query = query.copy()
     query.pop("start", None)
+    query.pop("download", None)
     if start > 0:
         query["start"] = str(start)
+    if download:
+        query["download"] = download
     return f"{reverse(name)}?{query.urlencode()}" if query else reverse(name)
 
 

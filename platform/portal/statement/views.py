@@ -5,9 +5,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from billing.usage.statement import statement_of
-from portal.access import MemberRequest, member_page_if
+from portal.access import (
+    MemberRequest,
+    has_recent_sign_in,
+    member_page_if,
+    require_recent_sign_in_to_download,
+)
 from portal.statement.forms import StatementForm
-from portal.statement.presenters import CSV_HEADER, address_of, csv_rows, page_of
+from portal.statement.presenters import CSV_HEADER, address_of, csv_rows, headline_of, page_of
 from portal.statement.queries import account_of, opened_on
 from portal.ui.csv import csv_response
 
@@ -28,10 +33,12 @@ def statement(request: MemberRequest) -> HttpResponse:
     context = {
         "form": form,
         "statement": period,
+        "headline": headline_of(period),
         "span": form.span,
         "count": period.end - period.first,
         "page": page_of(period, request.GET, by_day=form.is_by_day),
         "csv_url": address_of("statement_csv", request.GET),
+        "begins_download": "download" in request.GET and has_recent_sign_in(request),
     }
     return render(request, "statement/statement.html", context)
 
@@ -46,6 +53,8 @@ def statement_csv(request: MemberRequest) -> HttpResponseBase:
     form = StatementForm(request.GET, opened_on(account))
     if not form.is_valid():
         return redirect(address_of("statement", request.GET))
+    page_url = address_of("statement", request.GET, download="csv")
+    require_recent_sign_in_to_download(request, page_url)
     period = statement_of(account, form.span.since, form.span.until)
     name = f"statement-{form.span.first}-{form.span.last}"
     return csv_response(name, CSV_HEADER, csv_rows(period, by_day=form.is_by_day))

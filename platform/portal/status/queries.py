@@ -1,6 +1,6 @@
 """The models' availability: now, day by day, and the hours in which they had problems.
 
-All of it is made from what the relay counted of real requests; nobody types in an incident.
+All of it is computed from the relay's counts of real requests; `events` has what staff post.
 """
 
 from collections import defaultdict
@@ -18,9 +18,8 @@ from api.models import ModelHealth, ModelHealthHour
 
 DAYS = 30
 NOW_MINUTES = 5
-# A day's bar is good from this share of answers on, and bad below the second.
+# A day's bar is good from this success rate up, and bad where the day counts as degraded.
 GOOD_SHARE = 0.99
-FAIR_SHARE = 0.90
 BAR_STEP = 10
 MOST_INCIDENTS = 20
 _HOUR = timedelta(hours=1)
@@ -55,13 +54,13 @@ class ModelStatus:
         """The bars in words, for those who can't see them."""
         counts = {tone: sum(day.tone == tone for day in self.days) for tone in TONES}
         parts = [f"{counts[tone]} {name}" for tone, name in TONES.items() if counts[tone]]
-        return f"The last {DAYS} days: {', '.join(parts)}."
+        return f"Last {DAYS} days: {', '.join(parts)}."
 
 
 TONES = {
-    "good": "with 99 % answered or more",
-    "warn": "with 90 to 99 %",
-    "bad": "with less than 90 %",
+    "good": "with 99% or more successful",
+    "warn": "with more than 90%",
+    "bad": "with 90% or less",
     "none": "without requests",
 }
 
@@ -78,7 +77,7 @@ class Incident:
 
 
 def current_states(models: Iterable[ModelEntry], now: datetime) -> dict[str, str]:
-    """Return each model's state, as `/health` says it."""
+    """Return each model's measured state, as in `/health`."""
     recent = ModelHealth.objects.filter(minute__gt=now - timedelta(minutes=NOW_MINUTES))
     seen = {
         row["model"]: (row["ok"], row["bad"])
@@ -200,20 +199,21 @@ def _tone(succeeded: int, failed: int) -> str:
     total = succeeded + failed
     if not total:
         return "none"
-    # As for the state of now, one or two failed requests say nothing.
+    # As for the current state, one or two failed requests are not significant.
     if failed < LEAST_FAILURES or succeeded >= GOOD_SHARE * total:
         return "good"
-    return "warn" if succeeded >= FAIR_SHARE * total else "bad"
+    # The colour of a bar and the name of a state follow one rule.
+    return "warn" if state_of(succeeded, failed) == "operational" else "bad"
 
 
 def _percent(part: int, whole: int) -> str:
-    """Return a share rounded down, so that 100 % means every one; empty where there is none."""
+    """Return a share rounded down, so that 100% means every one; empty where there is none."""
     if not whole:
         return ""
     hundredths = part * 10_000 // whole
     if hundredths == 10_000:
-        return "100 %"
-    return f"{hundredths // 100}.{hundredths % 100:02d} %"
+        return "100%"
+    return f"{hundredths // 100}.{hundredths % 100:02d}%"
 
 
 def _seconds(total_ms: int, count: int) -> str:

@@ -13,10 +13,10 @@ from portal.ui.fields import OneLineField
 LARGEST_ID = 2**63 - 1
 
 ROLE_MEANINGS = {
-    Role.OWNER: "Everything, management keys and other owners included.",
-    Role.ADMIN: "All keys, billing and members, but neither management keys nor owners.",
-    Role.DEVELOPER: "Makes keys and manages their own. Sees the team's usage.",
-    Role.BILLING: "Sees the statement and pays. Makes no keys.",
+    Role.OWNER: "Full access, including management keys and owners.",
+    Role.ADMIN: "Manages keys, billing and members, except management keys and owners.",
+    Role.DEVELOPER: "Creates and manages their own keys. Sees the team's usage.",
+    Role.BILLING: "Sees statements and pays. Can't create keys.",
 }
 
 

@@ -4,7 +4,7 @@ The log is ordered by time, then by id: by id alone, PostgreSQL may prefer the p
 the entries of all other teams on its way.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
 from django.utils import timezone
@@ -13,17 +13,22 @@ from accounts.access import Actor
 from accounts.api_keys import active
 from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Team
 from billing.models import KeySpend
+from portal.ui.money import parts_in_cents
 
 
 @dataclass(frozen=True)
 class MemberLine:
-    """A member. `spent_nanos` is this month's (UTC), by all keys they made, in nano-dollars."""
+    """A member. `spent_nanos` is this month's (UTC), by all keys they made, in nano-dollars.
+
+    `spent_text` is it in cents that add up to the roster's total as shown.
+    """
 
     membership: Membership
     spent_nanos: int
     active_keys: int
     is_self: bool
     may_change: bool
+    spent_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Roster:
 
     lines: list[MemberLine]
     former_nanos: int
+    former_text: str
 
     @property
     def spent_nanos(self) -> int:
@@ -54,7 +60,10 @@ def roster_of(actor: Actor) -> Roster:
         )
         for each in memberships
     ]
-    return Roster(lines, former_nanos=sum(spent.values()))
+    former_nanos = sum(spent.values())
+    *texts, former_text = parts_in_cents([*(line.spent_nanos for line in lines), former_nanos])
+    lines = [replace(line, spent_text=text) for line, text in zip(lines, texts, strict=True)]
+    return Roster(lines, former_nanos, former_text)
 
 
 def member_line(actor: Actor, member_id: int) -> MemberLine | None:

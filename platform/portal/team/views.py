@@ -79,7 +79,7 @@ def remove_member(request: MemberRequest, member_id: int) -> HttpResponse:
     except AccountsError as error:
         messages.error(request, str(error))
         return redirect("member", member_id)
-    messages.success(request, f"{line.membership.user.email} is no longer in the team.")
+    messages.success(request, f"{line.membership.user.email} was removed from the team.")
     return redirect("dashboard" if line.is_self else "team")
 
 
@@ -110,7 +110,7 @@ def team_settings(request: MemberRequest) -> HttpResponse:
     form = TeamForm(posted, initial={"name": actor.team.name})
     if posted is not None and form.is_valid():
         members.rename_team(actor, form.cleaned_data["name"], ip_address=client_ip(request))
-        messages.success(request, "The team has its new name.")
+        messages.success(request, "Team renamed.")
         return redirect("team_settings")
     return render(request, "team/settings.html", {"form": form}, status=422 if form.errors else 200)
 
@@ -124,7 +124,7 @@ def new_team(request: MemberRequest) -> HttpResponse:
         name = form.cleaned_data["name"]
         made = open_team(request.user, name, ip_address=client_ip(request))
         request.session[TEAM_SESSION_KEY] = made.slug
-        messages.success(request, f"{made.name} is ready. Invite who works with you.")
+        messages.success(request, f"{made.name} is ready. Invite your teammates.")
         return redirect("team")
     return render(request, "team/new.html", {"form": form}, status=422 if form.errors else 200)
 
@@ -193,7 +193,7 @@ def invite(request: MemberRequest) -> HttpResponse:
     if form.cleaned_data["role"] == Role.OWNER:
         require_recent_sign_in(request)
     if is_over_limit(request, "invitations", EMAILS_PER_USER):
-        form.add_error("email", "You have sent many invitations. Try again in an hour.")
+        form.add_error("email", "You've sent too many invitations. Try again in an hour.")
         return team_page(request, form, status=429)
     fields = form.cleaned_data
     try:
@@ -215,7 +215,7 @@ def resend(request: MemberRequest, invitation_id: int) -> HttpResponse:
     """Send an invitation again, with a new link and its whole lifetime."""
     found = _find(request, invitation_id)
     if is_over_limit(request, "invitations", EMAILS_PER_USER):
-        messages.error(request, "You have sent many invitations. Try again in an hour.")
+        messages.error(request, "You've sent too many invitations. Try again in an hour.")
         return redirect("team")
     try:
         renewed, token = invitations.renew(request.actor, found)
@@ -267,7 +267,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     except (InvitationClosedError, InvitationMismatchError):
         return redirect(request.path)  # which says what it is now
     request.session[TEAM_SESSION_KEY] = member.team.slug
-    messages.success(request, f"You are in {member.team.name} now.")
+    messages.success(request, f"You joined {member.team.name}.")
     return redirect("team")
 
 
@@ -282,7 +282,7 @@ def _send(request: MemberRequest, made: Invitation, token: str) -> None:
     try:
         send_invitation(made, token, ROLE_MEANINGS[Role(made.role)])
     except OSError:
-        text = f"{made.email} is invited, but the email could not be sent. Send it again later."
+        text = f"{made.email} was invited, but we couldn't send the email. Resend it later."
         messages.error(request, text)
     else:
         messages.success(request, f"The invitation is on its way to {made.email}.")

@@ -1,16 +1,38 @@
 """Tags and filters of the templates' components: icons, amounts of money, form controls."""
 
+from datetime import datetime
+
 from django import template
 from django.forms import BoundField, CheckboxInput
 from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts.zones import day_text, moment_text
 from portal.ui import money
 
 register = template.Library()
-for amount_filter in (money.dollars, money.dollars_exact, money.cents, money.dollars_of_cents):
+for amount_filter in (
+    money.dollars,
+    money.dollars_exact,
+    money.cents,
+    money.cents_exactly,
+    money.dollars_of_cents,
+):
     register.filter(amount_filter)
+
+
+@register.filter
+def moment(value: datetime | None) -> str:
+    """Return a moment in the reader's zone, which it names; nothing for None."""
+    return "" if value is None else moment_text(value)
+
+
+@register.filter
+def day(value: datetime | None) -> str:
+    """Return a moment's day in the reader's zone; nothing for None."""
+    return "" if value is None else day_text(value)
+
 
 _ALERTS = {"success": "good", "warning": "warn", "error": "bad"}
 _ALERT_ICONS = {"success": "circle-check", "warning": "triangle-alert", "error": "circle-alert"}

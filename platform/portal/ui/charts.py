@@ -1,29 +1,95 @@
-"""Charts of spending: bars for each day or hour, stacked by model, with the table they are of."""
+"""Charts of usage: bars or lines by day or hour and group, with the table they are of."""
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
+from math import ceil
 from typing import Any
 
-from billing.usage.records import Sums, UsageSum
+from billing.usage.records import Sums, UsageSum, total
+from portal.ui.money import dollars, parts_in_cents
 
 MOST_SERIES = 6  # as many as there are --series-N tokens; the last is for all others
-OTHERS = "Other models"
+OTHERS = "Other"
+
+
+class Metric(StrEnum):
+    """What a chart shows."""
+
+    COST = "cost"
+    TOKENS = "tokens"
+    REQUESTS = "requests"
+    LATENCY = "latency"
+    CACHE = "cache"
+
+    @property
+    def label(self) -> str:
+        """The metric's name for people."""
+        return _LABELS[self]
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is a mean or a share, which is drawn as lines: parts of it don't add up."""
+        return self in {Metric.LATENCY, Metric.CACHE}
+
+    def of(self, part: UsageSum) -> float | None:
+        """Return the figure: nano-dollars, tokens, requests, milliseconds or percent."""
+        match self:
+            case Metric.COST:
+                return part.charged_nanos
+            case Metric.TOKENS:
+                return part.input_tokens + part.output_tokens
+            case Metric.REQUESTS:
+                return part.requests
+            case Metric.LATENCY:
+                return part.latency_ms
+        return 100 * part.cached_tokens / part.input_tokens if part.input_tokens else None
+
+    def text(self, part: UsageSum) -> str:
+        """Return the figure as text."""
+        value = self.of(part)
+        if value is None:
+            return "none"
+        match self:
+            case Metric.COST:
+                return dollars(int(value))
+            case Metric.LATENCY:
+                return f"{value / 1000:,.2f} s"
+            case Metric.CACHE:
+                return f"{value:.1f}%"
+        return f"{value:,.0f}"
+
+
+_LABELS = {
+    Metric.COST: "Cost",
+    Metric.TOKENS: "Tokens",
+    Metric.REQUESTS: "Requests",
+    Metric.LATENCY: "Latency",
+    Metric.CACHE: "Cache hits",
+}
 
 
 @dataclass(frozen=True)
 class Series:
-    """A model's part of the chart; `number` is its colour's."""
+    """A group's part of the chart; `number` is its color's, and `url` narrows to the group."""
 
     number: int
     name: str
-    amounts_nanos: list[int]
+    parts: list[UsageSum]
+    metric: Metric = Metric.COST
+    url: str = ""
+
+    @property
+    def values(self) -> list[float | None]:
+        """The figures, by day or hour."""
+        return [self.metric.of(part) for part in self.parts]
 
     @property
     def total_nanos(self) -> int:
-        """The total, in nano-dollars."""
-        return sum(self.amounts_nanos)
+        """The total cost, in nano-dollars."""
+        return sum(part.charged_nanos for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -32,65 +98,104 @@ class Bar:
 
     label: str
     sum: UsageSum
+    figure: str
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Bars from the first moment to the last, and the series they are stacked of."""
+    """Bars from the first moment to the last, and the series they are stacked of.
+
+    `others` are what the last series sums up: each group's name, total and URL.
+    """
 
     bars: list[Bar]
     series: list[Series]
+    metric: Metric = Metric.COST
+    others: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def legend(self) -> list[tuple[Series, str]]:
+        """Each series with its total; costs are rounded to cents that add up as shown."""
+        if self.metric is Metric.COST:
+            texts = parts_in_cents([each.total_nanos for each in self.series])
+        else:
+            texts = [self.metric.text(total(each.parts)) for each in self.series]
+        return list(zip(self.series, texts, strict=True))
 
     def as_json(self) -> dict[str, Any]:
         """Return what `js/charts.js` draws. A million dollars is well within its numbers."""
         return {
+            "metric": self.metric,
             "labels": [bar.label for bar in self.bars],
             "requests": [bar.sum.requests for bar in self.bars],
             "series": [
-                {"number": each.number, "name": each.name, "nanos": each.amounts_nanos}
+                {"number": each.number, "name": each.name, "values": each.values, "url": each.url}
                 for each in self.series
             ],
         }
 
 
 def chart_of(
-    sums: Sums, since: datetime, until: datetime, *, by_hour: bool = False
+    sums: Sums,
+    since: datetime,
+    until: datetime,
+    *,
+    by_hour: bool = False,
+    metric: Metric = Metric.COST,
+    name_of: Callable[[str], str] = str,
+    url_of: Callable[[str], str] = lambda group: "",
 ) -> Chart | None:
-    """Return the chart of the sums, which are by day or by hour; None where nothing was used."""
+    """Return the chart of sums by day or hour and group; None where nothing was used.
+
+    `name_of` and `url_of` return a group's name and the URL of the page that is narrowed to it.
+    Groups with the same name are one series, with the URL of the first.
+    """
     if not sums:
         return None
-    places = list(_places(since, until, timedelta(hours=1) if by_hour else timedelta(days=1)))
+    places = places_of(since, until, by_hour=by_hour)
     by_place: defaultdict[datetime, UsageSum] = defaultdict(UsageSum)
-    spent: defaultdict[str, int] = defaultdict(int)
-    for (place, model), part in sums.items():
+    named: dict[tuple[datetime, str], UsageSum] = defaultdict(UsageSum)
+    urls: dict[str, str] = {}
+    weights: defaultdict[str, int] = defaultdict(int)
+    for (place, group), part in sums.items():
+        name = name_of(group)
         by_place[place] += part
-        spent[model] += part.charged_nanos
+        named[place, name] += part
+        urls.setdefault(name, url_of(group))
+        # Means have no largest part: the groups with most requests come first.
+        weights[name] += part.requests if metric.is_mean else int(metric.of(part) or 0)
     style = "%m-%d %H:00" if by_hour else "%Y-%m-%d"
-    return Chart(
-        bars=[Bar(f"{place:{style}}", by_place[place]) for place in places],
-        series=_series(sums, places, sorted(spent, key=lambda model: (-spent[model], model))),
-    )
-
-
-def _places(since: datetime, until: datetime, step: timedelta) -> Iterator[datetime]:
-    while since < until:
-        yield since
-        since += step
-
-
-def _series(sums: Sums, places: list[datetime], models: list[str]) -> list[Series]:
-    """Return the models' series, most expensive first, the many cheap ones as one."""
-    alone = models if len(models) <= MOST_SERIES else models[: MOST_SERIES - 1]
-    series = [
-        Series(number, model, [_nanos(sums, place, [model]) for place in places])
-        for number, model in enumerate(alone, 1)
+    bars = [
+        Bar(f"{place:{style}}", by_place[place], metric.text(by_place[place])) for place in places
     ]
-    if len(alone) < len(models):
-        rest = models[len(alone) :]
-        amounts = [_nanos(sums, place, rest) for place in places]
-        series.append(Series(MOST_SERIES, OTHERS, amounts))
+    names = sorted(weights, key=lambda name: (-weights[name], name))
+    series = _series(named, places, names, urls, metric)
+    summed_up = names[MOST_SERIES - 1 :] if len(names) > MOST_SERIES else []
+    others = [
+        (name, metric.text(total(named[at, name] for at in places)), urls[name])
+        for name in summed_up
+    ]
+    return Chart(bars, series, metric, others)
+
+
+def places_of(since: datetime, until: datetime, *, by_hour: bool) -> list[datetime]:
+    """Return the days, or the hours, that a chart has from `since` to before `until`."""
+    step = timedelta(hours=1) if by_hour else timedelta(days=1)
+    return [since + number * step for number in range(ceil((until - since) / step))]
+
+
+def _series(
+    sums: Sums, places: list[datetime], names: list[str], urls: dict[str, str], metric: Metric
+) -> list[Series]:
+    """Return the series, the largest first, the many small ones as one."""
+    alone = names if len(names) <= MOST_SERIES else names[: MOST_SERIES - 1]
+    none = UsageSum()
+    series = [
+        Series(number, name, [sums.get((at, name), none) for at in places], metric, urls[name])
+        for number, name in enumerate(alone, 1)
+    ]
+    if len(alone) < len(names):
+        rest = names[len(alone) :]
+        parts = [total(sums.get((at, name), none) for name in rest) for at in places]
+        series.append(Series(MOST_SERIES, f"{OTHERS} ({len(rest)})", parts, metric))
     return series
-
-
-def _nanos(sums: Sums, place: datetime, models: list[str]) -> int:
-    return sum(sums[place, model].charged_nanos for model in models if (place, model) in sums)

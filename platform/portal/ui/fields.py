@@ -35,7 +35,7 @@ class CentsField(forms.CharField):
         """Return cents. Raise ValidationError."""
         cents = cents_of(super().clean(value))
         if cents is None:
-            raise forms.ValidationError("Write dollars and cents, such as 25 or 12.50.")
+            raise forms.ValidationError("Enter an amount in dollars, such as 25 or 12.50.")
         return cents
 
 
@@ -55,6 +55,6 @@ class NanosField(forms.CharField):
             nanos = -1
         if not 0 < nanos <= MOST_NANOS:
             raise forms.ValidationError(
-                "Give an amount of dollars such as 5 or 2.50, at most 1000000."
+                "Enter an amount in dollars, such as 5 or 2.50, up to 1000000."
             )
         return nanos

@@ -22,7 +22,7 @@ _OUTCOMES = {
     "completed": Outcome("Completed", "good", "The answer was delivered in full."),
     "empty": Outcome("Empty", "warn", "The model returned an empty answer."),
     "client_closed": Outcome(
-        "Cancelled",
+        "Canceled",
         "",
         "Your program closed the connection, and generation was stopped if possible.",
     ),
@@ -32,20 +32,22 @@ _OUTCOMES = {
         "Your program stopped reading the answer.",
     ),
     "upstream_error": Outcome(
-        "Failed", "bad", "The model's provider failed or refused the request."
+        "Failed", "bad", "The model's provider failed or rejected the request."
     ),
     "upstream_timeout": Outcome(
         "Timed out", "bad", "The model's provider did not start or continue its answer in time."
     ),
-    "upstream_incomplete": Outcome("Incomplete", "bad", "The answer broke off before its end."),
-    "server_shutting_down": Outcome(
-        "Interrupted", "bad", "The service was restarted while the answer was under way."
+    "upstream_incomplete": Outcome(
+        "Incomplete", "bad", "The answer was cut off before it was complete."
     ),
-    "internal_error": Outcome("Failed", "bad", "An internal error occurred. It costs nothing."),
+    "server_shutting_down": Outcome(
+        "Interrupted", "bad", "The service restarted while the answer was being generated."
+    ),
+    "internal_error": Outcome("Failed", "bad", "An internal error occurred. You were not charged."),
     "expired": Outcome(
         "Expired",
         "bad",
-        "The server process stopped before it could settle the request. The hold was released.",
+        "The server stopped before it could settle the request. The reservation was released.",
     ),
 }
 IN_PROGRESS = Outcome("In progress", "accent", "The request is still running.")

@@ -77,7 +77,7 @@ class DayRangeForm(forms.Form):
         first: date = cleaned["first"]
         last: date = cleaned["last"]
         if last < first:
-            self.add_error("last", "Choose a day that is not before the first.")
+            self.add_error("last", "Choose a day on or after the first.")
         elif (last - first).days >= MOST_DAYS:
             self.add_error("last", f"Choose at most {MOST_DAYS} days.")
         elif last.year >= 9999:

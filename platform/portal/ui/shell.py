@@ -6,13 +6,15 @@ from functools import cached_property
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.access import Actor
 from accounts.models import Team
 from api.models import Service
 from api.service import current_service
 from billing.models import CreditAccount
-from portal.access import recognise
+from portal.access import is_view_as, recognise
+from portal.ui.banners import Banner, banners_for
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Shell:
 
     @cached_property
     def service(self) -> Service:
-        """The service's row: its name, its line, its address for letters."""
+        """The service's row: its name, tagline and contact address."""
         return current_service()
 
     @cached_property
@@ -50,7 +52,7 @@ class Shell:
 
     @property
     def is_sign_up_open(self) -> bool:
-        """Whether a stranger may make an account (who is invited always may)."""
+        """Whether sign-up is open; invited people can always sign up."""
         return bool(settings.SIGNUP_OPEN)
 
     @cached_property
@@ -82,12 +84,39 @@ class Shell:
 
     @cached_property
     def actor(self) -> Actor | None:
-        """The member whose page it is; None for who is signed out or in no team.
+        """The member whose page it is; None for readers who are signed out or in no team.
 
         Looked up where the page's view has not: allauth's views know nothing of teams.
         """
         recognise(self._request)
         return getattr(self._request, "actor", None)
+
+    @property
+    def viewed_team(self) -> Team | None:
+        """The team whose portal a member of staff views; None on a member's own pages."""
+        return self.actor.team if self.actor and is_view_as(self._request) else None
+
+    @property
+    def frame(self) -> str:
+        """The template around pages that anyone may read: a member's shell stays."""
+        return "app.html" if self.actor is not None else "visitor.html"
+
+    @cached_property
+    def banners(self) -> list[Banner]:
+        """What stops the team from working, or soon costs more."""
+        if self.actor is None:
+            return []
+        return banners_for(self.actor, self.account, self.service.contact_email)
+
+    @property
+    def zone(self) -> str:
+        """The zone that this page's times are in."""
+        return timezone.get_current_timezone_name()
+
+    @property
+    def zone_note(self) -> str:
+        """The note that names the zones of a page's times and days."""
+        return f"Times in {self.zone}" + ("." if self.zone == "UTC" else ", days in UTC.")
 
     @property
     def teams(self) -> list[Team]:

@@ -5,7 +5,8 @@ from typing import Any
 from django import forms
 
 from accounts.models import ApiKey
-from billing.usage.records import Selection, Status
+from billing.usage.records import Group, Selection, Status
+from portal.ui.charts import Metric
 from portal.ui.periods import DayRangeForm, Period, last_days, month_of, today
 
 PERIODS = [
@@ -16,6 +17,9 @@ PERIODS = [
     ("own", "Custom range"),
 ]
 DEFAULT_PERIOD = "30d"
+MEMBER = "member"  # the creator of the key
+GROUPS = [*Group.choices[:2], (MEMBER, "Member"), *Group.choices[2:]]
+METRICS = [(metric.value, metric.label) for metric in Metric]
 MOST_DAYS_BY_HOUR = 2
 
 
@@ -35,8 +39,14 @@ class UsageFilter(DayRangeForm):
         widget=forms.TextInput(attrs={"placeholder": "Any", "dir": "auto"}),
     )
 
+    metric = forms.ChoiceField(label="Show", choices=METRICS, required=False)
+    group = forms.ChoiceField(label="Group by", choices=GROUPS, required=False)
+
     def __init__(self, data: Any, keys: list[ApiKey]) -> None:
-        super().__init__({"period": DEFAULT_PERIOD} | data.dict())
+        defaults = {"period": DEFAULT_PERIOD, "metric": Metric.COST, "group": Group.MODEL}
+        super().__init__(defaults | data.dict())
+        for name in ("metric", "group"):  # they stand beside the chart
+            self.fields[name].widget.attrs |= {"form": "usage-filter", "data-submits": True}
         names = [(str(key.pk), _name_of(key)) for key in keys]
         self.offer("key", [("", "All keys"), *names])
 
@@ -68,6 +78,16 @@ class UsageFilter(DayRangeForm):
         """The period of a form that is valid."""
         span: Period = self.cleaned_data["span"]
         return span
+
+    @property
+    def grouping(self) -> str:
+        """What the chart of a valid form is grouped by."""
+        return self.cleaned_data["group"] or Group.MODEL
+
+    def offers(self, name: str, value: str) -> bool:
+        """Return whether the field takes the value, such as a key that can be filtered by."""
+        field = self.fields[name]
+        return not isinstance(field, forms.ChoiceField) or field.valid_value(value)
 
     @property
     def is_by_hour(self) -> bool:

@@ -1,5 +1,6 @@
 """Presenters of the usage pages: figures, requests, CSV, and the breakdown of one charge."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,6 +20,7 @@ from billing.pricing.money import dollars_text, factor_text
 from billing.pricing.rates import SUMMARIES, Rates
 from portal.ui.csv import Row
 from portal.ui.outcomes import IN_PROGRESS, Outcome, outcome_of, reported_error
+from portal.usage.failures import Failure, failure_of, reason_text
 
 CSV_HEADER: Row = [
     "time_utc",
@@ -40,6 +42,7 @@ CSV_HEADER: Row = [
     "charged_usd",
     "latency_ms",
     "first_token_ms",
+    "retry_of",
 ]
 
 
@@ -77,6 +80,7 @@ def _csv_row(record: UsageRecord, names: dict[int, str]) -> Row:
         dollars_text(record.charged_nanos),
         record.latency_ms,
         record.first_token_ms,
+        str(record.retry_of or ""),
     ]
 
 
@@ -132,13 +136,15 @@ class Attempt:
     text: str
     badge: str
     latency_ms: int
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class ChargePresenter:
     """A request's hold, usage, prices, settlement and transfer, as far as they exist.
 
-    `operation` is the requested operation; None if unknown.
+    `operation` is the requested operation; None if unknown. `retries` are the requests with which
+    the client repeated this one.
     """
 
     request_id: UUID
@@ -150,6 +156,7 @@ class ChargePresenter:
     key: ApiKey | None
     video: VideoJob | None
     operation: Operation | None
+    retries: list[UUID]
 
     @property
     def model(self) -> str:
@@ -166,6 +173,11 @@ class ChargePresenter:
     def error(self) -> str:
         """The error that the customer's program received."""
         return reported_error(self.record) if self.record is not None else ""
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it failed; None for a request that is running or was completed."""
+        return failure_of(self.record) if self.record is not None else None
 
     @property
     def held_nanos(self) -> int:
@@ -347,13 +359,22 @@ def _attempt(number: int, made: dict[str, object], *, has_begun: bool = False) -
     """
     status = made.get("status")
     milliseconds = made.get("ms")
-    text, badge = "Broke off" if has_begun else "No answer", "bad"
-    if status == 200:
-        text, badge = ("Broke off", "bad") if made.get("error") else ("Answered", "good")
+    error = str(made.get("error") or "")
+    reason = reason_text(error)
+    # An answer that could not be used is an answer; "no answer" is said where nothing came.
+    if status == 200 and not error:
+        text, badge = "Answered", "good"
+    elif has_begun or status == 200:
+        text, badge = "Interrupted", "bad"
     elif status == 429:
         text, badge = "Too busy (429)", "warn"
     elif isinstance(status, int) and status >= 400:
-        text = f"Failed ({status})" if status >= 500 else f"Refused ({status})"
-    elif made.get("error") == "the client left":
-        text, badge = "You disconnected", ""
-    return Attempt(number, text, badge, milliseconds if isinstance(milliseconds, int) else 0)
+        text, badge = f"Failed ({status})" if status >= 500 else f"Rejected ({status})", "bad"
+    elif error in {"the client disconnected", "the client left"}:  # the latter until 2026-11
+        text, badge, reason = "You disconnected", "", ""
+    elif re.match("no (connection|answer)|timed out|the connection", error):
+        text, badge = "No answer", "bad"
+    else:
+        text, badge = "Failed", "bad"
+    took = milliseconds if isinstance(milliseconds, int) else 0
+    return Attempt(number, text, badge, took, reason)

@@ -13,7 +13,7 @@ from api.models import Model, VideoJob
 from api.operations import OPERATIONS
 from api.operations.base import Operation
 from billing.models import CreditAccount, PriceVersion, Reservation, Transfer, UsageRecord
-from billing.usage.records import Selection, narrowed, records
+from billing.usage.records import Selection, narrowed, records, retries_of
 from portal.access import without_chat_keys
 from portal.ui.paging import PAGE_ROWS, Place, RowPage, batches_of, page_of
 from portal.usage.presenters import ChargePresenter
@@ -37,8 +37,8 @@ def key_names(actor: Actor, records: list[UsageRecord] | None = None) -> dict[in
 
 def account_id_of(actor: Actor) -> int:
     """Return the id of the team's account, or 0, which is no account's, if there is none yet."""
-    found = CreditAccount.objects.filter(team=actor.team).values_list("pk", flat=True).first()
-    return found or 0
+    account = getattr(actor.team, "credit_account", None)  # read once for a page and its shell
+    return account.pk if account is not None else 0
 
 
 def requests_page(
@@ -76,6 +76,7 @@ def charge_of(account_id: int, request_id: UUID) -> ChargePresenter | None:
         key=ApiKey.objects.filter(pk=known.key_id, team=account.team_id).first(),
         video=VideoJob.objects.filter(pk=request_id, account=account).first(),
         operation=_operation_of(record.endpoint if record else "", known.model),
+        retries=retries_of(record) if record else [],
     )
 
 

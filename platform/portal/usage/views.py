@@ -7,12 +7,17 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from billing.usage.records import models_used, sums, total
-from portal.access import MemberRequest, member_page
-from portal.ui.charts import chart_of
+from billing.usage.records import models_used
+from portal.access import (
+    MemberRequest,
+    has_recent_sign_in,
+    member_page,
+    require_recent_sign_in_to_download,
+)
 from portal.ui.csv import csv_response
 from portal.ui.paging import Pager, read_place
 from portal.usage.forms import UsageFilter
+from portal.usage.overview import overview_of
 from portal.usage.presenters import CSV_HEADER, csv_batches, request_rows
 from portal.usage.queries import (
     account_id_of,
@@ -33,8 +38,8 @@ def usage(request: MemberRequest) -> HttpResponse:
         form.offer_models([])
         return render(request, "usage/usage.html", {"form": form}, status=400)
     selection = form.selection(account_id_of(request.actor))
-    parts = sums(selection, by_hour=form.is_by_hour)
-    form.offer_models(sorted({*models_used(selection), *(model for _, model in parts)}))
+    overview = overview_of(request.actor, form, selection, request.GET)
+    form.offer_models(sorted({*models_used(selection), *overview.models}))
     page = requests_page(
         selection,
         before=read_place(request.GET.get("before", "")),
@@ -43,14 +48,16 @@ def usage(request: MemberRequest) -> HttpResponse:
     context = {
         "form": form,
         "span": form.span,
-        "total": total(parts.values()),
-        "chart": chart_of(parts, selection.since, selection.until, by_hour=form.is_by_hour),
+        "overview": overview,
+        "total": overview.total,
+        "chart": overview.chart,
         "rows": request_rows(page.rows, key_names(request.actor, page.rows)),
         "page": Pager(
             newer_url=_url(request, "usage", after=str(page.newer)) if page.newer else "",
             older_url=_url(request, "usage", before=str(page.older)) if page.older else "",
         ),
         "csv_url": _url(request, "usage_csv"),
+        "begins_download": "download" in request.GET and has_recent_sign_in(request),
     }
     return render(request, "usage/usage.html", context)
 
@@ -62,6 +69,7 @@ def usage_csv(request: MemberRequest) -> HttpResponseBase:
     form = UsageFilter(request.GET, inference_keys(request.actor))
     if not form.is_valid():
         return redirect(_url(request, "usage"))  # which shows the errors beside their fields
+    require_recent_sign_in_to_download(request, _url(request, "usage", download="csv"))
     selection = form.selection(account_id_of(request.actor))
     batches = csv_batches(request_batches(selection), key_names(request.actor))
     return csv_response(f"usage-{form.span.first}-{form.span.last}", CSV_HEADER, batches)
@@ -73,14 +81,14 @@ def request_detail(request: MemberRequest, request_id: UUID) -> HttpResponse:
     """Show everything that led to one request's charge."""
     charge = charge_of(account_id_of(request.actor), request_id)
     if charge is None:
-        raise Http404("There is no such request of this team.")
+        raise Http404("This team has no such request.")
     return render(request, "usage/request.html", {"charge": charge})
 
 
 def _url(request: HttpRequest, name: str, **place: str) -> str:
     """Return a page's address with the filter of this one."""
     query = request.GET.copy()
-    for old in ("before", "after"):
+    for old in ("before", "after", "download"):
         query.pop(old, None)
     query.update(place)
     return f"{reverse(name)}?{query.urlencode()}" if query else reverse(name)

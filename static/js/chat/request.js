@@ -50,10 +50,10 @@ export async function answer(body, message, signal, onMore) {
       else if (data) take(data, message, onMore);
     }
   } catch (error) {
-    if (error instanceof TypeError) throw new Refused({ text: "The connection broke off. What came is charged. Try again." });
+    if (error instanceof TypeError) throw new Refused({ text: "The connection was lost. You’re charged for what arrived. Try again." });
     throw error;
   }
-  if (!isDone) throw new Refused({ text: "The answer broke off. Try again." });
+  if (!isDone) throw new Refused({ text: "The answer was interrupted. Try again." });
 }
 
 function take(data, message, onMore) {

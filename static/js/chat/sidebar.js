@@ -20,7 +20,7 @@ export class Sidebar {
     byId("list").replaceChildren(...shown.map((each) => this.#line(each)));
     byId("list-empty").hidden = shown.length > 0;
     byId("list-empty").textContent = this.found ? "Nothing found." : "No conversations yet.";
-    byId("storage-state").textContent = this.store.stores ? "Stored on your account" : "Kept in this tab only";
+    byId("storage-state").textContent = this.store.stores ? "Stored on your account" : "In this tab only";
   }
 
   // Shows what went wrong beside the list; an empty text takes it away.
@@ -97,7 +97,7 @@ export class Sidebar {
       this.#try(async () => {
         await this.store.removeAll();
         this.found = null;
-        this.page.say("All conversations are deleted.");
+        this.page.say("All conversations deleted.");
         this.page.gone();
       });
     });

@@ -49,7 +49,7 @@ export class Answer {
     this.foot.hidden = !message.content && !message.reasoning;
     this.onGrown?.();
     part(this.element, "copy").dataset.copyText = message.content;
-    part(this.element, "ending").textContent = { stopped: "Stopped", length: "Ended by the token limit", error: "Broken off" }[message.finish_reason] ?? "";
+    part(this.element, "ending").textContent = { stopped: "Stopped", length: "Token limit reached", error: "Interrupted" }[message.finish_reason] ?? "";
     this.showCost(message);
   }
 

@@ -51,7 +51,7 @@ export class Form {
     this.models = models.filter((model) => (!kind || model.kind === kind) && (!input || model.inputs.includes(input)));
     this.rows = operation.fields.map((field) => this.#row(field));
     if (operation.takesBody) {
-      const further = { name: FURTHER, label: "Further fields", control: "json", types: ["object"], limits: {}, isCommon: false, help: "A JSON object that is laid over the request. What the API does not know is passed on to the model." };
+      const further = { name: FURTHER, label: "Additional fields", control: "json", types: ["object"], limits: {}, isCommon: false, help: "A JSON object merged into the request. Unknown fields are passed to the model." };
       this.rows.push(this.#row(further));
     }
     this.fill(operation.example);
@@ -99,7 +99,7 @@ export class Form {
       try {
         const value = valueOf(row.field, row.control);
         if (value !== undefined) values[row.field.name] = value;
-        else if (row.field.isRequired) fault = "This field is needed.";
+        else if (row.field.isRequired) fault = "This field is required.";
       } catch (error) {
         fault = error.message;
       }
@@ -139,7 +139,7 @@ export class Form {
 function valueOf({ control: kind, types, limits }, control) {
   if (kind === "checkbox") return control.checked || undefined;
   if (kind === "file") return control.files.length > 1 ? [...control.files] : control.files[0];
-  if (kind === "number" && control.validity.badInput) throw new Error("Write a number.");
+  if (kind === "number" && control.validity.badInput) throw new Error("Enter a number.");
   const text = kind === "text" || kind === "mixed" ? control.value : control.value.trim();
   if (text === "") return undefined;
   if (kind === "number") return numberOf(text, limits);
@@ -149,8 +149,8 @@ function valueOf({ control: kind, types, limits }, control) {
 
 function numberOf(text, { minimum, maximum, above, isWhole }) {
   const number = Number(text);
-  if (Number.isNaN(number)) throw new Error("Write a number.");
-  if (isWhole && !Number.isSafeInteger(number)) throw new Error("Write a whole number.");
+  if (Number.isNaN(number)) throw new Error("Enter a number.");
+  if (isWhole && !Number.isSafeInteger(number)) throw new Error("Enter a whole number.");
   if (minimum !== undefined && number < minimum) throw new Error(`Write ${minimum} or more.`);
   if (maximum !== undefined && number > maximum) throw new Error(`Write ${maximum} or less.`);
   if (above !== undefined && number <= above) throw new Error(`Write more than ${above}.`);

@@ -22,7 +22,7 @@ const baseUrl = () => new URL(byId("server").value, location.origin).href.replac
 async function start() {
   const response = await fetch(page.dataset.openapiUrl).catch(() => null);
   if (!response?.ok) {
-    byId("fields").textContent = "The API's description can't be read now. Reload the page.";
+    byId("fields").textContent = "The API description couldn’t be loaded. Reload the page.";
     return;
   }
   const document_ = await response.json();
@@ -76,7 +76,7 @@ async function send() {
   const controller = (running = new AbortController());
   byId("stop").hidden = false;
   byId("send").disabled = true;
-  announce("The request is under way.");
+  announce("Request in progress.");
   let result = new Result(data.request_url);
   try {
     if (!form.operation.isPublic) await sessionKey();
@@ -87,7 +87,7 @@ async function send() {
     result.end();
     if (error.name === "AbortError") announce("Stopped.");
     else {
-      const text = error instanceof AskError ? error.message : "The connection broke off. Try again.";
+      const text = error instanceof AskError ? error.message : "The connection was lost. Try again.";
       result.advise({ text }, "");
       announce(text);
     }

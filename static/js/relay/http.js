@@ -9,7 +9,7 @@ export class AskError extends Error {
 
 const CHARGE_TRIES = 6;
 const CHARGE_PAUSE_MS = 400;
-const SIGNED_OUT = "You are signed out. Reload the page to sign in again.";
+const SIGNED_OUT = "You’re signed out. Reload the page to sign in again.";
 const UNREACHABLE = "The service can't be reached. Check your connection and try again.";
 
 // Asks one of the pages' JSON endpoints; returns what it answers (null for nothing).
@@ -102,8 +102,7 @@ export function explain(status, error, retryAfter) {
 export async function learnCharge(requestId) {
   for (let tries = 0; tries < CHARGE_TRIES; tries += 1) {
     const told = await ask("GET", `/chat/charges/${requestId}`).catch(() => null);
-    const balance = document.querySelector(".rail-balance strong");
-    if (told && balance) balance.textContent = told.available;
+    if (told) document.dispatchEvent(new CustomEvent("balance", { detail: told.available }));
     if (told?.cost) return told.cost;
     await new Promise((done) => setTimeout(done, CHARGE_PAUSE_MS));
   }

@@ -81,10 +81,10 @@ def test_without_json_it_is_for_people() -> None:
     [
         (["no address"], "valid email"),
         (["ann@example.com", "--password", "123"], "too short"),
-        (["ann@example.com", "--credit", "lots"], "not an amount in dollars"),
+        (["ann@example.com", "--credit", "lots"], "is not an amount in dollars"),
         (["ann@example.com", "--credit", "-1"], "not from 0"),
         (["ann@example.com", "--credit", "0.0000000001"], "nano-dollars"),
-        (["ann@example.com", "--credit", "NaN"], "not an amount in dollars"),
+        (["ann@example.com", "--credit", "NaN"], "is not an amount in dollars"),
         (["alice@example.com", "--password", "correct horse"], "changepassword"),
     ],
 )

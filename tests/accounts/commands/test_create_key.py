@@ -53,7 +53,7 @@ def test_every_rule_can_be_given_and_staff_may_exceed_the_plan(alices_team) -> N
         (["alice", "--expires-at", "soon"], "not a time"),
         (["alice", "--expires-at", "2020-01-01"], "in the past"),
         (["alice", "--requests-per-minute", "0"], "from 1"),
-        (["alice", "--budget-day", "x"], "not an amount"),
+        (["alice", "--budget-day", "x"], "is not an amount"),
         (["alice", "--scope", "root"], "invalid choice"),
     ],
 )

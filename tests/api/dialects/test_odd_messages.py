@@ -85,6 +85,9 @@ def without(event: Json, name: str) -> Json:
         (b"\xef\xbb\xbf" + data(START), TEXT, HELLO, STOP, END, LAST),
         (START, without(TEXT, "index"), without(HELLO, "index"), without(STOP, "index"), END, LAST),
         (START, HELLO, STOP, END, LAST),
+        (TEXT, HELLO, STOP, END, LAST),
+        (HELLO, STOP, END, LAST),
+        (b": a comment\n\n", {"type": "ping"}, TEXT, START, HELLO, STOP, END, LAST),
         (START, {**TEXT, "content_block": {"type": "text"}}, HELLO, STOP, END, LAST),
         (START, {**TEXT, "content_block": {"type": "text", "text": None}}, HELLO, STOP, END, LAST),
         (START, {**TEXT, "content_block": None}, HELLO, STOP, END, LAST),
@@ -102,6 +105,9 @@ def without(event: Json, name: str) -> Json:
         "a byte order mark",
         "no indexes",
         "no start of the block",
+        "no start of the message",
+        "no start of the message and of the block",
+        "a late start of the message",
         "a start without its text",
         "a start with null for its text",
         "a start without its block",
@@ -117,9 +123,40 @@ def without(event: Json, name: str) -> Json:
     ],
 )  # fmt: skip
 def test_odd_events_make_the_stream_that_was_meant(events: tuple[Any, ...]) -> None:
-    got = streamed(*events)
+    got = [event for event in streamed(*events) if event["type"] != "ping"]
+    assert [event["type"] for event in got].count("message_start") == 1
+    assert got[0]["message"]["id"]
     assert text_of(got) == "Hi"
     assert got[-2]["delta"]["stop_reason"] == "end_turn"
+
+
+def test_a_message_without_its_start_has_the_usage_of_its_end_or_of_a_late_start() -> None:
+    late = {**START, "message": {"usage": {"input_tokens": 7}}}
+    for events, expected in (((TEXT, HELLO, STOP), 5), ((TEXT, late, HELLO, STOP), 7)):
+        reader = DIALECTS["anthropic_messages"].stream_reader(context(stream=True))
+        usage = {"output_tokens": 2, **({} if late in events else {"input_tokens": 5})}
+        for event in (*events, {**END, "usage": usage}, LAST):
+            reader.feed(data(event))
+        assert reader.error is None
+        reader.finish()
+        metered = reader.meter(Limits())
+        assert metered.usage is not None
+        assert (metered.usage.input_tokens, metered.usage.output_tokens) == (expected, 2)
+
+
+def test_an_empty_message_without_its_start_is_one() -> None:
+    got = streamed(END, LAST)
+    assert [event["type"] for event in got] == ["message_start", "message_delta", "message_stop"]
+    assert got[0]["message"]["model"] == "m"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [(LAST,), (START, START, TEXT, HELLO, STOP, END, LAST), (TEXT, START, START, END, LAST)],
+)
+def test_no_message_and_two_starts_are_errors(events: tuple[Json, ...]) -> None:
+    with pytest.raises(DialectError):
+        streamed(*events)
 
 
 @pytest.mark.parametrize("reason", ["", "null", 5])

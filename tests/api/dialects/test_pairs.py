@@ -125,10 +125,12 @@ def test_a_refusal(downstream: str, upstream: str, stream: bool) -> None:
     client = CLIENTS[downstream]
     body = client.ask("Do harm", stream=stream)
     read = heard(client, exchange(downstream, upstream, body, "content=refusal"), stream)
-    # Between OpenAI's two, or unchanged, it has its own place; elsewhere its words are the text.
-    has_place = downstream == upstream or "anthropic_messages" not in (downstream, upstream)
-    assert (read.refusal, read.text) == ((REFUSAL, "") if has_place else ("", REFUSAL))
-    assert read.ended == ("refused" if upstream == "anthropic_messages" else "stop")
+    # Messages say only at their end that the text before was a refusal: OpenAI's clients have it by
+    # then, and get the reason.
+    is_text = upstream == "anthropic_messages" != downstream
+    assert (read.refusal, read.text) == (("", REFUSAL) if is_text else (REFUSAL, ""))
+    is_ended_so = "anthropic_messages" in (downstream, upstream)
+    assert read.ended == ("refused" if is_ended_so else "stop")
     assert read.calls == []
 
 

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from billing.pricing.rates import Prices, Rates
+from billing.pricing.rates import Costs, Prices
 from tests.api.gateway.world import PATH, World
 from tests.support.waiting import eventually_async
 
@@ -19,18 +19,22 @@ PRICES = Prices(
     cached_input_nanos_per_million=70_000_000,
     output_nanos_per_million=OUTPUT * 1_000_000,
     reasoning_nanos_per_million=OUTPUT * 1_000_000,
-    costs=Rates(
-        input_nanos_per_million=INPUT * 500_000,
-        cached_input_nanos_per_million=35_000_000,
-        output_nanos_per_million=OUTPUT * 500_000,
-        reasoning_nanos_per_million=OUTPUT * 500_000,
-    ),
+)
+COSTS = Costs(
+    version_id=9,
+    effective_from=datetime(2020, 1, 1, tzinfo=UTC),
+    input_nanos_per_million=INPUT * 500_000,
+    cached_input_nanos_per_million=35_000_000,
+    output_nanos_per_million=OUTPUT * 500_000,
+    reasoning_nanos_per_million=OUTPUT * 500_000,
 )
 IMAGE_PRICES = Prices(
     version_id=5,
     effective_from=datetime(2020, 1, 1, tzinfo=UTC),
     image_nanos=40_000_000,
-    costs=Rates(image_nanos=20_000_000),
+)
+IMAGE_COSTS = Costs(
+    version_id=9, effective_from=datetime(2020, 1, 1, tzinfo=UTC), image_nanos=20_000_000
 )
 
 

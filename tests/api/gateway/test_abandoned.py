@@ -7,6 +7,8 @@ import socket
 import pytest
 
 from tests.api.gateway.early import (
+    COSTS,
+    IMAGE_COSTS,
     IMAGE_PRICES,
     INPUT,
     OUTPUT,
@@ -52,7 +54,7 @@ async def test_a_cancelled_call_is_read_on_for_where_the_upstream_bills_it(
         await asyncio.sleep(0.2)
         await script(writer)
 
-    async with World(late, upstream=DRAINS, prices=(PRICES,)) as world:
+    async with World(late, upstream=DRAINS, prices=(PRICES,), costs=(COSTS,)) as world:
         await cancelled(world, content, path)
         assert world.gate.settlements == []
         await eventually_async(lambda: world.gate.settlements)
@@ -73,7 +75,11 @@ async def test_cancelled_images_cost_what_the_upstream_billed(drains: bool, coun
     content = {"model": "public-model", "prompt": "A cat", "n": 2}
     script = raw(0.2, head(content_length=str(len(json.dumps(IMAGE)))), json.dumps(IMAGE).encode())
     async with World(
-        script, upstream={"drains_on_disconnect": drains}, kind="image", prices=(IMAGE_PRICES,)
+        script,
+        upstream={"drains_on_disconnect": drains},
+        kind="image",
+        prices=(IMAGE_PRICES,),
+        costs=(IMAGE_COSTS,),
     ) as world:
         await cancelled(world, content, IMAGES)
         await eventually_async(lambda: world.gate.settlements)
@@ -88,6 +94,7 @@ async def test_reading_on_has_an_end() -> None:
         stream(chunk("x" * 400), 5.0),
         upstream=DRAINS,
         prices=(PRICES,),
+        costs=(COSTS,),
         limits={"drain_seconds": 0.2},
     ) as world:
         await closed_early(world, body(stream=True))
@@ -99,7 +106,7 @@ async def test_reading_on_has_an_end() -> None:
 @in_loop
 async def test_a_deadline_ends_a_call_that_would_be_read_on_for() -> None:
     upstream = {**DRAINS, "total_timeout_seconds": 0.3}
-    async with World(raw(5.0), upstream=upstream, prices=(PRICES,)) as world:
+    async with World(raw(5.0), upstream=upstream, prices=(PRICES,), costs=(COSTS,)) as world:
         reply = await world.chat()
         await asyncio.wait_for(world.upstream.closed.wait(), 0.5)
     assert reply.status == 504
@@ -110,7 +117,7 @@ async def test_a_deadline_ends_a_call_that_would_be_read_on_for() -> None:
 async def test_a_key_that_cancels_often_pays_what_is_billed() -> None:
     script = raw(STREAM_HEAD, chunk("x" * 40), 0.2, *GOOD_STREAM)
     limits = {"max_cancellations": 2, "cancellation_window_seconds": 600}
-    async with World(script, prices=(PRICES,), limits=limits) as world:
+    async with World(script, prices=(PRICES,), costs=(COSTS,), limits=limits) as world:
         for number in range(3):
             await closed_early(world, body(stream=True))
             await eventually_async(lambda: len(world.gate.settlements) == number + 1)  # noqa: B023
@@ -125,7 +132,9 @@ async def test_plain_calls_count_as_cancelled_and_are_read_on_for() -> None:
         await asyncio.sleep(0.2)
         await answer(completion())(writer)
 
-    async with World(late, prices=(PRICES,), limits={"max_cancellations": 1}) as world:
+    async with World(
+        late, prices=(PRICES,), costs=(COSTS,), limits={"max_cancellations": 1}
+    ) as world:
         for number in range(2):
             await cancelled(world, body())
             await eventually_async(lambda: len(world.gate.settlements) == number + 1)  # noqa: B023
@@ -144,7 +153,7 @@ async def test_a_call_that_never_reached_the_upstream_is_free() -> None:
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
         upstream = {"base_url": f"http://127.0.0.1:{port}/v1", "connect_timeout_seconds": 5.0}
-        async with World(raw(), upstream=upstream, prices=(PRICES,)) as world:
+        async with World(raw(), upstream=upstream, prices=(PRICES,), costs=(COSTS,)) as world:
             task, _ = world.begin(body("x" * 4_000))
             await eventually_async(lambda: world.gate.admissions)
             await asyncio.sleep(0.2)
@@ -159,7 +168,7 @@ async def test_a_call_that_never_reached_the_upstream_is_free() -> None:
 
 @in_loop
 async def test_a_client_who_leaves_between_attempts_pays_for_nothing() -> None:
-    async with World(raw(), raw(5.0), prices=(PRICES,)) as world:
+    async with World(raw(), raw(5.0), prices=(PRICES,), costs=(COSTS,)) as world:
         task, _ = world.begin(body("x" * 4_000))
         await eventually_async(lambda: world.upstream.calls)
         await asyncio.sleep(0.05)
@@ -176,7 +185,7 @@ async def test_figures_that_are_rejected_while_reading_on_are_kept() -> None:
         usage = {"prompt_tokens": 50, "completion_tokens": 10**9, "total_tokens": 10**9 + 50}
         await answer(completion(usage=usage))(writer)
 
-    async with World(late, upstream=DRAINS, prices=(PRICES,)) as world:
+    async with World(late, upstream=DRAINS, prices=(PRICES,), costs=(COSTS,)) as world:
         await cancelled(world, body())
         await eventually_async(lambda: world.gate.settlements)
     assert world.gate.only.attempts[-1]["rejected_usage"] == [

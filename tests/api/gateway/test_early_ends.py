@@ -5,8 +5,9 @@ import json
 from typing import Any
 
 import pytest
+import structlog
 
-from tests.api.gateway.early import INPUT, OUTPUT, PRICES, Json, closed_early
+from tests.api.gateway.early import COSTS, INPUT, OUTPUT, PRICES, Json, closed_early
 from tests.api.gateway.upstream import (
     DONE,
     Script,
@@ -90,7 +91,7 @@ TEXT_CHUNK = (
 @in_loop
 async def test_a_closed_stream_costs_all_that_was_sent(path: str) -> None:
     event = TEXT_CHUNK if path == COMPLETIONS else chunk("x" * 40)
-    async with World(stream(event, 5.0), prices=(PRICES,)) as world:
+    async with World(stream(event, 5.0), prices=(PRICES,), costs=(COSTS,)) as world:
         await closed_early(world, asked(path), path)
     settled = world.gate.only
     assert (settled.outcome, settled.source) == ("client_closed", "estimated")
@@ -100,12 +101,34 @@ async def test_a_closed_stream_costs_all_that_was_sent(path: str) -> None:
     assert settled.upstream_cost_nanos == (settled.input_nanos + settled.output_nanos) // 2
 
 
+@pytest.mark.parametrize("end", ["closed", "broken", "retried"])
+@in_loop
+async def test_figures_of_a_stream_without_its_end_are_kept_with_the_attempt(end: str) -> None:
+    usage = {"prompt_tokens": 10**9, "completion_tokens": 1, "total_tokens": 10**9 + 1}
+    text = "" if end == "retried" else "x" * 40
+    event = chunk(text or None, usage=usage)
+    scripts = [stream(event, 5.0)] if end == "closed" else [stream(event)]
+    if end == "retried":
+        scripts.append(stream(chunk("x" * 40, finish="stop"), DONE))
+    async with World(*scripts, prices=(PRICES,)) as world:
+        with structlog.testing.capture_logs() as logs:
+            if end == "closed":
+                await closed_early(world, asked(CHAT))
+            else:
+                await world.post(asked(CHAT), CHAT)
+    settled = world.gate.only
+    kept = ["prompt_tokens=1000000000", "total_tokens=1000000001"]
+    assert settled.attempts[0]["rejected_usage"] == kept
+    assert [each["figures"] for each in logs if each["event"] == "usage_rejected"] == [kept]
+    assert settled.input_tokens <= 20_100
+
+
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
 @in_loop
 async def test_a_closed_stream_costs_the_prompt_that_the_upstream_reported(path: str) -> None:
     script = stream(message_start(cache_read_input_tokens=1_000), text_delta("x" * 40), 5.0)
     upstream = {"dialect": "anthropic_messages"}
-    async with World(script, upstream=upstream, prices=(PRICES,)) as world:
+    async with World(script, upstream=upstream, prices=(PRICES,), costs=(COSTS,)) as world:
         await closed_early(world, asked(path), path)
     settled = world.gate.only
     assert (settled.input_tokens, settled.cached_tokens) == (31_000, 1_000)
@@ -118,12 +141,14 @@ async def test_the_last_usage_of_a_closed_stream_is_what_is_charged() -> None:
     """Some upstreams report with every chunk: what came since is estimated."""
     usage = {"prompt_tokens": 9_000, "completion_tokens": 3, "total_tokens": 9_003}
     reported = chunk("x" * 40, usage=usage)
-    async with World(stream(reported, 5.0), prices=(PRICES,)) as world:
+    async with World(stream(reported, 5.0), prices=(PRICES,), costs=(COSTS,)) as world:
         await closed_early(world, asked(CHAT))
     settled = world.gate.only
     assert (settled.input_tokens, settled.output_tokens) == (9_000, 3)
     assert settled.source == "upstream"
-    async with World(stream(reported, chunk("y" * 80), 5.0), prices=(PRICES,)) as world:
+    async with World(
+        stream(reported, chunk("y" * 80), 5.0), prices=(PRICES,), costs=(COSTS,)
+    ) as world:
         task, reply = world.begin(asked(CHAT))
         await eventually_async(lambda: b"yyyy" in reply.body)
         task.cancel()
@@ -137,7 +162,7 @@ async def test_the_last_usage_of_a_closed_stream_is_what_is_charged() -> None:
 async def test_a_closed_stream_costs_no_more_output_than_was_held_for() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 8, "total_tokens": 17}
     script = stream(chunk("x" * 40, usage=usage), chunk("x" * 4_000), 5.0)
-    async with World(script, prices=(PRICES,)) as world:
+    async with World(script, prices=(PRICES,), costs=(COSTS,)) as world:
         task, reply = world.begin(body(stream=True, max_tokens=10))
         await eventually_async(lambda: len(reply.body) > 4_000)
         task.cancel()
@@ -170,6 +195,7 @@ async def test_a_broken_stream_says_what_it_cost_by_the_routes_rule(
         upstream={"dialect": dialect},
         route={"charges_broken_streams": rule},
         prices=(PRICES,),
+        costs=(COSTS,),
     ) as world:
         reply = await world.post(asked(path), path)
     settled = world.gate.only
@@ -216,7 +242,9 @@ async def test_a_response_that_failed_may_have_reported_its_usage() -> None:
         response("response.output_text.delta", output_index=0, delta="x" * 40),
         response("response.failed", response=failed),
     )
-    async with World(script, upstream={"dialect": "openai_responses"}, prices=(PRICES,)) as world:
+    async with World(
+        script, upstream={"dialect": "openai_responses"}, prices=(PRICES,), costs=(COSTS,)
+    ) as world:
         reply = await world.post(asked(RESPONSES), RESPONSES)
     settled = world.gate.only
     assert (settled.input_tokens, settled.output_tokens) == (900, 70)
@@ -229,7 +257,9 @@ async def test_a_stream_that_we_end_costs_what_was_delivered_whatever_the_rule()
     timeouts = {"total_timeout_seconds": 0.5}
     script = stream(chunk("x" * 40), 5.0)
     rule = {"charges_broken_streams": "never"}
-    async with World(script, upstream=timeouts, route=rule, prices=(PRICES,)) as world:
+    async with World(
+        script, upstream=timeouts, route=rule, prices=(PRICES,), costs=(COSTS,)
+    ) as world:
         reply = await world.chat(stream=True)
     assert world.gate.only.output_nanos == 10 * OUTPUT
     assert "You were charged $0.0000" in reply.events[-1]["error"]["message"]
@@ -249,7 +279,7 @@ async def test_an_empty_answer_costs_its_input_where_the_row_says_so(
     if is_streamed:
         script = stream(chunk(finish="stop"), chunk(choices=[], usage=EMPTY), DONE)
     route = {"charges_empty_answers": is_charged}
-    async with World(script, route=route, prices=(PRICES,)) as world:
+    async with World(script, route=route, prices=(PRICES,), costs=(COSTS,)) as world:
         await world.chat(stream=is_streamed)
     settled = world.gate.only
     assert settled.outcome == "empty"
@@ -267,7 +297,7 @@ async def test_a_hidden_token_that_the_limit_ended_is_no_emptiness(is_streamed: 
     script: Script = answer(cut)
     if is_streamed:
         script = stream(chunk(finish="length"), chunk(choices=[], usage=EMPTY), DONE)
-    async with World(script, prices=(PRICES,)) as world:
+    async with World(script, prices=(PRICES,), costs=(COSTS,)) as world:
         await world.chat(stream=is_streamed, max_tokens=1)
     settled = world.gate.only
     assert settled.outcome == "completed"

@@ -60,7 +60,7 @@ def test_counts_that_could_not_be_told_are_told_later(health: Health) -> None:
 
 @pytest.mark.parametrize(
     ("succeeded", "failed", "state"),
-    [(0, 2, "operational"), (12, 3, "degraded"), (13, 3, "operational"), (0, 3, "offline"),
+    [(0, 2, "operational"), (27, 3, "degraded"), (28, 3, "operational"), (0, 3, "offline"),
      (1, 9, "offline"), (0, 0, "operational")],
 )  # fmt: skip
 def test_the_state_follows_the_share_of_failures(succeeded: int, failed: int, state: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from billing.pricing.rates import ContextTier, Prices, Rates
+from billing.pricing.rates import ContextTier, Costs, Prices
 from tests.api.gateway.upstream import USAGE, answer, chunk, completion, stream
 from tests.api.gateway.world import World, in_loop
 
@@ -17,7 +17,12 @@ PRICES = Prices(
     output_nanos_per_million=2_500_000_000,
     reasoning_nanos_per_million=2_500_000_000,
     service_tiers={"priority": 1_750_000, "flex": 500_000},
-    costs=Rates(input_nanos_per_million=1_000_000, service_tiers={"priority": 2_000_000}),
+)
+COSTS = Costs(
+    version_id=9,
+    effective_from=datetime(2020, 1, 1, tzinfo=UTC),
+    input_nanos_per_million=1_000_000,
+    service_tiers={"priority": 2_000_000},
 )
 # Of the 500 tokens and 1,000 that `USAGE` says: $0.70 and $2.50 a million.
 PLAIN_NANOS = 2_850_000
@@ -74,7 +79,7 @@ async def test_the_tier_that_was_served_is_charged_up_to_what_was_held(
         if streamed
         else answer(completion(**fields))
     )
-    async with World(script, prices=(PRICES,)) as world:
+    async with World(script, prices=(PRICES,), costs=(COSTS,)) as world:
         reply = await world.chat(service_tier=named, max_tokens=2000, stream=streamed)
     assert reply.status == 200
     sent = world.upstream.calls[0].get("service_tier")

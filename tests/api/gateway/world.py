@@ -30,7 +30,7 @@ from api.gateway.token_ratios import TokenRatios
 from api.gateway.upstream import Upstreams
 from api.jobs.store import JobStore
 from api.router import handle, match
-from billing.pricing.rates import Prices
+from billing.pricing.rates import Costs, Prices
 from tests.api.gateway.fake_gate import FakeGate
 from tests.api.gateway.upstream import Script, Upstream
 
@@ -87,13 +87,14 @@ class World:
         limits: dict[str, Any] | None = None,
         upstream: dict[str, Any] | None = None,
         route: dict[str, Any] | None = None,
+        costs: tuple[Costs, ...] = (),
         **model: Any,
     ) -> None:
         self.gate = FakeGate()
         self.upstreams = upstreams or [Upstream(*scripts)]
         self._limits = limits or {}
         self._upstream = upstream or {}
-        self._route = route or {}
+        self._route = {"costs": costs, **(route or {})}
         self._model = model
         self.reads = 0
 

@@ -76,7 +76,7 @@ def test_a_key_beyond_the_teams_limit_is_refused_with_what_to_do(as_manager, ali
     assert response.status_code == 409
     assert response.json()["error"]["message"] == (
         "The team has reached its limit of valid API keys (1)."
-        " Revoke one that is no longer used, or ask us for a higher limit."
+        " Revoke one you no longer use, or ask us for a higher limit."
     )
 
 

@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.api.gateway.upstream import answer, raw
 from tests.api.gateway.world import Reply, World, in_loop
@@ -109,6 +110,28 @@ async def test_usage_that_can_not_be_true_is_estimated(usage: Any) -> None:
     async with World(answer(embeddings(VECTOR, usage=usage)), **MODEL) as world:
         await embed(world, "x" * 80)
     assert (world.gate.only.source, world.gate.only.input_tokens) == ("estimated", 20)
+
+
+@pytest.mark.parametrize(("beyond", "charged"), [(0, "upstream"), (1, "estimated")])
+@in_loop
+async def test_a_prompt_above_what_was_sent_is_charged_at_its_bound_and_kept(
+    beyond: int, charged: str
+) -> None:
+    async with World(answer(embeddings(VECTOR)), **MODEL) as world:
+        await embed(world, "x" * 80)
+        held = world.gate.admissions[0].amount_nanos // 700
+    # What was held for, and what upstreams add by themselves.
+    reported = held + 1_024 + beyond
+    usage = {"prompt_tokens": reported, "total_tokens": reported}
+    async with World(answer(embeddings(VECTOR, usage=usage)), **MODEL) as world:
+        with structlog.testing.capture_logs() as logs:
+            reply = await embed(world, "x" * 80)
+    settled = world.gate.only
+    assert (settled.source, settled.input_tokens) == (charged, held + 1_024)
+    assert reply.json["usage"]["prompt_tokens"] == held + 1_024
+    kept = [f"prompt_tokens={reported}", f"total_tokens={reported}"] if beyond else None
+    assert settled.attempts[-1].get("rejected_usage") == kept
+    assert [each["event"] for each in logs].count("usage_rejected") == beyond
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.pricing.rates import Prices, Rates
+from billing.pricing.rates import Costs, Prices
 from tests.api.gateway.upstream import answer
 from tests.api.gateway.world import Reply, World, in_loop
 
@@ -16,13 +16,13 @@ PRICES = Prices(
     effective_from=datetime(2020, 1, 1, tzinfo=UTC),
     image_nanos=15_000_000,
     request_nanos=1,
-    costs=Rates(image_nanos=7),
 )
+COSTS = Costs(version_id=9, effective_from=datetime(2020, 1, 1, tzinfo=UTC), image_nanos=7)
 URL = {"url": "https://pictures.invalid/1.png", "revised_prompt": "A sunset"}
 
 
 def painter(*scripts: Any, **model: Any) -> World:
-    return World(*scripts, **({"kind": "image", "prices": (PRICES,)} | model))
+    return World(*scripts, **({"kind": "image", "prices": (PRICES,), "costs": (COSTS,)} | model))
 
 
 def pictures(*data: Any, **fields: Any) -> Any:

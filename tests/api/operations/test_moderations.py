@@ -96,6 +96,7 @@ async def test_without_a_model_for_it_one_must_be_named() -> None:
         ({"prompt_tokens": 25, "total_tokens": 25}, "upstream", 25),
         ({"input_tokens": 25}, "upstream", 25),
         ({"prompt_tokens": 10**9}, "estimated", 20),
+        ({"prompt_tokens": 89}, "estimated", 88),
         ({"prompt_tokens": -1}, "estimated", 20),
         ({"prompt_tokens": "25"}, "estimated", 20),
         ([], "estimated", 20),
@@ -111,6 +112,9 @@ async def test_tokens_are_charged_where_they_can_be_true(
     assert reply.json["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
     settled = world.gate.only
     assert (settled.source, settled.input_nanos) == (source, tokens * TOKEN_NANOS)
+    named = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    kept = [f"input={named!r}"] if source == "estimated" and named else None
+    assert settled.attempts[-1].get("rejected_usage") == kept
     assert world.gate.admissions[0].amount_nanos == (80 + 2 * 4) * TOKEN_NANOS
 
 

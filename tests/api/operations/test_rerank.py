@@ -190,6 +190,23 @@ async def test_tokens_that_can_not_be_true_are_estimated(tokens: Any) -> None:
 
 
 @in_loop
+async def test_a_figure_above_what_the_bytes_can_be_is_charged_at_the_bound_and_kept() -> None:
+    documents = {"query": "q" * 40, "documents": ["d" * 400, "e" * 80, "f" * 40]}
+    async with World(answer({**JINA, "usage": {"total_tokens": 900}}), **BY_TOKEN) as world:
+        await rank(world, **documents)
+    settled = world.gate.only
+    assert (settled.source, settled.input_tokens) == ("estimated", 640 + 3 * 4)
+    assert settled.input_nanos == world.gate.admissions[0].amount_nanos
+    assert settled.attempts[-1]["rejected_usage"] == ["input=900"]
+    made = {**COHERE, "meta": {"billed_units": {"search_units": 900}}}
+    async with World(answer(made), **BY_UNIT) as world:
+        await rank(world, **documents)
+    settled = world.gate.only
+    assert (settled.source, settled.units_nanos) == ("estimated", UNIT_NANOS)
+    assert settled.attempts[-1]["rejected_usage"] == ["search_unit=900"]
+
+
+@in_loop
 async def test_an_estimate_is_within_the_hold_whatever_the_row_says_of_a_token() -> None:
     async with World(answer({**JINA, "usage": None}), bytes_per_token=0.5, **BY_TOKEN) as world:
         await rank(world, documents=["d"] * 3)

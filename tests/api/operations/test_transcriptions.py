@@ -207,8 +207,7 @@ async def test_tokens_are_held_for_up_to_the_context_and_charged_as_reported() -
 async def test_tokens_that_can_not_be_true_are_estimated(usage: Any) -> None:
     async with World(answer({"text": "x" * 40, "usage": usage}), **BY_TOKEN) as world:
         await transcribe(world)
-    settled = world.gate.only
-    # 16,000 bytes likely have two seconds.
+    settled = world.gate.only  # 16,000 bytes likely have two seconds
     assert (settled.source, settled.input_tokens, settled.output_tokens) == ("estimated", 20, 10)
 
 
@@ -217,8 +216,9 @@ async def test_tokens_that_can_not_be_true_are_estimated(usage: Any) -> None:
 async def test_a_duration_that_can_not_be_true_is_estimated(duration: Any) -> None:
     async with World(answer({**VERBOSE, "duration": duration}), **BY_SECOND) as world:
         await transcribe(world)
-    settled = world.gate.only
-    assert (settled.source, settled.units_nanos) == ("estimated", 2 * SECOND_NANOS)
+    one = world.gate.only
+    assert (one.source, one.units_nanos) == ("estimated", 2 * SECOND_NANOS)
+    assert ("rejected_usage" in one.attempts[-1]) == (duration in (24, 10**9, 1e308))
 
 
 @pytest.mark.parametrize("duration", ["12.3", 12.3, 13])

@@ -38,7 +38,7 @@ def order_line(order: Order) -> OrderLine:
     given_back: int = order.given_back_cents  # type: ignore[attr-defined]
     if given_back:
         is_all = given_back >= order.amount_cents + order.tax_cents
-        label, badge = ("Refunded" if is_all else "Refunded in part"), ""
+        label, badge = ("Refunded" if is_all else "Partially refunded"), ""
     if order.is_disputed:  # type: ignore[attr-defined]
         label, badge = "Disputed", "warn"
     return OrderLine(order, label, badge, given_back)

@@ -199,5 +199,5 @@ def redeemed_text(redemption: CodeRedemption) -> str:
     """Return what a member is told who has redeemed a promotional code."""
     text = f"{dollars(redemption.code.amount_nanos)} were added to your balance."
     if days := redemption.code.credit_days:
-        text += f" What is left of it expires in {days} day{'s' if days > 1 else ''}."
+        text += f" Any unused part expires in {days} day{'s' if days > 1 else ''}."
     return text

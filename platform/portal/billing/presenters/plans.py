@@ -86,7 +86,7 @@ def plan_of(actor: Actor) -> PlanPresenter:
 
 def _of_default(plan: Plan, subscription: Subscription | None) -> PlanChoice:
     is_next = subscription is not None and subscription.cancel_at_period_end
-    summary = "For every team, without a subscription."
+    summary = "Included with every team, no subscription."
     return PlanChoice(plan, 0, 0, 0, summary, subscription is None, is_next, "")
 
 
@@ -129,4 +129,4 @@ def changed_text(row: Subscription, offer: PlanOffer) -> str:
     """Return what a member is told whose subscription was changed to the offer."""
     if row.next_price is not None:
         return f"{offer.plan.title} begins on {row.current_period_end:%-d %b %Y}."
-    return f"Your team is on {offer.plan.title} now."
+    return f"Your team is now on {offer.plan.title}."

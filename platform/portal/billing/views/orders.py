@@ -27,7 +27,7 @@ from portal.ui.paging import read_place
 
 # Stripe is asked at each fifth poll, as its webhook mostly comes first.
 POLLS_PER_CHECK = 5
-NO_DOCUMENT = "Stripe has no such document to show just now. Try again in a minute."
+NO_DOCUMENT = "Stripe couldn't provide this document. Try again in a minute."
 
 
 @require_safe

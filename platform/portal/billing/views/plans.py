@@ -91,7 +91,7 @@ def plan_begun(request: MemberRequest) -> HttpResponse:
     if row is None:
         return redirect("billing")
     if row.status == row.Status.ACTIVE:
-        messages.success(request, f"Your team is on {row.price.plan.title} now.")
+        messages.success(request, f"Your team is now on {row.price.plan.title}.")
     else:
         messages.info(request, "The payment is not complete yet. Your plan begins once it is.")
     return _home()
@@ -119,7 +119,7 @@ def _quoted(request: MemberRequest, subscription: Subscription, offer: PlanOffer
 def _changed(request: MemberRequest, subscription: Subscription, offer: PlanOffer) -> HttpResponse:
     terms = read_quote(request.POST.get("quote", ""), request.actor.team, offer)
     if terms is None:
-        raise PlanError("This page was too old. Look at what the change costs now, and confirm it.")
+        raise PlanError("The quote on this page expired. Review the new price and confirm again.")
     row = plans.change(
         request.actor,
         subscription,

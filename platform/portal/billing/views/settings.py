@@ -34,12 +34,12 @@ def card(request: MemberRequest) -> HttpResponse:
         with payment_errors():
             customer = refresh_card_of_team(request.actor.team)
     except PaymentError:
-        messages.warning(request, "Stripe is not responding. Changes are shown in a while.")
+        messages.warning(request, "Stripe isn't responding. Your changes will appear shortly.")
         return redirect("billing")
     if customer is None:
         return redirect("billing")
     name = card_name(customer)
-    messages.success(request, f"Your card is {name}." if name else "The team has no saved card.")
+    messages.success(request, f"Your card is {name}." if name else "Your team has no saved card.")
     return redirect("billing")
 
 
@@ -99,7 +99,7 @@ def save_auto_top_up(request: MemberRequest) -> HttpResponse:
         except AutoTopUpSettingsError as error:
             form.show(error.errors)
         except PaymentError:
-            form.add_error(None, "The card can't be checked right now. Try again in a minute.")
+            form.add_error(None, "We couldn't check the card. Try again in a minute.")
             status = 503
         else:
             messages.success(request, f"Auto top-up is {'on' if row.is_enabled else 'off'}.")

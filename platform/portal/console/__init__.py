@@ -1,0 +1,1 @@
+"""Staff's own pages under `/admin/`, in the admin's shell: customers, search, actions, overview."""

@@ -1,0 +1,124 @@
+"""What a failed request's page explains: reason, what was delivered and charged, what to do.
+
+Upstreams' messages are stored without keys and URLs. Of these, customers see what concerns their
+request or the model's load: no host, address or account, and nothing about our own credentials.
+"""
+
+import re
+from dataclasses import dataclass
+
+from api import errors
+from billing.models import UsageRecord
+
+_HOSTS = re.compile(
+    r"(?i)https?://\S+|\S+@\S+|\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b|\[[0-9a-f:]+\]"
+    r"|\b(?:[a-z0-9-]+\.)+[a-z]{2,}(?::\d+)?\b|\blocalhost(?::\d+)?"
+)
+_STATUS = re.compile(r"HTTP (\d{3})(?:: (.*))?", re.S)
+_OUR_STATUSES = {401, 402, 403, 404, 405, 410}
+_LONGEST_REASON = 300
+
+# Reasons by how their record begins or what it has (api/gateway writes them).
+_REASONS = (
+    (r"timed out: first_token", "The provider sent nothing within the time limit."),
+    (r"timed out: idle", "The provider stopped sending in the middle of the answer."),
+    (r"timed out: total", "The answer took longer than the time limit."),
+    (r"timed out", "The provider didn't respond in time."),
+    (r"no connection|connection refused", "We couldn't connect to the provider."),
+    (
+        r"broke off|stream ended|connection (was )?closed|no answer|incomplete|disconnected",
+        "The provider closed the connection before the answer was complete.",
+    ),
+    (r"error event|reports an error|finish_reason: error", "The provider reported an error."),
+    (r"no room|calls are under way", "The provider had no capacity for another request."),
+    (r"no route", "No provider was available for this model."),
+)
+_OTHER = "The provider's answer was invalid."
+
+_RETRY = "A retry may succeed. Wait a moment and back off if it fails again."
+_CHANGE = "A retry will fail again unless you change the request."
+_RETRIES = {
+    "client_closed": "Nothing failed: send the request again if you still need the answer.",
+    "client_stalled": "A retry may succeed if your program reads the stream without long pauses.",
+    "empty": "A retry may succeed. A larger max_tokens leaves room for an answer after reasoning.",
+}
+_CODES = {
+    "upstream_timeout": errors.UpstreamTimeoutError.code,
+    "upstream_incomplete": errors.UpstreamError.code,
+    "server_shutting_down": "server_shutting_down",
+    "internal_error": "internal_error",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a request failed, in words. `code` is the API error's code; empty if not recorded."""
+
+    code: str
+    reason: str
+    delivered: str
+    retry: str
+
+
+def failure_of(record: UsageRecord) -> Failure | None:
+    """Return the explanation of a request that was not completed; None for one that was."""
+    if record.outcome == "completed":
+        return None
+    return Failure(
+        code=_code_of(record),
+        reason=_reason_of(record),
+        delivered=_delivered(record),
+        retry=_RETRIES.get(record.outcome, _CHANGE if _is_refusal(record) else _RETRY),
+    )
+
+
+def reason_text(error: str) -> str:
+    """Return an attempt's recorded error as customers may read it; empty for none."""
+    if not error:
+        return ""
+    if found := _STATUS.match(error):
+        status, message = int(found[1]), found[2] or ""
+        if status in _OUR_STATUSES:
+            return "The provider rejected our own credentials or settings. We have been notified."
+        return f"The provider returned {status}" + (f": {_safe(message)}" if message else ".")
+    return next((text for pattern, text in _REASONS if re.search(pattern, error, re.I)), _OTHER)
+
+
+def _safe(message: str) -> str:
+    """Return a message without hosts, addresses and emails."""
+    return _HOSTS.sub("…", message)[:_LONGEST_REASON]
+
+
+def _code_of(record: UsageRecord) -> str:
+    if record.outcome != "upstream_error":
+        return _CODES.get(record.outcome, "")
+    if record.status == errors.RateLimitError.status:
+        return errors.RateLimitError.code
+    return "" if _is_refusal(record) else errors.UpstreamError.code
+
+
+def _reason_of(record: UsageRecord) -> str:
+    """Return the upstream's reason, empty where the upstream had no part in it."""
+    if not record.outcome.startswith("upstream"):
+        return ""
+    if _is_refusal(record) and not _STATUS.match(record.error):
+        return _safe(record.error)
+    return reason_text(record.error)
+
+
+def _delivered(record: UsageRecord) -> str:
+    """Return what of the answer reached the client."""
+    if record.images or record.pieces:
+        made = record.images or record.pieces
+        return f"{made:,} {'image' if record.images else 'video'}{'s' if made != 1 else ''}"
+    if record.first_token_ms is None:
+        return "Nothing"
+    if record.output_tokens:
+        about = "about " if record.source == UsageRecord.Source.ESTIMATED else ""
+        return f"{about}{record.output_tokens:,} output tokens".capitalize()
+    return "The beginning of the answer"
+
+
+def _is_refusal(record: UsageRecord) -> bool:
+    """Return whether the request itself was refused, so that it would be refused again."""
+    return 400 <= record.status < 500 and record.status not in {408, 409, 425, 429, 499}

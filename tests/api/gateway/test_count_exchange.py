@@ -1,0 +1,145 @@
+"""Limits of refusals and cancellations hold for all processes together, through Valkey."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api import errors
+from api.gateway import count_exchange
+from api.gateway.cancellations import Cancellations
+from api.gateway.count_exchange import CountExchange
+from api.gateway.refusals import RefusalLimit, TooManyRefusalsError
+from local.valkey import Valkey
+from tests.api.gateway.world import in_loop
+from tests.support.waiting import eventually_async
+
+ADDRESS, DIGEST = "192.0.2.1", "d" * 64
+
+
+class Process:
+    """What one process counts, and its part in the exchange."""
+
+    def __init__(self, url: str) -> None:
+        self.refusals = RefusalLimit(per_key=10, per_address=600)
+        self.cancellations = Cancellations(limit=4, window_seconds=600)
+        self.exchange = CountExchange(url, self.refusals, self.cancellations)
+
+    def refuse(self, times: int) -> None:
+        for _ in range(times):
+            self.refusals.count(errors.InvalidJsonError(), DIGEST, ADDRESS, 0)
+
+    @property
+    def is_refusing(self) -> bool:
+        try:
+            self.refusals.check(DIGEST, ADDRESS)
+        except TooManyRefusalsError:
+            return True
+        return False
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A Valkey that tests may stop and start."""
+    folder: Path = tmp_path_factory.mktemp("valkey")
+    server = Valkey(folder)
+    server.start()
+    yield server
+    server.stop()
+
+
+@in_loop
+async def test_processes_add_up_and_none_is_counted_twice(valkey: Valkey) -> None:
+    first, second = Process(valkey.url), Process(valkey.url)
+    for each in (first, second):
+        each.exchange.open()
+    await asyncio.sleep(0.3)
+    began_at = time.monotonic()
+    first.refuse(4)
+    second.refuse(4)
+    for _ in range(2):
+        first.cancellations.note(7)
+        second.cancellations.note(7)
+    await eventually_async(lambda: first.cancellations.over == second.cancellations.over == {7})
+    assert time.monotonic() - began_at < 1.5
+    assert not first.is_refusing, "8 of 10"
+    assert not second.is_refusing
+    first.refuse(2)
+    assert first.is_refusing
+    await eventually_async(lambda: second.is_refusing)
+    first.refusals.forgive(DIGEST, ADDRESS)
+    await eventually_async(lambda: not second.is_refusing)
+    for each in (first, second):
+        await each.exchange.close()
+
+
+@in_loop
+async def test_without_valkey_each_counts_alone_and_later_together_again(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(count_exchange, "RETRY_SECONDS", 0.1)
+    first, second = Process(valkey.url), Process(valkey.url)
+    for each in (first, second):
+        each.exchange.open()
+    await asyncio.sleep(0.3)
+    valkey.stop()
+    first.refuse(10)
+    await asyncio.sleep(1)
+    assert first.is_refusing
+    assert not second.is_refusing
+    valkey.start()
+    # What was counted meanwhile is not shared; what comes after is.
+    second.cancellations.note(7)
+    await asyncio.sleep(1)
+    assert not second.is_refusing
+    first.cancellations.note(8)
+    for _ in range(4):
+        first.cancellations.note(8)
+    await eventually_async(lambda: second.cancellations.over == {8})
+    for each in (first, second):
+        await each.exchange.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"nonsense",
+        b"{}",
+        b'["x", [["other", "a", 1]], []]',
+        b'["x", [["key", "a", "1"]], []]',
+        b'["x", [], [["7", 1]]]',
+        b'["x", [["key", "\xff", 1]], []]',
+    ],
+)
+def test_what_is_no_message_changes_nothing(data: bytes) -> None:
+    process = Process("redis://127.0.0.1:1/0")
+    process.exchange.merge(data)
+    assert not process.refusals.filled
+    assert not process.cancellations.over
+
+
+def test_what_is_published_is_bounded_and_has_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(count_exchange, "MOST_PUBLISHED", 2)
+    process, sent = Process("redis://127.0.0.1:1/0"), []
+    monkeypatch.setattr(
+        process.exchange._client, "publish", lambda _, data: _noted(sent, json.loads(data))
+    )
+    for number, times in enumerate([1, 3, 2]):
+        for _ in range(times):
+            process.refusals.count(errors.InvalidJsonError(), "", f"192.0.2.{number}", 0)
+    asyncio.run(process.exchange.publish())
+    asyncio.run(process.exchange.publish())
+    ((_, refusals, cancellations),) = sent
+    assert [(name, round(amount)) for _, name, amount in refusals] == [
+        ("192.0.2.1", 3),
+        ("192.0.2.2", 2),
+    ]
+    assert cancellations == []
+
+
+async def _noted(sent: list[Any], data: Any) -> None:
+    sent.append(data)
