@@ -92,6 +92,7 @@ class HttpxResponse:
     def __init__(self, response: httpx.Response) -> None:
         self.status = response.status_code
         self.headers: RawHeaders = [(name.lower(), value) for name, value in response.headers.raw]
+        self.at_end = False
         self._response = response
         self._parts: AsyncIterator[bytes] | None = None
 
@@ -101,9 +102,13 @@ class HttpxResponse:
             assert isinstance(self._response.stream, httpx.AsyncByteStream)  # noqa: S101
             self._parts = aiter(self._response.stream)
         try:
-            return await anext(self._parts, b"")
+            part = await anext(self._parts, b"")
         except _BROKEN as error:
             raise DisconnectedError(_cause(error)) from None
+        if not part and not self.at_end:
+            self.at_end = True
+            await self.close()
+        return part
 
     async def close(self) -> None:
         """Let the connection be kept if the body was read to its end, else close it."""
@@ -153,7 +158,7 @@ class HttpxClient:
 
     def close_idle(self, target: Target) -> None:
         """Close a host's idle connections."""
-        self._connector.close_idle(target.host)
+        self._connector.close_idle(target.origin.host)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -1,51 +1,42 @@
 """An HTTP/1.1 client made for a relay: one POST a connection at a time, on httptools' C parser.
 
-It takes half the time of httpx on aiohttp (`platform/docs/performance.md`), because it does nothing
-that a relay doesn't need: no redirects, no cookies, no proxies, no unpacking, no pipelining. What
-it does need is here: kept connections, TLS with verification, back-pressure from whoever reads
-slowly, bounds on a head, and a typed error for every answer that isn't HTTP (RFC 9112).
+It takes a third less CPU a request than httpx on aiohttp (`platform/docs/architecture.md`, *What a
+request costs*), because it does nothing that a relay doesn't need: no redirects, no cookies, no
+proxies, no unpacking, no pipelining. What it does need is here: kept connections, TLS with
+verification, back-pressure from a slow reader, bounds on a head, and a typed error for every answer
+that isn't HTTP (RFC 9112).
 """
 
 import asyncio
-import ipaddress
 import re
-import socket
-import ssl
 import time
-from collections.abc import Mapping
-from functools import cache, partial
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from functools import partial
+from typing import cast
 
-import aiohappyeyeballs
 import httptools
 
+from api.gateway.connector import Connector
 from api.gateway.transport import (
     KEEPALIVE_SECONDS,
     MAX_HEAD_BYTES,
     MAX_HEADERS,
     BrokenResponseError,
-    ConnectError,
     DisconnectedError,
     Dispatch,
+    Origin,
     Target,
     TransportError,
 )
-from api.upstream_hosts import GuardedResolver
 
 # Reading stops while so much of a body waits for whoever reads it.
 MAX_WAITING_BYTES = 256 * 1024
 # A body up to this size leaves in one piece with its head.
 SMALL_BYTES = 64 * 1024
-DNS_SECONDS = 60
-# RFC 8305: how long one address may take before the next is tried beside it.
-NEXT_ADDRESS_SECONDS = 0.25
 # Neither ends a header nor begins another (RFC 9110, 5.5).
 _UNSAFE = re.compile(r"[\r\n\0]")
 # Without either, a body ends with its connection (RFC 9112, 6.3).
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
-
-Origin = tuple[bool, str, int]
-AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 
 
 def head_of(target: Target, headers: Mapping[str, str], body_bytes: int) -> bytes:
@@ -60,7 +51,10 @@ def head_of(target: Target, headers: Mapping[str, str], body_bytes: int) -> byte
 
 
 class RelayResponse:
-    """A response as its connection reads it. See `transport.Response`."""
+    """A response as its connection reads it. See `transport.Response`.
+
+    `head` is done once the head has come; whoever cancels it abandons the response.
+    """
 
     __slots__ = (
         "_connection",
@@ -69,7 +63,8 @@ class RelayResponse:
         "_parts",
         "_waiter",
         "_waiting_bytes",
-        "has_head",
+        "at_end",
+        "head",
         "headers",
         "status",
     )
@@ -77,20 +72,15 @@ class RelayResponse:
     def __init__(self, connection: "_Connection") -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self.has_head = False
+        self.at_end = False
+        self.head: asyncio.Future[RelayResponse] = connection.loop.create_future()
+        self.head.add_done_callback(self._abandon)
         self._connection = connection
         self._parts: list[bytes] = []
         self._waiting_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._is_complete = False
         self._error: TransportError | None = None
-
-    async def wait_for_head(self) -> None:
-        """Wait until the head has come. Raise TransportError."""
-        while not self.has_head:
-            if self._error is not None:
-                raise self._error
-            await self._wait()
 
     async def read(self) -> bytes:
         """Return what has come of the body since the last call, and nothing at its end.
@@ -102,32 +92,33 @@ class RelayResponse:
                 return b""
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            self._waiter = self._connection.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
         parts, self._parts = self._parts, []
-        if self._waiting_bytes > MAX_WAITING_BYTES:
-            self._connection.resume(self)
         self._waiting_bytes = 0
+        self._connection.resume(self)
+        self.at_end = self._is_complete
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def close(self) -> None:
-        """Close the connection unless the body was read to its end."""
+        """Close the connection unless the body has come to its end."""
+        self._abandon()
+
+    def _abandon(self, _head: object = None) -> None:
         if not self._is_complete:
             self._connection.abandon(self)
-
-    async def _wait(self) -> None:
-        self._waiter = self._connection.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
 
     # What follows is called by the connection.
 
     def take_head(self, status: int) -> None:
         """Take the status; the headers have been taken."""
         self.status = status
-        self.has_head = True
-        self._wake()
+        self.head.remove_done_callback(self._abandon)
+        if not self.head.done():
+            self.head.set_result(self)
 
     def take(self, data: bytes) -> bool:
         """Take a part of the body. Return whether so much waits that reading should stop."""
@@ -139,11 +130,14 @@ class RelayResponse:
     def complete(self) -> None:
         """Note that the body has ended."""
         self._is_complete = True
+        self.at_end = not self._parts
         self._wake()
 
     def fail(self, error: TransportError) -> None:
         """Note that no more will come."""
         self._error = error
+        if not self.head.done():
+            self.head.set_exception(error)
         self._wake()
 
     def _wake(self) -> None:
@@ -157,9 +151,9 @@ class _Connection(asyncio.Protocol):
     def __init__(self, pool: "RelayClient", origin: Origin) -> None:
         self.loop = asyncio.get_running_loop()
         self.origin = origin
+        self._transport: asyncio.Transport  # from `connection_made` on
         self.idle_since = 0.0
         self._pool = pool
-        self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         # What other clients accept, too: a bare line feed, and spaces behind a chunk's size.
         self._parser.set_dangerous_leniencies(
@@ -172,15 +166,15 @@ class _Connection(asyncio.Protocol):
         self._is_interim = False
         self._is_framed = False
         self._may_be_kept = False
+        self._is_paused = False
 
     @property
     def is_open(self) -> bool:
         """Whether a request may be sent."""
-        return self._transport is not None and not self._transport.is_closing()
+        return not self._transport.is_closing()
 
     def send(self, head: bytes, body: bytes) -> RelayResponse:
         """Send a request and return its response, of which nothing has come yet."""
-        assert self._transport is not None  # noqa: S101 - made by `create_connection`
         self._response = response = RelayResponse(self)
         self._head_bytes = 0
         self._is_interim = self._is_framed = self._may_be_kept = False
@@ -192,8 +186,8 @@ class _Connection(asyncio.Protocol):
 
     def resume(self, response: RelayResponse) -> None:
         """Read on, now that a response's reader has taken what waited."""
-        if self._response is response and self._transport is not None:
-            self._transport.resume_reading()
+        if self._is_paused and self._response is response:
+            self._resume_reading()
 
     def abandon(self, response: RelayResponse) -> None:
         """Close the connection, as nobody reads the response to its end."""
@@ -203,15 +197,14 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream
-        self._transport = transport
+        # uvloop's transports are none by inheritance.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come."""
@@ -219,18 +212,17 @@ class _Connection(asyncio.Protocol):
         if response is None:
             self.close()  # nobody asked for it, so it could be taken for the next answer
             return
-        if not response.has_head:
+        if not response.head.done():
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-            if not response.has_head and self._head_bytes > MAX_HEAD_BYTES:
+            if not response.head.done() and self._head_bytes > MAX_HEAD_BYTES:
                 raise BrokenResponseError("the head is too large")
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, TransportError) as error:
             self._fail(BrokenResponseError(f"broken HTTP: {error.__context__ or error}"[:300]))
             return
         if self._response is None:
             # An upstream that answers before it has the whole request won't read the rest.
-            assert self._transport is not None  # noqa: S101 - data came
             is_sent = not self._transport.get_write_buffer_size()
             if self._may_be_kept and is_sent and self.is_open:
                 self._pool.keep(self)
@@ -243,7 +235,7 @@ class _Connection(asyncio.Protocol):
         self._pool.forget(self)
         if response is None:
             return
-        if response.has_head and not self._is_framed and error is None:
+        if response.head.done() and not self._is_framed and error is None:
             response.complete()
         else:
             response.fail(DisconnectedError(str(error or "the connection was closed")[:300]))
@@ -258,14 +250,14 @@ class _Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Refuse a second answer to one request."""
-        if self._response is None or self._response.has_head:
+        if self._response is None or self._response.head.done():
             self._may_be_kept = False
             raise BrokenResponseError("more than one answer came")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; a trailer is dropped, as is what belongs to an interim response."""
         response = self._response
-        if response is None or response.has_head:
+        if response is None or response.head.done():
             return
         name = name.lower()
         response.headers.append((name, value))
@@ -287,8 +279,9 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Pass a part of the body on, and stop reading while too much of it waits."""
-        if self._response is not None and self._response.take(data):
-            assert self._transport is not None  # noqa: S101 - data came
+        response = self._response
+        if response is not None and response.take(data) and not self._is_paused:
+            self._is_paused = True
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
@@ -302,8 +295,13 @@ class _Connection(asyncio.Protocol):
             return
         self._response = None
         response.complete()
-        assert self._transport is not None  # noqa: S101 - data came
-        self._transport.resume_reading()
+        if self._is_paused:
+            self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        self._is_paused = False
+        if self.is_open:
+            self._transport.resume_reading()
 
 
 class RelayClient:
@@ -311,13 +309,12 @@ class RelayClient:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._connector = Connector()
         self._idle: dict[Origin, list[_Connection]] = {}
         self._open: set[_Connection] = set()
-        self._resolver = GuardedResolver()
-        self._lookups: dict[tuple[str, int], tuple[float, asyncio.Task[list[AddressInfo]]]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def post(
+    def post(
         self,
         target: Target,
         headers: dict[str, str],
@@ -325,24 +322,34 @@ class RelayClient:
         *,
         connect_seconds: float,
         dispatch: Dispatch | None,
-    ) -> RelayResponse:
-        """Return the response to a POST once its head has come. See `transport.Transport`."""
+    ) -> Awaitable[RelayResponse]:
+        """Return what waits for the head of the response. See `transport.Transport`."""
         head = head_of(target, headers, len(body))
-        origin = (target.is_tls, target.host, target.port)
-        connection = self._kept(origin) or await self._connect(origin, connect_seconds)
+        connection = self._kept(target.origin)
+        if connection is None:
+            return self._post_anew(target.origin, head, body, connect_seconds, dispatch)
         if dispatch is not None:
             dispatch.was_dispatched = True
-        response = connection.send(head, body)
-        try:
-            await response.wait_for_head()
-        except BaseException:
-            connection.abandon(response)
-            raise
-        return response
+        return connection.send(head, body).head
+
+    async def _post_anew(
+        self,
+        origin: Origin,
+        head: bytes,
+        body: bytes,
+        connect_seconds: float,
+        dispatch: Dispatch | None,
+    ) -> RelayResponse:
+        make = partial(_Connection, self, origin)
+        connection = await self._connector.connect(origin, make, connect_seconds)
+        self._open.add(connection)
+        if dispatch is not None:
+            dispatch.was_dispatched = True
+        return await connection.send(head, body).head
 
     def close_idle(self, target: Target) -> None:
         """Close a host's idle connections."""
-        for origin in [origin for origin in self._idle if origin[1] == target.host]:
+        for origin in [origin for origin in self._idle if origin.host == target.origin.host]:
             for connection in self._idle.pop(origin):
                 connection.close()
 
@@ -350,8 +357,7 @@ class RelayClient:
         """Close all connections."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for _, lookup in self._lookups.values():
-            lookup.cancel()
+        self._connector.close()
         for connection in list(self._open):
             connection.close()
         await asyncio.sleep(0)  # in which the transports are closed
@@ -392,64 +398,3 @@ class RelayClient:
         self._sweeper = None
         if self._idle:
             self._sweeper = self._loop.call_later(KEEPALIVE_SECONDS, self._sweep)
-
-    async def _connect(self, origin: Origin, seconds: float) -> _Connection:
-        """Return a new connection. Raise ConnectError."""
-        is_tls, host, port = origin
-        try:
-            async with asyncio.timeout(seconds):
-                sock = await aiohappyeyeballs.start_connection(
-                    await self._addresses(host, port),
-                    happy_eyeballs_delay=NEXT_ADDRESS_SECONDS,
-                    interleave=1,
-                    loop=self._loop,
-                )
-                try:
-                    _, connection = await self._loop.create_connection(
-                        partial(_Connection, self, origin),
-                        sock=sock,
-                        ssl=_tls_context() if is_tls else None,
-                        server_hostname=host if is_tls else None,
-                    )
-                except BaseException:
-                    sock.close()
-                    raise
-        except TimeoutError:
-            raise ConnectError(f"no connection within {seconds:g} s") from None
-        except (OSError, ssl.SSLError) as error:
-            raise ConnectError(f"{type(error).__name__} {error}"[:300]) from None
-        self._open.add(connection)
-        return connection
-
-    async def _addresses(self, host: str, port: int) -> list[AddressInfo]:
-        """Return a host's addresses, which are looked up once a minute. Raise OSError."""
-        now = time.monotonic()
-        known = self._lookups.get((host, port))
-        if known is None or known[0] < now or (known[1].done() and known[1].exception()):
-            known = now + DNS_SECONDS, self._loop.create_task(self._look_up(host, port))
-            self._lookups[host, port] = known
-        return await asyncio.shield(known[1])
-
-    async def _look_up(self, host: str, port: int) -> list[AddressInfo]:
-        try:
-            is_v6 = ipaddress.ip_address(host).version == 6
-        except ValueError:
-            found = await self._resolver.resolve(host, port, socket.AF_UNSPEC)
-            return [_info(each["host"], each["port"], each["family"]) for each in found]
-        # An address needs no look-up; `upstream_hosts.problem_with` has judged it.
-        return [_info(host, port, socket.AF_INET6 if is_v6 else socket.AF_INET)]
-
-
-@cache
-def _tls_context() -> ssl.SSLContext:
-    """Return the context of all connections; it takes 20 ms to load the trusted certificates."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _info(host: str, port: int, family: int) -> AddressInfo:
-    """Return an address as `getaddrinfo` does."""
-    is_v6 = family == socket.AF_INET6
-    address: tuple[Any, ...] = (host, port, 0, 0) if is_v6 else (host, port)
-    return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address

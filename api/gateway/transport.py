@@ -1,7 +1,7 @@
 """What `gateway/upstream.py` needs of an HTTP client, whichever it is."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Sequence
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 # A connection without a request is closed after so long.
@@ -35,10 +35,18 @@ class Dispatch(Protocol):
     was_dispatched: bool
 
 
+class Origin(NamedTuple):
+    """What a connection leads to. Requests of one origin share connections (RFC 9110, 4.3.1)."""
+
+    is_tls: bool
+    host: str
+    port: int
+
+
 class Target:
     """An upstream's address, prepared once: where to connect, and what to ask there for."""
 
-    __slots__ = ("authority", "host", "is_tls", "path", "port", "url")
+    __slots__ = ("authority", "origin", "path", "url")
 
     def __init__(self, url: str) -> None:
         """Raise ValueError for a URL that is none of http or https."""
@@ -46,18 +54,22 @@ class Target:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{parts.scheme}: is not http or https")
         self.url = url
-        self.is_tls = parts.scheme == "https"
-        self.host = parts.hostname
-        self.port = parts.port or (443 if self.is_tls else 80)
+        is_tls = parts.scheme == "https"
+        self.origin = Origin(is_tls, parts.hostname, parts.port or (443 if is_tls else 80))
         self.authority = parts.netloc
         self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 class Response(Protocol):
-    """A response whose head has come. Close it, whatever happens."""
+    """A response whose head has come. Close it, whatever happens, unless its body is `at_end`."""
 
-    status: int
-    headers: RawHeaders
+    at_end: bool
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> RawHeaders: ...
 
     async def read(self) -> bytes:
         """Return the next part of the body, and nothing at its end. Raise TransportError."""
@@ -69,7 +81,7 @@ class Response(Protocol):
 class Transport(Protocol):
     """This process's connections to all upstreams."""
 
-    async def post(
+    def post(
         self,
         target: Target,
         headers: dict[str, str],
@@ -77,10 +89,11 @@ class Transport(Protocol):
         *,
         connect_seconds: float,
         dispatch: Dispatch | None,
-    ) -> Response:
-        """Return the response to a POST once its head has come. Raise TransportError.
+    ) -> Awaitable[Response]:
+        """Return what waits for the response to a POST until its head has come.
 
-        `dispatch` is told once there is a connection for the request.
+        To cancel it is to abandon the request. It raises TransportError. `dispatch` is told once
+        there is a connection for the request.
         """
 
     def close_idle(self, target: Target) -> None:

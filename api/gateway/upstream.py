@@ -6,20 +6,25 @@ Which HTTP client sends is a setting, UPSTREAM_CLIENT.
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import structlog
 from django.conf import settings
 from msgspec import structs
 
 from accounts.encryption import DecryptionError
+from api import errors
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
-from api.dialects.base import Dialect
+from api.dialects import link
+from api.dialects.base import AnswerContext, Dialect, ParsedRequest
 from api.gateway.concurrency_limit import ConcurrencyLimits, RunningCall
 from api.gateway.httpx_client import HttpxClient
+from api.gateway.quote import Quote
 from api.gateway.relay_client import RelayClient
+from api.gateway.settlement import AdmittedRequest
 from api.gateway.transport import (
     ConnectError,
     DisconnectedError,
@@ -32,6 +37,7 @@ from api.gateway.transport import (
 from api.gateway.upstream_errors import AttemptError, error_of_status
 from api.upstream_hosts import problem_with
 from api.upstream_keys import read_key
+from billing.failpoints import ARMED, failpoint
 
 log = structlog.get_logger(__name__)
 
@@ -47,9 +53,10 @@ _SWITCHES: dict[str, dict[str, Any]] = {
     "stream_options": {"takes_stream_options": False},
 }
 MAX_LEARNT_ROUTES = 1_000
+NO_HEADERS: Mapping[str, str] = {}
 _ANY_ZLIB_HEADER = 32 + zlib.MAX_WBITS
 
-_CLIENTS: dict[str, type[Transport]] = {"relay": RelayClient, "httpx": HttpxClient}
+_CLIENTS: dict[str, Callable[[], Transport]] = {"relay": RelayClient, "httpx": HttpxClient}
 
 
 class _Endpoint:
@@ -105,9 +112,10 @@ class UpstreamResponse:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raise AttemptError where the connection breaks."""
-        read, unpacker = self._response.read, self._unpacker
+        response, unpacker = self._response, self._unpacker
         try:
-            while chunk := await read():
+            while not response.at_end:
+                chunk = await response.read()
                 if unpacker is None:
                     yield chunk
                 else:
@@ -167,7 +175,6 @@ class UpstreamResponse:
         call, self._call = self._call, None
         if call is not None:
             call.finish(kind, prompt_tokens, len(body) // 4, images)
-        await self._response.close()
         return body
 
     def note_first_token(self, kind: Hashable, prompt_tokens: int) -> None:
@@ -181,29 +188,39 @@ class UpstreamResponse:
         if call is None:
             return
         call.end()
-        await self._response.close()
+        if not self._response.at_end:
+            await self._response.close()
+
+
+class UpstreamCall(NamedTuple):
+    """A call whose response has begun: its dialect, and the context for the reader of its body."""
+
+    response: UpstreamResponse
+    dialect: Dialect
+    context: AnswerContext
 
 
 class Upstreams:
     """This process's connections to all upstreams. Make it inside the running event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_answer_bytes: int) -> None:
+        self._max_answer_bytes = max_answer_bytes
         self._transport: Transport = _CLIENTS[settings.UPSTREAM_CLIENT]()
         self._endpoints: dict[tuple[int, str, str], _Endpoint] = {}
         self._learnt: dict[RouteEntry, RouteEntry] = {}
         self.limits = ConcurrencyLimits()
 
-    def switched(self, route: RouteEntry) -> RouteEntry:
+    def _switched(self, route: RouteEntry) -> RouteEntry:
         """Return a route with what its upstream has taught us about the fields that it takes."""
         return self._learnt.get(route, route) if self._learnt else route
 
-    def learn(self, route: RouteEntry, error: AttemptError) -> RouteEntry | None:
+    def _learn(self, route: RouteEntry, error: AttemptError) -> RouteEntry | None:
         """Return the route switched as an upstream's refusal asks for, or None.
 
         Only of a field that is ours to choose, and once for each; staff should set it in the row.
         """
         switch = _SWITCHES.get(error.param or "") if error.kind == "rejected" else None
-        known = self.switched(route)
+        known = self._switched(route)
         if switch is None or all(getattr(known, name) == value for name, value in switch.items()):
             return None
         if len(self._learnt) >= MAX_LEARNT_ROUTES:
@@ -220,6 +237,47 @@ class Upstreams:
     async def close(self) -> None:
         """Close all connections."""
         await self._transport.close()
+
+    async def call(
+        self, admitted: AdmittedRequest, route: RouteEntry, request: ParsedRequest | None = None
+    ) -> UpstreamCall:
+        """Call a route's upstream. Raise AttemptError.
+
+        `request` replaces the client's request, if given.
+        """
+        quote, dialect = admitted.quote, dialect_of(admitted, route)
+        request = request or quote.request
+        post = partial(
+            self.post,
+            route.upstream,
+            dialect,
+            request_id=admitted.request_id,
+            team_id=admitted.admission.team_id,
+            forwarded=request.forwarded if dialect is quote.dialect else NO_HEADERS,
+            dispatch=admitted,
+        )
+        try:
+            response = await post(_body(quote, request, dialect, self._switched(route)))
+        except AttemptError as error:
+            learnt = self._learn(route, error)
+            if learnt is None:
+                raise
+            response = await post(_body(quote, request, dialect, learnt))
+        if ARMED:
+            failpoint("after_dispatch")
+        admitted.upstream_request_id = response.request_id
+        return UpstreamCall(response, dialect, self.context_of(admitted, route))
+
+    def context_of(self, admitted: AdmittedRequest, route: RouteEntry) -> AnswerContext:
+        """Return the context for the reader of a route's answer."""
+        return AnswerContext(
+            admitted.quote.request,
+            admitted.quote.request.model,
+            admitted.surface.reasoning_field,
+            is_tagged=route.reasoning_dialect == "think",
+            answer_id=admitted.request_id,
+            max_event_bytes=self._max_answer_bytes,
+        )
 
     async def post(
         self,
@@ -268,6 +326,28 @@ class Upstreams:
         if endpoint is None or endpoint.made_for != _place_of(upstream):
             endpoint = self._endpoints[key] = _Endpoint(upstream, dialect)
         return endpoint
+
+
+def dialect_of(admitted: AdmittedRequest, route: RouteEntry) -> Dialect:
+    """Return the dialect to call a route's upstream in. Raise AttemptError where none fits."""
+    dialect = admitted.quote.dialect
+    if route.upstream.dialect == dialect.family:
+        return dialect
+    found = link(dialect, route.upstream.dialect)
+    if found is None:
+        raise AttemptError(
+            "misconfigured",
+            f"an upstream of the dialect {route.upstream.dialect} can't take {dialect.name}",
+        )
+    return found
+
+
+def _body(quote: Quote, request: ParsedRequest, dialect: Dialect, route: RouteEntry) -> bytes:
+    """Return the body of a call. Raise AttemptError if the upstream's dialect can't express it."""
+    try:
+        return dialect.upstream_body(request, quote.model, route, quote.max_tokens)
+    except errors.ApiError as error:
+        raise AttemptError("unsayable", error.message, error=error) from None
 
 
 async def _raise_refusal(answer: UpstreamResponse, dialect: Dialect) -> None:

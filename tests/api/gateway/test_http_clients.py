@@ -1,22 +1,26 @@
 """Both HTTP clients for upstreams, on real sockets: bodies, kept connections, broken answers."""
 
 import asyncio
+import functools
 import random
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from api.gateway.connector import tls_context
 from api.gateway.httpx_client import HttpxClient
-from api.gateway.relay_client import MAX_WAITING_BYTES, RelayClient, _tls_context, head_of
+from api.gateway.relay_client import MAX_WAITING_BYTES, RelayClient, head_of
 from api.gateway.transport import (
     MAX_HEAD_BYTES,
     BrokenResponseError,
@@ -28,10 +32,22 @@ from api.gateway.transport import (
     TransportError,
 )
 from tests.api.gateway.upstream import Script, Upstream, raw
-from tests.api.gateway.world import in_loop
+from tests.support.waiting import eventually_async
 
 OK = b"HTTP/1.1 200 OK\r\n"
 both = pytest.mark.parametrize("make_client", [RelayClient, HttpxClient])
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test in asyncio's own loop and in uvloop, which production uses."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        for make_loop in (asyncio.new_event_loop, uvloop.new_event_loop):
+            with asyncio.Runner(loop_factory=make_loop) as runner:
+                runner.run(asyncio.wait_for(test(*args, **kwargs), 60))
+
+    return run
 
 
 class Dispatched:
@@ -180,10 +196,10 @@ async def test_nobody_there_is_a_connect_error(make_client: type[Transport]) -> 
 async def test_bytes_that_nobody_asked_for_are_never_the_next_answer() -> None:
     first = OK + b"content-length: 2\r\n\r\nhi"
     second = OK + b"content-length: 4\r\n\r\nevil"
-    for script in (kept(first + second), kept(first, 0.02, second)):
+    for script in (kept(first + second, 60.0), kept(first, 0.02, second, 60.0)):
         async with connected(RelayClient, script) as (client, upstream, target):
             assert await whole(await post(client, target)) == b"hi"
-            await asyncio.sleep(0.05)
+            await asyncio.wait_for(upstream.closed.wait(), 20)
             assert await whole(await post(client, target)) == b"hi"
             assert upstream.connections == 2
 
@@ -194,17 +210,16 @@ async def test_a_response_that_is_not_read_to_its_end_closes_its_connection() ->
     async with connected(RelayClient, script) as (client, upstream, target):
         response = await post(client, target)
         await response.close()
-        await asyncio.wait_for(upstream.closed.wait(), 5)
+        await asyncio.wait_for(upstream.closed.wait(), 20)
 
 
 @in_loop
 async def test_a_cancelled_request_closes_its_connection() -> None:
     async with connected(RelayClient, kept(5.0)) as (client, upstream, target):
         task = asyncio.ensure_future(post(client, target))
-        await asyncio.sleep(0.1)
-        assert upstream.calls
+        await eventually_async(lambda: upstream.calls)
         task.cancel()
-        await asyncio.wait_for(upstream.closed.wait(), 5)
+        await asyncio.wait_for(upstream.closed.wait(), 20)
 
 
 @in_loop
@@ -222,6 +237,7 @@ async def test_a_slow_reader_slows_the_upstream_down() -> None:
 
     async with connected(RelayClient, flood) as (client, _, target):
         response = await post(client, target)
+        await response.read()
         await asyncio.sleep(0.3)
         # What the kernel's buffers and ours hold, and no more.
         assert sent < size / 2
@@ -334,7 +350,7 @@ def test_certificates_are_verified(
     pem, key = certificate(tmp_path, name)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pem, key)
-    _tls_context.cache_clear()
+    tls_context.cache_clear()
     if is_trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))
 
@@ -358,4 +374,4 @@ def test_certificates_are_verified(
             server.close()
 
     run()
-    _tls_context.cache_clear()
+    tls_context.cache_clear()
