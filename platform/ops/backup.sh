@@ -70,6 +70,8 @@ restore() {
     {
         echo "restore_command = 'cp \"$WAL/%f\" \"%p\"'"
         echo "recovery_target_timeline = 'latest'"
+        # Let no one read or check a database that is restored in part.
+        echo "hot_standby = off"
         if [ -n "$moment" ]; then
             echo "recovery_target_time = '$moment'"
             echo "recovery_target_action = 'promote'"
