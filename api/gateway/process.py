@@ -12,6 +12,7 @@ from django.conf import settings
 from api import errors
 from api.catalogue import snapshot
 from api.catalogue.snapshot import Catalogue, Snapshot
+from api.gateway import tracing
 from api.gateway.cancellations import Cancellations
 from api.gateway.count_exchange import CountExchange
 from api.gateway.deadlines import DeadlineTicker
@@ -100,6 +101,7 @@ class Gateway:
         await self.jobs.open()
         self.ticker.start()
         self.recorder.open()
+        tracing.open_tracer(settings.TRACES_ENDPOINT)
         try:
             self.catalogue.current = await read_catalogue()
         except psycopg.Error as error:
@@ -146,6 +148,7 @@ class Gateway:
         await self.jobs.close()
         await self.gate.close(timeout_seconds)
         await self.recorder.close()
+        await tracing.close_tracer()
         await self.upstreams.close()
 
 

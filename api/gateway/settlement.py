@@ -16,7 +16,7 @@ from msgspec import structs
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import StreamReader
 from api.dialects.usage import Metered
-from api.gateway import metrics
+from api.gateway import metrics, tracing
 from api.gateway.http import ApiRequest
 from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
@@ -57,10 +57,12 @@ class AdmittedRequest:
     """
 
     __slots__ = (
+        "_attempts_began_at",
         "_counts_at_bytes",
         "_gate",
         "_is_detached",
         "_losses",
+        "_traceparent",
         "admission",
         "attempts",
         "body_digest",
@@ -93,6 +95,8 @@ class AdmittedRequest:
         self.quote = quote
         self.admission = admission
         self.attempts: list[dict[str, object]] = []
+        self._attempts_began_at: list[float] = []
+        self._traceparent = request.headers.get(b"traceparent", b"")
         self.route: RouteEntry | None = None
         self.was_dispatched = False
         self.reader: StreamReader | None = None
@@ -130,6 +134,7 @@ class AdmittedRequest:
         """
         self.elapsed_ms = _ms_since(self.started_at)
         if self.route is not None:
+            self._attempts_began_at.append(began_at)
             self.attempts.append(
                 {
                     "upstream": self.route.upstream.name,
@@ -351,6 +356,8 @@ class AdmittedRequest:
         )
         self.settlement = self._gate.settle(settlement)
         metrics.settled.append(settlement)
+        if tracing.tracer is not None:
+            tracing.tracer.record(settlement, self._traceparent, self._attempts_began_at)
 
 
 class _Part(NamedTuple):

@@ -321,6 +321,10 @@ SPOOL_FALLBACK_DIR = Path(spare) if (spare := env.text("SPOOL_FALLBACK_DIR", "")
 # /metrics can be read with the token, or from these networks without a proxy in between.
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 METRICS_ADDRESSES = env.words("METRICS_ADDRESSES", "127.0.0.0/8,::1/128")
+# Either of the SDK's variables turns tracing on (api/gateway/tracing.py).
+TRACES_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or env.text(
+    "OTEL_EXPORTER_OTLP_ENDPOINT"
+)
 
 LOGGING_CONFIG = None
 configure_logging(level=env.text("LOG_LEVEL", "INFO"), as_json=env.flag("LOG_JSON"))
