@@ -6,7 +6,6 @@ from api.models import (
     ChatJob,
     ModelHealth,
     ModelHealthHour,
-    RouteEjection,
     TokenRatio,
     VideoJob,
 )
@@ -41,21 +40,6 @@ class ModelHealthHourAdmin(ReadOnlyAdmin):
     list_filter = ("hour",)
     search_fields = ("=model",)
     ordering = ("-hour",)
-
-
-@admin.register(RouteEjection)
-class RouteEjectionAdmin(ReadOnlyAdmin):
-    """Times in which routes were left alone because they failed."""
-
-    list_display = ("route", "ejected_at", "retry_at", "recovered_at", "ejections", "reason")
-    list_filter = (
-        ("recovered_at", admin.EmptyFieldListFilter),
-        "ejected_at",
-        "route__upstream",
-    )
-    list_select_related = ("route__model", "route__upstream")
-    search_fields = ("route__model__name", "route__upstream__name", "reason")
-    ordering = ("-ejected_at",)
 
 
 @admin.register(VideoJob)

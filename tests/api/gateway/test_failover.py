@@ -7,7 +7,15 @@ from typing import Any
 from api.gateway import affinity
 from api.gateway.breaker import FAILURES_IN_A_ROW
 from tests.api.gateway.routes import new_route
-from tests.api.gateway.upstream import Script, Upstream, answer, chunk, completion, reset, stream
+from tests.api.gateway.upstream import (
+    STREAM_HEAD,
+    Script,
+    Upstream,
+    answer,
+    chunk,
+    completion,
+    reset,
+)
 from tests.api.gateway.world import World, body, in_loop
 from tests.support.waiting import eventually_async
 
@@ -64,7 +72,7 @@ async def test_a_trial_that_is_a_stream_ends_when_the_stream_begins() -> None:
     goes_on = asyncio.Event()
 
     async def slow(writer: asyncio.StreamWriter) -> None:
-        await stream(chunk("Hello"))(writer)
+        writer.write(STREAM_HEAD + chunk("Hello"))
         await goes_on.wait()
 
     async with world(DOWN, FINE) as relay:
