@@ -15,6 +15,7 @@ from accounts.models import User
 from api.catalogue.snapshot import load_snapshot
 from api.models import Model, Route, RouteEjection, Upstream
 from billing.models import CatalogueVersion, Product
+from portal.console.attention import concerns_for
 from tests.api.gateway import upstream as scripted
 from tests.api.gateway.upstream import GOOD_STREAM, STREAM_HEAD, answer, completion, raw
 from tests.api.gateway.world import World, body, in_loop
@@ -163,6 +164,17 @@ def test_staff_drain_and_end_it(staff: Client, routes: list[Route]) -> None:
     assert serving(timezone.now()) == ["one", "two"]
     texts = LogEntry.objects.order_by("pk").values_list("change_message", flat=True)
     assert list(texts) == ["Drained.", "Drained.", "Drain ended.", "Drain ended."]
+
+
+def test_the_overview_reminds_staff_of_a_drained_upstream(
+    staff: Client, routes: list[Route]
+) -> None:
+    upstream, other = routes[0].upstream, routes[1].upstream
+    run(staff, "upstream", "drain", upstream)
+    Upstream.objects.filter(pk=other.pk).update(drains_at=timezone.now() + HOUR)
+    texts = [concern.text for concern in concerns_for(User.objects.get())]
+    assert "one is drained" in texts
+    assert "two is drained" not in texts
 
 
 def test_a_drain_can_be_planned(staff: Client, routes: list[Route]) -> None:
