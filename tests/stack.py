@@ -246,7 +246,7 @@ class Stack:
         """Kill every web process at once, as a crash would."""
         assert self.web is not None
         self.web.signal(signal.SIGKILL, group=True)
-        self.web.wait(5)
+        self.web.wait(30)
 
     def web_pids(self) -> list[int]:
         """Return the worker processes' ids (not their master's)."""

@@ -5,7 +5,6 @@ import re
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.counted import meter_counted
 from api.gateway.deadlines import Deadlines
-from api.gateway.failover import call_upstream
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
@@ -47,7 +46,7 @@ class BytesResponder:
     async def attempt(self, route: RouteEntry) -> None:
         """Pass the bytes of a route's upstream, but for the last part. Raise AttemptError."""
         admitted, self._last = self._admitted, b""
-        response = (await call_upstream(self._gateway, admitted, route)).response
+        response = (await self._gateway.upstreams.call(admitted, route)).response
         self._response = response
         try:
             await self._pass_on(response, route)

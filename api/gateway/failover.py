@@ -3,24 +3,17 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterator
 
 import structlog
 
-from api import errors
 from api.catalogue.snapshot import RouteEntry
-from api.dialects import link
-from api.dialects.base import AnswerContext, Dialect, DialectError, ParsedRequest
+from api.dialects.base import DialectError
 from api.gateway import affinity
 from api.gateway.deadlines import Deadlines
 from api.gateway.process import Gateway
-from api.gateway.quote import Quote
 from api.gateway.settlement import AdmittedRequest
-from api.gateway.upstream import UpstreamResponse
 from api.gateway.upstream_errors import AttemptError, error_of_answer
-from billing.failpoints import ARMED, failpoint
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +21,6 @@ MAX_ATTEMPTS = 3
 BACKOFF_SECONDS = 0.1
 # An upstream that was called and fell silent may still bill us.
 MAX_SILENT_ATTEMPTS = 2
-NO_HEADERS: Mapping[str, str] = {}
 
 
 async def try_routes(
@@ -180,87 +172,7 @@ def _routes_to_try(gateway: Gateway, admitted: AdmittedRequest) -> Iterator[Rout
     yield last or ejected[-1]
 
 
-def dialect_of(admitted: AdmittedRequest, route: RouteEntry) -> Dialect:
-    """Return the dialect to call a route's upstream in. Raise AttemptError where none fits."""
-    dialect = admitted.quote.dialect
-    if route.upstream.dialect == dialect.family:
-        return dialect
-    found = link(dialect, route.upstream.dialect)
-    if found is None:
-        raise AttemptError(
-            "misconfigured",
-            f"an upstream of the dialect {route.upstream.dialect} can't take {dialect.name}",
-        )
-    return found
-
-
 def is_read_on_for(gateway: Gateway, admitted: AdmittedRequest, route: RouteEntry) -> bool:
     """Return whether a route's answer is read to its end even if the client disconnects."""
     drains = route.upstream.drains_on_disconnect
     return drains or admitted.admission.key_id in gateway.cancellations.over
-
-
-class UpstreamCall(NamedTuple):
-    """A call whose response has begun: its dialect, and the context for the reader of its body."""
-
-    response: UpstreamResponse
-    dialect: Dialect
-    context: AnswerContext
-
-
-async def call_upstream(
-    gateway: Gateway,
-    admitted: AdmittedRequest,
-    route: RouteEntry,
-    request: ParsedRequest | None = None,
-) -> UpstreamCall:
-    """Call a route's upstream. Raise AttemptError.
-
-    `request` replaces the client's request, if given.
-    """
-    quote, dialect = admitted.quote, dialect_of(admitted, route)
-    request = request or quote.request
-    upstreams = gateway.upstreams
-    post = partial(
-        upstreams.post,
-        route.upstream,
-        dialect,
-        request_id=admitted.request_id,
-        team_id=admitted.admission.team_id,
-        forwarded=request.forwarded if dialect is quote.dialect else NO_HEADERS,
-        dispatch=admitted,
-    )
-    try:
-        response = await post(_body(quote, request, dialect, upstreams.switched(route)))
-    except AttemptError as error:
-        learnt = upstreams.learn(route, error)
-        if learnt is None:
-            raise
-        response = await post(_body(quote, request, dialect, learnt))
-    if ARMED:
-        failpoint("after_dispatch")
-    admitted.upstream_request_id = response.request_id
-    context = context_of(admitted, route, gateway.limits.max_answer_bytes)
-    return UpstreamCall(response, dialect, context)
-
-
-def _body(quote: Quote, request: ParsedRequest, dialect: Dialect, route: RouteEntry) -> bytes:
-    """Return the body of a call. Raise AttemptError if the upstream's dialect can't express it."""
-    try:
-        return dialect.upstream_body(request, quote.model, route, quote.max_tokens)
-    except errors.ApiError as error:
-        raise AttemptError("unsayable", error.message, error=error) from None
-
-
-def context_of(
-    admitted: AdmittedRequest, route: RouteEntry, max_answer_bytes: int
-) -> AnswerContext:
-    """Return the context for the reader of a route's answer."""
-    return AnswerContext(
-        admitted.quote.request,
-        admitted.quote.request.model,
-        admitted.surface.reasoning_field,
-        is_tagged=route.reasoning_dialect == "think",
-        answer_id=admitted.request_id,
-        max_event_bytes=max_answer_bytes,
-    )

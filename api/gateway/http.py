@@ -13,9 +13,13 @@ from accounts.client_ip import client_address
 from api import errors
 from api.error_responses import RenderedError, headers_of, rendered
 from api.gateway.beside_loop import LARGE_BYTES, run_beside
-from api.gateway.body_digest import digest_of
 from api.gateway.form import UnacceptableFormError, decode_form
-from api.gateway.strictjson import UnacceptableJsonError, decode_large_object, decode_object
+from api.gateway.request_body import (
+    UnacceptableJsonError,
+    decode_large_object,
+    decode_object,
+    digest_of,
+)
 from api.surfaces import Surface
 from billing.ledger.gate import AdmissionResult
 

@@ -162,7 +162,7 @@ def new_gateway() -> Gateway:
     return Gateway(
         gate=Gate(settings.DATABASE_URL),
         snapshots=Catalogue(read_catalogue),
-        upstreams=Upstreams(),
+        upstreams=Upstreams(settings.MAX_ANSWER_BYTES),
         health=Health(settings.DATABASE_URL),
         jobs=JobStore(settings.DATABASE_URL),
         token_ratios=TokenRatios(settings.DATABASE_URL),

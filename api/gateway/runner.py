@@ -10,17 +10,12 @@ from api.dialects.base import Answer, AnswerAssembler, Dialect
 from api.gateway.abandoned import run_detachably
 from api.gateway.admission import Quoter, admit
 from api.gateway.deadlines import Deadlines
-from api.gateway.failover import (
-    call_upstream,
-    context_of,
-    dialect_of,
-    is_read_on_for,
-    try_routes,
-)
+from api.gateway.failover import is_read_on_for, try_routes
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.stream_responder import StreamResponder
+from api.gateway.upstream import dialect_of
 from api.gateway.upstream_errors import AttemptError
 from billing.pricing.money import dollars_text
 
@@ -168,7 +163,7 @@ class UnaryResponder:
         if not route.streams_plain_answers:
             return await self._read_whole(route)
         dialect = dialect_of(self._admitted, route)
-        context = context_of(self._admitted, route, self._gateway.limits.max_answer_bytes)
+        context = self._gateway.upstreams.context_of(self._admitted, route)
         assembler = dialect.assembler(context)
         if assembler is None:
             return await self._read_whole(route)
@@ -177,7 +172,7 @@ class UnaryResponder:
     async def _read_whole(self, route: RouteEntry) -> Answer:
         """Return an answer that comes in one piece. Raise AttemptError or DialectError."""
         quote = self._admitted.quote
-        call = await call_upstream(self._gateway, self._admitted, route)
+        call = await self._gateway.upstreams.call(self._admitted, route)
         body = await call.response.read_answer(
             self._gateway.limits.max_answer_bytes,
             (route.upstream_model, False),
@@ -191,7 +186,7 @@ class UnaryResponder:
         admitted, deadlines = self._admitted, self._deadlines
         deadlines.expect_events(route.upstream)
         asked = as_streamed(admitted.quote.request)
-        response = (await call_upstream(self._gateway, admitted, route, asked)).response
+        response = (await self._gateway.upstreams.call(admitted, route, asked)).response
         # A client that disconnects pays for what was generated, although it has received nothing.
         admitted.reader = assembler.reader
         try:

@@ -6,11 +6,11 @@ from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import DialectError, StreamFailure, StreamReader
 from api.gateway.abandoned import drain, run_detachably
 from api.gateway.deadlines import Deadlines
-from api.gateway.failover import UpstreamCall, call_upstream, is_read_on_for
+from api.gateway.failover import is_read_on_for
 from api.gateway.http import ApiRequest, Headers
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
-from api.gateway.upstream import UpstreamResponse
+from api.gateway.upstream import UpstreamCall, UpstreamResponse
 from api.gateway.upstream_errors import AttemptError
 from billing.failpoints import ARMED, failpoint
 
@@ -65,7 +65,7 @@ class StreamResponder:
     async def _call(self, route: RouteEntry) -> UpstreamCall:
         """Return the call of a route's upstream. Raise AttemptError."""
         gateway, admitted = self._gateway, self._admitted
-        call = call_upstream(gateway, admitted, route)
+        call = gateway.upstreams.call(admitted, route)
         if not is_read_on_for(gateway, admitted, route):
             return await call
 

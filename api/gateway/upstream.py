@@ -1,104 +1,68 @@
-"""The only way to an upstream: httpx on aiohttp's transport, called without a client.
+"""The only way to an upstream: a call is limited, sent, and read, or an error says why not.
 
-`httpx.AsyncClient` and a full `httpx.Request` cost more than all the rest (21 µs a request with
-headers in a dict, 1 µs as here), so addresses and headers are prepared once for each upstream. No
-proxy, no redirects, no cookies; addresses come from the catalogue only. The transport reports
-refused connections, unresolved names and a full pool as ConnectTimeout; see its cause.
+Addresses and headers are prepared once for each upstream. Addresses come from the catalogue only.
+Which HTTP client sends is a setting, UPSTREAM_CLIENT.
 """
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from contextlib import suppress
-from contextvars import ContextVar
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
-import aiohttp
-import httpx
 import structlog
-from aiohttp.client_proto import ResponseHandler
-from httpx_aiohttp import AiohttpTransport
+from django.conf import settings
 from msgspec import structs
-from multidict import CIMultiDict
 
 from accounts.encryption import DecryptionError
+from api import errors
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
-from api.dialects.base import Dialect
+from api.dialects import link
+from api.dialects.base import AnswerContext, Dialect, ParsedRequest
 from api.gateway.concurrency_limit import ConcurrencyLimits, RunningCall
+from api.gateway.httpx_client import HttpxClient
+from api.gateway.quote import Quote
+from api.gateway.relay_client import RelayClient
+from api.gateway.settlement import AdmittedRequest
+from api.gateway.transport import (
+    ConnectError,
+    DisconnectedError,
+    Dispatch,
+    Response,
+    Target,
+    Transport,
+    TransportError,
+)
 from api.gateway.upstream_errors import AttemptError, error_of_status
-from api.upstream_hosts import GuardedResolver, problem_with
+from api.upstream_hosts import problem_with
 from api.upstream_keys import read_key
+from billing.failpoints import ARMED, failpoint
 
 log = structlog.get_logger(__name__)
 
 # More of an error's body than this is not read.
 MAX_ERROR_BYTES = 64 * 1024
-KEEPALIVE_SECONDS = 30
 # A connection is kept if its message ends within this time of the last event.
 EOF_SECONDS = 0.25
 # Of an answer that is unpacked, at a time.
 UNPACKED_BYTES = 64 * 1024
-# Security policies and cookies of CDNs exceed aiohttp's 8 kB and 128 headers.
-MAX_HEADER_BYTES = 64 * 1024
-MAX_HEADERS = 1_000
 # The columns of a route that decide about a field that we add ourselves.
 _SWITCHES: dict[str, dict[str, Any]] = {
     "max_tokens": {"max_tokens_field": "max_completion_tokens"},
     "stream_options": {"takes_stream_options": False},
 }
 MAX_LEARNT_ROUTES = 1_000
+NO_HEADERS: Mapping[str, str] = {}
 _ANY_ZLIB_HEADER = 32 + zlib.MAX_WBITS
-# The transport lets through what aiohttp raises for broken HTTP.
-_BROKEN = (httpx.TransportError, aiohttp.ClientError, aiohttp.http.HttpProcessingError)
-_DISCONNECTED = aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | aiohttp.ClientOSError
+
+_CLIENTS: dict[str, Callable[[], Transport]] = {"relay": RelayClient, "httpx": HttpxClient}
 
 
-class Dispatch(Protocol):
-    """A request that is told whether it is being sent, so that the upstream may bill it."""
+class _Endpoint:
+    """An upstream's prepared target and headers, of one address and key of its row."""
 
-    was_dispatched: bool
-
-
-_dispatch: ContextVar[Dispatch | None] = ContextVar("dispatch", default=None)
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Tells a request that there is a connection, so that it is being sent."""
-
-    async def connect(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a connection of the pool, or a new one."""
-        dispatch = _dispatch.get()
-        # A new connection copies the context, and would keep the request as long as it is open.
-        _dispatch.set(None)
-        connection = await super().connect(*args, **kwargs)
-        if dispatch is not None:
-            dispatch.was_dispatched = True
-        return connection
-
-    def close_idle(self, url: str) -> None:
-        """Close a host's idle connections: one that has closed one may be closing all."""
-        host = httpx.URL(url).host
-        for key in [key for key in self._conns if key.host == host]:
-            for protocol, _since in self._conns.pop(key):
-                protocol.close()
-
-
-class _ReportingHandler(ResponseHandler):
-    """Reports broken framing to a body's reader; aiohttp (3.14) does to the head's only."""
-
-    def set_exception(self, exc: Any, *cause: Any) -> None:
-        """End the message that is being read with an error."""
-        super().set_exception(exc, *cause)
-        payload = self._payload
-        if payload is not None and not payload.is_eof() and payload.exception() is None:
-            payload.set_exception(aiohttp.ClientPayloadError(f"broken HTTP: {exc}"))
-
-
-class _Target:
-    """An upstream's prepared address and headers, of one address and key of its row."""
-
-    __slots__ = ("headers", "made_for", "url")
+    __slots__ = ("headers", "made_for", "target")
 
     def __init__(self, upstream: UpstreamEntry, dialect: Dialect) -> None:
         """Raise AttemptError where the address is not allowed, or the key can't be decrypted."""
@@ -106,7 +70,7 @@ class _Target:
         if problem:
             raise AttemptError("misconfigured", problem)
         self.made_for = _place_of(upstream)
-        self.url = str(httpx.URL(upstream.base_url + dialect.path))
+        self.target = Target(upstream.base_url + dialect.path)
         headers = {
             "content-type": "application/json",
             "accept": "application/json, text/event-stream",
@@ -118,29 +82,12 @@ class _Target:
             key = read_key(*self.made_for)
         except DecryptionError as error:
             raise AttemptError("misconfigured", f"its key can't be decrypted: {error}") from None
-        self.headers = CIMultiDict({**headers, **dialect.upstream_headers(key)})
+        self.headers = {**headers, **dialect.upstream_headers(key)}
 
 
 def _place_of(upstream: UpstreamEntry) -> tuple[str, str, str]:
     """Return where calls go and with which key: the arguments of `read_key`."""
     return upstream.base_url, upstream.encrypted_key, upstream.api_key_env
-
-
-class _Post(httpx.Request):
-    """A POST with what the transport reads of a request, and nothing else.
-
-    The address is a text, as aiohttp gets it, and the headers are a mapping of aiohttp's own kind,
-    which it copies in C; httpx's it would read item by item.
-    """
-
-    def __init__(
-        self, url: str, headers: CIMultiDict[str], body: bytes, connect_seconds: float
-    ) -> None:
-        self.method = "POST"
-        self.url = url  # type: ignore[assignment]
-        self.headers = headers  # type: ignore[assignment]
-        self.extensions = {"timeout": {"connect": connect_seconds}}
-        self._content = body
 
 
 class UpstreamResponse:
@@ -151,25 +98,24 @@ class UpstreamResponse:
 
     __slots__ = ("_call", "_response", "_unpacker", "headers", "is_encoded", "request_id", "status")
 
-    def __init__(self, response: httpx.Response, call: RunningCall) -> None:
-        self.status = response.status_code
-        self.headers = response.headers
-        # One pass: each look-up in httpx's headers goes through all of them.
-        raw = {name.lower(): value for name, value in response.headers.raw}
-        self.is_encoded = b"content-encoding" in raw
-        own_id = raw.get(b"x-request-id") or raw.get(b"request-id", b"")
-        self.request_id = own_id.decode("latin-1")
+    def __init__(self, response: Response, call: RunningCall) -> None:
+        self.status = response.status
+        # Lower-case names; of several headers of a name the last counts.
+        self.headers = headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers
+        }
+        self.is_encoded = "content-encoding" in headers
+        self.request_id = headers.get("x-request-id") or headers.get("request-id", "")
         self._response = response
         self._call: RunningCall | None = call
         self._unpacker: zlib._Decompress | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raise AttemptError where the connection breaks."""
-        stream = self._response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101
-        unpacker = self._unpacker
+        response, unpacker = self._response, self._unpacker
         try:
-            async for chunk in stream:
+            while not response.at_end:
+                chunk = await response.read()
                 if unpacker is None:
                     yield chunk
                 else:
@@ -177,8 +123,8 @@ class UpstreamResponse:
                         yield part
         except zlib.error as error:
             raise AttemptError("bad_answer", f"the answer can't be unpacked: {error}") from None
-        except _BROKEN as error:
-            raise AttemptError("disconnected", f"the answer broke off: {_cause(error)}") from None
+        except TransportError as error:
+            raise AttemptError("disconnected", f"the answer broke off: {error}") from None
 
     def decode_content(self) -> None:
         """Prepare to unpack a body that is compressed in spite of our `identity`.
@@ -229,7 +175,6 @@ class UpstreamResponse:
         call, self._call = self._call, None
         if call is not None:
             call.finish(kind, prompt_tokens, len(body) // 4, images)
-        await self._response.aclose()
         return body
 
     def note_first_token(self, kind: Hashable, prompt_tokens: int) -> None:
@@ -243,47 +188,39 @@ class UpstreamResponse:
         if call is None:
             return
         call.end()
-        await self._response.aclose()
+        if not self._response.at_end:
+            await self._response.close()
+
+
+class UpstreamCall(NamedTuple):
+    """A call whose response has begun: its dialect, and the context for the reader of its body."""
+
+    response: UpstreamResponse
+    dialect: Dialect
+    context: AnswerContext
 
 
 class Upstreams:
     """This process's connections to all upstreams. Make it inside the running event loop."""
 
-    def __init__(self) -> None:
-        # `limits` bound each upstream's calls; a bound of the pool would make them wait unseen.
-        self._connector = _Connector(
-            limit=0,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            ttl_dns_cache=60,
-            resolver=GuardedResolver(),
-        )
-        handler: Any = partial(_ReportingHandler, loop=asyncio.get_running_loop())
-        self._connector._factory = handler
-        session = aiohttp.ClientSession(
-            connector=self._connector,
-            # One customer's cookies must never reach another's call.
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            max_line_size=MAX_HEADER_BYTES,
-            max_field_size=MAX_HEADER_BYTES,
-            max_headers=MAX_HEADERS,
-        )
-        self._transport = AiohttpTransport(trust_env=False, client=session)
-        self._targets: dict[tuple[int, str, str], _Target] = {}
+    def __init__(self, max_answer_bytes: int) -> None:
+        self._max_answer_bytes = max_answer_bytes
+        self._transport: Transport = _CLIENTS[settings.UPSTREAM_CLIENT]()
+        self._endpoints: dict[tuple[int, str, str], _Endpoint] = {}
         self._learnt: dict[RouteEntry, RouteEntry] = {}
         self.limits = ConcurrencyLimits()
 
-    def switched(self, route: RouteEntry) -> RouteEntry:
+    def _switched(self, route: RouteEntry) -> RouteEntry:
         """Return a route with what its upstream has taught us about the fields that it takes."""
         return self._learnt.get(route, route) if self._learnt else route
 
-    def learn(self, route: RouteEntry, error: AttemptError) -> RouteEntry | None:
+    def _learn(self, route: RouteEntry, error: AttemptError) -> RouteEntry | None:
         """Return the route switched as an upstream's refusal asks for, or None.
 
         Only of a field that is ours to choose, and once for each; staff should set it in the row.
         """
         switch = _SWITCHES.get(error.param or "") if error.kind == "rejected" else None
-        known = self.switched(route)
+        known = self._switched(route)
         if switch is None or all(getattr(known, name) == value for name, value in switch.items()):
             return None
         if len(self._learnt) >= MAX_LEARNT_ROUTES:
@@ -299,7 +236,48 @@ class Upstreams:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._transport.aclose()
+        await self._transport.close()
+
+    async def call(
+        self, admitted: AdmittedRequest, route: RouteEntry, request: ParsedRequest | None = None
+    ) -> UpstreamCall:
+        """Call a route's upstream. Raise AttemptError.
+
+        `request` replaces the client's request, if given.
+        """
+        quote, dialect = admitted.quote, dialect_of(admitted, route)
+        request = request or quote.request
+        post = partial(
+            self.post,
+            route.upstream,
+            dialect,
+            request_id=admitted.request_id,
+            team_id=admitted.admission.team_id,
+            forwarded=request.forwarded if dialect is quote.dialect else NO_HEADERS,
+            dispatch=admitted,
+        )
+        try:
+            response = await post(_body(quote, request, dialect, self._switched(route)))
+        except AttemptError as error:
+            learnt = self._learn(route, error)
+            if learnt is None:
+                raise
+            response = await post(_body(quote, request, dialect, learnt))
+        if ARMED:
+            failpoint("after_dispatch")
+        admitted.upstream_request_id = response.request_id
+        return UpstreamCall(response, dialect, self.context_of(admitted, route))
+
+    def context_of(self, admitted: AdmittedRequest, route: RouteEntry) -> AnswerContext:
+        """Return the context for the reader of a route's answer."""
+        return AnswerContext(
+            admitted.quote.request,
+            admitted.quote.request.model,
+            admitted.surface.reasoning_field,
+            is_tagged=route.reasoning_dialect == "think",
+            answer_id=admitted.request_id,
+            max_event_bytes=self._max_answer_bytes,
+        )
 
     async def post(
         self,
@@ -318,46 +296,58 @@ class Upstreams:
         headers for the upstream. `dispatch` is told once there is a connection for the request.
         Raise AttemptError for everything else: nothing is left open then.
         """
+        endpoint = self._endpoint(upstream, dialect)
+        headers = {**endpoint.headers, "x-request-id": request_id, **forwarded}
         call = self.limits.enter(upstream, team_id)
-        _dispatch.set(dispatch)
         try:
-            response = await self._send(upstream, dialect, body, request_id, forwarded)
-        except BaseException as error:
+            response = await self._transport.post(
+                endpoint.target,
+                headers,
+                body,
+                connect_seconds=upstream.connect_timeout_seconds,
+                dispatch=dispatch,
+            )
+        except TransportError as error:
             call.end()
-            if isinstance(error, _BROKEN):
-                failure = _error_of(error)
-                if failure.kind == "disconnected":
-                    self._connector.close_idle(upstream.base_url)
-                raise failure from None
+            if isinstance(error, DisconnectedError):
+                self._transport.close_idle(endpoint.target)
+            raise _error_of(error) from None
+        except BaseException:
+            call.end()
             raise
         answer = UpstreamResponse(response, call)
         if answer.status != 200 or answer.is_encoded:
             await _raise_refusal(answer, dialect)
         return answer
 
-    async def _send(
-        self,
-        upstream: UpstreamEntry,
-        dialect: Dialect,
-        body: bytes,
-        request_id: str,
-        forwarded: Mapping[str, str],
-    ) -> httpx.Response:
-        """Return the response once its head has come. Raise httpx.TransportError."""
-        target = self._target(upstream, dialect)
-        headers = target.headers.copy()
-        headers["x-request-id"] = request_id
-        if forwarded:
-            headers.update(forwarded)
-        request = _Post(target.url, headers, body, upstream.connect_timeout_seconds)
-        return await self._transport.handle_async_request(request)
-
-    def _target(self, upstream: UpstreamEntry, dialect: Dialect) -> _Target:
+    def _endpoint(self, upstream: UpstreamEntry, dialect: Dialect) -> _Endpoint:
         key = (upstream.id, dialect.path, dialect.name)
-        target = self._targets.get(key)
-        if target is None or target.made_for != _place_of(upstream):
-            target = self._targets[key] = _Target(upstream, dialect)
-        return target
+        endpoint = self._endpoints.get(key)
+        if endpoint is None or endpoint.made_for != _place_of(upstream):
+            endpoint = self._endpoints[key] = _Endpoint(upstream, dialect)
+        return endpoint
+
+
+def dialect_of(admitted: AdmittedRequest, route: RouteEntry) -> Dialect:
+    """Return the dialect to call a route's upstream in. Raise AttemptError where none fits."""
+    dialect = admitted.quote.dialect
+    if route.upstream.dialect == dialect.family:
+        return dialect
+    found = link(dialect, route.upstream.dialect)
+    if found is None:
+        raise AttemptError(
+            "misconfigured",
+            f"an upstream of the dialect {route.upstream.dialect} can't take {dialect.name}",
+        )
+    return found
+
+
+def _body(quote: Quote, request: ParsedRequest, dialect: Dialect, route: RouteEntry) -> bytes:
+    """Return the body of a call. Raise AttemptError if the upstream's dialect can't express it."""
+    try:
+        return dialect.upstream_body(request, quote.model, route, quote.max_tokens)
+    except errors.ApiError as error:
+        raise AttemptError("unsayable", error.message, error=error) from None
 
 
 async def _raise_refusal(answer: UpstreamResponse, dialect: Dialect) -> None:
@@ -373,16 +363,15 @@ async def _raise_refusal(answer: UpstreamResponse, dialect: Dialect) -> None:
         raise
 
 
-def _error_of(error: Exception) -> AttemptError:
+def _error_of(error: TransportError) -> AttemptError:
     """Return what a failed exchange of request and head was."""
-    cause = error.__cause__
-    if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return AttemptError("connect", f"no connection: {_cause(error)}")
-    if isinstance(cause, _DISCONNECTED):
-        return AttemptError("disconnected", f"no answer: {_cause(error)}")
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return AttemptError("connect", f"no connection: {_cause(error)}")
-    return AttemptError("bad_answer", f"no answer: {_cause(error)}")
+    match error:
+        case ConnectError():
+            return AttemptError("connect", f"no connection: {error}")
+        case DisconnectedError():
+            return AttemptError("disconnected", f"no answer: {error}")
+        case _:
+            return AttemptError("bad_answer", f"no answer: {error}")
 
 
 def _unpacked(unpacker: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:
@@ -392,8 +381,3 @@ def _unpacked(unpacker: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:
         if part:
             yield part
         chunk = unpacker.unconsumed_tail
-
-
-def _cause(error: Exception) -> str:
-    """Return an error in a few words; addresses in it are the operator's, never the client's."""
-    return f"{type(error.__cause__ or error).__name__} {error}"[:300]

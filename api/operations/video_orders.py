@@ -28,7 +28,7 @@ from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import DialectError
 from api.gateway.abandoned import hand_over
 from api.gateway.deadlines import Deadlines
-from api.gateway.failover import call_upstream, try_routes
+from api.gateway.failover import try_routes
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
@@ -115,7 +115,7 @@ class _Order:
 
     async def _attempt(self, route: RouteEntry) -> None:
         """Ask a route's upstream to make the video. Raise AttemptError."""
-        response = (await call_upstream(self._gateway, self._admitted, route)).response
+        response = (await self._gateway.upstreams.call(self._admitted, route)).response
         try:
             body = await response.read(MAX_ANSWER_BYTES)
         finally:

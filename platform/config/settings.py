@@ -293,6 +293,7 @@ ENCRYPTION_KEYS = env.versioned_keys("ENCRYPTION_KEYS")
 READ_ENVIRONMENT = env.text
 
 # The gateway and the gate (api/gateway, billing/ledger/gate.py).
+UPSTREAM_CLIENT = env.choice("UPSTREAM_CLIENT", ("relay", "httpx"))
 UPSTREAM_HOSTS = env.words("UPSTREAM_HOSTS", "*")  # see api/upstream_hosts.py
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 20 * 1024 * 1024)
 # Refused requests per minute and process, of one key and of one address.

@@ -59,7 +59,7 @@ def test_closing_spools_what_the_database_does_not_take(fault, spool_folder):
     codes, seconds = run(work())
 
     assert codes == ["spooled"] * 3
-    assert seconds < 3
+    assert seconds < 15
     (file,) = spool_folder.glob("*.jsonl")
     rows = [msgspec.json.decode(row, type=Settlement) for row in file.read_bytes().splitlines()]
     assert rows == ends

@@ -117,7 +117,7 @@ def unlimited(stack: Stack, email: str) -> str:
 def test_pages_that_die_hang_or_are_overrun_leave_the_calls_served(site: Site) -> None:
     with calls(site, unlimited(site.stack, "apart@example.com")) as statuses:
         site.pages.signal(signal.SIGKILL, group=True)
-        site.pages.wait(5)
+        site.pages.wait(30)
         assert site.page_status() == 502
         served_on(statuses)
         with recovery():

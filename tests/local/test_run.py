@@ -111,7 +111,7 @@ def test_it_announces_what_works_and_stops_in_order(folder: Path, launch: Launch
     eventually(lambda: len(events(folder)) == 3)
 
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     both = "postgres+valkey"
     assert [line for line in events(folder) if "stops" in line] == [
         f"web stops beside {both}",
@@ -153,7 +153,7 @@ def test_a_taken_port_ends_the_run_before_anything_starts(folder: Path, launch: 
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         process = launch(PORT=str(taken.getsockname()[1]))
-        assert process.wait(10) == 1
+        assert process.wait(60) == 1
     assert "is taken by another program" in process.stdout.read()
     assert processes_of(folder) == []
 
@@ -163,7 +163,7 @@ def test_a_program_that_fails_at_the_start_is_named_with_its_last_words(
     folder: Path, launch: Launch, broken: str
 ) -> None:
     process = launch(BROKEN=broken)
-    assert process.wait(10) == 1
+    assert process.wait(60) == 1
     said = process.stdout.read()
     assert broken in said
     assert "has a bad day" in said
@@ -204,7 +204,7 @@ def test_a_second_ctrl_c_kills_at_once(folder: Path, launch: Launch) -> None:
     process.send_signal(signal.SIGINT)
     read_until(process, "stopping")
     process.send_signal(signal.SIGINT)
-    assert process.wait(2) == 130
+    assert process.wait(9) == 130
     eventually(lambda: processes_of(folder) == [])
 
 
@@ -212,5 +212,5 @@ def test_a_stop_during_the_start_leaves_nothing(folder: Path, launch: Launch) ->
     process = launch()
     read_until(process, "starting")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert processes_of(folder) == []

@@ -161,7 +161,7 @@ METERING_MUTANTS = [
     ),
     mutant(
         "a retry without a stream is recognized",
-        "api/gateway/body_digest.py",
+        "api/gateway/request_body.py",
         "else _without_stream(body)",
         "else body",
         "api/gateway/test_body_digest.py::test_a_broken_stream_and_its_retry_settle_with_one_digest",

@@ -139,7 +139,7 @@ async def _exchange(
         call.cancel() if leave == "cancel" else left.set()
         await asyncio.gather(call, return_exceptions=True)
     else:
-        await asyncio.wait_for(call, 5)
+        await asyncio.wait_for(call, 30)
     return answer
 
 

@@ -99,7 +99,7 @@ async def test_reading_on_has_an_end() -> None:
     ) as world:
         await closed_early(world, body(stream=True))
         await eventually_async(lambda: world.gate.settlements)
-        await asyncio.wait_for(world.upstream.closed.wait(), 0.5)
+        await asyncio.wait_for(world.upstream.closed.wait(), 10)
     assert world.gate.only.output_tokens == 100
 
 
@@ -108,7 +108,7 @@ async def test_a_deadline_ends_a_call_that_would_be_read_on_for() -> None:
     upstream = {**DRAINS, "total_timeout_seconds": 0.3}
     async with World(raw(5.0), upstream=upstream, prices=(PRICES,), costs=(COSTS,)) as world:
         reply = await world.chat()
-        await asyncio.wait_for(world.upstream.closed.wait(), 0.5)
+        await asyncio.wait_for(world.upstream.closed.wait(), 10)
     assert reply.status == 504
     assert world.gate.only.source == "none"
 

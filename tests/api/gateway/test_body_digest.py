@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from accounts import keys
-from api.gateway import body_digest
-from api.gateway.body_digest import digest_of
+from api.gateway import request_body
+from api.gateway.request_body import digest_of
 from tests.api.gateway.upstream import answer, chunk, completion, stream
 from tests.api.gateway.world import World, body, in_loop
 
@@ -54,9 +54,9 @@ def test_it_tells_nothing_without_the_pepper_and_nothing_across_keys(settings: A
     assert digest != digest_of(text, OTHER_KEY)
     assert digest != hashlib.sha256(text).hexdigest()[:32]
     settings.API_KEY_PEPPERS = {**settings.API_KEY_PEPPERS, 99: b"another" * 5}
-    body_digest._secret.cache_clear()
+    request_body._secret.cache_clear()
     assert digest != digest_of(text, KEY)
-    body_digest._secret.cache_clear()
+    request_body._secret.cache_clear()
     assert keys.derived_secret(b"request bodies") != keys.derived_secret(b"anything else")
 
 

@@ -12,7 +12,8 @@ class Upstream:
     """A server whose every connection runs a script.
 
     The script gets the request's body and a way to write; the last script repeats. `calls` are the
-    bodies that came, `closed` is set when a client went away before the script was done.
+    bodies that came, `closed` is set when a client went away before the script was done, and
+    `connections` is how many were made.
     """
 
     def __init__(self, *scripts: "Script") -> None:
@@ -20,6 +21,7 @@ class Upstream:
         self.calls: list[dict[str, Any]] = []
         self.heads: list[str] = []
         self.closed = asyncio.Event()
+        self.connections = 0
         self.port = 0
         self._server: asyncio.Server | None = None
 
@@ -33,6 +35,7 @@ class Upstream:
         self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.heads.append(head.decode())

@@ -123,7 +123,7 @@ class World:
         self.gateway = Gateway(
             gate=self.gate,  # type: ignore[arg-type]
             snapshots=Catalogue(self._read),
-            upstreams=Upstreams(),
+            upstreams=Upstreams(limits["max_answer_bytes"]),
             health=Health("postgresql://nobody@127.0.0.1:1/none"),
             jobs=JobStore("postgresql://nobody@127.0.0.1:1/none"),
             token_ratios=TokenRatios("postgresql://nobody@127.0.0.1:1/none"),

@@ -91,7 +91,7 @@ async def test_a_client_who_leaves_before_the_pictures_pays_nothing() -> None:
         await began.wait()
         task.cancel()
         await asyncio.wait([task])
-        await asyncio.wait_for(world.upstream.closed.wait(), 2)
+        await asyncio.wait_for(world.upstream.closed.wait(), 10)
 
     settled = world.gate.only
     assert (settled.outcome, settled.source, settled.units_nanos) == ("client_closed", "none", 0)

@@ -146,6 +146,6 @@ async def test_a_client_that_disconnects_pays_nothing_and_stops_the_upstream() -
         await eventually_async(lambda: world.upstream.calls)
         task.cancel()
         await asyncio.wait([task])
-        await asyncio.wait_for(world.upstream.closed.wait(), 0.5)
+        await asyncio.wait_for(world.upstream.closed.wait(), 10)
     settled = world.gate.only
     assert (settled.outcome, settled.source, settled.units_nanos) == ("client_closed", "none", 0)

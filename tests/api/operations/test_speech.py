@@ -165,7 +165,7 @@ async def test_a_client_that_disconnects_pays_for_the_text_and_stops_the_upstrea
         await eventually_async(lambda: reply.body)
         task.cancel()
         await asyncio.wait([task])
-        await asyncio.wait_for(world.upstream.closed.wait(), 0.5)
+        await asyncio.wait_for(world.upstream.closed.wait(), 10)
     settled = world.gate.only
     assert (settled.outcome, settled.source, settled.units_nanos) == (
         "client_closed",

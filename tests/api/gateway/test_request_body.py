@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.gateway import strictjson
-from api.gateway.strictjson import UnacceptableJsonError, decode_large_object, decode_object
+from api.gateway import request_body
+from api.gateway.request_body import UnacceptableJsonError, decode_large_object, decode_object
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=8),
@@ -73,7 +73,7 @@ def test_what_is_refused_is_refused_in_pieces(body: bytes) -> None:
 def test_a_pattern_across_two_slices_counts_once(
     monkeypatch: pytest.MonkeyPatch, slice_bytes: int
 ) -> None:
-    monkeypatch.setattr(strictjson, "SLICE_BYTES", slice_bytes)
+    monkeypatch.setattr(request_body, "SLICE_BYTES", slice_bytes)
     body = b'{"a": {"b": ":\\\\u0000:"}, "c": [{"d": ":"}]}'
     assert in_pieces(body) == json.loads(body)
 
