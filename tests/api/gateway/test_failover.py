@@ -4,7 +4,9 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from api.gateway import affinity
+import pytest
+
+from api.gateway import affinity, breaker
 from api.gateway.breaker import FAILURES_IN_A_ROW
 from tests.api.gateway.routes import new_route
 from tests.api.gateway.upstream import (
@@ -25,6 +27,14 @@ OUR_KEY = answer({"error": {"message": "bad key", "code": "invalid_api_key"}}, 4
 TOO_MANY = answer({"error": {"message": "slow down"}}, 429)
 REFUSED = answer({"error": {"message": "messages: bad", "type": "invalid_request_error"}}, 400)
 EQUAL = {"priority": 0}
+EJECTION_SECONDS = 600.0
+
+
+@pytest.fixture(autouse=True)
+def _ejections_outlast_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no ejection end by itself, however slow the machine is."""
+    monkeypatch.setattr(breaker, "FIRST_EJECTION_SECONDS", EJECTION_SECONDS)
+    monkeypatch.setattr(breaker, "LONGEST_EJECTION_SECONDS", EJECTION_SECONDS)
 
 
 def world(*scripts: Script, **options: Any) -> World:
@@ -35,6 +45,13 @@ def world(*scripts: Script, **options: Any) -> World:
 def calls(relay: World) -> list[int]:
     """Return how many calls each upstream got."""
     return [len(upstream.calls) for upstream in relay.upstreams]
+
+
+def end_ejection(relay: World, route_id: int) -> None:
+    """Let a route's ejection be over."""
+    found = relay.gateway.breakers._breakers[route_id]
+    assert found.ends_at is not None
+    found.ends_at -= EJECTION_SECONDS
 
 
 async def check_ejected(script: Script) -> None:
@@ -57,9 +74,7 @@ async def test_an_ejected_route_is_tried_once_its_ejection_is_over() -> None:
         for _ in range(FAILURES_IN_A_ROW):
             await relay.chat()
         relay.upstream.scripts = [FINE]
-        breaker = relay.gateway.breakers._breakers[0]
-        assert breaker.ends_at is not None
-        breaker.ends_at -= 5
+        end_ejection(relay, 0)
         before = calls(relay)
         for _ in range(3):
             assert (await relay.chat()).status == 200
@@ -79,9 +94,7 @@ async def test_a_trial_that_is_a_stream_ends_when_the_stream_begins() -> None:
         for _ in range(FAILURES_IN_A_ROW):
             await relay.chat()
         relay.upstream.scripts = [slow]
-        breaker = relay.gateway.breakers._breakers[0]
-        assert breaker.ends_at is not None
-        breaker.ends_at -= 5
+        end_ejection(relay, 0)
         task, _ = relay.begin(body(stream=True))
         await eventually_async(lambda: relay.gateway.breakers.state(0) == "closed")
         task.cancel()
@@ -122,9 +135,7 @@ async def test_a_trial_that_the_client_cancels_leaves_the_next_one_to_try() -> N
         for _ in range(FAILURES_IN_A_ROW):
             await relay.chat()
         relay.upstream.scripts = [silent]
-        breaker = relay.gateway.breakers._breakers[0]
-        assert breaker.ends_at is not None
-        breaker.ends_at -= 5
+        end_ejection(relay, 0)
         before = calls(relay)
         task, _ = relay.begin(body())
         await eventually_async(lambda: calls(relay)[0] == before[0] + 1)
@@ -176,21 +187,21 @@ async def test_requests_of_a_session_go_to_one_upstream_and_sessions_to_all() ->
     async with world(FINE, FINE, FINE, route=EQUAL) as relay:
         for header in ("x-session-id", "x-claude-code-session-id", "session-id", "session_id"):
             used = set()
-            for number in range(20):
+            for number in range(8):
                 session = {header: f"session {number}"}
                 # What a conversation says next doesn't matter.
                 found = await upstreams_of(
-                    relay, *[({"content": f"Hi {turn}"}, session) for turn in range(3)]
+                    relay, *[({"content": f"Hi {turn}"}, session) for turn in range(2)]
                 )
                 assert len(set(found)) == 1, (header, found)
                 used |= set(found)
             assert len(used) == 3
         for field in ("prompt_cache_key", "user"):
             used = set()
-            for number in range(20):
+            for number in range(8):
                 fields = {field: f"session {number}"}
                 found = await upstreams_of(
-                    relay, *[({"content": f"Hi {turn}", **fields}, {}) for turn in range(3)]
+                    relay, *[({"content": f"Hi {turn}", **fields}, {}) for turn in range(2)]
                 )
                 assert len(set(found)) == 1, (field, found)
                 used |= set(found)
@@ -202,7 +213,7 @@ async def test_a_conversation_without_a_name_is_known_by_its_beginning() -> None
     system = {"role": "system", "content": "Be brief. " * 500}
     async with world(FINE, FINE, FINE, route=EQUAL) as relay:
         used = set()
-        for number in range(20):
+        for number in range(8):
             turns = [
                 system,
                 {"role": "user", "content": [{"type": "text", "text": f"Question {number}"}]},
@@ -229,9 +240,7 @@ async def test_a_session_moves_while_its_upstream_is_out_and_comes_back() -> Non
         assert len(set(found)) == 1
         assert home not in found
         relay.upstreams[number].scripts = [FINE]
-        breaker = relay.gateway.breakers._breakers[number]
-        assert breaker.ends_at is not None
-        breaker.ends_at -= 5
+        end_ejection(relay, number)
         assert await upstreams_of(relay, session, session) == [home, home]
 
 
