@@ -6,7 +6,7 @@ from celery import shared_task
 from django.core.cache import cache
 from django.utils import timezone
 
-from api.catalogue import losses
+from api.catalogue import ejections, losses
 from api.jobs import poll
 from api.operations import async_chat_worker
 from api.reencryption import reencrypt
@@ -30,6 +30,12 @@ def poll_videos() -> int:
 def alert_of_losses() -> int:
     """Alert staff of models that are sold below cost. Return the number of new alerts."""
     return losses.alert_of_losses(timezone.now())
+
+
+@shared_task
+def alert_of_ejections() -> int:
+    """Alert staff of routes that were ejected lately. Return the number of new alerts."""
+    return ejections.alert_of_ejections(timezone.now())
 
 
 @shared_task

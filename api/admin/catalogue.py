@@ -26,6 +26,13 @@ from accounts import keys
 from api import upstream_keys
 from api.admin import export_page
 from api.admin.import_page import ImportForm, preview_table, require_permissions
+from api.admin.routing import (
+    DrainAdmin,
+    route_state,
+    upstream_state,
+    with_route_state,
+    with_upstream_state,
+)
 from api.catalogue.export import export_catalogue
 from api.catalogue.import_models import PlannedModel, make_import, plan_import
 from api.dialects import DIALECTS
@@ -92,7 +99,7 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at 
     class Meta:
         model = Upstream
         fields = (
-            *("name", "is_enabled", "dialect", "base_url", "max_concurrency"),
+            *("name", "is_enabled", "drains_at", "dialect", "base_url", "max_concurrency"),
             *("connect_timeout_seconds", "first_token_timeout_seconds", "idle_timeout_seconds"),
             *("total_timeout_seconds", "drains_on_disconnect"),
         )
@@ -134,17 +141,20 @@ class TestForm(forms.Form):
 
 
 @admin.register(Upstream)
-class UpstreamAdmin(ModelAdmin):
+class UpstreamAdmin(DrainAdmin):
     """Upstreams. Their keys are encrypted, and bound to their addresses."""
 
     form = UpstreamForm
-    list_display = ("name", "dialect", "base_url", "key", "is_enabled", "max_concurrency")
-    list_filter = ("is_enabled", "dialect", "drains_on_disconnect")
+    list_display = ("name", "dialect", "base_url", "key", "state", "max_concurrency")
+    list_filter = (
+        *("is_enabled", ("drains_at", admin.EmptyFieldListFilter)),
+        *("dialect", "drains_on_disconnect"),
+    )
     search_fields = ("name", "base_url")
     readonly_fields = ("key",)
     actions_detail: Any = ("test", "import_models")
     fieldsets = (
-        (None, {"fields": ("name", "is_enabled", "dialect", "base_url")}),
+        (None, {"fields": ("name", "is_enabled", "drains_at", "dialect", "base_url")}),
         ("Key", {"fields": ("key", "new_key", "forgets_key")}),
         (
             "Limits",
@@ -214,6 +224,15 @@ class UpstreamAdmin(ModelAdmin):
             "back_url": reverse("admin:api_upstream_change", args=[upstream.pk]),
         }
         return TemplateResponse(request, "admin/api/import_models.html", context)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Return the rows with their states."""
+        return with_upstream_state(super().get_queryset(request))
+
+    @admin.display(description="State")
+    def state(self, upstream: Upstream) -> str:
+        """Return whether the upstream gets calls."""
+        return upstream_state(upstream)
 
     @admin.display(description="Key")
     def key(self, upstream: Upstream) -> str:
@@ -330,15 +349,26 @@ class ModelAliasAdmin(ModelAdmin):
 
 
 @admin.register(Route)
-class RouteAdmin(ModelAdmin):
+class RouteAdmin(DrainAdmin):
     """Routes of models to upstreams."""
 
-    list_display = ("model", "upstream", "upstream_model", "priority", "weight", "is_enabled")
-    list_filter = ("is_enabled", "upstream", "reasoning_dialect")
-    list_select_related = ("model", "upstream")
+    list_display = ("model", "upstream", "upstream_model", "priority", "weight", "state")
+    list_filter = (
+        *("is_enabled", ("drains_at", admin.EmptyFieldListFilter)),
+        *("upstream", "reasoning_dialect"),
+    )
     search_fields = ("model__name", "upstream__name", "upstream_model")
     autocomplete_fields = ("model", "upstream")
     actions_detail: Any = ("set_cost",)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Return the rows with their states."""
+        return with_route_state(super().get_queryset(request))
+
+    @admin.display(description="State")
+    def state(self, route: Route) -> str:
+        """Return whether the route gets calls."""
+        return route_state(route)
 
     @action(description="Set cost", url_path="set-cost")  # type: ignore[operator]  # unfold's
     def set_cost(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -75,6 +75,7 @@ SELECT json_build_object(
                 'streams_plain_answers', route.streams_plain_answers,
                 'charges_broken_streams', route.charges_broken_streams,
                 'charges_empty_answers', route.charges_empty_answers,
+                'drains_at', least(route.drains_at, upstream.drains_at),
                 'costs', {costs}
               ) ORDER BY route.priority, route.weight DESC, route.id
             ), '[]'

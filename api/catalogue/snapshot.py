@@ -6,6 +6,7 @@ current in the database; a process that sees another one than its snapshot's ask
 """
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Set
 from datetime import datetime
 from typing import Any, TypeVar
@@ -15,12 +16,10 @@ import psycopg
 from django.db import connection as django_connection
 from msgspec.structs import force_setattr
 
+from api.catalogue.listing import listed_prices
 from api.catalogue.query import SNAPSHOT_SQL
-from billing.pricing.charge import ONE
-from billing.pricing.components import extra_components
 from billing.pricing.margins import is_below_cost
-from billing.pricing.money import PER_MILLION, factor_text, unit_price_text
-from billing.pricing.rates import Costs, DatedRates, Prices, Rates
+from billing.pricing.rates import Costs, DatedRates, Prices
 
 Dated = TypeVar("Dated", bound=DatedRates)
 
@@ -63,7 +62,7 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     of a request, and `passes_unknown_fields` whether it gets fields that we don't know. One that
     `streams_plain_answers` is asked for a stream where the client wants a plain answer.
     `charges_broken_streams` is one of `Route.BrokenStreams`. `costs` is newest first and includes
-    future versions.
+    future versions. From `drains_at` on, the route or its upstream gets no new calls.
     """
 
     id: int
@@ -81,6 +80,7 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     charges_broken_streams: str = "reported"
     charges_empty_answers: bool = False
     costs: tuple[Costs, ...] = ()
+    drains_at: datetime | None = None
 
     def costs_at(self, now: datetime) -> Costs | None:
         """Return what the upstream charges us at `now` (aware), or None where it is unknown."""
@@ -92,7 +92,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     `prices` is newest first and holds versions to come. `refusals` are the row's
     `refused_parameters` taken apart; see `refused_by`. `sold` remembers what `without_losses`
-    returned, by the versions of the price and of the routes' costs.
+    returned, by the versions of the price and of the routes' costs. `drains` is when routes drain,
+    the first one first, and `serving` what `in_service` returned, by how many have drained.
     """
 
     id: int
@@ -129,6 +130,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Any] = {}
     pricings: tuple[dict[str, Any], ...] = ()
     sold: dict[tuple[int, ...], "ModelEntry"] = {}
+    drains: tuple[datetime, ...] = ()
+    serving: dict[int, "ModelEntry"] = {}
 
     def __post_init__(self) -> None:
         """Work out once what every request and every models list needs of the row."""
@@ -142,12 +145,25 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
                 for variant in prices.variants.values():
                     force_setattr(variant, "has_service_tiers", True)
         force_setattr(self, "facts", _facts(self))
-        force_setattr(self, "pricings", tuple(_pricing(prices) for prices in self.prices))
+        force_setattr(self, "pricings", tuple(listed_prices(prices) for prices in self.prices))
         force_setattr(self, "sold", {})
+        drains = sorted(route.drains_at for route in self.routes if route.drains_at is not None)
+        force_setattr(self, "drains", tuple(drains))
+        force_setattr(self, "serving", {})
 
     def price_at(self, now: datetime) -> Prices | None:
         """Return the prices in force at `now` (aware), or None: then the model is not sold."""
         return _in_force(self.prices, now)
+
+    def in_service(self, now: datetime) -> "ModelEntry":
+        """Return the model with only those routes that are not drained at `now` (aware)."""
+        drained = bisect_right(self.drains, now)
+        if not drained:
+            return self
+        if drained not in self.serving:
+            routes = [r for r in self.routes if r.drains_at is None or r.drains_at > now]
+            self.serving[drained] = msgspec.structs.replace(self, routes=tuple(routes))
+        return self.serving[drained]
 
     def without_losses(self, prices: Prices, now: datetime) -> "ModelEntry":
         """Return the model with only those routes that charge us no more than customers pay."""
@@ -284,50 +300,6 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
         "datacenters": [{"country_code": code} for code in entry.datacenters],
     }
     return facts
-
-
-def _pricing(prices: Prices) -> dict[str, Any]:
-    """Return the prices as the models list shows them, with those of tiers."""
-    pricing: dict[str, Any] = _shown_rates(prices)
-    if prices.steps:
-        pricing["context_tiers"] = [
-            {"above_input_tokens": step.above_input_tokens, **_shown_rates(step)}
-            for step in prices.steps[1:]
-        ]
-    if prices.service_tiers:
-        pricing["service_tiers"] = {
-            name: factor_text(factor) for name, factor in prices.service_tiers.items()
-        }
-    return pricing
-
-
-def _shown_rates(rates: Rates) -> dict[str, str]:
-    """Return rates with their factor: dollars per token and per piece."""
-    factor = rates.multiplier_millionths
-
-    def shown(nanos: int, per: int = PER_MILLION) -> str:
-        return unit_price_text(nanos * factor, per * ONE)
-
-    pricing = {
-        "prompt": shown(rates.input_nanos_per_million),
-        "completion": shown(rates.output_nanos_per_million),
-    }
-    if rates.cached_input_nanos_per_million != rates.input_nanos_per_million:
-        pricing["input_cache_read"] = shown(rates.cached_input_nanos_per_million)
-    if rates.reasoning_nanos_per_million != rates.output_nanos_per_million:
-        pricing["internal_reasoning"] = shown(rates.reasoning_nanos_per_million)
-    pieces = {
-        "image": rates.image_nanos,
-        "second": rates.second_nanos,
-        "video": rates.piece_nanos,
-        "request": rates.request_nanos,
-    }
-    pricing |= {name: shown(nanos, 1) for name, nanos in pieces.items() if nanos}
-    for component in extra_components():
-        nanos = rates.extra.get(component.name)
-        if nanos is not None:
-            pricing[component.name] = shown(nanos, component.per)
-    return pricing
 
 
 _DECODER = msgspec.json.Decoder(Snapshot)

@@ -1,9 +1,9 @@
-"""The exchange of counts of refusals and cancellations among processes, through Valkey.
+"""The exchange among processes, through Valkey: refusals, cancellations, and ejected routes.
 
-Each request checks both limits in its process's memory. Every half second a process publishes what
-it has counted since, and adds what the others have published, so that N processes allow a key
-hardly more than one does. The counts are advisory: nothing is stored, and without Valkey each
-process uses its own.
+Each request checks limits and circuit breakers in its process's memory. Every half second a process
+publishes what it has counted and decided since, and adds what the others have published, so that N
+processes allow a key hardly more than one does, and a route that fails is left alone by all. This
+is advice: nothing is stored, and without Valkey each process uses its own.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ import structlog
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from api.gateway.breaker import Breakers
 from api.gateway.cancellations import Cancellations
 from api.gateway.refusals import BucketKind, RefusalLimit
 
@@ -42,11 +43,15 @@ _AWAY = (RedisError, OSError, TimeoutError)
 
 
 class Counts(msgspec.Struct, array_like=True):
-    """What one process counted since its last message, by bucket and by key id."""
+    """What one process counted since its last message, by bucket and by key id.
+
+    `routes` are its breakers' changes: route id, ejections in a row, and seconds, 0 if closed.
+    """
 
     sender: str
     refusals: list[tuple[BucketKind, str, float]]
     cancellations: list[tuple[int, int]]
+    routes: list[tuple[int, int, float]] = []
 
 
 _encode = msgspec.json.Encoder().encode
@@ -56,7 +61,9 @@ _decode = msgspec.json.Decoder(Counts).decode
 class CountExchange:
     """One process's part in the exchange, from `open` to `close`."""
 
-    def __init__(self, url: str, refusals: RefusalLimit, cancellations: Cancellations) -> None:
+    def __init__(
+        self, url: str, refusals: RefusalLimit, cancellations: Cancellations, breakers: Breakers
+    ) -> None:
         self._client = redis.asyncio.Redis.from_url(
             url,
             socket_connect_timeout=TIMEOUT_SECONDS,
@@ -65,6 +72,7 @@ class CountExchange:
         )
         self._refusals = refusals
         self._cancellations = cancellations
+        self._breakers = breakers
         self._sender = uuid.uuid4().hex
         self._task: asyncio.Task[None] | None = None
 
@@ -88,7 +96,7 @@ class CountExchange:
         Raise RedisError, OSError or TimeoutError.
         """
         counts = self._take()
-        if counts.refusals or counts.cancellations:
+        if counts.refusals or counts.cancellations or counts.routes:
             await self._client.publish(CHANNEL, _encode(counts))
 
     def merge(self, data: bytes) -> None:
@@ -104,6 +112,8 @@ class CountExchange:
             self._refusals.add((kind, name), amount)
         for key_id, cancelled in counts.cancellations:
             self._cancellations.add(key_id, cancelled)
+        for route_id, ejections, seconds in counts.routes:
+            self._breakers.add(route_id, ejections, seconds)
 
     def _take(self) -> Counts:
         refused = _largest(self._refusals.take_changes())
@@ -112,6 +122,7 @@ class CountExchange:
             self._sender,
             [(kind, name, amount) for (kind, name), amount in refused],
             cancelled,
+            [(route_id, *change) for route_id, change in self._breakers.take_changes().items()],
         )
 
     async def _run(self) -> None:

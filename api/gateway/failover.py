@@ -4,13 +4,12 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import groupby
 
 import structlog
 
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import DialectError
-from api.gateway.concurrency_limit import ConcurrencyLimits
+from api.gateway import affinity
 from api.gateway.deadlines import Deadlines
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
@@ -25,11 +24,11 @@ MAX_SILENT_ATTEMPTS = 2
 
 
 async def try_routes(
+    gateway: Gateway,
     admitted: AdmittedRequest,
     attempt: Callable[[RouteEntry], Awaitable[None]],
     may_retry: Callable[[], bool],
     deadlines: Deadlines,
-    limits: ConcurrencyLimits,
 ) -> None:
     """Try the model's routes until one answers.
 
@@ -39,14 +38,21 @@ async def try_routes(
     """
     attempts = silent = 0
     last: AttemptError | None = None
-    for route in _routes_to_try(admitted.quote.model.routes):
-        if last is not None and route is admitted.route:
-            if not last.is_transient:
+    tried: dict[int, AttemptError] = {}
+    has_breakers = len(admitted.quote.model.routes) > 1
+    for route in _routes_to_try(gateway, admitted):
+        if before := tried.get(route.id):
+            if not before.is_transient:
                 break
             await asyncio.sleep(BACKOFF_SECONDS * (1 + random.random()))
-        failure = await _attempt(admitted, attempt, may_retry, deadlines, route)
+        attempting: Awaitable[AttemptError | None]
+        attempting = _attempt(admitted, attempt, may_retry, deadlines, route)
+        if has_breakers:
+            attempting = _counted(gateway, admitted, may_retry, route, attempting)
+        failure = await attempting
         if failure is None:
             return
+        tried[route.id] = failure
         if failure.kind == "unsayable":
             # Another route's failure says more.
             last = last or failure
@@ -55,12 +61,34 @@ async def try_routes(
         attempts += last.kind != "busy"
         silent += last.kind in {"first_token", "idle"}
         if last.is_overload:
-            limits.of(route.upstream).reported_overload()
+            gateway.upstreams.limits.of(route.upstream).reported_overload()
         if not may_retry() or not last.is_retryable or silent >= MAX_SILENT_ATTEMPTS:
             break
         if attempts == MAX_ATTEMPTS:
             break
     raise last or AttemptError("connect", "the model has no route")
+
+
+async def _counted(
+    gateway: Gateway,
+    admitted: AdmittedRequest,
+    may_retry: Callable[[], bool],
+    route: RouteEntry,
+    attempting: Awaitable[AttemptError | None],
+) -> AttemptError | None:
+    """Await an attempt, tell the route's circuit breaker its result, and return that."""
+    breakers = gateway.breakers
+    began_at = breakers.now()
+    try:
+        failure = await attempting
+        if failure is None:
+            breakers.note_success(route.id, began_at)
+        elif failure.counts_against_route or (failure.kind == "total" and may_retry()):
+            reason = f"{failure.kind}: {_loggable(failure)}"
+            breakers.note_failure(route, admitted.quote.model.routes, began_at, reason)
+    finally:
+        breakers.end_trial(route.id, admitted.request_id)
+    return failure
 
 
 async def _attempt(
@@ -123,25 +151,25 @@ def _loggable(error: AttemptError) -> str:
     return error.detail if error.kind == "connect" else error.detail.partition(": ")[0]
 
 
-def _routes_to_try(routes: tuple[RouteEntry, ...]) -> Iterator[RouteEntry]:
-    """Yield routes by priority, at random among equals, and at the end the last one again."""
+def _routes_to_try(gateway: Gateway, admitted: AdmittedRequest) -> Iterator[RouteEntry]:
+    """Yield the routes in the order to try them, and at the end the last usable one again.
+
+    Routes that are ejected come after the others.
+    """
+    routes = admitted.quote.model.routes
     if len(routes) == 1:
         yield from routes * 2
         return
-    for _, equals in groupby(routes, key=lambda route: route.priority):
-        for route in _at_random(list(equals)):
+    last: RouteEntry | None = None
+    ejected: list[RouteEntry] = []
+    for route in affinity.in_order(admitted):
+        if gateway.breakers.admits(route.id, admitted.request_id):
             yield route
-    yield route
-
-
-def _at_random(routes: list[RouteEntry]) -> Iterator[RouteEntry]:
-    """Yield the routes in a random order, in which a heavier one tends to come earlier."""
-    left = list(routes)
-    while len(left) > 1:
-        (route,) = random.choices(left, weights=[max(1, route.weight) for route in left])
-        left.remove(route)
-        yield route
-    yield from left
+            last = route
+        else:
+            ejected.append(route)
+    yield from ejected
+    yield last or ejected[-1]
 
 
 def is_read_on_for(gateway: Gateway, admitted: AdmittedRequest, route: RouteEntry) -> bool:

@@ -7,6 +7,7 @@ The counts by hour, with how long answers took, are kept for the status page.
 
 import time
 from collections import defaultdict
+from datetime import UTC, datetime
 
 import psycopg
 import structlog
@@ -114,8 +115,11 @@ class Health(SharedCounts):
 
     def states(self, snapshot: Snapshot) -> dict[str, str]:
         """Return `operational`, `degraded` or `offline` for each model by its public name."""
+        now = datetime.now(UTC)
         return {
-            model.name: state_of(*self._seen.get(model.name, (0, 0))) if model.routes else "offline"
+            model.name: state_of(*self._seen.get(model.name, (0, 0)))
+            if model.in_service(now).routes
+            else "offline"
             for model in snapshot.public_models()
         }
 

@@ -81,6 +81,13 @@ UPSTREAM_LIMIT = Gauge(
     ["upstream"],
     multiprocess_mode="livesum",
 )
+ROUTE_STATE = Gauge(
+    "tollgate_route_state",
+    "The circuit breaker of a route: 0 closed, 1 half-open, 2 open.",
+    ["model", "upstream", "upstream_model"],
+    multiprocess_mode="livemax",
+)
+BREAKER_STATES = ("closed", "half_open", "open")
 MAINTENANCE = Gauge(
     "tollgate_maintenance_mode", "1 during maintenance.", multiprocess_mode="livemax"
 )
@@ -96,6 +103,7 @@ class Recorder:
         self._gateway = gateway
         self._task: asyncio.Task[None] | None = None
         self._sent: dict[str, tuple[int, int]] = {}
+        self._route_states: dict[tuple[str, str, str], int] = {}
 
     def open(self) -> None:
         """Start recording."""
@@ -130,6 +138,22 @@ class Recorder:
             limiter = gateway.upstreams.limits.of(upstream)
             UPSTREAM_CALLS.labels(upstream.name).set(limiter.in_flight)
             UPSTREAM_LIMIT.labels(upstream.name).set(min(limiter.limit, upstream.max_concurrency))
+
+        self._record_routes()
+
+    def _record_routes(self) -> None:
+        """Set the gauges of the breakers; a route that left the catalogue has a closed one."""
+        states = {
+            (model.name, route.upstream.name, route.upstream_model): BREAKER_STATES.index(
+                self._gateway.breakers.state(route.id)
+            )
+            for model in self._gateway.catalogue.current.ordered
+            if len(model.routes) > 1
+            for route in model.routes
+        }
+        for labels in self._route_states | states:
+            ROUTE_STATE.labels(*labels).set(states.get(labels, 0))
+        self._route_states = states
 
     async def _run(self) -> None:
         while True:

@@ -16,6 +16,7 @@ from api.gateway import tracing
 from api.gateway.cancellations import Cancellations
 from api.gateway.count_exchange import CountExchange
 from api.gateway.deadlines import DeadlineTicker
+from api.gateway.ejection_log import EjectionLog
 from api.gateway.health import Health
 from api.gateway.metrics import Recorder
 from api.gateway.refusals import RefusalLimit
@@ -67,6 +68,7 @@ class Gateway:
         health: Health,
         jobs: JobStore,
         token_ratios: TokenRatios,
+        ejection_log: EjectionLog,
         limits: Limits,
         valkey_url: str = "",
     ) -> None:
@@ -81,9 +83,13 @@ class Gateway:
         self.cancellations = Cancellations(
             limits.max_cancellations, limits.cancellation_window_seconds
         )
-        # Without a URL, the limits are this process's alone.
+        self.ejection_log = ejection_log
+        self.breakers = ejection_log.breakers
+        # Without a URL, the limits and the breakers are this process's alone.
         self.exchange = (
-            CountExchange(valkey_url, self.refusals, self.cancellations) if valkey_url else None
+            CountExchange(valkey_url, self.refusals, self.cancellations, self.breakers)
+            if valkey_url
+            else None
         )
         self.ticker = DeadlineTicker(upstreams.limits.tick)
         self.recorder = Recorder(self)
@@ -96,6 +102,7 @@ class Gateway:
         await self.gate.open()
         self.health.open()
         self.token_ratios.open()
+        self.ejection_log.open()
         if self.exchange is not None:
             self.exchange.open()
         await self.jobs.open()
@@ -143,6 +150,7 @@ class Gateway:
         self.ticker.stop()
         await self.health.close()
         await self.token_ratios.close()
+        await self.ejection_log.close()
         if self.exchange is not None:
             await self.exchange.close()
         await self.jobs.close()
@@ -161,6 +169,7 @@ def new_gateway() -> Gateway:
         health=Health(settings.DATABASE_URL),
         jobs=JobStore(settings.DATABASE_URL),
         token_ratios=TokenRatios(settings.DATABASE_URL),
+        ejection_log=EjectionLog(settings.DATABASE_URL),
         limits=_limits_of_settings(),
         valkey_url=settings.REDIS_URL,
     )

@@ -275,6 +275,8 @@ def find_sold(snapshot: Snapshot, name: str) -> tuple[ModelEntry, Prices]:
         raise errors.ModelNotFoundError.about(name)
     if prices is None:
         raise errors.ModelUnpricedError()
+    if model.drains:
+        model = model.in_service(now)
     if snapshot.service.refuses_below_cost:
         model = model.without_losses(prices, now)
     if not model.routes:

@@ -80,13 +80,7 @@ async def _answer(
     """Let the responder answer or send an error; both are settled before the last byte leaves."""
     model = admitted.quote.model.name
     try:
-        await try_routes(
-            admitted,
-            responder.attempt,
-            responder.may_retry,
-            deadlines,
-            gateway.upstreams.limits,
-        )
+        await try_routes(gateway, admitted, responder.attempt, responder.may_retry, deadlines)
     except AttemptError as error:
         error.note_context(admitted.quote.prompt.likely, admitted.quote.model.context_tokens)
         if error.is_upstream_failure:
@@ -204,6 +198,7 @@ class UnaryResponder:
                     if not events_before and not assembler.is_whole:
                         kind = (route.upstream_model, True)
                         response.note_first_token(kind, admitted.quote.prompt.likely)
+                        self._gateway.breakers.note_first_token(route.id, admitted.request_id)
                 if assembler.is_done:
                     break
             body = assembler.finish()

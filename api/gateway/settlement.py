@@ -71,6 +71,7 @@ class AdmittedRequest:
         "elapsed_ms",
         "finish_reason",
         "first_token_ms",
+        "headers",
         "quote",
         "reader",
         "request_id",
@@ -90,6 +91,7 @@ class AdmittedRequest:
         self._gate = gate
         self.request_id = request.request_id
         self.body_digest = request.body_digest
+        self.headers = request.headers
         self.surface = request.surface
         self.started_at = request.started_at
         self.quote = quote

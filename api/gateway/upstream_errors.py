@@ -158,6 +158,11 @@ class AttemptError(Exception):
         return self.kind not in {"rejected", "unsayable", "busy", "write", "shutdown"}
 
     @property
+    def counts_against_route(self) -> bool:
+        """Whether it counts towards the route's ejection: another route may do better."""
+        return self.kind in _RETRYABLE and self.kind not in {"busy", "unsayable"}
+
+    @property
     def outcome(self) -> str:
         """The outcome in the usage record of a request that ended so."""
         if self.kind in _TIMED_OUT:

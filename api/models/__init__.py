@@ -10,7 +10,7 @@ from api.models.catalogue import (
     Upstream,
     validate_base_url,
 )
-from api.models.health import ModelHealth, ModelHealthHour
+from api.models.health import ModelHealth, ModelHealthHour, RouteEjection
 from api.models.jobs import ChatJob, VideoJob
 from api.models.status import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
 from api.models.token_ratios import TokenRatio
@@ -26,6 +26,7 @@ __all__ = [
     "ModelHealthHour",
     "Route",
     "RouteCost",
+    "RouteEjection",
     "Service",
     "StatusEvent",
     "StatusSubscriber",

@@ -98,6 +98,14 @@ class Upstream(models.Model):
         default=False,
         help_text="It bills to the end anyway: read on to its usage when the client disconnects.",
     )
+    drains_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text=(
+            "No new calls from this moment on (UTC); running ones end as usual. Empty: never. "
+            "Models without another route are offline."
+        ),
+    )
     dialect = models.CharField(
         max_length=40,
         default="openai_chat",
@@ -318,6 +326,14 @@ class Route(models.Model):
         help_text="Charge the input of empty answers, as the upstream bills it.",
     )
     is_enabled = models.BooleanField(default=True)
+    drains_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text=(
+            "No new calls from this moment on (UTC); running ones end as usual. Empty: never. "
+            "Without another route, the model is offline."
+        ),
+    )
 
     class Meta:
         constraints = [

@@ -1,6 +1,7 @@
-"""How often models answer: the source of `/health` and `/status`."""
+"""How often models answer: the source of `/health` and `/status`; and which routes were ejected."""
 
 from django.db import models
+from django.utils import timezone
 
 
 class ModelHealth(models.Model):
@@ -47,3 +48,31 @@ class ModelHealthHour(models.Model):
             f"{self.model} {self.hour:%Y-%m-%d %H}h: "
             f"{self.succeeded} of {self.succeeded + self.failed}"
         )
+
+
+class RouteEjection(models.Model):
+    """A time in which a route was left alone because it failed (`api/gateway/breaker.py`).
+
+    It lasts until `recovered_at`. From `retry_at` on, one request at a time tries the route.
+    `ejections` is how often in a row the route was ejected, and `reason` the latest failure.
+    """
+
+    route = models.ForeignKey("api.Route", on_delete=models.CASCADE, related_name="ejections")
+    ejected_at = models.DateTimeField(default=timezone.now)
+    retry_at = models.DateTimeField()
+    recovered_at = models.DateTimeField(null=True, blank=True)
+    ejections = models.PositiveIntegerField(default=1, db_default=1)
+    reason = models.TextField(default="", db_default="", blank=True)
+
+    class Meta:
+        ordering = ["-ejected_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["route"],
+                condition=models.Q(recovered_at__isnull=True),
+                name="routeejection_one_lasting",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.ejected_at:%Y-%m-%d %H:%M}"

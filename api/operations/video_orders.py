@@ -73,9 +73,7 @@ class _Order:
         gateway.ticker.running.add(deadlines)
         try:
             await gateway.jobs.begin(self._row())
-            await try_routes(
-                admitted, self._attempt, lambda: True, deadlines, gateway.upstreams.limits
-            )
+            await try_routes(gateway, admitted, self._attempt, lambda: True, deadlines)
             await self._keep()
         except AttemptError as error:
             return await self._fail(error, deadlines)

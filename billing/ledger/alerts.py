@@ -64,6 +64,13 @@ RUNBOOK: dict[str, RunbookLine] = {
         "for each pair of a price and a cost",
         "change the price, or disable the route",
     ),
+    "route_ejected": RunbookLine(
+        "warning",
+        "a route failed five times in a row, or half of its calls, and is left alone for a while; "
+        "the model's other routes take its requests; at most one alert an hour and route",
+        "read why and for how long (admin, *Route ejections*; the upstream's words are with the "
+        "requests' attempts), *Test* the upstream, and fix or drain it",
+    ),
     "video_order_lost": RunbookLine(
         "warning",
         "a video's order was lost with its process: the upstream may bill it, the customer was not "

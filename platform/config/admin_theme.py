@@ -91,6 +91,7 @@ UNFOLD: dict[str, Any] = {
                 "Catalogue",
                 _link("Models", "deployed_code", "api.model"),
                 _link("Upstreams", "dns", "api.upstream"),
+                _link("Routes", "alt_route", "api.route"),
                 _link("Prices", "sell", "billing.priceversion"),
             ),
             _section(

@@ -73,6 +73,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "billing.tasks.roll_up_usage", crontab(hour=3, minute=10), hours=48
     ),
     "prices below cost": _run("api.tasks.alert_of_losses", 300.0),
+    "ejected routes": _run("api.tasks.alert_of_ejections", 30.0, expires=60),
     "rejected usage": _run("billing.tasks.alert_of_rejected_usage", 300.0),
     "prove the ledger": _run("billing.tasks.prove_ledger", crontab(hour=3, minute=30)),
 }

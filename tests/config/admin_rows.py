@@ -13,6 +13,14 @@ from billing.ledger import postings
 from tests.cast import issue, member
 
 
+def _add_health(route: api.Route) -> None:
+    now, model = timezone.now(), route.model.name
+    api.ModelHealth.objects.create(model=model, minute=now)
+    api.ModelHealthHour.objects.create(model=model, hour=now)
+    api.TokenRatio.objects.create(model=model)
+    api.RouteEjection.objects.create(route=route, retry_at=now, reason="failed: HTTP 503")
+
+
 def add_rows(n: int) -> None:
     """Make one more row of every model."""
     now = timezone.now()
@@ -31,9 +39,7 @@ def add_rows(n: int) -> None:
     route = api.Route.objects.create(model=model, upstream=upstream, upstream_model="m")
     api.RouteCost.objects.create(route=route, effective_from=now)
     api.Service.objects.get_or_create(pk=1)
-    api.ModelHealth.objects.create(model=model.name, minute=now)
-    api.ModelHealthHour.objects.create(model=model.name, hour=now)
-    api.TokenRatio.objects.create(model=model.name)
+    _add_health(route)
     ids = {"account": account, "key": key, "price_version": price, "model": model.name}
     request_id = uuid.uuid4()
     times = {"expires_at": now, "next_poll_at": now}

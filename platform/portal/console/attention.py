@@ -118,6 +118,9 @@ def _upstreams() -> Iterator[Concern]:
             yield Concern(text, url, "bad")
     for name, pk in Upstream.objects.filter(is_enabled=False).values_list("name", "pk"):
         yield Concern(f"{name} is disabled", reverse("admin:api_upstream_change", args=[pk]))
+    drained = Upstream.objects.filter(is_enabled=True, drains_at__lte=timezone.now())
+    for name, pk in drained.values_list("name", "pk"):
+        yield Concern(f"{name} is drained", reverse("admin:api_upstream_change", args=[pk]))
 
 
 def _webhooks() -> Iterator[Concern]:

@@ -30,7 +30,7 @@ def status(request: HttpRequest) -> HttpResponse:
     """Show each model's state and history, and staff's posts."""
     now = timezone.now()
     snapshot = load_snapshot()
-    models = snapshot.public_models()
+    models = [model.in_service(now) for model in snapshot.public_models()]
     events = published_events(now)
     mode = maintenance.current
     measured = current_states(models, now)

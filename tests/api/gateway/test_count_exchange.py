@@ -11,10 +11,12 @@ import redis
 
 from api import errors
 from api.gateway import count_exchange
+from api.gateway.breaker import FAILURES_IN_A_ROW, Breakers
 from api.gateway.cancellations import Cancellations
 from api.gateway.count_exchange import CountExchange
 from api.gateway.refusals import RefusalLimit, TooManyRefusalsError
 from local.valkey import Valkey
+from tests.api.gateway.routes import new_route
 from tests.api.gateway.world import in_loop
 from tests.support.waiting import eventually_async
 
@@ -27,7 +29,8 @@ class Process:
     def __init__(self, url: str) -> None:
         self.refusals = RefusalLimit(per_key=10, per_address=600)
         self.cancellations = Cancellations(limit=4, window_seconds=600)
-        self.exchange = CountExchange(url, self.refusals, self.cancellations)
+        self.breakers = Breakers()
+        self.exchange = CountExchange(url, self.refusals, self.cancellations, self.breakers)
 
     def refuse(self, times: int) -> None:
         for _ in range(times):
@@ -122,6 +125,8 @@ async def test_without_valkey_each_counts_alone_and_later_together_again(
         b'["x", [["key", "a", "1"]], []]',
         b'["x", [], [["7", 1]]]',
         b'["x", [["key", "\xff", 1]], []]',
+        b'["x", [], [], [[1, 1]]]',
+        b'["x", [], [], [[1, 1, "long"]]]',
     ],
 )
 def test_what_is_no_message_changes_nothing(data: bytes) -> None:
@@ -129,6 +134,29 @@ def test_what_is_no_message_changes_nothing(data: bytes) -> None:
     process.exchange.merge(data)
     assert not process.refusals.filled
     assert not process.cancellations.over
+    assert process.breakers.state(1) == "closed"
+
+
+def test_a_message_of_the_release_before_is_understood() -> None:
+    process = Process("redis://127.0.0.1:1/0")
+    process.exchange.merge(b'["x", [], [[7, 3]]]')
+    process.exchange.merge(b'["x", [], [], [[1, 1, 5.0]]]')
+    assert process.breakers.state(1) == "open"
+
+
+@in_loop
+async def test_a_route_is_ejected_in_all_processes_within_a_second(valkey: Valkey) -> None:
+    first, second = Process(valkey.url), Process(valkey.url)
+    await opened(valkey, first, second)
+    route, other = new_route(1), new_route(2)
+    for _ in range(FAILURES_IN_A_ROW):
+        first.breakers.note_failure(route, (route, other), first.breakers.now(), "connect")
+    await eventually_async(lambda: second.breakers.state(route.id) == "open")
+    first.breakers.note_success(route.id, first.breakers.now())
+    await eventually_async(lambda: second.breakers.state(route.id) == "closed")
+    assert second.breakers.state(other.id) == "closed"
+    for each in (first, second):
+        await each.exchange.close()
 
 
 def test_what_is_published_is_bounded_and_has_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,12 +170,12 @@ def test_what_is_published_is_bounded_and_has_the_largest(monkeypatch: pytest.Mo
             process.refusals.count(errors.InvalidJsonError(), "", f"192.0.2.{number}", 0)
     asyncio.run(process.exchange.publish())
     asyncio.run(process.exchange.publish())
-    ((_, refusals, cancellations),) = sent
+    ((_, refusals, cancellations, routes),) = sent
     assert [(name, round(amount)) for _, name, amount in refusals] == [
         ("192.0.2.1", 3),
         ("192.0.2.2", 2),
     ]
-    assert cancellations == []
+    assert cancellations == routes == []
 
 
 async def _noted(sent: list[Any], data: Any) -> None:

@@ -260,6 +260,10 @@ async def test_tokens_are_counted_by_an_upstream_that_can() -> None:
         reply = await world.post(message(), "/v1/messages/count_tokens")
         assert reply.json == {"input_tokens": 4711}
         assert "max_tokens" not in world.upstream.calls[0]
+        world.gateway.breakers.add(0, 1, 60.0)
+        reply = await world.post(message(), "/v1/messages/count_tokens")
+        assert reply.status == 200
+        assert len(world.upstream.calls) == 1, "an ejected route is not asked"
 
 
 @pytest.mark.parametrize(

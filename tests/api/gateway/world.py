@@ -24,6 +24,7 @@ from api.catalogue.snapshot import (
     Snapshot,
     UpstreamEntry,
 )
+from api.gateway.ejection_log import EjectionLog
 from api.gateway.health import Health
 from api.gateway.process import Gateway, Limits
 from api.gateway.token_ratios import TokenRatios
@@ -126,6 +127,7 @@ class World:
             health=Health("postgresql://nobody@127.0.0.1:1/none"),
             jobs=JobStore("postgresql://nobody@127.0.0.1:1/none"),
             token_ratios=TokenRatios("postgresql://nobody@127.0.0.1:1/none"),
+            ejection_log=EjectionLog("postgresql://nobody@127.0.0.1:1/none"),
             limits=Limits(**limits),
         )
         self.gateway.ticker.start()
