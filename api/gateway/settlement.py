@@ -308,7 +308,6 @@ class AdmittedRequest:
             return
         if ARMED:
             failpoint("after_upstream_end")
-        quote, route = self.quote, self.route
         self.usage, self.source = usage, source
         cost, upstream_cost = NO_CHARGE, None
         if source != "none":
@@ -319,7 +318,18 @@ class AdmittedRequest:
             upstream_cost = self.cost_of(upstream_usage)
         self.cost = cost
         cost_lines = [*self._losses, upstream_cost] if upstream_cost else self._losses
-        settlement = Settlement(
+        settlement = self._settlement_of(outcome, status, error, cost_lines)
+        self.settlement = self._gate.settle(settlement)
+        metrics.settled.append(settlement)
+        if tracing.tracer is not None:
+            tracing.tracer.record(settlement, self._traceparent, self._attempts_began_at)
+
+    def _settlement_of(
+        self, outcome: str, status: int, error: str, cost_lines: list[AttemptCost]
+    ) -> Settlement:
+        """Return the settlement of what was used, with `cost_lines` of every attempt."""
+        quote, route, usage, cost = self.quote, self.route, self.usage, self.cost
+        return Settlement(
             request_id=self.request_id,
             account_id=self.admission.account_id,
             key_id=self.admission.key_id,
@@ -348,7 +358,7 @@ class AdmittedRequest:
             lines=tuple(cost.lines),
             upstream_cost_nanos=sum([each.amount_nanos for each in cost_lines]),
             cost_lines=cost_lines,
-            source=source,
+            source=self.source,
             error=_clean(error),
             finish_reason=_clean(self.finish_reason)[:40],
             attempts=self.attempts,
@@ -356,10 +366,6 @@ class AdmittedRequest:
             first_token_ms=self.first_token_ms,
             body_digest=self.body_digest,
         )
-        self.settlement = self._gate.settle(settlement)
-        metrics.settled.append(settlement)
-        if tracing.tracer is not None:
-            tracing.tracer.record(settlement, self._traceparent, self._attempts_began_at)
 
 
 class _Part(NamedTuple):
