@@ -5,6 +5,7 @@ charges is in cents (`…_cents`).
 """
 
 from billing.models.codes import CodeRedemption, CreditCode, Referral, ReferralLink
+from billing.models.contracts import ContractPrice
 from billing.models.ledger import (
     CreditAccount,
     FreeWindow,
@@ -39,6 +40,7 @@ __all__ = [
     "AutoTopUp",
     "CatalogueVersion",
     "CodeRedemption",
+    "ContractPrice",
     "CreditAccount",
     "CreditCode",
     "CreditLot",

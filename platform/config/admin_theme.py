@@ -79,6 +79,7 @@ UNFOLD: dict[str, Any] = {
             _section(
                 "Money",
                 _link("Manual postings", "edit_note", "billing.manualposting"),
+                _link("Contract prices", "handshake", "billing.contractprice"),
                 _link("Orders", "shopping_cart", "billing.order"),
                 _link("Refunds", "undo", "billing.refund"),
                 _link("Disputes", "gavel", "billing.dispute"),

@@ -2,11 +2,11 @@
 
 from tests.mutation.mutant import (
     ADMIT,
+    CHARGE_INVARIANTS,
     CHECKS,
     GIVE_BACK,
     GUARDS,
     INSTALL,
-    INVARIANTS,
     LOTS,
     POST,
     SETTLE,
@@ -61,7 +61,7 @@ LEDGER_MUTANTS = [
     ),
     mutant(
         "the proof of a line's rate",
-        INVARIANTS,
+        CHARGE_INVARIANTS,
         "l.line->2 IS DISTINCT FROM rate.own AND",
         "false AND",
         "test_check_ledger.py::test_a_corruption_is_found_and_named",
@@ -169,21 +169,21 @@ LEDGER_MUTANTS = [
     ),
     mutant(
         "the proof of a line's arithmetic",
-        INVARIANTS,
+        CHARGE_INVARIANTS,
         "WHERE summary IS NULL OR quantity < 0 OR rate_nanos < 0\n           OR amount_nanos",
         "WHERE summary IS NULL\n           AND amount_nanos",
         "test_check_ledger.py::test_a_corruption_is_found_and_named",
     ),
     mutant(
         "the proof of a line's factor",
-        INVARIANTS,
-        "to_jsonb(p.factor_millionths * tier.millionths / 1000000)",
+        CHARGE_INVARIANTS,
+        "to_jsonb(factor.millionths)",
         "to_jsonb(coalesce((l.line->>5)::numeric, 1000000))",
         "test_check_ledger.py::test_a_corruption_is_found_and_named",
     ),
     mutant(
         "the factor in the proof of a line's arithmetic",
-        INVARIANTS,
+        CHARGE_INVARIANTS,
         "quantity * rate_nanos * factor + div(per * 1000000, 2)",
         "quantity * rate_nanos * 1000000 + div(per * 1000000, 2)",
         "test_check_ledger.py::test_right_books_of_every_fate_pass",

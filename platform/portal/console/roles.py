@@ -35,6 +35,7 @@ _FINANCE = (
     "billing.add_planoffer",
     "billing.add_refund",
     "billing.adjust_balance",
+    "billing.approve_contractprice",
     "billing.approve_manualposting",
     "billing.change_creditcode",
     "billing.change_dispute",
@@ -44,6 +45,7 @@ _FINANCE = (
     "billing.change_stripeevent",
     "billing.give_goodwill",
     "billing.grant_credits",
+    "billing.set_contractprice",
 )
 _OPERATOR = (
     *_NOTES,
