@@ -166,8 +166,8 @@ class Buyer:
                     model="alpha",
                     tokens=0,
                 )
-                if (await gate.admit(ask)).code == "stale_catalogue":
-                    continue
+                if (await gate.admit(ask)).code != "admitted":
+                    continue  # most often because the catalogue has changed meanwhile
                 await gate.settle(self.customer.end(ask, **settled_at(prices)))
                 paid.append(prices.contract)
         return paid

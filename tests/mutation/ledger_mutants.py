@@ -60,6 +60,13 @@ LEDGER_MUTANTS = [
         "test_free_models.py::test_a_sweep_and_a_free_request_of_one_account_do_not_deadlock",
     ),
     mutant(
+        "the proof of a line's contract",
+        CHARGE_INVARIANTS,
+        "k.id IS NULL OR k.state <> 'approved' OR",
+        "",
+        "api/test_contract_charges.py::test_a_charge_that_is_not_its_contracts_is_found",
+    ),
+    mutant(
         "the proof of a line's rate",
         CHARGE_INVARIANTS,
         "l.line->2 IS DISTINCT FROM rate.own AND",
