@@ -16,7 +16,7 @@ from billing.models.ledger import (
 )
 from billing.models.lots import CreditLot, LotMovement
 from billing.models.manual_postings import ManualPosting
-from billing.models.overview import ServiceHour, TaskRun, TeamDay
+from billing.models.overview import MarginDay, ServiceHour, TaskRun, TeamDay
 from billing.models.payments import (
     AutoTopUp,
     Dispute,
@@ -51,6 +51,7 @@ __all__ = [
     "LedgerAlert",
     "LotMovement",
     "ManualPosting",
+    "MarginDay",
     "Order",
     "PaymentCustomer",
     "PlanOffer",

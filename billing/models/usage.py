@@ -156,6 +156,11 @@ class UsageRecord(models.Model):
                 condition=models.Q(retry_of__isnull=False),
                 name="usage_by_retried",
             ),
+            models.Index(
+                fields=["-created_at"],
+                condition=models.Q(upstream_cost_nanos__gt=models.F("charged_nanos")),
+                name="usage_at_a_loss",
+            ),
         ]
 
     def __str__(self) -> str:

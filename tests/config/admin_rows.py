@@ -53,6 +53,7 @@ def add_rows(n: int) -> None:
     models.UsageHour.objects.create(hour=now, account=account, key=key, model=model.name)
     models.ServiceHour.objects.create(hour=now, model=model.name)
     models.TeamDay.objects.create(day=now.date(), account=account)
+    models.MarginDay.objects.create(day=now.date(), account=account, model=model.name)
     models.TaskRun.objects.create(name=f"task {n}", finished_at=now)
     accounts.AuditEntry.objects.create(
         team=team, actor=user, actor_label=user.email, action="key.created"

@@ -65,6 +65,7 @@ LEDGER = [
         models.ManualPosting,
         models.ContractPrice,
         models.ServiceHour,
+        models.MarginDay,
         models.TeamDay,
         models.TaskRun,
     ),

@@ -52,6 +52,11 @@ def pages_of(permission: str, team: Team, order: Order) -> list[str]:
             f"/admin/billing/manualposting/{posting.pk}/approve/"
             for posting in ManualPosting.objects.all()
         ],
+        "billing.view_margins": [
+            "/admin/margins",
+            "/admin/margins.csv",
+            "/admin/margins/losses",
+        ],
         "billing.approve_contractprice": [
             f"/admin/billing/contractprice/{contract.pk}/approve/"
             for contract in ContractPrice.objects.all()
