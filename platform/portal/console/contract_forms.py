@@ -51,9 +51,9 @@ class ContractForm(ActionForm):
         self.fields["model"].choices = choices  # type: ignore[attr-defined]
         self.fields["starts_at"].label = "Starts at (UTC)"
         for name, component in COMPONENTS.items():
-            unit = "" if component.per == 1 else f" per {component.per:,}"
+            unit = "each" if component.per == 1 else "per million"
             self.fields[f"{_RATE}{name}"] = NanosAdminField(
-                label=f"Own rate: {component.singular}, ${unit}", required=False
+                label=f"Own rate: {component.plural}, $ {unit}", required=False
             )
         self.fields[f"{_RATE}input"].help_text = (
             "Own rates replace the list price of one model. Rates left empty, and the list price's "
@@ -74,7 +74,7 @@ class ContractForm(ActionForm):
         if self.cleaned_data["reviewed"] != digest:
             self.review = contracts.review_of(self.contract)
             self.data = {**self.data.dict(), "reviewed": digest}  # type: ignore[attr-defined]
-            raise forms.ValidationError("Check the effect below, then send the form again.")
+            raise forms.ValidationError("Check the effect, then send the form again.")
         return cleaned
 
     def _digest(self) -> str:
