@@ -3,6 +3,6 @@
 Each module registers its own.
 """
 
-from api.admin import alerts, catalogue, keys, prices, records, status
+from api.admin import alerts, catalogue, contracts, keys, prices, records, status
 
-__all__ = ["alerts", "catalogue", "keys", "prices", "records", "status"]
+__all__ = ["alerts", "catalogue", "contracts", "keys", "prices", "records", "status"]

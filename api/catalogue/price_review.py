@@ -12,6 +12,7 @@ from api.models import Model, Route, RouteCost
 from billing.models import PriceVersion, Product
 from billing.pricing.components import COMPONENTS, Component
 from billing.pricing.margins import RatePair, rate_pairs, rate_text
+from billing.pricing.rates import Rates
 from billing.usage.repricing import Repriced, repriced_customers
 
 REPRICED_DAYS = 30
@@ -40,13 +41,13 @@ class Supplier:
             if not pair.above_input_tokens and not pair.service_tier
         }
 
-    def losses(self, price: PriceVersion) -> list[str]:
-        """Return a sentence for each component that is sold below its cost."""
+    def losses(self, rates: Rates) -> list[str]:
+        """Return a sentence for each component that is sold below its cost at `rates`."""
         if self.cost is None:
             return []
         return [
             _loss_text(self.label, pair)
-            for pair in rate_pairs(price.rates, self.cost.rates)
+            for pair in rate_pairs(rates, self.cost.rates)
             if pair.is_below_cost
         ]
 
@@ -89,7 +90,12 @@ def free_components(price: PriceVersion, current: PriceVersion | None) -> list[C
 
 def losses_of(price: PriceVersion, suppliers: Iterable[Supplier]) -> list[str]:
     """Return a sentence for each component that an upstream charges more for than we do."""
-    return [text for supplier in suppliers for text in supplier.losses(price)]
+    return losses_at(price.rates, suppliers)
+
+
+def losses_at(rates: Rates, suppliers: Iterable[Supplier]) -> list[str]:
+    """Return a sentence for each component that costs us more than it does at `rates`."""
+    return [text for supplier in suppliers for text in supplier.losses(rates)]
 
 
 def customers_of(price: PriceVersion) -> list[Repriced]:

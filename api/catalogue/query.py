@@ -5,30 +5,29 @@ the last day come with the one in force, so that a process whose clock runs a li
 the database's still finds those of its own now.
 """
 
+# A row of rates.
+_RATES_SQL = """json_build_object(
+  'version_id', rates.id,
+  'effective_from', rates.effective_from,
+  'input_nanos_per_million', rates.input_nanos_per_million,
+  'cached_input_nanos_per_million',
+    coalesce(rates.cached_input_nanos_per_million, rates.input_nanos_per_million),
+  'output_nanos_per_million', rates.output_nanos_per_million,
+  'reasoning_nanos_per_million',
+    coalesce(rates.reasoning_nanos_per_million, rates.output_nanos_per_million),
+  'image_nanos', rates.image_nanos,
+  'second_nanos', rates.second_nanos,
+  'piece_nanos', rates.piece_nanos,
+  'request_nanos', rates.request_nanos,
+  'extra', rates.extra_rates,
+  'factor_millionths', rates.factor_millionths,
+  'context_tiers', rates.context_tiers,
+  'service_tiers', rates.service_tiers
+)"""
+
 # The versions of a row's rates, newest first: `rates.{owner}` refers to the `{row}`.
 _VERSIONS_SQL = """(
-  SELECT coalesce(
-    json_agg(
-      json_build_object(
-        'version_id', rates.id,
-        'effective_from', rates.effective_from,
-        'input_nanos_per_million', rates.input_nanos_per_million,
-        'cached_input_nanos_per_million',
-          coalesce(rates.cached_input_nanos_per_million, rates.input_nanos_per_million),
-        'output_nanos_per_million', rates.output_nanos_per_million,
-        'reasoning_nanos_per_million',
-          coalesce(rates.reasoning_nanos_per_million, rates.output_nanos_per_million),
-        'image_nanos', rates.image_nanos,
-        'second_nanos', rates.second_nanos,
-        'piece_nanos', rates.piece_nanos,
-        'request_nanos', rates.request_nanos,
-        'extra', rates.extra_rates,
-        'factor_millionths', rates.factor_millionths,
-        'context_tiers', rates.context_tiers,
-        'service_tiers', rates.service_tiers
-      ) ORDER BY rates.effective_from DESC
-    ), '[]'
-  )
+  SELECT coalesce(json_agg({rates} ORDER BY rates.effective_from DESC), '[]')
   FROM {table} AS rates
   WHERE rates.{owner} = {row}
     AND rates.effective_from >= coalesce(
@@ -45,6 +44,24 @@ SELECT json_build_object(
   'version', coalesce((SELECT version FROM billing_catalogueversion WHERE id = 1), 0),
   'service', coalesce(
     (SELECT row_to_json(service) FROM api_service AS service WHERE id = 1), '{{}}'
+  ),
+  'contracts', (
+    SELECT coalesce(
+      json_agg(
+        json_build_object(
+          'id', rates.id,
+          'team_id', rates.team_id,
+          'product_id', rates.product_id,
+          'starts_at', rates.effective_from,
+          'ends_at', rates.ends_at,
+          'factor_millionths', rates.factor_millionths,
+          'rates', CASE WHEN rates.has_own_rates THEN {contract} END
+        ) ORDER BY rates.team_id, rates.id
+      ), '[]'
+    )
+    FROM billing_contractprice AS rates
+    WHERE rates.state = 'approved'
+      AND (rates.ends_at IS NULL OR rates.ends_at > now() - interval '1 day')
   ),
   'ordered', (
     SELECT coalesce(json_agg(entry ORDER BY entry.position, entry.name), '[]')
@@ -94,7 +111,10 @@ SELECT json_build_object(
 
 SNAPSHOT_SQL = _SNAPSHOT_SQL.format(
     prices=_VERSIONS_SQL.format(
-        table="billing_priceversion", owner="product_id", row="model.product_id"
+        rates=_RATES_SQL, table="billing_priceversion", owner="product_id", row="model.product_id"
     ),
-    costs=_VERSIONS_SQL.format(table="api_routecost", owner="route_id", row="route.id"),
+    costs=_VERSIONS_SQL.format(
+        rates=_RATES_SQL, table="api_routecost", owner="route_id", row="route.id"
+    ),
+    contract=_RATES_SQL,
 )

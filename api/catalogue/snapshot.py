@@ -16,8 +16,9 @@ import psycopg
 from django.db import connection as django_connection
 from msgspec.structs import force_setattr
 
-from api.catalogue.listing import listed_prices
+from api.catalogue.listing import facts_of, pricing_of
 from api.catalogue.query import SNAPSHOT_SQL
+from billing.pricing.contracts import Contract, prices_under
 from billing.pricing.margins import is_below_cost
 from billing.pricing.rates import Costs, DatedRates, Prices
 
@@ -97,6 +98,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: int
+    product_id: int = 0
     name: str
     title: str
     description: str
@@ -144,8 +146,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
                 force_setattr(prices, "has_service_tiers", True)
                 for variant in prices.variants.values():
                     force_setattr(variant, "has_service_tiers", True)
-        force_setattr(self, "facts", _facts(self))
-        force_setattr(self, "pricings", tuple(listed_prices(prices) for prices in self.prices))
+        force_setattr(self, "facts", facts_of(self))
+        force_setattr(self, "pricings", tuple(pricing_of(prices) for prices in self.prices))
         force_setattr(self, "sold", {})
         drains = sorted(route.drains_at for route in self.routes if route.drains_at is not None)
         force_setattr(self, "drains", tuple(drains))
@@ -168,7 +170,11 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     def without_losses(self, prices: Prices, now: datetime) -> "ModelEntry":
         """Return the model with only those routes that charge us no more than customers pay."""
         costs = [route.costs_at(now) for route in self.routes]
-        versions = (prices.version_id, *(each.version_id if each else 0 for each in costs))
+        versions = (
+            prices.version_id,
+            prices.contract,
+            *(each.version_id if each else 0 for each in costs),
+        )
         sold = self.sold.get(versions)
         if sold is None:
             routes = tuple(
@@ -228,18 +234,31 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole catalogue at one version. `models` is by public name and by alias."""
+    """The whole catalogue at one version. `models` is by public name and by alias.
+
+    `contracts` are those of all teams; `teams` remembers the catalogues of teams that have some.
+    """
 
     version: int
     service: ServiceEntry
     ordered: tuple[ModelEntry, ...]
+    contracts: tuple[Contract, ...] = ()
     models: dict[str, ModelEntry] = {}
+    teams: dict[int, "TeamSnapshot"] = {}
 
     def __post_init__(self) -> None:
         """Index the models; an alias never hides a model's own name."""
         by_name = {alias: entry for entry in self.ordered for alias in entry.aliases}
         by_name.update((entry.name, entry) for entry in self.ordered)
         force_setattr(self, "models", by_name)
+        own: dict[int, list[Contract]] = {}
+        for contract in self.contracts:
+            own.setdefault(contract.team_id, []).append(contract)
+        force_setattr(self, "teams", {team: _of_team(self, each) for team, each in own.items()})
+
+    def for_team(self, team_id: int) -> "Snapshot":
+        """Return the catalogue at a team's prices."""
+        return self.teams.get(team_id, self)
 
     def find(self, name: str) -> ModelEntry | None:
         """Return the model of that public name or alias, or None."""
@@ -250,7 +269,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
         Each is None where there is none; a model without prices is not sold.
         """
-        model = self.models.get(name)
+        model = self.find(name)
         return model, model.price_at(now) if model is not None else None
 
     def public_models(self, *, coding_only: bool = False, kind: str = "") -> list[ModelEntry]:
@@ -262,6 +281,50 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
+class TeamSnapshot(Snapshot, frozen=True, kw_only=True):
+    """The catalogue at the contract prices of one team, whose `contracts` these are.
+
+    A model's prices are computed when it is first asked for.
+    """
+
+    own: dict[str, ModelEntry] = {}
+
+    def __post_init__(self) -> None:
+        """Keep what the list's catalogue has indexed."""
+
+    def for_team(self, team_id: int) -> Snapshot:
+        """Return the same catalogue: it is a team's already."""
+        return self
+
+    def find(self, name: str) -> ModelEntry | None:
+        """Return the model of that public name or alias at the team's prices, or None."""
+        listed = self.models.get(name)
+        if listed is None:
+            return None
+        entry = self.own.get(listed.name)
+        if entry is None:
+            prices = prices_under(self.contracts, listed.product_id, listed.prices)
+            is_same = prices == listed.prices
+            entry = listed if is_same else msgspec.structs.replace(listed, prices=prices)
+            self.own[listed.name] = entry
+        return entry
+
+    def public_models(self, *, coding_only: bool = False, kind: str = "") -> list[ModelEntry]:
+        """Return the models by their place in the catalogue, at the team's prices."""
+        listed = super().public_models(coding_only=coding_only, kind=kind)
+        return [entry for each in listed if (entry := self.find(each.name)) is not None]
+
+
+def _of_team(snapshot: Snapshot, contracts: list[Contract]) -> TeamSnapshot:
+    return TeamSnapshot(
+        version=snapshot.version,
+        service=snapshot.service,
+        ordered=snapshot.ordered,
+        models=snapshot.models,
+        contracts=tuple(contracts),
+    )
+
+
 def _in_force(versions: tuple[Dated, ...], now: datetime) -> Dated | None:
     """Return the version in force at `now` (aware), or None. The newest version comes first."""
     for version in versions:
@@ -271,35 +334,6 @@ def _in_force(versions: tuple[Dated, ...], now: datetime) -> Dated | None:
 
 
 EMPTY = Snapshot(version=0, service=ServiceEntry(), ordered=())
-
-
-def _facts(entry: ModelEntry) -> dict[str, Any]:
-    """Return all of a models-list object but its prices: Weatmood's and Answira's fields."""
-    facts: dict[str, Any] = {
-        "id": entry.name,
-        "object": "model",
-        "created": entry.created,
-        "owned_by": entry.owner,
-        "name": entry.title or entry.name,
-    }
-    if entry.description:
-        facts["description"] = entry.description
-    if entry.context_tokens:
-        facts["context_length"] = entry.context_tokens
-        facts["max_completion_tokens"] = entry.max_output_tokens
-    facts |= {
-        "reasoning": "reasoning" in entry.supported_features,
-        "supports_files": "file" in entry.input_modalities,
-        "supports_images": "image" in entry.input_modalities,
-        "input_modalities": list(entry.input_modalities),
-        "output_modalities": list(entry.output_modalities),
-        "quantization": entry.quantization or None,
-        "pricing": {},
-        "supported_sampling_parameters": list(entry.sampling_parameters),
-        "supported_features": list(entry.supported_features),
-        "datacenters": [{"country_code": code} for code in entry.datacenters],
-    }
-    return facts
 
 
 _DECODER = msgspec.json.Decoder(Snapshot)

@@ -42,6 +42,8 @@ async def admit(
     parsed = await parsed_body(gateway, request, digests, dialect)
     for _ in range(MAX_QUOTES):
         snapshot = gateway.catalogue.current
+        if snapshot.contracts:
+            snapshot = snapshot.for_team(await _team_of(gateway, request, digests))
         try:
             quote = make_quote(snapshot, request.surface, parsed)
             if ratio := gateway.token_ratios.known.get(quote.model.name):
@@ -90,12 +92,27 @@ async def identify(
     return admission
 
 
+async def _team_of(gateway: Gateway, request: ApiRequest, digests: list[str]) -> int:
+    """Return the id of the key's team, before the ledger is asked for the admission.
+
+    A key's team never changes, so each process asks for it once. Raise an error of `api.errors`.
+    """
+    if request.admission is not None and request.admission.team_id:
+        return request.admission.team_id
+    if known := gateway.upstreams.limits.teams.get(digests[0]):
+        return known
+    admission = await identify(gateway, request, digests)
+    if admission is None:
+        raise errors.ServiceUnavailableError()
+    return admission.team_id
+
+
 async def current_catalogue(gateway: Gateway, request: ApiRequest) -> Snapshot:
-    """Return the current catalogue for a known key. Raise an error of `api.errors`."""
+    """Return the current catalogue for a known key's team. Raise an error of `api.errors`."""
     admission = await identify(gateway, request, request.key_digests())
     if admission is None:
         raise errors.ServiceUnavailableError()
-    return await gateway.catalogue_of(admission)
+    return (await gateway.catalogue_of(admission)).for_team(admission.team_id)
 
 
 def refusal(admission: AdmissionResult, model: str = "") -> errors.ApiError:

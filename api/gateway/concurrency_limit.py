@@ -346,7 +346,7 @@ class ConcurrencyLimits:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._limiters: dict[int, Limiter] = {}
-        self._teams: dict[str, int] = {}
+        self.teams: dict[str, int] = {}  # of the keys that the ledger knew, by digest
 
     def of(self, upstream: UpstreamEntry) -> Limiter:
         """Return the upstream's limiter."""
@@ -378,11 +378,11 @@ class ConcurrencyLimits:
         Calls that ask the ledger at the same time are thus not all promised the last place. Give
         the place back when the ledger has answered. Raise UpstreamBusyError if there is no place.
         """
-        team_id = self._teams.get(digest, UNKNOWN_TEAM)
+        team_id = self.teams.get(digest, UNKNOWN_TEAM)
         for route in routes:
             limiter = self.of(route.upstream)
             if limiter.has_room(route.upstream.max_concurrency, team_id):
-                return Place(limiter, self._teams, digest, team_id)
+                return Place(limiter, self.teams, digest, team_id)
         waits, is_full = [], True
         for route in routes:
             limiter, most = self.of(route.upstream), route.upstream.max_concurrency

@@ -240,11 +240,12 @@ def _settlement(job: VideoJob, state: VideoJob.State, error: str) -> Settlement:
 
 
 def _lines(job: VideoJob) -> Sequence[Line]:
-    """Return the lines of the ordered price, from its version, which never changes."""
+    """Return the lines of the ordered price, from its version and contract: these never change."""
     version = PriceVersion.objects.filter(pk=job.price_version_id).first()
     if version is None:
         return ()
-    charge = charge_of(version.rates, Usage(pieces=1, seconds=job.seconds))
+    rates = job.contract.applied_to(version.rates) if job.contract else version.rates
+    charge = charge_of(rates, Usage(pieces=1, seconds=job.seconds))
     return charge.lines if charge.total_nanos == job.cost_nanos else ()
 
 

@@ -17,10 +17,10 @@ WAIT_SECONDS = 2.0
 
 _BEGIN = """
 INSERT INTO api_videojob (
-    id, team_id, account_id, key_id, price_version_id, model, surface, end_user, seconds,
-    cost_nanos, upstream_cost_nanos, upstream_job_id, attempts, state, url, error,
+    id, team_id, account_id, key_id, price_version_id, contract_id, model, surface, end_user,
+    seconds, cost_nanos, upstream_cost_nanos, upstream_job_id, attempts, state, url, error,
     created_at, expires_at, next_poll_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, '', '[]', 'processing', '', '',
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, '', '[]', 'processing', '', '',
         now(), now() + make_interval(secs => %s), now() + make_interval(secs => %s))
 ON CONFLICT (id) DO NOTHING
 """
@@ -41,9 +41,9 @@ FROM api_videojob WHERE id = %s AND team_id = %s
 """
 _BEGIN_CHAT = """
 INSERT INTO api_chatjob (
-    id, team_id, account_id, key_id, price_version_id, model, surface, held_nanos, body,
-    answer, error, error_code, state, runs, created_at, expires_at, next_run_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, '', '', '', 'processing', 0, now(),
+    id, team_id, account_id, key_id, price_version_id, contract_id, model, surface, held_nanos,
+    body, answer, error, error_code, state, runs, created_at, expires_at, next_run_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, '', '', '', 'processing', 0, now(),
         now() + make_interval(secs => %s), now())
 ON CONFLICT (id) DO NOTHING
 """
@@ -56,7 +56,8 @@ class JobOrder(NamedTuple):
     """An order as it is recorded before an upstream accepts it.
 
     `job_seconds` is how long the job may take, and `order_seconds` how long the upstream may take
-    to accept it. `seconds` is the ordered length, where it is paid for.
+    to accept it. `contract_id` names the contract price that applies, if any. `seconds` is the
+    ordered length, where it is paid for.
     """
 
     request_id: str
@@ -64,6 +65,7 @@ class JobOrder(NamedTuple):
     account_id: int
     key_id: int
     price_version_id: int
+    contract_id: int | None
     model: str
     surface: str
     end_user: str
@@ -96,6 +98,7 @@ class ChatOrder(NamedTuple):
     account_id: int
     key_id: int
     price_version_id: int
+    contract_id: int | None
     model: str
     surface: str
     held_nanos: int
@@ -150,6 +153,7 @@ class JobStore:
                 order.account_id,
                 order.key_id,
                 order.price_version_id,
+                order.contract_id,
                 order.model,
                 order.surface,
                 order.end_user[:200].replace("\0", ""),

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, Team
 from api.models.catalogue import RouteCost, Upstream
-from billing.models import CreditAccount, PriceVersion
+from billing.models import ContractPrice, CreditAccount, PriceVersion
 
 
 class Job(models.Model):
@@ -34,6 +34,15 @@ class Job(models.Model):
     )
     price_version = models.ForeignKey(
         PriceVersion, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    contract = models.ForeignKey(
+        ContractPrice,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        help_text="The contract price that it was admitted at.",
     )
     model = models.CharField(max_length=120)
     surface = models.CharField(max_length=40)

@@ -88,6 +88,7 @@ async def _store(gateway: Gateway, admitted: AdmittedRequest) -> errors.ApiError
         account_id=admission.account_id,
         key_id=admission.key_id,
         price_version_id=quote.prices.version_id,
+        contract_id=quote.prices.contract or None,
         model=quote.model.name,
         surface=admitted.surface.name,
         held_nanos=admission.amount_nanos,

@@ -61,8 +61,8 @@ UPDATE api_chatjob SET runs = runs + 1, next_run_at = now() + make_interval(secs
 WHERE id IN (
     SELECT id FROM api_chatjob WHERE state = 'processing' AND next_run_at <= now()
     ORDER BY next_run_at LIMIT %s FOR UPDATE SKIP LOCKED)
-RETURNING id, team_id, account_id, key_id, price_version_id, model, surface, held_nanos, body,
-    runs, created_at, expires_at
+RETURNING id, team_id, account_id, key_id, price_version_id, contract_id, model, surface,
+    held_nanos, body, runs, created_at, expires_at
 """
 _RENEW = """
 UPDATE api_chatjob SET next_run_at = now() + make_interval(secs => %s)
@@ -82,6 +82,7 @@ class Claim(NamedTuple):
     account_id: int
     key_id: int
     price_version_id: int
+    contract_id: int | None
     model: str
     surface: str
     held_nanos: int
@@ -271,8 +272,11 @@ def _admitted(
     request.request_id = claim.id.hex
     request.started_at -= max(0.0, (timezone.now() - claim.created_at).total_seconds())
     parsed = CHAT.parse(msgspec.json.decode(claim.body), len(claim.body.encode()))
-    quote = quote_async_chat(0, CHAT, current, surface, parsed)
-    prices = [each for each in quote.model.prices if each.version_id == claim.price_version_id]
+    quote = quote_async_chat(0, CHAT, current.for_team(claim.team_id), surface, parsed)
+    admitted_at = (claim.price_version_id, claim.contract_id or 0)
+    prices = [
+        each for each in quote.model.prices if (each.version_id, each.contract) == admitted_at
+    ]
     if not prices:
         raise errors.ServerError(LOST)
     quote.prices = prices[0]

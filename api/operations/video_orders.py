@@ -104,6 +104,7 @@ class _Order:
             account_id=admission.account_id,
             key_id=admission.key_id,
             price_version_id=quote.prices.version_id,
+            contract_id=quote.prices.contract or None,
             model=quote.model.name,
             surface=self._admitted.surface.name,
             end_user=quote.request.end_user,

@@ -13,6 +13,7 @@ from billing.models import (
     FreeWindow,
     KeySpend,
     LedgerAlert,
+    MarginDay,
     ProcessLease,
     RateWindow,
     Reservation,
@@ -197,6 +198,26 @@ class ServiceHourAdmin(ReadOnlyAdmin):
     list_filter = ("hour",)
     search_fields = ("=model", "=upstream")
     ordering = ("-hour",)
+
+
+@admin.register(MarginDay)
+class MarginDayAdmin(ReadOnlyAdmin):
+    """Teams' revenue and cost by day, model and upstream: the source of the margins page."""
+
+    list_display = (
+        "day",
+        "account",
+        "model",
+        "upstream",
+        "requests",
+        "errors",
+        dollars("charged_nanos"),
+        dollars("upstream_cost_nanos"),
+    )
+    list_filter = ("day",)
+    list_select_related = ("account__team",)
+    search_fields = ("=model", "=upstream", "account__team__slug")
+    ordering = ("-day", "-id")
 
 
 @admin.register(TeamDay)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import connection, transaction
 
+from billing.ledger.charge_invariants import CHARGE_INVARIANTS
 from billing.pricing.components import COMPONENTS, Component
 
 EXAMPLES = 5
@@ -176,96 +177,7 @@ INVARIANTS = [
         WHERE t.kind IN ('usage', 'write_off') AND u.request_id IS NULL
         """,
     ),
-    Invariant(
-        "I4 lines",
-        "a line is its quantity at its rate and factor, and a charge is the sum of its lines",
-        """
-        WITH line AS (
-            SELECT u.request_id, c.summary, l.line,
-                   (l.line->>1)::numeric AS quantity, (l.line->>2)::numeric AS rate_nanos,
-                   (l.line->>3)::numeric AS per, (l.line->>4)::numeric AS amount_nanos,
-                   coalesce((l.line->>5)::numeric, 1000000) AS factor
-            FROM billing_usagerecord u CROSS JOIN LATERAL jsonb_array_elements(u.lines) AS l(line)
-            LEFT JOIN (VALUES {components}) AS c(name, summary) ON c.name = l.line->>0
-            WHERE u.lines <> '[]')
-        SELECT format('request %s: line %s', request_id, line) FROM line
-        WHERE summary IS NULL OR quantity < 0 OR rate_nanos < 0
-           OR amount_nanos IS DISTINCT FROM div(
-                  quantity * rate_nanos * factor + div(per * 1000000, 2), nullif(per * 1000000, 0))
-        UNION ALL
-        SELECT format('request %s: record %s (%s + %s + %s + %s + %s), lines %s',
-                      u.request_id, u.cost_nanos, u.input_nanos, u.cached_nanos, u.output_nanos,
-                      u.reasoning_nanos, u.units_nanos, u.lines)
-        FROM billing_usagerecord u
-        JOIN (
-            SELECT request_id, sum(amount_nanos) AS amount_nanos,
-                   sum(amount_nanos) FILTER (WHERE summary = 'input_nanos') AS input_nanos,
-                   sum(amount_nanos) FILTER (WHERE summary = 'cached_nanos') AS cached_nanos,
-                   sum(amount_nanos) FILTER (WHERE summary = 'output_nanos') AS output_nanos,
-                   sum(amount_nanos) FILTER (WHERE summary = 'reasoning_nanos') AS reasoning_nanos,
-                   sum(amount_nanos) FILTER (WHERE summary = 'units_nanos') AS units_nanos
-            FROM line GROUP BY request_id) AS s ON s.request_id = u.request_id
-        WHERE u.cost_nanos IS DISTINCT FROM s.amount_nanos
-           OR (u.input_nanos, u.cached_nanos, u.output_nanos, u.reasoning_nanos, u.units_nanos)
-              IS DISTINCT FROM (coalesce(s.input_nanos, 0), coalesce(s.cached_nanos, 0),
-                                coalesce(s.output_nanos, 0), coalesce(s.reasoning_nanos, 0),
-                                coalesce(s.units_nanos, 0))
-        """,
-    ),
-    Invariant(
-        "I4 tiers",
-        "each line of a charge has the factor of its price, and the tier that the input reached",
-        """
-        SELECT format('request %s: line %s of price version %s, %s input tokens', u.request_id,
-                      l.line, p.id, u.input_tokens)
-        FROM billing_usagerecord u
-        JOIN billing_priceversion p ON p.id = u.price_version_id
-        CROSS JOIN LATERAL (
-            SELECT coalesce(max((each->>'above_input_tokens')::bigint), 0) AS above_input_tokens
-            FROM jsonb_array_elements(p.context_tiers) AS each
-            WHERE (each->>'above_input_tokens')::bigint < u.input_tokens) AS reached
-        CROSS JOIN LATERAL jsonb_array_elements(u.lines) AS l(line)
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN coalesce(l.line->>7, '') = '' THEN 1000000
-                        ELSE (p.service_tiers->>(l.line->>7))::numeric END AS millionths) AS tier
-        WHERE u.lines <> '[]' AND (
-            coalesce(l.line->6, '0') <> to_jsonb(reached.above_input_tokens)
-            OR coalesce(l.line->5, '1000000')
-               IS DISTINCT FROM to_jsonb(p.factor_millionths * tier.millionths / 1000000))
-        """,
-    ),
-    Invariant(
-        "I4 rates",
-        "each line of a charge has the rate that its price has for the tier that the input reached",
-        """
-        WITH component (name, whole, per, own_column, whole_column) AS (VALUES {rates}),
-        price AS MATERIALIZED (
-            SELECT p.id, p.context_tiers, p.extra_rates || jsonb_strip_nulls(to_jsonb(p)) AS rates
-            FROM billing_priceversion p)
-        SELECT format('request %s: line %s of price version %s, %s input tokens', u.request_id,
-                      l.line, p.id, u.input_tokens)
-        FROM billing_usagerecord u
-        JOIN price p ON p.id = u.price_version_id
-        CROSS JOIN LATERAL (  -- of several tiers that name a component, the highest
-            SELECT coalesce(jsonb_object_agg(r.key, r.value
-                                ORDER BY (each->>'above_input_tokens')::bigint), '{}') AS rates
-            FROM jsonb_array_elements(p.context_tiers) AS each
-            CROSS JOIN LATERAL jsonb_each(each->'rates') AS r
-            WHERE (each->>'above_input_tokens')::bigint < u.input_tokens) AS tier
-        CROSS JOIN LATERAL jsonb_array_elements(u.lines) AS l(line)
-        JOIN component c ON c.name = l.line->>0
-        CROSS JOIN LATERAL (
-            SELECT coalesce(tier.rates->c.name, p.rates->c.own_column,
-                            p.rates->c.whole_column) AS own,
-                   -- A part that costs what its whole does still does in each tier.
-                   CASE WHEN c.whole_column <> ''
-                        THEN coalesce(tier.rates->c.whole, p.rates->c.whole_column) END AS whole
-        ) AS rate
-        WHERE u.lines <> '[]'
-          AND (l.line->3 <> to_jsonb(c.per)
-               OR (l.line->2 IS DISTINCT FROM rate.own AND l.line->2 IS DISTINCT FROM rate.whole))
-        """,
-    ),
+    *(Invariant(*each) for each in CHARGE_INVARIANTS),
     Invariant(
         "I4 spent",
         "what a key has spent of its budgets is what its usage records charge, and what it took "

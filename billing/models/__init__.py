@@ -5,6 +5,7 @@ charges is in cents (`…_cents`).
 """
 
 from billing.models.codes import CodeRedemption, CreditCode, Referral, ReferralLink
+from billing.models.contracts import ContractPrice
 from billing.models.ledger import (
     CreditAccount,
     FreeWindow,
@@ -15,7 +16,7 @@ from billing.models.ledger import (
 )
 from billing.models.lots import CreditLot, LotMovement
 from billing.models.manual_postings import ManualPosting
-from billing.models.overview import ServiceHour, TaskRun, TeamDay
+from billing.models.overview import MarginDay, ServiceHour, TaskRun, TeamDay
 from billing.models.payments import (
     AutoTopUp,
     Dispute,
@@ -39,6 +40,7 @@ __all__ = [
     "AutoTopUp",
     "CatalogueVersion",
     "CodeRedemption",
+    "ContractPrice",
     "CreditAccount",
     "CreditCode",
     "CreditLot",
@@ -49,6 +51,7 @@ __all__ = [
     "LedgerAlert",
     "LotMovement",
     "ManualPosting",
+    "MarginDay",
     "Order",
     "PaymentCustomer",
     "PlanOffer",

@@ -3,6 +3,8 @@
 `billing_roll_up_service` (`billing/ledger/sql/`) writes the sums.
 """
 
+from typing import Any, ClassVar
+
 from django.db import models
 
 from billing.models.ledger import CreditAccount
@@ -49,6 +51,34 @@ class TeamDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.account_id}: {self.requests}"
+
+
+class MarginDay(models.Model):
+    """A team's usage of a model at an upstream on a day, in UTC."""
+
+    day = models.DateField()
+    account = models.ForeignKey(
+        CreditAccount, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    model = models.CharField(max_length=120)
+    upstream = models.CharField(max_length=80, blank=True)
+    requests = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+    input_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    charged_nanos = models.BigIntegerField(default=0)
+    upstream_cost_nanos = models.BigIntegerField(default=0)
+
+    class Meta:
+        permissions: ClassVar[Any] = [("view_margins", "Can see margins by customer")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "account", "model", "upstream"], name="marginday_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.account_id}, {self.model} at {self.upstream}: {self.requests}"
 
 
 class TaskRun(models.Model):

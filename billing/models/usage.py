@@ -67,8 +67,8 @@ class UsageRecord(models.Model):
         db_default=models.Value([], models.JSONField()),
         help_text=(
             "[component, quantity, rate_nanos, per, amount_nanos] of each, with "
-            "[factor_millionths, above_input_tokens, service_tier] where they make a difference; "
-            "none in old rows."
+            "[factor_millionths, above_input_tokens, service_tier] where they make a difference, "
+            "and [contract] at a contract price; none in old rows."
         ),
     )
     charged_nanos = models.BigIntegerField(default=0)
@@ -156,10 +156,20 @@ class UsageRecord(models.Model):
                 condition=models.Q(retry_of__isnull=False),
                 name="usage_by_retried",
             ),
+            models.Index(
+                fields=["-created_at"],
+                condition=models.Q(upstream_cost_nanos__gt=models.F("charged_nanos")),
+                name="usage_at_a_loss",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.request_id}: {self.model}, {self.cost_nanos} nanos"
+
+    @property
+    def contract_id(self) -> int | None:
+        """The contract price that was charged, which every line names; None for the list price."""
+        return self.lines[0][8] if self.lines and len(self.lines[0]) > 8 else None
 
     @property
     def margin_nanos(self) -> int:

@@ -21,8 +21,13 @@ ONE = 1_000_000
 STANDARD_TIERS = frozenset({"default", "standard"})
 
 # Component, quantity, rate_nanos, per, amount_nanos, as a usage record stores it in JSON. With a
-# factor or a tier, factor_millionths, above_input_tokens and service_tier follow.
-Line = tuple[str, int, int, int, int] | tuple[str, int, int, int, int, int, int, str]
+# factor or a tier, factor_millionths, above_input_tokens and service_tier follow, and at a contract
+# price also the contract's id.
+Line = (
+    tuple[str, int, int, int, int]
+    | tuple[str, int, int, int, int, int, int, str]
+    | tuple[str, int, int, int, int, int, int, str, int]
+)
 
 NO_UNITS: Mapping[str, int] = MappingProxyType({})
 
@@ -67,6 +72,7 @@ class ChargeLine(NamedTuple):
     factor_millionths: int = ONE
     above_input_tokens: int = 0
     service_tier: str = ""
+    contract: int = 0
 
 
 class AttemptCost(msgspec.Struct, frozen=True, gc=False):

@@ -59,6 +59,10 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     of components does not have is ignored. Amounts are multiplied by `factor_millionths`, and at
     the `service_tier` that a request is served at by that one's factor among `service_tiers`.
 
+    Of a contract price, `contract` is the contract's id, which its lines have after the service
+    tier, and `contract_millionths` its factor. Only that product is ever rounded: down to a whole
+    millionth, in the customer's favor, but never to zero.
+
     The rest is computed once, for the charge and the quote of every request at these rates:
     `terms` and `bounds`; `multiplier_millionths`, the factors' product; `notes`, what lines add to
     rate and amount (factor, context tier, service tier), empty where these make no difference;
@@ -87,12 +91,18 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple["Rates", ...] = ()
     has_service_tiers: bool = False
     is_text_only: bool = False
+    contract: int = 0
+    contract_millionths: int = ONE
 
     def __post_init__(self) -> None:
         """Compute the derived fields; what is free by the piece has neither term nor bound."""
         factor = self.factor_millionths * self.service_tiers.get(self.service_tier, ONE) // ONE
+        if self.contract_millionths != ONE:
+            factor = max(1, factor * self.contract_millionths // ONE)
         notes: tuple[int | str, ...] = (factor, self.above_input_tokens, self.service_tier)
-        if notes == (ONE, 0, ""):
+        if self.contract:
+            notes = (*notes, self.contract)
+        elif notes == (ONE, 0, ""):
             notes = ()
         force_setattr(self, "multiplier_millionths", factor)
         force_setattr(self, "notes", notes)
@@ -202,6 +212,8 @@ def _steps(rates: Rates) -> Iterator[Rates]:
             service_tiers=rates.service_tiers,
             service_tier=rates.service_tier,
             above_input_tokens=tier.above_input_tokens,
+            contract=rates.contract,
+            contract_millionths=rates.contract_millionths,
         )
 
 

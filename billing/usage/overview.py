@@ -24,12 +24,15 @@ from django.db.models import (
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from billing.models import CreditAccount, ServiceHour, TaskRun, TeamDay, UsageHour
+from billing.models import CreditAccount, MarginDay, ServiceHour, TaskRun, TeamDay, UsageHour
 from billing.usage.records import roll_up_recent, start_of
 
 # How many days of an older database each run fills in, so that no run takes long.
 BACKFILL_DAYS = 7
 ROLL_UP_TASK = "roll up usage"
+# Margins are summed from the records of whole days, so less often than the hours are.
+MARGINS_EVERY = timedelta(minutes=10)
+MARGINS_TASK = "roll up margins"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Figures:
 
 
 _NAMES = tuple(field.name for field in fields(Figures))
-_SUMS = {f"sum_{name}": Sum(name) for name in _NAMES}
+SUMS = {f"sum_{name}": Sum(name) for name in _NAMES}
 
 _DAY = Cast("day", DateTimeField())
 
@@ -85,7 +88,31 @@ def roll_up(hours: int) -> int:
     for _ in range(BACKFILL_DAYS):
         if not _fill_one_day():
             break
+    roll_up_margins(now)
     return written
+
+
+def roll_up_margins(now: datetime) -> None:
+    """Sum the days since the last run, if that is long enough ago, and fill in older days."""
+    last = TaskRun.objects.filter(pk=MARGINS_TASK).values_list("finished_at", flat=True).first()
+    if last is None or now - last >= MARGINS_EVERY:
+        # A settlement may have committed later than the time that it bears.
+        _sum_margins((last or now) - timedelta(hours=1), now)
+        note_run(MARGINS_TASK)
+    for _ in range(BACKFILL_DAYS):
+        first = MarginDay.objects.aggregate(first=Min("day"))["first"] or now.astimezone(UTC).date()
+        midnight = datetime.combine(first, datetime.min.time(), UTC)
+        older = ServiceHour.objects.filter(hour__lt=midnight).aggregate(hour=Max("hour"))["hour"]
+        if older is None or not _sum_margins(older, older):
+            break
+
+
+def _sum_margins(since: datetime, until: datetime) -> int:
+    """Sum the margins of the days from `since` to `until`, both included. Return the rows."""
+    days = [moment.astimezone(UTC).date() for moment in (since, until)]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT billing_roll_up_margins(%s, %s)", days)
+        return int(cursor.fetchone()[0])
 
 
 def roll_up_service(since: datetime, until: datetime) -> int:
@@ -108,7 +135,7 @@ def by_hour(spans: Iterable[tuple[datetime, datetime]]) -> dict[datetime, Figure
     wanted = ServiceHour.objects.none()
     for since, until in spans:
         wanted = wanted | ServiceHour.objects.filter(hour__gte=since, hour__lt=until)
-    return {row["hour"]: _figures(row) for row in wanted.values("hour").annotate(**_SUMS)}
+    return {row["hour"]: figures_of(row) for row in wanted.values("hour").annotate(**SUMS)}
 
 
 def hours_of_service(
@@ -118,8 +145,8 @@ def hours_of_service(
     found = ServiceHour.objects.filter(hour__gte=since, hour__lt=until)
     found = found.filter(**{dimension: name}) if name else found
     width = timedelta(hours=1) if is_by_hour else timedelta(days=1)
-    rows = found.values(label=F(dimension), place=start_of("hour", width)).annotate(**_SUMS)
-    return {(row["place"], row["label"]): _figures(row) for row in rows}
+    rows = found.values(label=F(dimension), place=start_of("hour", width)).annotate(**SUMS)
+    return {(row["place"], row["label"]): figures_of(row) for row in rows}
 
 
 def days_by_team(since: datetime, until: datetime, most: int) -> Parts:
@@ -168,17 +195,17 @@ def _by_team(found: "QuerySet[Any]", place: Any, most: int) -> Parts:
     accounts = [row["account_id"] for row in sizes.order_by("-size", "account_id")[:most]]
     teams = dict(CreditAccount.objects.filter(pk__in=accounts).values_list("pk", "team_id"))
     label = Case(When(account_id__in=accounts, then=F("account_id")), default=Value(0))
-    rows = found.order_by().values(label=label, place=place).annotate(**_SUMS)
+    rows = found.order_by().values(label=label, place=place).annotate(**SUMS)
     return {
-        (row["place"], str(teams[row["label"]]) if row["label"] else ""): _figures(row)
+        (row["place"], str(teams[row["label"]]) if row["label"] else ""): figures_of(row)
         for row in rows
     }
 
 
 def _by_plan(found: "QuerySet[Any]", place: Any) -> Parts:
     plan = F("account__team__plan_id")
-    rows = found.order_by().values(label=plan, place=place).annotate(**_SUMS)
-    return {(row["place"], str(row["label"])): _figures(row) for row in rows}
+    rows = found.order_by().values(label=plan, place=place).annotate(**SUMS)
+    return {(row["place"], str(row["label"])): figures_of(row) for row in rows}
 
 
 def _fill_one_day() -> bool:
@@ -193,5 +220,6 @@ def _fill_one_day() -> bool:
     return roll_up_service(day, min(first, day + timedelta(days=1))) > 0
 
 
-def _figures(row: dict[str, Any]) -> Figures:
+def figures_of(row: dict[str, Any]) -> Figures:
+    """Return the figures of a row with SUMS."""
     return Figures(*(int(row[f"sum_{name}"] or 0) for name in _NAMES))

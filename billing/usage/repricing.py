@@ -7,7 +7,8 @@ from typing import NamedTuple
 from django.db import connection
 from django.db.models import Sum
 
-from billing.models import UsageHour
+from accounts.models import Team
+from billing.models import CreditAccount, UsageHour
 from billing.pricing.charge import ONE, Usage, charge_of, price_of
 from billing.pricing.components import COMPONENTS
 from billing.pricing.rates import Rates
@@ -60,6 +61,15 @@ def repriced_customers(model: str, rates: Rates, since: datetime) -> list[Repric
         )
         for row in largest
     ]
+
+
+def repriced_account(team: Team, model: str, rates: Rates, since: datetime) -> int:
+    """Return what a team's usage of a model since a full hour would cost at `rates`.
+
+    The result is in nano-dollars, priced from each request's lines.
+    """
+    accounts = list(CreditAccount.objects.filter(team=team).values_list("pk", flat=True))
+    return _by_lines(model, rates, since, accounts).get(accounts[0], 0) if accounts else 0
 
 
 _LINES = """

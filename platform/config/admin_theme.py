@@ -78,7 +78,14 @@ UNFOLD: dict[str, Any] = {
             ),
             _section(
                 "Money",
+                {
+                    "title": "Margins",
+                    "icon": "percent",
+                    "link": reverse_lazy("console:margins"),
+                    "permission": lambda request: request.user.has_perm("billing.view_margins"),
+                },
                 _link("Manual postings", "edit_note", "billing.manualposting"),
+                _link("Contract prices", "handshake", "billing.contractprice"),
                 _link("Orders", "shopping_cart", "billing.order"),
                 _link("Refunds", "undo", "billing.refund"),
                 _link("Disputes", "gavel", "billing.dispute"),

@@ -118,10 +118,10 @@ def measured(browser: Any) -> dict[str, float]:
         "statement": "/statement",
     }
     figures = {
-        f"{name}_ms_p50": _median(lambda url=url: _page(browser, url))
+        f"{name}_ms_p50": median_ms(lambda url=url: fetch(browser, url))
         for name, url in pages.items()
     }
-    figures["usage_csv_ms_p50"] = _median(lambda: _begin_of_csv(browser))
+    figures["usage_csv_ms_p50"] = median_ms(lambda: _begin_of_csv(browser))
     return figures
 
 
@@ -134,7 +134,7 @@ def _hundredth_page(browser: Any) -> str:
     return url
 
 
-def _page(browser: Any, url: str) -> None:
+def fetch(browser: Any, url: str) -> None:
     status = browser.get(url, HTTP_HOST="localhost").status_code
     if status != 200:
         raise RuntimeError(f"{url}: {status}")
@@ -153,7 +153,7 @@ def _begin_of_csv(browser: Any) -> None:
     async_to_sync(begin)()
 
 
-def _median(work: Callable[[], None]) -> float:
+def median_ms(work: Callable[[], None]) -> float:
     """Return the median of some turns in milliseconds, after one that nobody counts."""
     work()
     times = []

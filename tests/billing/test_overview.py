@@ -135,6 +135,7 @@ def test_the_task_says_when_it_ran() -> None:
     assert overview.rolled_up_at() == NOW
     assert set(TaskRun.objects.values_list("name", flat=True)) == {
         overview.ROLL_UP_TASK,
+        overview.MARGINS_TASK,
         tasks.PROOF_TASK,
     }
     tasks.prove_ledger()

@@ -59,6 +59,7 @@ def add_rows(n: int) -> None:
     models.UsageHour.objects.create(hour=now, account=account, key=key, model=model.name)
     models.ServiceHour.objects.create(hour=now, model=model.name)
     models.TeamDay.objects.create(day=now.date(), account=account)
+    models.MarginDay.objects.create(day=now.date(), account=account, model=model.name)
     models.TaskRun.objects.create(name=f"task {n}", finished_at=now)
     accounts.AuditEntry.objects.create(
         team=team, actor=user, actor_label=user.email, action="key.created"
@@ -66,6 +67,9 @@ def add_rows(n: int) -> None:
     accounts.StaffNote.objects.create(team=team, author=user, text=f"Note {n}")
     models.ManualPosting.objects.create(
         team=team, kind="grant", amount_nanos=n, reason="test", requested_by=user
+    )
+    models.ContractPrice.objects.create(
+        team=team, effective_from=now, factor_millionths=850_000, reason="test", requested_by=user
     )
     accounts.Invitation.objects.create(
         team=team, email=f"guest{n}@example.com", role="admin", digest=bytes([n]), expires_at=now
@@ -81,6 +85,11 @@ def add_rows(n: int) -> None:
     models.FreeWindow.objects.create(
         subject=f"team {team.pk}", started_at=now, requests=1, tokens=1
     )
+    _add_alerts(n)
+    _add_payments(n, user, team)
+
+
+def _add_alerts(n: int) -> None:
     alert = models.LedgerAlert.objects.create(
         kind="overrun", reference=f"request {n}", detail="test"
     )
@@ -88,7 +97,6 @@ def add_rows(n: int) -> None:
         name=f"target {n}", channel="email", address=f"staff{n}@example.com"
     )
     api.AlertDelivery.objects.create(alert=alert, target=target)
-    _add_payments(n, user, team)
 
 
 def _add_payments(n: int, user: User, team: Team) -> None:

@@ -61,7 +61,15 @@ LEDGER = [
     *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
     *(models.Subscription, models.SubscriptionPayment, models.PlanPrice, models.PlanRefund),
     *(models.ProcessLease, models.FreeWindow, models.LotMovement),
-    *(StaffNote, models.ManualPosting, models.ServiceHour, models.TeamDay, models.TaskRun),
+    *(
+        StaffNote,
+        models.ManualPosting,
+        models.ContractPrice,
+        models.ServiceHour,
+        models.MarginDay,
+        models.TeamDay,
+        models.TaskRun,
+    ),
     *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),
 ]
 

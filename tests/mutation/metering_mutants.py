@@ -3,9 +3,31 @@
 from tests.mutation.mutant import SETTLE, mutant
 
 EARLY_ENDS = "api/gateway/test_early_ends.py::"
+CONTRACTS = "api/gateway/test_contract_prices.py::"
 ABANDONED = "api/gateway/test_abandoned.py::"
 
 METERING_MUTANTS = [
+    mutant(
+        "the team's contract price in the quote",
+        "api/gateway/admission.py",
+        "snapshot = snapshot.for_team(await _team_of(gateway, request, digests))",
+        "await _team_of(gateway, request, digests)",
+        f"{CONTRACTS}test_a_teams_hold_and_charge_are_at_its_contract_price",
+    ),
+    mutant(
+        "the end of a contract",
+        "billing/pricing/contracts.py",
+        "moments |= {each.ends_at for each in mine if each.ends_at is not None}",
+        "pass",
+        "test_contract_rates.py::test_it_applies_from_its_start_to_before_its_end",
+    ),
+    mutant(
+        "the lock under which contracts are compared",
+        "api/catalogue/contracts.py",
+        "        Team.objects.select_for_update(no_key=True).get(pk=staff.team.pk)\n",
+        "",
+        "api/test_contract_prices.py::test_of_many_at_once_for_the_same_one_is_set",
+    ),
     mutant(
         "a closed stream pays for tools, schemas and files, too",
         "api/dialects/prompt.py",

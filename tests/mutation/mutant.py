@@ -11,12 +11,12 @@ ADMIT, SETTLE, SWEEP, LEASE, GROWTH, POST, GUARDS, LOTS, GIVE_BACK, CHECKS = (
         *("post", "guards", "lots", "give_back", "checks"),
     )
 )
-GATE, SPOOL, GROUP_COMMIT, INSTALL, INVARIANTS = (
+GATE, SPOOL, GROUP_COMMIT, INSTALL, CHARGE_INVARIANTS = (
     "billing/ledger/gate.py",
     "billing/ledger/spool.py",
     "billing/ledger/group_commit.py",
     "billing/ledger/install.py",
-    "billing/ledger/invariants.py",
+    "billing/ledger/charge_invariants.py",
 )
 TABLES = "billing/migrations/0001_initial.py"
 

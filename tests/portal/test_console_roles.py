@@ -10,10 +10,11 @@ from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import AuditEntry, Team, User
 from api.models import Upstream
-from billing.models import CreditAccount, Dispute, ManualPosting, Order, Transfer
+from billing.models import ContractPrice, CreditAccount, Dispute, ManualPosting, Order, Transfer
 from portal.console.actions import ACTIONS
 from tests.cast import IssuedKey, signed_in
 
@@ -51,6 +52,15 @@ def pages_of(permission: str, team: Team, order: Order) -> list[str]:
             f"/admin/billing/manualposting/{posting.pk}/approve/"
             for posting in ManualPosting.objects.all()
         ],
+        "billing.view_margins": [
+            "/admin/margins",
+            "/admin/margins.csv",
+            "/admin/margins/losses",
+        ],
+        "billing.approve_contractprice": [
+            f"/admin/billing/contractprice/{contract.pk}/approve/"
+            for contract in ContractPrice.objects.all()
+        ],
         "billing.add_priceversion": ["/admin/billing/priceversion/add/"],
     }
     return pages + further.get(permission, [])
@@ -69,6 +79,9 @@ def order(alices_team: Team, alices_account: CreditAccount) -> Order:
     )
     Dispute.objects.create(stripe_id="du_1", order=order, amount_cents=1, status="x")
     ManualPosting.objects.create(team=alices_team, kind="grant", amount_nanos=1, reason="x")
+    ContractPrice.objects.create(
+        team=alices_team, effective_from=timezone.now(), factor_millionths=850_000, reason="x"
+    )
     return order
 
 
@@ -76,6 +89,7 @@ def test_the_table_has_every_act() -> None:
     assert len(TABLE) >= 25
     assert {action.permission for action in ACTIONS.values()} <= set(TABLE)
     custom = {"approve_manualposting", "grant_credits", "adjust_balance", "give_goodwill"}
+    custom |= {"approve_contractprice", "set_contractprice"}
     assert {f"billing.{name}" for name in custom} <= set(TABLE)
 
 

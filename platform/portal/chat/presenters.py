@@ -38,8 +38,8 @@ def chat_models(snapshot: Snapshot) -> list[dict[str, Any]]:
             "context": line.context,
             "input_price": line.input_price,
             "output_price": line.output_price,
-            "max_output_tokens": snapshot.models[line.name].max_output_tokens,
-            "reasons": "reasoning" in snapshot.models[line.name].features,
+            "max_output_tokens": line.entry.max_output_tokens,
+            "reasons": "reasoning" in line.entry.features,
         }
         for line in lines
     ]

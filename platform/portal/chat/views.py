@@ -65,7 +65,7 @@ def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpRes
         return render(request, "chat/not_for_role.html", {"title": "Chat"}, status=403)
     if conversation_id is not None:
         _find(request, conversation_id)
-    snapshot = load_snapshot()
+    snapshot = load_snapshot().for_team(request.actor.team.pk)
     data = page_data(request.actor, snapshot, conversation_id)
     return render(request, "chat/chat.html", {"data": data})
 

@@ -12,10 +12,11 @@ from accounts import invitations, staff_actions
 from accounts.audit import Staff
 from accounts.errors import AccountsError
 from accounts.models import Role, Team, User
-from billing.models import ManualPosting
+from api.catalogue import contracts
+from billing.models import ContractPrice, ManualPosting
 from billing.payments import manual_postings
 from portal.access import start_view_as
-from portal.console import forms
+from portal.console import contract_forms, forms
 from portal.emails.kinds import send_invitation
 from portal.team.forms import ROLE_MEANINGS
 
@@ -51,6 +52,8 @@ def run(action: Action, request: HttpRequest, staff: Staff, form: Form) -> str:
         return action.run(request, staff, form)
     except manual_postings.ManualPostingError as error:
         raise ActionError(str(error), error.field) from None
+    except contracts.ContractError as error:
+        raise ActionError(str(error), error.field) from None
     except AccountsError as error:
         raise ActionError(str(error)) from None
 
@@ -69,6 +72,19 @@ def _post(_request: HttpRequest, staff: Staff, form: forms.PostingForm) -> str:
     if posting.state == ManualPosting.State.PENDING:
         return "Requested. Another member of staff must confirm it (Manual postings)."
     return f"{posting.get_kind_display()}."
+
+
+def _set_contract(_request: HttpRequest, staff: Staff, form: contract_forms.ContractForm) -> str:
+    contract = contracts.request(staff, form.terms())
+    if contract.state == ContractPrice.State.PENDING:
+        return "Requested. Another member of staff must confirm it (Contract prices)."
+    return f"Contract price set for {contract.covers}: {contract.terms}."
+
+
+def _end_contract(_request: HttpRequest, staff: Staff, form: contract_forms.EndContractForm) -> str:
+    contract = form.cleaned_data["contract"]
+    contracts.end(staff, contract, form.cleaned_data["reason"])
+    return f"The contract price for {contract.covers} has been ended."
 
 
 def _change_limits(_request: HttpRequest, staff: Staff, form: forms.LimitsForm) -> str:
@@ -196,6 +212,23 @@ ACTIONS = {
             "accounts.change_team",
             forms.PlanForm,
             _change_plan,
+        ),
+        Action(
+            "contract",
+            "Contract price",
+            "Set a contract price",
+            "billing.set_contractprice",
+            contract_forms.ContractForm,
+            _set_contract,
+        ),
+        Action(
+            "end-contract",
+            "End contract price",
+            "End a contract price",
+            "billing.set_contractprice",
+            contract_forms.EndContractForm,
+            _end_contract,
+            applies_to=lambda team: any(True for _ in contracts.open_contracts(team)),
         ),
         Action(
             "freeze-key",

@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts.models import User
 from api.models import Upstream
 from billing.models import (
+    ContractPrice,
     Dispute,
     FraudWarning,
     LedgerAlert,
@@ -104,6 +105,13 @@ def _postings() -> Iterator[Concern]:
         yield Concern(f"{count:,} posting{'' if count == 1 else 's'} to confirm", url)
 
 
+def _contracts() -> Iterator[Concern]:
+    count = ContractPrice.objects.filter(state=ContractPrice.State.PENDING).count()
+    if count:
+        url = f"{reverse('admin:billing_contractprice_changelist')}?state__exact=pending"
+        yield Concern(f"{count:,} contract price{'' if count == 1 else 's'} to confirm", url)
+
+
 def _upstreams() -> Iterator[Concern]:
     since = timezone.now() - timedelta(hours=2)
     rows = ServiceHour.objects.filter(hour__gte=since).exclude(upstream="").order_by()
@@ -162,6 +170,7 @@ _FINDERS: list[tuple[str, Callable[[], Iterator[Concern]]]] = [
     ("billing.view_fraudwarning", _warnings),
     ("billing.view_refund", _refunds),
     ("billing.view_manualposting", _postings),
+    ("billing.view_contractprice", _contracts),
     ("api.view_upstream", _upstreams),
     ("billing.view_stripeevent", _webhooks),
     ("billing.view_servicehour", _losses),

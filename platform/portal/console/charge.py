@@ -8,7 +8,7 @@ from uuid import UUID
 from django.utils.text import capfirst
 
 from accounts.models import ApiKey, Team
-from billing.models import PriceVersion, UsageRecord
+from billing.models import ContractPrice, PriceVersion, UsageRecord
 from billing.pricing.charge import ChargeLine
 from billing.pricing.components import COMPONENTS
 
@@ -35,6 +35,7 @@ class StaffCharge:
     team: Team | None
     key: ApiKey | None
     price: PriceVersion | None
+    contract: ContractPrice | None = None
 
     @property
     def margin_nanos(self) -> int:
@@ -74,6 +75,7 @@ def staff_charge(request_id: UUID) -> StaffCharge | None:
         price=PriceVersion.objects.filter(pk=record.price_version_id)
         .select_related("product")
         .first(),
+        contract=ContractPrice.objects.filter(pk=record.contract_id or 0).first(),
     )
 
 

@@ -9,7 +9,9 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import ApiKey, AuditEntry, Invitation, Membership, StaffNote, Team, User
+from api.catalogue.contracts import open_contracts
 from billing.models import (
+    ContractPrice,
     CreditAccount,
     Dispute,
     ManualPosting,
@@ -55,6 +57,7 @@ class CustomerPage:
     refunds: list[Refund] | None = None
     disputes: list[Dispute] | None = None
     postings: list[ManualPosting] | None = None
+    contracts: list[ContractPrice] | None = None
     usage: Usage | None = None
     errors: list[UsageRecord] | None = None
     notes: list[StaffNote] = field(default_factory=list)
@@ -118,6 +121,8 @@ def _add_money(page: CustomerPage, staff: User) -> None:
         Q(order__team=team) | Q(subscription_payment__subscription__team=team)
     )
     page.disputes = _rows(staff, "billing.view_dispute", disputes, "order", "subscription_payment")
+    if staff.has_perm("billing.view_contractprice"):
+        page.contracts = list(open_contracts(team))
     page.postings = _rows(
         staff,
         "billing.view_manualposting",

@@ -13,7 +13,7 @@ from django.db.models import Q
 
 APPS = ("accounts", "api", "billing")
 _VIEWS = Q(content_type__app_label__in=APPS, codename__startswith="view_") & ~Q(
-    codename="view_as_customer"
+    codename__in=["view_as_customer", "view_margins"]
 )
 _NOTES = ("accounts.add_staffnote",)
 _SUPPORT = (
@@ -35,6 +35,7 @@ _FINANCE = (
     "billing.add_planoffer",
     "billing.add_refund",
     "billing.adjust_balance",
+    "billing.approve_contractprice",
     "billing.approve_manualposting",
     "billing.change_creditcode",
     "billing.change_dispute",
@@ -44,6 +45,8 @@ _FINANCE = (
     "billing.change_stripeevent",
     "billing.give_goodwill",
     "billing.grant_credits",
+    "billing.set_contractprice",
+    "billing.view_margins",
 )
 _OPERATOR = (
     *_NOTES,
@@ -71,7 +74,7 @@ def sync_roles(apps: Apps, using: str = "default", **_sent: Any) -> None:
         "Finance": _VIEWS | _named(_FINANCE),
         # Of the catalogue, whatever the API's app has.
         "Operator": _VIEWS | _named(_OPERATOR) | Q(content_type__app_label="api"),
-        "Auditor": _VIEWS | _STAFF_LOG,
+        "Auditor": _VIEWS | _STAFF_LOG | _named(("billing.view_margins",)),
         "Owner": Q(content_type__app_label__in=APPS) | _STAFF_LOG,
     }
     for name, condition in wanted.items():

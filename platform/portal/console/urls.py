@@ -6,6 +6,9 @@ from portal.console import views
 
 app_name = "console"
 urlpatterns = [
+    path("margins", views.margins, name="margins"),
+    path("margins.csv", views.margins_csv, name="margins_csv"),
+    path("margins/losses", views.losing_requests, name="losing_requests"),
     path("search", views.search, name="search"),
     path("customers/<int:team_id>", views.customer, name="customer"),
     path("customers/<int:team_id>/<slug:name>", views.action, name="action"),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -21,9 +21,17 @@ from portal.access import end_view_as as leave_view_as
 from portal.console import actions
 from portal.console.access import StaffRequest, staff_page
 from portal.console.charge import staff_charge
+from portal.console.margins import (
+    CSV_HEADER,
+    csv_rows,
+    losing_context,
+    page_context,
+    read_question,
+)
 from portal.console.presenters import facts_of, key_states
 from portal.console.queries import customer_page, find_team
 from portal.console.search import find
+from portal.ui.csv import csv_response
 from portal.usage.queries import charge_of
 
 
@@ -102,6 +110,32 @@ def request_charge(request: StaffRequest, request_id: UUID) -> HttpResponse:
         "is_console": True,
     }
     return _page(request, "console/request.html", context)
+
+
+@require_safe
+@staff_page("billing.view_margins")
+def margins(request: StaffRequest) -> HttpResponse:
+    """Show revenue, cost and margin by day, model, upstream or team."""
+    context = page_context(read_question(request.GET))
+    return _page(request, "console/margins.html", {"title": "Margins", **context})
+
+
+@require_safe
+@staff_page("billing.view_margins")
+def margins_csv(request: StaffRequest) -> HttpResponseBase:
+    """Download the sums by day, team, model and upstream."""
+    asked = read_question(request.GET)
+    name = f"margins-{asked.chosen.first}-{asked.chosen.last}"
+    return csv_response(name, CSV_HEADER, csv_rows(asked))
+
+
+@require_safe
+@staff_page("billing.view_margins")
+def losing_requests(request: StaffRequest) -> HttpResponse:
+    """List the newest requests that cost more than they were charged."""
+    context = losing_context(read_question(request.GET), request.GET.get("before", ""))
+    context["title"] = "Requests at a loss"
+    return _page(request, "console/losing_requests.html", context)
 
 
 @require_POST

@@ -13,6 +13,7 @@ from api.catalogue.snapshot import ModelEntry, load_snapshot
 from api.operations.async_chat import RESULT_HOURS
 from api.operations.images import MAX_IMAGES
 from api.operations.videos import DEFAULT_SECONDS, MAX_SECONDS
+from portal.access import actor_of
 from portal.docs import reference
 from portal.docs.operation import OperationText
 from portal.docs.pages import FIRST, Page, find_page, groups, neighbours
@@ -65,7 +66,8 @@ def search_docs(request: HttpRequest) -> HttpResponse:
     """Find sections by words; for htmx, only the list of what was found."""
     query = request.GET.get("q", "").replace("\0", "")[:LONGEST_QUERY].strip()
     reader = _reader_of(request)
-    nobody = Reader(reader.snapshot, settings.BASE_URL)
+    # The index is for all readers: list prices.
+    nobody = Reader(load_snapshot(), settings.BASE_URL)
     index = index_of(lambda page: _article(page, nobody, {}), reader.snapshot.version)
     results = search(query, index)
     is_quick = bool(request.headers.get("HX-Request"))
@@ -98,7 +100,8 @@ def _show(request: HttpRequest, page: Page) -> HttpResponse:
 
 def _reader_of(request: HttpRequest) -> Reader:
     origin = request.build_absolute_uri("/").rstrip("/")
-    return Reader(load_snapshot(), origin, request)
+    actor, snapshot = actor_of(request), load_snapshot()
+    return Reader(snapshot.for_team(actor.team.pk) if actor else snapshot, origin, request)
 
 
 def _article(page: Page, reader: Reader, chosen: Any) -> str:

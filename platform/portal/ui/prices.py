@@ -18,7 +18,8 @@ class PricedModel:
     """A model's line in the price list; prices are texts such as `$0.70`, empty if none applies.
 
     The prices of cached input and reasoning are empty if they equal those of input and output.
-    `tiers` describes context tiers and service tiers, one text each.
+    `tiers` describes context tiers and service tiers, one text each. `is_contract` says that it is
+    the team's contract price.
     """
 
     entry: ModelEntry
@@ -33,6 +34,7 @@ class PricedModel:
     reasoning_price: str
     unit_price: str
     tiers: tuple[str, ...] = ()
+    is_contract: bool = False
 
 
 def price_list(snapshot: Snapshot) -> list[PricedModel]:
@@ -62,6 +64,7 @@ def _line(model: ModelEntry, prices: Prices) -> PricedModel:
         reasoning_price=_dollars(reasoning, factor) if has_reasoning else "",
         unit_price=_unit_price(prices) or ("" if takes_text else "free"),
         tiers=tuple(_tiers(prices)),
+        is_contract=prices.contract != 0,
     )
 
 

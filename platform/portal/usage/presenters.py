@@ -12,7 +12,14 @@ from django.utils.text import capfirst
 from accounts.models import ApiKey
 from api.models import VideoJob
 from api.operations.base import Operation
-from billing.models import CreditAccount, PriceVersion, Reservation, Transfer, UsageRecord
+from billing.models import (
+    ContractPrice,
+    CreditAccount,
+    PriceVersion,
+    Reservation,
+    Transfer,
+    UsageRecord,
+)
 from billing.pricing import charge as pricing
 from billing.pricing.charge import ONE, ChargeLine, Line, Usage, price_of
 from billing.pricing.components import COMPONENTS
@@ -40,6 +47,7 @@ CSV_HEADER: Row = [
     "pieces",
     "usage_source",
     "charged_usd",
+    "contract",
     "latency_ms",
     "first_token_ms",
     "retry_of",
@@ -78,6 +86,7 @@ def _csv_row(record: UsageRecord, names: dict[int, str]) -> Row:
         record.pieces,
         record.source,
         dollars_text(record.charged_nanos),
+        record.contract_id or "",
         record.latency_ms,
         record.first_token_ms,
         str(record.retry_of or ""),
@@ -157,6 +166,15 @@ class ChargePresenter:
     video: VideoJob | None
     operation: Operation | None
     retries: list[UUID]
+    contract: ContractPrice | None = None
+
+    @property
+    def rates(self) -> Rates | None:
+        """The rates that apply: the contract's, or the price version's; None if not on file."""
+        if self.price is None:
+            return None
+        listed = self.price.rates
+        return self.contract.applied_to(listed) if self.contract is not None else listed
 
     @property
     def model(self) -> str:
@@ -274,9 +292,9 @@ class ChargePresenter:
 
     def _other_rates(self) -> list[str]:
         """Return a message for each line whose rate, factor or tier isn't the price version's."""
-        if self.price is None or self.record is None:
+        rates = self.rates
+        if rates is None or self.record is None:
             return []
-        rates = self.price.rates
         input_tokens = self.record.input_tokens
         return [
             f"{line.name}: the price version has a different price."
@@ -335,7 +353,8 @@ def _is_priced_by(rates: Rates, input_tokens: int, line: ChargeLine) -> bool:
         found.multiplier_millionths,
         found.above_input_tokens,
         found.service_tier,
-    ) == (line.rate_nanos, line.factor_millionths, line.above_input_tokens, line.service_tier)
+        found.contract,
+    ) == line[2:3] + line[5:]
 
 
 def _bill_line(line: Line, lines: Sequence[Line], recorded_nanos: int) -> BillLine:

@@ -12,7 +12,14 @@ from accounts.models import ApiKey
 from api.models import Model, VideoJob
 from api.operations import OPERATIONS
 from api.operations.base import Operation
-from billing.models import CreditAccount, PriceVersion, Reservation, Transfer, UsageRecord
+from billing.models import (
+    ContractPrice,
+    CreditAccount,
+    PriceVersion,
+    Reservation,
+    Transfer,
+    UsageRecord,
+)
 from billing.usage.records import Selection, narrowed, records, retries_of
 from portal.access import without_chat_keys
 from portal.ui.paging import PAGE_ROWS, Place, RowPage, batches_of, page_of
@@ -77,6 +84,9 @@ def charge_of(account_id: int, request_id: UUID) -> ChargePresenter | None:
         video=VideoJob.objects.filter(pk=request_id, account=account).first(),
         operation=_operation_of(record.endpoint if record else "", known.model),
         retries=retries_of(record) if record else [],
+        contract=ContractPrice.objects.filter(pk=record.contract_id, team=account.team_id).first()
+        if record and record.contract_id
+        else None,
     )
 
 

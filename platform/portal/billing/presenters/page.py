@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.access import Actor
+from api.catalogue.contracts import open_contracts
 from billing.models import AutoTopUp, CodeRedemption, CreditAccount, PaymentCustomer
 from billing.payments import promotions
 from billing.payments.auto_top_up import bought_this_month_cents
@@ -65,6 +66,11 @@ class Composition:
 def balance_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
     """Return `balance`, the account's composition."""
     return {"balance": composition_of(lots_left(account) if account is not None else [])}
+
+
+def contracts_section(actor: Actor, account: CreditAccount | None) -> dict[str, Any]:
+    """Return `contracts`, the contract prices that apply or will, not those that wait."""
+    return {"contracts": [each for each in open_contracts(actor.team) if each.phase != "pending"]}
 
 
 def composition_of(lots: list[Lot]) -> Composition:
@@ -174,6 +180,7 @@ Section = Callable[[Actor, CreditAccount | None], dict[str, Any]]
 # The names in each section's context begin with the section's own.
 SECTIONS: tuple[Section, ...] = (
     balance_section,
+    contracts_section,
     top_up_section,
     plan_section,
     card_section,
