@@ -61,6 +61,8 @@ LEDGER = [
     *(models.Subscription, models.SubscriptionPayment, models.PlanPrice, models.PlanRefund),
     *(models.ProcessLease, models.FreeWindow, models.LotMovement),
     *(StaffNote, models.ManualPosting, models.ServiceHour, models.TeamDay, models.TaskRun),
+    *(models.UpstreamStatement, models.StatementChunk, models.StatementLine),
+    *(models.UsageCorrection,),
     *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),
 ]
 

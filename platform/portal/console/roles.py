@@ -34,6 +34,7 @@ _FINANCE = (
     "billing.add_creditcode",
     "billing.add_planoffer",
     "billing.add_refund",
+    "billing.add_upstreamstatement",
     "billing.adjust_balance",
     "billing.approve_manualposting",
     "billing.change_creditcode",
@@ -42,6 +43,7 @@ _FINANCE = (
     "billing.change_ledgeralert",
     "billing.change_planoffer",
     "billing.change_stripeevent",
+    "billing.correct_usage",
     "billing.give_goodwill",
     "billing.grant_credits",
 )
@@ -49,6 +51,7 @@ _OPERATOR = (
     *_NOTES,
     "billing.add_priceversion",
     "billing.add_product",
+    "billing.add_upstreamstatement",
     "billing.change_ledgeralert",
     "billing.change_priceversion",
     "billing.change_product",
