@@ -151,25 +151,23 @@ def _line(
     if len(request_id) > 200:
         raise _ValueError("the request id is longer than 200 characters")
     at, is_date = _time(text("time"))
-    tokens = {
-        field: _count(field.replace("_", " "), text(field))
-        for field in ("input_tokens", "cached_tokens", "output_tokens")
-    }
-    cached = tokens["cached_tokens"]
-    if tokens["input_tokens"] is not None and cached is not None:
+    whole = _count("input tokens", text("input_tokens"))
+    cached = _count("cached tokens", text("cached_tokens"))
+    output = _count("output tokens", text("output_tokens"))
+    if whole is not None and cached is not None:
         if mapping.cached_is_separate:
-            tokens["input_tokens"] += cached
-        elif cached > tokens["input_tokens"]:
+            whole += cached
+        elif cached > whole:
             raise _ValueError(
-                f"{cached} cached tokens are more than the {tokens['input_tokens']} input tokens; "
-                "are cached tokens counted separately?"
+                f"{cached} cached tokens are more than the {whole} input tokens; are cached "
+                "tokens counted separately?"
             )
     amount = text("cost")
     if delimiter == ";":
         amount = amount.replace(",", ".")  # locales with decimal commas write semicolons
     cost = _nanos(amount, mapping.unit_nanos)
     model = text("model")[:120]
-    return ExportLine(number, request_id, at, is_date, model, *tokens.values(), cost)
+    return ExportLine(number, request_id, at, is_date, model, whole, cached, output, cost)
 
 
 def _count(what: str, text: str) -> int | None:

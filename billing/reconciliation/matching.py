@@ -156,7 +156,7 @@ def store_lines(statement: UpstreamStatement, lines: Iterable[ExportLine]) -> No
 
     A request that the upstream's exports had before keeps its first figures.
     """
-    named = {"statement": statement.pk, "upstream": statement.upstream}
+    named: dict[str, Any] = {"statement": statement.pk, "upstream": statement.upstream}
     with connection.cursor() as cursor:
         cursor.execute(_CREATE_IMPORT)
         # Between the batches, since the lines may be read by the same connection.
@@ -193,7 +193,7 @@ def compare(statement: UpstreamStatement) -> None:
     since, until = statement.since, statement.until
     if since is None or until is None:
         raise ValueError("A statement is read before it is compared.")
-    named = {
+    named: dict[str, Any] = {
         "statement": statement.pk,
         "upstream": statement.upstream,
         "since": since,

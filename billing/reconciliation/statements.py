@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.staff_actions import log_for_staff
+from billing.failpoints import failpoint
 from billing.models import StatementChunk, UpstreamStatement
 from billing.payments.manual_postings import needs_approval
 from billing.reconciliation import corrections, export_file, matching
@@ -226,6 +227,7 @@ def _compare(statement: UpstreamStatement) -> None:
         matching.store_lines(statement, lines)
         statement.chunks.all().delete()
     matching.compare(statement)
+    failpoint("in_comparison")
     corrections.plan(statement)
     statement.state, statement.compared_at = State.READY, timezone.now()
 

@@ -111,7 +111,7 @@ def test_lines_are_filtered_paged_and_downloaded(payer: Customer) -> None:
     assert "No such lines." in text_of(browser.get(f"{url}?day=2020-01-01&state=odd&after=x"))
     assert text_of(browser.get(f"{url}?model=%3Devil&state=missing_here")).count("line ") >= 50
     answer = browser.get(f"{url}?state=different&csv")
-    content = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
+    content = b"".join(answer).decode()
     assert "'=up-1,2," in content
     assert len(content.splitlines()) == 2
 

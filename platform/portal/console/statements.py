@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -141,7 +142,7 @@ def confirm(request: StaffRequest, statement_id: UUID) -> HttpResponse:
 
 @require_safe
 @staff_page(VIEW)
-def lines(request: StaffRequest, statement_id: UUID) -> HttpResponse:
+def lines(request: StaffRequest, statement_id: UUID) -> HttpResponseBase:
     """List a statement's lines, or download them."""
     found = _statement(statement_id)
     chosen = LineFilter.read(request.GET)
