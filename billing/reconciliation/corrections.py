@@ -113,7 +113,7 @@ def post_open(statement: UpstreamStatement, user: User) -> int:
 
 
 def correct(line_id: int, user: User, own_accounts: Iterable[int] = ()) -> bool:
-    """Post the correction of a line, and return whether this call did.
+    """Post the correction of a line that the user confirmed, and return whether this call did.
 
     A repeat changes nothing, whatever runs at the same time and whichever export names the request.
     """
@@ -121,6 +121,14 @@ def correct(line_id: int, user: User, own_accounts: Iterable[int] = ()) -> bool:
         with transaction.atomic():
             line = StatementLine.objects.select_for_update().get(pk=line_id)
             if line.correction != Correction.OPEN or line.request_id is None:
+                return False
+            # Only now: what was compared again since, nobody has confirmed.
+            confirmed = UpstreamStatement.objects.filter(
+                pk=line.statement_id,
+                state=UpstreamStatement.State.CORRECTING,
+                confirmed_by=user,
+            )
+            if not confirmed.exists():
                 return False
             return _post(line, line.request_id, user, own_accounts)
     except postings.InsufficientCreditsError:

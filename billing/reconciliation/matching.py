@@ -138,12 +138,13 @@ SELECT {group} AS name,
        sum(our_input_tokens)::bigint AS our_input_tokens,
        coalesce(sum(output_tokens), 0)::bigint AS their_output_tokens,
        sum(our_output_tokens)::bigint AS our_output_tokens,
-       sum(cost_nanos)::bigint AS their_cost_nanos, sum(our_cost_nanos)::bigint AS our_cost_nanos,
+       CASE WHEN %(has_costs)s THEN coalesce(sum(cost_nanos), 0)::bigint END AS their_cost_nanos,
+       sum(our_cost_nanos)::bigint AS our_cost_nanos,
        count(*) FILTER (WHERE state = 'different') AS different,
        count(*) FILTER (WHERE state = 'missing_here') AS missing_here,
        count(*) FILTER (WHERE state = 'missing_there') AS missing_there,
        count(*) FILTER (WHERE is_estimated) AS estimated
-FROM billing_statementline WHERE statement_id = %s
+FROM billing_statementline WHERE statement_id = %(statement)s
 GROUP BY 1 ORDER BY {order} LIMIT {limit}
 """
 _DAY = "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
@@ -224,7 +225,8 @@ def _groups(
 ) -> list[dict[str, Any]]:
     query = _GROUPS.format(group=group, order=order, limit=limit)
     with connection.cursor() as cursor:
-        cursor.execute(query, [statement.pk])
+        has_costs = bool(statement.columns.get("cost"))
+        cursor.execute(query, {"statement": statement.pk, "has_costs": has_costs})
         names = [column.name for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 

@@ -48,6 +48,13 @@ def boss(db: None) -> User:
     return User.objects.create_user("boss@example.com", is_staff=True)
 
 
+def confirmed(statement: UpstreamStatement, user: User) -> StatementLine:
+    """Return the statement's line, which the user has confirmed and Celery not yet posted."""
+    assert statement.compared_at is not None
+    statements.confirm(statement, user, compared_at=statement.compared_at, reason="As billed")
+    return line(statement)
+
+
 def line(statement: UpstreamStatement) -> StatementLine:
     return statement.lines.get()
 
@@ -202,7 +209,7 @@ def test_a_line_that_is_corrected_at_once_by_many_is_corrected_once(
 ) -> None:
     monkeypatch.setattr(statements.process_statements, "delay", lambda: None)
     serve(payer, "up-1")
-    found = line(compared(clerk, [line_of("up-1", 900, 40)]))
+    found = confirmed(compared(clerk, [line_of("up-1", 900, 40)]), clerk)
     done = run_concurrently(*[lambda: corrections.correct(found.pk, clerk)] * 6)
     assert sorted(done) == [False] * 5 + [True]
     assert len(moved(payer)) == 1
@@ -215,7 +222,7 @@ def test_two_lines_of_one_request_that_are_corrected_at_once_correct_it_once(
     """As two exports would that named the upstream's request differently."""
     monkeypatch.setattr(statements.process_statements, "delay", lambda: None)
     serve(payer, "up-1")
-    one = line(compared(clerk, [line_of("up-1", 900, 40)]))
+    one = confirmed(compared(clerk, [line_of("up-1", 900, 40)]), clerk)
     other = StatementLine.objects.get(pk=one.pk)
     other.pk, other.upstream_request_id = None, "up-1-again"
     other.save()
@@ -267,6 +274,18 @@ def test_a_confirmation_is_for_what_the_person_saw(payer: Customer, clerk: User)
     with pytest.raises(StatementError, match="Enter a reason"):
         statements.confirm(statement, clerk, compared_at=statement.compared_at, reason=" ")
     assert moved(payer) == []
+
+
+def test_a_worker_that_is_late_posts_nothing_that_was_not_confirmed(
+    payer: Customer, clerk: User, boss: User
+) -> None:
+    serve(payer, "up-1")
+    statement = compared(clerk, [line_of("up-1", 900, 40)])
+    assert not corrections.correct(line(statement).pk, clerk)
+    found = confirmed(statement, clerk)
+    assert not corrections.correct(found.pk, boss)
+    assert moved(payer) == []
+    assert corrections.correct(found.pk, clerk)
 
 
 def test_large_corrections_need_another_person_than_the_one_who_uploaded(

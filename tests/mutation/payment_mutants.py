@@ -23,6 +23,14 @@ PAYMENT_MUTANTS = [
         "::test_two_lines_of_one_request_that_are_corrected_at_once_correct_it_once",
     ),
     mutant(
+        "a worker posts only what was confirmed",
+        CORRECTIONS,
+        "            if not confirmed.exists():\n",
+        "            if False:\n",
+        "test_usage_corrections.py"
+        "::test_a_worker_that_is_late_posts_nothing_that_was_not_confirmed",
+    ),
+    mutant(
         "only what was estimated is corrected",
         CORRECTIONS,
         "not used <= _CORRECTABLE or record.source != UsageRecord.Source.ESTIMATED",
