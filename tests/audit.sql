@@ -259,6 +259,18 @@ WHERE u.request_id IS NULL
    OR u.cost_nanos <> u.input_nanos + u.cached_nanos + u.output_nanos + u.reasoning_nanos
                       + u.units_nanos
 UNION ALL
+-- What was estimated may be corrected once, by what the row says.
+SELECT 'correction', format('%s: %s became %s, transfers of %s', coalesce('correction:' ||
+                            c.request_id, t.reference), c.charged_nanos, c.corrected_nanos, t.nanos)
+FROM billing_usagecorrection c
+JOIN billing_usagerecord u ON u.request_id = c.request_id AND u.account_id = c.account_id
+                           AND u.charged_nanos = c.charged_nanos AND u.source = 'estimated'
+FULL JOIN (
+    SELECT reference, sum(nanos) AS nanos FROM side JOIN account a ON a.id = side.account
+    WHERE a.kind = 'customer' AND side.kind = 'adjustment' AND reference LIKE 'correction:%'
+    GROUP BY reference) t ON t.reference = 'correction:' || c.request_id
+WHERE (c.charged_nanos - c.corrected_nanos = t.nanos) IS NOT TRUE
+UNION ALL
 SELECT 'line', format('request %s: %s × %s × %s millionths / %s is not %s', request_id, quantity, rate,
                       factor, per, nanos)
 FROM line

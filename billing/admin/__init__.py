@@ -1,5 +1,23 @@
 """Admin pages for the ledger and payments. Each module registers its own."""
 
-from billing.admin import codes, disputes, ledger, manual_postings, orders, plans, refunds
+from billing.admin import (
+    codes,
+    disputes,
+    ledger,
+    manual_postings,
+    orders,
+    plans,
+    reconciliation,
+    refunds,
+)
 
-__all__ = ["codes", "disputes", "ledger", "manual_postings", "orders", "plans", "refunds"]
+__all__ = [
+    "codes",
+    "disputes",
+    "ledger",
+    "manual_postings",
+    "orders",
+    "plans",
+    "reconciliation",
+    "refunds",
+]

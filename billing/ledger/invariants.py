@@ -198,6 +198,22 @@ INVARIANTS = [
         """,
     ),
     Invariant(
+        "I4 corrections",
+        "a corrected estimate has the transfer of the difference, and is within what was held",
+        """
+        SELECT format('%s: corrected from %s to %s, transfer %s of %s', c.request_id,
+                      c.charged_nanos, c.corrected_nanos, t.reference, t.amount_nanos)
+        FROM billing_usagecorrection c LEFT JOIN billing_usagerecord u USING (request_id)
+        FULL JOIN (SELECT * FROM billing_transfer WHERE kind = 'adjustment'
+                   AND reference LIKE 'correction:%') t ON t.reference = 'correction:' || request_id
+        WHERE (u.source = 'estimated' AND c.charged_nanos = u.charged_nanos
+               AND u.account_id = c.account_id AND u.account_id = t.customer_id
+               AND c.corrected_nanos = u.charged_nanos + t.amount_nanos
+                   * CASE WHEN t.credit_account_id = t.customer_id THEN -1 ELSE 1 END
+               AND c.corrected_nanos <= greatest(u.charged_nanos, u.reserved_nanos)) IS NOT true
+        """,
+    ),
+    Invariant(
         "I4 ended",
         "every ended reservation has its usage record, and an open one has none",
         """

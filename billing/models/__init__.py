@@ -34,6 +34,12 @@ from billing.models.plans import (
     SubscriptionPayment,
 )
 from billing.models.prices import CatalogueVersion, PriceVersion, Product, RatesRow
+from billing.models.reconciliation import (
+    StatementChunk,
+    StatementLine,
+    UpstreamStatement,
+    UsageCorrection,
+)
 from billing.models.usage import KeySpend, RateWindow, UsageHour, UsageRecord
 
 __all__ = [
@@ -67,12 +73,16 @@ __all__ = [
     "Refund",
     "Reservation",
     "ServiceHour",
+    "StatementChunk",
+    "StatementLine",
     "StripeEvent",
     "Subscription",
     "SubscriptionPayment",
     "TaskRun",
     "TeamDay",
     "Transfer",
+    "UpstreamStatement",
+    "UsageCorrection",
     "UsageHour",
     "UsageRecord",
 ]

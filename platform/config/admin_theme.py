@@ -93,6 +93,10 @@ UNFOLD: dict[str, Any] = {
                 _link("Subscriptions", "autorenew", "billing.subscription"),
                 _link("Promotional codes", "redeem", "billing.creditcode"),
                 _link("Transfers", "sync_alt", "billing.transfer"),
+                {
+                    **_link("Upstream reconciliation", "balance", "billing.upstreamstatement"),
+                    "link": reverse_lazy("console:statements"),
+                },
             ),
             _section(
                 "Catalogue",

@@ -58,6 +58,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "reconcile with Stripe": _run(
         "billing.payments.tasks.reconcile_stripe", crontab(hour=4, minute=10)
     ),
+    "process upstream statements": _run(
+        "billing.reconciliation.statements.process_statements",
+        env.number("STATEMENT_SECONDS", 60),
+        expires=60,
+    ),
     "heartbeat": _run("api.tasks.heartbeat", 5.0, expires=60),
     "ask for videos": _run(
         "api.tasks.poll_videos", env.number("VIDEO_POLL_SECONDS", 3), expires=60

@@ -128,6 +128,7 @@ def _add_payments(n: int, user: User, team: Team) -> None:
     )
     _add_plans(n, team)
     _add_codes(n, user, team)
+    _add_statement(n, user, postings.open_account(team))
 
 
 def _add_plans(n: int, team: Team) -> None:
@@ -159,3 +160,30 @@ def _add_codes(n: int, user: User, team: Team) -> None:
     models.ReferralLink.objects.create(team=team, code=f"link{n}")
     referred = teams.create_team(f"Referred {n}", owner=user)
     models.Referral.objects.create(team=referred, referrer=team)
+
+
+def _add_statement(n: int, user: User, account: models.CreditAccount) -> None:
+    statement = models.UpstreamStatement.objects.create(
+        upstream=f"upstream-{n}", file_name=f"usage-{n}.csv", digest=f"{n:064x}", size_bytes=n
+    )
+    models.StatementChunk.objects.create(statement=statement, number=0, data=b"id")
+    models.StatementLine.objects.create(
+        statement=statement,
+        upstream=f"upstream-{n}",
+        line_number=2,
+        upstream_request_id=f"req-{n}",
+        at=timezone.now(),
+        cost_nanos=n,
+    )
+    models.UsageCorrection.objects.create(
+        request_id=uuid.uuid4(),
+        statement=statement,
+        line_number=2,
+        account=account,
+        input_tokens=1,
+        cached_tokens=0,
+        output_tokens=1,
+        charged_nanos=2,
+        corrected_nanos=1,
+        confirmed_by=user,
+    )

@@ -61,15 +61,10 @@ LEDGER = [
     *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
     *(models.Subscription, models.SubscriptionPayment, models.PlanPrice, models.PlanRefund),
     *(models.ProcessLease, models.FreeWindow, models.LotMovement),
-    *(
-        StaffNote,
-        models.ManualPosting,
-        models.ContractPrice,
-        models.ServiceHour,
-        models.MarginDay,
-        models.TeamDay,
-        models.TaskRun,
-    ),
+    *(StaffNote, models.ManualPosting, models.ContractPrice),
+    *(models.ServiceHour, models.MarginDay, models.TeamDay, models.TaskRun),
+    *(models.UpstreamStatement, models.StatementChunk, models.StatementLine),
+    *(models.UsageCorrection,),
     *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),
 ]
 

@@ -9,8 +9,63 @@ DISPUTES, ORDERS, PLANS, PROMOTIONS, RECONCILIATION = (
 )
 
 MANUAL = "billing/payments/manual_postings.py"
+CORRECTIONS, STATEMENTS = (
+    f"billing/reconciliation/{name}.py" for name in ("corrections", "statements")
+)
 
 PAYMENT_MUTANTS = [
+    mutant(
+        "a request's estimate is corrected once",
+        CORRECTIONS,
+        "    if not is_new:\n",
+        "    if False:\n",
+        "test_usage_corrections.py"
+        "::test_two_lines_of_one_request_that_are_corrected_at_once_correct_it_once",
+    ),
+    mutant(
+        "a worker posts only what was confirmed",
+        CORRECTIONS,
+        "            if not confirmed.exists():\n",
+        "            if False:\n",
+        "test_usage_corrections.py"
+        "::test_a_worker_that_is_late_posts_nothing_that_was_not_confirmed",
+    ),
+    mutant(
+        "only what was estimated is corrected",
+        CORRECTIONS,
+        "not used <= _CORRECTABLE or record.source != UsageRecord.Source.ESTIMATED",
+        "not used <= _CORRECTABLE",
+        "test_usage_corrections.py::test_only_estimated_tokens_have_a_correction",
+    ),
+    mutant(
+        "a correction charges no more than was held",
+        CORRECTIONS,
+        "min(charge_nanos, record.reserved_nanos)",
+        "charge_nanos",
+        "test_usage_corrections.py::test_no_more_is_charged_than_was_held",
+    ),
+    mutant(
+        "what was written off isn't charged later",
+        CORRECTIONS,
+        "    if record.written_off_nanos:\n",
+        "    if False:\n",
+        "test_usage_corrections.py::test_what_was_written_off_is_not_charged_later",
+    ),
+    mutant(
+        "corrections are those that a person saw",
+        STATEMENTS,
+        "statement.state != State.READY or statement.compared_at != compared_at:",
+        "statement.state != State.READY:",
+        "test_usage_corrections.py::test_a_confirmation_is_for_what_the_person_saw",
+    ),
+    mutant(
+        "large corrections need a second person",
+        STATEMENTS,
+        "needs_approval(sums.moved_nanos) and statement.uploaded_by_id == user.pk",
+        "False",
+        "test_usage_corrections.py"
+        "::test_large_corrections_need_another_person_than_the_one_who_uploaded",
+    ),
     mutant(
         "staff don't confirm what they requested",
         MANUAL,

@@ -45,6 +45,7 @@ def pages_of(permission: str, team: Team, order: Order) -> list[str]:
     ]
     further = {
         "accounts.view_team": [f"/admin/customers/{team.pk}", "/admin/search?q=nothing"],
+        "billing.view_upstreamstatement": ["/admin/reconciliation"],
         "admin.view_logentry": ["/admin/admin/logentry/"],
         "billing.add_refund": [f"/admin/billing/order/{order.pk}/refund/"],
         "billing.change_dispute": ["/admin/billing/dispute/du_5F1/handle/"],
@@ -88,8 +89,15 @@ def order(alices_team: Team, alices_account: CreditAccount) -> Order:
 def test_the_table_has_every_act() -> None:
     assert len(TABLE) >= 25
     assert {action.permission for action in ACTIONS.values()} <= set(TABLE)
-    custom = {"approve_manualposting", "grant_credits", "adjust_balance", "give_goodwill"}
-    custom |= {"approve_contractprice", "set_contractprice"}
+    custom = {
+        "approve_contractprice",
+        "approve_manualposting",
+        "adjust_balance",
+        "correct_usage",
+        "give_goodwill",
+        "grant_credits",
+        "set_contractprice",
+    }
     assert {f"billing.{name}" for name in custom} <= set(TABLE)
 
 

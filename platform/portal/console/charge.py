@@ -8,7 +8,7 @@ from uuid import UUID
 from django.utils.text import capfirst
 
 from accounts.models import ApiKey, Team
-from billing.models import ContractPrice, PriceVersion, UsageRecord
+from billing.models import ContractPrice, PriceVersion, UsageCorrection, UsageRecord
 from billing.pricing.charge import ChargeLine
 from billing.pricing.components import COMPONENTS
 
@@ -29,13 +29,17 @@ class CostLine(NamedTuple):
 
 @dataclass(frozen=True)
 class StaffCharge:
-    """A request, its team and key, and the price version that it was charged by."""
+    """A request, its team and key, and the price version that it was charged by.
+
+    `correction` is that of its usage, if an estimate was corrected to the upstream's figures.
+    """
 
     record: UsageRecord
     team: Team | None
     key: ApiKey | None
     price: PriceVersion | None
-    contract: ContractPrice | None = None
+    contract: ContractPrice | None
+    correction: UsageCorrection | None
 
     @property
     def margin_nanos(self) -> int:
@@ -76,7 +80,15 @@ def staff_charge(request_id: UUID) -> StaffCharge | None:
         .select_related("product")
         .first(),
         contract=ContractPrice.objects.filter(pk=record.contract_id or 0).first(),
+        correction=_correction_of(record),
     )
+
+
+def _correction_of(record: UsageRecord) -> UsageCorrection | None:
+    if record.source != UsageRecord.Source.ESTIMATED:
+        return None
+    found = UsageCorrection.objects.filter(pk=record.pk)
+    return found.select_related("statement").first()
 
 
 def _cost_line(upstream: str, line: ChargeLine) -> CostLine:

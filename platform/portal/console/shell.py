@@ -1,6 +1,11 @@
-"""What the admin's shell shows on every page: the service's name, icon and styles."""
+"""The admin's shell, in which the console's pages are: its service's name, icon and styles."""
 
-from django.http import HttpRequest
+from collections.abc import Mapping
+from typing import cast
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.templatetags.static import static
 
 from api.service import current_service
@@ -24,3 +29,9 @@ def tokens_css(request: HttpRequest) -> str:
 def console_css(request: HttpRequest) -> str:
     """Return the URL of the console's styles."""
     return static("css/console.css")
+
+
+def page(request: HttpRequest, template: str, context: Mapping[str, object]) -> HttpResponse:
+    """Return a page of the console in the admin's shell."""
+    shell = cast(dict[str, object], admin.site.each_context(request))
+    return TemplateResponse(request, template, {**shell, **context})

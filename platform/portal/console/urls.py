@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.console import views
+from portal.console import statements, views
 
 app_name = "console"
 urlpatterns = [
@@ -14,5 +14,12 @@ urlpatterns = [
     path("customers/<int:team_id>/<slug:name>", views.action, name="action"),
     # In place of the admin's own page of the row.
     path("billing/usagerecord/<uuid:request_id>/change/", views.request_charge, name="request"),
+    path("reconciliation", statements.index, name="statements"),
+    path("reconciliation/<uuid:statement_id>", statements.statement, name="statement"),
+    path("reconciliation/<uuid:statement_id>/lines", statements.lines, name="statement_lines"),
+    path("reconciliation/<uuid:statement_id>/columns", statements.columns, name="columns"),
+    path("reconciliation/<uuid:statement_id>/compare", statements.compare, name="compare"),
+    path("reconciliation/<uuid:statement_id>/confirm", statements.confirm, name="confirm"),
+    path("reconciliation/<uuid:statement_id>/discard", statements.discard, name="discard"),
     path("view-as/end", views.end_view_as, name="end_view_as"),
 ]

@@ -1,14 +1,12 @@
 """The console's pages: search, a customer on one page, and the actions on it."""
 
 from datetime import date
-from typing import cast
 from uuid import UUID
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -31,6 +29,7 @@ from portal.console.margins import (
 from portal.console.presenters import facts_of, key_states
 from portal.console.queries import customer_page, find_team
 from portal.console.search import find
+from portal.console.shell import page
 from portal.ui.csv import csv_response
 from portal.usage.queries import charge_of
 
@@ -44,7 +43,7 @@ def search(request: StaffRequest) -> HttpResponse:
     if len(found.matches) == 1:
         return redirect(found.matches[0].url)
     context = {"title": "Search", "query": text.strip(), "found": found}
-    return _page(request, "console/search.html", context)
+    return page(request, "console/search.html", context)
 
 
 @require_safe
@@ -53,15 +52,15 @@ def customer(request: StaffRequest, team_id: int) -> HttpResponse:
     """Show all that the member of staff may see of a customer."""
     team = _team(team_id)
     may_act = may_act_on(request, team)
-    page = customer_page(team, request.user)
+    found = customer_page(team, request.user)
     context = {
         "title": team.name,
-        "page": page,
-        "keys": key_states(page.keys or []),
+        "page": found,
+        "keys": key_states(found.keys or []),
         "actions": actions.actions_for(request.user, team) if may_act else [],
         "may_act": may_act,
     }
-    return _page(request, "console/customer.html", context)
+    return page(request, "console/customer.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -91,7 +90,7 @@ def action(request: StaffRequest, team_id: int, name: str) -> HttpResponse:
         "action_label": chosen.label,
         "back_url": back,
     }
-    return _page(request, "admin/billing/action_form.html", context)
+    return page(request, "admin/billing/action_form.html", context)
 
 
 @staff_page("billing.view_usagerecord")
@@ -109,7 +108,7 @@ def request_charge(request: StaffRequest, request_id: UUID) -> HttpResponse:
         "charge": charge_of(found.record.account_id, request_id),
         "is_console": True,
     }
-    return _page(request, "console/request.html", context)
+    return page(request, "console/request.html", context)
 
 
 @require_safe
@@ -117,7 +116,7 @@ def request_charge(request: StaffRequest, request_id: UUID) -> HttpResponse:
 def margins(request: StaffRequest) -> HttpResponse:
     """Show revenue, cost and margin by day, model, upstream or team."""
     context = page_context(read_question(request.GET))
-    return _page(request, "console/margins.html", {"title": "Margins", **context})
+    return page(request, "console/margins.html", {"title": "Margins", **context})
 
 
 @require_safe
@@ -135,7 +134,7 @@ def losing_requests(request: StaffRequest) -> HttpResponse:
     """List the newest requests that cost more than they were charged."""
     context = losing_context(read_question(request.GET), request.GET.get("before", ""))
     context["title"] = "Requests at a loss"
-    return _page(request, "console/losing_requests.html", context)
+    return page(request, "console/losing_requests.html", context)
 
 
 @require_POST
@@ -157,8 +156,3 @@ def _day(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
-
-
-def _page(request: StaffRequest, template: str, context: dict[str, object]) -> HttpResponse:
-    shell = cast(dict[str, object], admin.site.each_context(request))
-    return TemplateResponse(request, template, {**shell, **context})

@@ -47,6 +47,7 @@ ACTION_TITLES = {
     "credits.granted": "Credits granted",
     "balance.adjusted": "Balance adjusted",
     "goodwill.given": "Goodwill credits",
+    "usage.corrected": "Estimated usage corrected",
     "refund.confirmed": "Refund confirmed",
     "credits.requested": "Credits requested",
     "credits.rejected": "Credits rejected",

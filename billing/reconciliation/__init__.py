@@ -1,0 +1,1 @@
+"""Reconciliation with upstreams: their usage exports beside our records."""
