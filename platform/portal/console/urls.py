@@ -3,6 +3,7 @@
 from django.urls import path
 
 from portal.console import views
+from portal.console.brand import views as brand
 
 app_name = "console"
 urlpatterns = [
@@ -11,5 +12,14 @@ urlpatterns = [
     path("customers/<int:team_id>/<slug:name>", views.action, name="action"),
     # In place of the admin's own page of the row.
     path("billing/usagerecord/<uuid:request_id>/change/", views.request_charge, name="request"),
+    path("brand", brand.edit, name="brand"),
+    path("brand/emails/<slug:name>", brand.email, name="brand_email"),
+    path("brand/preview", brand.preview, name="brand_preview"),
+    path("brand/preview/<slug:page>", brand.preview_page, name="brand_preview_page"),
+    path("brand/draft/<slug:digest>/<slug:kind>", brand.draft_file, name="brand_draft_file"),
+    *(
+        path(f"brand/{action}", brand.change, {"action": action}, name=f"brand_{action}")
+        for action in ("publish", "discard", "reset")
+    ),
     path("view-as/end", views.end_view_as, name="end_view_as"),
 ]
