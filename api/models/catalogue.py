@@ -60,6 +60,14 @@ class Service(models.Model):
             "offline. Either way, staff are alerted."
         ),
     )
+    brand_digest = models.CharField(
+        max_length=64,
+        default="",
+        db_default="",
+        blank=True,
+        editable=False,
+        help_text="The published brand's (portal/brand): processes reload it when this changes.",
+    )
 
     class Meta:
         verbose_name_plural = "service"

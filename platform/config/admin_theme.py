@@ -57,7 +57,11 @@ UNFOLD: dict[str, Any] = {
     "SITE_ICON": "portal.console.shell.site_icon",
     "SITE_URL": "/",
     "DASHBOARD_CALLBACK": "portal.console.overview.index",
-    "STYLES": ["portal.console.shell.tokens_css", "portal.console.shell.console_css"],
+    "STYLES": [
+        "portal.console.shell.tokens_css",
+        "portal.console.shell.brand_css",
+        "portal.console.shell.console_css",
+    ],
     "COLORS": {"primary": _PRIMARY, "base": _BASE},
     "BORDER_RADIUS": "6px",
     "SIDEBAR": {
@@ -108,6 +112,12 @@ UNFOLD: dict[str, Any] = {
             _section(
                 "Operations",
                 _link("Alerts", "notifications", "billing.ledgeralert"),
+                {
+                    "title": "Brand",
+                    "icon": "palette",
+                    "link": reverse_lazy("console:brand"),
+                    "permission": lambda request: request.user.has_perm("portal.change_brand"),
+                },
                 _link("Stripe events", "webhook", "billing.stripeevent"),
                 _link("Staff log", "badge", "admin.logentry"),
             ),

@@ -24,6 +24,8 @@ POLICY = f"{_COMMON}script-src 'self'; style-src 'self'"
 ADMIN_POLICY = (
     f"{_COMMON}script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 )
+# The brand's pages show previews of a draft in frames (portal/console/brand).
+BRAND_POLICY = f"{ADMIN_POLICY}; frame-src 'self'"
 # /dev/mail shows emails in a frame, with a policy of their own (portal/mailbox/views.py).
 MAIL_POLICY = f"{POLICY}; frame-src 'self'"
 
@@ -59,6 +61,8 @@ def _with_policy(request: HttpRequest, answer: HttpResponseBase) -> HttpResponse
 
 
 def _policy(path: str) -> str:
+    if path.startswith("/admin/brand"):
+        return BRAND_POLICY
     if path.startswith("/admin/"):
         return ADMIN_POLICY
     if path.startswith("/dev/mail"):

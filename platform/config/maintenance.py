@@ -16,6 +16,7 @@ OPEN_PATHS = (
     "/webhooks/",
     "/status",
     "/static/",
+    "/brand/",
     "/accounts/login/",
     "/accounts/logout/",
     "/accounts/2fa/",

@@ -1,6 +1,7 @@
-"""The portal's own tables: chat keys, and conversations that members chose to store.
+"""The portal's own tables: chat keys, conversations that members chose to store, and the brand.
 
-Conversations are private to the member who had them. Staff have no page for them, on purpose.
+Conversations are private to the member who had them. Staff have no page for them, on purpose. The
+brand's page is `/admin/brand` (portal/console/brand).
 """
 
 import uuid
@@ -86,3 +87,85 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.conversation_id}/{self.position}"
+
+
+class BrandFields(models.Model):
+    """The look and the words that an operator can set. An empty field stands for what ships."""
+
+    logo = models.BinaryField(default=b"", db_default=b"", blank=True)
+    logo_type = models.CharField(max_length=16, default="", db_default="", blank=True)
+    accent_light = models.CharField(
+        "accent color, light", max_length=7, default="", db_default="", blank=True
+    )
+    accent_dark = models.CharField(
+        "accent color, dark", max_length=7, default="", db_default="", blank=True
+    )
+    headline = models.CharField(max_length=120, default="", db_default="", blank=True)
+    lead = models.TextField(max_length=500, default="", db_default="", blank=True)
+    points = models.TextField(max_length=800, default="", db_default="", blank=True)
+    terms_url = models.CharField(max_length=300, default="", db_default="", blank=True)
+    terms_text = models.TextField(default="", db_default="", blank=True)
+    privacy_url = models.CharField(max_length=300, default="", db_default="", blank=True)
+    privacy_text = models.TextField(default="", db_default="", blank=True)
+    imprint_url = models.CharField(max_length=300, default="", db_default="", blank=True)
+    imprint_text = models.TextField(default="", db_default="", blank=True)
+    email_opening = models.CharField(max_length=200, default="", db_default="", blank=True)
+    email_closing = models.TextField(max_length=600, default="", db_default="", blank=True)
+    email_signature = models.TextField(max_length=600, default="", db_default="", blank=True)
+    email_texts = models.JSONField(default=dict, db_default={}, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class Brand(BrandFields):
+    """The one row of the published brand. Name, tagline and support address are the service's."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    digest = models.CharField(
+        max_length=64,
+        default="",
+        db_default="",
+        blank=True,
+        help_text="Of all that is published, as in the service's row. Empty: what ships.",
+    )
+    terms_version = models.CharField(
+        max_length=20,
+        default="",
+        db_default="",
+        blank=True,
+        help_text="What sign-ups accept. Empty: TERMS_VERSION, of the texts that ship.",
+    )
+    published_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ("change",)
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="brand_one_row")]
+
+    def __str__(self) -> str:
+        return "Brand"
+
+
+class BrandDraft(BrandFields):
+    """A member of staff's draft of the brand, which nobody else sees."""
+
+    user = models.OneToOneField(
+        User, on_delete=models.CASCADE, primary_key=True, related_name="brand_draft"
+    )
+    name = models.CharField(max_length=80)
+    tagline = models.CharField(max_length=200, default="", db_default="", blank=True)
+    contact_email = models.EmailField(default="", db_default="", blank=True)
+    based_on = models.CharField(
+        max_length=64,
+        default="",
+        db_default="",
+        blank=True,
+        help_text="The digest of the brand that it was compared with.",
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"draft of {self.user_id}"

@@ -91,6 +91,8 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
         key=keys[0],
         record=record,
         arguments={
+            "digest": "0" * 64,
+            "kind": "logo",
             "key_id": keys[0].pk,
             "request_id": record.request_id,
             "conversation_id": _converse(owner, team, record, text, many),

@@ -63,6 +63,10 @@ def pages_of(permission: str, team: Team, order: Order) -> list[str]:
             for contract in ContractPrice.objects.all()
         ],
         "billing.add_priceversion": ["/admin/billing/priceversion/add/"],
+        "portal.change_brand": [
+            *("/admin/brand", "/admin/brand/preview", "/admin/brand/preview/home"),
+            *("/admin/brand/emails/email_code", "/admin/brand/preview/email-email_code"),
+        ],
     }
     return pages + further.get(permission, [])
 
@@ -144,7 +148,9 @@ def test_an_auditor_changes_nothing(alices_team: Team, order: Order, alices_key:
 def test_no_role_makes_staff_or_reads_secrets(role: str) -> None:
     permissions = Group.objects.get(name=role).permissions.select_related("content_type")
     labels = {each.content_type.app_label for each in permissions}
-    assert labels <= {"accounts", "billing", "api", "admin"}
+    assert labels <= {"accounts", "billing", "api", "admin", "portal"}
+    portal = {each.codename for each in permissions if each.content_type.app_label == "portal"}
+    assert portal <= {"change_brand"}
     browser = of_role(role)
     user = User.objects.get(email=f"{role.lower()}@example.com")
     form = {"is_superuser": "on", "is_staff": "on", "email": user.email, "name": "x"}

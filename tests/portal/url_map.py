@@ -40,6 +40,8 @@ PAGES: dict[str, Page] = {
     "home": Page("GET", 200, 200, 200, 200, 200, 200),
     "terms": Page("GET", 200, 200, 200, 200, 200, 200),
     "privacy": Page("GET", 200, 200, 200, 200, 200, 200),
+    "imprint": Page("GET", 404, 404, 404, 404, 404, 404),
+    "brand_file": Page("GET", 302, 302, 302, 302, 302, 302),
     "sitemap": Page("GET", 200, 200, 200, 200, 200, 200),
     "robots_txt": Page("GET", 200, 200, 200, 200, 200, 200),
     "favicon": Page("GET", 302, 302, 302, 302, 302, 302),

@@ -52,6 +52,7 @@ _FINANCE = (
 )
 _OPERATOR = (
     *_NOTES,
+    "portal.change_brand",
     "billing.add_priceversion",
     "billing.add_product",
     "billing.add_upstreamstatement",
@@ -78,7 +79,9 @@ def sync_roles(apps: Apps, using: str = "default", **_sent: Any) -> None:
         # Of the catalogue, whatever the API's app has.
         "Operator": _VIEWS | _named(_OPERATOR) | Q(content_type__app_label="api"),
         "Auditor": _VIEWS | _STAFF_LOG | _named(("billing.view_margins",)),
-        "Owner": Q(content_type__app_label__in=APPS) | _STAFF_LOG,
+        "Owner": Q(content_type__app_label__in=APPS)
+        | _STAFF_LOG
+        | _named(("portal.change_brand",)),
     }
     for name, condition in wanted.items():
         group, _ = Group.objects.using(using).get_or_create(name=name)

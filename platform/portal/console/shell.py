@@ -8,22 +8,27 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
 
-from api.service import current_service
+from portal.ui.shell import Shell
 
 
 def site_title(request: HttpRequest) -> str:
     """Return the service's name."""
-    return current_service().name
+    return Shell(request).service.name
 
 
 def site_icon(request: HttpRequest) -> str:
     """Return the icon's URL."""
-    return static("icon.svg")
+    return Shell(request).brand.icon_url
 
 
 def tokens_css(request: HttpRequest) -> str:
-    """Return the URL of the pages' colours and sizes."""
+    """Return the URL of the pages' colors and sizes."""
     return static("css/tokens.css")
+
+
+def brand_css(request: HttpRequest) -> str:
+    """Return the URL of the brand's colors; of the tokens again where those that ship are used."""
+    return Shell(request).brand.css_url or tokens_css(request)
 
 
 def console_css(request: HttpRequest) -> str:

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from portal.console import statements, views
+from portal.console.brand import views as brand
 
 app_name = "console"
 urlpatterns = [
@@ -21,5 +22,14 @@ urlpatterns = [
     path("reconciliation/<uuid:statement_id>/compare", statements.compare, name="compare"),
     path("reconciliation/<uuid:statement_id>/confirm", statements.confirm, name="confirm"),
     path("reconciliation/<uuid:statement_id>/discard", statements.discard, name="discard"),
+    path("brand", brand.edit, name="brand"),
+    path("brand/emails/<slug:name>", brand.email, name="brand_email"),
+    path("brand/preview", brand.preview, name="brand_preview"),
+    path("brand/preview/<slug:page>", brand.preview_page, name="brand_preview_page"),
+    path("brand/draft/<slug:digest>/<slug:kind>", brand.draft_file, name="brand_draft_file"),
+    *(
+        path(f"brand/{action}", brand.change, {"action": action}, name=f"brand_{action}")
+        for action in ("publish", "discard", "reset")
+    ),
     path("view-as/end", views.end_view_as, name="end_view_as"),
 ]

@@ -18,25 +18,40 @@ from django.template.loader import render_to_string
 from kombu.exceptions import OperationalError
 
 from api.service import current_service
+from portal.brand.current import Preview, cache
+from portal.brand.texts import email_blocks, fill
+from portal.emails.texts import EMAILS, values_for
 
 log = structlog.get_logger(__name__)
 
 
-def write(name: str, to: str, context: Mapping[str, Any]) -> EmailMultiAlternatives:
+def write(
+    name: str, to: str, context: Mapping[str, Any], preview: Preview | None = None
+) -> EmailMultiAlternatives:
     """Return the email `name` to the address `to`, as text and as HTML.
 
-    Its templates get `context`, `service` (the service's row), `base_url` and `to`. With an
-    `unsubscribe_url` in the context, mail programs offer to unsubscribe with one click.
+    Its templates get `context`, `service` (the service's row), `brand`, `base_url` and `to`. With
+    an `unsubscribe_url` in the context, mail programs offer to unsubscribe with one click. Staff
+    may have written another subject and body; `preview` shows those of a draft.
     """
-    service = current_service()
-    values = {**context, "service": service, "base_url": settings.BASE_URL.rstrip("/"), "to": to}
-    subject = " ".join(render_to_string(f"mail/{name}.subject.txt", values).split())
-    values["subject"] = subject
-    text = render_to_string(f"mail/{name}.txt", values).strip() + "\n"
+    service = preview.service if preview else current_service()
+    brand = preview.brand if preview else cache.brand_of(service)
+    values = {**context, "service": service, "brand": brand, "to": to}
+    values["base_url"] = settings.BASE_URL.rstrip("/")
+    written = brand.email_text(name) if name in EMAILS else {}
+    placed = values_for(name, values) if written else {}
+    subject = written.get("subject") or render_to_string(f"mail/{name}.subject.txt", values)
+    subject = fill(subject, placed) if written.get("subject") else subject
+    values["subject"] = subject = " ".join(subject.split())
+    template = name
+    if body := written.get("body"):
+        values |= {"words": fill(body, placed), "blocks": email_blocks(body, placed)}
+        template = "written"
+    text = render_to_string(f"mail/{template}.txt", values).strip() + "\n"
     email = EmailMultiAlternatives(
         subject, text, _sender(service.name), [to], headers=_headers(context)
     )
-    email.attach_alternative(render_to_string(f"mail/{name}.html", values), "text/html")
+    email.attach_alternative(render_to_string(f"mail/{template}.html", values), "text/html")
     return email
 
 

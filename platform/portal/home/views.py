@@ -4,21 +4,31 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 from django.views.generic import RedirectView
 
 from api.catalogue.snapshot import Snapshot, load_snapshot
 from api.service import current_service
+from portal.brand.current import cache, terms_version
+from portal.brand.files import file_response
 from portal.ui.prices import PricedModel, price_list
+from portal.ui.shell import Shell
 from portal.ui.snippets import Snippet, chat_in_go, chat_snippets, image_snippets, video_snippets
 from portal.ui.worked_cost import WorkedCost, example_model, worked_cost
 
 FEATURED = {"chat": 6, "image": 2, "video": 2}
 SECURITY_TXT_DAYS = 180
+_LEGAL_TITLES = {
+    "terms": "Terms of Service",
+    "privacy": "Privacy Policy",
+    "imprint": "Imprint",
+}
 
 
 @require_safe
@@ -28,10 +38,9 @@ def home(request: HttpRequest) -> HttpResponse:
     models = price_list(snapshot)
     base_url = request.build_absolute_uri("/v1")
     context = {
-        "service": snapshot.service,
         "base_url": base_url,
         "canonical_url": request.build_absolute_uri(reverse("home")),
-        "image_url": request.build_absolute_uri(static("og.png")),
+        "image_url": _image_url(request),
         "snippets": _first_request(base_url, f"{snapshot.service.key_prefix}YOUR_KEY", models),
         "chat_models": _featured(models, "chat"),
         "media_models": _featured(models, "image") + _featured(models, "video"),
@@ -43,18 +52,44 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def legal(request: HttpRequest, document: str) -> HttpResponse:
-    """Show the terms or the privacy policy, with the version that sign-ups accept."""
+    """Show a legal document, the brand's or the one that ships, or redirect to the operator's."""
+    brand = Shell(request).brand
+    if url := brand.document_url(document):
+        return redirect(url)
+    blocks = brand.document(document)
+    if document == "imprint" and not blocks:
+        raise Http404
     context = {
-        "version": settings.TERMS_VERSION,
+        "title": _LEGAL_TITLES[document],
+        "blocks": blocks,
+        "version": terms_version(brand) if document != "imprint" else "",
         "session_days": settings.SESSION_COOKIE_AGE // 86400,
     }
-    return render(request, f"legal/{document}.html", context)
+    return render(request, f"legal/{'written' if blocks else document}.html", context)
+
+
+@require_safe
+def brand_file(request: HttpRequest, digest: str, kind: str) -> HttpResponseBase:
+    """Return the published brand's logo or colors.
+
+    The address names one version, so browsers keep it; one of another version leads to the current.
+    """
+    brand = cache.held(digest) or cache.brand_of(current_service())
+    if brand.digest != digest:
+        url = {"logo": brand.icon_url, "colors": brand.css_url}.get(kind)
+        if not url:
+            raise Http404
+        return redirect(url)
+    answer = file_response(brand, kind)
+    answer["Cache-Control"] = "public, max-age=31536000, immutable"
+    return get_conditional_response(request, etag=answer["ETag"], response=answer) or answer
 
 
 @require_safe
 def sitemap_xml(request: HttpRequest) -> HttpResponse:
     """List the pages that anyone may read, for search engines (sitemaps.org)."""
     names = ["home", "docs", "models", "status", "terms", "privacy"]
+    names += ["imprint"] if Shell(request).brand.has_imprint else []
     paths = [reverse(name) for name in names]
     context = {"urls": [request.build_absolute_uri(path) for path in paths]}
     return render(request, "home/sitemap.xml", context, content_type="application/xml")
@@ -91,7 +126,14 @@ class Favicon(RedirectView):
 
     def get_redirect_url(self, *args: object, **kwargs: object) -> str:
         """Return the icon's address."""
-        return static("icon.svg")
+        return cache.brand_of(current_service()).icon_url
+
+
+def _image_url(request: HttpRequest) -> str:
+    """Return the picture for links to the home page: the logo if it is a PNG, not an SVG."""
+    brand = Shell(request).brand
+    url = brand.touch_icon_url if brand.logo else static("og.png")
+    return request.build_absolute_uri(url) if url else ""
 
 
 def _featured(models: list[PricedModel], kind: str) -> list[PricedModel]:

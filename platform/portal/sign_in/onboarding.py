@@ -16,11 +16,13 @@ from accounts import invitations
 from accounts.mailboxes import known_digests, mailbox_digest, mailbox_of
 from accounts.models import Invitation, Membership, Team, User
 from accounts.teams import ensure_personal_team, personal_team
+from api.service import current_service
 from billing.ledger import postings
 from billing.models import CreditAccount, Transfer
 from billing.payments import promotions
 from billing.pricing.money import nanos_from_dollars
 from portal.access import INVITATION_SESSION_KEY
+from portal.brand.current import cache, terms_version
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +103,8 @@ def note_sign_up(request: HttpRequest, user: User) -> None:
     A referral by a team that has a member with the same mailbox is not recorded.
     """
     User.objects.filter(pk=user.pk).update(
-        terms_version=settings.TERMS_VERSION, terms_accepted_at=timezone.now()
+        terms_version=terms_version(cache.brand_of(current_service())),
+        terms_accepted_at=timezone.now(),
     )
     link = promotions.find_referral_link(request.session.pop(REFERRAL_SESSION_KEY, ""))
     team = personal_team(user)

@@ -14,6 +14,7 @@ from api.models import Service
 from api.service import current_service
 from billing.models import CreditAccount
 from portal.access import is_view_as, recognise
+from portal.brand.current import LoadedBrand, Preview, cache
 from portal.ui.banners import Banner, banners_for
 
 
@@ -40,8 +41,23 @@ class Shell:
 
     @cached_property
     def service(self) -> Service:
-        """The service's row: its name, tagline and contact address."""
-        return current_service()
+        """The service's row: its name, tagline and contact address; read once a request."""
+        if self.preview:
+            return self.preview.service
+        found: Service | None = getattr(self._request, "service_row", None)
+        if found is None:
+            found = self._request.service_row = current_service()  # type: ignore[attr-defined]
+        return found
+
+    @property
+    def preview(self) -> Preview | None:
+        """The draft of the brand that this page is shown with; None on every page but previews."""
+        return getattr(self._request, "brand_preview", None)
+
+    @cached_property
+    def brand(self) -> LoadedBrand:
+        """The brand: logo, colors, the home page's words, legal texts."""
+        return self.preview.brand if self.preview else cache.brand_of(self.service)
 
     @cached_property
     def public_links(self) -> list[Link]:

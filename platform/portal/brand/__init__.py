@@ -1,0 +1,1 @@
+"""The brand: what an operator sets of the pages' and emails' look and words."""
