@@ -6,7 +6,7 @@ from celery import shared_task
 from django.core.cache import cache
 from django.utils import timezone
 
-from api.catalogue import losses
+from api.catalogue import losses, model_figures
 from api.jobs import poll
 from api.operations import async_chat_worker
 from api.reencryption import reencrypt
@@ -30,6 +30,12 @@ def poll_videos() -> int:
 def alert_of_losses() -> int:
     """Alert staff of models that are sold below cost. Return the number of new alerts."""
     return losses.alert_of_losses(timezone.now())
+
+
+@shared_task
+def roll_up_model_figures() -> int:
+    """Roll up what models' pages show of the last 30 days. Return the number of models."""
+    return model_figures.roll_up(timezone.now())
 
 
 @shared_task

@@ -4,6 +4,7 @@ from django.contrib import admin
 
 from api.models import (
     ChatJob,
+    ModelFigures,
     ModelHealth,
     ModelHealthHour,
     TokenRatio,
@@ -40,6 +41,21 @@ class ModelHealthHourAdmin(ReadOnlyAdmin):
     list_filter = ("hour",)
     search_fields = ("=model",)
     ordering = ("-hour",)
+
+
+@admin.register(ModelFigures)
+class ModelFiguresAdmin(ReadOnlyAdmin):
+    """What models' pages show: the last 30 days of the whole service."""
+
+    list_display = ("model", "teams", "succeeded", "failed", "is_public", "updated_at")
+    list_filter = ("updated_at",)
+    search_fields = ("=model",)
+    ordering = ("model",)
+
+    @admin.display(boolean=True, description="Shown to customers")
+    def is_public(self, figures: ModelFigures) -> bool:
+        """Return whether there are enough requests and teams to show them."""
+        return figures.is_public
 
 
 @admin.register(VideoJob)

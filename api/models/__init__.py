@@ -10,7 +10,7 @@ from api.models.catalogue import (
     Upstream,
     validate_base_url,
 )
-from api.models.health import ModelHealth, ModelHealthHour
+from api.models.health import ModelFigures, ModelHealth, ModelHealthHour
 from api.models.jobs import ChatJob, VideoJob
 from api.models.status import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
 from api.models.token_ratios import TokenRatio
@@ -22,6 +22,7 @@ __all__ = [
     "MaintenanceMode",
     "Model",
     "ModelAlias",
+    "ModelFigures",
     "ModelHealth",
     "ModelHealthHour",
     "Route",

@@ -33,6 +33,7 @@ def add_rows(n: int) -> None:
     api.Service.objects.get_or_create(pk=1)
     api.ModelHealth.objects.create(model=model.name, minute=now)
     api.ModelHealthHour.objects.create(model=model.name, hour=now)
+    api.ModelFigures.objects.create(model=model.name)
     api.TokenRatio.objects.create(model=model.name)
     ids = {"account": account, "key": key, "price_version": price, "model": model.name}
     request_id = uuid.uuid4()

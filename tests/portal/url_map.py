@@ -91,6 +91,7 @@ PAGES: dict[str, Page] = {
     "playground": Page("GET", 200, LOGIN, 200, 200, 403, 403),
     "docs": Page("GET", 200, 200, 200, 200, 200, 200),
     "models": Page("GET", 200, 200, 200, 200, 200, 200),
+    "model": Page("GET", 200, 200, 200, 200, 200, 200),
     "docs_search": Page("GET", 200, 200, 200, 200, 200, 200),
     "docs_page": Page("GET", 200, 200, 200, 200, 200, 200),
     "status": Page("GET", 200, 200, 200, 200, 200, 200),

@@ -13,8 +13,9 @@ from django.views.generic import RedirectView
 
 from api.catalogue.snapshot import Snapshot, load_snapshot
 from api.service import current_service
+from portal.ui.model_snippets import model_snippets
 from portal.ui.prices import PricedModel, price_list
-from portal.ui.snippets import Snippet, chat_in_go, chat_snippets, image_snippets, video_snippets
+from portal.ui.snippets import Snippet
 from portal.ui.worked_cost import WorkedCost, example_model, worked_cost
 
 FEATURED = {"chat": 6, "image": 2, "video": 2}
@@ -56,6 +57,7 @@ def sitemap_xml(request: HttpRequest) -> HttpResponse:
     """List the pages that anyone may read, for search engines (sitemaps.org)."""
     names = ["home", "docs", "models", "status", "terms", "privacy"]
     paths = [reverse(name) for name in names]
+    paths += [reverse("model", args=[model.name]) for model in price_list(load_snapshot())]
     context = {"urls": [request.build_absolute_uri(path) for path in paths]}
     return render(request, "home/sitemap.xml", context, content_type="application/xml")
 
@@ -103,10 +105,7 @@ def _first_request(base_url: str, key: str, models: list[PricedModel]) -> list[S
     for kind in ("chat", "image", "video"):
         for model in models:
             if model.kind == kind:
-                given = {"base_url": base_url, "model": model.name, "api_key": key}
-                if kind == "chat":
-                    return [*chat_snippets(**given), chat_in_go(**given)]
-                return image_snippets(**given) if kind == "image" else video_snippets(**given)
+                return model_snippets(model.entry, base_url=base_url, api_key=key)
     return []
 
 

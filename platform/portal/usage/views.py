@@ -7,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from api.catalogue.snapshot import load_snapshot
 from billing.usage.records import models_used
 from portal.access import (
     MemberRequest,
@@ -16,6 +17,7 @@ from portal.access import (
 )
 from portal.ui.csv import csv_response
 from portal.ui.paging import Pager, read_place
+from portal.ui.prices import sold_names
 from portal.usage.forms import UsageFilter
 from portal.usage.overview import overview_of
 from portal.usage.presenters import CSV_HEADER, csv_batches, request_rows
@@ -57,6 +59,7 @@ def usage(request: MemberRequest) -> HttpResponse:
             older_url=_url(request, "usage", before=str(page.older)) if page.older else "",
         ),
         "csv_url": _url(request, "usage_csv"),
+        "sold": sold_names(load_snapshot()),
         "begins_download": "download" in request.GET and has_recent_sign_in(request),
     }
     return render(request, "usage/usage.html", context)
@@ -82,7 +85,8 @@ def request_detail(request: MemberRequest, request_id: UUID) -> HttpResponse:
     charge = charge_of(account_id_of(request.actor), request_id)
     if charge is None:
         raise Http404("This team has no such request.")
-    return render(request, "usage/request.html", {"charge": charge})
+    context = {"charge": charge, "sold": sold_names(load_snapshot())}
+    return render(request, "usage/request.html", context)
 
 
 def _url(request: HttpRequest, name: str, **place: str) -> str:
