@@ -103,6 +103,8 @@ def refusal(admission: AdmissionResult, model: str = "") -> errors.ApiError:
     match admission.code:
         case "invalid_api_key":
             return errors.InvalidApiKeyError()
+        case "key_frozen":
+            return errors.KeyFrozenError()
         case "wrong_scope":
             return errors.EndpointNotAllowedError()
         case "team_suspended":

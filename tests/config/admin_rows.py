@@ -31,10 +31,7 @@ def add_rows(n: int) -> None:
     route = api.Route.objects.create(model=model, upstream=upstream, upstream_model="m")
     api.RouteCost.objects.create(route=route, effective_from=now)
     api.Service.objects.get_or_create(pk=1)
-    api.ModelHealth.objects.create(model=model.name, minute=now)
-    api.ModelHealthHour.objects.create(model=model.name, hour=now)
-    api.ModelFigures.objects.create(model=model.name)
-    api.TokenRatio.objects.create(model=model.name)
+    _add_measurements(model.name)
     ids = {"account": account, "key": key, "price_version": price, "model": model.name}
     request_id = uuid.uuid4()
     times = {"expires_at": now, "next_poll_at": now}
@@ -146,3 +143,12 @@ def _add_codes(n: int, user: User, team: Team) -> None:
     models.ReferralLink.objects.create(team=team, code=f"link{n}")
     referred = teams.create_team(f"Referred {n}", owner=user)
     models.Referral.objects.create(team=referred, referrer=team)
+
+
+def _add_measurements(model: str) -> None:
+    """Make a row of each table that has one for each model."""
+    now = timezone.now()
+    api.ModelHealth.objects.create(model=model, minute=now)
+    api.ModelHealthHour.objects.create(model=model, hour=now)
+    api.ModelFigures.objects.create(model=model)
+    api.TokenRatio.objects.create(model=model)

@@ -91,6 +91,6 @@ def test_the_index_follows_the_catalogue(client: Client) -> None:
         ).content  # fmt: skip
 
     assert finds("qwen3.6-27b")
-    assert not finds("cogvideox")
+    assert not finds("glm-4.6v-flashx")
     call_command("load_catalogue", "zai", "--replace", verbosity=0)
-    assert finds("cogvideox")
+    assert finds("glm-4.6v-flashx")

@@ -53,6 +53,8 @@ PAGES: dict[str, Page] = {
     "key": Page("GET", 200, LOGIN, 404, 200, 200, 403),
     "edit_key": Page("GET POST", 200, LOGIN, 404, 403, 403, 403),
     "rotate_key": Page("GET POST", 200, LOGIN, 404, 403, 403, 403),
+    "freeze_key": Page("POST", 302, LOGIN, 404, 403, 403, 403),
+    "unfreeze_key": Page("POST", 409, LOGIN, 404, 403, 403, 403),
     "revoke_key": Page("GET POST", 200, LOGIN, 404, 403, 403, 403),
     "usage": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "usage_csv": Page("GET", 200, LOGIN, 200, 200, 200, 403),

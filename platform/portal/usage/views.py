@@ -35,7 +35,8 @@ from portal.usage.queries import (
 @member_page
 def usage(request: MemberRequest) -> HttpResponse:
     """Show the requests that a filter selects: their totals, a chart, and a page of them."""
-    form = UsageFilter(request.GET, inference_keys(request.actor))
+    keys = inference_keys(request.actor)
+    form = UsageFilter(request.GET, keys)
     if not form.is_valid():
         form.offer_models([])
         return render(request, "usage/usage.html", {"form": form}, status=400)
@@ -53,7 +54,7 @@ def usage(request: MemberRequest) -> HttpResponse:
         "overview": overview,
         "total": overview.total,
         "chart": overview.chart,
-        "rows": request_rows(page.rows, key_names(request.actor, page.rows)),
+        "rows": request_rows(page.rows, key_names(request.actor, page.rows, known=keys)),
         "page": Pager(
             newer_url=_url(request, "usage", after=str(page.newer)) if page.newer else "",
             older_url=_url(request, "usage", before=str(page.older)) if page.older else "",
