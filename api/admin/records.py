@@ -4,6 +4,7 @@ from django.contrib import admin
 
 from api.models import (
     ChatJob,
+    KeyAddress,
     ModelFigures,
     ModelHealth,
     ModelHealthHour,
@@ -41,6 +42,17 @@ class ModelHealthHourAdmin(ReadOnlyAdmin):
     list_filter = ("hour",)
     search_fields = ("=model",)
     ordering = ("-hour",)
+
+
+@admin.register(KeyAddress)
+class KeyAddressAdmin(ReadOnlyAdmin):
+    """Where each key was last used from."""
+
+    list_display = ("key", "address", "seen_at")
+    list_filter = ("seen_at",)
+    list_select_related = ("key",)
+    search_fields = ("=address", "key__name", "=key__last_four")
+    ordering = ("-seen_at",)
 
 
 @admin.register(ModelFigures)

@@ -16,6 +16,7 @@ from api.gateway.cancellations import Cancellations
 from api.gateway.count_exchange import CountExchange
 from api.gateway.deadlines import DeadlineTicker
 from api.gateway.health import Health
+from api.gateway.key_addresses import KeyAddresses
 from api.gateway.metrics import Recorder
 from api.gateway.refusals import RefusalLimit
 from api.gateway.token_ratios import TokenRatios
@@ -84,6 +85,7 @@ class Gateway:
         self.exchange = (
             CountExchange(valkey_url, self.refusals, self.cancellations) if valkey_url else None
         )
+        self.key_addresses = KeyAddresses(settings.DATABASE_URL)
         self.ticker = DeadlineTicker(upstreams.limits.tick)
         self.recorder = Recorder(self)
         self.is_shutting_down = False
@@ -95,6 +97,7 @@ class Gateway:
         await self.gate.open()
         self.health.open()
         self.token_ratios.open()
+        self.key_addresses.open()
         if self.exchange is not None:
             self.exchange.open()
         await self.jobs.open()
@@ -141,6 +144,7 @@ class Gateway:
         self.ticker.stop()
         await self.health.close()
         await self.token_ratios.close()
+        await self.key_addresses.close()
         if self.exchange is not None:
             await self.exchange.close()
         await self.jobs.close()

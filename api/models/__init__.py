@@ -12,6 +12,7 @@ from api.models.catalogue import (
 )
 from api.models.health import ModelFigures, ModelHealth, ModelHealthHour
 from api.models.jobs import ChatJob, VideoJob
+from api.models.key_addresses import KeyAddress
 from api.models.status import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
 from api.models.token_ratios import TokenRatio
 
@@ -19,6 +20,7 @@ __all__ = [
     "AlertDelivery",
     "AlertTarget",
     "ChatJob",
+    "KeyAddress",
     "MaintenanceMode",
     "Model",
     "ModelAlias",

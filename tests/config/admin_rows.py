@@ -32,6 +32,7 @@ def add_rows(n: int) -> None:
     api.RouteCost.objects.create(route=route, effective_from=now)
     api.Service.objects.get_or_create(pk=1)
     _add_measurements(model.name)
+    api.KeyAddress.objects.create(key=key, address="192.0.2.1")
     ids = {"account": account, "key": key, "price_version": price, "model": model.name}
     request_id = uuid.uuid4()
     times = {"expires_at": now, "next_poll_at": now}

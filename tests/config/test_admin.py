@@ -28,6 +28,7 @@ from accounts.models import (
 from api.models import (
     AlertDelivery,
     ChatJob,
+    KeyAddress,
     MaintenanceMode,
     ModelFigures,
     ModelHealth,
@@ -56,7 +57,7 @@ LEDGER = [
     *(models.CreditAccount, models.Transfer, models.Reservation, models.UsageRecord),
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
     *(models.LedgerAlert, AlertDelivery, StatusSubscriber),
-    *(ModelFigures, ModelHealth, ModelHealthHour, TokenRatio, ChatJob, VideoJob),
+    *(KeyAddress, ModelFigures, ModelHealth, ModelHealthHour, TokenRatio, ChatJob, VideoJob),
     *(AuditEntry, Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
     *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
     *(models.Subscription, models.SubscriptionPayment, models.PlanPrice, models.PlanRefund),

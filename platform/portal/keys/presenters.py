@@ -61,6 +61,12 @@ class KeyPresenter:
         return getattr(self.key, "replaced_by", None)
 
     @property
+    def last_address(self) -> str:
+        """The IP address of its last request; empty if none is known."""
+        known = getattr(self.key, "last_address", None)
+        return known.address if known is not None else ""
+
+    @property
     def state(self) -> State:
         """Its state in a word: what ends it goes before what limits it."""
         if self.is_revoked:

@@ -16,7 +16,7 @@ from accounts.models import ApiKey
 from portal.access import only_chat_keys, without_chat_keys
 from portal.keys.presenters import KeyPresenter, key_presenter
 
-SHOWN_WITH_KEYS = ("created_by", "spend", "replaced_by", "replaces")
+SHOWN_WITH_KEYS = ("created_by", "spend", "replaced_by", "replaces", "last_address")
 KEYS_ON_A_PAGE = 25
 LONGEST_QUERY = 100
 ORDERS = {
