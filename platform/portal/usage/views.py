@@ -30,6 +30,15 @@ from portal.usage.queries import (
     requests_page,
 )
 
+# The columns of the table that a reader may hide.
+COLUMNS = (
+    ("key", "Key"),
+    ("in", "Input tokens"),
+    ("cached", "Cached tokens"),
+    ("out", "Output tokens"),
+    ("latency", "Latency"),
+)
+
 
 @require_safe
 @member_page
@@ -61,6 +70,7 @@ def usage(request: MemberRequest) -> HttpResponse:
         ),
         "csv_url": _url(request, "usage_csv"),
         "sold": sold_names(load_snapshot()),
+        "columns": COLUMNS,
         "begins_download": "download" in request.GET and has_recent_sign_in(request),
     }
     return render(request, "usage/usage.html", context)
