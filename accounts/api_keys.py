@@ -1,4 +1,4 @@
-"""Creating, changing, rotating and revoking API keys, without permissions and audit log.
+"""Creating, changing, rotating, freezing and revoking API keys, without permissions and audit log.
 
 `accounts/key_actions.py` adds the audit log, `accounts/access.py` decides the permissions. Times
 that end a key are the database's, because the gate compares them with the database's clock.
@@ -9,12 +9,17 @@ from datetime import datetime, timedelta
 from typing import TypedDict
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Least, Now
 from django.dispatch import Signal
 
 from accounts import keys
-from accounts.errors import KeyAlreadyRotatedError, KeyNotActiveError, TooManyKeysError
+from accounts.errors import (
+    KeyAlreadyRotatedError,
+    KeyFrozenError,
+    KeyNotActiveError,
+    TooManyKeysError,
+)
 from accounts.models import ApiKey, Team, User
 
 LONGEST_GRACE_SECONDS = 30 * 24 * 3600
@@ -140,6 +145,53 @@ def revoke_key(key: ApiKey) -> ApiKey:
     return key
 
 
+def freeze_key(key: ApiKey, *, is_by_team: bool) -> ApiKey:
+    """Reject a key from its next request on, until it is unfrozen.
+
+    A frozen key counts as expired, by the database's clock, so every process rejects it and it can
+    be neither changed nor rotated. Staff may freeze a key that its team froze: it is theirs then.
+
+    Raise KeyNotActiveError if it is revoked, expired or already frozen.
+    """
+    with transaction.atomic():
+        keys = ApiKey.objects.select_for_update().filter(pk=key.pk)
+        if not is_by_team and _frozen(keys).filter(is_frozen_by_team=True).exists():
+            keys.update(is_frozen_by_team=False)
+        elif not active(keys).update(
+            frozen_at=Now(),
+            is_frozen_by_team=is_by_team,
+            unfrozen_expires_at=F("expires_at"),
+            expires_at=Now(),
+        ):
+            raise KeyNotActiveError("This key is already revoked, expired or frozen.")
+    key.refresh_from_db()
+    return key
+
+
+def unfreeze_key(key: ApiKey, *, is_by_team: bool) -> ApiKey:
+    """Accept a frozen key again, until the expiry it had.
+
+    Raise KeyNotActiveError if it isn't frozen, and KeyFrozenError if its team may not unfreeze it.
+    """
+    with transaction.atomic():
+        found = _frozen(ApiKey.objects.select_for_update().filter(pk=key.pk))
+        if is_by_team and found.filter(is_frozen_by_team=False).exists():
+            raise KeyFrozenError("This key was frozen by our staff. Contact us to unfreeze it.")
+        if not found.update(
+            expires_at=F("unfrozen_expires_at"),
+            frozen_at=None,
+            is_frozen_by_team=False,
+            unfrozen_expires_at=None,
+        ):
+            raise KeyNotActiveError("This key is not frozen.")
+    key.refresh_from_db()
+    return key
+
+
+def _frozen(queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+    return queryset.filter(frozen_at__isnull=False, revoked_at__isnull=True)
+
+
 def require_room(team: Team) -> None:
     """Lock the team against concurrent key creation, and raise TooManyKeysError at its limit.
 
@@ -160,6 +212,12 @@ def active(queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
     return queryset.filter(ACTIVE)
 
 
+def current(queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+    """Return the keys that are active, or would be if they were unfrozen."""
+    ends_later = Q(unfrozen_expires_at__isnull=True) | Q(unfrozen_expires_at__gt=Now())
+    return queryset.filter(ACTIVE | Q(ends_later, frozen_at__isnull=False, revoked_at__isnull=True))
+
+
 def find_active(plaintext: str) -> ApiKey | None:
     """Return the active key of a plaintext, with its team and plan, in at most one query."""
     if not keys.is_well_formed(plaintext):
@@ -170,6 +228,15 @@ def find_active(plaintext: str) -> ApiKey | None:
         if any(keys.same_digest(bytes(key.digest), candidate) for candidate in candidates):
             return key
     return None
+
+
+def is_frozen(plaintext: str) -> bool:
+    """Return whether a plaintext is that of a frozen key."""
+    if not keys.is_well_formed(plaintext):
+        return False
+    candidates = [bytes.fromhex(digest) for digest in keys.digests(plaintext)]
+    found = ApiKey.objects.filter(digest__in=candidates)
+    return current(found).filter(frozen_at__isnull=False).exists()
 
 
 def save_with_new_secret(key: ApiKey, prefix: str) -> str:

@@ -3,6 +3,7 @@
 AccountsError
 ├── EmailInUseError          a sign-up with an address in use
 ├── KeyNotActiveError        a change of a key that is revoked or expired
+├── KeyFrozenError           unfreezing a key that staff froze
 ├── KeyAlreadyRotatedError   a second rotation of one key
 ├── TooManyKeysError         a key beyond the team's limit
 ├── NotAllowedError          an action that the actor's role does not allow
@@ -26,6 +27,10 @@ class EmailInUseError(AccountsError):
 
 class KeyNotActiveError(AccountsError):
     """The key is revoked or expired and can't be changed."""
+
+
+class KeyFrozenError(AccountsError):
+    """Staff froze the key, so its team can't unfreeze it."""
 
 
 class KeyAlreadyRotatedError(AccountsError):

@@ -61,6 +61,30 @@ def rotate_key(
     return successor, plaintext
 
 
+def freeze_key(actor: Actor, key: ApiKey, *, ip_address: str | None) -> ApiKey:
+    """Reject a key from its next request on, until its team unfreezes it.
+
+    Raise KeyNotActiveError.
+    """
+    with transaction.atomic():
+        key = api_keys.freeze_key(key, is_by_team=True)
+        audit.record(actor, "key.frozen", str(key), ip_address=ip_address)
+    return key
+
+
+def unfreeze_key(actor: Actor, key: ApiKey, *, ip_address: str | None) -> ApiKey:
+    """Accept a key again that the team froze.
+
+    Raise KeyNotActiveError, KeyFrozenError if staff froze it, and TooManyKeysError if the team has
+    no room for another valid key.
+    """
+    with transaction.atomic():
+        api_keys.require_room(actor.team)
+        key = api_keys.unfreeze_key(key, is_by_team=True)
+        audit.record(actor, "key.unfrozen", str(key), ip_address=ip_address)
+    return key
+
+
 def revoke_key(actor: Actor | audit.Staff, key: ApiKey, *, ip_address: str | None = None) -> ApiKey:
     """Revoke a key from its next request on. A second revocation changes and logs nothing."""
     with transaction.atomic():

@@ -266,10 +266,12 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     frozen_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="Staff froze it: it counts as expired."
+        null=True, blank=True, editable=False, help_text="It was frozen: it counts as expired."
     )
+    # Otherwise staff did, and only they unfreeze it.
+    is_frozen_by_team = models.BooleanField(default=False, db_default=False, editable=False)
     unfrozen_expires_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="Its expiry once staff unfreeze it."
+        null=True, blank=True, editable=False, help_text="Its expiry once it is unfrozen."
     )
     replaces = models.OneToOneField(
         "self",

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import models, transaction
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts import api_keys, audit, sessions
@@ -58,30 +57,16 @@ def unfreeze_team(staff: Staff, reason: str) -> None:
 
 
 def freeze_key(staff: Staff, key: ApiKey, reason: str) -> None:
-    """Reject a key from its next request on, until it is unfrozen.
-
-    A frozen key counts as expired, by the database's clock, so every process rejects it and its
-    team can neither change nor rotate it. Raise KeyNotActiveError if it is revoked or expired.
-    """
+    """Reject a key from its next request on, until staff unfreeze it. Raise KeyNotActiveError."""
     with transaction.atomic():
-        found = api_keys.active(_keys_of(staff.team).filter(pk=key.pk)).first()
-        if found is None:
-            raise KeyNotActiveError("This key is already revoked, expired or frozen.")
-        found.frozen_at, found.unfrozen_expires_at = timezone.now(), found.expires_at
-        found.save(update_fields=["frozen_at", "unfrozen_expires_at"])
-        ApiKey.objects.filter(pk=found.pk).update(expires_at=Now())
+        found = api_keys.freeze_key(_key_of(staff.team, key), is_by_team=False)
         log_action(staff, "key.frozen", found, reason)
 
 
 def unfreeze_key(staff: Staff, key: ApiKey, reason: str) -> None:
-    """Accept a frozen key again, until the expiry it had. Raise KeyNotActiveError if not frozen."""
+    """Accept a frozen key again, whoever froze it. Raise KeyNotActiveError if it isn't frozen."""
     with transaction.atomic():
-        found = _keys_of(staff.team).filter(pk=key.pk, frozen_at__isnull=False).first()
-        if found is None or found.revoked_at is not None:
-            raise KeyNotActiveError("This key is not frozen.")
-        found.expires_at = found.unfrozen_expires_at
-        found.frozen_at = found.unfrozen_expires_at = None
-        found.save(update_fields=["expires_at", "frozen_at", "unfrozen_expires_at"])
+        found = api_keys.unfreeze_key(_key_of(staff.team, key), is_by_team=False)
         log_action(staff, "key.unfrozen", found, reason)
 
 
@@ -142,8 +127,11 @@ def _locked(team: Team) -> Team:
     )
 
 
-def _keys_of(team: Team) -> "models.QuerySet[ApiKey]":
-    return ApiKey.objects.select_for_update().filter(team=team)
+def _key_of(team: Team, key: ApiKey) -> ApiKey:
+    found = ApiKey.objects.filter(team=team, pk=key.pk).first()
+    if found is None:
+        raise KeyNotActiveError("The team has no such key.")
+    return found
 
 
 def _limit(value: int | None) -> str:

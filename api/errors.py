@@ -16,7 +16,8 @@
     │   ├── PermissionDeniedError       403 permission_denied
     │   │   ├── ModelNotAllowedError    403 model_not_allowed
     │   │   ├── EndpointNotAllowedError 403 endpoint_not_allowed
-    │   │   └── TeamSuspendedError      403 team_suspended
+    │   │   ├── TeamSuspendedError      403 team_suspended
+    │   │   └── KeyFrozenError          403 key_frozen
     │   ├── NotFoundError               404 not_found
     │   │   ├── UnknownUrlError         404 unknown_url
     │   │   └── ModelNotFoundError      404 model_not_found
@@ -216,6 +217,16 @@ class TeamSuspendedError(PermissionDeniedError):
 
     code = "team_suspended"
     default_message = "This team is suspended. Contact support."
+
+
+class KeyFrozenError(PermissionDeniedError):
+    """The key was frozen by its team, or by staff."""
+
+    code = "key_frozen"
+    default_message = (
+        "This API key is frozen. Unfreeze it in your account's settings, or use another key; "
+        "if you can't unfreeze it, contact support."
+    )
 
 
 class NotFoundError(InvalidRequestError):

@@ -1,13 +1,17 @@
 """Celery's tasks for the API. Each may run twice, late or concurrently without harm."""
 
 import time
+from datetime import timedelta
 
 from celery import shared_task
 from django.core.cache import cache
+from django.db.models import Q
 from django.utils import timezone
 
-from api.catalogue import ejections, losses
+from api.catalogue import ejections, losses, model_figures
+from api.gateway.key_addresses import FORGET_DAYS
 from api.jobs import poll
+from api.models import KeyAddress
 from api.operations import async_chat_worker
 from api.reencryption import reencrypt
 
@@ -36,6 +40,20 @@ def alert_of_losses() -> int:
 def alert_of_ejections() -> int:
     """Alert staff of routes that were ejected lately. Return the number of new alerts."""
     return ejections.alert_of_ejections(timezone.now())
+
+
+@shared_task
+def roll_up_model_figures() -> int:
+    """Roll up what models' pages show of the last 30 days. Return the number of models."""
+    return model_figures.roll_up(timezone.now())
+
+
+@shared_task
+def forget_key_addresses() -> int:
+    """Delete the addresses of revoked keys, and those long unused. Return how many."""
+    old = timezone.now() - timedelta(days=FORGET_DAYS)
+    found = KeyAddress.objects.filter(Q(key__revoked_at__isnull=False) | Q(seen_at__lt=old))
+    return found.delete()[0]
 
 
 @shared_task

@@ -258,9 +258,26 @@ def test_price_lists_show_tiers_beside_prices(client: Client, model: ModelEntry)
         f"Above 400,000 input tokens: {written}, output tokens $16.00 {each}",
         "Service tier priority: all prices times 1.75",
     )
-    for page in ("/", "/docs/models"):
-        html = client.get(page).content.decode()
-        assert all(text in html for text in line.tiers), page
+    html = client.get("/").content.decode()
+    assert all(text in html for text in line.tiers)
+    assert "Price depends on input length" in client.get("/docs/models").content.decode()
+
+
+def test_a_models_page_has_a_column_for_each_tier(client: Client, model: ModelEntry) -> None:
+    html = client.get(f"/docs/models/{model.name}").content.decode()
+    headings = re.findall(r'<th scope="col" class="number">(.*?)</th>', html)
+    assert headings == ["Up to 200,000 input tokens", "Above 200,000", "Above 400,000"]
+    assert "<code>priority</code> \N{MULTIPLICATION SIGN} 1.75" in html
+    rows = {
+        title: re.findall(r'<td class="number">(.*?)</td>', row)
+        for title, row in re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', html, re.S)
+    }
+    assert rows == {
+        "Input tokens": ["$1.00", "$2.00", "$2.00"],
+        "Cached input tokens": ["$0.10", "$0.10", "$0.10"],
+        "Input tokens written to the cache": ["$1.00", "$2.00", "$2.40"],
+        "Output tokens": ["$8.00", "$12.00", "$16.00"],
+    }
 
 
 def test_a_worked_example_says_the_factor(prices: Prices, model: ModelEntry) -> None:

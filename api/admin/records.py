@@ -4,6 +4,8 @@ from django.contrib import admin
 
 from api.models import (
     ChatJob,
+    KeyAddress,
+    ModelFigures,
     ModelHealth,
     ModelHealthHour,
     TokenRatio,
@@ -40,6 +42,32 @@ class ModelHealthHourAdmin(ReadOnlyAdmin):
     list_filter = ("hour",)
     search_fields = ("=model",)
     ordering = ("-hour",)
+
+
+@admin.register(KeyAddress)
+class KeyAddressAdmin(ReadOnlyAdmin):
+    """Where each key was last used from."""
+
+    list_display = ("key", "address", "seen_at")
+    list_filter = ("seen_at",)
+    list_select_related = ("key",)
+    search_fields = ("=address", "key__name", "=key__last_four")
+    ordering = ("-seen_at",)
+
+
+@admin.register(ModelFigures)
+class ModelFiguresAdmin(ReadOnlyAdmin):
+    """What models' pages show: the last 30 days of the whole service."""
+
+    list_display = ("model", "teams", "succeeded", "failed", "is_public", "updated_at")
+    list_filter = ("updated_at",)
+    search_fields = ("=model",)
+    ordering = ("model",)
+
+    @admin.display(boolean=True, description="Shown to customers")
+    def is_public(self, figures: ModelFigures) -> bool:
+        """Return whether there are enough requests and teams to show them."""
+        return figures.is_public
 
 
 @admin.register(VideoJob)

@@ -66,6 +66,8 @@ async def admit(
         finally:
             place.give_back(request.admission.team_id if request.admission is not None else 0)
         if admission.code == "admitted":
+            forwarded = request.headers.get(b"x-forwarded-for", b"")
+            gateway.key_addresses.seen[admission.key_id] = request.peer, forwarded
             if admission.amount_nanos < quote.amount_nanos:
                 quote.lower_to(admission.amount_nanos)
             return AdmittedRequest(gateway.gate, request, quote, admission)
@@ -120,6 +122,8 @@ def refusal(admission: AdmissionResult, model: str = "") -> errors.ApiError:
     match admission.code:
         case "invalid_api_key":
             return errors.InvalidApiKeyError()
+        case "key_frozen":
+            return errors.KeyFrozenError()
         case "wrong_scope":
             return errors.EndpointNotAllowedError()
         case "team_suspended":

@@ -18,6 +18,7 @@ from api.gateway.count_exchange import CountExchange
 from api.gateway.deadlines import DeadlineTicker
 from api.gateway.ejection_log import EjectionLog
 from api.gateway.health import Health
+from api.gateway.key_addresses import KeyAddresses
 from api.gateway.metrics import Recorder
 from api.gateway.refusals import RefusalLimit
 from api.gateway.token_ratios import TokenRatios
@@ -91,6 +92,7 @@ class Gateway:
             if valkey_url
             else None
         )
+        self.key_addresses = KeyAddresses(settings.DATABASE_URL)
         self.ticker = DeadlineTicker(upstreams.limits.tick)
         self.recorder = Recorder(self)
         self.is_shutting_down = False
@@ -103,6 +105,7 @@ class Gateway:
         self.health.open()
         self.token_ratios.open()
         self.ejection_log.open()
+        self.key_addresses.open()
         if self.exchange is not None:
             self.exchange.open()
         await self.jobs.open()
@@ -151,6 +154,7 @@ class Gateway:
         await self.health.close()
         await self.token_ratios.close()
         await self.ejection_log.close()
+        await self.key_addresses.close()
         if self.exchange is not None:
             await self.exchange.close()
         await self.jobs.close()

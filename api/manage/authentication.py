@@ -9,24 +9,28 @@ from rest_framework.request import Request
 
 from accounts import api_keys
 from accounts.models import ApiKey
+from api import errors
 
 
 class KeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer <key>`: the key becomes `request.auth`, and there is no user.
 
     A key that is malformed, unknown, revoked or expired is refused in the same words, so that the
-    answer is no oracle. A mistyped key is refused by its checksum, without a query.
+    answer is no oracle; only a frozen one is called so. A mistyped key is refused by its checksum,
+    without a query.
     """
 
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
         """Return no user and the key, or None for a request that brings no bearer token.
 
-        Raise AuthenticationFailed.
+        Raise AuthenticationFailed and KeyFrozenError.
         """
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
         key = api_keys.find_active(token.strip())
+        if key is None and api_keys.is_frozen(token.strip()):
+            raise errors.KeyFrozenError
         if key is None:
             raise AuthenticationFailed
         return None, key

@@ -165,6 +165,7 @@ class KeySerializer(serializers.Serializer[ApiKey]):
     last_used_at = serializers.DateTimeField(source="spend.last_used_at", allow_null=True)
     expires_at = serializers.DateTimeField(allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
+    frozen_at = serializers.DateTimeField(allow_null=True)
     replaced_by = serializers.IntegerField(source="replaced_by.pk", allow_null=True)
     allowed_models = serializers.ListField(child=serializers.CharField())
     requests_per_minute = serializers.IntegerField(allow_null=True)

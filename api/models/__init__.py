@@ -10,8 +10,9 @@ from api.models.catalogue import (
     Upstream,
     validate_base_url,
 )
-from api.models.health import ModelHealth, ModelHealthHour, RouteEjection
+from api.models.health import ModelFigures, ModelHealth, ModelHealthHour, RouteEjection
 from api.models.jobs import ChatJob, VideoJob
+from api.models.key_addresses import KeyAddress
 from api.models.status import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
 from api.models.token_ratios import TokenRatio
 
@@ -19,9 +20,11 @@ __all__ = [
     "AlertDelivery",
     "AlertTarget",
     "ChatJob",
+    "KeyAddress",
     "MaintenanceMode",
     "Model",
     "ModelAlias",
+    "ModelFigures",
     "ModelHealth",
     "ModelHealthHour",
     "Route",

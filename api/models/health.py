@@ -1,4 +1,4 @@
-"""How often models answer: the source of `/health` and `/status`; and which routes were ejected."""
+"""How often and how fast models answer, for `/health`, `/status` and pages; ejected routes."""
 
 from django.db import models
 from django.utils import timezone
@@ -76,3 +76,37 @@ class RouteEjection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.route} {self.ejected_at:%Y-%m-%d %H:%M}"
+
+
+class ModelFigures(models.Model):
+    """A model's figures over the last 30 days, of the whole service: the source of its page.
+
+    `teams` is how many teams used it. `streamed_tokens` and `streamed_ms` are the output tokens of
+    streams and the time from their first token to their last.
+    """
+
+    # Fewer would say more about a customer's use than about the model.
+    LEAST_REQUESTS = 100
+    LEAST_TEAMS = 3
+
+    model = models.CharField(max_length=120, primary_key=True)
+    teams = models.IntegerField(default=0, db_default=0)
+    succeeded = models.BigIntegerField(default=0, db_default=0)
+    failed = models.BigIntegerField(default=0, db_default=0)
+    first_token_ms_total = models.BigIntegerField(default=0, db_default=0)
+    first_token_count = models.BigIntegerField(default=0, db_default=0)
+    streamed_tokens = models.BigIntegerField(default=0, db_default=0)
+    streamed_ms = models.BigIntegerField(default=0, db_default=0)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = verbose_name_plural = "model figures"
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.succeeded + self.failed} requests of {self.teams} teams"
+
+    @property
+    def is_public(self) -> bool:
+        """Whether enough teams made enough requests for the figures to be shown."""
+        requests = self.succeeded + self.failed
+        return requests >= self.LEAST_REQUESTS and self.teams >= self.LEAST_TEAMS

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import structlog
 
 from billing.failpoints import ARMED, failpoint
@@ -36,6 +37,15 @@ __all__ = [
 log = structlog.get_logger(__name__)
 
 ADMIT_PATIENCE_SECONDS = 2.0
+# How many refused keys are looked up at once, each over a connection of its own.
+MAX_LOOKUPS = 4
+_IS_FROZEN = """
+SELECT EXISTS (
+    SELECT FROM accounts_apikey
+    WHERE digest = ANY (SELECT decode(hex, 'hex') FROM unnest(%s::text[]) AS hex)
+      AND revoked_at IS NULL AND frozen_at IS NOT NULL
+      AND (unfrozen_expires_at IS NULL OR unfrozen_expires_at > now()))
+"""
 
 
 class Admission(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -195,6 +205,8 @@ class Gate:
             missing=lambda request_id: RowResult(request_id=request_id),
         )
         self._lease = ProcessLease(database_url)
+        self._database_url = database_url
+        self._lookups = asyncio.Semaphore(MAX_LOOKUPS)
         self._copies = spool.OverdueCopies()
         self._encoder = msgspec.json.Encoder()
 
@@ -254,6 +266,8 @@ class Gate:
             raise
         if ARMED:
             failpoint("after_admit")
+        if result.code == "invalid_api_key":
+            await self._explain(result, admission.digests)
         return result
 
     async def identify(self, request_id: str, digests: list[str]) -> AdmissionResult:
@@ -264,9 +278,33 @@ class Gate:
         payload = self._encoder.encode({"request_id": request_id, "digests": digests})
         try:
             async with asyncio.timeout(ADMIT_PATIENCE_SECONDS):
-                return await self._identities.submit(request_id, payload)
+                result = await self._identities.submit(request_id, payload)
         except TimeoutError:
             raise LedgerUnavailableError from None
+        if result.code == "invalid_api_key":
+            await self._explain(result, digests)
+        return result
+
+    async def _explain(self, result: AdmissionResult, digests: list[str]) -> None:
+        """Give a refusal the code `key_frozen` if the key is frozen.
+
+        To the ledger's functions a frozen key has expired. It is looked up only once it is refused,
+        so that other requests pay nothing for it.
+        """
+        try:
+            async with self._lookups, asyncio.timeout(ADMIT_PATIENCE_SECONDS):
+                if await self._is_frozen(digests):
+                    result.code = "key_frozen"
+        except (psycopg.Error, TimeoutError) as error:
+            log.warning("refused_key_not_looked_up", error=str(error))
+
+    async def _is_frozen(self, digests: list[str]) -> bool:
+        async with await psycopg.AsyncConnection.connect(
+            self._database_url, autocommit=True
+        ) as connection:
+            cursor = await connection.execute(_IS_FROZEN, [digests])
+            row = await cursor.fetchone()
+        return row is not None and bool(row[0])
 
     def count_growth(self, request_id: str, account_id: int, tokens: int) -> None:
         """Count the tokens so far of a running request, if they exceed those counted.

@@ -12,6 +12,7 @@ AREAS = (
     "billing",
     "chat",
     "playground",
+    "catalogue",  # before the docs, whose addresses it shares
     "docs",
     "status",
     "team",

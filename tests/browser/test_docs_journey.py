@@ -62,11 +62,11 @@ def test_code_is_copied_as_it_stands(new_page: Callable[..., Page]) -> None:
 def test_the_models_are_filtered_by_a_choice(page: Page) -> None:
     page.goto("/docs/models")
     page.get_by_label("Type").select_option("image")
-    page.wait_for_url("**/docs/models?kind=image*")
+    page.wait_for_url("**/docs/models?*kind=image*")
     table = page.get_by_role("region", name="Models", exact=True)
     expect(table.get_by_role("row")).to_have_count(3)
-    expect(page.get_by_role("rowheader", name="glm-image")).to_be_visible()
-    expect(page.get_by_role("rowheader", name="gpt-image-1")).to_be_visible()
+    expect(page.get_by_role("rowheader", name="GLM-Image")).to_be_visible()
+    expect(page.get_by_role("rowheader", name="GPT Image 1")).to_be_visible()
 
 
 def test_examples_name_the_customers_own_key(customer_page: Page) -> None:

@@ -207,8 +207,8 @@ class Everybody:
         further.append("/usage?group=tag&metric=latency")
         self.signed_in = [*own, *docs, *mailbox, *further, "/design", "/docs/search?q=stream"]
         self.signed_out = [
-            *("/", "/docs", "/docs/models", "/status", "/nowhere", "/accounts/login/"),
-            *("/legal/terms", "/legal/privacy"),
+            *("/", "/docs", "/docs/models", "/docs/models/glm-5.2", "/status", "/nowhere"),
+            *("/accounts/login/", "/legal/terms", "/legal/privacy"),
             *("/accounts/signup/", "/accounts/password/reset/", "/accounts/password/reset/done/"),
             address("invitation", arguments),
         ]

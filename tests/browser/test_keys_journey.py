@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 import openai
+import pytest
 from openai import OpenAI
 from playwright.sync_api import Page, expect
 
@@ -42,6 +43,7 @@ def test_a_key_is_made_copied_used_rotated_and_revoked(customer_page: Page, site
     page.goto("/settings/apikeys")
     page.get_by_role("link", name="Create key").click()
     page.get_by_label("Name", exact=True).fill("Journey")
+    page.get_by_text("Advanced").click()
     page.get_by_label("Search models").fill("glm-5.2")
     page.get_by_label("glm-5.2", exact=True).check()
     page.get_by_label("Per day").fill("1")
@@ -61,9 +63,9 @@ def test_a_key_is_made_copied_used_rotated_and_revoked(customer_page: Page, site
 
     call(site, key)
     page.goto("/settings/apikeys")
-    row = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="Journey"))
-    expect(row.first).to_contain_text("Last used")
-    expect(row.first.locator(".budget strong").first).not_to_have_text("$0.00")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="Journey"))
+    expect(row.first).not_to_contain_text("Never used")
+    expect(row.first.locator(".key-spent strong")).not_to_have_text("$0.00")
 
     page.get_by_role("link", name="Journey").click()
     site.manage("shell", "-c", "from billing.tasks import roll_up_usage; roll_up_usage()")
@@ -124,9 +126,37 @@ def test_a_key_is_revoked_without_scripts(
     assert refused(site, key)
 
 
+def test_a_key_is_frozen_and_unfrozen(customer_page: Page, site: Stack) -> None:
+    page = customer_page
+    key = make_key(page, "Winter")
+    page.get_by_role("link", name="I’ve copied it").click()
+    page.get_by_role("button", name="Freeze").click()
+    expect(page.get_by_text("Frozen since")).to_be_visible()
+    with pytest.raises(openai.PermissionDeniedError) as frozen:
+        call(site, key)
+    assert frozen.value.code == "key_frozen"
+    page.get_by_role("button", name="Unfreeze").click()
+    expect(page.locator(".alert.good")).to_contain_text("It works again")
+    call(site, key)
+
+
+def test_the_dialog_makes_a_key_of_a_name(customer_page: Page, site: Stack) -> None:
+    page = customer_page
+    page.goto("/settings/apikeys")
+    page.get_by_role("link", name="Create key").click()
+    dialog = page.get_by_role("dialog", name="Create key")
+    expect(dialog.get_by_label("Name", exact=True)).to_be_focused()
+    expect(dialog.get_by_label("Per month")).to_be_hidden()
+    assert accessibility_faults(page) == []
+    page.keyboard.type("Of the dialog")
+    page.keyboard.press("Enter")
+    call(site, page.locator("#plaintext").inner_text())
+
+
 def test_the_own_day_is_asked_for_where_it_is_chosen(customer_page: Page) -> None:
     page = customer_page
     page.goto("/settings/apikeys/new")
+    page.get_by_text("Advanced").click()
     expect(page.get_by_label("Expiry date")).to_be_hidden()
     page.get_by_label("Expires").select_option("day")
     expect(page.get_by_label("Expiry date")).to_be_visible()
@@ -151,6 +181,8 @@ def test_pages_are_accessible_and_fit_a_phone(
     for path in (url, f"{url}/edit", f"{url}/rotate", f"{url}/revoke", "/settings/apikeys/new"):
         page.goto(path)
         check()
+    page.get_by_text("Advanced").click()
+    check()
     page.get_by_label("Requests per minute").fill("a lot")
     page.get_by_role("button", name="Create key").click()
     expect(page.get_by_text("Enter a name.")).to_be_visible()

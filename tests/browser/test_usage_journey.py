@@ -187,3 +187,52 @@ def test_everything_is_found_by_keyboard_alone(customer_page: Page, site: Stack)
     expect(results.first).to_be_focused()
     page.keyboard.press("Escape")
     expect(field).to_be_hidden()
+
+
+def test_columns_are_hidden_and_stay_hidden(customer_page: Page, site: Stack) -> None:
+    call(site)
+    page = customer_page
+    page.goto("/usage?period=today")
+    heading = page.get_by_role("columnheader", name="Cached", exact=True)
+    expect(heading).to_be_visible()
+    page.get_by_text("Columns", exact=True).click()
+    page.get_by_label("Cached tokens").uncheck()
+    expect(heading).to_be_hidden()
+    page.reload()
+    expect(heading).to_be_hidden()
+    expect(page.get_by_role("columnheader", name="Latency")).to_be_visible()
+    page.get_by_text("Columns", exact=True).click()
+    assert accessibility_faults(page) == []
+    page.get_by_label("Cached tokens").check()
+    expect(heading).to_be_visible()
+
+
+def test_a_filter_is_saved_opened_and_deleted(customer_page: Page) -> None:
+    page = customer_page
+    page.goto("/usage?period=7d&status=error&end_user=")
+    page.get_by_text("Saved filters").click()
+    page.get_by_label("Save this filter as").fill("Errors <b>")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.goto("/usage")
+    page.get_by_text("Saved filters").click()
+    assert accessibility_faults(page) == []
+    page.get_by_role("link", name="Errors <b>").click()
+    page.wait_for_url("**/usage?period=7d&status=error")
+    expect(page.get_by_label("Status", exact=True)).to_have_value("error")
+    page.get_by_text("Saved filters").click()
+    page.get_by_role("button", name="Delete Errors <b>").click()
+    expect(page.get_by_role("link", name="Errors <b>")).to_have_count(0)
+
+
+def test_a_phone_shows_figures_first_and_filters_on_demand(
+    new_customer_page: Callable[..., Page],
+) -> None:
+    page = new_customer_page(viewport={"width": 390, "height": 844})
+    page.goto("/usage")
+    expect(page.get_by_placeholder("Any")).to_be_hidden()
+    expect(page.get_by_text("Output tokens").first).to_be_in_viewport()
+    page.get_by_text("Filters", exact=True).click()
+    page.get_by_placeholder("Any").fill("nobody")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**end_user=nobody*")
+    expect(page.get_by_text("Filters (1)")).to_be_visible()

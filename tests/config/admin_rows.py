@@ -13,10 +13,12 @@ from billing.ledger import postings
 from tests.cast import issue, member
 
 
-def _add_health(route: api.Route) -> None:
+def _add_measurements(route: api.Route) -> None:
+    """Make a row of each table about how models and routes do."""
     now, model = timezone.now(), route.model.name
     api.ModelHealth.objects.create(model=model, minute=now)
     api.ModelHealthHour.objects.create(model=model, hour=now)
+    api.ModelFigures.objects.create(model=model)
     api.TokenRatio.objects.create(model=model)
     api.RouteEjection.objects.create(route=route, retry_at=now, reason="failed: HTTP 503")
 
@@ -39,7 +41,8 @@ def add_rows(n: int) -> None:
     route = api.Route.objects.create(model=model, upstream=upstream, upstream_model="m")
     api.RouteCost.objects.create(route=route, effective_from=now)
     api.Service.objects.get_or_create(pk=1)
-    _add_health(route)
+    _add_measurements(route)
+    api.KeyAddress.objects.create(key=key, address="192.0.2.1")
     ids = {"account": account, "key": key, "price_version": price, "model": model.name}
     request_id = uuid.uuid4()
     times = {"expires_at": now, "next_poll_at": now}

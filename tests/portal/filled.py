@@ -102,6 +102,7 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "pk": passkey.pk,
             "slug": "streaming",
             "name": "plus",
+            "model_name": MODEL,
             "email_id": EMAIL_ID,
             "invoice_id": "in_of_no_plan",
             "session_id": _sign_in_elsewhere(owner).pk,

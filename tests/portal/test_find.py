@@ -52,7 +52,7 @@ def test_pages_and_models_are_found_by_name(
     load_catalogue(monkeypatch)
     assert "/statement" in found(browser, "statem")
     assert "/settings/notifications" in found(browser, "notif")
-    assert "/usage?model=glm-5.2" in found(browser, "GLM-5")
+    assert "/docs/models/glm-5.2" in found(browser, "GLM-5")
     assert "/dashboard" in found(browser, "")
 
 

@@ -35,7 +35,7 @@ TEXT = (
 SHOWING = {
     *("apikeys", "key", "edit_key", "rotate_key", "revoke_key", "usage", "request", "statement"),
     *("team", "member", "team_settings", "audit_log", "profile", "delete_account", "home"),
-    *("models", "mfa_list_webauthn", "chat", "playground", "error", "each transfer"),
+    *("models", "model", "mfa_list_webauthn", "chat", "playground", "error", "each transfer"),
     *("billing", "failed order"),
 }
 

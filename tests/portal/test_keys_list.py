@@ -10,6 +10,7 @@ from django.utils.html import escape
 
 from accounts import api_keys
 from accounts.models import ApiKey, Membership, Role, Team, User
+from billing.models import KeySpend
 from tests.billing.ledger_calls import Customer, make_customer, settle
 from tests.cast import issue, signed_in
 from tests.portal.chat_pages import send
@@ -74,7 +75,7 @@ def test_only_active_keys_are_listed_until_all_are_asked_for(
     everything = browser.get(f"{URL}?show=all")
     assert names(everything) == ["expired", "revoked", "active"]
     listing = everything.context["listing"]
-    assert (listing.active_count, listing.all_count) == (1, 3)
+    assert (listing.current_count, listing.all_count) == (1, 3)
 
 
 def test_a_rotated_key_leads_to_its_successor(browser: Client, alices_team: Team, alice) -> None:
@@ -118,7 +119,7 @@ def test_a_team_whose_keys_have_all_ended_is_told_so(
     browser: Client, alices_team: Team, alice
 ) -> None:
     api_keys.revoke_key(issue(alices_team, alice).key)
-    assert "No active keys" in browser.get(URL).content.decode()
+    assert "No current keys" in browser.get(URL).content.decode()
 
 
 def test_a_suspended_team_is_told_so(browser: Client, alices_team: Team) -> None:
@@ -143,7 +144,7 @@ def test_a_long_list_has_pages_of_few_queries(
 ) -> None:
     for number in range(30):
         issue(alices_team, alice, f"key {number}")
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):  # one of them for the models of the dialog
         first = browser.get(URL)
     assert names(first) == [f"key {number}" for number in range(29, 4, -1)]
     older = first.context["listing"].older_url
@@ -205,3 +206,66 @@ def test_who_has_a_chats_key_alone_is_offered_a_key(browser: Client) -> None:
     assert "1 temporary key " in page
     steps = browser.get("/dashboard").context["steps"]
     assert not steps.has_key
+
+
+def test_keys_are_found_by_name_end_and_creator(
+    browser: Client, alices_team: Team, alice: User, bob: User
+) -> None:
+    issue(alices_team, alice, "Nightly %_ report")
+    _, plaintext = issue(alices_team, bob, "CI")
+    assert names(browser.get(URL, {"q": "NIGHTLY"})) == ["Nightly %_ report"]
+    assert names(browser.get(URL, {"q": "%_"})) == ["Nightly %_ report"]
+    assert names(browser.get(URL, {"q": f"sk-tg-…{plaintext[-4:]}"})) == ["CI"]
+    assert names(browser.get(URL, {"q": bob.email})) == ["CI"]
+    nothing = browser.get(URL, {"q": "no\0such", "sort": "nonsense"})
+    assert names(nothing) == []
+    assert "No matching keys" in nothing.content.decode()
+
+
+def test_keys_are_sorted(browser: Client, alices_team: Team, alice: User) -> None:
+    now = timezone.now()
+    month = now.date().replace(day=1)
+    spends = {"b": (now, month, 5), "C": (now - timedelta(days=1), month, 9)}
+    for name in ("b", "C", "a"):
+        expires_at = now + timedelta(days=9) if name == "a" else None
+        key = issue(alices_team, alice, name, expires_at=expires_at).key
+        if name in spends:
+            used, month, nanos = spends[name]
+            KeySpend.objects.create(
+                key=key, day=now.date(), month=month, month_nanos=nanos, last_used_at=used
+            )
+    last_month = (month - timedelta(days=1)).replace(day=1)
+    old = issue(alices_team, alice, "old").key
+    KeySpend.objects.create(key=old, day=last_month, month=last_month, month_nanos=99)
+    orders = {
+        "": ["old", "a", "C", "b"],
+        "used": ["b", "C", "old", "a"],
+        "spent": ["C", "b", "old", "a"],
+        "expires": ["a", "old", "C", "b"],
+    }
+    for sort, expected in orders.items():
+        assert names(browser.get(URL, {"sort": sort})) == expected, sort
+    assert sorted(names(browser.get(URL, {"sort": "name"}))) == ["C", "a", "b", "old"]
+
+
+def test_search_and_order_stay_from_page_to_page(
+    browser: Client, alices_team: Team, alice: User
+) -> None:
+    for number in range(27):
+        issue(alices_team, alice, f"key {number:02}")
+    listing = browser.get(URL, {"q": "key", "sort": "name", "show": "all"}).context["listing"]
+    following = browser.get(listing.older_url)
+    assert names(following) == ["key 25", "key 26"]
+    assert "q=key" in following.context["listing"].newer_url
+
+
+def test_a_dialog_makes_a_key_where_the_sign_in_is_recent(
+    password_browser: Client, alices_team: Team, alice: User, bob: User
+) -> None:
+    issue(alices_team, alice)
+    page = password_browser.get(URL, headers={"x-team": alices_team.slug}).content.decode()
+    assert 'id="new-key-dialog"' in page
+    Membership.objects.filter(user=bob, team=alices_team).update(role=Role.BILLING)
+    client = signed_in(bob)
+    client.post("/team/switch", {"team": alices_team.slug})
+    assert 'id="new-key-dialog"' not in client.get(URL).content.decode()

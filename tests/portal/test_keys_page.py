@@ -8,8 +8,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import api_keys
-from accounts.models import ApiKey, AuditEntry, Membership, Role
-from billing.models import UsageHour
+from accounts.models import ApiKey, AuditEntry, Membership, Role, Team, User
+from api.models import KeyAddress
+from billing.models import KeySpend, UsageHour
 from tests.billing.ledger_calls import make_customer
 from tests.cast import IssuedKey, everything_in_the_database, issue, signed_in
 from tests.portal.keys_pages import URL, errors, plaintexts
@@ -255,3 +256,14 @@ def test_an_expiry_on_a_day_lasts_to_its_end_in_utc(browser: Client, key_url: st
     browser.post(f"{key_url}/edit", form)
     end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
     assert ApiKey.objects.get().expires_at == end
+
+
+def test_the_address_of_the_last_request_is_shown(
+    browser: Client, alices_team: Team, alice: User
+) -> None:
+    key = issue(alices_team, alice).key
+    KeyAddress.objects.create(key=key, address="2001:db8::7")
+    now = timezone.now()
+    KeySpend.objects.create(key=key, day=now.date(), month=now.date(), last_used_at=now)
+    for path in (URL, f"{URL}/{key.pk}"):
+        assert "2001:db8::7" in browser.get(path).content.decode()

@@ -19,8 +19,8 @@ from api.maintenance import Maintenance
 from api.models import Route, Service, StatusEvent, StatusSubscriber, StatusUpdate
 from portal.emails.sending import send_email
 from portal.status.events import Events, headline, shown_states
-from portal.status.queries import _tone
 from portal.status.tasks import send_status_updates
+from portal.ui.availability import _tone
 from tests.portal.keys_pages import load_catalogue
 from tests.portal.sent_emails import last_to, link_to
 

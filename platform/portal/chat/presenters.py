@@ -34,7 +34,7 @@ def chat_models(snapshot: Snapshot) -> list[dict[str, Any]]:
     return [
         {
             "name": line.name,
-            "title": line.title,
+            "title": line.label,
             "context": line.context,
             "input_price": line.input_price,
             "output_price": line.output_price,

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.db.models import Q
 from django.utils import timezone
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
@@ -147,7 +148,9 @@ class KeyForm(ActionForm):
     def offer(self) -> None:
         """Offer the team's keys that are frozen, or that are not."""
         keys = without_chat_keys(ApiKey.objects.filter(team=self.team, revoked_at__isnull=True))
-        keys = keys.filter(frozen_at__isnull=not self.is_frozen)
+        # Staff may also freeze a key that its team froze, and could unfreeze.
+        by_staff = Q(frozen_at__isnull=False, is_frozen_by_team=False)
+        keys = keys.filter(frozen_at__isnull=False) if self.is_frozen else keys.exclude(by_staff)
         self.fields["key"].queryset = keys.order_by("-id")  # type: ignore[attr-defined]
 
 

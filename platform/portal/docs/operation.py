@@ -5,8 +5,9 @@ from typing import Any
 
 from api.operations.base import Operation
 from portal.docs.reader import ANY_MODEL, Reader
+from portal.ui.model_snippets import operation_snippets
 from portal.ui.prices import PricedModel
-from portal.ui.snippets import Snippet, post_by_curl, post_by_sdk
+from portal.ui.snippets import Snippet
 
 
 class OperationText:
@@ -48,14 +49,9 @@ class OperationText:
         body = self._example()
         if body is None:
             return []
-        base_url, key = self._reader.base_url, self._reader.key
-        call = self._operation.playground.call
-        prints = self._operation.playground.prints
-        files, saves = self._operation.files, self._operation.playground.saves
-        return [
-            post_by_curl(base_url, self.path, key, body, files=files, saves=saves),
-            post_by_sdk(base_url, self.path, key, body, call=call, prints=prints, files=files),
-        ]
+        return operation_snippets(
+            self._operation, body, base_url=self._reader.base_url, api_key=self._reader.key
+        )
 
     def _example(self) -> dict[str, Any] | None:
         """Return the first example's body, for a model of the reader's catalogue."""

@@ -13,16 +13,13 @@ class Page:
     """A page at `/docs/<slug>`, whose text is `templates/docs/pages/<slug>.html`.
 
     The page of an `operation` needs no template: it can be generated from the operation.
-    `summary` is shown under the title and in lists. `is_wide` replaces the table of contents
-    beside the text with room for a wide table.
+    `summary` is shown under the title and in lists.
     """
 
     slug: str
     title: str
     group: str
     summary: str
-    is_wide: bool = False
-
     operation: Operation | None = None
 
     @property
@@ -46,11 +43,7 @@ _BEFORE = (
     FIRST,
     Page("authentication", "Authentication", START, "Send, restrict and rotate API keys."),
     Page(
-        "models",
-        "Models",
-        START,
-        "All models with their limits, capabilities and prices.",
-        is_wide=True,
+        "model-list", "Model list", START, "Limits, capabilities and prices of models over the API."
     ),
 )
 _AFTER = (

@@ -6,7 +6,6 @@ from portal.docs import views
 
 urlpatterns = [
     path("docs", views.docs, name="docs"),
-    path("docs/models", views.page, {"slug": "models"}, name="models"),
     path("docs/search", views.search_docs, name="docs_search"),
     path("docs/<slug:slug>", views.page, name="docs_page"),
 ]

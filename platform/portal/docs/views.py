@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
-from api.catalogue.snapshot import ModelEntry, load_snapshot
+from api.catalogue.snapshot import load_snapshot
 from api.operations.async_chat import RESULT_HOURS
 from api.operations.images import MAX_IMAGES
 from api.operations.videos import DEFAULT_SECONDS, MAX_SECONDS
@@ -21,26 +21,6 @@ from portal.docs.reader import Reader
 from portal.docs.search import LONGEST_QUERY, index_of, search
 from portal.docs.sections import sections
 
-KINDS = {
-    "chat": "Text",
-    "embedding": "Embeddings",
-    "rerank": "Reranking",
-    "moderation": "Moderation",
-    "speech": "Speech",
-    "transcription": "Transcription",
-    "image": "Images",
-    "video": "Videos",
-}
-CAPABILITIES = {
-    "tools": "Tools",
-    "json_mode": "JSON mode",
-    "structured_outputs": "JSON schemas",
-    "reasoning": "Reasoning",
-    "web_search": "Web search",
-    "image": "Image input",
-    "file": "File input",
-    "coding": "Coding endpoint",
-}
 QUICK_RESULTS = 8
 
 
@@ -68,7 +48,7 @@ def search_docs(request: HttpRequest) -> HttpResponse:
     reader = _reader_of(request)
     # The index is for all readers: list prices.
     nobody = Reader(load_snapshot(), settings.BASE_URL)
-    index = index_of(lambda page: _article(page, nobody, {}), reader.snapshot.version)
+    index = index_of(lambda page: _article(page, nobody), reader.snapshot.version)
     results = search(query, index)
     is_quick = bool(request.headers.get("HX-Request"))
     context = {
@@ -84,7 +64,7 @@ def search_docs(request: HttpRequest) -> HttpResponse:
 
 def _show(request: HttpRequest, page: Page) -> HttpResponse:
     reader = _reader_of(request)
-    article = _article(page, reader, request.GET)
+    article = _article(page, reader)
     before, after = neighbours(page)
     context = {
         "page": page,
@@ -104,8 +84,8 @@ def _reader_of(request: HttpRequest) -> Reader:
     return Reader(snapshot.for_team(actor.team.pk) if actor else snapshot, origin, request)
 
 
-def _article(page: Page, reader: Reader, chosen: Any) -> str:
-    """Return a page's text as HTML. `chosen` are the filters of the models' page."""
+def _article(page: Page, reader: Reader) -> str:
+    """Return a page's text as HTML."""
     context: dict[str, Any] = {
         "page": page,
         "reader": reader,
@@ -133,37 +113,4 @@ def _article(page: Page, reader: Reader, chosen: Any) -> str:
         context["errors"] = reference.error_rows()
     if page.slug in {"endpoints", "reasoning", "errors"}:
         context["surfaces"] = reference.surfaces()
-    if page.slug == "models":
-        context |= _filtered(reader, chosen)
     return render_to_string(page.templates, context)
-
-
-def _filtered(reader: Reader, chosen: Any) -> dict[str, Any]:
-    """Return what the models' page shows: the models of a kind that have a capability."""
-    kind, capability = chosen.get("kind", ""), chosen.get("can", "")
-    shown = [
-        model
-        for model in reader.models
-        if kind in {"", model.kind} or kind not in KINDS
-        if capability not in CAPABILITIES or _can(model.entry, capability)
-    ]
-    return {
-        "shown": shown,
-        # A column in which all models have the same as in another says nothing.
-        "columns": {
-            "text": any(model.input_price for model in shown),
-            "cached": any(model.cached_price for model in shown),
-            "reasoning": any(model.reasoning_price for model in shown),
-            "unit": any(model.unit_price for model in shown),
-        },
-        "kinds": KINDS,
-        "capabilities": CAPABILITIES,
-        "kind": kind,
-        "capability": capability,
-    }
-
-
-def _can(model: ModelEntry, capability: str) -> bool:
-    if capability == "coding":
-        return model.is_coding
-    return capability in model.features or capability in model.input_modalities

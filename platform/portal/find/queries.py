@@ -1,7 +1,6 @@
 """What the search dialog finds; documentation is searched by its own page."""
 
 import re
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import Q
@@ -10,6 +9,7 @@ from django.urls import reverse
 from api.catalogue.snapshot import load_snapshot
 from billing.models import Reservation, UsageRecord
 from portal.access import MemberRequest, without_chat_keys
+from portal.ui.prices import price_list
 from portal.ui.shell import REQUEST_URL, Link, Shell
 
 LONGEST_QUERY = 100
@@ -52,7 +52,6 @@ def _pages(request: MemberRequest, query: str) -> list[Link]:
         others.append(Link("Statement", reverse("statement"), "receipt-text"))
     if request.actor.may_create_keys():
         others.append(Link("Create key", reverse("new_key"), "plus"))
-    others.append(Link("Models", reverse("models"), "layers"))
     pages = [*rail, *others] if query else rail
     return [link for link in pages if query.lower() in link.title.lower()]
 
@@ -75,14 +74,12 @@ def _models(query: str) -> list[Link]:
     """Return the models whose name or title has the query."""
     if not query:
         return []
-    models = load_snapshot().public_models()
     found = [
         model
-        for model in models
-        if query.lower() in model.name.lower() or query.lower() in (model.title or "").lower()
+        for model in price_list(load_snapshot())
+        if query.lower() in model.name.lower() or query.lower() in model.title.lower()
     ]
-    url = reverse("usage")
     return [
-        Link(model.name, f"{url}?{urlencode({'model': model.name})}", "layers")
+        Link(model.label, reverse("model", args=[model.name]), "layers")
         for model in found[:MOST_OF_A_KIND]
     ]

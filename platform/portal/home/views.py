@@ -17,9 +17,10 @@ from api.catalogue.snapshot import Snapshot, load_snapshot
 from api.service import current_service
 from portal.brand.current import cache, terms_version
 from portal.brand.files import file_response
+from portal.ui.model_snippets import model_snippets
 from portal.ui.prices import PricedModel, price_list
 from portal.ui.shell import Shell
-from portal.ui.snippets import Snippet, chat_in_go, chat_snippets, image_snippets, video_snippets
+from portal.ui.snippets import Snippet
 from portal.ui.worked_cost import WorkedCost, example_model, worked_cost
 
 FEATURED = {"chat": 6, "image": 2, "video": 2}
@@ -91,6 +92,7 @@ def sitemap_xml(request: HttpRequest) -> HttpResponse:
     names = ["home", "docs", "models", "status", "terms", "privacy"]
     names += ["imprint"] if Shell(request).brand.has_imprint else []
     paths = [reverse(name) for name in names]
+    paths += [reverse("model", args=[model.name]) for model in price_list(load_snapshot())]
     context = {"urls": [request.build_absolute_uri(path) for path in paths]}
     return render(request, "home/sitemap.xml", context, content_type="application/xml")
 
@@ -145,10 +147,7 @@ def _first_request(base_url: str, key: str, models: list[PricedModel]) -> list[S
     for kind in ("chat", "image", "video"):
         for model in models:
             if model.kind == kind:
-                given = {"base_url": base_url, "model": model.name, "api_key": key}
-                if kind == "chat":
-                    return [*chat_snippets(**given), chat_in_go(**given)]
-                return image_snippets(**given) if kind == "image" else video_snippets(**given)
+                return model_snippets(model.entry, base_url=base_url, api_key=key)
     return []
 
 

@@ -36,19 +36,35 @@ class KeyPresenter:
         return self.key.revoked_at is not None
 
     @property
+    def expires_at(self) -> datetime | None:
+        """When its time is over; a frozen key's as it was before."""
+        return self.key.unfrozen_expires_at if self.key.frozen_at else self.key.expires_at
+
+    @property
     def is_expired(self) -> bool:
         """Whether its time is over."""
-        return self.key.expires_at is not None and self.key.expires_at <= self.now
+        return self.expires_at is not None and self.expires_at <= self.now
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it works again once it is unfrozen."""
+        return self.key.frozen_at is not None and not (self.is_revoked or self.is_expired)
 
     @property
     def is_active(self) -> bool:
         """Whether it opens anything."""
-        return not (self.is_revoked or self.is_expired)
+        return not (self.is_revoked or self.is_expired or self.is_frozen)
 
     @property
     def successor(self) -> ApiKey | None:
         """The key that it was rotated into."""
         return getattr(self.key, "replaced_by", None)
+
+    @property
+    def last_address(self) -> str:
+        """The IP address of its last request; empty if none is known."""
+        known = getattr(self.key, "last_address", None)
+        return known.address if known is not None else ""
 
     @property
     def state(self) -> State:
@@ -57,11 +73,13 @@ class KeyPresenter:
             return State("Revoked", "bad")
         if self.is_expired:
             return State("Rotated" if self.successor else "Expired", "")
+        if self.is_frozen:
+            return State("Frozen", "warn")
         if self.successor:
             return State("Rotating", "warn")
         if self.spending.is_budget_reached:
             return State("Budget reached", "warn")
-        if self.key.expires_at is not None and self.key.expires_at - self.now <= _SOON:
+        if self.expires_at is not None and self.expires_at - self.now <= _SOON:
             return State("Expires soon", "warn")
         return State("Active", "good")
 
@@ -72,8 +90,18 @@ class KeyPresenter:
 
     @property
     def may_change(self) -> bool:
-        """Whether the reader may change or revoke it now."""
+        """Whether the reader may change or freeze it now."""
         return self.may_manage and self.is_active
+
+    @property
+    def may_revoke(self) -> bool:
+        """Whether the reader may revoke it now."""
+        return self.may_manage and (self.is_active or self.is_frozen)
+
+    @property
+    def may_unfreeze(self) -> bool:
+        """Whether the reader may unfreeze it now: a key that staff froze is theirs to unfreeze."""
+        return self.may_manage and self.is_frozen and self.key.is_frozen_by_team
 
     @property
     def may_rotate(self) -> bool:
@@ -81,12 +109,17 @@ class KeyPresenter:
         return self.may_change and self.successor is None
 
     @property
+    def has_own_limits(self) -> bool:
+        """Whether its limits differ from the plan's."""
+        return (self.key.requests_per_minute, self.key.tokens_per_minute) != (None, None)
+
+    @property
     def limits(self) -> str:
         """Its limits, and whose they are."""
         own = (self.key.requests_per_minute, self.key.tokens_per_minute)
         requests = own[0] if own[0] is not None else self.plan.requests_per_minute
         tokens = own[1] if own[1] is not None else self.plan.tokens_per_minute
-        whose = " (the plan's)" if own == (None, None) else ""
+        whose = "" if self.has_own_limits else " (the plan's)"
         return f"{requests:,} requests and {tokens:,} tokens a minute{whose}"
 
 

@@ -1,4 +1,4 @@
-"""A team's API keys: list, create, change, rotate, revoke."""
+"""A team's API keys: list, create, change, rotate, freeze, revoke."""
 
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import key_actions
 from accounts.api_keys import KeyRules
@@ -19,6 +19,7 @@ from api.catalogue.snapshot import Snapshot, load_snapshot
 from billing.usage.key_spending import use_by_day
 from portal.access import (
     MemberRequest,
+    has_recent_sign_in,
     member_page,
     member_page_if,
     require_recent_sign_in,
@@ -26,7 +27,7 @@ from portal.access import (
 from portal.keys import forms
 from portal.keys.forms import KeyForm, NewKeyForm, RotationForm
 from portal.keys.presenters import KeyPresenter, daily_cost_of, key_presenter
-from portal.keys.queries import listing_of, visible_keys
+from portal.keys.queries import ORDERS, choice_of, listing_of, visible_keys
 from portal.ui.snippets import Snippet, chat_snippets, management_snippets
 
 _shows_or_does = require_http_methods(["GET", "HEAD", "POST"])
@@ -35,13 +36,15 @@ _shows_or_does = require_http_methods(["GET", "HEAD", "POST"])
 @require_safe
 @member_page
 def apikeys(request: MemberRequest) -> HttpResponse:
-    """List the team's keys: the active ones, or all."""
-    listing = listing_of(
-        request.actor,
-        is_all=request.GET.get("show") == "all",
-        page=request.GET.get("page", ""),
-    )
-    return render(request, "keys/list.html", {"listing": listing})
+    """List the team's keys: the current ones, or all. A dialog creates one."""
+    listing = listing_of(request.actor, choice_of(request.GET), page=request.GET.get("page", ""))
+    context: dict[str, Any] = {"listing": listing, "orders": ORDERS}
+    # Without a recent sign-in the form's own page asks for it first.
+    if request.actor.may_create_keys() and has_recent_sign_in(request):
+        models = load_snapshot().public_models()
+        context["form"] = NewKeyForm(None, actor=request.actor, models=models)
+        context["token"] = forms.new_token()
+    return render(request, "keys/list.html", context)
 
 
 @_shows_or_does
@@ -93,7 +96,7 @@ def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
     models = load_snapshot().public_models()
     form = KeyForm(_sent(request), actor=request.actor, models=models, key=own.key)
     if not own.is_active:
-        return _key_page(request, own, "Revoked and expired keys can't be edited.")
+        return _key_page(request, own, "Revoked, expired and frozen keys can't be edited.")
     if not form.is_valid():
         context = {"form": form, "own": own}
         return render(request, "keys/edit.html", context, status=400 if form.is_bound else 200)
@@ -150,6 +153,32 @@ def revoke_key(request: MemberRequest, key_id: int) -> HttpResponse:
     return redirect("key", key_id)
 
 
+@require_POST
+@member_page
+def freeze_key(request: MemberRequest, key_id: int) -> HttpResponse:
+    """Refuse a key until it is unfrozen."""
+    own = _managed_key(request, key_id)
+    try:
+        key_actions.freeze_key(request.actor, own.key, ip_address=client_ip(request))
+    except AccountsError as error:
+        return _key_page(request, _key(request, key_id), str(error))
+    messages.success(request, "Key frozen. Requests with it get a 403 until you unfreeze it.")
+    return redirect("key", key_id)
+
+
+@require_POST
+@member_page
+def unfreeze_key(request: MemberRequest, key_id: int) -> HttpResponse:
+    """Accept a frozen key again."""
+    own = _managed_key(request, key_id)
+    try:
+        key_actions.unfreeze_key(request.actor, own.key, ip_address=client_ip(request))
+    except AccountsError as error:
+        return _key_page(request, _key(request, key_id), str(error))
+    messages.success(request, "Key unfrozen. It works again.")
+    return redirect("key", key_id)
+
+
 def _sent(request: MemberRequest) -> QueryDict | None:
     """Return what a form was sent with; None where it is only asked for."""
     return request.POST if request.method == "POST" else None
@@ -179,7 +208,7 @@ def _key_page(request: MemberRequest, own: KeyPresenter, refusal: str = "") -> H
 def _why_not_rotated(own: KeyPresenter) -> str:
     if own.successor is not None:
         return "This key was already rotated. If you didn't copy the new key, rotate that one."
-    return "Revoked and expired keys can't be rotated. Create a new one."
+    return "Revoked, expired and frozen keys can't be rotated. Unfreeze it, or create a new one."
 
 
 def show_once(

@@ -21,7 +21,7 @@ def playground(request: MemberRequest) -> HttpResponse:
         "models": [
             {
                 "name": model.name,
-                "title": model.title,
+                "title": model.label,
                 "kind": model.kind,
                 "inputs": model.entry.input_modalities,
             }

@@ -84,7 +84,7 @@ def memberships(user: User) -> Iterator[bytes]:
 def keys(user: User) -> Iterator[bytes]:
     """Yield the keys that the user made, without their secrets, as JSON."""
     names = ("id", "team__slug", "name", "scope", "prefix", "last_four", "created_at")
-    ends = ("expires_at", "revoked_at")
+    ends = ("expires_at", "revoked_at", "last_address__address")
     rows = ApiKey.objects.filter(created_by=user).order_by("id")
     yield _json(list(rows.values(*names, *ends)))
 

@@ -1,68 +1,22 @@
-"""The models' availability: now, day by day, and the hours in which they had problems.
+"""The hours in which models had problems, computed from the relay's counts of real requests.
 
-All of it is computed from the relay's counts of real requests; `events` has what staff post.
+`portal.ui.availability` has the models' states and days; `events` has what staff post.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
-from django.db.models import F, QuerySet, Sum
-from django.db.models.functions import TruncDay
+from django.db.models import F
 
 from api.catalogue.snapshot import ModelEntry
 from api.gateway.health import DEGRADED_SHARE, LEAST_FAILURES, state_of
-from api.models import ModelHealth, ModelHealthHour
+from api.models import ModelHealthHour
+from portal.ui.availability import hours_since, percent
 
-DAYS = 30
-NOW_MINUTES = 5
-# A day's bar is good from this success rate up, and bad where the day counts as degraded.
-GOOD_SHARE = 0.99
-BAR_STEP = 10
 MOST_INCIDENTS = 20
 _HOUR = timedelta(hours=1)
-_SUMS = ("succeeded", "failed", "latency_ms_total", "first_token_ms_total", "first_token_count")
-
-
-@dataclass(frozen=True)
-class Day:
-    """A model's day (UTC). `tone` is good, warn, bad or none; `x` is the place of its bar."""
-
-    date: date
-    tone: str
-    share: str
-    x: int
-
-
-@dataclass(frozen=True)
-class ModelStatus:
-    """One model's availability. `share` and the times are over all days, empty without requests."""
-
-    name: str
-    title: str
-    kind: str
-    state: str
-    days: list[Day]
-    share: str
-    first_token_seconds: str
-    answer_seconds: str
-
-    @property
-    def summary(self) -> str:
-        """The bars in words, for those who can't see them."""
-        counts = {tone: sum(day.tone == tone for day in self.days) for tone in TONES}
-        parts = [f"{counts[tone]} {name}" for tone, name in TONES.items() if counts[tone]]
-        return f"Last {DAYS} days: {', '.join(parts)}."
-
-
-TONES = {
-    "good": "with 99% or more successful",
-    "warn": "with more than 90%",
-    "bad": "with 90% or less",
-    "none": "without requests",
-}
 
 
 @dataclass
@@ -76,33 +30,6 @@ class Incident:
     failed_share: str
 
 
-def current_states(models: Iterable[ModelEntry], now: datetime) -> dict[str, str]:
-    """Return each model's measured state, as in `/health`."""
-    recent = ModelHealth.objects.filter(minute__gt=now - timedelta(minutes=NOW_MINUTES))
-    seen = {
-        row["model"]: (row["ok"], row["bad"])
-        for row in recent.values("model").annotate(ok=Sum("succeeded"), bad=Sum("failed"))
-    }
-    return {
-        model.name: state_of(*seen.get(model.name, (0, 0))) if model.routes else "offline"
-        for model in models
-    }
-
-
-def histories(
-    models: Iterable[ModelEntry], states: dict[str, str], now: datetime
-) -> list[ModelStatus]:
-    """Return the models' statuses, with their last 30 days, in the catalogue's order."""
-    today = now.astimezone(UTC).date()
-    by_model: dict[str, dict[date, dict[str, Any]]] = defaultdict(dict)
-    for row in _hours_since(now).annotate(day=TruncDay("hour", tzinfo=UTC)).values(
-        "model", "day"
-    ).annotate(**{f"{name}_sum": Sum(name) for name in _SUMS}):  # fmt: skip
-        by_model[row["model"]][row["day"].date()] = row
-    days = [today - timedelta(days=DAYS - 1 - place) for place in range(DAYS)]
-    return [_status(model, states[model.name], days, by_model[model.name]) for model in models]
-
-
 def incidents(
     models: Iterable[ModelEntry], states: dict[str, str], now: datetime
 ) -> list[Incident]:
@@ -113,7 +40,7 @@ def incidents(
     """
     names = [model.name for model in models]
     affected = (
-        _hours_since(now)
+        hours_since(now)
         .filter(model__in=names, failed__gte=LEAST_FAILURES)
         .filter(failed__gte=(F("succeeded") + F("failed")) * DEGRADED_SHARE)
         .order_by("model", "hour")
@@ -129,7 +56,7 @@ def incidents(
             state=state,
             began_at=began_at,
             ended_at=ended_at,
-            failed_share=_percent(
+            failed_share=percent(
                 sum(each.failed for each in problems), sum(each.total for each in problems)
             ),
         )
@@ -165,56 +92,3 @@ def _runs(hours: Iterable[ModelHealthHour]) -> list[_Problem]:
         else:
             runs.append(_Problem(hour.model, hour.hour, hour.hour, state, hour.failed, total))
     return runs
-
-
-def _hours_since(now: datetime) -> QuerySet[ModelHealthHour]:
-    """Return the hours of the days that are shown."""
-    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return ModelHealthHour.objects.filter(hour__gte=today - timedelta(days=DAYS - 1))
-
-
-def _status(
-    model: ModelEntry, state: str, days: list[date], rows: dict[date, dict[str, Any]]
-) -> ModelStatus:
-    totals = {name: sum(row[f"{name}_sum"] for row in rows.values()) for name in _SUMS}
-    shown = []
-    for place, day in enumerate(days):
-        row = rows.get(day, {})
-        succeeded, failed = row.get("succeeded_sum", 0), row.get("failed_sum", 0)
-        share = _percent(succeeded, succeeded + failed)
-        shown.append(Day(day, _tone(succeeded, failed), share, place * BAR_STEP))
-    return ModelStatus(
-        name=model.name,
-        title=model.title or model.name,
-        kind=model.kind,
-        state=state,
-        days=shown,
-        share=_percent(totals["succeeded"], totals["succeeded"] + totals["failed"]),
-        first_token_seconds=_seconds(totals["first_token_ms_total"], totals["first_token_count"]),
-        answer_seconds=_seconds(totals["latency_ms_total"], totals["succeeded"]),
-    )
-
-
-def _tone(succeeded: int, failed: int) -> str:
-    total = succeeded + failed
-    if not total:
-        return "none"
-    # As for the current state, one or two failed requests are not significant.
-    if failed < LEAST_FAILURES or succeeded >= GOOD_SHARE * total:
-        return "good"
-    # The colour of a bar and the name of a state follow one rule.
-    return "warn" if state_of(succeeded, failed) == "operational" else "bad"
-
-
-def _percent(part: int, whole: int) -> str:
-    """Return a share rounded down, so that 100% means every one; empty where there is none."""
-    if not whole:
-        return ""
-    hundredths = part * 10_000 // whole
-    if hundredths == 10_000:
-        return "100%"
-    return f"{hundredths // 100}.{hundredths % 100:02d}%"
-
-
-def _seconds(total_ms: int, count: int) -> str:
-    return f"{total_ms / count / 1000:.2f} s" if count and total_ms else ""

@@ -18,7 +18,9 @@ from api.service import current_service
 from portal.status import subscriptions
 from portal.status.events import headline, latest_updates, published_events, shown_states
 from portal.status.forms import SubscriptionForm
-from portal.status.queries import DAYS, NOW_MINUTES, current_states, histories, incidents
+from portal.status.queries import incidents
+from portal.ui.availability import BARS_WIDTH, DAYS, NOW_MINUTES, current_states, histories
+from portal.ui.prices import sold_names
 from portal.ui.rate_limits import seconds_to_wait, too_many
 
 # How often an IP address may subscribe, and how many emails an address may get for it.
@@ -44,8 +46,9 @@ def status(request: HttpRequest) -> HttpResponse:
         "now": now,
         "days": DAYS,
         "minutes": NOW_MINUTES,
-        "width": 10 * DAYS - 3,
+        "width": BARS_WIDTH,
         "used": used,
+        "sold": sold_names(snapshot),
         "unused": [model for model in shown if not model.share],
         "headline": headline(states, events, has_requests=bool(used)),
         "events": events,

@@ -9,23 +9,7 @@ from django.template.loader import render_to_string
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from api.catalogue.snapshot import ModelEntry
-
 register = template.Library()
-
-_CAPABILITIES = {
-    "tools": "tools",
-    "json_mode": "JSON",
-    "structured_outputs": "schemas",
-    "reasoning": "reasoning",
-    "web_search": "web search",
-}
-_TAKES = {
-    "image": "image input",
-    "file": "file input",
-    "audio": "audio input",
-    "video": "video input",
-}
 
 
 @register.filter
@@ -68,12 +52,3 @@ def code(parser: Parser, token: Token) -> CodeNode:
     nodes = parser.parse(("endcode",))
     parser.delete_first_token()
     return CodeNode(parser.compile_filter(language), nodes)
-
-
-@register.filter
-def capabilities(model: ModelEntry) -> list[str]:
-    """Return what a model announces that it can, in words."""
-    said = [word for name, word in _CAPABILITIES.items() if name in model.features]
-    if model.kind == "chat":
-        said += [words for kind, words in _TAKES.items() if kind in model.input_modalities]
-    return said + (["coding"] if model.is_coding else [])

@@ -1,5 +1,6 @@
 """The price list: a line for each model, prices in dollars."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,14 +18,17 @@ from billing.pricing.rates import Prices
 class PricedModel:
     """A model's line in the price list; prices are texts such as `$0.70`, empty if none applies.
 
-    The prices of cached input and reasoning are empty if they equal those of input and output.
-    `tiers` describes context tiers and service tiers, one text each. `is_contract` says that it is
-    the team's contract price.
+    `label` is the title, with the name beside it where other models have the same title. The prices
+    of cached input and reasoning are empty if they equal those of input and output. `tiers`
+    describes context tiers and service tiers, one text each. `is_contract` says that it is the
+    team's contract price.
     """
 
     entry: ModelEntry
+    prices: Prices
     name: str
     title: str
+    label: str
     kind: str
     context: str
     max_output: str
@@ -40,11 +44,34 @@ class PricedModel:
 def price_list(snapshot: Snapshot) -> list[PricedModel]:
     """Return the lines of all models that have a price now, in the catalogue's order."""
     now = timezone.now()
-    priced = [(model, model.price_at(now)) for model in snapshot.public_models()]
-    return [_line(model, prices) for model, prices in priced if prices is not None]
+    priced = [
+        (model, prices)
+        for model in snapshot.public_models()
+        if (prices := model.price_at(now)) is not None
+    ]
+    uses = Counter(_bare_title(model) for model, _ in priced)
+    return [
+        _line(model, prices, is_alone=uses[_bare_title(model)] == 1) for model, prices in priced
+    ]
 
 
-def _line(model: ModelEntry, prices: Prices) -> PricedModel:
+def sold_names(snapshot: Snapshot) -> set[str]:
+    """Return the names and aliases of the models that have a price now, and so a page."""
+    now = timezone.now()
+    return {name for name, model in snapshot.models.items() if model.price_at(now) is not None}
+
+
+def _title(model: ModelEntry) -> str:
+    return model.title or model.name
+
+
+def _bare_title(model: ModelEntry) -> str:
+    """Return the title's letters and digits: people take `R1-Pro` and `R1 pro` for one label."""
+    title = _title(model)
+    return "".join(each for each in title.casefold() if each.isalnum()) or title
+
+
+def _line(model: ModelEntry, prices: Prices, *, is_alone: bool) -> PricedModel:
     is_chat = model.kind == "chat"
     takes_text = is_chat or prices.input_nanos_per_million > 0
     cached, reasoning = prices.cached_input_nanos_per_million, prices.reasoning_nanos_per_million
@@ -53,15 +80,17 @@ def _line(model: ModelEntry, prices: Prices) -> PricedModel:
     factor = prices.multiplier_millionths
     return PricedModel(
         entry=model,
+        prices=prices,
         name=model.name,
-        title=model.title or model.name,
+        title=_title(model),
+        label=_title(model) if is_alone else f"{_title(model)} ({model.name})",
         kind=model.kind,
         context=f"{model.context_tokens:,}" if takes_text else "",
         max_output=f"{model.max_output_tokens:,}" if is_chat else "",
-        input_price=_dollars(prices.input_nanos_per_million, factor) if takes_text else "",
-        cached_price=_dollars(cached, factor) if has_cached else "",
-        output_price=_dollars(prices.output_nanos_per_million, factor) if is_chat else "",
-        reasoning_price=_dollars(reasoning, factor) if has_reasoning else "",
+        input_price=rate_dollars(prices.input_nanos_per_million, factor) if takes_text else "",
+        cached_price=rate_dollars(cached, factor) if has_cached else "",
+        output_price=rate_dollars(prices.output_nanos_per_million, factor) if is_chat else "",
+        reasoning_price=rate_dollars(reasoning, factor) if has_reasoning else "",
         unit_price=_unit_price(prices) or ("" if takes_text else "free"),
         tiers=tuple(_tiers(prices)),
         is_contract=prices.contract != 0,
@@ -77,14 +106,14 @@ def _unit_price(prices: Prices) -> str:
         "per second": prices.second_nanos,
         "per request": prices.request_nanos,
     }
-    texts = [f"{_dollars(nanos, factor)} {unit}" for unit, nanos in units.items() if nanos]
+    texts = [f"{rate_dollars(nanos, factor)} {unit}" for unit, nanos in units.items() if nanos]
     for component in extra_components():
         nanos = prices.extra.get(component.name)
         if nanos == 0:
             texts.append(f"free {component.plural}")
         elif nanos is not None:
             unit = component.singular if component.per == 1 else f"million {component.plural}"
-            texts.append(f"{_dollars(nanos, factor)} per {unit}")
+            texts.append(f"{rate_dollars(nanos, factor)} per {unit}")
     return ", ".join(texts)
 
 
@@ -96,7 +125,7 @@ def _tiers(prices: Prices) -> Iterator[str]:
     factor = prices.multiplier_millionths
     for below, step in pairwise(prices.steps):
         changed = [
-            f"{component.plural} {_dollars(rate, factor)}"
+            f"{component.plural} {rate_dollars(rate, factor)}"
             + (" per million" if component.per > 1 else " each")
             for name, component in COMPONENTS.items()
             if (rate := step.of(name)) is not None
@@ -108,7 +137,7 @@ def _tiers(prices: Prices) -> Iterator[str]:
         yield f"Service tier {name}: all prices times {factor_text(millionths)}"
 
 
-def _dollars(amount_nanos: int, factor_millionths: int = ONE) -> str:
+def rate_dollars(amount_nanos: int, factor_millionths: int = ONE) -> str:
     """Return the amount with at least its cents."""
     if amount_nanos == 0:
         return "free"

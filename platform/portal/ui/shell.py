@@ -61,10 +61,8 @@ class Shell:
 
     @cached_property
     def public_links(self) -> list[Link]:
-        """The public links. The models' page is one of the docs', and is marked alone."""
-        links = [self._link(title, name) for title, name in PUBLIC]
-        here = max((link.url for link in links if link.is_current), key=len, default="")
-        return [replace(link, is_current=link.url == here) for link in links]
+        """The public links."""
+        return _mark_one([self._link(title, name) for title, name in PUBLIC])
 
     @property
     def is_sign_up_open(self) -> bool:
@@ -82,11 +80,15 @@ class Shell:
             ],
             [("Chat", "chat", "message-square"), ("Playground", "playground", "terminal")],
             [("Team", "team", "users"), ("Settings", "profile", "settings")],
-            [("Docs", "docs", "book-open"), ("Status", "status", "activity")],
+            [
+                ("Models", "models", "layers"),
+                ("Docs", "docs", "book-open"),
+                ("Status", "status", "activity"),
+            ],
         ]
         if self.actor is not None and self.actor.may_see_billing:
             groups[0].append(("Billing", "billing", "credit-card"))
-        return [[self._link(*link) for link in group] for group in groups]
+        return [_mark_one([self._link(*link) for link in group]) for group in groups]
 
     @cached_property
     def settings_tabs(self) -> list[Link]:
@@ -160,6 +162,12 @@ class Shell:
         if name == "billing" and path == reverse("statement"):  # one click away from it
             return Link(title, url, icon, is_current=True)
         return Link(title, url, icon, path == url or path.startswith(f"{url}/"))
+
+
+def _mark_one(links: list[Link]) -> list[Link]:
+    """Return the links with one that is current: the models' address is within the docs'."""
+    here = max((link.url for link in links if link.is_current), key=len, default="")
+    return [replace(link, is_current=link.url == here) for link in links]
 
 
 def shell(request: HttpRequest) -> dict[str, Shell]:

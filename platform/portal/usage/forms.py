@@ -97,7 +97,12 @@ class UsageFilter(DayRangeForm):
     @property
     def is_filtered(self) -> bool:
         """Whether more than the period was chosen, whatever is valid of it."""
-        return any(self.data.get(name) for name in ("key", "model", "status", "end_user"))
+        return self.filter_count > 0
+
+    @property
+    def filter_count(self) -> int:
+        """How many filters besides the period were chosen."""
+        return sum(bool(self.data.get(name)) for name in ("key", "model", "status", "end_user"))
 
     def selection(self, account_id: int) -> Selection:
         """Return what a form that is valid selects of an account."""

@@ -1,6 +1,6 @@
 """A team's requests: those that a filter selects, and all that is known of one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -34,12 +34,19 @@ def inference_keys(actor: Actor) -> list[ApiKey]:
     return list(keys.order_by("revoked_at", "name", "pk"))
 
 
-def key_names(actor: Actor, records: list[UsageRecord] | None = None) -> dict[int, str]:
-    """Return the names of the team's keys by their ids: of all, or of those of the records."""
+def key_names(
+    actor: Actor, records: list[UsageRecord] | None = None, known: Sequence[ApiKey] = ()
+) -> dict[int, str]:
+    """Return the names of the team's keys by their ids: of all, or at least those of the records.
+
+    Only keys that are not among those `known` are looked up.
+    """
+    names = {key.pk: key.name for key in known}
     keys = actor.visible_keys()
     if records is not None:
-        keys = keys.filter(pk__in={record.key_id for record in records})
-    return dict(keys.values_list("pk", "name"))
+        missing = {record.key_id for record in records} - names.keys()
+        keys = keys.filter(pk__in=missing) if missing else keys.none()
+    return names | dict(keys.values_list("pk", "name"))
 
 
 def account_id_of(actor: Actor) -> int:

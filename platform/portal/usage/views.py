@@ -7,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from api.catalogue.snapshot import load_snapshot
 from billing.usage.records import models_used
 from portal.access import (
     MemberRequest,
@@ -16,6 +17,7 @@ from portal.access import (
 )
 from portal.ui.csv import csv_response
 from portal.ui.paging import Pager, read_place
+from portal.ui.prices import sold_names
 from portal.usage.forms import UsageFilter
 from portal.usage.overview import overview_of
 from portal.usage.presenters import CSV_HEADER, csv_batches, request_rows
@@ -28,12 +30,22 @@ from portal.usage.queries import (
     requests_page,
 )
 
+# The columns of the table that a reader may hide.
+COLUMNS = (
+    ("key", "Key"),
+    ("in", "Input tokens"),
+    ("cached", "Cached tokens"),
+    ("out", "Output tokens"),
+    ("latency", "Latency"),
+)
+
 
 @require_safe
 @member_page
 def usage(request: MemberRequest) -> HttpResponse:
     """Show the requests that a filter selects: their totals, a chart, and a page of them."""
-    form = UsageFilter(request.GET, inference_keys(request.actor))
+    keys = inference_keys(request.actor)
+    form = UsageFilter(request.GET, keys)
     if not form.is_valid():
         form.offer_models([])
         return render(request, "usage/usage.html", {"form": form}, status=400)
@@ -51,12 +63,14 @@ def usage(request: MemberRequest) -> HttpResponse:
         "overview": overview,
         "total": overview.total,
         "chart": overview.chart,
-        "rows": request_rows(page.rows, key_names(request.actor, page.rows)),
+        "rows": request_rows(page.rows, key_names(request.actor, page.rows, known=keys)),
         "page": Pager(
             newer_url=_url(request, "usage", after=str(page.newer)) if page.newer else "",
             older_url=_url(request, "usage", before=str(page.older)) if page.older else "",
         ),
         "csv_url": _url(request, "usage_csv"),
+        "sold": sold_names(load_snapshot()),
+        "columns": COLUMNS,
         "begins_download": "download" in request.GET and has_recent_sign_in(request),
     }
     return render(request, "usage/usage.html", context)
@@ -82,7 +96,8 @@ def request_detail(request: MemberRequest, request_id: UUID) -> HttpResponse:
     charge = charge_of(account_id_of(request.actor), request_id)
     if charge is None:
         raise Http404("This team has no such request.")
-    return render(request, "usage/request.html", {"charge": charge})
+    context = {"charge": charge, "sold": sold_names(load_snapshot())}
+    return render(request, "usage/request.html", context)
 
 
 def _url(request: HttpRequest, name: str, **place: str) -> str:

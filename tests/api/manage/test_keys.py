@@ -28,7 +28,7 @@ EVERY_RULE = {
 }
 SHOWN = [
     *("object", "id", "name", "scope", "prefix", "last_four", "created_at", "created_by"),
-    *("last_used_at", "expires_at", "revoked_at", "replaced_by", "allowed_models"),
+    *("last_used_at", "expires_at", "revoked_at", "frozen_at", "replaced_by", "allowed_models"),
     *("requests_per_minute", "tokens_per_minute", "budget_day", "budget_month", "budget_total"),
 ]
 

@@ -1,0 +1,154 @@
+"""A model's page: its price table, its changes of price, its measured figures, its facts."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from api.catalogue.price_changes import change_text
+from api.catalogue.snapshot import ModelEntry
+from api.models import Model, ModelFigures
+from billing.models import PriceVersion
+from billing.pricing.components import COMPONENTS, Component
+from billing.pricing.money import factor_text
+from billing.pricing.rates import Prices, Rates
+from portal.catalogue.listing import KINDS, Row, capabilities_of
+from portal.ui.availability import ModelStatus, histories
+from portal.ui.prices import PricedModel, rate_dollars
+
+
+@dataclass(frozen=True)
+class PriceRow:
+    """A component's line in the price table: a price for each context tier."""
+
+    title: str
+    unit: str
+    prices: list[str]
+
+
+@dataclass(frozen=True)
+class PriceChange:
+    """A price in force from a moment on. `text` has the rates that changed; empty for the first."""
+
+    effective_from: datetime
+    text: str
+    is_announced: bool
+
+
+@dataclass(frozen=True)
+class ModelPage:
+    """What a model's page shows."""
+
+    model: PricedModel
+    figures: ModelFigures | None
+    now: datetime
+
+    @property
+    def entry(self) -> ModelEntry:
+        """The model in the catalogue."""
+        return self.model.entry
+
+    @property
+    def kind(self) -> str:
+        """The kind of model, in a word."""
+        return KINDS.get(self.model.kind, self.model.kind)
+
+    @property
+    def capabilities(self) -> list[str]:
+        """What it announces that it can do."""
+        return capabilities_of(self.entry)
+
+    @cached_property
+    def speed(self) -> str:
+        """The mean speed of streams."""
+        return Row(self.model, self.figures).speed
+
+    @cached_property
+    def history(self) -> ModelStatus | None:
+        """Its availability day by day; None where too few teams or requests used it."""
+        if self.figures is None:
+            return None
+        return histories([self.entry], {self.entry.name: ""}, self.now)[0]
+
+    @property
+    def tiers(self) -> list[str]:
+        """The headings of the price table's columns; one if the input's length doesn't matter."""
+        steps = self.model.prices.steps
+        if not steps:
+            return ["Price"]
+        first = f"Up to {steps[1].above_input_tokens:,} input tokens"
+        return [first, *[f"Above {step.above_input_tokens:,}" for step in steps[1:]]]
+
+    @property
+    def price_rows(self) -> list[PriceRow]:
+        """The price table's lines."""
+        steps = self.model.prices.steps or (self.model.prices,)
+        return [
+            PriceRow(component.plural.capitalize(), _unit(component), _prices(steps, component))
+            for component in COMPONENTS.values()
+            if any(_is_priced(self.model, step, component) for step in steps)
+        ]
+
+    @property
+    def service_tiers(self) -> list[tuple[str, str]]:
+        """The service tiers with their factors."""
+        tiers = self.model.prices.service_tiers
+        return [(name, factor_text(millionths)) for name, millionths in tiers.items()]
+
+    @cached_property
+    def price_changes(self) -> list[PriceChange]:
+        """The announced prices and those that are or were in force, the newest first."""
+        product_id = Model.objects.filter(name=self.entry.name).values("product_id")
+        versions = PriceVersion.objects.filter(product_id__in=product_id)
+        shown = [
+            version
+            for version in versions.order_by("effective_from", "pk")
+            if version.announces or version.effective_from <= self.now
+        ]
+        changes = []
+        for before, version in zip([None, *shown], shown, strict=False):
+            text = change_text(before.rates, version.rates) if before is not None else ""
+            moment = version.effective_from
+            changes.append(PriceChange(moment, text, is_announced=moment > self.now))
+        return changes[::-1]
+
+    @property
+    def description(self) -> str:
+        """The page in a sentence, for search engines and previews."""
+        if self.entry.description:
+            return self.entry.description
+        model = self.model
+        prices = (
+            f"{model.input_price} input, {model.output_price} output per million tokens"
+            if model.output_price
+            else model.unit_price or f"{model.input_price} per million input tokens"
+        )
+        context = f", {model.context} tokens of context" if self.entry.context_tokens else ""
+        return f"{model.label}: {prices}{context}."
+
+
+def model_page(model: PricedModel, now: datetime) -> ModelPage:
+    """Return a model's page, with its measured figures if they may be shown."""
+    figures = ModelFigures.objects.filter(model=model.name).first()
+    return ModelPage(model, figures if figures and figures.is_public else None, now)
+
+
+def _unit(component: Component) -> str:
+    return "per million" if component.per > 1 else "each"
+
+
+def _prices(steps: tuple[Rates, ...], component: Component) -> list[str]:
+    return [
+        rate_dollars(step.charged(component.name), step.multiplier_millionths) for step in steps
+    ]
+
+
+def _is_priced(model: PricedModel, rates: Prices | Rates, component: Component) -> bool:
+    """Return whether the component has a price of its own, or is free and that says something."""
+    rate = rates.of(component.name)
+    if component.part_of:
+        return rate is not None and rate != rates.of(component.part_of)
+    if component.name == "input":
+        return bool(model.input_price)
+    if component.name == "output":
+        return bool(model.output_price)
+    return bool(rate) or (rate == 0 and not component.field)
