@@ -42,7 +42,7 @@ def contract(model):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("api", "0019_status_events"), ("billing", "0037_contract_prices")]
+    dependencies = [("api", "0024_key_addresses"), ("billing", "0035_contract_prices")]
     operations = [
         WithLockTimeout([contract("chatjob"), contract("videojob")]),
         migrations.RunSQL(TRIGGERS, NO_TRIGGERS),

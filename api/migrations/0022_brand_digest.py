@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('api', '0019_status_events'),
+        ('api', '0021_drains_at'),
     ]
 
     operations = [

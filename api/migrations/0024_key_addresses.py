@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0013_frozen_by_team'),
-        ('api', '0027_model_figures'),
+        ('api', '0023_model_figures'),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('api', '0019_status_events'),
+        ('api', '0022_brand_digest'),
     ]
 
     operations = [

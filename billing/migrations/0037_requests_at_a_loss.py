@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("billing", "0038_margins")]
+    dependencies = [("billing", "0036_margins")]
     operations = [
         AddIndexConcurrently(
             "usagerecord",

@@ -7,7 +7,7 @@ from billing.ledger.install import InstallFunctions, WithLockTimeout
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0037_contract_prices")]
+    dependencies = [("billing", "0035_contract_prices")]
     operations = [
         WithLockTimeout(
             [

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0012_consent'),
-        ('billing', '0033_announced_prices'),
+        ('billing', '0034_upstream_statements'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
