@@ -43,6 +43,9 @@ class Migration(migrations.Migration):
                         ),
                     ],
                     options={
+                        "indexes": [
+                            models.Index(fields=["model", "day"], name="marginday_by_model")
+                        ],
                         "permissions": [("view_margins", "Can see margins by customer")],
                         "constraints": [
                             models.UniqueConstraint(

@@ -76,6 +76,7 @@ class MarginDay(models.Model):
                 fields=["day", "account", "model", "upstream"], name="marginday_once"
             )
         ]
+        indexes = [models.Index(fields=["model", "day"], name="marginday_by_model")]
 
     def __str__(self) -> str:
         return f"{self.day} {self.account_id}, {self.model} at {self.upstream}: {self.requests}"

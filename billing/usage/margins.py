@@ -1,146 +1,83 @@
-"""Revenue, upstream cost and margin by day, model, upstream and team, from roll-ups.
+"""Margins: what customers paid less what upstreams charge us, by day, model, team or upstream.
 
-Each question is answered from the smallest roll-up that can: the service's hours (by model and
-upstream), the teams' days, or the days by all four.
+By day, model and team from the hourly roll-up; by upstream and by request from the usage records,
+since several upstreams may charge for one request.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
-from uuid import UUID
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
-from django.db.models import F, QuerySet
-from django.db.models.functions import TruncDate
+from django.db import connection
 
-from billing.models import MarginDay, ServiceHour, TeamDay, UsageRecord
-from billing.usage.overview import SUMS, Figures, figures_of
-
-DIMENSIONS = ("day", "model", "upstream", "team")
+By = Literal["day", "model", "team", "upstream", "request"]
 
 
-@dataclass(frozen=True)
-class MarginFilter:
-    """What to sum: the days from `first` to `last` in UTC, of one model, upstream or team.
+class Margin(NamedTuple):
+    """The margin of something, in nano-dollars."""
 
-    An empty text, and a `team` of None, select all. The upstream of requests that reached none is
-    `NO_UPSTREAM`.
+    name: str
+    requests: int
+    charged_nanos: int
+    upstream_cost_nanos: int
+
+    @property
+    def margin_nanos(self) -> int:
+        """What is left; negative for a loss."""
+        return self.charged_nanos - self.upstream_cost_nanos
+
+    @property
+    def percent(self) -> float | None:
+        """The margin in percent of what was paid; None if nothing was paid."""
+        return 100 * self.margin_nanos / self.charged_nanos if self.charged_nanos else None
+
+
+_FROM_HOURS = """
+SELECT {name} AS name, sum(h.requests), sum(h.charged_nanos), sum(h.upstream_cost_nanos)
+FROM billing_usagehour h
+JOIN billing_creditaccount a ON a.id = h.account_id
+LEFT JOIN accounts_team t ON t.id = a.team_id
+WHERE h.hour >= %(since)s AND h.hour < %(until)s
+GROUP BY 1 ORDER BY {order} LIMIT %(limit)s
+"""
+_LOSSES_FIRST = "sum(h.charged_nanos) - sum(h.upstream_cost_nanos), 1"
+_QUERIES: dict[str, str] = {
+    "day": _FROM_HOURS.format(
+        name="to_char(h.hour AT TIME ZONE 'UTC', 'YYYY-MM-DD')", order="1 DESC"
+    ),
+    "model": _FROM_HOURS.format(name="h.model", order=_LOSSES_FIRST),
+    "team": _FROM_HOURS.format(name="coalesce(t.slug, '')", order=_LOSSES_FIRST),
+    # A request's revenue is that of the upstream that answered; records of an earlier release name
+    # no other.
+    "upstream": """
+        SELECT name, sum(requests), sum(charged), sum(cost) FROM (
+            SELECT upstream AS name, 1 AS requests, charged_nanos AS charged,
+                   CASE WHEN cost_lines = '[]' THEN upstream_cost_nanos ELSE 0 END AS cost
+            FROM billing_usagerecord WHERE created_at >= %(since)s AND created_at < %(until)s
+            UNION ALL
+            SELECT a.cost->>'upstream', 0, 0, (a.cost->>'amount_nanos')::bigint
+            FROM billing_usagerecord, jsonb_array_elements(cost_lines) AS a(cost)
+            WHERE created_at >= %(since)s AND created_at < %(until)s AND cost_lines <> '[]'
+        ) AS part
+        WHERE name <> ''
+        GROUP BY 1 ORDER BY sum(charged) - sum(cost), 1 LIMIT %(limit)s
+    """,
+    "request": """
+        SELECT request_id::text, 1, charged_nanos, upstream_cost_nanos FROM billing_usagerecord
+        WHERE created_at >= %(since)s AND created_at < %(until)s
+        ORDER BY charged_nanos - upstream_cost_nanos, created_at DESC LIMIT %(limit)s
+    """,
+}
+
+
+def margins(by: By, since: datetime, until: datetime, limit: int = 100) -> list[Margin]:
+    """Return the margins of what was used in a period: the smallest first, or the newest day.
+
+    Where the roll-up is read, the period begins and ends on full hours. Requests are the `limit`
+    with the smallest margin.
     """
-
-    first: date
-    last: date
-    model: str = ""
-    upstream: str = ""
-    team: int | None = None
-
-
-NO_UPSTREAM = "-"
-
-Group = tuple[Any, Figures]
-
-
-def margins_by(dimension: str, chosen: MarginFilter, most: int) -> list[Group]:
-    """Return the sums by one of DIMENSIONS: of days all, the newest first, else the `most` largest.
-
-    A day is a date, a team its account's team id.
-    """
-    rows, place = _smallest(dimension, chosen)
-    sums = rows.order_by().values(place=place).annotate(**SUMS)
-    ordered = (
-        sums.order_by("-place")
-        if dimension == "day"
-        else sums.order_by("-sum_charged_nanos", "-sum_upstream_cost_nanos", "place")[:most]
-    )
-    return [(row["place"], figures_of(row)) for row in ordered]
-
-
-def total_of(chosen: MarginFilter) -> Figures:
-    """Return the sums of the selection."""
-    rows, _ = _smallest("day", chosen)
-    return figures_of(rows.aggregate(**SUMS))
-
-
-def margin_rows(chosen: MarginFilter) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows by day, team, model and upstream, a day at a time, the newest first."""
-    day = chosen.last
-    while day >= chosen.first:
-        rows = _all_four(MarginFilter(day, day, chosen.model, chosen.upstream, chosen.team))
-        found = rows.select_related("account__team").order_by("account_id", "model", "upstream")
-        batch = list(
-            found.values(
-                "day",
-                "model",
-                "upstream",
-                "requests",
-                "errors",
-                "input_tokens",
-                "output_tokens",
-                "charged_nanos",
-                "upstream_cost_nanos",
-                team=F("account__team__slug"),
-            )
-        )
-        if batch:
-            yield batch
-        day -= timedelta(days=1)
-
-
-def losing_requests(
-    chosen: MarginFilter, most: int, before: tuple[datetime, UUID] | None = None
-) -> "QuerySet[UsageRecord]":
-    """Return the newest requests that cost more than they were charged.
-
-    `before` is the time and the id of a request: only older ones are returned.
-    """
-    since, until = _moments(chosen)
-    rows = UsageRecord.objects.filter(
-        created_at__gte=since, created_at__lt=until, upstream_cost_nanos__gt=F("charged_nanos")
-    )
-    if before is not None:
-        moment, request_id = before
-        rows = rows.filter(created_at__lte=moment)
-        rows = rows.exclude(created_at=moment, request_id__gte=request_id)
-    if chosen.model:
-        rows = rows.filter(model=chosen.model)
-    if chosen.upstream:
-        rows = rows.filter(upstream=_name_of(chosen.upstream))
-    if chosen.team is not None:
-        rows = rows.filter(account__team=chosen.team)
-    return rows.select_related("account__team").order_by("-created_at", "-request_id")[:most]
-
-
-def _smallest(dimension: str, chosen: MarginFilter) -> "tuple[QuerySet[Any], Any]":
-    """Return the rows of the smallest roll-up that answers, and the expression to group by."""
-    is_by_team = dimension == "team" or chosen.team is not None
-    is_by_route = bool(dimension in {"model", "upstream"} or chosen.model or chosen.upstream)
-    if is_by_team and is_by_route:
-        rows: QuerySet[Any] = _all_four(chosen)
-    elif is_by_team:
-        rows = TeamDay.objects.filter(day__range=(chosen.first, chosen.last))
-        rows = rows if chosen.team is None else rows.filter(account__team=chosen.team)
-    else:
-        since, until = _moments(chosen)
-        rows = _of_route(ServiceHour.objects.filter(hour__gte=since, hour__lt=until), chosen)
-        if dimension == "day":
-            return rows, TruncDate("hour", tzinfo=UTC)
-    return rows, F("account__team_id" if dimension == "team" else dimension)
-
-
-def _all_four(chosen: MarginFilter) -> "QuerySet[MarginDay]":
-    rows = _of_route(MarginDay.objects.filter(day__range=(chosen.first, chosen.last)), chosen)
-    return rows if chosen.team is None else rows.filter(account__team=chosen.team)
-
-
-def _of_route(rows: "QuerySet[Any]", chosen: MarginFilter) -> "QuerySet[Any]":
-    rows = rows.filter(model=chosen.model) if chosen.model else rows
-    return rows.filter(upstream=_name_of(chosen.upstream)) if chosen.upstream else rows
-
-
-def _name_of(upstream: str) -> str:
-    return "" if upstream == NO_UPSTREAM else upstream
-
-
-def _moments(chosen: MarginFilter) -> tuple[datetime, datetime]:
-    midnight = datetime.min.time()
-    since = datetime.combine(chosen.first, midnight, UTC)
-    return since, datetime.combine(chosen.last, midnight, UTC) + timedelta(days=1)
+    with connection.cursor() as cursor:
+        cursor.execute(_QUERIES[by], {"since": since, "until": until, "limit": limit})
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    as_int: Callable[[Any], int] = int
+    return [Margin(name, *map(as_int, figures)) for name, *figures in rows]

@@ -12,8 +12,8 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.models import MarginDay, TaskRun, UsageRecord
-from billing.usage import margins, overview
-from billing.usage.margins import NO_UPSTREAM, MarginFilter
+from billing.usage import margin_sums, overview
+from billing.usage.margin_sums import NO_UPSTREAM, MarginFilter
 from billing.usage.overview import Figures
 from tests.billing.ledger_calls import Customer, make_customer
 
@@ -71,7 +71,7 @@ def sums(dimension: str, chosen: MarginFilter = MONTH) -> dict[Any, tuple[int, i
     """Return requests, revenue and cost by what they are grouped by; amounts in cents."""
     return {
         key: (each.requests, each.charged_nanos // 10**7, each.upstream_cost_nanos // 10**7)
-        for key, each in margins.margins_by(dimension, chosen, 10)
+        for key, each in margin_sums.margins_by(dimension, chosen, 10)
     }
 
 
@@ -81,10 +81,10 @@ def test_the_sums_by_each_dimension_are_the_records(team: Customer) -> None:
     assert sums("upstream") == {"maker": (2, 300, 120), "reserve": (1, 100, 300), "": (1, 0, 60)}
     assert sums("team")[team.team.pk] == (3, 200, 420)
     assert sorted(sums("team").values()) == [(1, 200, 60), (3, 200, 420)]
-    assert margins.total_of(MONTH) == Figures(4, 1, 40, 20, 4 * 10**9, 48 * 10**8)
+    assert margin_sums.total_of(MONTH) == Figures(4, 1, 40, 20, 4 * 10**9, 48 * 10**8)
 
 
-@pytest.mark.parametrize("dimension", margins.DIMENSIONS)
+@pytest.mark.parametrize("dimension", margin_sums.DIMENSIONS)
 @pytest.mark.parametrize(
     "narrowed",
     [
@@ -116,9 +116,9 @@ def test_each_selection_is_the_sum_of_its_records(
             keys = {"day": day, "team": row.account.team_id}
             key = keys.get(dimension) or getattr(row, dimension, None)
             wanted[key] = wanted.get(key, 0) + row.charged_nanos - row.upstream_cost_nanos
-    found = margins.margins_by(dimension, chosen, 10)
+    found = margin_sums.margins_by(dimension, chosen, 10)
     assert {key: each.margin_nanos for key, each in found} == wanted
-    assert margins.total_of(chosen).margin_nanos == sum(wanted.values())
+    assert margin_sums.total_of(chosen).margin_nanos == sum(wanted.values())
 
 
 def test_days_are_summed_again_after_ten_minutes_and_older_ones_filled_in(team: Customer) -> None:

@@ -12,8 +12,8 @@ from django.http import QueryDict
 from accounts.models import Team
 from billing.models import UsageRecord
 from billing.pricing.money import dollars_text
-from billing.usage import margins
-from billing.usage.margins import DIMENSIONS, NO_UPSTREAM, MarginFilter
+from billing.usage import margin_sums
+from billing.usage.margin_sums import DIMENSIONS, NO_UPSTREAM, MarginFilter
 from billing.usage.overview import Figures
 from portal.ui.csv import Row
 from portal.ui.periods import MOST_DAYS, last_days
@@ -95,8 +95,8 @@ def read_question(query: QueryDict) -> Question:
 def page_context(asked: Question) -> dict[str, Any]:
     """Return the page's lines, their total, and what can be chosen."""
     chosen = asked.chosen
-    groups = margins.margins_by(asked.by, chosen, MOST_LINES)
-    total = margins.total_of(chosen)
+    groups = margin_sums.margins_by(asked.by, chosen, MOST_LINES)
+    total = margin_sums.total_of(chosen)
     names = _names([key for key, _ in groups]) if asked.by == "team" else {}
     team = Team.objects.filter(pk=chosen.team).first() if chosen.team is not None else None
     return {
@@ -119,7 +119,7 @@ def losing_context(asked: Question, before: str) -> dict[str, Any]:
     `before` names the last request of the page before, or is empty.
     """
     found: list[UsageRecord] = list(
-        margins.losing_requests(asked.chosen, MOST_REQUESTS + 1, _place(before))
+        margin_sums.losing_requests(asked.chosen, MOST_REQUESTS + 1, _place(before))
     )
     shown = found[:MOST_REQUESTS]
     team = asked.chosen.team
@@ -136,7 +136,7 @@ def losing_context(asked: Question, before: str) -> dict[str, Any]:
 
 def csv_rows(asked: Question) -> Iterator[list[Row]]:
     """Yield the rows by day, team, model and upstream, a day at a time."""
-    for batch in margins.margin_rows(asked.chosen):
+    for batch in margin_sums.margin_rows(asked.chosen):
         yield [
             [
                 row["day"].isoformat(),
