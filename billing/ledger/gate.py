@@ -15,6 +15,7 @@ import structlog
 
 from billing.failpoints import ARMED, failpoint
 from billing.ledger import spool
+from billing.ledger.frozen_keys import FrozenKeys
 from billing.ledger.group_commit import (
     NUL,
     BatchQueue,
@@ -37,15 +38,6 @@ __all__ = [
 log = structlog.get_logger(__name__)
 
 ADMIT_PATIENCE_SECONDS = 2.0
-# How many refused keys are looked up at once, each over a connection of its own.
-MAX_LOOKUPS = 4
-_IS_FROZEN = """
-SELECT EXISTS (
-    SELECT FROM accounts_apikey
-    WHERE digest = ANY (SELECT decode(hex, 'hex') FROM unnest(%s::text[]) AS hex)
-      AND revoked_at IS NULL AND frozen_at IS NOT NULL
-      AND (unfrozen_expires_at IS NULL OR unfrozen_expires_at > now()))
-"""
 
 
 class Admission(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -205,8 +197,7 @@ class Gate:
             missing=lambda request_id: RowResult(request_id=request_id),
         )
         self._lease = ProcessLease(database_url)
-        self._database_url = database_url
-        self._lookups = asyncio.Semaphore(MAX_LOOKUPS)
+        self._frozen_keys = FrozenKeys(database_url)
         self._copies = spool.OverdueCopies()
         self._encoder = msgspec.json.Encoder()
 
@@ -246,6 +237,7 @@ class Gate:
         for queue in self.queues:
             await queue.stop()
         await self._lease.close()
+        await self._frozen_keys.close()
 
     async def admit(self, admission: Admission) -> AdmissionResult:
         """Return the ledger's answer. Raise LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
@@ -286,25 +278,12 @@ class Gate:
         return result
 
     async def _explain(self, result: AdmissionResult, digests: list[str]) -> None:
-        """Give a refusal the code `key_frozen` if the key is frozen.
-
-        To the ledger's functions a frozen key has expired. It is looked up only once it is refused,
-        so that other requests pay nothing for it.
-        """
+        """Give a refusal the code `key_frozen` if the key is frozen."""
         try:
-            async with self._lookups, asyncio.timeout(ADMIT_PATIENCE_SECONDS):
-                if await self._is_frozen(digests):
-                    result.code = "key_frozen"
+            if await self._frozen_keys.has(digests):
+                result.code = "key_frozen"
         except (psycopg.Error, TimeoutError) as error:
             log.warning("refused_key_not_looked_up", error=str(error))
-
-    async def _is_frozen(self, digests: list[str]) -> bool:
-        async with await psycopg.AsyncConnection.connect(
-            self._database_url, autocommit=True
-        ) as connection:
-            cursor = await connection.execute(_IS_FROZEN, [digests])
-            row = await cursor.fetchone()
-        return row is not None and bool(row[0])
 
     def count_growth(self, request_id: str, account_id: int, tokens: int) -> None:
         """Count the tokens so far of a running request, if they exceed those counted.

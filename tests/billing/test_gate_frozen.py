@@ -11,7 +11,8 @@ from accounts import api_keys
 from accounts.models import ApiKey
 from api import errors
 from api.gateway.admission import refusal
-from billing.ledger.gate import AdmissionResult, Gate
+from billing.ledger.frozen_keys import FrozenKeys
+from billing.ledger.gate import AdmissionResult
 from tests.billing.gates import open_gate
 from tests.billing.ledger_calls import Customer, make_customer, run
 
@@ -62,7 +63,7 @@ def test_a_key_that_works_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> N
     async def fails(*_: Any) -> bool:
         raise AssertionError("looked up")
 
-    monkeypatch.setattr(Gate, "_is_frozen", fails)
+    monkeypatch.setattr(FrozenKeys, "has", fails)
     assert [each.code for each in both(customer)] == ["admitted", "identified"]
 
 
