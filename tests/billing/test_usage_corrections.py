@@ -149,6 +149,7 @@ def test_reported_usage_and_a_right_estimate_are_not_corrected(
     ("record", "found"),
     [
         ({}, 9 - 2 - 10),
+        ({"written_off_nanos": 1}, 0),  # of a late settlement: it took all that was available
         ({"source": "upstream"}, None),
         ({"source": "none"}, None),
         ({"lines": [["image", 1, 5, 1, 5]]}, None),

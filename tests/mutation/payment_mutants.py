@@ -49,7 +49,7 @@ PAYMENT_MUTANTS = [
         CORRECTIONS,
         "    if record.written_off_nanos:\n",
         "    if False:\n",
-        "test_usage_corrections.py::test_what_was_written_off_is_not_charged_later",
+        "test_usage_corrections.py::test_only_estimated_tokens_have_a_correction",
     ),
     mutant(
         "corrections are those that a person saw",
