@@ -5,6 +5,8 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+from billing.ledger.install import WithLockTimeout
+
 
 class Migration(migrations.Migration):
 
@@ -14,6 +16,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        WithLockTimeout([  # it refers to users
         migrations.CreateModel(
             name='BrandDraft',
             fields=[
@@ -44,7 +47,8 @@ class Migration(migrations.Migration):
             options={
                 'default_permissions': (),
             },
-        ),
+        )
+        ]),
         migrations.CreateModel(
             name='Brand',
             fields=[
