@@ -215,8 +215,8 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    # `collectstatic` compresses each file once, and WhiteNoise sends what the browser accepts.
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+    # `collectstatic` compresses and hashes each file once; WhiteNoise sends what browsers accept.
+    "staticfiles": {"BACKEND": "config.static_files.HashedFiles"},
 }
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
