@@ -19,8 +19,9 @@ from api.catalogue import contracts
 from billing.admin.fields import ReadOnlyAdmin
 from billing.admin.manual_postings import DecisionForm
 from billing.models import ContractPrice
+from billing.pricing.charge import ONE
 from billing.pricing.components import COMPONENTS
-from billing.pricing.money import dollars_short_text
+from billing.pricing.margins import rate_text
 
 
 @admin.register(ContractPrice)
@@ -89,8 +90,8 @@ class ContractPriceAdmin(ReadOnlyAdmin):
         for name, component in COMPONENTS.items():
             nanos = rates.of(name)
             if nanos:
-                per = "" if component.per == 1 else f" per {component.per:,}"
-                texts.append(f"{component.singular}: ${dollars_short_text(nanos)}{per}")
+                per = "each" if component.per == 1 else "per million"
+                texts.append(f"{component.plural} ${rate_text(nanos * ONE)} {per}")
         return "; ".join(texts) or "free"
 
     def has_approve_permission(self, request: HttpRequest, obj: Any = None) -> bool:

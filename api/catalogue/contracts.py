@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Q, Sum
 from django.utils import timezone
@@ -93,6 +94,10 @@ def contract_of(team: Team, terms: ContractTerms) -> ContractPrice:
         _set_rates(contract, _listed(terms.product), terms.rates)
     elif terms.factor_millionths == ONE:
         raise ContractError("Enter a factor other than 1, or own rates.", "factor")
+    try:
+        contract.clean()
+    except ValidationError as error:
+        raise ContractError(" ".join(error.messages), "factor") from None
     return contract
 
 

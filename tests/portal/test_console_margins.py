@@ -17,7 +17,11 @@ from billing.usage.margin_sums import NO_UPSTREAM, MarginFilter
 from billing.usage.overview import Figures
 from tests.billing.ledger_calls import Customer, make_customer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    # The tests' client reads the stream at once, and Django says so.
+    pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),
+]
 
 NOW = datetime(2026, 3, 15, 12, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
