@@ -144,11 +144,11 @@ class Gateway:
         self.ticker.stop()
         await self.health.close()
         await self.token_ratios.close()
-        await self.key_addresses.close()
         if self.exchange is not None:
             await self.exchange.close()
         await self.jobs.close()
         await self.gate.close(timeout_seconds)
+        await self.key_addresses.close()
         await self.recorder.close()
         await self.upstreams.close()
 
