@@ -58,6 +58,26 @@ def test_an_operator_drafts_previews_publishes_and_resets_the_brand(
     operator_page: Page, new_page: Callable[..., Page]
 ) -> None:
     page, visitor = operator_page, new_page(viewport=LARGE)
+    draft_brand(page)
+    look_at_previews(page, visitor)
+    draft_email(page)
+
+    page.goto("/admin/brand")
+    page.get_by_role("button", name="Publish").click()
+    expect(page.get_by_text("Published:")).to_be_visible()
+    look_as_visitor(visitor)
+    assert faults_of(page) == [], "the admin in the brand's colors"
+
+    page.goto("/admin/brand")
+    page.get_by_role("button", name="Start over with what ships").click()
+    page.get_by_role("button", name="Publish").click()
+    expect(page.get_by_text("Published:")).to_be_visible()
+    visitor.goto("/")
+    expect(visitor.get_by_role("heading", name=HEADLINE)).to_have_count(0)
+
+
+def draft_brand(page: Page) -> None:
+    """Save a draft, after a color that is too light."""
     page.goto("/admin/brand")
     page.get_by_label("Name", exact=False).first.fill("Moodlight")
     page.get_by_label("Headline").fill(HEADLINE)
@@ -75,6 +95,9 @@ def test_an_operator_drafts_previews_publishes_and_resets_the_brand(
     expect(page.get_by_text("Draft saved.")).to_be_visible()
     assert faults_of(page) == []
 
+
+def look_at_previews(page: Page, visitor: Page) -> None:
+    """See the draft, which the visitor does not."""
     page.get_by_role("link", name="Preview", exact=True).click()
     wide = page.frame_locator("iframe").first
     expect(wide.get_by_role("heading", name=HEADLINE)).to_be_visible()
@@ -93,6 +116,9 @@ def test_an_operator_drafts_previews_publishes_and_resets_the_brand(
     visitor.goto("/")
     expect(visitor.get_by_role("heading", name=HEADLINE)).to_have_count(0)
 
+
+def draft_email(page: Page) -> None:
+    """Save an email's words, after a placeholder that there is not."""
     page.goto("/admin/brand/emails/low_balance")
     page.get_by_label("Body").fill("{team} has {balanse} left.")
     page.get_by_role("button", name="Save draft").click()
@@ -102,9 +128,9 @@ def test_an_operator_drafts_previews_publishes_and_resets_the_brand(
     expect(page.frame_locator("iframe").get_by_text("Acme has $1.50 left.")).to_be_visible()
     assert faults_of(page) == []
 
-    page.goto("/admin/brand")
-    page.get_by_role("button", name="Publish").click()
-    expect(page.get_by_text("Published:")).to_be_visible()
+
+def look_as_visitor(visitor: Page) -> None:
+    """See the published brand."""
     visitor.goto("/")
     expect(visitor.get_by_role("heading", name=HEADLINE)).to_be_visible()
     button = visitor.locator(".button.primary").locator("visible=true").first
@@ -117,11 +143,3 @@ def test_an_operator_drafts_previews_publishes_and_resets_the_brand(
         assert faults_of(visitor) == [], path
         icon = visitor.locator(".brand img").locator("visible=true").first
         assert icon.evaluate("image => image.complete && image.naturalWidth > 0"), path
-    assert faults_of(page) == [], "the admin in the brand's colors"
-
-    page.goto("/admin/brand")
-    page.get_by_role("button", name="Start over with what ships").click()
-    page.get_by_role("button", name="Publish").click()
-    expect(page.get_by_text("Published:")).to_be_visible()
-    visitor.goto("/")
-    expect(visitor.get_by_role("heading", name=HEADLINE)).to_have_count(0)

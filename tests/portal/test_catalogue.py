@@ -69,6 +69,13 @@ def test_no_two_models_have_one_label(client: Client) -> None:
     assert labels["glm-image"] == Model.objects.get(name="glm-image").title
 
 
+def test_a_service_without_models_says_so(client: Client) -> None:
+    Model.objects.update(is_enabled=False)
+    page = client.get("/docs/models").content.decode()
+    assert "No models yet" in page
+    assert "<table" not in page
+
+
 @pytest.mark.parametrize(
     ("query", "here", "gone"),
     [
