@@ -19,7 +19,7 @@ from portal.ui.csv import Row
 from portal.ui.periods import MOST_DAYS, last_days
 
 DAYS = 30
-MOST_LINES = 100
+MOST_LINES = 200
 MOST_REQUESTS = 50
 TITLES = {"day": "Day", "model": "Model", "upstream": "Upstream", "team": "Team"}
 CSV_HEADER: Row = [
