@@ -85,5 +85,5 @@ def test_keys_are_not_remembered_without_end():
     for number in range(MAX_KEYS + 10):
         limits.expect([route(1, 5)], f"key {number}").give_back(1)
 
-    assert len(limits._teams) == MAX_KEYS
-    assert f"key {MAX_KEYS}" in limits._teams
+    assert len(limits.teams) == MAX_KEYS
+    assert f"key {MAX_KEYS}" in limits.teams
