@@ -127,3 +127,23 @@ def test_an_auditor_finds_no_action(page_of_role: Callable[[str], Page], site: S
     search(page, site.demo["customer"]["email"])
     expect(page.get_by_role("heading", name="Balance by lot")).to_be_visible()
     expect(page.get_by_role("navigation", name="Actions")).to_have_count(0)
+
+
+def test_finance_compares_an_upstreams_export(
+    page_of_role: Callable[[str], Page], site: Stack
+) -> None:
+    page = page_of_role("Finance")
+    page.goto("/admin/reconciliation")
+    assert faults_of(page) == []
+    content = b"request_id,created_at,input_tokens,output_tokens,cost\nr,2026-03-15,5,x,0.1\n"
+    file = {"name": "usage.csv", "mimeType": "text/csv", "buffer": content}
+    page.locator("input[type=file]").set_input_files(file)  # type: ignore[arg-type]
+    page.get_by_role("button", name="Upload", exact=True).click()
+    expect(page.get_by_role("heading", name="First lines")).to_be_visible()
+    assert faults_of(page) == []
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.get_by_text("The file is being read.")).to_be_visible()
+    site.sql("UPDATE billing_upstreamstatement SET state = 'failed', error = 'Line 2: no.'")
+    page.reload()
+    page.get_by_role("button", name="Discard", exact=True).click()
+    expect(page.get_by_text("The statement was discarded.")).to_be_visible()
