@@ -44,6 +44,11 @@ def contract(model):
 class Migration(migrations.Migration):
     dependencies = [("api", "0024_key_addresses"), ("billing", "0035_contract_prices")]
     operations = [
-        WithLockTimeout([contract("chatjob"), contract("videojob")]),
-        migrations.RunSQL(TRIGGERS, NO_TRIGGERS),
+        WithLockTimeout(
+            [
+                contract("chatjob"),
+                contract("videojob"),
+                migrations.RunSQL(TRIGGERS, NO_TRIGGERS),
+            ]
+        ),
     ]
