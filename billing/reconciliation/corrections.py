@@ -1,7 +1,8 @@
 """Corrections of estimated usage: what the customer paid is brought to the upstream's figures.
 
 Only a request whose usage was estimated is corrected, once, and only after a person confirmed it.
-The charge is computed at the price version and service tier that the request was charged by. It
+The charge is computed at the price version, service tier and contract price that the request was
+charged by. It
 never exceeds what was held for the request: a customer who pays more than a hold would have paid
 for something that no one bounded. Credits are always returned; a further charge is made whole or,
 where the available balance doesn't cover it, not at all. The ledger's transfer is an `adjustment`
@@ -20,6 +21,7 @@ from accounts.models import Membership, User
 from billing.failpoints import failpoint
 from billing.ledger import postings
 from billing.models import (
+    ContractPrice,
     CreditAccount,
     PriceVersion,
     StatementLine,
@@ -29,6 +31,7 @@ from billing.models import (
 )
 from billing.pricing.charge import ChargeLine, Usage, charge_of
 from billing.pricing.money import dollars_short_text
+from billing.pricing.rates import Rates
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +78,9 @@ def balance_change(
         return None
     if not used <= _CORRECTABLE or record.source != UsageRecord.Source.ESTIMATED:
         return None
+    rates = _rates_of(record, price)
+    if rates is None:
+        return None
     tier = next((ChargeLine(*each).service_tier for each in record.lines), "")
     cached = record.cached_tokens if line.cached_tokens is None else line.cached_tokens
     usage = Usage(
@@ -85,7 +91,7 @@ def balance_change(
         reasoning_tokens=min(record.reasoning_tokens, line.output_tokens),
         requests=1 if "request" in used or not used else 0,
     )
-    charge_nanos = charge_of(price.rates.at_service_tier(tier), usage).total_nanos
+    charge_nanos = charge_of(rates.at_service_tier(tier), usage).total_nanos
     if charge_nanos <= record.charged_nanos:
         return record.charged_nanos - charge_nanos
     if record.written_off_nanos:
@@ -93,6 +99,16 @@ def balance_change(
     return record.charged_nanos - max(
         record.charged_nanos, min(charge_nanos, record.reserved_nanos)
     )
+
+
+def _rates_of(record: UsageRecord, price: PriceVersion) -> Rates | None:
+    """Return the rates that a request was charged at, or None if its lines don't tell."""
+    contracts = ContractPrice.objects.filter(team__credit_account=record.account_id)
+    if not record.lines:
+        return None if contracts.exists() else price.rates
+    if record.contract_id is None:
+        return price.rates
+    return contracts.get(pk=record.contract_id).applied_to(price.rates)
 
 
 def post_open(statement: UpstreamStatement, user: User) -> int:

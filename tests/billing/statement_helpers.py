@@ -7,7 +7,14 @@ from typing import Any
 from django.utils import timezone
 
 from accounts.models import User
-from billing.models import CatalogueVersion, PriceVersion, Product, UpstreamStatement, UsageRecord
+from billing.models import (
+    CatalogueVersion,
+    ContractPrice,
+    PriceVersion,
+    Product,
+    UpstreamStatement,
+    UsageRecord,
+)
 from billing.pricing.charge import Usage, charge_of
 from billing.reconciliation import statements
 from billing.reconciliation.export_file import Mapping
@@ -43,6 +50,7 @@ def serve(
     upstream_id: str,
     *,
     price: PriceVersion | None = None,
+    contract: ContractPrice | None = None,
     hold_nanos: int = 10_000_000,
     upstream: str = "maker",
     source: str = "estimated",
@@ -57,7 +65,8 @@ def serve(
     usage = Usage(
         input_tokens=input_tokens, output_tokens=output_tokens, cached_tokens=cached_tokens
     )
-    charge = charge_of(price.rates, usage)
+    rates = price.rates if contract is None else contract.applied_to(price.rates)
+    charge = charge_of(rates, usage)
     customer.catalogue_version = CatalogueVersion.objects.get(pk=1).version
     ask = customer.admitted(amount_nanos=hold_nanos, price_version_id=price.pk)
     settle(

@@ -1,13 +1,22 @@
 """Estimated usage is corrected to the upstream's: once, by a person, within the ledger's rules."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from accounts.models import AuditEntry, Membership, Role, User
 from billing.ledger import postings
-from billing.models import StatementLine, Transfer, UpstreamStatement, UsageCorrection, UsageRecord
+from billing.models import (
+    ContractPrice,
+    StatementLine,
+    Transfer,
+    UpstreamStatement,
+    UsageCorrection,
+    UsageRecord,
+)
 from billing.reconciliation import corrections, statements
 from billing.reconciliation.statements import StatementError
 from tests import audit
@@ -97,6 +106,24 @@ def test_too_low_an_estimate_is_charged(payer: Customer, clerk: User) -> None:
     corrected(compared(clerk, [line_of("up-1", 1100, 150)]), clerk)
     more = 100 * INPUT_NANOS + 50 * OUTPUT_NANOS
     assert moved(payer) == [(f"correction:{record.pk}", "customer", "adjustments", more)]
+
+
+def test_a_request_at_a_contract_price_is_corrected_at_it(payer: Customer, clerk: User) -> None:
+    now = timezone.now()
+    half = ContractPrice.objects.create(
+        team=payer.team,
+        factor_millionths=500_000,
+        effective_from=now - timedelta(days=1),
+        reason="a contract",
+        state=ContractPrice.State.APPROVED,
+        decided_at=now,
+    )
+    serve(payer, "right", contract=half)
+    assert line(compared(clerk, [line_of("right")])).correction == "none"
+    record = serve(payer, "up-1", contract=half)
+    corrected(compared(clerk, [line_of("up-1", 900, 40)]), clerk)
+    back = (100 * INPUT_NANOS + 60 * OUTPUT_NANOS) // 2
+    assert moved(payer) == [(f"correction:{record.pk}", "adjustments", "customer", back)]
 
 
 def test_no_more_is_charged_than_was_held(payer: Customer, clerk: User) -> None:
