@@ -2,7 +2,6 @@
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -31,7 +30,6 @@ def models(request: HttpRequest) -> HttpResponse:
         "orders": {name: order.title for name, order in ORDERS.items()},
         "days": DAYS,
         "canonical_url": request.build_absolute_uri(reverse("models")),
-        "image_url": request.build_absolute_uri(static("og.png")),
     }
     return render(request, "catalogue/list.html", context)
 
@@ -57,7 +55,6 @@ def model(request: HttpRequest, model_name: str) -> HttpResponse:
         ),
         "actor": actor_of(request),
         "canonical_url": request.build_absolute_uri(reverse("model", args=[found.name])),
-        "image_url": request.build_absolute_uri(static("og.png")),
     }
     return render(request, "catalogue/model.html", context)
 

@@ -6,7 +6,6 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
-from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
@@ -41,7 +40,6 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "base_url": base_url,
         "canonical_url": request.build_absolute_uri(reverse("home")),
-        "image_url": _image_url(request),
         "snippets": _first_request(base_url, f"{snapshot.service.key_prefix}YOUR_KEY", models),
         "chat_models": _featured(models, "chat"),
         "media_models": _featured(models, "image") + _featured(models, "video"),
@@ -129,13 +127,6 @@ class Favicon(RedirectView):
     def get_redirect_url(self, *args: object, **kwargs: object) -> str:
         """Return the icon's address."""
         return cache.brand_of(current_service()).icon_url
-
-
-def _image_url(request: HttpRequest) -> str:
-    """Return the picture for links to the home page: the logo if it is a PNG, not an SVG."""
-    brand = Shell(request).brand
-    url = brand.touch_icon_url if brand.logo else static("og.png")
-    return request.build_absolute_uri(url) if url else ""
 
 
 def _featured(models: list[PricedModel], kind: str) -> list[PricedModel]:

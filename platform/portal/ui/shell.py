@@ -5,6 +5,7 @@ from functools import cached_property
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 
@@ -58,6 +59,12 @@ class Shell:
     def brand(self) -> LoadedBrand:
         """The brand: logo, colors, the home page's words, legal texts."""
         return self.preview.brand if self.preview else cache.brand_of(self.service)
+
+    @cached_property
+    def image_url(self) -> str:
+        """The picture for links to a public page: the logo if it is a PNG, nothing for an SVG."""
+        url = self.brand.touch_icon_url if self.brand.logo else static("og.png")
+        return self._request.build_absolute_uri(url) if url else ""
 
     @cached_property
     def public_links(self) -> list[Link]:
