@@ -312,6 +312,6 @@ def test_matching_reads_our_records_by_their_time(payer: Customer, clerk: User) 
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT indexdef FROM pg_indexes WHERE tablename = 'billing_usagerecord'"
-            " AND indexdef LIKE '%upstream%'"
+            " AND indexdef LIKE '%upstream_request_id%'"
         )
         assert cursor.fetchall() == []

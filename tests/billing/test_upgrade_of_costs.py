@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
-from api.models import Model, Route, RouteCost, Upstream
+from api.models import RouteCost
 from billing.models import PriceVersion
 from tests.billing.conftest import broken_invariants
 from tests.billing.upgrades import copy_of, last_release_database, migrate
@@ -44,10 +45,15 @@ def test_each_route_gets_the_costs_that_its_models_prices_had(last_release: None
         cursor.execute(
             "UPDATE billing_priceversion SET output_cost_nanos_per_million = 0 WHERE id = 101"
         )
-    model = Model.objects.create(name="alpha", product_id=101)
-    upstream = Upstream.objects.create(name="maker", base_url="http://127.0.0.1/v1")
+    then = MigrationExecutor(connection).loader.project_state([("api", "0014_route_costs")]).apps
+    model = then.get_model("api", "Model").objects.create(name="alpha", product_id=101)
+    upstream = then.get_model("api", "Upstream").objects.create(
+        name="maker", base_url="http://127.0.0.1/v1"
+    )
     for name in ("a", "b"):
-        Route.objects.create(model=model, upstream=upstream, upstream_model=name)
+        then.get_model("api", "Route").objects.create(
+            model=model, upstream=upstream, upstream_model=name
+        )
 
     migrate()
 
