@@ -62,7 +62,6 @@ class AdmittedRequest:
         "_gate",
         "_is_detached",
         "_losses",
-        "_traceparent",
         "admission",
         "attempts",
         "body_digest",
@@ -98,7 +97,6 @@ class AdmittedRequest:
         self.admission = admission
         self.attempts: list[dict[str, object]] = []
         self._attempts_began_at: list[float] = []
-        self._traceparent = request.headers.get(b"traceparent", b"")
         self.route: RouteEntry | None = None
         self.was_dispatched = False
         self.reader: StreamReader | None = None
@@ -322,7 +320,8 @@ class AdmittedRequest:
         self.settlement = self._gate.settle(settlement)
         metrics.settled.append(settlement)
         if tracing.tracer is not None:
-            tracing.tracer.record(settlement, self._traceparent, self._attempts_began_at)
+            traceparent = self.headers.get(b"traceparent", b"")
+            tracing.tracer.record(settlement, traceparent, self._attempts_began_at)
 
     def _settlement_of(
         self, outcome: str, status: int, error: str, cost_lines: list[AttemptCost]
