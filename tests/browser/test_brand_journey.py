@@ -69,7 +69,7 @@ def test_an_operator_drafts_previews_publishes_and_resets_the_brand(
     assert faults_of(page) == [], "the admin in the brand's colors"
 
     page.goto("/admin/brand")
-    page.get_by_role("button", name="Start over with what ships").click()
+    page.get_by_role("button", name="Reset to defaults").click()
     page.get_by_role("button", name="Publish").click()
     expect(page.get_by_text("Published:")).to_be_visible()
     visitor.goto("/")
