@@ -107,7 +107,7 @@ def start(statement: UpstreamStatement, user: User, mapping: Mapping, cost_unit:
 
 
 def compare_again(statement: UpstreamStatement, user: User) -> None:
-    """Have Celery compare the statement with the records of now. Raise StatementError."""
+    """Have Celery compare the statement with the current records. Raise StatementError."""
     with transaction.atomic():
         statement = _locked(statement)
         if statement.state != State.READY:

@@ -6,19 +6,18 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from api.catalogue.snapshot import Snapshot, load_snapshot
 from portal.access import actor_of
 from portal.catalogue.listing import CAPABILITIES, KINDS, ORDERS, choice_of, rows_of
 from portal.catalogue.presenters import model_page
 from portal.ui.availability import BARS_WIDTH, DAYS
 from portal.ui.model_snippets import model_snippets
-from portal.ui.prices import price_list
+from portal.ui.prices import price_list, snapshot_for
 
 
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
     """List the models that the address asks for, with prices and measured figures."""
-    listed = price_list(_snapshot_for(request))
+    listed = price_list(snapshot_for(request))
     choice = choice_of(request.GET)
     kinds = {model.kind for model in listed}
     context = {
@@ -37,7 +36,7 @@ def models(request: HttpRequest) -> HttpResponse:
 @require_safe
 def model(request: HttpRequest, model_name: str) -> HttpResponse:
     """Show a model; an alias leads to its model. Raise Http404 for one that isn't sold."""
-    snapshot = _snapshot_for(request)
+    snapshot = snapshot_for(request)
     found = snapshot.find(model_name)
     listed = {each.name: each for each in price_list(snapshot)}
     if found is None or found.name not in listed:
@@ -57,9 +56,3 @@ def model(request: HttpRequest, model_name: str) -> HttpResponse:
         "canonical_url": request.build_absolute_uri(reverse("model", args=[found.name])),
     }
     return render(request, "catalogue/model.html", context)
-
-
-def _snapshot_for(request: HttpRequest) -> Snapshot:
-    """Return the catalogue at the prices of the reader's team."""
-    actor, snapshot = actor_of(request), load_snapshot()
-    return snapshot.for_team(actor.team.pk) if actor else snapshot

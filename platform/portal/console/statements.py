@@ -98,7 +98,7 @@ def columns(request: StaffRequest, statement_id: UUID) -> HttpResponse:
 @require_POST
 @staff_page(ADD)
 def compare(request: StaffRequest, statement_id: UUID) -> HttpResponse:
-    """Have a statement compared with the records of now."""
+    """Have a statement compared with the current records."""
     found = _statement(statement_id)
     return _done(
         request,

@@ -13,13 +13,13 @@ from api.catalogue.snapshot import load_snapshot
 from api.operations.async_chat import RESULT_HOURS
 from api.operations.images import MAX_IMAGES
 from api.operations.videos import DEFAULT_SECONDS, MAX_SECONDS
-from portal.access import actor_of
 from portal.docs import reference
 from portal.docs.operation import OperationText
 from portal.docs.pages import FIRST, Page, find_page, groups, neighbours
 from portal.docs.reader import Reader
 from portal.docs.search import LONGEST_QUERY, index_of, search
 from portal.docs.sections import sections
+from portal.ui.prices import snapshot_for
 
 QUICK_RESULTS = 8
 
@@ -80,8 +80,7 @@ def _show(request: HttpRequest, page: Page) -> HttpResponse:
 
 def _reader_of(request: HttpRequest) -> Reader:
     origin = request.build_absolute_uri("/").rstrip("/")
-    actor, snapshot = actor_of(request), load_snapshot()
-    return Reader(snapshot.for_team(actor.team.pk) if actor else snapshot, origin, request)
+    return Reader(snapshot_for(request), origin, request)
 
 
 def _article(page: Page, reader: Reader) -> str:

@@ -1,5 +1,6 @@
 """A team's API keys: list, create, change, rotate, freeze, revoke."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from django.contrib import messages
@@ -157,25 +158,27 @@ def revoke_key(request: MemberRequest, key_id: int) -> HttpResponse:
 @member_page
 def freeze_key(request: MemberRequest, key_id: int) -> HttpResponse:
     """Refuse a key until it is unfrozen."""
-    own = _managed_key(request, key_id)
-    try:
-        key_actions.freeze_key(request.actor, own.key, ip_address=client_ip(request))
-    except AccountsError as error:
-        return _key_page(request, _key(request, key_id), str(error))
-    messages.success(request, "Key frozen. Requests with it get a 403 until you unfreeze it.")
-    return redirect("key", key_id)
+    done = "Key frozen. Requests with it get a 403 until you unfreeze it."
+    return _change(request, key_id, key_actions.freeze_key, done)
 
 
 @require_POST
 @member_page
 def unfreeze_key(request: MemberRequest, key_id: int) -> HttpResponse:
     """Accept a frozen key again."""
+    return _change(request, key_id, key_actions.unfreeze_key, "Key unfrozen. It works again.")
+
+
+def _change(
+    request: MemberRequest, key_id: int, action: Callable[..., object], done: str
+) -> HttpResponse:
+    """Take an action on a key, and lead back to its page with `done`, or with what is wrong."""
     own = _managed_key(request, key_id)
     try:
-        key_actions.unfreeze_key(request.actor, own.key, ip_address=client_ip(request))
+        action(request.actor, own.key, ip_address=client_ip(request))
     except AccountsError as error:
         return _key_page(request, _key(request, key_id), str(error))
-    messages.success(request, "Key unfrozen. It works again.")
+    messages.success(request, done)
     return redirect("key", key_id)
 
 

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from django.http import HttpRequest
 from django.utils import timezone
 
-from api.catalogue.snapshot import ModelEntry, Snapshot
+from api.catalogue.snapshot import ModelEntry, Snapshot, load_snapshot
 from billing.pricing.charge import ONE
 from billing.pricing.components import COMPONENTS, extra_components
 from billing.pricing.money import factor_text, unit_price_text
 from billing.pricing.rates import Prices
+from portal.access import actor_of
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class PricedModel:
     unit_price: str
     tiers: tuple[str, ...] = ()
     is_contract: bool = False
+
+
+def snapshot_for(request: HttpRequest) -> Snapshot:
+    """Return the catalogue at the prices of the reader's team, or at list prices."""
+    actor, snapshot = actor_of(request), load_snapshot()
+    return snapshot.for_team(actor.team.pk) if actor else snapshot
 
 
 def price_list(snapshot: Snapshot) -> list[PricedModel]:
