@@ -57,7 +57,7 @@ def test_an_export_is_imported_compared_and_corrected(payer: Customer) -> None:
     browser, _ = of_role("Finance")
     Upstream.objects.create(name="maker", base_url="http://127.0.0.1:9/v1")
     record = serve(payer, "up-1")
-    assert "No export was imported yet." in text_of(browser.get(INDEX))
+    assert "No exports imported yet." in text_of(browser.get(INDEX))
     sent = {"upstream": "maker", "file": file_of(line_of("up-1", 900, 40), line_of("up-2"))}
     answer = browser.post(INDEX, sent)
     statement = UpstreamStatement.objects.get()

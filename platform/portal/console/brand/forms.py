@@ -63,7 +63,7 @@ class DraftForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run
         ),
     )
     removes_logo = forms.BooleanField(
-        label="Use the logo that ships", required=False, widget=UnfoldBooleanWidget
+        label="Use the default logo", required=False, widget=UnfoldBooleanWidget
     )
     accent_light = _line("Accent in light", "Such as #0a6b57. Empty: the color that ships.")
     accent_dark = _line("Accent in dark", "Such as #5fd0b2. Empty: the color that ships.")
