@@ -25,7 +25,7 @@ from portal.models import BrandDraft
 MOST_POINTS, LONGEST_POINT = 6, 100
 LONGEST_DOCUMENT = 60_000
 _LEGAL = {"terms": "Terms of Service", "privacy": "Privacy Policy", "imprint": "Imprint"}
-_SHIPPED = "Empty: the text that ships."
+_SHIPPED = "Empty: the default text."
 
 
 def _line(label: str, help_text: str = "", **options: Any) -> forms.CharField:
@@ -65,9 +65,9 @@ class DraftForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run
     removes_logo = forms.BooleanField(
         label="Use the default logo", required=False, widget=UnfoldBooleanWidget
     )
-    accent_light = _line("Accent in light", "Such as #0a6b57. Empty: the color that ships.")
-    accent_dark = _line("Accent in dark", "Such as #5fd0b2. Empty: the color that ships.")
-    headline = _line("Headline", "Empty: the tagline, or what ships.", max_length=120)
+    accent_light = _line("Accent in light", "Such as #0a6b57. Empty: the default color.")
+    accent_dark = _line("Accent in dark", "Such as #5fd0b2. Empty: the default color.")
+    headline = _line("Headline", "Empty: the tagline, or the default.", max_length=120)
     lead = _text("Lead", _SHIPPED, max_length=500)
     points = _text("Points", f"One per line, up to {MOST_POINTS}. Empty: none.", max_length=800)
     email_opening = _line("Opening", "The first line of every email. Empty: none.", max_length=200)

@@ -125,11 +125,11 @@ def draft_file(request: StaffRequest, digest: str, kind: str) -> HttpResponse:
 @require_POST
 @staff_page(_PERMISSION)
 def change(request: StaffRequest, action: str) -> HttpResponse:
-    """Publish the draft, discard it, or reset it to what ships."""
+    """Publish the draft, discard it, or reset it to the defaults."""
     draft = draft_of(request.user)
     if action == "reset":
         reset_draft(draft or new_draft(request.user))
-        messages.success(request, "The draft is what ships. Publish it to reset the pages.")
+        messages.success(request, "The draft has the defaults. Publish it to reset the pages.")
     elif draft is None:
         messages.error(request, "There is no draft.")
     elif action == "discard":
