@@ -14,7 +14,7 @@ LOCAL := exec env FOLLOW_PARENT=1 $(BIN)/python -m local
 LOCKED := uv export -q --no-emit-project --format requirements-txt --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run test mutation bench faults clients lint fmt lock clean
+.PHONY: help run test mutation bench faults clients messages lint fmt lock clean
 .SILENT:
 
 help: ## list the targets
@@ -38,6 +38,9 @@ bench: $(VENV)/dev.stamp ## measure; ARGS go to tests.bench
 
 clients: $(VENV)/dev.stamp ## run real programs (Claude Code, Codex, SDKs) and write what they did into the docs
 	exec $(BIN)/python -m tests.clients $(ARGS)
+
+messages: $(VENV)/dev.stamp ## bring the catalogues of translations up to date, and compile them
+	$(BIN)/python -m tests.languages
 
 lint: $(VENV)/dev.stamp ## check style, layers, types and words
 	$(BIN)/ruff check

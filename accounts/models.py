@@ -63,6 +63,13 @@ class User(AbstractBaseUser, PermissionsMixin):
         db_default="",
         help_text="An IANA name, such as Europe/Prague. Empty: the browser's.",
     )
+    language = models.CharField(
+        max_length=16,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="A code such as cs or zh-hans. Empty: the browser's.",
+    )
     terms_version = models.CharField(
         max_length=20,
         blank=True,

@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from accounts.formats import day_format
+
 _AREAS = (
     "Africa/",
     "America/",
@@ -50,7 +52,8 @@ def moment_text(moment: datetime, zone: tzinfo | None = None) -> str:
     local = moment.astimezone(zone or timezone.get_current_timezone())
     # Zones without an abbreviation are named by their offset.
     name = local.tzname() or "UTC"
-    return f"{local:%Y-%m-%d %H:%M:%S} {name if name[:1].isalpha() else f'UTC{name}'}"
+    name = name if name[:1].isalpha() else f"UTC{name}"
+    return f"{local.strftime(day_format())} {local:%H:%M:%S} {name}"
 
 
 def moment_for(moment: datetime, zone_name: str) -> str:
@@ -60,4 +63,4 @@ def moment_for(moment: datetime, zone_name: str) -> str:
 
 def day_text(moment: datetime) -> str:
     """Return the day that a moment is on in the reader's zone: `2026-11-21`."""
-    return f"{moment.astimezone(timezone.get_current_timezone()):%Y-%m-%d}"
+    return moment.astimezone(timezone.get_current_timezone()).strftime(day_format())

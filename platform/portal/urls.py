@@ -17,6 +17,7 @@ AREAS = (
     "status",
     "team",
     "profile",
+    "language",
     "sign_in",
     "design",
     "mailbox",

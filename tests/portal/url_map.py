@@ -38,6 +38,7 @@ class Page:
 
 PAGES: dict[str, Page] = {
     "home": Page("GET", 200, 200, 200, 200, 200, 200),
+    "switch_language": Page("POST", 400, 400, 400, 400, 400, 400, is_signed=True),
     "terms": Page("GET", 200, 200, 200, 200, 200, 200),
     "privacy": Page("GET", 200, 200, 200, 200, 200, 200),
     "imprint": Page("GET", 404, 404, 404, 404, 404, 404),

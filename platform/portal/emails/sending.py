@@ -15,8 +15,10 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
 from django.template.loader import render_to_string
+from django.utils import translation
 from kombu.exceptions import OperationalError
 
+from accounts.languages import language_for_address
 from api.service import current_service
 from portal.brand.current import Preview, cache
 from portal.brand.texts import email_blocks, fill
@@ -56,8 +58,13 @@ def write(
 
 
 def send(name: str, to: str, context: Mapping[str, Any]) -> None:
-    """Send the email now. Raise SMTPException or OSError where the mail server refuses."""
-    write(name, to, context).send()
+    """Send the email now, in the recipient's language.
+
+    Raise SMTPException or OSError where the mail server refuses.
+    """
+    with translation.override(language_for_address(to)):
+        email = write(name, to, context)
+    email.send()
 
 
 # Queued messages and the beat schedule name the task by its first place: the name stays.
@@ -68,19 +75,24 @@ def send(name: str, to: str, context: Mapping[str, Any]) -> None:
     retry_backoff_max=3600,
     max_retries=8,
 )
-def send_email(name: str, to: str, context: dict[str, Any]) -> None:
-    """Send an email; retry for some hours while the mail server is unavailable."""
-    send(name, to, context)
+def send_email(name: str, to: str, context: dict[str, Any], language: str = "en") -> None:
+    """Send an email; retry for some hours while the mail server is unavailable.
+
+    `language` is for recipients without one of their own.
+    """
+    with translation.override(language):
+        send(name, to, context)
 
 
 def send_later(name: str, to: str, context: Mapping[str, Any]) -> None:
     """Have Celery send the email after the transaction; `context` is what JSON can carry."""
-    transaction.on_commit(lambda: _enqueue(name, to, dict(context)))
+    language = translation.get_language() or settings.LANGUAGE_CODE
+    transaction.on_commit(lambda: _enqueue(name, to, dict(context), language))
 
 
-def _enqueue(name: str, to: str, context: dict[str, Any]) -> None:
+def _enqueue(name: str, to: str, context: dict[str, Any], language: str) -> None:
     try:
-        send_email.apply_async((name, to, context), retry=False)
+        send_email.apply_async((name, to, context, language), retry=False)
     except OperationalError:
         log.exception("mail_not_queued", mail=name)
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 from django import forms
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import NotificationSettings, User
 from accounts.zones import zone_names
@@ -10,26 +12,33 @@ from portal.ui.fields import NanosField, OneLineField
 
 
 class ProfileForm(forms.Form):
-    """A user's name and time zone."""
+    """A user's name, time zone and language."""
 
     name = OneLineField(
         max_length=150,
         required=False,
-        help_text="Shown to your teams' members next to your email.",
+        help_text=_("Shown to your teams' members next to your email."),
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
     zone = forms.ChoiceField(
-        label="Time zone",
+        label=_("Time zone"),
         required=False,
-        help_text="For times on pages and in emails. Days of charts and budgets are in UTC.",
+        help_text=_("For times on pages and in emails. Days of charts and budgets are in UTC."),
+    )
+    language = forms.ChoiceField(
+        label=_("Language"),
+        required=False,
+        choices=[("", _("Same as browser")), *settings.LANGUAGES],
+        help_text=_("For pages and emails."),
     )
 
     def __init__(self, data: Any, user: User) -> None:
-        super().__init__(data, initial={"name": user.name, "zone": user.zone})
+        initial = {"name": user.name, "zone": user.zone, "language": user.language}
+        super().__init__(data, initial=initial)
         names = [(name, name.replace("_", " ")) for name in zone_names()]
         field = self.fields["zone"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type alone)
-        field.choices = [("", "Same as browser"), *names]
+        field.choices = [("", _("Same as browser")), *names]
 
 
 class NotificationsForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time

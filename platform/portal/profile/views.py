@@ -4,7 +4,8 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import memberships_of
@@ -14,6 +15,7 @@ from accounts.errors import SharedTeamError
 from accounts.models import NotificationSettings
 from billing.models import CreditAccount
 from portal.access import MemberRequest, member_page, require_recent_sign_in
+from portal.language.middleware import language_of
 from portal.profile.forms import DeletionForm, NotificationsForm, ProfileForm
 from portal.profile.queries import archive
 from portal.ui.rate_limits import is_over_limit
@@ -26,14 +28,16 @@ DELETION_TRIES_PER_USER = "10/h"
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
 def profile(request: MemberRequest) -> HttpResponse:
-    """Show name, address and teams; POST changes name and time zone."""
+    """Show name, address and teams; POST changes name, time zone and language."""
     user = request.user
     form = ProfileForm(request.POST if request.method == "POST" else None, user)
     if request.method == "POST" and form.is_valid():
         user.name = form.cleaned_data["name"]
         user.zone = form.cleaned_data["zone"]
-        user.save(update_fields=["name", "zone"])
-        messages.success(request, "Profile saved.")
+        user.language = form.cleaned_data["language"]
+        user.save(update_fields=["name", "zone", "language"])
+        with translation.override(language_of(request)):
+            messages.success(request, gettext("Profile saved."))
         return redirect("profile")
     context = {"form": form, "memberships": memberships_of(user)}
     return render(request, "profile/profile.html", context, status=422 if form.errors else 200)

@@ -10,7 +10,7 @@ from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from accounts import invitations
 from accounts.mailboxes import known_digests, mailbox_digest, mailbox_of
@@ -98,13 +98,14 @@ def is_invited(request: HttpRequest, email: str | None = None) -> bool:
 
 
 def note_sign_up(request: HttpRequest, user: User) -> None:
-    """Record that the new user accepted the terms, and who referred them.
+    """Record that the new user accepted the terms, their language, and who referred them.
 
     A referral by a team that has a member with the same mailbox is not recorded.
     """
     User.objects.filter(pk=user.pk).update(
         terms_version=terms_version(cache.brand_of(current_service())),
         terms_accepted_at=timezone.now(),
+        language=translation.get_language() or "",
     )
     link = promotions.find_referral_link(request.session.pop(REFERRAL_SESSION_KEY, ""))
     team = personal_team(user)

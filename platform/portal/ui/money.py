@@ -4,7 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from billing.pricing.money import NANOS_PER_CENT, cents_text, dollars_short_text, dollars_text
+from accounts.formats import dollars_text
+from billing.pricing import money
+from billing.pricing.money import NANOS_PER_CENT
 
 # Dollars as people write them. A comma only separates thousands: elsewhere it separates cents.
 _DOLLARS = re.compile(r"\$?\s*(\d{1,3}(?:,\d{3})+|\d{1,9})(?:\.(\d{1,2}))?", re.ASCII)
@@ -18,8 +20,8 @@ def dollars(amount_nanos: int | None) -> str:
     if amount_nanos is None:
         return ""
     sign = "-" if amount_nanos < 0 else ""
-    whole, _, decimals = dollars_short_text(abs(amount_nanos)).partition(".")
-    return f"{sign}${int(whole):,}.{decimals:0<2}"
+    whole, _, decimals = money.dollars_short_text(abs(amount_nanos)).partition(".")
+    return dollars_text(f"{sign}${int(whole):,}.{decimals:0<2}")
 
 
 def dollars_exact(amount_nanos: int | None) -> str:
@@ -27,8 +29,8 @@ def dollars_exact(amount_nanos: int | None) -> str:
     if amount_nanos is None:
         return ""
     sign = "-" if amount_nanos < 0 else ""
-    whole, _, decimals = dollars_text(abs(amount_nanos)).partition(".")
-    return f"{sign}${int(whole):,}.{decimals}"
+    whole, _, decimals = money.dollars_text(abs(amount_nanos)).partition(".")
+    return dollars_text(f"{sign}${int(whole):,}.{decimals}")
 
 
 def cents(amount_nanos: int | None) -> str:
@@ -38,8 +40,8 @@ def cents(amount_nanos: int | None) -> str:
     sign = "-" if amount_nanos < 0 else ""
     whole_cents = abs(amount_nanos) // NANOS_PER_CENT
     if amount_nanos and not whole_cents:
-        return f"{sign}<$0.01"
-    return sign + cents_text(whole_cents)
+        return dollars_text(f"{sign}<$0.01")
+    return dollars_text(sign + money.cents_text(whole_cents))
 
 
 def cents_exactly(amount_nanos: int | None) -> str:
@@ -49,7 +51,8 @@ def cents_exactly(amount_nanos: int | None) -> str:
     """
     if amount_nanos is None:
         return ""
-    return ("-" if amount_nanos < 0 else "") + cents_text(abs(amount_nanos) // NANOS_PER_CENT)
+    sign = "-" if amount_nanos < 0 else ""
+    return dollars_text(sign + money.cents_text(abs(amount_nanos) // NANOS_PER_CENT))
 
 
 def parts_in_cents(parts_nanos: Sequence[int]) -> list[str]:
@@ -70,7 +73,7 @@ def parts_in_cents(parts_nanos: Sequence[int]) -> list[str]:
     )
     for place in by_remainder[:missing]:
         floors[place] += 1
-    return [cents_text(floor) for floor in floors]
+    return [dollars_text(money.cents_text(floor)) for floor in floors]
 
 
 class Balances(NamedTuple):
@@ -101,7 +104,7 @@ def balances_in_cents(exact: Balances) -> Balances:
 
 def dollars_of_cents(amount_cents: int | None) -> str:
     """Return an amount that is counted in cents, as Stripe's are: `$12.50`."""
-    return "" if amount_cents is None else cents_text(amount_cents)
+    return "" if amount_cents is None else dollars_text(money.cents_text(amount_cents))
 
 
 def cents_of(text: str) -> int | None:

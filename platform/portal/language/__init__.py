@@ -1,0 +1,1 @@
+"""The language of a page: chosen by the browser, or by its reader."""

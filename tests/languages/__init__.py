@@ -1,0 +1,1 @@
+"""The catalogues of translations: what is in them, and whether all of it is translated."""

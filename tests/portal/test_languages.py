@@ -1,0 +1,52 @@
+"""Pages and emails in the reader's language: which one it is, and that all of a page is in it."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import Team, User
+from portal.emails import sending
+from portal.emails.texts import EMAILS
+from tests.languages.pseudo import speak, untranslated
+from tests.portal.filled import fill
+from tests.portal.keys_pages import load_catalogue
+from tests.portal.url_map import PAGES, address
+
+pytestmark = [
+    pytest.mark.django_db,
+    # The test's client is synchronous, the service is not.
+    pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous"),
+]
+
+# Tools of developers, which are in English.
+_ENGLISH_PAGES = {"design", "mailbox", "mailbox_email"}
+
+
+def test_every_text_of_every_page_can_be_translated(
+    browser: Client, alice: User, alices_team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_catalogue(monkeypatch)
+    filled = fill(alice, alices_team, "12345", "67890")
+    speak(monkeypatch)
+    visitor, left = Client(), []
+    for name, page in PAGES.items():
+        if name in _ENGLISH_PAGES or "GET" not in page.methods:
+            continue
+        for client in (browser, visitor):
+            answer = client.get(address(name, filled.arguments))
+            if answer.headers.get("Content-Type", "").startswith("text/html"):
+                text: Any = b"".join(answer) if answer.streaming else answer.content
+                left += [f"{name}: {each}" for each in untranslated(text.decode())]
+    assert not left, "\n" + "\n".join(sorted(set(left)))
+
+
+@pytest.mark.parametrize("name", EMAILS)
+def test_every_text_of_an_email_can_be_translated(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speak(monkeypatch)
+    email = sending.write(name, "12345@example.com", EMAILS[name].context)
+    assert untranslated(email.subject) == []
+    assert untranslated(str(email.body)) == []
+    assert untranslated(str(email.alternatives[0][0])) == []
