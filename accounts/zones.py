@@ -6,7 +6,6 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from django.core.exceptions import ValidationError
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from accounts.formats import day_format
 
@@ -45,7 +44,7 @@ def zone_of(name: str) -> ZoneInfo | None:
 def validate_zone(name: str) -> None:
     """Raise ValidationError unless it names a zone."""
     if zone_of(name) is None:
-        raise ValidationError(_("Choose a time zone, such as Europe/Prague."), "zone")
+        raise ValidationError("Choose a time zone, such as Europe/Prague.", "zone")
 
 
 def moment_text(moment: datetime, zone: tzinfo | None = None) -> str:

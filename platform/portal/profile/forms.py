@@ -25,11 +25,13 @@ class ProfileForm(forms.Form):
     zone = forms.ChoiceField(
         label=_("Time zone"),
         required=False,
+        widget=forms.Select(attrs={"translate": "no"}),
         help_text=_("For times on pages and in emails. Days of charts and budgets are in UTC."),
     )
     language = forms.ChoiceField(
         label=_("Language"),
         required=False,
+        widget=forms.Select(attrs={"translate": "no"}),
         choices=[("", _("Same as browser")), *settings.LANGUAGES],
         help_text=_("For pages and emails."),
     )

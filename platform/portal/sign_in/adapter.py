@@ -117,8 +117,8 @@ class AccountAdapter(DefaultAccountAdapter):
     def _notice(self, name: str, context: dict[str, Any]) -> dict[str, str]:
         title, sentence = SECURITY_NOTICES[name]
         return {
-            "title": str(title),
-            "sentence": str(sentence).format_map(context),
+            "title": title,
+            "sentence": sentence.format_map(context),
             "at": moment_for(timezone.now(), getattr(context.get("user"), "zone", "")),
             "ip": str(context.get("ip", "")),
             "device": device_name(str(context.get("user_agent", ""))),

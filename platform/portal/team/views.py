@@ -174,7 +174,9 @@ def _change_role(request: MemberRequest, membership: Membership, form: RoleForm)
     except AccountsError as error:
         form.add_error("role", str(error))
         return False
-    messages.success(request, f"{membership.user.email} is now {role} here.")
+    text = _("{email} is now {role} here.")
+    name = members.role_name(role)
+    messages.success(request, text.format(email=membership.user.email, role=name))
     return True
 
 
