@@ -19,7 +19,9 @@ _ARGUMENTS = {
     "npgettext": ("context", "singular", "plural"),
 }
 _ARGUMENTS |= {f"{name}_lazy": arguments for name, arguments in _ARGUMENTS.items()}
-_ARGUMENTS |= {"_": ("singular",), "gettext_noop": ("singular",)}
+_ARGUMENTS |= {"_": ("singular",), "gettext_noop": ("singular",), "Phrase": ("singular",)}
+# The texts of the API's errors (api/errors.py).
+_ATTRIBUTES = ("default_message", "template")
 # `templatize` blots out everything but the marked texts, which it writes as calls.
 _STRING = r"u?(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
 _CALL = re.compile(rf" (?:n?p?gettext|_)\({_STRING}(?:, {_STRING})*(?:, ?count)?\) ", re.S)
@@ -61,6 +63,10 @@ def _files() -> list[str]:
 
 def _marked(tree: ast.AST) -> Iterator[Text]:
     for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if getattr(target, "id", "") in _ATTRIBUTES and node.value.value:
+                yield Text(node.value.value)
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
