@@ -4,7 +4,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
+from accounts.formats import dollars_text
 from billing.models import CreditAccount, PriceVersion, UsageHour
 from billing.pricing.components import COMPONENTS
 from billing.pricing.margins import rate_text
@@ -14,12 +16,18 @@ USED_DAYS = 30
 
 
 class PriceChange(NamedTuple):
-    """A change of a model's price. `text` lists each changed rate, old and new."""
+    """A change of a model's price, from the rates before to those after."""
 
     version_id: int
     model: str
     effective_from: datetime
-    text: str
+    before: Rates
+    after: Rates
+
+    @property
+    def text(self) -> str:
+        """Each changed rate, old and new, in the active language."""
+        return change_text(self.before, self.after)
 
 
 def announced_changes(now: datetime) -> list[PriceChange]:
@@ -36,9 +44,9 @@ def announced_changes(now: datetime) -> list[PriceChange]:
         moment, product = version.effective_from, version.product
         earlier = [each for each in product.price_versions.all() if each.effective_from < moment]
         if earlier:
-            before = max(earlier, key=lambda each: each.effective_from)
-            text = change_text(before.rates, version.rates)
-            found.append(PriceChange(version.pk, product.model.name, moment, text))
+            before = max(earlier, key=lambda each: each.effective_from).rates
+            name = product.model.name
+            found.append(PriceChange(version.pk, name, moment, before, version.rates))
     return found
 
 
@@ -67,19 +75,24 @@ def change_text(before: Rates, after: Rates) -> str:
     for name, component in COMPONENTS.items():
         old, new = _shown(before, name), _shown(after, name)
         if old != new:
-            per = "" if component.per == 1 else " per million"
-            arrow = "\N{RIGHTWARDS ARROW}"
+            text = _("{component} {old} → {new} per million")
+            if component.per == 1:
+                text = _("{component} {old} → {new}")
             changes.append(
-                f"{component.plural} {old or 'unpriced'} {arrow} {new or 'unpriced'}{per}"
+                text.format(
+                    component=component.title, old=old or _("unpriced"), new=new or _("unpriced")
+                )
             )
     if before.service_tiers != after.service_tiers or before.context_tiers != after.context_tiers:
-        changes.append("tiers change")
-    return "; ".join(changes) or "No rate changes."
+        changes.append(_("tiers change"))
+    return "; ".join(changes) or _("No rate changes.")
 
 
 def _shown(rates: Rates, name: str) -> str:
     rate = rates.of(name)
-    return "" if rate is None else f"${rate_text(rate * rates.multiplier_millionths)}"
+    if rate is None:
+        return ""
+    return dollars_text(f"${rate_text(rate * rates.multiplier_millionths)}")
 
 
 def _recent_hours(now: datetime) -> QuerySet[UsageHour]:

@@ -11,6 +11,8 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
+from django.utils.translation import gettext, gettext_noop
+
 from billing.pricing.money import PER_MILLION
 
 LARGEST_RATE_NANOS = 10**18  # $1,000,000,000, which a BIGINT still holds
@@ -23,6 +25,8 @@ class Component:
     `field` is the field of `Usage` that counts it. A component with a field has a column for its
     rate in `PriceVersion` and `RouteCost`, and a field in `Rates`. Without one it is extra: counted
     in `Usage.units` and priced in `extra_rates`, each by its name.
+
+    `singular`, `plural` and `rest_label` are its names in English.
 
     `part_of` names the component within which it is counted, and as which it is charged where a
     price version has no rate for it; both have the same `per`. `rest_label` is the label of such a
@@ -44,9 +48,14 @@ class Component:
         """The name of its rate in `Rates`, in `PriceVersion` and in `RouteCost`."""
         return f"{self.name}_nanos" + ("" if self.per == 1 else "_per_million")
 
+    @property
+    def title(self) -> str:
+        """What many of it are called, such as `images`, in the reader's language."""
+        return gettext(self.plural)
+
     def label(self, quantity: int) -> str:
-        """Return what so many of it are called, such as `images`."""
-        return self.singular if quantity == 1 else self.plural
+        """Return what so many of it are called, in the reader's language."""
+        return gettext(self.singular if quantity == 1 else self.plural)
 
 
 COMPONENTS = {
@@ -54,17 +63,17 @@ COMPONENTS = {
     for component in (
         Component(
             name="input",
-            singular="input token",
-            plural="input tokens",
+            singular=gettext_noop("input token"),
+            plural=gettext_noop("input tokens"),
             per=PER_MILLION,
-            rest_label="input tokens, not cached",
+            rest_label=gettext_noop("input tokens, not cached"),
             field="input_tokens",
             summary="input_nanos",
         ),
         Component(
             name="cached_input",
-            singular="cached input token",
-            plural="cached input tokens",
+            singular=gettext_noop("cached input token"),
+            plural=gettext_noop("cached input tokens"),
             per=PER_MILLION,
             part_of="input",
             field="cached_tokens",
@@ -72,50 +81,78 @@ COMPONENTS = {
         ),
         Component(
             name="cache_write",
-            singular="input token written to the cache",
-            plural="input tokens written to the cache",
+            singular=gettext_noop("input token written to the cache"),
+            plural=gettext_noop("input tokens written to the cache"),
             per=PER_MILLION,
             part_of="input",
             summary="input_nanos",
         ),
         Component(
             name="cache_write_1h",
-            singular="input token written to the cache for an hour",
-            plural="input tokens written to the cache for an hour",
+            singular=gettext_noop("input token written to the cache for an hour"),
+            plural=gettext_noop("input tokens written to the cache for an hour"),
             per=PER_MILLION,
             part_of="input",
             summary="input_nanos",
         ),
         Component(
             name="output",
-            singular="output token",
-            plural="output tokens",
+            singular=gettext_noop("output token"),
+            plural=gettext_noop("output tokens"),
             per=PER_MILLION,
-            rest_label="output tokens, the answer",
+            rest_label=gettext_noop("output tokens, the answer"),
             field="output_tokens",
             summary="output_nanos",
         ),
         Component(
             name="reasoning",
-            singular="reasoning token",
-            plural="reasoning tokens",
+            singular=gettext_noop("reasoning token"),
+            plural=gettext_noop("reasoning tokens"),
             per=PER_MILLION,
             part_of="output",
             field="reasoning_tokens",
             summary="reasoning_nanos",
         ),
-        Component(name="image", singular="image", plural="images", field="images"),
-        Component(name="second", singular="second", plural="seconds", field="seconds"),
-        Component(name="piece", singular="video", plural="videos", field="pieces"),
+        Component(
+            name="image",
+            singular=gettext_noop("image"),
+            plural=gettext_noop("images"),
+            field="images",
+        ),
+        Component(
+            name="second",
+            singular=gettext_noop("second"),
+            plural=gettext_noop("seconds"),
+            field="seconds",
+        ),
+        Component(
+            name="piece",
+            singular=gettext_noop("video"),
+            plural=gettext_noop("videos"),
+            field="pieces",
+        ),
         Component(
             name="request",
-            singular="answered request",
-            plural="answered requests",
+            singular=gettext_noop("answered request"),
+            plural=gettext_noop("answered requests"),
             field="requests",
         ),
-        Component(name="search_unit", singular="search unit", plural="search units"),
-        Component(name="character", singular="character", plural="characters", per=PER_MILLION),
-        Component(name="audio_second", singular="second of audio", plural="seconds of audio"),
+        Component(
+            name="search_unit",
+            singular=gettext_noop("search unit"),
+            plural=gettext_noop("search units"),
+        ),
+        Component(
+            name="character",
+            singular=gettext_noop("character"),
+            plural=gettext_noop("characters"),
+            per=PER_MILLION,
+        ),
+        Component(
+            name="audio_second",
+            singular=gettext_noop("second of audio"),
+            plural=gettext_noop("seconds of audio"),
+        ),
     )
 }
 
