@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from accounts.formats import number_text
 from api.catalogue.snapshot import ModelEntry
 from api.gateway.quote import TOKENS_PER_MESSAGE, TOKENS_PER_PROMPT
 from billing.pricing.charge import ONE, Charge, ChargeLine, Usage, charge_of, quote
 from billing.pricing.components import COMPONENTS
 from billing.pricing.money import factor_text
 from billing.pricing.rates import Prices
+from portal.ui.prices import component_name
 
 PROMPT_BYTES = 2_000
 MAX_TOKENS = 1_500
@@ -107,12 +109,14 @@ def _chat(model: ModelEntry, prices: Prices, cached_tokens: int) -> WorkedCost:
 def _lines(charge: Charge) -> list[Line]:
     return [
         Line(
-            COMPONENTS[line.component].label(line.quantity),
+            component_name(COMPONENTS[line.component], line.quantity),
             line.quantity,
             line.rate_nanos,
             line.amount_nanos,
             line.per > 1,
-            "" if line.factor_millionths == ONE else factor_text(line.factor_millionths),
+            ""
+            if line.factor_millionths == ONE
+            else number_text(factor_text(line.factor_millionths)),
         )
         for line in (ChargeLine(*each) for each in charge.lines)
     ]
