@@ -1,6 +1,5 @@
 """Errors of the API in the client's language: another message, the same code."""
 
-
 import pytest
 from django.conf import settings
 from django.utils import translation

@@ -70,6 +70,18 @@ def _marked(tree: ast.AST) -> Iterator[Text]:
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-        values = [each.value for each in node.args if isinstance(each, ast.Constant)]
-        if name in _ARGUMENTS and values and all(isinstance(each, str) for each in values):
-            yield Text(**dict(zip(_ARGUMENTS[name], values, strict=False)))
+        if name == "Component":
+            yield from _names_of_component(node)
+        named = _ARGUMENTS.get(name, ())
+        values = [getattr(each, "value", None) for each in node.args[: len(named)]]
+        if named and len(values) == len(named) and all(isinstance(each, str) for each in values):
+            yield Text(**dict(zip(named, values, strict=True)))
+
+
+def _names_of_component(call: ast.Call) -> Iterator[Text]:
+    """Yield what a priced component is called, alone and beside a number (billing/pricing)."""
+    given = {each.arg: getattr(each.value, "value", "") for each in call.keywords}
+    yield Text(given["singular"], given["plural"], context="component")
+    for name in ("plural", "rest_label"):
+        if given.get(name):
+            yield Text(given[name], context="component")
