@@ -64,13 +64,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         db_default="",
         help_text="An IANA name, such as Europe/Prague. Empty: the browser's.",
     )
-    language = models.CharField(
-        max_length=16,
-        blank=True,
-        default="",
-        db_default="",
-        help_text="A code such as cs or zh-hans. Empty: the browser's.",
-    )
+    language = models.CharField(max_length=16, blank=True, default="", db_default="")
     terms_version = models.CharField(
         max_length=20,
         blank=True,
@@ -119,9 +113,7 @@ class Plan(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["is_default"],
-                condition=models.Q(is_default=True),
-                name="plan_one_default",
+                fields=["is_default"], condition=models.Q(is_default=True), name="plan_one_default"
             )
         ]
 

@@ -4,7 +4,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
+from accounts.formats import dollars_text
 from billing.models import CreditAccount, PriceVersion, UsageHour
 from billing.pricing.components import COMPONENTS
 from billing.pricing.margins import rate_text
@@ -67,19 +69,26 @@ def change_text(before: Rates, after: Rates) -> str:
     for name, component in COMPONENTS.items():
         old, new = _shown(before, name), _shown(after, name)
         if old != new:
-            per = "" if component.per == 1 else " per million"
-            arrow = "\N{RIGHTWARDS ARROW}"
+            text = _("{components} {old} → {new}")
+            if component.per > 1:
+                text = _("{components} {old} → {new} per million")
             changes.append(
-                f"{component.plural} {old or 'unpriced'} {arrow} {new or 'unpriced'}{per}"
+                text.format(
+                    components=component.title,
+                    old=old or _("unpriced"),
+                    new=new or _("unpriced"),
+                )
             )
     if before.service_tiers != after.service_tiers or before.context_tiers != after.context_tiers:
-        changes.append("tiers change")
-    return "; ".join(changes) or "No rate changes."
+        changes.append(_("tiers change"))
+    return "; ".join(changes) or _("No rate changes.")
 
 
 def _shown(rates: Rates, name: str) -> str:
     rate = rates.of(name)
-    return "" if rate is None else f"${rate_text(rate * rates.multiplier_millionths)}"
+    if rate is None:
+        return ""
+    return dollars_text(f"${rate_text(rate * rates.multiplier_millionths)}")
 
 
 def _recent_hours(now: datetime) -> QuerySet[UsageHour]:

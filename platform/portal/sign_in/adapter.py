@@ -44,6 +44,9 @@ _EMAILS = {
     "password_reset_key": ("password_reset", ["password_reset_url"]),
 }
 
+# The addresses that notices of changed and deleted ones name.
+_ADDRESSES = ("from_email", "to_email", "deleted_email")
+
 _WAYS = {
     "reauthenticate": _("Use your password"),
     "mfa_reauthenticate": _("Use your authenticator app or a recovery code"),
@@ -115,10 +118,10 @@ class AccountAdapter(DefaultAccountAdapter):
         return str(credentials.get("email", "")).strip().lower()
 
     def _notice(self, name: str, context: dict[str, Any]) -> dict[str, str]:
-        title, sentence = SECURITY_NOTICES[name]
+        addresses = {each: str(context[each]) for each in _ADDRESSES if each in context}
         return {
-            "title": title,
-            "sentence": sentence.format_map(context),
+            "notice": name,
+            **addresses,
             "at": moment_for(timezone.now(), getattr(context.get("user"), "zone", "")),
             "ip": str(context.get("ip", "")),
             "device": device_name(str(context.get("user_agent", ""))),
