@@ -11,7 +11,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
-from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext, ngettext
 
 from billing.pricing.money import PER_MILLION
 
@@ -26,7 +26,8 @@ class Component:
     rate in `PriceVersion` and `RouteCost`, and a field in `Rates`. Without one it is extra: counted
     in `Usage.units` and priced in `extra_rates`, each by its name.
 
-    `singular`, `plural` and `rest_label` are its names in English.
+    `singular`, `plural` and `rest_label` are its names in English, which
+    `tests/languages/extraction.py` finds for translators in the table.
 
     `part_of` names the component within which it is counted, and as which it is charged where a
     price version has no rate for it; both have the same `per`. `rest_label` is the label of such a
@@ -53,8 +54,17 @@ class Component:
         """What many of it are called, such as `images`, in the reader's language."""
         return gettext(self.plural)
 
+    @property
+    def rest_title(self) -> str:
+        """What it is called where its parts have lines of their own, in the same language."""
+        return gettext(self.rest_label)
+
     def label(self, quantity: int) -> str:
-        """Return what so many of it are called, in the reader's language."""
+        """Return what so many of it are called after their number, in the reader's language."""
+        return ngettext(self.singular, self.plural, quantity)
+
+    def heading(self, quantity: int) -> str:
+        """Return what so many of it are called apart from their number, in the same language."""
         return gettext(self.singular if quantity == 1 else self.plural)
 
 
@@ -63,17 +73,17 @@ COMPONENTS = {
     for component in (
         Component(
             name="input",
-            singular=gettext_noop("input token"),
-            plural=gettext_noop("input tokens"),
+            singular="input token",
+            plural="input tokens",
             per=PER_MILLION,
-            rest_label=gettext_noop("input tokens, not cached"),
+            rest_label="input tokens, not cached",
             field="input_tokens",
             summary="input_nanos",
         ),
         Component(
             name="cached_input",
-            singular=gettext_noop("cached input token"),
-            plural=gettext_noop("cached input tokens"),
+            singular="cached input token",
+            plural="cached input tokens",
             per=PER_MILLION,
             part_of="input",
             field="cached_tokens",
@@ -81,78 +91,50 @@ COMPONENTS = {
         ),
         Component(
             name="cache_write",
-            singular=gettext_noop("input token written to the cache"),
-            plural=gettext_noop("input tokens written to the cache"),
+            singular="input token written to the cache",
+            plural="input tokens written to the cache",
             per=PER_MILLION,
             part_of="input",
             summary="input_nanos",
         ),
         Component(
             name="cache_write_1h",
-            singular=gettext_noop("input token written to the cache for an hour"),
-            plural=gettext_noop("input tokens written to the cache for an hour"),
+            singular="input token written to the cache for an hour",
+            plural="input tokens written to the cache for an hour",
             per=PER_MILLION,
             part_of="input",
             summary="input_nanos",
         ),
         Component(
             name="output",
-            singular=gettext_noop("output token"),
-            plural=gettext_noop("output tokens"),
+            singular="output token",
+            plural="output tokens",
             per=PER_MILLION,
-            rest_label=gettext_noop("output tokens, the answer"),
+            rest_label="output tokens, the answer",
             field="output_tokens",
             summary="output_nanos",
         ),
         Component(
             name="reasoning",
-            singular=gettext_noop("reasoning token"),
-            plural=gettext_noop("reasoning tokens"),
+            singular="reasoning token",
+            plural="reasoning tokens",
             per=PER_MILLION,
             part_of="output",
             field="reasoning_tokens",
             summary="reasoning_nanos",
         ),
-        Component(
-            name="image",
-            singular=gettext_noop("image"),
-            plural=gettext_noop("images"),
-            field="images",
-        ),
-        Component(
-            name="second",
-            singular=gettext_noop("second"),
-            plural=gettext_noop("seconds"),
-            field="seconds",
-        ),
-        Component(
-            name="piece",
-            singular=gettext_noop("video"),
-            plural=gettext_noop("videos"),
-            field="pieces",
-        ),
+        Component(name="image", singular="image", plural="images", field="images"),
+        Component(name="second", singular="second", plural="seconds", field="seconds"),
+        Component(name="piece", singular="video", plural="videos", field="pieces"),
         Component(
             name="request",
-            singular=gettext_noop("answered request"),
-            plural=gettext_noop("answered requests"),
+            singular="answered request",
+            plural="answered requests",
             field="requests",
         ),
-        Component(
-            name="search_unit",
-            singular=gettext_noop("search unit"),
-            plural=gettext_noop("search units"),
-        ),
-        Component(
-            name="character",
-            singular=gettext_noop("character"),
-            plural=gettext_noop("characters"),
-            per=PER_MILLION,
-        ),
-        Component(
-            name="audio_second",
-            singular=gettext_noop("second of audio"),
-            plural=gettext_noop("seconds of audio"),
-        ),
+        Component(name="search_unit", singular="search unit", plural="search units"),
+        Component(name="character", singular="character", plural="characters", per=PER_MILLION),
+        Component(name="audio_second", singular="second of audio", plural="seconds of audio"),
     )
 }
 

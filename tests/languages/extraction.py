@@ -67,3 +67,17 @@ def _marked(tree: ast.AST) -> Iterator[Text]:
         values = [each.value for each in node.args if isinstance(each, ast.Constant)]
         if name in _ARGUMENTS and values and all(isinstance(each, str) for each in values):
             yield Text(**dict(zip(_ARGUMENTS[name], values, strict=False)))
+        if name == "Component":
+            yield from _names_of_component(node)
+
+
+def _names_of_component(node: ast.Call) -> Iterator[Text]:
+    """Yield what a line of the table of priced components is called."""
+    named = {
+        each.arg: each.value.value for each in node.keywords if isinstance(each.value, ast.Constant)
+    }
+    if "plural" in named:
+        yield Text(named["singular"], named["plural"])
+        yield Text(named["plural"])
+    if "rest_label" in named:
+        yield Text(named["rest_label"])

@@ -3,9 +3,10 @@
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext as _
 
-from billing.pricing.money import dollars_short_text, nanos_from_dollars
-from portal.ui.money import cents_of, dollars_of_cents
+from billing.pricing.money import cents_text, dollars_short_text, nanos_from_dollars
+from portal.ui.money import cents_of
 
 MOST_NANOS = nanos_from_dollars(1_000_000)
 
@@ -29,13 +30,13 @@ class CentsField(forms.CharField):
         """Return what the field shows: cents as dollars, a typed text as it is."""
         if not isinstance(value, int):
             return value
-        return dollars_of_cents(value).removesuffix(".00")
+        return cents_text(value).removesuffix(".00")
 
     def clean(self, value: Any) -> int:
         """Return cents. Raise ValidationError."""
         cents = cents_of(super().clean(value))
         if cents is None:
-            raise forms.ValidationError("Enter an amount in dollars, such as 25 or 12.50.")
+            raise forms.ValidationError(_("Enter an amount in dollars, such as 25 or 12.50."))
         return cents
 
 
@@ -55,6 +56,6 @@ class NanosField(forms.CharField):
             nanos = -1
         if not 0 < nanos <= MOST_NANOS:
             raise forms.ValidationError(
-                "Enter an amount in dollars, such as 5 or 2.50, up to 1000000."
+                _("Enter an amount in dollars, such as 5 or 2.50, up to 1000000.")
             )
         return nanos
