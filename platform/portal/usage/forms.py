@@ -123,4 +123,4 @@ class UsageFilter(DayRangeForm):
 def _name_of(key: ApiKey) -> str:
     if key.revoked_at:
         return gettext("{name} (…{digits}, revoked)").format(name=key.name, digits=key.last_four)
-    return f"{key.name} (…{key.last_four})"
+    return gettext("{name} (…{digits})").format(name=key.name, digits=key.last_four)
