@@ -16,18 +16,12 @@ USED_DAYS = 30
 
 
 class PriceChange(NamedTuple):
-    """A change of a model's price, from the rates before to those after."""
+    """A change of a model's price. `text` lists each changed rate, old and new."""
 
     version_id: int
     model: str
     effective_from: datetime
-    before: Rates
-    after: Rates
-
-    @property
-    def text(self) -> str:
-        """Each changed rate, old and new, in the active language."""
-        return change_text(self.before, self.after)
+    text: str
 
 
 def announced_changes(now: datetime) -> list[PriceChange]:
@@ -44,9 +38,9 @@ def announced_changes(now: datetime) -> list[PriceChange]:
         moment, product = version.effective_from, version.product
         earlier = [each for each in product.price_versions.all() if each.effective_from < moment]
         if earlier:
-            before = max(earlier, key=lambda each: each.effective_from).rates
-            name = product.model.name
-            found.append(PriceChange(version.pk, name, moment, before, version.rates))
+            before = max(earlier, key=lambda each: each.effective_from)
+            text = change_text(before.rates, version.rates)
+            found.append(PriceChange(version.pk, product.model.name, moment, text))
     return found
 
 
@@ -75,12 +69,14 @@ def change_text(before: Rates, after: Rates) -> str:
     for name, component in COMPONENTS.items():
         old, new = _shown(before, name), _shown(after, name)
         if old != new:
-            text = _("{component} {old} → {new} per million")
-            if component.per == 1:
-                text = _("{component} {old} → {new}")
+            text = _("{components} {old} → {new}")
+            if component.per > 1:
+                text = _("{components} {old} → {new} per million")
             changes.append(
                 text.format(
-                    component=component.title, old=old or _("unpriced"), new=new or _("unpriced")
+                    components=component.title,
+                    old=old or _("unpriced"),
+                    new=new or _("unpriced"),
                 )
             )
     if before.service_tiers != after.service_tiers or before.context_tiers != after.context_tiers:

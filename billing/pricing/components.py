@@ -11,7 +11,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import npgettext, pgettext
 
 from billing.pricing.money import PER_MILLION
 
@@ -26,8 +26,7 @@ class Component:
     rate in `PriceVersion` and `RouteCost`, and a field in `Rates`. Without one it is extra: counted
     in `Usage.units` and priced in `extra_rates`, each by its name.
 
-    `singular`, `plural` and `rest_label` are its names in English, which
-    `tests/languages/extraction.py` finds for translators in the table.
+    `singular`, `plural` and `rest_label` are its names in English, which catalogues translate.
 
     `part_of` names the component within which it is counted, and as which it is charged where a
     price version has no rate for it; both have the same `per`. `rest_label` is the label of such a
@@ -51,21 +50,17 @@ class Component:
 
     @property
     def title(self) -> str:
-        """What many of it are called, such as `images`, in the reader's language."""
-        return gettext(self.plural)
+        """What much of it is called in the reader's language, such as `images`."""
+        return pgettext("component", self.plural)
 
     @property
     def rest_title(self) -> str:
-        """What it is called where its parts have lines of their own, in the same language."""
-        return gettext(self.rest_label)
+        """`rest_label` in the reader's language, if there is one."""
+        return pgettext("component", self.rest_label) if self.rest_label else ""
 
     def label(self, quantity: int) -> str:
-        """Return what so many of it are called after their number, in the reader's language."""
-        return ngettext(self.singular, self.plural, quantity)
-
-    def heading(self, quantity: int) -> str:
-        """Return what so many of it are called apart from their number, in the same language."""
-        return gettext(self.singular if quantity == 1 else self.plural)
+        """Return what is written beside so many of it, in the reader's language."""
+        return npgettext("component", self.singular, self.plural, quantity)
 
 
 COMPONENTS = {
@@ -123,18 +118,46 @@ COMPONENTS = {
             field="reasoning_tokens",
             summary="reasoning_nanos",
         ),
-        Component(name="image", singular="image", plural="images", field="images"),
-        Component(name="second", singular="second", plural="seconds", field="seconds"),
-        Component(name="piece", singular="video", plural="videos", field="pieces"),
+        Component(
+            name="image",
+            singular="image",
+            plural="images",
+            field="images",
+        ),
+        Component(
+            name="second",
+            singular="second",
+            plural="seconds",
+            field="seconds",
+        ),
+        Component(
+            name="piece",
+            singular="video",
+            plural="videos",
+            field="pieces",
+        ),
         Component(
             name="request",
             singular="answered request",
             plural="answered requests",
             field="requests",
         ),
-        Component(name="search_unit", singular="search unit", plural="search units"),
-        Component(name="character", singular="character", plural="characters", per=PER_MILLION),
-        Component(name="audio_second", singular="second of audio", plural="seconds of audio"),
+        Component(
+            name="search_unit",
+            singular="search unit",
+            plural="search units",
+        ),
+        Component(
+            name="character",
+            singular="character",
+            plural="characters",
+            per=PER_MILLION,
+        ),
+        Component(
+            name="audio_second",
+            singular="second of audio",
+            plural="seconds of audio",
+        ),
     )
 }
 

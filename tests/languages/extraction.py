@@ -19,7 +19,9 @@ _ARGUMENTS = {
     "npgettext": ("context", "singular", "plural"),
 }
 _ARGUMENTS |= {f"{name}_lazy": arguments for name, arguments in _ARGUMENTS.items()}
-_ARGUMENTS |= {"_": ("singular",), "gettext_noop": ("singular",)}
+_ARGUMENTS |= {"_": ("singular",), "gettext_noop": ("singular",), "Phrase": ("singular",)}
+# The texts of the API's errors (api/errors.py).
+_ATTRIBUTES = ("default_message", "template")
 # `templatize` blots out everything but the marked texts, which it writes as calls.
 _STRING = r"u?(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
 _CALL = re.compile(rf" (?:n?p?gettext|_)\({_STRING}(?:, {_STRING})*(?:, ?count)?\) ", re.S)
@@ -61,23 +63,25 @@ def _files() -> list[str]:
 
 def _marked(tree: ast.AST) -> Iterator[Text]:
     for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if getattr(target, "id", "") in _ATTRIBUTES and node.value.value:
+                yield Text(node.value.value)
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-        values = [each.value for each in node.args if isinstance(each, ast.Constant)]
-        if name in _ARGUMENTS and values and all(isinstance(each, str) for each in values):
-            yield Text(**dict(zip(_ARGUMENTS[name], values, strict=False)))
         if name == "Component":
             yield from _names_of_component(node)
+        named = _ARGUMENTS.get(name, ())
+        values = [getattr(each, "value", None) for each in node.args[: len(named)]]
+        if named and len(values) == len(named) and all(isinstance(each, str) for each in values):
+            yield Text(**dict(zip(named, values, strict=True)))
 
 
-def _names_of_component(node: ast.Call) -> Iterator[Text]:
-    """Yield what a line of the table of priced components is called."""
-    named = {
-        each.arg: each.value.value for each in node.keywords if isinstance(each.value, ast.Constant)
-    }
-    if "plural" in named:
-        yield Text(named["singular"], named["plural"])
-        yield Text(named["plural"])
-    if "rest_label" in named:
-        yield Text(named["rest_label"])
+def _names_of_component(call: ast.Call) -> Iterator[Text]:
+    """Yield what a priced component is called, alone and beside a number (billing/pricing)."""
+    given = {each.arg: getattr(each.value, "value", "") for each in call.keywords}
+    yield Text(given["singular"], given["plural"], context="component")
+    for name in ("plural", "rest_label"):
+        if given.get(name):
+            yield Text(given[name], context="component")

@@ -6,7 +6,10 @@ from urllib.parse import urlencode
 
 from django.http import QueryDict
 from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 
+from accounts.formats import whole_text
 from api.catalogue.snapshot import ModelEntry
 from api.models import ModelFigures
 from billing.pricing.charge import ONE
@@ -14,26 +17,26 @@ from portal.ui.availability import percent, seconds_text
 from portal.ui.prices import PricedModel
 
 KINDS = {
-    "chat": "Text",
-    "embedding": "Embeddings",
-    "rerank": "Reranking",
-    "moderation": "Moderation",
-    "speech": "Speech",
-    "transcription": "Transcription",
-    "image": "Images",
-    "video": "Videos",
+    "chat": _("Text"),
+    "embedding": _("Embeddings"),
+    "rerank": _("Reranking"),
+    "moderation": _("Moderation"),
+    "speech": _("Speech"),
+    "transcription": _("Transcription"),
+    "image": _("Images"),
+    "video": _("Videos"),
 }
 CAPABILITIES = {
-    "tools": "Tools",
-    "json_mode": "JSON mode",
-    "structured_outputs": "JSON schemas",
-    "reasoning": "Reasoning",
-    "web_search": "Web search",
-    "image": "Image input",
-    "file": "File input",
-    "audio": "Audio input",
-    "video": "Video input",
-    "coding": "Coding endpoint",
+    "tools": _("Tools"),
+    "json_mode": _("JSON mode"),
+    "structured_outputs": _("JSON schemas"),
+    "reasoning": _("Reasoning"),
+    "web_search": _("Web search"),
+    "image": _("Image input"),
+    "file": _("File input"),
+    "audio": _("Audio input"),
+    "video": _("Video input"),
+    "coding": _("Coding endpoint"),
 }
 _INPUTS = ("image", "file", "audio", "video")
 LONGEST_QUERY = 100
@@ -69,7 +72,7 @@ class Row:
     def speed(self) -> str:
         """The mean number of output tokens a second, after the first one."""
         value = tokens_per_second(self.figures)
-        return "" if value is None else f"{value:,.0f}"
+        return "" if value is None else whole_text(round(value))
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,16 @@ def _output_rate(row: Row) -> float | None:
 
 
 ORDERS = {
-    "name": Order("Name", lambda row: row.model.label.casefold()),
-    "newest": Order("Newest", lambda row: row.model.entry.created, is_descending=True),
+    "name": Order(_("Name"), lambda row: row.model.label.casefold()),
+    "newest": Order(_("Newest"), lambda row: row.model.entry.created, is_descending=True),
     "context": Order(
-        "Context", lambda row: row.model.entry.context_tokens or None, is_descending=True
+        _("Context"), lambda row: row.model.entry.context_tokens or None, is_descending=True
     ),
-    "input": Order("Input price", _input_rate),
-    "output": Order("Output price", _output_rate),
-    "first_token": Order("First token", _first_token),
-    "speed": Order("Speed", lambda row: tokens_per_second(row.figures), is_descending=True),
-    "uptime": Order("Uptime", _uptime, is_descending=True),
+    "input": Order(_("Input price"), _input_rate),
+    "output": Order(_("Output price"), _output_rate),
+    "first_token": Order(_("First token"), _first_token),
+    "speed": Order(_("Speed"), lambda row: tokens_per_second(row.figures), is_descending=True),
+    "uptime": Order(_("Uptime"), _uptime, is_descending=True),
 }
 
 
@@ -162,7 +165,9 @@ class Choice:
         chosen = self.sort.removeprefix("-")
         direction = "descending" if self.is_descending else "ascending"
         return {
-            name: Column(order.title, self._url_sorted_by(name), direction * (name == chosen))
+            name: Column(
+                gettext(order.title), self._url_sorted_by(name), direction * (name == chosen)
+            )
             for name, order in ORDERS.items()
         }
 
@@ -215,7 +220,7 @@ def can(model: ModelEntry, capability: str) -> bool:
 
 def capabilities_of(model: ModelEntry) -> list[str]:
     """Return what a model announces that it can do, in words."""
-    return [title for name, title in CAPABILITIES.items() if can(model, name)]
+    return [gettext(title) for name, title in CAPABILITIES.items() if can(model, name)]
 
 
 def _matches(model: PricedModel, query: str) -> bool:

@@ -4,6 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext as _
+
+from accounts.formats import number_text, whole_text
 from api.catalogue.price_changes import change_text
 from api.catalogue.snapshot import ModelEntry
 from api.models import Model, ModelFigures
@@ -50,7 +56,7 @@ class ModelPage:
     @property
     def kind(self) -> str:
         """The kind of model, in a word."""
-        return KINDS.get(self.model.kind, self.model.kind)
+        return gettext(KINDS[self.model.kind]) if self.model.kind in KINDS else self.model.kind
 
     @property
     def capabilities(self) -> list[str]:
@@ -74,25 +80,30 @@ class ModelPage:
         """The headings of the price table's columns; one if the input's length doesn't matter."""
         steps = self.model.prices.steps
         if not steps:
-            return ["Price"]
-        first = f"Up to {steps[1].above_input_tokens:,} input tokens"
-        return [first, *[f"Above {step.above_input_tokens:,}" for step in steps[1:]]]
+            return [_("Price")]
+        limits = [whole_text(step.above_input_tokens) for step in steps[1:]]
+        first = _("Up to {number} input tokens").format(number=limits[0])
+        return [first, *[_("Above {number}").format(number=limit) for limit in limits]]
 
     @property
     def price_rows(self) -> list[PriceRow]:
         """The price table's lines."""
         steps = self.model.prices.steps or (self.model.prices,)
         return [
-            PriceRow(component.plural.capitalize(), _unit(component), _prices(steps, component))
+            PriceRow(_title(component), _unit(component), _prices(steps, component))
             for component in COMPONENTS.values()
             if any(_is_priced(self.model, step, component) for step in steps)
         ]
 
     @property
-    def service_tiers(self) -> list[tuple[str, str]]:
-        """The service tiers with their factors."""
+    def service_tiers(self) -> SafeString:
+        """The service tiers with their factors, as HTML."""
         tiers = self.model.prices.service_tiers
-        return [(name, factor_text(millionths)) for name, millionths in tiers.items()]
+        return format_html_join(
+            ", ",
+            "<code>{}</code> \N{MULTIPLICATION SIGN} {}",
+            ((name, number_text(factor_text(factor))) for name, factor in tiers.items()),
+        )
 
     @cached_property
     def price_changes(self) -> list[PriceChange]:
@@ -117,13 +128,19 @@ class ModelPage:
         if self.entry.description:
             return self.entry.description
         model = self.model
-        prices = (
-            f"{model.input_price} input, {model.output_price} output per million tokens"
-            if model.output_price
-            else model.unit_price or f"{model.input_price} per million input tokens"
+        if model.output_price:
+            prices = _("{input_price} input, {output_price} output per million tokens").format(
+                input_price=model.input_price, output_price=model.output_price
+            )
+        else:
+            prices = model.unit_price or _("{price} per million input tokens").format(
+                price=model.input_price
+            )
+        if not self.entry.context_tokens:
+            return f"{model.label}: {prices}."
+        return _("{model}: {prices}, {number} tokens of context.").format(
+            model=model.label, prices=prices, number=model.context
         )
-        context = f", {model.context} tokens of context" if self.entry.context_tokens else ""
-        return f"{model.label}: {prices}{context}."
 
 
 def model_page(model: PricedModel, now: datetime) -> ModelPage:
@@ -132,8 +149,13 @@ def model_page(model: PricedModel, now: datetime) -> ModelPage:
     return ModelPage(model, figures if figures and figures.is_public else None, now)
 
 
+def _title(component: Component) -> str:
+    name = component.title
+    return f"{name[:1].upper()}{name[1:]}"
+
+
 def _unit(component: Component) -> str:
-    return "per million" if component.per > 1 else "each"
+    return _("per million") if component.per > 1 else _("each")
 
 
 def _prices(steps: tuple[Rates, ...], component: Component) -> list[str]:

@@ -4,6 +4,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from portal.access import actor_of
@@ -24,9 +25,9 @@ def models(request: HttpRequest) -> HttpResponse:
         "total": len(listed),
         "rows": rows_of(listed, choice),
         "choice": choice,
-        "kinds": {name: title for name, title in KINDS.items() if name in kinds},
-        "capabilities": CAPABILITIES,
-        "orders": {name: order.title for name, order in ORDERS.items()},
+        "kinds": {name: gettext(title) for name, title in KINDS.items() if name in kinds},
+        "capabilities": {name: gettext(title) for name, title in CAPABILITIES.items()},
+        "orders": {name: gettext(order.title) for name, order in ORDERS.items()},
         "days": DAYS,
         "canonical_url": request.build_absolute_uri(reverse("models")),
     }

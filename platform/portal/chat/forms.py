@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 from msgspec import Meta, Struct
 
 MOST_MESSAGES = 400
@@ -81,6 +82,6 @@ def read(request: HttpRequest, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(request.body, type=kind)
     except RequestDataTooBig:
-        raise PayloadError("This is too large to store.", 413) from None
+        raise PayloadError(_("This is too large to store."), 413) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise PayloadError(f"This can't be stored: {error}.") from None
+        raise PayloadError(_("This can't be stored: {reason}.").format(reason=error)) from None

@@ -20,6 +20,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import api_keys
 from accounts.access import Actor
@@ -67,7 +68,9 @@ def create(actor: Actor, new: NewConversation) -> Conversation:
     """Store a conversation with its messages. Raise FullError."""
     if of_member(actor).count() >= MOST_CONVERSATIONS:
         raise FullError(
-            f"{MOST_CONVERSATIONS} conversations are stored, which is the limit. Delete some first."
+            _("{number} conversations are stored, which is the limit. Delete some first.").format(
+                number=MOST_CONVERSATIONS
+            )
         )
     with transaction.atomic():
         conversation = Conversation.objects.create(
@@ -104,7 +107,9 @@ def extend(conversation: Conversation, turns: NewTurns) -> int:
         start = conversation.messages.count()
         if start + len(turns.messages) > MOST_MESSAGES:
             raise FullError(
-                f"A conversation has at most {MOST_MESSAGES} messages. Start a new one."
+                _("A conversation has at most {number} messages. Start a new one.").format(
+                    number=MOST_MESSAGES
+                )
             )
         _insert(conversation, start, turns.messages)
         Conversation.objects.filter(pk=conversation.pk).update(updated_at=timezone.now())

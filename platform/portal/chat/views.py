@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.http import Http404, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -34,7 +35,7 @@ def _json_view(view: View) -> View:
     @wraps(view)
     def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.headers.get("x-team") != request.actor.team.slug:
-            return _refusal("You switched teams. Reload the page to continue.", 409)
+            return _refusal(_("You switched teams. Reload the page to continue."), 409)
         try:
             return view(request, *args, **kwargs)
         except forms.PayloadError as error:
@@ -51,7 +52,7 @@ def _writes(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     @wraps(view)
     def guarded(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method == "POST" and not queries.stores_conversations(request.user):
-            return _refusal("You chose not to store conversations.", 409)
+            return _refusal(_("You chose not to store conversations."), 409)
         return view(request, *args, **kwargs)
 
     return guarded
@@ -62,7 +63,7 @@ def _writes(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpResponse:
     """Show the page, or an explanation to a role that may not call models."""
     if not may_chat(request.actor):
-        return render(request, "chat/not_for_role.html", {"title": "Chat"}, status=403)
+        return render(request, "chat/not_for_role.html", {"title": _("Chat")}, status=403)
     if conversation_id is not None:
         _find(request, conversation_id)
     snapshot = load_snapshot().for_team(request.actor.team.pk)
@@ -77,7 +78,8 @@ def key(request: MemberRequest) -> HttpResponse:
     try:
         plaintext = renew_chat_key(request.actor, request.session)
     except TooManyKeysError:
-        return _refusal("You opened this page too many times. Wait a few minutes.", 429)
+        text = _("You opened this page too many times. Wait a few minutes.")
+        return _refusal(text, 429)
     return JsonResponse({"key": plaintext, "expires_in_seconds": CHAT_KEY_SECONDS})
 
 

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from django.utils.translation import gettext
+
 from api.operations.base import Operation
 from portal.docs.reader import ANY_MODEL, Reader
 from portal.ui.model_snippets import operation_snippets
@@ -16,8 +18,8 @@ class OperationText:
     def __init__(self, operation: Operation, reader: Reader) -> None:
         self.path = operation.path
         self.method = operation.method.upper()
-        self.description = operation.description
-        self.charge = operation.page.charge if operation.page is not None else ""
+        self.description = gettext(operation.description)
+        self.charge = gettext(operation.page.charge) if operation.page is not None else ""
         self._operation = operation
         self._reader = reader
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 
 from api.operations import OPERATIONS
 from api.operations.base import Operation
@@ -13,14 +15,30 @@ class Page:
     """A page at `/docs/<slug>`, whose text is `templates/docs/pages/<slug>.html`.
 
     The page of an `operation` needs no template: it can be generated from the operation.
-    `summary` is shown under the title and in lists.
+    `summary` is shown under the title and in lists. Texts are kept in English, and translated when
+    they are read.
     """
 
     slug: str
-    title: str
-    group: str
-    summary: str
+    english_title: str
+    english_group: str
+    english_summary: str
     operation: Operation | None = None
+
+    @property
+    def title(self) -> str:
+        """The title in the reader's language."""
+        return gettext(self.english_title)
+
+    @property
+    def group(self) -> str:
+        """The group of pages that it belongs to, in the reader's language."""
+        return gettext(self.english_group)
+
+    @property
+    def summary(self) -> str:
+        """The page in a sentence, in the reader's language."""
+        return gettext(self.english_summary)
 
     @property
     def templates(self) -> list[str]:
@@ -35,35 +53,40 @@ class Page:
         return reverse("docs_page", args=[self.slug])
 
 
-START, ENDPOINTS, FEATURES = "Start", "Endpoints", "Features"
-RUNNING, CLIENTS = "In production", "Clients"
+START, ENDPOINTS, FEATURES = _("Start"), _("Endpoints"), _("Features")
+RUNNING, CLIENTS = _("In production"), _("Clients")
 
-FIRST = Page("quick-start", "Quick start", START, "Send your first request in three steps.")
+FIRST = Page("quick-start", _("Quick start"), START, _("Send your first request in three steps."))
 _BEFORE = (
     FIRST,
-    Page("authentication", "Authentication", START, "Send, restrict and rotate API keys."),
+    Page("authentication", _("Authentication"), START, _("Send, restrict and rotate API keys.")),
     Page(
-        "model-list", "Model list", START, "Limits, capabilities and prices of models over the API."
+        "model-list",
+        _("Model list"),
+        START,
+        _("Limits, capabilities and prices of models over the API."),
     ),
 )
 _AFTER = (
-    Page("streaming", "Streaming", FEATURES, "Read a response while it's generated."),
-    Page("tools", "Tools", FEATURES, "Let a model call your functions."),
-    Page("reasoning", "Reasoning", FEATURES, "Where reasoning is returned, and what it costs."),
-    Page("json", "JSON and schemas", FEATURES, "Responses your program can parse."),
-    Page("caching", "Caching", FEATURES, "Pay less for repeated input."),
+    Page("streaming", _("Streaming"), FEATURES, _("Read a response while it's generated.")),
+    Page("tools", _("Tools"), FEATURES, _("Let a model call your functions.")),
+    Page(
+        "reasoning", _("Reasoning"), FEATURES, _("Where reasoning is returned, and what it costs.")
+    ),
+    Page("json", _("JSON and schemas"), FEATURES, _("Responses your program can parse.")),
+    Page("caching", _("Caching"), FEATURES, _("Pay less for repeated input.")),
     Page(
         "cancellation",
-        "Cancellation",
+        _("Cancellation"),
         FEATURES,
-        "Stop a response and pay only for what was generated.",
+        _("Stop a response and pay only for what was generated."),
     ),
-    Page("errors", "Errors and retries", RUNNING, "All errors, and which ones to retry."),
-    Page("rate-limits", "Rate limits", RUNNING, "Requests and tokens per minute, per key."),
-    Page("pricing", "Pricing", RUNNING, "How requests are charged, with an example."),
-    Page("sdks", "SDKs", CLIENTS, "The same request in Python, Node, fetch, Go and curl."),
-    Page("endpoints", "IDE and coding endpoints", CLIENTS, "Base URLs and how they differ."),
-    Page("coding-agents", "Coding agents", CLIENTS, "Set up an agent or an editor."),
+    Page("errors", _("Errors and retries"), RUNNING, _("All errors, and which ones to retry.")),
+    Page("rate-limits", _("Rate limits"), RUNNING, _("Requests and tokens per minute, per key.")),
+    Page("pricing", _("Pricing"), RUNNING, _("How requests are charged, with an example.")),
+    Page("sdks", _("SDKs"), CLIENTS, _("The same request in Python, Node, fetch, Go and curl.")),
+    Page("endpoints", _("IDE and coding endpoints"), CLIENTS, _("Base URLs and how they differ.")),
+    Page("coding-agents", _("Coding agents"), CLIENTS, _("Set up an agent or an editor.")),
 )
 
 

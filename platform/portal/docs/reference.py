@@ -2,12 +2,16 @@
 
 import inspect
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import msgspec
+from django.utils.translation import gettext, pgettext
+from django.utils.translation import gettext as _
 
+from accounts.formats import number_text
 from api import errors
 from api.gateway import upstream_errors
 from api.operations.base import Operation
@@ -15,6 +19,19 @@ from api.surfaces import SURFACES, Surface
 
 _RETRIED = {429, 500, 502, 503, 504}
 _INT64 = 2**63 - 1
+
+
+def _types() -> dict[str, str]:
+    """Return what JSON's types are called."""
+    return {
+        "any": pgettext("type", "any"),
+        "array": _("array"),
+        "boolean": _("boolean"),
+        "integer": _("integer"),
+        "number": _("number"),
+        "object": _("object"),
+        "string": _("string"),
+    }
 
 
 @dataclass(frozen=True)
@@ -46,7 +63,7 @@ def parameters(operation: Operation | None) -> list[Parameter]:
     schema = msgspec.json.schema(struct)["$defs"][struct.__name__]
     required = set(schema.get("required", ()))
     rows = [
-        Parameter(name, _type(field), name in required, notes[name])
+        Parameter(name, _type(field), name in required, gettext(notes[name]))
         for name, field in schema["properties"].items()
     ]
     return sorted(rows, key=lambda row: not row.is_required)
@@ -54,21 +71,31 @@ def parameters(operation: Operation | None) -> list[Parameter]:
 
 def error_rows() -> list[ErrorRow]:
     """Return every status, type and code that the API answers with, by status."""
-    # The relay's own are subclasses, too, known once their module is.
-    told: list[type[errors.ApiError]] = [*_tree(errors.ApiError), upstream_errors.ShuttingDownError]
-    by_identity: dict[tuple[int, str, str], list[type[errors.ApiError]]] = defaultdict(list)
-    for error in told:
-        by_identity[error.status, error.type, error.code].append(error)
     rows = [
         ErrorRow(*identity, _text(found), identity[0] in _RETRIED)
-        for identity, found in by_identity.items()
+        for identity, found in _by_identity().items()
     ]
     return sorted(rows, key=lambda row: row.status)
+
+
+def error_texts() -> set[str]:
+    """Return what the rows say of the errors, in English and before it is filled in."""
+    return {_english_text(found) for found in _by_identity().values()}
 
 
 def surfaces() -> list[Surface]:
     """Return the mounts of the API."""
     return list(SURFACES)
+
+
+def _by_identity() -> dict[tuple[int, str, str], list[type[errors.ApiError]]]:
+    """Return the errors by status, type and code."""
+    # The relay's own are subclasses, too, known once their module is.
+    told: list[type[errors.ApiError]] = [*_tree(errors.ApiError), upstream_errors.ShuttingDownError]
+    found: dict[tuple[int, str, str], list[type[errors.ApiError]]] = defaultdict(list)
+    for error in told:
+        found[error.status, error.type, error.code].append(error)
+    return found
 
 
 def _tree(error: type[errors.ApiError]) -> Iterator[type[errors.ApiError]]:
@@ -80,7 +107,12 @@ def _tree(error: type[errors.ApiError]) -> Iterator[type[errors.ApiError]]:
 
 
 def _text(found: list[type[errors.ApiError]]) -> str:
-    """Return the message of the last of the errors that has one of its own.
+    """Return what errors mean in the reader's language, with an ellipsis for each name."""
+    return gettext(_english_text(found)).replace("{}", "…")
+
+
+def _english_text(found: list[type[errors.ApiError]]) -> str:
+    """Return the message or its template of the last of the errors that has one of its own.
 
     Where each case has another message, it is what the error means.
     """
@@ -88,7 +120,7 @@ def _text(found: list[type[errors.ApiError]]) -> str:
         if "default_message" in vars(error):
             return error.default_message
         if "template" in vars(error):
-            return error.template.format("…", "…")
+            return error.template
     return " ".join((inspect.getdoc(found[0]) or "").split("\n\n")[0].split())
 
 
@@ -96,24 +128,38 @@ def _type(field: dict[str, Any]) -> str:
     """Return a field's type and bounds in words."""
     if "anyOf" in field:
         kinds = [_type(option) for option in field["anyOf"] if option.get("type") != "null"]
-        return " or ".join(dict.fromkeys(kinds))
+        return _either(kinds)
     if "$ref" in field:
-        return "object"
+        return _types()["object"]
     if "enum" in field:
-        return " or ".join(f"“{value}”" for value in field["enum"] if value is not None)
-    return f"{field.get('type', 'any')}{_bounds(field)}"
+        quoted = _("“{value}”")
+        return _either(quoted.format(value=each) for each in field["enum"] if each is not None)
+    name = _types()[field.get("type", "any")]
+    least = field.get("exclusiveMinimum", field.get("minimum"))
+    given = {"least": least, "most": field.get("maximum", field.get("maxItems"))}
+    numbers = {bound: number_text(str(value)) for bound, value in given.items()}
+    return _bounded(field).format(type=name, **numbers)
 
 
-def _bounds(field: dict[str, Any]) -> str:
+def _either(options: Iterable[str]) -> str:
+    """Return the options as alternatives, each once."""
+    either = _("{first} or {second}")
+    return reduce(
+        lambda first, second: either.format(first=first, second=second), dict.fromkeys(options)
+    )
+
+
+def _bounded(field: dict[str, Any]) -> str:
+    """Return the template for a type and its bounds."""
     least, most = field.get("minimum"), field.get("maximum")
     if "exclusiveMinimum" in field:
-        return f", above {field['exclusiveMinimum']}, at most {most}"
+        return _("{type}, above {least}, at most {most}")
     if most == _INT64:
-        return ""
+        return "{type}"
     if least is not None and most is not None:
-        return f", {least} to {most}"
+        return _("{type}, {least} to {most}")
     if least is not None:
-        return f", at least {least}"
+        return _("{type}, at least {least}")
     if field.get("type") == "array" and "maxItems" in field:
-        return f", at most {field['maxItems']}"
-    return ""
+        return _("{type}, at most {most}")
+    return "{type}"

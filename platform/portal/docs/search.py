@@ -1,6 +1,7 @@
 """Search over the documentation: every word must be in a section; titles and headings count more.
 
-The index is the pages as nobody in particular would read them, made once for a catalogue.
+The index is the pages as nobody in particular would read them, made once for a catalogue and a
+language.
 """
 
 import re
@@ -8,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+
+from django.utils.translation import get_language
 
 from portal.docs.pages import Page, pages
 from portal.docs.sections import Section, sections
@@ -17,6 +20,7 @@ MOST_WORDS = 8
 MOST_RESULTS = 20
 EXCERPT_CHARS = 180
 INDEX_SECONDS = 300
+MOST_INDEXES = 4  # one for each language
 _TITLE, _HEADING, _TEXT = 12, 6, 1
 
 Render = Callable[[Page], str]
@@ -63,9 +67,10 @@ def search(query: str, index: list[tuple[Page, Section]]) -> list[Result]:
 
 def index_of(render: Render, version: int) -> list[tuple[Page, Section]]:
     """Return all sections of all pages. `render` gives a page's HTML; what it says follows
-    from the catalogue's `version` and, as prices take effect, from the time.
+    from the active language, the catalogue's `version` and, as prices take effect, from the time.
     """
-    return _index(version, int(time.time() // INDEX_SECONDS), _Keyless(render))
+    moment = int(time.time() // INDEX_SECONDS)
+    return _index(get_language() or "", version, moment, _Keyless(render))
 
 
 class _Keyless:
@@ -81,8 +86,10 @@ class _Keyless:
         return 0
 
 
-@lru_cache(maxsize=1)
-def _index(_version: int, _moment: int, render: _Keyless) -> list[tuple[Page, Section]]:
+@lru_cache(maxsize=MOST_INDEXES)
+def _index(
+    _language: str, _version: int, _moment: int, render: _Keyless
+) -> list[tuple[Page, Section]]:
     return [(page, section) for page in pages() for section in sections(render.call(page))]
 
 

@@ -18,10 +18,13 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.forms import BaseForm
 from django.http import HttpRequest
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts import encryption
 from accounts.client_ip import client_ip
+from accounts.languages import language_for_address
 from accounts.models import User
 from accounts.zones import moment_for
 from api.service import current_service
@@ -45,9 +48,9 @@ _EMAILS = {
 _ADDRESSES = ("from_email", "to_email", "deleted_email")
 
 _WAYS = {
-    "reauthenticate": "Use your password",
-    "mfa_reauthenticate": "Use your authenticator app or a recovery code",
-    "mfa_reauthenticate:webauthn": "Use your passkey",
+    "reauthenticate": _("Use your password"),
+    "mfa_reauthenticate": _("Use your authenticator app or a recovery code"),
+    "mfa_reauthenticate:webauthn": _("Use your passkey"),
 }
 
 
@@ -56,10 +59,10 @@ class AccountAdapter(DefaultAccountAdapter):
 
     error_messages = {
         **DefaultAccountAdapter.error_messages,
-        "email_password_mismatch": "The email address or password is incorrect.",
-        "too_many_login_attempts": "Too many failed attempts. Try again in five minutes.",
-        "rate_limited": "Too many requests. Try again in a minute.",
-        "incorrect_code": "Incorrect code. Check the latest email, or request a new code.",
+        "email_password_mismatch": _("The email address or password is incorrect."),
+        "too_many_login_attempts": _("Too many failed attempts. Try again in five minutes."),
+        "rate_limited": _("Too many requests. Try again in a minute."),
+        "incorrect_code": _("Incorrect code. Check the latest email, or request a new code."),
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -81,7 +84,8 @@ class AccountAdapter(DefaultAccountAdapter):
         """Send one of allauth's emails with our text: security notices later, the others now."""
         name = template_prefix.rpartition("/")[2]
         if name in SECURITY_NOTICES:
-            sending.send_later("security_notice", email, self._notice(name, context))
+            with translation.override(language_for_address(email)):
+                sending.send_later("security_notice", email, self._notice(name, context))
             return
         ours, needed = _EMAILS[name]
         try:
@@ -91,7 +95,7 @@ class AccountAdapter(DefaultAccountAdapter):
             log.exception("mail_not_sent", mail=ours)
             messages.error(
                 allauth_context.request,
-                "We couldn't send the email. Try again in a few minutes.",
+                gettext("We couldn't send the email. Try again in a few minutes."),
             )
 
     def get_reauthentication_methods(
@@ -158,7 +162,7 @@ class MFAAdapter(DefaultMFAAdapter):
 
     error_messages = {
         **DefaultMFAAdapter.error_messages,
-        "incorrect_code": "Incorrect code. Codes change every 30 seconds: try the next one.",
+        "incorrect_code": _("Incorrect code. Codes change every 30 seconds: try the next one."),
     }
 
     def encrypt(self, text: str) -> str:

@@ -7,7 +7,9 @@ from itertools import pairwise
 
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
+from accounts.formats import dollars_text, number_text, whole_text
 from api.catalogue.snapshot import ModelEntry, Snapshot, load_snapshot
 from billing.pricing.charge import ONE
 from billing.pricing.components import COMPONENTS, extra_components
@@ -93,13 +95,13 @@ def _line(model: ModelEntry, prices: Prices, *, is_alone: bool) -> PricedModel:
         title=_title(model),
         label=_title(model) if is_alone else f"{_title(model)} ({model.name})",
         kind=model.kind,
-        context=f"{model.context_tokens:,}" if takes_text else "",
-        max_output=f"{model.max_output_tokens:,}" if is_chat else "",
+        context=whole_text(model.context_tokens) if takes_text else "",
+        max_output=whole_text(model.max_output_tokens) if is_chat else "",
         input_price=rate_dollars(prices.input_nanos_per_million, factor) if takes_text else "",
         cached_price=rate_dollars(cached, factor) if has_cached else "",
         output_price=rate_dollars(prices.output_nanos_per_million, factor) if is_chat else "",
         reasoning_price=rate_dollars(reasoning, factor) if has_reasoning else "",
-        unit_price=_unit_price(prices) or ("" if takes_text else "free"),
+        unit_price=_unit_price(prices) or ("" if takes_text else _("free")),
         tiers=tuple(_tiers(prices)),
         is_contract=prices.contract != 0,
     )
@@ -109,19 +111,28 @@ def _unit_price(prices: Prices) -> str:
     """Return the prices per unit, and of components without a column of their own."""
     factor = prices.multiplier_millionths
     units = {
-        "per image": prices.image_nanos,
-        "per video": prices.piece_nanos,
-        "per second": prices.second_nanos,
-        "per request": prices.request_nanos,
+        _("{price} per image"): prices.image_nanos,
+        _("{price} per video"): prices.piece_nanos,
+        _("{price} per second"): prices.second_nanos,
+        _("{price} per request"): prices.request_nanos,
     }
-    texts = [f"{rate_dollars(nanos, factor)} {unit}" for unit, nanos in units.items() if nanos]
+    texts = [
+        text.format(price=rate_dollars(nanos, factor)) for text, nanos in units.items() if nanos
+    ]
     for component in extra_components():
         nanos = prices.extra.get(component.name)
         if nanos == 0:
-            texts.append(f"free {component.plural}")
+            texts.append(_("free {components}").format(components=component.title))
         elif nanos is not None:
-            unit = component.singular if component.per == 1 else f"million {component.plural}"
-            texts.append(f"{rate_dollars(nanos, factor)} per {unit}")
+            each = _("{price} per {component}")
+            text = each if component.per == 1 else _("{price} per million {components}")
+            texts.append(
+                text.format(
+                    price=rate_dollars(nanos, factor),
+                    component=component.label(1),
+                    components=component.title,
+                )
+            )
     return ", ".join(texts)
 
 
@@ -132,23 +143,30 @@ def _tiers(prices: Prices) -> Iterator[str]:
     """
     factor = prices.multiplier_millionths
     for below, step in pairwise(prices.steps):
+        each = _("{components} {price} each")
+        per_million = _("{components} {price} per million")
         changed = [
-            f"{component.plural} {rate_dollars(rate, factor)}"
-            + (" per million" if component.per > 1 else " each")
+            (per_million if component.per > 1 else each).format(
+                components=component.title, price=rate_dollars(rate, factor)
+            )
             for name, component in COMPONENTS.items()
             if (rate := step.of(name)) is not None
             and rate != below.of(name)
             and not (component.part_of and rate == step.of(component.part_of))
         ]
-        yield f"Above {step.above_input_tokens:,} input tokens: {', '.join(changed)}"
+        yield _("Above {number} input tokens: {changes}").format(
+            number=whole_text(step.above_input_tokens), changes=", ".join(changed)
+        )
     for name, millionths in prices.service_tiers.items():
-        yield f"Service tier {name}: all prices times {factor_text(millionths)}"
+        yield _("Service tier {name}: all prices times {factor}").format(
+            name=name, factor=number_text(factor_text(millionths))
+        )
 
 
 def rate_dollars(amount_nanos: int, factor_millionths: int = ONE) -> str:
     """Return the amount with at least its cents."""
     if amount_nanos == 0:
-        return "free"
+        return _("free")
     text = unit_price_text(amount_nanos * factor_millionths, ONE)
-    whole, _, decimals = text.partition(".")
-    return f"${whole}.{decimals:0<2}"
+    whole, _dot, decimals = text.partition(".")
+    return dollars_text(f"${whole}.{decimals:0<2}")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from accounts.formats import number_text
 from api.catalogue.snapshot import ModelEntry
 from api.gateway.quote import TOKENS_PER_MESSAGE, TOKENS_PER_PROMPT
 from billing.pricing.charge import ONE, Charge, ChargeLine, Usage, charge_of, quote
@@ -112,7 +113,9 @@ def _lines(charge: Charge) -> list[Line]:
             line.rate_nanos,
             line.amount_nanos,
             line.per > 1,
-            "" if line.factor_millionths == ONE else factor_text(line.factor_millionths),
+            ""
+            if line.factor_millionths == ONE
+            else number_text(factor_text(line.factor_millionths)),
         )
         for line in (ChargeLine(*each) for each in charge.lines)
     ]

@@ -355,8 +355,10 @@ def _is_priced_by(rates: Rates, input_tokens: int, line: ChargeLine) -> bool:
 def _bill_line(line: Line, lines: Sequence[Line], recorded_nanos: int) -> BillLine:
     stated = ChargeLine(*line)
     component = COMPONENTS.get(stated.component)
-    label = component.heading(stated.quantity) if component else stated.component
-    if component and component.rest_label and _has_part(stated.component, lines):
+    label = component.title if component else stated.component
+    if component and stated.quantity == 1:
+        label = component.label(1)
+    if component and component.rest_title and _has_part(stated.component, lines):
         label = component.rest_title
     return BillLine(capfirst(label), stated, recorded_nanos)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from accounts.access import Actor
 from accounts.models import Plan
@@ -125,7 +126,7 @@ def cancelled_text(row: Subscription) -> str:
     title = row.price.plan.title
     if row.ended_at is None:
         return _("{plan} ends on {day}. Nothing more is charged.").format(
-            plan=title, day=date_format(row.current_period_end, _("j M Y"))
+            plan=title, day=_period_end(row)
         )
     return _("{plan} has ended. Nothing more is charged.").format(plan=title)
 
@@ -133,7 +134,10 @@ def cancelled_text(row: Subscription) -> str:
 def changed_text(row: Subscription, offer: PlanOffer) -> str:
     """Return what a member is told whose subscription was changed to the offer."""
     if row.next_price is not None:
-        return _("{plan} begins on {day}.").format(
-            plan=offer.plan.title, day=date_format(row.current_period_end, _("j M Y"))
-        )
+        return _("{plan} begins on {day}.").format(plan=offer.plan.title, day=_period_end(row))
     return _("Your team is now on {plan}.").format(plan=offer.plan.title)
+
+
+def _period_end(row: Subscription) -> str:
+    at = row.current_period_end
+    return date_format(at, pgettext("date in Django's letters", "j M Y")) if at else ""
