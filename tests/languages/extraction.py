@@ -1,4 +1,4 @@
-"""Find the texts to translate: those marked in templates and in Python."""
+"""Find the texts to translate: those marked in templates and Python, and the reference's."""
 
 import ast
 import re
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from django.utils.translation.template import templatize
+
+from tests.languages.reference import reference_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = ("accounts", "api", "billing", "platform/config", "platform/portal", "templates")
@@ -43,6 +45,9 @@ def texts() -> dict[Text, set[str]]:
             source = "\n".join(call.strip() for call in calls)
         for text in _marked(ast.parse(source)):
             found.setdefault(text, set()).add(name)
+    for place, each in reference_texts().items():
+        for text in each:
+            found.setdefault(Text(*text), set()).add(place)
     return found
 
 
@@ -64,6 +69,8 @@ def _marked(tree: ast.AST) -> Iterator[Text]:
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-        values = [each.value for each in node.args if isinstance(each, ast.Constant)]
-        if name in _ARGUMENTS and values and all(isinstance(each, str) for each in values):
-            yield Text(**dict(zip(_ARGUMENTS[name], values, strict=False)))
+        arguments = _ARGUMENTS.get(name, ())
+        values = [getattr(each, "value", None) for each in node.args[: len(arguments)]]
+        # A text that is not written there is one of the reference's.
+        if values and all(isinstance(each, str) for each in values):
+            yield Text(**dict(zip(arguments, values, strict=True)))
