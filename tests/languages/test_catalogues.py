@@ -26,7 +26,7 @@ def test_the_compiled_catalogue_is_that_of_the_text(language: str) -> None:
 
 
 def test_no_translation_could_end_an_attribute(language: str) -> None:
-    """A template's own texts are not escaped: a straight quote would end the attribute around it."""
+    """A template's own texts are not escaped: a straight quote would end what is around it."""
     wrong = []
     for message in catalogues.read(language):
         forms = message.string if isinstance(message.string, tuple) else [message.string]
