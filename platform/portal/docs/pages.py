@@ -59,6 +59,7 @@ _AFTER = (
         "Stop a response and pay only for what was generated.",
     ),
     Page("errors", "Errors and retries", RUNNING, "All errors, and which ones to retry."),
+    Page("idempotency", "Idempotent requests", RUNNING, "Repeat a request without paying twice."),
     Page("rate-limits", "Rate limits", RUNNING, "Requests and tokens per minute, per key."),
     Page("pricing", "Pricing", RUNNING, "How requests are charged, with an example."),
     Page("sdks", "SDKs", CLIENTS, "The same request in Python, Node, fetch, Go and curl."),

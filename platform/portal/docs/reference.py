@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from api import errors
-from api.gateway import upstream_errors
+from api.gateway import idempotency, upstream_errors
 from api.operations.base import Operation
 from api.surfaces import SURFACES, Surface
 
@@ -60,10 +60,15 @@ def error_rows() -> list[ErrorRow]:
     for error in told:
         by_identity[error.status, error.type, error.code].append(error)
     rows = [
-        ErrorRow(*identity, _text(found), identity[0] in _RETRIED)
+        ErrorRow(*identity, _text(found), is_retried(identity[0], identity[2]))
         for identity, found in by_identity.items()
     ]
     return sorted(rows, key=lambda row: row.status)
+
+
+def is_retried(status: int, code: str) -> bool:
+    """Return whether a retry of the same request may succeed."""
+    return status in _RETRIED or code == idempotency.IdempotencyConflictError.code
 
 
 def surfaces() -> list[Surface]:
