@@ -10,6 +10,7 @@ import structlog
 from api import errors, maintenance
 from api.error_responses import rendered
 from api.gateway.http import ApiRequest, Receive, Scope, Send
+from api.gateway.idempotency import IDEMPOTENCY_KEY, serve_once
 from api.gateway.process import Gateway
 from api.operations import OPERATIONS
 from api.operations.base import Operation
@@ -18,7 +19,7 @@ from api.surfaces import SURFACES, Surface
 
 log = structlog.get_logger(__name__)
 
-ALLOWED_HEADERS = b"authorization, content-type, x-api-key"
+ALLOWED_HEADERS = b"authorization, content-type, x-api-key, idempotency-key"
 MAX_AGE_SECONDS = b"86400"
 _SLASHES = re.compile("//+")
 
@@ -102,7 +103,11 @@ async def handle(
         if scope["method"] == "OPTIONS":
             await _answer_preflight(request, operation)
         else:
-            await _operation_of(match, scope).handle(gateway, request)
+            operation = _operation_of(match, scope)
+            if IDEMPOTENCY_KEY in request.headers and operation.is_paid:
+                await serve_once(gateway, request, send, operation.name, operation.handle)
+            else:
+                await operation.handle(gateway, request)
             if refusals.filled and scope["method"] == "POST":
                 refusals.forgive(*_client_of(request))
     except errors.ApiError as error:

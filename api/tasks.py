@@ -11,9 +11,10 @@ from django.utils import timezone
 from api.catalogue import ejections, losses, model_figures
 from api.gateway.key_addresses import FORGET_DAYS
 from api.jobs import poll
-from api.models import KeyAddress
+from api.models import IdempotentRequest, KeyAddress
 from api.operations import async_chat_worker
 from api.reencryption import reencrypt
+from billing.models import ProcessLease
 
 HEARTBEAT_KEY = "celery-heartbeat"
 
@@ -53,6 +54,19 @@ def forget_key_addresses() -> int:
     """Delete the addresses of revoked keys, and those long unused. Return how many."""
     old = timezone.now() - timedelta(days=FORGET_DAYS)
     found = KeyAddress.objects.filter(Q(key__revoked_at__isnull=False) | Q(seen_at__lt=old))
+    return found.delete()[0]
+
+
+@shared_task
+def forget_idempotent_requests() -> int:
+    """Delete the stored answers that have expired, or whose key was revoked. Return how many.
+
+    A request that is still running keeps its claim.
+    """
+    alive = ProcessLease.objects.filter(ended_at__isnull=True).values("id")
+    found = IdempotentRequest.objects.filter(
+        Q(key__revoked_at__isnull=False) | Q(expires_at__lt=timezone.now())
+    ).exclude(state=IdempotentRequest.State.RUNNING, lease_id__in=alive)
     return found.delete()[0]
 
 

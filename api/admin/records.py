@@ -4,6 +4,7 @@ from django.contrib import admin
 
 from api.models import (
     ChatJob,
+    IdempotentRequest,
     KeyAddress,
     ModelFigures,
     ModelHealth,
@@ -110,3 +111,23 @@ class ChatJobAdmin(ReadOnlyAdmin):
     list_select_related = ("team",)
     search_fields = ("=id", "team__slug")
     exclude = ("body", "answer")
+
+
+@admin.register(IdempotentRequest)
+class IdempotentRequestAdmin(ReadOnlyAdmin):
+    """Requests with an Idempotency-Key. Their answers are encrypted, and not shown."""
+
+    list_display = (
+        "request_id",
+        "key",
+        "endpoint",
+        "state",
+        "created_at",
+        "ended_at",
+        "expires_at",
+    )
+    list_filter = ("state", "endpoint", "created_at")
+    list_select_related = ("key",)
+    search_fields = ("=request_id", "key__name", "=key__last_four")
+    ordering = ("-created_at",)
+    exclude = ("answer",)

@@ -58,6 +58,8 @@ async def admit(
             if snapshot.version == 0 and isinstance(error, errors.NotFoundError):
                 raise errors.ServiceUnavailableError() from None
             raise
+        if request.idempotency is not None:
+            await request.idempotency.claim()
         try:
             request.admission = admission = await gateway.gate.admit(
                 _admission_of(gateway, request, digests, quote)

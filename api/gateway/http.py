@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from random import getrandbits
-from typing import Any
+from typing import Any, Protocol
 
 from accounts import keys
 from accounts.client_ip import client_address
@@ -45,29 +45,14 @@ _STREAM = [
 _ANY_ORIGIN = (b"access-control-allow-origin", b"*")
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 # The same as the pages' (SECURE_HSTS_* in the settings), since a browser keeps one for the host.
-_STRICT_TRANSPORT = (
-    b"strict-transport-security",
-    b"max-age=31536000; includeSubDomains; preload",
+_STRICT_TRANSPORT = b"strict-transport-security", b"max-age=31536000; includeSubDomains; preload"
+_EXPOSED_NAMES = (
+    b"x-request-id, x-request-cost, retry-after, idempotent-replayed, x-ratelimit-limit, "
+    b"x-ratelimit-remaining, x-ratelimit-reset, x-ratelimit-limit-requests, "
+    b"x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
+    b"x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
-_EXPOSED = (
-    b"access-control-expose-headers",
-    b", ".join(
-        (
-            b"x-request-id",
-            b"x-request-cost",
-            b"retry-after",
-            b"x-ratelimit-limit",
-            b"x-ratelimit-remaining",
-            b"x-ratelimit-reset",
-            b"x-ratelimit-limit-requests",
-            b"x-ratelimit-remaining-requests",
-            b"x-ratelimit-reset-requests",
-            b"x-ratelimit-limit-tokens",
-            b"x-ratelimit-remaining-tokens",
-            b"x-ratelimit-reset-tokens",
-        )
-    ),
-)
+_EXPOSED = b"access-control-expose-headers", _EXPOSED_NAMES
 _LOW_62_BITS = (1 << 62) - 1
 
 
@@ -124,10 +109,10 @@ class Downstream:
         await self._send({"type": "http.response.body", "body": body})
         self.blocked_since = None
 
-    def prepare_stream(self, headers: Headers, keepalive: bytes) -> None:
+    def prepare_stream(self, headers: Headers, keepalive: bytes, status: int = 200) -> None:
         """Set the headers that go out with the first write, and what keeps a connection alive."""
         self._keepalive = keepalive
-        self._start = {"type": "http.response.start", "status": 200, "headers": headers}
+        self._start = {"type": "http.response.start", "status": status, "headers": headers}
 
     async def write(self, data: bytes, *, is_last: bool = False) -> None:
         """Send a part of a stream, after the headers. Wait while the client does not read."""
@@ -153,6 +138,15 @@ class Downstream:
         self._comment = None
 
 
+class Idempotency(Protocol):
+    """What a request with an Idempotency-Key goes through (`idempotency.py`)."""
+
+    admitted: Any
+
+    async def claim(self) -> None:
+        """Claim the idempotency key, before the ledger is asked."""
+
+
 class ApiRequest:
     """One HTTP request to the API. `started_at` is in `time.monotonic()` seconds.
 
@@ -168,6 +162,7 @@ class ApiRequest:
         "body_digest",
         "downstream",
         "headers",
+        "idempotency",
         "is_body_read",
         "peer",
         "query",
@@ -197,6 +192,7 @@ class ApiRequest:
         self.strict_transport = False
         self.downstream = Downstream(send)
         self.admission: AdmissionResult | None = None
+        self.idempotency: Idempotency | None = None
         stated = self.headers.get(b"content-length", b"0")
         self.stated_length = int(stated) if stated.isdigit() else 0
 
@@ -206,14 +202,19 @@ class ApiRequest:
         return client_address(self.peer, forwarded)
 
     def key_digests(self) -> list[str]:
-        """Return the digests of the API key. Raise AuthenticationError without a valid one.
+        """Return the digests of the API key. Raise AuthenticationError without a valid one."""
+        return _digests(self._authorization())
 
-        Anthropic's SDKs send the key as `x-api-key`; of both, `Authorization` counts.
-        """
+    def api_key(self) -> str:
+        """Return the API key itself. Raise AuthenticationError without a valid one."""
+        return _key_in(self._authorization())
+
+    def _authorization(self) -> bytes:
+        """Return the header with the key, which Anthropic's SDKs send as `x-api-key`."""
         headers = self.headers
         if b"authorization" not in headers and b"x-api-key" in headers:
-            return _digests(b"Bearer " + headers[b"x-api-key"])
-        return _digests(headers.get(b"authorization", b""))
+            return b"Bearer " + headers[b"x-api-key"]
+        return headers.get(b"authorization", b"")
 
     @property
     def is_form(self) -> bool:
@@ -281,9 +282,9 @@ class ApiRequest:
         """Set the response's headers to those of an event stream, and more `headers`."""
         self.downstream.prepare_stream([*_STREAM, *self._common_headers(), *headers], keepalive)
 
-    def prepare_bytes(self, headers: Headers) -> None:
-        """Set the response's headers to those of bytes of unknown length."""
-        self.downstream.prepare_stream([*headers, *self._common_headers()], b"")
+    def prepare_bytes(self, headers: Headers, status: int = 200) -> None:
+        """Set the response's headers to those of bytes that come in parts."""
+        self.downstream.prepare_stream([*headers, *self._common_headers()], b"", status)
 
     async def respond(
         self,
@@ -332,14 +333,13 @@ class ApiRequest:
 
     async def _read(self, max_bytes: int) -> bytes:
         parts: list[bytes] = []
-        size = 0
         while True:
             message = await self.receive()
             if message["type"] != "http.request":
                 raise errors.InvalidRequestError(Phrase("The body did not arrive in time."))
             part: bytes = message.get("body", b"")
-            self.read_bytes = size = size + len(part)
-            if size > max_bytes:
+            self.read_bytes += len(part)
+            if self.read_bytes > max_bytes:
                 raise _too_large(max_bytes)
             parts.append(part)
             if not message.get("more_body", False):
@@ -363,13 +363,18 @@ def _digests(authorization: bytes) -> list[str]:
 
     Caching them (8 µs saved) decides nothing: the ledger looks each of them up each time.
     """
+    return keys.digests(_key_in(authorization))
+
+
+def _key_in(authorization: bytes) -> str:
+    """Return the key in an Authorization header. Raise AuthenticationError."""
     scheme, _, key = authorization.decode("latin-1").strip().partition(" ")
     key = key.strip()
     if not key or scheme.lower() != "bearer":
         raise errors.MissingApiKeyError()
     if not keys.is_well_formed(key):
         raise errors.InvalidApiKeyError()
-    return keys.digests(key)
+    return key
 
 
 def limit_headers(admission: AdmissionResult) -> Headers:

@@ -55,6 +55,8 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     drain_bytes: int = 4 * 1024 * 1024
     max_cancellations: int = 60
     cancellation_window_seconds: float = 600
+    idempotency_seconds: float = 24 * 3600
+    idempotency_max_bytes: int = 8 * 1024 * 1024
 
 
 class Gateway:
@@ -201,6 +203,8 @@ def _limits_of_settings() -> Limits:
         drain_bytes=settings.DRAIN_BYTES,
         max_cancellations=settings.MAX_CANCELLATIONS,
         cancellation_window_seconds=settings.CANCELLATION_WINDOW_SECONDS,
+        idempotency_seconds=settings.IDEMPOTENCY_SECONDS,
+        idempotency_max_bytes=settings.IDEMPOTENCY_MAX_BYTES,
     )
 
 

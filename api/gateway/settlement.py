@@ -53,7 +53,8 @@ class AdmittedRequest:
     `was_dispatched` whether it is being sent to its upstream, which may bill it from then on, and
     `reader` reads its stream, if it is one. `elapsed_ms` is how long after the request's arrival
     the last attempt ended. `settlement` is the future of the queued settlement: done once that is
-    durable, and a caller who cancels it ends only the wait. `source` is who counted the usage.
+    durable, and a caller who cancels it ends only the wait. `outcome` is the settlement's, or "".
+    `source` is who counted the usage.
     """
 
     __slots__ = (
@@ -71,6 +72,7 @@ class AdmittedRequest:
         "finish_reason",
         "first_token_ms",
         "headers",
+        "outcome",
         "quote",
         "reader",
         "request_id",
@@ -108,8 +110,11 @@ class AdmittedRequest:
         self.usage = NOTHING_USED
         self.cost: Charge = NO_CHARGE
         self.settlement: asyncio.Future[SettlementResult] | None = None
+        self.outcome = ""
         self.source = "none"
         self._is_detached = False
+        if request.idempotency is not None:
+            request.idempotency.admitted = self
         # What upstreams charge us for attempts that failed.
         self._losses: list[AttemptCost] = []
         self._counts_at_bytes = quote.echoed_bytes + GROWTH_TOKENS * quote.model.bytes_per_token
@@ -306,7 +311,7 @@ class AdmittedRequest:
             return
         if ARMED:
             failpoint("after_upstream_end")
-        self.usage, self.source = usage, source
+        self.outcome, self.usage, self.source = outcome, usage, source
         cost, upstream_cost = NO_CHARGE, None
         if source != "none":
             cost, upstream_cost = self._charge_and_cost(usage)

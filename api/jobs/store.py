@@ -145,7 +145,7 @@ class JobStore:
 
     async def begin(self, order: JobOrder) -> None:
         """Record an order, before the upstream is called."""
-        await self._execute(
+        await self.execute(
             _BEGIN,
             (
                 order.request_id,
@@ -181,30 +181,30 @@ class JobStore:
         """
         attempts_json = msgspec.json.encode(attempts).decode()
         costs = (cost.route_cost, cost.amount_nanos) if cost else (None, 0)
-        await self._execute(
+        await self.execute(
             _ACCEPT, (upstream_id, job_id, attempts_json, *costs, poll_seconds, request_id)
         )
 
     async def refuse(self, request_id: str, error: str) -> None:
         """Record that no upstream accepted the order."""
-        await self._execute(_REFUSE, (error[:500], request_id))
+        await self.execute(_REFUSE, (error[:500], request_id))
 
     async def find(self, request_id: str, team_id: int) -> JobState | None:
         """Return a team's job, or None."""
-        rows = await self._execute(_FIND, (request_id, team_id))
+        rows = await self.execute(_FIND, (request_id, team_id))
         return JobState(*rows[0]) if rows else None
 
     async def begin_chat(self, order: ChatOrder) -> None:
         """Store a conversation that is to be answered."""
-        await self._execute(_BEGIN_CHAT, order)
+        await self.execute(_BEGIN_CHAT, order)
 
     async def find_chat(self, request_id: str, team_id: int) -> ChatState | None:
         """Return the team's chat, or None if it has none with this id."""
-        rows = await self._execute(_FIND_CHAT, (request_id, team_id))
+        rows = await self.execute(_FIND_CHAT, (request_id, team_id))
         return ChatState(*rows[0]) if rows else None
 
-    async def _execute(self, statement: str, row: tuple[object, ...]) -> list[Any]:
-        """Return the statement's rows, if it has any."""
+    async def execute(self, statement: str, row: tuple[object, ...]) -> list[Any]:
+        """Return the statement's rows, if it has any. It may be sent twice."""
         try:
             return await self._execute_once(statement, row)
         except PoolTimeout:

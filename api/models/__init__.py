@@ -11,6 +11,7 @@ from api.models.catalogue import (
     validate_base_url,
 )
 from api.models.health import ModelFigures, ModelHealth, ModelHealthHour, RouteEjection
+from api.models.idempotency import IdempotentRequest
 from api.models.jobs import ChatJob, VideoJob
 from api.models.key_addresses import KeyAddress
 from api.models.status import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
@@ -20,6 +21,7 @@ __all__ = [
     "AlertDelivery",
     "AlertTarget",
     "ChatJob",
+    "IdempotentRequest",
     "KeyAddress",
     "MaintenanceMode",
     "Model",

@@ -120,8 +120,8 @@ class VideoJob(Job):
 class ChatJob(Job):
     """A conversation that is answered asynchronously.
 
-    The conversation is stored until it is answered, and the answer for a day; no other request's
-    prompts or answers are stored.
+    The conversation is stored until it is answered, and the answer for a day. Of other requests no
+    prompts are stored, and answers only for repeats (`IdempotentRequest`).
     """
 
     public_prefix = "chat"

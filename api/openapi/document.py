@@ -9,6 +9,7 @@ from msgspec import Struct
 from api.openapi.notes import INTRODUCTION, TAGS
 from api.openapi.parts import (
     HEADERS,
+    IDEMPOTENCY_KEY,
     REF,
     Json,
     error_refs,
@@ -76,6 +77,8 @@ def _operation(row: Operation) -> Json:
         "description": row.description,
         "responses": {str(row.success): _success(row), **error_refs(row.errors)},
     }
+    if row.is_paid:
+        described["parameters"] = [IDEMPOTENCY_KEY]
     if row.argument:
         name = row.path.partition("{")[2].partition("}")[0]
         described["parameters"] = [
@@ -138,7 +141,7 @@ def _success(row: Operation) -> Json:
         }
     return {
         "description": "Done.",
-        "headers": header_refs(row.headers),
+        "headers": header_refs((*row.headers, *(("Idempotent-Replayed",) if row.is_paid else ()))),
         "content": content,
     }
 

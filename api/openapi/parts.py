@@ -7,7 +7,9 @@ import msgspec
 
 from api import errors
 from api.error_responses import error_object
-from api.gateway import upstream_errors  # noqa: F401  (its errors belong to the tree, too)
+
+# Their errors belong to the tree, too.
+from api.gateway import idempotency, upstream_errors  # noqa: F401
 from api.surfaces import SURFACES, Surface
 
 Json = dict[str, Any]
@@ -34,6 +36,11 @@ HEADERS: Json = {
         "description": "When the minute ends, in Unix seconds.",
         "schema": {"type": "integer"},
     },
+    "Idempotent-Replayed": {
+        "description": "`true` where the answer is an earlier one's, by its Idempotency-Key. "
+        "The other headers are that one's; nothing is charged again.",
+        "schema": {"type": "string", "const": "true"},
+    },
     "Location": {
         "description": "Its URL.",
         "schema": {"type": "string", "format": "uri"},
@@ -47,7 +54,20 @@ HEADERS: Json = {
         "schema": {"type": "string", "const": "Bearer"},
     },
 }
-_ERROR_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+IDEMPOTENCY_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": (
+        "A unique value, such as a UUID. A repeat of the same request with it gets the first "
+        "answer, and is not charged again."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+_ERROR_HEADERS = {
+    401: ("WWW-Authenticate",),
+    **dict.fromkeys((409, 429, 503), ("Retry-After",)),
+}
 _MEANINGS = {
     400: "The request is invalid; `param` says where.",
     401: "The API key is missing, malformed, revoked or expired.",
@@ -55,9 +75,12 @@ _MEANINGS = {
     403: "The key does not have permission for this, or for this model or endpoint.",
     404: "There is no such path, model or object.",
     405: "The path does not support this method.",
-    409: "The object's state does not allow the change.",
+    409: "The object's state does not allow the change, or a request with the same "
+    "Idempotency-Key is in progress: repeat it after `Retry-After`.",
+    410: "A request with the same Idempotency-Key was charged, but its answer wasn't kept.",
     413: "The body is too large.",
     415: "The body's media type is not supported.",
+    422: "The Idempotency-Key was used for another request.",
     429: "Too many requests or tokens in this minute, or the model is busy: back off.",
     500: "An internal error. Nothing was charged.",
     502: "The model's provider failed. Nothing was charged; try again.",

@@ -19,7 +19,7 @@ from api.phrases import Phrase
 Handler = Callable[[Gateway, ApiRequest], Awaitable[None]]
 
 KEY_ERRORS = (401, 403, 429, 500, 503)
-CALL_ERRORS = (400, 401, 402, 403, 404, 413, 415, 429, 500, 502, 503, 504)
+CALL_ERRORS = (400, 401, 402, 403, 404, 409, 410, 413, 415, 422, 429, 500, 502, 503, 504)
 COMMON_HEADERS = ("X-Request-Id",)
 LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 COST_HEADERS = (*COMMON_HEADERS, *LIMIT_HEADERS, "X-Request-Cost")
@@ -136,6 +136,11 @@ class Operation:
     def method(self) -> str:
         """The method that the documents name."""
         return self.methods[0].lower()
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether its requests cost credits, so that they take an Idempotency-Key."""
+        return 402 in self.errors
 
     @property
     def body_type(self) -> str:

@@ -78,6 +78,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "billing.tasks.roll_up_usage", crontab(hour=3, minute=10), hours=48
     ),
     "forget key addresses": _run("api.tasks.forget_key_addresses", 3600.0, expires=3600),
+    "forget stored answers": _run("api.tasks.forget_idempotent_requests", 300.0, expires=300),
     "roll up model figures": _run("api.tasks.roll_up_model_figures", 600.0, expires=600),
     "prices below cost": _run("api.tasks.alert_of_losses", 300.0),
     "ejected routes": _run("api.tasks.alert_of_ejections", 30.0, expires=60),

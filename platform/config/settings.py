@@ -315,6 +315,9 @@ DRAIN_SECONDS = env.number("DRAIN_SECONDS", 120)
 DRAIN_BYTES = env.integer("DRAIN_BYTES", 4 * 1024 * 1024)
 MAX_CANCELLATIONS = env.integer("MAX_CANCELLATIONS", 60)
 CANCELLATION_WINDOW_SECONDS = env.number("CANCELLATION_WINDOW_SECONDS", 600)
+# How long an answer is kept for a repeat with its Idempotency-Key, and the largest kept.
+IDEMPOTENCY_SECONDS = env.number("IDEMPOTENCY_SECONDS", 24 * 3600)
+IDEMPOTENCY_MAX_BYTES = env.integer("IDEMPOTENCY_MAX_BYTES", 8 * 1024 * 1024)
 # A video or an asynchronous chat that isn't finished by then has failed; its hold lasts as long. A
 # video's upstream is polled at VIDEO_POLL_SECONDS at first, later less often.
 VIDEO_MAX_SECONDS = env.number("VIDEO_MAX_SECONDS", 1800)

@@ -43,6 +43,9 @@ def add_rows(n: int) -> None:
     api.Service.objects.get_or_create(pk=1)
     _add_measurements(route)
     api.KeyAddress.objects.create(key=key, address="192.0.2.1")
+    api.IdempotentRequest.objects.create(
+        id=f"{n:064x}", key=key, request_id=uuid.uuid4(), lease_id=1, expires_at=now
+    )
     ids = {"account": account, "key": key, "price_version": price, "model": model.name}
     request_id = uuid.uuid4()
     times = {"expires_at": now, "next_poll_at": now}

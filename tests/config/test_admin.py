@@ -28,6 +28,7 @@ from accounts.models import (
 from api.models import (
     AlertDelivery,
     ChatJob,
+    IdempotentRequest,
     KeyAddress,
     MaintenanceMode,
     ModelFigures,
@@ -59,7 +60,7 @@ LEDGER = [
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
     *(models.LedgerAlert, AlertDelivery, StatusSubscriber),
     *(KeyAddress, ModelFigures, ModelHealth, ModelHealthHour, RouteEjection, TokenRatio),
-    *(ChatJob, VideoJob),
+    *(ChatJob, IdempotentRequest, VideoJob),
     *(AuditEntry, Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
     *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
     *(models.Subscription, models.SubscriptionPayment, models.PlanPrice, models.PlanRefund),

@@ -18,6 +18,7 @@ GATE, SPOOL, GROUP_COMMIT, INSTALL, CHARGE_INVARIANTS = (
     "billing/ledger/install.py",
     "billing/ledger/charge_invariants.py",
 )
+IDEMPOTENCY = "api/gateway/idempotency_store.py"
 TABLES = "billing/migrations/0001_initial.py"
 
 

@@ -5,6 +5,7 @@ from tests.mutation.mutant import (
     GATE,
     GROUP_COMMIT,
     GROWTH,
+    IDEMPOTENCY,
     LEASE,
     SETTLE,
     SPOOL,
@@ -160,5 +161,44 @@ PROCESS_MUTANTS = [
         "if left and (path := _spooled(left)):",
         'if left and (path := spool.folders()[0] / "lost"):',
         "test_gate_close.py::test_closing_spools_what_the_database_does_not_take",
+    ),
+    mutant(
+        "idempotency: one request has a key",
+        IDEMPOTENCY,
+        "WHERE (kept.state <> 'running' AND kept.expires_at < now())",
+        "WHERE true",
+        "api/gateway/test_idempotency.py::test_a_repeat_gets_the_first_answer_and_is_free",
+        "api/gateway/test_idempotency.py::test_of_many_at_once_in_two_processes_one_is_run",
+    ),
+    mutant(
+        "idempotency: what was charged is not run again",
+        IDEMPOTENCY,
+        "AND (NOT {_IS_CHARGED} OR kept.expires_at < now())",
+        "",
+        "api/gateway/test_idempotency_store.py::test_what_a_repeat_gets_after_its_process_died"
+        "[charged-410]",
+    ),
+    mutant(
+        "idempotency: a process that lives keeps its claims",
+        IDEMPOTENCY,
+        "AND NOT {_IS_ALIVE} AND NOT {_IS_HELD}",
+        "AND NOT {_IS_HELD}",
+        "api/gateway/test_idempotency_store.py::test_what_a_repeat_gets_after_its_process_died"
+        "[alive-409]",
+    ),
+    mutant(
+        "idempotency: a claim whose hold is open",
+        IDEMPOTENCY,
+        "AND NOT {_IS_ALIVE} AND NOT {_IS_HELD}",
+        "AND NOT {_IS_ALIVE}",
+        "api/gateway/test_idempotency_store.py::test_what_a_repeat_gets_after_its_process_died"
+        "[hold open-409]",
+    ),
+    mutant(
+        "idempotency: an answer is encrypted for its row",
+        IDEMPOTENCY,
+        'return f"{self.id} {request_id}".encode()',
+        'return b""',
+        "api/gateway/test_idempotency_store.py::test_the_row_reveals_nothing",
     ),
 ]

@@ -82,6 +82,12 @@ _AFTER = (
         _("Stop a response and pay only for what was generated."),
     ),
     Page("errors", _("Errors and retries"), RUNNING, _("All errors, and which ones to retry.")),
+    Page(
+        "idempotency",
+        _("Idempotent requests"),
+        RUNNING,
+        _("Repeat a request without paying twice."),
+    ),
     Page("rate-limits", _("Rate limits"), RUNNING, _("Requests and tokens per minute, per key.")),
     Page("pricing", _("Pricing"), RUNNING, _("How requests are charged, with an example.")),
     Page("sdks", _("SDKs"), CLIENTS, _("The same request in Python, Node, fetch, Go and curl.")),

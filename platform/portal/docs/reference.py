@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from accounts.formats import number_text
 from api import errors
-from api.gateway import upstream_errors
+from api.gateway import idempotency, upstream_errors
 from api.operations.base import Operation
 from api.surfaces import SURFACES, Surface
 
@@ -72,7 +72,7 @@ def parameters(operation: Operation | None) -> list[Parameter]:
 def error_rows() -> list[ErrorRow]:
     """Return every status, type and code that the API answers with, by status."""
     rows = [
-        ErrorRow(*identity, _text(found), identity[0] in _RETRIED)
+        ErrorRow(*identity, _text(found), is_retried(identity[0], identity[2]))
         for identity, found in _by_identity().items()
     ]
     return sorted(rows, key=lambda row: row.status)
@@ -81,6 +81,11 @@ def error_rows() -> list[ErrorRow]:
 def error_texts() -> set[str]:
     """Return what the rows say of the errors, in English and before it is filled in."""
     return {_english_text(found) for found in _by_identity().values()}
+
+
+def is_retried(status: int, code: str) -> bool:
+    """Return whether a retry of the same request may succeed."""
+    return status in _RETRIED or code == idempotency.IdempotencyConflictError.code
 
 
 def surfaces() -> list[Surface]:

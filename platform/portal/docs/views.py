@@ -100,6 +100,8 @@ def _article(page: Page, reader: Reader) -> str:
             "video_minutes": settings.VIDEO_MAX_SECONDS / 60,
             "async_chat_minutes": settings.ASYNC_CHAT_MAX_SECONDS / 60,
             "async_chat_hours": RESULT_HOURS,
+            "idempotency_hours": settings.IDEMPOTENCY_SECONDS / 3600,
+            "idempotency_mib": settings.IDEMPOTENCY_MAX_BYTES // 1024**2,
             "body_mib": settings.MAX_BODY_BYTES // 1024**2,
             "pictures": MAX_IMAGES,
             "video_seconds": MAX_SECONDS,
