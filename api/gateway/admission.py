@@ -48,6 +48,8 @@ async def admit(
             quote = make_quote(snapshot, request.surface, parsed)
             if ratio := gateway.token_ratios.known.get(quote.model.name):
                 quote.calibrate(ratio)
+            if parsed.is_streamed and quote.model.name not in gateway.hidden_output:
+                quote.hold_slice(gateway.limits.hold_slice_tokens or quote.most_output)
             place = gateway.upstreams.limits.expect(quote.model.routes, digests[0])
         except Exception as error:  # a wrong row can crash the quote until staff correct it
             admission = await identify(gateway, request, digests)
@@ -68,7 +70,9 @@ async def admit(
         if admission.code == "admitted":
             forwarded = request.headers.get(b"x-forwarded-for", b"")
             gateway.key_addresses.seen[admission.key_id] = request.peer, forwarded
-            if admission.amount_nanos < quote.amount_nanos:
+            if quote.whole_nanos:
+                quote.fit(admission.amount_nanos, admission.available_nanos)
+            elif admission.amount_nanos < quote.amount_nanos:
                 quote.lower_to(admission.amount_nanos)
             return AdmittedRequest(gateway.gate, request, quote, admission)
         if admission.code != "stale_catalogue":

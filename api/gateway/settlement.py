@@ -17,6 +17,7 @@ from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import StreamReader
 from api.dialects.usage import Metered
 from api.gateway import metrics, tracing
+from api.gateway.growing_hold import GrowingHold
 from api.gateway.http import ApiRequest
 from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
@@ -54,6 +55,7 @@ class AdmittedRequest:
     `reader` reads its stream, if it is one. `elapsed_ms` is how long after the request's arrival
     the last attempt ended. `settlement` is the future of the queued settlement: done once that is
     durable, and a caller who cancels it ends only the wait. `source` is who counted the usage.
+    `hold` is that of a stream whose hold grows; None holds for all of the output.
     """
 
     __slots__ = (
@@ -71,6 +73,7 @@ class AdmittedRequest:
         "finish_reason",
         "first_token_ms",
         "headers",
+        "hold",
         "quote",
         "reader",
         "request_id",
@@ -112,6 +115,9 @@ class AdmittedRequest:
         self._is_detached = False
         # What upstreams charge us for attempts that failed.
         self._losses: list[AttemptCost] = []
+        self.hold: GrowingHold | None = None
+        if quote.whole_nanos:
+            self.hold = GrowingHold(gate, quote, request.request_id, admission)
         self._counts_at_bytes = quote.echoed_bytes + GROWTH_TOKENS * quote.model.bytes_per_token
 
     def note_delivered(self, text_bytes: int) -> None:
@@ -120,9 +126,14 @@ class AdmittedRequest:
         if text_bytes < self._counts_at_bytes:
             return
         quote = self.quote
-        self._counts_at_bytes = text_bytes + GROWTH_TOKENS * quote.model.bytes_per_token
-        tokens = quote.prompt.likely + quote.likely_output(text_bytes)
-        self._gate.count_growth(self.request_id, self.admission.account_id, tokens)
+        # What a growing hold pays for was counted with its extension.
+        counted = self.hold.counted_bytes if self.hold is not None else 0
+        self._counts_at_bytes = (
+            max(text_bytes, counted) + GROWTH_TOKENS * quote.model.bytes_per_token
+        )
+        if text_bytes > counted:
+            tokens = quote.prompt.likely + quote.likely_output(text_bytes)
+            self._gate.count_growth(self.request_id, self.admission.account_id, tokens)
 
     def end_attempt(
         self, began_at: float, status: int, error: str = "", *, was_under_way: bool = False
@@ -171,9 +182,14 @@ class AdmittedRequest:
     def fail(self, error: AttemptError, status: int) -> None:
         """Settle a failed answer: of a stream that broke off, the prompt and what was delivered.
 
-        Where the upstream broke it off, the route's row says whether that is charged.
+        Where the upstream broke it off, the route's row says whether that is charged. One that was
+        cut where its hold could not grow is charged what came within the hold, and its prompt.
         """
         part = self._part()
+        if error.kind == "unfunded":
+            usage = self._within_hold(part.usage)
+            self._settle(error.outcome, status, usage, "estimated", error=error.detail)
+            return
         rule = self.route.charges_broken_streams if self.route is not None else "never"
         is_charged = not error.is_upstream_break or rule == "always"
         if self.delivered_bytes and (is_charged or (rule == "reported" and part.is_reported)):
@@ -265,6 +281,14 @@ class AdmittedRequest:
             return _Part(usage, "estimated", False, metered.rejected)
         source = "estimated" if metered.is_estimated else "upstream"
         return _Part(metered.usage, source, True, metered.rejected)
+
+    def _within_hold(self, usage: Usage) -> Usage:
+        """Return the usage with no more output than was delivered."""
+        quote, delivered = self.quote, self.delivered_bytes
+        most = min(quote.likely_output(delivered), quote.most_output_of(delivered))
+        output = min(usage.output_tokens, most) if delivered else 0
+        reasoning = min(usage.reasoning_tokens, output)
+        return structs.replace(usage, output_tokens=output, reasoning_tokens=reasoning)
 
     def _note_rejected(self, rejected: tuple[str, ...]) -> None:
         """Keep the figures that can't be true with the last attempt, for staff to be told."""

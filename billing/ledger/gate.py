@@ -29,6 +29,8 @@ from billing.pricing.charge import AttemptCost
 __all__ = [
     "Admission",
     "AdmissionResult",
+    "Extension",
+    "ExtensionResult",
     "Gate",
     "LedgerUnavailableError",
     "Settlement",
@@ -38,6 +40,9 @@ __all__ = [
 log = structlog.get_logger(__name__)
 
 ADMIT_PATIENCE_SECONDS = 2.0
+# A stream that waits for its next slice may be half an hour old: it is worth more than a request
+# that has not begun.
+EXTEND_PATIENCE_SECONDS = 10.0
 
 
 class Admission(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -98,6 +103,29 @@ class AdmissionResult(RowResult, kw_only=True):
     tokens_remaining: int = 0
     reset_at: int = 0
     retry_after_seconds: int = 0
+
+
+class Extension(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """More of a hold, and of a minute's tokens, for an answer that goes on.
+
+    `amount_nanos` is what the whole hold is to be, and `minimum_nanos` the least with which the
+    answer can go on. `tokens` are those of the request so far, as they count against tokens per
+    minute: those that were counted before are not counted again, and none are refused.
+    """
+
+    request_id: str
+    account_id: int
+    amount_nanos: int = 0
+    minimum_nanos: int = 0
+    tokens: int = 0
+
+
+class ExtensionResult(RowResult, kw_only=True):
+    """The ledger's answer to an extension: `extended`, `budget_exceeded`, `insufficient_quota`, or
+    `ended` if there is no open reservation. `amount_nanos` is what is held now."""
+
+    code: str
+    amount_nanos: int = 0
 
 
 class Settlement(msgspec.Struct, kw_only=True):
@@ -189,12 +217,12 @@ class Gate:
             patience_seconds=None,
             missing=_no_such_account,
         )
-        self._growth: BatchQueue[RowResult] = BatchQueue(
-            "billing_count_growth",
+        self._extensions: BatchQueue[ExtensionResult] = BatchQueue(
+            "billing_extend",
             database_url,
-            RowResult,
-            patience_seconds=ADMIT_PATIENCE_SECONDS,
-            missing=lambda request_id: RowResult(request_id=request_id),
+            ExtensionResult,
+            patience_seconds=EXTEND_PATIENCE_SECONDS,
+            missing=_no_such_hold,
         )
         self._lease = ProcessLease(database_url)
         self._frozen_keys = FrozenKeys(database_url)
@@ -207,7 +235,7 @@ class Gate:
         self._admissions.open()
         self._identities.open()
         self._settlements.open()
-        self._growth.open()
+        self._extensions.open()
         self._copies.open()
 
     @property
@@ -218,7 +246,7 @@ class Gate:
     @property
     def queues(self) -> tuple[BatchQueue[Any], ...]:
         """The batch queues, to be measured."""
-        return self._admissions, self._identities, self._settlements, self._growth
+        return self._admissions, self._identities, self._settlements, self._extensions
 
     async def close(self, timeout_seconds: float) -> None:
         """Wait for queued settlements and write those that are left to the spool.
@@ -228,7 +256,7 @@ class Gate:
         """
         await self._admissions.drain(0)
         await self._identities.drain(0)
-        await self._growth.drain(0)
+        await self._extensions.drain(0)
         left = await self._settlements.drain(timeout_seconds)
         await self._copies.close()
         left = self._copies.without_copy(left)
@@ -285,13 +313,22 @@ class Gate:
         except (psycopg.Error, TimeoutError) as error:
             log.warning("refused_key_not_looked_up", error=str(error))
 
+    def extend(self, extension: Extension) -> asyncio.Future[ExtensionResult]:
+        """Queue an extension of a hold, and return its future.
+
+        The future raises LedgerUnavailableError after EXTEND_PATIENCE_SECONDS, and RefusedRowError
+        for values that don't fit their columns. The hold may have grown all the same.
+        """
+        return self._extensions.submit(extension.request_id, self._encoder.encode(extension))
+
     def count_growth(self, request_id: str, account_id: int, tokens: int) -> None:
         """Count the tokens so far of a running request, if they exceed those counted.
 
         Don't wait for it. While the database is away nothing is counted until the settlement.
         """
-        row = {"request_id": request_id, "account_id": account_id, "tokens": tokens}
-        counted = self._growth.submit(request_id, self._encoder.encode(row))
+        counted = self.extend(
+            Extension(request_id=request_id, account_id=account_id, tokens=tokens)
+        )
         counted.add_done_callback(lambda answered: answered.cancelled() or answered.exception())
 
     def settle(self, settlement: Settlement) -> asyncio.Future[SettlementResult]:
@@ -373,6 +410,10 @@ def _spooled(rows: list[bytes], *, refused: bool = False) -> Path | None:
 
 def _no_such_key(request_id: str) -> AdmissionResult:
     return AdmissionResult(request_id=request_id, code="invalid_api_key")
+
+
+def _no_such_hold(request_id: str) -> ExtensionResult:
+    return ExtensionResult(request_id=request_id, code="ended")
 
 
 def _no_such_account(request_id: str) -> SettlementResult:

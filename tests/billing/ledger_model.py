@@ -274,6 +274,44 @@ class Model:
                 counted.add(request_id)
         return counted
 
+    def extend(self, asks: list[tuple[str, int, int, int]]) -> list[tuple[str, str, int]]:
+        """Return id, code and hold for each: of a request, the whole hold, the least, the tokens.
+
+        A batch goes by account, key, id and whole hold; what is no open reservation comes last.
+        """
+
+        def order(ask: tuple[str, int, int, int]) -> tuple[object, ...]:
+            key_id = self.holds[ask[0]].key
+            is_open = self.holds[ask[0]].state == "open"
+            return self.keys[key_id].account, not is_open, key_id * is_open, ask[0], ask[1]
+
+        results, may_go_on = [], []
+        for request_id, amount, least, _tokens in sorted(asks, key=order):
+            code, held = self._extend_one(request_id, amount, least)
+            results.append((request_id, code, held))
+            if code == "extended":
+                may_go_on.append(request_id)
+        self.grow([(ask[0], ask[3]) for ask in asks if ask[0] in may_go_on])
+        return results
+
+    def _extend_one(self, request_id: str, amount: int, least: int) -> tuple[str, int]:
+        hold = self.holds[request_id]
+        if hold.state != "open":
+            return "ended", 0
+        key = self.keys[hold.key]
+        account = self.accounts[key.account]
+        bounds = [amount - hold.amount, account.available]
+        if key.budget_left is not None:
+            bounds.append(key.budget_left)
+        added = max(0, min(bounds))
+        if hold.amount + added < least:
+            is_over_budget = key.budget_left is not None and key.budget_left < account.available
+            return "budget_exceeded" if is_over_budget else "insufficient_quota", hold.amount
+        hold.amount += added
+        key.held += added
+        account.held += added
+        return "extended", hold.amount
+
     def post(
         self, kind: str, reference: str, account_id: int, amount: int, expires: int | None = None
     ) -> str:

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from accounts.models import ApiKey, Team
 from billing.ledger import expiry, postings
-from billing.ledger.gate import Settlement
+from billing.ledger.gate import ExtensionResult, Settlement
 from billing.models import CreditAccount, KeySpend, ProcessLease, RateWindow, Reservation
 from billing.usage.lots import lots_left
 from tests.billing.conftest import broken_invariants
@@ -180,6 +180,30 @@ class LedgerAndModel(RuleBasedStateMachine):
             for request_id, tokens in reports
         ]
         assert {each["request_id"] for each in call("count_growth", rows, dict)} == expected
+
+    @rule(
+        which=st.lists(
+            st.tuples(requests, AMOUNTS, st.integers(0, 400), st.integers(0, 120)),
+            min_size=1,
+            max_size=4,
+        )
+    )
+    def extend(self, which: list[Any]) -> None:
+        """Extend the holds of requests that are open, have ended or were refused."""
+        asks, rows = [], []
+        for (key_id, ask), amount, least, tokens in which:
+            row = {"amount_nanos": amount, "minimum_nanos": min(least, amount), "tokens": tokens}
+            account_id = self.model.keys[key_id].account
+            rows.append({"request_id": ask.request_id, "account_id": account_id} | row)
+            if ask.request_id in self.model.holds:
+                asks.append((ask.request_id, *row.values()))
+        refused = {row["request_id"] for row in rows} - self.model.holds.keys()
+        answers = [
+            (answer.request_id, answer.code, answer.amount_nanos)
+            for answer in call("extend", rows, ExtensionResult)
+        ]
+        assert [each for each in answers if each[0] not in refused] == self.model.extend(asks)
+        assert all(each[1:] == ("ended", 0) for each in answers if each[0] in refused)
 
     @rule(which=st.integers(0, 1))
     def end_lease(self, which: int) -> None:
