@@ -9,27 +9,104 @@ is twice the last one, so that a long answer takes few statements.
 import asyncio
 import math
 
-from api.gateway.quote import UNSEEN_TOKENS, Quote
+from msgspec import structs
+
+from api.gateway.http import ApiRequest
+from api.gateway.quote import GRANTED_OUTPUT_TOKENS, Quote
 from api.gateway.upstream_errors import (
     AttemptError,
     BudgetUsedUpError,
     CreditsUsedUpError,
     HoldLostError,
 )
-from billing.ledger.gate import (
-    AdmissionResult,
-    Extension,
-    ExtensionResult,
-    Gate,
-    LedgerUnavailableError,
-)
-from billing.ledger.group_commit import RefusedRowError
-from billing.pricing.charge import affordable_output_tokens, quote
+from billing.ledger.extension import Extension, ExtensionResult
+from billing.ledger.gate import AdmissionResult, Gate
+from billing.ledger.group_commit import LedgerUnavailableError, RefusedRowError
+from billing.pricing.charge import Usage, affordable_output_tokens, quote, quote_range
 
+# The least output that the first hold must pay for, where the client names a limit: an answer that
+# is cut after a few words is worth less than a refusal.
+LEAST_SLICE_TOKENS = 256
+# Where the balance pays for so much output, a limit that the dialect demands is left as it is.
+LONG_OUTPUT_TOKENS = 16_384
+# What an answer can have besides its text: the tokens that end it, and that divide reasoning and
+# tool calls from the rest.
+UNSEEN_TOKENS = 16
 # Slices grow up to so many times the first one.
 LARGEST_SLICE = 16
 
 _ENDINGS = {"insufficient_quota": CreditsUsedUpError, "budget_exceeded": BudgetUsedUpError}
+
+
+def hold_slice(quoted: Quote, slice_tokens: int) -> None:
+    """Hold for the prompt and a first slice of a stream's output; the hold is to grow with it.
+
+    Change nothing where all of the output must be held for: if it is no longer than a slice, costs
+    nothing, can't be seen as it comes, or is billed to its end whoever reads it.
+    """
+    first = slice_tokens * quoted.choices
+    if first >= quoted.most_output or quoted.job_seconds or not _is_seen_as_it_comes(quoted):
+        return
+    amount, least = quote_range(
+        quoted.prices,
+        input_tokens_max=quoted.prompt.most,
+        output_tokens_max=first,
+        output_tokens_min=min(first, LEAST_SLICE_TOKENS * quoted.choices),
+    )
+    if amount >= quoted.amount_nanos:
+        return
+    quoted.whole_nanos, quoted.amount_nanos = quoted.amount_nanos, amount
+    quoted.minimum_nanos = min(quoted.minimum_nanos, least)
+    if quoted.request.max_tokens is not None:
+        granted = min(quoted.max_tokens, GRANTED_OUTPUT_TOKENS)
+        surplus = max(0, granted - slice_tokens) * quoted.choices
+        quoted.limited_tokens -= surplus
+        if quoted.least_limited_tokens is not None:
+            quoted.least_limited_tokens -= surplus
+
+
+def _is_seen_as_it_comes(quoted: Quote) -> bool:
+    """Return whether every token that is billed comes as text, and none is billed after a cut."""
+    request, model = quoted.request, quoted.model
+    if quoted.units is not None or quoted.likely is not None or request.billed or request.echoes:
+        return False
+    if model.hides_reasoning or model.output_modalities != ("text",):
+        return False
+    for route in model.routes:
+        dialect = route.upstream.dialect
+        if (
+            route.upstream.drains_on_disconnect
+            or (dialect == "anthropic_messages" and request.hides_reasoning)
+            # OpenAI's own endpoint streams no reasoning, or a summary.
+            or (dialect == "openai_responses" and "reasoning" in model.features)
+        ):
+            return False
+    return True
+
+
+def fit_growing(quoted: Quote, held_nanos: int, available_nanos: int) -> None:
+    """Lower a growing stream's limit to what all that is available pays for.
+
+    A limit that the client names on purpose stays, and one that the dialect demands stays if the
+    balance pays for a long answer: those answers end where their hold can't grow.
+    """
+    request = quoted.request
+    if held_nanos == quoted.amount_nanos:
+        held_nanos += max(0, available_nanos)
+    if request.max_tokens is not None:
+        long = min(quoted.max_tokens, LONG_OUTPUT_TOKENS) * quoted.choices
+        if not request.is_limit_a_ceiling or held_nanos >= _cost(quoted, long):
+            return
+    if held_nanos < quoted.whole_nanos:
+        quoted.lower_to(held_nanos)
+
+
+def most_output_of(quoted: Quote, text_bytes: int) -> int:
+    """Return the most tokens that so many bytes of text can have been billed as.
+
+    A token is at least a byte, but for those that end or divide an answer.
+    """
+    return min(text_bytes + UNSEEN_TOKENS * quoted.choices, quoted.most_output)
 
 
 class GrowingHold:
@@ -55,11 +132,11 @@ class GrowingHold:
     )
 
     def __init__(
-        self, gate: Gate, quoted: Quote, request_id: str, admission: AdmissionResult
+        self, gate: Gate, quoted: Quote, admission: AdmissionResult, request: ApiRequest
     ) -> None:
         self._gate = gate
         self._quote = quoted
-        self._request_id = request_id
+        self._request_id = request.request_id
         self._account_id = admission.account_id
         self._pending: asyncio.Future[ExtensionResult] | None = None
         self._asked_nanos = quoted.amount_nanos
@@ -81,7 +158,7 @@ class GrowingHold:
             await self._answer(self._pending)
         if text_bytes <= self.paid_bytes:
             return
-        least = self._cost(self._quote.most_output_of(text_bytes))
+        least = _cost(self._quote, most_output_of(self._quote, text_bytes))
         result = await self._answer(self._ask(text_bytes, least))
         if result.code != "extended":
             ending = _ENDINGS.get(result.code, HoldLostError)
@@ -89,12 +166,21 @@ class GrowingHold:
                 "unfunded", f"the hold was not extended: {result.code}", ending=ending
             )
 
+    def delivered(self, usage: Usage, text_bytes: int) -> Usage:
+        """Return a usage with no more output than so much delivered text can have."""
+        quoted, output = self._quote, 0
+        if text_bytes:
+            most = min(quoted.likely_output(text_bytes), most_output_of(quoted, text_bytes))
+            output = min(usage.output_tokens, most)
+        reasoning = min(usage.reasoning_tokens, output)
+        return structs.replace(usage, output_tokens=output, reasoning_tokens=reasoning)
+
     def _ask(self, text_bytes: int, least_nanos: int) -> asyncio.Future[ExtensionResult]:
         """Ask for a slice beyond the hold, or beyond so much text."""
         quoted = self._quote
-        used = max(quoted.most_output_of(text_bytes), self._paid_tokens(self._held_nanos))
+        used = max(most_output_of(quoted, text_bytes), self._paid_tokens(self._held_nanos))
         output = min(used + self._slice, quoted.most_output)
-        self._asked_nanos = self._cost(output)
+        self._asked_nanos = _cost(quoted, output)
         self.counted_bytes = output
         extension = Extension(
             request_id=self._request_id,
@@ -152,11 +238,9 @@ class GrowingHold:
         )
         return quoted.most_output if tokens is None else min(tokens, quoted.most_output)
 
-    def _cost(self, output_tokens: int) -> int:
-        """Return the whole hold for so much output."""
-        quoted = self._quote
-        return quote(
-            quoted.prices,
-            input_tokens_max=quoted.prompt.most,
-            output_tokens_max=output_tokens,
-        )
+
+def _cost(quoted: Quote, output_tokens: int) -> int:
+    """Return what a hold for the prompt and so much output comes to."""
+    return quote(
+        quoted.prices, input_tokens_max=quoted.prompt.most, output_tokens_max=output_tokens
+    )

@@ -32,18 +32,9 @@ GRANTED_OUTPUT_TOKENS = 4_096
 OPEN_OUTPUT_TOKENS = 1_024
 # Room that is left for output when the prompt seems to fill the context: the upstream will judge.
 LEAST_ROOM_TOKENS = 1_024
-# The least output that a stream's hold must pay for, where the client names its length: an answer
-# that is cut after a few words is worth less than a refusal.
-LEAST_SLICE_TOKENS = 256
-# Where the balance pays for so much output, a limit that the dialect demands is left as it is: the
-# answer is cut where the balance ends, if it ever gets there.
-LONG_OUTPUT_TOKENS = 16_384
 # What a template adds around each message, and around the whole: role names, separators, dates.
 TOKENS_PER_MESSAGE = 16
 TOKENS_PER_PROMPT = 64
-# What an answer can have besides its text: the tokens that end it, and that divide reasoning and
-# tool calls from the rest.
-UNSEEN_TOKENS = 16
 # What upstreams put before a prompt by themselves, and bill: instructions for tools (313 to 804
 # tokens by Anthropic's documentation, tool use), default system prompts. No hold is made for it.
 ADDED_TOKENS = 1_024
@@ -70,8 +61,8 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
     as any upstream counts, `most_input` the most that prompts can be charged as, and
     `total_seconds` the longest that any of the routes may take.
     `uncalibrated` is the estimate by the model's row alone of a prompt that is nothing but text.
-    A stream whose hold grows is held for in part (`hold_slice`): `amount_nanos` is then its first
-    hold, and `whole_nanos` the quote for all of its output; 0 for any other request.
+    Of a stream whose hold grows, `amount_nanos` is the first hold and `whole_nanos` the quote for
+    all of its output; 0 for any other request.
     """
 
     operation: str
@@ -140,77 +131,6 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
         self.limited_tokens += likely - self.prompt.likely
         self.prompt = Estimate(likely, self.prompt.most)
         self.bytes_per_token = self.model.bytes_per_token / ratio
-
-    def hold_slice(self, slice_tokens: int) -> None:
-        """Hold for the prompt and a first slice of a stream's output; the hold grows with it.
-
-        Change nothing where all of the output must be held for: if it is no longer than a slice or
-        costs nothing, can't be seen as it comes, or is billed to its end whoever reads it.
-        """
-        request, first = self.request, slice_tokens * self.choices
-        if first >= self.most_output or self.job_seconds or not self._is_seen_as_it_comes:
-            return
-        amount, least = quote_range(
-            self.prices,
-            input_tokens_max=self.prompt.most,
-            output_tokens_max=first,
-            output_tokens_min=min(first, LEAST_SLICE_TOKENS * self.choices),
-        )
-        if amount >= self.amount_nanos:
-            return
-        self.whole_nanos, self.amount_nanos = self.amount_nanos, amount
-        self.minimum_nanos = min(self.minimum_nanos, least)
-        if request.max_tokens is not None:
-            granted = min(self.max_tokens, GRANTED_OUTPUT_TOKENS)
-            surplus = max(0, granted - slice_tokens) * self.choices
-            self.limited_tokens -= surplus
-            if self.least_limited_tokens is not None:
-                self.least_limited_tokens -= surplus
-
-    @property
-    def _is_seen_as_it_comes(self) -> bool:
-        """Whether every token that is billed comes as text, and none is billed after a cut."""
-        request, model = self.request, self.model
-        if self.units is not None or self.likely is not None or request.billed or request.echoes:
-            return False
-        if model.hides_reasoning or model.output_modalities != ("text",):
-            return False
-        for route in model.routes:
-            dialect = route.upstream.dialect
-            if (
-                route.upstream.drains_on_disconnect
-                or (dialect == "anthropic_messages" and request.hides_reasoning)
-                # OpenAI's own endpoint streams no reasoning, or a summary.
-                or (dialect == "openai_responses" and "reasoning" in model.features)
-            ):
-                return False
-        return True
-
-    def most_output_of(self, text_bytes: int) -> int:
-        """Return the most tokens that so many bytes of text can have been billed as.
-
-        A token is at least a byte, but for those that end or divide an answer.
-        """
-        return min(text_bytes + UNSEEN_TOKENS * self.choices, self.most_output)
-
-    def fit(self, held_nanos: int, available_nanos: int) -> None:
-        """Lower a growing stream's limit to what everything available pays for.
-
-        A limit that the client names on purpose stays, and one that the dialect demands stays if
-        the balance pays for a long answer: those answers end where their hold can't grow.
-        """
-        request = self.request
-        if held_nanos == self.amount_nanos:
-            held_nanos += max(0, available_nanos)
-        if request.max_tokens is not None:
-            if not request.is_limit_a_ceiling:
-                return
-            long = min(self.max_tokens, LONG_OUTPUT_TOKENS) * self.choices
-            enough = quote(self.prices, input_tokens_max=self.prompt.most, output_tokens_max=long)
-            if held_nanos >= enough:
-                return
-        if held_nanos < self.whole_nanos:
-            self.lower_to(held_nanos)
 
     def lower_to(self, amount_nanos: int) -> None:
         """Fit the output into a hold that is smaller than the quote."""

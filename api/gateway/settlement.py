@@ -115,9 +115,7 @@ class AdmittedRequest:
         self._is_detached = False
         # What upstreams charge us for attempts that failed.
         self._losses: list[AttemptCost] = []
-        self.hold: GrowingHold | None = None
-        if quote.whole_nanos:
-            self.hold = GrowingHold(gate, quote, request.request_id, admission)
+        self.hold = GrowingHold(gate, quote, admission, request) if quote.whole_nanos else None
         self._counts_at_bytes = quote.echoed_bytes + GROWTH_TOKENS * quote.model.bytes_per_token
 
     def note_delivered(self, text_bytes: int) -> None:
@@ -128,9 +126,8 @@ class AdmittedRequest:
         quote = self.quote
         # What a growing hold pays for was counted with its extension.
         counted = self.hold.counted_bytes if self.hold is not None else 0
-        self._counts_at_bytes = (
-            max(text_bytes, counted) + GROWTH_TOKENS * quote.model.bytes_per_token
-        )
+        step = GROWTH_TOKENS * quote.model.bytes_per_token
+        self._counts_at_bytes = max(text_bytes, counted) + step
         if text_bytes > counted:
             tokens = quote.prompt.likely + quote.likely_output(text_bytes)
             self._gate.count_growth(self.request_id, self.admission.account_id, tokens)
@@ -182,17 +179,16 @@ class AdmittedRequest:
     def fail(self, error: AttemptError, status: int) -> None:
         """Settle a failed answer: of a stream that broke off, the prompt and what was delivered.
 
-        Where the upstream broke it off, the route's row says whether that is charged. One that was
-        cut where its hold could not grow is charged what came within the hold, and its prompt.
+        Where the upstream broke it off, the route's row says whether that is charged. One whose
+        hold could not grow is always charged, what was delivered alone.
         """
         part = self._part()
-        if error.kind == "unfunded":
-            usage = self._within_hold(part.usage)
-            self._settle(error.outcome, status, usage, "estimated", error=error.detail)
-            return
         rule = self.route.charges_broken_streams if self.route is not None else "never"
         is_charged = not error.is_upstream_break or rule == "always"
-        if self.delivered_bytes and (is_charged or (rule == "reported" and part.is_reported)):
+        if self.hold is not None and error.kind == "unfunded":
+            usage = self.hold.delivered(part.usage, self.delivered_bytes)
+            self._settle(error.outcome, status, usage, "estimated", error=error.detail)
+        elif self.delivered_bytes and (is_charged or (rule == "reported" and part.is_reported)):
             self._settle(error.outcome, status, part.usage, part.source, error=error.detail)
         else:
             self._settle(error.outcome, status, error=error.detail)
@@ -281,14 +277,6 @@ class AdmittedRequest:
             return _Part(usage, "estimated", False, metered.rejected)
         source = "estimated" if metered.is_estimated else "upstream"
         return _Part(metered.usage, source, True, metered.rejected)
-
-    def _within_hold(self, usage: Usage) -> Usage:
-        """Return the usage with no more output than was delivered."""
-        quote, delivered = self.quote, self.delivered_bytes
-        most = min(quote.likely_output(delivered), quote.most_output_of(delivered))
-        output = min(usage.output_tokens, most) if delivered else 0
-        reasoning = min(usage.reasoning_tokens, output)
-        return structs.replace(usage, output_tokens=output, reasoning_tokens=reasoning)
 
     def _note_rejected(self, rejected: tuple[str, ...]) -> None:
         """Keep the figures that can't be true with the last attempt, for staff to be told."""

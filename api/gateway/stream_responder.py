@@ -9,7 +9,7 @@ from api.dialects.base import DialectError, StreamFailure, StreamReader
 from api.gateway.abandoned import drain, run_detachably
 from api.gateway.deadlines import Deadlines
 from api.gateway.failover import is_read_on_for
-from api.gateway.growing_hold import GrowingHold
+from api.gateway.growing_hold import GrowingHold, most_output_of
 from api.gateway.http import ApiRequest, Headers
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
@@ -139,7 +139,7 @@ class StreamResponder:
         if admitted.hold is None or admitted.source != "upstream":
             return
         model, output = admitted.quote.model.name, admitted.usage.output_tokens
-        if output > admitted.quote.most_output_of(text_bytes):
+        if output > most_output_of(admitted.quote, text_bytes):
             self._gateway.hidden_output.add(model)
             log.warning(
                 "hidden_output", model=model, request_id=admitted.request_id, output_tokens=output

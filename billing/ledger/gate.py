@@ -15,6 +15,7 @@ import structlog
 
 from billing.failpoints import ARMED, failpoint
 from billing.ledger import spool
+from billing.ledger.extension import Extension, ExtensionResult, extension_queue
 from billing.ledger.frozen_keys import FrozenKeys
 from billing.ledger.group_commit import (
     NUL,
@@ -29,8 +30,6 @@ from billing.pricing.charge import AttemptCost
 __all__ = [
     "Admission",
     "AdmissionResult",
-    "Extension",
-    "ExtensionResult",
     "Gate",
     "LedgerUnavailableError",
     "Settlement",
@@ -40,9 +39,6 @@ __all__ = [
 log = structlog.get_logger(__name__)
 
 ADMIT_PATIENCE_SECONDS = 2.0
-# A stream that waits for its next slice may be half an hour old: it is worth more than a request
-# that has not begun.
-EXTEND_PATIENCE_SECONDS = 10.0
 
 
 class Admission(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -103,29 +99,6 @@ class AdmissionResult(RowResult, kw_only=True):
     tokens_remaining: int = 0
     reset_at: int = 0
     retry_after_seconds: int = 0
-
-
-class Extension(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """More of a hold, and of a minute's tokens, for an answer that goes on.
-
-    `amount_nanos` is what the whole hold is to be, and `minimum_nanos` the least with which the
-    answer can go on. `tokens` are those of the request so far, as they count against tokens per
-    minute: those that were counted before are not counted again, and none are refused.
-    """
-
-    request_id: str
-    account_id: int
-    amount_nanos: int = 0
-    minimum_nanos: int = 0
-    tokens: int = 0
-
-
-class ExtensionResult(RowResult, kw_only=True):
-    """The ledger's answer to an extension: `extended`, `budget_exceeded`, `insufficient_quota`, or
-    `ended` if there is no open reservation. `amount_nanos` is what is held now."""
-
-    code: str
-    amount_nanos: int = 0
 
 
 class Settlement(msgspec.Struct, kw_only=True):
@@ -217,13 +190,7 @@ class Gate:
             patience_seconds=None,
             missing=_no_such_account,
         )
-        self._extensions: BatchQueue[ExtensionResult] = BatchQueue(
-            "billing_extend",
-            database_url,
-            ExtensionResult,
-            patience_seconds=EXTEND_PATIENCE_SECONDS,
-            missing=_no_such_hold,
-        )
+        self._extensions = extension_queue(database_url)
         self._lease = ProcessLease(database_url)
         self._frozen_keys = FrozenKeys(database_url)
         self._copies = spool.OverdueCopies()
@@ -410,10 +377,6 @@ def _spooled(rows: list[bytes], *, refused: bool = False) -> Path | None:
 
 def _no_such_key(request_id: str) -> AdmissionResult:
     return AdmissionResult(request_id=request_id, code="invalid_api_key")
-
-
-def _no_such_hold(request_id: str) -> ExtensionResult:
-    return ExtensionResult(request_id=request_id, code="ended")
 
 
 def _no_such_account(request_id: str) -> SettlementResult:

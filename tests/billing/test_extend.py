@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from billing.ledger.gate import Extension, ExtensionResult
+from billing.ledger.extension import Extension, ExtensionResult
 from billing.models import RateWindow, Reservation
 from tests.billing.gates import LockedAccount, open_gate
 from tests.billing.ledger_calls import (

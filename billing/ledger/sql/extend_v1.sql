@@ -56,7 +56,7 @@ BEGIN
                ON h.id = r.request_id AND h.account_id = a.id AND h.state = 'open'
         LEFT JOIN accounts_apikey k ON k.id = h.key_id
         LEFT JOIN billing_keyspend s ON s.key_id = h.key_id
-        ORDER BY a.id, h.key_id, r.request_id, r.amount_nanos
+        ORDER BY a.id, h.key_id, r.request_id, wanted_nanos
     LOOP
         -- 2a. Start the next account and key.
         IF request.account_id IS DISTINCT FROM current_account THEN

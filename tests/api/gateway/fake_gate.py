@@ -2,11 +2,10 @@
 
 import asyncio
 
+from billing.ledger.extension import Extension, ExtensionResult
 from billing.ledger.gate import (
     Admission,
     AdmissionResult,
-    Extension,
-    ExtensionResult,
     LedgerUnavailableError,
     Settlement,
     SettlementResult,
