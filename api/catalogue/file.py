@@ -267,6 +267,7 @@ class SharedTable(Table, kw_only=True):
     default_temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     default_top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     max_messages: Count | None = None
+    hides_reasoning: bool = False
     bytes_per_token: Annotated[float, Meta(ge=0.5, le=64)] = 4
     tokens_per_image: CountOrNone = 4_096
     input_modalities: list[Modality] = msgspec.field(default_factory=lambda: ["text"])

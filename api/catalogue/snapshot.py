@@ -92,7 +92,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A model that is switched on: its row, its routes in the order to try, its prices.
 
     `prices` is newest first and holds versions to come. `refusals` are the row's
-    `refused_parameters` taken apart; see `refused_by`. `sold` remembers what `without_losses`
+    `refused_parameters` taken apart; see `refused_by`. Upstreams bill a model that
+    `hides_reasoning` for output that doesn't come as text. `sold` remembers what `without_losses`
     returned, by the versions of the price and of the routes' costs. `drains` is when routes drain,
     the first one first, and `serving` what `in_service` returned, by how many have drained.
     """
@@ -127,6 +128,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[RouteEntry, ...]
     prices: tuple[Prices, ...]
     allowed_parameters: tuple[str, ...] = ()
+    hides_reasoning: bool = False
     features: frozenset[str] = frozenset()
     refusals: tuple[frozenset[str], ...] = ()
     facts: dict[str, Any] = {}

@@ -81,8 +81,9 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     `modalities` are the kinds of input with the places of their first use. `max_tokens` is the
     limit that the client names for each answer, and `choices` how many answers there are over all
     prompts. Where every request must name a limit, it `is_limit_a_ceiling`, which a small balance
-    may lower. `echoes` is how often the prompt's text comes back. `answer_type` is the media type
-    of a whole answer. `typed` is the dialect's own typed view. `forwarded` are the client's headers
+    may lower. A request that `hides_reasoning` wants none of it in the answer. `echoes` is how
+    often the prompt's text comes back. `answer_type` is the media type of a whole answer. `typed`
+    is the dialect's own typed view. `forwarded` are the client's headers
     that go to an upstream of the same dialect. `conversation` is kept by a bridge.
     """
 
@@ -96,6 +97,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     modalities: tuple[tuple[str, str], ...] = ()
     max_tokens: int | None = None
     is_limit_a_ceiling: bool = False
+    hides_reasoning: bool = False
     choices: int = 1
     echoes: int = 0
     is_streamed: bool = False

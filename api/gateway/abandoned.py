@@ -6,6 +6,7 @@ charge, could pay off. A request that a job takes over is never ended by its cli
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -93,9 +94,11 @@ async def drain(
 ) -> None:
     """Read an abandoned stream to its usage, within bounds, and settle the request.
 
-    The usage that the upstream bills is charged; without one, an estimate of all that came.
+    The usage that the upstream bills is charged; without one, an estimate of all that came. One
+    whose hold grows is read as far as its hold pays.
     """
     limits = gateway.limits
+    paid_bytes = math.inf if admitted.hold is None else admitted.hold.paid_bytes
     left = limits.drain_bytes
     admitted.reader = reader
     try:
@@ -105,6 +108,8 @@ async def drain(
                     reader.feed(data)
                     left -= len(data)
                     if reader.is_done or reader.error is not None or left < 0:
+                        break
+                    if reader.text_bytes > paid_bytes:
                         break
                 reader.finish()
     finally:

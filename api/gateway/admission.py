@@ -10,6 +10,7 @@ from api.catalogue.snapshot import Snapshot
 from api.dialects.base import Dialect, ParsedRequest
 from api.dialects.form import TakesForms
 from api.gateway.beside_loop import LARGE_BYTES, run_beside
+from api.gateway.growing_hold import fit_growing, hold_slice
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote
@@ -49,6 +50,8 @@ async def admit(
             quote = make_quote(snapshot, request.surface, parsed)
             if ratio := gateway.token_ratios.known.get(quote.model.name):
                 quote.calibrate(ratio)
+            if parsed.is_streamed and quote.model.name not in gateway.hidden_output:
+                hold_slice(quote, gateway.limits.hold_slice_tokens or quote.most_output)
             place = gateway.upstreams.limits.expect(quote.model.routes, digests[0])
         except Exception as error:  # a wrong row can crash the quote until staff correct it
             admission = await identify(gateway, request, digests)
@@ -71,13 +74,20 @@ async def admit(
         if admission.code == "admitted":
             forwarded = request.headers.get(b"x-forwarded-for", b"")
             gateway.key_addresses.seen[admission.key_id] = request.peer, forwarded
-            if admission.amount_nanos < quote.amount_nanos:
-                quote.lower_to(admission.amount_nanos)
+            _fit(quote, admission)
             return AdmittedRequest(gateway.gate, request, quote, admission)
         if admission.code != "stale_catalogue":
             raise refusal(admission, parsed.model)
         await gateway.catalogue_of(admission)
     raise errors.ServiceUnavailableError(Phrase("The catalogue is being changed. Try again."))
+
+
+def _fit(quote: Quote, admission: AdmissionResult) -> None:
+    """Fit the output into what was held, or is available to a hold that grows."""
+    if quote.whole_nanos:
+        fit_growing(quote, admission.amount_nanos, admission.available_nanos)
+    elif admission.amount_nanos < quote.amount_nanos:
+        quote.lower_to(admission.amount_nanos)
 
 
 async def identify(

@@ -80,6 +80,10 @@ class Deadlines:
         self._silent_by = self._loop.time() + self._idle_seconds
         self._silent_reason = "idle"
 
+    def pause(self) -> None:
+        """Expect nothing of the upstream until `saw_data`: the wait is for something else."""
+        self._silent_by = math.inf
+
     def end_attempts(self) -> None:
         """Stop waiting for upstreams; the client still has to read in time."""
         self._silent_by = self._total_by = math.inf

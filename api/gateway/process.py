@@ -47,6 +47,7 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
     video_max_seconds: float
     video_poll_seconds: float
     async_chat_max_seconds: float
+    hold_slice_tokens: int = 1_024
     https_only: bool = False
     behind_proxy: bool = False
     refusals_per_minute: int = 300
@@ -97,6 +98,8 @@ class Gateway:
         self.key_addresses = KeyAddresses(settings.DATABASE_URL)
         self.ticker = DeadlineTicker(upstreams.limits.tick)
         self.recorder = Recorder(self)
+        # Models whose upstreams billed more output than came as text: their holds don't grow.
+        self.hidden_output: set[str] = set()
         self.is_shutting_down = False
         # The loop itself keeps only weak references to its tasks.
         self._background: set[asyncio.Task[Any]] = set()
@@ -190,6 +193,7 @@ def _limits_of_settings() -> Limits:
         write_timeout_seconds=settings.WRITE_TIMEOUT_SECONDS,
         settle_wait_seconds=settings.SETTLE_WAIT_SECONDS,
         hold_grace_seconds=settings.HOLD_GRACE_SECONDS,
+        hold_slice_tokens=settings.HOLD_SLICE_TOKENS,
         free_requests_per_minute=settings.FREE_REQUESTS_PER_MINUTE,
         free_tokens_per_minute=settings.FREE_TOKENS_PER_MINUTE,
         video_max_seconds=settings.VIDEO_MAX_SECONDS,

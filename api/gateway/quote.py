@@ -62,6 +62,8 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
     as any upstream counts, `most_input` the most that prompts can be charged as, and
     `total_seconds` the longest that any of the routes may take.
     `uncalibrated` is the estimate by the model's row alone of a prompt that is nothing but text.
+    Of a stream whose hold grows, `amount_nanos` is the first hold and `whole_nanos` the quote for
+    all of its output; 0 for any other request.
     """
 
     operation: str
@@ -73,6 +75,7 @@ class Quote(msgspec.Struct, kw_only=True, gc=False):
     amount_nanos: int
     minimum_nanos: int
     catalogue_version: int
+    whole_nanos: int = 0
     limited_tokens: int = 0
     least_limited_tokens: int | None = None
     max_tokens: int = 0

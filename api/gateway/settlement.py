@@ -17,6 +17,7 @@ from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import StreamReader
 from api.dialects.usage import Metered
 from api.gateway import metrics, tracing
+from api.gateway.growing_hold import GrowingHold
 from api.gateway.http import ApiRequest
 from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
@@ -55,6 +56,7 @@ class AdmittedRequest:
     the last attempt ended. `settlement` is the future of the queued settlement: done once that is
     durable, and a caller who cancels it ends only the wait. `outcome` is the settlement's, or "".
     `source` is who counted the usage.
+    `hold` is that of a stream whose hold grows; None holds for all of the output.
     """
 
     __slots__ = (
@@ -72,6 +74,7 @@ class AdmittedRequest:
         "finish_reason",
         "first_token_ms",
         "headers",
+        "hold",
         "outcome",
         "quote",
         "reader",
@@ -117,6 +120,7 @@ class AdmittedRequest:
             request.idempotency.admitted = self
         # What upstreams charge us for attempts that failed.
         self._losses: list[AttemptCost] = []
+        self.hold = GrowingHold(gate, quote, admission, request) if quote.whole_nanos else None
         self._counts_at_bytes = quote.echoed_bytes + GROWTH_TOKENS * quote.model.bytes_per_token
 
     def note_delivered(self, text_bytes: int) -> None:
@@ -125,9 +129,13 @@ class AdmittedRequest:
         if text_bytes < self._counts_at_bytes:
             return
         quote = self.quote
-        self._counts_at_bytes = text_bytes + GROWTH_TOKENS * quote.model.bytes_per_token
-        tokens = quote.prompt.likely + quote.likely_output(text_bytes)
-        self._gate.count_growth(self.request_id, self.admission.account_id, tokens)
+        # What a growing hold pays for was counted with its extension.
+        counted = self.hold.counted_bytes if self.hold is not None else 0
+        step = GROWTH_TOKENS * quote.model.bytes_per_token
+        self._counts_at_bytes = max(text_bytes, counted) + step
+        if text_bytes > counted:
+            tokens = quote.prompt.likely + quote.likely_output(text_bytes)
+            self._gate.count_growth(self.request_id, self.admission.account_id, tokens)
 
     def end_attempt(
         self, began_at: float, status: int, error: str = "", *, was_under_way: bool = False
@@ -176,12 +184,16 @@ class AdmittedRequest:
     def fail(self, error: AttemptError, status: int) -> None:
         """Settle a failed answer: of a stream that broke off, the prompt and what was delivered.
 
-        Where the upstream broke it off, the route's row says whether that is charged.
+        Where the upstream broke it off, the route's row says whether that is charged. One whose
+        hold could not grow is always charged, what was delivered alone.
         """
         part = self._part()
         rule = self.route.charges_broken_streams if self.route is not None else "never"
         is_charged = not error.is_upstream_break or rule == "always"
-        if self.delivered_bytes and (is_charged or (rule == "reported" and part.is_reported)):
+        if self.hold is not None and error.kind == "unfunded":
+            usage = self.hold.delivered(part.usage, self.delivered_bytes)
+            self._settle(error.outcome, status, usage, "estimated", error=error.detail)
+        elif self.delivered_bytes and (is_charged or (rule == "reported" and part.is_reported)):
             self._settle(error.outcome, status, part.usage, part.source, error=error.detail)
         else:
             self._settle(error.outcome, status, error=error.detail)

@@ -2,11 +2,14 @@
 
 import asyncio
 
+import structlog
+
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import DialectError, StreamFailure, StreamReader
 from api.gateway.abandoned import drain, run_detachably
 from api.gateway.deadlines import Deadlines
 from api.gateway.failover import is_read_on_for
+from api.gateway.growing_hold import GrowingHold, most_output_of
 from api.gateway.http import ApiRequest, Headers
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
@@ -14,6 +17,8 @@ from api.gateway.upstream import UpstreamCall, UpstreamResponse
 from api.gateway.upstream_errors import AttemptError
 from api.phrases import in_language_of
 from billing.failpoints import ARMED, failpoint
+
+log = structlog.get_logger(__name__)
 
 
 class StreamResponder:
@@ -82,6 +87,7 @@ class StreamResponder:
         assert reader is not None  # noqa: S101 - an attempt succeeded
         admitted.finish_reason = reader.finish_reason
         admitted.complete(reader.meter(admitted.quote))
+        self._note_hidden_output(reader.text_bytes)
         self._deadlines.end_attempts()
         if self._response is not None:
             await self._response.read_to_end()
@@ -130,6 +136,18 @@ class StreamResponder:
         if reader.error is not None:
             raise reader.error
 
+    def _note_hidden_output(self, text_bytes: int) -> None:
+        """Note a model that was billed more output than came: its holds grow no more."""
+        admitted = self._admitted
+        if admitted.hold is None or admitted.source != "upstream":
+            return
+        model, output = admitted.quote.model.name, admitted.usage.output_tokens
+        if output > most_output_of(admitted.quote, text_bytes):
+            self._gateway.hidden_output.add(model)
+            log.warning(
+                "hidden_output", model=model, request_id=admitted.request_id, output_tokens=output
+            )
+
     def _note_first_token(self) -> None:
         admitted, response = self._admitted, self._response
         admitted.note_first_token()
@@ -140,11 +158,23 @@ class StreamResponder:
 
     async def _write(self, reader: StreamReader, passed_on: bytes) -> None:
         if passed_on:
+            hold = self._admitted.hold
+            if hold is not None and reader.text_bytes > hold.asks_at_bytes:
+                await self._extend(hold, reader.text_bytes)
             self._has_passed_on = True
             self._admitted.note_delivered(reader.text_bytes)
             await self._request.downstream.write(passed_on)
             if ARMED:
                 failpoint("after_first_byte")
+
+    async def _extend(self, hold: GrowingHold, text_bytes: int) -> None:
+        """Have the hold grow ahead of the text. Raise AttemptError where it can't cover it."""
+        if text_bytes > hold.paid_bytes:
+            self._deadlines.pause()
+            await hold.cover(text_bytes)
+            self._deadlines.saw_data()
+        else:
+            hold.ask_ahead(text_bytes)
 
 
 def _id_header(admitted: AdmittedRequest) -> Headers:

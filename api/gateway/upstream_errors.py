@@ -34,6 +34,7 @@ Kind = Literal[
     "idle",  # a timer: nothing more came in time
     "total",  # a timer: it took too long as a whole
     "write",  # a timer: the client doesn't read
+    "unfunded",  # the hold could not grow with the answer
     "shutdown",  # the process is about to stop
 ]
 
@@ -60,7 +61,7 @@ _ROUTE_FAULTS = frozenset({"misconfigured", "bad_answer"})
 _TRANSIENT = frozenset({"connect", "disconnected", "failed"})
 _TIMED_OUT = frozenset({"first_token", "idle", "total"})
 # Ended by us or for the client: the upstream was at work, and bills what it did.
-_ENDED_BY_US = frozenset({"total", "write", "shutdown"})
+_ENDED_BY_US = frozenset({"total", "write", "shutdown", "unfunded"})
 
 
 class ShuttingDownError(errors.ServiceUnavailableError):
@@ -73,6 +74,36 @@ class ShuttingDownError(errors.ServiceUnavailableError):
         "delivered; send the request again."
     )
     default_headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class CreditsUsedUpError(errors.InsufficientQuotaError):
+    """The balance pays for no more of an answer that has begun."""
+
+    default_message = "The answer ends here: your credits don't cover more of it. Buy credits."
+    template = (
+        "The answer ends here: your credits don't cover more of it. You were charged {} for what "
+        "was delivered. Buy credits, and send the request again."
+    )
+
+
+class BudgetUsedUpError(errors.BudgetExceededError):
+    """The key's budget pays for no more of an answer that has begun."""
+
+    default_message = "The answer ends here: the API key's budget doesn't cover more of it."
+    template = (
+        "The answer ends here: the API key's budget doesn't cover more of it. You were charged {} "
+        "for what was delivered. Raise the budget or wait for its next period."
+    )
+
+
+class HoldLostError(errors.ServiceUnavailableError):
+    """The ledger can't be asked for more of the hold, or has ended it."""
+
+    default_message = "The service is temporarily unavailable, and the answer ends here. Try again."
+    template = (
+        "The service is temporarily unavailable, and the answer ends here. You were charged {} for "
+        "what was delivered; send the request again."
+    )
 
 
 class UpstreamBusyError(errors.RateLimitError):
@@ -88,7 +119,8 @@ class AttemptError(Exception):
     """A failed attempt. `detail` is for our records, `message` for the client.
 
     `status` is the upstream's HTTP status, or 0, and `code` its own name for the error. `error` is
-    what the client gets, where it is known as more than a message.
+    what the client gets, where it is known as more than a message, and `ending` the class of what
+    it gets where an answer was cut.
     """
 
     def __init__(
@@ -102,6 +134,7 @@ class AttemptError(Exception):
         code: str = "",
         retry_after_seconds: int | None = None,
         error: errors.ApiError | None = None,
+        ending: type[errors.ApiError] | None = None,
     ) -> None:
         super().__init__(detail or kind)
         self.kind = kind
@@ -112,6 +145,7 @@ class AttemptError(Exception):
         self.code = code
         self.retry_after_seconds = retry_after_seconds
         self.error = error
+        self.ending = ending
         self.prompt_tokens = self.most_tokens = 0
 
     def note_context(self, likely_tokens: int, most_tokens: int) -> None:
@@ -156,7 +190,14 @@ class AttemptError(Exception):
     @property
     def is_upstream_failure(self) -> bool:
         """Whether it counts against the model's health: neither the client's fault nor ours."""
-        return self.kind not in {"rejected", "unsayable", "busy", "write", "shutdown"}
+        return self.kind not in {
+            "rejected",
+            "unsayable",
+            "busy",
+            "write",
+            "shutdown",
+            "unfunded",
+        }
 
     @property
     def counts_against_route(self) -> bool:
@@ -174,6 +215,8 @@ class AttemptError(Exception):
             return "client_stalled"
         if self.kind == "shutdown":
             return "server_shutting_down"
+        if self.ending is not None:
+            return self.ending.code
         return "upstream_error"
 
     def as_error(self, charged_nanos: int = 0) -> errors.ApiError:
@@ -182,6 +225,8 @@ class AttemptError(Exception):
             return self.error
         if self.kind in _TIMED_OUT:
             return _told(errors.UpstreamTimeoutError, charged_nanos)
+        if self.ending is not None:
+            return _told(self.ending, charged_nanos)
         if self.kind == "shutdown":
             return _told(ShuttingDownError, charged_nanos)
         if self.kind == "rejected":
@@ -198,7 +243,7 @@ class AttemptError(Exception):
         return _told(errors.UpstreamError, charged_nanos)
 
 
-def _told(kind: type[errors.ServerError], charged_nanos: int) -> errors.ApiError:
+def _told(kind: type[errors.ApiError], charged_nanos: int) -> errors.ApiError:
     if not charged_nanos:
         return kind()
     return kind(Phrase(kind.template, f"${dollars_short_text(charged_nanos)}"))

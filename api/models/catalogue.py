@@ -178,6 +178,14 @@ class Model(models.Model):
         null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(1)]
     )
     max_messages = models.PositiveIntegerField(null=True, blank=True)
+    hides_reasoning = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text=(
+            "Upstreams bill reasoning that they don't stream, or stream in summary. Streams then "
+            "reserve credits for max_tokens at once, instead of as the answer grows."
+        ),
+    )
     bytes_per_token = models.FloatField(
         default=4, validators=[MinValueValidator(0.5)], help_text="For estimates, not for holds."
     )

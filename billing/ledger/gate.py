@@ -15,6 +15,7 @@ import structlog
 
 from billing.failpoints import ARMED, failpoint
 from billing.ledger import spool
+from billing.ledger.extension import Extension, ExtensionResult, extension_queue
 from billing.ledger.frozen_keys import FrozenKeys
 from billing.ledger.group_commit import (
     NUL,
@@ -189,13 +190,7 @@ class Gate:
             patience_seconds=None,
             missing=_no_such_account,
         )
-        self._growth: BatchQueue[RowResult] = BatchQueue(
-            "billing_count_growth",
-            database_url,
-            RowResult,
-            patience_seconds=ADMIT_PATIENCE_SECONDS,
-            missing=lambda request_id: RowResult(request_id=request_id),
-        )
+        self._extensions = extension_queue(database_url)
         self._lease = ProcessLease(database_url)
         self._frozen_keys = FrozenKeys(database_url)
         self._copies = spool.OverdueCopies()
@@ -207,7 +202,7 @@ class Gate:
         self._admissions.open()
         self._identities.open()
         self._settlements.open()
-        self._growth.open()
+        self._extensions.open()
         self._copies.open()
 
     @property
@@ -218,7 +213,7 @@ class Gate:
     @property
     def queues(self) -> tuple[BatchQueue[Any], ...]:
         """The batch queues, to be measured."""
-        return self._admissions, self._identities, self._settlements, self._growth
+        return self._admissions, self._identities, self._settlements, self._extensions
 
     async def close(self, timeout_seconds: float) -> None:
         """Wait for queued settlements and write those that are left to the spool.
@@ -228,7 +223,7 @@ class Gate:
         """
         await self._admissions.drain(0)
         await self._identities.drain(0)
-        await self._growth.drain(0)
+        await self._extensions.drain(0)
         left = await self._settlements.drain(timeout_seconds)
         await self._copies.close()
         left = self._copies.without_copy(left)
@@ -285,13 +280,22 @@ class Gate:
         except (psycopg.Error, TimeoutError) as error:
             log.warning("refused_key_not_looked_up", error=str(error))
 
+    def extend(self, extension: Extension) -> asyncio.Future[ExtensionResult]:
+        """Queue an extension of a hold, and return its future.
+
+        The future raises LedgerUnavailableError after EXTEND_PATIENCE_SECONDS, and RefusedRowError
+        for values that don't fit their columns. The hold may have grown all the same.
+        """
+        return self._extensions.submit(extension.request_id, self._encoder.encode(extension))
+
     def count_growth(self, request_id: str, account_id: int, tokens: int) -> None:
         """Count the tokens so far of a running request, if they exceed those counted.
 
         Don't wait for it. While the database is away nothing is counted until the settlement.
         """
-        row = {"request_id": request_id, "account_id": account_id, "tokens": tokens}
-        counted = self._growth.submit(request_id, self._encoder.encode(row))
+        counted = self.extend(
+            Extension(request_id=request_id, account_id=account_id, tokens=tokens)
+        )
         counted.add_done_callback(lambda answered: answered.cancelled() or answered.exception())
 
     def settle(self, settlement: Settlement) -> asyncio.Future[SettlementResult]:

@@ -8,7 +8,7 @@ statement a call, so that a test that is rolled back leaves nothing.
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import psycopg
+from django.contrib.postgres.functions import TransactionNow
 from django.db import connection
 from django.db.models import F
 
@@ -235,6 +236,32 @@ def call(
         on,
     )
     return msgspec.json.decode(text or b"[]", type=list[answer])
+
+
+def counters_of(keys: Iterable[int]) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Return what keys have spent and hold, and the requests and tokens of their minutes."""
+    spends = KeySpend.objects.filter(key__in=keys).values_list("key", "total_nanos", "held_nanos")
+    windows = RateWindow.objects.filter(
+        key__in=keys, started_at__gt=TransactionNow() - timedelta(seconds=60)
+    ).values_list("key", "requests", "tokens")
+    return (
+        {pk: (total, held) for pk, total, held in spends},
+        {pk: (requests, tokens) for pk, requests, tokens in windows},
+    )
+
+
+def outcome_of(function: Any, *arguments: Any, **named: Any) -> tuple[str, int, int]:
+    """Return a posting's code, as the SQL function gave it, its amount and its shortfall."""
+    try:
+        posting = function(*arguments, **named)
+    except postings.LedgerError as error:
+        return CODES[type(error)], 0, 0
+    return posting.code, posting.amount_nanos, posting.shortfall_nanos
+
+
+def code_of(function: Any, *arguments: Any, **named: Any) -> str:
+    """Return a posting's code alone."""
+    return outcome_of(function, *arguments, **named)[0]
 
 
 def repeat_on_ten_connections(work: Callable[[psycopg.Connection], Result]) -> list[Result]:

@@ -2,26 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from billing.ledger.extension import Extension
 from billing.ledger.gate import Admission, Settlement
-
-
-@dataclass
-class Lot:
-    """What is left of one credit. `expires` is in hours from now; None: never."""
-
-    reference: str
-    is_paid: bool
-    left: int
-    expires: int | None = None
-    lasting: int = 0  # what was given and has not expired
-
-    def __post_init__(self) -> None:
-        self.lasting = self.left
-
-    @property
-    def turn(self) -> tuple[bool, float]:
-        """When it is spent; of the same turn, the older is first."""
-        return self.is_paid, float("inf") if self.expires is None else self.expires
+from tests.billing.lot_model import Draws, Lot, draw
 
 
 @dataclass
@@ -45,18 +28,18 @@ class Account:
         self.move(amount)
         self.lots.append(lot)
 
-    def spend(self, amount: int) -> "Draws":
+    def spend(self, amount: int) -> Draws:
         """Post a debit: gifts go first, the nearest expiry before others."""
         self.move(-amount)
         return draw(sorted(self.lots, key=lambda lot: lot.turn), amount)
 
-    def give_back(self, amount: int, credit: str) -> "Draws":
+    def give_back(self, amount: int, credit: str) -> Draws:
         """Post what goes back: from the lot of its credit, then from what would be spent last."""
         self.move(-amount)
         queue = sorted(self.lots, key=lambda lot: lot.turn)[::-1]
         return draw(sorted(queue, key=lambda lot: lot.reference != credit), amount)
 
-    def restore(self, amount: int, drawn: "Draws") -> None:
+    def restore(self, amount: int, drawn: Draws) -> None:
         """Post what comes back, to the lots it was drawn from: payments first, then gifts."""
         self.move(amount)
         queue = sorted(self.lots, key=lambda lot: lot.turn)[::-1]
@@ -82,22 +65,6 @@ class Account:
         """What is left of each lot, in the order of spending."""
         queue = sorted(self.lots, key=lambda lot: lot.turn)
         return [(lot.is_paid, lot.left) for lot in queue if lot.left]
-
-
-# What was drawn from lots, and (negative) what returned to them.
-Draws = list[tuple[Lot, int]]
-
-
-def draw(queue: list[Lot], amount: int) -> Draws:
-    """Take an amount from the first lots of a queue."""
-    drawn = []
-    for lot in queue:
-        taken = min(lot.left, amount)
-        lot.left -= taken
-        amount -= taken
-        drawn.append((lot, taken))
-    assert amount == 0
-    return drawn
 
 
 @dataclass
@@ -273,6 +240,40 @@ class Model:
                 hold.tokens = tokens
                 counted.add(request_id)
         return counted
+
+    def extend(self, asks: list[Extension]) -> list[tuple[str, str, int]]:
+        """Return id, code and hold of each.
+
+        A batch goes by account, key, id and amount; what is no open reservation comes last.
+        """
+
+        def order(ask: Extension) -> tuple[object, ...]:
+            hold = self.holds.get(ask.request_id)
+            key_id = hold.key if hold is not None and hold.state == "open" else None
+            return ask.account_id, key_id is None, key_id or 0, ask.request_id, ask.amount_nanos
+
+        results = [(ask.request_id, *self._extend_one(ask)) for ask in sorted(asks, key=order)]
+        going_on = {request_id for request_id, code, _ in results if code == "extended"}
+        self.grow([(ask.request_id, ask.tokens) for ask in asks if ask.request_id in going_on])
+        return results
+
+    def _extend_one(self, ask: Extension) -> tuple[str, int]:
+        hold = self.holds.get(ask.request_id)
+        if hold is None or hold.state != "open":
+            return "ended", 0
+        key = self.keys[hold.key]
+        account = self.accounts[key.account]
+        bounds = [ask.amount_nanos - hold.amount, account.available]
+        if key.budget_left is not None:
+            bounds.append(key.budget_left)
+        added = max(0, min(bounds))
+        if hold.amount + added < ask.minimum_nanos:
+            is_over_budget = key.budget_left is not None and key.budget_left < account.available
+            return "budget_exceeded" if is_over_budget else "insufficient_quota", hold.amount
+        hold.amount += added
+        key.held += added
+        account.held += added
+        return "extended", hold.amount
 
     def post(
         self, kind: str, reference: str, account_id: int, amount: int, expires: int | None = None

@@ -74,13 +74,20 @@ def test_a_settled_reservation_stays_settled(customer, state):
     )
 
 
-@pytest.mark.parametrize("column", ["amount_nanos", "account_id"])
-def test_what_a_reservation_holds_is_fixed(customer, column):
+@pytest.mark.parametrize(
+    "change",
+    [
+        "amount_nanos = amount_nanos - 1",
+        "amount_nanos = amount_nanos + 1, state = 'settled'",
+        "account_id = account_id + 1",
+    ],
+)
+def test_what_a_reservation_holds_is_not_lowered_or_moved_or_changed_at_its_end(customer, change):
     ask = customer.ask()
     admit(ask)
 
     refused(
-        f"UPDATE billing_reservation SET {column} = {column} + 1 WHERE id = %s",
+        f"UPDATE billing_reservation SET {change} WHERE id = %s",
         ask.request_id,
         match="billing_reservation: update is refused",
     )

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.contrib.postgres.functions import TransactionNow
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
@@ -26,11 +25,22 @@ from hypothesis.stateful import (
 
 from accounts.models import ApiKey, Team
 from billing.ledger import expiry, postings
+from billing.ledger.extension import Extension, ExtensionResult
 from billing.ledger.gate import Settlement
-from billing.models import CreditAccount, KeySpend, ProcessLease, RateWindow, Reservation
+from billing.models import CreditAccount, ProcessLease, RateWindow, Reservation
 from billing.usage.lots import lots_left
 from tests.billing.conftest import broken_invariants
-from tests.billing.ledger_calls import CODES, Customer, admit, call, make_customer, settle, sweep
+from tests.billing.ledger_calls import (
+    Customer,
+    admit,
+    call,
+    code_of,
+    counters_of,
+    make_customer,
+    outcome_of,
+    settle,
+    sweep,
+)
 from tests.billing.ledger_model import Account, Key, Model
 
 AMOUNTS = st.integers(0, 400)
@@ -180,6 +190,18 @@ class LedgerAndModel(RuleBasedStateMachine):
             for request_id, tokens in reports
         ]
         assert {each["request_id"] for each in call("count_growth", rows, dict)} == expected
+
+    @rule(which=st.lists(st.tuples(requests, AMOUNTS, AMOUNTS, st.integers(0, 120)), min_size=1))
+    def extend(self, which: list[Any]) -> None:
+        """Extend the holds of requests that are open, have ended or were refused."""
+        rows = []
+        for (key_id, ask), amount, least, tokens in which:
+            row = Extension(request_id=ask.request_id, account_id=self.model.keys[key_id].account)
+            row.amount_nanos, row.minimum_nanos, row.tokens = amount, min(least, amount), tokens
+            rows.append(row)
+        expected = self.model.extend(rows)
+        answers = call("extend", rows, ExtensionResult)
+        assert [(each.request_id, each.code, each.amount_nanos) for each in answers] == expected
 
     @rule(which=st.integers(0, 1))
     def end_lease(self, which: int) -> None:
@@ -357,33 +379,10 @@ class LedgerAndModel(RuleBasedStateMachine):
     def counters_are_as_the_model_says(self) -> None:
         """Compare the keys' budgets and minutes."""
         keys = self.model.keys
-        spends = KeySpend.objects.filter(key__in=keys).values_list(
-            "key", "total_nanos", "held_nanos"
-        )
+        spends, windows = counters_of(keys)
         nothing = dict.fromkeys(keys, (0, 0))
-        assert nothing | {pk: (total, held) for pk, total, held in spends} == {
-            pk: (key.spent, key.held) for pk, key in keys.items()
-        }
-        windows = RateWindow.objects.filter(
-            key__in=keys, started_at__gt=TransactionNow() - timedelta(seconds=60)
-        ).values_list("key", "requests", "tokens")
-        assert nothing | {pk: (requests, tokens) for pk, requests, tokens in windows} == {
-            pk: (key.requests, key.tokens) for pk, key in keys.items()
-        }
-
-
-def outcome_of(function: Any, *arguments: Any, **named: Any) -> tuple[str, int, int]:
-    """Return a posting's code, as the SQL function gave it, its amount and its shortfall."""
-    try:
-        posting = function(*arguments, **named)
-    except postings.LedgerError as error:
-        return CODES[type(error)], 0, 0
-    return posting.code, posting.amount_nanos, posting.shortfall_nanos
-
-
-def code_of(function: Any, *arguments: Any, **named: Any) -> str:
-    """Return a posting's code alone."""
-    return outcome_of(function, *arguments, **named)[0]
+        assert nothing | spends == {pk: (key.spent, key.held) for pk, key in keys.items()}
+        assert nothing | windows == {pk: (key.requests, key.tokens) for pk, key in keys.items()}
 
 
 @pytest.mark.django_db

@@ -96,6 +96,34 @@ def test_a_stream_outlives_the_database_and_is_settled_when_it_is_back(
     assert charged == [(2 * 700 + 40 * 2_500, "upstream")]
 
 
+def test_a_stream_waits_for_its_next_slice_while_the_database_restarts(
+    stack_with: Callable[..., Stack],
+) -> None:
+    stack = stack_with()
+    stack.sql("UPDATE api_upstream SET total_timeout_seconds = 60")
+    key = stack.customer("growing@example.com", "1")
+    # 8,000 bytes; the first hold pays for 1,000 of them.
+    body = chat(stream=True, simulate="tokens=2000&pace_ms=2", max_tokens=128_000)
+    with (
+        stack.client(key) as client,
+        client.stream("POST", "/chat/completions", json=body) as answer,
+    ):
+        lines = answer.iter_lines()
+        next(lines)
+        stack.postgres.restart("immediate")
+        with recovery():
+            text = "\n".join(lines)
+    assert text.rstrip().endswith("data: [DONE]")
+    query = (
+        "SELECT charged_nanos, source, reserved_nanos FROM billing_usagerecord"
+        f" WHERE account_id IN {ACCOUNTS_OF}"
+    )
+    [(charged, source, reserved)] = eventually(lambda: stack.sql(query, "growing@example.com"))
+    assert (charged, source) == (2 * 700 + 2_000 * 2_500, "upstream")
+    assert charged <= reserved
+    assert stack.balance("growing@example.com")["held_nanos"] == 0
+
+
 def test_what_a_stopping_process_cannot_settle_is_spooled_and_replayed(
     stack_with: Callable[..., Stack],
 ) -> None:

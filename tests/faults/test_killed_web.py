@@ -18,6 +18,7 @@ POINTS = {
     "after_admit": False,
     "after_dispatch": False,
     "after_first_byte": False,
+    "sent_billing_extend": False,
     "after_upstream_end": False,
     "sent_billing_settle": None,
     "after_settle": True,
@@ -26,9 +27,11 @@ CASES = [
     (point, stream)
     for point in POINTS
     for stream in (False, True)
-    # A plain answer's first byte leaves after its settlement.
-    if stream or point != "after_first_byte"
+    # A plain answer's first byte leaves after its settlement, and its hold doesn't grow.
+    if stream or point not in {"after_first_byte", "sent_billing_extend"}
 ]
+# More text than a stream's first hold pays for.
+LONG = "tokens=500&pace_ms=5"
 CREDIT_NANOS = 1_000_000_000
 COST_NANOS = 2 * 700 + 20 * 2_500
 
@@ -47,6 +50,8 @@ def aftermath(stack_with: Callable[..., Stack]) -> Stack:
         stack.start_web(TOLLGATE_FAILPOINT=point)
         for case in cases:  # the second is served, and killed, by the process that came after
             body = chat(stream=case[1], simulate="tokens=20&pace_ms=5", max_tokens=50)
+            if point == "sent_billing_extend":
+                body |= {"simulate": LONG, "max_tokens": 128_000}
             with pytest.raises(httpx.TransportError), stack.client(keys[case]) as client:
                 client.post("/chat/completions", json=body)
     stack.kill_web()

@@ -164,11 +164,20 @@ def _parse(fields: Json, size_bytes: int, kind: type[PromptRequest]) -> ParsedRe
         max_tokens=typed.max_tokens if isinstance(typed, MessagesRequest) else None,
         # Every request must name a limit, so naming one is no wish to have so much.
         is_limit_a_ceiling=True,
+        hides_reasoning=_hides_reasoning(fields.get("thinking")),
         is_streamed=isinstance(typed, MessagesRequest) and bool(typed.stream),
         wants_usage=True,
         end_user=(metadata.user_id or "") if metadata is not None else "",
         typed=typed,
     )
+
+
+def _hides_reasoning(thinking: object) -> bool:
+    """Return whether the upstream is to think, but to keep what it thought to itself.
+
+    Claude Code asks for that with `display: omitted`.
+    """
+    return isinstance(thinking, dict) and thinking.get("display") == "omitted"
 
 
 class _PromptWalk(PromptSize, gc=False):

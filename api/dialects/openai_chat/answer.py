@@ -238,17 +238,24 @@ def generated_bytes(delta: Delta) -> int:
     if calls := delta.tool_calls:
         for call in calls:
             if (function := call.function) is not None:
-                count += len(function.name or "") + len(function.arguments or "")
+                count += utf8_length(function.name) + utf8_length(function.arguments)
             elif (custom := call.custom) is not None:
-                count += len(custom.name or "") + len((custom.input or "").encode())
+                count += utf8_length(custom.name) + utf8_length(custom.input)
     if called := delta.function_call:
-        count += len(called.name or "") + len(called.arguments or "")
+        count += utf8_length(called.name) + utf8_length(called.arguments)
     if audio := delta.audio:
         count += -(-len(audio.data or "") // AUDIO_BYTES_PER_TEXT_BYTE)
         count += len((audio.transcript or "").encode())
     if images := delta.images:
         count += IMAGE_TEXT_BYTES * len(images)
     return count
+
+
+def utf8_length(text: str | None) -> int:
+    """Return how many bytes a text has in UTF-8."""
+    if not text:
+        return 0
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def shown_usage(reported: object, usage: Usage) -> dict[str, Any]:

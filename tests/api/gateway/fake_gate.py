@@ -2,6 +2,7 @@
 
 import asyncio
 
+from billing.ledger.extension import Extension, ExtensionResult
 from billing.ledger.gate import (
     Admission,
     AdmissionResult,
@@ -18,6 +19,11 @@ class FakeGate:
         self.admissions: list[Admission] = []
         self.settlements: list[Settlement] = []
         self.growth: list[tuple[str, int, int]] = []
+        self.extensions: list[Extension] = []
+        # What holds may grow to, in all; and what becomes of those that can't.
+        self.most_held_nanos: int | None = None
+        self.extension_code = "insufficient_quota"
+        self.extensions_wait: asyncio.Event | None = None
         self.identified = 0
         # Whose a key is, by its digest; all others are one team's.
         self.teams: dict[str, int] = {}
@@ -69,6 +75,22 @@ class FakeGate:
 
     def count_growth(self, request_id: str, account_id: int, tokens: int) -> None:
         self.growth.append((request_id, account_id, tokens))
+
+    def extend(self, extension: Extension) -> "asyncio.Future[ExtensionResult]":
+        self.extensions.append(extension)
+        return asyncio.get_running_loop().create_task(self._extended(extension))
+
+    async def _extended(self, extension: Extension) -> ExtensionResult:
+        if self.extensions_wait is not None:
+            await self.extensions_wait.wait()
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise LedgerUnavailableError
+        held = extension.amount_nanos
+        if self.most_held_nanos is not None:
+            held = min(held, self.most_held_nanos)
+        code = "extended" if held >= extension.minimum_nanos else self.extension_code
+        return ExtensionResult(request_id=extension.request_id, code=code, amount_nanos=held)
 
     def settle(self, settlement: Settlement) -> "asyncio.Future[SettlementResult]":
         self.settlements.append(settlement)
