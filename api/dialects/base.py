@@ -101,6 +101,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     is_streamed: bool = False
     wants_usage: bool = False
     end_user: str = ""
+    session_id: str = ""
     answer_type: str = "application/json"
     typed: Any = None
     forwarded: Mapping[str, str] = {}
