@@ -19,7 +19,9 @@ HEADERS: Json = {
         "schema": {"type": "string"},
     },
     "X-Request-Cost": {
-        "description": "The request's cost in dollars. Streams have it in their usage.",
+        "description": (
+            "The request's cost in dollars, like the answer's `usage.cost`. Not sent with streams."
+        ),
         "schema": {"type": "string", "examples": ["0.002850000"]},
     },
     "X-RateLimit-Limit": {

@@ -31,6 +31,7 @@ PASSED_ON_NOTE = "Passed on to the model unchanged."
 UnixSeconds = Annotated[int, Meta(ge=0, description="Unix time in seconds.")]
 AnyFile = Annotated[Any, Meta(extra_json_schema={"type": "string", "format": "binary"})]
 Tokens = Annotated[int, Meta(ge=0)]
+Cost = Annotated[float, Meta(ge=0, description="The request's charge in dollars.")]
 
 
 class ErrorObject(Struct):
