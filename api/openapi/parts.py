@@ -81,6 +81,19 @@ def schemas(structs: Iterable[type[msgspec.Struct]]) -> Json:
     return {name: _tidy(schema) for name, schema in sorted(found.items())}
 
 
+def query_parameters(struct: type[msgspec.Struct]) -> list[Json]:
+    """Return a struct's fields as query parameters, whose descriptions are the fields'."""
+    schema = msgspec.json.schema(struct)["$defs"][struct.__name__]
+    required = schema.get("required", ())
+    found = []
+    for name, field in schema["properties"].items():
+        shown = _tidy(field)
+        description = shown.pop("description", "")
+        parameter = {"name": name, "in": "query", "description": description, "schema": shown}
+        found.append({**parameter, "required": True} if name in required else parameter)
+    return found
+
+
 def error_responses() -> Json:
     """Return the components' responses: one for each status of the tree of errors."""
     by_status: dict[int, list[errors.ApiError]] = {}

@@ -6,10 +6,13 @@ from api.operations.base import Operation
 from api.operations.chat_completions import CHAT_COMPLETIONS
 from api.operations.completions import LEGACY_COMPLETIONS
 from api.operations.count_tokens import COUNT_TOKENS
+from api.operations.credits import CREDITS
 from api.operations.embeddings import EMBEDDINGS
+from api.operations.generation import GENERATION
 from api.operations.health import HEALTH
 from api.operations.images import IMAGES_GENERATIONS
 from api.operations.images_edits import IMAGES_EDITS
+from api.operations.key import KEY
 from api.operations.messages import CREATE_MESSAGE
 from api.operations.models import CHAT_MODELS, MODEL, MODELS
 from api.operations.moderations import MODERATIONS
@@ -18,6 +21,7 @@ from api.operations.rerank import RERANK
 from api.operations.responses import CREATE_RESPONSE
 from api.operations.speech import SPEECH
 from api.operations.transcriptions import TRANSCRIPTIONS
+from api.operations.usage import USAGE
 from api.operations.video_results import VIDEO, VIDEO_CONTENT
 from api.operations.videos import VIDEOS_GENERATIONS
 
@@ -45,6 +49,10 @@ OPERATIONS: dict[str, Operation] = {
         VIDEO,
         VIDEO_CONTENT,
         ASYNC_RESULT,
+        KEY,
+        CREDITS,
+        GENERATION,
+        USAGE,
         HEALTH,
     )
 }

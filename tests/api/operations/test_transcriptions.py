@@ -113,10 +113,8 @@ async def test_the_client_gets_the_format_that_it_asked_for(wanted: str | None) 
             b"Good morning!",
         )
     else:
-        assert reply.json == {
-            "text": "Good morning!",
-            "usage": {"type": "duration", "seconds": 13, "cost": 0.0013},
-        }
+        usage = {"type": "duration", "seconds": 13, "cost": 0.0013}
+        assert reply.json == {"text": "Good morning!", "usage": usage}
     assert world.gate.only.units_nanos == 13 * SECOND_NANOS
 
 
