@@ -52,9 +52,7 @@ async def admit(
         if snapshot.contracts:
             snapshot = snapshot.for_team(await _team_of(gateway, request, digests))
         try:
-            quote = make_quote(snapshot, request.surface, parsed)
-            if ratio := gateway.token_ratios.known.get(quote.model.name):
-                quote.calibrate(ratio)
+            quote = quoted(gateway, snapshot, request.surface, parsed, make_quote)
             place = gateway.upstreams.limits.expect(quote.model.routes, digests[0])
         except Exception as error:  # a wrong row can crash the quote until staff correct it
             admission = await identify(gateway, request, digests)
@@ -82,6 +80,20 @@ async def admit(
             raise refusal(admission, parsed.model)
         await gateway.catalogue_of(admission)
     raise errors.ServiceUnavailableError("The catalogue is being changed. Try again.")
+
+
+def quoted(
+    gateway: Gateway,
+    snapshot: Snapshot,
+    surface: Surface,
+    parsed: ParsedRequest,
+    make_quote: Quoter,
+) -> Quote:
+    """Return the quote that a request is admitted by. Raise an error of `api.errors`."""
+    quote = make_quote(snapshot, surface, parsed)
+    if ratio := gateway.token_ratios.known.get(quote.model.name):
+        quote.calibrate(ratio)
+    return quote
 
 
 async def identify(

@@ -106,7 +106,8 @@ class Operation:
     files, it is sent as a form. `answer` and `stream` are the structs of an answer and of a
     stream's events, `answer_types` the media types of answers that are no JSON, `success` their
     status. `errors` are statuses. `examples` are requests by title. `model_kind` is the kind of
-    model that it takes, if `model_input` is set one with that modality of input.
+    model that it takes, if `model_input` is set one with that modality of input. `dialect` and
+    `quoter` are those of a paid operation, whose requests can be quoted without being made.
     """
 
     name: str
@@ -140,6 +141,8 @@ class Operation:
     model_input: str = ""
     page: DocsPage | None = None
     playground: Playground = Playground()
+    dialect: Dialect | None = None
+    quoter: Callable[[Gateway], Quoter] | None = None
 
     @property
     def method(self) -> str:
@@ -182,6 +185,8 @@ def metered(
             serve, dialect=dialect, make_quote=make_quote, make_responder=make_responder
         ),
         render_error=dialect.render_error,
+        dialect=dialect,
+        quoter=lambda _: make_quote,
         **{"errors": CALL_ERRORS, "headers": COST_HEADERS, **described},
     )
 

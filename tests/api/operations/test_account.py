@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 
-from accounts.models import ApiKey
+from accounts.audit import Staff
+from accounts.models import ApiKey, User
 from api import errors
+from api.catalogue import contracts
 from api.gateway import look_ups
 from api.gateway.look_ups import look_up
 from billing.ledger import postings
 from billing.models import CatalogueVersion, CreditAccount, UsageRecord
 from billing.usage.records import roll_up_recent
+from tests.api.contract_terms import make_model, terms
 from tests.api.gateway.world import in_loop
 from tests.api.served import bearer, served
 from tests.billing.ledger_calls import Customer
@@ -189,3 +192,57 @@ def test_the_database_away_is_a_503(settings: Any, alices_key: IssuedKey) -> Non
         patched.setattr(look_ups, "STATEMENT_SECONDS", 0.05)
         with pytest.raises(errors.ServiceUnavailableError):
             async_to_sync(look_up)(1, slow)
+
+
+def test_a_quote_has_the_contracts_price_and_the_keys_history(
+    settings: Any, customer: Customer, alices_key: IssuedKey, alices_team: Any
+) -> None:
+    make_model("alpha")
+    make_model("beta")
+    ended = {"model": "alpha", "output_tokens": 30, "input_tokens": 10, "cached_tokens": 5}
+    serve(customer, output_nanos=1, **ended)
+    serve(customer, output_nanos=1, **{**ended, "output_tokens": 50})
+    other = customer_of(customer.account, issue(alices_team, None, "other").key)
+    serve(other, output_nanos=1, **{**ended, "output_tokens": 9_000})
+    roll_up_recent(1)
+    customer.change_key(allowed_models=["alpha"])
+    usual, *_ = quotes_of(settings, alices_key.plaintext, "alpha")
+    agree(alices_team)
+    reduced, refused, strangers = quotes_of(
+        settings, alices_key.plaintext, "alpha", "beta", "nobodys"
+    )
+
+    found = usual.json()
+    assert found["likely"]["requests"] == 2
+    parts = {part["component"]: part["quantity"] for part in found["likely"]["components"]}
+    assert parts["output"] == 40
+    assert abs(parts["input"] - parts["cached_input"]) <= 1
+    assert reduced.json()["hold_nanos"] == pytest.approx(found["hold_nanos"] / 2, abs=2)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
+    assert (strangers.status_code, strangers.json()["error"]["code"]) == (404, "model_not_found")
+    assert customer.balances[1] == 0
+
+
+def agree(team: Any) -> None:
+    """Agree on half the list prices with a team, from now on."""
+    clerk = User.objects.create_superuser("clerk@example.com", "clerks secret")
+    approver = User.objects.create_superuser("second@example.com", "clerks secret")
+    proposed = contracts.request(Staff(team, clerk), terms(factor_millionths=500_000))
+    contracts.approve(proposed, approver)
+
+
+def quotes_of(settings: Any, key: str, *models: str) -> list[Any]:
+    """Return the quotes of a small chat with each of the models."""
+
+    async def ask() -> list[Any]:
+        async with served(settings) as client:
+            return [
+                await client.post(
+                    "/v1/chat/completions/quote",
+                    json={"model": model, "messages": [{"role": "user", "content": "x" * 400}]},
+                    headers=bearer(key),
+                )
+                for model in models
+            ]
+
+    return async_to_sync(ask)()
