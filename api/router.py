@@ -47,7 +47,8 @@ class Table:
                     self._with_argument.append((stem, suffix, operation))
                 else:
                     exact.append((stem, operation))
-            self._root_prefixes.append(operation.api_prefix)
+            if operation.at_root:
+                self._root_prefixes.append(operation.api_prefix)
         # An argument may have slashes, so what follows it is looked for first.
         self._with_argument.sort(key=lambda row: len(row[1]), reverse=True)
         self._longest_mount_first = sorted(
@@ -56,6 +57,8 @@ class Table:
         self._exact: dict[str, Match] = {}
         for surface in self._longest_mount_first:
             for path, operation in exact:
+                if not operation.is_served_at(surface):
+                    continue
                 self._exact.setdefault(surface.mount + path, Match(surface, operation))
 
     def match(self, path: str) -> Match | None:

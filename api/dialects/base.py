@@ -29,8 +29,16 @@ from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
 
 _encode = msgspec.json.Encoder().encode
+_UPSTREAM_COST = frozenset({"cost", "cost_details"})
 
 ReasoningField = Literal["reasoning", "reasoning_content"] | None
+
+
+def without_cost(reported: object) -> dict[str, Any]:
+    """Return a usage object without what the upstream charges us, which is not the client's."""
+    if not isinstance(reported, dict):
+        return {}
+    return {name: value for name, value in reported.items() if name not in _UPSTREAM_COST}
 
 
 def json_dollars(amount_nanos: int) -> msgspec.Raw:
@@ -82,9 +90,10 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     limit that the client names for each answer, and `choices` how many answers there are over all
     prompts. Where every request must name a limit, it `is_limit_a_ceiling`, which a small balance
     may lower. A request that `hides_reasoning` wants none of it in the answer. `echoes` is how
-    often the prompt's text comes back. `answer_type` is the media type of a whole answer. `typed`
-    is the dialect's own typed view. `forwarded` are the client's headers
-    that go to an upstream of the same dialect. `conversation` is kept by a bridge.
+    often the prompt's text comes back. `answer_type` is the media type of a whole answer.
+    `session_id` is the session that the client names, by which its requests are grouped. `typed`
+    is the dialect's own typed view. `forwarded` are the client's headers that go to an upstream of
+    the same dialect. `conversation` is kept by a bridge.
     """
 
     model: str
@@ -103,6 +112,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     is_streamed: bool = False
     wants_usage: bool = False
     end_user: str = ""
+    session_id: str = ""
     answer_type: str = "application/json"
     typed: Any = None
     forwarded: Mapping[str, str] = {}

@@ -1,6 +1,8 @@
 """From a request's body to its reservation: read, quoted, and admitted by the ledger."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from django.conf import settings
 
@@ -26,6 +28,11 @@ MAX_QUOTES = 3
 TRUSTED_BYTES = 256 * 1024
 # One that is larger still is read only for a team that has credit.
 UNPAID_BYTES = 1024 * 1024
+# Ours, Claude Code's, and Codex's of two generations.
+SESSION_HEADERS = (b"x-session-id", b"x-claude-code-session-id", b"session-id", b"session_id")
+_SESSION_ID = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
+# Such as a UUID: no secret looks like it, and looking for secrets takes 12 µs.
+_PLAIN_ID = re.compile(r"[0-9a-fA-F_-]+")
 
 Quoter = Callable[[Snapshot, Surface, ParsedRequest], Quote]
 
@@ -47,11 +54,7 @@ async def admit(
         if snapshot.contracts:
             snapshot = snapshot.for_team(await _team_of(gateway, request, digests))
         try:
-            quote = make_quote(snapshot, request.surface, parsed)
-            if ratio := gateway.token_ratios.known.get(quote.model.name):
-                quote.calibrate(ratio)
-            if parsed.is_streamed and quote.model.name not in gateway.hidden_output:
-                hold_slice(quote, gateway.limits.hold_slice_tokens or quote.most_output)
+            quote = quoted(gateway, snapshot, request.surface, parsed, make_quote)
             place = gateway.upstreams.limits.expect(quote.model.routes, digests[0])
         except Exception as error:  # a wrong row can crash the quote until staff correct it
             admission = await identify(gateway, request, digests)
@@ -88,6 +91,22 @@ def _fit(quote: Quote, admission: AdmissionResult) -> None:
         fit_growing(quote, admission.amount_nanos, admission.available_nanos)
     elif admission.amount_nanos < quote.amount_nanos:
         quote.lower_to(admission.amount_nanos)
+
+
+def quoted(
+    gateway: Gateway,
+    snapshot: Snapshot,
+    surface: Surface,
+    parsed: ParsedRequest,
+    make_quote: Quoter,
+) -> Quote:
+    """Return the quote that a request is admitted by. Raise an error of `api.errors`."""
+    quote = make_quote(snapshot, surface, parsed)
+    if ratio := gateway.token_ratios.known.get(quote.model.name):
+        quote.calibrate(ratio)
+    if parsed.is_streamed and quote.model.name not in gateway.hidden_output:
+        hold_slice(quote, gateway.limits.hold_slice_tokens or quote.most_output)
+    return quote
 
 
 async def identify(
@@ -195,9 +214,27 @@ async def parsed_body(
     if parsed.end_user:
         # Some clients put their key here; it is stored with the usage, and shown.
         parsed.end_user = mask_secrets(parsed.end_user)
+    parsed.session_id = session_id_of(request.headers, parsed.fields)
     if dialect.forwards_headers:
         parsed.forwarded = dialect.forwarded_headers(request.headers)
     return parsed
+
+
+def session_id_of(headers: Mapping[bytes, bytes], fields: Mapping[str, Any]) -> str:
+    """Return the session id that the client sends, in a header or in `prompt_cache_key`.
+
+    Return "" without one, or if it is not 1 to 128 printable ASCII characters. Secrets are masked,
+    since it is stored with the usage.
+    """
+    for name in SESSION_HEADERS:
+        if name in headers:
+            session_id: Any = headers[name].decode("latin-1").strip()
+            break
+    else:
+        session_id = fields.get("prompt_cache_key")
+    if not isinstance(session_id, str) or not _SESSION_ID.fullmatch(session_id):
+        return ""
+    return session_id if _PLAIN_ID.fullmatch(session_id) else mask_secrets(session_id)
 
 
 async def _read_and_parse(request: ApiRequest, dialect: Dialect, max_bytes: int) -> ParsedRequest:

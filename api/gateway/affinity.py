@@ -1,7 +1,8 @@
 """Affinity: the requests of one session go to the same route, where its prompt is cached.
 
-A session is named by a header or a field of the request, or else by how its prompt begins, up to
-the first message of the user: that is the same in each turn of a conversation. It is a team's own.
+A session is known by the id that the client gives it (`admission.session_id_of`) or by the end
+user, or else by how its prompt begins, up to the user's first message, which is the same in each
+turn of a conversation. It is a team's own.
 
 Routes of equal priority are ordered by weighted rendezvous hashing (Thaler and Ravishankar,
 IEEE/ACM Transactions on Networking 6(1), 1998; weights as in Schindelhauer and Schomaker, 2005).
@@ -18,8 +19,6 @@ from typing import Any
 from api.catalogue.snapshot import RouteEntry
 from api.gateway.settlement import AdmittedRequest
 
-# Ours, Claude Code's, and Codex's of two generations.
-SESSION_HEADERS = (b"x-session-id", b"x-claude-code-session-id", b"session-id", b"session_id")
 LONGEST_SESSION = 256
 # Of each text of a prompt, and of each list in it.
 MAX_CHARACTERS = 512
@@ -47,13 +46,8 @@ def session_of(admitted: AdmittedRequest) -> bytes:
 
 
 def _session(admitted: AdmittedRequest) -> bytes:
-    for name in SESSION_HEADERS:
-        if value := admitted.headers.get(name):
-            return value[:LONGEST_SESSION]
     request = admitted.quote.request
-    named = request.fields.get("prompt_cache_key")
-    if not (isinstance(named, str) and named):
-        named = request.end_user or _beginning(request.fields)
+    named = request.session_id or request.end_user or _beginning(request.fields)
     # Without any text, such as a file's, each request is a session.
     return named[: LONGEST_SESSION * MAX_ITEMS].encode(errors="replace") or (
         admitted.request_id.encode()

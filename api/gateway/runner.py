@@ -1,8 +1,11 @@
 """The run of a metered request: admitted, answered whole or as a stream, settled, delivered."""
 
 import asyncio
+import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.assembly import as_streamed
@@ -18,6 +21,10 @@ from api.gateway.stream_responder import StreamResponder
 from api.gateway.upstream import dialect_of
 from api.gateway.upstream_errors import AttemptError
 from billing.pricing.money import dollars_text
+
+# Quotes within strings are escaped, so these can be nothing but members.
+_USAGE = re.compile(rb'"usage":\s*\{')
+_REPORTED_COST = re.compile(rb'"cost(?:_details)?"\s*:')
 
 
 async def serve(
@@ -137,6 +144,7 @@ class UnaryResponder:
         self._admitted = admitted
         self._deadlines = deadlines
         self._answer: Answer | None = None
+        self._cost_text = ""
 
     async def attempt(self, route: RouteEntry) -> None:
         """Read the answer of a route's upstream. Raise AttemptError or DialectError."""
@@ -224,8 +232,11 @@ class UnaryResponder:
         metered = answer.meter(admitted.quote)
         # Before the settlement, so that a bug of ours here costs the client nothing.
         body = answer.body(metered.usage or admitted.estimated())
+        is_json = admitted.quote.request.answer_type == "application/json"
+        parts = split_at_cost(body) if is_json else (body, b"")
         admitted.complete(metered)
-        return body
+        self._cost_text = dollars_text(admitted.cost.total_nanos)
+        return with_cost(parts, self._cost_text)
 
     async def complete(self) -> None:
         """Settle the answer, and then deliver it."""
@@ -234,8 +245,7 @@ class UnaryResponder:
         await self._deadlines.wait_for(
             admitted.settlement, self._gateway.limits.settle_wait_seconds
         )
-        cost = dollars_text(admitted.cost.total_nanos).encode()
-        headers = [(b"x-request-cost", cost)]
+        headers = [(b"x-request-cost", self._cost_text.encode())]
         if name := admitted.quote.dialect.request_id_header:
             headers.append((name, admitted.request_id.encode()))
         await self._request.respond(
@@ -251,3 +261,34 @@ class UnaryResponder:
 
     async def close(self) -> None:
         """Do nothing: each attempt ends its own call."""
+
+
+def split_at_cost(body: bytes) -> tuple[bytes, bytes]:
+    """Return a JSON answer up to where `cost` belongs in its `usage`, and the rest.
+
+    Where it is plain, the bytes are not decoded. A cost that the upstream reports is its own price
+    for us, and is dropped. The rest is empty if the answer has no usage.
+    """
+    places = _USAGE.finditer(body)
+    place = next(places, None)
+    if place is None:
+        return body, b""
+    if next(places, None) is None and not _REPORTED_COST.search(body):
+        return body[: place.end()], body[place.end() :].lstrip()
+    answer: Any = msgspec.json.decode(body)
+    usage = answer.pop("usage", None) if isinstance(answer, dict) else None
+    if not (isinstance(usage, dict) and answer):
+        return body, b""
+    usage.pop("cost", None)
+    usage.pop("cost_details", None)
+    rest = msgspec.json.encode(answer)
+    return rest[:-1] + b',"usage":{', msgspec.json.encode(usage)[1:] + b"}"
+
+
+def with_cost(parts: tuple[bytes, bytes], dollars: str) -> bytes:
+    """Return the answer that `split_at_cost` split, with its cost."""
+    before, after = parts
+    if not after:
+        return before
+    cost = dollars.rstrip("0").rstrip(".").encode()
+    return b'%b"cost":%b%b%b' % (before, cost, b"" if after.startswith(b"}") else b",", after)

@@ -359,6 +359,7 @@ class AdmittedRequest:
             upstream=route.upstream.name if route is not None else "",
             upstream_request_id=_clean(self.upstream_request_id),
             end_user=_clean(quote.request.end_user)[:_LONGEST_END_USER],
+            session_id=quote.request.session_id,
             input_tokens=usage.input_tokens,
             cached_tokens=usage.cached_tokens,
             output_tokens=usage.output_tokens,

@@ -6,6 +6,9 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.serializers import Serializer
 
+from api.openapi.parts import REF, query_parameters
+from api.operations.usage import TeamUsageQuery, UsageReport
+
 _TEAM = OpenApiParameter(
     "team",
     str,
@@ -29,3 +32,20 @@ def operation(
         parameters=[_TEAM, query] if query else [_TEAM],
         responses={status: answer},
     )
+
+
+def _usage_parameters() -> list[OpenApiParameter]:
+    """Return the parameters of a team's usage report, as its struct describes them."""
+    return [
+        OpenApiParameter(each["name"], each["schema"], description=each["description"])
+        for each in query_parameters(TeamUsageQuery)
+    ]
+
+
+# The report is described once, where the keys' own endpoint is.
+reports_usage = extend_schema(
+    operation_id="manage_get_usage",
+    tags=["Management"],
+    parameters=[_TEAM, *_usage_parameters()],
+    responses={200: {"$ref": REF.format("schemas", UsageReport.__name__)}},
+)

@@ -29,8 +29,11 @@ from api.manage.serializers import (
     RotationSerializer,
     TeamSerializer,
 )
+from api.operations.base import parameters_of
+from api.operations.usage import TeamUsageQuery, report_query, usage_page
 from api.phrases import Phrase
 from api.service import current_service
+from billing.models import CreditAccount
 
 _KEY_RELATIONS = ("created_by", "spend", "replaced_by")
 
@@ -186,6 +189,29 @@ class TeamView(ManageView):
     def get(self, request: Request) -> Response:
         """Return the team, its plan and its balance."""
         return Response(TeamSerializer(self.actor.team).data)
+
+
+class UsageView(ManageView):
+    """`usage`: the team's usage."""
+
+    @schema.reports_usage
+    def get(self, request: Request) -> Response:
+        """Return a page of a usage report."""
+        params = request.query_params.lists()
+        found = {name: ",".join(values) for name, values in params if name != "team"}
+        query = parameters_of(found, TeamUsageQuery)
+        keys = self.actor.visible_keys()
+        key_ids: tuple[int, ...] | None = None
+        if query.key is not None:
+            key_ids = (self.key(query.key).pk,)
+            keys = keys.filter(pk=query.key)
+        if query.member:
+            key_ids = tuple(
+                keys.filter(created_by__email=query.member).values_list("pk", flat=True)
+            )
+        account = CreditAccount.objects.filter(team=self.actor.team).first()
+        report = report_query(query, account.pk if account is not None else 0, key_ids)
+        return Response(usage_page(query, report))
 
 
 class UnknownView(ManageView):

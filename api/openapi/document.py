@@ -15,12 +15,14 @@ from api.openapi.parts import (
     error_refs,
     error_responses,
     header_refs,
+    query_parameters,
     schemas,
     servers,
 )
 from api.operations import OPERATIONS
 from api.operations.base import ErrorObject, Operation
 from api.operations.health import VERSION
+from api.surfaces import SURFACES
 
 _MANAGE_ERRORS = (400, 401, 403, 404, 500, 503)
 _MANAGE_WRITE_ERRORS = (409, 413, 415)
@@ -90,6 +92,10 @@ def _operation(row: Operation) -> Json:
                 "schema": {"type": "string", "minLength": 1},
             }
         ]
+    if row.query is not None:
+        described["parameters"] = query_parameters(row.query)
+    if not row.at_root:
+        described["servers"] = servers(each for each in SURFACES if row.is_served_at(each))
     if row.body is not None:
         examples = {title: {"value": value} for title, value in row.examples.items()}
         described["requestBody"] = {

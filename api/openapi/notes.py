@@ -22,6 +22,8 @@ TAGS = [
         "description": "Create images and videos, priced per image or video.",
     },
     {"name": "Models", "description": "Available models and their prices."},
+    {"name": "Quotes", "description": "What a request will cost, before it is made."},
+    {"name": "Account", "description": "A key's limits and usage, and its team's credits."},
     {"name": "Health", "description": "Current health of the models."},
     {
         "name": "Management",

@@ -21,7 +21,9 @@ HEADERS: Json = {
         "schema": {"type": "string"},
     },
     "X-Request-Cost": {
-        "description": "The request's cost in dollars. Streams have it in their usage.",
+        "description": (
+            "The request's cost in dollars, like the answer's `usage.cost`. Not sent with streams."
+        ),
         "schema": {"type": "string", "examples": ["0.002850000"]},
     },
     "X-RateLimit-Limit": {
@@ -100,6 +102,19 @@ def schemas(structs: Iterable[type[msgspec.Struct]]) -> Json:
     """Return the components' schemas of structs and of all that they refer to, by name."""
     _, found = msgspec.json.schema_components(structs, ref_template=REF.format("schemas", "{name}"))
     return {name: _tidy(schema) for name, schema in sorted(found.items())}
+
+
+def query_parameters(struct: type[msgspec.Struct]) -> list[Json]:
+    """Return a struct's fields as query parameters, whose descriptions are the fields'."""
+    schema = msgspec.json.schema(struct)["$defs"][struct.__name__]
+    required = schema.get("required", ())
+    found = []
+    for name, field in schema["properties"].items():
+        shown = _tidy(field)
+        description = shown.pop("description", "")
+        parameter = {"name": name, "in": "query", "description": description, "schema": shown}
+        found.append({**parameter, "required": True} if name in required else parameter)
+    return found
 
 
 def error_responses() -> Json:

@@ -25,7 +25,7 @@ from api.dialects.base import Dialect, ParsedRequest
 from api.dialects.openai_chat import CHAT
 from api.dialects.openai_chat.request import ChatRequest
 from api.gateway.abandoned import hand_over
-from api.gateway.admission import admit
+from api.gateway.admission import Quoter, admit
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote, quote_text
@@ -62,13 +62,17 @@ def quote_async_chat(
     return quote
 
 
+def async_chat_quoter(gateway: Gateway) -> Quoter:
+    """Return what quotes a conversation that is answered later."""
+    return partial(quote_async_chat, gateway.limits.async_chat_max_seconds, CHAT)
+
+
 async def create_async_chat(gateway: Gateway, request: ApiRequest) -> None:
     """Create a job for a conversation and answer with its id. Raise an error of `api.errors`.
 
     After an error, nothing is held.
     """
-    quote = partial(quote_async_chat, gateway.limits.async_chat_max_seconds, CHAT)
-    admitted = await admit(gateway, request, CHAT, quote)
+    admitted = await admit(gateway, request, CHAT, async_chat_quoter(gateway))
     # A client that disconnects now doesn't end the job: its id is in the customer's usage.
     await hand_over(gateway, admitted, _store(gateway, admitted))
     public_id = f"chat-{admitted.request_id}"
@@ -125,6 +129,8 @@ ASYNC_CHAT_COMPLETIONS = Operation(
     name=NAME,
     handle=create_async_chat,
     render_error=CHAT.render_error,
+    dialect=CHAT,
+    quoter=async_chat_quoter,
     methods=("POST",),
     path="/async/chat/completions",
     operation_id="create_async_chat_completion",

@@ -3,8 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl
 
+import msgspec
 from msgspec import Meta, Struct
 
 from api import errors
@@ -15,6 +17,10 @@ from api.gateway.http import ApiRequest, ErrorRenderer
 from api.gateway.process import Gateway
 from api.gateway.runner import MakeResponder, serve
 from api.phrases import Phrase
+from api.surfaces import Surface
+from api.validation_errors import explained
+
+Parameters = TypeVar("Parameters", bound=Struct)
 
 Handler = Callable[[Gateway, ApiRequest], Awaitable[None]]
 
@@ -32,6 +38,7 @@ PASSED_ON_NOTE = "Passed on to the model unchanged."
 UnixSeconds = Annotated[int, Meta(ge=0, description="Unix time in seconds.")]
 AnyFile = Annotated[Any, Meta(extra_json_schema={"type": "string", "format": "binary"})]
 Tokens = Annotated[int, Meta(ge=0)]
+Cost = Annotated[float, Meta(ge=0, description="The request's charge in dollars.")]
 
 
 class ErrorObject(Struct):
@@ -93,13 +100,15 @@ class Operation:
     `also_at`, as for clients that add a version to whatever base URL they are given. An argument in
     braces takes the rest of the URL, slashes included, up to what follows it. At the root mount,
     whose paths are shared with the web pages, all that begins with `root_prefix` is the API's
-    (default: the first segment).
+    (default: the first segment), or nothing if it is not `at_root`.
 
-    `body` is the struct that describes the request, `notes` its fields; with `files`, the names of
-    fields that are files, it is sent as a form. `answer` and `stream` are the structs of an answer
-    and of a stream's events, `answer_types` the media types of answers that are no JSON, `success`
-    their status. `errors` are statuses. `examples` are requests by title. `model_kind` is the kind
-    of model that it takes, if `model_input` is set one with that modality of input.
+    `query` is the struct of its query parameters, which describe themselves. `body` is the struct
+    that describes the request, `notes` its fields; with `files`, the names of fields that are
+    files, it is sent as a form. `answer` and `stream` are the structs of an answer and of a
+    stream's events, `answer_types` the media types of answers that are no JSON, `success` their
+    status. `errors` are statuses. `examples` are requests by title. `model_kind` is the kind of
+    model that it takes, if `model_input` is set one with that modality of input. `dialect` and
+    `quoter` are those of a paid operation, whose requests can be quoted without being made.
     """
 
     name: str
@@ -118,6 +127,8 @@ class Operation:
     render_error: ErrorRenderer = rendered
     also_at: tuple[str, ...] = ()
     root_prefix: str = ""
+    at_root: bool = True
+    query: type[Struct] | None = None
     body: type[Struct] | None = None
     files: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -131,6 +142,8 @@ class Operation:
     model_input: str = ""
     page: DocsPage | None = None
     playground: Playground = Playground()
+    dialect: Dialect | None = None
+    quoter: Callable[[Gateway], Quoter] | None = None
 
     @property
     def method(self) -> str:
@@ -146,6 +159,10 @@ class Operation:
     def body_type(self) -> str:
         """The media type of its requests."""
         return "multipart/form-data" if self.files else "application/json"
+
+    def is_served_at(self, surface: Surface) -> bool:
+        """Return whether the operation is one of a mount's."""
+        return self.at_root or surface.owns_mount
 
     @property
     def api_prefix(self) -> str:
@@ -174,6 +191,8 @@ def metered(
             serve, dialect=dialect, make_quote=make_quote, make_responder=make_responder
         ),
         render_error=dialect.render_error,
+        dialect=dialect,
+        quoter=lambda _: make_quote,
         **{"errors": CALL_ERRORS, "headers": COST_HEADERS, **described},
     )
 
@@ -184,3 +203,25 @@ def check_not_streamed(fields: Mapping[str, Any]) -> None:
         raise errors.UnsupportedParameterError(
             Phrase("'stream' is not supported by this endpoint."), param="stream"
         )
+
+
+def query_of(request: ApiRequest, struct: type[Parameters]) -> Parameters:
+    """Return a request's query parameters. Raise an InvalidRequestError that names the first wrong.
+
+    The values of a parameter that is repeated are joined with commas.
+    """
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(request.query.decode("latin-1"), keep_blank_values=True):
+        found[name] = f"{found[name]},{value}" if name in found else value
+    return parameters_of(found, struct)
+
+
+def parameters_of(found: Mapping[str, str], struct: type[Parameters]) -> Parameters:
+    """Return query parameters as their struct. Raise an InvalidRequestError."""
+    for name in found:
+        if name not in struct.__struct_fields__:
+            raise errors.UnknownParameterError.about(name, param=name)
+    try:
+        return msgspec.convert(found, struct, strict=False)
+    except msgspec.ValidationError as error:
+        raise explained(str(error)) from None

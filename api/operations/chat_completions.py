@@ -11,6 +11,7 @@ from api.gateway.quote import quote_text
 from api.operations.base import (
     MODEL_NOTE,
     USER_NOTE,
+    Cost,
     DocsPage,
     Playground,
     Tokens,
@@ -39,7 +40,7 @@ class Usage(Struct):
     total_tokens: Tokens
     prompt_tokens_details: PromptTokensDetails | None = None
     completion_tokens_details: CompletionTokensDetails | None = None
-    cost: Annotated[float, Meta(description="In dollars; in streams only.")] | UnsetType = UNSET
+    cost: Cost | UnsetType = UNSET
 
 
 class AnswerMessage(Struct):

@@ -7,7 +7,7 @@ has one, and in which order.
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api import errors
 from api.catalogue.snapshot import Snapshot
@@ -26,6 +26,7 @@ from api.gateway.quote import Quote, check_served, estimate_prompt, find_sold
 from api.operations.base import (
     MODEL_NOTE,
     USER_NOTE,
+    Cost,
     DocsPage,
     Playground,
     Tokens,
@@ -204,6 +205,7 @@ class EmbeddingUsage(Struct):
 
     prompt_tokens: Tokens
     total_tokens: Tokens
+    cost: Cost | UnsetType = UNSET
 
 
 class EmbeddingList(Struct):

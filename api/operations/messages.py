@@ -10,6 +10,7 @@ from api.gateway.quote import quote_text
 from api.operations.base import (
     MODEL_NOTE,
     USER_NOTE,
+    Cost,
     DocsPage,
     Playground,
     Tokens,
@@ -34,7 +35,7 @@ class MessageUsage(Struct):
     cache_creation_input_tokens: Tokens = 0
     cache_read_input_tokens: Tokens = 0
     cache_creation: CacheCreation | UnsetType = UNSET
-    cost: Annotated[float, Meta(description="In dollars; in streams only.")] | UnsetType = UNSET
+    cost: Cost | UnsetType = UNSET
 
 
 class MessageObject(Struct):

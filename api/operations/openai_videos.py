@@ -17,7 +17,7 @@ from api import errors
 from api.catalogue.snapshot import Snapshot
 from api.dialects.base import ParsedRequest
 from api.dialects.form import TakesForms, take_file
-from api.gateway.admission import admit
+from api.gateway.admission import Quoter, admit
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote
@@ -102,10 +102,14 @@ def quote_openai_video(
         raise
 
 
+def openai_video_quoter(gateway: Gateway) -> Quoter:
+    """Return what quotes an order."""
+    return partial(quote_openai_video, gateway.limits.video_max_seconds)
+
+
 async def create_openai_video(gateway: Gateway, request: ApiRequest) -> None:
     """Answer an order of a video. Raise an error of `api.errors`; then nothing is held."""
-    quote = partial(quote_openai_video, gateway.limits.video_max_seconds)
-    admitted = await admit(gateway, request, DIALECT, quote)
+    admitted = await admit(gateway, request, DIALECT, openai_video_quoter(gateway))
     await place_order(gateway, request, admitted)
     order = admitted.quote
     job = JobState(
@@ -129,6 +133,8 @@ VIDEOS = Operation(
     name="videos",
     handle=create_openai_video,
     render_error=DIALECT.render_error,
+    dialect=DIALECT,
+    quoter=openai_video_quoter,
     methods=("POST",),
     path="/videos",
     operation_id="create_openai_video",

@@ -37,6 +37,7 @@ from api.gateway.quote import (
 from api.operations.base import (
     MODEL_NOTE,
     USER_NOTE,
+    Cost,
     DocsPage,
     Playground,
     Tokens,
@@ -295,6 +296,7 @@ class RerankUsage(Struct):
 
     prompt_tokens: Tokens
     total_tokens: Tokens
+    cost: Cost | UnsetType = UNSET
 
 
 class Ranking(Struct):

@@ -11,6 +11,7 @@ from api.operations.base import (
     MODEL_NOTE,
     PASSED_ON_NOTE,
     USER_NOTE,
+    Cost,
     DocsPage,
     Playground,
     Tokens,
@@ -41,7 +42,7 @@ class ResponseUsage(Struct):
     output_tokens: Tokens
     output_tokens_details: OutputTokensDetails
     total_tokens: Tokens
-    cost: Annotated[float, Meta(description="In dollars; in streams only.")] | UnsetType = UNSET
+    cost: Cost | UnsetType = UNSET
 
 
 class ResponseObject(Struct):

@@ -20,6 +20,7 @@ from api.operations.base import (
     PASSED_ON_NOTE,
     USER_NOTE,
     AnyFile,
+    Cost,
     DocsPage,
     Playground,
     check_not_streamed,
@@ -311,6 +312,7 @@ class TranscriptionUsage(Struct):
     input_tokens: int | UnsetType = UNSET
     output_tokens: int | UnsetType = UNSET
     total_tokens: int | UnsetType = UNSET
+    cost: Cost | UnsetType = UNSET
 
 
 class Transcription(Struct):

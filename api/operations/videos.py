@@ -12,7 +12,7 @@ from api.catalogue.snapshot import Snapshot
 from api.dialects.base import AnswerContext, Dialect, OpenAiFamily, ParsedRequest
 from api.dialects.fields import names_of
 from api.dialects.openai_chat.messages import ImageUrl
-from api.gateway.admission import admit
+from api.gateway.admission import Quoter, admit
 from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote, check_served, find_sold, quote_units
@@ -157,10 +157,14 @@ def quote_video(
     )
 
 
+def video_quoter(gateway: Gateway) -> Quoter:
+    """Return what quotes an order."""
+    return partial(quote_video, gateway.limits.video_max_seconds, DIALECT)
+
+
 async def create_video(gateway: Gateway, request: ApiRequest) -> None:
     """Answer an order of a video. Raise an error of `api.errors`; then nothing is held."""
-    quote = partial(quote_video, gateway.limits.video_max_seconds, DIALECT)
-    admitted = await admit(gateway, request, DIALECT, quote)
+    admitted = await admit(gateway, request, DIALECT, video_quoter(gateway))
     await place_order(gateway, request, admitted)
     order = VideoOrder(id=f"video-{admitted.request_id}", status="processing")
     await request.respond(_encode(order))
@@ -183,6 +187,8 @@ VIDEOS_GENERATIONS = Operation(
     name=NAME,
     handle=create_video,
     render_error=DIALECT.render_error,
+    dialect=DIALECT,
+    quoter=video_quoter,
     methods=("POST",),
     path="/videos/generations",
     operation_id="create_video",

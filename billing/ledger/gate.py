@@ -108,7 +108,8 @@ class Settlement(msgspec.Struct, kw_only=True):
     `upstream_timeout`, `empty`, ... Where nothing is charged and `source` is `none`, the
     reservation is released, else settled. `lines` explain the amounts (`billing.pricing.charge`),
     and `cost_lines` what the upstreams of all attempts charge us. `body_digest` is a keyed digest
-    of the body, by which a retry is recognized; "" without one.
+    of the body, by which a retry is recognized; "" without one. `session_id` is the client's own,
+    "" without one.
 
     Unlike an admission's, defaults are sent: the last release's function requires its fields.
     """
@@ -148,6 +149,7 @@ class Settlement(msgspec.Struct, kw_only=True):
     latency_ms: int = 0
     first_token_ms: int | None = None
     body_digest: str = ""
+    session_id: str = ""
 
 
 class SettlementResult(RowResult, kw_only=True):

@@ -104,6 +104,13 @@ class UsageRecord(models.Model):
     retry_of = models.UUIDField(
         null=True, blank=True, help_text="The request that the client repeated."
     )
+    session_id = models.CharField(
+        max_length=128,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The client's id of its session, such as a coding agent's run.",
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -155,6 +162,11 @@ class UsageRecord(models.Model):
                 fields=["retry_of"],
                 condition=models.Q(retry_of__isnull=False),
                 name="usage_by_retried",
+            ),
+            models.Index(
+                fields=["account", "session_id", "-created_at"],
+                condition=~models.Q(session_id=""),
+                name="usage_by_session",
             ),
             models.Index(
                 fields=["-created_at"],

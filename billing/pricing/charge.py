@@ -170,6 +170,25 @@ def quote(
     return total
 
 
+def quote_parts(
+    rates: "Rates", quantities: Mapping[str, int], input_tokens_max: int = 0
+) -> dict[str, int]:
+    """Return what `quote` adds up, in nano-dollars by component.
+
+    `quantities` has the most of each component, except of input tokens.
+    """
+    if rates.steps:
+        within = rates.within(input_tokens_max)
+        found = [quote_parts(step, quantities, input_tokens) for step, input_tokens in within]
+        return max(found, key=lambda parts: sum(parts.values()))
+    most = {"input": input_tokens_max, **quantities}
+    return {
+        name: bound.most(quantity)
+        for name, quantity in most.items()
+        if quantity and (bound := rates.bounds.get(name))
+    }
+
+
 def quote_range(
     rates: "Rates", *, input_tokens_max: int, output_tokens_max: int, output_tokens_min: int
 ) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from django.db.models.functions import TruncDate
 
 from accounts.models import ApiKey
 from billing.models import KeySpend, UsageHour
+from billing.usage.records import Selection, sums, total
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,14 @@ def spending_of(key: ApiKey, now: datetime) -> KeySpending:
         held_nanos=spend.held_nanos,
         last_used_at=spend.last_used_at,
     )
+
+
+def week_nanos(account_id: int, key_id: int, now: datetime) -> int:
+    """Return what a key has spent since Monday, 00:00 UTC."""
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    since = today - timedelta(days=today.weekday())
+    selection = Selection(account_id, since, since + timedelta(days=7), key_id)
+    return total(sums(selection).values()).charged_nanos
 
 
 def use_by_day(key: ApiKey, now: datetime, days: int = 30) -> list[DayOfUse]:

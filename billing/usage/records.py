@@ -45,7 +45,7 @@ class Status(models.TextChoices):
 
 
 _COMPLETED = Q(outcome="completed")
-_OF_STATUS = {
+OF_STATUS = {
     Status.OK: _COMPLETED,
     Status.CANCELLED: Q(outcome="client_closed"),
     # The roll-up's definition of errors. The first condition alone matches the partial index.
@@ -126,7 +126,7 @@ _GROUPS = {
     Group.TAG: F("end_user"),
     Group.ENDPOINT: F("endpoint"),
     Group.STATUS: Case(
-        *(When(condition, then=Value(status.value)) for status, condition in _OF_STATUS.items())
+        *(When(condition, then=Value(status.value)) for status, condition in OF_STATUS.items())
     ),
 }
 
@@ -213,7 +213,7 @@ def records(selection: Selection) -> QuerySet[UsageRecord]:
     if selection.model:
         found = found.filter(model=selection.model)
     if selection.status:
-        found = found.filter(_OF_STATUS[Status(selection.status)])
+        found = found.filter(OF_STATUS[Status(selection.status)])
     if selection.end_user:
         found = found.filter(end_user=selection.end_user)
     return found
@@ -340,7 +340,7 @@ def _of_records(found: QuerySet[UsageRecord], by_hour: bool, group: Group) -> Su
     return _read(
         found.values(group=_GROUPS[group], place=place).annotate(
             sum_requests=Count("*"),
-            sum_errors=Count("outcome", filter=_OF_STATUS[Status.ERROR]),
+            sum_errors=Count("outcome", filter=OF_STATUS[Status.ERROR]),
             sum_latency_ms_total=Sum("latency_ms"),
             sum_first_token_ms_total=Coalesce(Sum("first_token_ms"), 0),
             sum_first_token_count=Count("first_token_ms"),

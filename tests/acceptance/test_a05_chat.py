@@ -16,9 +16,10 @@ def test_a05_chat_completions_answer_under_every_mount(stack: Stack, mount: str)
     told = answer.json()
     assert (told["object"], told["model"]) == ("chat.completion", MODEL)
     assert len(told["choices"][0]["message"]["content"]) == 40
-    assert told["usage"] == {"prompt_tokens": 2, "completion_tokens": 10, "total_tokens": 12}
     # glm-4.7: two input tokens at $0.30 and ten output tokens at $1.30 per million.
     assert talk.charged(answer) == 2 * 300 + 10 * 1_300
+    tokens = {"prompt_tokens": 2, "completion_tokens": 10, "total_tokens": 12}
+    assert told["usage"] == {**tokens, "cost": 0.0000136}
 
 
 @pytest.mark.parametrize("mount", MOUNTS)

@@ -28,7 +28,8 @@ def test_a07_a_prompt_is_completed_under_every_mount(stack: Stack, mount: str) -
     assert (answer.status_code, told["object"], told["model"]) == (200, "text_completion", MODEL)
     assert len(told["choices"][0]["text"]) == 64
     # "Once upon a time" counts four tokens at four bytes each, the answer sixteen.
-    assert told["usage"] == {"prompt_tokens": 4, "completion_tokens": 16, "total_tokens": 20}
+    tokens = {"prompt_tokens": 4, "completion_tokens": 16, "total_tokens": 20}
+    assert told["usage"] == {**tokens, "cost": 0.0000339}
     assert talk.charged(answer) == 4 * 475 + 16 * 2_000
     assert answer.headers["x-request-cost"] == "0.000033900"
     sent = talk.sent(answer)

@@ -118,7 +118,8 @@ def test_a_transcription_is_charged_by_the_second(stack: Stack, customer: tuple[
     talk = Talk(stack, customer[1])
     answer = transcribe(talk, seconds=90.2)
 
-    assert answer.json()["usage"] == {"type": "duration", "seconds": 91}
+    cost = 91 * SECOND_NANOS / 10**9
+    assert answer.json()["usage"] == {"type": "duration", "seconds": 91, "cost": cost}
     columns = ("charged_nanos", "endpoint", "outcome", "source")
     assert talk.usage(answer.headers["x-request-id"], *columns) == (
         91 * SECOND_NANOS,

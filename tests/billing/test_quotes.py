@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.pricing.charge import Usage, affordable_output_tokens, charge_of, quote
+from billing.pricing.charge import (
+    Usage,
+    affordable_output_tokens,
+    charge_of,
+    quote,
+    quote_parts,
+)
 from billing.pricing.rates import Rates
 from tests.billing.test_pricing import GLM_5_2, counts, prices, rates
 
@@ -68,3 +74,10 @@ def test_a_free_model_is_quoted_at_nothing() -> None:
 def test_choices_are_quoted_together() -> None:
     one = quote(GLM_5_2, output_tokens_max=1000)
     assert quote(GLM_5_2, output_tokens_max=3 * 1000) == 3 * one
+
+
+@given(rates, counts, counts)
+def test_the_parts_of_a_quote_add_up_to_it(figures: Rates, input_max: int, output_max: int) -> None:
+    parts = quote_parts(figures, {"output": output_max, "request": 1}, input_max)
+    whole = quote(figures, input_tokens_max=input_max, output_tokens_max=output_max)
+    assert sum(parts.values()) == whole

@@ -70,6 +70,7 @@ def test_the_usage_record_says_all_that_the_relay_knew():
         "upstream": "one",
         "upstream_request_id": "up-1",
         "end_user": "someone",
+        "session_id": "agent run 7",
         "streamed": True,
         "input_tokens": 7,
         "cached_tokens": 3,
@@ -174,12 +175,14 @@ def test_texts_longer_than_their_columns_are_cut_and_fail_nothing():
             finish_reason="f" * 41,
             end_user="u" * 201,
             upstream_request_id="r" * 201,
+            session_id="s" * 129,
         )
     )
 
     record = customer.record(ask)
     texts = (record.error, record.finish_reason, record.end_user, record.upstream_request_id)
     assert [len(text) for text in texts] == [500, 40, 200, 200]
+    assert len(record.session_id) == 128
 
 
 def test_a_request_that_cost_nothing_and_answered_nothing_is_released():

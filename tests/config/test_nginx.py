@@ -59,6 +59,7 @@ API_PATHS = sorted(
     for surface in SURFACES
     for operation in OPERATIONS.values()
     for path in (operation.path, *operation.also_at)
+    if operation.is_served_at(surface)
 )
 ODD_PATHS = [
     *("/", "/v1", "/v1/", "/v1x", "/modelsx", "/chat", "/chat/1", "/chat/completions/", "/v1/no"),

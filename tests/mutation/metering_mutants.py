@@ -175,6 +175,13 @@ METERING_MUTANTS = [
         "api/gateway/test_failover.py::test_a_session_is_its_teams_own",
     ),
     mutant(
+        "a record keeps the client's session",
+        SETTLE,
+        "coalesce(left(r.session_id, 128), '')",
+        "''",
+        "test_settle.py::test_the_usage_record_says_all_that_the_relay_knew",
+    ),
+    mutant(
         "a retry is one of the same key",
         SETTLE,
         "failed.key_id = r.key_id",

@@ -174,6 +174,8 @@ def test_each_path_is_routed_to_the_process_that_serves_it() -> None:
     for surface in SURFACES:
         for operation in OPERATIONS.values():
             for template in (operation.path, *operation.also_at):
+                if not operation.is_served_at(surface):
+                    continue
                 path = surface.mount + re.sub(r"\{\w+\}", "name", template)
                 assert match(path) is not None
                 assert served_by(path) == "api", path

@@ -6,6 +6,7 @@ All of the input is `input_tokens` + `cache_creation_input_tokens` + `cache_read
 
 from typing import Any
 
+from api.dialects.base import without_cost
 from billing.pricing.charge import Usage
 
 Json = dict[str, Any]
@@ -18,7 +19,7 @@ def shown_usage(reported: object, usage: Usage) -> Json:
     """
     short, long = usage.units.get("cache_write", 0), usage.units.get("cache_write_1h", 0)
     figures: Json = {
-        **(reported if isinstance(reported, dict) else {}),
+        **without_cost(reported),
         "input_tokens": usage.input_tokens - usage.cached_tokens - short - long,
         "cache_creation_input_tokens": short + long,
         "cache_read_input_tokens": usage.cached_tokens,

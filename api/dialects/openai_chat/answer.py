@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from api.dialects.base import AnswerContext, DialectError
+from api.dialects.base import AnswerContext, DialectError, without_cost
 from api.dialects.openai_chat.repair import (
     FINISH_REASONS,
     decode_loosely,
@@ -264,7 +264,7 @@ def shown_usage(reported: object, usage: Usage) -> dict[str, Any]:
     What else the upstream `reported` stays beside them.
     """
     figures: dict[str, Any] = {
-        **(reported if isinstance(reported, dict) else {}),
+        **without_cost(reported),
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from api.dialects.base import without_cost
 from billing.pricing.charge import Usage
 
 Json = dict[str, Any]
@@ -12,7 +13,7 @@ def shown_usage(reported: object, usage: Usage) -> Json:
 
     What else the upstream `reported` stays beside them.
     """
-    reported = reported if isinstance(reported, dict) else {}
+    reported = without_cost(reported)
     return {
         **reported,
         "input_tokens": usage.input_tokens,

@@ -56,14 +56,19 @@ class ErrorRow:
 
 
 def parameters(operation: Operation | None) -> list[Parameter]:
-    """Return the fields of an operation's request, the required ones first."""
-    if operation is None or operation.body is None:
+    """Return the fields of an operation's request, or its query, the required ones first."""
+    struct = (operation.body or operation.query) if operation is not None else None
+    if operation is None or struct is None:
         return []
-    struct, notes = operation.body, operation.notes
     schema = msgspec.json.schema(struct)["$defs"][struct.__name__]
     required = set(schema.get("required", ()))
     rows = [
-        Parameter(name, _type(field), name in required, gettext(notes[name]))
+        Parameter(
+            name,
+            _type(field),
+            name in required,
+            gettext(operation.notes.get(name) or field["description"]),
+        )
         for name, field in schema["properties"].items()
     ]
     return sorted(rows, key=lambda row: not row.is_required)

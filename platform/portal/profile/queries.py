@@ -19,6 +19,7 @@ CHUNK_ROWS = 1000
 
 USAGE_COLUMNS = (
     *("created_at", "request_id", "key_id", "model", "endpoint", "surface", "end_user"),
+    "session_id",
     *("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"),
     *("images", "seconds", "pieces", "charged_nanos", "written_off_nanos"),
     *("source", "outcome", "status", "finish_reason", "latency_ms", "first_token_ms"),

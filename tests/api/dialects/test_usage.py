@@ -8,7 +8,7 @@ from api.dialects.usage import Metered, UsageEvidence, meter
 from billing.pricing.charge import Usage
 from tests.api.dialects.limits import Limits
 from tests.api.gateway.upstream import answer, completion
-from tests.api.gateway.world import World, in_loop
+from tests.api.gateway.world import World, cost_of, in_loop
 
 Json = dict[str, Any]
 
@@ -68,6 +68,7 @@ async def test_100_tokens_of_input_of_which_60_were_cached(usage: Json) -> None:
             **usage.get("prompt_tokens_details", {}),
             "cached_tokens": 60,
         },
+        "cost": cost_of(settled),
     }
 
 
@@ -102,7 +103,8 @@ async def test_a_figure_that_can_not_be_true_is_rejected_alone_and_not_shown(ext
     assert (settled.input_tokens, settled.output_tokens) == (100, 5)
     assert not shown.pop("prompt_tokens_details", None)
     assert not shown.pop("completion_tokens_details", None)
-    assert shown == {"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105}
+    tokens = {"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105}
+    assert shown == {**tokens, "cost": cost_of(settled)}
 
 
 @in_loop
@@ -118,7 +120,7 @@ async def test_usage_that_is_as_charged_passes_as_bytes() -> None:
     sent = answer(completion(model="public-model", usage=usage))
     async with World(sent) as world:
         reply = await world.chat()
-    assert reply.json["usage"] == usage
+    assert reply.json["usage"] == {**usage, "cost": cost_of(world.gate.only)}
     assert world.gate.only.reasoning_tokens == 40
 
 

@@ -251,13 +251,14 @@ class Request:
         class Told:
             pass
 
-        self.headers = {b"x-session-id": session}
         self.request_id = "request"
         self.admission: Any = Told()
         self.admission.team_id = team_id
         self.quote: Any = Told()
         self.quote.model = Told()
         self.quote.model.routes = routes
+        self.quote.request = Told()
+        self.quote.request.session_id = session.decode()
 
 
 def first_of(team_id: int, routes: Any, session: int) -> int:

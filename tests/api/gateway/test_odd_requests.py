@@ -247,3 +247,27 @@ async def test_a_user_that_looks_like_a_key_is_masked_before_it_is_stored(
     async with World(GOOD) as world:
         assert (await world.chat(user=user)).status == 200
     assert world.gate.only.end_user == stored
+
+
+@pytest.mark.parametrize(
+    ("headers", "fields", "recorded"),
+    [
+        ({"x-session-id": "run 7"}, {"prompt_cache_key": "other"}, "run 7"),
+        ({"x-claude-code-session-id": "0199-a"}, {}, "0199-a"),
+        ({"session-id": "codex"}, {}, "codex"),
+        ({"session_id": "codex of old"}, {}, "codex of old"),
+        ({}, {"prompt_cache_key": "k" * 128}, "k" * 128),
+        ({}, {"prompt_cache_key": "k" * 129}, ""),
+        ({}, {"prompt_cache_key": "line\nbreak"}, ""),
+        ({}, {"prompt_cache_key": "\u00e9"}, ""),
+        ({"x-session-id": KEY}, {}, f"{KEY[:6]}…{KEY[-4:]}"),
+        ({}, {"user": "a person"}, ""),
+    ],
+)
+@in_loop
+async def test_the_session_that_the_client_names_is_recorded(
+    headers: dict[str, str], fields: dict[str, Any], recorded: str
+) -> None:
+    async with World(GOOD) as world:
+        assert (await world.post(body(**fields), headers=headers)).status == 200
+    assert world.gate.only.session_id == recorded

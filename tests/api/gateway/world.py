@@ -31,6 +31,7 @@ from api.gateway.token_ratios import TokenRatios
 from api.gateway.upstream import Upstreams
 from api.jobs.store import JobStore
 from api.router import handle, match
+from billing.ledger.gate import Settlement
 from billing.pricing.rates import Costs, Prices
 from tests.api.gateway.fake_gate import FakeGate
 from tests.api.gateway.upstream import Script, Upstream
@@ -47,6 +48,12 @@ def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
         asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
 
     return run
+
+
+def cost_of(settled: Settlement) -> float:
+    """Return what a settlement charges, in dollars as an answer's `usage.cost` has it."""
+    tokens = settled.input_nanos + settled.cached_nanos + settled.output_nanos
+    return (tokens + settled.reasoning_nanos + settled.units_nanos) / 10**9
 
 
 class Reply:

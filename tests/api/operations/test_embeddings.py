@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from tests.api.gateway.upstream import answer, raw
-from tests.api.gateway.world import Reply, World, in_loop
+from tests.api.gateway.world import Reply, World, cost_of, in_loop
 from tests.support.waiting import eventually_async
 
 Json = dict[str, Any]
@@ -47,7 +47,7 @@ async def test_vectors_pass_as_they_come_and_only_input_is_charged(vector: Any) 
     assert reply.json == {
         **embeddings(vector),
         "model": "public-model",
-        "usage": {"prompt_tokens": 500, "total_tokens": 500},
+        "usage": {"prompt_tokens": 500, "total_tokens": 500, "cost": 0.00035},
     }
     assert reply.headers["x-request-cost"] == "0.000350000"
     assert sent == {
@@ -91,7 +91,8 @@ async def test_every_form_of_input_is_counted_and_held(
         likely,
         likely * 700,
     )
-    assert reply.json["usage"] == {"prompt_tokens": likely, "total_tokens": likely}
+    tokens = {"prompt_tokens": likely, "total_tokens": likely}
+    assert reply.json["usage"] == {**tokens, "cost": cost_of(settled)}
 
 
 @pytest.mark.parametrize(

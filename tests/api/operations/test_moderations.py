@@ -8,7 +8,7 @@ import pytest
 
 from billing.pricing.rates import Prices
 from tests.api.gateway.upstream import answer, raw
-from tests.api.gateway.world import Reply, World, in_loop
+from tests.api.gateway.world import Reply, World, cost_of, in_loop
 from tests.support.waiting import eventually_async
 
 Json = dict[str, Any]
@@ -109,8 +109,9 @@ async def test_tokens_are_charged_where_they_can_be_true(
 ) -> None:
     async with World(answer(verdicts(2, usage=usage)), **BY_TOKEN) as world:
         reply = await check(world, ["x" * 40, "y" * 40])
-    assert reply.json["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
     settled = world.gate.only
+    shown = {"prompt_tokens": tokens, "total_tokens": tokens}
+    assert reply.json["usage"] == {**shown, "cost": cost_of(settled)}
     assert (settled.source, settled.input_nanos) == (source, tokens * TOKEN_NANOS)
     named = usage.get("prompt_tokens") if isinstance(usage, dict) else None
     kept = [f"input={named!r}"] if source == "estimated" and named else None

@@ -9,7 +9,7 @@ import pytest
 from api.operations.rerank import search_units
 from billing.pricing.rates import Prices
 from tests.api.gateway.upstream import answer, raw
-from tests.api.gateway.world import Reply, World, in_loop
+from tests.api.gateway.world import Reply, World, cost_of, in_loop
 from tests.support.waiting import eventually_async
 
 Json = dict[str, Any]
@@ -64,7 +64,7 @@ async def test_coheres_answer_passes_and_its_search_units_are_charged(path: str)
         "model": "public-model",
         "results": RESULTS,
         "meta": {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}},
-        "usage": {"prompt_tokens": 0, "total_tokens": 0},
+        "usage": {"prompt_tokens": 0, "total_tokens": 0, "cost": 0.002},
     }
     assert reply.headers["x-request-cost"] == "0.002000000"
     (sent,) = world.upstream.calls
@@ -88,7 +88,8 @@ async def test_coheres_answer_passes_and_its_search_units_are_charged(path: str)
 async def test_jinas_answer_passes_and_its_tokens_are_charged() -> None:
     async with World(answer(JINA), **BY_TOKEN) as world:
         reply = await rank(world)
-    assert reply.json["usage"] == {"prompt_tokens": 30, "total_tokens": 30}
+    tokens = {"prompt_tokens": 30, "total_tokens": 30}
+    assert reply.json["usage"] == {**tokens, "cost": cost_of(world.gate.only)}
     assert reply.json["meta"]["tokens"] == {"input_tokens": 30}
     assert reply.json["results"][0] == {
         "index": 0,

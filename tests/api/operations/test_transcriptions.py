@@ -10,7 +10,7 @@ import pytest
 from api.operations.transcriptions import duration_of
 from billing.pricing.rates import Prices
 from tests.api.gateway.upstream import answer, raw
-from tests.api.gateway.world import Reply, World, in_loop
+from tests.api.gateway.world import Reply, World, cost_of, in_loop
 from tests.api.operations.forms import FORM, Field, form
 from tests.support.waiting import eventually_async
 
@@ -77,7 +77,8 @@ async def test_the_form_passes_and_the_seconds_are_charged_rounded_up() -> None:
             ("timestamp_granularities[]", "segment"),
             ("novelty", "1"),
         )
-    assert reply.json == {**VERBOSE, "usage": {"type": "duration", "seconds": 13}}
+    usage = {"type": "duration", "seconds": 13, "cost": 0.0013}
+    assert reply.json == {**VERBOSE, "usage": usage}
     assert reply.headers["x-request-cost"] == "0.001300000"
     assert world.upstream.calls == [
         {
@@ -112,10 +113,8 @@ async def test_the_client_gets_the_format_that_it_asked_for(wanted: str | None) 
             b"Good morning!",
         )
     else:
-        assert reply.json == {
-            "text": "Good morning!",
-            "usage": {"type": "duration", "seconds": 13},
-        }
+        usage = {"type": "duration", "seconds": 13, "cost": 0.0013}
+        assert reply.json == {"text": "Good morning!", "usage": usage}
     assert world.gate.only.units_nanos == 13 * SECOND_NANOS
 
 
@@ -168,12 +167,13 @@ async def test_an_answer_without_times_makes_no_subtitles_and_is_free(segments: 
 @in_loop
 async def test_a_model_that_refuses_the_verbose_form_is_asked_for_json() -> None:
     refused = {"refused_parameters": ("response_format.verbose_json",)}
-    made = {"text": "Hi", "usage": {"type": "duration", "seconds": 4}}
+    made: dict[str, Any] = {"text": "Hi", "usage": {"type": "duration", "seconds": 4}}
     async with World(answer(made), **BY_SECOND, **refused) as world:
         reply = await transcribe(world)
         refusal = await transcribe(world, ("response_format", "verbose_json"))
         assert [call["response_format"] for call in world.upstream.calls] == ["json"]
-    assert reply.json == made
+    charged = cost_of(world.gate.only)
+    assert reply.json == {"text": "Hi", "usage": {**made["usage"], "cost": charged}}
     assert world.gate.only.units_nanos == 4 * SECOND_NANOS
     assert (refusal.status, refusal.json["error"]["code"]) == (400, "unsupported_parameter")
 
@@ -189,8 +189,8 @@ async def test_tokens_are_held_for_up_to_the_context_and_charged_as_reported() -
     }
     async with World(answer({"text": "Hi", "usage": usage}), **BY_TOKEN) as world:
         reply = await transcribe(world)
-    assert reply.json == {"text": "Hi", "usage": usage}
     settled = world.gate.only
+    assert reply.json == {"text": "Hi", "usage": {**usage, "cost": cost_of(settled)}}
     assert (settled.source, settled.input_nanos, settled.output_nanos) == (
         "upstream",
         123 * INPUT_NANOS,

@@ -30,7 +30,7 @@ TOOL = {"type": "function", "name": "add", "parameters": NUMBERS, "strict": True
 def chat():
     answer = client.responses.create(model=MODEL, input=SEVEN_TOKENS)
     check(answer.output_text and answer.status == "completed", answer)
-    check(answer.usage.output_tokens == 7, answer.usage)
+    check(answer.usage.output_tokens == 7 and answer.usage.cost > 0, answer.usage)
 
 
 @case
