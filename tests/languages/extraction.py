@@ -1,4 +1,4 @@
-"""Find the texts to translate: those marked in templates and in Python."""
+"""Find the texts to translate: those marked in templates and Python, and the reference's."""
 
 import ast
 import re
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from django.utils.translation.template import templatize
+
+from tests.languages.reference import reference_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = ("accounts", "api", "billing", "platform/config", "platform/portal", "templates")
@@ -45,6 +47,9 @@ def texts() -> dict[Text, set[str]]:
             source = "\n".join(call.strip() for call in calls)
         for text in _marked(ast.parse(source)):
             found.setdefault(text, set()).add(name)
+    for place, each in reference_texts().items():
+        for text in each:
+            found.setdefault(Text(*text), set()).add(place)
     return found
 
 

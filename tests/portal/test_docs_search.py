@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.test import Client
+from django.utils import translation
 
 from portal.docs.pages import pages
-from portal.docs.search import search
+from portal.docs.search import index_of, search
 from portal.docs.sections import Section
 
 pytestmark = pytest.mark.django_db
@@ -22,6 +23,13 @@ INDEX = [
 
 def found(query: str) -> list[str]:
     return [result.url for result in search(query, INDEX)]
+
+
+def test_each_language_has_an_index_of_its_own() -> None:
+    for language in ("en", "cs", "en"):
+        with translation.override(language):
+            index = index_of(lambda _page: f"<p>{translation.get_language()}</p>", version=-1)
+        assert {section.text for _, section in index} == {language}
 
 
 def test_a_section_must_have_every_word() -> None:

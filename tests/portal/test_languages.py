@@ -1,5 +1,6 @@
 """Pages and emails in the reader's language: which one it is, and that all of a page is in it."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ from django.test import Client
 
 from accounts.models import Team, User
 from api.models import Service
+from portal.docs import search as docs_search
+from portal.docs.pages import pages
 from portal.emails import sending
 from portal.emails.texts import EMAILS
 from tests.languages.pseudo import speak, untranslated
@@ -41,6 +44,30 @@ def test_every_text_of_every_page_can_be_translated(
                 text: Any = b"".join(answer) if answer.streaming else answer.content
                 left += [f"{name}: {each}" for each in untranslated(text.decode())]
     assert not left, "\n" + "\n".join(sorted(set(left)))
+
+
+def test_every_text_of_the_documentation_can_be_translated(
+    catalogue: Any, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No index in a language that no one speaks is left behind.
+    monkeypatch.setattr(docs_search, "_index", docs_search._index.__wrapped__)
+    without_models = [page.url for page in pages()]
+    with_models = [*without_models, "/docs/search?q=zzz"]
+    speak(monkeypatch)
+    left = _left(Client(), [*without_models, "/docs/models"])
+    catalogue("default")
+    listed = browser.get("/docs/models").content.decode()
+    models = sorted(set(re.findall(r'href="(/docs/models/[^"?]+)"', listed)))
+    assert models
+    left += _left(browser, [*with_models, "/docs/models?q=zzz", *models])
+    assert not left, "\n" + "\n".join(sorted(set(left)))
+
+
+def _left(client: Client, urls: list[str]) -> list[str]:
+    """Return the texts of pages that no catalogue can translate, with their addresses."""
+    return [
+        f"{url}: {text}" for url in urls for text in untranslated(client.get(url).content.decode())
+    ]
 
 
 @pytest.mark.parametrize("name", EMAILS)

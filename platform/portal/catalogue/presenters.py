@@ -1,12 +1,13 @@
 """A model's page: its price table, its changes of price, its measured figures, its facts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext as _
 
 from accounts.formats import number_text, whole_text
@@ -62,6 +63,16 @@ class ModelPage:
     def capabilities(self) -> list[str]:
         """What it announces that it can do."""
         return capabilities_of(self.entry)
+
+    @property
+    def inputs(self) -> list[str]:
+        """What it takes."""
+        return _modalities(self.entry.input_modalities)
+
+    @property
+    def outputs(self) -> list[str]:
+        """What it makes."""
+        return _modalities(self.entry.output_modalities)
 
     @cached_property
     def speed(self) -> str:
@@ -147,6 +158,18 @@ def model_page(model: PricedModel, now: datetime) -> ModelPage:
     """Return a model's page, with its measured figures if they may be shown."""
     figures = ModelFigures.objects.filter(model=model.name).first()
     return ModelPage(model, figures if figures and figures.is_public else None, now)
+
+
+def _modalities(names: Iterable[str]) -> list[str]:
+    shown = {
+        "text": pgettext("modality", "text"),
+        "image": pgettext("modality", "image"),
+        "file": pgettext("modality", "file"),
+        "audio": pgettext("modality", "audio"),
+        "video": pgettext("modality", "video"),
+        "embeddings": pgettext("modality", "embeddings"),
+    }
+    return [shown.get(name, name) for name in names]
 
 
 def _title(component: Component) -> str:

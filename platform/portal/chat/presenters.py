@@ -3,12 +3,16 @@
 from typing import Any
 from uuid import UUID
 
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
 from accounts.access import Actor
 from api.catalogue.snapshot import Snapshot
 from portal.chat.queries import costs_of, listed, member_of, stores_conversations
 from portal.models import Conversation
 from portal.ui.money import dollars
 from portal.ui.prices import price_list
+from portal.ui.script_texts import relay_texts
 from portal.ui.shell import REQUEST_URL
 
 
@@ -25,6 +29,35 @@ def page_data(actor: Actor, snapshot: Snapshot, opened: UUID | None) -> dict[str
         "opened": str(opened) if opened else None,
         "may_pay": actor.may_see_billing,
         "request_url": REQUEST_URL,
+    }
+
+
+def page_texts() -> dict[str, str]:
+    """Return the texts of the page's script, by its names for them."""
+    return relay_texts() | {
+        "new_conversation": _("New conversation"),
+        "price": _("{input} in · {output} out, per million tokens · context {context}"),
+        "answering": _("{model} is answering."),
+        "unreadable": _("The answer could not be read. Try again."),
+        "stopped_early": _("Stopped before an answer came."),
+        "not_stored": _("Not stored: {reason}"),
+        "nothing_found": _("Nothing found."),
+        "no_conversations": _("No conversations yet."),
+        "stored": _("Stored on your account"),
+        "in_tab": _("In this tab only"),
+        "rename": _("Rename {title}"),
+        "delete": _("Delete {title}"),
+        "deleted": _("Deleted."),
+        "all_deleted": _("All conversations deleted."),
+        "ended_stopped": pgettext("answer", "Stopped"),
+        "ended_length": _("Token limit reached"),
+        "ended_error": pgettext("answer", "Interrupted"),
+        "charge": pgettext("noun", "Charge"),
+        "reasoning": _("Reasoning"),
+        "reasoning_on": _("Reasoning…"),
+        "lost_midway": _("The connection was lost. You’re charged for what arrived. Try again."),
+        "interrupted": _("The answer was interrupted. Try again."),
+        "image": _("Image: {text}"),
     }
 
 

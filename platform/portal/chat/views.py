@@ -18,7 +18,7 @@ from api.catalogue.snapshot import load_snapshot
 from billing.models import CreditAccount
 from portal.access import MemberRequest, View, may_chat, member_page, member_page_if
 from portal.chat import forms, queries
-from portal.chat.presenters import conversation_line, conversation_whole, page_data
+from portal.chat.presenters import conversation_line, conversation_whole, page_data, page_texts
 from portal.chat.queries import CHAT_KEY_SECONDS, TooManyKeysError, renew_chat_key
 from portal.models import Conversation
 from portal.ui.money import cents, dollars
@@ -68,7 +68,7 @@ def chat(request: MemberRequest, conversation_id: UUID | None = None) -> HttpRes
         _find(request, conversation_id)
     snapshot = load_snapshot().for_team(request.actor.team.pk)
     data = page_data(request.actor, snapshot, conversation_id)
-    return render(request, "chat/chat.html", {"data": data})
+    return render(request, "chat/chat.html", {"data": data, "texts": page_texts()})
 
 
 @require_POST

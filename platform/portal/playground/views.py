@@ -2,12 +2,12 @@
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from api.catalogue.snapshot import load_snapshot
 from portal.access import MemberRequest, may_chat, member_page
-from portal.ui.prices import price_list
-from portal.ui.shell import REQUEST_URL
+from portal.playground.presenters import page_data, page_texts
 
 
 @require_safe
@@ -15,18 +15,6 @@ from portal.ui.shell import REQUEST_URL
 def playground(request: MemberRequest) -> HttpResponse:
     """Show the page; a role that may not call models reads why."""
     if not may_chat(request.actor):
-        return render(request, "chat/not_for_role.html", {"title": "Playground"}, status=403)
-    models = price_list(load_snapshot())
-    data = {
-        "models": [
-            {
-                "name": model.name,
-                "title": model.label,
-                "kind": model.kind,
-                "inputs": model.entry.input_modalities,
-            }
-            for model in models
-        ],
-        "request_url": REQUEST_URL,
-    }
-    return render(request, "playground/playground.html", {"data": data})
+        return render(request, "chat/not_for_role.html", {"title": _("Playground")}, status=403)
+    context = {"data": page_data(load_snapshot()), "texts": page_texts()}
+    return render(request, "playground/playground.html", context)

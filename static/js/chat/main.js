@@ -1,5 +1,6 @@
 // The chat page: which conversation is open, what is said, and who answers.
 import { learnCharge } from "../relay/http.js";
+import { say } from "../relay/texts.js";
 import { Sidebar } from "./sidebar.js";
 import { Store } from "./store.js";
 import { Answer, personTurn } from "./turn.js";
@@ -75,7 +76,7 @@ async function show(conversation) {
 function refresh() {
   const isEmpty = open.messages.length === 0 && running === null;
   byId("welcome").hidden = !isEmpty;
-  byId("heading").textContent = open.title || "New conversation";
+  byId("heading").textContent = open.title || say("new_conversation");
   const { system, temperature, max_tokens: most, thinking } = open.settings;
   const changed = [system, temperature !== null, most !== null, thinking].filter(Boolean).length;
   byId("settings-count").textContent = changed ? `(${changed})` : "";
@@ -90,7 +91,7 @@ function refresh() {
 
 function showModel() {
   const model = models.get(picker.value);
-  byId("price").textContent = model ? `${model.input_price} in · ${model.output_price} out, per million tokens · context ${model.context}` : "";
+  byId("price").textContent = model ? say("price", { input: model.input_price, output: model.output_price, context: model.context }) : "";
   byId("reasoning-field").hidden = !model?.reasons;
   byId("max-tokens").max = model?.max_output_tokens ?? "";
 }
@@ -117,7 +118,7 @@ async function respond() {
   byId("send").hidden = true;
   byId("stop").hidden = false;
   refresh();
-  announce(`${titleOf(message.model)} is answering.`);
+  announce(say("answering", { model: titleOf(message.model) }));
   scroller.scrollTop = scroller.scrollHeight;
   let wasNear = true;
   shown.onGrown = () => wasNear && (scroller.scrollTop = scroller.scrollHeight);
@@ -127,14 +128,14 @@ async function respond() {
       wasNear = isNear();
       shown.grow(message);
     });
-    announce("The answer is complete.");
+    announce(say("complete"));
   } catch (error) {
     if (error.name === "AbortError") {
       message.finish_reason = "stopped";
-      announce("Stopped.");
+      announce(say("stopped"));
     } else {
       message.finish_reason = "error";
-      advice = error instanceof Refused ? error.advice : { text: "The answer could not be read. Try again." };
+      advice = error instanceof Refused ? error.advice : { text: say("unreadable") };
       announce(advice.text);
     }
   }
@@ -150,7 +151,7 @@ async function settle(conversation, message, shown, advice) {
   const isWorthKeeping = Boolean(message.content || message.reasoning);
   shown.finish(message);
   if (isWorthKeeping) conversation.messages.push(message);
-  else if (!advice) advice = { text: "Stopped before an answer came." };
+  else if (!advice) advice = { text: say("stopped_early") };
   if (advice) {
     const again = shown.fail(advice, data.may_pay ? page.dataset.moneyUrl : "");
     again.addEventListener("click", () => {
@@ -164,7 +165,7 @@ async function settle(conversation, message, shown, advice) {
     try {
       await store.save(conversation);
     } catch (error) {
-      sidebar.complain(`Not stored: ${error.message}`);
+      sidebar.complain(say("not_stored", { reason: error.message }));
     }
     if (conversation === open) {
       history.replaceState(null, "", conversation.id ? `/chat/${conversation.id}` : "/chat");

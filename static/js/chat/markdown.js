@@ -4,6 +4,7 @@
 // nothing is loaded by being shown. Links lead to the web or a mailbox and say where.
 /* global markdownit, DOMPurify */
 import { paint, visible } from "../relay/text.js";
+import { say } from "../relay/texts.js";
 
 const markdown = markdownit({ html: false, linkify: false, breaks: true });
 
@@ -21,7 +22,7 @@ markdown.renderer.rules.link_open = openLink;
 markdown.renderer.rules.image = (tokens, index) => {
   const escape = markdown.utils.escapeHtml;
   const url = tokens[index].attrGet("src");
-  const text = `Image: ${tokens[index].content || url}`;
+  const text = say("image", { text: tokens[index].content || url });
   return `<a href="${escape(url)}" title="${escape(url)}" target="_blank" rel="noopener noreferrer nofollow">${escape(text)}</a>`;
 };
 

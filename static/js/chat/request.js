@@ -1,5 +1,6 @@
 // Asking a model: one request of the API, its stream read into a message.
 import { AskError, callApi, dollars, eventsOf, explain, requestIdOf } from "../relay/http.js";
+import { say } from "../relay/texts.js";
 
 export class Refused extends Error {
   constructor(advice) {
@@ -50,10 +51,10 @@ export async function answer(body, message, signal, onMore) {
       else if (data) take(data, message, onMore);
     }
   } catch (error) {
-    if (error instanceof TypeError) throw new Refused({ text: "The connection was lost. You’re charged for what arrived. Try again." });
+    if (error instanceof TypeError) throw new Refused({ text: say("lost_midway") });
     throw error;
   }
-  if (!isDone) throw new Refused({ text: "The answer was interrupted. Try again." });
+  if (!isDone) throw new Refused({ text: say("interrupted") });
 }
 
 function take(data, message, onMore) {

@@ -1,4 +1,6 @@
 // The list of conversations: search, rename, delete, and where they are kept.
+import { say } from "../relay/texts.js";
+
 const byId = (id) => document.getElementById(id);
 const SEARCH_PAUSE_MS = 200;
 
@@ -19,8 +21,8 @@ export class Sidebar {
     const shown = (this.found ?? this.store.all).filter((each) => each.title);
     byId("list").replaceChildren(...shown.map((each) => this.#line(each)));
     byId("list-empty").hidden = shown.length > 0;
-    byId("list-empty").textContent = this.found ? "Nothing found." : "No conversations yet.";
-    byId("storage-state").textContent = this.store.stores ? "Stored on your account" : "In this tab only";
+    byId("list-empty").textContent = say(this.found ? "nothing_found" : "no_conversations");
+    byId("storage-state").textContent = say(this.store.stores ? "stored" : "in_tab");
   }
 
   // Shows what went wrong beside the list; an empty text takes it away.
@@ -46,8 +48,8 @@ export class Sidebar {
     line.querySelector("[data-part=title]").textContent = conversation.title;
     line.querySelector("[data-part=tab]").hidden = !(this.store.stores || this.store.kept.length) || Boolean(conversation.id);
     if (this.page.isOpen(conversation)) opener.setAttribute("aria-current", "true");
-    rename.setAttribute("aria-label", `Rename ${conversation.title}`);
-    remove.setAttribute("aria-label", `Delete ${conversation.title}`);
+    rename.setAttribute("aria-label", say("rename", { title: conversation.title }));
+    remove.setAttribute("aria-label", say("delete", { title: conversation.title }));
     opener.addEventListener("click", () => this.page.open(conversation));
     rename.addEventListener("click", () => {
       this.chosen = conversation;
@@ -88,7 +90,7 @@ export class Sidebar {
       this.#try(async () => {
         await this.store.remove(this.chosen);
         this.found = this.found?.filter((each) => each !== this.chosen) ?? null;
-        this.page.say("Deleted.");
+        this.page.say(say("deleted"));
         this.page.gone();
       });
     });
@@ -97,7 +99,7 @@ export class Sidebar {
       this.#try(async () => {
         await this.store.removeAll();
         this.found = null;
-        this.page.say("All conversations deleted.");
+        this.page.say(say("all_deleted"));
         this.page.gone();
       });
     });

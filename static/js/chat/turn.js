@@ -1,5 +1,6 @@
 // One message on the page: the person's, or a model's while and after it is written.
 import { visible } from "../relay/text.js";
+import { say } from "../relay/texts.js";
 import { render } from "./markdown.js";
 
 const clone = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
@@ -49,7 +50,7 @@ export class Answer {
     this.foot.hidden = !message.content && !message.reasoning;
     this.onGrown?.();
     part(this.element, "copy").dataset.copyText = message.content;
-    part(this.element, "ending").textContent = { stopped: "Stopped", length: "Token limit reached", error: "Interrupted" }[message.finish_reason] ?? "";
+    part(this.element, "ending").textContent = ["stopped", "length", "error"].includes(message.finish_reason) ? say(`ended_${message.finish_reason}`) : "";
     this.showCost(message);
   }
 
@@ -58,7 +59,7 @@ export class Answer {
     link.hidden = !id;
     if (!id) return;
     link.href = `${this.requestUrl}${id}`;
-    part(link, "amount").textContent = cost || "Charge";
+    part(link, "amount").textContent = cost || say("charge");
   }
 
   // Shows why there is no answer, or no more of it.
@@ -79,7 +80,7 @@ export class Answer {
     thoughts.hidden = !message.reasoning;
     if (message.reasoning) {
       part(thoughts, "thoughts").textContent = visible(message.reasoning);
-      part(thoughts, "title").textContent = message.content || button ? "Reasoning" : "Reasoning…";
+      part(thoughts, "title").textContent = message.content || button ? say("reasoning") : say("reasoning_on");
     }
     part(this.element, "text").replaceChildren(render(message.content, button));
     part(this.element, "dots").hidden = Boolean(message.content || message.reasoning || button);

@@ -1,5 +1,6 @@
 // The form of an operation: controls made of its fields, and the values they hold.
 import { marked } from "../relay/text.js";
+import { language, say } from "../relay/texts.js";
 
 const LONG_TEXTS = new Set(["prompt", "suffix"]);
 const FURTHER = "further-fields";
@@ -12,7 +13,7 @@ function made(tag, properties = {}, ...children) {
 
 function optionsOf(values, isRequired) {
   const options = values.map(([value, text]) => made("option", { value, textContent: text }));
-  return isRequired ? options : [made("option", { value: "", textContent: "Not set" }), ...options];
+  return isRequired ? options : [made("option", { value: "", textContent: say("not_set") }), ...options];
 }
 
 function controlOf(field, id, models) {
@@ -38,10 +39,12 @@ function controlOf(field, id, models) {
 
 // What a number may be, in words; nothing where it may be any.
 function rangeOf({ minimum, maximum, above }) {
-  const from = above !== undefined ? `above ${above}` : Number.isSafeInteger(minimum) ? `${minimum}` : "";
-  const to = Number.isSafeInteger(maximum) ? maximum.toLocaleString("en-US") : "";
-  if (from && to) return above !== undefined ? `${from}, at most ${to}` : `${from} to ${to}`;
-  return from ? (above !== undefined ? from : `at least ${from}`) : to ? `at most ${to}` : "";
+  const hasLeast = Number.isSafeInteger(minimum);
+  const hasMost = Number.isSafeInteger(maximum);
+  const numbers = { above, least: minimum, most: maximum?.toLocaleString(language) };
+  if (above !== undefined) return say(hasMost ? "above_at_most" : "above", numbers);
+  if (hasLeast) return say(hasMost ? "from_to" : "at_least", numbers);
+  return hasMost ? say("at_most", numbers) : "";
 }
 
 export class Form {
@@ -51,7 +54,7 @@ export class Form {
     this.models = models.filter((model) => (!kind || model.kind === kind) && (!input || model.inputs.includes(input)));
     this.rows = operation.fields.map((field) => this.#row(field));
     if (operation.takesBody) {
-      const further = { name: FURTHER, label: "Additional fields", control: "json", types: ["object"], limits: {}, isCommon: false, help: "A JSON object merged into the request. Unknown fields are passed to the model." };
+      const further = { name: FURTHER, label: say("further_fields"), control: "json", types: ["object"], limits: {}, isCommon: false, help: say("further_fields_help") };
       this.rows.push(this.#row(further));
     }
     this.fill(operation.example);
@@ -63,9 +66,9 @@ export class Form {
     const label = made("label", { htmlFor: id });
     if (field.label) label.textContent = field.label;
     else label.append(made("code", { textContent: field.name }));
-    if (!field.isRequired && field.control !== "checkbox") label.append(" ", made("span", { className: "quiet", textContent: "(optional)" }));
-    const notes = { mixed: "Text, or JSON.", json: field.types.includes("array") ? "A JSON array." : "JSON.", number: rangeOf(field.limits) }[field.control] ?? "";
-    const help = made("span", { className: "help", id: `${id}-help` }, ...marked([field.help, notes && `(${notes.replace(/\.$/, "")})`].filter(Boolean).join(" ")));
+    if (!field.isRequired && field.control !== "checkbox") label.append(" ", made("span", { className: "quiet", textContent: say("optional") }));
+    const notes = { mixed: say("text_or_json"), json: field.types.includes("array") ? say("json_array") : say("json"), number: rangeOf(field.limits) }[field.control] ?? "";
+    const help = made("span", { className: "help", id: `${id}-help` }, ...marked([field.help, notes && `(${notes})`].filter(Boolean).join(" ")));
     const error = made("span", { className: "error", id: `${id}-error`, hidden: true });
     control.setAttribute("aria-describedby", `${help.id} ${error.id}`);
     if (field.isRequired) control.required = true;
@@ -99,7 +102,7 @@ export class Form {
       try {
         const value = valueOf(row.field, row.control);
         if (value !== undefined) values[row.field.name] = value;
-        else if (row.field.isRequired) fault = "This field is required.";
+        else if (row.field.isRequired) fault = say("required");
       } catch (error) {
         fault = error.message;
       }
@@ -139,7 +142,7 @@ export class Form {
 function valueOf({ control: kind, types, limits }, control) {
   if (kind === "checkbox") return control.checked || undefined;
   if (kind === "file") return control.files.length > 1 ? [...control.files] : control.files[0];
-  if (kind === "number" && control.validity.badInput) throw new Error("Enter a number.");
+  if (kind === "number" && control.validity.badInput) throw new Error(say("enter_number"));
   const text = kind === "text" || kind === "mixed" ? control.value : control.value.trim();
   if (text === "") return undefined;
   if (kind === "number") return numberOf(text, limits);
@@ -149,11 +152,11 @@ function valueOf({ control: kind, types, limits }, control) {
 
 function numberOf(text, { minimum, maximum, above, isWhole }) {
   const number = Number(text);
-  if (Number.isNaN(number)) throw new Error("Enter a number.");
-  if (isWhole && !Number.isSafeInteger(number)) throw new Error("Enter a whole number.");
-  if (minimum !== undefined && number < minimum) throw new Error(`Write ${minimum} or more.`);
-  if (maximum !== undefined && number > maximum) throw new Error(`Write ${maximum} or less.`);
-  if (above !== undefined && number <= above) throw new Error(`Write more than ${above}.`);
+  if (Number.isNaN(number)) throw new Error(say("enter_number"));
+  if (isWhole && !Number.isSafeInteger(number)) throw new Error(say("enter_whole_number"));
+  if (minimum !== undefined && number < minimum) throw new Error(say("enter_or_more", { number: minimum }));
+  if (maximum !== undefined && number > maximum) throw new Error(say("enter_or_less", { number: maximum }));
+  if (above !== undefined && number <= above) throw new Error(say("enter_more", { number: above }));
   return number;
 }
 
@@ -162,9 +165,9 @@ function jsonOf(text, types) {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new Error(`This is no JSON: ${error.message}`);
+    throw new Error(say("no_json", { reason: error.message }));
   }
   const type = Array.isArray(value) ? "array" : value === null ? "null" : typeof value;
-  if (!types.includes(type)) throw new Error(`Write JSON that is ${types.map((each) => (/^[aeiou]/.test(each) ? `an ${each}` : `a ${each}`)).join(" or ")}.`);
+  if (!types.includes(type)) throw new Error(say("enter_json", { types: types.map((each) => say(`type_${each}`)).reduce((first, second) => say("either", { first, second })) }));
   return value;
 }

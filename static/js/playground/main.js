@@ -1,6 +1,7 @@
 // The playground: an endpoint's form, the request it makes, and its answer.
 import { AskError, callApi, eventsOf, explain, learnCharge, sessionKey } from "../relay/http.js";
 import { marked, paint } from "../relay/text.js";
+import { say } from "../relay/texts.js";
 import { Form } from "./form.js";
 import { Result } from "./result.js";
 import { operationsOf } from "./schema.js";
@@ -16,17 +17,20 @@ let servers = [];
 let form = null;
 let running = null;
 
+// Returns a text of the API's document, which is in English, in the reader's language.
+const translated = (text) => data.descriptions[text] ?? text;
+
 const announce = (text) => (byId("announcer").textContent = text);
 const baseUrl = () => new URL(byId("server").value, location.origin).href.replace(/\/$/, "");
 
 async function start() {
   const response = await fetch(page.dataset.openapiUrl).catch(() => null);
   if (!response?.ok) {
-    byId("fields").textContent = "The API description couldn’t be loaded. Reload the page.";
+    byId("fields").textContent = say("not_loaded");
     return;
   }
   const document_ = await response.json();
-  operations = operationsOf(document_);
+  operations = operationsOf(document_, translated);
   servers = document_.servers;
   for (const tag of new Set(operations.map((each) => each.tag))) {
     const group = document.createElement("optgroup");
@@ -48,12 +52,12 @@ function choose() {
   form = forms.get(operation.id);
   history.replaceState(null, "", `#${operation.id}`);
   // Its first sentence; the whole is in the docs.
-  byId("description").replaceChildren(...marked(operation.description.replace(/^(.*?\.) .*$/s, "$1")));
+  byId("description").replaceChildren(...marked(operation.description.replace(/^(.*?(?:\.(?= )|。)).*$/s, "$1")));
   const folded = form.rows.filter((row) => !row.field.isCommon);
   byId("fields").replaceChildren(...form.rows.filter((row) => row.field.isCommon).map((row) => row.element));
   byId("more-fields").replaceChildren(...folded.map((row) => row.element));
   byId("more").hidden = folded.length === 0;
-  byId("more-title").textContent = `More fields (${folded.length})`;
+  byId("more-title").textContent = say("more_fields", { number: folded.length });
   byId("fields").hidden = form.rows.length === folded.length;
   if (!running) {
     Result.clear();
@@ -64,7 +68,7 @@ function choose() {
 
 // Shows the request as it is now.
 function showRequest() {
-  byId("server-help").replaceChildren(...marked(servers.find((server) => server.url === byId("server").value)?.description ?? ""));
+  byId("server-help").replaceChildren(...marked(translated(servers.find((server) => server.url === byId("server").value)?.description ?? "")));
   const { path, body, values } = form.read({ tells: false });
   const made = snippets(form.operation, baseUrl(), path, body, values);
   for (const [name, language] of Object.entries(LANGUAGES)) paint(byId(`snippet-${name}`), made[name], language);
@@ -76,18 +80,18 @@ async function send() {
   const controller = (running = new AbortController());
   byId("stop").hidden = false;
   byId("send").disabled = true;
-  announce("Request in progress.");
+  announce(say("in_progress"));
   let result = new Result(data.request_url);
   try {
     if (!form.operation.isPublic) await sessionKey();
     result = new Result(data.request_url); // its clock starts here, with the key at hand
     await exchange(result, path, body, controller.signal);
-    announce("The answer is complete.");
+    announce(say("complete"));
   } catch (error) {
     result.end();
-    if (error.name === "AbortError") announce("Stopped.");
+    if (error.name === "AbortError") announce(say("stopped"));
     else {
-      const text = error instanceof AskError ? error.message : "The connection was lost. Try again.";
+      const text = error instanceof AskError ? error.message : say("lost");
       result.advise({ text }, "");
       announce(text);
     }

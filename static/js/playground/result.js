@@ -1,6 +1,7 @@
 // What came back: status, times, cost, the answer as it arrives, and as it is to be read.
 import { dollars, requestIdOf } from "../relay/http.js";
 import { paint, visible } from "../relay/text.js";
+import { language, say } from "../relay/texts.js";
 
 const byId = (id) => document.getElementById(id);
 const LONGEST_RAW = 500_000;
@@ -30,10 +31,10 @@ export class Result {
     badge.className = `badge ${response.ok ? "good" : "bad"}`;
     badge.textContent = `${response.status} ${response.statusText}`.trim();
     byId("status").replaceChildren(badge);
-    this.#note("First byte", this.#elapsed());
+    this.#note("first_byte", this.#elapsed());
     this.requestId = requestIdOf(response);
     const left = response.headers.get("x-ratelimit-remaining");
-    if (left !== null) this.#note("Requests left", `${left} of ${response.headers.get("x-ratelimit-limit")}`);
+    if (left !== null) this.#note("requests_left", say("left_of", { left, limit: response.headers.get("x-ratelimit-limit") }));
     const cost = response.headers.get("x-request-cost");
     if (cost !== null) this.showCost(dollars(Number(cost)));
     const shown = [...response.headers].filter(([name]) => HEADERS.test(name)).sort();
@@ -44,7 +45,7 @@ export class Result {
   arrive(text) {
     if (this.raw.length > LONGEST_RAW) return;
     this.raw += text;
-    const shown = this.raw.length > LONGEST_RAW ? `${text}\n… the rest is not shown` : text;
+    const shown = this.raw.length > LONGEST_RAW ? `${text}\n${say("not_shown")}` : text;
     byId("raw").append(visible(shown));
   }
 
@@ -65,7 +66,7 @@ export class Result {
       this.reasoning += event.delta.thinking ?? "";
     }
     if (typeof event.usage?.cost === "number") this.showCost(dollars(event.usage.cost));
-    if (event.usage?.prompt_tokens !== undefined) this.#note("Tokens", `${event.usage.prompt_tokens} in, ${event.usage.completion_tokens} out`);
+    if (event.usage?.prompt_tokens !== undefined) this.#noteTokens(event.usage);
     byId("read").textContent = visible(this.text);
     byId("reasoning").hidden = !this.reasoning;
     byId("reasoning-text").textContent = visible(this.reasoning);
@@ -83,24 +84,24 @@ export class Result {
       return null;
     }
     paint(byId("read"), visible(JSON.stringify(answer, null, 2)), "json");
-    if (answer.usage?.prompt_tokens !== undefined) this.#note("Tokens", `${answer.usage.prompt_tokens} in, ${answer.usage.completion_tokens} out`);
+    if (answer.usage?.prompt_tokens !== undefined) this.#noteTokens(answer.usage);
     return answer.error ?? null;
   }
 
   // Shows sound as something to listen to.
   play(sound) {
-    this.arrive(`${sound.size.toLocaleString("en-US")} bytes of ${sound.type}`);
+    this.arrive(say("sound", { size: sound.size.toLocaleString(language), type: sound.type }));
     const player = Object.assign(document.createElement("audio"), { controls: true, src: URL.createObjectURL(sound) });
-    player.setAttribute("aria-label", "The answer");
+    player.setAttribute("aria-label", say("answer"));
     byId("read").replaceChildren(player, this.raw);
   }
 
   end() {
-    this.#note("Total", this.#elapsed());
+    this.#note("total", this.#elapsed());
   }
 
   showCost(text) {
-    this.#note("Cost", text);
+    this.#note("cost", text);
   }
 
   // Says what went wrong and what to do.
@@ -112,12 +113,16 @@ export class Result {
   }
 
   #elapsed() {
-    return `${Math.round(performance.now() - this.startedAt).toLocaleString("en-US")} ms`;
+    return say("ms", { number: Math.round(performance.now() - this.startedAt).toLocaleString(language) });
+  }
+
+  #noteTokens({ prompt_tokens: input, completion_tokens: output }) {
+    this.#note("tokens", say("tokens_in_out", { input, output }));
   }
 
   #note(name, value) {
     this.facts.set(name, value);
-    const rows = ["First byte", "Total", "Tokens", "Cost", "Requests left"].filter((each) => this.facts.has(each));
+    const rows = ["first_byte", "total", "tokens", "cost", "requests_left"].filter((each) => this.facts.has(each));
     byId("facts").replaceChildren(...rows.map((each) => this.#fact(each, this.facts.get(each))));
   }
 
@@ -125,8 +130,8 @@ export class Result {
     const row = document.createElement("div");
     const term = document.createElement("dt");
     const shown = document.createElement("dd");
-    term.textContent = name;
-    if (name === "Cost" && this.requestId) {
+    term.textContent = say(name);
+    if (name === "cost" && this.requestId) {
       const link = document.createElement("a");
       link.href = `${this.requestUrl}${this.requestId}`;
       link.textContent = value;

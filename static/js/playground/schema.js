@@ -3,30 +3,31 @@
 const MANAGEMENT = "Management";
 
 // Returns the operations of the models' API; those of the management API take another key.
-export function operationsOf(document) {
+// `translated` brings the document's texts into the reader's language.
+export function operationsOf(document, translated) {
   const found = [];
   for (const [path, item] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(item)) {
       // A redirect leads to another host, which this page can't show.
       if (!operation.operationId || operation.tags?.includes(MANAGEMENT) || !operation.responses["200"]) continue;
-      found.push(described(document, path, method, operation));
+      found.push(described(document, path, method, operation, translated));
     }
   }
   return found;
 }
 
-function described(document, path, method, operation) {
+function described(document, path, method, operation, translated) {
   const [[mediaType, content] = []] = Object.entries(operation.requestBody?.content ?? {});
   const schema = content ? resolved(document, content.schema) : null;
   const examples = Object.values(content?.examples ?? {}).map((example) => example.value);
   // What the operation says of its form: the fields most requests name (others are folded away).
   const playground = operation["x-playground"] ?? {};
   const common = playground.common ?? [];
-  const fields = (operation.parameters ?? []).map((parameter) => fieldOf(document, parameter.name, parameter.schema, true, parameter.description));
+  const fields = (operation.parameters ?? []).map((parameter) => fieldOf(document, parameter.name, parameter.schema, true, translated(parameter.description)));
   const path_names = fields.map((field) => field.name);
   for (const [name, property] of Object.entries(schema?.properties ?? {})) {
     const isRequired = schema.required?.includes(name) ?? false;
-    fields.push(fieldOf(document, name, property, isRequired, property.description));
+    fields.push(fieldOf(document, name, property, isRequired, translated(property.description)));
   }
   const place = (field) => (common.includes(field.name) ? common.indexOf(field.name) : path_names.includes(field.name) ? -1 : common.length);
   for (const field of fields) field.isCommon = field.isRequired || common.includes(field.name);
@@ -35,9 +36,9 @@ function described(document, path, method, operation) {
     id: operation.operationId,
     path,
     method: method.toUpperCase(),
-    tag: operation.tags?.[0] ?? "",
-    summary: operation.summary,
-    description: operation.description,
+    tag: translated(operation.tags?.[0] ?? ""),
+    summary: translated(operation.summary),
+    description: translated(operation.description),
     fields,
     pathNames: path_names,
     example: examples.at(-1) ?? {},

@@ -1,5 +1,7 @@
 // Calls of our own pages' endpoints and of the API, and what to tell a person when they fail.
 
+import { language, say } from "./texts.js";
+
 export class AskError extends Error {
   constructor(text, status) {
     super(text);
@@ -9,8 +11,6 @@ export class AskError extends Error {
 
 const CHARGE_TRIES = 6;
 const CHARGE_PAUSE_MS = 400;
-const SIGNED_OUT = "You’re signed out. Reload the page to sign in again.";
-const UNREACHABLE = "The service can't be reached. Check your connection and try again.";
 
 // Asks one of the pages' JSON endpoints; returns what it answers (null for nothing).
 export async function ask(method, url, body) {
@@ -22,13 +22,13 @@ export async function ask(method, url, body) {
   try {
     response = await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   } catch {
-    throw new AskError(UNREACHABLE, 0);
+    throw new AskError(say("unreachable"), 0);
   }
-  if (response.redirected) throw new AskError(SIGNED_OUT, 401);
+  if (response.redirected) throw new AskError(say("signed_out"), 401);
   if (response.status === 204) return null;
   const answer = await response.json().catch(() => null);
   if (response.ok && answer !== null) return answer;
-  throw new AskError(answer?.error ?? `The page could not do this (${response.status}). Reload it and try again.`, response.status);
+  throw new AskError(answer?.error ?? say("page_failed", { status: response.status }), response.status);
 }
 
 // The short-lived key that this page calls the API with. It is in this variable and nowhere else.
@@ -53,7 +53,7 @@ export async function callApi(url, options, { isPublic = false } = {}) {
       return await fetch(url, { ...options, headers, credentials: "omit", redirect: "error", cache: "no-store" });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new AskError(UNREACHABLE, 0);
+      throw new AskError(say("unreachable"), 0);
     }
   };
   const response = await send();
@@ -88,11 +88,11 @@ export function requestIdOf(response) {
 
 // What a refused request means for a person: a text, and where to go if that helps.
 export function explain(status, error, retryAfter) {
-  const said = error?.message ?? `The service answered ${status}.`;
-  const wait = retryAfter ? ` Try again in ${retryAfter} seconds.` : " Wait a little and try again.";
+  const said = error?.message ?? say("service_answered", { status });
+  const wait = retryAfter ? ` ${say("wait_seconds", { seconds: retryAfter })}` : ` ${say("wait")}`;
   if (status === 402) return { text: said, link: "money" };
   if (status === 429) return { text: `${said}${said.includes("again") ? "" : wait}`, retryAfter: Number(retryAfter) || 0 };
-  if (status === 401) return { text: SIGNED_OUT };
+  if (status === 401) return { text: say("signed_out") };
   if (status === 503 && retryAfter) return { text: `${said}${said.includes("again") ? "" : wait}` };
   return { text: said };
 }
@@ -111,6 +111,5 @@ export async function learnCharge(requestId) {
 
 // A price as people read it: whole cents at least, and all that is finer.
 export function dollars(amount) {
-  const [whole, decimals] = amount.toFixed(9).split(".");
-  return `$${Number(whole).toLocaleString("en-US")}.${decimals.replace(/0+$/, "").padEnd(2, "0")}`;
+  return amount.toLocaleString(language, { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", minimumFractionDigits: 2, maximumFractionDigits: 9 });
 }
