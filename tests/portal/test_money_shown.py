@@ -1,5 +1,7 @@
 """Headlines add up as shown, to the cent."""
 
+import pytest
+from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,3 +69,23 @@ def test_parts_of_a_total_below_a_cent_are_shown_like_it() -> None:
     assert parts_in_cents([3_000_000]) == ["<$0.01"]
     assert parts_in_cents([2_000_000, 0, 1_000_000]) == ["<$0.01", "$0.00", "<$0.01"]
     assert parts_in_cents([]) == []
+
+
+@pytest.mark.parametrize(
+    ("language", "typed", "amount"),
+    [
+        ("en", "12.50", 1250),
+        ("en", "$1,250.00", 125_000),
+        ("en", "12,50", None),
+        ("cs", "12,50", 1250),
+        ("cs", "12.50", 1250),
+        ("cs", "1\N{NO-BREAK SPACE}250,00\N{NO-BREAK SPACE}$", 125_000),
+        ("ru", "12,5", 1250),
+        ("ru", "1,250", None),
+    ],
+)
+def test_an_amount_is_typed_as_the_language_writes_it(
+    language: str, typed: str, amount: int | None
+) -> None:
+    with translation.override(language):
+        assert cents_of(typed) == amount

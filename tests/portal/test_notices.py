@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
@@ -314,3 +314,12 @@ def test_rounds_at_the_same_time_send_each_notice_once(
     assert sum(sent) == 5
     assert len(mailoutbox) == 5
     assert SentNotice.objects.count() == 5
+
+
+def test_a_notice_writes_days_as_its_reader_does(
+    alice: User, alices_team: Team, send_round: Round
+) -> None:
+    User.objects.filter(pk=alice.pk).update(language="cs")
+    made = issue(alices_team, alice, "Robot").key.created_at.astimezone(UTC)
+    (email,) = send_round()
+    assert f"{made.day}. {made.month}. {made.year} {made:%H:%M:%S} UTC" in email.body

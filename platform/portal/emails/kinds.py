@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import Invitation, Role
@@ -33,7 +34,7 @@ ROLE_NAMES = {
 }
 
 
-def send_invitation(invitation: Invitation, token: str, role_meaning: str) -> None:
+def send_invitation(invitation: Invitation, token: str, role_meaning: str | Promise) -> None:
     """Send the invitation's email, which alone has the token. Raise OSError where it can't."""
     context = {
         "team_name": invitation.team.name,

@@ -58,11 +58,12 @@ def write(
 
 
 def send(name: str, to: str, context: Mapping[str, Any]) -> None:
-    """Send the email now, in the recipient's language.
+    """Send the email now, in the recipient's language; those for staff are in English.
 
     Raise SMTPException or OSError where the mail server refuses.
     """
-    with translation.override(language_for_address(to)):
+    language = language_for_address(to) if name in EMAILS else settings.LANGUAGE_CODE
+    with translation.override(language):
         email = write(name, to, context)
     email.send()
 

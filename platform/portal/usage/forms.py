@@ -25,6 +25,17 @@ METRICS = [(metric.value, METRIC_LABELS[metric]) for metric in Metric]
 MOST_DAYS_BY_HOUR = 2
 
 
+class _NameSelect(forms.Select):
+    """A choice of names that no language changes, but for the first, which is empty."""
+
+    def create_option(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Return an option that browsers leave untranslated."""
+        option = super().create_option(*args, **options)
+        if option["value"]:
+            option["attrs"]["translate"] = "no"
+        return option
+
+
 class UsageFilter(DayRangeForm):
     """A selection of requests by time, key, model, status and end user."""
 
@@ -57,7 +68,7 @@ class UsageFilter(DayRangeForm):
         chosen = self["model"].value()
         offered = sorted({*names, chosen} if chosen else names)
         choices = [("", _("All models")), *[(name, name) for name in offered]]
-        self.fields["model"].widget = forms.Select(choices=choices)
+        self.fields["model"].widget = _NameSelect(choices=choices)
 
     def clean(self) -> dict[str, Any]:
         """Make `cleaned_data["span"]`, the period that is asked for."""
