@@ -45,6 +45,11 @@ class Actor:
         return self.key is not None or self.role in {Role.OWNER, Role.ADMIN, Role.DEVELOPER}
 
     @property
+    def role_label(self) -> str:
+        """The actor's role as people read it; empty for a management key."""
+        return str(Role(self.role).label) if self.role else ""
+
+    @property
     def may_see_billing(self) -> bool:
         """Whether the actor may see the team's statement and pay."""
         return self.role in {Role.OWNER, Role.ADMIN, Role.BILLING}

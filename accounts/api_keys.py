@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Least, Now
 from django.dispatch import Signal
+from django.utils.translation import gettext as _
 
 from accounts import keys
 from accounts.errors import (
@@ -88,7 +89,7 @@ def update_key(key: ApiKey, rules: KeyRules) -> ApiKey:
     Raise KeyNotActiveError for a key that is revoked or expired: neither is ever reactivated.
     """
     if rules and not active(ApiKey.objects.filter(pk=key.pk)).update(**rules):
-        raise KeyNotActiveError("The key is revoked or expired. Create a new one.")
+        raise KeyNotActiveError(_("The key is revoked or expired. Create a new one."))
     key.refresh_from_db()
     return key
 
@@ -111,9 +112,9 @@ def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
         # The lock makes a second rotation wait for the first and then see its successor.
         old = active(ApiKey.objects.select_for_update().filter(pk=key.pk)).first()
         if ApiKey.objects.filter(replaces_id=key.pk).exists():
-            raise KeyAlreadyRotatedError("The key was already rotated. Rotate the new one.")
+            raise KeyAlreadyRotatedError(_("The key was already rotated. Rotate the new one."))
         if old is None:
-            raise KeyNotActiveError("The key is revoked or expired. Create a new one.")
+            raise KeyNotActiveError(_("The key is revoked or expired. Create a new one."))
         new = ApiKey(
             team_id=old.team_id,
             created_by_id=old.created_by_id,
@@ -163,7 +164,7 @@ def freeze_key(key: ApiKey, *, is_by_team: bool) -> ApiKey:
             unfrozen_expires_at=F("expires_at"),
             expires_at=Now(),
         ):
-            raise KeyNotActiveError("This key is already revoked, expired or frozen.")
+            raise KeyNotActiveError(_("This key is already revoked, expired or frozen."))
     key.refresh_from_db()
     return key
 
@@ -176,14 +177,14 @@ def unfreeze_key(key: ApiKey, *, is_by_team: bool) -> ApiKey:
     with transaction.atomic():
         found = _frozen(ApiKey.objects.select_for_update().filter(pk=key.pk))
         if is_by_team and found.filter(is_frozen_by_team=False).exists():
-            raise KeyFrozenError("This key was frozen by our staff. Contact us to unfreeze it.")
+            raise KeyFrozenError(_("This key was frozen by our staff. Contact us to unfreeze it."))
         if not found.update(
             expires_at=F("unfrozen_expires_at"),
             frozen_at=None,
             is_frozen_by_team=False,
             unfrozen_expires_at=None,
         ):
-            raise KeyNotActiveError("This key is not frozen.")
+            raise KeyNotActiveError(_("This key is not frozen."))
     key.refresh_from_db()
     return key
 
@@ -201,10 +202,11 @@ def require_room(team: Team) -> None:
     row = locked.get(pk=team.pk)
     limit = row.plan.max_keys if row.max_keys is None else row.max_keys
     if active(ApiKey.objects.filter(team=team)).count() >= limit:
-        raise TooManyKeysError(
-            f"The team has reached its limit of valid API keys ({limit})."
+        text = _(
+            "The team has reached its limit of valid API keys ({limit})."
             " Revoke one you no longer use, or ask us for a higher limit."
         )
+        raise TooManyKeysError(text.format(limit=limit))
 
 
 def active(queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:

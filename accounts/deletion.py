@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Count, Q
 from django.db.models.functions import Now
 from django.dispatch import Signal
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.access import Actor
@@ -80,7 +81,8 @@ def delete_user(user: User, *, ip_address: str | None = None) -> None:
         consequences = consequences_for(user)
         if consequences.blocking:
             names = ", ".join(team.name for team in consequences.blocking)
-            raise SharedTeamError(f"You are the only owner of {names}, which has other members.")
+            text = _("You are the only owner of {names}, which has other members.")
+            raise SharedTeamError(text.format(names=names))
         _log_departure(user, teams, ip_address)
         _close(consequences.ending)
         memberships.delete()

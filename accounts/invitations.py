@@ -12,6 +12,7 @@ from allauth.account.models import EmailAddress
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.access import Actor, membership_in
@@ -22,7 +23,7 @@ from accounts.errors import (
     InvitationMismatchError,
     NotAllowedError,
 )
-from accounts.members import lock_team
+from accounts.members import lock_team, role_name
 from accounts.models import Invitation, Membership, Team, User
 
 LIFETIME = timedelta(days=7)
@@ -41,12 +42,14 @@ def invite(
     with transaction.atomic():
         actor = lock_team(actor)
         if role not in actor.grantable_roles:
-            raise NotAllowedError(f"Your role doesn't allow inviting someone as {role}.")
+            text = _("Your role doesn't allow inviting someone as {role}.")
+            raise NotAllowedError(text.format(role=role_name(role)))
         if actor.team.memberships.filter(user__email=email).exists():
-            raise AlreadyMemberError(f"{email} is already in the team.")
+            raise AlreadyMemberError(_("{email} is already in the team.").format(email=email))
         pending = _pending(actor.team).filter(email=email)
         if pending.filter(expires_at__gt=now).exists():
-            raise AlreadyInvitedError(f"{email} is already invited. Resend the invitation.")
+            text = _("{email} is already invited. Resend the invitation.")
+            raise AlreadyInvitedError(text.format(email=email))
         pending.update(revoked_at=now)
         token = _new_token()
         invitation = Invitation.objects.create(
@@ -68,7 +71,7 @@ def renew(actor: Actor, invitation: Invitation) -> tuple[Invitation, str]:
     Return both. Raise NotAllowedError, and InvitationClosedError for one that has ended.
     """
     with transaction.atomic():
-        _, invitation = _lock(actor, invitation)
+        _actor, invitation = _lock(actor, invitation)
         return _renewed(invitation)
 
 
@@ -123,14 +126,13 @@ def accept(invitation: Invitation, user: User, *, ip_address: str | None = None)
     InvitationClosedError.
     """
     if not is_for(invitation, user):
-        raise InvitationMismatchError(
-            f"This invitation is for {invitation.email}; you are signed in as {user.email}."
-        )
+        text = _("This invitation is for {email}; you are signed in as {own}.")
+        raise InvitationMismatchError(text.format(email=invitation.email, own=user.email))
     with transaction.atomic():
         team = Team.objects.select_for_update(no_key=True).get(pk=invitation.team_id)
         invitation.refresh_from_db()
         if not is_open(invitation):
-            raise InvitationClosedError("This invitation is no longer open. Ask for a new one.")
+            raise InvitationClosedError(_("This invitation is no longer open. Ask for a new one."))
         invitation.accepted_at = timezone.now()
         invitation.save(update_fields=["accepted_at"])
         known = membership_in(user, team)
@@ -154,7 +156,7 @@ def _renewed(invitation: Invitation) -> tuple[Invitation, str]:
 def _still_pending(found: QuerySet[Invitation]) -> Invitation:
     invitation = found.first()
     if invitation is None:
-        raise InvitationClosedError("The invitation has already been accepted or withdrawn.")
+        raise InvitationClosedError(_("The invitation has already been accepted or withdrawn."))
     return invitation
 
 
@@ -162,7 +164,7 @@ def _lock(actor: Actor, invitation: Invitation) -> tuple[Actor, Invitation]:
     """Lock the team, and return actor and invitation as they are now."""
     actor = lock_team(actor)
     if not actor.may_handle(invitation):
-        raise NotAllowedError("Your role doesn't allow this.")
+        raise NotAllowedError(_("Your role doesn't allow this."))
     return actor, _still_pending(_pending(actor.team).filter(pk=invitation.pk))
 
 

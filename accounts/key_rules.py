@@ -7,16 +7,18 @@ same name, expiry and limits wherever it is made.
 from datetime import datetime
 
 from django.utils import timezone
+from django.utils.text import format_lazy
+from django.utils.translation import gettext, gettext_lazy
 
 LONGEST_NAME = 120
 LONGEST_MODEL_NAME = 120
 MOST_MODELS = 200
 LEAST_LIMIT = 1
 
-NAME_MISSING = "Enter a name."
-NAME_TOO_LONG = f"Enter at most {LONGEST_NAME} characters."
-LIMIT_INVALID = "Enter a whole number, such as 60."
-LIMIT_TOO_LOW = f"Enter at least {LEAST_LIMIT}."
+NAME_MISSING = gettext_lazy("Enter a name.")
+NAME_TOO_LONG = format_lazy(gettext_lazy("Enter at most {limit} characters."), limit=LONGEST_NAME)
+LIMIT_INVALID = gettext_lazy("Enter a whole number, such as 60.")
+LIMIT_TOO_LOW = format_lazy(gettext_lazy("Enter at least {limit}."), limit=LEAST_LIMIT)
 
 
 class KeyRuleError(ValueError):
@@ -30,14 +32,13 @@ class KeyRuleError(ValueError):
 def require_future(expires_at: datetime) -> None:
     """Raise KeyRuleError for an expiry in the past: a key is ended by revoking it."""
     if expires_at <= timezone.now():
-        raise KeyRuleError("Enter a time in the future.", "past")
+        raise KeyRuleError(gettext("Enter a time in the future."), "past")
 
 
 def require_limit(limit: int, plan_limit: int) -> None:
     """Raise KeyRuleError for a limit below 1 or above the plan's; only staff set higher ones."""
     if limit < LEAST_LIMIT:
-        raise KeyRuleError(LIMIT_TOO_LOW, "min_value")
+        raise KeyRuleError(str(LIMIT_TOO_LOW), "min_value")
     if limit > plan_limit:
-        raise KeyRuleError(
-            f"Enter at most {plan_limit}, the plan's limit, or contact us for more.", "max_value"
-        )
+        text = gettext("Enter at most {limit}, the plan's limit, or contact us for more.")
+        raise KeyRuleError(text.format(limit=plan_limit), "max_value")

@@ -8,6 +8,7 @@ Keys belong to the team: they outlive their creator's membership.
 from dataclasses import replace
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.access import Actor, membership_in
@@ -26,7 +27,8 @@ def change_role(
         actor = lock_team(actor)
         member = _find(actor, member)
         if not actor.may_change(member) or role not in actor.grantable_roles:
-            raise NotAllowedError(f"Your role doesn't allow making this member {role}.")
+            text = _("Your role doesn't allow making this member {role}.")
+            raise NotAllowedError(text.format(role=role_name(role)))
         before = member.role
         if before == role:
             return member
@@ -54,7 +56,7 @@ def remove_member(actor: Actor, member: Membership, *, ip_address: str | None = 
         actor = lock_team(actor)
         member = _find(actor, member)
         if not actor.may_change(member):
-            raise NotAllowedError("Your role doesn't allow removing this member.")
+            raise NotAllowedError(_("Your role doesn't allow removing this member."))
         _end(actor, member, "member.removed", ip_address)
 
 
@@ -66,7 +68,7 @@ def leave_team(actor: Actor, *, ip_address: str | None = None) -> None:
     with transaction.atomic():
         actor = lock_team(actor)
         if not actor.may_leave or actor.user is None:
-            raise NotAllowedError("You can't leave your personal team.")
+            raise NotAllowedError(_("You can't leave your personal team."))
         member = membership_in(actor.user, actor.team)
         if member is not None:
             _end(actor, member, "member.left", ip_address)
@@ -77,7 +79,7 @@ def rename_team(actor: Actor, name: str, *, ip_address: str | None = None) -> Te
     with transaction.atomic():
         actor = lock_team(actor)
         if not actor.may_rename_team:
-            raise NotAllowedError("Your role doesn't allow renaming the team.")
+            raise NotAllowedError(_("Your role doesn't allow renaming the team."))
         team, before = actor.team, actor.team.name
         if before != name:
             team.name = name
@@ -96,15 +98,20 @@ def lock_team(actor: Actor) -> Actor:
     team = Team.objects.select_for_update(no_key=True).get(pk=actor.team.pk)
     membership = membership_in(actor.user, team) if actor.user is not None else None
     if membership is None:
-        raise NotAllowedError("You are no longer a member of this team.")
+        raise NotAllowedError(_("You are no longer a member of this team."))
     return replace(actor, team=team, role=membership.role)
+
+
+def role_name(role: str) -> str:
+    """Return a role as it stands within a sentence."""
+    return str(Role(role).label).lower() if role in Role.values else role
 
 
 def _find(actor: Actor, member: Membership) -> Membership:
     """Return the membership as it is now. Raise NoSuchMemberError."""
     found = actor.team.memberships.filter(pk=member.pk).select_related("user").first()
     if found is None:
-        raise NoSuchMemberError("This person is no longer in the team.")
+        raise NoSuchMemberError(_("This person is no longer in the team."))
     return found
 
 
@@ -120,4 +127,4 @@ def _end(actor: Actor, member: Membership, action: str, ip_address: str | None) 
 def _require_another_owner(member: Membership) -> None:
     owners = Membership.objects.filter(team_id=member.team_id, role=Role.OWNER)
     if not owners.exclude(pk=member.pk).exists():
-        raise LastOwnerError("A team needs an owner. Make another member an owner first.")
+        raise LastOwnerError(_("A team needs an owner. Make another member an owner first."))

@@ -11,6 +11,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from accounts.zones import validate_zone
 
@@ -63,13 +64,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         db_default="",
         help_text="An IANA name, such as Europe/Prague. Empty: the browser's.",
     )
-    language = models.CharField(
-        max_length=16,
-        blank=True,
-        default="",
-        db_default="",
-        help_text="A code such as cs or zh-hans. Empty: the browser's.",
-    )
+    language = models.CharField(max_length=16, blank=True, default="", db_default="")
     terms_version = models.CharField(
         max_length=20,
         blank=True,
@@ -118,9 +113,7 @@ class Plan(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["is_default"],
-                condition=models.Q(is_default=True),
-                name="plan_one_default",
+                fields=["is_default"], condition=models.Q(is_default=True), name="plan_one_default"
             )
         ]
 
@@ -186,10 +179,10 @@ class StaffNote(models.Model):
 class Role(models.TextChoices):
     """A member's role in a team (`accounts/access.py` says what each may do)."""
 
-    OWNER = "owner"
-    ADMIN = "admin"
-    DEVELOPER = "developer"
-    BILLING = "billing"
+    OWNER = "owner", _("Owner")
+    ADMIN = "admin", _("Admin")
+    DEVELOPER = "developer", _("Developer")
+    BILLING = "billing", _("Billing")
 
 
 class Membership(models.Model):

@@ -6,6 +6,7 @@ from allauth.account.models import EmailAddress
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
 from accounts.errors import EmailInUseError
 from accounts.models import Membership, Plan, Role, Team, User
@@ -32,9 +33,8 @@ def sign_up(
             with transaction.atomic():
                 user = User.objects.create_user(email, password, name=name)
         except IntegrityError:
-            raise EmailInUseError(
-                f"{email} is already in use. Sign in with it, or use another address."
-            ) from None
+            text = _("{email} is already in use. Sign in with it, or use another address.")
+            raise EmailInUseError(text.format(email=email)) from None
         EmailAddress.objects.create(user=user, email=user.email, verified=is_verified, primary=True)
         team = ensure_personal_team(user)
     return user, team
@@ -87,7 +87,7 @@ def _insert_team(name: str, *, is_personal: bool) -> Team:
     if plan is None:
         raise ImproperlyConfigured("No plan is the default: mark one in the admin, under Plans.")
     base = slug = _slug_from(name)
-    for _ in range(_SLUG_ATTEMPTS):
+    for _attempt in range(_SLUG_ATTEMPTS):
         if not Team.objects.filter(slug=slug).exists():
             try:
                 with transaction.atomic():

@@ -5,7 +5,7 @@ from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.core.exceptions import ValidationError
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from accounts.formats import day_format
 
@@ -56,9 +56,13 @@ def moment_text(moment: datetime, zone: tzinfo | None = None) -> str:
     return f"{local.strftime(day_format())} {local:%H:%M:%S} {name}"
 
 
-def moment_for(moment: datetime, zone_name: str) -> str:
-    """Return a moment in the zone of a profile, for emails; in UTC if the profile has none."""
-    return moment_text(moment, zone_of(zone_name) or UTC)
+def moment_for(moment: datetime, zone_name: str, language: str = "") -> str:
+    """Return a moment in the zone and the language of a profile, for emails.
+
+    It is in UTC if the profile has no zone, and in the active language if it has none of its own.
+    """
+    with translation.override(language or translation.get_language()):
+        return moment_text(moment, zone_of(zone_name) or UTC)
 
 
 def day_text(moment: datetime) -> str:

@@ -45,6 +45,8 @@ which status means what is decided in `platform/docs/architecture.md`.
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
+from api.phrases import Phrase, cleaned
+
 _LONGEST_MESSAGE = 1_000
 _LONGEST_PARAM = 200
 _LONGEST_QUOTE = 80
@@ -55,6 +57,7 @@ class ApiError(Exception):
 
     `param` is the path of the offending field, such as `messages[2].content`. `headers` go out with
     the answer, besides the class's own. Texts may quote the client: they are cut and cleaned here.
+    `default_message` and `template` are translated, as is a `Phrase`; `str(error)` is in English.
     """
 
     status: ClassVar[int] = 500
@@ -73,18 +76,23 @@ class ApiError(Exception):
         headers: Mapping[str, str] | None = None,
         retry_after_seconds: int | None = None,
     ) -> None:
-        self.message = _cleaned(message or self.default_message, _LONGEST_MESSAGE)
+        self._message = Phrase(message or self.default_message)
         param = self.default_param if param is None else param
-        self.param = None if param is None else _cleaned(param, _LONGEST_PARAM)
+        self.param = None if param is None else cleaned(param, _LONGEST_PARAM)
         self.headers = {**self.default_headers, **(headers or {})}
         if retry_after_seconds is not None:
             self.headers["Retry-After"] = str(max(1, retry_after_seconds))
-        super().__init__(self.message)
+        super().__init__(cleaned(self._message, _LONGEST_MESSAGE))
+
+    @property
+    def message(self) -> str:
+        """The text for the client, in the active language."""
+        return cleaned(self._message.translated(), _LONGEST_MESSAGE)
 
     @classmethod
     def about(cls, *names: str, param: str | None = None) -> Self:
         """Return the error with names, such as the client's model, put into its `template`."""
-        return cls(cls.template.format(*(quoted(name) for name in names)), param=param)
+        return cls(Phrase(cls.template, *(quoted(name) for name in names)), param=param)
 
 
 class InvalidRequestError(ApiError):
@@ -388,9 +396,3 @@ class UpstreamTimeoutError(ServerError):
 def quoted(text: str) -> str:
     """Return a client's text short enough to be quoted in a message."""
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
-
-
-def _cleaned(text: str, longest: int) -> str:
-    """Return the text cut to a length and without lone surrogates, which no JSON can carry."""
-    text = text[:longest]
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

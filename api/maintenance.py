@@ -13,6 +13,7 @@ import psycopg
 import structlog
 
 from api.errors import ServiceUnavailableError
+from api.phrases import Phrase
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +42,14 @@ class Maintenance(NamedTuple):
 
     def error(self) -> ServiceUnavailableError:
         """Return the API's answer to every request."""
-        until = f" until {self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.ends_at else ""
-        message = f"The service is under maintenance{until}. {self.text}".strip()
+        message: str = Phrase("The service is under maintenance.")
+        if self.ends_at:
+            message = Phrase(
+                "The service is under maintenance until {time} UTC.",
+                time=f"{self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+            )
+        if self.text:
+            message = Phrase("{message} {note}", message=message, note=self.text)
         return ServiceUnavailableError(message, retry_after_seconds=self.retry_seconds())
 
 

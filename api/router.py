@@ -13,6 +13,7 @@ from api.gateway.http import ApiRequest, Receive, Scope, Send
 from api.gateway.process import Gateway
 from api.operations import OPERATIONS
 from api.operations.base import Operation
+from api.phrases import Phrase
 from api.surfaces import SURFACES, Surface
 
 log = structlog.get_logger(__name__)
@@ -153,7 +154,10 @@ def _operation_of(match: Match, scope: Scope) -> Operation:
     if method not in operation.methods:
         allowed = ", ".join((*operation.methods, "OPTIONS"))
         raise errors.MethodNotAllowedError(
-            f"Not allowed: {method}. This path takes {allowed}.", headers={"Allow": allowed}
+            Phrase(
+                "Not allowed: {method}. This path takes {allowed}.", method=method, allowed=allowed
+            ),
+            headers={"Allow": allowed},
         )
     return operation
 

@@ -5,11 +5,13 @@ not for readers of an API's documentation, whose clients also look at `param` an
 """
 
 import re
+from functools import reduce
 from typing import TypeVar
 
 import msgspec
 
 from api import errors
+from api.phrases import Phrase
 
 Checked = TypeVar("Checked")
 
@@ -20,15 +22,31 @@ _BOUND = re.compile(r"Expected `(?:int|float)` (>=|<=|>|<) (\S+)")
 _LENGTH = re.compile(r"Expected `(\w+)` of length (>=|<=) (\d+)")
 _VALUE = re.compile(r"(?s)Invalid (?:enum )?value (['\"])(.*)\1")
 _KINDS = {
-    "int": "an integer",
-    "float": "a number",
-    "str": "a string",
-    "bool": "a boolean",
-    "array": "an array",
-    "object": "an object",
+    "int": Phrase("an integer"),
+    "float": Phrase("a number"),
+    "str": Phrase("a string"),
+    "bool": Phrase("a boolean"),
+    "array": Phrase("an array"),
+    "object": Phrase("an object"),
     "null": "null",
 }
-_ITEMS = {"str": "character", "array": "item", "object": "field"}
+# By a bound on a length and what has it.
+_LENGTHS = {
+    ("<=", "str"): Phrase("Invalid '{path}': expected at most {number} characters."),
+    ("<=", "array"): Phrase("Invalid '{path}': expected at most {number} items."),
+    ("<=", "object"): Phrase("Invalid '{path}': expected at most {number} fields."),
+    (">=", "str"): Phrase("Invalid '{path}': expected at least {number} characters."),
+    (">=", "array"): Phrase("Invalid '{path}': expected at least {number} items."),
+    (">=", "object"): Phrase("Invalid '{path}': expected at least {number} fields."),
+}
+_ONE = {
+    ("<=", "str"): Phrase("Invalid '{path}': expected at most 1 character."),
+    ("<=", "array"): Phrase("Invalid '{path}': expected at most 1 item."),
+    ("<=", "object"): Phrase("Invalid '{path}': expected at most 1 field."),
+    (">=", "str"): Phrase("Invalid '{path}': expected at least 1 character."),
+    (">=", "array"): Phrase("Invalid '{path}': expected at least 1 item."),
+    (">=", "object"): Phrase("Invalid '{path}': expected at least 1 field."),
+}
 _SUPPORTED = {
     "role": ("system", "developer", "user", "assistant", "tool", "function"),
     "response_format": ("url", "b64_json"),
@@ -60,10 +78,16 @@ def explained(text: str, place: str = "") -> errors.InvalidRequestError:
         return errors.MissingParameterError.about(place, param=place)
     if found := _TYPE.match(message):
         expected = [kind for kind in found[1].split(" | ") if kind != "null"]
-        wanted = " or ".join(_KINDS.get(kind, kind) for kind in expected)
+        wanted = reduce(_either, (_KINDS.get(kind, kind) for kind in expected))
         got = _KINDS.get(found[2], found[2])
         return errors.InvalidTypeError(
-            f"Invalid type for '{path}': expected {wanted}, but got {got} instead.", param=path
+            Phrase(
+                "Invalid type for '{path}': expected {wanted}, but got {got} instead.",
+                path=path,
+                wanted=wanted,
+                got=got,
+            ),
+            param=path,
         )
     return errors.InvalidValueError(_value_message(message, path), param=path)
 
@@ -78,22 +102,37 @@ def _split(text: str) -> tuple[str, str]:
 
 def _value_message(message: str, path: str) -> str:
     if found := _BOUND.match(message):
-        return f"Invalid '{path}': expected a value {found[1]} {found[2].removesuffix('.0')}."
+        return Phrase(
+            "Invalid '{path}': expected a value {bound} {number}.",
+            path=path,
+            bound=found[1],
+            number=found[2].removesuffix(".0"),
+        )
     if found := _LENGTH.match(message):
-        bound = "at least" if found[2] == ">=" else "at most"
-        items = f"{_ITEMS.get(found[1], 'item')}{'' if found[3] == '1' else 's'}"
-        return f"Invalid '{path}': expected {bound} {found[3]} {items}."
+        kind = found[1] if found[1] in ("str", "object") else "array"
+        texts = _ONE if found[3] == "1" else _LENGTHS
+        return Phrase(texts[found[2], kind], path=path, number=found[3])
     if found := _VALUE.match(message):
         supported = _SUPPORTED.get(_kind_of_place(path), ())
         values = ", ".join(f"'{value}'" for value in supported)
-        hint = f" Supported values are: {values}." if values else ""
-        return f"Invalid value: '{errors.quoted(found[2])}'.{hint}"
-    if "regex" in message:
-        return (
-            f"Invalid '{path}': expected 1 to 64 letters, digits, underscores and dashes "
-            "(pattern '^[a-zA-Z0-9_-]{1,64}$')."
+        value = errors.quoted(found[2])
+        if not values:
+            return Phrase("Invalid value: '{value}'.", value=value)
+        return Phrase(
+            "Invalid value: '{value}'. Supported values are: {values}.", value=value, values=values
         )
-    return f"Invalid '{path}': {message[:1].lower()}{message[1:]}."
+    if "regex" in message:
+        return Phrase(
+            "Invalid '{path}': expected 1 to 64 letters, digits, underscores and dashes "
+            "(pattern '^[a-zA-Z0-9_-]{{1,64}}$').",
+            path=path,
+        )
+    reason = f"{message[:1].lower()}{message[1:]}"
+    return Phrase("Invalid '{path}': {reason}.", path=path, reason=reason)
+
+
+def _either(first: str, second: str) -> str:
+    return Phrase("{first} or {second}", first=first, second=second)
 
 
 def _kind_of_place(path: str) -> str:

@@ -13,12 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             "user",
             "language",
-            models.CharField(
-                blank=True,
-                default="",
-                db_default="",
-                max_length=16,
-                help_text="A code such as cs or zh-hans. Empty: the browser's.",
-            ),
+            models.CharField(blank=True, default="", db_default="", max_length=16),
         ),
     ]

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 
 from accounts.formats import dollars_text
 from billing.models import CreditAccount, PriceVersion, UsageHour
@@ -75,7 +74,7 @@ def change_text(before: Rates, after: Rates) -> str:
                 text = _("{components} {old} → {new} per million")
             changes.append(
                 text.format(
-                    components=pgettext("component", component.plural),
+                    components=component.title,
                     old=old or _("unpriced"),
                     new=new or _("unpriced"),
                 )

@@ -41,6 +41,7 @@ from api.dialects.conversation import (
 from api.dialects.error_bodies import ErrorReport
 from api.dialects.usage import Metered, MeteringLimits
 from api.error_responses import RenderedError
+from api.phrases import Phrase
 from api.surfaces import Surface
 from billing.pricing.charge import Charge, Usage
 
@@ -99,7 +100,10 @@ class Bridge:
         body = self.written.body_of(conversation, model, route, max_tokens)
         if request.service_tier:
             if not self.has_service_tiers:
-                raise unsayable("service_tier", f"The service tier '{request.service_tier}' is")
+                raise unsayable(
+                    "service_tier",
+                    Phrase("The service tier '{service_tier}'", service_tier=request.service_tier),
+                )
             body["service_tier"] = request.service_tier
         return _encode(body)
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from api import errors
 from api.dialects.signatures import Maker
+from api.phrases import Phrase
 
 Role = Literal["system", "developer", "user", "assistant"]
 ToolKind = Literal["function", "custom"]
@@ -320,10 +321,13 @@ def _extend(blocks: list[Block], kind: type[Text | Refusal], text: str) -> None:
 def unsayable(place: str, what: str) -> errors.UnsupportedParameterError:
     """Return the error that the model's provider has no words for a part of a request.
 
-    `what` is that part as the subject of a sentence, with its verb.
+    `what` is that part as the subject of a sentence.
     """
     return errors.UnsupportedParameterError(
-        f"{what} not supported by this model's provider. Leave it out or use another model.",
+        Phrase(
+            "{what} is not supported by this model's provider. Leave it out or use another model.",
+            what=what,
+        ),
         param=place,
     )
 

@@ -15,6 +15,7 @@ from api import errors
 from api.catalogue.snapshot import ModelEntry, RouteEntry
 from api.dialects.base import OpenAiFamily, ParsedRequest
 from api.dialects.fields import passed_fields
+from api.phrases import Phrase
 
 # Unknown to clients, so that no file of theirs can hold it and add parts to our call.
 BOUNDARY = f"form-{token_hex(16)}"
@@ -94,7 +95,10 @@ def check_file(value: object, place: str) -> None:
     """Refuse what is no file, or an empty one."""
     if not isinstance(value, FormFile):
         raise errors.InvalidTypeError(
-            f"Invalid type for '{place}': expected one file, with its name.", param=place
+            Phrase("Invalid type for '{place}': expected one file, with its name.", place=place),
+            param=place,
         )
     if not value.data:
-        raise errors.InvalidValueError(f"Invalid '{place}': the file is empty.", param=place)
+        raise errors.InvalidValueError(
+            Phrase("Invalid '{place}': the file is empty.", place=place), param=place
+        )

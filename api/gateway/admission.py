@@ -15,6 +15,7 @@ from api.gateway.process import Gateway
 from api.gateway.quote import Quote
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream_errors import ShuttingDownError
+from api.phrases import Phrase
 from api.surfaces import Surface
 from billing.ledger.gate import Admission, AdmissionResult, LedgerUnavailableError
 
@@ -74,7 +75,7 @@ async def admit(
         if admission.code != "stale_catalogue":
             raise refusal(admission, parsed.model)
         await gateway.catalogue_of(admission)
-    raise errors.ServiceUnavailableError("The catalogue is being changed. Try again.")
+    raise errors.ServiceUnavailableError(Phrase("The catalogue is being changed. Try again."))
 
 
 async def identify(
@@ -141,7 +142,7 @@ def refusal(admission: AdmissionResult, model: str = "") -> errors.ApiError:
         case "budget_exceeded":
             return errors.BudgetExceededError()
         case "insufficient_quota":
-            message = errors.InsufficientQuotaError.template.format(settings.BILLING_URL)
+            message = Phrase(errors.InsufficientQuotaError.template, settings.BILLING_URL)
             return errors.InsufficientQuotaError(message)
     raise ValueError(f"The ledger's answer {admission.code!r} is unknown.")
 
@@ -165,8 +166,12 @@ async def parsed_body(
     except errors.RequestTooLargeError:
         if max_bytes < gateway.limits.max_body_bytes:
             raise errors.InsufficientQuotaError(
-                f"A body of more than {max_bytes:,} bytes needs credit, whatever the model. "
-                f"Buy credits at {settings.BILLING_URL}, or send a smaller body."
+                Phrase(
+                    "A body of more than {max_bytes} bytes needs credit, whatever the model. "
+                    "Buy credits at {billing_url}, or send a smaller body.",
+                    max_bytes=f"{max_bytes:,}",
+                    billing_url=settings.BILLING_URL,
+                )
             ) from None
         if request.admission is None:
             await identify(gateway, request, digests)

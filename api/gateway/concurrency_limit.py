@@ -41,10 +41,11 @@ from collections.abc import Callable, Hashable, Sequence
 
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
 from api.gateway.upstream_errors import AttemptError, UpstreamBusyError
+from api.phrases import Phrase
 
 # How many times as many calls a team may have as are left for the others.
 SHARE = 4
-TEAM_SHARE_MESSAGE = (
+TEAM_SHARE_MESSAGE = Phrase(
     "Your team's running requests use its full share of this model's capacity. Retry after the "
     "time in Retry-After, or once some of them have finished."
 )

@@ -20,6 +20,7 @@ from api.gateway.request_body import (
     decode_object,
     digest_of,
 )
+from api.phrases import Phrase, in_language_of
 from api.surfaces import Surface
 from billing.ledger.gate import AdmissionResult
 
@@ -238,7 +239,8 @@ class ApiRequest:
                 lambda: (decode_large_object(body), digest_of(body, key_digest)),
             )
         except UnacceptableJsonError as error:
-            raise errors.InvalidJsonError(f"The body is not valid JSON: {error}") from None
+            problem = Phrase("The body is not valid JSON: {reason}", reason=error.reason)
+            raise errors.InvalidJsonError(problem) from None
         return fields, len(body)
 
     async def read_form(self, max_bytes: int) -> tuple[dict[str, object], int]:
@@ -260,7 +262,8 @@ class ApiRequest:
                 lambda: (decode_form(body, content_type), digest_of(body, key_digest, boundary)),
             )
         except UnacceptableFormError as error:
-            raise errors.InvalidRequestError(f"The body is not a valid form: {error}") from None
+            problem = Phrase("The body is not a valid form: {reason}", reason=error)
+            raise errors.InvalidRequestError(problem) from None
         return fields, len(body)
 
     async def drain_body(self) -> None:
@@ -304,7 +307,8 @@ class ApiRequest:
 
     async def respond_error(self, error: errors.ApiError, render: ErrorRenderer = rendered) -> None:
         """Send an error, rendered as the request's dialect does it."""
-        response = render(error, self.surface, self.request_id)
+        with in_language_of(self.headers):
+            response = render(error, self.surface, self.request_id)
         headers = headers_of(response) + self._common_headers()
         await self.downstream.respond(response.status, headers, response.body)
 
@@ -332,7 +336,7 @@ class ApiRequest:
         while True:
             message = await self.receive()
             if message["type"] != "http.request":
-                raise errors.InvalidRequestError("The body did not arrive in time.")
+                raise errors.InvalidRequestError(Phrase("The body did not arrive in time."))
             part: bytes = message.get("body", b"")
             self.read_bytes = size = size + len(part)
             if size > max_bytes:
@@ -390,6 +394,6 @@ def limit_headers(admission: AdmissionResult) -> Headers:
 
 
 def _too_large(max_bytes: int) -> errors.RequestTooLargeError:
-    return errors.RequestTooLargeError(
-        f"The body is larger than {max_bytes:,} bytes. Send a smaller one."
-    )
+    size = f"{max_bytes:,}"
+    problem = Phrase("The body is larger than {size} bytes. Send a smaller one.", size=size)
+    return errors.RequestTooLargeError(problem)

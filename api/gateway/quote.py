@@ -18,6 +18,7 @@ from api import errors
 from api.catalogue.snapshot import ModelEntry, Snapshot
 from api.dialects.base import Dialect, ParsedRequest
 from api.dialects.service_tiers import named_tier
+from api.phrases import Phrase
 from api.surfaces import Surface
 from billing.pricing.charge import Usage, affordable_output_tokens, quote, quote_range
 from billing.pricing.rates import Prices
@@ -267,7 +268,7 @@ def find_sold(snapshot: Snapshot, name: str) -> tuple[ModelEntry, Prices]:
     """Return a model that can be sold now, with its prices."""
     if not snapshot.service.is_open:
         raise errors.ServiceUnavailableError(
-            "The API is temporarily unavailable. Retry after the time in Retry-After."
+            Phrase("The API is temporarily unavailable. Retry after the time in Retry-After.")
         )
     now = datetime.now(UTC)
     model, prices = snapshot.find_priced(name, now)
@@ -308,18 +309,30 @@ def check_served(
     name = request.model
     if model.kind != kind:
         raise errors.InvalidValueError(
-            f"The model '{errors.quoted(name)}' doesn't support {product}.", param="model"
+            Phrase(
+                "The model '{name}' doesn't support {product}.",
+                name=errors.quoted(name),
+                product=product,
+            ),
+            param="model",
         )
     if surface.models == "coding" and not model.is_coding:
         raise errors.EndpointNotAllowedError(
-            f"The model '{errors.quoted(name)}' is not served by the coding endpoint. "
-            "Use a coding model, or the general endpoint.",
+            Phrase(
+                "The model '{name}' is not served by the coding endpoint. Use a coding "
+                "model, or the general endpoint.",
+                name=errors.quoted(name),
+            ),
             param="model",
         )
     messages = request.prompt.messages
     if model.max_messages is not None and messages > model.max_messages:
         raise errors.InvalidValueError(
-            f"Invalid 'messages': expected at most {model.max_messages} items, but got {messages}.",
+            Phrase(
+                "Invalid 'messages': expected at most {max_messages} items, but got {messages}.",
+                max_messages=model.max_messages,
+                messages=messages,
+            ),
             param="messages",
         )
     if model.refusals and (rule := model.refused_by(request.used)):
@@ -332,8 +345,12 @@ def check_served(
     for modality, place in request.modalities:
         if modality not in model.input_modalities:
             raise errors.UnsupportedParameterError(
-                f"The model '{errors.quoted(name)}' doesn't support {modality} input. "
-                "Leave it out or use another model.",
+                Phrase(
+                    "The model '{name}' doesn't support {modality} input. Leave it out or use "
+                    "another model.",
+                    name=errors.quoted(name),
+                    modality=modality,
+                ),
                 param=place,
             )
 

@@ -29,6 +29,7 @@ from functools import cache
 import msgspec
 
 from accounts.keys import derived_secret
+from api.phrases import Phrase
 
 # More would be no conversation, but an attempt to fill the memory: `[[],[],…` costs 30 bytes of
 # memory for each byte sent.
@@ -50,9 +51,9 @@ _split_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _COLON_ESCAPES = re.compile(rb"\\+u003[aA]")
 _NUL_ESCAPES = re.compile(rb"\\+u0000")
 _MESSAGES = (
-    (re.compile("truncated"), "it ends too early, or a `\\u` escape is half of a pair"),
-    (re.compile("surrogate"), "a `\\u` escape is half of a surrogate pair"),
-    (re.compile("out of range"), "a number is out of range"),
+    (re.compile("truncated"), Phrase("it ends too early, or a `\\u` escape is half of a pair.")),
+    (re.compile("surrogate"), Phrase("a `\\u` escape is half of a surrogate pair.")),
+    (re.compile("out of range"), Phrase("a number is out of range.")),
 )
 # The members that the digest leaves out.
 _STREAM = re.compile(rb'"stream(?:_options)?"\s*:\s*(?:true|false|null|\{[^{}]*\})')
@@ -62,7 +63,11 @@ _MOST_PLACES = 16
 
 
 class UnacceptableJsonError(ValueError):
-    """The text is no JSON object that we accept; the message says why, for the client to read."""
+    """The text is no JSON object that we accept; `reason` says why, for the client to read."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def decode_object(body: bytes) -> dict[str, object]:
@@ -72,20 +77,22 @@ def decode_object(body: bytes) -> dict[str, object]:
         decoded = _decode(body)
         encoded = _encode(decoded)
     except RecursionError:
-        raise UnacceptableJsonError("it is nested too deeply.") from None
+        raise UnacceptableJsonError(Phrase("it is nested too deeply.")) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UnacceptableJsonError(_reason(body, error)) from None
     if type(decoded) is not dict:
-        raise UnacceptableJsonError("expected an object at the top level.")
+        raise UnacceptableJsonError(Phrase("expected an object at the top level."))
     # In JSON every key has a colon after it, and of equal keys `msgspec` keeps the last: the
     # encoded form has as many colons as the body, escaped ones counted, or else a key was dropped.
     colons = body.count(b":")
     if b"\\u003" in body:
         colons += _count_escapes(_COLON_ESCAPES, body)
     if colons != encoded.count(b":"):
-        raise UnacceptableJsonError(f"{_duplicate_key(body)} occurs twice in one object.")
+        raise UnacceptableJsonError(
+            Phrase("{key} occurs twice in one object.", key=_duplicate_key(body))
+        )
     if b"\\u0000" in encoded and _count_escapes(_NUL_ESCAPES, encoded):
-        raise UnacceptableJsonError("a string has a NUL character.")
+        raise UnacceptableJsonError(Phrase("a string has a NUL character."))
     return decoded
 
 
@@ -98,12 +105,14 @@ def decode_large_object(body: bytes, piece_bytes: int = PIECE_BYTES) -> dict[str
         # Of several faults in the whole body, this finds the first; a piece can't know.
         return decode_object(body)
     if type(decoded) is not dict:
-        raise UnacceptableJsonError("expected an object at the top level.")
+        raise UnacceptableJsonError(Phrase("expected an object at the top level."))
     colons = _count(body, b":")
     if _count(body, b"\\u003"):
         colons += _count_escapes(_COLON_ESCAPES, body)
     if colons != colons_left:
-        raise UnacceptableJsonError(f"{_duplicate_key(body)} occurs twice in one object.")
+        raise UnacceptableJsonError(
+            Phrase("{key} occurs twice in one object.", key=_duplicate_key(body))
+        )
     return decoded
 
 
@@ -169,7 +178,7 @@ def _colons_of(value: object) -> int:
     """Return the colons of a value's encoded form. Raise UnacceptableJsonError for a NUL."""
     encoded = _encode(value)
     if _count(encoded, b"\\u0000") and _count_escapes(_NUL_ESCAPES, encoded):
-        raise UnacceptableJsonError("a string has a NUL character.")
+        raise UnacceptableJsonError(Phrase("a string has a NUL character."))
     return _count(encoded, b":")
 
 
@@ -186,7 +195,7 @@ def _count(text: bytes, pattern: bytes) -> int:
 def _check_marks(body: bytes) -> None:
     """Raise UnacceptableJsonError where the body would fill the memory."""
     if _count(body, b"{") + _count(body, b"[") + _count(body, b'":') > MAX_MARKS:
-        raise UnacceptableJsonError("it has more than a million objects, arrays and keys.")
+        raise UnacceptableJsonError(Phrase("it has more than a million objects, arrays and keys."))
 
 
 def _count_escapes(pattern: re.Pattern[bytes], text: bytes) -> int:
@@ -197,13 +206,13 @@ def _count_escapes(pattern: re.Pattern[bytes], text: bytes) -> int:
 def _reason(body: bytes, error: Exception) -> str:
     """Return what is wrong with a body, in words that hold for the body's author."""
     if not body.strip():
-        return "it is empty."
+        return Phrase("it is empty.")
     if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8."
+        return Phrase("it is not UTF-8.")
     text = str(error)
     for pattern, reason in _MESSAGES:
         if pattern.search(text):
-            return f"{reason}."
+            return reason
     return f"{text.removeprefix('JSON is malformed: ')}."
 
 

@@ -12,6 +12,7 @@ from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream import UpstreamCall, UpstreamResponse
 from api.gateway.upstream_errors import AttemptError
+from api.phrases import in_language_of
 from billing.failpoints import ARMED, failpoint
 
 
@@ -107,7 +108,9 @@ class StreamResponder:
             admitted.usage,
             admitted.cost,
         )
-        await self._request.downstream.write(dialect.error_event(failure), is_last=True)
+        with in_language_of(self._request.headers):
+            event = dialect.error_event(failure)
+        await self._request.downstream.write(event, is_last=True)
 
     async def close(self) -> None:
         """End the upstream's call."""

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 from api import errors
 from api.dialects.base import DialectError
 from api.dialects.error_bodies import ErrorReport, redacted
+from api.phrases import Phrase
 from billing.pricing.money import dollars_short_text
 
 Kind = Literal[
@@ -200,7 +201,7 @@ class AttemptError(Exception):
 def _told(kind: type[errors.ServerError], charged_nanos: int) -> errors.ApiError:
     if not charged_nanos:
         return kind()
-    return kind(kind.template.format(f"${dollars_short_text(charged_nanos)}"))
+    return kind(Phrase(kind.template, f"${dollars_short_text(charged_nanos)}"))
 
 
 _FAILED_STATUSES = frozenset({408, 409, 425})

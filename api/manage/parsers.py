@@ -7,6 +7,7 @@ import msgspec
 from rest_framework.parsers import BaseParser
 
 from api.errors import InvalidJsonError, RequestTooLargeError
+from api.phrases import Phrase
 
 LARGEST_BODY_BYTES = 65_536
 
@@ -29,7 +30,11 @@ class JsonParser(BaseParser):
         body = stream.read(LARGEST_BODY_BYTES + 1)
         if len(body) > LARGEST_BODY_BYTES:
             raise RequestTooLargeError(
-                f"The body is over {LARGEST_BODY_BYTES} bytes. Send only the fields that change."
+                Phrase(
+                    "The body is over {largest_body_bytes} bytes. Send only the fields that "
+                    "change.",
+                    largest_body_bytes=LARGEST_BODY_BYTES,
+                )
             )
         try:
             return msgspec.json.decode(body)

@@ -29,6 +29,7 @@ from api.manage.serializers import (
     RotationSerializer,
     TeamSerializer,
 )
+from api.phrases import Phrase
 from api.service import current_service
 
 _KEY_RELATIONS = ("created_by", "spend", "replaced_by")
@@ -79,7 +80,9 @@ class ManageView(APIView):
         key = shown.filter(pk=key_id).first()
         if key is None:
             raise errors.NotFoundError(
-                f"The team has no API key with the id {key_id}. List its keys."
+                Phrase(
+                    "The team has no API key with the id {key_id}. List its keys.", key_id=key_id
+                )
             )
         return key
 
@@ -88,7 +91,7 @@ class ManageView(APIView):
         key = self.key(key_id)
         if not self.actor.may_manage(key):
             raise errors.PermissionDeniedError(
-                "You can't manage this API key. Ask its creator or an owner of the team."
+                Phrase("You can't manage this API key. Ask its creator or an owner of the team.")
             )
         return key
 
@@ -121,7 +124,7 @@ class KeysView(ManageView):
         new.is_valid(raise_exception=True)
         if not self.actor.may_create_keys(new.validated_data["scope"]):
             raise errors.PermissionDeniedError(
-                "You can't create this type of API key. Ask an owner of the team."
+                Phrase("You can't create this type of API key. Ask an owner of the team.")
             )
         key, plaintext = key_actions.create_key(
             self.actor,
@@ -202,7 +205,7 @@ def _actor_of(request: Request) -> access.Actor:
         actor = access.actor_of_key(request.auth)
         if actor is None:
             raise errors.EndpointNotAllowedError(
-                "This API key is for inference. Use a management key of the team."
+                Phrase("This API key is for inference. Use a management key of the team.")
             )
         if actor.team.suspended_at is not None:
             raise errors.TeamSuspendedError
@@ -214,7 +217,7 @@ def _actor_of(request: Request) -> access.Actor:
     actor = access.actor_of_user(request.user, slug)
     if actor is None and slug is None:
         raise errors.MissingParameterError(
-            "Choose a team with the query parameter `team`: you're in none, or in several.",
+            Phrase("Choose a team with the query parameter `team`: you're in none, or in several."),
             param="team",
         )
     if actor is None:
@@ -224,6 +227,9 @@ def _actor_of(request: Request) -> access.Actor:
 
 def _no_such_team(slug: str | None) -> errors.NotFoundError:
     return errors.NotFoundError(
-        f"You're not a member of the team '{errors.quoted(slug or '')}'. Check the team's slug.",
+        Phrase(
+            "You're not a member of the team '{slug}'. Check the team's slug.",
+            slug=errors.quoted(slug or ""),
+        ),
         param="team",
     )

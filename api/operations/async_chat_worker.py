@@ -37,6 +37,7 @@ from api.gateway.upstream_errors import AttemptError
 from api.jobs.ending import end_job
 from api.models import ChatJob
 from api.operations.async_chat import NAME, RESULT_HOURS, quote_async_chat
+from api.phrases import Phrase
 from api.surfaces import SURFACES
 from billing.failpoints import failpoint
 from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
@@ -54,7 +55,7 @@ MAX_RUNS = 3
 # The namespace of the advisory locks, which all users of a database share.
 _LOCKS = 0x61637368
 LATE = "The chat was not answered in time. You were not charged."
-LOST = "The chat could not be answered. You were not charged."
+LOST = Phrase("The chat could not be answered. You were not charged.")
 
 _CLAIM = """
 UPDATE api_chatjob SET runs = runs + 1, next_run_at = now() + make_interval(secs => %s)

@@ -15,6 +15,7 @@ from api.operations.async_chat import EXAMPLE_ID, shown_answer
 from api.operations.base import KEY_ERRORS, ErrorObject, Operation, UnixSeconds
 from api.operations.chat_completions import COMPLETION, ChatChoice, Usage
 from api.operations.video_results import error_of, find_video
+from api.phrases import Phrase
 
 _CHAT_ID = re.compile(r"chat-([0-9a-f]{32})")
 _TASK_STATUS = {"processing": "PROCESSING", "completed": "SUCCESS"}
@@ -45,7 +46,11 @@ async def _chat(gateway: Gateway, request: ApiRequest, request_id: str) -> dict[
         raise errors.ServiceUnavailableError() from None
     if found is None:
         raise errors.NotFoundError(
-            f"There is no chat '{errors.quoted(request.argument)}'. Check its id.", param="id"
+            Phrase(
+                "There is no chat '{argument}'. Check its id.",
+                argument=errors.quoted(request.argument),
+            ),
+            param="id",
         )
     shown = _head(request.argument, found.model, found.state)
     if found.state == "completed":

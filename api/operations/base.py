@@ -14,6 +14,7 @@ from api.gateway.admission import Quoter
 from api.gateway.http import ApiRequest, ErrorRenderer
 from api.gateway.process import Gateway
 from api.gateway.runner import MakeResponder, serve
+from api.phrases import Phrase
 
 Handler = Callable[[Gateway, ApiRequest], Awaitable[None]]
 
@@ -176,5 +177,5 @@ def check_not_streamed(fields: Mapping[str, Any]) -> None:
     """Refuse `stream` where the answer comes in one piece."""
     if fields.get("stream"):
         raise errors.UnsupportedParameterError(
-            "'stream' is not supported by this endpoint.", param="stream"
+            Phrase("'stream' is not supported by this endpoint."), param="stream"
         )

@@ -17,6 +17,7 @@ from api.gateway.quote import check_served, estimate_prompt, find_sold
 from api.gateway.upstream_errors import AttemptError
 from api.operations.base import KEY_ERRORS, DocsPage, Operation, Tokens
 from api.operations.messages import PROMPT_NOTES
+from api.phrases import Phrase
 
 # A client that shows its context asks for dozens of counts at once: a guess is better than a wait.
 UPSTREAM_SECONDS = 3
@@ -37,7 +38,7 @@ async def count_tokens(gateway: Gateway, request: ApiRequest) -> None:
     snapshot = await current_catalogue(gateway, request)
     parsed = await parsed_body(gateway, request, request.key_digests(), COUNT)
     model, _ = find_sold(snapshot, parsed.model)
-    check_served(model, request.surface, parsed, "chat", "text completions")
+    check_served(model, request.surface, parsed, "chat", Phrase("text completions"))
     count = await _counted_upstream(gateway, request, parsed, model)
     if count is None:
         count = estimate_prompt(parsed, model).likely

@@ -32,6 +32,7 @@ from api.operations.base import (
     check_not_streamed,
     metered,
 )
+from api.phrases import Phrase
 from api.surfaces import Surface
 from api.validation_errors import explained
 from billing.pricing.charge import Usage
@@ -67,7 +68,8 @@ def parse_embeddings(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         if not text:
             place = "input" if text is request.input else f"input[{index}]"
             raise errors.InvalidValueError(
-                f"Invalid '{place}': expected a non-empty string.", param=place
+                Phrase("Invalid '{place}': expected a non-empty string.", place=place),
+                param=place,
             )
     check_not_streamed(fields)
     return ParsedRequest(
@@ -157,13 +159,18 @@ def quote_embeddings(
 ) -> Quote:
     """Return the quote of a request for embeddings. Raise an error of `api.errors`."""
     model, prices = find_sold(snapshot, request.model)
-    check_served(model, surface, request, "embedding", "embeddings")
+    check_served(model, surface, request, "embedding", Phrase("embeddings"))
     prompt = estimate_prompt(request, model)
     for index, text in enumerate(texts_of(request.typed.input)):
         if not isinstance(text, str) and len(text) > model.context_tokens:
             raise errors.ContextLengthError(
-                f"'input[{index}]' has {len(text)} tokens, and the model takes "
-                f"{model.context_tokens} for each input. Send it in parts.",
+                Phrase(
+                    "'input[{index}]' has {tokens} tokens, and the model takes {context_tokens} "
+                    "for each input. Send it in parts.",
+                    index=index,
+                    tokens=len(text),
+                    context_tokens=model.context_tokens,
+                ),
                 param="input",
             )
     amount = quoted_nanos(prices, input_tokens_max=prompt.most)

@@ -33,6 +33,7 @@ from api.operations.base import (
     check_not_streamed,
     metered,
 )
+from api.phrases import Phrase
 from api.surfaces import Surface
 from api.validation_errors import explained
 from billing.pricing.charge import Usage
@@ -131,7 +132,7 @@ def quote_images(
 ) -> Quote:
     """Return the quote of a request for images. Raise an error of `api.errors`."""
     sold = find_sold(snapshot, request.model)
-    check_served(sold[0], surface, request, "image", "images")
+    check_served(sold[0], surface, request, "image", Phrase("images"))
     check_size(request.typed.size, sold[0].image_sizes)
     units = Usage(images=request.typed.n or 1)
     return quote_units(operation, dialect, snapshot, request, sold=sold, units=units)
@@ -149,7 +150,11 @@ def check_size(size: str | None, sizes: Sequence[str]) -> None:
     if size is not None and sizes and size not in sizes:
         allowed = ", ".join(f"'{allowed}'" for allowed in sizes)
         raise errors.InvalidValueError(
-            f"Invalid value: '{errors.quoted(size)}'. Supported values are: {allowed}.",
+            Phrase(
+                "Invalid value: '{size}'. Supported values are: {allowed}.",
+                size=errors.quoted(size),
+                allowed=allowed,
+            ),
             param="size",
         )
 
@@ -158,7 +163,7 @@ def check_described(prompt: str) -> None:
     """Refuse a blank prompt."""
     if not prompt.strip():
         raise errors.InvalidValueError(
-            "Invalid 'prompt': expected a non-empty string.", param="prompt"
+            Phrase("Invalid 'prompt': expected a non-empty string."), param="prompt"
         )
 
 

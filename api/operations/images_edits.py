@@ -29,6 +29,7 @@ from api.operations.images import (
     quote_images,
     shown_words,
 )
+from api.phrases import Phrase
 from api.validation_errors import explained
 
 # As many as OpenAI takes.
@@ -58,7 +59,11 @@ def parse_image_edit(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
     if isinstance(images, list):
         if len(images) > MAX_SOURCES:
             raise errors.InvalidValueError(
-                f"Invalid 'image': expected at most {MAX_SOURCES} items.", param="image"
+                Phrase(
+                    "Invalid 'image': expected at most {max_sources} items.",
+                    max_sources=MAX_SOURCES,
+                ),
+                param="image",
             )
         for index, image in enumerate(images):
             check_file(image, f"image[{index}]")

@@ -29,6 +29,7 @@ from api.operations.base import (
     check_not_streamed,
     metered,
 )
+from api.phrases import Phrase
 from api.surfaces import Surface
 from api.validation_errors import explained
 from billing.pricing.charge import Usage
@@ -79,8 +80,11 @@ def parse_moderation(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         for index, each in enumerate(request.input):
             if isinstance(each, str) is not first:
                 raise errors.InvalidTypeError(
-                    "Invalid type for 'input': expected a string, an array of strings, or an array "
-                    f"of parts; see 'input[{index}]'.",
+                    Phrase(
+                        "Invalid type for 'input': expected a string, an array of strings, or an "
+                        "array of parts; see 'input[{index}]'.",
+                        index=index,
+                    ),
                     param=f"input[{index}]",
                 )
             if isinstance(each, ImagePart):
@@ -176,7 +180,7 @@ def quote_moderation(
             raise errors.MissingParameterError.about("model", param="model")
         request.model = offered[0].name
     sold = model, _ = find_sold(snapshot, request.model)
-    check_served(model, surface, request, "moderation", "moderations")
+    check_served(model, surface, request, "moderation", Phrase("moderations"))
     size = request.prompt
     image_tokens = size.images * model.tokens_per_image
     overhead = TOKENS_PER_TEXT * (len(request.typed.texts) + size.images)

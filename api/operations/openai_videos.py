@@ -35,6 +35,7 @@ from api.operations.images import Name, Word
 from api.operations.video_orders import place_order
 from api.operations.video_results import OPENAI_EXAMPLE_ID, OPENAI_PREFIX, Video, as_openai
 from api.operations.videos import MAX_SECONDS, VideosDialect, parse_video, quote_video
+from api.phrases import Phrase
 from api.surfaces import Surface
 from api.validation_errors import explained
 
@@ -77,7 +78,7 @@ def _address_of(fields: dict[str, Any]) -> str:
     file = take_file(fields, "input_reference")
     if not file.content_type.startswith("image/"):
         raise errors.InvalidValueError(
-            "Invalid 'input_reference': expected an image.", param="input_reference"
+            Phrase("Invalid 'input_reference': expected an image."), param="input_reference"
         )
     return f"data:{file.content_type};base64,{base64.b64encode(file.data).decode()}"
 

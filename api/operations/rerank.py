@@ -43,6 +43,7 @@ from api.operations.base import (
     check_not_streamed,
     metered,
 )
+from api.phrases import Phrase
 from api.surfaces import Surface
 from api.validation_errors import explained
 from billing.pricing.charge import Usage
@@ -82,7 +83,10 @@ def parse_rerank(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
     for index, document in enumerate(request.documents):
         if not isinstance(document, str) and not _bytes_of(document):
             raise errors.InvalidValueError(
-                f"Invalid 'documents[{index}]': expected a string, or an object with a 'text'.",
+                Phrase(
+                    "Invalid 'documents[{index}]': expected a string, or an object with a 'text'.",
+                    index=index,
+                ),
                 param=f"documents[{index}]",
             )
     count, query_bytes = len(request.documents), len(request.query.encode())
@@ -246,7 +250,7 @@ def quote_rerank(
 ) -> Quote:
     """Return the quote of a request for a ranking. Raise an error of `api.errors`."""
     sold = model, prices = find_sold(snapshot, request.model)
-    check_served(model, surface, request, "rerank", "rankings")
+    check_served(model, surface, request, "rerank", Phrase("rankings"))
     check_priced(prices, "search_unit", "input", "request")
     asked: RerankRequest = request.typed
     query, documents = len(asked.query.encode()), [_bytes_of(each) for each in asked.documents]

@@ -35,6 +35,7 @@ from api.operations.base import (
     check_not_streamed,
     metered,
 )
+from api.phrases import Phrase
 from api.surfaces import Surface
 from api.validation_errors import explained
 from billing.pricing.charge import Usage
@@ -63,7 +64,7 @@ def parse_speech(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
     """Return a request for speech. Raise a 400 error of `api.errors`."""
     if fields.get("stream_format") == "sse":
         raise errors.UnsupportedParameterError(
-            "'stream_format' can only be 'audio'.",
+            Phrase("'stream_format' can only be 'audio'."),
             param="stream_format",
         )
     try:
@@ -73,7 +74,7 @@ def parse_speech(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
     check_not_streamed(fields)
     if not request.input.strip():
         raise errors.InvalidValueError(
-            "Invalid 'input': expected a non-empty string.", param="input"
+            Phrase("Invalid 'input': expected a non-empty string."), param="input"
         )
     text_bytes = len(request.input.encode()) + len((request.instructions or "").encode())
     return ParsedRequest(
@@ -114,7 +115,7 @@ def quote_speech(
     them is what is charged.
     """
     sold = model, prices = find_sold(snapshot, request.model)
-    check_served(model, surface, request, "speech", "speech")
+    check_served(model, surface, request, "speech", Phrase("speech"))
     check_priced(prices, "character", "input", "request")
     text_bytes = request.prompt.text_bytes
     characters = {"character": len(request.typed.input)}

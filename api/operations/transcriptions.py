@@ -26,6 +26,7 @@ from api.operations.base import (
     metered,
 )
 from api.operations.images import shown_words
+from api.phrases import Phrase
 from api.surfaces import Surface
 from api.validation_errors import explained
 from billing.pricing.charge import Usage
@@ -106,8 +107,11 @@ def parse_transcription(fields: dict[str, Any], size_bytes: int) -> ParsedReques
     check_not_streamed({"stream": request.stream})
     if request.response_format not in {None, *FORMATS}:
         raise errors.InvalidValueError(
-            f"Invalid value: '{errors.quoted(request.response_format or '')}'. Supported values "
-            f"are: {', '.join(map(repr, FORMATS))}.",
+            Phrase(
+                "Invalid value: '{response_format}'. Supported values are: {formats}.",
+                response_format=errors.quoted(request.response_format or ""),
+                formats=", ".join(map(repr, FORMATS)),
+            ),
             param="response_format",
         )
     wanted = request.response_format or "json"
@@ -257,14 +261,18 @@ def quote_transcription(
     model's context and its longest output, as nothing of a file bounds them more closely.
     """
     sold = model, prices = find_sold(snapshot, request.model)
-    check_served(model, surface, request, "transcription", "transcriptions")
+    check_served(model, surface, request, "transcription", Phrase("transcriptions"))
     check_priced(prices, "audio_second", "input")
     asked: TranscriptionRequest = request.typed
     refuses_times = bool(model.refused_by({"response_format.verbose_json"}))
     if asked.response_format in SUBTITLES and refuses_times:
         raise errors.UnsupportedParameterError(
-            f"Invalid value: '{asked.response_format}'. '{request.model}' doesn't return "
-            "timestamps, which subtitles need. Use 'json' or 'text'.",
+            Phrase(
+                "Invalid value: '{response_format}'. '{model}' doesn't return timestamps, "
+                "which subtitles need. Use 'json' or 'text'.",
+                response_format=asked.response_format,
+                model=request.model,
+            ),
             param="response_format",
         )
     has_times = asked.response_format in {"verbose_json", *SUBTITLES}

@@ -18,6 +18,7 @@ from api.gateway.http import ApiRequest
 from api.gateway.process import Gateway
 from api.jobs.store import JobState
 from api.operations.base import COMMON_HEADERS, KEY_ERRORS, LIMIT_HEADERS, ErrorObject, Operation
+from api.phrases import Phrase
 
 OPENAI_PREFIX = "video_"
 EXAMPLE_ID = "video-01a1fe52cceb7802829b84e9b03862db"
@@ -43,8 +44,10 @@ async def show_content(gateway: Gateway, request: ApiRequest) -> None:
     found = await find_video(gateway, request)
     if not found.url:
         raise errors.NotFoundError(
-            f"The video '{errors.quoted(request.argument)}' is not finished. "
-            "Check its status first.",
+            Phrase(
+                "The video '{argument}' is not finished. Check its status first.",
+                argument=errors.quoted(request.argument),
+            ),
             param="id",
         )
     # Whatever an upstream puts into an address, it is one header.
@@ -82,7 +85,11 @@ async def find_video(gateway: Gateway, request: ApiRequest) -> JobState:
         raise errors.ServiceUnavailableError() from None
     if found is None:
         raise errors.NotFoundError(
-            f"There is no video '{errors.quoted(request.argument)}'. Check its id.", param="id"
+            Phrase(
+                "There is no video '{argument}'. Check its id.",
+                argument=errors.quoted(request.argument),
+            ),
+            param="id",
         )
     return found
 

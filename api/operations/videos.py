@@ -28,6 +28,7 @@ from api.operations.base import (
 )
 from api.operations.images import Name, Word, check_described, check_size, shown_words
 from api.operations.video_orders import place_order
+from api.phrases import Phrase
 from api.surfaces import Surface
 from api.validation_errors import explained
 from billing.pricing.charge import Usage
@@ -81,13 +82,16 @@ def parse_video(fields: dict[str, Any], size_bytes: int) -> ParsedRequest:
         check_described(request.prompt)
     elif not request.has_images:
         raise errors.MissingParameterError(
-            "Missing required parameter: 'prompt'. Describe the video, or give an 'image_url'.",
+            Phrase(
+                "Missing required parameter: 'prompt'. Describe the video, or give an 'image_url'."
+            ),
             param="prompt",
         )
     check_not_streamed(fields)
     if fields.get("n") is not None and fields["n"] != 1:
         raise errors.UnsupportedParameterError(
-            "A request creates one video. Send several requests for more.", param="n"
+            Phrase("A request creates one video. Send several requests for more."),
+            param="n",
         )
     return ParsedRequest(
         model=request.model,
@@ -126,12 +130,15 @@ def quote_video(
     """
     video: VideoRequest = request.typed
     model, prices = find_sold(snapshot, request.model)
-    check_served(model, surface, request, "video", "videos")
+    check_served(model, surface, request, "video", Phrase("videos"))
     check_size(video.size, model.image_sizes)
     if video.has_images and "image" not in model.input_modalities:
         raise errors.UnsupportedParameterError(
-            f"The model '{errors.quoted(request.model)}' doesn't make videos from images. "
-            "Leave them out or use another model.",
+            Phrase(
+                "The model '{model}' doesn't make videos from images. Leave them out or "
+                "use another model.",
+                model=errors.quoted(request.model),
+            ),
             param="image_url" if video.image_url is not None else "image_urls",
         )
     seconds = video.named_seconds

@@ -11,6 +11,8 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
+from django.utils.translation import npgettext, pgettext
+
 from billing.pricing.money import PER_MILLION
 
 LARGEST_RATE_NANOS = 10**18  # $1,000,000,000, which a BIGINT still holds
@@ -23,6 +25,8 @@ class Component:
     `field` is the field of `Usage` that counts it. A component with a field has a column for its
     rate in `PriceVersion` and `RouteCost`, and a field in `Rates`. Without one it is extra: counted
     in `Usage.units` and priced in `extra_rates`, each by its name.
+
+    `singular`, `plural` and `rest_label` are its names in English, which catalogues translate.
 
     `part_of` names the component within which it is counted, and as which it is charged where a
     price version has no rate for it; both have the same `per`. `rest_label` is the label of such a
@@ -44,9 +48,19 @@ class Component:
         """The name of its rate in `Rates`, in `PriceVersion` and in `RouteCost`."""
         return f"{self.name}_nanos" + ("" if self.per == 1 else "_per_million")
 
+    @property
+    def title(self) -> str:
+        """What much of it is called in the reader's language, such as `images`."""
+        return pgettext("component", self.plural)
+
+    @property
+    def rest_title(self) -> str:
+        """`rest_label` in the reader's language, if there is one."""
+        return pgettext("component", self.rest_label) if self.rest_label else ""
+
     def label(self, quantity: int) -> str:
-        """Return what so many of it are called, such as `images`."""
-        return self.singular if quantity == 1 else self.plural
+        """Return what is written beside so many of it, in the reader's language."""
+        return npgettext("component", self.singular, self.plural, quantity)
 
 
 COMPONENTS = {
@@ -104,18 +118,46 @@ COMPONENTS = {
             field="reasoning_tokens",
             summary="reasoning_nanos",
         ),
-        Component(name="image", singular="image", plural="images", field="images"),
-        Component(name="second", singular="second", plural="seconds", field="seconds"),
-        Component(name="piece", singular="video", plural="videos", field="pieces"),
+        Component(
+            name="image",
+            singular="image",
+            plural="images",
+            field="images",
+        ),
+        Component(
+            name="second",
+            singular="second",
+            plural="seconds",
+            field="seconds",
+        ),
+        Component(
+            name="piece",
+            singular="video",
+            plural="videos",
+            field="pieces",
+        ),
         Component(
             name="request",
             singular="answered request",
             plural="answered requests",
             field="requests",
         ),
-        Component(name="search_unit", singular="search unit", plural="search units"),
-        Component(name="character", singular="character", plural="characters", per=PER_MILLION),
-        Component(name="audio_second", singular="second of audio", plural="seconds of audio"),
+        Component(
+            name="search_unit",
+            singular="search unit",
+            plural="search units",
+        ),
+        Component(
+            name="character",
+            singular="character",
+            plural="characters",
+            per=PER_MILLION,
+        ),
+        Component(
+            name="audio_second",
+            singular="second of audio",
+            plural="seconds of audio",
+        ),
     )
 }
 

@@ -16,6 +16,7 @@ from django.db import OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
+from django.utils import translation
 from django.views.defaults import server_error as django_server_error
 
 from api import errors
@@ -71,7 +72,9 @@ def service_unavailable(request: HttpRequest) -> HttpResponse:
     if request.path_info.startswith("/api/"):
         error = errors.ServiceUnavailableError(retry_after_seconds=RETRY_AFTER_SECONDS)
         return error_response(error)
-    answer = HttpResponse(render_to_string("503.html"), status=503)
+    # The reader's profile is in the database.
+    with translation.override(translation.get_language_from_request(request)):
+        answer = HttpResponse(render_to_string("503.html"), status=503)
     answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
     answer["Cache-Control"] = "no-store"
     answer["X-Request-Id"] = new_request_id()

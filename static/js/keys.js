@@ -11,7 +11,8 @@
 
   const tell = () => {
     const chosen = list.querySelectorAll("input:checked").length;
-    count.textContent = chosen ? `${chosen} of ${rows.length} selected` : "None selected: all models are allowed";
+    const { some, none } = count.dataset;
+    count.textContent = chosen ? some.replace("{chosen}", chosen).replace("{total}", rows.length) : none;
   };
   search.addEventListener("input", (event) => {
     const wanted = event.target.value.trim().toLowerCase();

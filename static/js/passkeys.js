@@ -41,12 +41,12 @@
   };
 
   const isNumber = /^[\d.]+$|^\[/.test(location.hostname);
-  const reason = (error) => {
-    if (!window.PublicKeyCredential) return "This browser or connection doesn’t support passkeys.";
-    if (isNumber) return `Passkeys need a name in the address: open this page at ${location.protocol}//localhost:${location.port}.`;
-    if (error.name === "InvalidStateError") return "This device already has a passkey for your account.";
-    if (error.name === "NotAllowedError") return "No passkey was used: you canceled, or this device doesn’t have one.";
-    return "The passkey couldn’t be used. Try again.";
+  const reason = (error, texts) => {
+    if (!window.PublicKeyCredential) return texts.unsupported;
+    if (isNumber) return texts.noName.replace("{url}", `${location.protocol}//localhost:${location.port}`);
+    if (error.name === "InvalidStateError") return texts.known;
+    if (error.name === "NotAllowedError") return texts.none;
+    return texts.failed;
   };
 
   const optionsFor = async (form) => {
@@ -65,7 +65,7 @@
         form.elements.credential.value = asJson(await ask(form, await optionsFor(form)));
         form.submit(); // asks no handlers again
       } catch (error) {
-        alert.querySelector("div").textContent = reason(error);
+        alert.querySelector("div").textContent = reason(error, alert.dataset);
         alert.hidden = false;
       }
     });

@@ -12,10 +12,10 @@ document.addEventListener("click", async (event) => {
   await navigator.clipboard.writeText(text);
   button.classList.add("is-done");
   const label = button.getAttribute("aria-label");
-  button.setAttribute("aria-label", "Copied");
+  button.setAttribute("aria-label", document.body.dataset.copied);
   setTimeout(() => {
     button.classList.remove("is-done");
-    button.setAttribute("aria-label", label ?? "Copy");
+    button.setAttribute("aria-label", label);
   }, 1600);
 });
 

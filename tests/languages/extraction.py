@@ -21,7 +21,9 @@ _ARGUMENTS = {
     "npgettext": ("context", "singular", "plural"),
 }
 _ARGUMENTS |= {f"{name}_lazy": arguments for name, arguments in _ARGUMENTS.items()}
-_ARGUMENTS |= {"_": ("singular",), "gettext_noop": ("singular",)}
+_ARGUMENTS |= {"_": ("singular",), "gettext_noop": ("singular",), "Phrase": ("singular",)}
+# The texts of the API's errors (api/errors.py).
+_ATTRIBUTES = ("default_message", "template")
 # `templatize` blots out everything but the marked texts, which it writes as calls.
 _STRING = r"u?(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
 _CALL = re.compile(rf" (?:n?p?gettext|_)\({_STRING}(?:, {_STRING})*(?:, ?count)?\) ", re.S)
@@ -47,7 +49,7 @@ def texts() -> dict[Text, set[str]]:
             found.setdefault(text, set()).add(name)
     for place, each in reference_texts().items():
         for text in each:
-            found.setdefault(Text(*text), set()).add(place)
+            found.setdefault(Text(text), set()).add(place)
     return found
 
 
@@ -66,11 +68,25 @@ def _files() -> list[str]:
 
 def _marked(tree: ast.AST) -> Iterator[Text]:
     for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if getattr(target, "id", "") in _ATTRIBUTES and node.value.value:
+                yield Text(node.value.value)
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-        arguments = _ARGUMENTS.get(name, ())
-        values = [getattr(each, "value", None) for each in node.args[: len(arguments)]]
-        # A text that is not written there is one of the reference's.
-        if values and all(isinstance(each, str) for each in values):
-            yield Text(**dict(zip(arguments, values, strict=True)))
+        if name == "Component":
+            yield from _names_of_component(node)
+        named = _ARGUMENTS.get(name, ())
+        values = [getattr(each, "value", None) for each in node.args[: len(named)]]
+        if named and len(values) == len(named) and all(isinstance(each, str) for each in values):
+            yield Text(**dict(zip(named, values, strict=True)))
+
+
+def _names_of_component(call: ast.Call) -> Iterator[Text]:
+    """Yield what a priced component is called, alone and beside a number (billing/pricing)."""
+    given = {each.arg: getattr(each.value, "value", "") for each in call.keywords}
+    yield Text(given["singular"], given["plural"], context="component")
+    for name in ("plural", "rest_label"):
+        if given.get(name):
+            yield Text(given[name], context="component")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 import pytest
+from asgiref.local import Local
 from django.utils.translation import trans_real
 
 BEGIN, END = "⟦", "⟧"
@@ -58,6 +59,7 @@ def speak(monkeypatch: pytest.MonkeyPatch) -> None:
     pseudo = PseudoTranslation()
     monkeypatch.setattr(trans_real, "translation", lambda _language: pseudo)
     monkeypatch.setattr(trans_real, "_default", pseudo)
+    monkeypatch.setattr(trans_real, "_active", Local())
 
 
 @dataclass

@@ -24,8 +24,8 @@ CONTEXT = {
     "minutes": 15,
     "password_reset_url": "http://testserver/reset",
     "signup_url": "http://testserver/signup",
-    "title": "Your password was changed",
-    "sentence": "It was.",
+    "notice": "email_deleted",
+    "deleted_email": "b@example.com",
     "device": "<b>Firefox</b>",
     "ip": "192.0.2.1",
     "at": "2026-11-21 12:00 UTC",
@@ -60,7 +60,7 @@ def test_each_email_has_a_subject_a_text_and_html_in_one_layout(name: str) -> No
 
 
 def test_a_subject_stays_one_line() -> None:
-    email = write("security_notice", "a@example.com", {**CONTEXT, "title": "a\nBcc: b@example.com"})
+    email = write("email_code", "a@example.com", {**CONTEXT, "code": "1\nBcc: b@example.com"})
     assert "\n" not in email.subject
 
 

@@ -25,6 +25,7 @@ from api.dialects.conversation import (
     object_of,
     unsayable,
 )
+from api.phrases import Phrase
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -94,15 +95,15 @@ def body_of(
 
 def _check_sayable(conversation: Conversation) -> None:
     for name in conversation.only_here:
-        raise unsayable(name, f"'{name}' is")
+        raise unsayable(name, f"'{name}'")
     for name in ("presence_penalty", "frequency_penalty"):
         if getattr(conversation, name):
-            raise unsayable(name, f"'{name}' is")
+            raise unsayable(name, f"'{name}'")
     if conversation.temperature is not None and conversation.temperature > 1:
-        raise unsayable("temperature", "A temperature above 1 is")
+        raise unsayable("temperature", Phrase("A temperature above 1"))
     choice = conversation.tool_choice
     if choice is not None and len(choice.names) > 1:
-        raise unsayable("tool_choice", "A choice among some of the tools is")
+        raise unsayable("tool_choice", Phrase("A choice among some of the tools"))
 
 
 def _written_thinking(conversation: Conversation, model: ModelEntry, max_tokens: int) -> Json:
@@ -183,7 +184,7 @@ def _written_block(block: Block, place: str) -> Json | None:
             if block.is_error:
                 written["is_error"] = True
         case Audio():
-            raise unsayable(place, "Audio input is")
+            raise unsayable(place, Phrase("Audio input"))
     cache_control = getattr(block, "cache_control", None)
     if written is not None and cache_control is not None:
         written["cache_control"] = cache_control
@@ -196,7 +197,7 @@ def _source(block: Image | Document, place: str) -> Json:
     if block.url:
         return {"type": "url", "url": block.url}
     if block.file_id:
-        raise unsayable(place, "A file by its id is")
+        raise unsayable(place, Phrase("A file by its id"))
     return {"type": "base64", "media_type": block.media_type, "data": block.data}
 
 

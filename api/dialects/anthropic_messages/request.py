@@ -28,6 +28,7 @@ from api.dialects.base import ParsedRequest, named
 from api.dialects.prompt import PromptSize
 from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
+from api.phrases import Phrase
 from api.validation_errors import checked, explained
 
 Json = dict[str, Any]
@@ -230,8 +231,11 @@ def _check_tools(request: PromptRequest) -> None:
         if tool.type not in {None, "custom"}:
             if str(tool.type).startswith(PROVIDER_TOOLS):
                 raise errors.UnsupportedParameterError(
-                    f"The provider's own tool '{errors.quoted(str(tool.type))}' isn't available "
-                    "here. Leave it out, or define a tool of your own.",
+                    Phrase(
+                        "The provider's own tool '{type}' isn't available here. Leave it out, or "
+                        "define a tool of your own.",
+                        type=errors.quoted(str(tool.type)),
+                    ),
                     param=f"{place}.type",
                 )
         elif tool.input_schema is None:
@@ -245,7 +249,10 @@ def _check_tools(request: PromptRequest) -> None:
         and not any(tool.name == choice.name for tool in request.tools or ())
     ):
         raise errors.InvalidValueError(
-            f"Tool choice {errors.quoted(choice.name or '')!r} is not among 'tools'.",
+            Phrase(
+                "Tool choice {name} is not among 'tools'.",
+                name=repr(errors.quoted(choice.name or "")),
+            ),
             param="tool_choice.name",
         )
 

@@ -35,6 +35,7 @@ from api.dialects.conversation import (
     unsayable,
 )
 from api.dialects.signatures import untagged_signature
+from api.phrases import Phrase
 
 __all__ = [
     "EventSource",
@@ -142,7 +143,9 @@ def _block(block: Json, place: str) -> Iterator[Block]:
             body = "\n".join(part.get("text", "") for part in block.get("content") or ())
             yield Text(f"{block.get('title', '')}\n{block.get('source', '')}\n{body}")
         case _:
-            raise unsayable(f"{place}.type", f"Content of the type '{block['type'][:40]}' is")
+            raise unsayable(
+                f"{place}.type", Phrase("Content of the type '{type}'", type=block["type"][:40])
+            )
 
 
 def _image(source: Json, cache_control: Json | None, place: str) -> Image:
@@ -152,7 +155,7 @@ def _image(source: Json, cache_control: Json | None, place: str) -> Image:
             return Image(media_type=media_type, data=source["data"], cache_control=cache_control)
         case "url":
             return Image(url=source.get("url") or "", cache_control=cache_control)
-    raise unsayable(f"{place}.source", f"An image by '{source.get('type')}' is")
+    raise unsayable(f"{place}.source", Phrase("An image by '{type}'", type=source.get("type")))
 
 
 def _document(block: Json, cache_control: Json | None, place: str) -> Document:
@@ -170,12 +173,14 @@ def _document(block: Json, cache_control: Json | None, place: str) -> Document:
             return Document(text=text, name=name, cache_control=cache_control)
         case "url":
             return Document(url=source.get("url") or "", name=name, cache_control=cache_control)
-    raise unsayable(f"{place}.source", f"A document by '{source.get('type')}' is")
+    raise unsayable(f"{place}.source", Phrase("A document by '{type}'", type=source.get("type")))
 
 
 def _tool(tool: Json, index: int) -> Tool:
     if tool.get("type") not in {None, "custom"}:
-        raise unsayable(f"tools[{index}].type", f"Anthropic's own tool '{tool['type']}' is")
+        raise unsayable(
+            f"tools[{index}].type", Phrase("Anthropic's own tool '{type}'", type=tool["type"])
+        )
     return Tool(
         tool["name"],
         tool.get("description"),

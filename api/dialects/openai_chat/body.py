@@ -29,6 +29,7 @@ from api.dialects.conversation import (
     unsayable,
 )
 from api.dialects.openai_chat.fields import finish_body
+from api.phrases import Phrase
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -66,7 +67,7 @@ def body_of(
     Raise UnsupportedParameterError for what chat completions can't say.
     """
     for name in conversation.only_here:
-        raise unsayable(name, f"'{name}' is")
+        raise unsayable(name, f"'{name}'")
     developer = "developer" if route.takes_developer_role else "system"
     body: Json = {"messages": list(_messages(conversation.turns, developer))}
     if conversation.tools:
@@ -163,7 +164,7 @@ def _written_part(block: Block, place: str) -> Json:
             return {"type": "text", "text": text}
         case Image():
             if block.file_id:
-                raise unsayable(place, "An image by its file's id is")
+                raise unsayable(place, Phrase("An image by its file's id"))
             url = block.url or f"data:{block.media_type};base64,{block.data}"
             detail = {"detail": block.detail} if block.detail else {}
             return {"type": "image_url", "image_url": {"url": url, **detail}}
@@ -171,7 +172,7 @@ def _written_part(block: Block, place: str) -> Json:
             return {"type": "input_audio", "input_audio": {"data": data, "format": form}}
         case Document():
             return _written_document(block, place)
-    raise unsayable(place, "This part is")
+    raise unsayable(place, Phrase("This part"))
 
 
 def _written_document(document: Document, place: str) -> Json:
@@ -179,9 +180,9 @@ def _written_document(document: Document, place: str) -> Json:
         title = f"{document.name}\n\n" if document.name else ""
         return {"type": "text", "text": title + document.text}
     if document.url:
-        raise unsayable(place, "A document by its address is")
+        raise unsayable(place, Phrase("A document by its address"))
     if document.file_id:
-        raise unsayable(place, "A document by its file's id is")
+        raise unsayable(place, Phrase("A document by its file's id"))
     data = f"data:{document.media_type};base64,{document.data}"
     return {
         "type": "file",
@@ -209,7 +210,7 @@ def _written_choice(conversation: Conversation) -> Json:
         written["tool_choice"] = {"type": "function", "function": {"name": choice.names[0]}}
     elif choice is not None:
         if choice.names:
-            raise unsayable("tool_choice", "A choice among some of the tools is")
+            raise unsayable("tool_choice", Phrase("A choice among some of the tools"))
         written["tool_choice"] = choice.mode
     if conversation.parallel_tool_calls is not None:
         written["parallel_tool_calls"] = conversation.parallel_tool_calls

@@ -27,6 +27,7 @@ from api.dialects.openai_chat.messages import (
 )
 from api.dialects.prompt import PromptSize
 from api.json_schema import check_schema
+from api.phrases import Phrase
 from api.validation_errors import explained
 
 FunctionName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]
@@ -298,7 +299,8 @@ def check_stream_options(request: GenerationRequest) -> None:
     """Refuse options of a stream where none is asked for. Raise InvalidValueError."""
     if request.stream_options is not None and not request.stream:
         raise errors.InvalidValueError(
-            "'stream_options' is only allowed when 'stream' is true.", param="stream_options"
+            Phrase("'stream_options' is only allowed when 'stream' is true."),
+            param="stream_options",
         )
 
 
@@ -308,23 +310,31 @@ def _check_tool_choice(chat: ChatRequest) -> None:
     if isinstance(choice, str):
         if choice not in {"none", "auto", "required"}:
             raise errors.InvalidValueError(
-                f"Invalid value: {errors.quoted(choice)!r}. "
-                "Supported values are: 'none', 'auto', 'required', or an object naming a function.",
+                Phrase(
+                    "Invalid value: {choice}. Supported values are: 'none', 'auto', "
+                    "'required', or an object naming a function.",
+                    choice=repr(errors.quoted(choice)),
+                ),
                 param="tool_choice",
             )
         if choice == "required" and not chat.tools:
             raise errors.InvalidValueError(
-                "'tool_choice' is only allowed when 'tools' are given.", param="tool_choice"
+                Phrase("'tool_choice' is only allowed when 'tools' are given."),
+                param="tool_choice",
             )
     elif isinstance(choice, AllowedTools):
         if not chat.tools:
             raise errors.InvalidValueError(
-                "'tool_choice' is only allowed when 'tools' are given.", param="tool_choice"
+                Phrase("'tool_choice' is only allowed when 'tools' are given."),
+                param="tool_choice",
             )
     elif choice is not None and not any(
         tool.function.name == choice.function.name for tool in chat.tools or ()
     ):
         raise errors.InvalidValueError(
-            f"Tool choice {errors.quoted(choice.function.name)!r} is not among 'tools'.",
+            Phrase(
+                "Tool choice {name} is not among 'tools'.",
+                name=repr(errors.quoted(choice.function.name)),
+            ),
             param="tool_choice.function.name",
         )

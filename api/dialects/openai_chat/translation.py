@@ -39,6 +39,7 @@ from api.dialects.conversation import (
 from api.dialects.openai_chat.body import body_of
 from api.dialects.openai_chat.writer import ReplyWriter, reply_body
 from api.dialects.signatures import Maker
+from api.phrases import Phrase
 
 __all__ = [
     "EventSource",
@@ -125,7 +126,7 @@ def _turn(message: Json, index: int) -> Turn:
         )
         return Turn("user", (result,), place)
     if role == "function":
-        raise unsayable(place, "A message with the role 'function' is")
+        raise unsayable(place, Phrase("A message with the role 'function'"))
     blocks: list[Block] = []
     if role == "assistant":
         reasoning = message.get("reasoning_content") or message.get("reasoning")
@@ -140,7 +141,7 @@ def _turn(message: Json, index: int) -> Turn:
     if message.get("audio"):
         raise unsayable(f"{place}.audio", "Earlier audio answers are")
     if message.get("function_call"):
-        raise unsayable(f"{place}.function_call", "The older 'function_call' is")
+        raise unsayable(f"{place}.function_call", Phrase("The older 'function_call'"))
     for call in message.get("tool_calls") or ():
         if custom := call.get("custom"):
             blocks.append(ToolCall(call["id"], custom["name"], custom["input"], "custom"))
@@ -189,7 +190,7 @@ def _part(part: Json, place: str) -> Block:
             return Audio(part["input_audio"]["data"], part["input_audio"]["format"])
         case "file":
             return _document(part["file"], place)
-    raise unsayable(place, f"Input of the type '{part.get('type')}' is")
+    raise unsayable(place, Phrase("Input of the type '{type}'", type=part.get("type")))
 
 
 def _document(file: Json, place: str) -> Document:
@@ -202,7 +203,7 @@ def _document(file: Json, place: str) -> Document:
         return Document(media_type="application/pdf", data=data, name=name)
     if isinstance(file_id := file.get("file_id"), str):
         return Document(file_id=file_id, name=name)
-    raise unsayable(place, "A file without 'file_data' is")
+    raise unsayable(place, Phrase("A file without 'file_data'"))
 
 
 def _tool(tool: Json) -> Tool:

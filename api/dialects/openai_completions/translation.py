@@ -27,6 +27,7 @@ from api.dialects.conversation import (
 from api.dialects.openai_chat.answer import shown_usage
 from api.dialects.openai_chat.translation import EventSource, events_of_answer
 from api.dialects.openai_chat.writer import DONE, FINISH_REASONS
+from api.phrases import Phrase
 from billing.pricing.charge import Charge, Usage
 from billing.pricing.money import dollars_short_text
 
@@ -65,7 +66,7 @@ def conversation_of(request: ParsedRequest) -> Conversation:
     prompt, stop = fields["prompt"], fields.get("stop") or []
     if isinstance(prompt, list):
         if len(prompt) != 1 or not isinstance(prompt[0], str):
-            raise unsayable("prompt", "More than one prompt, or one in tokens, is")
+            raise unsayable("prompt", Phrase("More than one prompt, or one in tokens,"))
         prompt = prompt[0]
     return Conversation(
         turns=[Turn("user", (Text(prompt),), "prompt")],
@@ -90,7 +91,7 @@ def body_of(
     conversation: Conversation, model: ModelEntry, route: RouteEntry, max_tokens: int
 ) -> Json:
     """Raise UnsupportedParameterError: the dialect has no conversations."""
-    raise unsayable("messages", "A conversation is")
+    raise unsayable("messages", Phrase("A conversation"))
 
 
 def reply_body(reply: Reply, usage: Usage, context: AnswerContext) -> bytes:

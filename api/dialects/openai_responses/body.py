@@ -26,6 +26,7 @@ from api.dialects.conversation import (
     text_of,
     unsayable,
 )
+from api.phrases import Phrase
 
 _decode = msgspec.json.Decoder().decode
 
@@ -48,10 +49,10 @@ def body_of(
     Raise UnsupportedParameterError for what Responses can't say.
     """
     for name in conversation.only_here:
-        raise unsayable(name, f"'{name}' is")
+        raise unsayable(name, f"'{name}'")
     for name in ("stop", "presence_penalty", "frequency_penalty", "top_k"):
         if getattr(conversation, name):
-            raise unsayable(name, f"'{name}' is")
+            raise unsayable(name, f"'{name}'")
     body: Json = {
         "model": route.upstream_model,
         "input": [item for turn in conversation.turns for item in _items(turn)],
@@ -150,7 +151,7 @@ def _written_part(block: Block, turn: Turn) -> Json | None:
             return {"type": "input_image", "detail": block.detail or "auto", **where}
         case Document():
             return _written_document(block)
-    raise unsayable(turn.place, "Audio input is")
+    raise unsayable(turn.place, Phrase("Audio input"))
 
 
 def _written_document(document: Document) -> Json:

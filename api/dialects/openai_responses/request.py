@@ -34,6 +34,7 @@ from api.dialects.openai_responses.items import (
 from api.dialects.prompt import PromptSize
 from api.dialects.signatures import untagged_signature
 from api.json_schema import check_schema
+from api.phrases import Phrase
 from api.validation_errors import checked, explained
 
 Json = dict[str, Any]
@@ -144,20 +145,28 @@ def _check_stateless(request: ResponsesRequest, fields: Json) -> None:
     """Refuse what needs a response that we would have kept."""
     if request.previous_response_id is not None:
         raise errors.UnsupportedParameterError(
-            "Responses are not stored here, so 'previous_response_id' refers to none. "
-            "Send the whole conversation in 'input'.",
+            Phrase(
+                "Responses are not stored here, so 'previous_response_id' refers to none. "
+                "Send the whole conversation in 'input'."
+            ),
             param="previous_response_id",
         )
     if request.background:
         raise errors.UnsupportedParameterError(
-            "'background' is not supported here, as responses are not stored. "
-            "Leave it out, or set it to false.",
+            Phrase(
+                "'background' is not supported here, as responses are not stored. Leave it "
+                "out, or set it to false."
+            ),
             param="background",
         )
     for name in ("conversation", "prompt"):
         if fields.get(name) is not None:
             raise errors.UnsupportedParameterError(
-                f"'{name}' refers to what is stored elsewhere. Send the conversation in 'input'.",
+                Phrase(
+                    "'{name}' refers to what is stored elsewhere. Send the conversation in "
+                    "'input'.",
+                    name=name,
+                ),
                 param=name,
             )
 
@@ -168,8 +177,11 @@ def _check_tool(tool: Json, place: str) -> None:
         return
     if kind not in CLIENT_TOOLS:
         raise errors.UnsupportedParameterError(
-            f"The provider's own tool '{errors.quoted(kind)}' isn't available here. "
-            "Leave it out, or define a function of your own.",
+            Phrase(
+                "The provider's own tool '{kind}' isn't available here. Leave it out, or "
+                "define a function of your own.",
+                kind=errors.quoted(kind),
+            ),
             param=f"{place}.type",
         )
     struct = TOOLS.get(kind)
@@ -183,8 +195,11 @@ def _check_tool_choice(choice: str | ToolChoice) -> None:
     if isinstance(choice, str):
         if choice not in {"none", "auto", "required"}:
             raise errors.InvalidValueError(
-                f"Invalid value: '{errors.quoted(choice)}'. Supported values are: 'none', 'auto', "
-                "'required', or an object naming a tool.",
+                Phrase(
+                    "Invalid value: '{choice}'. Supported values are: 'none', 'auto', "
+                    "'required', or an object naming a tool.",
+                    choice=errors.quoted(choice),
+                ),
                 param="tool_choice",
             )
     elif choice.type in {"function", "custom"} and choice.name is None:
@@ -215,8 +230,10 @@ class _PromptWalk(PromptSize, gc=False):
         kind = checked(item, ItemKind, place).type
         if kind == "item_reference":
             raise errors.UnsupportedParameterError(
-                "Responses are not stored here, so an item can't be referred to. "
-                "Send the item itself.",
+                Phrase(
+                    "Responses are not stored here, so an item can't be referred to. Send the "
+                    "item itself."
+                ),
                 param=place,
             )
         struct = ITEMS.get(kind)
@@ -247,8 +264,11 @@ class _PromptWalk(PromptSize, gc=False):
         kind = checked(part, Kind, place).type
         if kind not in PARTS:
             raise errors.InvalidValueError(
-                f"Invalid value: '{errors.quoted(kind)}'. Supported values are: "
-                "'input_text', 'input_image', 'input_file', 'output_text', 'refusal'.",
+                Phrase(
+                    "Invalid value: '{kind}'. Supported values are: 'input_text', "
+                    "'input_image', 'input_file', 'output_text', 'refusal'.",
+                    kind=errors.quoted(kind),
+                ),
                 param=f"{place}.type",
             )
         match checked(part, PARTS[kind], place):

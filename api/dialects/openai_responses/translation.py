@@ -40,6 +40,7 @@ from api.dialects.openai_responses.output import reply_body
 from api.dialects.openai_responses.request import IGNORED_TOOLS
 from api.dialects.openai_responses.writer import ReplyWriter
 from api.dialects.signatures import untagged_signature
+from api.phrases import Phrase
 
 __all__ = [
     "EventSource",
@@ -120,7 +121,7 @@ def _turn(item: Json, place: str) -> Iterator[Turn]:
             # A record of what the provider's own tool did; the answer after it has what it found.
             return
         case kind:
-            raise unsayable(f"{place}.type", f"An item of the type '{kind}' is")
+            raise unsayable(f"{place}.type", Phrase("An item of the type '{kind}'", kind=kind))
 
 
 def _reasoning(item: Json) -> Reasoning:
@@ -159,7 +160,7 @@ def _part(part: Json, place: str) -> Block:
         case "input_audio":
             audio = part["input_audio"]
             return Audio(audio["data"], audio["format"])
-    raise unsayable(place, f"Input of the type '{part['type']}' is")
+    raise unsayable(place, Phrase("Input of the type '{type}'", type=part["type"]))
 
 
 def _tools(tools: Iterable[Json]) -> Iterator[Tool]:
@@ -174,7 +175,7 @@ def _tools(tools: Iterable[Json]) -> Iterator[Tool]:
                 description, form = tool.get("description"), tool.get("format")
                 yield Tool(tool["name"], description, kind="custom", format=form)
             case kind if not kind.startswith(IGNORED_TOOLS):
-                raise unsayable(f"tools[{index}].type", f"The tool '{kind}' is")
+                raise unsayable(f"tools[{index}].type", Phrase("The tool '{kind}'", kind=kind))
 
 
 def _function(tool: Json, namespace: str) -> Tool:
@@ -198,7 +199,7 @@ def _tool_choice(choice: Any) -> ToolChoice | None:
         case "allowed_tools":
             names = tuple(str(tool.get("name")) for tool in choice.get("tools") or ())
             return ToolChoice(choice.get("mode") or "auto", names)
-    raise unsayable("tool_choice", "This choice of a tool is")
+    raise unsayable("tool_choice", Phrase("This choice of a tool"))
 
 
 def _output_format(form: Any) -> OutputFormat | None:

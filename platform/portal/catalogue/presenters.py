@@ -20,7 +20,7 @@ from billing.pricing.money import factor_text
 from billing.pricing.rates import Prices, Rates
 from portal.catalogue.listing import KINDS, Row, capabilities_of
 from portal.ui.availability import ModelStatus, histories
-from portal.ui.prices import PricedModel, component_name, rate_dollars
+from portal.ui.prices import PricedModel, rate_dollars
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _modalities(names: Iterable[str]) -> list[str]:
 
 
 def _title(component: Component) -> str:
-    name = component_name(component)
+    name = component.title
     return f"{name[:1].upper()}{name[1:]}"
 
 

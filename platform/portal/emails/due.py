@@ -114,12 +114,11 @@ def new_keys(now: datetime) -> Iterator[Notice]:
     for key, member in _listeners(list(keys), _wanting("key_created")):
         if member.created_at > key.created_at:  # no notices of keys older than the membership
             continue
-        maker = key.created_by.email if key.created_by else "a management key"
         facts: dict[str, str | int] = {
             **_names(key),
-            "maker": maker,
+            "maker": key.created_by.email if key.created_by else "",
             "scope": key.scope,
-            "created_at": moment_for(key.created_at, member.user.zone),
+            "created_at": moment_for(key.created_at, member.user.zone, member.user.language),
             "is_rotation": int(key.replaces_id is not None),
         }
         yield Notice(member.user, key.team, SentNotice.Kind.KEY_CREATED, f"key {key.pk}", facts)

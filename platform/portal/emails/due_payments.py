@@ -31,12 +31,12 @@ def auto_top_ups(now: datetime) -> Iterator[Notice]:
     ).select_related("team")
     found = list(orders)
     cards = {
-        customer.payment_method_id: f"{customer.card_brand.title()} ending in "
-        f"{customer.card_last_four}"
+        customer.payment_method_id: (customer.card_brand.title(), customer.card_last_four)
         for customer in PaymentCustomer.objects.filter(team__in={each.team_id for each in found})
     }
     members = payers_of({each.team_id for each in found})
     for order in found:
+        brand, last_four = cards.get(order.payment_method_id, ("", ""))
         for user in members.get(order.team_id, []):
             yield Notice(
                 user,
@@ -47,8 +47,9 @@ def auto_top_ups(now: datetime) -> Iterator[Notice]:
                     "number": order.number,
                     "amount_nanos": order.amount_cents * NANOS_PER_CENT,
                     "credit_nanos": order.credit_nanos,
-                    "card": cards.get(order.payment_method_id, ""),
-                    "at": moment_for(order.ended_at or now, user.zone),
+                    "card_brand": brand,
+                    "card_last_four": last_four,
+                    "at": moment_for(order.ended_at or now, user.zone, user.language),
                 },
             )
 

@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from django.template import Context, Template
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 _RESET = "{{ base_url }}{% url 'account_reset_password' %}"
 _EVERYWHERE = {
@@ -86,15 +88,19 @@ EMAILS: dict[str, EmailText] = {
     ),
     "security_notice": EmailText(
         "Change to an account's security",
-        {**_SIGN_IN, "title": "{{ title }}", "sentence": "{{ sentence }}"},
+        {
+            **_SIGN_IN,
+            "title": '{% include "mail/security_notice_title.txt" %}',
+            "sentence": '{% include "mail/security_notice_told.txt" %}',
+        },
         ("sentence",),
-        {"title": "A passkey was added", "sentence": "A passkey was added to your account."},
+        {"notice": "webauthn_added"},
     ),
     "invitation": EmailText(
         "Invitation to a team",
         {
             **_TEAM,
-            "inviter": '{{ inviter|default:"A member" }}',
+            "inviter": '{{ inviter|default:_("A member") }}',
             "role": "{{ role }}",
             "role_meaning": "{{ role_meaning }}",
             "url": "{{ url }}",
@@ -103,8 +109,8 @@ EMAILS: dict[str, EmailText] = {
         ("url", "to"),
         {
             "inviter": "alice@example.com",
-            "role": "developer",
-            "role_meaning": "Developers create and use keys.",
+            "role": pgettext_lazy("role", "developer"),
+            "role_meaning": _("Creates and manages their own keys. Sees the team's usage."),
             "url": f"{_SITE}/invitations/abc",
             "expires_at": datetime(2026, 12, 7, 12, tzinfo=UTC),
         },
@@ -130,7 +136,7 @@ EMAILS: dict[str, EmailText] = {
             "key_hint": "{{ key_hint }}",
             "spent": "{{ spent_nanos|dollars }}",
             "budget": "{{ budget_nanos|dollars }}",
-            "period": "{{ period }}",
+            "period": '{% include "mail/budget_reached_period.txt" %}',
             "percent": "{{ percent }}%",
             "keys_url": "{{ keys_url }}",
         },
@@ -150,7 +156,7 @@ EMAILS: dict[str, EmailText] = {
             **_NOTICE,
             "key": "{{ key_name }}",
             "key_hint": "{{ key_hint }}",
-            "maker": "{{ maker }}",
+            "maker": '{{ maker|default:_("a management key") }}',
             "time": "{{ created_at }}",
             "keys_url": "{{ keys_url }}",
         },
@@ -173,7 +179,7 @@ EMAILS: dict[str, EmailText] = {
         {
             **_TEAM,
             "credits": "{{ credit_nanos|cents }}",
-            "charged": "{{ amount_nanos|cents }}{% if card %} to {{ card }}{% endif %}",
+            "charged": '{% include "mail/auto_top_up_charged.txt" %}',
             "order": "{{ number }}",
             "time": "{{ at }}",
             "billing_url": "{{ billing_url }}",
@@ -181,7 +187,8 @@ EMAILS: dict[str, EmailText] = {
         sample={
             "credit_nanos": 20_000_000_000,
             "amount_nanos": 20_000_000_000,
-            "card": "Visa ending in 4242",
+            "card_brand": "Visa",
+            "card_last_four": "4242",
             "number": "T-1001",
         },
     ),
@@ -263,7 +270,7 @@ EMAILS: dict[str, EmailText] = {
     "status_update": EmailText(
         "Status update",
         {
-            "kind": "{{ kind }}",
+            "kind": '{% include "mail/status_update_kind.txt" %}',
             "title": "{{ title }}",
             "text": "{{ text }}",
             "time": "{{ at }}",
@@ -272,7 +279,7 @@ EMAILS: dict[str, EmailText] = {
         },
         ("text", "unsubscribe_url"),
         {
-            "kind": "Incident",
+            "kind": "incident",
             "title": "Slow answers",
             "text": "We are looking into it.",
             "url": f"{_SITE}/status",

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db.models import Q
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from api.catalogue.snapshot import load_snapshot
 from billing.models import Reservation, UsageRecord
@@ -22,10 +23,10 @@ def found_for(request: MemberRequest, query: str) -> list[tuple[str, list[Link]]
     """Return the links that match, in titled groups without empty ones."""
     query = query[:LONGEST_QUERY]
     groups = [
-        ("Requests", _requests(request, query)),
-        ("Pages", _pages(request, query)),
-        ("API keys", _keys(request, query)),
-        ("Models", _models(query)),
+        (_("Requests"), _requests(request, query)),
+        (_("Pages"), _pages(request, query)),
+        (_("API keys"), _keys(request, query)),
+        (_("Models"), _models(query)),
     ]
     return [(title, links) for title, links in groups if links]
 
@@ -47,11 +48,14 @@ def _pages(request: MemberRequest, query: str) -> list[Link]:
     """Return the pages whose title has the query; all pages of the rail without one."""
     shell = Shell(request)
     rail = [link for group in shell.rail for link in group]
-    others = [Link(f"Settings: {tab.title}", tab.url, "settings") for tab in shell.settings_tabs]
+    settings = _("Settings: {title}")
+    others = [
+        Link(settings.format(title=tab.title), tab.url, "settings") for tab in shell.settings_tabs
+    ]
     if request.actor.may_see_billing:
-        others.append(Link("Statement", reverse("statement"), "receipt-text"))
+        others.append(Link(_("Statement"), reverse("statement"), "receipt-text"))
     if request.actor.may_create_keys():
-        others.append(Link("Create key", reverse("new_key"), "plus"))
+        others.append(Link(_("Create key"), reverse("new_key"), "plus"))
     pages = [*rail, *others] if query else rail
     return [link for link in pages if query.lower() in link.title.lower()]
 

@@ -9,6 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 from django.views.generic import RedirectView
 
@@ -25,9 +26,9 @@ from portal.ui.worked_cost import WorkedCost, example_model, worked_cost
 FEATURED = {"chat": 6, "image": 2, "video": 2}
 SECURITY_TXT_DAYS = 180
 _LEGAL_TITLES = {
-    "terms": "Terms of Service",
-    "privacy": "Privacy Policy",
-    "imprint": "Imprint",
+    "terms": _("Terms of Service"),
+    "privacy": _("Privacy Policy"),
+    "imprint": _("Imprint"),
 }
 
 

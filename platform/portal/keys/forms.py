@@ -17,16 +17,19 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts import key_rules
 from accounts.access import Actor
+from accounts.formats import whole_text
 from accounts.models import ApiKey
 from accounts.zones import moment_text
 from api.catalogue.snapshot import ModelEntry
 from billing.pricing.money import budget_nanos, dollars_short_text
 
 _NEVER, _KEEP, _ON_A_DAY = "never", "keep", "day"
-_PRESETS = [("7", "In 7 days"), ("30", "In 30 days"), ("90", "In 90 days")]
+_PRESETS = [("7", _("In 7 days")), ("30", _("In 30 days")), ("90", _("In 90 days"))]
 _LIMITS = ("requests_per_minute", "tokens_per_minute")
 _BUDGETS = ("budget_day", "budget_month", "budget_total")
 _HOUR_SECONDS = 3600
@@ -41,31 +44,32 @@ class KeyForm(forms.Form):
 
     # Numbers are texts to the browser: a number's input would send a mistake as nothing.
     name = forms.CharField(
-        help_text="What you'll use the key for.",
+        label=_("Name"),
+        help_text=_("What you'll use the key for."),
         max_length=key_rules.LONGEST_NAME,
         error_messages={
             "required": key_rules.NAME_MISSING,
             "max_length": key_rules.NAME_TOO_LONG,
         },
     )
-    expiry = forms.ChoiceField(label="Expires")
+    expiry = forms.ChoiceField(label=_("Expires"))
     expires_on = forms.DateField(
-        label="Expiry date",
-        error_messages={"required": "Choose an expiry date."},
+        label=_("Expiry date"),
+        error_messages={"required": _("Choose an expiry date.")},
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        help_text="The key works until the end of this day (UTC).",
+        help_text=_("The key works until the end of this day (UTC)."),
     )
     allowed_models = forms.MultipleChoiceField(
-        label="Models",
+        label=_("Models"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Leave empty to allow all models, including future ones.",
+        help_text=_("Leave empty to allow all models, including future ones."),
     )
-    requests_per_minute = forms.CharField(label="Requests per minute", required=False)
-    tokens_per_minute = forms.CharField(label="Tokens per minute", required=False)
-    budget_day = forms.CharField(label="Per day", required=False)
-    budget_month = forms.CharField(label="Per month", required=False)
-    budget_total = forms.CharField(label="Total", required=False)
+    requests_per_minute = forms.CharField(label=_("Requests per minute"), required=False)
+    tokens_per_minute = forms.CharField(label=_("Tokens per minute"), required=False)
+    budget_day = forms.CharField(label=_("Per day"), required=False)
+    budget_month = forms.CharField(label=_("Per month"), required=False)
+    budget_total = forms.CharField(label=_("Total"), required=False)
 
     def __init__(
         self,
@@ -86,9 +90,12 @@ class KeyForm(forms.Form):
         for name in _LIMITS:
             most = getattr(plan, name)
             self.fields[name].widget.attrs.update(inputmode="numeric", placeholder=str(most))
-            self.fields[name].help_text = f"At most {most:,}, your plan's limit."
+            help_text = gettext("At most {limit}, your plan's limit.")
+            self.fields[name].help_text = help_text.format(limit=whole_text(most))
         for name in _BUDGETS:
-            self.fields[name].widget.attrs.update(inputmode="decimal", placeholder="No budget")
+            self.fields[name].widget.attrs.update(
+                inputmode="decimal", placeholder=gettext("No budget")
+            )
 
     def clean(self) -> dict[str, Any]:
         """Check what was given, or of a key that is changed what was changed, and set `rules`.
@@ -97,7 +104,7 @@ class KeyForm(forms.Form):
         """
         cleaned = super().clean() or {}
         if cleaned.get("expires_on") == date.max:
-            self.add_error("expires_on", "Choose an earlier date, or no expiry.")
+            self.add_error("expires_on", gettext("Choose an earlier date, or no expiry."))
         rules = self._rules_of(cleaned)
         if not self.errors:
             self.rules = rules
@@ -112,10 +119,8 @@ class KeyForm(forms.Form):
         if "allowed_models" in given:
             rules["allowed_models"] = cleaned["allowed_models"]
             if len(cleaned["allowed_models"]) > key_rules.MOST_MODELS:
-                text = (
-                    f"Choose at most {key_rules.MOST_MODELS} models, or leave empty to allow all."
-                )
-                self.add_error("allowed_models", text)
+                text = gettext("Choose at most {limit} models, or leave empty to allow all.")
+                self.add_error("allowed_models", text.format(limit=key_rules.MOST_MODELS))
         for name in _LIMITS:
             if name in given:
                 with self._errors_beside(name):
@@ -154,12 +159,12 @@ class NewKeyForm(KeyForm):
     """The rules of a key to be made, and its scope where the member has a choice."""
 
     scope = forms.ChoiceField(
-        label="Type",
+        label=_("Type"),
         choices=[
-            (ApiKey.Scope.INFERENCE, "Inference"),
-            (ApiKey.Scope.MANAGEMENT, "Key management"),
+            (ApiKey.Scope.INFERENCE, _("Inference")),
+            (ApiKey.Scope.MANAGEMENT, _("Key management")),
         ],
-        help_text="Management keys create and revoke keys. They can't call models.",
+        help_text=_("Management keys create and revoke keys. They can't call models."),
     )
 
     def __init__(self, data: Any, *, actor: Actor, models: Iterable[ModelEntry]) -> None:
@@ -176,13 +181,13 @@ class RotationForm(forms.Form):
     """The time for which the old key stays valid beside the new one."""
 
     grace_seconds = forms.TypedChoiceField(
-        label="Grace period for the old key",
+        label=_("Grace period for the old key"),
         coerce=int,
         choices=[
-            (0, "None: expire it now"),
-            (_HOUR_SECONDS, "1 hour"),
-            (24 * _HOUR_SECONDS, "24 hours"),
-            (7 * 24 * _HOUR_SECONDS, "7 days"),
+            (0, _("None: expire it now")),
+            (_HOUR_SECONDS, _("1 hour")),
+            (24 * _HOUR_SECONDS, _("24 hours")),
+            (7 * 24 * _HOUR_SECONDS, _("7 days")),
         ],
         initial=24 * _HOUR_SECONDS,
         widget=forms.RadioSelect,
@@ -211,8 +216,15 @@ def _expiries(key: ApiKey | None) -> list[tuple[str, str]]:
     """Return when a key may end, the present end of one that has it first."""
     kept = []
     if key is not None and key.expires_at is not None:
-        kept = [(_KEEP, f"Unchanged: {moment_text(key.expires_at)}")]
-    return [*kept, (_NEVER, "Never"), *_PRESETS, (_ON_A_DAY, "Custom date")]
+        unchanged = gettext("Unchanged: {moment}").format(moment=moment_text(key.expires_at))
+        kept = [(_KEEP, unchanged)]
+    presets = [(days, str(title)) for days, title in _PRESETS]
+    return [
+        *kept,
+        (_NEVER, gettext("Never")),
+        *presets,
+        (_ON_A_DAY, gettext("Custom date")),
+    ]
 
 
 def _model_choices(models: Iterable[ModelEntry], key: ApiKey | None) -> list[tuple[str, str]]:

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext, pgettext
 
 from accounts.access import Actor
+from accounts.formats import day_format, whole_text
 from accounts.models import ApiKey, Plan
 from billing.usage.key_spending import DayOfUse, KeySpending, spending_of
 
@@ -70,18 +72,19 @@ class KeyPresenter:
     def state(self) -> State:
         """Its state in a word: what ends it goes before what limits it."""
         if self.is_revoked:
-            return State("Revoked", "bad")
+            return State(pgettext("key", "Revoked"), "bad")
         if self.is_expired:
-            return State("Rotated" if self.successor else "Expired", "")
+            title = pgettext("key", "Rotated") if self.successor else pgettext("key", "Expired")
+            return State(title, "")
         if self.is_frozen:
-            return State("Frozen", "warn")
+            return State(pgettext("key", "Frozen"), "warn")
         if self.successor:
-            return State("Rotating", "warn")
+            return State(pgettext("key", "Rotating"), "warn")
         if self.spending.is_budget_reached:
-            return State("Budget reached", "warn")
+            return State(gettext("Budget reached"), "warn")
         if self.expires_at is not None and self.expires_at - self.now <= _SOON:
-            return State("Expires soon", "warn")
-        return State("Active", "good")
+            return State(gettext("Expires soon"), "warn")
+        return State(pgettext("key", "Active"), "good")
 
     @property
     def is_management(self) -> bool:
@@ -119,8 +122,11 @@ class KeyPresenter:
         own = (self.key.requests_per_minute, self.key.tokens_per_minute)
         requests = own[0] if own[0] is not None else self.plan.requests_per_minute
         tokens = own[1] if own[1] is not None else self.plan.tokens_per_minute
-        whose = "" if self.has_own_limits else " (the plan's)"
-        return f"{requests:,} requests and {tokens:,} tokens a minute{whose}"
+        if self.has_own_limits:
+            text = gettext("{requests} requests and {tokens} tokens a minute")
+        else:
+            text = gettext("{requests} requests and {tokens} tokens a minute (the plan's)")
+        return text.format(requests=whole_text(requests), tokens=whole_text(tokens))
 
 
 def key_presenter(key: ApiKey, actor: Actor) -> KeyPresenter:
@@ -144,6 +150,16 @@ class DayBar:
     width: float
     height: int
 
+    @property
+    def day_text(self) -> str:
+        """The day, in UTC."""
+        return self.use.day.strftime(day_format())
+
+    @property
+    def requests_text(self) -> str:
+        """The number of requests, in words."""
+        return _requests_text(self.use.requests)
+
 
 @dataclass(frozen=True)
 class DailyCost:
@@ -159,7 +175,12 @@ class DailyCost:
     @property
     def requests_text(self) -> str:
         """The number of requests, in words."""
-        return "1 request" if self.requests == 1 else f"{self.requests:,} requests"
+        return _requests_text(self.requests)
+
+
+def _requests_text(requests: int) -> str:
+    text = ngettext("{number} request", "{number} requests", requests)
+    return text.format(number=whole_text(requests))
 
 
 def daily_cost_of(days: list[DayOfUse]) -> DailyCost:

@@ -9,6 +9,7 @@ from django.db.models import BigIntegerField, Case, F, Q, QuerySet, When
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from accounts.access import Actor
 from accounts.api_keys import current
@@ -20,11 +21,11 @@ SHOWN_WITH_KEYS = ("created_by", "spend", "replaced_by", "replaces", "last_addre
 KEYS_ON_A_PAGE = 25
 LONGEST_QUERY = 100
 ORDERS = {
-    "": "Newest",
-    "name": "Name",
-    "used": "Last used",
-    "spent": "Spent this month",
-    "expires": "Expires",
+    "": _("Newest"),
+    "name": _("Name"),
+    "used": _("Last used"),
+    "spent": _("Spent this month"),
+    "expires": _("Expires"),
 }
 
 

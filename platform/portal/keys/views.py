@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -97,7 +98,7 @@ def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
     models = load_snapshot().public_models()
     form = KeyForm(_sent(request), actor=request.actor, models=models, key=own.key)
     if not own.is_active:
-        return _key_page(request, own, "Revoked, expired and frozen keys can't be edited.")
+        return _key_page(request, own, _("Revoked, expired and frozen keys can't be edited."))
     if not form.is_valid():
         context = {"form": form, "own": own}
         return render(request, "keys/edit.html", context, status=400 if form.is_bound else 200)
@@ -107,7 +108,7 @@ def edit_key(request: MemberRequest, key_id: int) -> HttpResponse:
         )
     except AccountsError as error:
         return _key_page(request, _key(request, key_id), str(error))
-    messages.success(request, "Changes saved. They apply from the next request.")
+    messages.success(request, _("Changes saved. They apply from the next request."))
     return redirect("key", key_id)
 
 
@@ -150,7 +151,7 @@ def revoke_key(request: MemberRequest, key_id: int) -> HttpResponse:
         return render(request, "keys/revoke.html", {"own": own})
     if not own.is_revoked:
         key_actions.revoke_key(request.actor, own.key, ip_address=client_ip(request))
-        messages.success(request, "Key revoked. It no longer works.")
+        messages.success(request, _("Key revoked. It no longer works."))
     return redirect("key", key_id)
 
 
@@ -158,7 +159,7 @@ def revoke_key(request: MemberRequest, key_id: int) -> HttpResponse:
 @member_page
 def freeze_key(request: MemberRequest, key_id: int) -> HttpResponse:
     """Refuse a key until it is unfrozen."""
-    done = "Key frozen. Requests with it get a 403 until you unfreeze it."
+    done = _("Key frozen. Requests with it get a 403 until you unfreeze it.")
     return _change(request, key_id, key_actions.freeze_key, done)
 
 
@@ -166,7 +167,7 @@ def freeze_key(request: MemberRequest, key_id: int) -> HttpResponse:
 @member_page
 def unfreeze_key(request: MemberRequest, key_id: int) -> HttpResponse:
     """Accept a frozen key again."""
-    return _change(request, key_id, key_actions.unfreeze_key, "Key unfrozen. It works again.")
+    return _change(request, key_id, key_actions.unfreeze_key, _("Key unfrozen. It works again."))
 
 
 def _change(
@@ -210,8 +211,8 @@ def _key_page(request: MemberRequest, own: KeyPresenter, refusal: str = "") -> H
 
 def _why_not_rotated(own: KeyPresenter) -> str:
     if own.successor is not None:
-        return "This key was already rotated. If you didn't copy the new key, rotate that one."
-    return "Revoked, expired and frozen keys can't be rotated. Unfreeze it, or create a new one."
+        return _("This key was already rotated. If you didn't copy the new key, rotate that one.")
+    return _("Revoked, expired and frozen keys can't be rotated. Unfreeze it, or create a new one.")
 
 
 def show_once(

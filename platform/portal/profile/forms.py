@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import NotificationSettings, User
@@ -15,6 +16,7 @@ class ProfileForm(forms.Form):
     """A user's name, time zone and language."""
 
     name = OneLineField(
+        label=_("Name"),
         max_length=150,
         required=False,
         help_text=_("Shown to your teams' members next to your email."),
@@ -23,11 +25,13 @@ class ProfileForm(forms.Form):
     zone = forms.ChoiceField(
         label=_("Time zone"),
         required=False,
+        widget=forms.Select(attrs={"translate": "no"}),
         help_text=_("For times on pages and in emails. Days of charts and budgets are in UTC."),
     )
     language = forms.ChoiceField(
         label=_("Language"),
         required=False,
+        widget=forms.Select(attrs={"translate": "no"}),
         choices=[("", _("Same as browser")), *settings.LANGUAGES],
         help_text=_("For pages and emails."),
     )
@@ -45,9 +49,9 @@ class NotificationsForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
     """The emails a user wants."""
 
     low_balance_nanos = NanosField(
-        label="Alert when below ($)",
+        label=_("Alert when below ($)"),
         widget=forms.TextInput(attrs={"inputmode": "decimal"}),
-        help_text="Sent once each time the balance falls below this amount.",
+        help_text=_("Sent once each time the balance falls below this amount."),
     )
 
     class Meta:
@@ -60,16 +64,16 @@ class NotificationsForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
             "new_sign_in",
         )
         labels = {
-            "low_balance": "Low team balance",
-            "budget_reached": "Key at 90% or 100% of a budget",
-            "key_created": "New API key",
-            "new_sign_in": "Sign-in from a new device",
+            "low_balance": _("Low team balance"),
+            "budget_reached": _("Key at 90% or 100% of a budget"),
+            "key_created": _("New API key"),
+            "new_sign_in": _("Sign-in from a new device"),
         }
         help_texts = {
-            "low_balance": "For teams whose billing you can see.",
-            "budget_reached": "For keys you created and all keys in teams you administer.",
-            "key_created": "For keys you created and all keys in teams you administer.",
-            "new_sign_in": "For your account.",
+            "low_balance": _("For teams whose billing you can see."),
+            "budget_reached": _("For keys you created and all keys in teams you administer."),
+            "key_created": _("For keys you created and all keys in teams you administer."),
+            "new_sign_in": _("For your account."),
         }
 
 
@@ -78,8 +82,8 @@ class DeletionForm(forms.Form):
 
     proof = forms.CharField(max_length=1000)
     forfeits = forms.BooleanField(
-        label="I understand that my remaining credits are forfeited and won't be refunded.",
-        error_messages={"required": "Confirm this to continue. The credits can't be restored."},
+        label=_("I understand that my remaining credits are forfeited and won't be refunded."),
+        error_messages={"required": _("Confirm this to continue. The credits can't be restored.")},
     )
 
     def __init__(self, user: User, *, has_credit: bool, data: Any = None) -> None:
@@ -89,10 +93,10 @@ class DeletionForm(forms.Form):
             del self.fields["forfeits"]
         proof = self.fields["proof"]
         if user.has_usable_password():
-            proof.label = "Your password"
+            proof.label = gettext("Your password")
             proof.widget = forms.PasswordInput(attrs={"autocomplete": "current-password"})
         else:
-            proof.label = f"Type {user.email} to confirm"
+            proof.label = gettext("Type {email} to confirm").format(email=user.email)
             proof.widget = forms.TextInput(attrs={"autocomplete": "off"})
 
     def clean_proof(self) -> str:
@@ -100,7 +104,7 @@ class DeletionForm(forms.Form):
         typed: str = self.cleaned_data["proof"]
         if self._user.has_usable_password():
             if not self._user.check_password(typed):
-                raise forms.ValidationError("Incorrect password.")
+                raise forms.ValidationError(gettext("Incorrect password."))
         elif typed.strip().lower() != self._user.email.lower():
-            raise forms.ValidationError("That's not your email.")
+            raise forms.ValidationError(gettext("That's not your email."))
         return typed

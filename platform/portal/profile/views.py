@@ -5,6 +5,8 @@ from django.contrib.auth import logout
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone, translation
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -18,6 +20,7 @@ from portal.access import MemberRequest, member_page, require_recent_sign_in
 from portal.language.middleware import language_of
 from portal.profile.forms import DeletionForm, NotificationsForm, ProfileForm
 from portal.profile.queries import archive
+from portal.ui.money import dollars
 from portal.ui.rate_limits import is_over_limit
 from portal.ui.streaming import in_threads
 
@@ -51,7 +54,7 @@ def notifications(request: MemberRequest) -> HttpResponse:
     form = NotificationsForm(request.POST if request.method == "POST" else None, instance=wanted)
     if request.method == "POST" and form.is_valid():
         form.save()
-        messages.success(request, "Notifications saved.")
+        messages.success(request, gettext("Notifications saved."))
         return redirect("notifications")
     status = 422 if form.errors else 200
     return render(request, "profile/notifications.html", {"form": form}, status=status)
@@ -70,7 +73,8 @@ def export(request: MemberRequest) -> HttpResponseBase:
     """Stream the user's data as a ZIP archive."""
     require_recent_sign_in(request)
     if is_over_limit(request, "export", EXPORTS_PER_USER):
-        messages.error(request, "You've exported your data too many times. Try again in an hour.")
+        text = gettext("You've exported your data too many times. Try again in an hour.")
+        messages.error(request, text)
         return render(request, "profile/data.html", status=429)
     name = f"data-{timezone.now():%Y-%m-%d}.zip"
     return StreamingHttpResponse(
@@ -96,7 +100,7 @@ def delete_account(request: MemberRequest) -> HttpResponse:
     status = 200
     if data is not None:
         if is_over_limit(request, "deletion", DELETION_TRIES_PER_USER):
-            form.add_error(None, "Too many attempts. Try again in an hour.")
+            form.add_error(None, gettext("Too many attempts. Try again in an hour."))
             status = 429
         elif consequences.blocking:
             status = 409
@@ -109,5 +113,15 @@ def delete_account(request: MemberRequest) -> HttpResponse:
             return render(request, "profile/deleted.html")
         else:
             status = 422
-    context = {"form": form, "consequences": consequences, "forfeited": forfeited}
+    context = {"form": form, "consequences": consequences, "forfeited": _forfeited(forfeited)}
     return render(request, "profile/delete.html", context, status=status)
+
+
+def _forfeited(accounts: list[CreditAccount]) -> SafeString:
+    """Return the credits that are lost, each team's with its name; empty where there are none."""
+    text = gettext("<strong>{amount}</strong> of <bdi>{team}</bdi>")
+    lost = (
+        format_html(text, amount=dollars(account.posted_nanos), team=account.team)
+        for account in accounts
+    )
+    return format_html_join(", ", "{}", ((each,) for each in lost))

@@ -18,10 +18,13 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.forms import BaseForm
 from django.http import HttpRequest
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts import encryption
 from accounts.client_ip import client_ip
+from accounts.languages import language_for_address
 from accounts.models import User
 from accounts.zones import moment_for
 from api.service import current_service
@@ -41,10 +44,13 @@ _EMAILS = {
     "password_reset_key": ("password_reset", ["password_reset_url"]),
 }
 
+# The addresses that notices of changed and deleted ones name.
+_ADDRESSES = ("from_email", "to_email", "deleted_email")
+
 _WAYS = {
-    "reauthenticate": "Use your password",
-    "mfa_reauthenticate": "Use your authenticator app or a recovery code",
-    "mfa_reauthenticate:webauthn": "Use your passkey",
+    "reauthenticate": _("Use your password"),
+    "mfa_reauthenticate": _("Use your authenticator app or a recovery code"),
+    "mfa_reauthenticate:webauthn": _("Use your passkey"),
 }
 
 
@@ -53,10 +59,10 @@ class AccountAdapter(DefaultAccountAdapter):
 
     error_messages = {
         **DefaultAccountAdapter.error_messages,
-        "email_password_mismatch": "The email address or password is incorrect.",
-        "too_many_login_attempts": "Too many failed attempts. Try again in five minutes.",
-        "rate_limited": "Too many requests. Try again in a minute.",
-        "incorrect_code": "Incorrect code. Check the latest email, or request a new code.",
+        "email_password_mismatch": _("The email address or password is incorrect."),
+        "too_many_login_attempts": _("Too many failed attempts. Try again in five minutes."),
+        "rate_limited": _("Too many requests. Try again in a minute."),
+        "incorrect_code": _("Incorrect code. Check the latest email, or request a new code."),
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -78,7 +84,8 @@ class AccountAdapter(DefaultAccountAdapter):
         """Send one of allauth's emails with our text: security notices later, the others now."""
         name = template_prefix.rpartition("/")[2]
         if name in SECURITY_NOTICES:
-            sending.send_later("security_notice", email, self._notice(name, context))
+            with translation.override(language_for_address(email)):
+                sending.send_later("security_notice", email, self._notice(name, context))
             return
         ours, needed = _EMAILS[name]
         try:
@@ -88,7 +95,7 @@ class AccountAdapter(DefaultAccountAdapter):
             log.exception("mail_not_sent", mail=ours)
             messages.error(
                 allauth_context.request,
-                "We couldn't send the email. Try again in a few minutes.",
+                gettext("We couldn't send the email. Try again in a few minutes."),
             )
 
     def get_reauthentication_methods(
@@ -111,10 +118,10 @@ class AccountAdapter(DefaultAccountAdapter):
         return str(credentials.get("email", "")).strip().lower()
 
     def _notice(self, name: str, context: dict[str, Any]) -> dict[str, str]:
-        title, sentence = SECURITY_NOTICES[name]
+        addresses = {each: str(context[each]) for each in _ADDRESSES if each in context}
         return {
-            "title": title,
-            "sentence": sentence.format_map(context),
+            "notice": name,
+            **addresses,
             "at": moment_for(timezone.now(), getattr(context.get("user"), "zone", "")),
             "ip": str(context.get("ip", "")),
             "device": device_name(str(context.get("user_agent", ""))),
@@ -155,7 +162,7 @@ class MFAAdapter(DefaultMFAAdapter):
 
     error_messages = {
         **DefaultMFAAdapter.error_messages,
-        "incorrect_code": "Incorrect code. Codes change every 30 seconds: try the next one.",
+        "incorrect_code": _("Incorrect code. Codes change every 30 seconds: try the next one."),
     }
 
     def encrypt(self, text: str) -> str:

@@ -17,6 +17,8 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.forms import CharField, Form, TextInput
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from portal.sign_in import middleware
@@ -34,11 +36,11 @@ class SignupForm(account.SignupForm):
         """
         if is_disposable(self.cleaned_data["email"], settings.DISPOSABLE_EMAIL_DOMAINS):
             raise ValidationError(
-                "Disposable email addresses aren't accepted. Use a permanent one."
+                gettext("Disposable email addresses aren't accepted. Use a permanent one.")
             )
         email = str(super().clean_email())
         if not settings.SIGNUP_OPEN and not is_invited(allauth_context.request, email):
-            raise ValidationError("Sign up with the address the invitation was sent to.")
+            raise ValidationError(gettext("Sign up with the address the invitation was sent to."))
         return email
 
     def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
@@ -98,7 +100,7 @@ class MailboxCodeForm(Form):
     """The code that a staff member was emailed before they set up their first second factor."""
 
     code = CharField(
-        label="Code",
+        label=_("Code"),
         max_length=20,
         widget=TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
     )

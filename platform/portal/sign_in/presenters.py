@@ -2,6 +2,8 @@
 
 import re
 
+from django.utils.translation import gettext as _
+
 # The first that is found counts: browsers also name those that they are like.
 _BROWSERS = (
     ("Edge", r"Edg(e|A|iOS)?/"),
@@ -25,9 +27,11 @@ _SYSTEMS = (
 
 def device_name(user_agent: str) -> str:
     """Return browser and system of a User-Agent header, as far as it tells."""
-    browser = _first(_BROWSERS, user_agent) or "Unknown browser"
+    browser = _first(_BROWSERS, user_agent) or _("Unknown browser")
     system = _first(_SYSTEMS, user_agent)
-    return f"{browser} on {system}" if system else browser
+    if not system:
+        return browser
+    return _("{browser} on {system}").format(browser=browser, system=system)
 
 
 def _first(names: tuple[tuple[str, str], ...], user_agent: str) -> str | None:

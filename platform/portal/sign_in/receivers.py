@@ -11,9 +11,10 @@ from allauth.usersessions.models import UserSession
 from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.dispatch import receiver
 from django.http import HttpRequest
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from accounts.client_ip import client_ip
+from accounts.languages import language_for_address
 from accounts.models import NotificationSettings, User
 from accounts.zones import moment_for
 from portal.emails import sending
@@ -73,5 +74,7 @@ def _on_logged_in(request: HttpRequest, user: User, **_named: Any) -> None:
         return
     if not NotificationSettings.of(user).new_sign_in:
         return
-    at = moment_for(timezone.now(), user.zone)
-    sending.send_later("new_sign_in", user.email, {"ip": ip, "device": device, "at": at})
+    with translation.override(language_for_address(user.email)):
+        device = device_name(request.headers.get("User-Agent", ""))
+        at = moment_for(timezone.now(), user.zone)
+        sending.send_later("new_sign_in", user.email, {"ip": ip, "device": device, "at": at})

@@ -19,6 +19,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 
 from accounts.models import User
 from accounts.staff_site import SECOND_FACTORS, has_shown_second_factor, second_step_url_name
@@ -94,14 +95,14 @@ def accept_code(request: HttpRequest, code: str) -> str:
     """Record in the session that the user has access to the mailbox. Return "", or the problem."""
     # Counted across sessions: with the password, an attacker can open many.
     if is_over_limit(request, "mailbox code try", TRIES_PER_USER):
-        return "Too many attempts. Try again in an hour."
+        return _("Too many attempts. Try again in an hour.")
     user = cast(User, request.user)
     address = mailbox_of(user)
     if not is_code_sent(request):
-        return "This code has expired. Send a new one."
+        return _("This code has expired. Send a new one.")
     digest = request.session[_SENT_SESSION_KEY]["digest"]
     if not constant_time_compare(digest, _digest(user, address, code)):
-        return "Incorrect code. Check the latest email, or send a new code."
+        return _("Incorrect code. Check the latest email, or send a new code.")
     del request.session[_SENT_SESSION_KEY]
     request.session[_PROOF_SESSION_KEY] = {"address": address, "at": time.time()}
     return ""

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -30,7 +31,8 @@ def end_session(request: HttpRequest, session_id: int) -> HttpResponse:
     if session.is_current():
         return redirect("account_logout")
     session.end()
-    messages.success(request, f"Signed out: {device_name(session.user_agent)}.")
+    text = _("Signed out: {device}.").format(device=device_name(session.user_agent))
+    messages.success(request, text)
     return redirect("usersessions_list")
 
 
@@ -44,7 +46,7 @@ def confirm_mailbox(request: HttpRequest) -> HttpResponse:
     if not user.is_staff or staff_factors.has_second_factor(user):
         return redirect("mfa_index")
     if not address:
-        messages.error(request, "Verify your primary email address first.")
+        messages.error(request, _("Verify your primary email address first."))
         return redirect("account_email")
     form, status = MailboxCodeForm(), 200
     if request.method == "POST" and "code" in request.POST:
@@ -73,9 +75,9 @@ def _send_mailbox_code(request: HttpRequest) -> int:
             return 200
     except (SMTPException, OSError):
         log.exception("mail_not_sent", mail="staff_code")
-        messages.error(request, "We couldn't send the email. Try again in a few minutes.")
+        messages.error(request, _("We couldn't send the email. Try again in a few minutes."))
         return 503
-    messages.error(request, "Too many codes were sent. Try again in an hour.")
+    messages.error(request, _("Too many codes were sent. Try again in an hour."))
     return 429
 
 

@@ -44,7 +44,7 @@ def send_status_updates() -> int:
 
 def _context(update: StatusUpdate, subscriber: StatusSubscriber) -> dict[str, str]:
     return {
-        "kind": update.event.get_kind_display(),
+        "kind": update.event.kind,
         "title": update.event.title,
         "text": update.text,
         "at": f"{update.created_at:%Y-%m-%d %H:%M} UTC",

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
 
 from accounts.access import Actor
 from accounts.models import Role
@@ -13,23 +14,23 @@ from portal.ui.fields import OneLineField
 LARGEST_ID = 2**63 - 1
 
 ROLE_MEANINGS = {
-    Role.OWNER: "Full access, including management keys and owners.",
-    Role.ADMIN: "Manages keys, billing and members, except management keys and owners.",
-    Role.DEVELOPER: "Creates and manages their own keys. Sees the team's usage.",
-    Role.BILLING: "Sees statements and pays. Can't create keys.",
+    Role.OWNER: _("Full access, including management keys and owners."),
+    Role.ADMIN: _("Manages keys, billing and members, except management keys and owners."),
+    Role.DEVELOPER: _("Creates and manages their own keys. Sees the team's usage."),
+    Role.BILLING: _("Sees statements and pays. Can't create keys."),
 }
 
 
 class TeamForm(forms.Form):
     """A team's name."""
 
-    name = OneLineField(label="Team name", max_length=120)
+    name = OneLineField(label=_("Team name"), max_length=120)
 
 
 class RoleForm(forms.Form):
     """A member's role, of those that the actor may give."""
 
-    role = forms.ChoiceField(widget=forms.RadioSelect)
+    role = forms.ChoiceField(label=_("Role"), widget=forms.RadioSelect)
 
     def __init__(self, actor: Actor, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -45,11 +46,11 @@ class InvitationForm(RoleForm):
     """The address to invite, and the role."""
 
     email = forms.EmailField(
-        label="Email address",
+        label=_("Email address"),
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )
-    role = forms.ChoiceField(initial=Role.DEVELOPER)
+    role = forms.ChoiceField(label=_("Role"), initial=Role.DEVELOPER)
     field_order = ("email", "role")
 
 

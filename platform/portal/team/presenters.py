@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
+
 from accounts.access import Actor
 from accounts.invitations import is_open, open_invitations
+from accounts.members import role_name
 from accounts.models import AuditEntry, Role
 from portal.team.forms import ROLE_MEANINGS, InvitationForm
 from portal.team.queries import AuditFilter, AuditPage, roster_of
@@ -12,54 +16,83 @@ from portal.ui.paging import Pager
 
 # An action without a title is shown by its name.
 ACTION_TITLES = {
-    "member.invited": "Invited",
-    "invitation.withdrawn": "Invitation withdrawn",
-    "member.joined": "Joined",
-    "member.role_changed": "Role changed",
-    "member.removed": "Removed",
-    "member.left": "Left",
-    "team.created": "Team created",
-    "team.renamed": "Team renamed",
-    "key.created": "Key created",
-    "key.updated": "Key changed",
-    "key.rotated": "Key rotated",
-    "key.revoked": "Key revoked",
-    "team.changed": "Team changed",
-    "account.changed": "Member account changed",
-    "member.added": "Added",
-    "member.changed": "Member changed",
-    "refund.requested": "Refund",
-    "team.paused": "Keys paused",
-    "team.resumed": "Keys resumed",
-    "dispute.handled": "Dispute closed",
-    "dispute.corrected": "Dispute credits granted",
-    "fraudwarning.handled": "Fraud warning closed",
-    "credits.ordered": "Credits ordered",
-    "billing.portal_opened": "Billing details opened",
-    "billing.card_setup_opened": "Add card started",
-    "auto_top_up.changed": "Auto top-up changed",
-    "code.redeemed": "Code redeemed",
-    "plan.ordered": "Plan ordered",
-    "plan.upgraded": "Plan upgraded",
-    "plan.downgraded": "Plan downgrade scheduled",
-    "plan.cancelled": "Plan canceled",
-    "plan.resumed": "Plan kept",
-    "credits.granted": "Credits granted",
-    "balance.adjusted": "Balance adjusted",
-    "goodwill.given": "Goodwill credits",
-    "usage.corrected": "Estimated usage corrected",
-    "refund.confirmed": "Refund confirmed",
-    "credits.requested": "Credits requested",
-    "credits.rejected": "Credits rejected",
-    "team.frozen": "Team frozen",
-    "team.unfrozen": "Team unfrozen",
-    "key.frozen": "Key frozen",
-    "key.unfrozen": "Key unfrozen",
-    "team.limits_changed": "Limits changed",
-    "team.plan_changed": "Plan changed",
-    "account.sessions_ended": "Member signed out everywhere",
-    "email.resent": "Email sent again",
-    "team.viewed": "Portal viewed by staff",
+    "member.invited": _("Invited"),
+    "invitation.withdrawn": _("Invitation withdrawn"),
+    "member.joined": _("Joined"),
+    "member.role_changed": _("Role changed"),
+    "member.removed": _("Removed"),
+    "member.left": _("Left"),
+    "team.created": _("Team created"),
+    "team.renamed": _("Team renamed"),
+    "key.created": _("Key created"),
+    "key.updated": _("Key changed"),
+    "key.rotated": _("Key rotated"),
+    "key.revoked": _("Key revoked"),
+    "team.changed": _("Team changed"),
+    "account.changed": _("Member account changed"),
+    "member.added": _("Added"),
+    "member.changed": _("Member changed"),
+    "refund.requested": _("Refund"),
+    "team.paused": _("Keys paused"),
+    "team.resumed": _("Keys resumed"),
+    "dispute.handled": _("Dispute closed"),
+    "dispute.corrected": _("Dispute credits granted"),
+    "fraudwarning.handled": _("Fraud warning closed"),
+    "credits.ordered": _("Credits ordered"),
+    "billing.portal_opened": _("Billing details opened"),
+    "billing.card_setup_opened": _("Add card started"),
+    "auto_top_up.changed": _("Auto top-up changed"),
+    "code.redeemed": _("Code redeemed"),
+    "plan.ordered": _("Plan ordered"),
+    "plan.upgraded": _("Plan upgraded"),
+    "plan.downgraded": _("Plan downgrade scheduled"),
+    "plan.cancelled": _("Plan canceled"),
+    "plan.resumed": _("Plan kept"),
+    "credits.granted": _("Credits granted"),
+    "balance.adjusted": _("Balance adjusted"),
+    "goodwill.given": _("Goodwill credits"),
+    "usage.corrected": _("Estimated usage corrected"),
+    "refund.confirmed": _("Refund confirmed"),
+    "credits.requested": _("Credits requested"),
+    "credits.rejected": _("Credits rejected"),
+    "team.frozen": _("Team frozen"),
+    "team.unfrozen": _("Team unfrozen"),
+    "key.frozen": _("Key frozen"),
+    "key.unfrozen": _("Key unfrozen"),
+    "team.limits_changed": _("Limits changed"),
+    "team.plan_changed": _("Plan changed"),
+    "account.sessions_ended": _("Member signed out everywhere"),
+    "email.resent": _("Email sent again"),
+    "team.viewed": _("Portal viewed by staff"),
+}
+
+
+# The names of an entry's details; others are shown by their keys, and all values as stored.
+_FACTS = {
+    "amount": _("amount"),
+    "amount_cents": _("amount cents"),
+    "amount_dollars": _("amount dollars"),
+    "auto_top_up": _("auto top up"),
+    "below": _("below"),
+    "email": _("email"),
+    "fields": _("fields"),
+    "for": pgettext_lazy("contract", "for"),
+    "from": pgettext_lazy("contract", "from"),
+    "frozen_for": _("frozen for"),
+    "grace_seconds": _("grace seconds"),
+    "is_forced": _("is forced"),
+    "monthly_limit": _("monthly limit"),
+    "note": _("note"),
+    "plan": _("plan"),
+    "reason": _("reason"),
+    "resumes": _("resumes"),
+    "role": _("role"),
+    "scope": _("scope"),
+    "sessions": _("sessions"),
+    "successor": _("successor"),
+    "terms": _("terms"),
+    "to": pgettext_lazy("email", "to"),
+    "until": _("until"),
 }
 
 
@@ -85,9 +118,10 @@ def role_meanings(actor: Actor) -> list[tuple[Role, str]]:
 
 @dataclass(frozen=True)
 class AuditLine:
-    """An entry, its title, and its details as pairs of a name (maybe empty) and a text."""
+    """An entry in words. Its details are pairs of a name, which may be empty, and a text."""
 
     entry: AuditEntry
+    actor: str
     title: str
     facts: list[tuple[str, str]]
 
@@ -109,13 +143,34 @@ def audit_context(page: AuditPage, chosen: AuditFilter) -> dict[str, object]:
 def _audit_line(entry: AuditEntry) -> AuditLine:
     detail = dict(entry.detail)
     facts = []
+    if entry.action == "member.role_changed":
+        detail |= {name: role_name(str(detail[name])) for name in ("from", "to") if name in detail}
     if {"from", "to"} <= detail.keys():
         facts.append(("", f"{detail.pop('from')} → {detail.pop('to')}"))
-    facts += [(name.replace("_", " "), _text_of(value)) for name, value in detail.items()]
-    return AuditLine(entry, ACTION_TITLES.get(entry.action, entry.action), facts)
+    facts += [(_name_of(name), _text_of(name, value)) for name, value in detail.items()]
+    title = str(ACTION_TITLES.get(entry.action, entry.action))
+    return AuditLine(entry, _actor_of(entry.actor_label), title, facts)
 
 
-def _text_of(value: object) -> str:
+def _actor_of(label: str) -> str:
+    """Return an actor's label, those of `accounts.audit` in the reader's language."""
+    kind, _colon, name = label.partition(": ")
+    if label == "the service":
+        return gettext("the service")
+    if kind == "staff":
+        return gettext("staff: {name}").format(name=name) if name else gettext("staff")
+    if label.startswith("management key "):
+        return gettext("management key {key}").format(key=label.removeprefix("management key "))
+    return label
+
+
+def _name_of(name: str) -> str:
+    return str(_FACTS.get(name, name.replace("_", " ")))
+
+
+def _text_of(name: str, value: object) -> str:
+    if name == "role":
+        return role_name(str(value))
     return ", ".join(str(each) for each in value) if isinstance(value, list) else str(value)
 
 

@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -79,7 +80,8 @@ def remove_member(request: MemberRequest, member_id: int) -> HttpResponse:
     except AccountsError as error:
         messages.error(request, str(error))
         return redirect("member", member_id)
-    messages.success(request, f"{line.membership.user.email} was removed from the team.")
+    text = _("{email} was removed from the team.").format(email=line.membership.user.email)
+    messages.success(request, text)
     return redirect("dashboard" if line.is_self else "team")
 
 
@@ -95,7 +97,8 @@ def leave_team(request: MemberRequest) -> HttpResponse:
         messages.error(request, str(error))
         return redirect("team_settings")
     request.session.pop(TEAM_SESSION_KEY, None)
-    messages.success(request, f"You have left {request.actor.team.name}.")
+    text = _("You have left {team}.").format(team=request.actor.team.name)
+    messages.success(request, text)
     return redirect("dashboard")
 
 
@@ -110,7 +113,7 @@ def team_settings(request: MemberRequest) -> HttpResponse:
     form = TeamForm(posted, initial={"name": actor.team.name})
     if posted is not None and form.is_valid():
         members.rename_team(actor, form.cleaned_data["name"], ip_address=client_ip(request))
-        messages.success(request, "Team renamed.")
+        messages.success(request, _("Team renamed."))
         return redirect("team_settings")
     return render(request, "team/settings.html", {"form": form}, status=422 if form.errors else 200)
 
@@ -124,7 +127,8 @@ def new_team(request: MemberRequest) -> HttpResponse:
         name = form.cleaned_data["name"]
         made = open_team(request.user, name, ip_address=client_ip(request))
         request.session[TEAM_SESSION_KEY] = made.slug
-        messages.success(request, f"{made.name} is ready. Invite your teammates.")
+        text = _("{team} is ready. Invite your teammates.").format(team=made.name)
+        messages.success(request, text)
         return redirect("team")
     return render(request, "team/new.html", {"form": form}, status=422 if form.errors else 200)
 
@@ -170,7 +174,9 @@ def _change_role(request: MemberRequest, membership: Membership, form: RoleForm)
     except AccountsError as error:
         form.add_error("role", str(error))
         return False
-    messages.success(request, f"{membership.user.email} is now {role} here.")
+    text = _("{email} is now {role} here.")
+    name = members.role_name(role)
+    messages.success(request, text.format(email=membership.user.email, role=name))
     return True
 
 
@@ -193,7 +199,7 @@ def invite(request: MemberRequest) -> HttpResponse:
     if form.cleaned_data["role"] == Role.OWNER:
         require_recent_sign_in(request)
     if is_over_limit(request, "invitations", EMAILS_PER_USER):
-        form.add_error("email", "You've sent too many invitations. Try again in an hour.")
+        form.add_error("email", _("You've sent too many invitations. Try again in an hour."))
         return team_page(request, form, status=429)
     fields = form.cleaned_data
     try:
@@ -215,7 +221,7 @@ def resend(request: MemberRequest, invitation_id: int) -> HttpResponse:
     """Send an invitation again, with a new link and its whole lifetime."""
     found = _find(request, invitation_id)
     if is_over_limit(request, "invitations", EMAILS_PER_USER):
-        messages.error(request, "You've sent too many invitations. Try again in an hour.")
+        messages.error(request, _("You've sent too many invitations. Try again in an hour."))
         return redirect("team")
     try:
         renewed, token = invitations.renew(request.actor, found)
@@ -240,7 +246,8 @@ def withdraw(request: MemberRequest, invitation_id: int) -> HttpResponse:
     except InvitationClosedError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"The invitation of {found.email} is withdrawn.")
+        text = _("The invitation of {email} is withdrawn.").format(email=found.email)
+        messages.success(request, text)
     return redirect("team")
 
 
@@ -267,7 +274,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     except (InvitationClosedError, InvitationMismatchError):
         return redirect(request.path)  # which says what it is now
     request.session[TEAM_SESSION_KEY] = member.team.slug
-    messages.success(request, f"You joined {member.team.name}.")
+    messages.success(request, _("You joined {team}.").format(team=member.team.name))
     return redirect("team")
 
 
@@ -282,7 +289,8 @@ def _send(request: MemberRequest, made: Invitation, token: str) -> None:
     try:
         send_invitation(made, token, ROLE_MEANINGS[Role(made.role)])
     except OSError:
-        text = f"{made.email} was invited, but we couldn't send the email. Resend it later."
-        messages.error(request, text)
+        text = _("{email} was invited, but we couldn't send the email. Resend it later.")
+        messages.error(request, text.format(email=made.email))
     else:
-        messages.success(request, f"The invitation is on its way to {made.email}.")
+        text = _("The invitation is on its way to {email}.")
+        messages.success(request, text.format(email=made.email))

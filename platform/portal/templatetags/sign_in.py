@@ -2,12 +2,13 @@
 
 from django import template
 from django.forms import BoundField
+from django.utils.translation import gettext_lazy as _
 
 from portal.sign_in import presenters
 
 register = template.Library()
 
-_RULES = "At least 8 characters. Not a common one, and not only digits."
+_RULES = _("At least 8 characters. Not a common one, and not only digits.")
 
 
 @register.filter

@@ -34,6 +34,24 @@ def day(value: datetime | None) -> str:
     return "" if value is None else day_text(value)
 
 
+@register.filter
+def strong(name: str) -> SafeString:
+    """Return a name that someone chose, in bold, for a sentence of a page."""
+    return format_html('<strong dir="auto">{}</strong>', name)
+
+
+@register.filter
+def isolated(name: str) -> SafeString:
+    """Return a name that someone chose, so that its direction leaves the sentence as it is."""
+    return format_html("<bdi>{}</bdi>", name)
+
+
+@register.filter
+def mailto(address: str) -> SafeString:
+    """Return an email address as a link to write to it."""
+    return format_html('<a href="mailto:{0}">{0}</a>', address)
+
+
 _ALERTS = {"success": "good", "warning": "warn", "error": "bad"}
 _ALERT_ICONS = {"success": "circle-check", "warning": "triangle-alert", "error": "circle-alert"}
 

@@ -7,6 +7,7 @@ from django.db.models import Exists, OuterRef, Subquery
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 
 from accounts.access import Actor
 from accounts.models import Team
@@ -16,7 +17,6 @@ from billing.models import AutoTopUp, CreditAccount, PriceVersion, Subscription
 from billing.payments.disputes import PAUSE_REASONS
 
 MOST_PRICE_CHANGES = 3
-_ASK_OWNER = "Ask an owner or admin of the team."
 
 
 @dataclass(frozen=True)
@@ -56,19 +56,21 @@ def _suspension(actor: Actor, contact_email: str) -> Banner | None:
         return Banner(
             "bad",
             "ban",
-            "Your API keys are paused because a payment was disputed or reported as fraud.",
-            "If you made the payment, tell your bank and contact us. Requests are rejected until "
-            "this is resolved.",
+            _("Your API keys are paused because a payment was disputed or reported as fraud."),
+            _(
+                "If you made the payment, tell your bank and contact us. Requests are rejected "
+                "until this is resolved."
+            ),
             url,
-            "Contact us" if url else "",
+            _("Contact us") if url else "",
         )
     return Banner(
         "bad",
         "ban",
-        "This team is suspended.",
-        "Requests with its API keys are rejected. Contact us to resolve this.",
+        _("This team is suspended."),
+        _("Requests with its API keys are rejected. Contact us to resolve this."),
         url,
-        "Contact us" if url else "",
+        _("Contact us") if url else "",
     )
 
 
@@ -96,28 +98,27 @@ def _plan(actor: Actor, status: str | None) -> Banner | None:
     unpaid, late = Subscription.Status.UNPAID, Subscription.Status.PAST_DUE
     if status not in {unpaid, late}:
         return None
-    title = "Your plan is unpaid." if status == unpaid else "The payment for your plan failed."
-    text = (
-        "Your team is on the free plan’s limits until the open invoice is paid."
-        if status == unpaid
-        else "Your limits stay for now. Update the card to keep the plan."
-    )
+    if status == unpaid:
+        title = _("Your plan is unpaid.")
+        text = _("Your team is on the free plan’s limits until the open invoice is paid.")
+    else:
+        title = _("The payment for your plan failed.")
+        text = _("Your limits stay for now. Update the card to keep the plan.")
     return _billing_banner(actor, "warn", title, text, "plan")
 
 
 def _top_up(actor: Actor, problem: str | None, is_on: bool | None) -> Banner | None:
     """Return the banner of auto top-up that needs its owner; a reached limit is no failure."""
     if problem == AutoTopUp.Problem.DECLINED and not is_on:
-        title, text = (
-            "Auto top-up was turned off.",
-            "Your card was declined several times in a row.",
-        )
+        title = _("Auto top-up was turned off.")
+        text = _("Your card was declined several times in a row.")
     elif problem == AutoTopUp.Problem.DECLINED:
-        title, text = "Auto top-up failed.", "Your card was declined. We’ll retry it."
+        title, text = _("Auto top-up failed."), _("Your card was declined. We’ll retry it.")
     elif problem == AutoTopUp.Problem.AUTHENTICATION:
-        title, text = "Auto top-up is paused.", "Your bank requires you to confirm the payment."
+        title = _("Auto top-up is paused.")
+        text = _("Your bank requires you to confirm the payment.")
     elif problem == AutoTopUp.Problem.NO_CARD:
-        title, text = "Auto top-up is paused.", "There is no card to charge."
+        title, text = _("Auto top-up is paused."), _("There is no card to charge.")
     else:
         return None
     return _billing_banner(actor, "warn", title, text, "auto-top-up")
@@ -127,8 +128,9 @@ def _billing_banner(actor: Actor, kind: str, title: str, text: str, place: str) 
     """Return a banner about payments; members without billing are told whom to ask."""
     if actor.may_see_billing:
         url = f"{reverse('billing')}#{place}"
-        return Banner(kind, "credit-card", title, text, url, "Go to billing")
-    return Banner(kind, "credit-card", title, f"{text} {_ASK_OWNER}")
+        return Banner(kind, "credit-card", title, text, url, _("Go to billing"))
+    ask = _("Ask an owner or admin of the team.")
+    return Banner(kind, "credit-card", title, f"{text} {ask}")
 
 
 def _price_changes(account: CreditAccount | None) -> list[Banner]:
@@ -137,10 +139,12 @@ def _price_changes(account: CreditAccount | None) -> list[Banner]:
         Banner(
             "",
             "tag",
-            f"The price of {change.model} changes on {moment_text(change.effective_from)}.",
+            _("The price of {model} changes on {moment}.").format(
+                model=change.model, moment=moment_text(change.effective_from)
+            ),
             capfirst(change.text),
             reverse("models"),
-            "View prices",
+            _("View prices"),
         )
         for change in changes_for(account, timezone.now())[:MOST_PRICE_CHANGES]
     ]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext as _
 
 from billing.pricing.money import dollars_short_text, nanos_from_dollars
 from portal.ui.money import cents_of, dollars_of_cents
@@ -35,7 +36,7 @@ class CentsField(forms.CharField):
         """Return cents. Raise ValidationError."""
         cents = cents_of(super().clean(value))
         if cents is None:
-            raise forms.ValidationError("Enter an amount in dollars, such as 25 or 12.50.")
+            raise forms.ValidationError(_("Enter an amount in dollars, such as 25 or 12.50."))
         return cents
 
 
@@ -55,6 +56,6 @@ class NanosField(forms.CharField):
             nanos = -1
         if not 0 < nanos <= MOST_NANOS:
             raise forms.ValidationError(
-                "Enter an amount in dollars, such as 5 or 2.50, up to 1000000."
+                _("Enter an amount in dollars, such as 5 or 2.50, up to 1000000.")
             )
         return nanos

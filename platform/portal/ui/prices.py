@@ -8,12 +8,11 @@ from itertools import pairwise
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import npgettext, pgettext
 
 from accounts.formats import dollars_text, number_text, whole_text
 from api.catalogue.snapshot import ModelEntry, Snapshot, load_snapshot
 from billing.pricing.charge import ONE
-from billing.pricing.components import COMPONENTS, Component, extra_components
+from billing.pricing.components import COMPONENTS, extra_components
 from billing.pricing.money import factor_text, unit_price_text
 from billing.pricing.rates import Prices
 from portal.access import actor_of
@@ -123,15 +122,15 @@ def _unit_price(prices: Prices) -> str:
     for component in extra_components():
         nanos = prices.extra.get(component.name)
         if nanos == 0:
-            texts.append(_("free {components}").format(components=component_name(component)))
+            texts.append(_("free {components}").format(components=component.title))
         elif nanos is not None:
             each = _("{price} per {component}")
             text = each if component.per == 1 else _("{price} per million {components}")
             texts.append(
                 text.format(
                     price=rate_dollars(nanos, factor),
-                    component=component_name(component, 1),
-                    components=component_name(component),
+                    component=component.label(1),
+                    components=component.title,
                 )
             )
     return ", ".join(texts)
@@ -148,7 +147,7 @@ def _tiers(prices: Prices) -> Iterator[str]:
         per_million = _("{components} {price} per million")
         changed = [
             (per_million if component.per > 1 else each).format(
-                components=component_name(component), price=rate_dollars(rate, factor)
+                components=component.title, price=rate_dollars(rate, factor)
             )
             for name, component in COMPONENTS.items()
             if (rate := step.of(name)) is not None
@@ -162,16 +161,6 @@ def _tiers(prices: Prices) -> Iterator[str]:
         yield _("Service tier {name}: all prices times {factor}").format(
             name=name, factor=number_text(factor_text(millionths))
         )
-
-
-def component_name(component: Component, quantity: int | None = None) -> str:
-    """Return what a priced component is called in the reader's language: `output tokens`.
-
-    With a quantity, it is the form that stands beside that number.
-    """
-    if quantity is None:
-        return pgettext("component", component.plural)
-    return npgettext("component", component.singular, component.plural, quantity)
 
 
 def rate_dollars(amount_nanos: int, factor_millionths: int = ONE) -> str:

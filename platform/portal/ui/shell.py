@@ -8,6 +8,8 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.access import Actor
 from accounts.models import Team
@@ -31,7 +33,11 @@ class Link:
 
 # The page of a request's charge; its id follows.
 REQUEST_URL = "/usage/requests/"
-PUBLIC = (("Models", "models"), ("Docs", "docs"), ("Status", "status"))
+PUBLIC = (
+    (gettext_lazy("Models"), "models"),
+    (gettext_lazy("Docs"), "docs"),
+    (gettext_lazy("Status"), "status"),
+)
 
 
 class Shell:
@@ -69,7 +75,7 @@ class Shell:
     @cached_property
     def public_links(self) -> list[Link]:
         """The public links."""
-        return _mark_one([self._link(title, name) for title, name in PUBLIC])
+        return _mark_one([self._link(str(title), name) for title, name in PUBLIC])
 
     @property
     def is_sign_up_open(self) -> bool:
@@ -81,20 +87,20 @@ class Shell:
         """The member's links, in groups."""
         groups = [
             [
-                ("Dashboard", "dashboard", "layout-dashboard"),
-                ("Usage", "usage", "chart-column"),
-                ("API keys", "apikeys", "key-round"),
+                (_("Dashboard"), "dashboard", "layout-dashboard"),
+                (_("Usage"), "usage", "chart-column"),
+                (_("API keys"), "apikeys", "key-round"),
             ],
-            [("Chat", "chat", "message-square"), ("Playground", "playground", "terminal")],
-            [("Team", "team", "users"), ("Settings", "profile", "settings")],
+            [(_("Chat"), "chat", "message-square"), (_("Playground"), "playground", "terminal")],
+            [(_("Team"), "team", "users"), (_("Settings"), "profile", "settings")],
             [
-                ("Models", "models", "layers"),
-                ("Docs", "docs", "book-open"),
-                ("Status", "status", "activity"),
+                (_("Models"), "models", "layers"),
+                (_("Docs"), "docs", "book-open"),
+                (_("Status"), "status", "activity"),
             ],
         ]
         if self.actor is not None and self.actor.may_see_billing:
-            groups[0].append(("Billing", "billing", "credit-card"))
+            groups[0].append((_("Billing"), "billing", "credit-card"))
         return [_mark_one([self._link(*link) for link in group]) for group in groups]
 
     @cached_property
@@ -141,7 +147,9 @@ class Shell:
     @property
     def zone_note(self) -> str:
         """The note that names the zones of a page's times and days."""
-        return f"Times in {self.zone}" + ("." if self.zone == "UTC" else ", days in UTC.")
+        if self.zone == "UTC":
+            return _("Times in {zone}.").format(zone=self.zone)
+        return _("Times in {zone}, days in UTC.").format(zone=self.zone)
 
     @property
     def teams(self) -> list[Team]:
@@ -183,17 +191,18 @@ def shell(request: HttpRequest) -> dict[str, Shell]:
 
 
 _TABS = (
-    ("Profile", "profile"),
-    ("Password", "account_change_password"),
-    ("Email", "account_email"),
-    ("Two-step & passkeys", "mfa_index"),
-    ("Sessions", "usersessions_list"),
-    ("Notifications", "notifications"),
-    ("Your data", "your_data"),
+    (gettext_lazy("Profile"), "profile"),
+    (gettext_lazy("Password"), "account_change_password"),
+    (gettext_lazy("Email"), "account_email"),
+    (gettext_lazy("Two-step & passkeys"), "mfa_index"),
+    (gettext_lazy("Sessions"), "usersessions_list"),
+    (gettext_lazy("Notifications"), "notifications"),
+    (gettext_lazy("Your data"), "your_data"),
 )
-_CONNECTIONS = ("Connected accounts", "socialaccount_connections")
+_CONNECTIONS = (gettext_lazy("Connected accounts"), "socialaccount_connections")
 
 
 def settings_tabs() -> list[tuple[str, str]]:
     """Return the tabs of this service: connections only where there is something to connect."""
-    return [*_TABS, _CONNECTIONS] if settings.SOCIAL_PROVIDERS else [*_TABS]
+    tabs = [*_TABS, _CONNECTIONS] if settings.SOCIAL_PROVIDERS else [*_TABS]
+    return [(str(title), name) for title, name in tabs]

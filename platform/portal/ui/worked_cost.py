@@ -10,7 +10,6 @@ from billing.pricing.charge import ONE, Charge, ChargeLine, Usage, charge_of, qu
 from billing.pricing.components import COMPONENTS
 from billing.pricing.money import factor_text
 from billing.pricing.rates import Prices
-from portal.ui.prices import component_name
 
 PROMPT_BYTES = 2_000
 MAX_TOKENS = 1_500
@@ -109,7 +108,7 @@ def _chat(model: ModelEntry, prices: Prices, cached_tokens: int) -> WorkedCost:
 def _lines(charge: Charge) -> list[Line]:
     return [
         Line(
-            component_name(COMPONENTS[line.component], line.quantity),
+            COMPONENTS[line.component].label(line.quantity),
             line.quantity,
             line.rate_nanos,
             line.amount_nanos,

@@ -361,8 +361,8 @@ def _bill_line(line: Line, lines: Sequence[Line], recorded_nanos: int) -> BillLi
     stated = ChargeLine(*line)
     component = COMPONENTS.get(stated.component)
     label = component.label(stated.quantity) if component else stated.component
-    if component and component.rest_label and _has_part(stated.component, lines):
-        label = component.rest_label
+    if component and component.rest_title and _has_part(stated.component, lines):
+        label = component.rest_title
     return BillLine(capfirst(label), stated, recorded_nanos)
 
 
