@@ -6,18 +6,19 @@ from django.utils import translation
 
 
 class _Format(NamedTuple):
-    """How a language writes numbers and days; `day` is in the terms of `strftime`."""
+    """How a language writes numbers and days; these are in the terms of `strftime`."""
 
     thousands: str = ","
     decimals: str = "."
     day: str = "%Y-%m-%d"
+    day_of_year: str = "%m-%d"
     is_dollar_after: bool = False
 
 
 _ENGLISH = _Format()
 _FORMATS = {
-    "cs": _Format("\u00a0", ",", "%-d. %-m. %Y", is_dollar_after=True),
-    "ru": _Format("\u00a0", ",", "%d.%m.%Y", is_dollar_after=True),
+    "cs": _Format("\u00a0", ",", "%-d. %-m. %Y", "%-d. %-m.", is_dollar_after=True),
+    "ru": _Format("\u00a0", ",", "%d.%m.%Y", "%d.%m", is_dollar_after=True),
 }
 
 
@@ -49,3 +50,19 @@ def dollars_text(english: str) -> str:
 def day_format() -> str:
     """Return the format of a day, for `strftime`: `2026-11-21`."""
     return _active().day
+
+
+def day_of_year_format() -> str:
+    """Return the format of a day without its year, for `strftime`: `11-21`."""
+    return _active().day_of_year
+
+
+def typed_number(text: str) -> str:
+    """Return a number or an amount that was typed in the active language in English: `12,50 $`.
+
+    A point is one in each language: who types `12.50` means it.
+    """
+    active, typed = _active(), text.strip()
+    if active.decimals != "," or "." in typed:
+        return typed
+    return "".join(typed.removesuffix("$").split()).replace(",", ".")

@@ -5,6 +5,7 @@ from datetime import datetime
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 
 class MaintenanceMode(models.Model):
@@ -40,9 +41,9 @@ class StatusEvent(models.Model):
     class Kind(models.TextChoices):
         """The kind of an event."""
 
-        INCIDENT = "incident", "Incident"
-        MAINTENANCE = "maintenance", "Maintenance"
-        ANNOUNCEMENT = "announcement", "Announcement"
+        INCIDENT = "incident", _("Incident")
+        MAINTENANCE = "maintenance", _("Maintenance")
+        ANNOUNCEMENT = "announcement", _("Announcement")
 
     class Impact(models.TextChoices):
         """What an incident means for the models that it names."""

@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from msgspec.structs import replace
 
+from accounts.formats import number_text
 from accounts.models import Team, User
 from billing.models.prices import Product, RatesRow
 from billing.pricing.contracts import LARGEST_FACTOR, SMALLEST_FACTOR, with_factor
@@ -111,8 +113,9 @@ class ContractPrice(RatesRow):
     def terms(self) -> str:
         """The factor as a percentage, or that there are own rates."""
         if self.has_own_rates:
-            return "own rates"
-        return f"{factor_text(self.factor_millionths * 100)}% of the list price"
+            return _("own rates")
+        percent = number_text(factor_text(self.factor_millionths * 100))
+        return _("{percent}% of the list price").format(percent=percent)
 
     def applied_to(self, listed: Rates) -> Rates:
         """Return the contract's rates where the list price is `listed`."""

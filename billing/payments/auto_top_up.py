@@ -14,9 +14,11 @@ import structlog
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from accounts import audit
 from accounts.access import Actor
+from accounts.formats import dollars_text
 from accounts.models import Membership, Team
 from billing.errors import (
     CardDeclinedError,
@@ -79,7 +81,7 @@ def save_settings(
     """
     errors = _amount_errors(settings)
     if settings.is_enabled and not _has_card(actor.team):
-        errors["is_enabled"] = "Add a card first. A payment saves the card you pay with."
+        errors["is_enabled"] = gettext("Add a card first. A payment saves the card you pay with.")
     if errors:
         raise AutoTopUpSettingsError(errors)
     with transaction.atomic():
@@ -141,19 +143,24 @@ def _amount_errors(settings: AutoTopUpSettings) -> dict[str, str]:
     least, most = orders.amount_bounds_cents()
     most_nanos = most * NANOS_PER_CENT
     if not MIN_THRESHOLD_NANOS <= settings.threshold_nanos <= most_nanos:
-        lower, upper = map(dollars_short_text, (MIN_THRESHOLD_NANOS, most_nanos))
-        errors["threshold_nanos"] = f"Choose a balance from ${lower} to ${upper}."
+        lower, upper = map(_dollars, (MIN_THRESHOLD_NANOS, most_nanos))
+        text = gettext("Choose a balance from {least} to {most}.")
+        errors["threshold_nanos"] = text.format(least=lower, most=upper)
     try:
         orders.require_amount(settings.amount_cents)
     except orders.OrderError as error:
         errors["amount_cents"] = str(error)
     max_limit_cents = min(most * MAX_ORDERS_A_MONTH, _MAX_COLUMN_CENTS)
     if settings.monthly_limit_cents < max(settings.amount_cents, least):
-        errors["monthly_limit_cents"] = "The limit must allow at least one top-up."
+        errors["monthly_limit_cents"] = gettext("The limit must allow at least one top-up.")
     elif settings.monthly_limit_cents > max_limit_cents:
-        upper = dollars_short_text(max_limit_cents * NANOS_PER_CENT)
-        errors["monthly_limit_cents"] = f"Choose at most ${upper}."
+        upper = _dollars(max_limit_cents * NANOS_PER_CENT)
+        errors["monthly_limit_cents"] = gettext("Choose at most {most}.").format(most=upper)
     return errors
+
+
+def _dollars(amount_nanos: int) -> str:
+    return dollars_text(f"${dollars_short_text(amount_nanos)}")
 
 
 def _has_card(team: Team) -> bool:

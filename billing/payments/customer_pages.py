@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
+from django.utils.translation import gettext_lazy as _
 
 from billing import errors
 from billing.stripe_settings import is_enabled, is_live
 
 log = structlog.get_logger(__name__)
 
-DISABLED = "Payments aren't set up on this service, so nothing was charged."
-REJECTED = "Stripe rejected this, so nothing was charged. If it keeps happening, contact us."
-UNAVAILABLE = "Stripe isn't responding. Nothing was charged. Try again in a minute."
+DISABLED = _("Payments aren't set up on this service, so nothing was charged.")
+REJECTED = _("Stripe rejected this, so nothing was charged. If it keeps happening, contact us.")
+UNAVAILABLE = _("Stripe isn't responding. Nothing was charged. Try again in a minute.")
 
 
 class PaymentError(Exception):
@@ -27,7 +28,7 @@ class CardDeclinedError(PaymentError):
     """The customer's bank declined the card; `reason` is the bank's."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(REJECTED)
+        super().__init__(str(REJECTED))
         self.reason = reason
 
 
@@ -52,7 +53,7 @@ def payment_errors() -> Iterator[None]:
             text = DISABLED
         else:
             text = REJECTED if isinstance(error, errors.StripeRejectedError) else UNAVAILABLE
-        raise PaymentError(text) from error
+        raise PaymentError(str(text)) from error
 
 
 def payment_mode() -> PaymentMode:

@@ -16,9 +16,11 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from accounts import audit
 from accounts.access import Actor
+from accounts.formats import dollars_text
 from accounts.models import Team, User
 from billing.errors import (
     PaymentMismatchError,
@@ -103,8 +105,12 @@ def require_amount(amount_cents: int) -> None:
     """Raise OrderError unless the amount is within the bounds."""
     least, most = amount_bounds_cents()
     if not least <= amount_cents <= most:
-        lower, upper = (cents_text(cents).removesuffix(".00") for cents in (least, most))
-        raise OrderError(f"Choose an amount from {lower} to {upper}.")
+        lower, upper = (
+            dollars_text(cents_text(cents).removesuffix(".00")) for cents in (least, most)
+        )
+        raise OrderError(
+            gettext("Choose an amount from {least} to {most}.").format(least=lower, most=upper)
+        )
 
 
 def place(
@@ -139,7 +145,9 @@ def place(
                 actor, "credits.ordered", order.number, detail=detail, ip_address=ip_address
             )
     if (order.team_id, order.amount_cents) != (team.pk, amount_cents):
-        raise OrderError("This form was already submitted with another amount. Submit it again.")
+        raise OrderError(
+            gettext("This form was already submitted with another amount. Submit it again.")
+        )
     return order
 
 

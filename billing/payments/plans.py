@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.db import transaction
+from django.utils.translation import gettext
 
 from accounts import audit
 from accounts.access import Actor
@@ -83,7 +84,7 @@ def open_checkout(
             session = _expire_session(session)
         row = confirm_session(row, session)
         if row.ended_at is None:
-            raise PlanError("Your team has just subscribed to a plan. Reload the page.")
+            raise PlanError(gettext("Your team has just subscribed to a plan. Reload the page."))
 
 
 def confirm_checkout(team: Team) -> Subscription | None:
@@ -175,7 +176,7 @@ def resume(
     """
     found = subscriptions.get_subscription(_stripe_id(subscription))
     if found.status not in PAID_STATUSES:
-        raise PlanError("This plan has ended or is unpaid, so it can't be resumed.")
+        raise PlanError(gettext("This plan has ended or is unpaid, so it can't be resumed."))
     subscriptions.renew_at_price(found, _stripe_price_id(subscription.price))
     _record(actor, "plan.resumed", subscription, None, ip_address)
     return _sync(subscription)
@@ -202,7 +203,7 @@ def price_of(offer: PlanOffer) -> PlanPrice:
 
 def _require_offered(offer: PlanOffer) -> None:
     if not offer.is_offered:
-        raise PlanError(f"{offer.plan.title} is no longer offered.")
+        raise PlanError(gettext("{plan} is no longer offered.").format(plan=offer.plan.title))
 
 
 def _require_changeable(
@@ -214,16 +215,20 @@ def _require_changeable(
     """
     synced = sync_and_fetch(_stripe_id(subscription))
     if synced is None:
-        raise PlanError("Stripe does not know your plan. Please contact us.")
+        raise PlanError(gettext("Stripe does not know your plan. Please contact us."))
     subscription, found = synced
     if offer.plan_id == subscription.price.plan_id:
-        raise PlanError(f"Your team is already on {offer.plan.title}.")
+        raise PlanError(gettext("Your team is already on {plan}.").format(plan=offer.plan.title))
     if found.status not in PAID_STATUSES:
-        raise PlanError("Your plan is unpaid. Pay the open invoice first, then change the plan.")
+        raise PlanError(
+            gettext("Your plan is unpaid. Pay the open invoice first, then change the plan.")
+        )
     if found.is_ending or found.price_id != subscription.price.stripe_id:
         raise PlanError(
-            f"Your plan already changes with the next period. Keep"
-            f" {subscription.price.plan.title} first, then choose another plan."
+            gettext(
+                "Your plan already changes with the next period. Keep {plan} first, then choose "
+                "another plan."
+            ).format(plan=subscription.price.plan.title)
         )
     return subscription, found
 
@@ -239,7 +244,8 @@ def _get_or_create_pending(
         Team.objects.select_for_update(no_key=True).get(pk=team.pk)
         live = live_subscription(team)
         if live is not None:
-            raise PlanError(f"Your team is already on {live.price.plan.title}. Change that plan.")
+            text = gettext("Your team is already on {plan}. Change that plan.")
+            raise PlanError(text.format(plan=live.price.plan.title))
         row, is_new = Subscription.objects.select_related("price").get_or_create(
             team=team,
             stripe_id=None,
@@ -302,11 +308,11 @@ def _sync(subscription: Subscription) -> Subscription:
 
 def _stripe_id(subscription: Subscription) -> str:
     if subscription.stripe_id is None:
-        raise PlanError("Your plan has not started yet.")
+        raise PlanError(gettext("Your plan has not started yet."))
     return subscription.stripe_id
 
 
 def _stripe_price_id(price: PlanPrice) -> str:
     if price.stripe_id is None:  # every price that was ever sold has one
-        raise PlanError("This plan is not on sale yet.")
+        raise PlanError(gettext("This plan is not on sale yet."))
     return price.stripe_id

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from accounts import audit
 from accounts.access import Actor
@@ -47,7 +48,7 @@ class CodeInvalidError(CodeError):
     """The code does not exist or is no longer valid. The message does not reveal which."""
 
     def __init__(self) -> None:
-        super().__init__("This code is invalid, expired or used up.")
+        super().__init__(gettext("This code is invalid, expired or used up."))
 
 
 class CodeUsedError(CodeError):
@@ -58,7 +59,9 @@ class StaffCodeError(CodeError):
     """A member of the team administers promotional codes, and could make their own."""
 
     def __init__(self) -> None:
-        super().__init__("This team can't redeem codes because one of its members manages them.")
+        super().__init__(
+            gettext("This team can't redeem codes because one of its members manages them.")
+        )
 
 
 def normalise_code(text: str) -> str:
@@ -105,7 +108,9 @@ def redeem_code(actor: Actor, text: str, *, ip_address: str | None = None) -> Co
                 ip_address=ip_address,
             )
     except IntegrityError:
-        raise CodeUsedError("Your team or mailbox has already redeemed this code.") from None
+        raise CodeUsedError(
+            gettext("Your team or mailbox has already redeemed this code.")
+        ) from None
     return redemption
 
 
@@ -311,14 +316,16 @@ def _count_redemption(code: CreditCode, actor: Actor) -> None:
     ).update(redemptions=F("redemptions") + 1)
     redemptions = CodeRedemption.objects.filter(code=code)
     if redemptions.filter(team=actor.team).exists():
-        raise CodeUsedError("Your team has already redeemed this code.")
+        raise CodeUsedError(gettext("Your team has already redeemed this code."))
     if not counted:
         raise CodeInvalidError
     if actor.user is None:
         return
     is_theirs = Q(user=actor.user) | Q(mailbox_digest__in=known_digests(actor.user.email))
     if redemptions.filter(is_theirs).exists():
-        raise CodeUsedError("You have already redeemed this code for another team or account.")
+        raise CodeUsedError(
+            gettext("You have already redeemed this code for another team or account.")
+        )
 
 
 def _accounts_to_credit(referral: Referral) -> list[tuple[CreditAccount, str]]:

@@ -28,6 +28,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from billing.models import UsageHour, UsageRecord
 
@@ -38,9 +39,9 @@ _MIDNIGHT = datetime(2000, 1, 1, tzinfo=UTC)
 class Status(models.TextChoices):
     """The status of a finished request, for display. Every request has exactly one."""
 
-    OK = "ok", "Completed"
-    CANCELLED = "cancelled", "Canceled"
-    ERROR = "error", "Failed"
+    OK = "ok", _("Completed")
+    CANCELLED = "cancelled", _("Canceled")
+    ERROR = "error", _("Failed")
 
 
 _COMPLETED = Q(outcome="completed")
@@ -111,11 +112,11 @@ _figures = operator.attrgetter(*(field.name for field in fields(UsageSum)))
 class Group(models.TextChoices):
     """What totals are grouped by, besides time."""
 
-    MODEL = "model", "Model"
-    KEY = "key", "Key"
-    TAG = "tag", "User tag"
-    ENDPOINT = "endpoint", "Endpoint"
-    STATUS = "status", "Status"
+    MODEL = "model", _("Model")
+    KEY = "key", _("Key")
+    TAG = "tag", _("User tag")
+    ENDPOINT = "endpoint", _("Endpoint")
+    STATUS = "status", _("Status")
 
 
 # The roll-up has these groups; totals by the others are read from the records.

@@ -1,11 +1,13 @@
 """Maintenance mode for the pages; `api/router.py` does the same for the API."""
 
 from collections.abc import Callable
+from datetime import UTC
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 
+from accounts.formats import day_format
 from api import maintenance
 from api.gateway.http import new_request_id
 from config.https import error_response
@@ -46,7 +48,11 @@ def _maintenance_page(request: HttpRequest) -> HttpResponse:
     current = maintenance.current
     if request.path_info.startswith("/api/"):
         return error_response(current.error())
-    answer = HttpResponse(render_to_string("maintenance.html", {"current": current}), status=503)
+    context: dict[str, object] = {"current": current}
+    if current.ends_at is not None:
+        ends_at = current.ends_at.astimezone(UTC)
+        context["ends_text"] = ends_at.strftime(f"{day_format()} %H:%M UTC")
+    answer = HttpResponse(render_to_string("maintenance.html", context), status=503)
     answer["Retry-After"] = str(current.retry_seconds())
     answer["Cache-Control"] = "no-store"
     answer["X-Request-Id"] = new_request_id()

@@ -4,11 +4,18 @@
 (() => {
   const charts = new Map();
 
+  const language = document.documentElement.lang || "en";
   // $0.0285 keeps its digits, $1,200 its cents.
   const dollars = (nanos) => {
     const amount = nanos / 1e9;
     const digits = amount === 0 || amount >= 0.1 ? 2 : Math.min(9, 2 - Math.floor(Math.log10(amount)));
-    return "$" + amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: digits });
+    return amount.toLocaleString(language, {
+      style: "currency",
+      currency: "USD",
+      currencyDisplay: "narrowSymbol",
+      minimumFractionDigits: 2,
+      maximumFractionDigits: digits,
+    });
   };
 
   // A color as a canvas takes it: the browser resolves the token, for light or for dark.
@@ -19,13 +26,13 @@
     return getComputedStyle(probe).color;
   };
 
-  const numbers = (digits) => (value) => value.toLocaleString("en", { maximumFractionDigits: digits });
+  const numbers = (digits) => (value) => value.toLocaleString(language, { maximumFractionDigits: digits });
   const METRICS = {
     cost: { text: dollars },
     tokens: { text: numbers(0) },
     requests: { text: numbers(0) },
-    latency: { text: (ms) => `${numbers(2)(ms / 1000)} s`, isMean: true },
-    cache: { text: (percent) => `${numbers(1)(percent)}%`, isMean: true },
+    latency: { text: (ms, texts) => texts.seconds.replace("{number}", numbers(2)(ms / 1000)), isMean: true },
+    cache: { text: (percent, texts) => texts.percent.replace("{number}", numbers(1)(percent)), isMean: true },
   };
 
   // Parts of a sum are stacked; means and shares are lines.
@@ -44,9 +51,8 @@
   const footer = (data) => (items) => {
     if (!items.length) return "";
     const { text, isMean } = METRICS[data.metric];
-    const requests = data.requests[items[0].dataIndex];
-    const lines = [`${requests.toLocaleString("en")} request${requests === 1 ? "" : "s"}`];
-    if (!isMean && items.length > 1) lines.unshift(`Total  ${text(items.reduce((sum, item) => sum + item.raw, 0))}`);
+    const lines = [data.texts.requests[items[0].dataIndex]];
+    if (!isMean && items.length > 1) lines.unshift(`${data.texts.total}  ${text(items.reduce((sum, item) => sum + item.raw, 0))}`);
     return lines;
   };
 
@@ -67,7 +73,7 @@
           stacked: !isMean,
           grid: { display: false },
           // A date without its year, an hour without its date.
-          ticks: { color: color("quiet"), maxRotation: 0, callback: (at) => data.labels[at].slice(-5) },
+          ticks: { color: color("quiet"), maxRotation: 0, callback: (at) => data.ticks[at] },
         },
         y: {
           stacked: !isMean,
@@ -75,14 +81,14 @@
           suggestedMax: data.series.some((each) => each.values.some(Boolean)) ? undefined : data.metric === "cost" ? 1e9 : 1,
           border: { display: false },
           grid: { color: color("line") },
-          ticks: { color: color("quiet"), maxTicksLimit: 6, callback: text },
+          ticks: { color: color("quiet"), maxTicksLimit: 6, callback: (value) => text(value, data.texts) },
         },
       },
       plugins: {
         legend: { display: false },
         tooltip: {
           filter: (item) => item.raw !== 0,
-          callbacks: { label: (item) => ` ${item.dataset.label}  ${text(item.raw)}`, footer: footer(data) },
+          callbacks: { label: (item) => ` ${item.dataset.label}  ${text(item.raw, data.texts)}`, footer: footer(data) },
         },
       },
     };

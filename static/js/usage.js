@@ -50,7 +50,7 @@
         const remove = document.createElement("button");
         remove.type = "button";
         remove.className = "remove";
-        remove.setAttribute("aria-label", `Delete ${saved.name}`);
+        remove.setAttribute("aria-label", list.dataset.delete.replace("{name}", saved.name));
         remove.textContent = "×";
         remove.addEventListener("click", () => {
           write(key, read(key).filter((other) => other.name !== saved.name));

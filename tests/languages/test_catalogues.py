@@ -25,6 +25,15 @@ def test_the_compiled_catalogue_is_that_of_the_text(language: str) -> None:
     assert catalogues.path_of(language, "mo").read_bytes() == catalogues.compiled(fresh)
 
 
+def test_no_translation_could_end_an_attribute(language: str) -> None:
+    """A template's own texts are not escaped: a straight quote would end what is around it."""
+    wrong = []
+    for message in catalogues.read(language):
+        forms = message.string if isinstance(message.string, tuple) else [message.string]
+        wrong += [form for form in forms if message.id and '"' in form and '"' not in message.id]
+    assert wrong == []
+
+
 def test_placeholders_and_tags_are_those_of_the_english_text(language: str) -> None:
     wrong = []
     for message in catalogues.read(language):

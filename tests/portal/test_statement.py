@@ -114,7 +114,7 @@ def test_what_is_given_back_has_words_of_its_own(
 ) -> None:
     book(account, "2026-06-01T00:00:00+00:00", kind, nanos, reference="one", memo="Order 1234")
     page = statement_html(browser, month="2026-06")
-    assert f'{words} <span class="quiet" dir="auto">Order 1234</span>' in page
+    assert f'{words} <span class="quiet" dir="auto" translate="no">Order 1234</span>' in page
     text = b"".join(browser.get("/statement.csv", {"month": "2026-06"})).decode()
     assert f",{kind},one,Order 1234," in text
 

@@ -9,7 +9,10 @@ from uuid import UUID
 from django import forms
 from django.conf import settings
 from django.core import signing
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
+from accounts.formats import dollars_text
 from accounts.models import Team
 from billing.models import AutoTopUp, PlanOffer
 from billing.payments.auto_top_up import AutoTopUpSettings
@@ -19,9 +22,9 @@ from billing.payments.orders import (
     require_amount,
 )
 from billing.payments.promotions import CODE_MAX_LENGTH
-from billing.pricing.money import NANOS_PER_CENT, nanos_from_dollars, typed_cents_text
+from billing.pricing.money import NANOS_PER_CENT, cents_text, nanos_from_dollars, typed_cents_text
 from portal.ui.fields import CentsField
-from portal.ui.money import cents_of, dollars_of_cents
+from portal.ui.money import cents_of
 
 OWN = "own"
 
@@ -33,9 +36,9 @@ class TopUpForm(forms.Form):
     """
 
     amount = forms.ChoiceField(
-        widget=forms.RadioSelect, error_messages={"required": "Choose an amount."}
+        widget=forms.RadioSelect, error_messages={"required": _("Choose an amount.")}
     )
-    own = forms.CharField(label="Amount in US dollars", required=False, max_length=20)
+    own = forms.CharField(label=_("Amount in US dollars"), required=False, max_length=20)
 
     def __init__(self, data: Any = None, initial: dict[str, str] | None = None) -> None:
         presets = preset_cents()
@@ -44,10 +47,12 @@ class TopUpForm(forms.Form):
         # Django's forms are made of such assignments; its stubs know the general field alone.
         self.fields["amount"].choices = [  # type: ignore[attr-defined]
             *((str(cents), _label(cents)) for cents in presets),
-            (OWN, "Other amount"),
+            (OWN, _("Other amount")),
         ]
         least, most = map(_label, amount_bounds_cents())
-        self.fields["own"].help_text = f"From {least} to {most}."
+        self.fields["own"].help_text = gettext("From {least} to {most}.").format(
+            least=least, most=most
+        )
         self.fields["own"].widget.attrs.update(inputmode="decimal", autocomplete="off")
 
     @classmethod
@@ -66,13 +71,13 @@ class TopUpForm(forms.Form):
         try:
             cleaned["order_id"] = UUID(self.data.get("order", ""))
         except ValueError:
-            self.add_error(None, "The form was incomplete. Submit it again.")
+            self.add_error(None, gettext("The form was incomplete. Submit it again."))
         amount = cleaned.get("amount")
         if amount is None:
             return cleaned
         cents = cents_of(cleaned.get("own", "")) if amount == OWN else int(amount)
         if cents is None:
-            self.add_error("own", "Enter an amount in dollars, such as 25 or 12.50.")
+            self.add_error("own", gettext("Enter an amount in dollars, such as 25 or 12.50."))
             return cleaned
         try:
             require_amount(cents)
@@ -92,7 +97,7 @@ def preset_cents() -> list[int]:
 
 
 def _label(cents: int) -> str:
-    return dollars_of_cents(cents).removesuffix(".00")
+    return dollars_text(cents_text(cents).removesuffix(".00"))
 
 
 USUAL_THRESHOLD_CENTS = 500
@@ -112,13 +117,13 @@ class AutoTopUpForm(forms.Form):
     """The settings of auto top-up."""
 
     is_enabled = forms.BooleanField(
-        label="Buy credits when my balance is low",
+        label=_("Buy credits when my balance is low"),
         required=False,
-        help_text="Charges your saved card automatically.",
+        help_text=_("Charges your saved card automatically."),
     )
-    threshold = CentsField(label="When balance falls below")
-    amount = CentsField(label="Buy")
-    monthly_limit = CentsField(label="Monthly limit")
+    threshold = CentsField(label=_("When balance falls below"))
+    amount = CentsField(label=_("Buy"))
+    monthly_limit = CentsField(label=_("Monthly limit"))
 
     def __init__(self, data: Any = None, initial: dict[str, Any] | None = None) -> None:
         # The page has another form with an amount.
@@ -207,9 +212,9 @@ class CodeForm(forms.Form):
     """A promotional code."""
 
     code = forms.CharField(
-        label="Code",
+        label=_("Code"),
         max_length=2 * CODE_MAX_LENGTH,  # room for spaces
-        error_messages={"required": "Enter your code."},
+        error_messages={"required": _("Enter your code.")},
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"}
         ),

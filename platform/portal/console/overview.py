@@ -17,7 +17,7 @@ from billing.pricing.money import NANOS_PER_CENT
 from billing.usage import overview
 from billing.usage.overview import Figures, Parts
 from portal.console.attention import concerns_for
-from portal.ui.charts import MOST_SERIES, places_of
+from portal.ui.charts import MOST_SERIES, drawn_texts, places_of
 from portal.ui.periods import last_days
 
 DAYS = 30
@@ -89,7 +89,8 @@ class Chart:
         query = f"?by={self.choice.dimension}&show={self.choice.measure}&day="
         return {
             "labels": self.labels,
-            "requests": [each.requests for each in self.by_place],
+            "ticks": [label[-5:] for label in self.labels],
+            "texts": drawn_texts([each.requests for each in self.by_place]),
             "metric": "cost" if self.choice.measure in _IN_DOLLARS else "requests",
             "links": [] if self.choice.day else [f"{query}{label}" for label in self.labels],
             "series": [

@@ -4,23 +4,28 @@ from datetime import date, timedelta
 from typing import Any
 
 from django import forms
+from django.utils.formats import date_format
+from django.utils.translation import gettext_lazy as _
 
 from portal.ui.periods import DayRangeForm, Period, month_of, today
 
 OWN_RANGE = "own"
-GROUPINGS = [("day", "Usage by day"), ("transfer", "All transfers")]
+GROUPINGS = [("day", _("Usage by day")), ("transfer", _("All transfers"))]
 
 
 class StatementForm(DayRangeForm):
     """A month since the account was opened, or a range of days; usage by day or one by one."""
 
-    month = forms.ChoiceField(label="Month", required=False)
-    by = forms.ChoiceField(label="Show", choices=GROUPINGS, required=False)
+    month = forms.ChoiceField(label=_("Month"), required=False)
+    by = forms.ChoiceField(label=_("Show"), choices=GROUPINGS, required=False)
 
     def __init__(self, data: Any, opened_on: date) -> None:
         super().__init__({"month": f"{today():%Y-%m}", "by": "day"} | data.dict())
-        months = [(f"{month:%Y-%m}", f"{month:%B %Y}") for month in _months_since(opened_on)]
-        self.offer("month", [*months, (OWN_RANGE, "Custom range")])
+        months = [
+            (f"{month:%Y-%m}", date_format(month, "YEAR_MONTH_FORMAT"))
+            for month in _months_since(opened_on)
+        ]
+        self.offer("month", [*months, (OWN_RANGE, _("Custom range"))])
 
     def clean(self) -> dict[str, Any]:
         """Make `cleaned_data["span"]`, the period that is asked for."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from api.catalogue.snapshot import ModelEntry
 from api.models import StatusEvent, StatusUpdate
@@ -96,17 +98,24 @@ def headline(states: dict[str, str], events: Events, *, has_requests: bool) -> H
     troubled = [name for name, state in states.items() if state in {"degraded", "offline"}]
     paused = [name for name, state in states.items() if state == "maintenance"]
     if troubled:
-        verb = "has" if len(troubled) == 1 else "have"
+        text = ngettext(
+            "{number} of {all} models has problems",
+            "{number} of {all} models have problems",
+            len(troubled),
+        ).format(number=len(troubled), all=len(states))
         tone = "bad" if len(troubled) == len(states) else "warn"
-        return Headline(tone, f"{len(troubled)} of {len(states)} models {verb} problems", troubled)
+        return Headline(tone, text, troubled)
     if paused:
-        verb = "is" if len(paused) == 1 else "are"
-        text = f"{len(paused)} of {len(states)} models {verb} under maintenance"
+        text = ngettext(
+            "{number} of {all} models is under maintenance",
+            "{number} of {all} models are under maintenance",
+            len(paused),
+        ).format(number=len(paused), all=len(states))
         return Headline("warn", text, paused)
     if events.incidents:
-        return Headline("warn", "We are investigating an incident")
+        return Headline("warn", _("We are investigating an incident"))
     if not states:
-        return Headline("", "There are no models yet")
+        return Headline("", _("There are no models yet"))
     if not has_requests:
-        return Headline("", "No requests have been made yet")
-    return Headline("good", "All systems operational")
+        return Headline("", _("No requests have been made yet"))
+    return Headline("good", _("All systems operational"))

@@ -7,8 +7,9 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.feedgenerator import Rss201rev2Feed
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -60,7 +61,12 @@ def status(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def feed(request: HttpRequest) -> HttpResponse:
-    """Return the latest updates as RSS 2.0."""
+    """Return the latest updates as RSS 2.0, in English: its reader's language is unknown."""
+    with translation.override(settings.LANGUAGE_CODE):
+        return HttpResponse(_feed().writeString("utf-8"), content_type="application/rss+xml")
+
+
+def _feed() -> Rss201rev2Feed:
     base_url = settings.BASE_URL.rstrip("/")
     url = f"{base_url}{reverse('status')}"
     name = current_service().name
@@ -80,7 +86,7 @@ def feed(request: HttpRequest) -> HttpResponse:
             unique_id_is_permalink=False,
             pubdate=update.created_at,
         )
-    return HttpResponse(made.writeString("utf-8"), content_type="application/rss+xml")
+    return made
 
 
 @require_POST
@@ -96,7 +102,7 @@ def subscribe(request: HttpRequest) -> HttpResponse:
     try:
         subscriptions.send_confirmation(form.cleaned_data["email"])
     except (OSError, SMTPException):
-        form.add_error("email", "We can't send emails right now. Try again later.")
+        form.add_error("email", _("We can't send emails right now. Try again later."))
         return render(request, "status/subscribe.html", {"form": form}, status=503)
     return render(request, "status/subscribe.html", {"sent_to": form.cleaned_data["email"]})
 

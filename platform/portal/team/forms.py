@@ -13,7 +13,8 @@ from portal.ui.fields import OneLineField
 
 LARGEST_ID = 2**63 - 1
 
-ROLE_MEANINGS = {
+# Lazy: an invitation has them in its recipient's language.
+ROLE_MEANINGS: dict[Role, Any] = {
     Role.OWNER: _("Full access, including management keys and owners."),
     Role.ADMIN: _("Manages keys, billing and members, except management keys and owners."),
     Role.DEVELOPER: _("Creates and manages their own keys. Sees the team's usage."),

@@ -46,6 +46,12 @@ def utc(moment: datetime | None) -> str:
 
 
 @register.filter
+def utc_day(moment: datetime) -> str:
+    """Return a moment's day in UTC: `2026-11-21`."""
+    return moment.astimezone(UTC).strftime(day_format())
+
+
+@register.filter
 def per_million(nanos_per_million: int) -> str:
     """Return a token price: `$0.70 per million`."""
     return gettext("{price} per million").format(price=dollars(nanos_per_million))

@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.zones import day_text, moment_text
+from billing.pricing.money import cents_text
 from portal.ui import money
 
 register = template.Library()
@@ -20,12 +21,19 @@ for amount_filter in (
     money.dollars_of_cents,
 ):
     register.filter(amount_filter)
+register.filter(cents_text)  # in English in each language: for what a form or an address takes
 
 
 @register.filter
 def moment(value: datetime | None) -> str:
     """Return a moment in the reader's zone, which it names; nothing for None."""
     return "" if value is None else moment_text(value)
+
+
+@register.filter(expects_localtime=True)
+def time_tag(value: datetime) -> SafeString:
+    """Return a moment in the reader's zone as an element, with what programs read."""
+    return format_html('<time datetime="{}">{}</time>', value.isoformat(), moment_text(value))
 
 
 @register.filter

@@ -11,7 +11,10 @@ from typing import Any
 
 from django.db.models import QuerySet, Sum
 from django.db.models.functions import TruncDay
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from accounts.formats import day_format, number_text
 from api.catalogue.snapshot import ModelEntry
 from api.gateway.health import LEAST_FAILURES, state_of
 from api.models import ModelHealth, ModelHealthHour
@@ -34,6 +37,11 @@ class Day:
     share: str
     x: int
 
+    @property
+    def text(self) -> str:
+        """The date as the reader writes it."""
+        return self.date.strftime(day_format())
+
 
 @dataclass(frozen=True)
 class ModelStatus:
@@ -52,16 +60,29 @@ class ModelStatus:
     def summary(self) -> str:
         """The bars in words, for those who can't see them."""
         counts = {tone: sum(day.tone == tone for day in self.days) for tone in TONES}
-        parts = [f"{counts[tone]} {name}" for tone, name in TONES.items() if counts[tone]]
-        return f"Last {DAYS} days: {', '.join(parts)}."
+        parts = [_tone_text(tone, number) for tone, number in counts.items() if number]
+        return _("Last {days} days: {parts}.").format(days=DAYS, parts=", ".join(parts))
 
 
-TONES = {
-    "good": "with 99% or more successful",
-    "warn": "with more than 90%",
-    "bad": "with 90% or less",
-    "none": "without requests",
-}
+TONES = ("good", "warn", "bad", "none")
+
+
+def _tone_text(tone: str, number: int) -> str:
+    """Return how many days have the tone."""
+    match tone:
+        case "good":
+            text = ngettext(
+                "{number} with 99% or more successful",
+                "{number} with 99% or more successful",
+                number,
+            )
+        case "warn":
+            text = ngettext("{number} with more than 90%", "{number} with more than 90%", number)
+        case "bad":
+            text = ngettext("{number} with 90% or less", "{number} with 90% or less", number)
+        case _:
+            text = ngettext("{number} without requests", "{number} without requests", number)
+    return text.format(number=number)
 
 
 def current_states(models: Iterable[ModelEntry], now: datetime) -> dict[str, str]:
@@ -142,10 +163,13 @@ def percent(part: int, whole: int) -> str:
         return ""
     hundredths = part * 10_000 // whole
     if hundredths == 10_000:
-        return "100%"
-    return f"{hundredths // 100}.{hundredths % 100:02d}%"
+        return _("{number}%").format(number=100)
+    number = number_text(f"{hundredths // 100}.{hundredths % 100:02d}")
+    return _("{number}%").format(number=number)
 
 
 def seconds_text(total_ms: int, count: int) -> str:
     """Return the mean in seconds; empty where there is none."""
-    return f"{total_ms / count / 1000:.2f} s" if count and total_ms else ""
+    if not count or not total_ms:
+        return ""
+    return _("{number} s").format(number=number_text(f"{total_ms / count / 1000:.2f}"))

@@ -8,11 +8,14 @@ from enum import StrEnum
 from math import ceil
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from accounts.formats import day_format, day_of_year_format, number_text, whole_text
 from billing.usage.records import Sums, UsageSum, total
 from portal.ui.money import dollars, parts_in_cents
 
 MOST_SERIES = 6  # as many as there are --series-N tokens; the last is for all others
-OTHERS = "Other"
 
 
 class Metric(StrEnum):
@@ -27,7 +30,7 @@ class Metric(StrEnum):
     @property
     def label(self) -> str:
         """The metric's name for people."""
-        return _LABELS[self]
+        return str(METRIC_LABELS[self])
 
     @property
     def is_mean(self) -> bool:
@@ -51,23 +54,23 @@ class Metric(StrEnum):
         """Return the figure as text."""
         value = self.of(part)
         if value is None:
-            return "none"
+            return _("none")
         match self:
             case Metric.COST:
                 return dollars(int(value))
             case Metric.LATENCY:
-                return f"{value / 1000:,.2f} s"
+                return _("{number} s").format(number=number_text(f"{value / 1000:,.2f}"))
             case Metric.CACHE:
-                return f"{value:.1f}%"
-        return f"{value:,.0f}"
+                return _("{number}%").format(number=number_text(f"{value:.1f}"))
+        return whole_text(round(value))
 
 
-_LABELS = {
-    Metric.COST: "Cost",
-    Metric.TOKENS: "Tokens",
-    Metric.REQUESTS: "Requests",
-    Metric.LATENCY: "Latency",
-    Metric.CACHE: "Cache hits",
+METRIC_LABELS = {
+    Metric.COST: gettext_lazy("Cost"),
+    Metric.TOKENS: gettext_lazy("Tokens"),
+    Metric.REQUESTS: gettext_lazy("Requests"),
+    Metric.LATENCY: gettext_lazy("Latency"),
+    Metric.CACHE: gettext_lazy("Cache hits"),
 }
 
 
@@ -94,9 +97,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Bar:
-    """A day or an hour in the table beside the chart."""
+    """A day or an hour in the table beside the chart; `tick` is its label below the chart."""
 
     label: str
+    tick: str
     sum: UsageSum
     figure: str
 
@@ -127,12 +131,28 @@ class Chart:
         return {
             "metric": self.metric,
             "labels": [bar.label for bar in self.bars],
-            "requests": [bar.sum.requests for bar in self.bars],
+            "ticks": [bar.tick for bar in self.bars],
+            "texts": drawn_texts([bar.sum.requests for bar in self.bars]),
             "series": [
                 {"number": each.number, "name": each.name, "values": each.values, "url": each.url}
                 for each in self.series
             ],
         }
+
+
+def drawn_texts(requests: list[int]) -> dict[str, Any]:
+    """Return the words of a drawn chart; `requests` are the numbers of its days or hours."""
+    return {
+        "total": _("Total"),
+        "seconds": _("{number} s"),
+        "percent": _("{number}%"),
+        "requests": [
+            ngettext("{number} request", "{number} requests", number).format(
+                number=whole_text(number)
+            )
+            for number in requests
+        ],
+    }
 
 
 def chart_of(
@@ -164,10 +184,7 @@ def chart_of(
         urls.setdefault(name, url_of(group))
         # Means have no largest part: the groups with most requests come first.
         weights[name] += part.requests if metric.is_mean else int(metric.of(part) or 0)
-    style = "%m-%d %H:00" if by_hour else "%Y-%m-%d"
-    bars = [
-        Bar(f"{place:{style}}", by_place[place], metric.text(by_place[place])) for place in places
-    ]
+    bars = [_bar(place, by_place[place], metric, by_hour=by_hour) for place in places]
     names = sorted(weights, key=lambda name: (-weights[name], name))
     series = _series(named, places, names, urls, metric)
     summed_up = names[MOST_SERIES - 1 :] if len(names) > MOST_SERIES else []
@@ -176,6 +193,12 @@ def chart_of(
         for name in summed_up
     ]
     return Chart(bars, series, metric, others)
+
+
+def _bar(place: datetime, part: UsageSum, metric: Metric, *, by_hour: bool) -> Bar:
+    day, hour = place.strftime(day_of_year_format()), f"{place:%H:00}"
+    label = f"{day} {hour}" if by_hour else place.strftime(day_format())
+    return Bar(label, hour if by_hour else day, part, metric.text(part))
 
 
 def places_of(since: datetime, until: datetime, *, by_hour: bool) -> list[datetime]:
@@ -197,5 +220,7 @@ def _series(
     if len(alone) < len(names):
         rest = names[len(alone) :]
         parts = [total(sums.get((at, name), none) for name in rest) for at in places]
-        series.append(Series(MOST_SERIES, f"{OTHERS} ({len(rest)})", parts, metric))
+        series.append(
+            Series(MOST_SERIES, _("Other ({number})").format(number=len(rest)), parts, metric)
+        )
     return series

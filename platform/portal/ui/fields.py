@@ -5,8 +5,8 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext as _
 
-from billing.pricing.money import dollars_short_text, nanos_from_dollars
-from portal.ui.money import cents_of, dollars_of_cents
+from billing.pricing.money import cents_text, dollars_short_text, nanos_from_dollars
+from portal.ui.money import cents_of
 
 MOST_NANOS = nanos_from_dollars(1_000_000)
 
@@ -30,7 +30,7 @@ class CentsField(forms.CharField):
         """Return what the field shows: cents as dollars, a typed text as it is."""
         if not isinstance(value, int):
             return value
-        return dollars_of_cents(value).removesuffix(".00")
+        return cents_text(value).removesuffix(".00")
 
     def clean(self, value: Any) -> int:
         """Return cents. Raise ValidationError."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from accounts.formats import dollars_text
+from accounts.formats import dollars_text, typed_number
 from billing.pricing import money
 from billing.pricing.money import NANOS_PER_CENT
 
@@ -109,7 +109,7 @@ def dollars_of_cents(amount_cents: int | None) -> str:
 
 def cents_of(text: str) -> int | None:
     """Return an amount that was typed in dollars; None: it is none."""
-    found = _DOLLARS.fullmatch(text.strip())
+    found = _DOLLARS.fullmatch(typed_number(text))
     if found is None:
         return None
     whole, fraction = found.groups("")

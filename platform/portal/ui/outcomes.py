@@ -6,6 +6,9 @@ may contain host and account names.
 
 from dataclasses import dataclass, replace
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
 from billing.models import UsageRecord
 
 
@@ -13,53 +16,57 @@ from billing.models import UsageRecord
 class Outcome:
     """An outcome's label, the badge's style, and a sentence that explains it."""
 
-    label: str
+    label: str | Promise
     badge: str
-    text: str
+    text: str | Promise
 
 
 _OUTCOMES = {
-    "completed": Outcome("Completed", "good", "The answer was delivered in full."),
-    "empty": Outcome("Empty", "warn", "The model returned an empty answer."),
+    "completed": Outcome(_("Completed"), "good", _("The answer was delivered in full.")),
+    "empty": Outcome(_("Empty"), "warn", _("The model returned an empty answer.")),
     "client_closed": Outcome(
-        "Canceled",
+        _("Canceled"),
         "",
-        "Your program closed the connection, and generation was stopped if possible.",
+        _("Your program closed the connection, and generation was stopped if possible."),
     ),
     "client_stalled": Outcome(
-        "Not read",
+        _("Not read"),
         "warn",
-        "Your program stopped reading the answer.",
+        _("Your program stopped reading the answer."),
     ),
     "upstream_error": Outcome(
-        "Failed", "bad", "The model's provider failed or rejected the request."
+        _("Failed"), "bad", _("The model's provider failed or rejected the request.")
     ),
     "upstream_timeout": Outcome(
-        "Timed out", "bad", "The model's provider did not start or continue its answer in time."
+        _("Timed out"),
+        "bad",
+        _("The model's provider did not start or continue its answer in time."),
     ),
     "upstream_incomplete": Outcome(
-        "Incomplete", "bad", "The answer was cut off before it was complete."
+        _("Incomplete"), "bad", _("The answer was cut off before it was complete.")
     ),
     "server_shutting_down": Outcome(
-        "Interrupted", "bad", "The service restarted while the answer was being generated."
+        _("Interrupted"), "bad", _("The service restarted while the answer was being generated.")
     ),
-    "internal_error": Outcome("Failed", "bad", "An internal error occurred. You were not charged."),
+    "internal_error": Outcome(
+        _("Failed"), "bad", _("An internal error occurred. You were not charged.")
+    ),
     "expired": Outcome(
-        "Expired",
+        _("Expired"),
         "bad",
-        "The server stopped before it could settle the request. The reservation was released.",
+        _("The server stopped before it could settle the request. The reservation was released."),
     ),
 }
-IN_PROGRESS = Outcome("In progress", "accent", "The request is still running.")
+IN_PROGRESS = Outcome(_("In progress"), "accent", _("The request is still running."))
 
 
 # What is charged for unsuccessful requests, if anything.
 _CHARGED = {
-    "empty": "Its input was charged because the model's provider bills it.",
-    "client_closed": "The prompt and what had been generated were charged.",
+    "empty": _("Its input was charged because the model's provider bills it."),
+    "client_closed": _("The prompt and what had been generated were charged."),
 }
-_CHARGED_IN_PART = "The prompt and what had been delivered were charged."
-_FREE = "You were not charged."
+_CHARGED_IN_PART = _("The prompt and what had been delivered were charged.")
+_FREE = _("You were not charged.")
 
 
 def outcome_of(record: UsageRecord) -> Outcome:

@@ -1,11 +1,16 @@
 """Periods of whole UTC days, and the form fields that choose one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext, pgettext_lazy
+
+from accounts.formats import day_format
 
 MOST_DAYS = 366
 
@@ -33,7 +38,10 @@ class Period:
         return (self.last - self.first).days + 1
 
     def __str__(self) -> str:
-        return f"{self.first} to {self.last}" if self.days > 1 else f"{self.first}"
+        first, last = self.first.strftime(day_format()), self.last.strftime(day_format())
+        if self.days == 1:
+            return first
+        return gettext("{first} to {last}").format(first=first, last=last)
 
 
 def today() -> date:
@@ -61,32 +69,36 @@ class DayRangeForm(forms.Form):
     """Two days that make a period; the subclass says when they are needed."""
 
     first = forms.DateField(
-        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
+        label=pgettext_lazy("day", "From"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
     )
     last = forms.DateField(
-        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
+        label=pgettext_lazy("day", "To"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
     )
 
     def own_range(self, cleaned: dict[str, Any]) -> Period | None:
         """Return the period of the two days, or None after an error that says what is wrong."""
         for name in ("first", "last"):
             if cleaned.get(name) is None and name not in self.errors:
-                self.add_error(name, "Choose a day.")
+                self.add_error(name, gettext("Choose a day."))
         if self.errors:
             return None
         first: date = cleaned["first"]
         last: date = cleaned["last"]
         if last < first:
-            self.add_error("last", "Choose a day on or after the first.")
+            self.add_error("last", gettext("Choose a day on or after the first."))
         elif (last - first).days >= MOST_DAYS:
-            self.add_error("last", f"Choose at most {MOST_DAYS} days.")
+            self.add_error("last", gettext("Choose at most {days} days.").format(days=MOST_DAYS))
         elif last.year >= 9999:
-            self.add_error("last", "Choose an earlier day.")
+            self.add_error("last", gettext("Choose an earlier day."))
         else:
             return Period(first, last)
         return None
 
-    def offer(self, name: str, choices: list[tuple[str, str]]) -> None:
+    def offer(self, name: str, choices: Sequence[tuple[str, str | Promise]]) -> None:
         """Make a field of choices one of these."""
         field = self.fields[name]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type alone)

@@ -3,44 +3,46 @@
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey
 from billing.usage.records import Group, Selection, Status
-from portal.ui.charts import Metric
+from portal.ui.charts import METRIC_LABELS, Metric
 from portal.ui.periods import DayRangeForm, Period, last_days, month_of, today
 
 PERIODS = [
-    ("today", "Today"),
-    ("7d", "7 days"),
-    ("30d", "30 days"),
-    ("month", "This month"),
-    ("own", "Custom range"),
+    ("today", _("Today")),
+    ("7d", _("7 days")),
+    ("30d", _("30 days")),
+    ("month", _("This month")),
+    ("own", _("Custom range")),
 ]
 DEFAULT_PERIOD = "30d"
 MEMBER = "member"  # the creator of the key
-GROUPS = [*Group.choices[:2], (MEMBER, "Member"), *Group.choices[2:]]
-METRICS = [(metric.value, metric.label) for metric in Metric]
+GROUPS = [*Group.choices[:2], (MEMBER, _("Member")), *Group.choices[2:]]
+METRICS = [(metric.value, METRIC_LABELS[metric]) for metric in Metric]
 MOST_DAYS_BY_HOUR = 2
 
 
 class UsageFilter(DayRangeForm):
     """A selection of requests by time, key, model, status and end user."""
 
-    period = forms.ChoiceField(label="Time", choices=PERIODS, required=False)
-    key = forms.ChoiceField(label="Key", required=False)
-    model = forms.CharField(label="Model", required=False, max_length=120)
+    period = forms.ChoiceField(label=_("Time"), choices=PERIODS, required=False)
+    key = forms.ChoiceField(label=_("Key"), required=False)
+    model = forms.CharField(label=_("Model"), required=False, max_length=120)
     status = forms.ChoiceField(
-        label="Status", choices=[("", "Any status"), *Status.choices], required=False
+        label=_("Status"), choices=[("", _("Any status")), *Status.choices], required=False
     )
     end_user = forms.CharField(
-        label="User tag",
+        label=_("User tag"),
         required=False,
         max_length=200,
-        widget=forms.TextInput(attrs={"placeholder": "Any", "dir": "auto"}),
+        widget=forms.TextInput(attrs={"placeholder": _("Any"), "dir": "auto"}),
     )
 
-    metric = forms.ChoiceField(label="Show", choices=METRICS, required=False)
-    group = forms.ChoiceField(label="Group by", choices=GROUPS, required=False)
+    metric = forms.ChoiceField(label=_("Show"), choices=METRICS, required=False)
+    group = forms.ChoiceField(label=_("Group by"), choices=GROUPS, required=False)
 
     def __init__(self, data: Any, keys: list[ApiKey]) -> None:
         defaults = {"period": DEFAULT_PERIOD, "metric": Metric.COST, "group": Group.MODEL}
@@ -48,13 +50,13 @@ class UsageFilter(DayRangeForm):
         for name in ("metric", "group"):  # they stand beside the chart
             self.fields[name].widget.attrs |= {"form": "usage-filter", "data-submits": True}
         names = [(str(key.pk), _name_of(key)) for key in keys]
-        self.offer("key", [("", "All keys"), *names])
+        self.offer("key", [("", _("All keys")), *names])
 
     def offer_models(self, names: list[str]) -> None:
         """Make the model a choice of these names, and of the one that is chosen."""
         chosen = self["model"].value()
         offered = sorted({*names, chosen} if chosen else names)
-        choices = [("", "All models"), *[(name, name) for name in offered]]
+        choices = [("", _("All models")), *[(name, name) for name in offered]]
         self.fields["model"].widget = forms.Select(choices=choices)
 
     def clean(self) -> dict[str, Any]:
@@ -119,4 +121,6 @@ class UsageFilter(DayRangeForm):
 
 
 def _name_of(key: ApiKey) -> str:
-    return f"{key.name} (…{key.last_four}{', revoked' if key.revoked_at else ''})"
+    if key.revoked_at:
+        return gettext("{name} (…{digits}, revoked)").format(name=key.name, digits=key.last_four)
+    return gettext("{name} (…{digits})").format(name=key.name, digits=key.last_four)

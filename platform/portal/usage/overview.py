@@ -5,15 +5,18 @@ from dataclasses import dataclass, replace
 
 from django.http import QueryDict
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.access import Actor
+from accounts.formats import whole_text
 from billing.usage.records import Group, Selection, Status, UsageSum, sums, total
 from portal.ui.charts import Chart, Metric, chart_of
 from portal.usage.forms import MEMBER, UsageFilter
 
 # The filter's field that narrows the page to a group.
 _FIELDS = {"model": "model", "key": "key", "tag": "end_user", "status": "status"}
-_NAMELESS = {"tag": "No tag", "endpoint": "Unknown"}
+_NAMELESS = {"tag": gettext_lazy("No tag"), "endpoint": gettext_lazy("Unknown")}
 
 
 @dataclass(frozen=True)
@@ -84,16 +87,16 @@ def _names(actor: Actor, group: str) -> Callable[[str], str]:
             else f"{key.name} …{key.last_four}"
             for key in keys.only("name", "last_four", "created_by__name", "created_by__email")
         }
-        return lambda value: names.get(value, "Deleted keys")
+        return lambda value: names.get(value, _("Deleted keys"))
     if group == Group.STATUS:
-        return lambda value: Status(value).label
-    return lambda value: value or _NAMELESS.get(group, "None")
+        return lambda value: str(Status(value).label)
+    return lambda value: value or str(_NAMELESS.get(group, _("None")))
 
 
 def _maker(user: object) -> str:
     """Return the name of a key's creator; a former member's keys stay."""
     name = getattr(user, "name", "") or getattr(user, "email", "")
-    return str(name) or "Former members"
+    return str(name) or _("Former members")
 
 
 def _narrowed(query: QueryDict, form: UsageFilter, group: str, value: str) -> str:
@@ -113,4 +116,5 @@ def _change(now: int, before: int) -> str:
     if not before:
         return ""
     percent = round(100 * (now - before) / before)
-    return f"{percent:+,}%".replace("-", "\N{MINUS SIGN}") if percent else "±0%"
+    sign = "±" if not percent else "+" if percent > 0 else "\N{MINUS SIGN}"
+    return _("{number}%").format(number=sign + whole_text(abs(percent)))

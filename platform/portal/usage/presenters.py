@@ -1,6 +1,5 @@
 """Presenters of the usage pages: figures, requests, CSV, and the breakdown of one charge."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -8,7 +7,10 @@ from functools import cached_property
 from uuid import UUID
 
 from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from accounts.formats import whole_text
 from accounts.models import ApiKey
 from api.models import VideoJob
 from api.operations.base import Operation
@@ -27,7 +29,7 @@ from billing.pricing.money import dollars_text, factor_text
 from billing.pricing.rates import SUMMARIES, Rates
 from portal.ui.csv import Row
 from portal.ui.outcomes import IN_PROGRESS, Outcome, outcome_of, reported_error
-from portal.usage.failures import Failure, failure_of, reason_text
+from portal.usage.failures import Attempt, Failure, attempt_of, failure_of
 
 CSV_HEADER: Row = [
     "time_utc",
@@ -111,8 +113,12 @@ class BillLine:
     def tiers(self) -> str:
         """The context and service tier that it is priced at, in words; empty if neither applies."""
         above, tier = self.stated.above_input_tokens, self.stated.service_tier
-        texts = [f"above {above:,} input tokens"] if above else []
-        return ", ".join([*texts, f"service tier {tier}"] if tier else texts)
+        texts = []
+        if above:
+            texts.append(_("above {number} input tokens").format(number=whole_text(above)))
+        if tier:
+            texts.append(_("service tier {tier}").format(tier=tier))
+        return ", ".join(texts)
 
     @property
     def exact_nanos(self) -> Decimal:
@@ -135,17 +141,6 @@ class BillLine:
     def agrees(self) -> bool:
         """Whether the amount on record is the product."""
         return self.nanos == self.recorded_nanos
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One call of a provider, without details that only concern the operator."""
-
-    number: int
-    text: str
-    badge: str
-    latency_ms: int
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -239,7 +234,7 @@ class ChargePresenter:
         made = self.record.attempts
         has_begun = self.record.first_token_ms is not None
         return [
-            _attempt(number, each, has_begun=has_begun and number == len(made))
+            attempt_of(number, each, has_begun=has_begun and number == len(made))
             for number, each in enumerate(made, 1)
         ]
 
@@ -272,22 +267,22 @@ class ChargePresenter:
             return []
         found = []
         if self.price is None and not record.lines:
-            found.append("The price version is not on file, so the sum could not be verified.")
+            found.append(_("The price version is not on file, so the sum could not be verified."))
         else:
             found += [
-                f"{line.name}: the recorded amount differs."
+                _("{component}: the recorded amount differs.").format(component=line.name)
                 for line in self.lines
                 if not line.agrees
             ]
             found += self._other_rates()
             found += self._other_sums(record)
             if self.sum_nanos != record.cost_nanos:
-                found.append("The lines don't add up to the recorded cost.")
+                found.append(_("The lines don't add up to the recorded cost."))
         if record.charged_nanos + record.written_off_nanos != record.cost_nanos:
-            found.append("The charged and the waived amount don't add up to the cost.")
+            found.append(_("The charged and the waived amount don't add up to the cost."))
         moved = self.transfer.amount_nanos if self.transfer is not None else 0
         if moved != record.charged_nanos:
-            found.append("The transfer's amount differs from the charge.")
+            found.append(_("The transfer's amount differs from the charge."))
         return found
 
     def _other_rates(self) -> list[str]:
@@ -297,7 +292,7 @@ class ChargePresenter:
             return []
         input_tokens = self.record.input_tokens
         return [
-            f"{line.name}: the price version has a different price."
+            _("{component}: the price version has a different price.").format(component=line.name)
             for line in self.lines
             if not _is_priced_by(rates, input_tokens, line.stated)
         ]
@@ -309,18 +304,18 @@ class ChargePresenter:
             component = COMPONENTS.get(line.stated.component)
             sums[component.summary if component else "units_nanos"] += line.nanos
         return [
-            f"{_SUMMARY_NAMES[column]}: the recorded sum differs."
+            _("{component}: the recorded sum differs.").format(component=_SUMMARY_NAMES[column])
             for column, nanos in sums.items()
             if getattr(record, column) != nanos
         ]
 
 
 _SUMMARY_NAMES = {
-    "input_nanos": "Input",
-    "cached_nanos": "Cached input",
-    "output_nanos": "Output",
-    "reasoning_nanos": "Reasoning",
-    "units_nanos": "Pieces",
+    "input_nanos": gettext_lazy("Input"),
+    "cached_nanos": gettext_lazy("Cached input"),
+    "output_nanos": gettext_lazy("Output"),
+    "reasoning_nanos": gettext_lazy("Reasoning"),
+    "units_nanos": gettext_lazy("Pieces"),
 }
 
 
@@ -360,7 +355,9 @@ def _is_priced_by(rates: Rates, input_tokens: int, line: ChargeLine) -> bool:
 def _bill_line(line: Line, lines: Sequence[Line], recorded_nanos: int) -> BillLine:
     stated = ChargeLine(*line)
     component = COMPONENTS.get(stated.component)
-    label = component.label(stated.quantity) if component else stated.component
+    label = component.title if component else stated.component
+    if component and stated.quantity == 1:
+        label = component.label(1)
     if component and component.rest_title and _has_part(stated.component, lines):
         label = component.rest_title
     return BillLine(capfirst(label), stated, recorded_nanos)
@@ -369,31 +366,3 @@ def _bill_line(line: Line, lines: Sequence[Line], recorded_nanos: int) -> BillLi
 def _has_part(name: str, lines: Sequence[Line]) -> bool:
     """Return whether one of the lines belongs to a part of the component."""
     return any(other[0] in COMPONENTS and COMPONENTS[other[0]].part_of == name for other in lines)
-
-
-def _attempt(number: int, made: dict[str, object], *, has_begun: bool = False) -> Attempt:
-    """Return an attempt in words, without the provider's name and error message.
-
-    `has_begun` says that it delivered a part of the answer.
-    """
-    status = made.get("status")
-    milliseconds = made.get("ms")
-    error = str(made.get("error") or "")
-    reason = reason_text(error)
-    # An answer that could not be used is an answer; "no answer" is said where nothing came.
-    if status == 200 and not error:
-        text, badge = "Answered", "good"
-    elif has_begun or status == 200:
-        text, badge = "Interrupted", "bad"
-    elif status == 429:
-        text, badge = "Too busy (429)", "warn"
-    elif isinstance(status, int) and status >= 400:
-        text, badge = f"Failed ({status})" if status >= 500 else f"Rejected ({status})", "bad"
-    elif error in {"the client disconnected", "the client left"}:  # the latter until 2026-11
-        text, badge, reason = "You disconnected", "", ""
-    elif re.match("no (connection|answer)|timed out|the connection", error):
-        text, badge = "No answer", "bad"
-    else:
-        text, badge = "Failed", "bad"
-    took = milliseconds if isinstance(milliseconds, int) else 0
-    return Attempt(number, text, badge, took, reason)

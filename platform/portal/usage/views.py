@@ -5,6 +5,7 @@ from uuid import UUID
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from api.catalogue.snapshot import load_snapshot
@@ -32,11 +33,11 @@ from portal.usage.queries import (
 
 # The columns of the table that a reader may hide.
 COLUMNS = (
-    ("key", "Key"),
-    ("in", "Input tokens"),
-    ("cached", "Cached tokens"),
-    ("out", "Output tokens"),
-    ("latency", "Latency"),
+    ("key", gettext_lazy("Key")),
+    ("in", gettext_lazy("Input tokens")),
+    ("cached", gettext_lazy("Cached tokens")),
+    ("out", gettext_lazy("Output tokens")),
+    ("latency", gettext_lazy("Latency")),
 )
 
 

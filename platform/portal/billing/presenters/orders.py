@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.access import Actor
 from billing.models import CreditAccount, Order
@@ -16,9 +18,17 @@ from portal.ui.paging import Pager, RowPage
 MOST_POLLS = 60
 
 _BADGES = {
-    Order.State.PAID: ("Paid", "good"),
-    Order.State.FAILED: ("Failed", "bad"),
-    Order.State.OPEN: ("Not paid", ""),
+    Order.State.PAID: (_("Paid"), "good"),
+    Order.State.FAILED: (_("Failed"), "bad"),
+    Order.State.OPEN: (_("Not paid"), ""),
+}
+
+
+# The texts of ours among failures that are stored; others are Stripe's and the banks'.
+_FAILURES = {
+    "No card to charge.": _("No card to charge."),
+    "The payment was not completed.": _("The payment was not completed."),
+    "Stripe could not be reached in time.": _("Stripe could not be reached in time."),
 }
 
 
@@ -34,13 +44,14 @@ class OrderLine:
 
 def order_line(order: Order) -> OrderLine:
     """Return the line of an order that `queries.orders_of` found."""
-    label, badge = _BADGES[Order.State(order.state)]
+    title, badge = _BADGES[Order.State(order.state)]
+    label = str(title)
     given_back: int = order.given_back_cents  # type: ignore[attr-defined]
     if given_back:
         is_all = given_back >= order.amount_cents + order.tax_cents
-        label, badge = ("Refunded" if is_all else "Partially refunded"), ""
+        label, badge = (gettext("Refunded") if is_all else gettext("Partially refunded")), ""
     if order.is_disputed:  # type: ignore[attr-defined]
-        label, badge = "Disputed", "warn"
+        label, badge = gettext("Disputed"), "warn"
     return OrderLine(order, label, badge, given_back)
 
 
@@ -73,6 +84,7 @@ def order_context(status: OrderStatus, *, polls: int) -> dict[str, Any]:
     context: dict[str, Any] = {
         "order_status": status,
         "order": order,
+        "failure": _FAILURES.get(order.failure, order.failure),
         "paid_cents": order.amount_cents + order.tax_cents,
         "refunds": [
             (refund, refund.amount_cents + refund.tax_cents) for refund in queries.refunds_of(order)

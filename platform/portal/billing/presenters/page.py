@@ -14,6 +14,8 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts.access import Actor
 from api.catalogue.contracts import open_contracts
@@ -204,7 +206,14 @@ def page_context(actor: Actor) -> dict[str, Any]:
 
 def redeemed_text(redemption: CodeRedemption) -> str:
     """Return what a member is told who has redeemed a promotional code."""
-    text = f"{dollars(redemption.code.amount_nanos)} were added to your balance."
+    text = _("{amount} were added to your balance.").format(
+        amount=dollars(redemption.code.amount_nanos)
+    )
     if days := redemption.code.credit_days:
-        text += f" Any unused part expires in {days} day{'s' if days > 1 else ''}."
+        expiry = ngettext(
+            "Any unused part expires in {days} day.",
+            "Any unused part expires in {days} days.",
+            days,
+        )
+        text += " " + expiry.format(days=days)
     return text

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
 from accounts.access import Actor
 from accounts.models import Plan
 from billing.models import CreditAccount, PlanOffer, Subscription
@@ -86,7 +90,7 @@ def plan_of(actor: Actor) -> PlanPresenter:
 
 def _of_default(plan: Plan, subscription: Subscription | None) -> PlanChoice:
     is_next = subscription is not None and subscription.cancel_at_period_end
-    summary = "Included with every team, no subscription."
+    summary = _("Included with every team, no subscription.")
     return PlanChoice(plan, 0, 0, 0, summary, subscription is None, is_next, "")
 
 
@@ -121,12 +125,19 @@ def cancelled_text(row: Subscription) -> str:
     """Return what a cancelled subscription's member is told."""
     title = row.price.plan.title
     if row.ended_at is None:
-        return f"{title} ends on {row.current_period_end:%-d %b %Y}. Nothing more is charged."
-    return f"{title} has ended. Nothing more is charged."
+        return _("{plan} ends on {day}. Nothing more is charged.").format(
+            plan=title, day=_period_end(row)
+        )
+    return _("{plan} has ended. Nothing more is charged.").format(plan=title)
 
 
 def changed_text(row: Subscription, offer: PlanOffer) -> str:
     """Return what a member is told whose subscription was changed to the offer."""
     if row.next_price is not None:
-        return f"{offer.plan.title} begins on {row.current_period_end:%-d %b %Y}."
-    return f"Your team is now on {offer.plan.title}."
+        return _("{plan} begins on {day}.").format(plan=offer.plan.title, day=_period_end(row))
+    return _("Your team is now on {plan}.").format(plan=offer.plan.title)
+
+
+def _period_end(row: Subscription) -> str:
+    at = row.current_period_end
+    return date_format(at, pgettext("date in Django's letters", "j M Y")) if at else ""

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from billing.models import Order
@@ -27,7 +28,6 @@ from portal.ui.paging import read_place
 
 # Stripe is asked at each fifth poll, as its webhook mostly comes first.
 POLLS_PER_CHECK = 5
-NO_DOCUMENT = "Stripe couldn't provide this document. Try again in a minute."
 
 
 @require_safe
@@ -81,7 +81,7 @@ def left_order(request: MemberRequest, order_id: UUID) -> HttpResponse:
     status = status_of(_order(request, order_id))
     if status.step is not Step.UNPAID:
         return redirect("order", status.order.pk)
-    messages.info(request, "You left the payment page. Nothing was charged.")
+    messages.info(request, _("You left the payment page. Nothing was charged."))
     return redirect("billing")
 
 
@@ -133,7 +133,7 @@ def _to_document(
         url = ""
     if url:
         return redirect(url)
-    messages.error(request, NO_DOCUMENT)
+    messages.error(request, _("Stripe couldn't provide this document. Try again in a minute."))
     return redirect(*page)
 
 

@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -71,7 +72,7 @@ def keep_plan(request: MemberRequest) -> HttpResponse:
 
     def action() -> HttpResponse:
         row = plans.resume(request.actor, subscription, ip_address=client_ip(request))
-        messages.success(request, f"Your team stays on {row.price.plan.title}.")
+        messages.success(request, _("Your team stays on {plan}.").format(plan=row.price.plan.title))
         return _home()
 
     return _reported(request, action)
@@ -86,14 +87,16 @@ def plan_begun(request: MemberRequest) -> HttpResponse:
         with payment_errors():
             row = plans.confirm_checkout(request.actor.team)
     except PaymentError:
-        messages.info(request, "Stripe is not responding. Your plan begins once it does.")
+        messages.info(request, _("Stripe is not responding. Your plan begins once it does."))
         return _home()
     if row is None:
         return redirect("billing")
     if row.status == row.Status.ACTIVE:
-        messages.success(request, f"Your team is now on {row.price.plan.title}.")
+        messages.success(
+            request, _("Your team is now on {plan}.").format(plan=row.price.plan.title)
+        )
     else:
-        messages.info(request, "The payment is not complete yet. Your plan begins once it is.")
+        messages.info(request, _("The payment is not complete yet. Your plan begins once it is."))
     return _home()
 
 
@@ -119,7 +122,9 @@ def _quoted(request: MemberRequest, subscription: Subscription, offer: PlanOffer
 def _changed(request: MemberRequest, subscription: Subscription, offer: PlanOffer) -> HttpResponse:
     terms = read_quote(request.POST.get("quote", ""), request.actor.team, offer)
     if terms is None:
-        raise PlanError("The quote on this page expired. Review the new price and confirm again.")
+        raise PlanError(
+            _("The quote on this page expired. Review the new price and confirm again.")
+        )
     row = plans.change(
         request.actor,
         subscription,
@@ -140,10 +145,10 @@ def _reported(request: MemberRequest, action: Callable[[], HttpResponse]) -> Htt
     except PlanError as error:
         return show_page(request, status=409, plan_error=str(error))
     except CardDeclinedError as error:
-        text = (
-            f"Your card was not charged, and your plan is as it was. The bank said: {error.reason}"
+        text = _(
+            "Your card was not charged, and your plan is as it was. The bank said: {reason}"
             " Change the card under Payment method, then try again."
-        )
+        ).format(reason=error.reason)
         return show_page(request, status=402, plan_error=text)
     except PaymentError as error:
         return show_page(request, status=503, plan_error=str(error))

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.client_ip import client_ip
@@ -34,12 +35,15 @@ def card(request: MemberRequest) -> HttpResponse:
         with payment_errors():
             customer = refresh_card_of_team(request.actor.team)
     except PaymentError:
-        messages.warning(request, "Stripe isn't responding. Your changes will appear shortly.")
+        messages.warning(request, _("Stripe isn't responding. Your changes will appear shortly."))
         return redirect("billing")
     if customer is None:
         return redirect("billing")
     name = card_name(customer)
-    messages.success(request, f"Your card is {name}." if name else "Your team has no saved card.")
+    text = (
+        _("Your card is {card}.").format(card=name) if name else _("Your team has no saved card.")
+    )
+    messages.success(request, text)
     return redirect("billing")
 
 
@@ -99,10 +103,11 @@ def save_auto_top_up(request: MemberRequest) -> HttpResponse:
         except AutoTopUpSettingsError as error:
             form.show(error.errors)
         except PaymentError:
-            form.add_error(None, "We couldn't check the card. Try again in a minute.")
+            form.add_error(None, _("We couldn't check the card. Try again in a minute."))
             status = 503
         else:
-            messages.success(request, f"Auto top-up is {'on' if row.is_enabled else 'off'}.")
+            text = _("Auto top-up is on.") if row.is_enabled else _("Auto top-up is off.")
+            messages.success(request, text)
             return redirect(reverse("billing"))
     return show_page(request, status=status, auto_top_up_form=form)
 
