@@ -49,7 +49,7 @@ def texts() -> dict[Text, set[str]]:
             found.setdefault(text, set()).add(name)
     for place, each in reference_texts().items():
         for text in each:
-            found.setdefault(Text(*text), set()).add(place)
+            found.setdefault(Text(text), set()).add(place)
     return found
 
 
