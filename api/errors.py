@@ -282,6 +282,7 @@ class RequestTooLargeError(InvalidRequestError):
     status = 413
     code = "request_too_large"
     default_message = "The body is too large. Send a smaller one."
+    template = "The body is larger than {} bytes. Send a smaller one."
 
 
 class UnsupportedMediaTypeError(InvalidRequestError):

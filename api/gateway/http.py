@@ -317,7 +317,7 @@ class ApiRequest:
         """Refuse a body whose stated length is too large, or that is compressed."""
         headers = self.headers
         if self.stated_length > max_bytes:
-            raise _too_large(max_bytes)
+            raise errors.RequestTooLargeError.about(f"{max_bytes:,}")
         if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             raise errors.UnsupportedMediaTypeError("Send the body without a Content-Encoding.")
 
@@ -340,7 +340,7 @@ class ApiRequest:
             part: bytes = message.get("body", b"")
             self.read_bytes += len(part)
             if self.read_bytes > max_bytes:
-                raise _too_large(max_bytes)
+                raise errors.RequestTooLargeError.about(f"{max_bytes:,}")
             parts.append(part)
             if not message.get("more_body", False):
                 self.is_body_read = True
@@ -396,9 +396,3 @@ def limit_headers(admission: AdmissionResult) -> Headers:
         (b"x-ratelimit-remaining-tokens", b"%d" % admission.tokens_remaining),
         (b"x-ratelimit-reset-tokens", wait),
     ]
-
-
-def _too_large(max_bytes: int) -> errors.RequestTooLargeError:
-    size = f"{max_bytes:,}"
-    problem = Phrase("The body is larger than {size} bytes. Send a smaller one.", size=size)
-    return errors.RequestTooLargeError(problem)

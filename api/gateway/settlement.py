@@ -21,6 +21,7 @@ from api.gateway.growing_hold import GrowingHold
 from api.gateway.http import ApiRequest
 from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
+from api.phrases import cleaned
 from billing.failpoints import ARMED, failpoint
 from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
 from billing.pricing.charge import (
@@ -55,8 +56,7 @@ class AdmittedRequest:
     `reader` reads its stream, if it is one. `elapsed_ms` is how long after the request's arrival
     the last attempt ended. `settlement` is the future of the queued settlement: done once that is
     durable, and a caller who cancels it ends only the wait. `outcome` is the settlement's, or "".
-    `source` is who counted the usage.
-    `hold` is that of a stream whose hold grows; None holds for all of the output.
+    `source` is who counted the usage. `hold` is that of a stream whose hold grows, else None.
     """
 
     __slots__ = (
@@ -110,11 +110,9 @@ class AdmittedRequest:
         self.first_token_ms: int | None = None
         self.delivered_bytes = 0
         self.finish_reason = ""
-        self.usage = NOTHING_USED
-        self.cost: Charge = NO_CHARGE
+        self.usage, self.cost = NOTHING_USED, NO_CHARGE
         self.settlement: asyncio.Future[SettlementResult] | None = None
-        self.outcome = ""
-        self.source = "none"
+        self.outcome, self.source = "", "none"
         self._is_detached = False
         if request.idempotency is not None:
             request.idempotency.admitted = self
@@ -400,7 +398,4 @@ def _ms_since(began_at: float) -> int:
 
 def _clean(text: str) -> str:
     """Return a text that PostgreSQL takes: cut, without NUL and lone surrogates."""
-    if not text:
-        return text
-    text = text[:_LONGEST_TEXT].replace("\0", "")
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return cleaned(text.replace("\0", ""), _LONGEST_TEXT) if text else text

@@ -6,7 +6,7 @@ from billing.ledger.install import InstallFunctions, WithLockTimeout
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0037_requests_at_a_loss")]
+    dependencies = [("billing", "0040_extend")]
     operations = [
         WithLockTimeout(
             [
