@@ -105,11 +105,10 @@ class AdmittedRequest:
         self.route: RouteEntry | None = None
         self.was_dispatched = False
         self.reader: StreamReader | None = None
-        self.upstream_request_id = ""
+        self.upstream_request_id = self.finish_reason = ""
         self.elapsed_ms = 0
         self.first_token_ms: int | None = None
         self.delivered_bytes = 0
-        self.finish_reason = ""
         self.usage, self.cost = NOTHING_USED, NO_CHARGE
         self.settlement: asyncio.Future[SettlementResult] | None = None
         self.outcome, self.source = "", "none"

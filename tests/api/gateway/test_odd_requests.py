@@ -260,7 +260,7 @@ async def test_a_user_that_looks_like_a_key_is_masked_before_it_is_stored(
         ({}, {"prompt_cache_key": "k" * 129}, ""),
         ({}, {"prompt_cache_key": "line\nbreak"}, ""),
         ({}, {"prompt_cache_key": "\u00e9"}, ""),
-        ({"x-session-id": KEY}, {}, f"{KEY[:6]}…{KEY[-4:]}"),
+        pytest.param({"x-session-id": KEY}, {}, f"{KEY[:6]}…{KEY[-4:]}", id="an API key"),
         ({}, {"user": "a person"}, ""),
     ],
 )
