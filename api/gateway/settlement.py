@@ -21,7 +21,6 @@ from api.gateway.growing_hold import GrowingHold
 from api.gateway.http import ApiRequest
 from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
-from api.phrases import cleaned
 from billing.failpoints import ARMED, failpoint
 from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
 from billing.pricing.charge import (
@@ -397,4 +396,5 @@ def _ms_since(began_at: float) -> int:
 
 def _clean(text: str) -> str:
     """Return a text that PostgreSQL takes: cut, without NUL and lone surrogates."""
-    return cleaned(text.replace("\0", ""), _LONGEST_TEXT) if text else text
+    text = text[:_LONGEST_TEXT].replace("\0", "")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -37,7 +37,6 @@ from api.gateway.upstream_errors import AttemptError
 from api.jobs.ending import end_job
 from api.models import ChatJob
 from api.operations.async_chat import NAME, RESULT_HOURS, quote_async_chat
-from api.phrases import Phrase
 from api.surfaces import SURFACES
 from billing.failpoints import failpoint
 from billing.ledger.gate import AdmissionResult, Gate, Settlement, SettlementResult
@@ -55,8 +54,6 @@ MAX_RUNS = 3
 # The namespace of the advisory locks, which all users of a database share.
 _LOCKS = 0x61637368
 LATE = "The chat was not answered in time. You were not charged."
-LOST = Phrase("The chat could not be answered. You were not charged.")
-
 _CLAIM = """
 UPDATE api_chatjob SET runs = runs + 1, next_run_at = now() + make_interval(secs => %s)
 WHERE id IN (
@@ -73,6 +70,12 @@ _WAIT = """
 UPDATE api_chatjob SET runs = runs - 1, next_run_at = now() + make_interval(secs => %s)
 WHERE id = %s AND state = 'processing'
 """
+
+
+class ChatLostError(errors.ServerError):
+    """The chat ended without an answer, such as with its worker."""
+
+    default_message = "The chat could not be answered. You were not charged."
 
 
 class Claim(NamedTuple):
@@ -221,7 +224,11 @@ async def answer(
         await _end(claim, ChatJob.State.EXPIRED, _released(claim, "upstream_timeout", 504, LATE))
         return
     if claim.runs > MAX_RUNS:
-        await _end(claim, ChatJob.State.FAILED, _released(claim, "internal_error", 500, LOST))
+        await _end(
+            claim,
+            ChatJob.State.FAILED,
+            _released(claim, "internal_error", 500, ChatLostError.default_message),
+        )
         return
     ledger = _Ledger()
     try:
@@ -237,7 +244,7 @@ async def answer(
         return
     settlement = ledger.settlement
     if settlement is None:
-        settlement = _released(claim, "internal_error", 500, LOST)
+        settlement = _released(claim, "internal_error", 500, ChatLostError.default_message)
     failpoint("after_async_chat")
     state = ChatJob.State.COMPLETED if error is None else ChatJob.State.FAILED
     await _end(claim, state, settlement, answer=text, error=error)
@@ -279,7 +286,7 @@ def _admitted(
         each for each in quote.model.prices if (each.version_id, each.contract) == admitted_at
     ]
     if not prices:
-        raise errors.ServerError(LOST)
+        raise ChatLostError()
     quote.prices = prices[0]
     quote.lower_to(claim.held_nanos)
     admission = AdmissionResult(

@@ -105,12 +105,9 @@ def require_amount(amount_cents: int) -> None:
     """Raise OrderError unless the amount is within the bounds."""
     least, most = amount_bounds_cents()
     if not least <= amount_cents <= most:
-        lower, upper = (
-            dollars_text(cents_text(cents).removesuffix(".00")) for cents in (least, most)
-        )
-        raise OrderError(
-            gettext("Choose an amount from {least} to {most}.").format(least=lower, most=upper)
-        )
+        bounds = [dollars_text(cents_text(cents).removesuffix(".00")) for cents in (least, most)]
+        text = gettext("Choose an amount from {least} to {most}.")
+        raise OrderError(text.format(least=bounds[0], most=bounds[1]))
 
 
 def place(
@@ -145,9 +142,8 @@ def place(
                 actor, "credits.ordered", order.number, detail=detail, ip_address=ip_address
             )
     if (order.team_id, order.amount_cents) != (team.pk, amount_cents):
-        raise OrderError(
-            gettext("This form was already submitted with another amount. Submit it again.")
-        )
+        text = gettext("This form was already submitted with another amount. Submit it again.")
+        raise OrderError(text)
     return order
 
 
