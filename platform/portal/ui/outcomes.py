@@ -43,6 +43,15 @@ _OUTCOMES = {
     "server_shutting_down": Outcome(
         "Interrupted", "bad", "The service restarted while the answer was being generated."
     ),
+    "insufficient_quota": Outcome(
+        "Cut off", "bad", "Your credits didn't cover more of the answer."
+    ),
+    "budget_exceeded": Outcome(
+        "Cut off", "bad", "The API key's budget didn't cover more of the answer."
+    ),
+    "service_unavailable": Outcome(
+        "Interrupted", "bad", "Credits for more of the answer couldn't be reserved."
+    ),
     "internal_error": Outcome("Failed", "bad", "An internal error occurred. You were not charged."),
     "expired": Outcome(
         "Expired",

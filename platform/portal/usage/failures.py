@@ -31,6 +31,9 @@ _REASONS = (
     ),
     (r"error event|reports an error|finish_reason: error", "The provider reported an error."),
     (r"no room|calls are under way", "The provider had no capacity for another request."),
+    (r"the hold was not extended: insufficient", "Your credits didn't cover more of the answer."),
+    (r"the hold was not extended: budget", "The key's budget didn't cover more of the answer."),
+    (r"the hold was|no extension", "Credits for more of the answer couldn't be reserved."),
     (r"no route", "No provider was available for this model."),
 )
 _OTHER = "The provider's answer was invalid."
@@ -40,6 +43,8 @@ _CHANGE = "A retry will fail again unless you change the request."
 _RETRIES = {
     "client_closed": "Nothing failed: send the request again if you still need the answer.",
     "client_stalled": "A retry may succeed if your program reads the stream without long pauses.",
+    "insufficient_quota": "Buy credits, and send the request again.",
+    "budget_exceeded": "Raise the key's budget, or wait for its next period.",
     "empty": "A retry may succeed. A larger max_tokens leaves room for an answer after reasoning.",
 }
 _CODES = {
@@ -47,6 +52,9 @@ _CODES = {
     "upstream_incomplete": errors.UpstreamError.code,
     "server_shutting_down": "server_shutting_down",
     "internal_error": "internal_error",
+    "insufficient_quota": errors.InsufficientQuotaError.code,
+    "budget_exceeded": errors.BudgetExceededError.code,
+    "service_unavailable": errors.ServiceUnavailableError.code,
 }
 
 
