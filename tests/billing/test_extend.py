@@ -181,7 +181,7 @@ def test_extensions_and_admissions_at_once_hold_no_more_than_there_is():
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("spool_folder")
 def test_an_extension_waits_for_an_admission_under_way():
-    customer = make_customer(1000)
+    customer = make_customer(10_000, budget_total_nanos=1000)
     ask = customer.admitted(amount_nanos=100)
 
     async def work() -> None:
@@ -195,10 +195,10 @@ def test_an_extension_waits_for_an_admission_under_way():
                 )
                 other.commit()
                 result = await future
-            assert (result.code, result.amount_nanos) == ("insufficient_quota", 100)
+            assert (result.code, result.amount_nanos) == ("budget_exceeded", 100)
 
     run(work())
-    assert customer.balances == (1000, 800)
+    assert customer.balances == (10_000, 800)
 
 
 @pytest.mark.django_db(transaction=True)

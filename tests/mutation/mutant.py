@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from billing.ledger import install
 
-ADMIT, SETTLE, SWEEP, LEASE, GROWTH, POST, GUARDS, LOTS, GIVE_BACK, CHECKS = (
+ADMIT, EXTEND, SETTLE, SWEEP, LEASE, GROWTH, POST, GUARDS, LOTS, GIVE_BACK, CHECKS = (
     str(install.current_path(subject).relative_to(install.FOLDER.parents[2]))
     for subject in (
-        *("admit", "settle", "sweep", "lease", "growth"),
+        *("admit", "extend", "settle", "sweep", "lease", "growth"),
         *("post", "guards", "lots", "give_back", "checks"),
     )
 )

@@ -2,18 +2,98 @@
 
 from tests.mutation.mutant import (
     ADMIT,
+    EXTEND,
     GATE,
     GROUP_COMMIT,
     GROWTH,
+    GUARDS,
     IDEMPOTENCY,
     LEASE,
     SETTLE,
     SPOOL,
     SWEEP,
+    Mutant,
     mutant,
 )
 
+GUARDED = ("AND a.posted_nanos - a.held_nanos >= h.amount_nanos", "")
+GROWING_HOLD = "api/gateway/growing_hold.py"
+
 PROCESS_MUTANTS = [
+    Mutant(
+        "extend: the guard of the balance, in the decision and the update's WHERE",
+        (
+            (EXTEND, "request.held_nanos, available, budget_left", "request.held_nanos"),
+            (ADMIT, *GUARDED),
+        ),
+        (
+            "test_extend.py::test_a_hold_that_the_balance_can_not_pay_for_stays_as_it_is",
+            "test_extend.py::test_extensions_and_admissions_at_once_hold_no_more_than_there_is",
+        ),
+    ),
+    mutant(
+        "extend: the budget",
+        EXTEND,
+        "request.held_nanos, available, budget_left",
+        "request.held_nanos, available",
+        "test_extend.py::test_a_budget_bounds_what_its_holds_grow_to",
+        "test_extend.py::test_extensions_of_one_batch_share_what_is_left",
+    ),
+    mutant(
+        "extend: the account lock",
+        EXTEND,
+        "ORDER BY a.id FOR NO KEY UPDATE OF a;",
+        "ORDER BY a.id;",
+        "test_extend.py::test_an_extension_waits_for_an_admission_under_way",
+    ),
+    mutant(
+        "extend: what the key holds",
+        EXTEND,
+        "WHERE s.key_id = e.key_id;",
+        "WHERE false;",
+        "test_extend.py::test_a_hold_grows_to_what_is_asked_and_a_repeat_changes_nothing",
+        "test_extend.py::test_extensions_and_admissions_at_once_hold_no_more_than_there_is",
+    ),
+    mutant(
+        "extend: a repeat within a batch",
+        EXTEND,
+        "request.held_nanos := last_held;",
+        "NULL;",
+        "test_extend.py::test_a_repeat_in_one_batch_counts_once",
+    ),
+    mutant(
+        "extend: `state = 'open'` of the decision",
+        EXTEND,
+        "h.account_id = a.id AND h.state = 'open'",
+        "h.account_id = a.id",
+        "test_extend.py::test_what_has_ended_is_extended_no_more",
+    ),
+    mutant(
+        "extend: a hold is never lowered",
+        GUARDS,
+        "OLD.amount_nanos > NEW.amount_nanos",
+        "false",
+        "test_guards.py::test_what_a_reservation_holds_is_not_lowered_or_moved_or_changed_at_its_end"
+        "[amount_nanos = amount_nanos - 1]",
+    ),
+    mutant(
+        "extend: text waits for its hold",
+        "api/gateway/stream_responder.py",
+        "if text_bytes > hold.paid_bytes:",
+        "if False:",
+        "api/gateway/test_growing_holds.py"
+        "::test_no_more_passes_than_is_held_until_the_extension_is_there[/v1/chat/completions]",
+        "api/gateway/test_growing_holds.py"
+        "::test_a_part_that_the_hold_never_paid_for_is_not_delivered_or_charged",
+    ),
+    mutant(
+        "extend: the bill of a cut answer",
+        GROWING_HOLD,
+        "output = min(usage.output_tokens, most)",
+        "output = usage.output_tokens",
+        "api/gateway/test_growing_holds.py"
+        "::test_an_answer_ends_where_its_hold_can_not_grow[insufficient_quota-/v1/chat/completions]",
+    ),
     mutant(
         "tokens: the growth of an answer",
         GROWTH,

@@ -51,6 +51,15 @@ _OUTCOMES = {
     "internal_error": Outcome(
         _("Failed"), "bad", _("An internal error occurred. You were not charged.")
     ),
+    "insufficient_quota": Outcome(
+        _("Cut off"), "bad", _("Your credits didn't cover more of the answer.")
+    ),
+    "budget_exceeded": Outcome(
+        _("Cut off"), "bad", _("The API key's budget didn't cover more of the answer.")
+    ),
+    "service_unavailable": Outcome(
+        _("Interrupted"), "bad", _("Credits for more of the answer couldn't be reserved.")
+    ),
     "expired": Outcome(
         _("Expired"),
         "bad",

@@ -41,6 +41,18 @@ _REASONS = (
         r"no room|calls are under way",
         gettext_lazy("The provider had no capacity for another request."),
     ),
+    (
+        r"the hold was not extended: insufficient",
+        gettext_lazy("Your credits didn't cover more of the answer."),
+    ),
+    (
+        r"the hold was not extended: budget",
+        gettext_lazy("The API key's budget didn't cover more of the answer."),
+    ),
+    (
+        r"the hold was|no extension",
+        gettext_lazy("Credits for more of the answer couldn't be reserved."),
+    ),
     (r"no route", gettext_lazy("No provider was available for this model.")),
 )
 _OTHER = gettext_lazy("The provider's answer was invalid.")
@@ -54,6 +66,8 @@ _RETRIES = {
     "client_stalled": gettext_lazy(
         "A retry may succeed if your program reads the stream without long pauses."
     ),
+    "insufficient_quota": gettext_lazy("Buy credits, and send the request again."),
+    "budget_exceeded": gettext_lazy("Raise the key's budget, or wait for its next period."),
     "empty": gettext_lazy(
         "A retry may succeed. A larger max_tokens leaves room for an answer after reasoning."
     ),
@@ -63,6 +77,9 @@ _CODES = {
     "upstream_incomplete": errors.UpstreamError.code,
     "server_shutting_down": "server_shutting_down",
     "internal_error": "internal_error",
+    "insufficient_quota": errors.InsufficientQuotaError.code,
+    "budget_exceeded": errors.BudgetExceededError.code,
+    "service_unavailable": errors.ServiceUnavailableError.code,
 }
 
 
