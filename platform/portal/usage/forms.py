@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiKey
 from billing.usage.records import Group, Selection, Status
@@ -21,6 +22,7 @@ MEMBER = "member"  # the creator of the key
 GROUPS = [*Group.choices[:2], (MEMBER, "Member"), *Group.choices[2:]]
 METRICS = [(metric.value, metric.label) for metric in Metric]
 MOST_DAYS_BY_HOUR = 2
+_FILTERS = ("key", "model", "status", "end_user", "session")
 
 
 class UsageFilter(DayRangeForm):
@@ -37,6 +39,12 @@ class UsageFilter(DayRangeForm):
         required=False,
         max_length=200,
         widget=forms.TextInput(attrs={"placeholder": "Any", "dir": "auto"}),
+    )
+    session = forms.CharField(
+        label=_("Session"),
+        required=False,
+        max_length=128,
+        widget=forms.TextInput(attrs={"placeholder": _("Any"), "dir": "auto"}),
     )
 
     metric = forms.ChoiceField(label="Show", choices=METRICS, required=False)
@@ -102,7 +110,7 @@ class UsageFilter(DayRangeForm):
     @property
     def filter_count(self) -> int:
         """How many filters besides the period were chosen."""
-        return sum(bool(self.data.get(name)) for name in ("key", "model", "status", "end_user"))
+        return sum(bool(self.data.get(name)) for name in _FILTERS)
 
     def selection(self, account_id: int) -> Selection:
         """Return what a form that is valid selects of an account."""
@@ -115,6 +123,7 @@ class UsageFilter(DayRangeForm):
             model=chosen["model"],
             status=chosen["status"],
             end_user=chosen["end_user"],
+            session_id=chosen["session"],
         )
 
 

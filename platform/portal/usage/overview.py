@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from django.http import QueryDict
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from accounts.access import Actor
 from billing.usage.records import Group, Selection, Status, UsageSum, sums, total
@@ -12,8 +13,14 @@ from portal.ui.charts import Chart, Metric, chart_of
 from portal.usage.forms import MEMBER, UsageFilter
 
 # The filter's field that narrows the page to a group.
-_FIELDS = {"model": "model", "key": "key", "tag": "end_user", "status": "status"}
-_NAMELESS = {"tag": "No tag", "endpoint": "Unknown"}
+_FIELDS = {
+    "model": "model",
+    "key": "key",
+    "tag": "end_user",
+    "session": "session",
+    "status": "status",
+}
+_NAMELESS = {"tag": "No tag", "session": _("No session"), "endpoint": "Unknown"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def _names(actor: Actor, group: str) -> Callable[[str], str]:
         return lambda value: names.get(value, "Deleted keys")
     if group == Group.STATUS:
         return lambda value: Status(value).label
-    return lambda value: value or _NAMELESS.get(group, "None")
+    return lambda value: value or str(_NAMELESS.get(group, "None"))
 
 
 def _maker(user: object) -> str:
