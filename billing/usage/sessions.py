@@ -78,7 +78,7 @@ def session_of(account_id: int, request_id: UUID) -> Session | None:
     return _session(row)
 
 
-def _summed(found: QuerySet[UsageRecord]) -> QuerySet[UsageRecord, dict[str, Any]]:
+def _summed(found: QuerySet[Any]) -> QuerySet[Any, dict[str, Any]]:
     return (
         found.filter(~Q(session_id=""))
         .order_by()
