@@ -79,7 +79,7 @@ def session_of(account_id: int, request_id: UUID) -> Session | None:
 
 
 def _summed(found: QuerySet[Any]) -> QuerySet[Any, dict[str, Any]]:
-    return (
+    summed: QuerySet[Any, dict[str, Any]] = (
         found.filter(~Q(session_id=""))
         .order_by()
         .values("session_id")
@@ -98,6 +98,7 @@ def _summed(found: QuerySet[Any]) -> QuerySet[Any, dict[str, Any]]:
             **{f"sum_{name}": Sum(name) for name in _SUMS},
         )
     )
+    return summed
 
 
 _SUMS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "charged_nanos")
