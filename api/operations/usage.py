@@ -59,9 +59,12 @@ class UsageQuery(Struct, kw_only=True):
         ),
     ] = ""
     model: Annotated[str, Meta(description="Only this model.", max_length=120)] = ""
-    status: Annotated[
-        Literal["", "ok", "cancelled", "error"], Meta(description="Only requests that ended so.")
-    ] = ""
+    status: (
+        Annotated[
+            Literal["ok", "cancelled", "error"], Meta(description="Only requests that ended so.")
+        ]
+        | UnsetType
+    ) = UNSET
     user: Annotated[str, Meta(description="Only this end user.", max_length=200)] = ""
     session: Annotated[str, Meta(description="Only this session.", max_length=128)] = ""
     endpoint: Annotated[
@@ -135,7 +138,7 @@ def report_query(
             dimensions=tuple(Dimension(name) for name in names),
             key_ids=key_ids,
             model=query.model,
-            status=query.status,
+            status=query.status or "",
             end_user=query.user,
             session_id=query.session,
             endpoint=query.endpoint,

@@ -64,6 +64,12 @@ class Selection:
     model: str = ""
     status: str = ""
     end_user: str = ""
+    session_id: str = ""
+
+    @property
+    def is_of_few(self) -> bool:
+        """Whether it selects by what the roll-up doesn't know, and indexes find."""
+        return bool(self.end_user or self.session_id)
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,7 @@ class Group(models.TextChoices):
     MODEL = "model", _("Model")
     KEY = "key", _("Key")
     TAG = "tag", _("User tag")
+    SESSION = "session", _("Session")
     ENDPOINT = "endpoint", _("Endpoint")
     STATUS = "status", _("Status")
 
@@ -124,6 +131,7 @@ _ROLLED_UP = {Group.MODEL: F("model"), Group.KEY: Cast("key_id", models.TextFiel
 _GROUPS = {
     **_ROLLED_UP,
     Group.TAG: F("end_user"),
+    Group.SESSION: F("session_id"),
     Group.ENDPOINT: F("endpoint"),
     Group.STATUS: Case(
         *(When(condition, then=Value(status.value)) for status, condition in OF_STATUS.items())
@@ -216,6 +224,8 @@ def records(selection: Selection) -> QuerySet[UsageRecord]:
         found = found.filter(OF_STATUS[Status(selection.status)])
     if selection.end_user:
         found = found.filter(end_user=selection.end_user)
+    if selection.session_id:
+        found = found.filter(session_id=selection.session_id)
     return found
 
 
@@ -224,7 +234,7 @@ def sums(selection: Selection, *, by_hour: bool = False, group: Group = Group.MO
 
     The roll-up knows models and keys, but neither tags, endpoints nor statuses.
     """
-    is_rolled_up = group in _ROLLED_UP and not selection.end_user
+    is_rolled_up = group in _ROLLED_UP and not selection.is_of_few
     if not is_rolled_up or selection.status in {Status.CANCELLED, Status.ERROR}:
         return _of_records(records(selection), by_hour, group)
     everything = Selection(
@@ -259,7 +269,7 @@ def narrowed(
     """
     found = records(selection)
     is_rare = selection.key_id is not None or selection.model
-    if not is_rare or selection.end_user or selection.status:
+    if not is_rare or selection.is_of_few or selection.status:
         return found
     rolled_up = rolled_up_until()
     hours = _hours(selection, rolled_up)

@@ -14,17 +14,17 @@ from typing import Any
 import django
 from django.conf import settings
 
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+# ruff: noqa: E402 - what follows has models, which need the settings
 from api import maintenance
 from api.gateway.http import Receive, Scope, Send
 from api.gateway.process import Gateway, new_gateway
 from api.router import handle, match
+from config import metrics
 from config.pages import Pages
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django.setup()
-
-from config import metrics  # noqa: E402  # they read tables and settings
-from config.startup import require_settings  # noqa: E402
+from config.startup import require_settings
 
 # How long a stopping process waits for queued settlements before it spools them.
 CLOSE_SECONDS = 2.0

@@ -219,7 +219,8 @@ NO_PAGES = {
     *("robots_txt", "security_txt", "openapi", "dashboard_live", "usage_csv", "statement_csv"),
     *("chat_charge", "chat_conversations", "chat_conversation_json", "docs_page", "email_html"),
     *("balance", "find", "sitemap", "status_feed"),
-    *("order_state", "manage-keys", "manage-key", "manage-team", "mfa_login_webauthn"),
+    *("order_state", "manage-keys", "manage-key", "manage-team", "manage-usage"),
+    "mfa_login_webauthn",
 }
 
 

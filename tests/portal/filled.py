@@ -76,6 +76,7 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
         price_version_id=price.pk,
         output_nanos=COST_NANOS,
         end_user=text,
+        session_id=text,
         finish_reason="stop",
         first_token_ms=300,
     )
@@ -128,6 +129,7 @@ def _serve_many(
             surface="openai",
             endpoint="chat_completions",
             end_user=text,
+            session_id=f"{text[:100]} {number // 3}",
             outcome="upstream_error" if number % 3 == 0 else "completed",
             status=400 if number % 3 == 0 else 200,
             error=error if number % 3 == 0 else "",

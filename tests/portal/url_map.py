@@ -62,6 +62,8 @@ PAGES: dict[str, Page] = {
     "usage": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "usage_csv": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "request": Page("GET", 200, LOGIN, 404, 200, 200, 403),
+    "sessions": Page("GET", 200, LOGIN, 200, 200, 200, 403),
+    "session": Page("GET", 200, LOGIN, 404, 200, 200, 403),
     "statement": Page("GET", 200, LOGIN, 200, 403, 200, 403),
     "statement_csv": Page("GET", 200, LOGIN, 302, 403, 200, 403),
     "billing": Page("GET", 200, LOGIN, 200, 403, 200, 403),
@@ -171,6 +173,7 @@ PAGES: dict[str, Page] = {
         "GET POST", 200, LOGIN, 302, 302, 302, 302, is_library=True
     ),
     "manage-key": Page("GET PATCH DELETE", 200, 401, 404, 200, 200, 400),
+    "manage-usage": Page("GET", 200, 401, 200, 200, 200, 400),
     "manage-team": Page("GET", 200, 401, 200, 200, 200, 400),
     "mfa_login_webauthn": Page("GET POST", 302, LOGIN, 302, 302, 302, 302, is_library=True),
     "manage-key-rotate": Page("POST", 201, 401, 404, 403, 403, 400),

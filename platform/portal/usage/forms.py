@@ -23,6 +23,7 @@ MEMBER = "member"  # the creator of the key
 GROUPS = [*Group.choices[:2], (MEMBER, _("Member")), *Group.choices[2:]]
 METRICS = [(metric.value, METRIC_LABELS[metric]) for metric in Metric]
 MOST_DAYS_BY_HOUR = 2
+_FILTERS = ("key", "model", "status", "end_user", "session")
 
 
 class _NameSelect(forms.Select):
@@ -49,6 +50,12 @@ class UsageFilter(DayRangeForm):
         label=_("User tag"),
         required=False,
         max_length=200,
+        widget=forms.TextInput(attrs={"placeholder": _("Any"), "dir": "auto"}),
+    )
+    session = forms.CharField(
+        label=_("Session"),
+        required=False,
+        max_length=128,
         widget=forms.TextInput(attrs={"placeholder": _("Any"), "dir": "auto"}),
     )
 
@@ -115,7 +122,7 @@ class UsageFilter(DayRangeForm):
     @property
     def filter_count(self) -> int:
         """How many filters besides the period were chosen."""
-        return sum(bool(self.data.get(name)) for name in ("key", "model", "status", "end_user"))
+        return sum(bool(self.data.get(name)) for name in _FILTERS)
 
     def selection(self, account_id: int) -> Selection:
         """Return what a form that is valid selects of an account."""
@@ -128,6 +135,7 @@ class UsageFilter(DayRangeForm):
             model=chosen["model"],
             status=chosen["status"],
             end_user=chosen["end_user"],
+            session_id=chosen["session"],
         )
 
 

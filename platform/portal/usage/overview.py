@@ -15,8 +15,18 @@ from portal.ui.charts import Chart, Metric, chart_of
 from portal.usage.forms import MEMBER, UsageFilter
 
 # The filter's field that narrows the page to a group.
-_FIELDS = {"model": "model", "key": "key", "tag": "end_user", "status": "status"}
-_NAMELESS = {"tag": gettext_lazy("No tag"), "endpoint": gettext_lazy("Unknown")}
+_FIELDS = {
+    "model": "model",
+    "key": "key",
+    "tag": "end_user",
+    "session": "session",
+    "status": "status",
+}
+_NAMELESS = {
+    "tag": gettext_lazy("No tag"),
+    "session": gettext_lazy("No session"),
+    "endpoint": gettext_lazy("Unknown"),
+}
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ CSV_HEADER: Row = [
     "contract",
     "latency_ms",
     "first_token_ms",
-    "retry_of",
+    *("retry_of", "session"),
 ]
 
 
@@ -92,6 +92,7 @@ def _csv_row(record: UsageRecord, names: dict[int, str]) -> Row:
         record.latency_ms,
         record.first_token_ms,
         str(record.retry_of or ""),
+        record.session_id,
     ]
 
 

@@ -110,3 +110,15 @@ def _operation_of(endpoint: str, model: str) -> Operation | None:
 
 def _near(selection: Selection, **near: datetime | None) -> QuerySet[UsageRecord]:
     return narrowed(selection, PAGE_ROWS + 1, **near).defer(*_UNSHOWN)
+
+
+def near_in_session(
+    account_id: int,
+    session_id: str,
+    *,
+    before: datetime | None = None,
+    after: datetime | None = None,
+) -> QuerySet[UsageRecord]:
+    """Return the requests of a session, which an index has in their order."""
+    found = UsageRecord.objects.filter(account_id=account_id, session_id=session_id)
+    return found.defer(*_UNSHOWN)

@@ -1,5 +1,6 @@
 """Usage, and the cost of each request."""
 
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
@@ -18,7 +19,7 @@ from portal.access import (
 )
 from portal.ui.csv import csv_response
 from portal.ui.paging import Pager, read_place
-from portal.ui.prices import sold_names
+from portal.ui.prices import snapshot_for, sold_names
 from portal.usage.forms import UsageFilter
 from portal.usage.overview import overview_of
 from portal.usage.presenters import CSV_HEADER, csv_batches, request_rows
@@ -29,6 +30,14 @@ from portal.usage.queries import (
     key_names,
     request_batches,
     requests_page,
+)
+from portal.usage.sessions import (
+    PERIODS,
+    calls_page,
+    cheaper_model,
+    find_session,
+    read_moment,
+    session_page,
 )
 
 # The columns of the table that a reader may hide.
@@ -99,6 +108,55 @@ def request_detail(request: MemberRequest, request_id: UUID) -> HttpResponse:
         raise Http404("This team has no such request.")
     context = {"charge": charge, "sold": sold_names(load_snapshot())}
     return render(request, "usage/request.html", context)
+
+
+@require_safe
+@member_page
+def sessions(request: MemberRequest) -> HttpResponse:
+    """Show the sessions of the last days: each agent's run, with its calls and its cost."""
+    days = 30 if request.GET.get("days") == "30" else 7
+    page = session_page(
+        account_id_of(request.actor), days, read_moment(request.GET.get("before", ""))
+    )
+    keys = key_names(request.actor)
+    query = {"days": days, "before": page.next_before}
+    context = {
+        "days": days,
+        "periods": PERIODS,
+        "rows": [(row, [keys.get(key_id, "") for key_id in row.key_ids]) for row in page.rows],
+        "older_url": f"{reverse('sessions')}?{urlencode(query)}" if page.next_before else "",
+        "is_first": "before" not in request.GET,
+    }
+    return render(request, "usage/sessions.html", context)
+
+
+@require_safe
+@member_page
+def session_detail(request: MemberRequest, request_id: UUID) -> HttpResponse:
+    """Show one session's sums and calls, found by any of its requests."""
+    account_id = account_id_of(request.actor)
+    session = find_session(account_id, request_id)
+    if session is None:
+        raise Http404("This team has no such session.")
+    snapshot = snapshot_for(request)
+    page = calls_page(
+        account_id,
+        session.session_id,
+        before=read_place(request.GET.get("before", "")),
+        after=read_place(request.GET.get("after", "")),
+    )
+    here = reverse("session", args=[request_id])
+    context = {
+        "session": session,
+        "cheaper": cheaper_model(session, snapshot),
+        "rows": request_rows(page.rows, key_names(request.actor, page.rows)),
+        "page": Pager(
+            newer_url=f"{here}?after={page.newer}" if page.newer else "",
+            older_url=f"{here}?before={page.older}" if page.older else "",
+        ),
+        "sold": sold_names(snapshot),
+    }
+    return render(request, "usage/session.html", context)
 
 
 def _url(request: HttpRequest, name: str, **place: str) -> str:
