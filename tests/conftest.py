@@ -50,10 +50,10 @@ class Scheduling(LoadFileScheduling):
         return str(super()._split_scope(nodeid))
 
 
-# CI runs twenty times as many examples. Each run chooses its own, from one seed.
+# CI runs ten times as many examples. Each run chooses its own, from one seed.
 hypothesis.settings.register_profile("here", deadline=None, print_blob=True, max_examples=50)
 hypothesis.settings.register_profile(
-    "ci", deadline=None, print_blob=True, derandomize=False, max_examples=1000
+    "ci", deadline=None, print_blob=True, derandomize=False, max_examples=500
 )
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 

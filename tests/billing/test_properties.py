@@ -390,7 +390,7 @@ def test_the_ledger_is_what_the_model_says() -> None:
     run_state_machine_as_test(
         LedgerAndModel,
         settings=settings(
-            max_examples=max(25, settings.default.max_examples // 4),
+            max_examples=settings.default.max_examples // 2,
             stateful_step_count=30,
             database=None,
             suppress_health_check=list(HealthCheck),

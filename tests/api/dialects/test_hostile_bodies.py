@@ -16,7 +16,7 @@ from tests.api.dialects.clients import CLIENTS, PNG
 from tests.api.dialects.limits import Limits
 from tests.api.dialects.pairs import UPSTREAM_PATHS, exchange, model_entry
 
-# Each is a test for every pair, and CI looks at ten times the examples.
+# Each is a test for every pair, and CI looks at more examples.
 BOUNDED = settings(max_examples=min(settings().max_examples, 200))
 SPOKEN = list(CLIENTS)
 junk = st.one_of(

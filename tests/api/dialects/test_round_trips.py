@@ -27,7 +27,7 @@ from api.dialects.conversation import (
 from tests.api.dialects.clients import SCHEMA
 from tests.api.dialects.pairs import model_entry
 
-# Each is a test for every pair, and CI looks at ten times the examples.
+# Each is a test for every pair, and CI looks at more examples.
 BOUNDED = settings(max_examples=min(settings().max_examples, 200))
 SPOKEN = ["openai_chat", "anthropic_messages", "openai_responses"]
 

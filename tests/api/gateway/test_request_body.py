@@ -5,12 +5,14 @@ import threading
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.gateway import request_body
 from api.gateway.request_body import UnacceptableJsonError, decode_large_object, decode_object
 
+# Each example is decoded byte by byte, or nearly.
+BOUNDED = settings(max_examples=min(settings().max_examples, 200))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
@@ -30,12 +32,14 @@ def in_pieces(body: bytes) -> dict[str, object]:
     return decode_large_object(body, piece_bytes=4)
 
 
+@BOUNDED
 @given(st.dictionaries(st.text(max_size=6), VALUES), st.booleans(), st.sampled_from([None, 1]))
 def test_pieces_give_the_same_object(value: object, is_ascii: bool, indent: int | None) -> None:
     body = json.dumps(value, ensure_ascii=is_ascii, indent=indent).encode()
     assert outcome(in_pieces, body) == outcome(decode_object, body)
 
 
+@BOUNDED
 @given(st.dictionaries(st.text(max_size=6), VALUES, min_size=1), st.data())
 def test_a_broken_body_is_refused_in_the_same_words(value: object, data: st.DataObject) -> None:
     body = bytearray(json.dumps(value).encode())
