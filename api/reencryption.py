@@ -12,7 +12,7 @@ from django.db import transaction
 
 from accounts import encryption
 from api import alert_targets, upstream_keys
-from api.models import AlertTarget, Upstream
+from api.models import AlertTarget, UpstreamKey
 
 # The fields of an authenticator's data that hold seeds; recovery codes of old may be in a list.
 _SEEDS = ("secret", "seed", "migrated_codes")
@@ -25,11 +25,11 @@ def reencrypt() -> int:
 
     Raise accounts.encryption.DecryptionError if a row's key is not configured any more.
     """
-    upstreams = Upstream.objects.exclude(encrypted_key="").order_by("pk")
+    keys = UpstreamKey.objects.exclude(encrypted_key="").order_by("pk")
     targets = AlertTarget.objects.exclude(encrypted_secret="").order_by("pk")
     return (
         sum(map(_reencrypt_authenticator, Authenticator.objects.order_by("pk")))
-        + sum(map(_reencrypt_upstream, upstreams))
+        + sum(map(_reencrypt_upstream_key, keys))
         + sum(map(_reencrypt_alert_target, targets))
     )
 
@@ -70,13 +70,15 @@ def _change(authenticator: Authenticator, change: Callable[[str], str]) -> bool:
     return True
 
 
-def _reencrypt_upstream(upstream: Upstream) -> bool:
+def _reencrypt_upstream_key(key: UpstreamKey) -> bool:
     with transaction.atomic():
-        row = Upstream.objects.select_for_update().filter(pk=upstream.pk).first()
+        keys = UpstreamKey.objects.select_related("upstream").select_for_update(of=("self",))
+        row = keys.filter(pk=key.pk).first()
         if row is None or not row.encrypted_key or encryption.is_current(row.encrypted_key):
             return False
-        key = upstream_keys.read_key(row.base_url, row.encrypted_key, "")
-        row.encrypted_key = upstream_keys.encrypt_key(key, row.base_url)
+        base_url = row.upstream.base_url
+        secret = upstream_keys.read_key(base_url, row.encrypted_key, "")
+        row.encrypted_key = upstream_keys.encrypt_key(secret, base_url)
         row.save(update_fields=["encrypted_key"])
     return True
 

@@ -16,9 +16,9 @@ from accounts.encryption import DecryptionError
 from api.dialects import DIALECTS
 from api.dialects.error_bodies import redacted
 from api.dialects.sse import EventSplitter, OversizedEventError, data_of
-from api.models import Route, Upstream
+from api.models import Route, Upstream, UpstreamKey
 from api.upstream_hosts import guarded_transport, problem_with
-from api.upstream_keys import read_key
+from api.upstream_keys import secret_of
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
@@ -61,13 +61,30 @@ class _FailedError(Exception):
 def check_upstream(
     upstream: Upstream, model: str = "", transport: httpx.BaseTransport | None = None
 ) -> UpstreamReport:
-    """Call an upstream, and return the results. Never raise for what the upstream does.
+    """Call an upstream with each of its keys, and return the results.
 
-    `model` is the upstream's name for a model. Default: that of the first route, else the first
-    listed.
+    Never raise for what the upstream does. Of several keys, each check names its own; disabled ones
+    are not used. `model` is the upstream's name for a model. Default: that of the first route, else
+    the first listed.
     """
+    usable = [key for key in upstream.keys.order_by("pk") if key.is_enabled and key.has_secret]
+    keys: list[UpstreamKey | None] = [*usable] or [None]
+    reports = [_check_key(upstream, key, model, transport) for key in keys]
+    checks = [
+        check._replace(name=f"{check.name}, key {key.name}") if key and len(keys) > 1 else check
+        for key, report in zip(keys, reports, strict=True)
+        for check in report.checks
+    ]
+    models = dict.fromkeys(name for report in reports for name in report.models)
+    return UpstreamReport(checks, list(models))
+
+
+def _check_key(
+    upstream: Upstream, key: UpstreamKey | None, model: str, transport: httpx.BaseTransport | None
+) -> UpstreamReport:
+    """Return the results of calls with one key, or without any."""
     try:
-        caller = _Caller(upstream, transport)
+        caller = _Caller(upstream, key, transport)
     except _FailedError as error:
         return UpstreamReport([Check("Address and key", False, str(error))], [])
     with caller:
@@ -92,12 +109,14 @@ def _route_of(upstream: Upstream, model: str) -> Route | None:
 class _Caller:
     """The connections of one test. Use it as a context manager."""
 
-    def __init__(self, upstream: Upstream, transport: httpx.BaseTransport | None) -> None:
+    def __init__(
+        self, upstream: Upstream, key: UpstreamKey | None, transport: httpx.BaseTransport | None
+    ) -> None:
         """Raise _FailedError for an address that is not allowed, or a key that can't be read."""
         if problem := problem_with(upstream.base_url):
             raise _FailedError(problem)
         try:
-            self._key = read_key(upstream.base_url, upstream.encrypted_key, upstream.api_key_env)
+            self._key = secret_of(upstream, key)
         except DecryptionError as error:
             raise _FailedError(f"The key can't be decrypted: {error}") from None
         self._upstream = upstream

@@ -1,4 +1,4 @@
-"""Upstreams' keys: encrypted in their rows, or in environment variables.
+"""The secrets of upstreams' keys: encrypted in the keys' rows, or in environment variables.
 
 A key is encrypted for the base URL that it was typed for, so that a row which comes to name another
 address has no key there. An environment variable can be named by a catalogue file only, and has to
@@ -6,8 +6,13 @@ begin with `UPSTREAM_`: no other variable (SECRET_KEY, Stripe's key) can be sent
 """
 
 import os
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from accounts import encryption
+
+if TYPE_CHECKING:
+    from api.models import Upstream, UpstreamKey
 
 VARIABLE_PREFIX = "UPSTREAM_"
 LAST_CHARACTERS = 4
@@ -26,9 +31,30 @@ def read_key(base_url: str, encrypted_key: str, api_key_env: str) -> str:
     return os.environ.get(variable_of(api_key_env), "") if api_key_env else ""
 
 
+def secret_of(upstream: "Upstream", key: "UpstreamKey | None" = None) -> str:
+    """Return what to authenticate with at an upstream: a key's secret, or else the first one's.
+
+    The first is that of the oldest key that is enabled and has a secret; an upstream without any is
+    called with an empty text. Raise accounts.encryption.DecryptionError as `read_key` does.
+    """
+    if key is None:
+        usable = [each for each in upstream.keys.all() if each.is_enabled and each.has_secret]
+        key = min(usable, key=lambda each: each.pk, default=None)
+    return read_key(upstream.base_url, key.encrypted_key, key.api_key_env) if key else ""
+
+
 def encrypt_key(key: str, base_url: str) -> str:
     """Return a key as it is stored in the row of an upstream with this base URL."""
     return encryption.encrypt(key, _purpose(base_url))
+
+
+def store_secret(key: "UpstreamKey", secret: str, now: datetime) -> None:
+    """Set the columns of a key to a secret that was typed for its upstream's base URL.
+
+    The row is not saved. Its variable is for the address of its catalogue file: it is forgotten.
+    """
+    key.encrypted_key = encrypt_key(secret, key.upstream.base_url)
+    key.key_end, key.key_set_at, key.api_key_env = end_of(secret), now, ""
 
 
 def end_of(key: str) -> str:

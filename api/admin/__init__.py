@@ -3,6 +3,26 @@
 Each module registers its own.
 """
 
-from api.admin import alerts, catalogue, contracts, keys, prices, records, status
+from api.admin import (
+    alerts,
+    catalogue,
+    contracts,
+    keys,
+    prices,
+    records,
+    status,
+    upstream_keys,
+    upstreams,
+)
 
-__all__ = ["alerts", "catalogue", "contracts", "keys", "prices", "records", "status"]
+__all__ = [
+    "alerts",
+    "catalogue",
+    "contracts",
+    "keys",
+    "prices",
+    "records",
+    "status",
+    "upstream_keys",
+    "upstreams",
+]

@@ -9,14 +9,14 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 
-from api.models import Route, RouteEjection, Upstream
+from api.models import Route, RouteEjection, Upstream, UpstreamKey
 from billing.admin.fields import ReadOnlyAdmin
 
 
 class DrainAdmin(ModelAdmin):
     """Rows that can be drained: they get no new calls from `drains_at` on."""
 
-    actions = ("drain", "end_drain")
+    actions: Any = ("drain", "end_drain")
 
     @admin.action(description="Drain now", permissions=["change"])
     def drain(self, request: HttpRequest, rows: QuerySet[Any]) -> None:
@@ -39,7 +39,7 @@ class DrainAdmin(ModelAdmin):
         messages.info(request, f"{text} Rows changed: {len(changed)}.")
 
 
-def drain_state(row: Upstream | Route) -> str:
+def drain_state(row: Upstream | UpstreamKey | Route) -> str:
     """Return since or from when a row is drained, or an empty text."""
     if row.drains_at is None:
         return ""
@@ -68,13 +68,41 @@ def with_upstream_state(upstreams: QuerySet[Upstream]) -> QuerySet[Upstream]:
     )
 
 
+def key_state(key: Any) -> str:
+    """Return whether a key is used, of rows from `with_key_state`."""
+    if not (key.is_enabled and key.upstream.is_enabled):
+        return "Disabled"
+    if not key.has_secret:
+        return "No key stored"
+    if state := drain_state(key) or drain_state(key.upstream):
+        return state
+    if key.ejected_routes:
+        return f"{key.ejected_routes} of {key.enabled_routes} routes ejected"
+    return "In use"
+
+
+def with_key_state(keys: QuerySet[UpstreamKey]) -> QuerySet[UpstreamKey]:
+    """Return keys with what `key_state` reads."""
+    lasting = Q(ejections__isnull=False, ejections__recovered_at=None)
+    return keys.select_related("upstream").annotate(
+        enabled_routes=Count(
+            "upstream__routes", filter=Q(upstream__routes__is_enabled=True), distinct=True
+        ),
+        ejected_routes=Count("ejections__route", filter=lasting, distinct=True),
+    )
+
+
 def route_state(route: Any) -> str:
     """Return whether a route gets calls, of rows from `with_route_state`."""
     if not (route.is_enabled and route.upstream.is_enabled):
         return "Disabled"
     if state := drain_state(route) or drain_state(route.upstream):
         return state
-    for ejection in route.lasting_ejections:
+    ejections = route.lasting_ejections
+    keys = sum(key.is_enabled and key.has_secret for key in route.upstream.keys.all())
+    if keys > 1 and ejections:
+        return f"Ejected for {len(ejections)} of {keys} keys"
+    for ejection in ejections:
         if ejection.retry_at > timezone.now():
             return f"Open until {ejection.retry_at.astimezone(UTC):%H:%M:%S} UTC"
         return "Half-open"
@@ -83,9 +111,10 @@ def route_state(route: Any) -> str:
 
 def with_route_state(routes: QuerySet[Route]) -> QuerySet[Route]:
     """Return routes with what `route_state` reads."""
-    lasting = RouteEjection.objects.filter(recovered_at=None)
+    usable = Q(key=None) | Q(key__is_enabled=True)
+    lasting = RouteEjection.objects.filter(usable, recovered_at=None)
     return routes.select_related("model", "upstream").prefetch_related(
-        Prefetch("ejections", lasting, to_attr="lasting_ejections")
+        "upstream__keys", Prefetch("ejections", lasting, to_attr="lasting_ejections")
     )
 
 
@@ -93,12 +122,12 @@ def with_route_state(routes: QuerySet[Route]) -> QuerySet[Route]:
 class RouteEjectionAdmin(ReadOnlyAdmin):
     """Times in which routes were left alone because they failed."""
 
-    list_display = ("route", "ejected_at", "retry_at", "recovered_at", "ejections", "reason")
+    list_display = ("route", "key", "ejected_at", "retry_at", "recovered_at", "ejections", "reason")
     list_filter = (
         ("recovered_at", admin.EmptyFieldListFilter),
         "ejected_at",
         "route__upstream",
     )
-    list_select_related = ("route__model", "route__upstream")
+    list_select_related = ("route__model", "route__upstream", "key__upstream")
     search_fields = ("route__model__name", "route__upstream__name", "reason")
     ordering = ("-ejected_at",)

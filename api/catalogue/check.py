@@ -206,7 +206,11 @@ def _check_once(names: list[tuple[str, str]], problems: Problems) -> None:
 def _check_upstream(
     upstream: UpstreamTable, place: str, variable: Callable[[str], str], problems: Problems
 ) -> None:
-    """Put the environment into the base URL and note what is wrong with it."""
+    """Put the environment into the base URL and note what is wrong with it, or with the keys."""
+    keys = [(index, key) for index, key in enumerate(upstream.keys or []) if key is not INVALID]
+    _check_once([(f"{place}: keys[{index}]", key.name) for index, key in keys], problems)
+    if keys and upstream.api_key_env:
+        problems.add(f"{place}: api_key_env", "belongs into the table of one of the keys")
     if upstream.base_url is INVALID:
         return
     place = f"{place}: base_url"

@@ -9,18 +9,21 @@ LOOKED_BACK = timedelta(hours=2)
 
 
 def alert_of_ejections(now: datetime) -> int:
-    """Raise an alert for each route that was ejected lately: once per hour and route.
+    """Raise an alert for each route that was ejected lately: once per hour, route and key.
 
     Return the number of new alerts.
     """
     found = RouteEjection.objects.filter(ejected_at__gt=now - LOOKED_BACK)
     new = 0
-    for ejection in found.select_related("route__model", "route__upstream").order_by("ejected_at"):
+    for ejection in found.select_related("route__model", "route__upstream", "key").order_by(
+        "ejected_at"
+    ):
         hour = ejection.ejected_at.astimezone(UTC)
+        by_key = f" by the key {ejection.key.name}" if ejection.key else ""
         new += raise_alert(
             "route_ejected",
-            f"{hour:%Y-%m-%d %Hh} {ejection.route}"[:LONGEST_REFERENCE],
-            f"The route to {ejection.route.upstream_model} failed ({ejection.reason}). "
+            f"{hour:%Y-%m-%d %Hh} {ejection.label}"[:LONGEST_REFERENCE],
+            f"The route to {ejection.route.upstream_model}{by_key} failed ({ejection.reason}). "
             "The model's other routes take its requests until it works again.",
         )
     return new

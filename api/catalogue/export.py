@@ -25,10 +25,12 @@ from api.catalogue.file import (
     RouteTable,
     ServiceTable,
     SharedTable,
+    UpstreamKeyTable,
     UpstreamTable,
 )
 from api.catalogue.load import CatalogueChanges, load_document
-from api.models import Model, Route, Service, Upstream
+from api.models import Model, Route, Service, Upstream, UpstreamKey
+from api.models.upstream_keys import FIRST_NAME
 from api.upstream_keys import variable_of
 from billing.models import PlanOffer, RatesRow
 from billing.pricing.components import COMPONENTS
@@ -69,11 +71,10 @@ def _lines(now: datetime) -> Iterator[str]:
         if plan.pk in offers:
             yield from ("", "[plans.offer]")
             yield from _offer(offers[plan.pk])
-    for upstream in Upstream.objects.order_by("name"):
+    for upstream in Upstream.objects.order_by("name").prefetch_related("keys"):
         yield from ("", "[[upstreams]]")
-        yield from _differing(UpstreamTable, upstream, skip=("api_key_env",))
-        if upstream.api_key_env:
-            yield f"api_key_env = {_text(variable_of(upstream.api_key_env))}"
+        yield from _differing(UpstreamTable, upstream, skip=("api_key_env", "keys"))
+        yield from _keys(sorted(upstream.keys.all(), key=lambda key: key.pk))
     routes = Route.objects.select_related("upstream").prefetch_related("costs")
     by_model: dict[int, list[Route]] = {}
     for route in routes.order_by("priority", "pk"):
@@ -93,6 +94,21 @@ def _offer(offer: PlanOffer) -> Iterator[str]:
     yield f"price = {_dollars(offer.price_cents * NANOS_PER_CENT)}"
     yield f"credit = {_dollars(offer.credit_nanos)}"
     yield from _differing(OfferTable, offer, skip=("price", "credit"))
+
+
+def _keys(keys: list[UpstreamKey]) -> Iterator[str]:
+    """Yield an upstream's keys, without their secrets: one without limits by its variable alone."""
+    for key in keys:
+        limits = list(_differing(UpstreamKeyTable, key, skip=("name", "api_key_env")))
+        if len(keys) > 1 or key.name != FIRST_NAME or limits or not key.has_secret:
+            yield from ("", "[[upstreams.keys]]", f"name = {_text(key.name)}")
+        yield from _variable(key)
+        yield from limits
+
+
+def _variable(key: UpstreamKey) -> Iterator[str]:
+    if key.api_key_env:
+        yield f"api_key_env = {_text(variable_of(key.api_key_env))}"
 
 
 def _model(model: Model, routes: list[Route], now: datetime) -> Iterator[str]:

@@ -174,8 +174,30 @@ class PlanTable(Table, kw_only=True):
     offer: OfferTable | None = None
 
 
+class UpstreamKeyTable(Table, kw_only=True):
+    """`[[upstreams.keys]]`: a key's limits. The key is typed in the admin, or in a variable."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_-]+\Z",
+            max_length=40,
+            description="a word of letters, digits, _ and -",
+        ),
+    ]
+    api_key_env: Variable = ""
+    is_enabled: bool = True
+    weight: Count = 1
+    max_concurrency: Count | None = None
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+
+
 class UpstreamTable(Table, kw_only=True):
-    """`[[upstreams]]`: a provider. `${NAME}` in its base URL is read from the environment."""
+    """`[[upstreams]]`: a provider. `${NAME}` in its base URL is read from the environment.
+
+    `api_key_env` is short for `keys` with one named `default`.
+    """
 
     name: Slug
     base_url: str
@@ -188,6 +210,7 @@ class UpstreamTable(Table, kw_only=True):
     total_timeout_seconds: Seconds = 900
     drains_on_disconnect: bool = False
     dialect: Annotated[str, Meta(pattern="^[a-z0-9_]{1,40}\\Z")] = "openai_chat"
+    keys: list[UpstreamKeyTable] = []
 
 
 class RatesTable(Table, kw_only=True):

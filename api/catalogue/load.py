@@ -18,7 +18,9 @@ from api.catalogue.file import (
     ModelTable,
     PlanTable,
     SharedTable,
+    UpstreamTable,
 )
+from api.catalogue.load_keys import write_keys
 from api.catalogue.rate_versions import missing_version, numbered
 from api.catalogue.reader import Problems, quoted
 from api.models import Model, ModelAlias, Route, RouteCost, Service, Upstream
@@ -27,8 +29,8 @@ from billing.pricing.money import NANOS_PER_CENT
 
 # Concurrent loads and edits in the admin wait for each other. Readers are not blocked.
 LOCK_SQL = """
-LOCK TABLE accounts_plan, api_service, api_upstream, api_model, api_modelalias, api_route,
-  api_routecost, billing_product, billing_priceversion, billing_planoffer
+LOCK TABLE accounts_plan, api_service, api_upstream, api_upstreamkey, api_model, api_modelalias,
+  api_route, api_routecost, billing_product, billing_priceversion, billing_planoffer
   IN SHARE ROW EXCLUSIVE MODE
 """
 # Keys of the file that are columns of the model, under the same name.
@@ -36,6 +38,9 @@ MODEL_COLUMNS = [
     field
     for field in ("title", *SharedTable.__struct_fields__)
     if field not in {"created", "cost", "routes"}
+]
+UPSTREAM_COLUMNS = [
+    field for field in UpstreamTable.__struct_fields__ if field not in {"api_key_env", "keys"}
 ]
 PLAN_COLUMNS = [field for field in PlanTable.__struct_fields__ if field != "offer"]
 
@@ -194,18 +199,11 @@ class _Loader:
         self._write_service()
         self._write_plans()
         existing = {upstream.name: upstream for upstream in Upstream.objects.all()}
-        upstreams = self._upsert(
-            Upstream,
-            "upstream",
-            {
-                row.name: {
-                    **{field: getattr(row, field) for field in row.__struct_fields__},
-                    **_without_key(existing.get(row.name), row.base_url),
-                }
-                for row in self._document.upstreams
-            },
-            existing,
-        )
+        former_urls = {name: upstream.base_url for name, upstream in existing.items()}
+        tables = self._document.upstreams
+        rows = {row.name: {name: getattr(row, name) for name in UPSTREAM_COLUMNS} for row in tables}
+        upstreams = self._upsert(Upstream, "upstream", rows, existing)
+        write_keys(tables, upstreams, former_urls, self.changes.note)
         self._write_models()
         self._write_prices()
         self._write_aliases()
@@ -372,13 +370,6 @@ class _Loader:
                 self.changes.note(label, "unchanged", name)
         kind._default_manager.bulk_create(new)
         return rows_by_key
-
-
-def _without_key(upstream: Upstream | None, base_url: str) -> dict[str, Any]:
-    """Return the columns that clear a stored key, if the upstream has one for another base URL."""
-    if upstream is None or not upstream.encrypted_key or upstream.base_url == base_url:
-        return {}
-    return {"encrypted_key": "", "key_end": "", "key_set_at": None}
 
 
 def _positions(

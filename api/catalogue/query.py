@@ -39,6 +39,26 @@ _VERSIONS_SQL = """(
     )
 )"""
 
+# Each route of an upstream is there once for each of its keys that is enabled; without any key, it
+# is called without one. An upstream whose keys are all disabled is not called.
+_KEYS_SQL = """LEFT JOIN LATERAL (
+            SELECT each.*, count(*) FILTER (WHERE each.is_enabled) OVER () > 1 AS has_others
+            FROM api_upstreamkey AS each
+            WHERE each.upstream_id = upstream.id
+              AND (each.encrypted_key <> '' OR each.api_key_env <> '')
+          ) AS key ON true"""
+_KEY_SQL = """jsonb_build_object(
+                  'key_id', coalesce(key.id, 0),
+                  'key_name', coalesce(key.name, ''),
+                  'key_weight', coalesce(key.weight, 1),
+                  'key_max_concurrency', key.max_concurrency,
+                  'requests_per_minute', key.requests_per_minute,
+                  'tokens_per_minute', key.tokens_per_minute,
+                  'has_other_keys', coalesce(key.has_others, false),
+                  'encrypted_key', coalesce(key.encrypted_key, ''),
+                  'api_key_env', coalesce(key.api_key_env, '')
+                )"""
+
 _SNAPSHOT_SQL = """
 SELECT json_build_object(
   'version', coalesce((SELECT version FROM billing_catalogueversion WHERE id = 1), 0),
@@ -79,7 +99,7 @@ SELECT json_build_object(
             json_agg(
               json_build_object(
                 'id', route.id,
-                'upstream', row_to_json(upstream),
+                'upstream', to_jsonb(upstream) || {key},
                 'upstream_model', route.upstream_model,
                 'priority', route.priority,
                 'weight', route.weight,
@@ -92,14 +112,16 @@ SELECT json_build_object(
                 'streams_plain_answers', route.streams_plain_answers,
                 'charges_broken_streams', route.charges_broken_streams,
                 'charges_empty_answers', route.charges_empty_answers,
-                'drains_at', least(route.drains_at, upstream.drains_at),
+                'drains_at', least(route.drains_at, upstream.drains_at, key.drains_at),
                 'costs', {costs}
-              ) ORDER BY route.priority, route.weight DESC, route.id
+              ) ORDER BY route.priority, route.weight DESC, route.id, key.id
             ), '[]'
           )
           FROM api_route AS route
           JOIN api_upstream AS upstream ON upstream.id = route.upstream_id
+          {keys}
           WHERE route.model_id = model.id AND route.is_enabled AND upstream.is_enabled
+            AND coalesce(key.is_enabled, true)
         ) AS routes,
         {prices} AS prices
       FROM api_model AS model
@@ -117,4 +139,6 @@ SNAPSHOT_SQL = _SNAPSHOT_SQL.format(
         rates=_RATES_SQL, table="api_routecost", owner="route_id", row="route.id"
     ),
     contract=_RATES_SQL,
+    keys=_KEYS_SQL,
+    key=_KEY_SQL,
 )

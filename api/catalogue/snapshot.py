@@ -2,12 +2,12 @@
 
 A snapshot belongs to one version of the catalogue. The ledger's verdicts carry the version that is
 current in the database; a process that sees another one than its snapshot's asks
-`Catalogue.refresh_to` for a new snapshot. No ORM: the relay's way has no thread hops.
+`Catalogue.refresh_to` (`api/catalogue/current.py`) for a new one. No ORM: the relay's way has no
+thread hops.
 """
 
-import asyncio
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Set
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -23,6 +23,12 @@ from billing.pricing.margins import is_below_cost
 from billing.pricing.rates import Costs, DatedRates, Prices
 
 Dated = TypeVar("Dated", bound=DatedRates)
+_ROUTE_BITS = 32
+
+
+def parts_of_route_key(route_key: int) -> tuple[int, int | None]:
+    """Return the ids of the route and the key (`RouteEntry.route_key`); None without a key."""
+    return route_key & ((1 << _ROUTE_BITS) - 1), route_key >> _ROUTE_BITS or None
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,9 +43,11 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpstreamEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider that is switched on. `base_url` ends without a slash; the key is still encrypted.
+    """A provider that is switched on, with one of its keys, which is still encrypted.
 
-    `dialect` is one of `api.dialects.DIALECTS`.
+    `base_url` ends without a slash. `dialect` is one of `api.dialects.DIALECTS`. `key_id` is 0 for
+    one without a key; `has_other_keys` says whether there is an entry for another key of it.
+    `max_concurrency` is the upstream's limit, and the other limits are the key's.
     """
 
     id: int
@@ -54,16 +62,31 @@ class UpstreamEntry(msgspec.Struct, frozen=True, kw_only=True):
     drains_on_disconnect: bool
     dialect: str = "openai_chat"
     encrypted_key: str = ""
+    key_id: int = 0
+    key_name: str = ""
+    key_weight: int = 1
+    key_max_concurrency: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    has_other_keys: bool = False
+    has_rates: bool = False
+
+    def __post_init__(self) -> None:
+        """Work out whether the key has any limit per minute."""
+        limits = (self.requests_per_minute, self.tokens_per_minute)
+        force_setattr(self, "has_rates", limits != (None, None))
 
 
 class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One way to an answer. `reasoning_dialect` is one of `Route.ReasoningDialect`.
+    """One way to an answer: a route, by one of its upstream's keys.
 
-    `max_tokens_field` is one of `Route.MaxTokensField`. The `takes_…` say what the upstream knows
-    of a request, and `passes_unknown_fields` whether it gets fields that we don't know. One that
+    `route_key` is the id of the two together: the route's in the lower 32 bits, then the key's.
+    `reasoning_dialect` is one of `Route.ReasoningDialect`, and `max_tokens_field` one of
+    `Route.MaxTokensField`. The `takes_…` say what the upstream knows of a request, and
+    `passes_unknown_fields` whether it gets fields that we don't know. One that
     `streams_plain_answers` is asked for a stream where the client wants a plain answer.
     `charges_broken_streams` is one of `Route.BrokenStreams`. `costs` is newest first and includes
-    future versions. From `drains_at` on, the route or its upstream gets no new calls.
+    future versions. From `drains_at` on, the route, its upstream or its key gets no new calls.
     """
 
     id: int
@@ -82,6 +105,11 @@ class RouteEntry(msgspec.Struct, frozen=True, kw_only=True):
     charges_empty_answers: bool = False
     costs: tuple[Costs, ...] = ()
     drains_at: datetime | None = None
+    route_key: int = 0
+
+    def __post_init__(self) -> None:
+        """Work out the id of the route and the key together."""
+        force_setattr(self, "route_key", self.id | self.upstream.key_id << _ROUTE_BITS)
 
     def costs_at(self, now: datetime) -> Costs | None:
         """Return what the upstream charges us at `now` (aware), or None where it is unknown."""
@@ -363,34 +391,3 @@ def load_snapshot() -> Snapshot:
     with django_connection.cursor() as cursor:
         cursor.execute(SNAPSHOT_SQL)
         return snapshot_from_row(cursor.fetchone())
-
-
-class Catalogue:
-    """A process's current snapshot, refreshed by one read at a time."""
-
-    def __init__(self, read: Callable[[], Awaitable[Snapshot]]) -> None:
-        """`read` fetches a snapshot, such as `load` on a connection of a pool."""
-        self.current: Snapshot = EMPTY
-        self._read = read
-        self._flight: asyncio.Task[None] | None = None
-
-    async def refresh_to(self, version: int) -> Snapshot:
-        """Return the snapshot after bringing it to `version` or later.
-
-        Callers that come while a read is under way wait for that one; if it was of an older
-        version, they share one more. A version that went backwards, as after a restored backup, is
-        followed too. Raise what `read` raises, and the old snapshot stays.
-        """
-        for _ in range(2):
-            if self.current.version == version:
-                break
-            if self._flight is None or self._flight.done():
-                self._flight = asyncio.create_task(self._renew())
-            # A caller that goes away must not end the read that others wait for.
-            await asyncio.shield(self._flight)
-            if self.current.version >= version:
-                break
-        return self.current
-
-    async def _renew(self) -> None:
-        self.current = await self._read()

@@ -1,11 +1,12 @@
-"""Affinity: the requests of one session go to the same route, where its prompt is cached.
+"""Affinity: the requests of one session go to the same route and key, where its prompt is cached.
 
 A session is known by the id that the client gives it (`admission.session_id_of`) or by the end
 user, or else by how its prompt begins, up to the user's first message, which is the same in each
 turn of a conversation. It is a team's own.
 
-Routes of equal priority are ordered by weighted rendezvous hashing (Thaler and Ravishankar,
-IEEE/ACM Transactions on Networking 6(1), 1998; weights as in Schindelhauer and Schomaker, 2005).
+Routes of equal priority, and the keys of each, are ordered by weighted rendezvous hashing (Thaler
+and Ravishankar, IEEE/ACM Transactions on Networking 6(1), 1998; weights as in Schindelhauer and
+Schomaker, 2005).
 Each session has an order of its own, every process finds the same one without any state, and a
 route that is out moves its own sessions only.
 """
@@ -28,13 +29,16 @@ _PROMPTS = ("messages", "input", "prompt")
 
 
 def in_order(admitted: AdmittedRequest) -> Iterator[RouteEntry]:
-    """Yield the model's routes by priority, and among equals in the session's own order."""
+    """Yield the model's routes by priority, and among equals in the session's own order.
+
+    A route's keys follow one another.
+    """
     session = b""
     for _, equals in groupby(admitted.quote.model.routes, key=lambda route: route.priority):
         routes = list(equals)
         if len(routes) > 1:
             session = session or session_of(admitted)
-            routes.sort(key=lambda route: _score(session, route), reverse=True)
+            routes.sort(key=lambda route: _rank(session, route), reverse=True)
         yield from routes
 
 
@@ -81,8 +85,17 @@ def _text(value: Any, depth: int = 3) -> str:
     return ""
 
 
-def _score(session: bytes, route: RouteEntry) -> float:
-    """Return a route's score for a session: the highest is tried first, as often as its weight."""
-    drawn = int.from_bytes(blake2b(session + b"%d" % route.id, digest_size=6).digest())
+def _rank(session: bytes, route: RouteEntry) -> tuple[float, float]:
+    """Return the rank of a route, and then of its key, for a session: the highest comes first."""
+    upstream = route.upstream
+    own = _score(session + b"%d" % route.id, route.weight)
+    if not upstream.has_other_keys:
+        return own, 0.0
+    return own, _score(session + b"key %d" % upstream.key_id, upstream.key_weight)
+
+
+def _score(drawn_by: bytes, weight: int) -> float:
+    """Return a score that is the highest as often as its weight says."""
+    drawn = int.from_bytes(blake2b(drawn_by, digest_size=6).digest())
     # Between 0 and 1, and neither of them.
-    return max(1, route.weight) / -math.log((drawn + 0.5) / 2**48)
+    return max(1, weight) / -math.log((drawn + 0.5) / 2**48)

@@ -1,5 +1,7 @@
 """Circuit breakers: which of a model's routes are left alone for a while, because they fail.
 
+A route by each of its upstream's keys is a route of its own here (`RouteEntry.route_key`).
+
 A route's breaker is *closed* while the route works. FAILURES_IN_A_ROW open it, or LEAST_FAILURES
 within a window if they are half of the answers: the route is *ejected*, and the model's other
 routes take its requests. When the ejection is over, the breaker is *half-open*: one request at a
@@ -23,7 +25,7 @@ from typing import Literal, NamedTuple
 
 import structlog
 
-from api.catalogue.snapshot import RouteEntry
+from api.catalogue.snapshot import RouteEntry, parts_of_route_key
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +50,7 @@ State = Literal["closed", "half_open", "open"]
 class Ejection(NamedTuple):
     """A route was ejected for so many seconds, the `ejections`th time in a row, for a reason."""
 
-    route_id: int
+    route_key: int
     ejections: int
     seconds: float
     reason: str
@@ -57,7 +59,7 @@ class Ejection(NamedTuple):
 class Recovery(NamedTuple):
     """A route's breaker was closed."""
 
-    route_id: int
+    route_key: int
 
 
 class Breaker:
@@ -136,7 +138,7 @@ class Breaker:
 
 
 class Breakers:
-    """One process's breakers, by route id. Only models with several routes use them."""
+    """One process's breakers, by route key. Only models with several routes use them."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.now = now
@@ -144,18 +146,18 @@ class Breakers:
         self._changes: dict[int, tuple[int, float]] = {}
         self.events: deque[Ejection | Recovery] = deque(maxlen=MAX_EVENTS)
 
-    def state(self, route_id: int) -> State:
+    def state(self, route_key: int) -> State:
         """Return the state of a route's breaker."""
-        breaker = self._breakers.get(route_id)
+        breaker = self._breakers.get(route_key)
         return "closed" if breaker is None else breaker.state(self.now())
 
-    def admits(self, route_id: int, request_id: str) -> bool:
+    def admits(self, route_key: int, request_id: str) -> bool:
         """Return whether a request may call a route now, in its turn.
 
         The request that is let through a half-open breaker is its trial, which ends with the call's
         result, or with `end_trial`.
         """
-        breaker = self._breakers.get(route_id)
+        breaker = self._breakers.get(route_key)
         if breaker is None or breaker.ends_at is None:
             return True
         if breaker.trial or self.now() < breaker.ends_at:
@@ -163,34 +165,34 @@ class Breakers:
         breaker.trial = request_id
         return True
 
-    def end_trial(self, route_id: int, request_id: str) -> None:
+    def end_trial(self, route_key: int, request_id: str) -> None:
         """End a request's trial that says nothing about the route, if it is one."""
-        breaker = self._breakers.get(route_id)
+        breaker = self._breakers.get(route_key)
         if breaker is not None and breaker.trial == request_id:
             breaker.trial = ""
 
-    def note_first_token(self, route_id: int, request_id: str) -> None:
+    def note_first_token(self, route_key: int, request_id: str) -> None:
         """Close the breaker whose trial is a stream that has begun: it may run for minutes."""
-        breaker = self._breakers.get(route_id)
+        breaker = self._breakers.get(route_key)
         if breaker is not None and breaker.trial == request_id:
-            self._close(route_id, breaker)
+            self._close(route_key, breaker)
 
-    def note_success(self, route_id: int, began_at: float) -> None:
+    def note_success(self, route_key: int, began_at: float) -> None:
         """Count an answer to a call that began at `began_at`, by this object's clock.
 
         A call that began before the route was ejected says nothing about the route now.
         """
-        breaker = self._breakers.get(route_id)
+        breaker = self._breakers.get(route_key)
         if breaker is None:
             return
         if breaker.ends_at is not None:
             if began_at >= breaker.opened_at:
-                self._close(route_id, breaker)
+                self._close(route_key, breaker)
             return
         now = self.now()
         breaker.count(now, is_success=True)
         if not breaker.failed and not breaker.lasting_ejections():
-            del self._breakers[route_id]
+            del self._breakers[route_key]
 
     def note_failure(
         self, route: RouteEntry, routes: Sequence[RouteEntry], began_at: float, reason: str
@@ -200,19 +202,38 @@ class Breakers:
         `routes` are the model's: the last one that is usable stays. `reason` is for staff.
         """
         now = self.now()
-        breaker = self._breakers.get(route.id)
+        breaker = self._breakers.get(route.route_key)
         if breaker is None:
-            breaker = self._add(route.id, now)
+            breaker = self._add(route.route_key, now)
         if breaker.ends_at is not None:
             # What fails during an ejection, or was sent before it, is no news.
             if began_at >= breaker.opened_at and now >= breaker.ends_at:
                 self._eject(route, breaker, breaker.ejections + 1, reason)
             return
         breaker.count(now, is_success=False)
-        if breaker.is_due() and any(
-            self.state(other.id) == "closed" for other in routes if other.id != route.id
-        ):
+        if breaker.is_due() and self._has_another(route, routes):
             self._eject(route, breaker, breaker.lasting_ejections() + 1, reason)
+
+    def pause(self, route: RouteEntry, routes: Sequence[RouteEntry], seconds: float) -> bool:
+        """Give a route no calls for so many seconds, as its upstream asks; return whether it is so.
+
+        The last of the model's `routes` that is usable is not paused. No ejection is counted.
+        """
+        if not self._has_another(route, routes):
+            return False
+        now, seconds = self.now(), min(seconds, LONGEST_EJECTION_SECONDS)
+        breaker = self._breakers.get(route.route_key) or self._add(route.route_key, now)
+        if breaker.ends_at is None or breaker.ends_at < now + seconds:
+            breaker.open(now, breaker.ejections, seconds)
+            self._changes[route.route_key] = (breaker.ejections, seconds)
+        return True
+
+    def _has_another(self, route: RouteEntry, routes: Sequence[RouteEntry]) -> bool:
+        """Return whether another of the routes is usable."""
+        own = route.route_key
+        return any(
+            self.state(each.route_key) == "closed" for each in routes if each.route_key != own
+        )
 
     def take_changes(self) -> dict[int, tuple[int, float]]:
         """Return what this process has decided of each route since the last call.
@@ -223,22 +244,22 @@ class Breakers:
         changes, self._changes = self._changes, {}
         return changes
 
-    def add(self, route_id: int, ejections: int, seconds: float) -> None:
+    def add(self, route_key: int, ejections: int, seconds: float) -> None:
         """Apply another process's decision; see `take_changes`."""
         now = self.now()
-        breaker = self._breakers.get(route_id)
+        breaker = self._breakers.get(route_key)
         if not seconds > 0:
             if breaker is not None and breaker.ends_at is not None:
                 breaker.close(now)
             return
         seconds = min(seconds, LONGEST_EJECTION_SECONDS) + DEFERRAL_SECONDS
         if breaker is None:
-            breaker = self._add(route_id, now)
+            breaker = self._add(route_key, now)
         if breaker.ends_at is None or breaker.ends_at < now + seconds:
             breaker.open(now, max(ejections, breaker.ejections), seconds)
 
-    def _add(self, route_id: int, now: float) -> Breaker:
-        breaker = self._breakers[route_id] = Breaker(now)
+    def _add(self, route_key: int, now: float) -> Breaker:
+        breaker = self._breakers[route_key] = Breaker(now)
         if len(self._breakers) > MAX_ROUTES:
             del self._breakers[next(iter(self._breakers))]
         return breaker
@@ -247,19 +268,21 @@ class Breakers:
         doublings = min(ejections - 1, 16)
         seconds = min(FIRST_EJECTION_SECONDS * 2**doublings, LONGEST_EJECTION_SECONDS)
         breaker.open(self.now(), ejections, seconds)
-        self._changes[route.id] = (ejections, seconds)
-        self.events.append(Ejection(route.id, ejections, seconds, reason))
+        self._changes[route.route_key] = (ejections, seconds)
+        self.events.append(Ejection(route.route_key, ejections, seconds, reason))
         log.error(
             "route_ejected",
             upstream=route.upstream.name,
+            key=route.upstream.key_name,
             upstream_model=route.upstream_model,
             seconds=seconds,
             ejections=ejections,
             reason=reason,
         )
 
-    def _close(self, route_id: int, breaker: Breaker) -> None:
+    def _close(self, route_key: int, breaker: Breaker) -> None:
         breaker.close(self.now())
-        self._changes[route_id] = (breaker.ejections, 0.0)
-        self.events.append(Recovery(route_id))
-        log.info("route_recovered", route_id=route_id)
+        self._changes[route_key] = (breaker.ejections, 0.0)
+        self.events.append(Recovery(route_key))
+        route_id, key_id = parts_of_route_key(route_key)
+        log.info("route_recovered", route_id=route_id, key_id=key_id)

@@ -1,6 +1,6 @@
 """Adaptive concurrency limits: how many calls an upstream gets at once, from how it answers.
 
-Each process keeps a limiter per upstream. The limit starts at what the upstream's row allows
+Each process keeps a limiter per key of an upstream. The limit starts at what their rows allow
 (`max_concurrency`) and stays there until the upstream shows signs of overload. Two signs count,
 once per window (a second, or longer where answers take longer):
 
@@ -22,17 +22,15 @@ Retry-After comes from a virtual queue: places come free every (mean duration / 
 each refused caller is told the next place that nobody was told yet.
 
 Slots are shared fairly among teams. A team may start another call only while its running calls
-number fewer than SHARE times the slots that would remain free, as with the dynamic thresholds by
-which switches share a buffer among ports (Choudhury and Hahne, IEEE/ACM Transactions on Networking
-6(2), 1998). One team alone can use four fifths of the slots, two can use four ninths each. The rest
-stays free for teams with few calls, because a running stream can't be preempted. A team without a
-running call gets any free slot.
+number fewer than SHARE times the slots that would remain free (Choudhury and Hahne's dynamic
+thresholds, IEEE/ACM Transactions on Networking 6(2), 1998). One team alone can use four fifths of
+the slots, two can use four ninths each. The rest stays free for teams with few calls, because a
+running stream can't be preempted. A team without a running call gets any free slot.
 
 After a cut, more calls may be running than the limit allows. So that other teams don't wait for one
 team's calls to end, each team's calls then count only up to its share.
 
-A call costs 2.4 µs here. Nothing waits, and processes share nothing: an upstream's row sets the
-limit of each of them.
+A call costs 2.4 µs here. Nothing waits, and processes share nothing: rows limit each of them.
 """
 
 import math
@@ -40,15 +38,11 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 
 from api.catalogue.snapshot import RouteEntry, UpstreamEntry
+from api.gateway.key_rates import KeyRates
 from api.gateway.upstream_errors import AttemptError, UpstreamBusyError
-from api.phrases import Phrase
 
 # How many times as many calls a team may have as are left for the others.
 SHARE = 4
-TEAM_SHARE_MESSAGE = Phrase(
-    "Your team's running requests use its full share of this model's capacity. Retry after the "
-    "time in Retry-After, or once some of them have finished."
-)
 # Calls of keys whose team this process doesn't know yet are counted together.
 UNKNOWN_TEAM = 0
 # Of keys whose team is remembered; beyond it the oldest are forgotten.
@@ -342,19 +336,30 @@ class RunningCall:
 
 
 class ConcurrencyLimits:
-    """This process's limiters, by upstream, and the teams of the keys that it has seen."""
+    """This process's limiters, by upstream and key, and the teams of the keys that it has seen."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._limiters: dict[int, Limiter] = {}
+        self._limiters: dict[tuple[int, int], Limiter] = {}
+        self.rates = KeyRates(now)
         self.teams: dict[str, int] = {}  # of the keys that the ledger knew, by digest
 
     def of(self, upstream: UpstreamEntry) -> Limiter:
-        """Return the upstream's limiter."""
-        limiter = self._limiters.get(upstream.id)
-        if limiter is None:
-            limiter = self._limiters[upstream.id] = Limiter(self._now)
+        """Return the limiter of the upstream's key."""
+        place = upstream.id, upstream.key_id
+        if (limiter := self._limiters.get(place)) is None:
+            limiter = self._limiters[place] = Limiter(self._now)
         return limiter
+
+    def most_of(self, upstream: UpstreamEntry) -> int:
+        """Return the most calls that the upstream's key may have: what its other keys leave it."""
+        most = upstream.max_concurrency
+        if upstream.has_other_keys:
+            for (upstream_id, key_id), other in self._limiters.items():
+                if upstream_id == upstream.id and key_id != upstream.key_id:
+                    most -= other.in_flight + other.expected
+        own = upstream.key_max_concurrency
+        return most if own is None else min(most, own)
 
     def tick(self, lag_seconds: float) -> None:
         """End the windows that are due. See `Limiter.tick`."""
@@ -363,14 +368,15 @@ class ConcurrencyLimits:
 
     def enter(self, upstream: UpstreamEntry, team_id: int) -> RunningCall:
         """Begin a team's call. Raise AttemptError if there is no room for it."""
-        limiter = self.of(upstream)
-        most = upstream.max_concurrency
+        limiter, most = self.of(upstream), self.most_of(upstream)
+        if upstream.has_rates and (wait := self.rates.wait_seconds(upstream)):
+            detail = f"the key's limit per minute is reached for {wait} s"
+            raise AttemptError("busy", detail, error=UpstreamBusyError.for_wait(wait))
         if not limiter.enter(most, team_id):
             mine = limiter.calls_of.get(team_id, 0)
             detail = f"{limiter.in_flight} calls are under way, {mine} of them the team's"
-            wait = limiter.next_place_seconds(most)
-            is_full = limiter.is_full(most)
-            raise AttemptError("busy", detail, error=_refusal(wait, is_full=is_full))
+            wait, is_full = limiter.next_place_seconds(most), limiter.is_full(most)
+            raise AttemptError("busy", detail, error=UpstreamBusyError.for_wait(wait, is_full))
         return RunningCall(limiter, team_id)
 
     def expect(self, routes: Sequence[RouteEntry], digest: str) -> Place:
@@ -380,19 +386,15 @@ class ConcurrencyLimits:
         the place back when the ledger has answered. Raise UpstreamBusyError if there is no place.
         """
         team_id = self.teams.get(digest, UNKNOWN_TEAM)
-        for route in routes:
-            limiter = self.of(route.upstream)
-            if limiter.has_room(route.upstream.max_concurrency, team_id):
+        for upstream in [route.upstream for route in routes]:
+            if upstream.has_rates and self.rates.wait_seconds(upstream):
+                continue
+            if (limiter := self.of(upstream)).has_room(self.most_of(upstream), team_id):
                 return Place(limiter, self.teams, digest, team_id)
         waits, is_full = [], True
-        for route in routes:
-            limiter, most = self.of(route.upstream), route.upstream.max_concurrency
-            waits.append(limiter.next_place_seconds(most))
-            is_full = is_full and limiter.is_full(most)
-        raise _refusal(min(waits), is_full=is_full)
-
-
-def _refusal(wait_seconds: int, *, is_full: bool) -> UpstreamBusyError:
-    """Return the error of a call without a place; unless `is_full`, others would get one."""
-    message = None if is_full else TEAM_SHARE_MESSAGE
-    return UpstreamBusyError(message, retry_after_seconds=wait_seconds)
+        for upstream in [route.upstream for route in routes]:
+            limiter, most = self.of(upstream), self.most_of(upstream)
+            rate_wait = upstream.has_rates and self.rates.wait_seconds(upstream)
+            waits.append(rate_wait or limiter.next_place_seconds(most))
+            is_full = is_full and (rate_wait > 0 or limiter.is_full(most))
+        raise UpstreamBusyError.for_wait(min(waits), is_full)

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from api.gateway.breaker import Breakers
 from api.gateway.cancellations import Cancellations
+from api.gateway.key_rates import KeyRates
 from api.gateway.refusals import BucketKind, RefusalLimit
 
 log = structlog.get_logger(__name__)
@@ -45,13 +46,15 @@ _AWAY = (RedisError, OSError, TimeoutError)
 class Counts(msgspec.Struct, array_like=True):
     """What one process counted since its last message, by bucket and by key id.
 
-    `routes` are its breakers' changes: route id, ejections in a row, and seconds, 0 if closed.
+    `routes` are its breakers' changes: route key, ejections in a row, and seconds, 0 if closed;
+    `rates` what upstreams' keys were used for: key id, requests and tokens.
     """
 
     sender: str
     refusals: list[tuple[BucketKind, str, float]]
     cancellations: list[tuple[int, int]]
     routes: list[tuple[int, int, float]] = []
+    rates: list[tuple[int, int, int]] = []
 
 
 _encode = msgspec.json.Encoder().encode
@@ -62,7 +65,12 @@ class CountExchange:
     """One process's part in the exchange, from `open` to `close`."""
 
     def __init__(
-        self, url: str, refusals: RefusalLimit, cancellations: Cancellations, breakers: Breakers
+        self,
+        url: str,
+        refusals: RefusalLimit,
+        cancellations: Cancellations,
+        breakers: Breakers,
+        rates: KeyRates,
     ) -> None:
         self._client = redis.asyncio.Redis.from_url(
             url,
@@ -73,6 +81,7 @@ class CountExchange:
         self._refusals = refusals
         self._cancellations = cancellations
         self._breakers = breakers
+        self._rates = rates
         self._sender = uuid.uuid4().hex
         self._task: asyncio.Task[None] | None = None
 
@@ -96,7 +105,7 @@ class CountExchange:
         Raise RedisError, OSError or TimeoutError.
         """
         counts = self._take()
-        if counts.refusals or counts.cancellations or counts.routes:
+        if counts.refusals or counts.cancellations or counts.routes or counts.rates:
             await self._client.publish(CHANNEL, _encode(counts))
 
     def merge(self, data: bytes) -> None:
@@ -112,8 +121,10 @@ class CountExchange:
             self._refusals.add((kind, name), amount)
         for key_id, cancelled in counts.cancellations:
             self._cancellations.add(key_id, cancelled)
-        for route_id, ejections, seconds in counts.routes:
-            self._breakers.add(route_id, ejections, seconds)
+        for route_key, ejections, seconds in counts.routes:
+            self._breakers.add(route_key, ejections, seconds)
+        for key_id, requests, tokens in counts.rates:
+            self._rates.add(key_id, requests, tokens)
 
     def _take(self) -> Counts:
         refused = _largest(self._refusals.take_changes())
@@ -122,7 +133,8 @@ class CountExchange:
             self._sender,
             [(kind, name, amount) for (kind, name), amount in refused],
             cancelled,
-            [(route_id, *change) for route_id, change in self._breakers.take_changes().items()],
+            [(route_key, *change) for route_key, change in self._breakers.take_changes().items()],
+            [(key_id, *used) for key_id, used in self._rates.take_changes().items()],
         )
 
     async def _run(self) -> None:

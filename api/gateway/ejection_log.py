@@ -6,25 +6,29 @@ starts reads the rows that are open, so that a deployment doesn't forget which r
 
 import psycopg
 
+from api.catalogue.snapshot import parts_of_route_key
 from api.gateway.breaker import Breakers, Ejection, Recovery
 from api.gateway.shared_counts import SharedCounts
 
 _EJECT = """
-INSERT INTO api_routeejection AS current (route_id, ejected_at, retry_at, ejections, reason)
-SELECT id, now(), now() + %(seconds)s * interval '1 second', %(ejections)s, %(reason)s
+INSERT INTO api_routeejection AS current (
+    route_id, key_id, ejected_at, retry_at, ejections, reason)
+SELECT id, (SELECT id FROM api_upstreamkey WHERE id = %(key_id)s), now(),
+    now() + %(seconds)s * interval '1 second', %(ejections)s, %(reason)s
 FROM api_route WHERE id = %(route_id)s
-ON CONFLICT (route_id) WHERE recovered_at IS NULL DO UPDATE SET
+ON CONFLICT (route_id, key_id) WHERE recovered_at IS NULL DO UPDATE SET
     retry_at = greatest(current.retry_at, excluded.retry_at),
     ejections = greatest(current.ejections, excluded.ejections),
     reason = excluded.reason
 """
 _RECOVER = """
 UPDATE api_routeejection SET recovered_at = now()
-WHERE route_id = %s AND recovered_at IS NULL
+WHERE route_id = %s AND key_id IS NOT DISTINCT FROM %s AND recovered_at IS NULL
 """
 _FORGET = "DELETE FROM api_routeejection WHERE recovered_at < now() - interval '31 days'"
 _READ = """
-SELECT route_id, ejections, greatest(extract(epoch FROM retry_at - now()), 0.001)::float
+SELECT route_id | (coalesce(key_id, 0) << 32), ejections,
+    greatest(extract(epoch FROM retry_at - now()), 0.001)::float
 FROM api_routeejection WHERE recovered_at IS NULL
 """
 
@@ -48,8 +52,8 @@ class EjectionLog(SharedCounts):
         async with await self.connect() as connection:
             if not self._has_read:
                 cursor = await connection.execute(_READ)
-                for route_id, ejections, seconds in await cursor.fetchall():
-                    self.breakers.add(route_id, ejections, seconds)
+                for route_key, ejections, seconds in await cursor.fetchall():
+                    self.breakers.add(route_key, ejections, seconds)
                 self._has_read = True
             while events:
                 await _write(connection, events[0])
@@ -57,8 +61,10 @@ class EjectionLog(SharedCounts):
 
 
 async def _write(connection: psycopg.AsyncConnection, event: Ejection | Recovery) -> None:
+    route_id, key_id = parts_of_route_key(event.route_key)
     if isinstance(event, Ejection):
-        await connection.execute(_EJECT, event._asdict())
+        ids = {"route_id": route_id, "key_id": key_id}
+        await connection.execute(_EJECT, event._asdict() | ids)
     else:
-        await connection.execute(_RECOVER, [event.route_id])
+        await connection.execute(_RECOVER, [route_id, key_id])
         await connection.execute(_FORGET)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import structlog
 
@@ -18,6 +18,8 @@ from api.gateway.upstream_errors import AttemptError, error_of_answer
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 3
+# Of one upstream's keys; these are no attempts at another upstream, and cost it next to nothing.
+MAX_KEY_REFUSALS = 8
 BACKOFF_SECONDS = 0.1
 # An upstream that was called and fell silent may still bill us.
 MAX_SILENT_ATTEMPTS = 2
@@ -33,17 +35,19 @@ async def try_routes(
     """Try the model's routes until one answers.
 
     `attempt` calls a route's upstream; `may_retry` says whether the client has nothing of the
-    answer yet. An upstream without room for the call is skipped and counts as no attempt. Raise the
-    last attempt's AttemptError, or CancelledError if the client disconnected.
+    answer yet. An upstream without room for the call is skipped and counts as no attempt. One that
+    refuses a key is tried with its next key at once; for any other failure its keys come last.
+    Raise the last attempt's AttemptError, or CancelledError if the client disconnected.
     """
-    attempts = silent = 0
+    attempts = silent = refusals = 0
     last: AttemptError | None = None
-    tried: dict[int, AttemptError] = {}
+    tried: dict[int, AttemptError] = {}  # by route key
+    failed: dict[int, AttemptError] = {}  # by route, whatever the key
     has_breakers = len(admitted.quote.model.routes) > 1
-    for route in _routes_to_try(gateway, admitted):
-        if before := tried.get(route.id):
+    for route in _routes_to_try(gateway, admitted, failed):
+        if before := tried.get(route.route_key) or failed.get(route.id):
             if not before.is_transient:
-                break
+                continue
             await asyncio.sleep(BACKOFF_SECONDS * (1 + random.random()))
         attempting: Awaitable[AttemptError | None]
         attempting = _attempt(admitted, attempt, may_retry, deadlines, route)
@@ -52,19 +56,24 @@ async def try_routes(
         failure = await attempting
         if failure is None:
             return
-        tried[route.id] = failure
+        tried[route.route_key] = failure
+        if not failure.is_key_fault:
+            failed[route.id] = failure
         if failure.kind == "unsayable":
             # Another route's failure says more.
             last = last or failure
             continue
         last = failure
-        attempts += last.kind != "busy"
+        if last.is_key_fault and route.upstream.has_other_keys:
+            refusals += last.kind != "busy"
+        else:
+            attempts += last.kind != "busy"
         silent += last.kind in {"first_token", "idle"}
         if last.is_overload:
             gateway.upstreams.limits.of(route.upstream).reported_overload()
         if not may_retry() or not last.is_retryable or silent >= MAX_SILENT_ATTEMPTS:
             break
-        if attempts == MAX_ATTEMPTS:
+        if attempts == MAX_ATTEMPTS or refusals == MAX_KEY_REFUSALS:
             break
     raise last or AttemptError("connect", "the model has no route")
 
@@ -82,12 +91,16 @@ async def _counted(
     try:
         failure = await attempting
         if failure is None:
-            breakers.note_success(route.id, began_at)
+            breakers.note_success(route.route_key, began_at)
         elif failure.counts_against_route or (failure.kind == "total" and may_retry()):
-            reason = f"{failure.kind}: {_loggable(failure)}"
-            breakers.note_failure(route, admitted.quote.model.routes, began_at, reason)
+            routes, pause = admitted.quote.model.routes, failure.retry_after_seconds
+            # Another key takes the requests, so this one can be left alone as long as it asks.
+            is_paused = pause is not None and route.upstream.has_other_keys
+            if not (is_paused and breakers.pause(route, routes, pause or 0)):
+                reason = f"{failure.kind}: {_loggable(failure)}"
+                breakers.note_failure(route, routes, began_at, reason)
     finally:
-        breakers.end_trial(route.id, admitted.request_id)
+        breakers.end_trial(route.route_key, admitted.request_id)
     return failure
 
 
@@ -135,6 +148,7 @@ async def _attempt(
         log.error(
             "route_failed",
             upstream=route.upstream.name,
+            key=route.upstream.key_name,
             upstream_model=route.upstream_model,
             kind=error.kind,
             reason=_loggable(error),
@@ -151,10 +165,13 @@ def _loggable(error: AttemptError) -> str:
     return error.detail if error.kind == "connect" else error.detail.partition(": ")[0]
 
 
-def _routes_to_try(gateway: Gateway, admitted: AdmittedRequest) -> Iterator[RouteEntry]:
+def _routes_to_try(
+    gateway: Gateway, admitted: AdmittedRequest, failed: Mapping[int, AttemptError]
+) -> Iterator[RouteEntry]:
     """Yield the routes in the order to try them, and at the end the last usable one again.
 
-    Routes that are ejected come after the others.
+    Routes that are ejected come after the others, and then the other keys of those that have
+    `failed` in the meantime (by route id).
     """
     routes = admitted.quote.model.routes
     if len(routes) == 1:
@@ -162,13 +179,17 @@ def _routes_to_try(gateway: Gateway, admitted: AdmittedRequest) -> Iterator[Rout
         return
     last: RouteEntry | None = None
     ejected: list[RouteEntry] = []
+    postponed: list[RouteEntry] = []
     for route in affinity.in_order(admitted):
-        if gateway.breakers.admits(route.id, admitted.request_id):
+        if route.id in failed:
+            postponed.append(route)
+        elif gateway.breakers.admits(route.route_key, admitted.request_id):
             yield route
             last = route
         else:
             ejected.append(route)
     yield from ejected
+    yield from postponed
     yield last or ejected[-1]
 
 

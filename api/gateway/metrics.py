@@ -54,7 +54,9 @@ TOKEN_INTERVAL = Histogram(
     ["model"],
     buckets=TOKEN_INTERVAL_BUCKETS,
 )
-ATTEMPTS = Counter("tollgate_upstream_attempts", "Calls of upstreams.", ["upstream", "status"])
+ATTEMPTS = Counter(
+    "tollgate_upstream_attempts", "Calls of upstreams.", ["upstream", "key", "status"]
+)
 LEDGER_STATEMENTS = Counter("tollgate_ledger_statements", "Batches sent to the ledger.", ["queue"])
 LEDGER_ROWS = Counter("tollgate_ledger_rows", "Rows in those batches.", ["queue"])
 LEDGER_QUEUE_ROWS = Gauge(
@@ -71,20 +73,20 @@ RUNNING_REQUESTS = Gauge(
 )
 UPSTREAM_CALLS = Gauge(
     "tollgate_upstream_running_calls",
-    "Calls of an upstream under way.",
-    ["upstream"],
+    "Calls of an upstream under way, by key.",
+    ["upstream", "key"],
     multiprocess_mode="livesum",
 )
 UPSTREAM_LIMIT = Gauge(
     "tollgate_upstream_concurrency_limit",
-    "Calls that an upstream gets at once: its row's limit, or less while it is slow.",
-    ["upstream"],
+    "Calls that an upstream's key gets at once: the rows' limit, or less while it is slow.",
+    ["upstream", "key"],
     multiprocess_mode="livesum",
 )
 ROUTE_STATE = Gauge(
     "tollgate_route_state",
-    "The circuit breaker of a route: 0 closed, 1 half-open, 2 open.",
-    ["model", "upstream", "upstream_model"],
+    "The circuit breaker of a route and key: 0 closed, 1 half-open, 2 open.",
+    ["model", "upstream", "key", "upstream_model"],
     multiprocess_mode="livemax",
 )
 BREAKER_STATES = ("closed", "half_open", "open")
@@ -103,7 +105,7 @@ class Recorder:
         self._gateway = gateway
         self._task: asyncio.Task[None] | None = None
         self._sent: dict[str, tuple[int, int]] = {}
-        self._route_states: dict[tuple[str, str, str], int] = {}
+        self._route_states: dict[tuple[str, str, str, str], int] = {}
 
     def open(self) -> None:
         """Start recording."""
@@ -135,18 +137,22 @@ class Recorder:
             LEDGER_ROWS.labels(name).inc(queue.rows_sent - rows)
             self._sent[name] = (queue.statements_sent, queue.rows_sent)
         for upstream in _upstreams_of(gateway):
-            limiter = gateway.upstreams.limits.of(upstream)
-            UPSTREAM_CALLS.labels(upstream.name).set(limiter.in_flight)
-            UPSTREAM_LIMIT.labels(upstream.name).set(min(limiter.limit, upstream.max_concurrency))
+            limits = gateway.upstreams.limits
+            limiter, labels = limits.of(upstream), (upstream.name, upstream.key_name)
+            UPSTREAM_CALLS.labels(*labels).set(limiter.in_flight)
+            UPSTREAM_LIMIT.labels(*labels).set(min(limiter.limit, limits.most_of(upstream)))
 
         self._record_routes()
 
     def _record_routes(self) -> None:
         """Set the gauges of the breakers; a route that left the catalogue has a closed one."""
         states = {
-            (model.name, route.upstream.name, route.upstream_model): BREAKER_STATES.index(
-                self._gateway.breakers.state(route.id)
-            )
+            (
+                model.name,
+                route.upstream.name,
+                route.upstream.key_name,
+                route.upstream_model,
+            ): BREAKER_STATES.index(self._gateway.breakers.state(route.route_key))
             for model in self._gateway.catalogue.current.ordered
             if len(model.routes) > 1
             for route in model.routes
@@ -171,7 +177,8 @@ def count(settlements: Iterable[Settlement]) -> None:
         model = settlement.model
         sums[REQUESTS, (model, settlement.endpoint, settlement.outcome)] += 1
         for attempt in settlement.attempts:
-            sums[ATTEMPTS, (str(attempt["upstream"]), str(attempt["status"]))] += 1
+            upstream, key = str(attempt["upstream"]), str(attempt.get("key", ""))
+            sums[ATTEMPTS, (upstream, key, str(attempt["status"]))] += 1
         for kind, tokens in (
             ("input", settlement.input_tokens),
             ("cached", settlement.cached_tokens),
@@ -210,8 +217,8 @@ def _count_times(settlement: Settlement) -> None:
 
 
 def _upstreams_of(gateway: "Gateway") -> list[UpstreamEntry]:
-    """Return the catalogue's upstreams without duplicates."""
+    """Return the catalogue's upstreams by each of their keys, without duplicates."""
     entries = (
         route.upstream for model in gateway.catalogue.current.ordered for route in model.routes
     )
-    return list({entry.id: entry for entry in entries}.values())
+    return list({(entry.id, entry.key_id): entry for entry in entries}.values())

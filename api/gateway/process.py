@@ -11,7 +11,8 @@ from django.conf import settings
 
 from api import errors
 from api.catalogue import snapshot
-from api.catalogue.snapshot import Catalogue, Snapshot
+from api.catalogue.current import Catalogue
+from api.catalogue.snapshot import Snapshot
 from api.gateway import tracing
 from api.gateway.cancellations import Cancellations
 from api.gateway.count_exchange import CountExchange
@@ -91,7 +92,13 @@ class Gateway:
         self.breakers = ejection_log.breakers
         # Without a URL, the limits and the breakers are this process's alone.
         self.exchange = (
-            CountExchange(valkey_url, self.refusals, self.cancellations, self.breakers)
+            CountExchange(
+                valkey_url,
+                self.refusals,
+                self.cancellations,
+                self.breakers,
+                upstreams.limits.rates,
+            )
             if valkey_url
             else None
         )

@@ -78,6 +78,8 @@ async def run(
         raise
     finally:
         gateway.ticker.running.discard(deadlines)
+        if admitted.route is not None and admitted.route.upstream.has_rates:
+            gateway.upstreams.note_usage(admitted)
         await responder.close()
 
 
@@ -206,7 +208,9 @@ class UnaryResponder:
                     if not events_before and not assembler.is_whole:
                         kind = (route.upstream_model, True)
                         response.note_first_token(kind, admitted.quote.prompt.likely)
-                        self._gateway.breakers.note_first_token(route.id, admitted.request_id)
+                        self._gateway.breakers.note_first_token(
+                            route.route_key, admitted.request_id
+                        )
                 if assembler.is_done:
                     break
             body = assembler.finish()

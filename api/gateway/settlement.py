@@ -144,15 +144,17 @@ class AdmittedRequest:
         self.elapsed_ms = _ms_since(self.started_at)
         if self.route is not None:
             self._attempts_began_at.append(began_at)
-            self.attempts.append(
-                {
-                    "upstream": self.route.upstream.name,
-                    "upstream_model": self.route.upstream_model,
-                    "status": status,
-                    "ms": _ms_since(began_at),
-                    "error": _clean(error),
-                }
-            )
+            upstream = self.route.upstream
+            made: dict[str, object] = {
+                "upstream": upstream.name,
+                "upstream_model": self.route.upstream_model,
+                "status": status,
+                "ms": _ms_since(began_at),
+                "error": _clean(error),
+            }
+            if upstream.key_name:
+                made["key"] = upstream.key_name
+            self.attempts.append(made)
         if error and not self._is_detached:
             self._note_loss(was_under_way=was_under_way)
 

@@ -154,7 +154,7 @@ class StreamResponder:
         if response is not None and admitted.route is not None:
             kind = (admitted.route.upstream_model, True)
             response.note_first_token(kind, admitted.quote.prompt.likely)
-            self._gateway.breakers.note_first_token(admitted.route.id, admitted.request_id)
+            self._gateway.breakers.note_first_token(admitted.route.route_key, admitted.request_id)
 
     async def _write(self, reader: StreamReader, passed_on: bytes) -> None:
         if passed_on:

@@ -206,7 +206,7 @@ class Upstreams:
     def __init__(self, max_answer_bytes: int) -> None:
         self._max_answer_bytes = max_answer_bytes
         self._transport: Transport = _CLIENTS[settings.UPSTREAM_CLIENT]()
-        self._endpoints: dict[tuple[int, str, str], _Endpoint] = {}
+        self._endpoints: dict[tuple[int, int, str, str], _Endpoint] = {}
         self._learnt: dict[RouteEntry, RouteEntry] = {}
         self.limits = ConcurrencyLimits()
 
@@ -255,6 +255,7 @@ class Upstreams:
             team_id=admitted.admission.team_id,
             forwarded=request.forwarded if dialect is quote.dialect else NO_HEADERS,
             dispatch=admitted,
+            tokens=quote.limited_tokens,
         )
         try:
             response = await post(_body(quote, request, dialect, self._switched(route)))
@@ -267,6 +268,14 @@ class Upstreams:
             failpoint("after_dispatch")
         admitted.upstream_request_id = response.request_id
         return UpstreamCall(response, dialect, self.context_of(admitted, route))
+
+    def note_usage(self, admitted: AdmittedRequest) -> None:
+        """Correct what a settled request's last key is counted for to the tokens that it used."""
+        if admitted.route is None or admitted.source == "none":
+            return
+        upstream = admitted.route.upstream
+        used = admitted.usage.input_tokens + admitted.usage.output_tokens
+        self.limits.rates.count(upstream, 0, used - admitted.quote.limited_tokens)
 
     def context_of(self, admitted: AdmittedRequest, route: RouteEntry) -> AnswerContext:
         """Return the context for the reader of a route's answer."""
@@ -289,16 +298,20 @@ class Upstreams:
         team_id: int,
         forwarded: Mapping[str, str],
         dispatch: Dispatch | None = None,
+        tokens: int = 0,
     ) -> UpstreamResponse:
         """Return the response to a POST of JSON once its headers have come and it is a success.
 
-        The call takes one of the upstream's places for the team. `forwarded` are the client's
-        headers for the upstream. `dispatch` is told once there is a connection for the request.
-        Raise AttemptError for everything else: nothing is left open then.
+        The call takes one of the upstream's places for the team, and likely so many `tokens` of the
+        key's minute. `forwarded` are the client's headers for the upstream. `dispatch` is told once
+        there is a connection for the request. Raise AttemptError for everything else: nothing is
+        left open then.
         """
         endpoint = self._endpoint(upstream, dialect)
         headers = {**endpoint.headers, "x-request-id": request_id, **forwarded}
         call = self.limits.enter(upstream, team_id)
+        if upstream.has_rates:
+            self.limits.rates.count(upstream, 1, tokens)
         try:
             response = await self._transport.post(
                 endpoint.target,
@@ -321,7 +334,7 @@ class Upstreams:
         return answer
 
     def _endpoint(self, upstream: UpstreamEntry, dialect: Dialect) -> _Endpoint:
-        key = (upstream.id, dialect.path, dialect.name)
+        key = (upstream.id, upstream.key_id, dialect.path, dialect.name)
         endpoint = self._endpoints.get(key)
         if endpoint is None or endpoint.made_for != _place_of(upstream):
             endpoint = self._endpoints[key] = _Endpoint(upstream, dialect)

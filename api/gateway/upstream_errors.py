@@ -57,6 +57,8 @@ _RETRYABLE = frozenset(
 )
 # For staff to mend: the upstream would go on failing.
 _ROUTE_FAULTS = frozenset({"misconfigured", "bad_answer"})
+# Refusals by key: of one that is revoked or used up, or that may not use the model.
+_KEY_FAULTS = frozenset({"busy", "rate_limited", "misconfigured"})
 # Worth another attempt at the same upstream.
 _TRANSIENT = frozenset({"connect", "disconnected", "failed"})
 _TIMED_OUT = frozenset({"first_token", "idle", "total"})
@@ -113,6 +115,19 @@ class UpstreamBusyError(errors.RateLimitError):
         "The model is under high load. Wait for the time in Retry-After, then back off "
         "exponentially."
     )
+    team_share_message = Phrase(
+        "Your team's running requests use its full share of this model's capacity. Retry after the "
+        "time in Retry-After, or once some of them have finished."
+    )
+
+    @classmethod
+    def for_wait(cls, wait_seconds: int, is_full: bool = True) -> "UpstreamBusyError":
+        """Return the error of a call without a place; unless `is_full`, other teams would get one.
+
+        There is likely a place in `wait_seconds`.
+        """
+        message = None if is_full else cls.team_share_message
+        return cls(message, retry_after_seconds=wait_seconds)
 
 
 class AttemptError(Exception):
@@ -171,6 +186,11 @@ class AttemptError(Exception):
     def is_route_fault(self) -> bool:
         """Whether staff must mend the route or talk to its provider."""
         return self.kind in _ROUTE_FAULTS
+
+    @property
+    def is_key_fault(self) -> bool:
+        """Whether another key of the same upstream may do better."""
+        return self.kind in _KEY_FAULTS
 
     @property
     def is_upstream_break(self) -> bool:

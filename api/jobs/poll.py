@@ -25,7 +25,7 @@ from api.dialects.error_bodies import redacted
 from api.jobs.ending import end_job
 from api.models import VideoJob
 from api.upstream_hosts import guarded_transport, problem_with
-from api.upstream_keys import read_key
+from api.upstream_keys import secret_of
 from billing.failpoints import failpoint
 from billing.ledger.alerts import raise_alert
 from billing.ledger.gate import Settlement
@@ -97,13 +97,14 @@ class JobUpstream:
     def ask(self, job: VideoJob) -> JobReport:
         """Return what the job's upstream says: `unknown` if it can't be asked. Never raise.
 
-        The job's upstream must be loaded, as these threads have no database connection.
+        The job's upstream with its keys must be loaded, as these threads have no database
+        connection.
         """
         upstream = job.upstream
         if upstream is None or not job.upstream_job_id:
             return JobReport("unknown")
         try:
-            key = read_key(upstream.base_url, upstream.encrypted_key, upstream.api_key_env)
+            key = secret_of(upstream, job.upstream_key)
         except DecryptionError as error:
             log.error("upstream_key_unreadable", upstream=upstream.name, error=str(error))
             return JobReport("unknown")
@@ -132,7 +133,8 @@ def poll_due(limit: int = JOBS_A_ROUND) -> int:
     overdue = _claim(limit)
     if not overdue:
         return 0
-    jobs = list(VideoJob.objects.filter(pk__in=overdue).select_related("upstream"))
+    found = VideoJob.objects.filter(pk__in=overdue).select_related("upstream", "upstream_key")
+    jobs = list(found.prefetch_related("upstream__keys"))
     for job, report in _reports(jobs):
         failpoint("after_video_poll")
         try:

@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from api.catalogue.snapshot import UpstreamEntry
 from billing.pricing.charge import AttemptCost
 
 POOL_SIZE = 4
@@ -25,8 +26,8 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, '', '[]', 'processing', '
 ON CONFLICT (id) DO NOTHING
 """
 _ACCEPT = """
-UPDATE api_videojob SET upstream_id = %s, upstream_job_id = %s, attempts = %s::jsonb,
-    route_cost_id = %s, upstream_cost_nanos = %s,
+UPDATE api_videojob SET upstream_id = %s, upstream_key_id = %s, upstream_job_id = %s,
+    attempts = %s::jsonb, route_cost_id = %s, upstream_cost_nanos = %s,
     next_poll_at = now() + make_interval(secs => %s)
 WHERE id = %s AND state = 'processing'
 """
@@ -168,7 +169,7 @@ class JobStore:
     async def accept(
         self,
         request_id: str,
-        upstream_id: int | None,
+        upstream: UpstreamEntry | None,
         job_id: str,
         attempts: list[dict[str, object]],
         *,
@@ -180,9 +181,10 @@ class JobStore:
         `cost` is None where that is unknown.
         """
         attempts_json = msgspec.json.encode(attempts).decode()
+        place = (upstream.id, upstream.key_id or None) if upstream else (None, None)
         costs = (cost.route_cost, cost.amount_nanos) if cost else (None, 0)
         await self.execute(
-            _ACCEPT, (upstream_id, job_id, attempts_json, *costs, poll_seconds, request_id)
+            _ACCEPT, (*place, job_id, attempts_json, *costs, poll_seconds, request_id)
         )
 
     async def refuse(self, request_id: str, error: str) -> None:

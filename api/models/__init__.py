@@ -16,6 +16,7 @@ from api.models.jobs import ChatJob, VideoJob
 from api.models.key_addresses import KeyAddress
 from api.models.status import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
 from api.models.token_ratios import TokenRatio
+from api.models.upstream_keys import UpstreamKey
 
 __all__ = [
     "AlertDelivery",
@@ -38,6 +39,7 @@ __all__ = [
     "StatusUpdate",
     "TokenRatio",
     "Upstream",
+    "UpstreamKey",
     "VideoJob",
     "validate_base_url",
 ]

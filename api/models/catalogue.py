@@ -78,24 +78,16 @@ class Service(models.Model):
 
 
 class Upstream(models.Model):
-    """A provider that requests are relayed to.
+    """A provider that requests are relayed to, with one or more keys (`UpstreamKey`).
 
-    Its key is encrypted (api/upstream_keys.py), or in the environment variable that it names.
+    The table has columns of the last release's only key, too; what that release writes into them
+    becomes a row of `UpstreamKey` (migration 0034).
     """
 
     name = models.SlugField(max_length=80, unique=True)
     base_url = models.CharField(
         "base URL", max_length=200, help_text="Up to and without `/chat/completions`."
     )
-    api_key_env = models.CharField(
-        "API key variable",
-        max_length=80,
-        blank=True,
-        help_text="The environment variable that holds the key, if none is stored.",
-    )
-    encrypted_key = models.TextField(default="", db_default="", blank=True, editable=False)
-    key_end = models.CharField(max_length=4, default="", db_default="", blank=True, editable=False)
-    key_set_at = models.DateTimeField(null=True, blank=True, editable=False)
     is_enabled = models.BooleanField(default=True)
     max_concurrency = models.PositiveIntegerField(default=512)
     connect_timeout_seconds = models.FloatField(default=5)

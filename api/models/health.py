@@ -53,11 +53,15 @@ class ModelHealthHour(models.Model):
 class RouteEjection(models.Model):
     """A time in which a route was left alone because it failed (`api/gateway/breaker.py`).
 
-    It lasts until `recovered_at`. From `retry_at` on, one request at a time tries the route.
-    `ejections` is how often in a row the route was ejected, and `reason` the latest failure.
+    A route whose upstream has keys is ejected for each `key` on its own. An ejection lasts until
+    `recovered_at`. From `retry_at` on, one request at a time tries the route. `ejections` is how
+    often in a row the route was ejected, and `reason` the latest failure.
     """
 
     route = models.ForeignKey("api.Route", on_delete=models.CASCADE, related_name="ejections")
+    key = models.ForeignKey(
+        "api.UpstreamKey", on_delete=models.CASCADE, null=True, blank=True, related_name="ejections"
+    )
     ejected_at = models.DateTimeField(default=timezone.now)
     retry_at = models.DateTimeField()
     recovered_at = models.DateTimeField(null=True, blank=True)
@@ -68,14 +72,20 @@ class RouteEjection(models.Model):
         ordering = ["-ejected_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["route"],
+                fields=["route", "key"],
                 condition=models.Q(recovered_at__isnull=True),
-                name="routeejection_one_lasting",
+                nulls_distinct=False,
+                name="routeejection_one_lasting_by_key",
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.route} {self.ejected_at:%Y-%m-%d %H:%M}"
+        return f"{self.label} {self.ejected_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def label(self) -> str:
+        """The route, with the name of its key if it has one."""
+        return f"{self.route}, key {self.key.name}" if self.key else str(self.route)
 
 
 class ModelFigures(models.Model):

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, Team
 from api.models.catalogue import RouteCost, Upstream
+from api.models.upstream_keys import UpstreamKey
 from billing.models import ContractPrice, CreditAccount, PriceVersion
 
 
@@ -81,6 +82,15 @@ class VideoJob(Job):
     upstream_cost_nanos = models.BigIntegerField(default=0)
     upstream = models.ForeignKey(
         Upstream, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False
+    )
+    upstream_key = models.ForeignKey(
+        UpstreamKey,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        help_text="The key that it was ordered with, and is polled with.",
     )
     route_cost = models.ForeignKey(
         RouteCost,

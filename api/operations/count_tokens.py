@@ -50,7 +50,7 @@ async def _counted_upstream(
 ) -> int | None:
     """Return the count of the first upstream that counts for free, or None."""
     for route in model.routes:
-        is_out = gateway.breakers.state(route.id) == "open"
+        is_out = gateway.breakers.state(route.route_key) == "open"
         if is_out or route.upstream.dialect != COUNT.family:
             continue
         body = COUNT.upstream_body(parsed, model, route, 0)

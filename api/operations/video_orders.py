@@ -136,12 +136,12 @@ class _Order:
     async def _keep_trying(self) -> None:
         """Store the upstream's id, as often as it takes."""
         gateway, admitted = self._gateway, self._admitted
-        upstream_id = admitted.route.upstream.id if admitted.route is not None else None
+        upstream = admitted.route.upstream if admitted.route is not None else None
         while True:
             try:
                 await gateway.jobs.accept(
                     admitted.request_id,
-                    upstream_id,
+                    upstream,
                     self._job_id,
                     admitted.attempts,
                     cost=admitted.cost_of(admitted.quote.units or Usage()),

@@ -67,7 +67,7 @@ RUNBOOK: dict[str, RunbookLine] = {
     "route_ejected": RunbookLine(
         "warning",
         "a route failed five times in a row, or half of its calls, and is left alone for a while; "
-        "the model's other routes take its requests; at most one alert an hour and route",
+        "the model's other routes take its requests; at most one alert an hour, route and key",
         "read why and for how long (admin, *Route ejections*; the upstream's words are with the "
         "requests' attempts), *Test* the upstream, and fix or drain it",
     ),

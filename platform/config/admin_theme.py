@@ -106,6 +106,7 @@ UNFOLD: dict[str, Any] = {
                 "Catalogue",
                 _link("Models", "deployed_code", "api.model"),
                 _link("Upstreams", "dns", "api.upstream"),
+                _link("Upstream keys", "vpn_key", "api.upstreamkey"),
                 _link("Routes", "alt_route", "api.route"),
                 _link("Prices", "sell", "billing.priceversion"),
             ),

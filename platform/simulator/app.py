@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 MODELS = ("sim", "sim-reasoning", "sim-embedding", "sim-image", "sim-video")
 _MODELS_CREATED = 1_767_225_600
 
+# Bearer tokens that get 401, as laid down by `PUT /revoked-keys`.
+_revoked_keys: set[str] = set()
+
 Handler = Callable[[HttpExchange], Awaitable[None]]
 
 
@@ -106,6 +109,8 @@ async def _answer(exchange: HttpExchange, path: str) -> None:
 
 async def _route(exchange: HttpExchange, path: str) -> None:
     method = exchange.request.method
+    if exchange.request.bearer in _revoked_keys:
+        raise SimulatedError("Incorrect API key provided.", status=401, code="invalid_api_key")
     if handler := _ROUTES.get((method, path)):
         await handler(exchange)
     elif path.startswith("/videos/") and path != "/videos/generations" and method == "GET":
@@ -155,6 +160,17 @@ async def _put_turns(exchange: HttpExchange, name: str) -> None:
         await exchange.answer(200, {"turns": len(plan)})
 
 
+async def _put_revoked_keys(exchange: HttpExchange) -> None:
+    try:
+        keys = msgspec.json.decode(exchange.request.body, type=list[str])
+    except msgspec.DecodeError as error:
+        await exchange.fail(SimulatedError(f"revoked-keys: {error}", param="revoked-keys"))
+        return
+    _revoked_keys.clear()
+    _revoked_keys.update(keys)
+    await exchange.answer(200, {"revoked": len(_revoked_keys)})
+
+
 async def _empty_journal(exchange: HttpExchange) -> None:
     clear_plans()
     await exchange.answer(200, {"deleted": journal.clear()})
@@ -183,6 +199,7 @@ _OWN_ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "/healthz"): _show_health,
     ("GET", "/journal"): _show_journal,
     ("DELETE", "/journal"): _empty_journal,
+    ("PUT", "/revoked-keys"): _put_revoked_keys,
 }
 
 # Turns are laid down under a name: `PUT /turns/NAME`.

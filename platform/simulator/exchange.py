@@ -52,8 +52,13 @@ class Request:
     @property
     def has_bearer(self) -> bool:
         """Return whether a bearer token came."""
+        return bool(self.bearer)
+
+    @property
+    def bearer(self) -> str:
+        """Return the bearer token that came, or an empty text."""
         kind, _, token = self.headers.get("authorization", "").partition(" ")
-        return kind.lower() == "bearer" and bool(token.strip())
+        return token.strip() if kind.lower() == "bearer" else ""
 
     def json(self) -> dict[str, Any]:
         """Return the body's JSON object. Raise SimulatedError for anything else."""

@@ -13,7 +13,8 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 from pytest_django import DjangoDbBlocker
 
-from api.catalogue.snapshot import Catalogue, Snapshot, load, load_snapshot
+from api.catalogue.current import Catalogue
+from api.catalogue.snapshot import Snapshot, load, load_snapshot
 from api.models import Model, Route, RouteCost, Service, Upstream
 from billing.models import CatalogueVersion, PriceVersion, Product
 

@@ -19,8 +19,8 @@ from accounts.models import Plan, User
 from api.catalogue.check import CATALOGUES
 from api.catalogue.export import export_catalogue
 from api.catalogue.snapshot import load_snapshot
-from api.models import Model, Route, RouteCost, Service, Upstream
-from api.upstream_keys import encrypt_key
+from api.models import Model, Route, RouteCost, Service, Upstream, UpstreamKey
+from api.upstream_keys import store_secret
 from billing.models import CatalogueVersion, PlanOffer, PriceVersion, Product
 from tests.cast import signed_in
 
@@ -67,9 +67,14 @@ def edited() -> None:
     Service.objects.update(name='A "quoted" \\ name', tagline="Zeile\x7f \u00fc \U0001f600")
     upstream = Upstream.objects.first()
     assert upstream is not None
-    upstream.encrypted_key = encrypt_key("sk-very-secret-key-0123", upstream.base_url)
-    upstream.key_end = "0123"
-    upstream.save()
+    for name, secret in (("default", "sk-very-secret-key-0123"), ("spare", "sk-very-secret-4567")):
+        key, _ = UpstreamKey.objects.get_or_create(upstream=upstream, name=name)
+        store_secret(key, secret, now)
+        key.save()
+    UpstreamKey.objects.filter(name="spare").update(weight=3, requests_per_minute=60)
+    UpstreamKey.objects.create(
+        upstream=upstream, name="variable", api_key_env="UPSTREAM_THIRD", is_enabled=False
+    )
     one, two = Model.objects.order_by("pk")[:2]
     one.created_at = now
     one.description = 'Several\nlines, "quoted"'
@@ -109,8 +114,16 @@ def test_loading_the_export_of_an_edited_catalogue_changes_nothing(
     assert reload(tmp_path, text) == "any.toml: nothing to change\n"
     assert version() == before
     assert '# "unpriced" has no price, and is left out.' in text
-    for secret in ("very-secret", "0123", Upstream.objects.exclude(key_end="").get().encrypted_key):
+    stored = UpstreamKey.objects.values_list("encrypted_key", flat=True).exclude(encrypted_key="")
+    for secret in ("very-secret", "0123", "4567", *stored):
         assert secret not in text
+    spare = next(
+        key
+        for each in tomllib.loads(text)["upstreams"]
+        for key in each.get("keys", [])
+        if key["name"] == "spare"
+    )
+    assert spare == {"name": "spare", "weight": 3, "requests_per_minute": 60}
 
 
 def without_sources(text: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from accounts.models import Plan
 from api.catalogue.snapshot import load_snapshot
-from api.models import Model, ModelAlias, Route, RouteCost, Service, Upstream
-from api.upstream_keys import encrypt_key
+from api.models import Model, ModelAlias, Route, RouteCost, Service, Upstream, UpstreamKey
+from api.upstream_keys import store_secret
 from billing.models import CatalogueVersion, PlanOffer, PriceVersion, Product
 
 CATALOGUE = """
@@ -186,14 +186,15 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(load: Load) -> Non
 def test_a_stored_key_stays_until_the_file_names_another_address(load: Load) -> None:
     load()
     upstream = Upstream.objects.get()
-    upstream.encrypted_key, upstream.key_end = encrypt_key("sk-stored", upstream.base_url), "ored"
-    upstream.save()
+    key, _ = UpstreamKey.objects.get_or_create(upstream=upstream)
+    store_secret(key, "sk-stored", timezone.now())
+    key.save()
+    load()
     assert "nothing to change" in load()
-    assert load_snapshot().ordered[0].routes[0].upstream.encrypted_key == upstream.encrypted_key
+    assert load_snapshot().ordered[0].routes[0].upstream.encrypted_key == key.encrypted_key
     Upstream.objects.update(base_url="http://elsewhere/v1")
     load()
-    upstream.refresh_from_db()
-    assert (upstream.encrypted_key, upstream.key_end) == ("", "")
+    assert not UpstreamKey.objects.exclude(encrypted_key="", key_end="").exists()
 
 
 def test_what_the_file_says_of_its_rows_replaces_what_staff_changed(load: Load) -> None:

@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from api import upstream_check
-from api.models import Model, Route, Upstream
+from api.models import Model, Route, Upstream, UpstreamKey
 from api.upstream_check import check_upstream
-from api.upstream_keys import encrypt_key, end_of
+from api.upstream_keys import store_secret
 from billing.models import Product
 from tests.cast import signed_in
 
@@ -29,13 +29,16 @@ LIST = {"object": "list", "data": [{"id": "alpha"}, {"id": "beta"}, {"name": "od
 
 @pytest.fixture
 def upstream() -> Upstream:
-    return Upstream.objects.create(
-        name="maker",
-        base_url=BASE,
-        encrypted_key=encrypt_key(KEY, BASE),
-        key_end=end_of(KEY),
-        key_set_at=timezone.now(),
-    )
+    upstream = Upstream.objects.create(name="maker", base_url=BASE)
+    add_key(upstream, KEY)
+    return upstream
+
+
+def add_key(upstream: Upstream, secret: str, **columns: Any) -> UpstreamKey:
+    key = UpstreamKey(upstream=upstream, **columns)
+    store_secret(key, secret, timezone.now())
+    key.save()
+    return key
 
 
 class Answers:
@@ -235,3 +238,15 @@ def test_only_who_may_change_upstreams_may_test_them(
     assert signed_in(clerk).post(url).status_code == 403
     assert signed_in(alice).post(url).status_code == 302
     assert answers.asked == []
+
+
+def test_each_key_that_is_enabled_is_tested(upstream: Upstream) -> None:
+    add_key(upstream, "sk-second-0123456789", name="second")
+    add_key(upstream, "sk-third-0123456789", name="third", is_enabled=False)
+    answers = Answers(good)
+    report = check_upstream(upstream, transport=answers.transport)
+    assert answers.keys == {f"Bearer {KEY}", "Bearer sk-second-0123456789"}
+    names = [check.name for check in report.checks]
+    assert names[0] == "Models list, key default"
+    assert names[-1] == "Streamed call of alpha, key second"
+    assert len(names) == 6

@@ -42,8 +42,9 @@ def make_job(customer: Customer, **changes: Any) -> VideoJob:
     )
     upstream, _ = Upstream.objects.get_or_create(
         name="films",
-        defaults={"base_url": "https://films.invalid/v1", "api_key_env": "UPSTREAM_FILMS"},
+        defaults={"base_url": "https://films.invalid/v1"},
     )
+    upstream.keys.get_or_create(defaults={"api_key_env": "UPSTREAM_FILMS"})
     version = CatalogueVersion.objects.get(pk=1).version
     ask = customer.ask(
         amount_nanos=PRICE, price_version_id=price.pk, tokens=0, catalogue_version=version
@@ -323,6 +324,16 @@ def test_an_upstream_is_asked_by_its_own_id_and_key(job, monkeypatch):
     assert said(job, answer) == COMPLETED
     assert str(seen[0].url) == "https://films.invalid/v1/videos/their%2F1"
     assert seen[0].headers["authorization"] == "Bearer secret"
+    monkeypatch.setenv("UPSTREAM_FILMS_2", "another")
+    another = job.upstream.keys.create(name="another", api_key_env="UPSTREAM_FILMS_2")
+    VideoJob.objects.update(upstream_key=another)
+    another.is_enabled = False
+    another.save()
+    assert said(VideoJob.objects.get(), answer) == COMPLETED
+    assert seen[-1].headers["authorization"] == "Bearer another", "the key of the order"
+    another.delete()
+    assert said(VideoJob.objects.get(), answer) == COMPLETED
+    assert seen[-1].headers["authorization"] == "Bearer secret"
 
 
 def response(status: int, body: bytes = b"", **options: Any) -> httpx.Response:

@@ -38,6 +38,7 @@ def add_rows(n: int) -> None:
     model = api.Model.objects.create(name=f"model-{n}", product=product)
     api.ModelAlias.objects.create(name=f"alias-{n}", model=model)
     upstream = api.Upstream.objects.create(name=f"upstream-{n}", base_url="http://127.0.0.1/v1")
+    api.UpstreamKey.objects.create(upstream=upstream)
     route = api.Route.objects.create(model=model, upstream=upstream, upstream_model="m")
     api.RouteCost.objects.create(route=route, effective_from=now)
     api.Service.objects.get_or_create(pk=1)

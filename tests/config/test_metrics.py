@@ -101,7 +101,7 @@ def test_a_settlement_is_counted_by_all_that_it_says() -> None:
         output_nanos=500_000_000,
         upstream_cost_nanos=1_000_000_000,
         attempts=[
-            {"upstream": "other", "status": 503},
+            {"upstream": "other", "key": "first", "status": 503},
             {"upstream": "maker", "status": 200},
         ],
         latency_ms=1_500,
@@ -115,7 +115,8 @@ def test_a_settlement_is_counted_by_all_that_it_says() -> None:
     assert value(text, "tollgate_cost_dollars_total", model="counted") == 5
     cost = value(text, "tollgate_upstream_cost_dollars_total", model="counted", upstream="maker")
     assert cost == 2
-    assert value(text, "tollgate_upstream_attempts_total", upstream="other", status="503") == 2
+    tried = {"upstream": "other", "key": "first", "status": "503"}
+    assert value(text, "tollgate_upstream_attempts_total", **tried) == 2
     assert value(text, "tollgate_first_token_seconds_sum", model="counted") == 1
     assert value(text, "tollgate_request_seconds_sum", model="counted") == 3
     # Ten gaps in the second after the first token.
@@ -138,7 +139,7 @@ async def test_requests_are_recorded_beside_their_way(monkeypatch: pytest.Monkey
         await recorder.close()
     assert _requests_of_world(text) == before + 2
     assert not metrics.settled
-    upstream = {"upstream": "upstream-0"}
+    upstream = {"upstream": "upstream-0", "key": ""}
     assert value(text, "tollgate_upstream_running_calls", **upstream) == 0
     assert value(text, "tollgate_upstream_concurrency_limit", **upstream) == 100
     assert b"Hello" not in text

@@ -25,8 +25,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from accounts.models import ApiKey, AuditEntry, Membership, Team, User
-from api.models import ChatJob, Upstream, VideoJob
-from api.upstream_keys import encrypt_key, read_key
+from api.models import ChatJob, Upstream, UpstreamKey, VideoJob
+from api.upstream_keys import secret_of, store_secret
 from billing.models import Order
 from tests.cast import IssuedKey, issue, member, signed_in
 from tests.config.admin_rows import add_rows
@@ -40,7 +40,7 @@ FORM = "application/x-www-form-urlencoded"
 SECRET = "the secret key of the environment"
 KEY_RULES = ["name", "expires_at", "requests_per_minute", "tokens_per_minute", "budget_day_nanos"]
 # The models whose rows make somebody what they are.
-POWERFUL = [User, Group, Membership, ApiKey, Upstream, Team]
+POWERFUL = [User, Group, Membership, ApiKey, Upstream, UpstreamKey, Team]
 
 
 class World:
@@ -63,15 +63,13 @@ class World:
         account = SocialAccount.objects.create(user=self.boss, provider="google", uid="1")
         SocialToken.objects.create(app=app, account=account, token="social token")
         signed_in(self.boss)
-        self.upstream = Upstream.objects.create(
-            name="maker",
-            base_url=URL,
-            encrypted_key=encrypt_key(KEY, URL),
-            key_set_at=timezone.now(),
-        )
-        self.variable = Upstream.objects.create(
-            name="variable", base_url=URL, api_key_env="UPSTREAM_MAKER"
-        )
+        self.upstream = Upstream.objects.create(name="maker", base_url=URL)
+        self.upstream_key = UpstreamKey(upstream=self.upstream)
+        store_secret(self.upstream_key, KEY, timezone.now())
+        self.upstream_key.save()
+        self.variable = Upstream.objects.create(name="variable", base_url=URL)
+        self.variable_key = self.variable.keys.create(api_key_env="UPSTREAM_MAKER")
+        self.evil = Upstream.objects.create(name="evil-one", base_url="https://evil.example/v1")
         self.key: IssuedKey = issue(self.team, self.alice, "alice's")
         self.clerks_key = issue(self.clerks_team, self.clerk, "clerk's")
         self.secrets = [
@@ -115,6 +113,7 @@ class World:
             Membership: [self.team.memberships.get(), self.clerks_team.memberships.get()],
             ApiKey: [self.key.key, self.clerks_key.key],
             Upstream: [self.upstream, self.variable],
+            UpstreamKey: [self.upstream_key, self.variable_key],
             Team: [self.team, self.clerks_team],
         }
         return chosen.get(model) or list(model._default_manager.order_by("-pk")[:1])
@@ -122,7 +121,7 @@ class World:
 
 def sent(upstream: Upstream) -> str:
     """Return the key that is sent to an upstream's address."""
-    return read_key(upstream.base_url, upstream.encrypted_key, upstream.api_key_env)
+    return secret_of(upstream)
 
 
 @pytest.fixture
@@ -182,6 +181,7 @@ def evil_fields(world: World) -> dict[str, Any]:
         "plan": "1",
         "api_key_env": "SECRET_KEY",
         "base_url": "https://evil.example/v1",
+        "upstream": world.evil.pk,
         "budget_day_nanos": "1",
         "suspended_reason": "evil",
         "forgets_key": "",

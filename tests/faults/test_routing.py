@@ -1,5 +1,6 @@
 """Two relay processes and three upstreams: upstreams die, return and are drained under load, and a
-process is killed. No request fails that another route could serve, and the books are right.
+process is killed; or one upstream with two keys, of which one is revoked. No request fails that
+another route or key could serve, and the books are right.
 """
 
 import itertools
@@ -48,6 +49,21 @@ from api.models import Route, Upstream
 Route.objects.filter(upstream__name__startswith="door-").delete()
 Upstream.objects.filter(name__startswith="door-").delete()
 Route.objects.filter(model__name="glm-5.2").update(is_enabled=True)
+"""
+# The model's own upstream gets two keys.
+MAKE_KEYS = """
+from django.utils import timezone
+from api.models import Route, UpstreamKey
+from api.upstream_keys import store_secret
+upstream = Route.objects.get(model__name="glm-5.2", is_enabled=True).upstream
+for name in ("first", "second"):
+    key = UpstreamKey(upstream=upstream, name=name)
+    store_secret(key, f"sk-upstream-{name}-0123456789", timezone.now())
+    key.save()
+"""
+REMOVE_KEYS = """
+from api.models import UpstreamKey
+UpstreamKey.objects.filter(name__in=["first", "second"]).delete()
 """
 
 
@@ -222,5 +238,76 @@ def test_no_request_fails_that_another_route_could_serve(
         EMAIL,
     )
     assert "door-1" not in {name for (name,) in after}
+    eventually(lambda: "open" not in reservations(stack), seconds=90, what="a hold did not end")
+    stack.check_ledger()
+
+
+@pytest.fixture
+def keyed(stack_with: Callable[..., Stack]) -> Iterator[tuple[Stack, list[str]]]:
+    """The stack with a model whose one upstream has two keys, and two relay processes' URLs."""
+    stack = stack_with(LEASE_SECONDS="2")
+    stack.manage("shell", "-c", MAKE_KEYS)
+    port = free_port()
+    child = stack.start_second_web(port)
+    yield stack, [f"{stack.base_url}/v1", f"http://127.0.0.1:{port}/v1"]
+    child.stop()
+    revoke(stack)
+    stack.manage("shell", "-c", REMOVE_KEYS)
+
+
+def revoke(stack: Stack, *names: str) -> None:
+    """Let the upstream refuse these keys, and no others."""
+    tokens = [f"sk-upstream-{name}-0123456789" for name in names]
+    httpx.put(f"{stack.simulator_url}/v1/revoked-keys", json=tokens).raise_for_status()
+
+
+def keys_of_answers(stack: Stack, status: int = 200) -> Counter[str]:
+    """Return how many attempts with each key had this status."""
+    made = [each for each in attempts(stack) if each["status"] == status]
+    return Counter(each.get("key", "") for each in made)
+
+
+def ejected_keys(stack: Stack) -> list[str]:
+    """Return the keys by which routes are ejected."""
+    rows = stack.sql(
+        "SELECT k.name FROM api_routeejection e JOIN api_upstreamkey k ON k.id = e.key_id"
+        " WHERE e.recovered_at IS NULL"
+    )
+    return [name for (name,) in rows]
+
+
+def test_no_request_fails_that_another_key_could_serve(keyed: tuple[Stack, list[str]]) -> None:
+    stack, urls = keyed
+    limits = {"requests_per_minute": "1000000", "tokens_per_minute": "1000000000"}
+    key = stack.customer(EMAIL, "50", **limits)
+    began = keys_of_answers(stack)
+    with Load(urls, key) as load:
+        load.wait_for()
+        assert {"first", "second"} == {*(keys_of_answers(stack) - began)}
+
+        revoke(stack, "first")
+        revoked_at = time.monotonic()
+        eventually(lambda: ejected_keys(stack) == ["first"], seconds=60)
+        load.wait_for()
+        revoke(stack)
+        away_seconds = time.monotonic() - revoked_at
+        with recovery():
+            eventually(lambda: not ejected_keys(stack), seconds=120)
+        before = keys_of_answers(stack)["first"]
+        eventually(lambda: keys_of_answers(stack)["first"] > before, seconds=60)
+
+        # The other one is disabled: from the next request on it is not used.
+        stack.sql("UPDATE api_upstreamkey SET is_enabled = false WHERE name = 'second'")
+        load.wait_for(CLIENTS)
+        before = keys_of_answers(stack)["second"]
+        load.wait_for()
+        assert keys_of_answers(stack)["second"] <= before + CLIENTS
+
+    assert load.failures == []
+    refused = keys_of_answers(stack, 401)
+    assert set(refused) == {"first"}
+    trials = away_seconds / FIRST_EJECTION_SECONDS + 1
+    assert refused["first"] <= 2 * (FAILURES_IN_A_ROW + CLIENTS + trials)
+    assert "sk-upstream" not in str(attempts(stack))
     eventually(lambda: "open" not in reservations(stack), seconds=90, what="a hold did not end")
     stack.check_ledger()

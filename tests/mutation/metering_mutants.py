@@ -2,6 +2,7 @@
 
 from tests.mutation.mutant import SETTLE, mutant
 
+KEYS = "api/gateway/test_upstream_keys.py::"
 EARLY_ENDS = "api/gateway/test_early_ends.py::"
 CONTRACTS = "api/gateway/test_contract_prices.py::"
 ABANDONED = "api/gateway/test_abandoned.py::"
@@ -128,16 +129,82 @@ METERING_MUTANTS = [
     mutant(
         "a route that another process ejected is ejected here",
         "api/gateway/count_exchange.py",
-        "            self._breakers.add(route_id, ejections, seconds)\n",
+        "            self._breakers.add(route_key, ejections, seconds)\n",
         "            pass\n",
         "api/gateway/test_count_exchange.py::test_a_route_is_ejected_in_all_processes_within_a_second",
     ),
     mutant(
         "the last usable route is not ejected",
         "api/gateway/breaker.py",
-        'self.state(other.id) == "closed" for other in routes if other.id != route.id',
-        "True for _ in (1,)",
+        'self.state(each.route_key) == "closed" for each in routes if each.route_key != own',
+        "True for _ in (own,)",
         "api/gateway/test_breaker.py::test_the_last_usable_route_is_never_ejected",
+        f"{KEYS}test_only_the_refused_key_is_ejected_and_the_last_one_never",
+        f"{KEYS}test_the_last_usable_key_is_not_paused",
+    ),
+    mutant(
+        "a refused key gives way to the next one before another route",
+        "api/gateway/failover.py",
+        "        if not failure.is_key_fault:\n            failed[route.id] = failure\n",
+        "        failed[route.id] = failure\n",
+        f"{KEYS}test_a_refused_key_gives_way_to_the_next_key_before_another_route",
+    ),
+    mutant(
+        "a failing upstream's other keys come after other routes",
+        "api/gateway/failover.py",
+        "        if route.id in failed:\n",
+        "        if False:\n",
+        f"{KEYS}test_a_failing_upstream_gives_way_to_another_route_before_its_next_key",
+    ),
+    mutant(
+        "refused keys use up no attempts",
+        "api/gateway/failover.py",
+        "        if last.is_key_fault and route.upstream.has_other_keys:\n",
+        "        if False:\n",
+        f"{KEYS}test_refused_keys_use_up_no_attempts_at_other_routes",
+    ),
+    mutant(
+        "a key is paused for as long as it asks",
+        "api/gateway/failover.py",
+        "if not (is_paused and breakers.pause(route, routes, pause or 0)):",
+        "if True:",
+        f"{KEYS}test_a_key_is_left_alone_for_as_long_as_it_asks_and_no_other",
+    ),
+    mutant(
+        "a key's limits per minute are kept",
+        "api/gateway/concurrency_limit.py",
+        "        if upstream.has_rates and (wait := self.rates.wait_seconds(upstream)):\n",
+        "        if upstream.has_rates and (wait := 0):\n",
+        f"{KEYS}test_a_key_is_skipped_while_its_minute_is_used_up",
+        f"{KEYS}test_a_used_up_key_costs_no_attempt_and_no_request_fails",
+    ),
+    mutant(
+        "a key's tokens are corrected to those used",
+        "api/gateway/upstream.py",
+        "self.limits.rates.count(upstream, 0, used - admitted.quote.limited_tokens)",
+        "pass",
+        f"{KEYS}test_a_request_counts_for_the_key_that_served_it",
+    ),
+    mutant(
+        "a key's use in other processes counts",
+        "api/gateway/count_exchange.py",
+        "            self._rates.add(key_id, requests, tokens)\n",
+        "            pass\n",
+        "api/gateway/test_count_exchange.py::test_a_keys_minute_is_all_processes_together",
+    ),
+    mutant(
+        "keys share their upstream's limit",
+        "api/gateway/concurrency_limit.py",
+        "                    most -= other.in_flight + other.expected\n",
+        "                    pass\n",
+        f"{KEYS}test_keys_share_the_upstreams_limit_and_keep_to_their_own",
+    ),
+    mutant(
+        "an upstream whose keys are disabled is not called",
+        "api/catalogue/query.py",
+        "            AND coalesce(key.is_enabled, true)\n",
+        "",
+        "api/test_upstream_keys.py::test_a_route_is_tried_by_each_of_its_keys",
     ),
     mutant(
         "one request at a time tries an ejected route",

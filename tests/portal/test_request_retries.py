@@ -1,5 +1,6 @@
 """The pages of requests that did not complete: their retries, and how their attempts ended."""
 
+import csv
 from typing import Any
 
 import pytest
@@ -31,10 +32,9 @@ def test_a_request_that_broke_off_and_its_retry_link_to_each_other(
     page = request_page(browser, other.pk)
     assert "Retry of" not in page
     assert "Retried as" not in page
-    rows = b"".join(browser.get("/usage.csv")).decode().splitlines()
-    assert [row.rpartition(",")[2] for row in rows if str(retry.pk) in row.split(",")[1]] == [
-        str(broken.pk)
-    ]
+    text = b"".join(browser.get("/usage.csv")).decode().removeprefix("\ufeff")
+    rows = {row["request_id"]: row["retry_of"] for row in csv.DictReader(text.splitlines())}
+    assert rows[str(retry.pk)] == str(broken.pk)
 
 
 def retried_part(browser: Client, request_id: Any, label: str) -> str:

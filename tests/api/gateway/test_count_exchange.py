@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import redis
+from msgspec import structs
 
 from api import errors
 from api.gateway import count_exchange
 from api.gateway.breaker import FAILURES_IN_A_ROW, Breakers
 from api.gateway.cancellations import Cancellations
 from api.gateway.count_exchange import CountExchange
+from api.gateway.key_rates import KeyRates
 from api.gateway.refusals import RefusalLimit, TooManyRefusalsError
 from local.valkey import Valkey
 from tests.api.gateway.routes import new_route
@@ -30,7 +32,10 @@ class Process:
         self.refusals = RefusalLimit(per_key=10, per_address=600)
         self.cancellations = Cancellations(limit=4, window_seconds=600)
         self.breakers = Breakers()
-        self.exchange = CountExchange(url, self.refusals, self.cancellations, self.breakers)
+        self.rates = KeyRates()
+        self.exchange = CountExchange(
+            url, self.refusals, self.cancellations, self.breakers, self.rates
+        )
 
     def refuse(self, times: int) -> None:
         for _ in range(times):
@@ -86,6 +91,19 @@ async def test_processes_add_up_and_none_is_counted_twice(valkey: Valkey) -> Non
     await eventually_async(lambda: second.is_refusing)
     first.refusals.forgive(DIGEST, ADDRESS)
     await eventually_async(lambda: not second.is_refusing)
+    for each in (first, second):
+        await each.exchange.close()
+
+
+@in_loop
+async def test_a_keys_minute_is_all_processes_together(valkey: Valkey) -> None:
+    first, second = Process(valkey.url), Process(valkey.url)
+    await opened(valkey, first, second)
+    # Ten requests, of a minute of ten: the next one can go six seconds later.
+    key = structs.replace(new_route(1).upstream, key_id=7, requests_per_minute=10)
+    first.rates.count(key, 10, 0)
+    await eventually_async(lambda: second.rates.wait_seconds(key) > 0)
+    assert second.rates.take_changes() == {}, "what others counted is not published again"
     for each in (first, second):
         await each.exchange.close()
 
@@ -170,7 +188,7 @@ def test_what_is_published_is_bounded_and_has_the_largest(monkeypatch: pytest.Mo
             process.refusals.count(errors.InvalidJsonError(), "", f"192.0.2.{number}", 0)
     asyncio.run(process.exchange.publish())
     asyncio.run(process.exchange.publish())
-    ((_, refusals, cancellations, routes),) = sent
+    ((_, refusals, cancellations, routes, _),) = sent
     assert [(name, round(amount)) for _, name, amount in refusals] == [
         ("192.0.2.1", 3),
         ("192.0.2.2", 2),

@@ -6,6 +6,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 from django.utils import timezone
+from msgspec import structs
 
 from api.catalogue.ejections import alert_of_ejections
 from api.gateway.breaker import FAILURES_IN_A_ROW
@@ -51,6 +52,32 @@ def test_an_ejection_is_one_row_until_the_route_works_again(route: Route) -> Non
     fail(log, route)
     asyncio.run(log.flush())
     assert [each.recovered_at is None for each in RouteEjection.objects.all()] == [True, False]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_key_of_a_route_is_ejected_and_recovers_by_itself(route: Route) -> None:
+    keys = [route.upstream.keys.create(name=name) for name in ("first", "second")]
+    places = [
+        structs.replace(new_route(1).upstream, key_id=key.pk, key_name=key.name) for key in keys
+    ]
+    entries = [new_route(route.pk, upstream=place) for place in places]
+    log = EjectionLog(database())
+    for entry in entries:
+        others = (*entries, new_route(route.pk + 1))
+        for _ in range(FAILURES_IN_A_ROW):
+            log.breakers.note_failure(entry, others, log.breakers.now(), "misconfigured: HTTP 401")
+    asyncio.run(log.flush())
+    lasting = RouteEjection.objects.filter(recovered_at=None)
+    assert {row.key for row in lasting} == set(keys)
+    again = EjectionLog(database())
+    asyncio.run(again.flush())
+    assert {again.breakers.state(entry.route_key) for entry in entries} == {"open"}
+    log.breakers._breakers[entries[0].route_key].ends_at = 0.0
+    log.breakers.note_success(entries[0].route_key, log.breakers.now())
+    asyncio.run(log.flush())
+    assert [row.key for row in lasting.all()] == [keys[1]]
+    assert alert_of_ejections(timezone.now()) == 2, "one for each key"
+    assert "by the key second" in LedgerAlert.objects.latest("pk").detail
 
 
 @pytest.mark.django_db(transaction=True)

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from accounts import keys
+from api.catalogue.current import Catalogue
 from api.catalogue.snapshot import (
-    Catalogue,
     ModelEntry,
     RouteEntry,
     ServiceEntry,
@@ -86,7 +86,10 @@ class Reply:
 
 
 class World:
-    """A relay with one model, `public-model`, at one or more upstreams. Fields change entries."""
+    """A relay with one model, `public-model`, at one or more upstreams. Fields change entries.
+
+    Each upstream has all of the `keys`, which are fields of its entries.
+    """
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class World:
         limits: dict[str, Any] | None = None,
         upstream: dict[str, Any] | None = None,
         route: dict[str, Any] | None = None,
+        keys: tuple[dict[str, Any], ...] = ({},),
         costs: tuple[Costs, ...] = (),
         **model: Any,
     ) -> None:
@@ -103,6 +107,7 @@ class World:
         self._limits = limits or {}
         self._upstream = upstream or {}
         self._route = {"costs": costs, **(route or {})}
+        self._keys = keys
         self._model = model
         self.reads = 0
 
@@ -164,7 +169,9 @@ class World:
                             "idle_timeout_seconds": 5.0,
                             "total_timeout_seconds": 10.0,
                             "drains_on_disconnect": False,
+                            "has_other_keys": len(self._keys) > 1,
                             **self._upstream,
+                            **key,
                         }
                     ),
                     "upstream_model": "upstream-model",
@@ -175,6 +182,7 @@ class World:
                 }
             )
             for number, upstream in enumerate(self.upstreams)
+            for key in self._keys
         )
 
     def snapshot(self, version: int = 1, **model: Any) -> Snapshot:
