@@ -38,8 +38,7 @@ log = structlog.get_logger(__name__)
 # An answer's growth counts against tokens per minute each time that it has so many tokens more.
 GROWTH_TOKENS = 2_048
 
-_LONGEST_TEXT = 300
-_LONGEST_END_USER = 120
+_LONGEST_TEXT, _LONGEST_END_USER = 300, 120
 
 # What dialects call an end by the limit on output. An answer without text that ends so is not
 # empty: what was generated, such as reasoning, is hidden.
@@ -97,8 +96,7 @@ class AdmittedRequest:
         self.headers = request.headers
         self.surface = request.surface
         self.started_at = request.started_at
-        self.quote = quote
-        self.admission = admission
+        self.quote, self.admission = quote, admission
         self.attempts: list[dict[str, object]] = []
         self._attempts_began_at: list[float] = []
         self.route: RouteEntry | None = None

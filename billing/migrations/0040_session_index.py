@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("billing", "0042_session_ids")]
+    dependencies = [("billing", "0039_session_ids")]
     operations = [
         AddIndexConcurrently(
             "usagerecord",

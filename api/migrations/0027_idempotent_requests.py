@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0013_frozen_by_team'),
-        ('api', '0030_hides_reasoning'),
+        ("api", "0026_hides_reasoning"),
     ]
 
     operations = [

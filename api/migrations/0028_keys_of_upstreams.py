@@ -63,7 +63,7 @@ def limit(kind, help_text):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("api", "0025_contract_prices")]
+    dependencies = [("api", "0027_idempotent_requests")]
 
     operations = [
         WithLockTimeout(

@@ -6,7 +6,7 @@ from billing.ledger.install import InstallFunctions, WithLockTimeout
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0040_extend")]
+    dependencies = [("billing", "0038_extend")]
     operations = [
         WithLockTimeout(
             [
