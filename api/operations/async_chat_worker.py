@@ -24,6 +24,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from api import errors
 from api.catalogue import snapshot
@@ -54,6 +55,8 @@ MAX_RUNS = 3
 # The namespace of the advisory locks, which all users of a database share.
 _LOCKS = 0x61637368
 LATE = "The chat was not answered in time. You were not charged."
+LOST = gettext_noop("The chat could not be answered. You were not charged.")
+
 _CLAIM = """
 UPDATE api_chatjob SET runs = runs + 1, next_run_at = now() + make_interval(secs => %s)
 WHERE id IN (
@@ -70,12 +73,6 @@ _WAIT = """
 UPDATE api_chatjob SET runs = runs - 1, next_run_at = now() + make_interval(secs => %s)
 WHERE id = %s AND state = 'processing'
 """
-
-
-class ChatLostError(errors.ServerError):
-    """The chat ended without an answer, such as with its worker."""
-
-    default_message = "The chat could not be answered. You were not charged."
 
 
 class Claim(NamedTuple):
@@ -227,7 +224,7 @@ async def answer(
         await _end(
             claim,
             ChatJob.State.FAILED,
-            _released(claim, "internal_error", 500, ChatLostError.default_message),
+            _released(claim, "internal_error", 500, LOST),
         )
         return
     ledger = _Ledger()
@@ -244,7 +241,7 @@ async def answer(
         return
     settlement = ledger.settlement
     if settlement is None:
-        settlement = _released(claim, "internal_error", 500, ChatLostError.default_message)
+        settlement = _released(claim, "internal_error", 500, LOST)
     failpoint("after_async_chat")
     state = ChatJob.State.COMPLETED if error is None else ChatJob.State.FAILED
     await _end(claim, state, settlement, answer=text, error=error)
@@ -286,7 +283,7 @@ def _admitted(
         each for each in quote.model.prices if (each.version_id, each.contract) == admitted_at
     ]
     if not prices:
-        raise ChatLostError()
+        raise errors.ServerError(LOST)
     quote.prices = prices[0]
     quote.lower_to(claim.held_nanos)
     admission = AdmissionResult(

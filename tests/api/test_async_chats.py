@@ -176,7 +176,7 @@ def test_one_that_its_workers_died_of_is_given_up(customer: Customer) -> None:
     job = make_job(customer, runs=worker.MAX_RUNS)
     _, asked = run_round(OK)
     job.refresh_from_db()
-    assert (job.state, job.error) == ("failed", worker.ChatLostError.default_message)
+    assert (job.state, job.error) == ("failed", worker.LOST)
     assert asked == []
 
 

@@ -23,6 +23,15 @@ def _add_measurements(route: api.Route) -> None:
     api.RouteEjection.objects.create(route=route, retry_at=now, reason="failed: HTTP 503")
 
 
+def _add_upstream(n: int, model: api.Model) -> api.Upstream:
+    upstream = api.Upstream.objects.create(name=f"upstream-{n}", base_url="http://127.0.0.1/v1")
+    api.UpstreamKey.objects.create(upstream=upstream)
+    route = api.Route.objects.create(model=model, upstream=upstream, upstream_model="m")
+    api.RouteCost.objects.create(route=route, effective_from=timezone.now())
+    _add_measurements(route)
+    return upstream
+
+
 def add_rows(n: int) -> None:
     """Make one more row of every model."""
     now = timezone.now()
@@ -37,12 +46,8 @@ def add_rows(n: int) -> None:
     price = models.PriceVersion.objects.create(product=product, effective_from=now)
     model = api.Model.objects.create(name=f"model-{n}", product=product)
     api.ModelAlias.objects.create(name=f"alias-{n}", model=model)
-    upstream = api.Upstream.objects.create(name=f"upstream-{n}", base_url="http://127.0.0.1/v1")
-    api.UpstreamKey.objects.create(upstream=upstream)
-    route = api.Route.objects.create(model=model, upstream=upstream, upstream_model="m")
-    api.RouteCost.objects.create(route=route, effective_from=now)
+    upstream = _add_upstream(n, model)
     api.Service.objects.get_or_create(pk=1)
-    _add_measurements(route)
     api.KeyAddress.objects.create(key=key, address="192.0.2.1")
     api.IdempotentRequest.objects.create(
         id=f"{n:064x}", key=key, request_id=uuid.uuid4(), lease_id=1, expires_at=now
