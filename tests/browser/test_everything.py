@@ -268,6 +268,51 @@ def visited(browser: Browser, site: Stack) -> Callable[..., list[str]]:
     return visit
 
 
+# Texts that stick out of what they stand in: an element that neither wraps nor scrolls nor cuts.
+STICKING_OUT = """() => [...document.querySelectorAll(
+  "button, .button, .badge, summary, label, th, td, dt, dd, h1, h2, h3, nav a, .tabs *")]
+  .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1
+    && getComputedStyle(e).overflowX === "visible" && getComputedStyle(e).display !== "inline"
+    && !e.closest(".scroll, pre, .visually-hidden, [hidden]")
+    && !e.querySelector(".visually-hidden, .scroll, pre, input, select, svg, canvas, details"))
+  .map(e => `${e.tagName.toLowerCase()} ${e.textContent.trim().slice(0, 60)}`)"""
+
+
+@pytest.mark.parametrize("language", one_of("languages of pages", "zh-Hans", "ru", "cs"))
+def test_every_page_fits_in_every_language(
+    browser: Browser, site: Stack, everybody: Everybody, language: str
+) -> None:
+    faults = []
+    for paths, state in ((everybody.signed_in, everybody.state), (everybody.signed_out, None)):
+        context = browser.new_context(
+            base_url=site.base_url, storage_state=state, locale=language, reduced_motion="reduce"
+        )
+        page = context.new_page()
+        watch = Watch(site.base_url)
+        watch.over(page)
+        for path in half_of(f"pages in {language}", paths):
+            faults += _misfits_of(page, path, language)
+        context.close()
+        faults += watch.faults
+    assert faults == []
+
+
+def _misfits_of(page: Page, path: str, language: str) -> Iterator[str]:
+    """Yield what of a page does not fit on a phone or a wide window, or is in another language."""
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.goto(path)
+    if page.get_attribute("html", "lang") != language.lower() and not path.startswith("/d"):
+        yield f"{path} is in {page.get_attribute('html', 'lang')}"
+    yield from (f"{path} on a phone: {each}" for each in page.evaluate(STICKING_OUT))
+    for size in (PHONE, WIDE):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        deadline = time.monotonic() + FOLLOWS_SECONDS
+        while overflow_of(page) > 0 and time.monotonic() < deadline:
+            page.wait_for_timeout(50)
+        if overflow_of(page) > 0:
+            yield f"{path}: {overflow_of(page)} px too wide at {size['width']} px"
+
+
 def _faults_of(page: Page, path: str) -> Iterator[str]:
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]
     answer = page.goto(path)
