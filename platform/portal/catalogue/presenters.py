@@ -137,7 +137,7 @@ class ModelPage:
     def description(self) -> str:
         """The page in a sentence, for search engines and previews."""
         if self.entry.description:
-            return self.entry.description
+            return gettext(self.entry.description)
         model = self.model
         if model.output_price:
             prices = _("{input_price} input, {output_price} output per million tokens").format(

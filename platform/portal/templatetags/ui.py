@@ -7,6 +7,7 @@ from django.forms import BoundField, CheckboxInput
 from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from accounts.zones import day_text, moment_text
 from billing.pricing.money import cents_text
@@ -22,6 +23,12 @@ for amount_filter in (
 ):
     register.filter(amount_filter)
 register.filter(cents_text)  # in English in each language: for what a form or an address takes
+
+
+@register.filter
+def shipped(text: str) -> str:
+    """Return an operator's text in the reader's language if a shipped catalogue has it, too."""
+    return gettext(text) if text else text
 
 
 @register.filter
