@@ -92,8 +92,10 @@ class CountExchange:
     async def close(self) -> None:
         """End the exchange, after one last message."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            # While it connects, redis-py may take a cancellation for a timeout of its own.
+            while not self._task.done():
+                self._task.cancel()
+                await asyncio.wait([self._task], timeout=TIMEOUT_SECONDS)
             with suppress(*_AWAY):
                 await self.publish()
         with suppress(*_AWAY):

@@ -48,7 +48,8 @@ RUNBOOK: dict[str, RunbookLine] = {
     "hold_overrun": RunbookLine(
         "warning",
         "a request cost more than was held for it; the balance covered it",
-        "raise the model's `tokens_per_image`, or check what its upstream reports",
+        "raise the model's `tokens_per_image`, set `hides_reasoning` if it bills reasoning that it "
+        "doesn't stream, or check what its upstream reports",
     ),
     "usage_rejected": RunbookLine(
         "warning",

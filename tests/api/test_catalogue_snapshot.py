@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from django.utils import timezone
 
+from api.catalogue.current import Catalogue
 from api.catalogue.snapshot import (
     EMPTY,
-    Catalogue,
     ModelEntry,
     RouteEntry,
     ServiceEntry,

@@ -198,3 +198,27 @@ def test_what_is_published_is_bounded_and_has_the_largest(monkeypatch: pytest.Mo
 
 async def _noted(sent: list[Any], data: Any) -> None:
     sent.append(data)
+
+
+@in_loop
+async def test_a_process_ends_its_exchange_though_a_cancellation_is_taken_for_a_timeout(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = asyncio.Event()
+    process = Process(valkey.url)
+
+    async def taking_one_for_a_timeout(_channel: object) -> None:
+        first = not began.is_set()
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if first:
+                raise TimeoutError from None
+            raise
+
+    monkeypatch.setattr(process.exchange, "_exchange", taking_one_for_a_timeout)
+    monkeypatch.setattr(count_exchange, "TIMEOUT_SECONDS", 0.1)
+    process.exchange.open()
+    await began.wait()
+    await process.exchange.close()
