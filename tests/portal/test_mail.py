@@ -161,3 +161,13 @@ def test_the_mailbox_is_for_development(environment: dict[str, str], is_shown: b
     own = {"LOCAL_DIR": "/nowhere", **environment}
     _, said, complained = fresh_programs.run(["-c", code], own)
     assert said.strip() == str(is_shown), complained
+
+
+def test_an_email_that_the_last_release_queued_has_its_text() -> None:
+    told = {"title": "A passkey was added", "sentence": "A passkey was added to your account."}
+    send_email("security_notice", "a@example.com", {**told, "at": "", "ip": "", "device": ""})
+    send_email("status_update", "a@example.com", {"kind": "Incident", "title": "Slow", "text": "!"})
+    notice, update = django_mail.outbox
+    assert notice.subject.startswith(told["title"])
+    assert told["sentence"] in notice.body
+    assert "Incident: Slow" in update.subject

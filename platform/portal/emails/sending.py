@@ -26,6 +26,10 @@ from portal.emails.texts import EMAILS, values_for
 
 log = structlog.get_logger(__name__)
 
+# The language for recipients without one of their own. It is in the context, so that workers of the
+# last release, whose task has no argument for it, send the email too.
+_LANGUAGE = "sender_language"
+
 
 def write(
     name: str, to: str, context: Mapping[str, Any], preview: Preview | None = None
@@ -76,24 +80,22 @@ def send(name: str, to: str, context: Mapping[str, Any]) -> None:
     retry_backoff_max=3600,
     max_retries=8,
 )
-def send_email(name: str, to: str, context: dict[str, Any], language: str = "en") -> None:
-    """Send an email; retry for some hours while the mail server is unavailable.
-
-    `language` is for recipients without one of their own.
-    """
-    with translation.override(language):
+def send_email(name: str, to: str, context: dict[str, Any]) -> None:
+    """Send an email; retry for some hours while the mail server is unavailable."""
+    with translation.override(context.get(_LANGUAGE, settings.LANGUAGE_CODE)):
         send(name, to, context)
 
 
 def send_later(name: str, to: str, context: Mapping[str, Any]) -> None:
     """Have Celery send the email after the transaction; `context` is what JSON can carry."""
     language = translation.get_language() or settings.LANGUAGE_CODE
-    transaction.on_commit(lambda: _enqueue(name, to, dict(context), language))
+    queued = {**context, _LANGUAGE: language}
+    transaction.on_commit(lambda: _enqueue(name, to, queued))
 
 
-def _enqueue(name: str, to: str, context: dict[str, Any], language: str) -> None:
+def _enqueue(name: str, to: str, context: dict[str, Any]) -> None:
     try:
-        send_email.apply_async((name, to, context, language), retry=False)
+        send_email.apply_async((name, to, context), retry=False)
     except OperationalError:
         log.exception("mail_not_queued", mail=name)
 
