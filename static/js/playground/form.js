@@ -126,12 +126,14 @@ export class Form {
   }
 
   #request(values) {
-    const { pathNames, takesBody } = this.operation;
+    const { pathNames, queryNames, takesBody } = this.operation;
     let { path } = this.operation;
     for (const name of pathNames) path = path.replace(`{${name}}`, encodeURIComponent(values[name] ?? name.toUpperCase()));
+    const query = new URLSearchParams(queryNames.filter((name) => name in values).map((name) => [name, values[name]]));
+    if (query.size) path += `?${query}`;
     if (!takesBody) return { path, body: null, values };
     const { [FURTHER]: further, ...body } = values;
-    for (const name of pathNames) delete body[name];
+    for (const name of [...pathNames, ...queryNames]) delete body[name];
     Object.assign(body, further);
     if (!body.stream) delete body.stream_options;
     return { path, body, values };

@@ -23,13 +23,15 @@ function described(document, path, method, operation, translated) {
   // What the operation says of its form: the fields most requests name (others are folded away).
   const playground = operation["x-playground"] ?? {};
   const common = playground.common ?? [];
-  const fields = (operation.parameters ?? []).map((parameter) => fieldOf(document, parameter.name, parameter.schema, true, translated(parameter.description)));
-  const path_names = fields.map((field) => field.name);
+  // Parameters of the path and the query; those of headers are for programs that repeat requests.
+  const parameters = (operation.parameters ?? []).filter((parameter) => parameter.in !== "header");
+  const fields = parameters.map((parameter) => fieldOf(document, parameter.name, parameter.schema, parameter.required ?? false, translated(parameter.description)));
+  const namesIn = (place) => parameters.filter((parameter) => parameter.in === place).map((parameter) => parameter.name);
   for (const [name, property] of Object.entries(schema?.properties ?? {})) {
     const isRequired = schema.required?.includes(name) ?? false;
     fields.push(fieldOf(document, name, property, isRequired, translated(property.description)));
   }
-  const place = (field) => (common.includes(field.name) ? common.indexOf(field.name) : path_names.includes(field.name) ? -1 : common.length);
+  const place = (field) => (common.includes(field.name) ? common.indexOf(field.name) : field.isRequired && parameters.some(({ name }) => name === field.name) ? -1 : common.length);
   for (const field of fields) field.isCommon = field.isRequired || common.includes(field.name);
   fields.sort((one, other) => place(one) - place(other));
   return {
@@ -40,7 +42,8 @@ function described(document, path, method, operation, translated) {
     summary: translated(operation.summary),
     description: translated(operation.description),
     fields,
-    pathNames: path_names,
+    pathNames: namesIn("path"),
+    queryNames: namesIn("query"),
     example: examples.at(-1) ?? {},
     takesBody: schema !== null,
     takesForm: mediaType === "multipart/form-data",
