@@ -64,9 +64,9 @@ async def admit(
             if snapshot.version == 0 and isinstance(error, errors.NotFoundError):
                 raise errors.ServiceUnavailableError() from None
             raise
-        if request.idempotency is not None:
-            await request.idempotency.claim()
         try:
+            if request.idempotency is not None:
+                await request.idempotency.claim()
             request.admission = admission = await gateway.gate.admit(
                 _admission_of(gateway, request, digests, quote)
             )

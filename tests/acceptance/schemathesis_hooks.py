@@ -1,6 +1,7 @@
 """What schemathesis (a process of its own) is told of the running service: real models and keys."""
 
 import os
+import uuid
 from typing import Any
 
 import schemathesis
@@ -14,6 +15,14 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
     if isinstance(body, dict) and isinstance(body.get("model"), str) and len(body["model"]) % 4:
         return {**body, "model": MODELS.get(context.operation.path, "glm-5.2")}
     return body
+
+
+@schemathesis.hook
+def map_headers(context: schemathesis.HookContext, headers: Any) -> Any:
+    """Make an Idempotency-Key unique, as clients do: only its first request is served."""
+    if headers and len(headers.get("Idempotency-Key", "")) % 4:
+        return {**headers, "Idempotency-Key": uuid.uuid4().hex}
+    return headers
 
 
 @schemathesis.hook

@@ -1,12 +1,13 @@
 """The documentation's own examples, run as they stand on its pages against a running service.
 
-Only the placeholder for the key is replaced. Every example in curl and Python is run (outside CI,
+Only keys and the id of a request are put in. Every example in curl and Python is run (outside CI,
 those of half the pages). They are found on the pages: a new one needs no change here.
 """
 
+import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from tests.support.sampling import half_of
 
 SECONDS = 60
 EXAMPLE = re.compile(r'<code id="([^"]+)" class="language-(bash|python)">(.*?)</code></pre>', re.S)
-PLACEHOLDER = "sk-tg-YOUR_KEY"
+PLACEHOLDER, MANAGEMENT = "sk-tg-YOUR_KEY", "YOUR_MANAGEMENT_KEY"
+EXAMPLE_ID = "0198c2f0-a1b2-7cc8-9a55-2f1e4bd3c111"
 WITHOUT_EXAMPLES = {"caching", "rate-limits", "pricing"}
 
 
@@ -35,6 +37,25 @@ def _celery(stack: Stack) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def key(stack: Stack) -> str:
     return stack.customer("reader@example.com", "5", requests_per_minute="100000")
+
+
+@pytest.fixture(scope="module")
+def filled_in(stack: Stack, key: str) -> Callable[[str], str]:
+    """Return a function that puts what a reader has into an example: keys, a request's id."""
+    arguments = ("reader@example.com", "--scope", "management", "--json")
+    management_key = json.loads(stack.manage("create_key", *arguments))["api_key"]
+    chat = {"model": "glm-5.2", "messages": [{"role": "user", "content": "Hello!"}]}
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.post(f"{stack.base_url}/v1/chat/completions", json=chat, headers=headers)
+    own = {PLACEHOLDER: key, MANAGEMENT: management_key}
+    own[EXAMPLE_ID] = answer.headers["x-request-id"]
+
+    def fill_in(text: str) -> str:
+        for name, value in own.items():
+            text = text.replace(name, value)
+        return text
+
+    return fill_in
 
 
 # What examples that send files find beside them.
@@ -75,7 +96,7 @@ def run(language: str, text: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("slug", half_of("pages' examples", [page.slug for page in pages()]))
 def test_a_pages_examples_run_as_they_stand(
-    stack: Stack, key: str, slug: str, folder: Path
+    stack: Stack, filled_in: Callable[[str], str], slug: str, folder: Path
 ) -> None:
     page = httpx.get(f"{stack.base_url}/docs/{slug}", follow_redirects=True)
     assert page.status_code == 200
@@ -83,8 +104,8 @@ def test_a_pages_examples_run_as_they_stand(
     assert bool(examples) == (slug not in WITHOUT_EXAMPLES)
     for name, language, escaped in examples:
         text = unescape(escaped)
-        assert PLACEHOLDER in text, f"{slug}: {name} needs no key?"
-        printed = run(language, text.replace(PLACEHOLDER, key), folder)
+        assert PLACEHOLDER in text or MANAGEMENT in text, f"{slug}: {name} needs no key?"
+        printed = run(language, filled_in(text), folder)
         assert printed.strip(), f"{slug}: {name} prints nothing"
 
 

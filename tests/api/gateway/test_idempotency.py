@@ -80,6 +80,17 @@ async def test_a_key_stands_for_one_request(process: Process, there: scripted.Up
     assert await sync_to_async(Reservation.objects.count)() == 1
 
 
+@served(answer(completion()))
+async def test_a_repeat_keeps_no_place_at_the_upstream(
+    process: Process, there: scripted.Upstream
+) -> None:
+    await process.ask()
+    assert is_replay(await process.ask())
+    assert error(await process.ask(content=body("Bye"))) == (422, "idempotency_key_reused")
+    [limiter] = process.gateway.upstreams.limits._limiters.values()
+    assert (limiter.in_flight, limiter.expected, limiter.calls_of) == (0, 0, {})
+
+
 def waits(until: asyncio.Event) -> scripted.Script:
     async def script(writer: asyncio.StreamWriter) -> None:
         await until.wait()
