@@ -103,6 +103,10 @@ class ReportQuery:
         days = (self.last - self.first).days + 1
         if days < 1:
             raise ReportError("'end' is before 'start'.", "end")
+        try:
+            _ = self.since, self.until
+        except OverflowError:
+            raise ReportError("Invalid period.", "end") from None
         most = MOST_DAYS[self.interval or ""]
         if self.needs_records:
             most = min(most, MOST_DAYS_OF_RECORDS)

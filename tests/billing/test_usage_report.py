@@ -7,7 +7,14 @@ import pytest
 
 from billing.models import UsageHour
 from billing.usage.records import roll_up
-from billing.usage.report import Dimension, Interval, ReportQuery, ReportRow, report_of
+from billing.usage.report import (
+    Dimension,
+    Interval,
+    ReportError,
+    ReportQuery,
+    ReportRow,
+    report_of,
+)
 from tests.billing.ledger_calls import Customer, make_customer
 from tests.portal.serving import serve
 
@@ -90,3 +97,12 @@ def test_dimensions_combine_and_filters_narrow(customer: Customer) -> None:
     (only,) = rows(customer, "UTC", None, Dimension.ENDPOINT, model="a")
     assert (only.group, only.used.requests) == ({"endpoint": "chat_completions"}, 3)
     assert rows(customer, "UTC", None, status="error") == []
+
+
+@pytest.mark.parametrize(
+    ("day", "zone"), [(date.min, "Asia/Tokyo"), (date.max, "America/New_York")]
+)
+def test_a_day_that_utc_does_not_have_is_refused(day: date, zone: str) -> None:
+    query = ReportQuery(account_id=1, first=day, last=day, zone=ZoneInfo(zone))
+    with pytest.raises(ReportError, match="Invalid period"):
+        report_of(query)
