@@ -78,6 +78,14 @@ def test_a_hold_that_the_balance_can_not_pay_for_stays_as_it_is():
     assert customer.balances == (1000, 800)
 
 
+def test_an_answer_that_needs_no_more_goes_on_without_balance():
+    """A minimum of zero is not sent at all, and is not the whole amount."""
+    customer = make_customer(1000)
+    ask = customer.admitted(amount_nanos=100)
+    customer.admitted(amount_nanos=900)
+    assert extend(extension(customer, ask, 300, minimum_nanos=0)) == [("extended", 100)]
+
+
 def test_a_budget_bounds_what_its_holds_grow_to():
     customer = make_customer(1000, budget_day_nanos=400)
     ask = customer.admitted(amount_nanos=100)

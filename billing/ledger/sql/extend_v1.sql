@@ -41,7 +41,7 @@ BEGIN
     -- 2. Decide request by request, each on what the ones before it left.
     FOR request IN
         SELECT r.request_id, coalesce(r.amount_nanos, 0) AS wanted_nanos,
-               coalesce(r.minimum_nanos, r.amount_nanos, 0) AS least_nanos,
+               coalesce(r.minimum_nanos, 0) AS least_nanos,
                a.id AS account_id, a.posted_nanos - a.held_nanos AS available_nanos,
                h.key_id, h.amount_nanos AS held_nanos,
                least(k.budget_day_nanos - CASE WHEN s.day = today THEN s.day_nanos ELSE 0 END,
