@@ -101,7 +101,7 @@ def test_a_stream_waits_for_its_next_slice_while_the_database_restarts(
 ) -> None:
     stack = stack_with()
     stack.sql("UPDATE api_upstream SET total_timeout_seconds = 60")
-    key = stack.customer("growing@example.com", "1")
+    key = stack.customer("growing-away@example.com", "1")
     # 8,000 bytes; the first hold pays for 1,000 of them.
     body = chat(stream=True, simulate="tokens=2000&pace_ms=2", max_tokens=128_000)
     with (
@@ -118,10 +118,10 @@ def test_a_stream_waits_for_its_next_slice_while_the_database_restarts(
         "SELECT charged_nanos, source, reserved_nanos FROM billing_usagerecord"
         f" WHERE account_id IN {ACCOUNTS_OF}"
     )
-    [(charged, source, reserved)] = eventually(lambda: stack.sql(query, "growing@example.com"))
+    [(charged, source, reserved)] = eventually(lambda: stack.sql(query, "growing-away@example.com"))
     assert (charged, source) == (2 * 700 + 2_000 * 2_500, "upstream")
     assert charged <= reserved
-    assert stack.balance("growing@example.com")["held_nanos"] == 0
+    assert stack.balance("growing-away@example.com")["held_nanos"] == 0
 
 
 def test_what_a_stopping_process_cannot_settle_is_spooled_and_replayed(
