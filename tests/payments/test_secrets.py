@@ -38,6 +38,7 @@ class Gossip(BaseHTTPRequestHandler):
 
     status = 500
     is_json = True
+    disable_nagle_algorithm = True
 
     def answer(self) -> None:
         length = int(self.headers.get("content-length", 0))
@@ -67,7 +68,7 @@ def gossip(settings: Any) -> Iterator[type[Gossip]]:
     """A server that tells whoever asks what the others said."""
     kind = type("OwnGossip", (Gossip,), {})
     with HTTPServer(("127.0.0.1", 0), kind) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         settings.STRIPE_SECRET_KEY = KEY
         settings.STRIPE_WEBHOOK_SECRET = WEBHOOK_SECRET
