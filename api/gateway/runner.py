@@ -235,7 +235,7 @@ class UnaryResponder:
         admitted.finish_reason = answer.finish_reason
         metered = answer.meter(admitted.quote)
         # Before the settlement, so that a bug of ours here costs the client nothing.
-        body = answer.body(metered.usage or admitted.estimated())
+        body = answer.body(admitted.charged_part_of(metered.usage or admitted.estimated()))
         is_json = admitted.quote.request.answer_type == "application/json"
         parts = split_at_cost(body) if is_json else (body, b"")
         admitted.complete(metered)
