@@ -19,7 +19,7 @@ from api.surfaces import SURFACES, Surface
 
 log = structlog.get_logger(__name__)
 
-ALLOWED_HEADERS = b"authorization, content-type, x-api-key, idempotency-key"
+ALLOWED_HEADERS = b"authorization, content-type, x-api-key, idempotency-key, x-max-cost"
 MAX_AGE_SECONDS = b"86400"
 _SLASHES = re.compile("//+")
 

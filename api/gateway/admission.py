@@ -14,6 +14,7 @@ from api.dialects.form import TakesForms
 from api.gateway.beside_loop import LARGE_BYTES, run_beside
 from api.gateway.growing_hold import fit_growing, hold_slice
 from api.gateway.http import ApiRequest
+from api.gateway.max_cost import FIELD, HEADER, limit_to_max_cost, take_max_cost
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote
 from api.gateway.settlement import AdmittedRequest
@@ -104,6 +105,8 @@ def quoted(
     quote = make_quote(snapshot, surface, parsed)
     if ratio := gateway.token_ratios.known.get(quote.model.name):
         quote.calibrate(ratio)
+    if parsed.max_cost_nanos is not None:
+        limit_to_max_cost(quote, parsed.max_cost_nanos)
     if parsed.is_streamed and quote.model.name not in gateway.hidden_output:
         hold_slice(quote, gateway.limits.hold_slice_tokens or quote.most_output)
     return quote
@@ -243,9 +246,16 @@ async def _read_and_parse(request: ApiRequest, dialect: Dialect, max_bytes: int)
         fields, size_bytes = await request.read_form(max_bytes)
     else:
         fields, size_bytes = await request.read_object(max_bytes)
+    max_cost_nanos = None
+    if HEADER in request.headers or FIELD in fields:
+        max_cost_nanos, own_bytes = take_max_cost(request.headers, fields)
+        size_bytes -= own_bytes
     if size_bytes <= LARGE_BYTES:
-        return dialect.parse(fields, size_bytes)
-    return await run_beside(size_bytes, dialect.parse, fields, size_bytes)
+        parsed = dialect.parse(fields, size_bytes)
+    else:
+        parsed = await run_beside(size_bytes, dialect.parse, fields, size_bytes)
+    parsed.max_cost_nanos = max_cost_nanos
+    return parsed
 
 
 def _admission_of(

@@ -12,7 +12,7 @@ from api.dialects.base import DialectError
 from api.gateway import affinity
 from api.gateway.deadlines import Deadlines
 from api.gateway.process import Gateway
-from api.gateway.settlement import AdmittedRequest
+from api.gateway.settlement import AdmittedRequest, clean
 from api.gateway.upstream_errors import AttemptError, error_of_answer
 
 log = structlog.get_logger(__name__)
@@ -128,15 +128,20 @@ async def _attempt(
     except asyncio.CancelledError:
         reason = deadlines.take_reason()
         if reason is None:
-            admitted.end_attempt(
-                began_at, 0, "the client disconnected", was_under_way=admitted.was_dispatched
+            _record(
+                admitted,
+                began_at,
+                0,
+                "the client disconnected",
+                was_under_way=admitted.was_dispatched,
             )
             raise
         error = AttemptError(reason, f"timed out: {reason}")
     else:
-        admitted.end_attempt(began_at, 200)
+        _record(admitted, began_at, 200)
         return None
-    admitted.end_attempt(
+    _record(
+        admitted,
         began_at,
         error.status,
         error.detail,
@@ -155,6 +160,34 @@ async def _attempt(
             request_id=admitted.request_id,
         )
     return error
+
+
+def _record(
+    admitted: AdmittedRequest,
+    began_at: float,
+    status: int,
+    error: str = "",
+    *,
+    was_under_way: bool = False,
+) -> None:
+    """Record an attempt's result. `began_at` is in `time.monotonic()` seconds."""
+    now = time.monotonic()
+    admitted.elapsed_ms = round((now - admitted.started_at) * 1000)
+    if admitted.route is not None:
+        admitted.attempts_began_at.append(began_at)
+        upstream = admitted.route.upstream
+        made: dict[str, object] = {
+            "upstream": upstream.name,
+            "upstream_model": admitted.route.upstream_model,
+            "status": status,
+            "ms": round((now - began_at) * 1000),
+            "error": clean(error) if error else "",
+        }
+        if upstream.key_name:
+            made["key"] = upstream.key_name
+        admitted.attempts.append(made)
+    if error and not admitted.is_detached:
+        admitted.note_loss(was_under_way=was_under_way)
 
 
 def _loggable(error: AttemptError) -> str:

@@ -28,6 +28,8 @@ from api.gateway.admission import identify
 from api.gateway.beside_loop import run_beside
 from api.gateway.http import ApiRequest, Downstream, Headers, Send
 from api.gateway.idempotency_store import Earlier, KeyClaim, StoredAnswer
+from api.gateway.max_cost import HEADER as MAX_COST
+from api.gateway.max_cost import take_max_cost
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from billing.failpoints import ARMED, failpoint
@@ -258,14 +260,18 @@ class _Run:
         return message
 
     def _fingerprint(self) -> str:
-        """Return the digest of the request: its endpoint, mount and body.
+        """Return the digest of the request: its endpoint, mount, body and maximum cost.
 
         A form's is without its boundary, which clients choose anew for each try.
         """
         request = self._request
         body = request.body_digest if request.is_form else self._body_digest.hexdigest()
         mount, argument = request.surface.mount, request.argument
-        return self._key.fingerprint("POST", mount, self._endpoint, argument, body)
+        parts = ["POST", mount, self._endpoint, argument, body]
+        if MAX_COST in request.headers:
+            # It limits the answer, as a member of the body would. Equal amounts are the same.
+            parts.append(str(take_max_cost(request.headers, {})[0]))
+        return self._key.fingerprint(*parts)
 
     async def _record_and_send(self, message: Mapping[str, Any]) -> None:
         """Record a part of the answer and send it; store the answer before its last part goes."""

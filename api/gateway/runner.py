@@ -23,8 +23,15 @@ from api.gateway.upstream_errors import AttemptError
 from billing.pricing.money import dollars_text
 
 # Quotes within strings are escaped, so these can be nothing but members.
-_USAGE = re.compile(rb'"usage":\s*\{')
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _REPORTED_COST = re.compile(rb'"cost(?:_details)?"\s*:')
+
+
+class _Outermost(msgspec.Struct, gc=False):
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_outermost = msgspec.json.Decoder(_Outermost).decode
 
 
 async def serve(
@@ -235,7 +242,7 @@ class UnaryResponder:
         admitted.finish_reason = answer.finish_reason
         metered = answer.meter(admitted.quote)
         # Before the settlement, so that a bug of ours here costs the client nothing.
-        body = answer.body(metered.usage or admitted.estimated())
+        body = answer.body(admitted.charged_part_of(metered.usage or admitted.estimated()))
         is_json = admitted.quote.request.answer_type == "application/json"
         parts = split_at_cost(body) if is_json else (body, b"")
         admitted.complete(metered)
@@ -277,11 +284,17 @@ def split_at_cost(body: bytes) -> tuple[bytes, bytes]:
     place = next(places, None)
     if place is None:
         return body, b""
+    try:
+        usage_text = bytes(_decode_outermost(body).usage)
+    except msgspec.ValidationError:  # not an object
+        return body, b""
+    if not usage_text.startswith(b"{"):
+        return body, b""
     if next(places, None) is None and not _REPORTED_COST.search(body):
         return body[: place.end()], body[place.end() :].lstrip()
     answer: Any = msgspec.json.decode(body)
-    usage = answer.pop("usage", None) if isinstance(answer, dict) else None
-    if not (isinstance(usage, dict) and answer):
+    usage = answer.pop("usage")
+    if not answer:
         return body, b""
     usage.pop("cost", None)
     usage.pop("cost_details", None)

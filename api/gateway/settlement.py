@@ -19,6 +19,7 @@ from api.dialects.usage import Metered
 from api.gateway import metrics, tracing
 from api.gateway.growing_hold import GrowingHold
 from api.gateway.http import ApiRequest
+from api.gateway.max_cost import usage_within
 from api.gateway.quote import Quote
 from api.gateway.upstream_errors import AttemptError
 from billing.failpoints import ARMED, failpoint
@@ -58,13 +59,12 @@ class AdmittedRequest:
     """
 
     __slots__ = (
-        "_attempts_began_at",
         "_counts_at_bytes",
         "_gate",
-        "_is_detached",
         "_losses",
         "admission",
         "attempts",
+        "attempts_began_at",
         "body_digest",
         "cost",
         "delivered_bytes",
@@ -73,6 +73,7 @@ class AdmittedRequest:
         "first_token_ms",
         "headers",
         "hold",
+        "is_detached",
         "outcome",
         "quote",
         "reader",
@@ -98,7 +99,7 @@ class AdmittedRequest:
         self.started_at = request.started_at
         self.quote, self.admission = quote, admission
         self.attempts: list[dict[str, object]] = []
-        self._attempts_began_at: list[float] = []
+        self.attempts_began_at: list[float] = []
         self.route: RouteEntry | None = None
         self.was_dispatched = False
         self.reader: StreamReader | None = None
@@ -109,7 +110,7 @@ class AdmittedRequest:
         self.usage, self.cost = NOTHING_USED, NO_CHARGE
         self.settlement: asyncio.Future[SettlementResult] | None = None
         self.outcome, self.source = "", "none"
-        self._is_detached = False
+        self.is_detached = False
         if request.idempotency is not None:
             request.idempotency.admitted = self
         # What upstreams charge us for attempts that failed.
@@ -130,31 +131,6 @@ class AdmittedRequest:
         if text_bytes > counted:
             tokens = quote.prompt.likely + quote.likely_output(text_bytes)
             self._gate.count_growth(self.request_id, self.admission.account_id, tokens)
-
-    def end_attempt(
-        self, began_at: float, status: int, error: str = "", *, was_under_way: bool = False
-    ) -> None:
-        """Record an attempt's result; `began_at` as `started_at`.
-
-        An upstream may bill for a failed one: what it reported and sent, and at least the prompt of
-        a call that `was_under_way` when we ended it.
-        """
-        self.elapsed_ms = _ms_since(self.started_at)
-        if self.route is not None:
-            self._attempts_began_at.append(began_at)
-            upstream = self.route.upstream
-            made: dict[str, object] = {
-                "upstream": upstream.name,
-                "upstream_model": self.route.upstream_model,
-                "status": status,
-                "ms": _ms_since(began_at),
-                "error": _clean(error),
-            }
-            if upstream.key_name:
-                made["key"] = upstream.key_name
-            self.attempts.append(made)
-        if error and not self._is_detached:
-            self._note_loss(was_under_way=was_under_way)
 
     def note_first_token(self) -> None:
         """Record the time to the first token."""
@@ -200,7 +176,7 @@ class AdmittedRequest:
         If an upstream was called, the prompt and what was generated are charged. What is paid for
         by the piece is delivered whole or not at all.
         """
-        if self._is_detached or self.settlement is not None:
+        if self.is_detached or self.settlement is not None:
             return False
         if self.was_dispatched and self.quote.units is None:
             part = self._part()
@@ -211,7 +187,7 @@ class AdmittedRequest:
 
     def detach(self) -> None:
         """Leave the settlement to whoever reads on for a client that disconnected."""
-        self._is_detached = True
+        self.is_detached = True
 
     def settle_abandoned(self, metered: Metered | None) -> None:
         """Settle for a client that disconnected, after its answer was read on for.
@@ -228,8 +204,8 @@ class AdmittedRequest:
             usage = metered.usage
             self._settle("client_closed", 499, usage, source, upstream_usage=usage)
             return
-        self._is_detached = False
-        self._note_loss(was_under_way=True)
+        self.is_detached = False
+        self.note_loss(was_under_way=True)
         self.abandon()
 
     def settle_unbilled(self) -> None:
@@ -251,6 +227,15 @@ class AdmittedRequest:
             input_tokens=quote.prompt.likely,
             output_tokens=quote.likely_output(text_bytes),
             units=quote.likely.units if quote.likely is not None else NO_UNITS,
+        )
+
+    def charged_part_of(self, usage: Usage) -> Usage:
+        """Return what of a usage is charged: all, or as much as the request's maximum cost pays."""
+        max_nanos = self.quote.request.max_cost_nanos
+        if max_nanos is None:
+            return usage
+        return usage_within(
+            max_nanos, usage, lambda part: self._charge_and_cost(part)[0].total_nanos
         )
 
     def cost_of(self, usage: Usage) -> AttemptCost | None:
@@ -282,8 +267,10 @@ class AdmittedRequest:
     def _note_rejected(self, rejected: tuple[str, ...]) -> None:
         """Keep the figures that can't be true with the last attempt, for staff to be told."""
         if rejected and self.attempts:
-            figures = [_clean(figure) for figure in rejected]
-            self.attempts[-1]["rejected_usage"] = figures
+            figures = [clean(figure) for figure in rejected]
+            known = self.attempts[-1].get("rejected_usage")
+            kept = [*known, *figures] if isinstance(known, list) else figures
+            self.attempts[-1]["rejected_usage"] = kept
             log.error(
                 "usage_rejected",
                 request_id=self.request_id,
@@ -292,8 +279,12 @@ class AdmittedRequest:
                 figures=figures,
             )
 
-    def _note_loss(self, *, was_under_way: bool) -> None:
-        """Add what the upstream charges us for the last attempt, which failed."""
+    def note_loss(self, *, was_under_way: bool) -> None:
+        """Add what the upstream charges us for the last attempt, which failed.
+
+        That is what it reported and sent, and at least the prompt of a call that `was_under_way`
+        when we ended it.
+        """
         part = self._part()
         self._note_rejected(part.rejected)
         may_be_billed = part.is_reported or was_under_way or part.usage.output_tokens
@@ -322,10 +313,14 @@ class AdmittedRequest:
         self.outcome, self.usage, self.source = outcome, usage, source
         cost, upstream_cost = NO_CHARGE, None
         if source != "none":
-            cost, upstream_cost = self._charge_and_cost(usage)
+            self.usage = self.charged_part_of(usage)
+            cost, upstream_cost = self._charge_and_cost(self.usage)
+            if self.usage is not usage:
+                full = self._charge_and_cost(usage)[0]
+                self._note_rejected((f"a cost of {full.total_nanos} nanos, over the maximum",))
         if upstream_usage is None:
             upstream_cost = None
-        elif upstream_usage is not usage:
+        elif upstream_usage is not self.usage:
             upstream_cost = self.cost_of(upstream_usage)
         self.cost = cost
         cost_lines = [*self._losses, upstream_cost] if upstream_cost else self._losses
@@ -334,7 +329,7 @@ class AdmittedRequest:
         metrics.settled.append(settlement)
         if tracing.tracer is not None:
             traceparent = self.headers.get(b"traceparent", b"")
-            tracing.tracer.record(settlement, traceparent, self._attempts_began_at)
+            tracing.tracer.record(settlement, traceparent, self.attempts_began_at)
 
     def _settlement_of(
         self, outcome: str, status: int, error: str, cost_lines: list[AttemptCost]
@@ -353,8 +348,8 @@ class AdmittedRequest:
             status=status,
             streamed=quote.request.is_streamed,
             upstream=route.upstream.name if route is not None else "",
-            upstream_request_id=_clean(self.upstream_request_id),
-            end_user=_clean(quote.request.end_user)[:_LONGEST_END_USER],
+            upstream_request_id=clean(self.upstream_request_id),
+            end_user=clean(quote.request.end_user)[:_LONGEST_END_USER],
             session_id=quote.request.session_id,
             input_tokens=usage.input_tokens,
             cached_tokens=usage.cached_tokens,
@@ -372,8 +367,8 @@ class AdmittedRequest:
             upstream_cost_nanos=sum([each.amount_nanos for each in cost_lines]),
             cost_lines=cost_lines,
             source=self.source,
-            error=_clean(error),
-            finish_reason=_clean(self.finish_reason)[:40],
+            error=clean(error),
+            finish_reason=clean(self.finish_reason)[:40],
             attempts=self.attempts,
             latency_ms=_ms_since(self.started_at),
             first_token_ms=self.first_token_ms,
@@ -394,7 +389,7 @@ def _ms_since(began_at: float) -> int:
     return round((time.monotonic() - began_at) * 1000)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Return a text that PostgreSQL takes: cut, without NUL and lone surrogates."""
     text = text[:_LONGEST_TEXT].replace("\0", "")
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -6,11 +6,13 @@ import structlog
 
 from api.catalogue.snapshot import RouteEntry
 from api.dialects.base import DialectError, StreamFailure, StreamReader
+from api.dialects.usage import Metered
 from api.gateway.abandoned import drain, run_detachably
 from api.gateway.deadlines import Deadlines
 from api.gateway.failover import is_read_on_for
 from api.gateway.growing_hold import GrowingHold, most_output_of
 from api.gateway.http import ApiRequest, Headers
+from api.gateway.max_cost import MaxCostReachedError, most_text_bytes
 from api.gateway.process import Gateway
 from api.gateway.settlement import AdmittedRequest
 from api.gateway.upstream import UpstreamCall, UpstreamResponse
@@ -38,6 +40,7 @@ class StreamResponder:
         self._reader: StreamReader | None = None
         self._response: UpstreamResponse | None = None
         self._has_passed_on = False
+        self._most_text_bytes = most_text_bytes(admitted.quote)
         request.prepare_stream(_id_header(admitted), admitted.quote.dialect.keepalive)
 
     def may_retry(self) -> bool:
@@ -86,8 +89,9 @@ class StreamResponder:
         admitted, reader = self._admitted, self._reader
         assert reader is not None  # noqa: S101 - an attempt succeeded
         admitted.finish_reason = reader.finish_reason
-        admitted.complete(reader.meter(admitted.quote))
-        self._note_hidden_output(reader.text_bytes)
+        metered = reader.meter(admitted.quote)
+        admitted.complete(metered)
+        self._note_hidden_output(metered, reader.text_bytes)
         self._deadlines.end_attempts()
         if self._response is not None:
             await self._response.read_to_end()
@@ -136,12 +140,12 @@ class StreamResponder:
         if reader.error is not None:
             raise reader.error
 
-    def _note_hidden_output(self, text_bytes: int) -> None:
+    def _note_hidden_output(self, metered: Metered, text_bytes: int) -> None:
         """Note a model that was billed more output than came: its holds grow no more."""
         admitted = self._admitted
-        if admitted.hold is None or admitted.source != "upstream":
+        if admitted.hold is None or metered.usage is None or metered.is_estimated:
             return
-        model, output = admitted.quote.model.name, admitted.usage.output_tokens
+        model, output = admitted.quote.model.name, metered.usage.output_tokens
         if output > most_output_of(admitted.quote, text_bytes):
             self._gateway.hidden_output.add(model)
             log.warning(
@@ -158,6 +162,10 @@ class StreamResponder:
 
     async def _write(self, reader: StreamReader, passed_on: bytes) -> None:
         if passed_on:
+            if reader.text_bytes > self._most_text_bytes:
+                raise AttemptError(
+                    "unfunded", "the maximum cost is reached", ending=MaxCostReachedError
+                )
             hold = self._admitted.hold
             if hold is not None and reader.text_bytes > hold.asks_at_bytes:
                 await self._extend(hold, reader.text_bytes)

@@ -10,6 +10,7 @@ from api.openapi.notes import INTRODUCTION, TAGS
 from api.openapi.parts import (
     HEADERS,
     IDEMPOTENCY_KEY,
+    MAX_COST,
     REF,
     Json,
     error_refs,
@@ -79,8 +80,8 @@ def _operation(row: Operation) -> Json:
         "description": row.description,
         "responses": {str(row.success): _success(row), **error_refs(row.errors)},
     }
-    if row.is_paid:
-        described["parameters"] = [IDEMPOTENCY_KEY]
+    if row.takes_max_cost:
+        described["parameters"] = [*([IDEMPOTENCY_KEY] if row.is_paid else ()), MAX_COST]
     if row.argument:
         name = row.path.partition("{")[2].partition("}")[0]
         described["parameters"] = [

@@ -9,7 +9,7 @@ from api import errors
 from api.error_responses import error_object
 
 # Their errors belong to the tree, too.
-from api.gateway import idempotency, upstream_errors  # noqa: F401
+from api.gateway import idempotency, max_cost, upstream_errors  # noqa: F401
 from api.surfaces import SURFACES, Surface
 
 Json = dict[str, Any]
@@ -65,6 +65,20 @@ IDEMPOTENCY_KEY: Json = {
         "answer, and is not charged again."
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+MAX_COST: Json = {
+    "name": "X-Max-Cost",
+    "in": "header",
+    "required": False,
+    "description": (
+        "The most that the request may cost, in dollars. Output is limited to what it pays for. "
+        "Clients that can't set headers send it as `max_cost` in the body."
+    ),
+    "schema": {
+        "type": "string",
+        "pattern": "^[0-9]{1,7}([.][0-9]{1,9})?$",
+        "examples": ["0.05"],
+    },
 }
 _ERROR_HEADERS = {
     401: ("WWW-Authenticate",),

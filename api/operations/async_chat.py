@@ -27,6 +27,7 @@ from api.dialects.openai_chat.request import ChatRequest
 from api.gateway.abandoned import hand_over
 from api.gateway.admission import Quoter, admit
 from api.gateway.http import ApiRequest
+from api.gateway.max_cost import FIELD
 from api.gateway.process import Gateway
 from api.gateway.quote import Quote, quote_text
 from api.gateway.settlement import AdmittedRequest
@@ -34,6 +35,7 @@ from api.jobs.store import ChatOrder
 from api.operations.base import CALL_ERRORS, DocsPage, Operation, check_not_streamed
 from api.operations.chat_completions import CHAT_COMPLETIONS, HELLO
 from api.surfaces import Surface
+from billing.pricing.money import dollars_short_text
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +88,9 @@ async def _store(gateway: Gateway, admitted: AdmittedRequest) -> errors.ApiError
     If that fails, release the hold and return the error for the client.
     """
     quote, admission = admitted.quote, admitted.admission
+    fields = quote.request.fields
+    if quote.request.max_cost_nanos is not None:
+        fields = {**fields, FIELD: dollars_short_text(quote.request.max_cost_nanos)}
     order = ChatOrder(
         request_id=admitted.request_id,
         team_id=admission.team_id,
@@ -97,7 +102,7 @@ async def _store(gateway: Gateway, admitted: AdmittedRequest) -> errors.ApiError
         surface=admitted.surface.name,
         held_nanos=admission.amount_nanos,
         # PostgreSQL's text can't contain NUL; in JSON it is always escaped.
-        body=_encode(quote.request.fields).decode(),
+        body=_encode(fields).decode(),
         job_seconds=quote.job_seconds,
     )
     try:

@@ -31,6 +31,7 @@ from api.catalogue import snapshot
 from api.catalogue.snapshot import Snapshot
 from api.dialects.openai_chat import CHAT
 from api.gateway.http import ApiRequest
+from api.gateway.max_cost import take_max_cost
 from api.gateway.process import CONNECT_SECONDS, Gateway, new_gateway
 from api.gateway.runner import UnaryResponder, run
 from api.gateway.settlement import AdmittedRequest
@@ -276,7 +277,10 @@ def _admitted(
     request = ApiRequest(surface, "", {"headers": ()}, _no_body, _no_client)
     request.request_id = claim.id.hex
     request.started_at -= max(0.0, (timezone.now() - claim.created_at).total_seconds())
-    parsed = CHAT.parse(msgspec.json.decode(claim.body), len(claim.body.encode()))
+    fields = msgspec.json.decode(claim.body)
+    max_cost_nanos, own_bytes = take_max_cost({}, fields)
+    parsed = CHAT.parse(fields, len(claim.body.encode()) - own_bytes)
+    parsed.max_cost_nanos = max_cost_nanos
     quote = quote_async_chat(0, CHAT, current.for_team(claim.team_id), surface, parsed)
     admitted_at = (claim.price_version_id, claim.contract_id or 0)
     prices = [

@@ -108,7 +108,8 @@ class Operation:
     stream's events, `answer_types` the media types of answers that are no JSON, `success` their
     status. `errors` are statuses. `examples` are requests by title. `model_kind` is the kind of
     model that it takes, if `model_input` is set one with that modality of input. `dialect` and
-    `quoter` are those of a paid operation, whose requests can be quoted without being made.
+    `quoter` are those of a paid operation, whose requests can be quoted without being made; an
+    operation that does so `is_quote`.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Operation:
     playground: Playground = Playground()
     dialect: Dialect | None = None
     quoter: Callable[[Gateway], Quoter] | None = None
+    is_quote: bool = False
 
     @property
     def method(self) -> str:
@@ -154,6 +156,11 @@ class Operation:
     def is_paid(self) -> bool:
         """Whether its requests cost credits, so that they take an Idempotency-Key."""
         return 402 in self.errors
+
+    @property
+    def takes_max_cost(self) -> bool:
+        """Whether its requests can name the most that they may cost."""
+        return self.is_paid or self.is_quote
 
     @property
     def body_type(self) -> str:

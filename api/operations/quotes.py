@@ -311,5 +311,6 @@ def quote_of(operation: Operation, page: DocsPage | None = None) -> Operation:
         "playground": Playground(),
         "dialect": None,
         "quoter": None,
+        "is_quote": True,
     }
     return replace(operation, **changes)

@@ -19,9 +19,14 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
 
 @schemathesis.hook
 def map_headers(context: schemathesis.HookContext, headers: Any) -> Any:
-    """Make an Idempotency-Key unique, as clients do: only its first request is served."""
+    """Make an Idempotency-Key unique, as clients do: only its first request is served.
+
+    Also raise a maximum cost, as most of them pay for nothing.
+    """
     if headers and len(headers.get("Idempotency-Key", "")) % 4:
-        return {**headers, "Idempotency-Key": uuid.uuid4().hex}
+        headers = {**headers, "Idempotency-Key": uuid.uuid4().hex}
+    if headers and len(headers.get("X-Max-Cost", "")) % 4:
+        headers = {**headers, "X-Max-Cost": "100"}
     return headers
 
 

@@ -15,6 +15,7 @@ from api.operations import async_chat_worker as worker
 from billing.models import CatalogueVersion, PriceVersion, Product, Reservation, UsageRecord
 from tests.api.gateway import upstream as scripted
 from tests.api.gateway.upstream import Script, answer, completion, raw, stream
+from tests.billing.conftest import broken_invariants
 from tests.billing.ledger_calls import Customer, admit, database, make_customer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -150,6 +151,17 @@ def test_a_failure_ends_it_free_of_charge(customer: Customer, script: Script) ->
     assert job.error_code
     assert UsageRecord.objects.get(pk=job.pk).charged_nanos == 0
     assert reservation_of(job) == "released"
+
+
+def test_its_maximum_cost_bounds_its_charge(customer: Customer) -> None:
+    body = {**BODY, "max_cost": "0.000004"}
+    job = make_job(customer, held_nanos=HELD, body=json.dumps(body))
+    lot = {"prompt_tokens": 2, "completion_tokens": 5_000, "total_tokens": 5_002}
+    _, [asked] = run_round(answer(completion("Hello", usage=lot)))
+    assert "max_cost" not in asked
+    record = UsageRecord.objects.get(pk=job.pk)
+    assert (record.charged_nanos, record.written_off_nanos) == (4_000, 0)
+    assert broken_invariants() == {}
 
 
 def test_a_busy_model_puts_it_off(customer: Customer) -> None:

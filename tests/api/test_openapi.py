@@ -63,6 +63,16 @@ def test_every_endpoint_is_described_as_it_is_routed(spec) -> None:
             assert (found.surface, found.operation) == (surface, operation)
 
 
+def test_every_paid_endpoint_and_its_quote_take_a_maximum_cost(spec) -> None:
+    for operation in OPERATIONS.values():
+        described = spec["paths"][operation.path][operation.method].get("parameters", ())
+        headers = {each["name"] for each in described if each["in"] == "header"}
+        if operation.is_paid:
+            assert headers == {"Idempotency-Key", "X-Max-Cost"}
+        else:
+            assert headers == ({"X-Max-Cost"} if operation.is_quote else set())
+
+
 def test_every_mount_is_a_server_and_v1_the_first(spec) -> None:
     mounts = [server["url"] for server in spec["servers"]]
     assert mounts[0] == "/v1"

@@ -6,8 +6,32 @@ KEYS = "api/gateway/test_upstream_keys.py::"
 EARLY_ENDS = "api/gateway/test_early_ends.py::"
 CONTRACTS = "api/gateway/test_contract_prices.py::"
 ABANDONED = "api/gateway/test_abandoned.py::"
+MAX_COST = "api/gateway/test_max_cost.py::"
 
 METERING_MUTANTS = [
+    mutant(
+        "the maximum cost of a request in its hold",
+        "api/gateway/admission.py",
+        "        limit_to_max_cost(quote, parsed.max_cost_nanos)\n",
+        "        pass\n",
+        f"{MAX_COST}test_it_bounds_the_hold_and_the_output[/v1/messages-plain-header]",
+        f"{MAX_COST}test_a_price_that_can_not_be_lowered_must_be_covered[images]",
+    ),
+    mutant(
+        "the maximum cost of a request in its charge",
+        "api/gateway/settlement.py",
+        "            self.usage = self.charged_part_of(usage)\n",
+        "            pass\n",
+        f"{MAX_COST}test_an_upstream_that_bills_for_more_is_charged_up_to_it_and_shown[stream]",
+        f"{MAX_COST}test_no_answer_is_charged_more",
+    ),
+    mutant(
+        "the end of a stream that disregards its limit",
+        "api/gateway/stream_responder.py",
+        "if reader.text_bytes > self._most_text_bytes:",
+        "if False:",
+        f"{MAX_COST}test_a_stream_that_does_not_grow_ends_there_as_well",
+    ),
     mutant(
         "the team's contract price in the quote",
         "api/gateway/admission.py",

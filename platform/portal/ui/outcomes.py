@@ -57,6 +57,9 @@ _OUTCOMES = {
     "budget_exceeded": Outcome(
         _("Cut off"), "bad", _("The API key's budget didn't cover more of the answer.")
     ),
+    "max_cost_reached": Outcome(
+        _("Cut off"), "bad", _("The answer reached the request's maximum cost.")
+    ),
     "service_unavailable": Outcome(
         _("Interrupted"), "bad", _("Credits for more of the answer couldn't be reserved.")
     ),

@@ -68,6 +68,7 @@ _RETRIES = {
     ),
     "insufficient_quota": gettext_lazy("Buy credits, and send the request again."),
     "budget_exceeded": gettext_lazy("Raise the key's budget, or wait for its next period."),
+    "max_cost_reached": gettext_lazy("Raise the request's maximum cost."),
     "empty": gettext_lazy(
         "A retry may succeed. A larger max_tokens leaves room for an answer after reasoning."
     ),
@@ -79,6 +80,7 @@ _CODES = {
     "internal_error": "internal_error",
     "insufficient_quota": errors.InsufficientQuotaError.code,
     "budget_exceeded": errors.BudgetExceededError.code,
+    "max_cost_reached": "max_cost_reached",
     "service_unavailable": errors.ServiceUnavailableError.code,
 }
 

@@ -81,6 +81,22 @@ async def test_a_key_stands_for_one_request(process: Process, there: scripted.Up
 
 
 @served(answer(completion()))
+async def test_a_maximum_cost_is_part_of_the_request(
+    process: Process, there: scripted.Upstream
+) -> None:
+    async def ask(max_cost: str) -> Reply:
+        headers = {"authorization": f"Bearer {process.key}", "idempotency-key": "one"}
+        return await process.post(body(), headers={**headers, "x-max-cost": max_cost})
+
+    assert not is_replay(await ask("0.50"))
+    assert is_replay(await ask("0.500"))
+    for changed in (await ask("0.6"), await process.ask()):
+        assert error(changed) == (422, "idempotency_key_reused")
+    assert error(await ask("much")) == (400, "invalid_max_cost")
+    assert len(there.calls) == 1
+
+
+@served(answer(completion()))
 async def test_a_repeat_keeps_no_place_at_the_upstream(
     process: Process, there: scripted.Upstream
 ) -> None:

@@ -24,6 +24,10 @@ USAGE = {"prompt_tokens": 500, "completion_tokens": 1000, "total_tokens": 1500}
             b'{"id":1,"given":{"usage":{"n":3}},"usage":{"n":1}}',
             b'{"id":1,"given":{"usage":{"n":3}},"usage":{"cost":2,"n":1}}',
         ),
+        (b'[{"usage":{"n":3}}]', b'[{"usage":{"n":3}}]'),
+        (b'{"data":[{"usage":{"n":3}}]}', b'{"data":[{"usage":{"n":3}}]}'),
+        (b'{"given":{"usage":{}},"usage":null}', b'{"given":{"usage":{}},"usage":null}'),
+        (b'{"given":{"usage":{}},"usage" :{}}', b'{"given":{"usage":{}},"usage":{"cost":2}}'),
         (b'{"given":[{"usage":{}},{"usage":{}}]}', b'{"given":[{"usage":{}},{"usage":{}}]}'),
         (
             b'{"usage":{"cost":9,"n":1,"cost_details":{"upstream_inference_cost":9}},"id":1}',

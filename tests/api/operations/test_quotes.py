@@ -61,6 +61,18 @@ async def test_a_quote_is_what_the_request_is_admitted_by(path: str, asked: Any)
 
 
 @in_loop
+async def test_a_maximum_cost_lowers_the_quote_as_it_lowers_the_request() -> None:
+    async with World(answer(completion())) as world:
+        headers = {"x-max-cost": "0.002"}
+        reply = await world.post(body(), "/v1/chat/completions/quote", headers=headers)
+        await world.post(body(), headers=headers)
+    found = msgspec.json.decode(reply.body, type=QuoteAnswer)
+    assert found.hold_nanos == found.most.cost_nanos == world.gate.admissions[0].amount_nanos
+    assert found.most.cost_nanos <= 2_000_000
+    assert found.max_tokens == world.upstream.calls[0]["max_tokens"]
+
+
+@in_loop
 async def test_the_likely_cost_is_that_of_the_keys_other_answers() -> None:
     async with World(answer(completion())) as world:
         reply = (await world.post(body("x" * 400), "/v1/chat/completions/quote")).json
