@@ -279,7 +279,7 @@ def _review(
     if _has_rates(form):
         tables["change"] = _change_text(price, current)
         tables["customers"] = {
-            "headers": ["Team", "Requests", "Paid", "At the new price", "Change"],
+            "headers": ["Team", "Requests", "Paid", "At the new price", "Change", "Contract"],
             "rows": [
                 [
                     each.team,
@@ -287,6 +287,7 @@ def _review(
                     f"${dollars_text(each.charged_nanos)[:-3]}",
                     f"${dollars_text(each.would_nanos)[:-3]}",
                     "" if each.change_percent is None else f"{each.change_percent:+.1f}%",
+                    each.contract,
                 ]
                 for each in customers_of(price)
             ],

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import F, Q
 from django.utils import timezone
 
 from api.catalogue.check import TEXT_PRICED_BY
 from api.catalogue.rate_versions import in_force
 from api.models import Model, Route, RouteCost
-from billing.models import PriceVersion, Product
+from billing.models import ContractPrice, PriceVersion, Product
 from billing.pricing.components import COMPONENTS, Component
 from billing.pricing.margins import RatePair, rate_pairs, rate_text
 from billing.pricing.rates import Rates
@@ -99,12 +100,29 @@ def losses_at(rates: Rates, suppliers: Iterable[Supplier]) -> list[str]:
 
 
 def customers_of(price: PriceVersion) -> list[Repriced]:
-    """Return the largest customers of the last 30 days, with what they would have paid."""
+    """Return the largest customers of the last 30 days, with what they would have paid.
+
+    Teams that will have a contract price when the new price takes effect pay by it.
+    """
     model = Model.objects.filter(product=price.product).first()
     if model is None:
         return []
-    since = timezone.now().replace(minute=0, second=0, microsecond=0)
-    return repriced_customers(model.name, price.rates, since - timedelta(days=REPRICED_DAYS))
+    now = timezone.now()
+    since = now.replace(minute=0, second=0, microsecond=0) - timedelta(days=REPRICED_DAYS)
+    contracts = _contracts_at(price.product, price.effective_from or now)
+    return repriced_customers(model.name, price.rates, since, contracts)
+
+
+def _contracts_at(product: Product, moment: datetime) -> dict[int, ContractPrice]:
+    """Return the contract that applies to the product at a moment, by its team's id."""
+    rows = ContractPrice.objects.filter(
+        Q(product=product) | Q(product__isnull=True),
+        Q(ends_at__isnull=True) | Q(ends_at__gt=moment),
+        state=ContractPrice.State.APPROVED,
+        effective_from__lte=moment,
+    )
+    # One for the product comes before one for all products.
+    return {row.team_id: row for row in rows.order_by(F("product").asc(nulls_first=True))}
 
 
 def _loss_text(upstream: str, pair: RatePair) -> str:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from api.models import Model, Route, RouteCost, Upstream
-from billing.models import CreditAccount, PriceVersion, Product
+from billing.models import ContractPrice, CreditAccount, PriceVersion, Product
 from billing.usage.records import roll_up_recent
 from tests.cast import IssuedKey, signed_in
 from tests.config.price_pages import add_url, price_form, publish
@@ -193,12 +193,25 @@ def test_the_largest_customers_are_repriced(
         return row[3:]
 
     # 1,000 x 0.80 + 100 x 2.50
-    assert would() == ["$0.001050", "+6.1%"]
+    assert would() == ["$0.001050", "+6.1%", ""]
     # Of the lines, as 200 tokens have a price of their own: 800 x 0.80 + 200 x 2 + 100 x 2.50
-    assert would(rate_cache_write="2") == ["$0.001290", "+30.3%"]
+    assert would(rate_cache_write="2") == ["$0.001290", "+30.3%", ""]
     # Above the tier: 1,000 x 1 + 100 x 2.50
-    assert would(context_tiers="500: input 1") == ["$0.001250", "+26.3%"]
-    assert would(context_tiers="1000: input 1") == ["$0.001050", "+6.1%"]
+    assert would(context_tiers="500: input 1") == ["$0.001250", "+26.3%", ""]
+    assert would(context_tiers="1000: input 1") == ["$0.001050", "+6.1%", ""]
+    # A contract's factor is on the new price; own rates replace it.
+    now = timezone.now()
+    agreed: dict[str, Any] = {
+        "reason": "Signed",
+        "state": ContractPrice.State.APPROVED,
+        "decided_at": now,
+    }
+    agreed |= {"team": alices_account.team, "effective_from": now}
+    ContractPrice.objects.create(factor_millionths=500_000, **agreed)
+    assert would() == ["$0.000525", "-47.0%", "50% of the list price"]
+    own = {"input_nanos_per_million": 600_000_000, "output_nanos_per_million": 1_000_000_000}
+    ContractPrice.objects.create(product=product, has_own_rates=True, **own, **agreed)
+    assert would() == ["$0.000700", "-29.3%", "own rates"]
 
 
 def test_only_who_may_add_prices_sees_the_form(product: Product, alice: User) -> None:

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from accounts.models import Membership, Role, Team, User
-from api.catalogue.price_changes import announced_changes
+from api.catalogue.price_changes import announced_changes, change_text
 from api.models import Model
-from billing.models import CreditAccount, PriceVersion, Product
+from billing.models import ContractPrice, CreditAccount, PriceVersion, Product
 from billing.usage.records import roll_up_recent
 from portal.emails import sending, tasks
 from tests.cast import IssuedKey, signed_in
@@ -138,3 +138,62 @@ def test_staff_announce_a_price_as_they_publish_it(
     assert publish(staff, add_url(change.product), form).status_code == 302
     tasks.send_notices()
     assert len(sent) == 1
+
+
+def contract(team: Team, change: PriceVersion, **fields: Any) -> ContractPrice:
+    """Agree on a contract price with the team."""
+    now = timezone.now()
+    terms: dict[str, Any] = {"product": change.product, "effective_from": now, "reason": "Signed"}
+    terms |= {"state": ContractPrice.State.APPROVED, "decided_at": now}
+    return ContractPrice.objects.create(team=team, **(terms | fields))
+
+
+def test_a_team_whose_contract_fixes_its_rates_hears_nothing_of_the_list_price(
+    change: PriceVersion, alices_team: Team, alice: User, sent: list[tuple[str, str]]
+) -> None:
+    contract(alices_team, change, product=None, factor_millionths=500_000)
+    fixed = contract(alices_team, change, has_own_rates=True, input_nanos_per_million=600_000_000)
+    tasks.send_notices()
+    assert sent == []
+    assert "The price of" not in signed_in(alice).get("/dashboard").content.decode()
+    # A contract that is over by then fixes nothing, and the list price it returns to is named.
+    fixed.ends_at = change.effective_from
+    fixed.save()
+    ContractPrice.objects.filter(product=None).update(ends_at=change.effective_from)
+    tasks.send_notices()
+    assert "put tokens $0.60 \N{RIGHTWARDS ARROW} $0.80 per million" in " ".join(sent[0][1].split())
+
+
+def test_a_team_with_a_factor_is_told_its_own_price(
+    change: PriceVersion, alices_team: Team, alice: User, sent: list[tuple[str, str]]
+) -> None:
+    contract(alices_team, change, product=None, factor_millionths=500_000)
+    tasks.send_notices()
+    tasks.send_notices()
+    assert len(sent) == 1
+    assert "put tokens $0.35 \N{RIGHTWARDS ARROW} $0.40 per million" in " ".join(sent[0][1].split())
+    page = signed_in(alice).get("/dashboard").content.decode()
+    assert "Input tokens $0.35 \N{RIGHTWARDS ARROW} $0.40 per million" in page
+
+
+def test_a_contract_that_waits_for_a_second_person_changes_no_notice(
+    change: PriceVersion, alices_team: Team, sent: list[tuple[str, str]]
+) -> None:
+    waiting: dict[str, Any] = {"state": ContractPrice.State.PENDING, "decided_at": None}
+    contract(alices_team, change, has_own_rates=True, **waiting)
+    tasks.send_notices()
+    assert "$0.70 \N{RIGHTWARDS ARROW} $0.80" in sent[0][1]
+
+
+def test_each_reader_has_the_change_in_their_language(
+    change: PriceVersion, alice: User, sent: list[tuple[str, str]]
+) -> None:
+    alice.language = "cs"
+    alice.save()
+    tasks.send_notices()
+    before = change.product.price_versions.earliest("effective_from")
+    with translation.override("cs"):
+        text = change_text(before.rates, change.rates)
+    assert text != change_text(before.rates, change.rates)
+    # The text begins a sentence, and emails are wrapped.
+    assert " ".join(text[1:].split()) in " ".join(sent[0][1].split())

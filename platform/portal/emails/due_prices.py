@@ -9,18 +9,20 @@ from django.utils import translation
 
 from accounts.models import SentNotice, Team, User
 from accounts.zones import moment_for
-from api.catalogue.price_changes import PriceChange, announced_changes, teams_using
+from api.catalogue.price_changes import PriceChange, announced_changes, changes_by_team
 from portal.emails.due import Notice, payers_of
 
 
 def price_changes(now: datetime) -> Iterator[Notice]:
     """Yield a notice of each announced price change to the members who may pay."""
-    for change in announced_changes(now):
-        # A notice is sent for each of a person's teams, and again if the change itself changes.
-        with translation.override(settings.LANGUAGE_CODE):
-            digest = crc32(f"{change.effective_from} {change.text}".encode())
-        members = payers_of(teams_using(change.model, now))
+    for listed in announced_changes(now):
+        changes = changes_by_team(listed, now)
+        members = payers_of(set(changes))
         for team in Team.objects.filter(pk__in=members).order_by("pk"):
+            change = changes[team.pk]
+            # A notice is sent for each of a person's teams, and again if the change itself changes.
+            with translation.override(settings.LANGUAGE_CODE):
+                digest = crc32(f"{change.effective_from} {change.text}".encode())
             reference = f"price {change.version_id} {digest:08x} team {team.pk}"
             for user in members[team.pk]:
                 facts = _facts(change, user)
