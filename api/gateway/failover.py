@@ -56,6 +56,7 @@ async def try_routes(
         failure = await attempting
         if failure is None:
             return
+        _return_tokens(gateway, admitted, route, failure)
         tried[route.route_key] = failure
         if not failure.is_key_fault:
             failed[route.id] = failure
@@ -76,6 +77,15 @@ async def try_routes(
         if attempts == MAX_ATTEMPTS or refusals == MAX_KEY_REFUSALS:
             break
     raise last or AttemptError("connect", "the model has no route")
+
+
+def _return_tokens(
+    gateway: Gateway, admitted: AdmittedRequest, route: RouteEntry, failure: AttemptError
+) -> None:
+    """Count the tokens of a call that was refused, or never sent, no longer for its key."""
+    if route.upstream.has_rates and (failure.status >= 400 or failure.kind == "connect"):
+        tokens = admitted.quote.limited_tokens
+        gateway.upstreams.limits.rates.count(route.upstream, 0, -tokens)
 
 
 async def _counted(

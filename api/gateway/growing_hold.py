@@ -70,7 +70,8 @@ def _is_seen_as_it_comes(quoted: Quote) -> bool:
     request, model = quoted.request, quoted.model
     if quoted.units is not None or quoted.likely is not None or request.billed or request.echoes:
         return False
-    if model.hides_reasoning or model.output_modalities != ("text",):
+    # A chat model whose row names no modalities makes text.
+    if model.hides_reasoning or model.output_modalities not in ((), ("text",)):
         return False
     for route in model.routes:
         dialect = route.upstream.dialect
@@ -168,10 +169,9 @@ class GrowingHold:
 
     def delivered(self, usage: Usage, text_bytes: int) -> Usage:
         """Return a usage with no more output than so much delivered text can have."""
-        quoted, output = self._quote, 0
-        if text_bytes:
-            most = min(quoted.likely_output(text_bytes), most_output_of(quoted, text_bytes))
-            output = min(usage.output_tokens, most)
+        quoted = self._quote
+        most = min(quoted.likely_output(text_bytes), most_output_of(quoted, text_bytes))
+        output = min(usage.output_tokens, most)
         reasoning = min(usage.reasoning_tokens, output)
         return structs.replace(usage, output_tokens=output, reasoning_tokens=reasoning)
 

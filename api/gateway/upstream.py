@@ -263,6 +263,8 @@ class Upstreams:
             learnt = self._learn(route, error)
             if learnt is None:
                 raise
+            if route.upstream.has_rates:
+                self.limits.rates.count(route.upstream, 0, -quote.limited_tokens)
             response = await post(_body(quote, request, dialect, learnt))
         if ARMED:
             failpoint("after_dispatch")

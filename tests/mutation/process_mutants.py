@@ -84,7 +84,7 @@ PROCESS_MUTANTS = [
         "api/gateway/test_growing_holds.py"
         "::test_no_more_passes_than_is_held_until_the_extension_is_there[/v1/chat/completions]",
         "api/gateway/test_growing_holds.py"
-        "::test_a_part_that_the_hold_never_paid_for_is_not_delivered_or_charged",
+        "::test_an_answer_that_the_hold_never_paid_for_is_not_delivered_and_is_free",
     ),
     mutant(
         "extend: the bill of a cut answer",

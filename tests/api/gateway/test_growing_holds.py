@@ -58,6 +58,13 @@ def prompt_nanos(world: World) -> int:
     return first_hold(world) - SLICE * OUTPUT_NANOS
 
 
+@in_loop
+async def test_a_model_whose_row_names_no_modalities_makes_text() -> None:
+    async with World(parts(1), output_modalities=(), **AGENT) as world:
+        await world.post(agents(CHAT))
+    assert first_hold(world) < 2 * SLICE * OUTPUT_NANOS
+
+
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
 @in_loop
 async def test_a_stream_holds_its_prompt_and_a_slice_and_asks_upstream_for_all(path: str) -> None:
@@ -133,14 +140,15 @@ async def test_an_answer_ends_where_its_hold_can_not_grow(path: str, code: str) 
 
 
 @in_loop
-async def test_a_part_that_the_hold_never_paid_for_is_not_delivered_or_charged() -> None:
+async def test_an_answer_that_the_hold_never_paid_for_is_not_delivered_and_is_free() -> None:
     async with World(stream(chunk("x" * 50_000), chunk(finish="stop"), DONE), **AGENT) as world:
         world.gate.most_held_nanos = 5_000_000
         reply = await world.post(agents(CHAT))
     assert (reply.status, reply.json["error"]["code"]) == (402, "insufficient_quota")
     settled = world.gate.only
-    assert (settled.output_tokens, settled.output_nanos) == (0, 0)
-    assert settled.input_nanos > 0
+    assert (settled.outcome, settled.source) == ("insufficient_quota", "none")
+    assert settled.input_nanos + settled.output_nanos == 0
+    assert "charged" not in reply.json["error"]["message"]
 
 
 @in_loop

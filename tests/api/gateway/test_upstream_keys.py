@@ -248,6 +248,25 @@ async def test_a_request_counts_for_the_key_that_served_it() -> None:
 
 
 @in_loop
+async def test_refused_calls_use_none_of_a_keys_tokens() -> None:
+    wrong_field = {"error": {"message": "max_tokens", "param": "max_tokens"}}
+    scripts = [answer(wrong_field, 400), answer(SLOW_DOWN, 429)]
+
+    async def refuse(writer: asyncio.StreamWriter) -> None:
+        await scripts[min(provider.asked.count("first"), 2) - 1](writer)
+
+    provider = Provider(first=refuse)
+    limits = {"tokens_per_minute": 1_000_000}
+    async with World(upstreams=[provider], keys=({**FIRST, **limits}, SECOND)) as relay:
+        for number in range(64):
+            await relay.chat(**session(f"s {number}"))
+            if provider.asked.count("first") >= 2:
+                break
+        used = relay.gateway.upstreams.limits.rates.take_changes()
+    assert used == {1: (2, 0)}
+
+
+@in_loop
 async def test_a_used_up_key_costs_no_attempt_and_no_request_fails() -> None:
     provider = Provider()
     limited = {**FIRST, "requests_per_minute": 1}
