@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from billing.ledger import expiry, invariants, spool
 from billing.ledger.alerts import LONGEST_REFERENCE, raise_alert
+from billing.receipts import day_roots
 from billing.usage import overview, records
 
 log = structlog.get_logger(__name__)
@@ -78,6 +79,12 @@ def alert_of_rejected_usage(hours: int = 2) -> int:
             "and a prompt above what was sent was charged at its bound.",
         )
     return new
+
+
+@shared_task
+def close_days() -> int:
+    """Build the Merkle roots of days that have closed. Return their number."""
+    return day_roots.close_days()
 
 
 @shared_task

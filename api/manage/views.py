@@ -4,7 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -29,11 +29,19 @@ from api.manage.serializers import (
     RotationSerializer,
     TeamSerializer,
 )
-from api.operations.base import parameters_of
+from api.operations.base import Parameters, parameters_of
+from api.operations.receipts import (
+    ReceiptQuery,
+    RootsQuery,
+    receipt_body,
+    root_statement,
+    roots_page,
+)
 from api.operations.usage import TeamUsageQuery, report_query, usage_page
 from api.phrases import Phrase
 from api.service import current_service
 from billing.models import CreditAccount
+from billing.receipts.keys import MEDIA_TYPE
 
 _KEY_RELATIONS = ("created_by", "spend", "replaced_by")
 
@@ -88,6 +96,11 @@ class ManageView(APIView):
                 )
             )
         return key
+
+    def account_id(self) -> int:
+        """Return the id of the team's credit account, or 0, which is no account's."""
+        account = CreditAccount.objects.filter(team=self.actor.team).first()
+        return account.pk if account is not None else 0
 
     def managed_key(self, key_id: int) -> ApiKey:
         """Return a key that the actor may change. Raise NotFound- and PermissionDeniedError."""
@@ -197,9 +210,7 @@ class UsageView(ManageView):
     @schema.reports_usage
     def get(self, request: Request) -> Response:
         """Return a page of a usage report."""
-        params = request.query_params.lists()
-        found = {name: ",".join(values) for name, values in params if name != "team"}
-        query = parameters_of(found, TeamUsageQuery)
+        query = _query_of(request, TeamUsageQuery)
         keys = self.actor.visible_keys()
         key_ids: tuple[int, ...] | None = None
         if query.key is not None:
@@ -209,9 +220,38 @@ class UsageView(ManageView):
             key_ids = tuple(
                 keys.filter(created_by__email=query.member).values_list("pk", flat=True)
             )
-        account = CreditAccount.objects.filter(team=self.actor.team).first()
-        report = report_query(query, account.pk if account is not None else 0, key_ids)
-        return Response(usage_page(query, report))
+        return Response(usage_page(query, report_query(query, self.account_id(), key_ids)))
+
+
+class ReceiptView(ManageView):
+    """`receipts/{id}`: the receipt of one of the team's requests."""
+
+    @schema.gives_receipt
+    def get(self, request: Request, request_id: str) -> HttpResponse:
+        """Return a receipt."""
+        query = _query_of(request, ReceiptQuery)
+        body = receipt_body(self.account_id(), request_id, query)
+        return HttpResponse(
+            body, content_type=MEDIA_TYPE if query.format == "jws" else "application/json"
+        )
+
+
+class DayRootsView(ManageView):
+    """`day-roots`: the Merkle roots of the team's transfers."""
+
+    @schema.lists_day_roots
+    def get(self, request: Request) -> Response:
+        """Return a page of signed roots, the latest first."""
+        return Response(roots_page(self.account_id(), _query_of(request, RootsQuery)))
+
+
+class DayRootView(ManageView):
+    """`day-roots/{day}`: one day's root."""
+
+    @schema.gives_day_root
+    def get(self, request: Request, day: str) -> HttpResponse:
+        """Return a day's signed root."""
+        return HttpResponse(root_statement(self.account_id(), day), content_type=MEDIA_TYPE)
 
 
 class UnknownView(ManageView):
@@ -222,6 +262,13 @@ class UnknownView(ManageView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Raise UnknownUrlError for any client and method."""
         raise errors.UnknownUrlError.about(str(request.method), request.path)
+
+
+def _query_of(request: Request, struct: type[Parameters]) -> Parameters:
+    """Return the query's parameters besides the team. Raise an InvalidRequestError."""
+    params = request.query_params.lists()
+    found = {name: ",".join(values) for name, values in params if name != "team"}
+    return parameters_of(found, struct)
 
 
 def _actor_of(request: Request) -> access.Actor:

@@ -94,7 +94,10 @@ def _operation(row: Operation) -> Json:
             }
         ]
     if row.query is not None:
-        described["parameters"] = query_parameters(row.query)
+        described["parameters"] = [
+            *described.get("parameters", ()),
+            *query_parameters(row.query),
+        ]
     if not row.at_root:
         described["servers"] = servers(each for each in SURFACES if row.is_served_at(each))
     if row.body is not None:
@@ -122,7 +125,7 @@ def _success(row: Operation) -> Json:
         }
     for media_type in row.answer_types:
         # Bytes have no schema in OpenAPI 3.1.
-        is_text = media_type.startswith("text/")
+        is_text = media_type.startswith("text/") or media_type == "application/jose"
         content[media_type] = {"schema": {"type": "string"}} if is_text else {}
     if row.stream is not None:
         # As tools read OpenAPI 3.1, the schema of a stream is that of one of its events.

@@ -21,6 +21,7 @@ from api.operations.models import CHAT_MODELS, MODEL, MODELS
 from api.operations.moderations import MODERATIONS
 from api.operations.openai_videos import VIDEOS
 from api.operations.quotes import PAGE, quote_of
+from api.operations.receipts import DAY_ROOT, DAY_ROOTS, RECEIPT
 from api.operations.rerank import RERANK
 from api.operations.responses import CREATE_RESPONSE
 from api.operations.speech import SPEECH
@@ -55,6 +56,9 @@ _TABLE = (
     CREDITS,
     GENERATION,
     USAGE,
+    RECEIPT,
+    DAY_ROOTS,
+    DAY_ROOT,
     HEALTH,
 )
 _QUOTES = (

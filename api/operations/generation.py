@@ -35,7 +35,7 @@ _API_TYPES = {
     "images_edits": "image",
     "videos_generations": "video",
 }
-_EXAMPLE_ID = "0198c2f0-a1b2-7cc8-9a55-2f1e4bd3c111"
+EXAMPLE_ID = "0198c2f0-a1b2-7cc8-9a55-2f1e4bd3c111"
 
 
 class GenerationQuery(Struct, kw_only=True):
@@ -55,11 +55,11 @@ async def show_generation(gateway: Gateway, request: ApiRequest) -> None:
     """Answer with what one of the team's requests used. Raise an error of `api.errors`."""
     admission = await known_key(gateway, request)
     named = query_of(request, GenerationQuery).id
-    found = _ID.fullmatch(named)
+    request_id = request_id_in(named)
     record = None
-    if found is not None:
+    if request_id is not None:
         wanted = UsageRecord.objects.filter(
-            pk=UUID(found[1]), account_id=admission.account_id
+            pk=request_id, account_id=admission.account_id
         ).select_related("account")
         record = await look_up(admission.team_id, wanted.first)
     if record is None:
@@ -69,6 +69,12 @@ async def show_generation(gateway: Gateway, request: ApiRequest) -> None:
             param="id",
         )
     await request.respond(msgspec.json.encode({"data": generation_of(record)}))
+
+
+def request_id_in(text: str) -> UUID | None:
+    """Return the request's id, of it or of an id that we make of it; None for any other text."""
+    found = _ID.fullmatch(text)
+    return UUID(found[1]) if found is not None else None
 
 
 def generation_of(record: UsageRecord) -> dict[str, object]:
@@ -194,8 +200,8 @@ class GenerationAnswer(Struct):
 
 _EXAMPLE = {
     **dict.fromkeys(Generation.__struct_fields__),
-    "id": _EXAMPLE_ID,
-    "request_id": _EXAMPLE_ID,
+    "id": EXAMPLE_ID,
+    "request_id": EXAMPLE_ID,
     "model": "glm-5.2",
     "created_at": "2026-11-30T21:03:22.123456Z",
     "streamed": True,

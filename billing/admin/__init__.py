@@ -7,6 +7,7 @@ from billing.admin import (
     manual_postings,
     orders,
     plans,
+    receipts,
     reconciliation,
     refunds,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "manual_postings",
     "orders",
     "plans",
+    "receipts",
     "reconciliation",
     "refunds",
 ]

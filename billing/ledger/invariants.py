@@ -8,6 +8,7 @@ from django.db import connection, transaction
 
 from billing.ledger.charge_invariants import CHARGE_INVARIANTS
 from billing.pricing.components import COMPONENTS, Component
+from billing.receipts import invariant as day_roots
 
 EXAMPLES = 5
 
@@ -297,6 +298,10 @@ def check() -> list[Finding]:
             cursor.execute(violations)
             rows = cursor.fetchall()
             findings.append(Finding(invariant, len(rows), [row[0] for row in rows[:EXAMPLES]]))
+        # A Merkle tree is no query.
+        broken = list(day_roots.violations())
+        roots = Invariant(day_roots.NAME, day_roots.RULE, "")
+        findings.append(Finding(roots, len(broken), broken[:EXAMPLES]))
     return findings
 
 

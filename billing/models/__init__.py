@@ -34,6 +34,7 @@ from billing.models.plans import (
     SubscriptionPayment,
 )
 from billing.models.prices import CatalogueVersion, PriceVersion, Product, RatesRow
+from billing.models.receipts import DayRoot, SigningKey
 from billing.models.reconciliation import (
     StatementChunk,
     StatementLine,
@@ -50,6 +51,7 @@ __all__ = [
     "CreditAccount",
     "CreditCode",
     "CreditLot",
+    "DayRoot",
     "Dispute",
     "FraudWarning",
     "FreeWindow",
@@ -73,6 +75,7 @@ __all__ = [
     "Refund",
     "Reservation",
     "ServiceHour",
+    "SigningKey",
     "StatementChunk",
     "StatementLine",
     "StripeEvent",

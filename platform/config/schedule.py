@@ -83,5 +83,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "prices below cost": _run("api.tasks.alert_of_losses", 300.0),
     "ejected routes": _run("api.tasks.alert_of_ejections", 30.0, expires=60),
     "rejected usage": _run("billing.tasks.alert_of_rejected_usage", 300.0),
+    # Hourly, so that a missed run is made up for; days close an hour after midnight.
+    "close days": _run("billing.tasks.close_days", crontab(minute=5), expires=3600),
     "prove the ledger": _run("billing.tasks.prove_ledger", crontab(hour=3, minute=30)),
 }

@@ -82,7 +82,7 @@ def test_every_mount_is_a_server_and_v1_the_first(spec) -> None:
 def test_the_management_api_is_in_it_at_its_own_server(spec) -> None:
     described = {path: item for path, item in spec["paths"].items() if "manage" in path}
     named = [pattern for pattern in urlpatterns if pattern.name]
-    assert len(described) == len(named) == 5
+    assert len(described) == len(named) == 8
     for item in described.values():
         assert item["servers"] == [{"url": "/"}]
 

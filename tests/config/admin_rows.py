@@ -77,6 +77,16 @@ def add_rows(n: int) -> None:
         team=team, actor=user, actor_label=user.email, action="key.created"
     )
     accounts.StaffNote.objects.create(team=team, author=user, text=f"Note {n}")
+    models.SigningKey.objects.create(id=f"{n:043}", public_key=f"{n:043}", signs_from=now)
+    models.DayRoot.objects.create(
+        account=account,
+        day=now.date(),
+        first_sequence=1,
+        last_sequence=2,
+        root=bytes(32),
+        chain=bytes(32),
+        chunk_hashes=bytes(32),
+    )
     models.ManualPosting.objects.create(
         team=team, kind="grant", amount_nanos=n, reason="test", requested_by=user
     )

@@ -104,6 +104,8 @@ def test_a_pages_examples_run_as_they_stand(
     assert bool(examples) == (slug not in WITHOUT_EXAMPLES)
     for name, language, escaped in examples:
         text = unescape(escaped)
+        if "sys.argv" in text:  # a program to save; its own test runs it
+            continue
         assert PLACEHOLDER in text or MANAGEMENT in text, f"{slug}: {name} needs no key?"
         printed = run(language, filled_in(text), folder)
         assert printed.strip(), f"{slug}: {name} prints nothing"

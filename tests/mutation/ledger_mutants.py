@@ -347,4 +347,32 @@ LEDGER_MUTANTS = [
         "test_guards.py::test_a_transfer_is_never_changed",
         "test_guards.py::test_a_transfer_is_never_deleted",
     ),
+    mutant(
+        "the proof of a day's root",
+        "billing/receipts/invariant.py",
+        "tree.size != root.size or tree.root != bytes(root.root)",
+        "tree.size != root.size",
+        "test_day_roots.py::test_check_ledger_finds_a_wrong_root",
+    ),
+    mutant(
+        "the proof of the roots' chain",
+        "billing/receipts/invariant.py",
+        "if chain != bytes(root.chain):",
+        "if False:",
+        "test_day_roots.py::test_check_ledger_finds_a_wrong_root",
+    ),
+    mutant(
+        "the prefix that tells leaves from nodes",
+        "billing/receipts/merkle.py",
+        'sha256(b"\\x00" + data)',
+        "sha256(data)",
+        "test_day_roots.py::test_roots_and_paths_are_rfc_6962s",
+    ),
+    mutant(
+        "the lock of the first signing key",
+        "billing/receipts/keys.py",
+        "        _lock()\n        now = timezone.now()\n        return _signing",
+        "        now = timezone.now()\n        return _signing",
+        "test_signing_keys.py::test_the_first_key_is_created_once",
+    ),
 ]

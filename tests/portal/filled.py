@@ -96,6 +96,7 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "kind": "logo",
             "key_id": keys[0].pk,
             "request_id": record.request_id,
+            "day": "2020-01-01",
             "conversation_id": _converse(owner, team, record, text, many),
             "member_id": members[0].pk,
             "invitation_id": invitation.pk,

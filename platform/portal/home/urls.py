@@ -13,5 +13,6 @@ urlpatterns = [
     path("sitemap.xml", views.sitemap_xml, name="sitemap"),
     path("robots.txt", views.robots_txt, name="robots_txt"),
     path("favicon.ico", views.Favicon.as_view(), name="favicon"),
+    path(".well-known/jwks.json", views.jwks, name="jwks"),
     path(".well-known/security.txt", views.security_txt, name="security_txt"),
 ]

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -15,6 +15,7 @@ from django.views.generic import RedirectView
 
 from api.catalogue.snapshot import Snapshot, load_snapshot
 from api.service import current_service
+from billing.receipts import keys
 from portal.brand.current import cache, terms_version
 from portal.brand.files import file_response
 from portal.ui.model_snippets import model_snippets
@@ -118,6 +119,16 @@ def security_txt(request: HttpRequest) -> HttpResponse:
         "Preferred-Languages: en",
     ]
     return HttpResponse("\n".join([*lines, ""]), content_type="text/plain; charset=utf-8")
+
+
+@require_safe
+def jwks(request: HttpRequest) -> HttpResponse:
+    """Publish the keys that verify receipts and day roots, to pages of other origins too."""
+    headers = {
+        "Access-Control-Allow-Origin": "*",
+        "Cache-Control": f"public, max-age={keys.JWKS_SECONDS}",
+    }
+    return JsonResponse(keys.jwks(), headers=headers, content_type="application/jwk-set+json")
 
 
 class Favicon(RedirectView):

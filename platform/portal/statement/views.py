@@ -1,9 +1,12 @@
 """Every transfer between two balances."""
 
-from django.http import HttpResponse, HttpResponseBase
+from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from billing.receipts.day_roots import signed_statement
+from billing.receipts.keys import MEDIA_TYPE
 from billing.usage.statement import statement_of
 from portal.access import (
     MemberRequest,
@@ -13,7 +16,7 @@ from portal.access import (
 )
 from portal.statement.forms import StatementForm
 from portal.statement.presenters import CSV_HEADER, address_of, csv_rows, headline_of, page_of
-from portal.statement.queries import account_of, opened_on
+from portal.statement.queries import account_of, opened_on, read_day, root_of, roots_page
 from portal.ui.csv import csv_response
 
 billing_page = member_page_if(lambda actor: actor.may_see_billing)
@@ -58,3 +61,24 @@ def statement_csv(request: MemberRequest) -> HttpResponseBase:
     period = statement_of(account, form.span.since, form.span.until)
     name = f"statement-{form.span.first}-{form.span.last}"
     return csv_response(name, CSV_HEADER, csv_rows(period, by_day=form.is_by_day))
+
+
+@require_safe
+@billing_page
+def day_roots(request: MemberRequest) -> HttpResponse:
+    """Show the Merkle roots of the closed days' transfers."""
+    page = roots_page(account_of(request.actor.team), read_day(request.GET.get("before", "")))
+    older_url = f"{reverse('day_roots')}?before={page.older}" if page.older else ""
+    context = {"roots": page.roots, "older_url": older_url, "is_first": "before" not in request.GET}
+    return render(request, "statement/days.html", context)
+
+
+@require_safe
+@billing_page
+def day_root(request: MemberRequest, day: str) -> HttpResponse:
+    """Send a day's signed root as a file."""
+    root = root_of(account_of(request.actor.team), read_day(day))
+    if root is None:
+        raise Http404("This day has no root.")
+    headers = {"Content-Disposition": f'attachment; filename="day-root-{root.day}.jws"'}
+    return HttpResponse(signed_statement(root), content_type=MEDIA_TYPE, headers=headers)

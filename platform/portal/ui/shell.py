@@ -174,7 +174,7 @@ class Shell:
         path = self._request.path
         if name == "profile":  # stands for all pages of the settings
             return Link(title, url, icon, any(tab.is_current for tab in self.settings_tabs))
-        if name == "billing" and path == reverse("statement"):  # one click away from it
+        if name == "billing" and path.startswith(reverse("statement")):  # one click away from it
             return Link(title, url, icon, is_current=True)
         return Link(title, url, icon, path == url or path.startswith(f"{url}/"))
 

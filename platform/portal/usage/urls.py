@@ -10,4 +10,5 @@ urlpatterns = [
     path("usage/sessions", views.sessions, name="sessions"),
     path("usage/sessions/<uuid:request_id>", views.session_detail, name="session"),
     path("usage/requests/<uuid:request_id>", views.request_detail, name="request"),
+    path("usage/requests/<uuid:request_id>/receipt", views.receipt, name="request_receipt"),
 ]

@@ -10,6 +10,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from api.catalogue.snapshot import load_snapshot
+from billing.receipts.keys import MEDIA_TYPE
+from billing.receipts.receipt import RequestOpenError, claims_of, signed_receipt
 from billing.usage.records import models_used
 from portal.access import (
     MemberRequest,
@@ -108,6 +110,20 @@ def request_detail(request: MemberRequest, request_id: UUID) -> HttpResponse:
         raise Http404("This team has no such request.")
     context = {"charge": charge, "sold": sold_names(load_snapshot())}
     return render(request, "usage/request.html", context)
+
+
+@require_safe
+@member_page
+def receipt(request: MemberRequest, request_id: UUID) -> HttpResponse:
+    """Send the request's signed receipt as a file."""
+    try:
+        claims = claims_of(account_id_of(request.actor), request_id)
+    except RequestOpenError:
+        raise Http404("This request has not ended.") from None
+    if claims is None:
+        raise Http404("This team has no such request.")
+    headers = {"Content-Disposition": f'attachment; filename="receipt-{request_id}.jws"'}
+    return HttpResponse(signed_receipt(claims), content_type=MEDIA_TYPE, headers=headers)
 
 
 @require_safe
