@@ -21,3 +21,23 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", (event) => {
   if (!event.target.closest(".docs-search")) closeResults();
 });
+
+// An agent's page waits for the first request of its key, for a quarter of an hour.
+const firstCall = document.querySelector("[data-first-call]");
+const FIRST_CALL_MS = 2000;
+const FIRST_CALL_TRIES = 450;
+
+const showFirstCall = (call) => {
+  firstCall.querySelector("[data-model]").textContent = call.model;
+  firstCall.querySelector("[data-cost]").textContent = call.cost;
+  firstCall.querySelector("[data-request]").href = call.url;
+  firstCall.querySelector("[data-waiting]").hidden = true;
+  firstCall.querySelector("[data-arrived]").hidden = false;
+};
+const waitForFirstCall = async (tries) => {
+  const answer = await fetch(firstCall.dataset.firstCall).catch(() => null);
+  const call = answer?.ok ? await answer.json() : null;
+  if (call?.status === "arrived") showFirstCall(call);
+  else if (tries > 1 && !answer?.redirected) setTimeout(waitForFirstCall, FIRST_CALL_MS, tries - 1);
+};
+if (firstCall?.querySelector("[data-waiting]:not([hidden])")) waitForFirstCall(FIRST_CALL_TRIES);

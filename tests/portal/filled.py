@@ -103,6 +103,7 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "token": token,
             "pk": passkey.pk,
             "slug": "streaming",
+            "agent_slug": "codex",
             "name": "plus",
             "model_name": MODEL,
             "email_id": EMAIL_ID,

@@ -22,7 +22,7 @@ from accounts import teams
 from accounts.client_ip import client_ip
 from accounts.models import NotificationSettings, User
 from portal.emails.sending import send_email
-from portal.sign_in.presenters import device_name
+from portal.ui.devices import device_name
 from tests.cast import signed_in
 from tests.portal.sent_emails import last_to, link_to
 

@@ -8,13 +8,14 @@ from django.utils.translation import gettext_noop as _
 
 from api.operations import OPERATIONS
 from api.operations.base import Operation
+from portal.docs.agents import AGENTS, Agent
 
 
 @dataclass(frozen=True)
 class Page:
     """A page at `/docs/<slug>`, whose text is `templates/docs/pages/<slug>.html`.
 
-    The page of an `operation` needs no template: it can be generated from the operation.
+    The page of an `operation` or an `agent` needs no template: it can be generated from it.
     `summary` is shown under the title and in lists. Texts are kept in English, and translated when
     they are read.
     """
@@ -24,6 +25,7 @@ class Page:
     english_group: str
     english_summary: str
     operation: Operation | None = None
+    agent: Agent | None = None
 
     @property
     def title(self) -> str:
@@ -38,12 +40,13 @@ class Page:
     @property
     def summary(self) -> str:
         """The page in a sentence, in the reader's language."""
-        return gettext(self.english_summary)
+        return gettext(self.english_summary).replace("{title}", self.title)
 
     @property
     def templates(self) -> list[str]:
-        """Template names to try in order: the page's own, then the one for any operation."""
-        return [f"docs/pages/{self.slug}.html", "docs/pages/operation.html"]
+        """Template names to try in order: the page's own, then the one for all of its kind."""
+        kind = "agent" if self.agent is not None else "operation"
+        return [f"docs/pages/{self.slug}.html", f"docs/pages/{kind}.html"]
 
     @property
     def url(self) -> str:
@@ -94,6 +97,16 @@ _AFTER = (
     Page("sdks", _("SDKs"), CLIENTS, _("The same request in Python, Node, fetch, Go and curl.")),
     Page("endpoints", _("IDE and coding endpoints"), CLIENTS, _("Base URLs and how they differ.")),
     Page("coding-agents", _("Coding agents"), CLIENTS, _("Set up an agent or an editor.")),
+    *(
+        Page(
+            f"agents/{agent.slug}",
+            agent.name,
+            _("Coding agents"),
+            _("Set up {title} with a key of its own, and test it."),
+            agent=agent,
+        )
+        for agent in AGENTS
+    ),
 )
 
 

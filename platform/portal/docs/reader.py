@@ -32,8 +32,11 @@ class Reader:
     """The reader of a page, and the catalogue as it is now. Looks up only what a page asks for.
 
     `origin` is the service's address as the reader has it, without a slash at the end. Without
-    `request` it is nobody in particular, as for the search index.
+    `request` it is nobody in particular, as for the search index. `fresh_key` is the plaintext of
+    a key that was just created, if this page is the one that shows it.
     """
+
+    fresh_key = ""
 
     def __init__(self, snapshot: Snapshot, origin: str, request: HttpRequest | None = None) -> None:
         self.snapshot = snapshot
@@ -57,11 +60,13 @@ class Reader:
 
     @property
     def key(self) -> str:
-        """What stands for the key in examples: never a secret.
+        """What stands for the key in examples: a placeholder, except for a key shown this once.
 
         A key's name is a person's own text, so only letters and digits of it go into code that
         others may paste into a shell.
         """
+        if self.fresh_key:
+            return self.fresh_key
         name = "YOUR_KEY"
         if self.key_in_use is not None:
             words = "".join(c if c.isascii() and c.isalnum() else " " for c in self.key_in_use.name)

@@ -4,21 +4,27 @@ from itertools import count
 from typing import Any
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
-from django.views.decorators.http import require_safe
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.errors import AccountsError
+from accounts.models import ApiKey
 from api.catalogue.snapshot import load_snapshot
 from api.operations.async_chat import RESULT_HOURS
 from api.operations.images import MAX_IMAGES
 from api.operations.videos import DEFAULT_SECONDS, MAX_SECONDS
-from portal.docs import reference
+from portal.access import MemberRequest, member_page, member_page_if, require_recent_sign_in
+from portal.docs import queries, reference
+from portal.docs.agents import AgentText
 from portal.docs.operation import OperationText
-from portal.docs.pages import FIRST, Page, find_page, groups, neighbours
+from portal.docs.pages import FIRST, Page, find_page, groups, neighbours, pages
 from portal.docs.reader import Reader
 from portal.docs.search import LONGEST_QUERY, index_of, search
 from portal.docs.sections import sections
+from portal.ui.key_forms import MadeBeforeError, make_once, new_token
 from portal.ui.prices import snapshot_for
 
 QUICK_RESULTS = 8
@@ -27,7 +33,7 @@ QUICK_RESULTS = 8
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
     """Show the first page."""
-    return _show(request, FIRST)
+    return _show(request, FIRST, _reader_of(request))
 
 
 @require_safe
@@ -38,7 +44,7 @@ def page(request: HttpRequest, slug: str) -> HttpResponseBase:
         raise Http404
     if found is FIRST:
         return redirect("docs", permanent=True)
-    return _show(request, found)
+    return _show(request, found, _reader_of(request))
 
 
 @require_safe
@@ -62,8 +68,57 @@ def search_docs(request: HttpRequest) -> HttpResponse:
     return answer
 
 
-def _show(request: HttpRequest, page: Page) -> HttpResponse:
-    reader = _reader_of(request)
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@member_page_if(lambda actor: actor.may_create_keys())
+def create_agent_key(request: MemberRequest, agent_slug: str) -> HttpResponseBase:
+    """Create a key for an agent, and show the agent's page with it, this once."""
+    found = find_page(f"agents/{agent_slug}")
+    if found is None or found.agent is None:
+        raise Http404
+    if request.method != "POST":
+        return redirect(found.url)
+    require_recent_sign_in(request)
+    agent, reader = found.agent, _reader_of(request)
+    prefix = reader.snapshot.service.key_prefix
+    try:
+        key, reader.fresh_key = make_once(
+            request,
+            request.POST.get("token") or new_token(),
+            lambda: queries.create_limited_key(request, agent, prefix),
+        )
+    except MadeBeforeError as error:
+        made = request.actor.visible_keys().filter(pk=error.key_id).first()
+        return render(request, "keys/made_before.html", {"key": made}, status=409)
+    except AccountsError as error:
+        return _show(request, found, reader, problem=str(error), status=409)
+    return _show(request, found, reader, key=key)
+
+
+@require_safe
+@never_cache
+@member_page
+def first_call(request: MemberRequest, key_id: int) -> HttpResponse:
+    """Answer whether a key has been used, as JSON: pages ask until it has."""
+    return JsonResponse(queries.first_call_of(_key_of(request, key_id)))
+
+
+def _key_of(request: MemberRequest, key_id: int) -> ApiKey:
+    """Return the team's key of this id. Raise Http404 for any other."""
+    found: ApiKey = get_object_or_404(request.actor.visible_keys(), pk=key_id)
+    return found
+
+
+def _show(
+    request: HttpRequest,
+    page: Page,
+    reader: Reader,
+    *,
+    key: ApiKey | None = None,
+    problem: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    """Return a page; an agent's with the `key` that it is tested with, or why there is none."""
     article = _article(page, reader)
     before, after = neighbours(page)
     context = {
@@ -75,7 +130,31 @@ def _show(request: HttpRequest, page: Page) -> HttpResponse:
         "after": after,
         "reader": reader,
     }
-    return render(request, "docs/page.html", context)
+    if page.agent is not None:
+        context |= _agent_context(request, page, reader, key) | {"problem": problem}
+    return render(request, "docs/page.html", context, status=status)
+
+
+def _agent_context(
+    request: HttpRequest, page: Page, reader: Reader, key: ApiKey | None
+) -> dict[str, Any]:
+    """Return what an agent's page shows of its key: the form for it, or its first call."""
+    if page.agent is None:
+        raise ValueError(f"The page {page.slug} is no agent's.")
+    asked = request.GET.get("key", "")
+    if key is None and reader.actor is not None and asked.isascii() and asked.isdigit():
+        key = reader.actor.visible_keys().filter(pk=asked[:18]).first()
+    return {
+        "agent": AgentText(page.agent, reader),
+        "agent_slug": page.agent.slug,
+        "agent_key": key,
+        "call": queries.first_call_of(key) if key is not None else None,
+        "key_name": queries.key_name(page.agent, request),
+        "budget_nanos": queries.BUDGET_DAY_NANOS,
+        "expiry_days": queries.EXPIRY_DAYS,
+        "may_create": reader.actor is not None and reader.actor.may_create_keys(),
+        "token": new_token(),
+    }
 
 
 def _reader_of(request: HttpRequest) -> Reader:
@@ -110,6 +189,10 @@ def _article(page: Page, reader: Reader) -> str:
     }
     if page.operation is not None:
         context["operation"] = OperationText(page.operation, reader)
+    if page.agent is not None:
+        context["agent"] = AgentText(page.agent, reader)
+    if page.slug == "coding-agents":
+        context["agent_pages"] = [each for each in pages() if each.agent is not None]
     if page.slug == "errors":
         context["errors"] = reference.error_rows()
     if page.slug in {"endpoints", "reasoning", "errors"}:

@@ -1,21 +1,15 @@
 """The forms of API keys.
 
-`accounts.key_rules` decides what a key may have, and words the errors. The form of a new key
-carries a token, so that it creates one key even if the browser sends it twice.
+`accounts.key_rules` decides what a key may have, and words the errors.
 """
 
 import re
-import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
 from django import forms
-from django.contrib.sessions.exceptions import SessionInterrupted
-from django.contrib.sessions.models import Session
-from django.db import transaction
-from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -259,45 +253,3 @@ def _whole_number(text: str) -> int:
         return int(re.sub(r"\.0*$", "", text))
     except ValueError:
         raise ValueError(key_rules.LIMIT_INVALID) from None
-
-
-_SESSION_KEY = "keys_made"
-_KEPT = 20
-_LONGEST_TOKEN = 64
-
-
-class MadeBeforeError(Exception):
-    """The form has made its key before. `key_id` is which."""
-
-    def __init__(self, key_id: int) -> None:
-        super().__init__(f"Key {key_id} was made of this form before.")
-        self.key_id = key_id
-
-
-def new_token() -> str:
-    """Return a token for a form that is shown."""
-    return secrets.token_urlsafe(16)
-
-
-def make_once(
-    request: HttpRequest, token: str, make: Callable[[], tuple[ApiKey, str]]
-) -> tuple[ApiKey, str]:
-    """Return the key and plaintext that `make` makes, in one transaction with the token's use.
-
-    Raise MadeBeforeError where the token was used, and SessionInterrupted where the session has
-    ended meanwhile.
-    """
-    with transaction.atomic():
-        # The lock makes a second request of the same form wait, and see what the first has done.
-        row = Session.objects.select_for_update().filter(pk=request.session.session_key).first()
-        if row is None:
-            raise SessionInterrupted("Your session expired. Sign in again.")
-        made: dict[str, int] = row.get_decoded().get(_SESSION_KEY, {})
-        if token in made:
-            raise MadeBeforeError(made[token])
-        key, plaintext = make()
-        kept = [*made.items(), (token[:_LONGEST_TOKEN], key.pk)][-_KEPT:]
-        request.session[_SESSION_KEY] = dict(kept)
-        request.session.save()
-        request.session.modified = False  # it is saved; a second time would be after the lock
-    return key, plaintext

@@ -26,10 +26,10 @@ from portal.access import (
     member_page_if,
     require_recent_sign_in,
 )
-from portal.keys import forms
 from portal.keys.forms import KeyForm, NewKeyForm, RotationForm
 from portal.keys.presenters import KeyPresenter, daily_cost_of, key_presenter
 from portal.keys.queries import ORDERS, choice_of, listing_of, visible_keys
+from portal.ui.key_forms import MadeBeforeError, make_once, new_token
 from portal.ui.snippets import Snippet, chat_snippets, management_snippets
 
 _shows_or_does = require_http_methods(["GET", "HEAD", "POST"])
@@ -45,7 +45,7 @@ def apikeys(request: MemberRequest) -> HttpResponse:
     if request.actor.may_create_keys() and has_recent_sign_in(request):
         models = load_snapshot().public_models()
         context["form"] = NewKeyForm(None, actor=request.actor, models=models)
-        context["token"] = forms.new_token()
+        context["token"] = new_token()
     return render(request, "keys/list.html", context)
 
 
@@ -58,14 +58,14 @@ def new_key(request: MemberRequest) -> HttpResponse:
     snapshot = load_snapshot()
     form = NewKeyForm(_sent(request), actor=request.actor, models=snapshot.public_models())
     if not form.is_valid():
-        context = {"form": form, "token": forms.new_token()}
+        context = {"form": form, "token": new_token()}
         return render(request, "keys/new.html", context, status=400 if form.is_bound else 200)
     if not request.actor.may_create_keys(form.rules["scope"]):
         raise PermissionDenied
     try:
-        key, plaintext = forms.make_once(
+        key, plaintext = make_once(
             request,
-            request.POST.get("token") or forms.new_token(),
+            request.POST.get("token") or new_token(),
             lambda: key_actions.create_key(
                 request.actor,
                 prefix=snapshot.service.key_prefix,
@@ -73,12 +73,12 @@ def new_key(request: MemberRequest) -> HttpResponse:
                 **form.rules,
             ),
         )
-    except forms.MadeBeforeError as error:
+    except MadeBeforeError as error:
         made = request.actor.visible_keys().filter(pk=error.key_id).first()
         return render(request, "keys/made_before.html", {"key": made}, status=409)
     except AccountsError as error:
         form.add_error(None, str(error))
-        context = {"form": form, "token": forms.new_token()}
+        context = {"form": form, "token": new_token()}
         return render(request, "keys/new.html", context, status=409)
     return show_once(request, key, plaintext, snapshot)
 

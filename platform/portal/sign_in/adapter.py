@@ -31,7 +31,7 @@ from api.service import current_service
 from portal.emails import sending
 from portal.emails.kinds import SECURITY_NOTICES
 from portal.sign_in.onboarding import is_invited, note_sign_up, open_books
-from portal.sign_in.presenters import device_name
+from portal.ui.devices import device_name
 
 log = structlog.get_logger(__name__)
 

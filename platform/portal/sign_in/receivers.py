@@ -19,7 +19,7 @@ from accounts.models import NotificationSettings, User
 from accounts.zones import moment_for
 from portal.emails import sending
 from portal.sign_in.onboarding import grant_trial, grant_trial_to
-from portal.sign_in.presenters import device_name
+from portal.ui.devices import device_name
 
 log = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ from billing.payments import promotions
 from portal.sign_in import staff_factors
 from portal.sign_in.forms import MailboxCodeForm
 from portal.sign_in.onboarding import REFERRAL_SESSION_KEY
-from portal.sign_in.presenters import device_name
+from portal.ui.devices import device_name
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ from django import template
 from django.forms import BoundField
 from django.utils.translation import gettext_lazy as _
 
-from portal.sign_in import presenters
+from portal.ui import devices
 
 register = template.Library()
 
@@ -29,4 +29,4 @@ def tidied(field: BoundField) -> BoundField:
 @register.filter
 def device_name(user_agent: str) -> str:
     """Return what people call the browser of a User-Agent header."""
-    return presenters.device_name(user_agent)
+    return devices.device_name(user_agent)

@@ -1,4 +1,4 @@
-"""Readable names of browsers: "Firefox on Linux"."""
+"""Readable names of browsers and systems: "Firefox on Linux"."""
 
 import re
 
@@ -28,10 +28,15 @@ _SYSTEMS = (
 def device_name(user_agent: str) -> str:
     """Return browser and system of a User-Agent header, as far as it tells."""
     browser = _first(_BROWSERS, user_agent) or _("Unknown browser")
-    system = _first(_SYSTEMS, user_agent)
+    system = system_name(user_agent)
     if not system:
         return browser
     return _("{browser} on {system}").format(browser=browser, system=system)
+
+
+def system_name(user_agent: str) -> str:
+    """Return the system of a User-Agent header; empty if it doesn't tell."""
+    return _first(_SYSTEMS, user_agent) or ""
 
 
 def _first(names: tuple[tuple[str, str], ...], user_agent: str) -> str | None:
