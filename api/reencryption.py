@@ -11,15 +11,17 @@ from allauth.mfa.models import Authenticator
 from django.db import transaction
 
 from accounts import encryption
+from accounts.webhooks.models import WebhookEndpoint
 from api import alert_targets, upstream_keys
 from api.models import AlertTarget, UpstreamKey
+from api.webhooks import endpoints
 
 # The fields of an authenticator's data that hold seeds; recovery codes of old may be in a list.
 _SEEDS = ("secret", "seed", "migrated_codes")
 
 
 def reencrypt() -> int:
-    """Encrypt second factors, upstream keys and alert secrets with the newest key.
+    """Encrypt second factors, upstream keys and webhooks' secrets with the newest key.
 
     Return how many rows changed.
 
@@ -31,6 +33,7 @@ def reencrypt() -> int:
         sum(map(_reencrypt_authenticator, Authenticator.objects.order_by("pk")))
         + sum(map(_reencrypt_upstream_key, keys))
         + sum(map(_reencrypt_alert_target, targets))
+        + sum(map(endpoints.reencrypt, WebhookEndpoint.objects.order_by("pk")))
     )
 
 

@@ -25,6 +25,7 @@ from accounts.models import (
     Team,
     User,
 )
+from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from api.models import (
     AlertDelivery,
     ChatJob,
@@ -68,7 +69,7 @@ LEDGER = [
     *(StaffNote, models.ManualPosting, models.ContractPrice),
     *(models.ServiceHour, models.MarginDay, models.TeamDay, models.TaskRun),
     *(models.UpstreamStatement, models.StatementChunk, models.StatementLine),
-    *(models.UsageCorrection,),
+    *(models.UsageCorrection, WebhookDelivery, WebhookEndpoint, WebhookEvent),
     *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),
 ]
 

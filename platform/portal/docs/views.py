@@ -13,6 +13,7 @@ from api.catalogue.snapshot import load_snapshot
 from api.operations.async_chat import RESULT_HOURS
 from api.operations.images import MAX_IMAGES
 from api.operations.videos import DEFAULT_SECONDS, MAX_SECONDS
+from api.webhooks.delivery import MAX_ATTEMPTS
 from portal.docs import reference
 from portal.docs.operation import OperationText
 from portal.docs.pages import FIRST, Page, find_page, groups, neighbours
@@ -100,6 +101,7 @@ def _article(page: Page, reader: Reader) -> str:
             "video_minutes": settings.VIDEO_MAX_SECONDS / 60,
             "async_chat_minutes": settings.ASYNC_CHAT_MAX_SECONDS / 60,
             "async_chat_hours": RESULT_HOURS,
+            "webhook_retries": MAX_ATTEMPTS - 1,
             "idempotency_hours": settings.IDEMPOTENCY_SECONDS / 3600,
             "idempotency_mib": settings.IDEMPOTENCY_MAX_BYTES // 1024**2,
             "body_mib": settings.MAX_BODY_BYTES // 1024**2,
