@@ -9,7 +9,7 @@
 
 Every member sees the team's keys, usage, available balance and members. "Billing" means seeing the
 statement and paying; "members" are those that the role may invite, change and remove. A role that
-manages members also renames the team and reads its audit log.
+manages members also renames the team, reads its audit log and manages its webhooks.
 
 A personal team can be shared, but its user stays its only owner and can't leave it.
 
@@ -68,6 +68,11 @@ class Actor:
     def may_see_audit_log(self) -> bool:
         """Whether the actor may read the team's audit log."""
         return self.may_manage_members
+
+    @property
+    def may_manage_webhooks(self) -> bool:
+        """Whether the actor may see and change the team's webhook endpoints."""
+        return self.role in {Role.OWNER, Role.ADMIN}
 
     @property
     def grantable_roles(self) -> list[Role]:

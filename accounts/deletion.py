@@ -29,6 +29,7 @@ from accounts.models import (
     User,
 )
 from accounts.sessions import end_sessions
+from accounts.webhooks.models import WebhookEndpoint
 
 # Sent with `user` in the transaction of a deletion, for other apps to delete personal data.
 user_deleted = Signal()
@@ -98,8 +99,9 @@ def _log_departure(user: User, teams: list[Team], ip_address: str | None) -> Non
 
 
 def _close(teams: list[Team]) -> None:
-    """Revoke the keys and invitations of teams without members."""
+    """Revoke the keys and invitations of teams without members, and delete their webhooks."""
     ApiKey.objects.filter(team__in=teams, revoked_at__isnull=True).update(revoked_at=Now())
+    WebhookEndpoint.objects.filter(team__in=teams).delete()
     unended = Invitation.objects.filter(team__in=teams, accepted_at__isnull=True)
     unended.filter(revoked_at__isnull=True).update(revoked_at=Now())
     for team in teams:

@@ -12,6 +12,7 @@ from accounts import api_keys, audit
 from accounts.access import Actor
 from accounts.api_keys import KeyRules
 from accounts.models import ApiKey
+from accounts.webhooks.events import publish_key_created
 
 
 def create_key(
@@ -27,6 +28,7 @@ def create_key(
         key, plaintext = api_keys.create_key(actor.team, actor.user, name, **rules)
         detail = {"scope": str(key.scope)}
         audit.record(actor, "key.created", str(key), detail=detail, ip_address=ip_address)
+        publish_key_created(key)
     return key, plaintext
 
 
@@ -58,6 +60,7 @@ def rotate_key(
         successor, plaintext = api_keys.rotate_key(key, grace_seconds)
         detail = {"successor": str(successor), "grace_seconds": grace_seconds}
         audit.record(actor, "key.rotated", str(key), detail=detail, ip_address=ip_address)
+        publish_key_created(successor)
     return successor, plaintext
 
 

@@ -1,7 +1,6 @@
 """Users, teams, memberships, invitations, plans and API keys; the audit log and sent emails.
 
-Everything that costs money hangs off a team. Every sign-up makes a personal team; keys, credits
-and usage belong to the team, and users join teams with a role.
+Keys, credits and usage belong to a team, which users join with a role; a sign-up creates one.
 """
 
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent  # noqa: F401
 from accounts.zones import validate_zone
 
 
@@ -299,8 +299,7 @@ class ApiKey(models.Model):
         indexes = [models.Index(fields=["team", "-created_at"], name="apikey_by_team")]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(scope__in=["inference", "management"]),
-                name="apikey_scope_known",
+                condition=models.Q(scope__in=["inference", "management"]), name="apikey_scope_known"
             )
         ]
 
@@ -383,6 +382,7 @@ class SentNotice(models.Model):
         PLAN_PAYMENT_FAILED = "plan_payment_failed"
         PLAN_ENDED = "plan_ended"
         PRICE_CHANGE = "price_change"
+        WEBHOOK_DISABLED = "webhook_disabled"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")

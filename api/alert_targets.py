@@ -4,20 +4,15 @@ A secret is encrypted for its target's channel and address, as upstreams' keys a
 of the address it can't be decrypted. Hosts are limited by UPSTREAM_HOSTS.
 """
 
-import base64
-import binascii
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from accounts import encryption
+from accounts.webhooks.signing import signing_key
 from api.models import AlertTarget
 from api.upstream_hosts import problem_with
-
-SECRET_PREFIX = "whsec_"  # noqa: S105  # what every signing secret begins with
-# Standard Webhooks' specification, "Signature scheme": 24 to 64 random bytes.
-MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
 
 Channel = AlertTarget.Channel
 
@@ -39,21 +34,10 @@ def check_secret(channel: str, secret: str) -> None:
     if channel == Channel.SLACK:
         _check_url(secret)
     else:
-        signing_key(secret)
-
-
-def signing_key(secret: str) -> bytes:
-    """Return the bytes of a signing secret, `whsec_<base64>`. Raise ValidationError."""
-    try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not (secret.startswith(SECRET_PREFIX) and MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES):
-        raise ValidationError(
-            f"A signing secret is {SECRET_PREFIX} and {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} "
-            "bytes in base64."
-        )
-    return key
+        try:
+            signing_key(secret)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
 
 def store_secret(target: AlertTarget, secret: str) -> None:

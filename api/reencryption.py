@@ -11,8 +11,10 @@ from allauth.mfa.models import Authenticator
 from django.db import transaction
 
 from accounts import encryption
+from accounts.webhooks.models import WebhookEndpoint
 from api import alert_targets, upstream_keys
 from api.models import AlertTarget, UpstreamKey
+from api.webhooks import endpoints
 from billing.receipts import keys as signing_keys
 
 # The fields of an authenticator's data that hold seeds; recovery codes of old may be in a list.
@@ -20,7 +22,8 @@ _SEEDS = ("secret", "seed", "migrated_codes")
 
 
 def reencrypt() -> int:
-    """Encrypt second factors, upstream, alert and signing keys with the newest key.
+    """Encrypt second factors, upstream and signing keys, secrets of alert targets and webhooks with the
+    newest key.
 
     Return how many rows changed.
 
@@ -33,6 +36,7 @@ def reencrypt() -> int:
         + sum(map(_reencrypt_upstream_key, keys))
         + sum(map(_reencrypt_alert_target, targets))
         + signing_keys.reencrypt()
+        + sum(map(endpoints.reencrypt, WebhookEndpoint.objects.order_by("pk")))
     )
 
 

@@ -14,6 +14,7 @@ from api.jobs import poll
 from api.models import IdempotentRequest, KeyAddress
 from api.operations import async_chat_worker
 from api.reencryption import reencrypt
+from api.webhooks import delivery as webhooks
 from billing.models import ProcessLease
 
 HEARTBEAT_KEY = "celery-heartbeat"
@@ -68,6 +69,19 @@ def forget_idempotent_requests() -> int:
         Q(key__revoked_at__isnull=False) | Q(expires_at__lt=timezone.now())
     ).exclude(state=IdempotentRequest.State.RUNNING, lease_id__in=alive)
     return found.delete()[0]
+
+
+# A round may take longer than the time to the next, which then returns at once.
+@shared_task(expires=10)
+def deliver_webhooks() -> int:
+    """Send customers' webhooks that are due. Return how many were sent."""
+    return webhooks.run_due()
+
+
+@shared_task
+def forget_webhook_events() -> int:
+    """Delete old events of webhooks with their deliveries. Return how many."""
+    return webhooks.forget_old()
 
 
 @shared_task

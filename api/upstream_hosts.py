@@ -12,6 +12,7 @@ connected to, because whoever owns a name may point it anywhere, at any time.
 import ipaddress
 import re
 import socket
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,6 +41,10 @@ class RefusedHostError(OSError):
     """A host that UPSTREAM_HOSTS does not allow."""
 
 
+class NoPublicAddressError(httpcore.ConnectError):
+    """A host that has private addresses only."""
+
+
 def problem_with(url: str) -> str:
     """Return why an upstream may not have this URL, or an empty text; names are not resolved."""
     parts = urlsplit(url)
@@ -48,7 +53,7 @@ def problem_with(url: str) -> str:
         return ""
     if "*" not in settings.UPSTREAM_HOSTS:
         return f"{host} is not among the hosts that UPSTREAM_HOSTS allows."
-    if not _may_be_public(host):
+    if not may_be_public(host):
         return (
             f"{host} is no host of the public internet: list it in UPSTREAM_HOSTS to allow it. "
             "An international name is written in its ASCII form (xn--)."
@@ -100,7 +105,14 @@ class GuardedResolver(aiohttp.ThreadedResolver):
 
 
 class GuardedBackend(httpcore.SyncBackend):
-    """The same for httpx: it connects to the address that was checked."""
+    """The same for httpx: it connects to the address that was checked.
+
+    `is_exempt` says which hosts may be private; by default, those that are listed.
+    """
+
+    def __init__(self, is_exempt: Callable[[str], bool] = is_listed) -> None:
+        super().__init__()
+        self._is_exempt = is_exempt
 
     def connect_tcp(
         self,
@@ -114,15 +126,18 @@ class GuardedBackend(httpcore.SyncBackend):
 
         Raise httpcore.ConnectError where there is none.
         """
-        if not is_listed(host):
+        if not self._is_exempt(host):
             host = _public_address(host, port)
         return super().connect_tcp(host, port, timeout, local_address, socket_options)
 
 
-def guarded_transport() -> httpx.HTTPTransport:
+def guarded_transport(
+    backend: GuardedBackend | None = None, *, max_keepalive: int = 20
+) -> httpx.HTTPTransport:
     """Return a transport for httpx that connects to allowed addresses only, without a proxy."""
-    transport = httpx.HTTPTransport(trust_env=False)
-    transport._pool._network_backend = GuardedBackend()
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=max_keepalive)
+    transport = httpx.HTTPTransport(trust_env=False, limits=limits)
+    transport._pool._network_backend = backend or GuardedBackend()
     return transport
 
 
@@ -135,11 +150,12 @@ def _public_address(host: str, port: int) -> str:
         address = str(place[0])
         if is_public(address):
             return address
-    raise httpcore.ConnectError(f"{host} has no public address")
+    raise NoPublicAddressError(f"{host} has no public address")
 
 
-def _may_be_public(host: str) -> bool:
+def may_be_public(host: str) -> bool:
     """Return whether a host could be one of the public internet, judged without resolving it."""
+    host = _normal(host)
     try:
         return is_public(host)
     except ValueError:

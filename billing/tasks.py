@@ -7,6 +7,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from billing import events
 from billing.ledger import expiry, invariants, spool
 from billing.ledger.alerts import LONGEST_REFERENCE, raise_alert
 from billing.receipts import day_roots
@@ -42,6 +43,12 @@ def expire_credits() -> int:
     while expired := expiry.expire_lots(SWEEP_ROWS):
         total += expired
     return total
+
+
+@shared_task
+def publish_low_balances() -> int:
+    """Publish balances that fell low to webhooks. Return the number of endpoints told."""
+    return events.publish_low_balances()
 
 
 @shared_task

@@ -4,6 +4,6 @@ API keys and notification settings are in `api/admin/keys.py`: they need the ser
 billing's money fields, which this app may not import.
 """
 
-from accounts.admin import logs, teams, users
+from accounts.admin import logs, teams, users, webhooks
 
-__all__ = ["logs", "teams", "users"]
+__all__ = ["logs", "teams", "users", "webhooks"]

@@ -6,9 +6,11 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
+from accounts.webhooks.events import EventType, publish
 from api.models import ChatJob, VideoJob
 from billing.ledger import postings
 from billing.ledger.gate import Settlement, SettlementResult
+from billing.pricing.money import dollars_text
 
 
 def end_job(
@@ -23,4 +25,23 @@ def end_job(
         processing = kind.objects.filter(pk=job_id, state=kind.State.PROCESSING)
         if not processing.update(**ending, ended_at=Now()):
             return None
-        return postings.settle(settlement)
+        result = postings.settle(settlement)
+        _publish_end(kind.objects.get(pk=job_id), result)
+    return result
+
+
+def _publish_end(job: ChatJob | VideoJob, result: SettlementResult) -> None:
+    is_completed = job.state == job.State.COMPLETED
+    publish(
+        job.team_id,
+        EventType.JOB_COMPLETED if is_completed else EventType.JOB_FAILED,
+        {
+            "job_id": job.public_id,
+            "request_id": str(job.pk),
+            "object": "chat" if isinstance(job, ChatJob) else "video",
+            "model": job.model,
+            "state": str(job.state),
+            "error": job.error or None,
+            "cost_usd": dollars_text(result.charged_nanos),
+        },
+    )

@@ -11,6 +11,7 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
+from billing import events
 from billing.errors import PaymentMismatchError
 from billing.ledger import postings
 from billing.ledger.alerts import raise_alert
@@ -120,6 +121,7 @@ def _book(row: Subscription, invoice: Invoice, charge_id: str) -> SubscriptionPa
                 memo=f"{row.price.plan.title} plan",
                 expires_at=paid_at + timedelta(days=days),
             )
+        events.publish_plan_paid(payment)
     log.info("subscription_paid", invoice=invoice.id, amount_cents=invoice.paid_cents)
     return payment
 

@@ -22,12 +22,8 @@ from accounts import audit
 from accounts.access import Actor
 from accounts.formats import dollars_text
 from accounts.models import Team, User
-from billing.errors import (
-    PaymentMismatchError,
-    ReplayedFailureError,
-    StripeBusyError,
-    StripeError,
-)
+from billing import events
+from billing.errors import PaymentMismatchError, ReplayedFailureError, StripeBusyError, StripeError
 from billing.failpoints import failpoint
 from billing.ledger import postings
 from billing.ledger.alerts import raise_alert
@@ -365,6 +361,7 @@ def _credit(
             account, order.credit_nanos, reference=intent.id, memo=f"Order {order.number}"
         )
         auto_top_up_outcome.record_paid(order)
+        events.publish_order_paid(order)
         failpoint("in_credit")
     log.info("order_paid", order=order.number, amount_cents=order.amount_cents)
     disputes.collect_debts(order.team)
@@ -387,6 +384,8 @@ def _close(order: Order, state: Order.State, reason: str, problem: Problem = Pro
         )
         if closed:
             auto_top_up_outcome.record_failed(order, problem)
+            if state == Order.State.FAILED:
+                events.publish_order_failed(order, reason)
     order.refresh_from_db()
     return order
 

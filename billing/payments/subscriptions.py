@@ -13,6 +13,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from accounts.models import Plan, Team
+from billing import events
 from billing.errors import StripeUnavailableError
 from billing.ledger.alerts import raise_alert
 from billing.models import PlanPrice, Subscription, SubscriptionPayment
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 Status = Subscription.Status
 # In these a team has the plan: an overdue payment does not take it away yet
 # (https://docs.stripe.com/billing/subscriptions/overview#subscription-statuses).
+UNPAID_STATUSES = (Status.PAST_DUE, Status.UNPAID)
 ENTITLED_STATUSES = (Status.ACTIVE, Status.TRIALING, Status.PAST_DUE)
 ENDED_STATUSES = (Status.CANCELED, Status.INCOMPLETE_EXPIRED)
 # An attempt is wasted only when another process has just written something newer.
@@ -151,6 +153,8 @@ def _apply(
             row.revision += 1
             row.save()
             _update_team_plan(team, plan_before, _entitled_plan(row))
+            if row.status in UNPAID_STATUSES:
+                events.publish_plan_unpaid(row)
             log.info("subscription_changed", subscription=str(row.pk), status=row.status)
     return row, True
 

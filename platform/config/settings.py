@@ -300,6 +300,7 @@ READ_ENVIRONMENT = env.text
 # The gateway and the gate (api/gateway, billing/ledger/gate.py).
 UPSTREAM_CLIENT = env.choice("UPSTREAM_CLIENT", ("relay", "httpx"))
 UPSTREAM_HOSTS = env.words("UPSTREAM_HOSTS", "*")  # see api/upstream_hosts.py
+WEBHOOKS_ALLOW_LOOPBACK = env.flag("WEBHOOKS_ALLOW_LOOPBACK")  # see api/webhooks/client.py
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 20 * 1024 * 1024)
 # Refused requests per minute and process, of one key and of one address.
 REFUSALS_PER_MINUTE = env.integer("REFUSALS_PER_MINUTE", 300)

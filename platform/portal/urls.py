@@ -16,6 +16,7 @@ AREAS = (
     "docs",
     "status",
     "team",
+    "webhooks",
     "profile",
     "language",
     "sign_in",

@@ -7,6 +7,7 @@ from django.utils import timezone
 from accounts import models as accounts
 from accounts import teams
 from accounts.models import Team, User
+from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from api import models as api
 from billing import models
 from billing.ledger import postings
@@ -100,6 +101,9 @@ def add_rows(n: int) -> None:
     accounts.SentNotice.objects.create(
         user=user, team=team, kind="low_balance", reference=f"test {n}"
     )
+    endpoint = WebhookEndpoint.objects.create(team=team, url="https://example.com/hook")
+    news = WebhookEvent.objects.create(team=team, type="webhook.test", data={})
+    WebhookDelivery.objects.create(event=news, endpoint=endpoint)
     event = api.StatusEvent.objects.create(kind="incident", title=f"Incident {n}")
     api.StatusUpdate.objects.create(event=event, text="We are looking into it.")
     api.StatusSubscriber.objects.create(email=f"reader{n}@example.com")

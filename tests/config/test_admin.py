@@ -25,6 +25,7 @@ from accounts.models import (
     Team,
     User,
 )
+from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from api.models import (
     AlertDelivery,
     ChatJob,
@@ -69,6 +70,7 @@ LEDGER = [
     *(models.ServiceHour, models.MarginDay, models.TeamDay, models.TaskRun),
     *(models.UpstreamStatement, models.StatementChunk, models.StatementLine),
     *(models.UsageCorrection, models.SigningKey, models.DayRoot),
+    *(WebhookDelivery, WebhookEndpoint, WebhookEvent),
     *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),
 ]
 

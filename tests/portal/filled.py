@@ -19,7 +19,10 @@ from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, Au
 from accounts import audit, invitations, teams
 from accounts.access import Actor
 from accounts.models import ApiKey, Membership, Role, Team, User
+from accounts.webhooks.events import EventType, publish
+from accounts.webhooks.models import WebhookDelivery
 from api.models import ModelHealthHour
+from api.webhooks import endpoints
 from billing.ledger import postings
 from billing.models import (
     CatalogueVersion,
@@ -86,6 +89,7 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
     for number in range(many):
         audit.record(actor, "key.created", f"{text} {number}", ip_address="192.0.2.1")
     passkey = _passkey(owner, text)
+    delivery = _add_webhook(actor, text, many)
     return Filled(
         team=team,
         owner=owner,
@@ -95,6 +99,8 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "digest": "0" * 64,
             "kind": "logo",
             "key_id": keys[0].pk,
+            "endpoint_id": delivery.endpoint_id,
+            "delivery_id": delivery.pk,
             "request_id": record.request_id,
             "day": "2020-01-01",
             "conversation_id": _converse(owner, team, record, text, many),
@@ -115,6 +121,22 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "key": "set-password",
         },
     )
+
+
+def _add_webhook(actor: Actor, text: str, count: int) -> WebhookDelivery:
+    """Add an endpoint to which events wait to be sent; return one of the deliveries."""
+    endpoint, _secret = endpoints.create(
+        actor,
+        "https://example.com/hook",
+        events=[],
+        low_balance_nanos=10**9,
+        ip_address=None,
+    )
+    for number in range(count):
+        publish(actor.team.pk, EventType.TEST, {"message": f"{text} {number}"})
+    delivery = endpoint.deliveries.latest("pk")
+    WebhookDelivery.objects.filter(pk=delivery.pk).update(excerpt=text, status=500, attempts=1)
+    return delivery
 
 
 def _serve_many(

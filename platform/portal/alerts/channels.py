@@ -4,25 +4,22 @@ A message holds no secret, prompt or key: an alert has ids, amounts and model na
 looks like a key is masked. An answer's body is never read, so nothing of it is stored either.
 """
 
-import base64
-import hashlib
-import hmac
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from smtplib import SMTPException
 from typing import Any
 
 import httpx
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.encryption import DecryptionError
 from accounts.masking import mask_secrets
-from api.alert_targets import read_secret, signing_key
+from accounts.webhooks.signing import signature_headers, signing_key
+from api.alert_targets import read_secret
 from api.models import AlertTarget
 from api.service import current_service
 from api.upstream_hosts import guarded_transport, problem_with
@@ -135,21 +132,9 @@ def _send_to_webhook(target: AlertTarget, message: Message) -> None:
     body = json.dumps(payload).encode()
     try:
         key = signing_key(_secret_of(target))
-    except ValidationError:
+    except ValueError:
         raise DeliveryError("The signing secret is missing.") from None
-    _post(target.address, body, signature_headers(key, message.id, now, body))
-
-
-def signature_headers(key: bytes, message_id: str, now: datetime, body: bytes) -> dict[str, str]:
-    """Return the headers that prove who sent a body (Standard Webhooks, "Signature scheme")."""
-    timestamp = str(int(now.timestamp()))
-    signed = b".".join([message_id.encode(), timestamp.encode(), body])
-    digest = base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": f"v1,{digest}",
-    }
+    _post(target.address, body, signature_headers([key], message.id, now, body))
 
 
 def _secret_of(target: AlertTarget) -> str:

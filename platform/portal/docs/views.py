@@ -16,6 +16,7 @@ from api.catalogue.snapshot import load_snapshot
 from api.operations.async_chat import RESULT_HOURS
 from api.operations.images import MAX_IMAGES
 from api.operations.videos import DEFAULT_SECONDS, MAX_SECONDS
+from api.webhooks.delivery import MAX_ATTEMPTS
 from portal.access import MemberRequest, member_page, member_page_if, require_recent_sign_in
 from portal.docs import queries, reference
 from portal.docs.agents import AgentText
@@ -179,6 +180,7 @@ def _article(page: Page, reader: Reader) -> str:
             "video_minutes": settings.VIDEO_MAX_SECONDS / 60,
             "async_chat_minutes": settings.ASYNC_CHAT_MAX_SECONDS / 60,
             "async_chat_hours": RESULT_HOURS,
+            "webhook_retries": MAX_ATTEMPTS - 1,
             "idempotency_hours": settings.IDEMPOTENCY_SECONDS / 3600,
             "idempotency_mib": settings.IDEMPOTENCY_MAX_BYTES // 1024**2,
             "body_mib": settings.MAX_BODY_BYTES // 1024**2,

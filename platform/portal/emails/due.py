@@ -12,8 +12,11 @@ from django.db.models import BigIntegerField, BooleanField, Exists, F, OuterRef,
 from django.db.models.functions import Coalesce
 
 from accounts.models import ApiKey, Membership, NotificationSettings, Role, SentNotice, Team, User
+from accounts.webhooks.events import EventType, key_data, publish
+from accounts.webhooks.models import WebhookEndpoint
 from accounts.zones import moment_for
 from billing.models import CreditAccount, KeySpend, Transfer
+from billing.pricing.money import dollars_text
 from portal.access import without_chat_keys
 
 BILLING_ROLES = (Role.OWNER, Role.ADMIN, Role.BILLING)
@@ -22,6 +25,8 @@ KEY_ROLES = (Role.OWNER, Role.ADMIN)
 # No notice of a key older than this, whatever delayed the notice.
 NEW_KEY_AGE = timedelta(days=1)
 WARNING_PERCENT = 90
+# No notice of an endpoint that was disabled before, whatever delayed the notice.
+DISABLED_WEBHOOK_AGE = timedelta(days=3)
 
 
 @dataclass(frozen=True)
@@ -93,18 +98,48 @@ def rearm_low_balances() -> int:
 
 def reached_budgets(today: date) -> Iterator[Notice]:
     """Yield who should hear that a key has used 90% or all of a budget of today (a UTC date)."""
-    month = today.replace(day=1)
-    spends = KeySpend.objects.filter(
-        _is_near("day_nanos", "budget_day_nanos") & Q(day=today)
-        | _is_near("month_nanos", "budget_month_nanos") & Q(month=month)
-        | _is_near("total_nanos", "budget_total_nanos"),
-        key__revoked_at__isnull=True,
-    ).select_related("key__team")
-    found = {spend.key: list(_reached(spend, today)) for spend in spends}
+    found = {spend.key: list(_reached(spend, today)) for spend in _near_budgets(today)}
     for key, member in _listeners(list(found), _wanting("budget_reached")):
         for reference, facts in found[key]:
             kind = SentNotice.Kind.BUDGET_REACHED
             yield Notice(member.user, key.team, kind, reference, {**_names(key), **facts})
+
+
+def publish_reached_budgets(today: date) -> int:
+    """Publish the same to webhooks, once each. Return how many events that made."""
+    endpoints = WebhookEndpoint.objects.filter(team=OuterRef("key__team"), disabled_at=None)
+    published = 0
+    for spend in _near_budgets(today).filter(Exists(endpoints)):
+        for reference, facts in _reached(spend, today):
+            data = {
+                **key_data(spend.key),
+                "scope": "api_key",
+                "period": facts["period"],
+                "percent": facts["percent"],
+                "budget_usd": dollars_text(int(facts["budget_nanos"])),
+                "spent_usd": dollars_text(int(facts["spent_nanos"])),
+            }
+            event = publish(spend.key.team_id, EventType.BUDGET_REACHED, data, reference=reference)
+            published += event is not None
+    return published
+
+
+def disabled_webhooks(now: datetime) -> Iterator[Notice]:
+    """Yield who should hear that the service disabled an endpoint in the days before `now`."""
+    by_service = (
+        WebhookEndpoint.DisabledReason.FAILING,
+        WebhookEndpoint.DisabledReason.GONE,
+    )
+    rows = WebhookEndpoint.objects.filter(
+        disabled_reason__in=by_service, disabled_at__gt=now - DISABLED_WEBHOOK_AGE
+    )
+    found = list(rows.select_related("team"))
+    members = payers_of({row.team_id for row in found}, KEY_ROLES)
+    for row in found:
+        for user in members.get(row.team_id, []):
+            kind, facts = SentNotice.Kind.WEBHOOK_DISABLED, {"reason": row.disabled_reason}
+            reference = f"webhook {row.pk} {row.disabled_at:%Y-%m-%d %H:%M:%S.%f}"
+            yield Notice(user, row.team, kind, reference, {"url": row.url, "id": row.pk, **facts})
 
 
 def new_keys(now: datetime) -> Iterator[Notice]:
@@ -149,6 +184,17 @@ def _is_near(spent: str, budget: str) -> Q:
     """Return the condition that about 90% of a budget are spent; `_reached` looks closely."""
     near = F(f"key__{budget}") / 100 * WARNING_PERCENT  # in this order: no budget overflows
     return Q(**{f"key__{budget}__gt": 0, f"{spent}__gte": near})
+
+
+def _near_budgets(today: date) -> QuerySet[KeySpend]:
+    """Return the spending of keys that have used about 90% of a budget, or more."""
+    month = today.replace(day=1)
+    return KeySpend.objects.filter(
+        _is_near("day_nanos", "budget_day_nanos") & Q(day=today)
+        | _is_near("month_nanos", "budget_month_nanos") & Q(month=month)
+        | _is_near("total_nanos", "budget_total_nanos"),
+        key__revoked_at__isnull=True,
+    ).select_related("key__team")
 
 
 def _reached(spend: KeySpend, today: date) -> Iterator[tuple[str, dict[str, str | int]]]:

@@ -27,10 +27,12 @@ def send_notices() -> int:
     """
     due.rearm_low_balances()
     now = timezone.now()
+    due.publish_reached_budgets(now.date())
     found = chain(
         due.low_balances(),
         due.reached_budgets(now.date()),
         due.new_keys(now),
+        due.disabled_webhooks(now),
         due_payments.refunds_made(now),
         due_payments.paused_keys(now),
         due_payments.auto_top_ups(now),
@@ -84,6 +86,7 @@ def _context(notice: Notice) -> dict[str, object]:
         "keys_url": f"{base_url}{reverse('apikeys')}",
         "statement_url": f"{base_url}{reverse('statement')}",
         "billing_url": f"{base_url}{reverse('billing')}",
+        "webhooks_url": f"{base_url}{reverse('webhooks')}",
         "usage_url": f"{base_url}{reverse('usage')}",
         "notifications_url": f"{base_url}{reverse('notifications')}",
     }

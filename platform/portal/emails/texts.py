@@ -169,6 +169,21 @@ EMAILS: dict[str, EmailText] = {
             "is_rotation": 0,
         },
     ),
+    "webhook_disabled": EmailText(
+        "Webhook endpoint disabled",
+        {
+            **_TEAM,
+            "url": "{{ url }}",
+            "summary": '{% include "mail/webhook_disabled_told.txt" %}',
+            "webhooks_url": "{{ webhooks_url }}",
+        },
+        ("url",),
+        {
+            "url": f"{_SITE}/hook",
+            "reason": "failing",
+            "webhooks_url": f"{_SITE}/team/webhooks",
+        },
+    ),
     "keys_paused": EmailText(
         "Keys paused by a dispute",
         {**_TEAM, "statement_url": "{{ statement_url }}"},

@@ -63,6 +63,12 @@ ACTION_TITLES = {
     "team.plan_changed": _("Plan changed"),
     "account.sessions_ended": _("Member signed out everywhere"),
     "email.resent": _("Email sent again"),
+    "webhook.created": _("Webhook added"),
+    "webhook.changed": _("Webhook changed"),
+    "webhook.secret_rotated": _("Webhook secret rotated"),
+    "webhook.disabled": _("Webhook disabled"),
+    "webhook.enabled": _("Webhook enabled"),
+    "webhook.deleted": _("Webhook deleted"),
     "team.viewed": _("Portal viewed by staff"),
 }
 

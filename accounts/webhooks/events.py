@@ -1,0 +1,91 @@
+"""The types of events for customers' webhooks, and the one function that publishes an event.
+
+An event is written in the transaction of what it tells: both are committed, or neither. Celery
+sends it (`api/webhooks/delivery.py`). Its `data` has no secret and no prompt; amounts are decimal
+numbers of dollars as text, in fields that end in `_usd`.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from django.db import transaction
+
+from accounts.models import ApiKey
+from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+
+
+class EventType(StrEnum):
+    """What endpoints can be told."""
+
+    BALANCE_LOW = "balance.low"
+    BUDGET_REACHED = "budget.reached"
+    JOB_COMPLETED = "job.completed"
+    JOB_FAILED = "job.failed"
+    PAYMENT_SUCCEEDED = "payment.succeeded"
+    PAYMENT_FAILED = "payment.failed"
+    API_KEY_CREATED = "api_key.created"
+    TEST = "webhook.test"
+
+
+# `webhook.test` is sent on demand alone.
+SUBSCRIBABLE = tuple(each for each in EventType if each is not EventType.TEST)
+
+
+def publish(
+    team_id: int, event_type: EventType, data: Mapping[str, object], *, reference: str | None = None
+) -> WebhookEvent | None:
+    """Write an event for the team's endpoints that want its type.
+
+    Return None if there are none, or if the team has an event of this type and `reference` already.
+    """
+    found = WebhookEndpoint.objects.filter(team_id=team_id, disabled_at__isnull=True)
+    enabled = found.order_by("pk")
+    wanting = [each for each in enabled if not each.events or event_type in each.events]
+    return publish_to(wanting, event_type, data, reference=reference)
+
+
+def publish_to(
+    endpoints: list[WebhookEndpoint],
+    event_type: EventType,
+    data: Mapping[str, object],
+    *,
+    reference: str | None = None,
+) -> WebhookEvent | None:
+    """Write an event for these endpoints, which are of one team. Otherwise as `publish`."""
+    if not endpoints:
+        return None
+    team_id = endpoints[0].team_id
+    with transaction.atomic():
+        fields = {"team_id": team_id, "type": event_type.value}
+        if reference is None:
+            event = WebhookEvent.objects.create(**fields, data=dict(data))
+        else:
+            event, is_new = WebhookEvent.objects.get_or_create(
+                **fields, reference=reference, defaults={"data": dict(data)}
+            )
+            if not is_new:
+                return None
+        WebhookDelivery.objects.bulk_create(
+            [WebhookDelivery(event=event, endpoint=each) for each in endpoints]
+        )
+    return event
+
+
+def publish_key_created(key: ApiKey) -> None:
+    """Publish that a key was created, by whomever."""
+    publish(
+        key.team_id,
+        EventType.API_KEY_CREATED,
+        {
+            **key_data(key),
+            "scope": str(key.scope),
+            "expires_at": key.expires_at.isoformat() if key.expires_at else None,
+            "replaces": str(key.replaces_id) if key.replaces_id else None,
+        },
+    )
+
+
+def key_data(key: ApiKey) -> dict[str, object]:
+    """Return what events tell of a key: not the key itself, but how the team knows it."""
+    hint = f"{key.prefix}…{key.last_four}"
+    return {"api_key_id": str(key.pk), "api_key_name": key.name, "api_key_hint": hint}
