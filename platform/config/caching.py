@@ -1,14 +1,19 @@
-"""Caching by browsers and proxies: no page of a signed-in user may be stored."""
+"""Caching by browsers and proxies: what they may not store, and what they may load ahead."""
 
 from collections.abc import Callable
 
 from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 
 
 class PrivatePages:
-    """Middleware that forbids storing pages that depend on the signed-in user."""
+    """Middleware that forbids storing pages that depend on the signed-in user.
+
+    It also names the rules of what to load ahead, which work for pages that may not be stored, too:
+    the browser keeps those for the page that asked for them, and for no other.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
@@ -18,4 +23,6 @@ class PrivatePages:
         response = self._get_response(request)
         if request.session.accessed and SESSION_KEY in request.session:
             response["Cache-Control"] = "no-store, private"
+        if request.method == "GET" and response.get("Content-Type", "").startswith("text/html"):
+            response["Speculation-Rules"] = f'"{reverse("prefetch_rules")}"'
         return response

@@ -39,8 +39,7 @@ def test_a_call_appears_explains_itself_and_adds_up(customer_page: Page, site: S
     expect(newest).not_to_have_attribute("href", before or "", timeout=15_000)
     assert page.evaluate("window.wasNotLoadedAgain")
     expect(page.get_by_role("region", name="Spend by day")).to_be_visible()
-    drawn = "Chart.getChart(document.querySelector('canvas[data-chart]'))?.data.datasets.length"
-    page.wait_for_function(f"({drawn}) > 0")
+    expect(page.locator("[data-chart] rect[data-series]")).not_to_have_count(0)
 
     newest.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("glm-5.2")
@@ -149,13 +148,14 @@ def test_a_chart_hides_a_series_and_narrows_to_it(customer_page: Page, site: Sta
     call(site)
     page.goto("/usage?group=tag")
     series = page.get_by_role("button", name="browser <b>test</b>", exact=True)
-    chart = "Chart.getChart(document.querySelector('canvas[data-chart]'))"
-    page.wait_for_function(f"{chart}?.data.datasets.length > 0")
     at = series.get_attribute("data-series")
-    assert page.evaluate(f"{chart}.isDatasetVisible({at})")
+    drawn = page.locator(f"[data-chart] rect[data-series='{at}']")
+    expect(drawn).not_to_have_count(0)
+    drawn.first.hover()
+    expect(page.locator(".chart-tip")).to_contain_text("browser <b>test</b>")
     series.press("Enter")
     expect(series).to_have_attribute("aria-pressed", "false")
-    assert not page.evaluate(f"{chart}.isDatasetVisible({at})")
+    expect(drawn).to_have_count(0)
     assert accessibility_faults(page) == []
 
     page.get_by_role("link", name="Only browser <b>test</b>").click()

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
@@ -28,12 +29,34 @@ def collected(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_collected_files_have_a_compressed_twin(collected: Path) -> None:
-    for name in ("css/components.css", "js/site.js", "vendor/chartjs/chart.umd.min.js"):
+    for name in ("css/components.css", "js/site.js", "vendor/highlight/highlight.min.js"):
         source = finders.find(name)
         assert isinstance(source, str)
         twin = collected / f"{name}.gz"
         assert gzip.decompress(twin.read_bytes()) == Path(source).read_bytes()
         assert twin.stat().st_size < Path(source).stat().st_size / 2
+        smaller = collected / f"{name}.br"
+        assert brotli.decompress(smaller.read_bytes()) == Path(source).read_bytes()
+        assert smaller.stat().st_size < twin.stat().st_size
+
+
+def test_a_browser_gets_the_smallest_that_it_takes(collected: Path) -> None:
+    middleware = WhiteNoiseMiddleware(lambda _request: HttpResponse(status=404))
+    for accepted, sent in (("gzip, deflate, br", "br"), ("gzip", "gzip"), ("", None)):
+        request = RequestFactory(HTTP_ACCEPT_ENCODING=accepted).get(static("css/base.css"))
+        assert middleware(request).get("Content-Encoding") == sent
+
+
+@pytest.mark.django_db
+def test_pages_are_compressed_and_padded_at_random(client: Client) -> None:
+    whole = client.get("/docs/models")
+    packed = [client.get("/docs/models", HTTP_ACCEPT_ENCODING="gzip, br") for _ in range(4)]
+    assert "Content-Encoding" not in whole
+    assert {answer["Content-Encoding"] for answer in packed} == {"gzip"}
+    assert "Accept-Encoding" in packed[0]["Vary"]
+    assert gzip.decompress(packed[0].content)[:200] == whole.content[:200]
+    assert len(packed[0].content) < len(whole.content) / 2
+    assert packed[0].content[3] & 8  # a file name of random length (RFC 1952, FNAME)
 
 
 @pytest.mark.django_db

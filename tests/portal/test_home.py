@@ -137,3 +137,15 @@ def test_robots_browsers_and_reporters_find_their_files(catalogue: Any, client: 
     catalogue("weatmood")
     answer = client.get("/.well-known/security.txt").content.decode()
     assert answer.startswith("Contact: mailto:contact@weatmood.example\nExpires: 20")
+
+
+def test_pages_name_the_links_to_load_ahead(catalogue: Any, client: Client, alice: Any) -> None:
+    catalogue("weatmood")
+    for browser, path in ((client, "/docs"), (signed_in(alice), "/usage")):
+        answer = browser.get(path)
+        rules = browser.get(answer["Speculation-Rules"].strip('"'))
+        assert rules["Content-Type"] == "application/speculationrules+json"
+        (rule,) = rules.json()["prefetch"]
+        assert rule["eagerness"] == "moderate"
+        assert "a.wide" in rule["where"]["selector_matches"]
+    assert "Speculation-Rules" not in rules

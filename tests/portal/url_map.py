@@ -45,6 +45,7 @@ PAGES: dict[str, Page] = {
     "brand_file": Page("GET", 302, 302, 302, 302, 302, 302),
     "sitemap": Page("GET", 200, 200, 200, 200, 200, 200),
     "robots_txt": Page("GET", 200, 200, 200, 200, 200, 200),
+    "prefetch_rules": Page("GET", 200, 200, 200, 200, 200, 200),
     "favicon": Page("GET", 302, 302, 302, 302, 302, 302),
     "jwks": Page("GET", 200, 200, 200, 200, 200, 200),
     "security_txt": Page("GET", 200, 200, 200, 200, 200, 200),

@@ -12,6 +12,7 @@ urlpatterns = [
     path("brand/<str:digest>/<str:kind>", views.brand_file, name="brand_file"),
     path("sitemap.xml", views.sitemap_xml, name="sitemap"),
     path("robots.txt", views.robots_txt, name="robots_txt"),
+    path("prefetch.json", views.prefetch_rules, name="prefetch_rules"),
     path("favicon.ico", views.Favicon.as_view(), name="favicon"),
     path(".well-known/jwks.json", views.jwks, name="jwks"),
     path(".well-known/security.txt", views.security_txt, name="security_txt"),
