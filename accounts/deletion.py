@@ -28,6 +28,7 @@ from accounts.models import (
     Team,
     User,
 )
+from accounts.oauth import revoke_approved_keys
 from accounts.sessions import end_sessions
 
 # Sent with `user` in the transaction of a deletion, for other apps to delete personal data.
@@ -85,6 +86,8 @@ def delete_user(user: User, *, ip_address: str | None = None) -> None:
             raise SharedTeamError(text.format(names=names))
         _log_departure(user, teams, ip_address)
         _close(consequences.ending)
+        for team in teams:
+            revoke_approved_keys(team, user)
         memberships.delete()
         user_deleted.send(sender=User, user=user)
         _anonymize(user)

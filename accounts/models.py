@@ -1,7 +1,6 @@
 """Users, teams, memberships, invitations, plans and API keys; the audit log and sent emails.
 
-Everything that costs money hangs off a team. Every sign-up makes a personal team; keys, credits
-and usage belong to the team, and users join teams with a role.
+Keys, credits and usage belong to a team. Every sign-up makes a personal one.
 """
 
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.oauth_models import AppAuthorization, DeviceSignIn, RenewableKey  # noqa: F401
 from accounts.zones import validate_zone
 
 
@@ -240,7 +240,7 @@ class Invitation(models.Model):
         return f"{self.email} to {self.team} as {self.role}"
 
 
-class ApiKey(models.Model):
+class ApiKey(RenewableKey):
     """A key's digest and rules; the plaintext is shown once and never stored.
 
     A limit of null means the plan's, a budget of null no budget.
