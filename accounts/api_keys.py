@@ -6,12 +6,13 @@ that end a key are the database's, because the gate compares them with the datab
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Least, Now
 from django.dispatch import Signal
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts import keys
@@ -24,9 +25,13 @@ from accounts.errors import (
 from accounts.models import ApiKey, Team, User
 
 LONGEST_GRACE_SECONDS = 30 * 24 * 3600
+# What "never" means to a program that signs in: its tokens are renewed until then.
+LONGEST_SIGN_IN = timedelta(days=3650)
 
 # Neither revoked nor expired, by the database's clock.
 ACTIVE = Q(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()), revoked_at__isnull=True)
+# Of a program that signed in: whether its token has expired or not, it may get another one.
+RENEWABLE = Q(renewable_until__gt=Now(), revoked_at__isnull=True, frozen_at__isnull=True)
 
 
 class KeyRules(TypedDict, total=False):
@@ -59,11 +64,13 @@ def create_key(
     budget_day_nanos: int | None = None,
     budget_month_nanos: int | None = None,
     budget_total_nanos: int | None = None,
+    source: str = "",
 ) -> tuple[ApiKey, str]:
     """Create a key and return it with its plaintext, which is stored nowhere.
 
     `prefix` is the service's. Limits are per minute and None means the plan's; budgets are in
-    nano-dollars and None means no budget; no `allowed_models` means every model.
+    nano-dollars and None means no budget; no `allowed_models` means every model. `source` is the
+    program that it was approved for.
 
     Raise ValueError for an invalid prefix.
     """
@@ -79,6 +86,7 @@ def create_key(
         budget_day_nanos=budget_day_nanos,
         budget_month_nanos=budget_month_nanos,
         budget_total_nanos=budget_total_nanos,
+        source=source,
     )
     return key, save_with_new_secret(key, prefix)
 
@@ -88,7 +96,12 @@ def update_key(key: ApiKey, rules: KeyRules) -> ApiKey:
 
     Raise KeyNotActiveError for a key that is revoked or expired: neither is ever reactivated.
     """
-    if rules and not active(ApiKey.objects.filter(pk=key.pk)).update(**rules):
+    changes: dict[str, Any] = dict(rules)
+    if key.renewable_until is not None and "expires_at" in changes:
+        # The row's own expiry is the token's.
+        ends_at = changes["expires_at"] or timezone.now() + LONGEST_SIGN_IN
+        changes |= {"expires_at": Least("expires_at", ends_at), "renewable_until": ends_at}
+    if changes and not active(ApiKey.objects.filter(pk=key.pk)).update(**changes):
         raise KeyNotActiveError(_("The key is revoked or expired. Create a new one."))
     key.refresh_from_db()
     return key
@@ -102,7 +115,8 @@ def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
     """Replace a key by one with the same rules and return the successor with its plaintext.
 
     The old key expires after `grace_seconds` (0 to LONGEST_GRACE_SECONDS), never later than it
-    would have. A key is rotated once, however many ask at the same time.
+    would have. A key is rotated once, however many ask at the same time. The successor of a
+    program's that signed in is an ordinary key, and the program is signed out with the old one.
 
     Raise KeyAlreadyRotatedError, KeyNotActiveError, and ValueError for a grace out of range.
     """
@@ -120,7 +134,8 @@ def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
             created_by_id=old.created_by_id,
             name=old.name,
             scope=old.scope,
-            expires_at=old.expires_at,
+            expires_at=old.renewable_until or old.expires_at,
+            source=old.source,
             allowed_models=old.allowed_models,
             requests_per_minute=old.requests_per_minute,
             tokens_per_minute=old.tokens_per_minute,
@@ -133,7 +148,8 @@ def rotate_key(key: ApiKey, grace_seconds: int) -> tuple[ApiKey, str]:
         key_rotated.send(sender=ApiKey, key=old, successor=new)
         # PostgreSQL's LEAST ignores NULL, so a key without an expiry gets this one.
         ApiKey.objects.filter(pk=old.pk).update(
-            expires_at=Least("expires_at", Now() + timedelta(seconds=grace_seconds))
+            expires_at=Least("expires_at", Now() + timedelta(seconds=grace_seconds)),
+            renewable_until=None,
         )
     key.refresh_from_db()
     return new, plaintext
@@ -210,14 +226,19 @@ def require_room(team: Team) -> None:
 
 
 def active(queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-    """Return the keys that are neither revoked nor expired, by the database's clock."""
-    return queryset.filter(ACTIVE)
+    """Return the keys that are neither revoked nor expired, by the database's clock.
+
+    A program that signed in counts until it can't renew its token.
+    """
+    return queryset.filter(ACTIVE | RENEWABLE)
 
 
 def current(queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
     """Return the keys that are active, or would be if they were unfrozen."""
     ends_later = Q(unfrozen_expires_at__isnull=True) | Q(unfrozen_expires_at__gt=Now())
-    return queryset.filter(ACTIVE | Q(ends_later, frozen_at__isnull=False, revoked_at__isnull=True))
+    ends_later |= Q(renewable_until__gt=Now())
+    frozen = Q(ends_later, frozen_at__isnull=False, revoked_at__isnull=True)
+    return queryset.filter(ACTIVE | RENEWABLE | frozen)
 
 
 def find_active(plaintext: str) -> ApiKey | None:
@@ -225,7 +246,8 @@ def find_active(plaintext: str) -> ApiKey | None:
     if not keys.is_well_formed(plaintext):
         return None
     candidates = [bytes.fromhex(digest) for digest in keys.digests(plaintext)]
-    found = active(ApiKey.objects.filter(digest__in=candidates)).select_related("team__plan")
+    rows = ApiKey.objects.filter(ACTIVE, digest__in=candidates)
+    found = rows.select_related("team__plan")
     for key in found:
         if any(keys.same_digest(bytes(key.digest), candidate) for candidate in candidates):
             return key
@@ -243,10 +265,30 @@ def is_frozen(plaintext: str) -> bool:
 
 def save_with_new_secret(key: ApiKey, prefix: str) -> str:
     """Give an unsaved key its secret, insert it and return the plaintext."""
+    plaintext = _set_new_secret(key, prefix)
+    key.save(force_insert=True)
+    return plaintext
+
+
+def replace_secret(
+    key: ApiKey, *, expires_at: datetime | None, renewable_until: datetime | None = None
+) -> str:
+    """Give a key another secret and expiry; the old secret is rejected from the next request on.
+
+    Return the plaintext. Call it in a transaction that has locked the key.
+    """
+    plaintext = _set_new_secret(key, key.prefix)
+    key.expires_at, key.renewable_until = expires_at, renewable_until
+    key.save(
+        update_fields=["last_four", "digest", "pepper_version", "expires_at", "renewable_until"]
+    )
+    return plaintext
+
+
+def _set_new_secret(key: ApiKey, prefix: str) -> str:
     plaintext = keys.new_key(prefix)
     key.prefix = prefix
     key.last_four = plaintext[-4:]
     key.digest = bytes.fromhex(keys.digests(plaintext)[0])
     key.pepper_version = keys.newest_pepper_version()
-    key.save(force_insert=True)
     return plaintext

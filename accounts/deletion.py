@@ -28,6 +28,7 @@ from accounts.models import (
     Team,
     User,
 )
+from accounts.oauth import revoke_approved_keys
 from accounts.sessions import end_sessions
 from accounts.webhooks.models import WebhookEndpoint
 
@@ -86,6 +87,8 @@ def delete_user(user: User, *, ip_address: str | None = None) -> None:
             raise SharedTeamError(text.format(names=names))
         _log_departure(user, teams, ip_address)
         _close(consequences.ending)
+        for team in teams:
+            revoke_approved_keys(team, user)
         memberships.delete()
         user_deleted.send(sender=User, user=user)
         _anonymize(user)

@@ -13,6 +13,7 @@ AccountsError
 ├── AlreadyInvitedError      a second open invitation of one address
 ├── InvitationClosedError    an invitation that was accepted, withdrawn or has expired
 ├── InvitationMismatchError  an invitation of another address
+├── SignInClosedError        a device's sign-in that was decided or has expired
 └── SharedTeamError          the deletion of a user whom a shared team needs as its owner
 """
 
@@ -67,6 +68,10 @@ class InvitationClosedError(AccountsError):
 
 class InvitationMismatchError(AccountsError):
     """The invitation is for another email address than the user's."""
+
+
+class SignInClosedError(AccountsError):
+    """The device's sign-in was approved or denied, or its code has expired."""
 
 
 class SharedTeamError(AccountsError):

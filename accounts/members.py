@@ -2,7 +2,8 @@
 
 Each action locks the team's row first and then reads the roles again. So actions on one team run
 one after another, each on the result of the one before, and a team keeps an owner in every race.
-Keys belong to the team: they outlive their creator's membership.
+Keys belong to the team: they outlive their creator's membership, but those that the member approved
+for a program (`accounts/oauth.py`) end with it.
 """
 
 from dataclasses import replace
@@ -14,6 +15,7 @@ from accounts import audit
 from accounts.access import Actor, membership_in
 from accounts.errors import LastOwnerError, NoSuchMemberError, NotAllowedError
 from accounts.models import Membership, Role, Team
+from accounts.oauth import revoke_approved_keys
 
 
 def change_role(
@@ -121,6 +123,7 @@ def _end(actor: Actor, member: Membership, action: str, ip_address: str | None) 
         _require_another_owner(member)
     detail = {"role": member.role}
     audit.record(actor, action, member.user.email, detail=detail, ip_address=ip_address)
+    revoke_approved_keys(actor.team, member.user)
     member.delete()
 
 

@@ -12,6 +12,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.oauth_models import AppAuthorization, DeviceSignIn, RenewableKey  # noqa: F401
 from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent  # noqa: F401
 from accounts.zones import validate_zone
 
@@ -240,7 +241,7 @@ class Invitation(models.Model):
         return f"{self.email} to {self.team} as {self.role}"
 
 
-class ApiKey(models.Model):
+class ApiKey(RenewableKey):
     """A key's digest and rules; the plaintext is shown once and never stored.
 
     A limit of null means the plan's, a budget of null no budget.

@@ -22,7 +22,7 @@ _SEEDS = ("secret", "seed", "migrated_codes")
 
 
 def reencrypt() -> int:
-    """Encrypt second factors, upstream and signing keys, secrets of alert targets and webhooks with the
+    """Encrypt second factors, upstream and signing keys, and targets' and webhooks' secrets with the
     newest key.
 
     Return how many rows changed.

@@ -10,7 +10,14 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from accounts import audit
-from accounts.models import AuditEntry, SentNotice, Team, User
+from accounts.models import (
+    AppAuthorization,
+    AuditEntry,
+    DeviceSignIn,
+    SentNotice,
+    Team,
+    User,
+)
 from accounts.staff_rules import ReadOnly
 
 
@@ -82,6 +89,26 @@ class SentNoticeAdmin(LogAdmin):
     list_filter = ("kind", "created_at")
     list_select_related = ("user", "team")
     search_fields = ("user__email", "team__name", "team__slug", "reference")
+
+
+@admin.register(DeviceSignIn)
+class DeviceSignInAdmin(LogAdmin):
+    """Devices that asked to sign in, without their codes and tokens."""
+
+    list_display = ("created_at", "client", "ip_address", "key", "decided_at", "exchanged_at")
+    list_filter = ("client", "created_at", ("key", admin.EmptyFieldListFilter))
+    list_select_related = ("key",)
+    search_fields = ("=ip_address", "key__name", "key__team__name")
+
+
+@admin.register(AppAuthorization)
+class AppAuthorizationAdmin(LogAdmin):
+    """Keys that were approved for apps, without their codes."""
+
+    list_display = ("created_at", "key", "expires_at", "key_expires_at", "exchanged_at")
+    list_filter = (("exchanged_at", admin.EmptyFieldListFilter), "created_at")
+    list_select_related = ("key",)
+    search_fields = ("key__name", "key__source", "key__team__name")
 
 
 @admin.register(LogEntry)

@@ -53,7 +53,7 @@ class ApiKeyAdmin(MoneyAdmin):
     )
     _facts = (
         *("team", "scope", "prefix", "last_four", "created_by", "created_at", "revoked_at"),
-        "frozen_at",
+        *("frozen_at", "source", "renewable_until"),
     )
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:

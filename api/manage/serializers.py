@@ -163,7 +163,7 @@ class KeySerializer(serializers.Serializer[ApiKey]):
     created_at = serializers.DateTimeField()
     created_by = serializers.EmailField(source="created_by.email", allow_null=True)
     last_used_at = serializers.DateTimeField(source="spend.last_used_at", allow_null=True)
-    expires_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(source="ends_at", allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
     frozen_at = serializers.DateTimeField(allow_null=True)
     replaced_by = serializers.IntegerField(source="replaced_by.pk", allow_null=True)

@@ -56,7 +56,7 @@ def _state_of(admission: AdmissionResult, now: datetime) -> dict[str, object]:
         "is_management_key": False,
         "is_provisioning_key": False,
         "creator_user_id": None,
-        "expires_at": key.expires_at,
+        "expires_at": key.ends_at,
         "rate_limit": {
             "requests": admission.requests_limit,
             "interval": "1m",

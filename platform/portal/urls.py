@@ -6,6 +6,7 @@ AREAS = (
     "home",
     "dashboard",
     "keys",
+    "authorize",
     "find",
     "usage",
     "statement",

@@ -24,6 +24,15 @@ def _add_measurements(route: api.Route) -> None:
     api.RouteEjection.objects.create(route=route, retry_at=now, reason="failed: HTTP 503")
 
 
+def _add_authorizations(n: int, key: accounts.ApiKey) -> None:
+    """Make a row of each way in which a program gets a key."""
+    now, digest = timezone.now(), bytes([n])
+    accounts.DeviceSignIn.objects.create(
+        device_digest=digest, client="Claude Code", ip_address="192.0.2.1", expires_at=now
+    )
+    accounts.AppAuthorization.objects.create(digest=digest, challenge=b"", key=key, expires_at=now)
+
+
 def _add_upstream(n: int, model: api.Model) -> api.Upstream:
     upstream = api.Upstream.objects.create(name=f"upstream-{n}", base_url="http://127.0.0.1/v1")
     api.UpstreamKey.objects.create(upstream=upstream)
@@ -49,6 +58,7 @@ def add_rows(n: int) -> None:
     api.ModelAlias.objects.create(name=f"alias-{n}", model=model)
     upstream = _add_upstream(n, model)
     api.Service.objects.get_or_create(pk=1)
+    _add_authorizations(n, key)
     api.KeyAddress.objects.create(key=key, address="192.0.2.1")
     api.IdempotentRequest.objects.create(
         id=f"{n:064x}", key=key, request_id=uuid.uuid4(), lease_id=1, expires_at=now

@@ -16,7 +16,9 @@ from pytest_django import DjangoDbBlocker
 
 from accounts.models import (
     ApiKey,
+    AppAuthorization,
     AuditEntry,
+    DeviceSignIn,
     Invitation,
     NotificationSettings,
     Plan,
@@ -61,7 +63,7 @@ LEDGER = [
     *(models.KeySpend, models.RateWindow, models.UsageHour, models.CatalogueVersion),
     *(models.LedgerAlert, AlertDelivery, StatusSubscriber),
     *(KeyAddress, ModelFigures, ModelHealth, ModelHealthHour, RouteEjection, TokenRatio),
-    *(ChatJob, IdempotentRequest, VideoJob),
+    *(ChatJob, IdempotentRequest, VideoJob, AppAuthorization, DeviceSignIn),
     *(AuditEntry, Invitation, SentNotice, models.PaymentCustomer, models.Order, models.StripeEvent),
     *(models.CreditLot, models.Refund, models.Dispute, models.FraudWarning, models.AutoTopUp),
     *(models.Subscription, models.SubscriptionPayment, models.PlanPrice, models.PlanRefund),

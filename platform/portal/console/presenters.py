@@ -27,6 +27,6 @@ def _state_of(key: ApiKey) -> tuple[str, str]:
         return "Revoked", ""
     if key.frozen_at:
         return "Frozen", "bad"
-    if key.expires_at and key.expires_at <= timezone.now():
+    if key.ends_at and key.ends_at <= timezone.now():
         return "Expired", ""
     return "Active", "good"

@@ -200,7 +200,7 @@ def _initial(key: ApiKey | None) -> dict[str, Any]:
     }
     return {
         "name": key.name,
-        "expiry": _KEEP if key.expires_at else _NEVER,
+        "expiry": _KEEP if key.ends_at else _NEVER,
         "allowed_models": key.allowed_models,
         **texts,
     }
@@ -209,8 +209,8 @@ def _initial(key: ApiKey | None) -> dict[str, Any]:
 def _expiries(key: ApiKey | None) -> list[tuple[str, str]]:
     """Return when a key may end, the present end of one that has it first."""
     kept = []
-    if key is not None and key.expires_at is not None:
-        unchanged = gettext("Unchanged: {moment}").format(moment=moment_text(key.expires_at))
+    if key is not None and key.ends_at is not None:
+        unchanged = gettext("Unchanged: {moment}").format(moment=moment_text(key.ends_at))
         kept = [(_KEEP, unchanged)]
     presets = [(days, str(title)) for days, title in _PRESETS]
     return [

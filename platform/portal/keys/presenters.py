@@ -40,7 +40,9 @@ class KeyPresenter:
     @property
     def expires_at(self) -> datetime | None:
         """When its time is over; a frozen key's as it was before."""
-        return self.key.unfrozen_expires_at if self.key.frozen_at else self.key.expires_at
+        if self.key.frozen_at:
+            return self.key.renewable_until or self.key.unfrozen_expires_at
+        return self.key.ends_at
 
     @property
     def is_expired(self) -> bool:

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from django.core.paginator import Paginator
 from django.db.models import BigIntegerField, Case, F, Q, QuerySet, When
+from django.db.models.functions import Coalesce
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils import timezone
@@ -133,7 +134,8 @@ def _sorted(keys: QuerySet[ApiKey], sort: str) -> QuerySet[ApiKey]:
         case "used":
             return keys.order_by(F("spend__last_used_at").desc(nulls_last=True), "-id")
         case "expires":
-            return keys.order_by(F("expires_at").asc(nulls_last=True), "-id")
+            ends_at = Coalesce("renewable_until", "expires_at")
+            return keys.order_by(ends_at.asc(nulls_last=True), "-id")
         case "spent":
             month = _first_of_month(timezone.now())
             spent = Case(

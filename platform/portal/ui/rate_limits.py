@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django_ratelimit import ALL
 from django_ratelimit.core import get_usage, is_ratelimited
 
 _ALLAUTHS_LONGEST_SECONDS = 60  # all of its limits that end in a page are by the minute
@@ -19,10 +20,16 @@ def too_many(
     return answer
 
 
-def seconds_to_wait(request: HttpRequest, group: str, rate: str, key: str) -> int | None:
-    """Count the request. Return how long to wait, or None where it is within the rate."""
+def seconds_to_wait(
+    request: HttpRequest, group: str, rate: str, key: str, *, is_any_method: bool = False
+) -> int | None:
+    """Count the request. Return how long to wait, or None where it is within the rate.
+
+    Only a POST counts, unless `is_any_method`.
+    """
+    method = ALL if is_any_method else "POST"
     usage = get_usage(  # type: ignore[no-untyped-call]
-        request, group=group, key=key, rate=rate, method="POST", increment=True
+        request, group=group, key=key, rate=rate, method=method, increment=True
     )
     if usage is None or not usage["should_limit"]:
         return None
