@@ -27,10 +27,10 @@ from accounts.models import (
     SentNotice,
     Team,
     User,
+    WebhookEndpoint,
 )
 from accounts.oauth import revoke_approved_keys
 from accounts.sessions import end_sessions
-from accounts.webhooks.models import WebhookEndpoint
 
 # Sent with `user` in the transaction of a deletion, for other apps to delete personal data.
 user_deleted = Signal()

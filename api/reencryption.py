@@ -11,7 +11,7 @@ from allauth.mfa.models import Authenticator
 from django.db import transaction
 
 from accounts import encryption
-from accounts.webhooks.models import WebhookEndpoint
+from accounts.models import WebhookEndpoint
 from api import alert_targets, upstream_keys
 from api.models import AlertTarget, UpstreamKey
 from api.webhooks import endpoints
@@ -22,7 +22,7 @@ _SEEDS = ("secret", "seed", "migrated_codes")
 
 
 def reencrypt() -> int:
-    """Encrypt second factors, upstream and signing keys, and targets' and webhooks' secrets with the
+    """Encrypt second factors, upstream and signing keys, and the secrets of webhooks with the
     newest key.
 
     Return how many rows changed.

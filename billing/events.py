@@ -3,8 +3,8 @@
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef
 
+from accounts.models import WebhookEndpoint
 from accounts.webhooks.events import EventType, publish, publish_to
-from accounts.webhooks.models import WebhookEndpoint
 from billing.models import CreditAccount, Order, Subscription, SubscriptionPayment, Transfer
 from billing.pricing.money import NANOS_PER_CENT, dollars_text
 

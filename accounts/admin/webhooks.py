@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from accounts.admin.logs import LogAdmin
-from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from accounts.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 
 @admin.register(WebhookEndpoint)

@@ -10,8 +10,7 @@ from enum import StrEnum
 
 from django.db import transaction
 
-from accounts.models import ApiKey
-from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from accounts.models import ApiKey, WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 
 class EventType(StrEnum):

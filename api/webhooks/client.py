@@ -19,7 +19,7 @@ from django.conf import settings
 from django.utils.translation import gettext_noop
 
 from accounts.masking import mask_secrets
-from accounts.webhooks.models import WebhookDelivery
+from accounts.models import WebhookDelivery
 from api.upstream_hosts import (
     GuardedBackend,
     NoPublicAddressError,

@@ -22,7 +22,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts import encryption
-from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from accounts.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from accounts.webhooks.signing import signature_headers, signing_key
 from api.webhooks import endpoints
 from api.webhooks.client import Answer, WebhookClient

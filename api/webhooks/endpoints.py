@@ -13,9 +13,8 @@ from django.utils.translation import gettext as _
 
 from accounts import audit, encryption
 from accounts.access import Actor
-from accounts.models import Team
+from accounts.models import Team, WebhookDelivery, WebhookEndpoint
 from accounts.webhooks.events import EventType, publish_to
-from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint
 from accounts.webhooks.signing import new_secret
 from api.webhooks.client import problem_with
 

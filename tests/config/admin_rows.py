@@ -6,8 +6,7 @@ from django.utils import timezone
 
 from accounts import models as accounts
 from accounts import teams
-from accounts.models import Team, User
-from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from accounts.models import Team, User, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from api import models as api
 from billing import models
 from billing.ledger import postings

@@ -26,8 +26,10 @@ from accounts.models import (
     StaffNote,
     Team,
     User,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
 )
-from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from api.models import (
     AlertDelivery,
     ChatJob,

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from accounts.models import Team, User
-from accounts.webhooks.models import WebhookEvent
+from accounts.models import Team, User, WebhookEvent
 from billing import events
 from billing.ledger import postings
 from billing.models import CreditAccount, Order, PlanOffer, Subscription

@@ -18,9 +18,8 @@ from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, Au
 
 from accounts import audit, invitations, teams
 from accounts.access import Actor
-from accounts.models import ApiKey, Membership, Role, Team, User
+from accounts.models import ApiKey, Membership, Role, Team, User, WebhookDelivery
 from accounts.webhooks.events import EventType, publish
-from accounts.webhooks.models import WebhookDelivery
 from api.models import ModelHealthHour
 from api.webhooks import endpoints
 from billing.ledger import postings

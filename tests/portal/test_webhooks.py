@@ -10,8 +10,7 @@ from django.utils import timezone
 
 from accounts import key_actions
 from accounts.access import Actor
-from accounts.models import AuditEntry, Role, Team, User
-from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint
+from accounts.models import AuditEntry, Role, Team, User, WebhookDelivery, WebhookEndpoint
 from api.jobs import poll
 from api.jobs.poll import JobReport
 from billing.models import KeySpend

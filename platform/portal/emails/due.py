@@ -11,9 +11,17 @@ from datetime import date, datetime, timedelta
 from django.db.models import BigIntegerField, BooleanField, Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
-from accounts.models import ApiKey, Membership, NotificationSettings, Role, SentNotice, Team, User
+from accounts.models import (
+    ApiKey,
+    Membership,
+    NotificationSettings,
+    Role,
+    SentNotice,
+    Team,
+    User,
+    WebhookEndpoint,
+)
 from accounts.webhooks.events import EventType, key_data, publish
-from accounts.webhooks.models import WebhookEndpoint
 from accounts.zones import moment_for
 from billing.models import CreditAccount, KeySpend, Transfer
 from billing.pricing.money import dollars_text

@@ -5,8 +5,8 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import WebhookEndpoint
 from accounts.webhooks.events import SUBSCRIBABLE
-from accounts.webhooks.models import WebhookEndpoint
 from api.webhooks.client import LONGEST_URL
 from billing.pricing.money import budget_nanos, dollars_short_text
 

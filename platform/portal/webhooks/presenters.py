@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint
+from accounts.models import WebhookDelivery, WebhookEndpoint
 from api.webhooks.delivery import MAX_ATTEMPTS, body_of
 from portal.ui.paging import Pager
 from portal.webhooks.queries import DeliveryPage

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
-from accounts.models import Team
-from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint
+from accounts.models import Team, WebhookDelivery, WebhookEndpoint
 
 PAGE_ROWS = 50
 LARGEST_ID = 2**63 - 1

@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.client_ip import client_ip
-from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint
+from accounts.models import WebhookDelivery, WebhookEndpoint
 from api.webhooks import endpoints
 from api.webhooks.endpoints import WebhookError
 from portal.access import MemberRequest, member_page_if, require_recent_sign_in

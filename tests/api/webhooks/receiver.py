@@ -7,8 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from accounts.access import Actor
-from accounts.models import Role, Team
-from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint
+from accounts.models import Role, Team, WebhookDelivery, WebhookEndpoint
 from api.webhooks import delivery, endpoints
 from api.webhooks.client import WebhookClient
 

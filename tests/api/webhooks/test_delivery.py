@@ -16,9 +16,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from accounts import encryption
 from accounts.access import Actor
-from accounts.models import AuditEntry, Role, Team
+from accounts.models import AuditEntry, Role, Team, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from accounts.webhooks.events import EventType, publish
-from accounts.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from api.reencryption import reencrypt
 from api.webhooks import delivery, endpoints
 from api.webhooks.client import Answer
