@@ -15,7 +15,7 @@ LOCK_TIMEOUT = migrations.RunSQL("SET LOCAL lock_timeout = '1s'", migrations.Run
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0014_language'),
+        ('accounts', '0015_oauth'),
     ]
 
     operations = [
