@@ -7,8 +7,9 @@ records themselves.
 import json
 import operator
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -70,6 +71,11 @@ class Selection:
     def is_of_few(self) -> bool:
         """Whether it selects by what the roll-up doesn't know, and indexes find."""
         return bool(self.end_user or self.session_id)
+
+    @cached_property
+    def rolled_up_until(self) -> datetime:
+        """The moment up to which the roll-up counts all requests, asked for once."""
+        return rolled_up_until()
 
 
 @dataclass(frozen=True)
@@ -229,22 +235,28 @@ def records(selection: Selection) -> QuerySet[UsageRecord]:
     return found
 
 
-def sums(selection: Selection, *, by_hour: bool = False, group: Group = Group.MODEL) -> Sums:
+def sums(
+    selection: Selection,
+    *,
+    since: datetime | None = None,
+    by_hour: bool = False,
+    group: Group = Group.MODEL,
+) -> Sums:
     """Return the selection's totals by day (or hour) and group, exact up to now.
 
-    The roll-up knows models and keys, but neither tags, endpoints nor statuses.
+    `since` begins earlier than the selection does. The roll-up knows models and keys, but neither
+    tags, endpoints nor statuses.
     """
+    chosen, selection = selection, replace(selection, since=since or selection.since)
     is_rolled_up = group in _ROLLED_UP and not selection.is_of_few
     if not is_rolled_up or selection.status in {Status.CANCELLED, Status.ERROR}:
         return _of_records(records(selection), by_hour, group)
-    everything = Selection(
-        selection.account_id, selection.since, selection.until, selection.key_id, selection.model
-    )
-    rolled_up = rolled_up_until()
-    since = max(selection.since, rolled_up)
+    everything = replace(selection, status="", end_user="", session_id="")
+    rolled_up = chosen.rolled_up_until
+    recent = max(selection.since, rolled_up)
     found = _added(
         _of_hours(everything, rolled_up, by_hour, group),
-        _of_records(records(everything).filter(created_at__gte=since), by_hour, group),
+        _of_records(records(everything).filter(created_at__gte=recent), by_hour, group),
     )
     if selection.status == Status.OK:
         # Nearly all requests complete, so the others are fewer to count.
@@ -271,7 +283,7 @@ def narrowed(
     is_rare = selection.key_id is not None or selection.model
     if not is_rare or selection.is_of_few or selection.status:
         return found
-    rolled_up = rolled_up_until()
+    rolled_up = selection.rolled_up_until
     hours = _hours(selection, rolled_up)
     if before is not None:
         hours = hours.filter(hour__lte=before)

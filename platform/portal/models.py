@@ -1,7 +1,7 @@
-"""The portal's own tables: chat keys, conversations that members chose to store, and the brand.
+"""The portal's own tables: chat keys, what members chose to store, and the brand.
 
-Conversations are private to the member who had them. Staff have no page for them, on purpose. The
-brand's page is `/admin/brand` (portal/console/brand).
+Conversations and preferences are private to their member. Staff have no page for them, on purpose.
+The brand's page is `/admin/brand` (portal/console/brand).
 """
 
 import uuid
@@ -87,6 +87,28 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.conversation_id}/{self.position}"
+
+
+class UsagePreference(models.Model):
+    """A member's choices for the usage page of a team. Without a row there are none."""
+
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="usage_preferences", db_index=False
+    )
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    filters = models.JSONField(
+        default=list, db_default=[], help_text="Each a name and the query of the page."
+    )
+    hidden_columns = models.CharField(max_length=100, default="", db_default="", blank=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["user", "team"], name="usage_preference_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.team_id}"
 
 
 class BrandFields(models.Model):

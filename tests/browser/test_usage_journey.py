@@ -196,14 +196,16 @@ def test_columns_are_hidden_and_stay_hidden(customer_page: Page, site: Stack) ->
     heading = page.get_by_role("columnheader", name="Cached", exact=True)
     expect(heading).to_be_visible()
     page.get_by_text("Columns", exact=True).click()
-    page.get_by_label("Cached tokens").uncheck()
+    with page.expect_response("**/usage/columns"):
+        page.get_by_label("Cached tokens").uncheck()
     expect(heading).to_be_hidden()
     page.reload()
     expect(heading).to_be_hidden()
     expect(page.get_by_role("columnheader", name="Latency")).to_be_visible()
     page.get_by_text("Columns", exact=True).click()
     assert accessibility_faults(page) == []
-    page.get_by_label("Cached tokens").check()
+    with page.expect_response("**/usage/columns"):
+        page.get_by_label("Cached tokens").check()
     expect(heading).to_be_visible()
 
 

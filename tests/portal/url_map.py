@@ -70,6 +70,8 @@ PAGES: dict[str, Page] = {
     "usage_csv": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "request": Page("GET", 200, LOGIN, 404, 200, 200, 403),
     "request_receipt": Page("GET", 200, LOGIN, 404, 200, 200, 403),
+    "saved_filters": Page("POST", 302, LOGIN, 302, 302, 302, 403),
+    "usage_columns": Page("POST", 204, LOGIN, 204, 204, 204, 403),
     "sessions": Page("GET", 200, LOGIN, 200, 200, 200, 403),
     "session": Page("GET", 200, LOGIN, 404, 200, 200, 403),
     "statement": Page("GET", 200, LOGIN, 200, 403, 200, 403),

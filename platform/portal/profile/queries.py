@@ -61,6 +61,9 @@ def profile(user: User) -> Iterator[bytes]:
                 "key_created": wanted.key_created,
                 "new_sign_in": wanted.new_sign_in,
             },
+            "usage_page": list(
+                user.usage_preferences.values("team__slug", "filters", "hidden_columns")
+            ),
         }
     )
 

@@ -139,6 +139,12 @@ class UsageFilter(DayRangeForm):
         )
 
 
+class FilterName(forms.Form):
+    """The name under which a filter is kept."""
+
+    name = forms.CharField(label=_("Save this filter as"), max_length=60)
+
+
 def _name_of(key: ApiKey) -> str:
     if key.revoked_at:
         return gettext("{name} (…{digits}, revoked)").format(name=key.name, digits=key.last_four)

@@ -1,7 +1,7 @@
 """The upper part of the usage page: totals, how they changed, and the chart by group."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from django.http import QueryDict
 from django.urls import reverse
@@ -67,9 +67,8 @@ def overview_of(
     by = Group.KEY if group == MEMBER else Group(group)
     # Both periods are read at once, and told apart by the time.
     length = selection.until - selection.since
-    both = sums(
-        replace(selection, since=selection.since - length), by_hour=form.is_by_hour, group=by
-    )
+    since = selection.since - length
+    both = sums(selection, since=since, by_hour=form.is_by_hour, group=by)
     parts = {place: part for place, part in both.items() if place[0] >= selection.since}
     return Overview(
         total=total(parts.values()),

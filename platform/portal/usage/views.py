@@ -3,11 +3,12 @@
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
 
 from api.catalogue.snapshot import load_snapshot
 from billing.receipts.keys import MEDIA_TYPE
@@ -22,8 +23,16 @@ from portal.access import (
 from portal.ui.csv import csv_response
 from portal.ui.paging import Pager, read_place
 from portal.ui.prices import snapshot_for, sold_names
-from portal.usage.forms import UsageFilter
+from portal.usage.forms import FilterName, UsageFilter
 from portal.usage.overview import overview_of
+from portal.usage.preferences import (
+    COLUMNS,
+    delete_filter,
+    filter_query,
+    save_filter,
+    show_columns,
+    view_of,
+)
 from portal.usage.presenters import CSV_HEADER, csv_batches, request_rows
 from portal.usage.queries import (
     account_id_of,
@@ -42,15 +51,6 @@ from portal.usage.sessions import (
     session_page,
 )
 
-# The columns of the table that a reader may hide.
-COLUMNS = (
-    ("key", gettext_lazy("Key")),
-    ("in", gettext_lazy("Input tokens")),
-    ("cached", gettext_lazy("Cached tokens")),
-    ("out", gettext_lazy("Output tokens")),
-    ("latency", gettext_lazy("Latency")),
-)
-
 
 @require_safe
 @member_page
@@ -63,7 +63,8 @@ def usage(request: MemberRequest) -> HttpResponse:
         return render(request, "usage/usage.html", {"form": form}, status=400)
     selection = form.selection(account_id_of(request.actor))
     overview = overview_of(request.actor, form, selection, request.GET)
-    form.offer_models(sorted({*models_used(selection), *overview.models}))
+    others = models_used(selection) if form.is_filtered or not overview.models else []
+    form.offer_models(sorted({*others, *overview.models}))
     page = requests_page(
         selection,
         before=read_place(request.GET.get("before", "")),
@@ -83,6 +84,8 @@ def usage(request: MemberRequest) -> HttpResponse:
         "csv_url": _url(request, "usage_csv"),
         "sold": sold_names(load_snapshot()),
         "columns": COLUMNS,
+        "view": view_of(request.actor),
+        "filter_query": filter_query(request.GET),
         "begins_download": "download" in request.GET and has_recent_sign_in(request),
     }
     return render(request, "usage/usage.html", context)
@@ -99,6 +102,30 @@ def usage_csv(request: MemberRequest) -> HttpResponseBase:
     selection = form.selection(account_id_of(request.actor))
     batches = csv_batches(request_batches(selection), key_names(request.actor))
     return csv_response(f"usage-{form.span.first}-{form.span.last}", CSV_HEADER, batches)
+
+
+@require_POST
+@member_page
+def saved_filters(request: MemberRequest) -> HttpResponse:
+    """Keep the page's filter under a name, or delete the one that is named by `delete`."""
+    query = filter_query(QueryDict(request.POST.get("query", "")[:2000]))
+    if name := request.POST.get("delete"):
+        delete_filter(request.actor, name)
+    else:
+        form = FilterName(request.POST)
+        if not form.is_valid():
+            messages.error(request, form.errors["name"][0])
+        elif not save_filter(request.actor, form.cleaned_data["name"], query):
+            messages.error(request, _("You have too many saved filters. Delete one first."))
+    return redirect(f"{reverse('usage')}?{query}" if query else "usage")
+
+
+@require_POST
+@member_page
+def columns(request: MemberRequest) -> HttpResponse:
+    """Keep which columns of the table are shown."""
+    show_columns(request.actor, request.POST.getlist("column"))
+    return HttpResponse(status=204)
 
 
 @require_safe
