@@ -114,7 +114,8 @@ class GrowingHold:
     """The hold of one stream. Amounts are nano-dollars.
 
     `paid_bytes` is how much text the hold pays for, `asks_at_bytes` at how much more of it is asked
-    for, and `counted_bytes` how much is counted against tokens per minute.
+    for, and `counted_bytes` how much is counted against tokens per minute. `withheld_bytes` is how
+    much text had come, and was paid for, when the surface last kept some back, such as reasoning.
     """
 
     __slots__ = (
@@ -130,6 +131,7 @@ class GrowingHold:
         "asks_at_bytes",
         "counted_bytes",
         "paid_bytes",
+        "withheld_bytes",
     )
 
     def __init__(
@@ -146,6 +148,7 @@ class GrowingHold:
         self.paid_bytes: float = 0
         self.asks_at_bytes: float = 0
         self.counted_bytes = 0
+        self.withheld_bytes = 0
         self._note_held(admission.amount_nanos)
 
     def ask_ahead(self, text_bytes: int) -> None:

@@ -157,18 +157,20 @@ class AdmittedRequest:
         """Settle a failed answer: of a stream that broke off, the prompt and what was delivered.
 
         Where the upstream broke it off, the route's row says whether that is charged. One whose
-        hold could not grow is always charged, what was delivered alone. If nothing was delivered,
+        hold could not grow is always charged, what was delivered or withheld alone. If nothing was,
         nothing is charged.
         """
         part = self._part()
         rule = self.route.charges_broken_streams if self.route is not None else "never"
         is_charged = not error.is_upstream_break or rule == "always"
-        if not self.delivered_bytes:
-            self._settle(error.outcome, status, error=error.detail)
-        elif self.hold is not None and error.kind == "unfunded":
-            usage = self.hold.delivered(part.usage, self.delivered_bytes)
+        if (
+            self.hold is not None
+            and error.kind == "unfunded"
+            and (text_bytes := max(self.delivered_bytes, self.hold.withheld_bytes))
+        ):
+            usage = self.hold.delivered(part.usage, text_bytes)
             self._settle(error.outcome, status, usage, "estimated", error=error.detail)
-        elif is_charged or (rule == "reported" and part.is_reported):
+        elif self.delivered_bytes and (is_charged or (rule == "reported" and part.is_reported)):
             self._settle(error.outcome, status, part.usage, part.source, error=error.detail)
         else:
             self._settle(error.outcome, status, error=error.detail)

@@ -161,16 +161,24 @@ class StreamResponder:
             self._gateway.breakers.note_first_token(admitted.route.route_key, admitted.request_id)
 
     async def _write(self, reader: StreamReader, passed_on: bytes) -> None:
+        """Pass on what the hold pays for. Raise AttemptError where it can't pay for the text.
+
+        The hold pays for text that the surface withholds, too: the upstream bills it.
+        """
+        text_bytes = reader.text_bytes
+        if text_bytes > self._most_text_bytes:
+            raise AttemptError(
+                "unfunded", "the maximum cost is reached", ending=MaxCostReachedError
+            )
+        hold = self._admitted.hold
+        if hold is not None:
+            if text_bytes > hold.asks_at_bytes:
+                await self._extend(hold, text_bytes)
+            if not passed_on:
+                hold.withheld_bytes = text_bytes
         if passed_on:
-            if reader.text_bytes > self._most_text_bytes:
-                raise AttemptError(
-                    "unfunded", "the maximum cost is reached", ending=MaxCostReachedError
-                )
-            hold = self._admitted.hold
-            if hold is not None and reader.text_bytes > hold.asks_at_bytes:
-                await self._extend(hold, reader.text_bytes)
             self._has_passed_on = True
-            self._admitted.note_delivered(reader.text_bytes)
+            self._admitted.note_delivered(text_bytes)
             await self._request.downstream.write(passed_on)
             if ARMED:
                 failpoint("after_first_byte")

@@ -28,7 +28,7 @@ METERING_MUTANTS = [
     mutant(
         "the end of a stream that disregards its limit",
         "api/gateway/stream_responder.py",
-        "if reader.text_bytes > self._most_text_bytes:",
+        "if text_bytes > self._most_text_bytes:",
         "if False:",
         f"{MAX_COST}test_a_stream_that_does_not_grow_ends_there_as_well",
     ),

@@ -9,7 +9,7 @@ import pytest
 
 from billing.pricing.rates import Prices
 from tests.api.gateway.upstream import DONE, Script, answer, chunk, completion, raw, stream
-from tests.api.gateway.world import Reply, World, body, in_loop
+from tests.api.gateway.world import Reply, World, body, cost_of, in_loop
 from tests.support.waiting import eventually_async
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
@@ -149,6 +149,22 @@ async def test_an_answer_that_the_hold_never_paid_for_is_not_delivered_and_is_fr
     assert (settled.outcome, settled.source) == ("insufficient_quota", "none")
     assert settled.input_nanos + settled.output_nanos == 0
     assert "charged" not in reply.json["error"]["message"]
+
+
+@in_loop
+async def test_reasoning_that_a_surface_withholds_is_held_for_as_it_comes() -> None:
+    delta = {"reasoning_content": "x" * PART}
+    part = chunk(choices=[{"index": 0, "delta": delta, "finish_reason": None}])
+    thoughts = [each for _ in range(200) for each in (part, 0.002)]
+    script = stream(*thoughts, chunk("y"), chunk(finish="stop"), DONE)
+    async with World(script, **AGENT) as world:
+        world.gate.most_held_nanos = 8_000_000
+        reply = await world.post(agents(CHAT), "/ide/v1/chat/completions")
+        await asyncio.wait_for(world.upstream.closed.wait(), 30)
+    assert (reply.status, reply.json["error"]["code"]) == (402, "insufficient_quota")
+    settled = world.gate.only
+    assert 0 < settled.output_tokens * 4 <= (8_000_000 - prompt_nanos(world)) // OUTPUT_NANOS
+    assert f"${cost_of(settled):f}".rstrip("0") in reply.json["error"]["message"]
 
 
 @in_loop

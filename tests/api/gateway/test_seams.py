@@ -5,13 +5,14 @@ import asyncio
 import pytest
 from asgiref.sync import sync_to_async
 
+from accounts.api_keys import rotate_key
 from accounts.models import ApiKey
 from api.models import Model
 from billing.models import CreditAccount, UsageRecord
 from tests.api.gateway import upstream as scripted
 from tests.api.gateway.idempotent import Process, charges, error, is_replay, rows, served
 from tests.api.gateway.test_growing_holds import parts, text_bytes
-from tests.api.gateway.upstream import DONE, GOOD_STREAM, chunk, stream
+from tests.api.gateway.upstream import DONE, GOOD_STREAM, answer, chunk, completion, stream
 from tests.api.gateway.world import Reply, body
 from tests.billing.conftest import broken_invariants
 from tests.support.waiting import eventually_async
@@ -75,3 +76,22 @@ async def test_an_answer_that_never_began_is_free_and_may_be_tried_again(
     again = await process.ask(content=LONG)
     assert (again.text, is_replay(again), len(there.calls)) == ("Hello", False, 2)
     await check_ledger("budget_exceeded", "completed")
+
+
+@served(answer(completion()))
+async def test_an_idempotency_key_belongs_to_one_secret(
+    process: Process, there: scripted.Upstream
+) -> None:
+    """A rotated key runs the request again, and never sees the first one's answer."""
+    first = await process.ask()
+    old = await sync_to_async(ApiKey.objects.get)()
+    _, new = await sync_to_async(rotate_key)(old, 3600)
+    under_new = await process.ask(key=new)
+    assert (under_new.status, is_replay(under_new), len(there.calls)) == (200, False, 2)
+    for secret, reply in ((process.key, first), (new, under_new)):
+        again = await process.ask(key=secret)
+        assert (is_replay(again), again.headers["x-request-id"]) == (
+            True,
+            reply.headers["x-request-id"],
+        )
+    assert len(await charges()) == 2
