@@ -3,6 +3,7 @@
 Each paid operation can also be quoted, at its path followed by `/quote`.
 """
 
+from api.operations.app_keys import APP_KEYS
 from api.operations.async_chat import ASYNC_CHAT_COMPLETIONS
 from api.operations.async_results import ASYNC_RESULT
 from api.operations.base import Operation
@@ -23,6 +24,7 @@ from api.operations.openai_videos import VIDEOS
 from api.operations.quotes import PAGE, quote_of
 from api.operations.rerank import RERANK
 from api.operations.responses import CREATE_RESPONSE
+from api.operations.sign_in import METADATA, SPENDING, TELEMETRY
 from api.operations.speech import SPEECH
 from api.operations.transcriptions import TRANSCRIPTIONS
 from api.operations.usage import USAGE
@@ -55,6 +57,10 @@ _TABLE = (
     CREDITS,
     GENERATION,
     USAGE,
+    APP_KEYS,
+    METADATA,
+    SPENDING,
+    TELEMETRY,
     HEALTH,
 )
 _QUOTES = (
