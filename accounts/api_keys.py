@@ -34,20 +34,22 @@ ACTIVE = Q(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()), revoked_at__isn
 RENEWABLE = Q(renewable_until__gt=Now(), revoked_at__isnull=True, frozen_at__isnull=True)
 
 
-class KeyRules(TypedDict, total=False):
-    """A key's changeable fields. A limit of None means the plan's, a budget of None no budget.
+class KeyBudgets(TypedDict, total=False):
+    """A key's budgets in nano-dollars; None means no budget."""
 
-    Limits are per minute, budgets in nano-dollars.
-    """
+    budget_day_nanos: int | None
+    budget_month_nanos: int | None
+    budget_total_nanos: int | None
+
+
+class KeyRules(KeyBudgets, total=False):
+    """A key's changeable fields. A limit a minute of None means the plan's."""
 
     name: str
     expires_at: datetime | None
     allowed_models: list[str]
     requests_per_minute: int | None
     tokens_per_minute: int | None
-    budget_day_nanos: int | None
-    budget_month_nanos: int | None
-    budget_total_nanos: int | None
 
 
 def create_key(

@@ -17,8 +17,9 @@ from django.utils import timezone
 
 from accounts import api_keys, audit
 from accounts.access import Actor, membership_in
-from accounts.models import ApiKey, AppAuthorization
+from accounts.models import ApiKey
 from accounts.oauth import OAuthError, digest_of, new_token, revoke_leaked_key
+from accounts.oauth_models import AppAuthorization
 
 CODE_SECONDS = 600
 LONGEST_URL = 2000
@@ -73,7 +74,7 @@ def approve(
     challenge: bytes,
     prefix: str,
     ends_at: datetime | None,
-    budgets: dict[str, int | None],
+    budgets: api_keys.KeyBudgets,
     ip_address: str,
 ) -> str:
     """Approve a key of the actor's team for an app, and return the code for it.

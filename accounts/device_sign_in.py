@@ -19,8 +19,9 @@ from django.utils.translation import gettext as _
 from accounts import api_keys, audit, keys
 from accounts.access import Actor, membership_in
 from accounts.errors import SignInClosedError
-from accounts.models import ApiKey, DeviceSignIn, User
+from accounts.models import ApiKey, User
 from accounts.oauth import OAuthError, digest_of, new_token, revoke_leaked_key
+from accounts.oauth_models import DeviceSignIn
 
 CODE_SECONDS = 600
 INTERVAL_SECONDS = 5
@@ -83,7 +84,7 @@ def approve(
     *,
     prefix: str,
     ends_at: datetime | None,
-    budgets: dict[str, int | None],
+    budgets: api_keys.KeyBudgets,
     ip_address: str,
 ) -> ApiKey:
     """Approve a sign-in for the actor's team, and return its key.
@@ -232,7 +233,7 @@ def _why_not_exchanged(sign_in: DeviceSignIn | None) -> str | None:
 def _lock_key(sign_in: DeviceSignIn) -> ApiKey | None:
     """Return the key, locked, unless it was revoked or its member may no longer have it."""
     keys_found = ApiKey.objects.select_for_update(of=("self",)).select_related("team", "created_by")
-    key = keys_found.filter(pk=sign_in.key_id, revoked_at__isnull=True).first()
+    key = keys_found.filter(device_sign_in=sign_in, revoked_at__isnull=True).first()
     if key is None or key.created_by is None or not key.created_by.is_active:
         return None
     membership = membership_in(key.created_by, key.team)

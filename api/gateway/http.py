@@ -84,15 +84,15 @@ class Downstream:
         "_comment",
         "_keepalive",
         "_loop",
-        "_send",
         "_start",
         "blocked_since",
         "has_begun",
         "quiet_since",
+        "send",
     )
 
     def __init__(self, send: Send) -> None:
-        self._send = send
+        self.send = send
         self._loop = asyncio.get_running_loop()
         self._start: Mapping[str, Any] = {}
         self._keepalive = b""
@@ -105,8 +105,8 @@ class Downstream:
         """Send a whole response."""
         self.blocked_since = self._loop.time()
         self.has_begun = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
         self.blocked_since = None
 
     def prepare_stream(self, headers: Headers, keepalive: bytes, status: int = 200) -> None:
@@ -130,8 +130,8 @@ class Downstream:
         self.quiet_since = self.blocked_since = self._loop.time()
         if not self.has_begun:
             self.has_begun = True
-            await self._send(self._start)
-        await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
+            await self.send(self._start)
+        await self.send({"type": "http.response.body", "body": data, "more_body": not is_last})
         self.blocked_since = None
 
     def _forget_comment(self, comment: "asyncio.Task[None]") -> None:

@@ -49,6 +49,7 @@ PIECE_BYTES = 64 * 1024
 # A repeat's own, or its connection's.
 _FRESH_HEADERS = (
     *(b"access-control-", b"strict-transport-", b"x-content-type-", b"x-ratelimit-"),
+    b"anthropic-ratelimit-",
     b"x-request-id",  # it is the first request's, but set anew
 )
 _SUCCESSES = ("", "completed", "empty")  # of a job there is no outcome yet

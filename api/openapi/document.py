@@ -106,7 +106,7 @@ def _operation(row: Operation) -> Json:
             "required": True,
             "content": {row.body_type: {"schema": _ref(row.body.__name__), "examples": examples}},
         }
-    if row.is_public:
+    if row.is_public or not row.takes_key:
         described["security"] = []
     described["x-playground"] = {
         "modelKind": row.model_kind,

@@ -3,6 +3,7 @@
 Each paid operation can also be quoted, at its path followed by `/quote`.
 """
 
+from api.operations.app_keys import APP_KEYS
 from api.operations.async_chat import ASYNC_CHAT_COMPLETIONS
 from api.operations.async_results import ASYNC_RESULT
 from api.operations.base import Operation
@@ -24,6 +25,7 @@ from api.operations.quotes import PAGE, quote_of
 from api.operations.receipts import DAY_ROOT, DAY_ROOTS, RECEIPT
 from api.operations.rerank import RERANK
 from api.operations.responses import CREATE_RESPONSE
+from api.operations.sign_in import METADATA, SPENDING, TELEMETRY
 from api.operations.speech import SPEECH
 from api.operations.transcriptions import TRANSCRIPTIONS
 from api.operations.usage import USAGE
@@ -59,6 +61,10 @@ _TABLE = (
     RECEIPT,
     DAY_ROOTS,
     DAY_ROOT,
+    APP_KEYS,
+    METADATA,
+    SPENDING,
+    TELEMETRY,
     HEALTH,
 )
 _QUOTES = (

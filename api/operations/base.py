@@ -109,7 +109,8 @@ class Operation:
     status. `errors` are statuses. `examples` are requests by title. `model_kind` is the kind of
     model that it takes, if `model_input` is set one with that modality of input. `dialect` and
     `quoter` are those of a paid operation, whose requests can be quoted without being made; an
-    operation that does so `is_quote`.
+    operation that does so `is_quote`. One that `is_public` is answered in clear and during
+    maintenance too; it takes no key, nor does one without `takes_key`.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Operation:
     argument: str = ""
     headers: tuple[str, ...] = COMMON_HEADERS + LIMIT_HEADERS
     is_public: bool = False
+    takes_key: bool = True
     model_kind: str = ""
     model_input: str = ""
     page: DocsPage | None = None

@@ -1,12 +1,16 @@
 """`POST …/messages`: the next message of a conversation, as Anthropic's clients ask for it."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api.dialects.anthropic_messages import MESSAGES
 from api.dialects.anthropic_messages.request import MessagesRequest
+from api.gateway.http import ApiRequest
+from api.gateway.process import Gateway
 from api.gateway.quote import quote_text
+from api.gateway.spend_limits import SpendLimits
 from api.operations.base import (
     MODEL_NOTE,
     USER_NOTE,
@@ -16,6 +20,8 @@ from api.operations.base import (
     Tokens,
     metered,
 )
+
+_SPEND_LIMITS = SpendLimits()
 
 
 class CacheCreation(Struct):
@@ -108,7 +114,7 @@ PROMPT_NOTES = {
     "thinking": 'Enable thinking: `{"type": "enabled", "budget_tokens": 4096}`.',
 }
 
-CREATE_MESSAGE = metered(
+_METERED = metered(
     name="messages",
     dialect=MESSAGES,
     quote=quote_text,
@@ -171,3 +177,12 @@ CREATE_MESSAGE = metered(
     ),
     playground=Playground(common=("model", "messages", "max_tokens", "system", "stream")),
 )
+
+
+async def create_message(gateway: Gateway, request: ApiRequest) -> None:
+    """Answer a metered request, with the key's spending in the headers."""
+    _SPEND_LIMITS.show_in(gateway, request)
+    await _METERED.handle(gateway, request)
+
+
+CREATE_MESSAGE = replace(_METERED, handle=create_message)

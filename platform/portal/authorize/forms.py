@@ -1,13 +1,14 @@
 """The form with which a member approves a key for a program."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import key_rules
+from accounts.api_keys import KeyBudgets
 from billing.pricing.money import budget_nanos
 
 _NEVER = "never"
@@ -53,7 +54,7 @@ class ApprovalForm(forms.Form):
 
     def __init__(self, data: Any, *, name: str) -> None:
         super().__init__(data, initial={"name": name[: key_rules.LONGEST_NAME]})
-        self.budgets: dict[str, int | None] = {}
+        self.budgets: KeyBudgets = {}
         self.ends_at: datetime | None = None
 
     def clean(self) -> dict[str, Any]:
@@ -61,7 +62,8 @@ class ApprovalForm(forms.Form):
         cleaned = super().clean() or {}
         try:
             if cleaned.get("limit"):
-                self.budgets = {cleaned.get("period", ""): budget_nanos(cleaned["limit"])}
+                chosen = {cleaned.get("period", ""): budget_nanos(cleaned["limit"])}
+                self.budgets = cast(KeyBudgets, chosen)
         except ValueError as error:
             self.add_error("limit", str(error))
         expiry = cleaned.get("expiry", _NEVER)
