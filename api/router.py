@@ -12,6 +12,7 @@ from api.error_responses import rendered
 from api.gateway.http import ApiRequest, Receive, Scope, Send
 from api.gateway.idempotency import IDEMPOTENCY_KEY, serve_once
 from api.gateway.process import Gateway
+from api.mcp.server import MCP
 from api.operations import OPERATIONS
 from api.operations.base import Operation
 from api.phrases import Phrase
@@ -92,7 +93,7 @@ def _is_under(path: str, prefix: str) -> bool:
     return path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/")
 
 
-match = Table(OPERATIONS.values(), SURFACES).match
+match = Table((*OPERATIONS.values(), MCP), SURFACES).match
 
 
 async def handle(

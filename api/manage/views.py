@@ -16,7 +16,7 @@ from accounts import access, key_actions
 from accounts.client_ip import client_ip
 from accounts.models import ApiKey, User
 from api import errors
-from api.manage import schema
+from api.manage import actions, schema
 from api.manage.authentication import KeyAuthentication
 from api.manage.parsers import JsonParser
 from api.manage.serializers import (
@@ -29,7 +29,7 @@ from api.manage.serializers import (
     RotationSerializer,
     TeamSerializer,
 )
-from api.operations.base import Parameters, parameters_of
+from api.operations.base import parameters_of
 from api.operations.receipts import (
     ReceiptQuery,
     RootsQuery,
@@ -37,13 +37,8 @@ from api.operations.receipts import (
     root_statement,
     roots_page,
 )
-from api.operations.usage import TeamUsageQuery, report_query, usage_page
 from api.phrases import Phrase
-from api.service import current_service
-from billing.models import CreditAccount
 from billing.receipts.keys import MEDIA_TYPE
-
-_KEY_RELATIONS = ("created_by", "spend", "replaced_by")
 
 
 class AlwaysJson(DefaultContentNegotiation):
@@ -87,20 +82,7 @@ class ManageView(APIView):
 
     def key(self, key_id: int) -> ApiKey:
         """Return the team's key of this id. Raise NotFoundError for any other."""
-        shown = self.actor.visible_keys().select_related(*_KEY_RELATIONS)
-        key = shown.filter(pk=key_id).first()
-        if key is None:
-            raise errors.NotFoundError(
-                Phrase(
-                    "The team has no API key with the id {key_id}. List its keys.", key_id=key_id
-                )
-            )
-        return key
-
-    def account_id(self) -> int:
-        """Return the id of the team's credit account, or 0, which is no account's."""
-        account = CreditAccount.objects.filter(team=self.actor.team).first()
-        return account.pk if account is not None else 0
+        return actions.key_of(self.actor, key_id)
 
     def managed_key(self, key_id: int) -> ApiKey:
         """Return a key that the actor may change. Raise NotFound- and PermissionDeniedError."""
@@ -110,11 +92,6 @@ class ManageView(APIView):
                 Phrase("You can't manage this API key. Ask its creator or an owner of the team.")
             )
         return key
-
-    def created(self, key: ApiKey, plaintext: str) -> Response:
-        """Return the only response that has a key's plaintext."""
-        shown = CreatedKeySerializer(self.key(key.pk), context={"plaintext": plaintext})
-        return Response(shown.data, status=201)
 
 
 class KeysView(ManageView):
@@ -126,29 +103,15 @@ class KeysView(ManageView):
         page = PageSerializer(data=request.query_params)
         page.is_valid(raise_exception=True)
         limit: int = page.validated_data["limit"]
-        keys = self.actor.visible_keys().select_related(*_KEY_RELATIONS).order_by("-id")
-        if "after" in page.validated_data:
-            keys = keys.filter(pk__lt=page.validated_data["after"])
-        found = list(keys[: limit + 1])
+        found = actions.newest_keys(self.actor, limit + 1, page.validated_data.get("after"))
         data = [KeySerializer(key).data for key in found[:limit]]
         return Response({"object": "list", "data": data, "has_more": len(found) > limit})
 
     @schema.operation("create_key", answer=CreatedKeySerializer, body=NewKeySerializer, status=201)
     def post(self, request: Request) -> Response:
         """Create a key and return it with its plaintext, once."""
-        new = NewKeySerializer(data=request.data, context={"team": self.actor.team})
-        new.is_valid(raise_exception=True)
-        if not self.actor.may_create_keys(new.validated_data["scope"]):
-            raise errors.PermissionDeniedError(
-                Phrase("You can't create this type of API key. Ask an owner of the team.")
-            )
-        key, plaintext = key_actions.create_key(
-            self.actor,
-            prefix=current_service().key_prefix,
-            ip_address=client_ip(request),
-            **new.validated_data,
-        )
-        return self.created(key, plaintext)
+        created = actions.create_key(self.actor, request.data, client_ip(request))
+        return Response(created, status=201)
 
 
 class KeyView(ManageView):
@@ -192,7 +155,7 @@ class KeyRotationView(ManageView):
         successor, plaintext = key_actions.rotate_key(
             self.actor, key, **rotation.validated_data, ip_address=client_ip(request)
         )
-        return self.created(successor, plaintext)
+        return Response(actions.created(self.actor, successor, plaintext), status=201)
 
 
 class TeamView(ManageView):
@@ -201,7 +164,7 @@ class TeamView(ManageView):
     @schema.operation("get_team", answer=TeamSerializer)
     def get(self, request: Request) -> Response:
         """Return the team, its plan and its balance."""
-        return Response(TeamSerializer(self.actor.team).data)
+        return Response(actions.team_of(self.actor))
 
 
 class UsageView(ManageView):
@@ -210,17 +173,7 @@ class UsageView(ManageView):
     @schema.reports_usage
     def get(self, request: Request) -> Response:
         """Return a page of a usage report."""
-        query = _query_of(request, TeamUsageQuery)
-        keys = self.actor.visible_keys()
-        key_ids: tuple[int, ...] | None = None
-        if query.key is not None:
-            key_ids = (self.key(query.key).pk,)
-            keys = keys.filter(pk=query.key)
-        if query.member:
-            key_ids = tuple(
-                keys.filter(created_by__email=query.member).values_list("pk", flat=True)
-            )
-        return Response(usage_page(query, report_query(query, self.account_id(), key_ids)))
+        return Response(actions.usage_of(self.actor, _parameters(request)))
 
 
 class ReceiptView(ManageView):
@@ -229,8 +182,8 @@ class ReceiptView(ManageView):
     @schema.gives_receipt
     def get(self, request: Request, request_id: str) -> HttpResponse:
         """Return a receipt."""
-        query = _query_of(request, ReceiptQuery)
-        body = receipt_body(self.account_id(), request_id, query)
+        query = parameters_of(_parameters(request), ReceiptQuery)
+        body = receipt_body(actions.account_id_of(self.actor), request_id, query)
         return HttpResponse(
             body, content_type=MEDIA_TYPE if query.format == "jws" else "application/json"
         )
@@ -242,7 +195,8 @@ class DayRootsView(ManageView):
     @schema.lists_day_roots
     def get(self, request: Request) -> Response:
         """Return a page of signed roots, the latest first."""
-        return Response(roots_page(self.account_id(), _query_of(request, RootsQuery)))
+        query = parameters_of(_parameters(request), RootsQuery)
+        return Response(roots_page(actions.account_id_of(self.actor), query))
 
 
 class DayRootView(ManageView):
@@ -251,7 +205,8 @@ class DayRootView(ManageView):
     @schema.gives_day_root
     def get(self, request: Request, day: str) -> HttpResponse:
         """Return a day's signed root."""
-        return HttpResponse(root_statement(self.account_id(), day), content_type=MEDIA_TYPE)
+        body = root_statement(actions.account_id_of(self.actor), day)
+        return HttpResponse(body, content_type=MEDIA_TYPE)
 
 
 class UnknownView(ManageView):
@@ -264,38 +219,31 @@ class UnknownView(ManageView):
         raise errors.UnknownUrlError.about(str(request.method), request.path)
 
 
-def _query_of(request: Request, struct: type[Parameters]) -> Parameters:
-    """Return the query's parameters besides the team. Raise an InvalidRequestError."""
+def _parameters(request: Request) -> dict[str, str]:
+    """Return the query's parameters besides the team."""
     params = request.query_params.lists()
-    found = {name: ",".join(values) for name, values in params if name != "team"}
-    return parameters_of(found, struct)
+    return {name: ",".join(values) for name, values in params if name != "team"}
 
 
 def _actor_of(request: Request) -> access.Actor:
     """Return the actor of the request's key or session."""
     slug = request.query_params.get("team")
     if isinstance(request.auth, ApiKey):
-        actor = access.actor_of_key(request.auth)
-        if actor is None:
-            raise errors.EndpointNotAllowedError(
-                Phrase("This API key is for inference. Use a management key of the team.")
-            )
-        if actor.team.suspended_at is not None:
-            raise errors.TeamSuspendedError
+        actor = actions.actor_of_key(request.auth)
         if slug not in {None, actor.team.slug}:
             raise _no_such_team(slug)
         return actor
     if not isinstance(request.user, User):
         raise errors.MissingApiKeyError
-    actor = access.actor_of_user(request.user, slug)
-    if actor is None and slug is None:
+    member = access.actor_of_user(request.user, slug)
+    if member is None and slug is None:
         raise errors.MissingParameterError(
             Phrase("Choose a team with the query parameter `team`: you're in none, or in several."),
             param="team",
         )
-    if actor is None:
+    if member is None:
         raise _no_such_team(slug)
-    return actor
+    return member
 
 
 def _no_such_team(slug: str | None) -> errors.NotFoundError:

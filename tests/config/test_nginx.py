@@ -64,6 +64,7 @@ API_PATHS = sorted(
 ODD_PATHS = [
     *("/", "/v1", "/v1/", "/v1x", "/modelsx", "/chat", "/chat/1", "/chat/completions/", "/v1/no"),
     *("/api", "/api/manage/v1/keys", "/api/v1/models", "//v1//models", "/v2/rerank/x", "/images/x"),
+    *("/mcp", "/mcp/", "/mcpx", "/v1/mcp"),
     *("/admin/", "/webhooks/stripe", "/static/site.css", "/openapi.json", "/%761/models"),
 ]
 

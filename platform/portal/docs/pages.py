@@ -97,6 +97,7 @@ _AFTER = (
     Page("pricing", _("Pricing"), RUNNING, _("How requests are charged, with an example.")),
     Page("sdks", _("SDKs"), CLIENTS, _("The same request in Python, Node, fetch, Go and curl.")),
     Page("endpoints", _("IDE and coding endpoints"), CLIENTS, _("Base URLs and how they differ.")),
+    Page("mcp", _("MCP server"), CLIENTS, _("Balance, usage, prices and keys as tools.")),
     Page("coding-agents", _("Coding agents"), CLIENTS, _("Set up an agent or an editor.")),
     *(
         Page(

@@ -11,15 +11,17 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.errors import AccountsError
+from accounts.formats import whole_text
 from accounts.models import ApiKey
 from api.catalogue.snapshot import load_snapshot
+from api.mcp.tools import MOST_BUDGET_NANOS, MOST_DAYS
 from api.operations.async_chat import RESULT_HOURS
 from api.operations.images import MAX_IMAGES
 from api.operations.videos import DEFAULT_SECONDS, MAX_SECONDS
 from api.webhooks.delivery import MAX_ATTEMPTS
 from portal.access import MemberRequest, member_page, member_page_if, require_recent_sign_in
 from portal.docs import queries, reference
-from portal.docs.agents import AgentText
+from portal.docs.agents import AgentText, setup_of
 from portal.docs.operation import OperationText
 from portal.docs.pages import FIRST, Page, find_page, groups, neighbours, pages
 from portal.docs.reader import Reader
@@ -193,6 +195,10 @@ def _article(page: Page, reader: Reader) -> str:
         context["operation"] = OperationText(page.operation, reader)
     if page.agent is not None:
         context["agent"] = AgentText(page.agent, reader)
+    if page.slug == "mcp":
+        context["mcp_name"] = setup_of(reader).provider
+        context["most_budget"] = whole_text(MOST_BUDGET_NANOS // 10**9)
+        context["most_days"] = MOST_DAYS
     if page.slug == "coding-agents":
         context["agent_pages"] = [each for each in pages() if each.agent is not None]
     if page.slug == "errors":
