@@ -17,9 +17,8 @@ from django.utils import timezone
 
 from accounts import api_keys, audit
 from accounts.access import Actor, membership_in
-from accounts.models import ApiKey
+from accounts.models import ApiKey, AppAuthorization
 from accounts.oauth import OAuthError, digest_of, new_token, revoke_leaked_key
-from accounts.oauth_models import AppAuthorization
 
 CODE_SECONDS = 600
 LONGEST_URL = 2000

@@ -19,9 +19,8 @@ from django.utils.translation import gettext as _
 from accounts import api_keys, audit, keys
 from accounts.access import Actor, membership_in
 from accounts.errors import SignInClosedError
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, DeviceSignIn, User
 from accounts.oauth import OAuthError, digest_of, new_token, revoke_leaked_key
-from accounts.oauth_models import DeviceSignIn
 
 CODE_SECONDS = 600
 INTERVAL_SECONDS = 5

@@ -12,7 +12,7 @@ from accounts import api_keys, audit
 from accounts.access import Actor
 from accounts.api_keys import KeyRules
 from accounts.models import ApiKey
-from accounts.webhooks.events import publish_key_created
+from accounts.webhooks.events import publish_key_created, publish_key_frozen
 
 
 def create_key(
@@ -72,6 +72,7 @@ def freeze_key(actor: Actor, key: ApiKey, *, ip_address: str | None) -> ApiKey:
     with transaction.atomic():
         key = api_keys.freeze_key(key, is_by_team=True)
         audit.record(actor, "key.frozen", str(key), ip_address=ip_address)
+        publish_key_frozen(key, "member")
     return key
 
 

@@ -14,6 +14,7 @@ from accounts import api_keys, audit, sessions
 from accounts.audit import Staff
 from accounts.errors import KeyNotActiveError
 from accounts.models import ApiKey, Plan, StaffNote, Team, User
+from accounts.webhooks.events import publish_key_frozen
 
 
 def log_action(
@@ -61,6 +62,7 @@ def freeze_key(staff: Staff, key: ApiKey, reason: str) -> None:
     with transaction.atomic():
         found = api_keys.freeze_key(_key_of(staff.team, key), is_by_team=False)
         log_action(staff, "key.frozen", found, reason)
+        publish_key_frozen(found, "staff")
 
 
 def unfreeze_key(staff: Staff, key: ApiKey, reason: str) -> None:

@@ -8,6 +8,7 @@ from django.core.cache import cache
 from django.db.models import Q
 from django.utils import timezone
 
+from api import key_guard
 from api.catalogue import ejections, losses, model_figures
 from api.gateway.key_addresses import FORGET_DAYS
 from api.jobs import poll
@@ -51,11 +52,17 @@ def roll_up_model_figures() -> int:
 
 
 @shared_task
+def guard_keys() -> int:
+    """Warn of unusual use of keys, or freeze them. Return the number of incidents."""
+    return key_guard.guard_keys(timezone.now())
+
+
+@shared_task
 def forget_key_addresses() -> int:
-    """Delete the addresses of revoked keys, and those long unused. Return how many."""
+    """Delete addresses and networks of revoked keys, and those long unused. Return how many."""
     old = timezone.now() - timedelta(days=FORGET_DAYS)
     found = KeyAddress.objects.filter(Q(key__revoked_at__isnull=False) | Q(seen_at__lt=old))
-    return found.delete()[0]
+    return found.delete()[0] + key_guard.forget_networks(timezone.now())
 
 
 @shared_task

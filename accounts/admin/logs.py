@@ -10,8 +10,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from accounts import audit
-from accounts.models import AuditEntry, SentNotice, Team, User
-from accounts.oauth_models import AppAuthorization, DeviceSignIn
+from accounts.models import AppAuthorization, AuditEntry, DeviceSignIn, SentNotice, Team, User
 from accounts.staff_rules import ReadOnly
 
 

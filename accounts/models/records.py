@@ -28,6 +28,7 @@ class AuditEntry(models.Model):
         verbose_name = "audit log entry"
         verbose_name_plural = "audit log"
         # The log is read newest first, with or without one of its two filters.
+        # The log is read newest first, with or without one of its two filters.
         indexes = [
             models.Index(fields=["team", "-created_at", "-id"], name="audit_by_team"),
             models.Index(fields=["team", "action", "-created_at", "-id"], name="audit_by_action"),
@@ -83,6 +84,7 @@ class SentNotice(models.Model):
         PLAN_ENDED = "plan_ended"
         PRICE_CHANGE = "price_change"
         WEBHOOK_DISABLED = "webhook_disabled"
+        KEY_FLAGGED = "key_flagged"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")

@@ -23,6 +23,8 @@ class EventType(StrEnum):
     PAYMENT_SUCCEEDED = "payment.succeeded"
     PAYMENT_FAILED = "payment.failed"
     API_KEY_CREATED = "api_key.created"
+    API_KEY_FLAGGED = "api_key.flagged"
+    API_KEY_FROZEN = "api_key.frozen"
     TEST = "webhook.test"
 
 
@@ -82,6 +84,11 @@ def publish_key_created(key: ApiKey) -> None:
             "replaces": str(key.replaces_id) if key.replaces_id else None,
         },
     )
+
+
+def publish_key_frozen(key: ApiKey, reason: str) -> None:
+    """Publish that a key was frozen by a `member` or by `staff`, as `reason` says."""
+    publish(key.team_id, EventType.API_KEY_FROZEN, {**key_data(key), "reason": reason})
 
 
 def key_data(key: ApiKey) -> dict[str, object]:

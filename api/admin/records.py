@@ -6,6 +6,9 @@ from api.models import (
     ChatJob,
     IdempotentRequest,
     KeyAddress,
+    KeyGuard,
+    KeyIncident,
+    KeyNetwork,
     ModelFigures,
     ModelHealth,
     ModelHealthHour,
@@ -54,6 +57,42 @@ class KeyAddressAdmin(ReadOnlyAdmin):
     list_select_related = ("key",)
     search_fields = ("=address", "key__name", "=key__last_four")
     ordering = ("-seen_at",)
+
+
+@admin.register(KeyGuard)
+class KeyGuardAdmin(ReadOnlyAdmin):
+    """What is done about unusual use of each key."""
+
+    list_display = ("key", "on_spike", "on_new_network")
+    list_filter = ("on_spike", "on_new_network")
+    list_select_related = ("key",)
+    search_fields = ("key__name", "=key__last_four")
+    ordering = ("-key",)
+
+
+@admin.register(KeyIncident)
+class KeyIncidentAdmin(ReadOnlyAdmin):
+    """Unusual use of keys, of which their teams were told."""
+
+    list_display = (
+        *("created_at", "key", "kind", "is_frozen", dollars("spent_nanos")),
+        *(dollars("usual_nanos"), "network"),
+    )
+    list_filter = ("kind", "is_frozen", "created_at")
+    list_select_related = ("key",)
+    search_fields = ("key__name", "=key__last_four", "key__team__slug")
+    ordering = ("-created_at",)
+
+
+@admin.register(KeyNetwork)
+class KeyNetworkAdmin(ReadOnlyAdmin):
+    """The networks that each key is used from."""
+
+    list_display = ("key", "network", "first_seen_at", "last_seen_at")
+    list_filter = ("last_seen_at",)
+    list_select_related = ("key",)
+    search_fields = ("=network", "key__name", "=key__last_four")
+    ordering = ("-last_seen_at",)
 
 
 @admin.register(ModelFigures)

@@ -1,4 +1,4 @@
-"""The IP address of each key's last admitted request, for its team to see.
+"""The IP address of each key's last admitted request, for its team to see, and its networks.
 
 Each process remembers the newest request of a key and writes its address every few seconds. A row
 is written only when the address is another one, or an hour old.
@@ -17,6 +17,17 @@ JOIN accounts_apikey k ON k.id = seen.key_id
 ORDER BY k.id
 ON CONFLICT (key_id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at
 WHERE known.address <> excluded.address OR known.seen_at < now() - interval '1 hour'
+"""
+# For api/key_guard.py: IPv4 /24, IPv6 /48.
+_WRITE_NETWORKS = """
+INSERT INTO api_keynetwork AS known (key_id, network, first_seen_at, last_seen_at)
+SELECT k.id, host(network(set_masklen(
+    seen.address, CASE family(seen.address) WHEN 4 THEN 24 ELSE 48 END)))::inet, now(), now()
+FROM unnest(%s::bigint[], %s::inet[]) AS seen (key_id, address)
+JOIN accounts_apikey k ON k.id = seen.key_id
+ORDER BY k.id
+ON CONFLICT (key_id, network) DO UPDATE SET last_seen_at = excluded.last_seen_at
+WHERE known.last_seen_at < now() - interval '1 hour'
 """
 
 
@@ -41,6 +52,7 @@ class KeyAddresses(SharedCounts):
         try:
             async with await self.connect() as connection:
                 await connection.execute(_WRITE, [list(seen), addresses])
+                await connection.execute(_WRITE_NETWORKS, [list(seen), addresses])
         except BaseException:
             self.seen = seen | self.seen
             raise

@@ -14,6 +14,7 @@ from api.models.health import ModelFigures, ModelHealth, ModelHealthHour, RouteE
 from api.models.idempotency import IdempotentRequest
 from api.models.jobs import ChatJob, VideoJob
 from api.models.key_addresses import KeyAddress
+from api.models.key_guards import KeyGuard, KeyIncident, KeyNetwork
 from api.models.status import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
 from api.models.token_ratios import TokenRatio
 from api.models.upstream_keys import UpstreamKey
@@ -24,6 +25,9 @@ __all__ = [
     "ChatJob",
     "IdempotentRequest",
     "KeyAddress",
+    "KeyGuard",
+    "KeyIncident",
+    "KeyNetwork",
     "MaintenanceMode",
     "Model",
     "ModelAlias",

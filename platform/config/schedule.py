@@ -77,6 +77,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "roll up two days of usage": _run(
         "billing.tasks.roll_up_usage", crontab(hour=3, minute=10), hours=48
     ),
+    "guard keys": _run("api.tasks.guard_keys", env.number("KEY_GUARD_SECONDS", 60), expires=60),
     "forget key addresses": _run("api.tasks.forget_key_addresses", 3600.0, expires=3600),
     "forget stored answers": _run("api.tasks.forget_idempotent_requests", 300.0, expires=300),
     "deliver webhooks": _run("api.tasks.deliver_webhooks", env.number("WEBHOOK_SECONDS", 2)),

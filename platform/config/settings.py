@@ -304,6 +304,8 @@ READ_ENVIRONMENT = env.text
 # The gateway and the gate (api/gateway, billing/ledger/gate.py).
 UPSTREAM_CLIENT = env.choice("UPSTREAM_CLIENT", ("relay", "httpx"))
 UPSTREAM_HOSTS = env.words("UPSTREAM_HOSTS", "*")  # see api/upstream_hosts.py
+SPIKE_FLOOR_DOLLARS = env.text("SPIKE_FLOOR_DOLLARS", "5")  # see api/key_guard.py
+SPIKE_FACTOR = env.number("SPIKE_FACTOR", 3)
 WEBHOOKS_ALLOW_LOOPBACK = env.flag("WEBHOOKS_ALLOW_LOOPBACK")  # see api/webhooks/client.py
 MAX_BODY_BYTES = env.integer("MAX_BODY_BYTES", 20 * 1024 * 1024)
 # Refused requests per minute and process, of one key and of one address.

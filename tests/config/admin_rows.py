@@ -59,6 +59,9 @@ def add_rows(n: int) -> None:
     api.Service.objects.get_or_create(pk=1)
     _add_authorizations(n, key)
     api.KeyAddress.objects.create(key=key, address="192.0.2.1")
+    api.KeyGuard.objects.create(key=key)
+    api.KeyNetwork.objects.create(key=key, network="192.0.2.0")
+    api.KeyIncident.objects.create(key=key, kind="spike", reference="test", is_frozen=False)
     api.IdempotentRequest.objects.create(
         id=f"{n:064x}", key=key, request_id=uuid.uuid4(), lease_id=1, expires_at=now
     )

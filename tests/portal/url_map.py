@@ -58,6 +58,7 @@ PAGES: dict[str, Page] = {
     "key": Page("GET", 200, LOGIN, 404, 200, 200, 403),
     "edit_key": Page("GET POST", 200, LOGIN, 404, 403, 403, 403),
     "rotate_key": Page("GET POST", 200, LOGIN, 404, 403, 403, 403),
+    "guard_key": Page("POST", 400, LOGIN, 404, 403, 403, 403),
     "freeze_key": Page("POST", 302, LOGIN, 404, 403, 403, 403),
     "unfreeze_key": Page("POST", 409, LOGIN, 404, 403, 403, 403),
     "revoke_key": Page("GET POST", 200, LOGIN, 404, 403, 403, 403),

@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from django.conf import settings
 from django.db.models import BigIntegerField, BooleanField, Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
+from django.urls import reverse
 
 from accounts.models import (
     ApiKey,
@@ -23,6 +25,8 @@ from accounts.models import (
 )
 from accounts.webhooks.events import EventType, key_data, publish
 from accounts.zones import moment_for
+from api.key_guard import network_text
+from api.models import KeyIncident
 from billing.models import CreditAccount, KeySpend, Transfer
 from billing.pricing.money import dollars_text
 from portal.access import without_chat_keys
@@ -148,6 +152,29 @@ def disabled_webhooks(now: datetime) -> Iterator[Notice]:
             kind, facts = SentNotice.Kind.WEBHOOK_DISABLED, {"reason": row.disabled_reason}
             reference = f"webhook {row.pk} {row.disabled_at:%Y-%m-%d %H:%M:%S.%f}"
             yield Notice(user, row.team, kind, reference, {"url": row.url, "id": row.pk, **facts})
+
+
+def key_incidents(now: datetime) -> Iterator[Notice]:
+    """Yield who should hear of unusual use of keys in the day before `now`, whatever they chose."""
+    found = KeyIncident.objects.filter(created_at__gt=now - NEW_KEY_AGE)
+    incidents = list(found.select_related("key__team").order_by("pk"))
+    members = Membership.objects.select_related("user").filter(user__is_active=True)
+    base_url = settings.BASE_URL.rstrip("/")
+    listeners: dict[int, list[User]] = {}
+    for key, member in _listeners(list({each.key for each in incidents}), members):
+        listeners.setdefault(key.pk, []).append(member.user)
+    for each in incidents:
+        facts: dict[str, str | int] = {
+            **_names(each.key),
+            "key_url": f"{base_url}{reverse('key', args=[each.key_id])}",
+            "network": network_text(each),
+            "spent_nanos": each.spent_nanos,
+            "usual_nanos": each.usual_nanos,
+            "is_frozen": int(each.is_frozen),
+        }
+        for user in listeners.get(each.key_id, []):
+            kind, reference = SentNotice.Kind.KEY_FLAGGED, f"key incident {each.pk}"
+            yield Notice(user, each.key.team, kind, reference, facts)
 
 
 def new_keys(now: datetime) -> Iterator[Notice]:

@@ -33,6 +33,7 @@ def send_notices() -> int:
         due.reached_budgets(now.date()),
         due.new_keys(now),
         due.disabled_webhooks(now),
+        due.key_incidents(now),
         due_payments.refunds_made(now),
         due_payments.paused_keys(now),
         due_payments.auto_top_ups(now),

@@ -169,6 +169,26 @@ EMAILS: dict[str, EmailText] = {
             "is_rotation": 0,
         },
     ),
+    "key_flagged": EmailText(
+        "Unusual use of a key",
+        {
+            **_TEAM,
+            "key": "{{ key_name }}",
+            "key_hint": "{{ key_hint }}",
+            "summary": '{% include "mail/key_flagged_told.txt" %}',
+            "key_url": "{{ key_url }}",
+        },
+        ("summary", "key_url"),
+        {
+            "key_name": "Production",
+            "key_hint": "sk-…abcd",
+            "key_url": f"{_SITE}/settings/apikeys/1",
+            "network": "",
+            "spent_nanos": 42_000_000_000,
+            "usual_nanos": 3_000_000_000,
+            "is_frozen": 1,
+        },
+    ),
     "webhook_disabled": EmailText(
         "Webhook endpoint disabled",
         {

@@ -20,6 +20,7 @@ from accounts.formats import whole_text
 from accounts.models import ApiKey
 from accounts.zones import moment_text
 from api.catalogue.snapshot import ModelEntry
+from api.models import KeyGuard
 from billing.pricing.money import budget_nanos, dollars_short_text
 
 _NEVER, _KEEP, _ON_A_DAY = "never", "keep", "day"
@@ -169,6 +170,28 @@ class NewKeyForm(KeyForm):
     def _rules_of(self, cleaned: dict[str, Any]) -> dict[str, Any]:
         scope = cleaned.get("scope") or ApiKey.Scope.INFERENCE
         return {**super()._rules_of(cleaned), "scope": scope}
+
+
+_GUARD_CHOICES = [
+    (KeyGuard.Action.OFF, _("Do nothing")),
+    (KeyGuard.Action.WARN, _("Tell us")),
+    (KeyGuard.Action.FREEZE, _("Freeze the key and tell us")),
+]
+
+
+class GuardForm(forms.Form):
+    """What to do about unusual use of a key."""
+
+    on_spike = forms.ChoiceField(
+        label=_("It spends far more in an hour than ever before"), choices=_GUARD_CHOICES
+    )
+    on_new_network = forms.ChoiceField(
+        label=_("It is used from a new network"), choices=_GUARD_CHOICES
+    )
+
+    def __init__(self, data: Any, guard: KeyGuard) -> None:
+        initial = {"on_spike": guard.on_spike, "on_new_network": guard.on_new_network}
+        super().__init__(data, initial=initial)
 
 
 class RotationForm(forms.Form):

@@ -10,6 +10,7 @@ urlpatterns = [
     path("settings/apikeys/<int:key_id>", views.key, name="key"),
     path("settings/apikeys/<int:key_id>/edit", views.edit_key, name="edit_key"),
     path("settings/apikeys/<int:key_id>/rotate", views.rotate_key, name="rotate_key"),
+    path("settings/apikeys/<int:key_id>/guard", views.guard_key, name="guard_key"),
     path("settings/apikeys/<int:key_id>/freeze", views.freeze_key, name="freeze_key"),
     path("settings/apikeys/<int:key_id>/unfreeze", views.unfreeze_key, name="unfreeze_key"),
     path("settings/apikeys/<int:key_id>/revoke", views.revoke_key, name="revoke_key"),

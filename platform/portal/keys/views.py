@@ -17,6 +17,7 @@ from accounts.api_keys import KeyRules
 from accounts.client_ip import client_ip
 from accounts.errors import AccountsError
 from accounts.models import ApiKey
+from api import key_guard
 from api.catalogue.snapshot import Snapshot, load_snapshot
 from billing.usage.key_spending import use_by_day
 from portal.access import (
@@ -26,7 +27,7 @@ from portal.access import (
     member_page_if,
     require_recent_sign_in,
 )
-from portal.keys.forms import KeyForm, NewKeyForm, RotationForm
+from portal.keys.forms import GuardForm, KeyForm, NewKeyForm, RotationForm
 from portal.keys.presenters import KeyPresenter, daily_cost_of, key_presenter
 from portal.keys.queries import ORDERS, choice_of, listing_of, visible_keys
 from portal.ui.key_forms import MadeBeforeError, make_once, new_token
@@ -157,6 +158,20 @@ def revoke_key(request: MemberRequest, key_id: int) -> HttpResponse:
 
 @require_POST
 @member_page
+def guard_key(request: MemberRequest, key_id: int) -> HttpResponse:
+    """Choose what to do about unusual use of a key."""
+    own = _managed_key(request, key_id)
+    form = GuardForm(request.POST, key_guard.guard_of(own.key))
+    if not form.is_valid():
+        return _key_page(request, own, _("Choose one of the options."), status=400)
+    chosen = form.cleaned_data
+    key_guard.set_guard(request.actor, own.key, **chosen, ip_address=client_ip(request))
+    messages.success(request, _("Changes saved."))
+    return redirect("key", key_id)
+
+
+@require_POST
+@member_page
 def freeze_key(request: MemberRequest, key_id: int) -> HttpResponse:
     """Refuse a key until it is unfrozen."""
     done = _("Key frozen. Requests with it get a 403 until you unfreeze it.")
@@ -202,11 +217,21 @@ def _managed_key(request: MemberRequest, key_id: int) -> KeyPresenter:
     return own
 
 
-def _key_page(request: MemberRequest, own: KeyPresenter, refusal: str = "") -> HttpResponse:
-    """Return the key's page; with a refusal it says why nothing was done (409)."""
-    days = use_by_day(own.key, own.now)
-    context: dict[str, Any] = {"own": own, "daily_cost": daily_cost_of(days), "refusal": refusal}
-    return render(request, "keys/key.html", context, status=409 if refusal else 200)
+def _key_page(
+    request: MemberRequest, own: KeyPresenter, refusal: str = "", status: int = 409
+) -> HttpResponse:
+    """Return the key's page; with a refusal it says why nothing was done, with that status."""
+    incident = key_guard.frozen_by(own.key)
+    context: dict[str, Any] = {
+        "own": own,
+        "daily_cost": daily_cost_of(use_by_day(own.key, own.now)),
+        "refusal": refusal,
+        "incident": incident,
+        "network": key_guard.network_text(incident) if incident else "",
+    }
+    if own.may_manage and not (own.is_management or own.is_revoked):
+        context["guard_form"] = GuardForm(None, key_guard.guard_of(own.key))
+    return render(request, "keys/key.html", context, status=status if refusal else 200)
 
 
 def _why_not_rotated(own: KeyPresenter) -> str:

@@ -59,6 +59,8 @@ ACTION_TITLES = {
     "team.unfrozen": _("Team unfrozen"),
     "key.frozen": _("Key frozen"),
     "key.unfrozen": _("Key unfrozen"),
+    "key.flagged": _("Unusual use of a key"),
+    "key.guarded": _("Key guard changed"),
     "team.limits_changed": _("Limits changed"),
     "team.plan_changed": _("Plan changed"),
     "account.sessions_ended": _("Member signed out everywhere"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Subquery
+from django.db.models import Exists, F, OuterRef, Subquery
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import capfirst
@@ -13,6 +13,7 @@ from accounts.access import Actor
 from accounts.models import Team
 from accounts.zones import moment_text
 from api.catalogue.price_changes import changes_for
+from api.models import KeyIncident
 from billing.models import AutoTopUp, CreditAccount, PriceVersion, Subscription
 from billing.payments.disputes import PAUSE_REASONS
 
@@ -39,6 +40,7 @@ def banners_for(actor: Actor, account: CreditAccount | None, contact_email: str)
     row = _state_of(actor.team)
     found = [
         _suspension(actor, contact_email),
+        _frozen_key(row["frozen_key"]),
         _plan(actor, row["plan_status"]),
         _top_up(actor, row["problem"], row["is_top_up_on"]),
     ]
@@ -74,17 +76,34 @@ def _suspension(actor: Actor, contact_email: str) -> Banner | None:
     )
 
 
+def _frozen_key(key_id: int | None) -> Banner | None:
+    """Return the banner of a key that was frozen for unusual use."""
+    if key_id is None:
+        return None
+    title = _("An API key was frozen.")
+    text = _("It spent far more than usual, or was used from a new network.")
+    return Banner("warn", "pause", title, text, reverse("key", args=[key_id]), _("Review"))
+
+
 def _state_of(team: Team) -> dict[str, Any]:
     """Return what banners are about: the plan's and auto top-up's state, and prices to come."""
     subscriptions = Subscription.objects.filter(
         team=OuterRef("pk"), stripe_id__isnull=False, ended_at__isnull=True
     )
     top_ups = AutoTopUp.objects.filter(team=OuterRef("pk"))
+    incidents = KeyIncident.objects.filter(
+        key__team=OuterRef("pk"),
+        key__frozen_at__lte=F("created_at"),
+        key__is_frozen_by_team=True,
+        key__revoked_at__isnull=True,
+        is_frozen=True,
+    ).order_by("-pk")
     announced = PriceVersion.objects.filter(announces=True, effective_from__gt=timezone.now())
     row = (
         Team.objects.filter(pk=team.pk)
         .values(
             plan_status=Subquery(subscriptions.values("status")[:1]),
+            frozen_key=Subquery(incidents.values("key")[:1]),
             problem=Subquery(top_ups.values("problem")[:1]),
             is_top_up_on=Subquery(top_ups.values("is_enabled")[:1]),
             is_price_announced=Exists(announced),

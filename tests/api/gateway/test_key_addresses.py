@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts import api_keys
 from accounts.models import ApiKey
 from api.gateway.key_addresses import FORGET_DAYS, KeyAddresses
-from api.models import KeyAddress
+from api.models import KeyAddress, KeyNetwork
 from api.tasks import forget_key_addresses
 from tests.api.gateway.world import World, in_loop
 from tests.billing.gates import database
@@ -52,6 +52,14 @@ def test_the_same_address_is_written_at_most_once_an_hour() -> None:
     assert KeyAddress.objects.get().seen_at >= first
 
 
+def test_the_networks_of_addresses_are_noted() -> None:
+    key = make_customer().key.pk
+    for address in ("192.0.2.1", "192.0.2.200", "198.51.100.9", "2001:db8:1:2::3"):
+        written({key: (address, b"")})
+    noted = KeyNetwork.objects.order_by("pk").values_list("network", flat=True)
+    assert list(noted) == ["192.0.2.0", "198.51.100.0", "2001:db8:1::"]
+
+
 def test_a_key_that_was_deleted_meanwhile_is_left_out() -> None:
     key = make_customer().key.pk
     assert written({key: ("192.0.2.1", b""), key + 1000: ("192.0.2.2", b"")}) == {key: "192.0.2.1"}
@@ -87,5 +95,5 @@ def test_revoked_and_unused_keys_addresses_are_forgotten() -> None:
     api_keys.revoke_key(ApiKey.objects.get(pk=revoked.pk))
     old = timezone.now() - timedelta(days=FORGET_DAYS, minutes=1)
     KeyAddress.objects.filter(key=unused).update(seen_at=old)
-    assert forget_key_addresses() == 2
+    assert forget_key_addresses() == 3  # two addresses, and the network of the revoked key
     assert KeyAddress.objects.get().key_id == kept.pk

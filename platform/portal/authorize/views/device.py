@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from accounts.oauth_models import DeviceSignIn
 from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -13,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 from accounts import device_sign_in
 from accounts.client_ip import client_ip
 from accounts.errors import AccountsError, SignInClosedError
+from accounts.models import DeviceSignIn
 from api.catalogue.snapshot import load_snapshot
 from portal.access import MemberRequest, member_page_if, require_recent_sign_in
 from portal.authorize.forms import ApprovalForm
