@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 
 from billing.models import (
@@ -114,14 +115,12 @@ def _transfers(account: CreditAccount, request_id: UUID) -> list[dict[str, Any]]
 
     A cost that was written off moved nothing on the customer's account: it is no leaf.
     """
-    named = [
-        (Transfer.Kind.USAGE, str(request_id)),
-        (Transfer.Kind.ADJUSTMENT, f"correction:{request_id}"),
-    ]
+    wanted = Q(kind=Transfer.Kind.USAGE, reference=str(request_id)) | Q(
+        kind=Transfer.Kind.ADJUSTMENT, reference=f"correction:{request_id}"
+    )
     found = []
-    for kind, reference in named:
-        own = Transfer.objects.filter(kind=kind, reference=reference, customer=account)
-        for sequence in own.values_list("sequence", flat=True):
-            (leaf,) = leaves(account, sequence, sequence)
-            found.append({"transfer": leaf.fields, "proof": proof_of(account, sequence)})
+    for transfer in Transfer.objects.filter(wanted, customer=account).order_by("sequence"):
+        sequence = transfer.sequence or 0  # a customer's always has one
+        (leaf,) = leaves(account, sequence, sequence)
+        found.append({"transfer": leaf.fields, "proof": proof_of(account, sequence)})
     return found

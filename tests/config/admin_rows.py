@@ -90,16 +90,7 @@ def add_rows(n: int) -> None:
         team=team, actor=user, actor_label=user.email, action="key.created"
     )
     accounts.StaffNote.objects.create(team=team, author=user, text=f"Note {n}")
-    models.SigningKey.objects.create(id=f"{n:043}", public_key=f"{n:043}", signs_from=now)
-    models.DayRoot.objects.create(
-        account=account,
-        day=now.date(),
-        first_sequence=1,
-        last_sequence=2,
-        root=bytes(32),
-        chain=bytes(32),
-        chunk_hashes=bytes(32),
-    )
+    _add_proofs(n, account)
     models.ManualPosting.objects.create(
         team=team, kind="grant", amount_nanos=n, reason="test", requested_by=user
     )
@@ -125,6 +116,20 @@ def add_rows(n: int) -> None:
     )
     _add_alerts(n)
     _add_payments(n, user, team)
+
+
+def _add_proofs(n: int, account: models.CreditAccount) -> None:
+    now = timezone.now()
+    models.SigningKey.objects.create(id=f"{n:043}", public_key=f"{n:043}", signs_from=now)
+    models.DayRoot.objects.create(
+        account=account,
+        day=now.date(),
+        first_sequence=1,
+        last_sequence=2,
+        root=bytes(32),
+        chain=bytes(32),
+        chunk_hashes=bytes(32),
+    )
 
 
 def _add_alerts(n: int) -> None:
