@@ -8,10 +8,11 @@ from django.core.cache import cache
 from django.db.models import Q
 from django.utils import timezone
 
+from api import usage_reports
 from api.catalogue import ejections, losses, model_figures
 from api.gateway.key_addresses import FORGET_DAYS
 from api.jobs import poll
-from api.models import IdempotentRequest, KeyAddress
+from api.models import IdempotentRequest, KeyAddress, UsageSource
 from api.operations import async_chat_worker
 from api.reencryption import reencrypt
 from billing.models import ProcessLease
@@ -74,6 +75,15 @@ def forget_idempotent_requests() -> int:
 def encrypt_secrets() -> int:
     """Encrypt what is stored as plaintext or under an older key. Return the number of rows."""
     return reencrypt()
+
+
+@shared_task
+def read_usage(source_id: int | None = None) -> int:
+    """Read upstreams' own usage from one source, or all enabled ones. Return how many succeeded."""
+    if source_id is None:
+        return usage_reports.read_due()
+    source = UsageSource.objects.select_related("upstream").filter(pk=source_id).first()
+    return int(source is not None and usage_reports.read_source(source))
 
 
 # After an outage one run is enough, instead of one for each that was missed.

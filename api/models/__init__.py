@@ -17,6 +17,7 @@ from api.models.key_addresses import KeyAddress
 from api.models.status import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
 from api.models.token_ratios import TokenRatio
 from api.models.upstream_keys import UpstreamKey
+from api.models.usage_sources import ReportedUsage, UsageSource
 
 __all__ = [
     "AlertDelivery",
@@ -30,6 +31,7 @@ __all__ = [
     "ModelFigures",
     "ModelHealth",
     "ModelHealthHour",
+    "ReportedUsage",
     "Route",
     "RouteCost",
     "RouteEjection",
@@ -40,6 +42,7 @@ __all__ = [
     "TokenRatio",
     "Upstream",
     "UpstreamKey",
+    "UsageSource",
     "VideoJob",
     "validate_base_url",
 ]

@@ -34,6 +34,7 @@ from api.models import (
     ModelFigures,
     ModelHealth,
     ModelHealthHour,
+    ReportedUsage,
     RouteEjection,
     Service,
     StatusSubscriber,
@@ -68,7 +69,7 @@ LEDGER = [
     *(StaffNote, models.ManualPosting, models.ContractPrice),
     *(models.ServiceHour, models.MarginDay, models.TeamDay, models.TaskRun),
     *(models.UpstreamStatement, models.StatementChunk, models.StatementLine),
-    *(models.UsageCorrection,),
+    *(models.UsageCorrection, ReportedUsage),
     *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),
 ]
 
