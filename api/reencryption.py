@@ -12,8 +12,8 @@ from django.db import transaction
 
 from accounts import encryption
 from accounts.models import WebhookEndpoint
-from api import alert_targets, upstream_keys
-from api.models import AlertTarget, UpstreamKey
+from api import alert_targets, upstream_keys, usage_reports
+from api.models import AlertTarget, UpstreamKey, UsageSource
 from api.webhooks import endpoints
 from billing.receipts import keys as signing_keys
 
@@ -22,8 +22,8 @@ _SEEDS = ("secret", "seed", "migrated_codes")
 
 
 def reencrypt() -> int:
-    """Encrypt second factors, upstream and signing keys, and the secrets of webhooks with the
-    newest key.
+    """Encrypt second factors, keys of upstreams, signing keys, and the secrets of alert targets and
+    webhooks with the newest key.
 
     Return how many rows changed.
 
@@ -31,12 +31,14 @@ def reencrypt() -> int:
     """
     keys = UpstreamKey.objects.exclude(encrypted_key="").order_by("pk")
     targets = AlertTarget.objects.exclude(encrypted_secret="").order_by("pk")
+    sources = UsageSource.objects.exclude(encrypted_key="").order_by("pk")
     return (
         sum(map(_reencrypt_authenticator, Authenticator.objects.order_by("pk")))
         + sum(map(_reencrypt_upstream_key, keys))
         + sum(map(_reencrypt_alert_target, targets))
         + signing_keys.reencrypt()
         + sum(map(endpoints.reencrypt, WebhookEndpoint.objects.order_by("pk")))
+        + sum(map(_reencrypt_usage_source, sources))
     )
 
 
@@ -96,4 +98,14 @@ def _reencrypt_alert_target(target: AlertTarget) -> bool:
             return False
         alert_targets.store_secret(row, alert_targets.read_secret(row))
         row.save(update_fields=["encrypted_secret"])
+    return True
+
+
+def _reencrypt_usage_source(source: UsageSource) -> bool:
+    with transaction.atomic():
+        row = UsageSource.objects.select_for_update().filter(pk=source.pk).first()
+        if row is None or not row.encrypted_key or encryption.is_current(row.encrypted_key):
+            return False
+        row.encrypted_key = usage_reports.encrypt_key(row, usage_reports.read_key(row))
+        row.save(update_fields=["encrypted_key"])
     return True

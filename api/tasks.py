@@ -8,11 +8,11 @@ from django.core.cache import cache
 from django.db.models import Q
 from django.utils import timezone
 
-from api import key_guard
+from api import key_guard, usage_reports
 from api.catalogue import ejections, losses, model_figures
 from api.gateway.key_addresses import FORGET_DAYS
 from api.jobs import poll
-from api.models import IdempotentRequest, KeyAddress
+from api.models import IdempotentRequest, KeyAddress, UsageSource
 from api.operations import async_chat_worker
 from api.reencryption import reencrypt
 from api.webhooks import delivery as webhooks
@@ -95,6 +95,15 @@ def forget_webhook_events() -> int:
 def encrypt_secrets() -> int:
     """Encrypt what is stored as plaintext or under an older key. Return the number of rows."""
     return reencrypt()
+
+
+@shared_task
+def read_usage(source_id: int | None = None) -> int:
+    """Read upstreams' own usage from one source, or all enabled ones. Return how many succeeded."""
+    if source_id is None:
+        return usage_reports.read_due()
+    source = UsageSource.objects.select_related("upstream").filter(pk=source_id).first()
+    return int(source is not None and usage_reports.read_source(source))
 
 
 # After an outage one run is enough, instead of one for each that was missed.

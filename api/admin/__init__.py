@@ -13,6 +13,7 @@ from api.admin import (
     status,
     upstream_keys,
     upstreams,
+    usage_sources,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "status",
     "upstream_keys",
     "upstreams",
+    "usage_sources",
 ]

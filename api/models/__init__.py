@@ -18,6 +18,7 @@ from api.models.key_guards import KeyGuard, KeyIncident, KeyNetwork
 from api.models.status import MaintenanceMode, StatusEvent, StatusSubscriber, StatusUpdate
 from api.models.token_ratios import TokenRatio
 from api.models.upstream_keys import UpstreamKey
+from api.models.usage_sources import ReportedUsage, UsageSource
 
 __all__ = [
     "AlertDelivery",
@@ -34,6 +35,7 @@ __all__ = [
     "ModelFigures",
     "ModelHealth",
     "ModelHealthHour",
+    "ReportedUsage",
     "Route",
     "RouteCost",
     "RouteEjection",
@@ -44,6 +46,7 @@ __all__ = [
     "TokenRatio",
     "Upstream",
     "UpstreamKey",
+    "UsageSource",
     "VideoJob",
     "validate_base_url",
 ]

@@ -63,6 +63,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         env.number("STATEMENT_SECONDS", 60),
         expires=60,
     ),
+    "read upstreams' usage": _run("api.tasks.read_usage", crontab(hour=5, minute=20)),
     "heartbeat": _run("api.tasks.heartbeat", 5.0, expires=60),
     "ask for videos": _run(
         "api.tasks.poll_videos", env.number("VIDEO_POLL_SECONDS", 3), expires=60

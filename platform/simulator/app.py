@@ -21,6 +21,7 @@ from simulator import (
     moderations,
     rerank,
     responses,
+    usage_export,
     videos,
 )
 from simulator.errors import SimulatedError
@@ -74,7 +75,7 @@ async def _serve(request: Request, receive: Receive, send: Send) -> None:
     )
     exchange = HttpExchange(request, entry, receive, send)
     if own := _OWN_ROUTES.get((request.method, path)):
-        await own(exchange)
+        await _own(exchange, own)
         return
     if request.method == "PUT" and path.startswith(_TURNS):
         await _put_turns(exchange, path.removeprefix(_TURNS))
@@ -90,6 +91,13 @@ async def _serve(request: Request, receive: Receive, send: Send) -> None:
         call.cancel()
         leaving.cancel()
         await asyncio.gather(call, leaving, return_exceptions=True)
+
+
+async def _own(exchange: HttpExchange, handler: Handler) -> None:
+    try:
+        await handler(exchange)
+    except SimulatedError as error:
+        await exchange.fail(error)
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -194,12 +202,16 @@ _ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "/models"): _list_models,
 }
 
-# The simulator's own: no upstream has them, so no call for them is journaled.
+# The simulator's own, and what it bills: no call for them is journaled.
 _OWN_ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "/healthz"): _show_health,
     ("GET", "/journal"): _show_journal,
     ("DELETE", "/journal"): _empty_journal,
     ("PUT", "/revoked-keys"): _put_revoked_keys,
+    ("GET", "/usage.csv"): usage_export.export,
+    ("GET", "/organization/usage/completions"): usage_export.usage,
+    ("GET", "/organization/costs"): usage_export.costs,
+    ("GET", "/activity"): usage_export.activity,
 }
 
 # Turns are laid down under a name: `PUT /turns/NAME`.

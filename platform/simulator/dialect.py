@@ -23,8 +23,8 @@ class Dialect:
     error: Callable[[SimulatedError, str], dict[str, Any]]
     plain: Frame
     stream: Frame
-    # The header that carries the request's id, if answers have one.
-    id_header: str = ""
+    # The header that carries the answer's id.
+    id_header: str = "x-request-id"
     # Whether `x-api-key` is a credential.
     takes_api_key_header: bool = False
 

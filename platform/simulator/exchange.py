@@ -107,7 +107,7 @@ class HttpExchange:
         self.request = request
         self.entry = entry
         self.dialect: Dialect = OPENAI
-        self.id = f"req_sim_{next(_numbers):08d}"
+        self.id = entry.answer_id = f"req_sim_{next(_numbers):08d}"
         self.split = 0
         self.started = False
         self._receive = receive
@@ -116,9 +116,7 @@ class HttpExchange:
 
     async def start(self, status: int, content_type: str, headers: Headers = ()) -> None:
         """Begin the answer. Many servers hold the headers back until the first body bytes."""
-        pairs = [("content-type", content_type), *headers]
-        if self.dialect.id_header:
-            pairs.append((self.dialect.id_header, self.id))
+        pairs = [("content-type", content_type), *headers, (self.dialect.id_header, self.id)]
         self.entry.status = status
         self.started = True
         await self._send(

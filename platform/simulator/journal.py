@@ -26,7 +26,10 @@ _CONTENTS = {
 
 
 class Entry(msgspec.Struct):
-    """One call. Times are unix seconds; `closed_at` and `end` are null while it is open."""
+    """One call. Times are unix seconds; `closed_at` and `end` are null while it is open.
+
+    `request_id` is the caller's header, `answer_id` the id in the answer's.
+    """
 
     request_id: str
     method: str
@@ -45,6 +48,7 @@ class Entry(msgspec.Struct):
     first_at: float | None = None
     closed_at: float | None = None
     end: str | None = None
+    answer_id: str = ""
 
     def mark_first_byte(self) -> None:
         """Note the time of the first byte of the body; later calls change nothing."""

@@ -35,6 +35,8 @@ def _add_authorizations(n: int, key: accounts.ApiKey) -> None:
 def _add_upstream(n: int, model: api.Model) -> api.Upstream:
     upstream = api.Upstream.objects.create(name=f"upstream-{n}", base_url="http://127.0.0.1/v1")
     api.UpstreamKey.objects.create(upstream=upstream)
+    source = api.UsageSource.objects.create(upstream=upstream, kind="openai")
+    api.ReportedUsage.objects.create(source=source, day=timezone.now().date(), model="m")
     route = api.Route.objects.create(model=model, upstream=upstream, upstream_model="m")
     api.RouteCost.objects.create(route=route, effective_from=timezone.now())
     _add_measurements(route)

@@ -42,6 +42,7 @@ from api.models import (
     ModelFigures,
     ModelHealth,
     ModelHealthHour,
+    ReportedUsage,
     RouteEjection,
     Service,
     StatusSubscriber,
@@ -77,7 +78,7 @@ LEDGER = [
     *(StaffNote, models.ManualPosting, models.ContractPrice),
     *(models.ServiceHour, models.MarginDay, models.TeamDay, models.TaskRun),
     *(models.UpstreamStatement, models.StatementChunk, models.StatementLine),
-    *(models.UsageCorrection, models.SigningKey, models.DayRoot),
+    *(models.UsageCorrection, models.SigningKey, models.DayRoot, ReportedUsage),
     *(WebhookDelivery, WebhookEndpoint, WebhookEvent),
     *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),
 ]

@@ -125,6 +125,22 @@ def test_each_selection_is_the_sum_of_its_records(
     assert margin_sums.total_of(chosen).margin_nanos == sum(wanted.values())
 
 
+def test_sums_by_team_take_few_queries_and_read_no_request(
+    staff: Client, team: Customer, django_assert_max_num_queries: Any
+) -> None:
+    tables = {
+        "by=team": {"teamday", "servicehour"},
+        "by=team&model=small": {"marginday", "servicehour"},
+        f"by=model&team={team.team.pk}": {"marginday", "teamday"},
+    }
+    for query, expected in tables.items():
+        with django_assert_max_num_queries(12) as captured:
+            assert staff.get(f"/admin/margins?{query}").status_code == 200
+        text = " ".join(each["sql"] for each in captured.captured_queries)
+        found = {"usagerecord", "usagehour", "teamday", "marginday", "servicehour"}
+        assert {name for name in found if f'"billing_{name}"' in text} == expected
+
+
 def test_days_are_summed_again_after_ten_minutes_and_older_ones_filled_in(team: Customer) -> None:
     def requests_on(at: datetime) -> list[int]:
         rows = MarginDay.objects.filter(day=at.date(), model="small")

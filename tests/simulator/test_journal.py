@@ -23,6 +23,7 @@ def test_an_entry_tells_the_whole_call(sim):
     before = time.time()
     sim.post("/v1/chat/completions", BODY, "chunk_tokens=2", headers={"x-request-id": "abc"})
     found = sim.get("/v1/journal?request_id=abc").json[0]
+    assert found.pop("answer_id").startswith("req_sim_")
     times = [found.pop(name) for name in ("started_at", "first_at", "closed_at")]
 
     assert before <= times[0] < times[0] + 0.03 <= times[1] <= times[2] <= time.time()
@@ -48,6 +49,29 @@ def test_an_entry_tells_the_whole_call(sim):
         "status": 200,
         "end": "completed",
     }
+
+
+def test_what_it_billed_is_an_export_and_sums_by_day(sim):
+    sim.call("DELETE", "/v1/journal", b"")
+    answer = sim.post("/v1/chat/completions", BODY, "chunk_tokens=2")
+    sim.post("/v1/chat/completions", BODY, "status=500")
+    header, line, end = sim.get("/v1/usage.csv").body.decode().split("\n")
+    fields = dict(zip(header.split(","), line.split(","), strict=True))
+    request_id = answer.headers["x-request-id"]
+    at = fields.pop("created_at")
+    expected = {"model": "sim", "input_tokens": "4", "output_tokens": "4"}
+    assert fields == {"request_id": request_id, **expected, "cost_usd": "0.000012000"}
+    assert end == ""
+
+    (bucket,) = sim.get("/v1/organization/usage/completions?start_time=0").json["data"]
+    assert bucket["start_time"] <= time.time()
+    (result,) = bucket["results"]
+    assert (result["num_model_requests"], result["output_tokens"]) == (1, 4)
+    (bucket,) = sim.get("/v1/organization/costs?start_time=0").json["data"]
+    assert [each["amount"]["value"] for each in bucket["results"]] == [4e-6, 8e-6]
+    (row,) = sim.get("/v1/activity").json["data"]
+    assert (row["date"], row["model"], row["prompt_tokens"]) == (at[:10], "sim", 4)
+    assert sim.get("/v1/organization/costs").status == 400
 
 
 def test_it_holds_no_secret_and_no_prompt(sim):

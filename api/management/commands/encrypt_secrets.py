@@ -13,7 +13,7 @@ class Command(OperatorCommand):
     """The command."""
 
     help = (
-        "Encrypt all upstream keys, second factors and alert targets' secrets that are stored "
+        "Encrypt all keys of upstreams, second factors and alert targets' secrets that are stored "
         "under an older key, or as plaintext, under the newest of ENCRYPTION_KEYS."
     )
 

@@ -1,12 +1,14 @@
 """What the pages of upstreams' statements read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 
+from api.models import UsageSource
+from api.usage_reports import Compared, compare
 from billing.models import StatementLine, UpstreamStatement
 
 PAGE_LINES = 50
@@ -112,6 +114,37 @@ def upstream_sums() -> list[dict[str, Any]]:
         for name in _SUMS:
             row[name] += (total or {}).get(name) or 0
     return drift_rows(list(sums.values()))
+
+
+def usage_sources() -> list[UsageSource]:
+    """Return the APIs that upstreams' usage is read from."""
+    return list(UsageSource.objects.select_related("upstream").order_by("upstream__name"))
+
+
+def usage_rows(
+    source: UsageSource, day: str | None, model: str | None
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of drift by day and by model, of all that was read, or of one of either."""
+    compared = [
+        each
+        for each in compare(source)
+        if day in (None, each.day.isoformat()) and model in (None, each.model)
+    ]
+    by_day = _grouped(compared, lambda each: each.day.isoformat())
+    by_model = _grouped(compared, lambda each: each.model)
+    by_model.sort(key=lambda row: (-row["their_cost_nanos"], row["name"]))
+    return {"days": drift_rows(by_day), "models": drift_rows(by_model)}
+
+
+def _grouped(compared: list[Compared], name_of: Callable[[Compared], str]) -> list[dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    for each in compared:
+        name = name_of(each)
+        row = rows.setdefault(name, {"name": name, **dict.fromkeys(_SUMS[:8], 0)})
+        for side, sums in (("their", each.theirs), ("our", each.ours)):
+            for field, value in vars(sums).items():
+                row[f"{side}_{field}"] += value
+    return list(rows.values())
 
 
 def drift_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,11 +7,15 @@ from uuid import UUID
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts.staff_actions import log_for_staff
+from api.models import UsageSource
+from api.tasks import read_usage as read_usage_task
 from billing.models import StatementLine, UpstreamStatement
 from billing.reconciliation import statements
 from billing.reconciliation.export_file import ExportError
@@ -26,6 +30,8 @@ from portal.console.statement_queries import (
     line_page,
     recent_statements,
     upstream_sums,
+    usage_rows,
+    usage_sources,
 )
 from portal.ui.csv import Row, csv_response
 
@@ -65,8 +71,37 @@ def index(request: StaffRequest) -> HttpResponse:
         "form": form if may_add else None,
         "statements": recent_statements(),
         "upstreams": upstream_sums(),
+        "sources": usage_sources(),
     }
     return page(request, "console/statements.html", context)
+
+
+@require_safe
+@staff_page(VIEW)
+def usage(request: StaffRequest, source_id: int) -> HttpResponse:
+    """Show the sums that an upstream's API reports beside ours, by day and by model."""
+    source = _source(source_id)
+    day, model = request.GET.get("day"), request.GET.get("model")
+    context = {
+        "title": f"Usage reported by {source.upstream}",
+        "source": source,
+        "day": day,
+        "model": model,
+        "may_read": request.user.has_perm(ADD),
+        **usage_rows(source, day, model),
+    }
+    return page(request, "console/usage.html", context)
+
+
+@require_POST
+@staff_page(ADD)
+def read_usage(request: StaffRequest, source_id: int) -> HttpResponse:
+    """Have Celery read an upstream's usage now."""
+    source = _source(source_id)
+    transaction.on_commit(lambda: read_usage_task.delay(source.pk), robust=True)
+    log_for_staff(request.user, source, "read now")
+    messages.success(request, "The usage is being read. Reload the page in a moment.")
+    return redirect("console:usage", source.pk)
 
 
 @require_safe
@@ -217,6 +252,13 @@ def _statement(statement_id: UUID) -> UpstreamStatement:
         return found.get(pk=statement_id)
     except UpstreamStatement.DoesNotExist:
         raise Http404("There is no such statement.") from None
+
+
+def _source(source_id: int) -> UsageSource:
+    found = UsageSource.objects.select_related("upstream").filter(pk=source_id).first()
+    if found is None:
+        raise Http404("There is no such source.")
+    return found
 
 
 def _rows(batches: Iterator[list[StatementLine]]) -> Iterator[list[Row]]:
