@@ -13,6 +13,7 @@ from api.catalogue.snapshot import load_snapshot
 from api.operations.async_chat import RESULT_HOURS
 from api.operations.images import MAX_IMAGES
 from api.operations.videos import DEFAULT_SECONDS, MAX_SECONDS
+from portal.access import may_chat
 from portal.docs import reference
 from portal.docs.operation import OperationText
 from portal.docs.pages import FIRST, Page, find_page, groups, neighbours
@@ -74,6 +75,7 @@ def _show(request: HttpRequest, page: Page) -> HttpResponse:
         "before": before,
         "after": after,
         "reader": reader,
+        "may_run": reader.actor is not None and may_chat(reader.actor),
     }
     return render(request, "docs/page.html", context)
 
