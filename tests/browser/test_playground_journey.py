@@ -75,6 +75,16 @@ def test_the_form_has_every_endpoint_of_the_openapi_document(playground: Page) -
     assert sorted(offered) == sorted([*OPERATIONS, *QUOTES, *by_id])
 
 
+def test_a_models_page_leads_to_its_endpoint_with_the_model_chosen(customer_page: Page) -> None:
+    page = customer_page
+    page.goto("/docs/models?kind=image")
+    page.locator(".catalogue-table th a").last.click()
+    name = str(page.locator("#model-name").text_content())
+    page.get_by_role("link", name="Playground").last.click()
+    expect(page.get_by_label("Endpoint")).to_have_value("create_images")
+    expect(page.locator("#field-model")).to_have_value(name)
+
+
 @pytest.mark.parametrize("operation", half_of("endpoints' forms", [*OPERATIONS, *QUOTES]))
 def test_an_endpoints_form_sends_as_it_stands(
     playground: Page, operation: str, tmp_path: Path

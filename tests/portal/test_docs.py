@@ -86,6 +86,22 @@ def test_pages_take_few_queries(
             read(browser, slug)
 
 
+def test_each_endpoint_runs_in_the_playground_on_the_readers_key(
+    catalogue: Any, client: Client, alice: Any
+) -> None:
+    catalogue("default")
+    member = signed_in(alice)
+    document = client.get("/openapi.json").json()
+    ways = [way for path in document["paths"].values() for way in path.values()]
+    known = {way["operationId"] for way in ways if isinstance(way, dict)}
+    endpoints = [page for page in pages() if page.operation is not None]
+    assert len(endpoints) > 10
+    for page in endpoints:
+        (run,) = re.findall(r'href="/playground#(\w+)"', member.get(page.url).content.decode())
+        assert run in known
+        assert "/playground#" not in client.get(page.url).content.decode()
+
+
 def test_every_error_of_the_tree_is_in_the_table(client: Client) -> None:
     def tree(error: type[errors.ApiError]) -> list[type[errors.ApiError]]:
         return [error, *(each for child in error.__subclasses__() for each in tree(child))]

@@ -19,7 +19,13 @@ from api.operations.async_chat import RESULT_HOURS
 from api.operations.images import MAX_IMAGES
 from api.operations.videos import DEFAULT_SECONDS, MAX_SECONDS
 from api.webhooks.delivery import MAX_ATTEMPTS
-from portal.access import MemberRequest, member_page, member_page_if, require_recent_sign_in
+from portal.access import (
+    MemberRequest,
+    may_chat,
+    member_page,
+    member_page_if,
+    require_recent_sign_in,
+)
 from portal.docs import queries, reference
 from portal.docs.agents import AgentText, setup_of
 from portal.docs.operation import OperationText
@@ -132,6 +138,7 @@ def _show(
         "before": before,
         "after": after,
         "reader": reader,
+        "may_run": reader.actor is not None and may_chat(reader.actor),
     }
     if page.agent is not None:
         context |= _agent_context(request, page, reader, key) | {"problem": problem}

@@ -181,7 +181,8 @@ def chart_of(
         name = name_of(group)
         by_place[place] += part
         named[place, name] += part
-        urls.setdefault(name, url_of(group))
+        if name not in urls:
+            urls[name] = url_of(group)
         # Means have no largest part: the groups with most requests come first.
         weights[name] += part.requests if metric.is_mean else int(metric.of(part) or 0)
     bars = [_bar(place, by_place[place], metric, by_hour=by_hour) for place in places]

@@ -48,7 +48,7 @@ function rangeOf({ minimum, maximum, above }) {
 }
 
 export class Form {
-  constructor(operation, models) {
+  constructor(operation, models, wantedModel) {
     this.operation = operation;
     const { modelKind: kind, modelInput: input } = operation;
     this.models = models.filter((model) => (!kind || model.kind === kind) && (!input || model.inputs.includes(input)));
@@ -57,7 +57,12 @@ export class Form {
       const further = { name: FURTHER, label: say("further_fields"), control: "json", types: ["object"], limits: {}, isCommon: false, help: say("further_fields_help") };
       this.rows.push(this.#row(further));
     }
-    this.fill(operation.example);
+    this.fill(this.offers(wantedModel) ? { ...operation.example, model: wantedModel } : operation.example);
+  }
+
+  // Returns whether the endpoint takes this model.
+  offers(name) {
+    return this.rows.some((row) => row.field.name === "model") && this.models.some((model) => model.name === name);
   }
 
   #row(field) {

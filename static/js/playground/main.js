@@ -12,6 +12,7 @@ const byId = (id) => document.getElementById(id);
 const page = byId("playground");
 const forms = new Map(); // what was filled in stays while other endpoints are looked at
 const LANGUAGES = { curl: "bash", python: "python", javascript: "javascript" };
+const wantedModel = new URLSearchParams(location.search).get("model");
 let operations = [];
 let servers = [];
 let form = null;
@@ -40,16 +41,24 @@ async function start() {
   }
   for (const server of servers) byId("server").append(new Option(new URL(server.url, location.origin).href.replace(/\/$/, ""), server.url));
   const named = location.hash.slice(1);
+  // /playground?model=NAME begins with that model, at the first endpoint that takes it.
+  const fitting = operations.find((each) => each.modelKind && formOf(each).offers(wantedModel));
   if (operations.some((each) => each.id === named)) byId("operation").value = named;
+  else if (wantedModel && fitting) byId("operation").value = fitting.id;
   byId("send").disabled = false;
   choose();
+}
+
+// Returns the form of an endpoint, with the wanted model where it takes that.
+function formOf(operation) {
+  if (!forms.has(operation.id)) forms.set(operation.id, new Form(operation, data.models, wantedModel));
+  return forms.get(operation.id);
 }
 
 // Shows the form of the chosen endpoint.
 function choose() {
   const operation = operations.find((each) => each.id === byId("operation").value);
-  if (!forms.has(operation.id)) forms.set(operation.id, new Form(operation, data.models));
-  form = forms.get(operation.id);
+  form = formOf(operation);
   history.replaceState(null, "", `#${operation.id}`);
   // Its first sentence; the whole is in the docs.
   byId("description").replaceChildren(...marked(operation.description.replace(/^(.*?(?:\.(?= )|。)).*$/s, "$1")));
@@ -104,8 +113,8 @@ async function send() {
   if (cost !== null && running === null) result.showCost(cost);
 }
 
-// Returns a request as a form: texts and files, each of a list under `name[]`.
-function formOf(body) {
+// Returns a request as multipart: texts and files, each of a list under `name[]`.
+function multipartOf(body) {
   const made = new FormData();
   for (const [name, value] of Object.entries(body)) {
     for (const each of [value].flat()) made.append(Array.isArray(value) ? `${name}[]` : name, each instanceof File ? each : typeof each === "object" ? JSON.stringify(each) : String(each));
@@ -115,7 +124,7 @@ function formOf(body) {
 
 async function exchange(result, path, body, signal) {
   const options = { method: form.operation.method };
-  if (body !== null && form.operation.takesForm) options.body = formOf(body);
+  if (body !== null && form.operation.takesForm) options.body = multipartOf(body);
   else if (body !== null) Object.assign(options, { headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
   const response = await callApi(baseUrl() + path, { ...options, signal }, form.operation);
   result.begin(response);
