@@ -32,6 +32,20 @@ def _add_authorizations(n: int, key: accounts.ApiKey) -> None:
     accounts.AppAuthorization.objects.create(digest=digest, challenge=b"", key=key, expires_at=now)
 
 
+def _add_observations(key: accounts.ApiKey) -> None:
+    """Make a row of each kind that says how a key is used."""
+    api.KeyAddress.objects.create(key=key, address="192.0.2.1")
+    api.KeyGuard.objects.create(key=key)
+    api.KeyNetwork.objects.create(key=key, network="192.0.2.0")
+    api.KeyIncident.objects.create(key=key, kind="spike", reference="test", is_frozen=False)
+
+
+def _add_webhooks(team: Team) -> None:
+    endpoint = WebhookEndpoint.objects.create(team=team, url="https://example.com/hook")
+    event = WebhookEvent.objects.create(team=team, type="webhook.test", data={})
+    WebhookDelivery.objects.create(event=event, endpoint=endpoint)
+
+
 def _add_upstream(n: int, model: api.Model) -> api.Upstream:
     upstream = api.Upstream.objects.create(name=f"upstream-{n}", base_url="http://127.0.0.1/v1")
     api.UpstreamKey.objects.create(upstream=upstream)
@@ -60,10 +74,7 @@ def add_rows(n: int) -> None:
     upstream = _add_upstream(n, model)
     api.Service.objects.get_or_create(pk=1)
     _add_authorizations(n, key)
-    api.KeyAddress.objects.create(key=key, address="192.0.2.1")
-    api.KeyGuard.objects.create(key=key)
-    api.KeyNetwork.objects.create(key=key, network="192.0.2.0")
-    api.KeyIncident.objects.create(key=key, kind="spike", reference="test", is_frozen=False)
+    _add_observations(key)
     api.IdempotentRequest.objects.create(
         id=f"{n:064x}", key=key, request_id=uuid.uuid4(), lease_id=1, expires_at=now
     )
@@ -106,9 +117,7 @@ def add_rows(n: int) -> None:
     accounts.SentNotice.objects.create(
         user=user, team=team, kind="low_balance", reference=f"test {n}"
     )
-    endpoint = WebhookEndpoint.objects.create(team=team, url="https://example.com/hook")
-    news = WebhookEvent.objects.create(team=team, type="webhook.test", data={})
-    WebhookDelivery.objects.create(event=news, endpoint=endpoint)
+    _add_webhooks(team)
     event = api.StatusEvent.objects.create(kind="incident", title=f"Incident {n}")
     api.StatusUpdate.objects.create(event=event, text="We are looking into it.")
     api.StatusSubscriber.objects.create(email=f"reader{n}@example.com")
