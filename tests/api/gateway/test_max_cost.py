@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from api.gateway.max_cost import LARGEST_DOLLARS
+from api.gateway.max_cost import LARGEST_DOLLARS, usage_within
 from billing.ledger.gate import Settlement
+from billing.pricing.charge import Usage, charge_of
 from billing.pricing.money import dollars_short_text
-from billing.pricing.rates import Prices
+from billing.pricing.rates import ContextTier, Prices
 from tests.api.gateway.test_growing_holds import AGENT, agents, parts, text_bytes
 from tests.api.gateway.upstream import DONE, answer, chunk, completion, stream
 from tests.api.gateway.world import Reply, World, body, cost_of, in_loop
@@ -296,6 +298,48 @@ async def _check_one(drawn: dict[str, Any]) -> None:
     charged = [charged_nanos(settled) for settled in world.gate.settlements]
     assert max([*held, *charged], default=0) <= drawn["max_nanos"]
     assert len(charged) == len(world.gate.admissions)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 10**10),
+    st.tuples(*[st.integers(0, 10**6)] * 5),
+    st.tuples(*[st.integers(0, 2 * 10**10)] * 5),
+    st.integers(0, 10**6),
+)
+def test_a_usage_is_cut_to_what_the_maximum_pays_for_and_no_further(
+    max_nanos: int, counts: tuple[int, ...], rates: tuple[int, ...], tier: int
+) -> None:
+    tokens_in, tokens_out, cached, reasoning, written = counts
+    cached = min(cached, tokens_in)
+    used = Usage(
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
+        cached_tokens=cached,
+        reasoning_tokens=min(reasoning, tokens_out),
+        units={"cache_write": min(written, tokens_in - cached)},
+    )
+    prices = Prices(
+        version_id=5,
+        effective_from=datetime(2020, 1, 1, tzinfo=UTC),
+        input_nanos_per_million=rates[0],
+        output_nanos_per_million=rates[1],
+        cached_input_nanos_per_million=rates[2],
+        reasoning_nanos_per_million=rates[3],
+        extra={"cache_write": rates[4]},
+        context_tiers=(ContextTier(tier + 1, {"input": 2 * rates[0], "output": 3 * rates[1]}),),
+    )
+
+    def nanos_of(usage: Usage) -> int:
+        return charge_of(prices, usage).total_nanos
+
+    paid = usage_within(max_nanos, used, nanos_of)
+    assert nanos_of(paid) <= max_nanos
+    if nanos_of(used) <= max_nanos:
+        assert paid == used
+    elif paid.output_tokens and paid.output_tokens < tokens_out:
+        longer = replace(paid, output_tokens=paid.output_tokens + 1)
+        assert nanos_of(longer) > max_nanos or longer.reasoning_tokens < used.reasoning_tokens
 
 
 def priced_world(kind: str) -> World:
