@@ -22,6 +22,17 @@ document.addEventListener("click", (event) => {
   if (!event.target.closest(".docs-search")) closeResults();
 });
 
+// "Copy as Markdown" is a link to the text, which is copied instead.
+const copyPage = document.querySelector("[data-copy-page]");
+copyPage?.addEventListener("click", async (event) => {
+  if (event.ctrlKey || event.metaKey || event.shiftKey || !navigator.clipboard) return;
+  event.preventDefault();
+  const answer = await fetch(copyPage.href);
+  await navigator.clipboard.writeText(await answer.text());
+  copyPage.classList.add("is-done");
+  setTimeout(() => copyPage.classList.remove("is-done"), 1600);
+});
+
 // An agent's page waits for the first request of its key, for a quarter of an hour.
 const firstCall = document.querySelector("[data-first-call]");
 const FIRST_CALL_MS = 2000;

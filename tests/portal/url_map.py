@@ -116,6 +116,8 @@ PAGES: dict[str, Page] = {
     "docs_search": Page("GET", 200, 200, 200, 200, 200, 200),
     "agent_key": Page("GET POST", 302, LOGIN, 302, 302, 403, 403),
     "first_call": Page("GET", 200, LOGIN, 404, 200, 200, 403),
+    "docs_markdown": Page("GET", 200, 200, 200, 200, 200, 200),
+    "llms_txt": Page("GET", 200, 200, 200, 200, 200, 200),
     "docs_page": Page("GET", 200, 200, 200, 200, 200, 200),
     "status": Page("GET", 200, 200, 200, 200, 200, 200),
     "status_feed": Page("GET", 200, 200, 200, 200, 200, 200),

@@ -55,6 +55,11 @@ class Page:
             return reverse("docs")
         return reverse("docs_page", args=[self.slug])
 
+    @property
+    def markdown_url(self) -> str:
+        """The page's URL as Markdown."""
+        return reverse("docs_markdown", args=[self.slug])
+
 
 START, ENDPOINTS, FEATURES = _("Start"), _("Endpoints"), _("Features")
 RUNNING, CLIENTS = _("In production"), _("Clients")

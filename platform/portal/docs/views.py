@@ -28,6 +28,7 @@ from portal.access import (
 )
 from portal.docs import queries, reference
 from portal.docs.agents import AgentText, setup_of
+from portal.docs.markdown import to_markdown
 from portal.docs.operation import OperationText
 from portal.docs.pages import FIRST, Page, find_page, groups, neighbours, pages
 from portal.docs.reader import Reader
@@ -54,6 +55,31 @@ def page(request: HttpRequest, slug: str) -> HttpResponseBase:
     if found is FIRST:
         return redirect("docs", permanent=True)
     return _show(request, found, _reader_of(request))
+
+
+@require_safe
+def markdown(request: HttpRequest, slug: str) -> HttpResponse:
+    """Return a page as Markdown, or 404."""
+    found = find_page(slug)
+    if found is None:
+        raise Http404
+    reader = _reader_of(request)
+    text = to_markdown(_article(found, reader), request.build_absolute_uri(found.url))
+    head = f"# {found.title}\n\n{found.summary}\n\n"
+    answer = HttpResponse(head + text, content_type="text/markdown; charset=utf-8")
+    answer["Vary"] = "Cookie, Accept-Language"
+    return answer
+
+
+@require_safe
+def llms_txt(request: HttpRequest) -> HttpResponse:
+    """List the documentation for language models (llmstxt.org), each page as Markdown."""
+    reader = _reader_of(request)
+    context = {"groups": groups(), "service": reader.snapshot.service, "origin": reader.origin}
+    text = render_to_string("docs/llms.txt", context)
+    answer = HttpResponse(text, content_type="text/plain; charset=utf-8")
+    answer["Vary"] = "Cookie, Accept-Language"
+    return answer
 
 
 @require_safe
