@@ -50,9 +50,6 @@ def add_rows(n: int) -> None:
     upstream = _add_upstream(n, model)
     api.Service.objects.get_or_create(pk=1)
     api.KeyAddress.objects.create(key=key, address="192.0.2.1")
-    api.KeyGuard.objects.create(key=key)
-    api.KeyNetwork.objects.create(key=key, network="192.0.2.0")
-    api.KeyIncident.objects.create(key=key, kind="spike", reference="test", is_frozen=False)
     api.IdempotentRequest.objects.create(
         id=f"{n:064x}", key=key, request_id=uuid.uuid4(), lease_id=1, expires_at=now
     )
@@ -94,9 +91,6 @@ def add_rows(n: int) -> None:
     accounts.SentNotice.objects.create(
         user=user, team=team, kind="low_balance", reference=f"test {n}"
     )
-    endpoint = WebhookEndpoint.objects.create(team=team, url="https://example.com/hook")
-    news = WebhookEvent.objects.create(team=team, type="webhook.test", data={})
-    WebhookDelivery.objects.create(event=news, endpoint=endpoint)
     event = api.StatusEvent.objects.create(kind="incident", title=f"Incident {n}")
     api.StatusUpdate.objects.create(event=event, text="We are looking into it.")
     api.StatusSubscriber.objects.create(email=f"reader{n}@example.com")
@@ -104,8 +98,18 @@ def add_rows(n: int) -> None:
     models.FreeWindow.objects.create(
         subject=f"team {team.pk}", started_at=now, requests=1, tokens=1
     )
+    _add_webhooks_and_guards(key)
     _add_alerts(n)
     _add_payments(n, user, team)
+
+
+def _add_webhooks_and_guards(key: accounts.ApiKey) -> None:
+    endpoint = WebhookEndpoint.objects.create(team=key.team, url="https://example.com/hook")
+    event = WebhookEvent.objects.create(team=key.team, type="webhook.test", data={})
+    WebhookDelivery.objects.create(event=event, endpoint=endpoint)
+    api.KeyGuard.objects.create(key=key)
+    api.KeyNetwork.objects.create(key=key, network="192.0.2.0")
+    api.KeyIncident.objects.create(key=key, kind="spike", reference="test", is_frozen=False)
 
 
 def _add_alerts(n: int) -> None:
