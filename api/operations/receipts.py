@@ -83,19 +83,15 @@ def receipt_body(account_id: int, named: str, query: ReceiptQuery) -> str:
         claims = receipt.claims_of(account_id, request_id) if request_id is not None else None
     except receipt.RequestOpenError:
         raise errors.ConflictError(
-            Phrase(
-                "The request '{id}' is still running. Its receipt is available once it has ended.",
-                id=errors.quoted(named),
-            ),
+            Phrase("This request is still running. Its receipt is available once it has ended."),
             param="id",
             retry_after_seconds=5,
         ) from None
     if claims is None:
         raise errors.NotFoundError(
             Phrase(
-                "There is no request '{id}'. Use the id in the header X-Request-Id of its "
-                "response.",
-                id=errors.quoted(named),
+                "Your team has no such request. Use the id in the header X-Request-Id of its "
+                "response."
             ),
             param="id",
         )

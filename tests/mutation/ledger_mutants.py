@@ -16,6 +16,7 @@ from tests.mutation.mutant import (
     mutant,
 )
 
+ROOTS = "billing/receipts/invariant.py"
 BALANCE = "least(request.amount_nanos, available, budget_left)"
 SHORT = (
     "            WHEN granted < request.least_nanos THEN 'insufficient_quota'\n",
@@ -347,16 +348,25 @@ LEDGER_MUTANTS = [
         "test_guards.py::test_a_transfer_is_never_changed",
         "test_guards.py::test_a_transfer_is_never_deleted",
     ),
-    mutant(
-        "the proof of a day's root",
-        "billing/receipts/invariant.py",
-        "tree.size != root.size or tree.root != bytes(root.root)",
-        "tree.size != root.size",
-        "test_day_roots.py::test_check_ledger_finds_a_wrong_root",
+    Mutant(
+        "the proof of a day's root: the tree and its chunks",
+        (
+            (
+                ROOTS,
+                "tree.size != root.size or tree.root != bytes(root.root)",
+                "tree.size != root.size",
+            ),
+            (
+                ROOTS,
+                "elif tree.chunks != chunks_of(root):",
+                "elif False:",
+            ),
+        ),
+        ("test_day_roots.py::test_check_ledger_finds_a_wrong_root",),
     ),
     mutant(
         "the proof of the roots' chain",
-        "billing/receipts/invariant.py",
+        ROOTS,
         "if chain != bytes(root.chain):",
         "if False:",
         "test_day_roots.py::test_check_ledger_finds_a_wrong_root",
