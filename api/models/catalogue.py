@@ -88,12 +88,26 @@ class Upstream(models.Model):
     base_url = models.CharField(
         "base URL", max_length=200, help_text="Up to and without `/chat/completions`."
     )
-    is_enabled = models.BooleanField(default=True)
-    max_concurrency = models.PositiveIntegerField(default=512)
-    connect_timeout_seconds = models.FloatField(default=5)
-    first_token_timeout_seconds = models.FloatField(default=120)
-    idle_timeout_seconds = models.FloatField(default=60)
-    total_timeout_seconds = models.FloatField(default=900)
+    is_enabled = models.BooleanField(
+        default=True,
+        help_text="Clear this to send it no requests. Models without another route are offline.",
+    )
+    max_concurrency = models.PositiveIntegerField(
+        default=512, help_text="Calls at once from each process."
+    )
+    connect_timeout_seconds = models.FloatField(
+        default=5, help_text="Seconds to connect. After that, the next route is tried."
+    )
+    first_token_timeout_seconds = models.FloatField(
+        default=120, help_text="Seconds to the first token. After that, the next route is tried."
+    )
+    idle_timeout_seconds = models.FloatField(
+        default=60,
+        help_text="Seconds without data, comments aside, after which an answer ends with an error.",
+    )
+    total_timeout_seconds = models.FloatField(
+        default=900, help_text="Seconds that a call may take; its hold lasts a little longer."
+    )
     drains_on_disconnect = models.BooleanField(
         default=False,
         help_text="It bills to the end anyway: read on to its usage when the client disconnects.",
@@ -281,7 +295,9 @@ class Route(models.Model):
 
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="routes")
     upstream = models.ForeignKey(Upstream, on_delete=models.PROTECT, related_name="routes")
-    upstream_model = models.CharField(max_length=200)
+    upstream_model = models.CharField(
+        max_length=200, help_text="The upstream's own name for the model."
+    )
     priority = models.PositiveSmallIntegerField(default=0, help_text="The lowest is tried first.")
     weight = models.PositiveIntegerField(default=1, help_text="The share among equal priorities.")
     reasoning_dialect = models.CharField(
@@ -333,7 +349,9 @@ class Route(models.Model):
         db_default=False,
         help_text="Charge the input of empty answers, as the upstream bills it.",
     )
-    is_enabled = models.BooleanField(default=True)
+    is_enabled = models.BooleanField(
+        default=True, help_text="Clear this to send no requests this way."
+    )
     drains_at = models.DateTimeField(
         null=True,
         blank=True,

@@ -8,6 +8,7 @@ import pytest
 from openai import OpenAI
 from playwright.sync_api import Page, expect
 
+from tests.browser.clicks import DOCUMENTED, Clicks
 from tests.browser.conftest import WIDE, cookies_of
 from tests.browser.watch import faults_by_scheme
 from tests.stack import Stack
@@ -80,22 +81,28 @@ def test_from_a_request_id_to_its_charge_its_customer_and_a_grant(
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     assert faults_of(page) == []
 
+    clicks = Clicks(page)
     search(page, request_id)
+    clicks.count += 1  # Enter, or the magnifier
     expect(page.get_by_role("heading", name="Request to glm-5.2").first).to_be_visible()
     expect(page.get_by_text("How the charge").or_(page.get_by_text("Verified"))).to_be_visible()
     expect(page.get_by_role("heading", name="Staff only")).to_be_visible()
     assert faults_of(page) == []
+    clicks.done("explain a charge by its request id")
 
-    page.locator(".console-facts a").first.click()
+    clicks.count = 1  # the search
+    clicks.click(page.locator(".console-facts a"))
     expect(page.get_by_role("heading", name="Balance by lot")).to_be_visible()
     assert faults_of(page) == []
+    clicks.done("find a customer by a request id")
 
-    page.get_by_role("link", name="Grant credits").click()
+    clicks.press("link", "Grant credits")
     page.get_by_label(re.compile("Amount")).fill("5")
     page.get_by_label(re.compile("Reason")).fill("Ticket 17")
     assert faults_of(page) == []
-    page.get_by_role("button", name="Grant credits").click()
+    clicks.press("button", "Grant credits")
     expect(page.get_by_text("Credits granted.")).to_be_visible()
+    clicks.done("grant $5 on the customer's page")
     expect(page.get_by_role("region", name="Posted by staff").first).to_contain_text("$5.00")
     expect(page.get_by_role("link", name="Freeze team")).to_have_count(0)
 
@@ -107,10 +114,12 @@ def test_support_views_the_portal_as_the_customer_and_changes_nothing(
     page.goto("/admin/")
     search(page, site.demo["customer"]["email"])
     expect(page.get_by_role("link", name="Grant credits")).to_have_count(0)
-    page.get_by_role("link", name="View as customer").click()
+    clicks = Clicks(page)
+    clicks.press("link", "View as customer")
     page.get_by_label(re.compile("Reason")).fill("Ticket 18")
-    page.get_by_role("button", name="View as customer").click()
+    clicks.press("button", "View as customer")
     page.wait_for_url("**/dashboard")
+    clicks.done("see the portal as the customer does")
     banner = page.get_by_role("status").filter(has_text="as the customer sees it")
     expect(banner).to_be_visible()
     assert faults_of(page) == []
@@ -147,3 +156,15 @@ def test_finance_compares_an_upstreams_export(
     page.reload()
     page.get_by_role("button", name="Discard", exact=True).click()
     expect(page.get_by_text("The statement was discarded.")).to_be_visible()
+
+
+def test_the_runbook_lists_the_acts_that_are_counted_here() -> None:
+    assert set(DOCUMENTED) == {
+        "add an upstream and test it",
+        "import its models",
+        "set a model's price and publish it",
+        "explain a charge by its request id",
+        "find a customer by a request id",
+        "grant $5 on the customer's page",
+        "see the portal as the customer does",
+    }

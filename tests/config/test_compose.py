@@ -3,14 +3,22 @@
 import json
 import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
+from django.conf import settings
 
 from config import gunicorn
+from local.postgres import _programs
+from local.valkey import _program
 from tests.support import fresh_programs
 from tests.support.forks import ROOT
+from tests.support.waiting import eventually
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -106,3 +114,62 @@ def test_the_example_names_every_variable_that_compose_needs() -> None:
     needed = set(re.findall(r"\$\{([A-Z_]+):\?\}", text))
     assert needed <= set(re.findall(r"^([A-Z_]+)=", EXAMPLE, re.MULTILINE))
     assert needed == {"POSTGRES_PASSWORD", "VALKEY_PASSWORD"}
+
+
+def test_valkey_started_as_compose_does_answers_its_health_check_alone(tmp_path: Path) -> None:
+    """The password comes from stdin, and without it nobody gets an answer."""
+    shell, option, text = SERVICES["valkey"]["command"]
+    options = "--port 0 --unixsocket valkey.socket --save ''"
+    command = text.replace("$$", "$").replace("valkey-server -", f"{_program()} - {options}")
+    names = {"VALKEY_PASSWORD": "f00d", "PATH": os.environ["PATH"]}
+    process = subprocess.Popen([shell, option, command], env=names, cwd=tmp_path)
+    place = os.path.relpath(tmp_path / "valkey.socket")  # a socket's path is at most 107 bytes
+    try:
+        check = SERVICES["valkey"]["healthcheck"]["test"]
+        assert check == ["CMD-SHELL", "valkey-cli ping | grep -q PONG"]
+        assert SERVICES["valkey"]["environment"]["REDISCLI_AUTH"] == "${VALKEY_PASSWORD:?}"
+        allowed = redis.Redis(unix_socket_path=place, password="f00d")
+        eventually((tmp_path / "valkey.socket").exists)
+        assert allowed.ping()
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            redis.Redis(unix_socket_path=place).ping()
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_postgresqls_health_check_tells_a_server_that_answers(tmp_path: Path) -> None:
+    kind, program, *arguments = SERVICES["postgres"]["healthcheck"]["test"]
+    assert kind == "CMD"
+    database = settings.DATABASES["default"]
+    codes = []
+    for host in (str(database["HOST"]), str(tmp_path)):
+        names = {"PGHOST": host, "PGPORT": str(database["PORT"] or 5432)}
+        done = subprocess.run([f"{_programs()}/{program}", *arguments], env=names, check=False)
+        codes.append(done.returncode)
+    # pg_isready's manual: 0 accepts connections, 2 no response.
+    assert codes == [0, 2]
+
+
+def _has_compose() -> bool:
+    docker = shutil.which("docker")
+    if docker is None:
+        return False
+    done = subprocess.run([docker, "compose", "version"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.mark.skipif(
+    not _has_compose(), reason="docker compose is not installed: apt-get install docker-compose-v2"
+)
+def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    (tmp_path / ".env").write_text(
+        re.sub(r"^((?:POSTGRES|VALKEY)_PASSWORD)=.*$", r"\1=f00d", EXAMPLE, flags=re.MULTILINE)
+    )
+    command = ["docker", "compose", "--project-directory", str(tmp_path), "config"]
+    done = subprocess.run(
+        [*command, "--format", "json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["services"]) == set(SERVICES)
