@@ -14,6 +14,9 @@ from django.templatetags.static import static
 from django.test import Client, RequestFactory
 from whitenoise.middleware import WhiteNoiseMiddleware
 
+from accounts.models import User
+from tests.cast import signed_in
+
 NAME = re.compile(r"/static/([\w./-]+)")
 HASHED = re.compile(r"\.[0-9a-f]{12}\.\w+$")
 
@@ -67,6 +70,21 @@ def test_pages_name_collected_files_by_their_content(collected: Path, client: Cl
         for name in names:
             assert HASHED.search(name), f"{path}: {name}"
             assert (collected / name).is_file(), f"{path}: {name}"
+
+
+@pytest.mark.django_db
+def test_a_cold_dashboard_is_small(collected: Path, alice: User) -> None:
+    browser = signed_in(alice)
+    page = browser.get("/dashboard", HTTP_ACCEPT_ENCODING="gzip")
+    names = set(NAME.findall(gzip.decompress(page.content).decode()))
+    fonts = [*collected.glob("fonts/inter.????????????.woff2")]
+    fonts += collected.glob("fonts/jetbrains-mono.????????????.woff2")
+    assert len(fonts) == 2
+    files = [collected / f"{name}.br" for name in names if name.endswith((".css", ".js", ".svg"))]
+    files += fonts
+    assert len(files) > 12
+    # With the headers of as many answers, which are a third of a kilobyte each, it is below 120 KB.
+    assert len(page.content) + sum(file.stat().st_size for file in files) < 110_000
 
 
 def test_scripts_and_styles_name_each_other_by_their_content(collected: Path) -> None:

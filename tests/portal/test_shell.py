@@ -1,5 +1,7 @@
 """The member's shell stays on pages that anyone may read; visitors see their own."""
 
+from typing import Any
+
 import pytest
 from django.test import Client
 
@@ -23,6 +25,12 @@ def test_visitors_see_the_public_shell(client: Client, path: str) -> None:
     page = client.get(path).content.decode()
     assert 'id="rail"' not in page
     assert 'class="top"' in page
+
+
+def test_pages_describe_themselves(catalogue: Any, browser: Client) -> None:
+    catalogue("default")
+    for path in ("/", "/docs", "/docs/models", "/dashboard", "/usage", "/billing"):
+        assert browser.get(path).content.decode().count('<meta name="description"') == 1, path
 
 
 def test_a_page_that_a_role_may_not_see_keeps_the_shell(bob: User, alices_team: Team) -> None:
