@@ -20,7 +20,7 @@ _SEEDS = ("secret", "seed", "migrated_codes")
 
 
 def reencrypt() -> int:
-    """Encrypt second factors, upstream, alert and signing keys with the newest key.
+    """Encrypt second factors, upstream keys, alert secrets and signing keys with the newest key.
 
     Return how many rows changed.
 

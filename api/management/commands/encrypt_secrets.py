@@ -13,8 +13,8 @@ class Command(OperatorCommand):
     """The command."""
 
     help = (
-        "Encrypt all upstream keys, second factors and alert targets' secrets that are stored "
-        "under an older key, or as plaintext, under the newest of ENCRYPTION_KEYS."
+        "Encrypt all upstream keys, second factors, signing keys and alert targets' secrets that "
+        "are stored under an older key, or as plaintext, under the newest of ENCRYPTION_KEYS."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
