@@ -13,8 +13,9 @@ class Command(OperatorCommand):
     """The command."""
 
     help = (
-        "Encrypt all keys of upstreams, second factors and alert targets' secrets that are stored "
-        "under an older key, or as plaintext, under the newest of ENCRYPTION_KEYS."
+        "Encrypt all keys of upstreams, second factors, signing keys and the secrets of alert "
+        "targets and webhooks that are stored under an older key, or as plaintext, under the "
+        "newest of ENCRYPTION_KEYS."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
