@@ -14,19 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, models
-from django.db.models import (
-    Case,
-    Count,
-    DateTimeField,
-    F,
-    Func,
-    Max,
-    Q,
-    QuerySet,
-    Sum,
-    Value,
-    When,
-)
+from django.db.models import Count, DateTimeField, F, Func, Q, QuerySet, Sum, Value
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -139,8 +127,11 @@ _GROUPS = {
     Group.TAG: F("end_user"),
     Group.SESSION: F("session_id"),
     Group.ENDPOINT: F("endpoint"),
-    Group.STATUS: Case(
-        *(When(condition, then=Value(status.value)) for status, condition in OF_STATUS.items())
+    Group.STATUS: models.Case(
+        *(
+            models.When(condition, then=Value(status.value))
+            for status, condition in OF_STATUS.items()
+        )
     ),
 }
 
@@ -211,7 +202,7 @@ def rolled_up_until() -> datetime:
     It is an hour before the roll-up's last hour, since settlements on the hour may not have been
     committed when that was rolled up.
     """
-    last = UsageHour.objects.aggregate(last=Max("hour"))["last"]
+    last = UsageHour.objects.aggregate(last=models.Max("hour"))["last"]
     return last - timedelta(hours=1) if last is not None else _NEVER
 
 

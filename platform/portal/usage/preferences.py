@@ -74,7 +74,7 @@ def filter_query(query: QueryDict) -> str:
     known = [name for name in UsageFilter.base_fields if query.get(name)]
     kept = QueryDict(mutable=True)
     for name in known:
-        kept[name] = query[name]
+        kept[name] = str(query[name])
     return kept.urlencode()
 
 

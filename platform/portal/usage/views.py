@@ -114,7 +114,7 @@ def saved_filters(request: MemberRequest) -> HttpResponse:
     else:
         form = FilterName(request.POST)
         if not form.is_valid():
-            messages.error(request, form.errors["name"][0])
+            messages.error(request, str(form.errors["name"][0]))
         elif not save_filter(request.actor, form.cleaned_data["name"], query):
             messages.error(request, _("You have too many saved filters. Delete one first."))
     return redirect(f"{reverse('usage')}?{query}" if query else "usage")
