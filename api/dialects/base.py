@@ -91,9 +91,10 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     prompts. Where every request must name a limit, it `is_limit_a_ceiling`, which a small balance
     may lower. A request that `hides_reasoning` wants none of it in the answer. `echoes` is how
     often the prompt's text comes back. `answer_type` is the media type of a whole answer.
-    `session_id` is the session that the client names, by which its requests are grouped. `typed`
-    is the dialect's own typed view. `forwarded` are the client's headers that go to an upstream of
-    the same dialect. `conversation` is kept by a bridge.
+    `session_id` is the session that the client names, by which its requests are grouped, and
+    `session_budget_nanos` what the client lets it spend. `typed` is the dialect's own typed view.
+    `forwarded` are the client's headers that go to an upstream of the same dialect. `conversation`
+    is kept by a bridge.
     """
 
     model: str
@@ -113,6 +114,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     wants_usage: bool = False
     end_user: str = ""
     session_id: str = ""
+    session_budget_nanos: int | None = None
     answer_type: str = "application/json"
     typed: Any = None
     forwarded: Mapping[str, str] = {}

@@ -68,7 +68,7 @@ LEDGER = [
     *(StaffNote, models.ManualPosting, models.ContractPrice),
     *(models.ServiceHour, models.MarginDay, models.TeamDay, models.TaskRun),
     *(models.UpstreamStatement, models.StatementChunk, models.StatementLine),
-    *(models.UsageCorrection,),
+    *(models.UsageCorrection, models.BudgetRule, models.BudgetSpend, models.BudgetWarning),
     *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),
 ]
 
