@@ -231,6 +231,12 @@ FROM billing_keyspend s FULL JOIN (
     WHERE state = 'open' GROUP BY key_id) r ON r.key_id = s.key_id
 WHERE coalesce(s.held_nanos, 0) <> coalesce(r.nanos, 0)
 UNION ALL
+SELECT 'hold', format('budget row %s of account %s holds %s', s.id, s.account_id, s.held_nanos)
+FROM billing_budgetspend s
+WHERE s.held_nanos <> (SELECT coalesce(sum(r.amount_nanos), 0) FROM billing_reservation r
+                       WHERE r.account_id = s.account_id AND r.state = 'open'
+                         AND r.spend_ids @> ARRAY[s.id])
+UNION ALL
 SELECT 'calls', format('account %s: %s calls at once, %s of its open reservations are calls', a.id,
                        a.open_calls, (SELECT count(*) FROM billing_reservation r
                                       WHERE r.account_id = a.id AND r.state = 'open' AND r.is_call))
@@ -303,6 +309,12 @@ FROM attempt t
 WHERE NOT EXISTS (SELECT FROM api_routecost c
                   WHERE c.id::text = t.cost->>'route_cost'
                     AND c.effective_from <= t.created_at + interval '1 minute')
+UNION ALL
+SELECT 'budget', format('budget row %s of account %s: %s spent', s.id, s.account_id, s.spent_nanos)
+FROM billing_budgetspend s
+WHERE s.spent_nanos <> s.carried_nanos + (
+    SELECT coalesce(sum(u.charged_nanos), 0) FROM billing_usagerecord u
+    WHERE u.account_id = s.account_id AND u.spend_ids @> ARRAY[s.id])
 UNION ALL
 SELECT 'budget', format('key %s: %s spent, records of %s', s.key_id, s.total_nanos, u.nanos)
 FROM billing_keyspend s LEFT JOIN (

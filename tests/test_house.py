@@ -120,6 +120,9 @@ def test_requirements_name_no_host_and_pin_by_hash() -> None:
 
 
 LEDGER_MODELS = {
+    "BudgetRule",
+    "BudgetSpend",
+    "BudgetWarning",
     "CreditAccount",
     "CreditLot",
     "FreeWindow",
@@ -132,6 +135,8 @@ LEDGER_MODELS = {
     "UsageRecord",
 }
 LEDGER_RELATIONS = {
+    "budget_rules",
+    "budget_spends",
     "credit_account",
     "credits",
     "debits",

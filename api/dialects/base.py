@@ -92,7 +92,8 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     may lower. A request that `hides_reasoning` wants none of it in the answer. `echoes` is how
     often the prompt's text comes back. `answer_type` is the media type of a whole answer.
     `session_id` is the session that the client names, by which its requests are grouped, and
-    `max_cost_nanos` the most that the request may cost. `typed` is the dialect's own typed view.
+    `session_budget_nanos` what the client lets it spend. `max_cost_nanos` is the most that the
+    request may cost. `typed` is the dialect's own typed view.
     `forwarded` are the client's headers that go to an upstream of the same dialect. `conversation`
     is kept by a bridge.
     """
@@ -115,6 +116,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True, gc=False):
     end_user: str = ""
     session_id: str = ""
     max_cost_nanos: int | None = None
+    session_budget_nanos: int | None = None
     answer_type: str = "application/json"
     typed: Any = None
     forwarded: Mapping[str, str] = {}

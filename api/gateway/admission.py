@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +23,8 @@ from api.gateway.upstream_errors import ShuttingDownError
 from api.phrases import Phrase
 from api.surfaces import Surface
 from billing.ledger.gate import Admission, AdmissionResult, LedgerUnavailableError
+from billing.ledger.refusal_details import TightestBudget
+from billing.pricing.money import budget_nanos, dollars_short_text
 
 # A catalogue that changes faster than this many readings is being edited; the client may wait.
 MAX_QUOTES = 3
@@ -31,9 +34,19 @@ TRUSTED_BYTES = 256 * 1024
 UNPAID_BYTES = 1024 * 1024
 # Ours, Claude Code's, and Codex's of two generations.
 SESSION_HEADERS = (b"x-session-id", b"x-claude-code-session-id", b"session-id", b"session_id")
+SESSION_BUDGET = b"x-session-budget"
 _SESSION_ID = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 # Such as a UUID: no secret looks like it, and looking for secrets takes 12 µs.
 _PLAIN_ID = re.compile(r"[0-9a-fA-F_-]+")
+
+# The scopes of budgets, as errors name them.
+_SCOPES = {
+    "team": Phrase("team"),
+    "member": Phrase("member"),
+    "key": Phrase("API key"),
+    "session": Phrase("session"),
+    "end_user": Phrase("end user"),
+}
 
 Quoter = Callable[[Snapshot, Surface, ParsedRequest], Quote]
 
@@ -174,7 +187,7 @@ def refusal(admission: AdmissionResult, model: str = "") -> errors.ApiError:
         case "rate_limited_tokens":
             return errors.TokensRateLimitError(retry_after_seconds=admission.retry_after_seconds)
         case "budget_exceeded":
-            return errors.BudgetExceededError()
+            return errors.BudgetExceededError(_budget_exceeded(admission.budget))
         case "insufficient_quota":
             message = Phrase(errors.InsufficientQuotaError.template, settings.BILLING_URL)
             return errors.InsufficientQuotaError(message)
@@ -197,6 +210,9 @@ async def parsed_body(
             if admission is not None and admission.available_nanos <= 0:
                 max_bytes = min(max_bytes, UNPAID_BYTES)
         parsed = await _read_and_parse(request, dialect, max_bytes)
+        parsed.session_id = session_id_of(request.headers, parsed.fields)
+        if SESSION_BUDGET in request.headers:
+            parsed.session_budget_nanos = _session_budget(request.headers, parsed.session_id)
     except errors.RequestTooLargeError:
         if max_bytes < gateway.limits.max_body_bytes:
             raise errors.InsufficientQuotaError(
@@ -217,7 +233,6 @@ async def parsed_body(
     if parsed.end_user:
         # Some clients put their key here; it is stored with the usage, and shown.
         parsed.end_user = mask_secrets(parsed.end_user)
-    parsed.session_id = session_id_of(request.headers, parsed.fields)
     if dialect.forwards_headers:
         parsed.forwarded = dialect.forwarded_headers(request.headers)
     return parsed
@@ -238,6 +253,50 @@ def session_id_of(headers: Mapping[bytes, bytes], fields: Mapping[str, Any]) -> 
     if not isinstance(session_id, str) or not _SESSION_ID.fullmatch(session_id):
         return ""
     return session_id if _PLAIN_ID.fullmatch(session_id) else mask_secrets(session_id)
+
+
+def _session_budget(headers: Mapping[bytes, bytes], session_id: str) -> int:
+    """Return the session's budget in nano-dollars. Raise InvalidRequestError."""
+    text = headers[SESSION_BUDGET].decode("latin-1").strip()
+    try:
+        amount_nanos = budget_nanos(text)
+    except ValueError:
+        amount_nanos = 0
+    if amount_nanos <= 0:
+        raise errors.InvalidRequestError(
+            Phrase("X-Session-Budget must be an amount in dollars above 0, such as 0.50."),
+            param="X-Session-Budget",
+        )
+    if not session_id:
+        raise errors.InvalidRequestError(
+            Phrase(
+                "X-Session-Budget needs a session: send X-Session-Id, "
+                "1 to 128 printable ASCII characters."
+            ),
+            param="X-Session-Id",
+        )
+    return amount_nanos
+
+
+def _budget_exceeded(budget: TightestBudget | None) -> str | None:
+    """Return what a client is told of the budget that it exceeded, if it is known."""
+    if budget is None:
+        return None
+    figures = {
+        "scope": _SCOPES[budget.scope],
+        "left": dollars_short_text(budget.left_nanos),
+        "limit": dollars_short_text(budget.limit_nanos),
+    }
+    if budget.resets_at is None:
+        return Phrase(
+            "Budget exceeded ({scope}): ${left} of ${limit} left. Raise the budget.", **figures
+        )
+    return Phrase(
+        "Budget exceeded ({scope}): ${left} of ${limit} left until {reset}. "
+        "Wait, or raise the budget.",
+        reset=f"{datetime.fromtimestamp(budget.resets_at, UTC):%Y-%m-%d %H:%M} UTC",
+        **figures,
+    )
 
 
 async def _read_and_parse(request: ApiRequest, dialect: Dialect, max_bytes: int) -> ParsedRequest:
@@ -280,4 +339,7 @@ def _admission_of(
         free_address=None if quote.amount_nanos else request.client_address(),
         free_requests_per_minute=limits.free_requests_per_minute,
         free_tokens_per_minute=limits.free_tokens_per_minute,
+        session_id=quote.request.session_id,
+        end_user=quote.request.end_user,
+        session_budget_nanos=quote.request.session_budget_nanos,
     )

@@ -1,6 +1,7 @@
 """Admin pages for the ledger and payments. Each module registers its own."""
 
 from billing.admin import (
+    budgets,
     codes,
     disputes,
     ledger,
@@ -13,6 +14,7 @@ from billing.admin import (
 )
 
 __all__ = [
+    "budgets",
     "codes",
     "disputes",
     "ledger",

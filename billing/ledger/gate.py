@@ -16,7 +16,6 @@ import structlog
 from billing.failpoints import ARMED, failpoint
 from billing.ledger import spool
 from billing.ledger.extension import Extension, ExtensionResult, extension_queue
-from billing.ledger.frozen_keys import FrozenKeys
 from billing.ledger.group_commit import (
     NUL,
     BatchQueue,
@@ -25,6 +24,7 @@ from billing.ledger.group_commit import (
     without_nul,
 )
 from billing.ledger.lease import ProcessLease
+from billing.ledger.refusal_details import RefusalDetails, TightestBudget
 from billing.pricing.charge import AttemptCost
 
 __all__ = [
@@ -52,7 +52,9 @@ class Admission(msgspec.Struct, kw_only=True, omit_defaults=True):
     each key, if it has one. `is_job` says that the reservation outlives the process and the
     client's call, as a video's does: it has no lease and is not one of the team's concurrent calls.
     `free_address` is the client's address if the request costs nothing: it then counts against the
-    limits of free models, for the team and for the address. `lease_id` is set by the gate.
+    limits of free models, for the team and for the address. `session_id` and `end_user` are whom
+    the key's budgets of sessions and end users count for. `session_budget_nanos` is what the
+    client lets the session spend in all. `lease_id` is set by the gate.
 
     Defaults are left out of the JSON: the ledger counts a missing field as its default.
     """
@@ -73,6 +75,9 @@ class Admission(msgspec.Struct, kw_only=True, omit_defaults=True):
     free_address: str | None = None
     free_requests_per_minute: int = 0
     free_tokens_per_minute: int = 0
+    session_id: str = ""
+    end_user: str = ""
+    session_budget_nanos: int | None = None
     lease_id: int | None = None
 
 
@@ -84,6 +89,7 @@ class AdmissionResult(RowResult, kw_only=True):
     `rate_limited_tokens`, `rate_limited_free`, `budget_exceeded`, `insufficient_quota`,
     `stale_catalogue`. `amount_nanos` is what was held. The limits are the key's for the current
     minute, or the model's own if fewer requests are left of that; `reset_at` is in unix seconds.
+    `budget` is the one that was exceeded.
     """
 
     code: str
@@ -99,6 +105,7 @@ class AdmissionResult(RowResult, kw_only=True):
     tokens_remaining: int = 0
     reset_at: int = 0
     retry_after_seconds: int = 0
+    budget: TightestBudget | None = None
 
 
 class Settlement(msgspec.Struct, kw_only=True):
@@ -194,7 +201,7 @@ class Gate:
         )
         self._extensions = extension_queue(database_url)
         self._lease = ProcessLease(database_url)
-        self._frozen_keys = FrozenKeys(database_url)
+        self._details = RefusalDetails(database_url)
         self._copies = spool.OverdueCopies()
         self._encoder = msgspec.json.Encoder()
 
@@ -234,7 +241,7 @@ class Gate:
         for queue in self.queues:
             await queue.stop()
         await self._lease.close()
-        await self._frozen_keys.close()
+        await self._details.close()
 
     async def admit(self, admission: Admission) -> AdmissionResult:
         """Return the ledger's answer. Raise LedgerUnavailableError, within ADMIT_PATIENCE_SECONDS.
@@ -244,7 +251,8 @@ class Gate:
         """
         if not admission.is_job:
             admission.lease_id = self._lease.id
-        future = self._admissions.submit(admission.request_id, self._encoder.encode(admission))
+        payload = self._payload(admission)
+        future = self._admissions.submit(admission.request_id, payload)
         try:
             async with asyncio.timeout(ADMIT_PATIENCE_SECONDS):
                 result = await asyncio.shield(future)
@@ -255,8 +263,8 @@ class Gate:
             raise
         if ARMED:
             failpoint("after_admit")
-        if result.code == "invalid_api_key":
-            await self._explain(result, admission.digests)
+        if result.code in ("invalid_api_key", "budget_exceeded"):
+            await self._explain(result, admission.digests, payload)
         return result
 
     async def identify(self, request_id: str, digests: list[str]) -> AdmissionResult:
@@ -271,16 +279,18 @@ class Gate:
         except TimeoutError:
             raise LedgerUnavailableError from None
         if result.code == "invalid_api_key":
-            await self._explain(result, digests)
+            await self._explain(result, digests, payload)
         return result
 
-    async def _explain(self, result: AdmissionResult, digests: list[str]) -> None:
-        """Give a refusal the code `key_frozen` if the key is frozen."""
+    async def _explain(self, result: AdmissionResult, digests: list[str], payload: bytes) -> None:
+        """Name a refusal's budget, or give it the code `key_frozen` if the key is frozen."""
         try:
-            if await self._frozen_keys.has(digests):
+            if result.code == "budget_exceeded":
+                result.budget = await self._details.tightest_budget(payload)
+            elif await self._details.is_frozen(digests):
                 result.code = "key_frozen"
         except (psycopg.Error, TimeoutError) as error:
-            log.warning("refused_key_not_looked_up", error=str(error))
+            log.warning("refusal_not_looked_up", error=str(error))
 
     def extend(self, extension: Extension) -> asyncio.Future[ExtensionResult]:
         """Queue an extension of a hold, and return its future.
@@ -317,12 +327,12 @@ class Gate:
         answer.add_done_callback(lambda settled: _hand_on(settled, result, payload))
         return result
 
-    def _payload(self, settlement: Settlement) -> bytes:
-        """Return the settlement's JSON, with a question mark for what isn't valid UTF-8."""
+    def _payload(self, row: Admission | Settlement) -> bytes:
+        """Return a row's JSON, with a question mark for what isn't valid UTF-8."""
         try:
-            payload = self._encoder.encode(settlement)
+            payload = self._encoder.encode(row)
         except UnicodeEncodeError:  # half of a surrogate pair
-            fields = msgspec.to_builtins(settlement)
+            fields = msgspec.to_builtins(row)
             payload = json.dumps(fields, ensure_ascii=False).encode(errors="replace")
         return without_nul(payload) if NUL in payload else payload
 
@@ -342,6 +352,8 @@ class Gate:
                 endpoint="",
                 outcome="client_closed",
                 status=499,
+                session_id=admission.session_id,
+                end_user=admission.end_user,
             )
         )
 

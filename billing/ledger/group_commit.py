@@ -41,6 +41,7 @@ PLANNER = " ".join(
         "plan_cache_mode=force_generic_plan",
         "join_collapse_limit=1",
         "enable_seqscan=off",
+        "enable_bitmapscan=off",
         "enable_hashjoin=off",
         "enable_mergejoin=off",
         "enable_material=off",

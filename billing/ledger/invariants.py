@@ -71,7 +71,7 @@ INVARIANTS = [
     ),
     Invariant(
         "I2 held",
-        "what is held is the sum of the open reservations, by account and by key",
+        "what is held is the sum of the open reservations, by account, by key and by budget",
         """
         WITH holds AS (
             SELECT account_id, key_id, sum(amount_nanos) AS sum
@@ -85,6 +85,13 @@ INVARIANTS = [
         SELECT format('key %s: held %s, reservations %s', s.key_id, s.held_nanos, h.sum)
         FROM billing_keyspend s LEFT JOIN holds h ON h.key_id = s.key_id
         WHERE s.held_nanos <> coalesce(h.sum, 0)
+        UNION ALL
+        SELECT format('budget row %s: held %s, reservations %s', s.id, s.held_nanos, b.sum)
+        FROM billing_budgetspend s FULL JOIN (
+            SELECT u.spend_id, sum(r.amount_nanos) AS sum FROM billing_reservation r
+            CROSS JOIN LATERAL unnest(r.spend_ids) AS u(spend_id)
+            WHERE r.state = 'open' GROUP BY u.spend_id) AS b ON b.spend_id = s.id
+        WHERE coalesce(s.held_nanos, 0) <> coalesce(b.sum, 0)
         """,
     ),
     Invariant(
@@ -196,6 +203,22 @@ INVARIANTS = [
                                     THEN s.carried_month_nanos ELSE 0 END
                <> coalesce(sum(u.charged_nanos) FILTER (
                    WHERE date_trunc('month', u.created_at AT TIME ZONE 'UTC') = s.month), 0)
+        """,
+    ),
+    Invariant(
+        "I4 budgets",
+        "what was spent of a budget's row is what the records charge that count in it, and what "
+        "was spent before it was made; no record counts in another account's",
+        """
+        SELECT format('budget row %s: %s spent, %s of it before, records %s of accounts %s',
+                      s.id, s.spent_nanos, s.carried_nanos, r.sum, r.accounts)
+        FROM billing_budgetspend s FULL JOIN (
+            SELECT c.spend_id, sum(u.charged_nanos) AS sum,
+                   array_agg(DISTINCT u.account_id) AS accounts
+            FROM billing_usagerecord u CROSS JOIN LATERAL unnest(u.spend_ids) AS c(spend_id)
+            GROUP BY c.spend_id) AS r ON r.spend_id = s.id
+        WHERE s.spent_nanos - s.carried_nanos IS DISTINCT FROM coalesce(r.sum, 0)
+           OR r.accounts <> ARRAY[s.account_id]
         """,
     ),
     Invariant(

@@ -11,7 +11,7 @@ from billing.ledger.install import WithLockTimeout
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0040_session_index'),
+        ('billing', '0042_budget_functions'),
     ]
 
     operations = [

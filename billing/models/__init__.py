@@ -4,6 +4,7 @@ Terms are accounting's. Amounts are integer nano-dollars (`…_nanos`; $1 is 10^
 charges is in cents (`…_cents`).
 """
 
+from billing.models.budgets import BudgetRule, BudgetSpend, BudgetWarning
 from billing.models.codes import CodeRedemption, CreditCode, Referral, ReferralLink
 from billing.models.contracts import ContractPrice
 from billing.models.ledger import (
@@ -45,6 +46,9 @@ from billing.models.usage import KeySpend, RateWindow, UsageHour, UsageRecord
 
 __all__ = [
     "AutoTopUp",
+    "BudgetRule",
+    "BudgetSpend",
+    "BudgetWarning",
     "CatalogueVersion",
     "CodeRedemption",
     "ContractPrice",

@@ -6,6 +6,7 @@ reading them.
 
 import uuid
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
@@ -40,6 +41,9 @@ class CreditAccount(models.Model):
     last_sequence = models.BigIntegerField(default=0, help_text="Of the customer's transfers.")
     open_calls = models.IntegerField(
         default=0, db_default=0, help_text="Open reservations that count as calls at once."
+    )
+    has_budgets = models.BooleanField(
+        default=False, db_default=False, help_text="Whether the team has, or had, budget rules."
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -209,6 +213,9 @@ class Reservation(models.Model):
     )
     is_call = models.BooleanField(
         default=False, db_default=False, help_text="Whether it counts among the team's open calls."
+    )
+    spend_ids = ArrayField(
+        models.BigIntegerField(), null=True, help_text="The budgets' rows that it counts in."
     )
 
     class Meta:

@@ -3,6 +3,7 @@
 The functions in `billing/ledger/sql/` are the only code that writes these tables.
 """
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
@@ -110,6 +111,9 @@ class UsageRecord(models.Model):
         default="",
         db_default="",
         help_text="The client's id of its session, such as a coding agent's run.",
+    )
+    spend_ids = ArrayField(
+        models.BigIntegerField(), null=True, help_text="The budgets' rows that it counts in."
     )
     created_at = models.DateTimeField(default=timezone.now)
 

@@ -172,7 +172,7 @@ def make_customer(balance_nanos: int = 0, **rules: Any) -> Customer:
     )
     team = Team.objects.create(name=name, slug=name, plan=plan)
     # Without the columns that a database of the last release does not have.
-    account = CreditAccount.objects.defer("open_calls").get(
+    account = CreditAccount.objects.defer("open_calls", "has_budgets").get(
         pk=_value("SELECT billing_open_account(%s)", [team.pk], None)
     )
     if balance_nanos:

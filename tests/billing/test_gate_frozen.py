@@ -11,8 +11,8 @@ from accounts import api_keys
 from accounts.models import ApiKey
 from api import errors
 from api.gateway.admission import refusal
-from billing.ledger.frozen_keys import FrozenKeys
 from billing.ledger.gate import AdmissionResult
+from billing.ledger.refusal_details import RefusalDetails
 from tests.billing.gates import open_gate
 from tests.billing.ledger_calls import Customer, make_customer, run
 
@@ -63,7 +63,7 @@ def test_a_key_that_works_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> N
     async def fails(*_: Any) -> bool:
         raise AssertionError("looked up")
 
-    monkeypatch.setattr(FrozenKeys, "has", fails)
+    monkeypatch.setattr(RefusalDetails, "is_frozen", fails)
     assert [each.code for each in both(customer)] == ["admitted", "identified"]
 
 

@@ -12,8 +12,9 @@ import pytest
 from django.db import IntegrityError, connection
 from pytest_django import DjangoDbBlocker
 
-from billing.ledger import install, postings
-from billing.models import Transfer, UsageRecord
+from billing.ledger import budgets, install, postings
+from billing.ledger.gate import AdmissionResult, SettlementResult
+from billing.models import BudgetSpend, Transfer, UsageRecord
 from tests.billing.conftest import broken_invariants
 from tests.billing.ledger_calls import Customer, admit, call, make_customer, new_id, settle, top_up
 from tests.billing.upgrades import (
@@ -206,6 +207,23 @@ def test_shortfalls_of_the_last_release_get_their_owner(last_release: None):
     assert postings.collect(customer.account, reference=owed[0]).code == "posted"
     with pytest.raises(postings.UnknownReferenceError):
         postings.collect(other.account, reference=owed[0])
+
+
+def test_processes_of_the_last_release_count_in_budgets_as_well(upgraded: None):
+    customer = make_customer(1000)
+    before = admit(customer.ask())[0]
+    budgets.set_budget(customer.team, "team", "month", 150)
+    budgets.set_budget(customer.team, "session", "total", 120, key=customer.key)
+    request = old_admission(customer, amount_nanos=100, minimum_nanos=100)
+
+    (admission,) = call("admit", [request], AdmissionResult)
+    (refused,) = call("admit", [request | {"request_id": new_id()}], AdmissionResult)
+    call("settle", [old_settlement(customer, request["request_id"])], SettlementResult)
+    settle(customer.end(before.request_id, output_nanos=60))  # open when the rules were made
+
+    assert (admission.code, refused.code) == ("admitted", "budget_exceeded")
+    spends = BudgetSpend.objects.filter(account_id=customer.account.pk)
+    assert set(spends.values_list("spent_nanos", "held_nanos")) == {(30, 0)}
 
 
 def test_shortfalls_of_this_release_are_known_to_the_last_one(upgraded: None):

@@ -93,6 +93,7 @@ def add_rows(n: int) -> None:
         request_id=request_id, surface="v1", endpoint="chat", outcome="completed", **ids
     )
     models.KeySpend.objects.create(key=key, day=now.date(), month=now.date())
+    _add_budget(n, team, account)
     models.RateWindow.objects.create(key=key, started_at=now)
     models.UsageHour.objects.create(hour=now, account=account, key=key, model=model.name)
     models.ServiceHour.objects.create(hour=now, model=model.name)
@@ -141,6 +142,13 @@ def _add_proofs(n: int, account: models.CreditAccount) -> None:
         chain=bytes(32),
         chunk_hashes=bytes(32),
     )
+
+
+def _add_budget(n: int, team: accounts.Team, account: models.CreditAccount) -> None:
+    budget = {"limit_nanos": 100, "series_id": n}
+    models.BudgetRule.objects.create(team=team, scope="team", period="day", **budget)
+    spend = models.BudgetSpend.objects.create(account=account, starts_on="2026-12-01", **budget)
+    models.BudgetWarning.objects.create(spend=spend, percent=50, spent_nanos=50, limit_nanos=100)
 
 
 def _add_alerts(n: int) -> None:

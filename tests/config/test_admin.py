@@ -79,6 +79,7 @@ LEDGER = [
     *(models.ServiceHour, models.MarginDay, models.TeamDay, models.TaskRun),
     *(models.UpstreamStatement, models.StatementChunk, models.StatementLine),
     *(models.UsageCorrection, models.SigningKey, models.DayRoot, ReportedUsage),
+    *(models.BudgetRule, models.BudgetSpend, models.BudgetWarning),
     *(WebhookDelivery, WebhookEndpoint, WebhookEvent),
     *(models.CodeRedemption, models.ReferralLink, models.Referral, NotificationSettings),
 ]

@@ -15,13 +15,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
+from tests.mutation.budget_mutants import BUDGET_MUTANTS
 from tests.mutation.ledger_mutants import LEDGER_MUTANTS
 from tests.mutation.metering_mutants import METERING_MUTANTS
 from tests.mutation.mutant import Mutant
 from tests.mutation.payment_mutants import PAYMENT_MUTANTS
 from tests.mutation.process_mutants import PROCESS_MUTANTS
 
-MUTANTS = [*LEDGER_MUTANTS, *PROCESS_MUTANTS, *METERING_MUTANTS, *PAYMENT_MUTANTS]
+MUTANTS = [*BUDGET_MUTANTS, *LEDGER_MUTANTS, *PROCESS_MUTANTS, *METERING_MUTANTS, *PAYMENT_MUTANTS]
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "staticfiles")

@@ -17,7 +17,7 @@ from tests.mutation.mutant import (
 )
 
 ROOTS = "billing/receipts/invariant.py"
-BALANCE = "least(request.amount_nanos, available, budget_left)"
+BALANCE = "request.amount_nanos, available, budget_left, spend_left"
 SHORT = (
     "            WHEN granted < request.least_nanos THEN 'insufficient_quota'\n",
     "            WHEN false THEN 'insufficient_quota'\n",
@@ -27,7 +27,7 @@ LEDGER_MUTANTS = [
     Mutant(
         "the guard of the reserve: the decision and the update's WHERE",
         (
-            (ADMIT, BALANCE, "least(request.amount_nanos, budget_left)"),
+            (ADMIT, BALANCE, "request.amount_nanos, budget_left, spend_left"),
             (ADMIT, *SHORT),
             (ADMIT, "AND a.posted_nanos - a.held_nanos >= h.amount_nanos", ""),
         ),
@@ -47,8 +47,8 @@ LEDGER_MUTANTS = [
     mutant(
         "the account lock of the admission",
         ADMIT,
-        "ORDER BY a.id FOR NO KEY UPDATE OF a;",
-        "ORDER BY a.id;",
+        "ORDER BY a.id FOR NO KEY UPDATE OF a\n",
+        "ORDER BY a.id\n",
         "test_locks.py::test_a_batch_locks_the_accounts_of_all_its_keys",
         "test_locks.py::test_an_admission_waits_for_the_one_before_it",
     ),
@@ -99,7 +99,7 @@ LEDGER_MUTANTS = [
         "the budget",
         ADMIT,
         BALANCE,
-        "least(request.amount_nanos, available)",
+        "request.amount_nanos, available, spend_left",
         "test_budgets.py::test_a_budget_is_held_and_spent_to_the_nano",
         "test_gate.py::test_budgets_are_exact_at_once",
     ),

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 from billing.ledger import install
 
-ADMIT, EXTEND, SETTLE, SWEEP, LEASE, GROWTH, POST, GUARDS, LOTS, GIVE_BACK, CHECKS = (
-    str(install.current_path(subject).relative_to(install.FOLDER.parents[2]))
+_SUBJECTS = {
+    subject: str(install.current_path(subject).relative_to(install.FOLDER.parents[2]))
     for subject in (
-        *("admit", "extend", "settle", "sweep", "lease", "growth"),
-        *("post", "guards", "lots", "give_back", "checks"),
+        *("admit", "extend", "settle", "sweep", "lease", "growth", "post", "guards", "lots"),
+        *("give_back", "checks", "budgets", "carry"),
     )
-)
+}
+ADMIT, EXTEND, SETTLE, SWEEP, LEASE, GROWTH, POST, GUARDS, LOTS, *_OTHERS = _SUBJECTS.values()
+GIVE_BACK, CHECKS, BUDGETS, CARRY = _OTHERS
 GATE, SPOOL, GROUP_COMMIT, INSTALL, CHARGE_INVARIANTS = (
     "billing/ledger/gate.py",
     "billing/ledger/spool.py",

@@ -1,8 +1,7 @@
 """Mutants of what gives money back: reversals, disputes, refunds, promotions, reconciliation."""
 
-from tests.mutation.mutant import GIVE_BACK, LOTS, mutant
+from tests.mutation.mutant import CARRY, GIVE_BACK, LOTS, mutant
 
-CARRY = "billing/ledger/sql/carry_v1.sql"
 DISPUTES, ORDERS, PLANS, PROMOTIONS, RECONCILIATION = (
     f"billing/payments/{name}.py"
     for name in ("disputes", "orders", "plan_reversals", "promotions", "reconciliation")

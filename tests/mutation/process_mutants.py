@@ -23,7 +23,7 @@ PROCESS_MUTANTS = [
     Mutant(
         "extend: the guard of the balance, in the decision and the update's WHERE",
         (
-            (EXTEND, "request.held_nanos, available, budget_left", "request.held_nanos"),
+            (EXTEND, ", available, budget_left, spend_left));", "));"),
             (ADMIT, *GUARDED),
         ),
         (
@@ -34,8 +34,8 @@ PROCESS_MUTANTS = [
     mutant(
         "extend: the budget",
         EXTEND,
-        "request.held_nanos, available, budget_left",
-        "request.held_nanos, available",
+        "request.held_nanos, available, budget_left, spend_left",
+        "request.held_nanos, available, spend_left",
         "test_extend.py::test_a_budget_bounds_what_its_holds_grow_to",
         "test_extend.py::test_extensions_of_one_batch_share_what_is_left",
     ),

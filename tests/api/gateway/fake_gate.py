@@ -10,6 +10,7 @@ from billing.ledger.gate import (
     Settlement,
     SettlementResult,
 )
+from billing.ledger.refusal_details import TightestBudget
 
 
 class FakeGate:
@@ -30,6 +31,7 @@ class FakeGate:
         self.is_away = False
         self.code = "admitted"
         self.key_code = "identified"
+        self.budget: TightestBudget | None = None
         self.catalogue_version = 1
         self.granted_nanos: int | None = None
         self.available_nanos = 10_000_000_000
@@ -50,6 +52,7 @@ class FakeGate:
             tokens_remaining=119_000,
             reset_at=2_000_000_000,
             retry_after_seconds=7,
+            budget=self.budget,
         )
 
     async def open(self) -> None: ...
