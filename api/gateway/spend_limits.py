@@ -89,7 +89,7 @@ def fullest(limits: list[SpendLimit]) -> SpendLimit:
     reached = [limit for limit in limits if limit.is_reached]
     if reached:
         return max(reached, key=lambda limit: limit.resets_at)
-    return max(limits, key=lambda limit: limit.utilization)
+    return max(limits, key=lambda limit: (limit.utilization, -limit.limit_nanos))
 
 
 def headers_of(limit: SpendLimit) -> Headers:

@@ -178,6 +178,7 @@ def test_the_fraction_stays_below_one_while_anything_is_left() -> None:
     ]
     assert dict(headers_of(limit(1, 100)))[b"anthropic-ratelimit-unified-status"] == b"allowed"
     assert fullest([limit(1, 2), limit(9, 10), limit(0, 10)]) == limit(9, 10)
+    assert fullest([limit(0, 10), limit(0, 5)]) == limit(0, 5), "the tighter one of equals"
     late = limit(5, 5, days=30)
     assert fullest([limit(5, 5), late, limit(9, 10)]) == late
 
