@@ -28,6 +28,11 @@ class EventType(StrEnum):
     TEST = "webhook.test"
 
 
+# The lock only holds off the deletion of an endpoint, which would fail the publisher's commit.
+_ENABLED = """
+SELECT * FROM accounts_webhookendpoint WHERE team_id = %s AND disabled_at IS NULL
+ORDER BY id FOR KEY SHARE
+"""
 # `webhook.test` is sent on demand alone.
 SUBSCRIBABLE = tuple(each for each in EventType if each is not EventType.TEST)
 
@@ -39,10 +44,10 @@ def publish(
 
     Return None if there are none, or if the team has an event of this type and `reference` already.
     """
-    found = WebhookEndpoint.objects.filter(team_id=team_id, disabled_at__isnull=True)
-    enabled = found.order_by("pk")
-    wanting = [each for each in enabled if not each.events or event_type in each.events]
-    return publish_to(wanting, event_type, data, reference=reference)
+    with transaction.atomic():
+        enabled = WebhookEndpoint.objects.raw(_ENABLED, [team_id])
+        wanting = [each for each in enabled if not each.events or event_type in each.events]
+        return publish_to(wanting, event_type, data, reference=reference)
 
 
 def publish_to(

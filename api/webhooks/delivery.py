@@ -82,6 +82,9 @@ def run_due() -> int:
 
     Return 0 at once if all slots are taken.
     """
+    due = WebhookDelivery.objects.filter(state=State.WAITING, next_attempt_at__lte=timezone.now())
+    if not due.exists():
+        return 0
     with _slot() as is_free:
         return _round() if is_free else 0
 
@@ -126,7 +129,10 @@ def record(delivery: WebhookDelivery, answer: Answer) -> None:
     state = State.DELIVERED if answer.is_success else State.FAILED if is_over else State.WAITING
     with transaction.atomic():
         # First the endpoint, then its deliveries: as they are locked when it is disabled.
-        endpoint = WebhookEndpoint.objects.select_for_update().get(pk=delivery.endpoint_id)
+        rows = WebhookEndpoint.objects.select_for_update(no_key=True)
+        endpoint = rows.filter(pk=delivery.endpoint_id).first()
+        if endpoint is None:
+            return  # deleted meanwhile
         mine = WebhookDelivery.objects.filter(
             pk=delivery.pk, state=State.WAITING, attempts=delivery.attempts
         )

@@ -87,7 +87,7 @@ def rotate_secret(actor: Actor, endpoint: WebhookEndpoint, *, ip_address: str | 
     """
     secret = new_secret()
     with transaction.atomic():
-        row = WebhookEndpoint.objects.select_for_update().get(pk=endpoint.pk)
+        row = WebhookEndpoint.objects.select_for_update(no_key=True).get(pk=endpoint.pk)
         row.encrypted_previous_secret = row.encrypted_secret
         row.previous_secret_expires_at = timezone.now() + OVERLAP
         row.encrypted_secret = encryption.encrypt(secret, _purpose(row.team_id))
@@ -122,8 +122,11 @@ def enable(actor: Actor, endpoint: WebhookEndpoint, *, ip_address: str | None) -
 def delete(actor: Actor, endpoint: WebhookEndpoint, *, ip_address: str | None) -> None:
     """Delete an endpoint with its deliveries."""
     with transaction.atomic():
-        audit.record(actor, "webhook.deleted", endpoint.url, ip_address=ip_address)
-        WebhookEndpoint.objects.filter(pk=endpoint.pk).delete()
+        # Locked before its deliveries are looked for: an event may just be published.
+        locked = WebhookEndpoint.objects.select_for_update().filter(pk=endpoint.pk).first()
+        if locked is not None:
+            audit.record(actor, "webhook.deleted", locked.url, ip_address=ip_address)
+            locked.delete()
 
 
 def send_test(endpoint: WebhookEndpoint) -> None:
@@ -167,7 +170,8 @@ def reencrypt(endpoint: WebhookEndpoint) -> bool:
     Raise accounts.encryption.DecryptionError.
     """
     with transaction.atomic():
-        row = WebhookEndpoint.objects.select_for_update().filter(pk=endpoint.pk).first()
+        rows = WebhookEndpoint.objects.select_for_update(no_key=True)
+        row = rows.filter(pk=endpoint.pk).first()
         if row is None:
             return False
         changed = []

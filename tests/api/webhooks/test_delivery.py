@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
-from django.db import connections
+from django.db import connection, connections, transaction
 from django.test import Client
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
@@ -24,6 +24,7 @@ from api.webhooks.client import Answer
 from portal.emails.sending import send_email
 from portal.emails.tasks import send_notices
 from tests.api.webhooks.receiver import Receiver, endpoint_of, later, run_round
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.django_db
 
@@ -280,6 +281,40 @@ def test_two_workers_share_the_deliveries(receiver: Receiver, alices_team: Team)
         each.join()
     assert sorted(json.loads(body)["data"]["n"] for _, body in receiver.got) == list(range(6))
     assert set(WebhookDelivery.objects.values_list("state", "attempts")) == {("delivered", 1)}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deletion_waits_for_an_event_that_is_being_published(alices_team: Team) -> None:
+    """Otherwise one of the two transactions, such as a payment's, would fail at its commit."""
+    endpoint, _ = endpoint_of(alices_team, "https://example.com/hook")
+    failed: list[Exception] = []
+
+    def delete() -> None:
+        try:
+            endpoints.delete(Actor(team=alices_team), endpoint, ip_address=None)
+        except Exception as error:
+            failed.append(error)
+        finally:
+            connections.close_all()
+
+    deletion = threading.Thread(target=delete)
+    with transaction.atomic():
+        publish(alices_team.pk, TEST, {})
+        deletion.start()
+        eventually(is_waiting_for_a_lock, seconds=60, what="the deletion doesn't wait")
+    deletion.join(timeout=60)
+    assert failed == []
+    assert not WebhookDelivery.objects.exists()
+
+
+def is_waiting_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # a transaction sees the first one
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database())"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.django_db(transaction=True)
