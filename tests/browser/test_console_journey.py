@@ -24,6 +24,12 @@ from allauth.account.models import EmailAddress
 EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
 user.groups.set([Group.objects.get(name="{role}")])
 """
+SOURCE = """
+INSERT INTO api_usagesource (upstream_id, kind, base_url, encrypted_key)
+SELECT id, 'openai', base_url, 'sk-plaintext' FROM api_upstream ORDER BY id LIMIT 1 RETURNING id"""
+REPORTED = """
+INSERT INTO api_reportedusage (
+    source_id, day, model, requests, input_tokens, output_tokens, cost_nanos)"""
 PASSWORD = "correct horse battery"
 
 
@@ -156,6 +162,27 @@ def test_finance_compares_an_upstreams_export(
     page.reload()
     page.get_by_role("button", name="Discard", exact=True).click()
     expect(page.get_by_text("The statement was discarded.")).to_be_visible()
+
+
+def test_finance_compares_what_an_upstreams_api_reports(
+    page_of_role: Callable[[str], Page], site: Stack
+) -> None:
+    ((source,),) = site.sql(SOURCE)
+    page = page_of_role("Finance")
+    page.goto("/admin/reconciliation")
+    assert faults_of(page) == []
+    page.locator(f"a[href='/admin/reconciliation/usage/{source}']").click()
+    page.get_by_role("button", name="Read now", exact=True).click()
+    expect(page.get_by_text("The usage is being read.")).to_be_visible()
+    is_read = "SELECT 1 FROM api_usagesource WHERE read_at IS NOT NULL"
+    eventually(lambda: site.sql(is_read), seconds=90)
+    # The simulator's calls are of today, which isn't complete.
+    site.sql(f"{REPORTED} VALUES ({source}, current_date - 1, 'sim', 3, 40, 50, 60000000)")
+    page.reload()
+    expect(page.get_by_role("heading", name="By model")).to_be_visible()
+    assert faults_of(page) == []
+    page.get_by_role("link", name="sim", exact=True).click()
+    expect(page.get_by_role("region", name="Drift by day")).to_contain_text("$0.06")
 
 
 def test_the_runbook_lists_the_acts_that_are_counted_here() -> None:

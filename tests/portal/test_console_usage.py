@@ -14,6 +14,7 @@ from api import tasks, usage_reports
 from api.models import Model, ReportedUsage, Route, Upstream, UsageSource
 from api.reencryption import reencrypt
 from billing.models import MarginDay, Product
+from portal.console.attention import concerns_for
 from tests.billing.ledger_calls import make_customer
 from tests.portal.test_console_statements import of_role, text_of
 
@@ -151,6 +152,11 @@ def test_what_cannot_be_read_changes_no_figure(
     assert why in source.error
     assert KEY not in source.error
     assert list(ReportedUsage.objects.order_by("pk").values()) == before
+    _, auditor = of_role("Auditor")
+    url = f"/admin/reconciliation/usage/{source.pk}"
+    assert ("maker's usage could not be read", url) in {
+        (concern.text, concern.url) for concern in concerns_for(auditor)
+    }
 
 
 def test_the_key_is_encrypted_for_its_address_and_encrypted_again(source: UsageSource) -> None:

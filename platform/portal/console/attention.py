@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from api.models import Upstream
+from api.models import Upstream, UsageSource
 from billing.models import (
     ContractPrice,
     Dispute,
@@ -131,6 +131,12 @@ def _upstreams() -> Iterator[Concern]:
         yield Concern(f"{name} is drained", reverse("admin:api_upstream_change", args=[pk]))
 
 
+def _usage_sources() -> Iterator[Concern]:
+    unread = UsageSource.objects.filter(is_enabled=True).exclude(error="")
+    for pk, name in unread.order_by("pk").values_list("pk", "upstream__name"):
+        yield Concern(f"{name}'s usage could not be read", reverse("console:usage", args=[pk]))
+
+
 def _webhooks() -> Iterator[Concern]:
     count = StripeEvent.objects.filter(state=StripeEvent.State.FAILED).count()
     if count:
@@ -172,6 +178,7 @@ _FINDERS: list[tuple[str, Callable[[], Iterator[Concern]]]] = [
     ("billing.view_manualposting", _postings),
     ("billing.view_contractprice", _contracts),
     ("api.view_upstream", _upstreams),
+    ("billing.view_upstreamstatement", _usage_sources),
     ("billing.view_stripeevent", _webhooks),
     ("billing.view_servicehour", _losses),
     ("billing.view_taskrun", _celery),
