@@ -21,6 +21,7 @@ from accounts.access import Actor
 from accounts.models import ApiKey, Membership, Role, Team, User
 from api.models import ModelHealthHour
 from billing.ledger import postings
+from billing.ledger.budgets import set_budget
 from billing.models import (
     CatalogueVersion,
     CreditAccount,
@@ -98,6 +99,7 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "request_id": record.request_id,
             "conversation_id": _converse(owner, team, record, text, many),
             "member_id": members[0].pk,
+            "rule_id": set_budget(team, "team", "month", 10**12),
             "invitation_id": invitation.pk,
             "token": token,
             "pk": passkey.pk,
