@@ -23,11 +23,10 @@ def set_budget(
 
     Raise IntegrityError where key and member don't fit the scope.
     """
-    owner = (team.pk, scope, key and key.pk, member and member.pk, period)
+    owner = [team.pk, str(scope), key.pk if key else None, member.pk if member else None]
+    values = [*owner, str(period), limit_nanos, is_hard]
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT billing_set_budget(%s, %s, %s, %s, %s, %s, %s)", [*owner, limit_nanos, is_hard]
-        )
+        cursor.execute("SELECT billing_set_budget(%s, %s, %s, %s, %s, %s, %s)", values)
         (rule_id,) = cursor.fetchone()
     return int(rule_id)
 

@@ -23,6 +23,7 @@ from accounts.webhooks.events import EventType, publish
 from api.models import ModelHealthHour
 from api.webhooks import endpoints
 from billing.ledger import postings
+from billing.ledger.budgets import set_budget
 from billing.models import (
     CatalogueVersion,
     CreditAccount,
@@ -104,6 +105,7 @@ def fill(owner: User, team: Team, text: str, error: str = "", *, many: int = 3) 
             "day": "2020-01-01",
             "conversation_id": _converse(owner, team, record, text, many),
             "member_id": members[0].pk,
+            "rule_id": set_budget(team, "team", "month", 10**12),
             "invitation_id": invitation.pk,
             "token": token,
             "pk": passkey.pk,

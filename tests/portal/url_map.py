@@ -129,6 +129,8 @@ PAGES: dict[str, Page] = {
     "switch_team": Page("POST", 302, LOGIN, 302, 302, 302, 403),
     "new_team": Page("GET POST", 200, LOGIN, 200, 200, 200, 403),
     "team_settings": Page("GET POST", 200, LOGIN, 200, 200, 200, 403),
+    "team_budgets": Page("GET POST", 200, LOGIN, 200, 403, 403, 403),
+    "remove_budget": Page("POST", 302, LOGIN, 404, 403, 403, 403),
     "leave_team": Page("POST", 403, LOGIN, 403, 302, 302, 403),
     "audit_log": Page("GET", 200, LOGIN, 200, 403, 403, 403),
     "webhooks": Page("GET", 200, LOGIN, 200, 403, 403, 403),

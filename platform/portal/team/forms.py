@@ -7,7 +7,11 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from accounts.access import Actor
-from accounts.models import Role
+from accounts.api_keys import current
+from accounts.models import ApiKey, Role
+from billing.models import BudgetRule
+from billing.pricing.money import budget_nanos
+from portal.access import without_chat_keys
 from portal.team.queries import AuditFilter
 from portal.ui.fields import OneLineField
 
@@ -53,6 +57,74 @@ class InvitationForm(RoleForm):
     )
     role = forms.ChoiceField(label=_("Role"), initial=Role.DEVELOPER)
     field_order = ("email", "role")
+
+
+class BudgetForm(forms.Form):
+    """A budget. Once it is valid, `key` and `member` are whose it is, `limit_nanos` the amount."""
+
+    applies_to = forms.ChoiceField(label=_("Applies to"))
+    period = forms.ChoiceField(
+        label=_("Period"),
+        choices=[
+            ("day", _("Per day")),
+            ("week", _("Per week")),
+            ("month", _("Per month")),
+            ("total", _("Total")),
+        ],
+        initial="month",
+    )
+    amount = forms.CharField(
+        label=_("Amount ($)"), widget=forms.TextInput(attrs={"inputmode": "decimal"})
+    )
+    is_hard = forms.ChoiceField(
+        label=_("When it is used up"),
+        choices=[("yes", _("Reject requests")), ("no", _("Only warn"))],
+    )
+
+    def __init__(self, actor: Actor, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        keys = without_chat_keys(current(actor.visible_keys())).order_by("-pk")
+        self._keys = {str(key.pk): key for key in keys.filter(scope=ApiKey.Scope.INFERENCE)}
+        people = actor.team.members.order_by("email")
+        self._members = {str(user.pk): user for user in people}
+        field = self.fields["applies_to"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type alone)
+        of_keys = [
+            ("key", _("A key")),
+            ("session", _("Each session of a key")),
+            ("end_user", _("Each end user of a key")),
+        ]
+        field.choices = [
+            ("team", _("The team")),
+            (_("A member’s keys"), [(f"member {pk}", str(u)) for pk, u in self._members.items()]),
+            *(
+                (title, [(f"{scope} {pk}", str(key)) for pk, key in self._keys.items()])
+                for scope, title in of_keys
+            ),
+        ]
+
+    def clean_amount(self) -> int:
+        """Return the amount in nano-dollars. Raise ValidationError."""
+        try:
+            amount_nanos = budget_nanos(self.cleaned_data["amount"].strip().removeprefix("$"))
+        except ValueError:
+            amount_nanos = 0
+        if amount_nanos <= 0:
+            raise forms.ValidationError(_('Enter an amount in dollars, such as "12.50".'))
+        return amount_nanos
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """What `change_budget` takes."""
+        scope, _, pk = self.cleaned_data["applies_to"].partition(" ")
+        return {
+            "scope": BudgetRule.Scope(scope),
+            "period": BudgetRule.Period(self.cleaned_data["period"]),
+            "limit_nanos": self.cleaned_data["amount"],
+            "is_hard": self.cleaned_data["is_hard"] == "yes",
+            "member": self._members[pk] if scope == "member" else None,
+            "key": self._keys[pk] if scope in ("key", "session", "end_user") else None,
+        }
 
 
 def role_choices(actor: Actor) -> list[tuple[str, str]]:

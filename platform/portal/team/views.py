@@ -3,7 +3,8 @@
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -18,6 +19,7 @@ from accounts.errors import (
 )
 from accounts.models import Invitation, Membership, Role
 from api.account_opening import open_team
+from billing.usage import budgets
 from portal.access import (
     INVITATION_SESSION_KEY,
     TEAM_SESSION_KEY,
@@ -29,6 +31,7 @@ from portal.access import (
 from portal.emails.kinds import send_invitation
 from portal.team.forms import (
     ROLE_MEANINGS,
+    BudgetForm,
     InvitationForm,
     RoleForm,
     TeamForm,
@@ -116,6 +119,31 @@ def team_settings(request: MemberRequest) -> HttpResponse:
         messages.success(request, _("Team renamed."))
         return redirect("team_settings")
     return render(request, "team/settings.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page_if(lambda actor: actor.may_manage_members)
+def team_budgets(request: MemberRequest) -> HttpResponse:
+    """List the team's budgets; POST makes or changes one."""
+    actor = request.actor
+    form = BudgetForm(actor, request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        budgets.change_budget(actor, **form.rule, ip_address=client_ip(request))
+        messages.success(request, _("Budget saved. It applies from the next request."))
+        return redirect("team_budgets")
+    context = {"form": form, "budgets": budgets.budgets_of(actor.team, timezone.now())}
+    return render(request, "team/budgets.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+@member_page_if(lambda actor: actor.may_manage_members)
+def remove_budget(request: MemberRequest, rule_id: int) -> HttpResponse:
+    """Remove a budget."""
+    rules = request.actor.team.budget_rules.select_related("key", "member")
+    rule = get_object_or_404(rules, pk=rule_id)
+    budgets.remove_budget(request.actor, rule, ip_address=client_ip(request))
+    messages.success(request, _("Budget removed."))
+    return redirect("team_budgets")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
