@@ -98,6 +98,12 @@ MAINTENANCE = Gauge(
 settled: deque[Settlement] = deque(maxlen=0)
 
 
+def _keep(most: int) -> None:
+    """Keep at most so many settlements, from none on."""
+    global settled  # noqa: PLW0603  # a process has one
+    settled = deque(maxlen=most)
+
+
 class Recorder:
     """Counts a gateway's requests and reads its gauges, from `open` to `close`."""
 
@@ -109,8 +115,7 @@ class Recorder:
 
     def open(self) -> None:
         """Start recording."""
-        global settled  # noqa: PLW0603  # a process has one
-        settled = deque(maxlen=MAX_SETTLEMENTS)
+        _keep(MAX_SETTLEMENTS)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
@@ -119,6 +124,7 @@ class Recorder:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=1)
             self.record()
+            _keep(0)
 
     def record(self) -> None:
         """Count the settlements since the last time, and set the gauges."""

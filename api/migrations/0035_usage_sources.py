@@ -31,22 +31,24 @@ class Migration(migrations.Migration):
                 ],
             ),
         ]),
-        migrations.CreateModel(
-            name='ReportedUsage',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('model', models.CharField(max_length=200)),
-                ('requests', models.BigIntegerField(db_default=0, default=0)),
-                ('input_tokens', models.BigIntegerField(db_default=0, default=0, help_text='Including cached ones.')),
-                ('output_tokens', models.BigIntegerField(db_default=0, default=0)),
-                ('cost_nanos', models.BigIntegerField(db_default=0, default=0)),
-                ('source', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reported', to='api.usagesource')),
-            ],
-            options={
-                'verbose_name_plural': 'reported usage',
-                'default_permissions': ('view',),
-                'constraints': [models.UniqueConstraint(fields=('source', 'day', 'model'), name='reportedusage_once')],
-            },
-        ),
+        WithLockTimeout([
+            migrations.CreateModel(
+                name='ReportedUsage',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('day', models.DateField()),
+                    ('model', models.CharField(max_length=200)),
+                    ('requests', models.BigIntegerField(db_default=0, default=0)),
+                    ('input_tokens', models.BigIntegerField(db_default=0, default=0, help_text='Including cached ones.')),
+                    ('output_tokens', models.BigIntegerField(db_default=0, default=0)),
+                    ('cost_nanos', models.BigIntegerField(db_default=0, default=0)),
+                    ('source', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reported', to='api.usagesource')),
+                ],
+                options={
+                    'verbose_name_plural': 'reported usage',
+                    'default_permissions': ('view',),
+                    'constraints': [models.UniqueConstraint(fields=('source', 'day', 'model'), name='reportedusage_once')],
+                },
+            ),
+        ]),
     ]

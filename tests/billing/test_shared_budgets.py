@@ -134,10 +134,8 @@ def test_every_budget_counts_and_the_least_one_decides():
 def test_a_budget_in_a_request_lowers_the_sessions_and_never_lifts_it():
     customer = limited(150, "session")
     one = {"session_id": "1", "session_budget_nanos": 100}
-    assert [each.code for each in admit(customer.ask(**one), customer.ask(**one))] == [
-        "admitted",
-        "budget_exceeded",
-    ]
+    codes = {each.code for each in admit(customer.ask(**one), customer.ask(**one))}
+    assert codes == {"admitted", "budget_exceeded"}
     other = {"session_id": "2", "session_budget_nanos": 1_000_000}
     assert customer.code(**other) == "admitted"
     assert customer.code(**other) == "budget_exceeded"

@@ -69,13 +69,6 @@ class StripeStandIn(StripeSimulator):
         return self.deliver(*self.events())
 
 
-@pytest.fixture(autouse=True)
-def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the tests the pauses in which Stripe's library waits before it repeats a call."""
-    monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0)
-    monkeypatch.setattr(stripe.HTTPClient, "MAX_DELAY", 0)
-
-
 @pytest.fixture(scope="session")
 def _stand_in_url() -> Iterator[str]:
     with running_simulator() as url:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import WebhookEndpoint
@@ -24,7 +25,7 @@ class EndpointForm(forms.Form):
     events = forms.MultipleChoiceField(
         label=_("Events"),
         required=False,
-        choices=[(each.value, each.value) for each in SUBSCRIBABLE],
+        choices=[(each.value, format_html("<code>{}</code>", each.value)) for each in SUBSCRIBABLE],
         widget=forms.CheckboxSelectMultiple,
         help_text=_("Leave empty for all events, including future ones."),
     )
