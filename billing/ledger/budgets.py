@@ -23,8 +23,13 @@ def set_budget(
 
     Raise IntegrityError where key and member don't fit the scope.
     """
-    owner = [team.pk, str(scope), key.pk if key else None, member.pk if member else None]
-    values = [*owner, str(period), limit_nanos, is_hard]
+    owner: list[int | str | None] = [
+        team.pk,
+        str(scope),
+        key.pk if key else None,
+        member.pk if member else None,
+    ]
+    values: list[int | str | None] = [*owner, str(period), limit_nanos, is_hard]
     with connection.cursor() as cursor:
         cursor.execute("SELECT billing_set_budget(%s, %s, %s, %s, %s, %s, %s)", values)
         (rule_id,) = cursor.fetchone()
