@@ -119,9 +119,7 @@ def add_rows(n: int) -> None:
         user=user, team=team, kind="low_balance", reference=f"test {n}"
     )
     _add_webhooks(team)
-    event = api.StatusEvent.objects.create(kind="incident", title=f"Incident {n}")
-    api.StatusUpdate.objects.create(event=event, text="We are looking into it.")
-    api.StatusSubscriber.objects.create(email=f"reader{n}@example.com")
+    _add_status(n)
     models.ProcessLease.objects.create(process=f"web {n}", started_at=now, renewed_at=now)
     models.FreeWindow.objects.create(
         subject=f"team {team.pk}", started_at=now, requests=1, tokens=1
@@ -149,6 +147,12 @@ def _add_budget(n: int, team: accounts.Team, account: models.CreditAccount) -> N
     models.BudgetRule.objects.create(team=team, scope="team", period="day", **budget)
     spend = models.BudgetSpend.objects.create(account=account, starts_on="2026-12-01", **budget)
     models.BudgetWarning.objects.create(spend=spend, percent=50, spent_nanos=50, limit_nanos=100)
+
+
+def _add_status(n: int) -> None:
+    event = api.StatusEvent.objects.create(kind="incident", title=f"Incident {n}")
+    api.StatusUpdate.objects.create(event=event, text="We are looking into it.")
+    api.StatusSubscriber.objects.create(email=f"reader{n}@example.com")
 
 
 def _add_alerts(n: int) -> None:
