@@ -28,9 +28,10 @@ _VOID = {
 }
 _SHOWN = ("alt", "aria-label", "placeholder", "title", "data-label")
 _WORD = re.compile(r"[^\W\d_]{2,}")
-# Addresses of web and email, names of files, units and names that are the same in each language.
+# Addresses of web and email, names of files, the ends of keys, units and names that are the same in
+# each language.
 _SAME = re.compile(
-    r"https?://\S+|[\w.+-]+@[\w.-]+|[\w-]+\.(?:py|js|json|csv|txt|toml)\b"
+    r"https?://\S+|[\w.+-]+@[\w.-]+|[\w-]+\.(?:py|js|json|csv|txt|toml)\b|[\w-]+…\w{4}\b"
     r"|\b[A-Z]\w+(?:/\w+)+|\b(?:Tollgate|API|CSV|JSON|OpenAPI|OpenAI|Anthropic|Stripe|Python|JavaScript|Go|curl|fetch|RSS|SDKs?|UTC|URL|ms|min)\b"
 )
 
