@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.console import statements, views
+from portal.console import staff, statements, views
 from portal.console.brand import views as brand
 
 app_name = "console"
@@ -10,6 +10,7 @@ urlpatterns = [
     path("margins", views.margins, name="margins"),
     path("margins.csv", views.margins_csv, name="margins_csv"),
     path("margins/losses", views.losing_requests, name="losing_requests"),
+    path("staff-log.csv", staff.log_csv, name="staff_log_csv"),
     path("search", views.search, name="search"),
     path("customers/<int:team_id>", views.customer, name="customer"),
     path("customers/<int:team_id>/<slug:name>", views.action, name="action"),
