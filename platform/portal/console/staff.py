@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
+from accounts.models import User
 from portal.console.access import StaffRequest, staff_page
 from portal.ui.csv import Row, csv_response
 
@@ -38,10 +40,11 @@ def _log_batches(entries: QuerySet[LogEntry]) -> Iterator[list[Row]]:
 
 
 def _log_row(entry: LogEntry) -> Row:
-    kind = entry.content_type
+    kind: ContentType | None = entry.content_type
+    user: User = entry.user
     return [
         entry.action_time.isoformat(),
-        entry.user.email,
+        user.email,
         str(entry.get_action_flag_display()),
         f"{kind.app_label}.{kind.model}" if kind else "",
         entry.object_id,
