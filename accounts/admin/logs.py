@@ -118,7 +118,7 @@ class LogEntryAdmin(LogAdmin):
     list_select_related = ("user", "content_type")
     search_fields = ("object_repr", "=object_id", "user__email")
     date_hierarchy = "action_time"
-    list_before_template = "console/staff_log_export.html"
+    list_before_template: Any = "console/staff_log_export.html"
     fields = readonly_fields = (
         *("action_time", "user", "action", "content_type", "object_id", "object_repr", "changes"),
     )
