@@ -25,6 +25,7 @@ from accounts.models import (
     NotificationSettings,
     Role,
     SentNotice,
+    StaffInvitation,
     Team,
     User,
     WebhookEndpoint,
@@ -123,6 +124,7 @@ def _anonymize(user: User) -> None:
         NotificationSettings.objects.filter(user=user),
         SentNotice.objects.filter(user=user),
         Invitation.objects.filter(email=user.email, accepted_at__isnull=False),
+        StaffInvitation.objects.filter(email=user.email, accepted_at__isnull=False),
     ):
         personal.delete()
     user.groups.clear()

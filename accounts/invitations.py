@@ -51,12 +51,12 @@ def invite(
             text = _("{email} is already invited. Resend the invitation.")
             raise AlreadyInvitedError(text.format(email=email))
         pending.update(revoked_at=now)
-        token = _new_token()
+        token = new_token()
         invitation = Invitation.objects.create(
             team=actor.team,
             email=email,
             role=role,
-            digest=_digest(token),
+            digest=token_digest(token),
             invited_by=actor.user,
             expires_at=now + LIFETIME,
         )
@@ -97,7 +97,7 @@ def withdraw(actor: Actor, invitation: Invitation, *, ip_address: str | None = N
 def find(token: str) -> Invitation | None:
     """Return the token's invitation, open or not, with its team; None for an unknown token."""
     rows = Invitation.objects.select_related("team", "invited_by")
-    return rows.filter(digest=_digest(token)).first()
+    return rows.filter(digest=token_digest(token)).first()
 
 
 def open_invitations(team: Team) -> list[Invitation]:
@@ -146,8 +146,8 @@ def accept(invitation: Invitation, user: User, *, ip_address: str | None = None)
 
 
 def _renewed(invitation: Invitation) -> tuple[Invitation, str]:
-    token = _new_token()
-    invitation.digest = _digest(token)
+    token = new_token()
+    invitation.digest = token_digest(token)
     invitation.expires_at = timezone.now() + LIFETIME
     invitation.save(update_fields=["digest", "expires_at"])
     return invitation, token
@@ -173,9 +173,11 @@ def _pending(team: Team) -> QuerySet[Invitation]:
     return Invitation.objects.filter(team=team, accepted_at__isnull=True, revoked_at__isnull=True)
 
 
-def _new_token() -> str:
+def new_token() -> str:
+    """Return a new token for a link in an email."""
     return secrets.token_urlsafe(32)
 
 
-def _digest(token: str) -> bytes:
+def token_digest(token: str) -> bytes:
+    """Return what is stored of a token."""
     return hashlib.sha256(token.encode()).digest()

@@ -3,7 +3,9 @@
 Permissions cover work on customers. Whatever could escalate privileges (staff and superuser status,
 groups, permissions, memberships, passwords, email addresses, new API keys, whose plaintext is
 shown) is reserved for superusers, and so is changing a user who is staff. Only a superuser may act
-on a team that they belong to. `tests/config/test_staff_powers.py` checks this for every permission.
+on a team that they belong to. An invitation (`staff_invitations`) makes somebody staff with a role
+that can do no more than its inviter. `tests/config/test_staff_powers.py` checks this for every
+permission.
 """
 
 from typing import Any

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
 from accounts.admin.logs import AuditedAdmin, LogAdmin
-from accounts.models import Invitation, Membership, Plan, StaffNote, Team
+from accounts.models import Invitation, Membership, Plan, StaffInvitation, StaffNote, Team
 from accounts.staff_rules import ReadOnly, SuperusersOnly, may_act_on
 
 
@@ -111,6 +111,16 @@ class InvitationAdmin(LogAdmin):
     list_filter = ("role", "created_at", ("accepted_at", admin.EmptyFieldListFilter))
     list_select_related = ("team", "invited_by")
     search_fields = ("email", "team__name", "team__slug")
+
+
+@admin.register(StaffInvitation)
+class StaffInvitationAdmin(LogAdmin):
+    """Invitations of staff and what became of them; they are made on a page of the console."""
+
+    list_display = ("email", "role", "state", "invited_by", "expires_at", "accepted_by")
+    list_filter = ("role", "created_at", ("accepted_at", admin.EmptyFieldListFilter))
+    list_select_related = ("role", "invited_by", "accepted_by")
+    search_fields = ("email", "invited_by__email")
 
 
 @admin.register(StaffNote)

@@ -6,6 +6,7 @@ Keys, credits and usage belong to a team, which users join with a role; a sign-u
 from accounts.models.authorizations import AppAuthorization, DeviceSignIn, RenewableKey
 from accounts.models.keys import ApiKey
 from accounts.models.records import AuditEntry, NotificationSettings, SentNotice
+from accounts.models.staff import StaffInvitation
 from accounts.models.teams import Invitation, Membership, Plan, Role, StaffNote, Team
 from accounts.models.users import User, UserManager
 from accounts.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -22,6 +23,7 @@ __all__ = [
     "RenewableKey",
     "Role",
     "SentNotice",
+    "StaffInvitation",
     "StaffNote",
     "Team",
     "User",

@@ -120,6 +120,12 @@ UNFOLD: dict[str, Any] = {
                     "permission": lambda request: request.user.has_perm("portal.change_brand"),
                 },
                 _link("Stripe events", "webhook", "billing.stripeevent"),
+                {
+                    "title": "Staff invitations",
+                    "icon": "person_add",
+                    "link": reverse_lazy("console:staff_invitations"),
+                    "permission": lambda request: request.user.has_perm("accounts.invite_staff"),
+                },
                 _link("Staff log", "badge", "admin.logentry"),
             ),
         ],

@@ -28,6 +28,7 @@ VIEW_AS_SESSION_KEY = "view_as"
 VIEW_AS_SECONDS = 1800
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 INVITATION_SESSION_KEY = "invitation"
+STAFF_INVITATION_SESSION_KEY = "staff_invitation"
 
 
 class MemberRequest(HttpRequest):

@@ -2,6 +2,7 @@
 
 import uuid
 
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from accounts import models as accounts
@@ -44,6 +45,16 @@ def _add_webhooks(team: Team) -> None:
     endpoint = WebhookEndpoint.objects.create(team=team, url="https://example.com/hook")
     event = WebhookEvent.objects.create(team=team, type="webhook.test", data={})
     WebhookDelivery.objects.create(event=event, endpoint=endpoint)
+
+
+def _add_staff(n: int, user: User, team: Team) -> None:
+    accounts.StaffNote.objects.create(team=team, author=user, text=f"Note {n}")
+    accounts.StaffInvitation.objects.create(
+        email=f"clerk{n}@example.com",
+        role=Group.objects.get(name="Support"),
+        digest=bytes([n]),
+        expires_at=timezone.now(),
+    )
 
 
 def _add_upstream(n: int, model: api.Model) -> api.Upstream:
@@ -103,7 +114,7 @@ def add_rows(n: int) -> None:
     accounts.AuditEntry.objects.create(
         team=team, actor=user, actor_label=user.email, action="key.created"
     )
-    accounts.StaffNote.objects.create(team=team, author=user, text=f"Note {n}")
+    _add_staff(n, user, team)
     _add_proofs(n, account)
     models.ManualPosting.objects.create(
         team=team, kind="grant", amount_nanos=n, reason="test", requested_by=user

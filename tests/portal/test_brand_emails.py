@@ -17,7 +17,7 @@ from tests.portal.test_brand_drafts import editor
 pytestmark = pytest.mark.django_db
 
 TEMPLATES = Path(settings.BASE_DIR) / "templates" / "mail"
-TO_STAFF = {"alert", "staff_code"}
+TO_STAFF = {"alert", "staff_code", "staff_invitation"}
 
 
 def publish_text(name: str, subject: str = "", body: str = "") -> Any:

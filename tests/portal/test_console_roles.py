@@ -46,6 +46,7 @@ def pages_of(permission: str, team: Team, order: Order) -> list[str]:
     further = {
         "accounts.view_team": [f"/admin/customers/{team.pk}", "/admin/search?q=nothing"],
         "billing.view_upstreamstatement": ["/admin/reconciliation"],
+        "accounts.invite_staff": ["/admin/staff"],
         "admin.view_logentry": ["/admin/admin/logentry/", "/admin/staff-log.csv"],
         "billing.add_refund": [f"/admin/billing/order/{order.pk}/refund/"],
         "billing.change_dispute": ["/admin/billing/dispute/du_5F1/handle/"],

@@ -2,7 +2,7 @@
 table of their permissions.
 
 `migrate` gives each group exactly these permissions, so that a release's new ones arrive. For other
-needs there are other groups. No group makes anyone a superuser: staff are appointed by superusers.
+needs there are other groups. No group makes anyone a superuser; owners invite staff.
 """
 
 from typing import Any

@@ -1,11 +1,11 @@
-"""The emails that pages send: changes to an account's security, and invitations to a team."""
+"""The emails that pages send: changes to an account's security, and invitations."""
 
 from django.conf import settings
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import pgettext_lazy
 
-from accounts.models import Invitation, Role
+from accounts.models import Invitation, Role, StaffInvitation
 from portal.emails import sending
 
 # `mail/security_notice_title.txt` and `mail/security_notice_told.txt` have their texts.
@@ -46,3 +46,14 @@ def send_invitation(invitation: Invitation, token: str, role_meaning: str | Prom
         "expires_at": invitation.expires_at,
     }
     sending.send("invitation", invitation.email, context)
+
+
+def send_staff_invitation(invitation: StaffInvitation, token: str) -> None:
+    """Send the email to who shall become staff, as `send_invitation` does. Raise OSError."""
+    context = {
+        "inviter": invitation.invited_by,
+        "role": invitation.role.name,
+        "url": f"{settings.BASE_URL}{reverse('console:join', args=[token])}",
+        "expires_at": invitation.expires_at,
+    }
+    sending.send("staff_invitation", invitation.email, context)

@@ -12,16 +12,16 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone, translation
 
-from accounts import invitations
+from accounts import invitations, staff_invitations
 from accounts.mailboxes import known_digests, mailbox_digest, mailbox_of
-from accounts.models import Invitation, Membership, Team, User
+from accounts.models import Invitation, Membership, StaffInvitation, Team, User
 from accounts.teams import ensure_personal_team, personal_team
 from api.service import current_service
 from billing.ledger import postings
 from billing.models import CreditAccount, Transfer
 from billing.payments import promotions
 from billing.pricing.money import nanos_from_dollars
-from portal.access import INVITATION_SESSION_KEY
+from portal.access import INVITATION_SESSION_KEY, STAFF_INVITATION_SESSION_KEY
 from portal.brand.current import cache, terms_version
 
 log = structlog.get_logger(__name__)
@@ -90,11 +90,16 @@ def is_disposable(address: str, domains: Collection[str]) -> bool:
 
 def is_invited(request: HttpRequest, email: str | None = None) -> bool:
     """Return whether the session has an open invitation, for this address if one is given."""
-    invitation_id = request.session.get(INVITATION_SESSION_KEY)
-    found = Invitation.objects.filter(pk=invitation_id).first() if invitation_id else None
-    if found is None or not invitations.is_open(found):
-        return False
-    return email is None or found.email.lower() == email.lower()
+    addresses = []
+    if invitation_id := request.session.get(INVITATION_SESSION_KEY):
+        teams = Invitation.objects.filter(pk=invitation_id)
+        addresses += [each.email for each in teams if invitations.is_open(each)]
+    if invitation_id := request.session.get(STAFF_INVITATION_SESSION_KEY):
+        staff = StaffInvitation.objects.filter(pk=invitation_id)
+        addresses += [each.email for each in staff if staff_invitations.is_open(each)]
+    if email is None:
+        return bool(addresses)
+    return email.lower() in {address.lower() for address in addresses}
 
 
 def note_sign_up(request: HttpRequest, user: User) -> None:
