@@ -118,12 +118,7 @@ class LogEntryAdmin(LogAdmin):
     list_select_related = ("user", "content_type")
     search_fields = ("object_repr", "=object_id", "user__email")
     date_hierarchy = "action_time"
-<<<<<<< HEAD
-    # unfold declares this as None.
-    list_before_template = "console/staff_log_export.html"  # type: ignore[assignment]
-=======
     list_before_template: Any = "console/staff_log_export.html"
->>>>>>> s10-staff
     fields = readonly_fields = (
         *("action_time", "user", "action", "content_type", "object_id", "object_repr", "changes"),
     )

@@ -1,20 +1,13 @@
 """The console's pages about staff: invitations, and their log as a file."""
 
 from collections.abc import Iterator
-<<<<<<< HEAD
-from typing import cast
-=======
 from typing import Any
->>>>>>> s10-staff
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
-<<<<<<< HEAD
-=======
 from django.contrib.auth.models import Group
->>>>>>> s10-staff
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
@@ -25,14 +18,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminSelectWidget
 
-<<<<<<< HEAD
-from accounts.models import User
-=======
 from accounts import staff_invitations
 from accounts.errors import AccountsError, InvitationClosedError
 from accounts.models import StaffInvitation, User
 from portal.access import STAFF_INVITATION_SESSION_KEY
->>>>>>> s10-staff
 from portal.console.access import StaffRequest, staff_page
 from portal.console.shell import page
 from portal.emails.kinds import send_staff_invitation
@@ -160,14 +149,8 @@ def _log_batches(entries: QuerySet[LogEntry]) -> Iterator[list[Row]]:
 
 
 def _log_row(entry: LogEntry) -> Row:
-<<<<<<< HEAD
-    # The stubs of Django leave the foreign keys of this model open.
-    kind = cast("ContentType | None", entry.content_type)
-    user = cast(User, entry.user)
-=======
     user: User = entry.user  # type: ignore[assignment]  # the stubs have none
     kind: ContentType | None = entry.content_type  # type: ignore[assignment]
->>>>>>> s10-staff
     return [
         entry.action_time.isoformat(),
         user.email,
