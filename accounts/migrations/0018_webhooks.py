@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='sentnotice',
             name='kind',
-            field=models.CharField(choices=[('low_balance', 'Low Balance'), ('budget_reached', 'Budget Reached'), ('key_created', 'Key Created'), ('auto_top_up', 'Auto Top Up'), ('auto_top_up_problem', 'Auto Top Up Problem'), ('refund_made', 'Refund Made'), ('keys_paused', 'Keys Paused'), ('plan_payment_failed', 'Plan Payment Failed'), ('plan_ended', 'Plan Ended'), ('price_change', 'Price Change'), ('webhook_disabled', 'Webhook Disabled'), ('key_flagged', 'Key Flagged')], max_length=20),
+            field=models.CharField(choices=[('low_balance', 'Low Balance'), ('budget_reached', 'Budget Reached'), ('key_created', 'Key Created'), ('auto_top_up', 'Auto Top Up'), ('auto_top_up_problem', 'Auto Top Up Problem'), ('refund_made', 'Refund Made'), ('keys_paused', 'Keys Paused'), ('plan_payment_failed', 'Plan Payment Failed'), ('plan_ended', 'Plan Ended'), ('price_change', 'Price Change'), ('webhook_disabled', 'Webhook Disabled'), ('key_flagged', 'Key Flagged'), ('budget_warning', 'Budget Warning')], max_length=20),
         ),
         migrations.CreateModel(
             name='WebhookEndpoint',

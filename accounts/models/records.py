@@ -85,6 +85,7 @@ class SentNotice(models.Model):
         PRICE_CHANGE = "price_change"
         WEBHOOK_DISABLED = "webhook_disabled"
         KEY_FLAGGED = "key_flagged"
+        BUDGET_WARNING = "budget_warning"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")

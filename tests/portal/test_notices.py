@@ -285,7 +285,7 @@ def test_the_rounds_queries_do_not_grow_with_what_was_told(
     for number in range(150):
         issue(alices_team, alice, f"key {number}")
     assert len(send_round()) == 150
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(17):
         assert send_notices() == 0
 
 

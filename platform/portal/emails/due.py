@@ -58,7 +58,7 @@ def low_balances() -> Iterator[Notice]:
     It is the booked balance: a request's hold is mostly given back, so the available one would
     raise false alarms. And only where the last transfer took something: a fresh account is not low.
     """
-    wanted = _wanting("low_balance").filter(role__in=BILLING_ROLES)
+    wanted = wanting("low_balance").filter(role__in=BILLING_ROLES)
     default = NotificationSettings._meta.get_field("low_balance_nanos").default
     thresholds = wanted.annotate(
         threshold=Coalesce(
@@ -111,7 +111,7 @@ def rearm_low_balances() -> int:
 def reached_budgets(today: date) -> Iterator[Notice]:
     """Yield who should hear that a key has used 90% or all of a budget of today (a UTC date)."""
     found = {spend.key: list(_reached(spend, today)) for spend in _near_budgets(today)}
-    for key, member in _listeners(list(found), _wanting("budget_reached")):
+    for key, member in _listeners(list(found), wanting("budget_reached")):
         for reference, facts in found[key]:
             kind = SentNotice.Kind.BUDGET_REACHED
             yield Notice(member.user, key.team, kind, reference, {**_names(key), **facts})
@@ -181,7 +181,7 @@ def new_keys(now: datetime) -> Iterator[Notice]:
     """Yield who should hear of the keys made in the day before `now`; a chat's need no notice."""
     made = ApiKey.objects.filter(created_at__gt=now - NEW_KEY_AGE)
     keys = without_chat_keys(made).select_related("team", "created_by")
-    for key, member in _listeners(list(keys), _wanting("key_created")):
+    for key, member in _listeners(list(keys), wanting("key_created")):
         if member.created_at > key.created_at:  # no notices of keys older than the membership
             continue
         facts: dict[str, str | int] = {
@@ -194,7 +194,7 @@ def new_keys(now: datetime) -> Iterator[Notice]:
         yield Notice(member.user, key.team, SentNotice.Kind.KEY_CREATED, f"key {key.pk}", facts)
 
 
-def _wanting(choice: str) -> QuerySet[Membership]:
+def wanting(choice: str) -> QuerySet[Membership]:
     """Return the members who want this kind of email; who has chosen nothing does."""
     path = f"user__notification_settings__{choice}"
     wants = Coalesce(F(path), Value(True), output_field=BooleanField())

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import SentNotice
-from portal.emails import due, due_payments, due_prices, sending
+from portal.emails import due, due_budgets, due_payments, due_prices, sending
 from portal.emails.due import Notice
 
 BATCH = 200
@@ -28,9 +28,12 @@ def send_notices() -> int:
     due.rearm_low_balances()
     now = timezone.now()
     due.publish_reached_budgets(now.date())
+    thresholds = due_budgets.reached_thresholds(now)
+    due_budgets.publish_budget_warnings(thresholds)
     found = chain(
         due.low_balances(),
         due.reached_budgets(now.date()),
+        due_budgets.budget_warnings(thresholds),
         due.new_keys(now),
         due.disabled_webhooks(now),
         due.key_incidents(now),
@@ -84,6 +87,7 @@ def _context(notice: Notice) -> dict[str, object]:
     return {
         **notice.facts,
         "team_name": notice.team.name,
+        "budgets_url": f"{base_url}{reverse('team_budgets')}",
         "keys_url": f"{base_url}{reverse('apikeys')}",
         "statement_url": f"{base_url}{reverse('statement')}",
         "billing_url": f"{base_url}{reverse('billing')}",

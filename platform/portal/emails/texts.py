@@ -149,6 +149,28 @@ EMAILS: dict[str, EmailText] = {
             "percent": 90,
         },
     ),
+    "budget_warning": EmailText(
+        "Budget of a team, member, session or end user",
+        {
+            **_TEAM,
+            **_NOTICE,
+            "owner": "{{ owner }}",
+            "percent": "{{ percent }}%",
+            "summary": '{% include "mail/budget_warning_told.txt" %}',
+            "budgets_url": "{{ budgets_url }}",
+        },
+        ("summary",),
+        {
+            "scope": "session",
+            "period": "day",
+            "owner": "Production (sk-…abcd) · 0f3c",
+            "percent": 75,
+            "spent_nanos": 3_750_000_000,
+            "budget_nanos": 5_000_000_000,
+            "is_hard": 1,
+            "budgets_url": f"{_SITE}/team/budgets",
+        },
+    ),
     "key_created": EmailText(
         "New key",
         {
