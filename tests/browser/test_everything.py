@@ -218,8 +218,10 @@ class Everybody:
 NO_PAGES = {
     *("robots_txt", "security_txt", "openapi", "dashboard_live", "usage_csv", "statement_csv"),
     *("chat_charge", "chat_conversations", "chat_conversation_json", "docs_page", "email_html"),
-    *("balance", "find", "sitemap", "status_feed"),
+    *("balance", "find", "sitemap", "status_feed", "prefetch_rules", "jwks", "llms_txt"),
+    *("docs_markdown", "first_call", "request_receipt"),
     *("order_state", "manage-keys", "manage-key", "manage-team", "manage-usage"),
+    *("manage-receipt", "manage-day-roots"),
     "mfa_login_webauthn",
 }
 

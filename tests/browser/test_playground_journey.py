@@ -71,8 +71,10 @@ def snippet(page: Page, language: str) -> str:
 
 def test_the_form_has_every_endpoint_of_the_openapi_document(playground: Page) -> None:
     offered = playground.locator("#operation option").evaluate_all("all => all.map(o => o.value)")
-    by_id = ["get_video", "get_async_result", "get_generation"]
-    assert sorted(offered) == sorted([*OPERATIONS, *QUOTES, *by_id])
+    by_id = ["get_video", "get_async_result", "get_generation", "get_receipt", "get_day_root"]
+    of_programs = ["exchange_code", "get_sign_in_metadata", "get_spending", "drop_telemetry"]
+    expected = [*OPERATIONS, *QUOTES, *by_id, *of_programs, "list_day_roots"]
+    assert sorted(offered) == sorted(expected)
 
 
 def test_a_models_page_leads_to_its_endpoint_with_the_model_chosen(customer_page: Page) -> None:

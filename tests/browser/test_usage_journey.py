@@ -151,7 +151,7 @@ def test_a_chart_hides_a_series_and_narrows_to_it(customer_page: Page, site: Sta
     at = series.get_attribute("data-series")
     drawn = page.locator(f"[data-chart] rect[data-series='{at}']")
     expect(drawn).not_to_have_count(0)
-    drawn.first.hover()
+    drawn.first.hover(force=True)  # what lies over the bars shows their figures
     expect(page.locator(".chart-tip")).to_contain_text("browser <b>test</b>")
     series.press("Enter")
     expect(series).to_have_attribute("aria-pressed", "false")

@@ -25,7 +25,7 @@ SECONDS = 60
 EXAMPLE = re.compile(r'<code id="([^"]+)" class="language-(bash|python)">(.*?)</code></pre>', re.S)
 PLACEHOLDER, MANAGEMENT = "sk-tg-YOUR_KEY", "YOUR_MANAGEMENT_KEY"
 EXAMPLE_ID = "0198c2f0-a1b2-7cc8-9a55-2f1e4bd3c111"
-WITHOUT_EXAMPLES = {"caching", "rate-limits", "pricing"}
+WITHOUT_EXAMPLES = {"app-keys", "caching", "rate-limits", "pricing"}
 WITHOUT_KEYS = {"webhooks"}
 
 

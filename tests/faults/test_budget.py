@@ -107,7 +107,7 @@ def test_what_a_killed_process_held_of_a_budget_can_be_spent_again(
     stack_with: Callable[..., Stack],
 ) -> None:
     stack = stack_with(workers=4, HOLD_SLICE_TOKENS="100", LEASE_SECONDS="2")
-    email = "killed-budget@example.com"
+    email = "budget-killed@example.com"
     key = limited(stack, email)
     body = chat(model=MODEL, stream=True, max_tokens=8000, simulate="tokens=8000&pace_ms=50")
 
