@@ -7,6 +7,7 @@ and a session of the address that it was sent to, which must be verified.
 from allauth.account.models import EmailAddress
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.errors import (
@@ -21,6 +22,10 @@ from accounts.models import StaffInvitation, User
 from accounts.staff_actions import log_for_staff
 
 PERMISSION = "accounts.invite_staff"
+SECOND_PERSON_MISSING = (
+    "Another member of staff must confirm what you requested: no one whom you invited, or who invited "
+    "you."
+)
 
 
 def roles_offered_by(user: User) -> list[Group]:
@@ -33,6 +38,17 @@ def roles_offered_by(user: User) -> list[Group]:
     held = user.get_all_permissions()
     groups = Group.objects.prefetch_related("permissions__content_type").order_by("name")
     return [group for group in groups if _permissions_of(group) <= held]
+
+
+def is_second_person(user: User, requester_id: int | None) -> bool:
+    """Return whether the user may confirm what another member of staff requested.
+
+    One who invited the other may be the same person under another address.
+    """
+    pairs = StaffInvitation.objects.filter(accepted_at__isnull=False).filter(
+        Q(invited_by=user, accepted_by=requester_id) | Q(invited_by=requester_id, accepted_by=user)
+    )
+    return requester_id != user.pk and (requester_id is None or not pairs.exists())
 
 
 def invite(staff: User, email: str, role: Group) -> tuple[StaffInvitation, str]:

@@ -19,6 +19,7 @@ from django.utils import timezone
 from accounts.audit import Staff
 from accounts.models import Team, User
 from accounts.staff_actions import log_action
+from accounts.staff_invitations import SECOND_PERSON_MISSING, is_second_person
 from api.catalogue.price_review import REPRICED_DAYS, losses_at, price_at, suppliers_of
 from api.models import Model
 from billing.failpoints import failpoint
@@ -149,8 +150,8 @@ def approve(contract: ContractPrice, user: User) -> ContractPrice:
 
     Raise ContractError if the user requested it, or if it can't begin any more.
     """
-    if contract.requested_by_id == user.pk:
-        raise ContractError("Another member of staff must confirm what you requested.")
+    if not is_second_person(user, contract.requested_by_id):
+        raise ContractError(SECOND_PERSON_MISSING)
     with transaction.atomic():
         contract = _locked(contract)
         if contract.state == ContractPrice.State.APPROVED:

@@ -22,6 +22,7 @@ from django.utils import timezone
 from accounts.audit import Staff
 from accounts.models import User
 from accounts.staff_actions import log_action
+from accounts.staff_invitations import SECOND_PERSON_MISSING, is_second_person
 from billing.errors import StripeError
 from billing.failpoints import failpoint
 from billing.ledger import postings
@@ -135,8 +136,8 @@ def approve(posting: ManualPosting, user: User) -> ManualPosting:
     Raise ManualPostingError if the user requested it, if it was rejected, and if the ledger or the
     order's refund refuses it: it then stays pending.
     """
-    if posting.requested_by_id == user.pk:
-        raise ManualPostingError("Another member of staff must confirm what you requested.")
+    if not is_second_person(user, posting.requested_by_id):
+        raise ManualPostingError(SECOND_PERSON_MISSING)
     if posting.kind == ManualPosting.Kind.REFUND:
         return _approve_refund(posting, user)
     with transaction.atomic():

@@ -68,8 +68,8 @@ PAYMENT_MUTANTS = [
     mutant(
         "staff don't confirm what they requested",
         MANUAL,
-        "if posting.requested_by_id == user.pk:",
-        "if posting.requested_by_id == 0:",
+        "if not is_second_person(user, posting.requested_by_id):",
+        "if False:",
         "payments/test_manual_postings.py::test_a_large_posting_waits_for_another_person",
     ),
     mutant(

@@ -218,3 +218,18 @@ def test_an_email_that_fails_is_told(owner: User, monkeypatch: pytest.MonkeyPatc
     assert invite(owner).status_code == 302
     page = signed_in(owner).get(URL).content.decode()
     assert "Pending" in page
+
+
+def test_no_one_confirms_for_whom_they_invited_or_were_invited_by(owner: User, guest: User) -> None:
+    other, role = staff_of("Finance"), Group.objects.get(name="Finance")
+    invitation, token = staff_invitations.invite(owner, guest.email, role)
+    assert staff_invitations.is_second_person(guest, owner.pk)  # not yet accepted
+    StaffInvitation.objects.filter(pk=invitation.pk).update(
+        accepted_by=guest, accepted_at=timezone.now()
+    )
+    assert token
+    for one, another in [(owner, guest), (guest, owner), (owner, owner)]:
+        assert not staff_invitations.is_second_person(one, another.pk)
+    for one, another in [(owner, other), (other, guest)]:
+        assert staff_invitations.is_second_person(one, another.pk)
+    assert staff_invitations.is_second_person(owner, None)  # the requester's account was deleted
