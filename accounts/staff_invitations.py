@@ -23,8 +23,8 @@ from accounts.staff_actions import log_for_staff
 
 PERMISSION = "accounts.invite_staff"
 SECOND_PERSON_MISSING = (
-    "Another member of staff must confirm what you requested, other than those whom you invited, and "
-    "the one who invited you."
+    "Another member of staff must confirm what you requested, but no one whom you invited, or who "
+    "invited you."
 )
 
 
