@@ -6,5 +6,5 @@ from billing.ledger.install import InstallFunctions, WithLockTimeout
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0046_receipts")]
+    dependencies = [("billing", "0043_receipts")]
     operations = [WithLockTimeout([InstallFunctions("receipts", 1)])]

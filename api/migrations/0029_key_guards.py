@@ -10,7 +10,7 @@ from billing.ledger.install import WithLockTimeout
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0018_webhooks'),
+        ('accounts', '0016_webhooks'),
         ('api', '0028_keys_of_upstreams'),
     ]
 

@@ -15,7 +15,7 @@ LOCK_TIMEOUT = migrations.RunSQL("SET LOCAL lock_timeout = '1s'", migrations.Run
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0018_webhooks'),
+        ('accounts', '0016_webhooks'),
         ('auth', '0012_alter_user_first_name_max_length'),
     ]
 

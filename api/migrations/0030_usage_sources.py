@@ -9,7 +9,7 @@ from billing.ledger.install import WithLockTimeout
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('api', '0032_key_guards'),
+        ('api', '0029_key_guards'),
     ]
 
     operations = [

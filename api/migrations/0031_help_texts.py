@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('api', '0035_usage_sources'),
+        ('api', '0030_usage_sources'),
     ]
 
     operations = [
