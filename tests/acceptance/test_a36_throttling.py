@@ -152,7 +152,7 @@ def test_a36_an_upstream_that_answers_429_gets_fewer_calls_and_more_after_a_calm
         answers = chat_concurrently(talk, 60, "tokens=1&first_ms=800")
         counts = Counter(answer.status_code for answer in answers)
         assert counts[429] >= 10
-        assert counts[200] >= 4
+        assert counts[200] >= PROCESSES  # each lets at least one through
 
         def all_served() -> bool:
             again = chat_concurrently(talk, 60, "tokens=1&first_ms=300")

@@ -115,7 +115,7 @@ def test_loading_the_export_of_an_edited_catalogue_changes_nothing(
     assert version() == before
     assert '# "unpriced" has no price, and is left out.' in text
     stored = UpstreamKey.objects.values_list("encrypted_key", flat=True).exclude(encrypted_key="")
-    for secret in ("very-secret", "0123", "4567", *stored):
+    for secret in ("very-secret", '0123"', '4567"', *stored):
         assert secret not in text
     spare = next(
         key
