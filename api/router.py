@@ -20,7 +20,10 @@ from api.surfaces import SURFACES, Surface
 
 log = structlog.get_logger(__name__)
 
-ALLOWED_HEADERS = b"authorization, content-type, x-api-key, idempotency-key, x-max-cost"
+ALLOWED_HEADERS = (
+    b"authorization, content-type, x-api-key, idempotency-key, x-max-cost, x-session-id, "
+    b"x-session-budget"
+)
 MAX_AGE_SECONDS = b"86400"
 _SLASHES = re.compile("//+")
 

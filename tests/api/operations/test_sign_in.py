@@ -117,7 +117,7 @@ def test_messages_say_how_full_the_limit_is(
     customer.change_key(budget_day_nanos=5 * DOLLAR)
     message = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
 
-    async def ask_until_shown() -> tuple[httpx.Response, httpx.Response, httpx.Response]:
+    async def ask_until_shown() -> tuple[httpx.Response, ...]:
         async with scripted.Upstream(*[answer(completion())] * 200) as there:
             await sync_to_async(make_model)(there.port)
             async with served(settings) as client:
@@ -127,13 +127,16 @@ def test_messages_say_how_full_the_limit_is(
                     if f"{PREFIX}status" in shown.headers:
                         break
                     await asyncio.sleep(0.05)
+                once = headers | {"idempotency-key": "once"}
+                await client.post("/v1/messages", json=message, headers=once)
+                repeat = await client.post("/v1/messages", json=message, headers=once)
                 plain = await client.post("/v1/chat/completions", json=message, headers=headers)
                 spent = ApiKey.objects.filter(pk=alices_key.key.pk)
                 await sync_to_async(spent.update)(budget_day_nanos=4 * DOLLAR)
                 refused = await client.post("/v1/messages", json=message, headers=headers)
-                return shown, plain, refused
+                return shown, repeat, plain, refused
 
-    shown, plain, refused = async_to_sync(ask_until_shown)()
+    shown, repeat, plain, refused = async_to_sync(ask_until_shown)()
     found = {
         name.removeprefix(PREFIX): value
         for name, value in shown.headers.items()
@@ -149,6 +152,8 @@ def test_messages_say_how_full_the_limit_is(
         "overage-utilization": "0.82",
         "overage-surpassed-threshold": "0.75",
     }
+    assert repeat.headers["idempotent-replayed"] == "true"
+    assert repeat.headers.get_list(f"{PREFIX}status") == ["allowed_warning"], "as it is now, once"
     assert not [name for name in plain.headers if name.startswith(PREFIX)]
     assert refused.status_code == 429
     assert refused.json()["error"]["type"] == "billing_error"
