@@ -160,7 +160,11 @@ def _has_compose() -> bool:
 
 
 @pytest.mark.skipif(
-    not _has_compose(), reason="docker compose is not installed: apt-get install docker-compose-v2"
+    not _has_compose(),
+    reason=(
+        "docker compose checks the file and is not installed: docker-compose-plugin of Docker's own "
+        "packages, docker-compose-v2 of Ubuntu's (Debian 12 has only the incompatible version 1)"
+    ),
 )
 def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
     shutil.copy(ROOT / "docker-compose.yml", tmp_path)
