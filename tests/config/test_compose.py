@@ -162,8 +162,8 @@ def _has_compose() -> bool:
 @pytest.mark.skipif(
     not _has_compose(),
     reason=(
-        "docker compose checks the file and is not installed: docker-compose-plugin of Docker's own "
-        "packages, docker-compose-v2 of Ubuntu's (Debian 12 has only the incompatible version 1)"
+        "docker compose checks the file and isn't installed: docker-compose-plugin of Docker's "
+        "own packages, docker-compose-v2 of Ubuntu's (Debian 12 has only version 1)"
     ),
 )
 def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
