@@ -118,6 +118,7 @@ BEGIN
             today, this_week, this_month) AS b
         GROUP BY a.id, b.series_id, b.subject, b.starts_on
         ON CONFLICT DO NOTHING;
+        EXIT WHEN NOT FOUND;  -- a team without an account lacks them for good, and is refused
     END LOOP;
     RETURN budgets;
 END
@@ -229,7 +230,7 @@ CREATE OR REPLACE FUNCTION billing_set_budget(
 RETURNS bigint LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    starts_on constant date := billing_period_start(of_period, (now() AT TIME ZONE 'UTC')::date);
+    period_start constant date := billing_period_start(of_period, (now() AT TIME ZONE 'UTC')::date);
     account bigint := billing_open_account(of_team);
     spent bigint;
     rule bigint;
@@ -260,7 +261,7 @@ BEGIN
         IF of_scope NOT IN ('session', 'end_user') THEN
             INSERT INTO billing_budgetspend (
                 account_id, series_id, subject, starts_on, carried_nanos, spent_nanos)
-            VALUES (account, series, '', starts_on, spent, spent);
+            VALUES (account, series, '', period_start, spent, spent);
         END IF;
     END IF;
 
@@ -268,7 +269,7 @@ BEGIN
     UPDATE billing_budgetspend s
     SET limit_nanos = new_limit_nanos, is_hard = new_is_hard,
         warned_percent = billing_reached_percent(s.spent_nanos, new_limit_nanos)
-    WHERE s.series_id = series AND s.starts_on = starts_on;
+    WHERE s.series_id = series AND s.starts_on = period_start;
     UPDATE billing_creditaccount a SET has_budgets = true
     WHERE a.id = account AND NOT a.has_budgets;
     RETURN rule;
