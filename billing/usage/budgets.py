@@ -19,8 +19,9 @@ EVER = date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class BudgetLine:
-    """A rule and what is spent in its current period: of a rule for each of many, by the one who
-    spent the most.
+    """A rule and what was spent in its current period.
+
+    Of a rule for each session or end user, it is what the one that spent the most did.
     """
 
     rule: BudgetRule
@@ -80,7 +81,7 @@ def _subject(scope: str, key: ApiKey | None, member: User | None) -> str:
 
 
 def _spent(series: Iterable[int], now: datetime) -> dict[tuple[int, str], int]:
-    """Return the most that a subject has spent of a series in each kind of period."""
+    """Return the most that a subject has spent in the current period, by series and period."""
     today = now.astimezone(UTC).date()
     starts = {period: _start(period, today) for period in BudgetRule.Period.values}
     rows = BudgetSpend.objects.filter(series_id__in=series, starts_on__in=starts.values())

@@ -171,7 +171,7 @@ def test_a_warning_budget_refuses_nothing_and_warns_at_each_threshold():
     assert list(warned.values_list("percent", "spent_nanos")) == [(50, 50), (75, 90), (100, 100)]
 
 
-def test_a_raised_limit_warns_anew():
+def test_a_raised_limit_warns_again():
     customer = limited(100, "key")
     settle(customer.end(customer.admitted(), output_nanos=100))
     set_rule(customer, 1000, "key")
@@ -182,7 +182,7 @@ def test_a_raised_limit_warns_anew():
 
 
 @pytest.mark.parametrize("period", ["day", "week", "month"])
-def test_a_period_begins_anew(period):
+def test_a_period_starts_over(period):
     customer = limited(100, "team", period)
     ask = customer.admitted()
     BudgetSpend.objects.filter(account=customer.account).update(starts_on=date(2020, 1, 6))
