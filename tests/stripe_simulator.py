@@ -37,9 +37,9 @@ class StripeSimulator:
         )
         self.web = httpx.Client(timeout=30)
 
-    def control(self, deed: str, **order: Any) -> Any:
+    def control(self, action: str, **order: Any) -> Any:
         """Have it do something (the controls of platform/simulator/README.md)."""
-        answer = self.web.post(f"{self.url}/control/{deed}", json=order)
+        answer = self.web.post(f"{self.url}/control/{action}", json=order)
         assert answer.is_success, answer.text
         return answer.json()
 

@@ -1,6 +1,7 @@
-"""Announced future prices: which models, what changes, and which teams it concerns.
+"""Announced future prices: which models, what changes, and for which teams.
 
-A team under a contract is told its own price, and nothing if its contract fixes its rates.
+For a team under a contract it is its own price that changes, or none if the contract fixes its
+rates.
 """
 
 from collections import defaultdict

@@ -6,7 +6,7 @@ surface has one of the fields, or none: then the answer alone is in `content`, a
 there where the model gave no answer.
 
 What comes in the surface's own field isn't touched. Where only the field's name differs, the name
-is replaced in the bytes; all else is taken apart and encoded anew.
+is replaced in the bytes; all else is decoded and re-encoded.
 """
 
 from collections.abc import Iterable

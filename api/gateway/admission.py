@@ -279,7 +279,7 @@ def _session_budget(headers: Mapping[bytes, bytes], session_id: str) -> int:
 
 
 def _budget_exceeded(budget: TightestBudget | None) -> str | None:
-    """Return what a client is told of the budget that it exceeded, if it is known."""
+    """Return the error's message about an exceeded budget; None if that isn't known."""
     if budget is None:
         return None
     figures = {

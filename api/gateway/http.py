@@ -59,8 +59,8 @@ _LOW_62_BITS = (1 << 62) - 1
 def new_request_id() -> str:
     """Return a new UUIDv7 (RFC 9562, 5.7) as 32 hexadecimal digits, which sort by time.
 
-    It has 48 bits of Unix milliseconds, then 74 random bits. They need not be secret; Python seeds
-    its generator anew in every forked process.
+    It has 48 bits of Unix milliseconds, then 74 random bits. They need not be secret; Python
+    reseeds its generator in every forked process.
     """
     random = getrandbits(74)
     value = (

@@ -50,7 +50,7 @@ PIECE_BYTES = 64 * 1024
 _FRESH_HEADERS = (
     *(b"access-control-", b"strict-transport-", b"x-content-type-", b"x-ratelimit-"),
     b"anthropic-ratelimit-",
-    b"x-request-id",  # it is the first request's, but set anew
+    b"x-request-id",  # it is the first request's, but set again
 )
 _SUCCESSES = ("", "completed", "empty")  # of a job there is no outcome yet
 
@@ -263,7 +263,7 @@ class _Run:
     def _fingerprint(self) -> str:
         """Return the digest of the request: its endpoint, mount, body and maximum cost.
 
-        A form's is without its boundary, which clients choose anew for each try.
+        A form's is without its boundary, which clients choose for each try.
         """
         request = self._request
         body = request.body_digest if request.is_form else self._body_digest.hexdigest()

@@ -15,6 +15,7 @@ from api import errors
 from api.gateway.http import Downstream, Headers
 from api.gateway.look_ups import look_up
 from api.gateway.process import Gateway
+from billing.ledger.refusal_details import TightestBudget
 from billing.models import CreditAccount
 from billing.usage.key_spending import spending_of
 
@@ -22,6 +23,11 @@ READ_SECONDS = 10.0
 MOST_KEYS = 10_000
 # Where Claude Code tells its user, as fractions of the limit.
 THRESHOLDS = (0.95, 0.75)
+_PERIODS: Mapping[str, Literal["daily", "weekly", "monthly"]] = {
+    "day": "daily",
+    "week": "weekly",
+    "month": "monthly",
+}
 _PREFIX = b"anthropic-ratelimit-unified-"
 
 
@@ -82,6 +88,15 @@ def limits_of(key: ApiKey, now: datetime) -> list[SpendLimit]:
             ends_at = tomorrow if is_daily else next_month
             found.append(SpendLimit(period, budget.limit_nanos, budget.spent_nanos, ends_at))
     return found
+
+
+def exceeded(budget: TightestBudget | None) -> SpendLimit | None:
+    """Return the budget that refused a request as a limit; None if it never starts over."""
+    if budget is None or budget.resets_at is None:
+        return None
+    spent_nanos = budget.limit_nanos - budget.left_nanos
+    resets_at = datetime.fromtimestamp(budget.resets_at, UTC)
+    return SpendLimit(_PERIODS[budget.period], budget.limit_nanos, spent_nanos, resets_at)
 
 
 def fullest(limits: list[SpendLimit]) -> SpendLimit:
@@ -162,6 +177,7 @@ class SpendLimits:
                 if message["status"] == 200 and limit is not None:
                     added = headers_of(limit)
                 elif getattr(request.admission, "code", "") == "budget_exceeded":
+                    limit = exceeded(request.admission.budget)
                     added = refusal_headers_of(limit, datetime.now(UTC))
                 message = {**message, "headers": [*message["headers"], *added]}
             await send(message)

@@ -104,9 +104,10 @@ def receipt_body(account_id: int, named: str, query: ReceiptQuery) -> str:
 def roots_page(account_id: int, query: RootsQuery) -> dict[str, Any]:
     """Return a page of roots, the latest first. Raise ServiceUnavailableError."""
     found = day_roots.roots_of(account_id, limit=query.limit + 1, before=query.before)
+    signed = _signed(lambda: day_roots.signed_statements(found, limit=query.limit))
     return {
         "object": "list",
-        "data": _signed(lambda: [_root(each) for each in found[: query.limit]]),
+        "data": [*map(_root, found, signed)],
         "has_more": len(found) > query.limit,
     }
 
@@ -130,13 +131,13 @@ def root_statement(account_id: int, day: str) -> str:
     return _signed(lambda: day_roots.signed_statement(found[0]))
 
 
-def _root(root: DayRoot) -> dict[str, Any]:
+def _root(root: DayRoot, signed: str) -> dict[str, Any]:
     return {
         "object": "day_root",
         "day": root.day,
         "transfers": root.size,
         "root": root.root.hex(),
-        "jws": day_roots.signed_statement(root),
+        "jws": signed,
     }
 
 

@@ -87,9 +87,10 @@ class AdmissionResult(RowResult, kw_only=True):
     `code` is `admitted`, `identified`, or why not: `invalid_api_key`, `wrong_scope`,
     `team_suspended`, `model_not_allowed`, `too_many_calls`, `rate_limited_requests`,
     `rate_limited_tokens`, `rate_limited_free`, `budget_exceeded`, `insufficient_quota`,
-    `stale_catalogue`. `amount_nanos` is what was held. The limits are the key's for the current
-    minute, or the model's own if fewer requests are left of that; `reset_at` is in unix seconds.
-    `budget` is the one that was exceeded.
+    `stale_catalogue`. `amount_nanos` is what was held, and `available_nanos` what the balance and
+    the budgets leave besides (`identify` looks at the balance alone). The limits are the key's for
+    the current minute, or the model's own if fewer requests are left of that; `reset_at` is in unix
+    seconds. `budget` is the one that was exceeded.
     """
 
     code: str

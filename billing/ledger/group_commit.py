@@ -33,7 +33,7 @@ REFUSALS = (psycopg.DataError, psycopg.IntegrityError)
 # A batch is small and the tables are large: every join finds its row by an index, in the order
 # written. Left to itself the planner scans a table of keys that it has no statistics of yet
 # (measured: 97 ms a batch instead of 4), keeps the whole of a table that it knows to be small and
-# walks through it for each row (a third more instructions), and plans anew for each length of the
+# walks through it for each row (a third more instructions), and plans again for each length of the
 # arrays.
 PLANNER = " ".join(
     f"-c {setting}"

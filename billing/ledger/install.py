@@ -90,8 +90,8 @@ class InstallFunctions(Operation):
 class WithLockTimeout(Operation):
     """Run operations that lock a table in use: wait for a lock briefly, give way, try again.
 
-    They are undone and begun anew together, so keep to one table, and to what takes no time under
-    the lock. Raise OperationalError after PATIENCE_SECONDS.
+    They are undone and started again together, so keep to one table, and to what takes no time
+    under the lock. Raise OperationalError after PATIENCE_SECONDS.
     """
 
     reversible = True

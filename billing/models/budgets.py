@@ -124,7 +124,7 @@ class BudgetSpend(models.Model):
 
 
 class BudgetWarning(models.Model):
-    """A budget of a rule that reached 50, 75, 95 or 100%: whatever tells of it reads these rows."""
+    """A rule's budget that reached 50, 75, 95 or 100%. Emails and webhooks are made from these."""
 
     spend = models.ForeignKey(BudgetSpend, on_delete=models.CASCADE, related_name="warnings")
     percent = models.SmallIntegerField()

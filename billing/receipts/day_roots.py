@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from billing.failpoints import failpoint
 from billing.models import CreditAccount, DayRoot, Transfer
-from billing.receipts.keys import sign
+from billing.receipts.keys import sign_all
 from billing.receipts.merkle import CHUNK_LEAVES, HASH_BYTES, Tree, leaf_hash, path_of
 
 # By then the transactions that began before midnight have ended. A transfer of one that has not is
@@ -92,10 +92,24 @@ def close_days_of(account: CreditAccount, end: datetime) -> int:
     return built
 
 
-def statement_of(root: DayRoot) -> dict[str, Any]:
-    """Return the claims about a day's root."""
-    before = DayRoot.objects.filter(account=root.account_id, day__lt=root.day)
-    previous = before.order_by("-day").first()
+def signed_statement(root: DayRoot) -> str:
+    """Return the signed statement of a day's root. Raise SigningUnavailableError."""
+    before = roots_of(root.account_id, limit=1, before=root.day)
+    return signed_statements([root, *before], limit=1)[0]
+
+
+def signed_statements(roots: list[DayRoot], *, limit: int) -> list[str]:
+    """Return the signed statements of the first `limit` of an account's roots, the latest first.
+
+    The root that follows them must be among `roots`, if there is one: the last statement names it.
+    Raise SigningUnavailableError.
+    """
+    statements = [*map(_statement_of, roots[:limit], [*roots[1:], None])]
+    return sign_all(statements, KIND) if statements else []
+
+
+def _statement_of(root: DayRoot, previous: DayRoot | None) -> dict[str, Any]:
+    """Return the claims about a day's root and the one before it."""
     return {
         "iss": settings.BASE_URL,
         "iat": int(root.created_at.timestamp()),
@@ -113,11 +127,6 @@ def statement_of(root: DayRoot) -> dict[str, Any]:
             "chain": previous.chain.hex(),
         },
     }
-
-
-def signed_statement(root: DayRoot) -> str:
-    """Return the signed statement of a day's root. Raise SigningUnavailableError."""
-    return sign(statement_of(root), KIND)
 
 
 def roots_of(

@@ -7,7 +7,7 @@ receipts don't expire; a private key is deleted at the next rotation after the o
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -38,16 +38,24 @@ def sign(claims: Mapping[str, Any], kind: str) -> str:
 
     Raise SigningUnavailableError.
     """
+    return sign_all([claims], kind)[0]
+
+
+def sign_all(statements: Iterable[Mapping[str, Any]], kind: str) -> list[str]:
+    """Return the compact JWS of each statement's claims, all by one key.
+
+    Raise SigningUnavailableError.
+    """
     try:
         key = current_key()
         secret = encryption.decrypt(key.encrypted_private_key, _purpose(key.pk))
     except (encryption.DecryptionError, ImproperlyConfigured) as error:
         log.error("signing_key_unavailable", error=str(error))
         raise SigningUnavailableError(str(error)) from error
-    header = {"alg": "EdDSA", "kid": key.pk, "typ": kind}
-    signed = f"{_encoded(_json(header))}.{_encoded(_json(claims))}"
-    signature = Ed25519PrivateKey.from_private_bytes(_decoded(secret)).sign(signed.encode())
-    return f"{signed}.{_encoded(signature)}"
+    private_key = Ed25519PrivateKey.from_private_bytes(_decoded(secret))
+    header = _encoded(_json({"alg": "EdDSA", "kid": key.pk, "typ": kind}))
+    signed = (f"{header}.{_encoded(_json(claims))}" for claims in statements)
+    return [f"{each}.{_encoded(private_key.sign(each.encode()))}" for each in signed]
 
 
 def jwks() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F, Max
+from django.db.models import Max
 
 from accounts import audit
 from accounts.access import Actor
@@ -19,8 +19,9 @@ EVER = date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class BudgetLine:
-    """A rule and what is spent in its current period: of a rule for each of many, by the one who
-    spent the most.
+    """A rule and what was spent in its current period.
+
+    Of a rule for each session or end user, it is what the one that spent the most did.
     """
 
     rule: BudgetRule
@@ -39,9 +40,11 @@ class BudgetLine:
 
 def budgets_of(team: Team, now: datetime) -> list[BudgetLine]:
     """Return the team's budgets, in the order in which they were made. Two queries."""
+    today = now.astimezone(UTC).date()
     rules = list(team.budget_rules.select_related("key", "member").order_by("pk"))
-    spent = _spent({rule.series_id for rule in rules}, now)
-    return [BudgetLine(rule, spent.get((rule.series_id, rule.period), 0)) for rule in rules]
+    rows = [(rule.series_id, _start(rule.period, today)) for rule in rules]
+    spent = _spent({series_id for series_id, _ in rows}, {starts_on for _, starts_on in rows})
+    return [BudgetLine(rule, spent.get(row, 0)) for rule, row in zip(rules, rows, strict=True)]
 
 
 def change_budget(
@@ -79,19 +82,11 @@ def _subject(scope: str, key: ApiKey | None, member: User | None) -> str:
     return f"{scope} {key or member or ''}".strip()
 
 
-def _spent(series: Iterable[int], now: datetime) -> dict[tuple[int, str], int]:
-    """Return the most that a subject has spent of a series in each kind of period."""
-    today = now.astimezone(UTC).date()
-    starts = {period: _start(period, today) for period in BudgetRule.Period.values}
-    rows = BudgetSpend.objects.filter(series_id__in=series, starts_on__in=starts.values())
-    most = rows.values("series_id", "starts_on").annotate(most=Max(F("spent_nanos")))
-    found: dict[tuple[int, str], int] = {}
-    for row in most:
-        # A day may begin a week and a month as well; a series has one kind of period.
-        for period, starts_on in starts.items():
-            if starts_on == row["starts_on"]:
-                found[row["series_id"], period] = row["most"]
-    return found
+def _spent(series: Iterable[int], starts: Iterable[date]) -> dict[tuple[int, date], int]:
+    """Return the most that a subject has spent, by series and the first day of the period."""
+    rows = BudgetSpend.objects.filter(series_id__in=series, starts_on__in=starts)
+    most = rows.values_list("series_id", "starts_on").annotate(most=Max("spent_nanos"))
+    return {(series_id, starts_on): spent for series_id, starts_on, spent in most}
 
 
 def _start(period: str, today: date) -> date:

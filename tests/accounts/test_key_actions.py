@@ -26,7 +26,7 @@ def lines() -> list[tuple[str, str, dict[str, Any]]]:
     return list(AuditEntry.objects.order_by("id").values_list("action", "subject", "detail"))
 
 
-def test_every_deed_leaves_one_line_and_nothing_of_the_key(actor: Actor) -> None:
+def test_every_action_leaves_one_line_and_nothing_of_the_key(actor: Actor) -> None:
     key, first = key_actions.create_key(actor, "CI", prefix=PREFIX, ip_address=IP)
     name = f"CI (sk-tg-…{first[-4:]})"
     key_actions.update_key(actor, key, {"budget_day_nanos": 5, "name": "CI"}, ip_address=IP)
@@ -69,7 +69,7 @@ def test_what_is_refused_leaves_no_line(actor: Actor, alices_key: IssuedKey) -> 
     assert [action for action, _, _ in lines()] == ["key.rotated", "key.revoked"]
 
 
-def test_a_deed_that_cannot_be_written_down_is_not_done(
+def test_an_action_that_cannot_be_recorded_is_not_done(
     actor: Actor, alices_key: IssuedKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = list(ApiKey.objects.values())

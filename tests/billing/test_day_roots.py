@@ -24,6 +24,7 @@ from billing.receipts.day_roots import (
     proof_of,
     roots_of,
     signed_statement,
+    signed_statements,
 )
 from billing.receipts.invariant import violations
 from billing.receipts.merkle import CHUNK_LEAVES, Tree, leaf_hash, path_of, root_of
@@ -156,6 +157,18 @@ def test_statements_are_chained(customer: Customer) -> None:
     for each, before in ((first, bytes(32)), (last, bytes.fromhex(first["chain"]))):
         link = before + each["day"].encode() + bytes.fromhex(each["root"])
         assert each["chain"] == sha256(link).hexdigest()
+
+
+def test_a_pages_statements_are_those_of_its_roots_in_few_queries(
+    customer: Customer, django_assert_num_queries: Any
+) -> None:
+    close_days(LATER)
+    roots = roots_of(customer.account.pk, limit=9)
+    one_by_one = [signed_statement(each) for each in roots]
+    with django_assert_num_queries(1):  # the signing key
+        assert signed_statements(roots, limit=9) == one_by_one
+        assert signed_statements([], limit=9) == []
+    assert signed_statements(roots, limit=1) == one_by_one[:1]
 
 
 def test_a_transfer_that_comes_after_its_day_was_closed_is_of_the_next(customer: Customer) -> None:

@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 
 from accounts import api_keys
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, Team, User
 from billing.ledger import budgets
 from billing.ledger.extension import Extension, ExtensionResult
 from billing.ledger.refusal_details import TightestBudget
@@ -20,6 +20,7 @@ from tests.billing.ledger_calls import (
     admit,
     call,
     make_customer,
+    make_key,
     new_id,
     repeat_on_ten_connections,
     run,
@@ -112,6 +113,14 @@ def test_others_do_not_count(scope):
     )
 
 
+def test_an_admission_says_what_balance_and_budgets_leave():
+    customer = limited(250, "team")
+    left = [admit(customer.ask())[0].available_nanos for _ in range(3)]
+    assert left == [150, 50, 50]
+    customer.change_key(budget_total_nanos=220)
+    assert admit(customer.ask(amount_nanos=5))[0].available_nanos == 15
+
+
 def test_requests_that_name_no_session_share_one_budget():
     customer = limited(150, "session")
     assert customer.code() == "admitted"
@@ -162,7 +171,7 @@ def test_a_warning_budget_refuses_nothing_and_warns_at_each_threshold():
     assert list(warned.values_list("percent", "spent_nanos")) == [(50, 50), (75, 90), (100, 100)]
 
 
-def test_a_raised_limit_warns_anew():
+def test_a_raised_limit_warns_again():
     customer = limited(100, "key")
     settle(customer.end(customer.admitted(), output_nanos=100))
     set_rule(customer, 1000, "key")
@@ -173,7 +182,7 @@ def test_a_raised_limit_warns_anew():
 
 
 @pytest.mark.parametrize("period", ["day", "week", "month"])
-def test_a_period_begins_anew(period):
+def test_a_period_starts_over(period):
     customer = limited(100, "team", period)
     ask = customer.admitted()
     BudgetSpend.objects.filter(account=customer.account).update(starts_on=date(2020, 1, 6))
@@ -352,3 +361,39 @@ def test_a_deleted_budget_row_or_a_wrong_sum_is_found():
     BudgetSpend.objects.filter(account=customer.account).update(
         spent_nanos=F("spent_nanos") + 1, held_nanos=0
     )
+
+
+def test_a_team_without_an_account_delays_no_one():
+    customer = limited(1000, "team")
+    name = new_id()
+    team = Team.objects.create(name=name, slug=name, plan=customer.team.plan)
+    other = Customer(team, customer.account, make_key(team), customer.catalogue_version)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = '20s'")
+
+    ask, without = customer.ask(), other.ask(session_id="1", session_budget_nanos=100)
+    assert [each.code for each in admit(ask, without)] == ["admitted", "invalid_api_key"]
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_rules_of_one_series_that_differ_fail_no_batch(is_reversed):
+    customer = limited(150, "key")
+    successor, _ = api_keys.rotate_key(customer.key, 600)
+    new = Customer(customer.team, customer.account, successor, customer.catalogue_version)
+    warned, strict = (new, customer) if is_reversed else (customer, new)
+    set_rule(warned, 120, "key", is_hard=False)
+
+    asks = [who.ask() for who in (warned, strict, warned)]
+    codes = [each.code for each in admit(*asks)]
+    assert codes[0] == codes[2] == "admitted"
+    assert rows(customer) == [("", 0, 100 * codes.count("admitted"))]
+
+
+def test_a_changed_rule_leaves_earlier_periods_alone():
+    customer = limited(100, "team", "day")
+    BudgetSpend.objects.filter(account=customer.account).update(starts_on=date(2020, 1, 6))
+    customer.admitted()
+    set_rule(customer, 200, "team", "day", is_hard=False)
+
+    found = BudgetSpend.objects.filter(account=customer.account).order_by("pk")
+    assert list(found.values_list("limit_nanos", "is_hard")) == [(100, True), (200, False)]

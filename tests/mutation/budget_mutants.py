@@ -8,7 +8,11 @@ BUDGET_MUTANTS = [
     Mutant(
         "budgets: the guard of the hold, in the decision and the update's WHERE",
         (
-            (ADMIT, "available, budget_left, spend_left", "available, budget_left"),
+            (
+                ADMIT,
+                "request.amount_nanos, available, budget_left, spend_left",
+                "request.amount_nanos, available, budget_left",
+            ),
             (ADMIT, "AND least(budget_left, spend_left) < available", "AND false"),
             (BUDGETS, "h.amount_nanos <= h.limit_nanos", "h.amount_nanos >= 0"),
         ),
@@ -49,9 +53,37 @@ BUDGET_MUTANTS = [
     mutant(
         "budgets: what was spent before a rule",
         BUDGETS,
-        "VALUES (account, series, '', starts_on, spent, spent)",
-        "VALUES (account, series, '', starts_on, 0, 0)",
+        "VALUES (account, series, '', period_start, spent, spent)",
+        "VALUES (account, series, '', period_start, 0, 0)",
         f"{TESTS}a_new_rule_counts_what_its_period_has_spent[team-month]",
+    ),
+    mutant(
+        "budgets: the period of a changed rule",
+        BUDGETS,
+        " AND s.starts_on = period_start;",
+        ";",
+        f"{TESTS}a_changed_rule_leaves_earlier_periods_alone",
+    ),
+    mutant(
+        "budgets: rows that can't be made",
+        BUDGETS,
+        "EXIT WHEN NOT FOUND;",
+        "",
+        f"{TESTS}a_team_without_an_account_delays_no_one",
+    ),
+    mutant(
+        "budgets: a request that is only warned, in a batch with a limited one",
+        ADMIT,
+        "WHEN mine.limits[i] IS NULL OR spend_limits[place] IS NULL THEN NULL",
+        "WHEN false THEN NULL",
+        f"{TESTS}rules_of_one_series_that_differ_fail_no_batch[True]",
+    ),
+    mutant(
+        "budgets: what an admission says they leave",
+        ADMIT,
+        "granted, least(available, budget_left, spend_left),",
+        "granted, available,",
+        f"{TESTS}an_admission_says_what_balance_and_budgets_leave",
     ),
     mutant(
         "budgets: the guard of an extension",

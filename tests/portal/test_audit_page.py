@@ -60,7 +60,9 @@ def test_a_full_last_page_offers_no_older_one(browser: Client, alices_team: Team
     assert 'rel="prev"' not in page
 
 
-def test_filters_by_deed_and_doer_stay_on_the_next_page(browser: Client, alices_team: Team) -> None:
+def test_filters_by_action_and_actor_stay_on_the_next_page(
+    browser: Client, alices_team: Team
+) -> None:
     write(alices_team, AUDIT_PAGE_ROWS + 1, action="key.revoked")
     write(alices_team, 5, actor="bob@example.com", action="key.revoked")
     write(alices_team, 5)

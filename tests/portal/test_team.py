@@ -238,13 +238,13 @@ def test_a_team_is_renamed(team: Team, alice: User) -> None:
     assert AuditEntry.objects.get(action="team.renamed").subject == "Other"
 
 
-def test_deeds_ask_for_a_csrf_token(team: Team, alice: User) -> None:
+def test_actions_ask_for_a_csrf_token(team: Team, alice: User) -> None:
     browser = signed_in(alice, enforce_csrf_checks=True)
     for path in ("/team/leave", "/team/new", "/team/invitations", "/settings", "/settings/delete"):
         assert browser.post(path, {"name": "x"}).status_code == 403, path
 
 
-def test_deeds_are_post_alone(team: Team, alice: User) -> None:
+def test_actions_are_post_alone(team: Team, alice: User) -> None:
     browser = browser_in(team, alice)
     for path in ("/team/leave", "/team/members/1/remove", "/team/invitations", "/team/switch"):
         assert browser.get(path).status_code == 405, path

@@ -19,7 +19,7 @@ class TextDialect(OpenAiFamily):
     def upstream_body(
         self, request: ParsedRequest, model: ModelEntry, route: RouteEntry, max_tokens: int
     ) -> bytes:
-        """Return the client's own fields, encoded anew, as far as they go upstream.
+        """Return the client's own fields, re-encoded, as far as they go upstream.
 
         They get the upstream's name of the model, the output limit that was paid for under the name
         that the route's upstream knows, and for developer messages a role that it takes.
@@ -39,8 +39,8 @@ def finish_body(
 ) -> None:
     """Put into a body what every call says, as far as the route's upstream takes it.
 
-    That is the upstream's name of the model, the output limit that was paid for, the wish for usage
-    in a stream, and the model's defaults for sampling.
+    That is the upstream's name of the model, the output limit that was paid for, the request for
+    usage in a stream, and the model's defaults for sampling.
     """
     for name in ("max_tokens", "max_completion_tokens", "stream_options"):
         body.pop(name, None)

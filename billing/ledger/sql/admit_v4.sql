@@ -79,7 +79,8 @@ DECLARE
     mine billing_request_budgets;
     spend_left bigint;        -- of the request's budgets; null without a hard one
     spend_ids bigint[] := '{}';     -- the budgets' rows in which the batch holds something,
-    spend_holds bigint[] := '{}';   -- how much, and the largest limit that let it
+    spend_holds bigint[] := '{}';   -- how much, and the largest limit that let it: null if a
+                                    -- request among them is only warned
     spend_limits bigint[] := '{}';
     place integer;
     free_windows jsonb;       -- the minutes of free models' users; null if the batch has none
@@ -242,6 +243,7 @@ BEGIN
             open_calls := open_calls + request.is_call::integer;
             new_calls := new_calls + request.is_call::integer;
             budget_left := budget_left - granted;
+            spend_left := spend_left - granted;
             key_holds := coalesce(key_holds, 0) + granted;
             requests := requests + 1;
             tokens := tokens + counted_tokens;
@@ -277,7 +279,9 @@ BEGIN
                     spend_limits := spend_limits || mine.limits[i];
                 ELSE
                     spend_holds[place] := spend_holds[place] + granted;
-                    spend_limits[place] := greatest(spend_limits[place], mine.limits[i]);
+                    spend_limits[place] := CASE
+                        WHEN mine.limits[i] IS NULL OR spend_limits[place] IS NULL THEN NULL
+                        ELSE greatest(spend_limits[place], mine.limits[i]) END;
                 END IF;
             END LOOP;
         END IF;
@@ -285,7 +289,7 @@ BEGIN
         -- 2f. Answer.
         result := (
             request.request_id, decision, request.catalogue_now, current_key, current_account,
-            request.team_id, granted, available,
+            request.team_id, granted, least(available, budget_left, spend_left),
             CASE WHEN left_of_model < left_of_key
                  THEN request.model_requests_per_minute ELSE request.requests_limit END,
             greatest(0, least(left_of_key, left_of_model)),

@@ -1,8 +1,8 @@
 -- Budgets: what teams, members, keys, sessions and end users may spend in a period.
 --
 -- A rule (`billing_budgetrule`) is of a team, of a member's keys or of a key, or it is a key's rule
--- for each session or each end user. What counts against it stands in rows of its series
--- (`billing_budgetspend`): one for each period and, where it is for each of many, each subject.
+-- for each session or each end user. What counts against it is kept in rows of its series
+-- (`billing_budgetspend`): one for each period and, of such a key's rule, for each subject.
 -- Requests that name no session (no end user) share one row. A key that replaces another gets
 -- rules of the same series. A series with a team's negative id has the sessions whose budget comes
 -- with their requests.
@@ -11,8 +11,7 @@
 -- held; another only warns. The account's lock guards the rows, and its `has_budgets` says
 -- that the team has, or had, any.
 
--- Return the day on which a period begins. Weeks begin on Monday; what is counted in all has always
--- begun.
+-- Return the day on which a period begins. Weeks begin on Monday; a total began long ago.
 CREATE OR REPLACE FUNCTION billing_period_start(period text, today date)
 RETURNS date LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE period WHEN 'day' THEN today
@@ -118,13 +117,14 @@ BEGIN
             today, this_week, this_month) AS b
         GROUP BY a.id, b.series_id, b.subject, b.starts_on
         ON CONFLICT DO NOTHING;
+        EXIT WHEN NOT FOUND;  -- a team without an account lacks them for good, and is refused
     END LOOP;
     RETURN budgets;
 END
 $$;
 
--- Hold of budgets what a batch was granted, and return whether each leaves it. A session's row
--- keeps the limit that its latest requests brought.
+-- Hold what a batch was granted in the budgets' rows, and return whether each budget covers it. A
+-- session's row keeps the limit that its latest requests brought.
 CREATE OR REPLACE FUNCTION billing_hold_spends(
     spend_ids bigint[], spend_holds bigint[], spend_limits bigint[])
 RETURNS boolean LANGUAGE plpgsql AS $$
@@ -192,7 +192,7 @@ RETURNS bigint LANGUAGE plpgsql STABLE AS $$
 DECLARE
     today constant date := now() AT TIME ZONE 'UTC';
     this_month constant date := date_trunc('month', today);
-    is_keys constant boolean := of_scope = 'key';  -- who counts what it took over
+    is_keys constant boolean := of_scope = 'key';  -- a key's includes what it took over
     spent bigint;
 BEGIN
     IF of_scope IN ('session', 'end_user') THEN
@@ -229,7 +229,7 @@ CREATE OR REPLACE FUNCTION billing_set_budget(
 RETURNS bigint LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    starts_on constant date := billing_period_start(of_period, (now() AT TIME ZONE 'UTC')::date);
+    period_start constant date := billing_period_start(of_period, (now() AT TIME ZONE 'UTC')::date);
     account bigint := billing_open_account(of_team);
     spent bigint;
     rule bigint;
@@ -260,7 +260,7 @@ BEGIN
         IF of_scope NOT IN ('session', 'end_user') THEN
             INSERT INTO billing_budgetspend (
                 account_id, series_id, subject, starts_on, carried_nanos, spent_nanos)
-            VALUES (account, series, '', starts_on, spent, spent);
+            VALUES (account, series, '', period_start, spent, spent);
         END IF;
     END IF;
 
@@ -268,7 +268,7 @@ BEGIN
     UPDATE billing_budgetspend s
     SET limit_nanos = new_limit_nanos, is_hard = new_is_hard,
         warned_percent = billing_reached_percent(s.spent_nanos, new_limit_nanos)
-    WHERE s.series_id = series AND s.starts_on = starts_on;
+    WHERE s.series_id = series AND s.starts_on = period_start;
     UPDATE billing_creditaccount a SET has_budgets = true
     WHERE a.id = account AND NOT a.has_budgets;
     RETURN rule;

@@ -52,14 +52,14 @@ class Api:
         if name == "billing_portal/sessions":
             return self._account.portal.create(form)
         collection, number, action = lists.split(name)
-        does = self._deeds(number, form).get(
+        perform = self._actions(number, form).get(
             " ".join(filter(None, (method, collection, "{id}" if number else "", action)))
         )
-        if does is None:
+        if perform is None:
             raise StripeError(f"Unrecognized request URL ({method}: /v1/{name}).", status=404)
-        return does()
+        return perform()
 
-    def _deeds(self, number: str, form: Form) -> dict[str, Callable[[], Thing]]:
+    def _actions(self, number: str, form: Form) -> dict[str, Callable[[], Thing]]:
         account = self._account
         customers, payments, prices = account.customers, account.payments, account.prices
         subscriptions, invoices = account.subscriptions, account.invoices

@@ -32,9 +32,9 @@ export class Sidebar {
     if (text) this.page.say(text);
   }
 
-  async #try(deed) {
+  async #try(action) {
     try {
-      await deed();
+      await action();
       this.complain("");
     } catch (error) {
       this.complain(error.message);

@@ -9,7 +9,7 @@ from tests.cast import signed_in
 pytestmark = pytest.mark.django_db
 
 
-def test_a_management_keys_deeds_are_written_down(as_manager, management_key, alices_team) -> None:
+def test_a_management_keys_actions_are_recorded(as_manager, management_key, alices_team) -> None:
     made = as_manager("POST", "/keys", {"name": "CI"}).data
     path = f"/keys/{made['id']}"
     as_manager("PATCH", path, {"name": "Build", "budget_day": "1"})
@@ -34,7 +34,7 @@ def test_a_management_keys_deeds_are_written_down(as_manager, management_key, al
         assert entry.ip_address == "127.0.0.1"
 
 
-def test_a_browsers_deeds_are_its_users(alice) -> None:
+def test_a_browsers_actions_are_its_users(alice) -> None:
     Caller(signed_in(alice))("POST", "/keys", {"name": "CI"})
     assert AuditEntry.objects.get().actor == alice
 

@@ -12,7 +12,8 @@ from accounts.models import ApiKey
 from api.gateway.spend_limits import SpendLimit, fullest, headers_of, limits_of
 from api.models import Model, Route, Upstream
 from billing.ledger import postings
-from billing.models import CatalogueVersion, CreditAccount, PriceVersion, Product
+from billing.ledger.budgets import set_budget
+from billing.models import BudgetRule, CatalogueVersion, CreditAccount, PriceVersion, Product
 from tests.api.gateway import upstream as scripted
 from tests.api.gateway.upstream import answer, completion
 from tests.api.served import bearer, served
@@ -23,6 +24,7 @@ from tests.portal.serving import serve
 pytestmark = pytest.mark.django_db(transaction=True)
 
 DOLLAR = 10**9
+Scope, Period = BudgetRule.Scope, BudgetRule.Period
 PREFIX = "anthropic-ratelimit-unified-"
 
 
@@ -117,7 +119,7 @@ def test_messages_say_how_full_the_limit_is(
     customer.change_key(budget_day_nanos=5 * DOLLAR)
     message = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
 
-    async def ask_until_shown() -> tuple[httpx.Response, ...]:
+    async def ask_until_shown() -> list[httpx.Response]:
         async with scripted.Upstream(*[answer(completion())] * 200) as there:
             await sync_to_async(make_model)(there.port)
             async with served(settings) as client:
@@ -134,9 +136,13 @@ def test_messages_say_how_full_the_limit_is(
                 spent = ApiKey.objects.filter(pk=alices_key.key.pk)
                 await sync_to_async(spent.update)(budget_day_nanos=4 * DOLLAR)
                 refused = await client.post("/v1/messages", json=message, headers=headers)
-                return shown, repeat, plain, refused
+                await sync_to_async(spent.update)(budget_day_nanos=5 * DOLLAR)
+                team = customer.team
+                await sync_to_async(set_budget)(team, Scope.TEAM, Period.WEEK, 4 * DOLLAR)
+                by_team = await client.post("/v1/messages", json=message, headers=headers)
+                return [shown, repeat, plain, refused, by_team]
 
-    shown, repeat, plain, refused = async_to_sync(ask_until_shown)()
+    shown, repeat, plain, refused, by_team = async_to_sync(ask_until_shown)()
     found = {
         name.removeprefix(PREFIX): value
         for name, value in shown.headers.items()
@@ -164,6 +170,8 @@ def test_messages_say_how_full_the_limit_is(
     assert refused.headers[f"{PREFIX}overage-period"] == "daily"
     assert f"{PREFIX}representative-claim" not in refused.headers
     assert f"{PREFIX}overage-status" not in refused.headers
+    assert by_team.headers[f"{PREFIX}overage-period"] == "weekly"
+    assert 0 < int(by_team.headers["retry-after"]) <= 7 * 86_400
 
 
 def limit(spent: int, of: int, days: int = 1) -> SpendLimit:
