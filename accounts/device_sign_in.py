@@ -160,7 +160,7 @@ def refresh(refresh_token: str, *, ip_address: str) -> Tokens:
     with transaction.atomic():
         rows = DeviceSignIn.objects.select_for_update(of=("self",))
         found = rows.filter(family_digest=digest_of(family)).first()
-        key = lock_approved_key(found.key_id) if found is not None else None
+        key = lock_approved_key(found) if found is not None else None
         if found is not None and key is not None:
             is_newest = hmac.compare_digest(
                 bytes(found.refresh_digest or b""), digest_of(refresh_token)

@@ -10,6 +10,8 @@ from accounts import api_keys, audit, key_actions
 from accounts.access import Actor, membership_in
 from accounts.models import ApiKey, AppAuthorization, DeviceSignIn, Team, User
 
+Approval = DeviceSignIn | AppAuthorization
+
 
 class OAuthError(Exception):
     """An error of a token endpoint. `code` is its name in the RFC, `status` that of the answer."""
@@ -59,10 +61,12 @@ def create_approved_key(
     return key
 
 
-def lock_approved_key(key_id: int | None) -> ApiKey | None:
-    """Return an approved key, locked; None if it was revoked or its member may not have it now."""
+def lock_approved_key(approval: Approval) -> ApiKey | None:
+    """Return the approved key, locked; None if it was revoked or its member may not have it now."""
+    if approval.key_id is None:
+        return None
     rows = ApiKey.objects.select_for_update(of=("self",)).select_related("team", "created_by")
-    key = rows.filter(pk=key_id, revoked_at__isnull=True).first()
+    key = rows.filter(pk=approval.key_id, revoked_at__isnull=True).first()
     if key is None or key.created_by is None or not key.created_by.is_active:
         return None
     membership = membership_in(key.created_by, key.team)
@@ -72,20 +76,18 @@ def lock_approved_key(key_id: int | None) -> ApiKey | None:
     return key if actor.may_create_keys() else None
 
 
-def lock_unfetched_key(approval: DeviceSignIn | AppAuthorization) -> ApiKey | None:
+def lock_unfetched_key(approval: Approval) -> ApiKey | None:
     """Return the key that an approval's code is exchanged for, locked.
 
     None also while it is frozen, and once it was rotated: its successor is in its place.
     """
-    key = lock_approved_key(approval.key_id)
+    key = lock_approved_key(approval)
     if key is None or key.frozen_at is not None:
         return None
     return None if ApiKey.objects.filter(replaces_id=key.pk).exists() else key
 
 
-def end_of(
-    key: ApiKey, approval: DeviceSignIn | AppAuthorization, approved: datetime | None
-) -> datetime | None:
+def end_of(key: ApiKey, approval: Approval, approved: datetime | None) -> datetime | None:
     """Return when a key ends that is fetched now: as approved, unless that was changed since."""
     return approved if key.expires_at == approval.expires_at else key.expires_at
 
