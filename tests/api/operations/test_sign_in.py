@@ -8,6 +8,7 @@ import httpx
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
+from accounts import keys
 from accounts.models import ApiKey
 from api.gateway.spend_limits import SpendLimit, fullest, headers_of, limits_of
 from api.models import Model, Route, Upstream
@@ -117,7 +118,7 @@ def test_messages_say_how_full_the_limit_is(
     customer.change_key(budget_day_nanos=5 * DOLLAR)
     message = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
 
-    async def ask_until_shown() -> tuple[httpx.Response, httpx.Response, httpx.Response]:
+    async def ask_until_shown() -> list[httpx.Response]:
         async with scripted.Upstream(*[answer(completion())] * 200) as there:
             await sync_to_async(make_model)(there.port)
             async with served(settings) as client:
@@ -128,12 +129,14 @@ def test_messages_say_how_full_the_limit_is(
                         break
                     await asyncio.sleep(0.05)
                 plain = await client.post("/v1/chat/completions", json=message, headers=headers)
+                spending = {**headers, "x-session-id": "s", "x-session-budget": "0.00000001"}
+                session = await client.post("/v1/messages", json=message, headers=spending)
                 spent = ApiKey.objects.filter(pk=alices_key.key.pk)
                 await sync_to_async(spent.update)(budget_day_nanos=4 * DOLLAR)
                 refused = await client.post("/v1/messages", json=message, headers=headers)
-                return shown, plain, refused
+                return [shown, plain, session, refused]
 
-    shown, plain, refused = async_to_sync(ask_until_shown)()
+    shown, plain, session, refused = async_to_sync(ask_until_shown)()
     found = {
         name.removeprefix(PREFIX): value
         for name, value in shown.headers.items()
@@ -159,6 +162,23 @@ def test_messages_say_how_full_the_limit_is(
     assert refused.headers[f"{PREFIX}overage-period"] == "daily"
     assert f"{PREFIX}representative-claim" not in refused.headers
     assert f"{PREFIX}overage-status" not in refused.headers
+    assert session.headers[f"{PREFIX}status"] == "rejected"
+    assert "retry-after" not in session.headers, "a session's budget never resets"
+    assert f"{PREFIX}reset" not in session.headers
+
+
+def test_no_limit_is_read_for_an_unknown_key(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    async def look_up(team_id: int, _read: object) -> None:
+        read.append(team_id)
+
+    monkeypatch.setattr("api.gateway.spend_limits.look_up", look_up)
+    headers = bearer(keys.new_key("sk-tg-"))
+    (refused,) = ask(settings, "POST", "/v1/messages", headers=headers, json={"model": "m"})
+    assert (refused.status_code, read) == (401, [])
 
 
 def limit(spent: int, of: int, days: int = 1) -> SpendLimit:
