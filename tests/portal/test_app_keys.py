@@ -151,6 +151,18 @@ def test_a_late_code_and_one_of_a_revoked_key_give_nothing(
             exchange(code, app.verifier)
 
 
+def test_a_body_that_is_no_json_is_refused(settings: Any, transactional_db: None) -> None:
+    deep = b'{"x": ' + b"[" * 8000 + b"]" * 8000 + b"}"
+    bodies = (b"", b'{"code": "\xff", "code_verifier": "x"}', deep, b" " * 20_000)
+
+    async def ask() -> list[int]:
+        async with served(settings) as client:
+            answers = [await client.post("/api/v1/auth/keys", content=each) for each in bodies]
+            return [answer.status_code for answer in answers]
+
+    assert async_to_sync(ask)() == [400, 400, 400, 413]
+
+
 @pytest.mark.parametrize(
     "url",
     [
