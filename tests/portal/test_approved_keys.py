@@ -12,6 +12,7 @@ from accounts import api_keys, key_actions
 from accounts.access import Actor
 from accounts.models import ApiKey, Membership, Role, Team, User
 from tests.api.webhooks.receiver import endpoint_of, events_of
+from tests.cast import signed_in
 from tests.portal import test_app_keys as apps
 from tests.portal import test_device_sign_in as devices
 
@@ -94,3 +95,14 @@ def test_a_change_that_began_before_a_device_signed_in_leaves_its_token_an_expir
     key = ApiKey.objects.get()
     assert key.expires_at is not None
     assert key.expires_at - timezone.now() <= timedelta(hours=8)
+
+
+def test_staff_leave_the_expiry_to_the_device_that_renews_it(browser: Client) -> None:
+    devices.sign_in(browser)
+    key = ApiKey.objects.get()
+    staff = signed_in(User.objects.create_superuser("boss@example.com"))
+    form = {"name": "Renamed", "expires_at_0": "", "expires_at_1": ""}
+    answer = staff.post(f"/admin/accounts/apikey/{key.pk}/change/", form)
+    assert answer.status_code == 302, answer.content
+    changed = ApiKey.objects.get()
+    assert (changed.name, changed.expires_at) == ("Renamed", key.expires_at)
