@@ -1,7 +1,7 @@
 """Keys for apps: a member approves one on a page, and the app fetches it with a code.
 
-The way is OAuth's authorization code with PKCE (RFC 7636, S256 only) as OpenRouter's apps use it:
-no registration, since the callback URL that the member sees is where the code goes.
+This is OAuth's authorization code with PKCE (RFC 7636, S256 only) as OpenRouter's apps use it:
+without registration, since the member sees the callback URL that the code goes to.
 """
 
 import base64
@@ -42,7 +42,7 @@ _DIGEST_BYTES = 32
 def callback_of(url: str) -> SplitResult | None:
     """Return the parts of a URL that a code may be sent to: https, or http on this machine.
 
-    None for any other: with a user or a fragment, or with characters that a URL can't have.
+    Return None for any other, such as one with a user, a fragment, or characters that no URL has.
     """
     if len(url) > LONGEST_URL or _UNSAFE.search(url):
         return None
@@ -65,7 +65,7 @@ def callback_url(parts: SplitResult, **added: str) -> str:
 
 
 def challenge_of(text: str) -> bytes | None:
-    """Return the digest in a code challenge of method S256; None where it is none."""
+    """Return the digest in a code challenge of method S256; None for any other text."""
     try:
         digest = base64.urlsafe_b64decode(text.encode("ascii") + b"=")
     except (UnicodeEncodeError, binascii.Error):

@@ -35,7 +35,7 @@ from accounts.webhooks.events import publish_key_created
 CODE_SECONDS = 600
 INTERVAL_SECONDS = 5
 LONGEST_INTERVAL_SECONDS = 300
-_EARLY_SECONDS = 1  # networks make a poll come late, and the next one so much too early
+_EARLY_SECONDS = 1  # after a poll that the network delayed, the next one seems early
 _KEPT = timedelta(days=1)
 # RFC 8628, 6.1: no vowels, so that no code is a word; 20^8 codes are 34 bits.
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
@@ -149,8 +149,8 @@ def exchange(device_code: str, *, ip_address: str) -> Tokens:
 def refresh(refresh_token: str, *, ip_address: str) -> Tokens:
     """Replace both tokens of a sign-in.
 
-    A refresh token works once. Its second use ends the sign-in, as one of the two who had it is a
-    thief (RFC 9700, 4.14.2), unless it comes from the address of the last renewal: several
+    A refresh token works once. Its second use ends the sign-in, since one of its two holders stole
+    it (RFC 9700, 4.14.2), unless it comes from the address of the last renewal: several
     sessions of Claude Code on one machine share a token, and the slower one finds it used.
 
     Raise OAuthError: `invalid_grant` (401) where the user must sign in again, and

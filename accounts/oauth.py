@@ -102,6 +102,6 @@ def revoke_approved_keys(team: Team, user: User) -> None:
 
 
 def revoke_leaked_key(key: ApiKey, *, ip_address: str | None) -> None:
-    """Revoke a key of which a code or token was used twice: one of the two was stolen."""
+    """Revoke a key whose code or token was used twice, once of them by a thief."""
     detail = {"reason": "a token was used twice"}
     key_actions.revoke_key(Actor(team=key.team), key, detail=detail, ip_address=ip_address)

@@ -217,7 +217,7 @@ def test_only_s256_is_accepted(browser: Client, changed: dict[str, str]) -> None
     assert browser.get(App().address(**changed)).status_code == 400
 
 
-def test_a_denial_is_told_to_the_app(browser: Client) -> None:
+def test_a_denial_is_reported_to_the_app(browser: Client) -> None:
     app = App()
     for decision in ("deny", ""):
         sent = parse_qs(returned(decide(browser, app.address(), decision)).query)
