@@ -101,9 +101,10 @@ def _cents(amount_nanos: int) -> int:
 async def drop_telemetry(gateway: Gateway, request: ApiRequest) -> None:
     """Read and drop a client's telemetry: without an answer it would complain each time.
 
-    Raise AuthenticationError without a key.
+    Raise an error of `api.errors`: an answer to an unknown key would forgive its address's refused
+    requests (`api/gateway/refusals.py`).
     """
-    request.key_digests()
+    await known_key(gateway, request)
     await request.drain_body()
     await request.respond(b"{}")
 
@@ -251,6 +252,5 @@ TELEMETRY = Operation(
     render_error=MESSAGES.render_error,
     answer=DroppedTelemetry,
     answer_example={},
-    errors=(401, 500),
-    headers=COMMON_HEADERS,
+    errors=KEY_ERRORS,
 )

@@ -88,12 +88,14 @@ def test_the_status_line_gets_the_fullest_limit_in_dollars(
     assert refused.json()["error"]["type"] == "authentication_error"
 
 
-def test_telemetry_is_accepted(settings: Any, alices_key: IssuedKey) -> None:
+def test_telemetry_is_accepted(settings: Any, customer: Customer, alices_key: IssuedKey) -> None:
     paths = ("/v1/metrics", "/v1/logs", "/v1/traces", "/api/v1/metrics", "/v1/v1/logs")
     headers = bearer(alices_key.plaintext)
     answers = ask(settings, "POST", *paths, headers=headers, content=b"\x0a\x00")
     assert [found.status_code for found in answers] == [200] * 5
-    assert ask(settings, "POST", "/v1/metrics", content=b"x")[0].status_code == 401
+    for refused in ({}, bearer(keys.new_key("sk-tg-"))):
+        (found,) = ask(settings, "POST", "/v1/metrics", headers=refused, content=b"x")
+        assert found.status_code == 401
 
 
 def make_model(port: int) -> None:
