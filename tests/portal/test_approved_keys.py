@@ -106,3 +106,13 @@ def test_staff_leave_the_expiry_to_the_device_that_renews_it(browser: Client) ->
     assert answer.status_code == 302, answer.content
     changed = ApiKey.objects.get()
     assert (changed.name, changed.expires_at) == ("Renamed", key.expires_at)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_renewals_at_once_one_gets_tokens_and_none_ends_the_sign_in(
+    browser: Client,
+) -> None:
+    token = devices.sign_in(browser)["refresh_token"]
+    statuses = devices.at_once(lambda: devices.refresh(token).status_code)
+    assert sorted(statuses) == [200, 401, 401, 401]
+    assert ApiKey.objects.get().revoked_at is None
