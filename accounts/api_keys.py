@@ -98,13 +98,18 @@ def update_key(key: ApiKey, rules: KeyRules) -> ApiKey:
 
     Raise KeyNotActiveError for a key that is revoked or expired: neither is ever reactivated.
     """
-    changes: dict[str, Any] = dict(rules)
-    if key.renewable_until is not None and "expires_at" in changes:
-        # The row's own expiry is the token's.
-        ends_at = changes["expires_at"] or timezone.now() + LONGEST_SIGN_IN
-        changes |= {"expires_at": Least("expires_at", ends_at), "renewable_until": ends_at}
-    if changes and not active(ApiKey.objects.filter(pk=key.pk)).update(**changes):
-        raise KeyNotActiveError(_("The key is revoked or expired. Create a new one."))
+    if rules:
+        changes: dict[str, Any] = dict(rules)
+        with transaction.atomic():
+            # Locked, so that no program signs in between, which changes what its expiry means.
+            old = active(ApiKey.objects.select_for_update().filter(pk=key.pk)).first()
+            if old is None:
+                raise KeyNotActiveError(_("The key is revoked or expired. Create a new one."))
+            if old.renewable_until is not None and "expires_at" in changes:
+                # The row's own expiry is the token's.
+                ends_at = changes["expires_at"] or timezone.now() + LONGEST_SIGN_IN
+                changes |= {"expires_at": Least("expires_at", ends_at), "renewable_until": ends_at}
+            ApiKey.objects.filter(pk=old.pk).update(**changes)
     key.refresh_from_db()
     return key
 

@@ -1,7 +1,7 @@
 """Keys for apps: a member approves one on a page, and the app fetches it with a code.
 
-The way is OAuth's authorization code with PKCE (RFC 7636, S256 only) as OpenRouter's apps use it:
-no registration, since the callback URL that the member sees is where the code goes.
+This is OAuth's authorization code with PKCE (RFC 7636, S256 only) as OpenRouter's apps use it:
+without registration, since the member sees the callback URL that the code goes to.
 """
 
 import base64
@@ -15,10 +15,19 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import api_keys, audit
-from accounts.access import Actor, membership_in
+from accounts import api_keys
+from accounts.access import Actor
 from accounts.models import ApiKey, AppAuthorization
-from accounts.oauth import OAuthError, digest_of, new_token, revoke_leaked_key
+from accounts.oauth import (
+    OAuthError,
+    create_approved_key,
+    digest_of,
+    end_of,
+    lock_unfetched_key,
+    new_token,
+    revoke_leaked_key,
+)
+from accounts.webhooks.events import publish_key_created
 
 CODE_SECONDS = 600
 LONGEST_URL = 2000
@@ -33,7 +42,7 @@ _DIGEST_BYTES = 32
 def callback_of(url: str) -> SplitResult | None:
     """Return the parts of a URL that a code may be sent to: https, or http on this machine.
 
-    None for any other: with a user or a fragment, or with characters that a URL can't have.
+    Return None for any other, such as one with a user, a fragment, or characters that no URL has.
     """
     if len(url) > LONGEST_URL or _UNSAFE.search(url):
         return None
@@ -56,7 +65,7 @@ def callback_url(parts: SplitResult, **added: str) -> str:
 
 
 def challenge_of(text: str) -> bytes | None:
-    """Return the digest in a code challenge of method S256; None where it is none."""
+    """Return the digest in a code challenge of method S256; None for any other text."""
     try:
         digest = base64.urlsafe_b64decode(text.encode("ascii") + b"=")
     except (UnicodeEncodeError, binascii.Error):
@@ -85,15 +94,14 @@ def approve(
     code, now = new_token(), timezone.now()
     expires_at = now + timedelta(seconds=CODE_SECONDS)
     with transaction.atomic():
-        api_keys.require_room(actor.team)
-        key, _unused = api_keys.create_key(
-            actor.team,
-            actor.user,
+        key = create_approved_key(
+            actor,
             name,
-            prefix=prefix,
-            expires_at=min(expires_at, ends_at or expires_at),
             source=source,
-            **budgets,
+            prefix=prefix,
+            code_expires_at=expires_at,
+            budgets=budgets,
+            ip_address=ip_address,
         )
         AppAuthorization.objects.create(
             digest=digest_of(code),
@@ -103,8 +111,6 @@ def approve(
             expires_at=expires_at,
             key_expires_at=ends_at,
         )
-        detail = {"scope": str(key.scope), "source": source}
-        audit.record(actor, "key.created", str(key), detail=detail, ip_address=ip_address)
     return code
 
 
@@ -121,24 +127,13 @@ def exchange(code: str, verifier: str, *, ip_address: str) -> tuple[ApiKey, str]
         found = rows.filter(digest=digest_of(code)).first()
         is_verifier = _VERIFIER.fullmatch(verifier) is not None
         if found is not None and is_verifier and hmac.compare_digest(found.challenge, challenge):
-            key = _lock_key(found)
             if found.exchanged_at is not None:
                 revoke_leaked_key(found.key, ip_address=ip_address)
-            elif key is not None:
+            elif found.expires_at > timezone.now() and (key := lock_unfetched_key(found)):
                 found.exchanged_at = timezone.now()
                 found.save(update_fields=["exchanged_at"])
-                return key, api_keys.replace_secret(key, expires_at=found.key_expires_at)
+                ends_at = end_of(key, found, found.key_expires_at)
+                plaintext = api_keys.replace_secret(key, expires_at=ends_at)
+                publish_key_created(key)
+                return key, plaintext
     raise OAuthError("invalid_grant", status=403)
-
-
-def _lock_key(authorization: AppAuthorization) -> ApiKey | None:
-    """Return the key, locked, if the code is valid and the key's member may still have it."""
-    if authorization.expires_at <= timezone.now():
-        return None
-    rows = ApiKey.objects.select_for_update(of=("self",)).select_related("team", "created_by")
-    key = rows.filter(
-        pk=authorization.key_id, revoked_at__isnull=True, frozen_at__isnull=True
-    ).first()
-    if key is None or key.created_by is None or not key.created_by.is_active:
-        return None
-    return key if membership_in(key.created_by, key.team) is not None else None

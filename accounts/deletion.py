@@ -20,6 +20,7 @@ from accounts.access import Actor
 from accounts.errors import SharedTeamError
 from accounts.models import (
     ApiKey,
+    DeviceSignIn,
     Invitation,
     Membership,
     NotificationSettings,
@@ -87,6 +88,8 @@ def delete_user(user: User, *, ip_address: str | None = None) -> None:
             text = _("You are the only owner of {names}, which has other members.")
             raise SharedTeamError(text.format(names=names))
         _log_departure(user, teams, ip_address)
+        # Before the keys, which is the order in which a renewal locks them.
+        DeviceSignIn.objects.filter(key__created_by=user).delete()
         _close(consequences.ending)
         for team in teams:
             revoke_approved_keys(team, user)
@@ -124,7 +127,7 @@ def _anonymize(user: User) -> None:
         NotificationSettings.objects.filter(user=user),
         SentNotice.objects.filter(user=user),
         Invitation.objects.filter(email=user.email, accepted_at__isnull=False),
-        StaffInvitation.objects.filter(email=user.email, accepted_at__isnull=False),
+        StaffInvitation.objects.filter(accepted_by=user),
     ):
         personal.delete()
     user.groups.clear()

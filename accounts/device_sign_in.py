@@ -16,16 +16,26 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts import api_keys, audit, keys
-from accounts.access import Actor, membership_in
+from accounts import api_keys, key_actions, keys
+from accounts.access import Actor
 from accounts.errors import SignInClosedError
 from accounts.models import ApiKey, DeviceSignIn, User
-from accounts.oauth import OAuthError, digest_of, new_token, revoke_leaked_key
+from accounts.oauth import (
+    OAuthError,
+    create_approved_key,
+    digest_of,
+    end_of,
+    lock_approved_key,
+    lock_unfetched_key,
+    new_token,
+    revoke_leaked_key,
+)
+from accounts.webhooks.events import publish_key_created
 
 CODE_SECONDS = 600
 INTERVAL_SECONDS = 5
 LONGEST_INTERVAL_SECONDS = 300
-_EARLY_SECONDS = 1  # networks make a poll come late, and the next one so much too early
+_EARLY_SECONDS = 1  # after a poll that the network delayed, the next one seems early
 _KEPT = timedelta(days=1)
 # RFC 8628, 6.1: no vowels, so that no code is a word; 20^8 codes are 34 bits.
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
@@ -92,22 +102,19 @@ def approve(
     key works once the device has fetched it. Raise SignInClosedError and TooManyKeysError.
     """
     with transaction.atomic():
-        api_keys.require_room(actor.team)
         waiting = _lock_pending(sign_in)
-        key, _unused = api_keys.create_key(
-            actor.team,
-            actor.user,
+        key = create_approved_key(
+            actor,
             name,
-            prefix=prefix,
-            expires_at=waiting.expires_at,
             source=waiting.client,
-            **budgets,
+            prefix=prefix,
+            code_expires_at=waiting.expires_at,
+            budgets=budgets,
+            ip_address=ip_address,
         )
-        waiting.ends_at = ends_at or timezone.now() + api_keys.LONGEST_SIGN_IN
+        waiting.ends_at = ends_at or _longest_end()
         waiting.key = key
         _decide(waiting)
-        detail = {"scope": str(key.scope), "source": key.source}
-        audit.record(actor, "key.created", str(key), detail=detail, ip_address=ip_address)
     return key
 
 
@@ -129,10 +136,12 @@ def exchange(device_code: str, *, ip_address: str) -> Tokens:
         found = rows.filter(device_digest=digest_of(device_code)).first()
         problem = _why_not_exchanged(found)
         if found is not None and problem is None:
-            key = _lock_key(found)
-            if key is not None and key.frozen_at is None:
+            if key := lock_unfetched_key(found):
                 found.exchanged_at = timezone.now()
-                return _issue(found, key, new_token(), ip_address)
+                ends_at = end_of(key, found, found.ends_at) or _longest_end()
+                tokens = _issue(found, key, new_token(), ends_at, ip_address)
+                publish_key_created(key)
+                return tokens
             problem = "access_denied"
     raise OAuthError(problem or "invalid_grant")
 
@@ -140,8 +149,8 @@ def exchange(device_code: str, *, ip_address: str) -> Tokens:
 def refresh(refresh_token: str, *, ip_address: str) -> Tokens:
     """Replace both tokens of a sign-in.
 
-    A refresh token works once. Its second use ends the sign-in, as one of the two who had it is a
-    thief (RFC 9700, 4.14.2), unless it comes from the address of the last renewal: several
+    A refresh token works once. Its second use ends the sign-in, since one of its two holders stole
+    it (RFC 9700, 4.14.2), unless it comes from the address of the last renewal: several
     sessions of Claude Code on one machine share a token, and the slower one finds it used.
 
     Raise OAuthError: `invalid_grant` (401) where the user must sign in again, and
@@ -151,15 +160,16 @@ def refresh(refresh_token: str, *, ip_address: str) -> Tokens:
     with transaction.atomic():
         rows = DeviceSignIn.objects.select_for_update(of=("self",))
         found = rows.filter(family_digest=digest_of(family)).first()
-        key = _lock_key(found) if found is not None else None
+        key = lock_approved_key(found) if found is not None else None
         if found is not None and key is not None:
             is_newest = hmac.compare_digest(
                 bytes(found.refresh_digest or b""), digest_of(refresh_token)
             )
             if is_newest and key.frozen_at is not None:
                 raise OAuthError("temporarily_unavailable", "The key is frozen.", 503)
-            if is_newest and _may_renew(key):
-                return _issue(found, key, family, ip_address)
+            ends_at = key.renewable_until
+            if is_newest and ends_at is not None and ends_at > timezone.now():
+                return _issue(found, key, family, ends_at, ip_address)
             if not is_newest and ip_address != found.refreshed_from:
                 revoke_leaked_key(key, ip_address=ip_address)
     raise OAuthError("invalid_grant", "Sign in again.", 401)
@@ -168,7 +178,7 @@ def refresh(refresh_token: str, *, ip_address: str) -> Tokens:
 def revoke(token: str, *, ip_address: str) -> None:
     """End the sign-in or the app's access that an access or refresh token belongs to (RFC 7009).
 
-    Unknown tokens are none of an error. Keys made by hand aren't revoked here.
+    An unknown token is not an error. Keys that people created aren't revoked here.
     """
     family, _dot, _secret = token.partition(".")
     candidates = [bytes.fromhex(each) for each in keys.digests(token)]
@@ -179,13 +189,9 @@ def revoke(token: str, *, ip_address: str) -> None:
     )
     if found is None:
         return
-    with transaction.atomic():
-        locked = ApiKey.objects.select_for_update().get(pk=found.pk)
-        if locked.revoked_at is None:
-            actor = Actor(team=found.team, user=found.created_by)
-            detail = {"source": found.source, "reason": "signed out"}
-            audit.record(actor, "key.revoked", str(found), detail=detail, ip_address=ip_address)
-        api_keys.revoke_key(locked)
+    actor = Actor(team=found.team, user=found.created_by)
+    detail = {"source": found.source, "reason": "signed out"}
+    key_actions.revoke_key(actor, found, detail=detail, ip_address=ip_address)
 
 
 def _user_code_digest(user_code: str) -> bytes:
@@ -229,27 +235,15 @@ def _why_not_exchanged(sign_in: DeviceSignIn | None) -> str | None:
     return "slow_down" if is_early else "authorization_pending"
 
 
-def _lock_key(sign_in: DeviceSignIn) -> ApiKey | None:
-    """Return the key, locked, unless it was revoked or its member may no longer have it."""
-    keys_found = ApiKey.objects.select_for_update(of=("self",)).select_related("team", "created_by")
-    key = keys_found.filter(device_sign_in=sign_in, revoked_at__isnull=True).first()
-    if key is None or key.created_by is None or not key.created_by.is_active:
-        return None
-    membership = membership_in(key.created_by, key.team)
-    if membership is None or sign_in.ends_at is None:
-        return None
-    actor = Actor(team=key.team, user=key.created_by, role=membership.role)
-    return key if actor.may_create_keys() else None
+def _longest_end() -> datetime:
+    return timezone.now() + api_keys.LONGEST_SIGN_IN
 
 
-def _may_renew(key: ApiKey) -> bool:
-    return key.renewable_until is not None and key.renewable_until > timezone.now()
-
-
-def _issue(sign_in: DeviceSignIn, key: ApiKey, family: str, ip_address: str) -> Tokens:
+def _issue(
+    sign_in: DeviceSignIn, key: ApiKey, family: str, ends_at: datetime, ip_address: str
+) -> Tokens:
     """Return new tokens, in place of those that the sign-in had."""
     now = timezone.now()
-    ends_at = key.renewable_until or cast(datetime, sign_in.ends_at)
     expires_at = min(ends_at, now + timedelta(seconds=settings.ACCESS_TOKEN_SECONDS))
     plaintext = api_keys.replace_secret(key, expires_at=expires_at, renewable_until=ends_at)
     refresh_token = f"{family}.{new_token()}"

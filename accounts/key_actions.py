@@ -4,6 +4,7 @@
 entry names the fields that changed, never a key's plaintext.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
@@ -89,11 +90,18 @@ def unfreeze_key(actor: Actor, key: ApiKey, *, ip_address: str | None) -> ApiKey
     return key
 
 
-def revoke_key(actor: Actor | audit.Staff, key: ApiKey, *, ip_address: str | None = None) -> ApiKey:
+def revoke_key(
+    actor: Actor | audit.Staff,
+    key: ApiKey,
+    *,
+    detail: Mapping[str, object] | None = None,
+    ip_address: str | None = None,
+) -> ApiKey:
     """Revoke a key from its next request on. A second revocation changes and logs nothing."""
     with transaction.atomic():
         # Locked, so that only one of two concurrent revocations is logged.
         locked = ApiKey.objects.select_for_update().get(pk=key.pk)
         if locked.revoked_at is None:
-            audit.record(actor, "key.revoked", str(locked), ip_address=ip_address)
+            subject = str(locked)
+            audit.record(actor, "key.revoked", subject, detail=detail, ip_address=ip_address)
         return api_keys.revoke_key(key)

@@ -29,9 +29,9 @@ SECOND_PERSON_MISSING = (
 
 
 def roles_offered_by(user: User) -> list[Group]:
-    """Return the roles that the user may invite to, by name: those that can do no more than they.
+    """Return the roles that the user may invite to, by name: those with no permission they lack.
 
-    Otherwise the permission would let its holder become more, under another address.
+    Otherwise the permission would let its holder gain others, under another address.
     """
     if not (user.is_active and user.is_staff and user.has_perm(PERMISSION)):
         return []

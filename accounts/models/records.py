@@ -28,7 +28,6 @@ class AuditEntry(models.Model):
         verbose_name = "audit log entry"
         verbose_name_plural = "audit log"
         # The log is read newest first, with or without one of its two filters.
-        # The log is read newest first, with or without one of its two filters.
         indexes = [
             models.Index(fields=["team", "-created_at", "-id"], name="audit_by_team"),
             models.Index(fields=["team", "action", "-created_at", "-id"], name="audit_by_action"),

@@ -1,4 +1,4 @@
-"""Users: who signs in, with the choices of their profile."""
+"""Users, who sign in, with the preferences of their profiles."""
 
 from typing import ClassVar
 

@@ -85,7 +85,7 @@ def publish_key_created(key: ApiKey) -> None:
         {
             **key_data(key),
             "scope": str(key.scope),
-            "expires_at": key.expires_at.isoformat() if key.expires_at else None,
+            "expires_at": key.ends_at.isoformat() if key.ends_at else None,
             "replaces": str(key.replaces_id) if key.replaces_id else None,
         },
     )

@@ -61,10 +61,11 @@ class ApiKeyAdmin(MoneyAdmin):
         return ("team", "scope", *self._rules) if obj is None else (*self._facts, *self._rules)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        """Return the read-only fields; a frozen key's expiry is among them."""
+        """Return the read-only fields; among them the expiry of a frozen key, or of a token."""
         if obj is None:
             return ()
-        return (*self._facts, "expires_at") if obj.frozen_at else self._facts
+        is_fixed = obj.frozen_at or obj.renewable_until
+        return (*self._facts, "expires_at") if is_fixed else self._facts
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Allow superusers only: who creates a key can use it."""
@@ -84,8 +85,8 @@ class ApiKeyAdmin(MoneyAdmin):
         """Save a key's rules, or create a key, with an entry in the team's audit log."""
         staff = audit.Staff(obj.team, cast(User, request.user))
         if change:
-            # Only the form's fields: a revocation in the meantime stays.
-            obj.save(update_fields=self._rules)
+            # Only what was changed: a revocation or a renewal in the meantime stays.
+            obj.save(update_fields=form.changed_data)
             if form.changed_data:
                 detail = {"fields": sorted(form.changed_data)}
                 audit.record(staff, "key.updated", str(obj), detail=detail)

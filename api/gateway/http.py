@@ -229,7 +229,7 @@ class ApiRequest:
         AuthenticationError without a valid key.
         """
         self._check_headers(max_bytes)
-        body = await self._read(max_bytes)
+        body = await self.read_body(max_bytes)
         key_digest = self.key_digests()[0]
         try:
             if len(body) <= LARGE_BYTES:
@@ -254,7 +254,7 @@ class ApiRequest:
         if not self.is_form:
             raise errors.UnsupportedMediaTypeError("Send a form: multipart/form-data.")
         content_type = self.headers[b"content-type"].decode("latin-1")
-        body = await self._read(max_bytes)
+        body = await self.read_body(max_bytes)
         boundary = content_type.partition("boundary=")[2].partition(";")[0].strip(' "').encode()
         key_digest = self.key_digests()[0]
         try:
@@ -331,7 +331,8 @@ class ApiRequest:
         if media_type not in {b"application/json", b""} and not media_type.endswith(b"+json"):
             raise errors.UnsupportedMediaTypeError()
 
-    async def _read(self, max_bytes: int) -> bytes:
+    async def read_body(self, max_bytes: int) -> bytes:
+        """Return the body. Raise RequestTooLargeError, or InvalidRequestError if it breaks off."""
         parts: list[bytes] = []
         while True:
             message = await self.receive()

@@ -2,7 +2,8 @@
 
 The headers `anthropic-ratelimit-unified-*` go with the answers of Messages. They inform: the ledger
 alone decides. Each process reads a key's limits beside its requests, at most every READ_SECONDS,
-and sends what it read last, so no request waits for them.
+and sends what it read last, so no request waits for them. Only keys that the ledger has accepted
+are read, so that unknown ones take no thread from look-ups.
 """
 
 import time
@@ -15,6 +16,7 @@ from api import errors
 from api.gateway.http import Downstream, Headers
 from api.gateway.look_ups import look_up
 from api.gateway.process import Gateway
+from billing.ledger.gate import AdmissionResult
 from billing.ledger.refusal_details import TightestBudget
 from billing.models import CreditAccount
 from billing.usage.key_spending import spending_of
@@ -23,12 +25,8 @@ READ_SECONDS = 10.0
 MOST_KEYS = 10_000
 # Where Claude Code tells its user, as fractions of the limit.
 THRESHOLDS = (0.95, 0.75)
-_PERIODS: Mapping[str, Literal["daily", "weekly", "monthly"]] = {
-    "day": "daily",
-    "week": "weekly",
-    "month": "monthly",
-}
 _PREFIX = b"anthropic-ratelimit-unified-"
+_PERIODS = {"day": b"daily", "week": b"weekly", "month": b"monthly"}
 
 
 class SpendLimit(NamedTuple):
@@ -60,7 +58,7 @@ class SpendLimit(NamedTuple):
 class _Request(Protocol):
     """What is asked of a request here."""
 
-    admission: Any
+    admission: AdmissionResult | None
     downstream: Downstream
 
     def key_digests(self) -> list[str]:
@@ -90,15 +88,6 @@ def limits_of(key: ApiKey, now: datetime) -> list[SpendLimit]:
     return found
 
 
-def exceeded(budget: TightestBudget | None) -> SpendLimit | None:
-    """Return the budget that refused a request as a limit; None if it never starts over."""
-    if budget is None or budget.resets_at is None:
-        return None
-    spent_nanos = budget.limit_nanos - budget.left_nanos
-    resets_at = datetime.fromtimestamp(budget.resets_at, UTC)
-    return SpendLimit(_PERIODS[budget.period], budget.limit_nanos, spent_nanos, resets_at)
-
-
 def fullest(limits: list[SpendLimit]) -> SpendLimit:
     """Return the limit that stops the key first, of reached ones the one that ends last."""
     reached = [limit for limit in limits if limit.is_reached]
@@ -115,45 +104,55 @@ def headers_of(limit: SpendLimit) -> Headers:
         (_PREFIX + b"representative-claim", b"overage"),
         (_PREFIX + b"overage-status", status),
         (_PREFIX + b"overage-utilization", b"%.2f" % min(0.99, limit.utilization)),
-        *_reset_headers(limit),
+        *_reset_headers(limit.resets_at.timestamp()),
     ]
     if limit.threshold is not None:
         headers.append((_PREFIX + b"overage-surpassed-threshold", b"%.2f" % limit.threshold))
     return headers
 
 
-def refusal_headers_of(limit: SpendLimit | None, now: datetime) -> Headers:
-    """Return the headers of an answer that says that the budget is used up.
+def refusal_headers_of(budget: TightestBudget | None, now: datetime) -> Headers:
+    """Return the headers of an answer that says that a budget is used up: the key's or another.
 
-    Without claim and overage status, so that Claude Code shows the error's own message.
+    Without claim and overage status, so that Claude Code shows the error's own message; without a
+    time to wait for where the budget is unknown or never resets.
     """
     headers = [
         (_PREFIX + b"status", b"rejected"),
         (_PREFIX + b"overage-disabled-reason", b"org_spend_cap_reached"),
     ]
-    if limit is None:
+    if budget is None or budget.resets_at is None:
         return headers
-    wait_seconds = max(1, int((limit.resets_at - now).total_seconds()))
+    wait_seconds = max(1, budget.resets_at - int(now.timestamp()))
     return [
         *headers,
         (b"retry-after", b"%d" % wait_seconds),
         (_PREFIX + b"overage-utilization", b"1"),
         (_PREFIX + b"overage-surpassed-threshold", b"1"),
-        (_PREFIX + b"overage-period", limit.period.encode()),
-        *_reset_headers(limit),
+        (_PREFIX + b"overage-period", _PERIODS[budget.period]),
+        *_reset_headers(budget.resets_at),
     ]
 
 
-def _reset_headers(limit: SpendLimit) -> Headers:
-    resets_at = b"%d" % limit.resets_at.timestamp()
-    return [(_PREFIX + b"reset", resets_at), (_PREFIX + b"overage-reset", resets_at)]
+def _reset_headers(resets_at: float) -> Headers:
+    value = b"%d" % resets_at
+    return [(_PREFIX + b"reset", value), (_PREFIX + b"overage-reset", value)]
+
+
+class _Known(NamedTuple):
+    """A key that was accepted, and its limit as it was last read; None before the first time."""
+
+    key_id: int
+    team_id: int
+    read_at: float
+    limit: SpendLimit | None
 
 
 class SpendLimits:
     """The limits that this process has read, by their keys' digests."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[float, SpendLimit | None]] = {}
+        self._known: dict[str, _Known] = {}
 
     def show_in(self, gateway: Gateway, request: _Request) -> None:
         """Add the key's limit to the headers of the request's answer."""
@@ -161,40 +160,52 @@ class SpendLimits:
             digest = request.key_digests()[0]
         except errors.AuthenticationError:
             return
-        read_at, _limit = self._known.get(digest, (float("-inf"), None))
-        now = time.monotonic()
-        if now - read_at > READ_SECONDS:
-            if len(self._known) >= MOST_KEYS:
-                self._known.clear()
-            self._known[digest] = now, _limit  # so that only one request reads it
-            gateway.run_in_background(self._read(request.key_digests()))
+        if digest in self._known:
+            self._refresh(gateway, digest)
         send = request.downstream.send
 
         async def send_with_limit(message: Mapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                _read_at, limit = self._known.get(digest, (0.0, None))
+            admission = request.admission
+            if message["type"] == "http.response.start" and admission is not None:
                 added: Headers = []
-                if message["status"] == 200 and limit is not None:
-                    added = headers_of(limit)
-                elif getattr(request.admission, "code", "") == "budget_exceeded":
-                    limit = exceeded(request.admission.budget)
-                    added = refusal_headers_of(limit, datetime.now(UTC))
+                if message["status"] == 200:
+                    added = self._headers(gateway, digest, admission)
+                elif admission.code == "budget_exceeded":
+                    added = refusal_headers_of(admission.budget, datetime.now(UTC))
                 message = {**message, "headers": [*message["headers"], *added]}
             await send(message)
 
         request.downstream = Downstream(send_with_limit)
 
-    async def _read(self, digests: list[str]) -> None:
-        """Read the limit of a key; what can't be read now is read by a later request."""
-        candidates = [bytes.fromhex(digest) for digest in digests]
+    def _headers(self, gateway: Gateway, digest: str, admission: AdmissionResult) -> Headers:
+        """Return the headers of a successful answer; none for a key's first, which has it read."""
+        known = self._known.get(digest)
+        if known is None:
+            if len(self._known) >= MOST_KEYS:
+                self._known.clear()
+            never = float("-inf")
+            self._known[digest] = _Known(admission.key_id, admission.team_id, never, None)
+            self._refresh(gateway, digest)
+            return []
+        return headers_of(known.limit) if known.limit is not None else []
+
+    def _refresh(self, gateway: Gateway, digest: str) -> None:
+        """Have a known key's limit read if that was long ago."""
+        known, now = self._known[digest], time.monotonic()
+        if now - known.read_at > READ_SECONDS:
+            # At once, so that only one request reads it.
+            self._known[digest] = known._replace(read_at=now)
+            gateway.run_in_background(self._read(digest, known))
+
+    async def _read(self, digest: str, known: _Known) -> None:
+        """Read a key's limit; what can't be read now is read by a later request."""
 
         def read() -> SpendLimit | None:
-            key = ApiKey.objects.select_related("spend").filter(digest__in=candidates).first()
+            key = ApiKey.objects.select_related("spend").filter(pk=known.key_id).first()
             return fullest(limits_of(key, datetime.now(UTC))) if key is not None else None
 
         try:
-            # A key's look-ups are counted for itself: its team isn't known yet.
-            limit = await look_up(-int(digests[0][:12], 16), read)
+            limit = await look_up(known.team_id, read)
         except errors.ApiError:
             return
-        self._known[digests[0]] = time.monotonic(), limit
+        self._known[digest] = known._replace(read_at=time.monotonic(), limit=limit)

@@ -1,6 +1,6 @@
 """`POST …/auth/keys`: an app's exchange of a code for the API key that a member approved.
 
-The way is OpenRouter's OAuth PKCE; the page that the member sees is the portal's
+The protocol is OpenRouter's OAuth PKCE; the page that the member sees is the portal's
 (`portal/authorize`).
 """
 
@@ -17,6 +17,7 @@ from api import errors
 from api.gateway.http import ApiRequest
 from api.gateway.look_ups import look_up
 from api.gateway.process import Gateway
+from api.gateway.request_body import UnacceptableJsonError, decode_object
 from api.operations.base import COMMON_HEADERS, DocsPage, Operation
 from api.phrases import Phrase
 from api.validation_errors import explained
@@ -73,24 +74,17 @@ async def exchange_code(gateway: Gateway, request: ApiRequest) -> None:
 
 async def _read(request: ApiRequest) -> KeyExchange:
     """Return the body, which comes without a key. Raise an error of `api.errors`."""
-    body = b""
     try:
         async with asyncio.timeout(READ_SECONDS):
-            while True:
-                message = await request.receive()
-                body += message.get("body", b"")
-                if len(body) > MAX_BYTES:
-                    raise errors.RequestTooLargeError.about(f"{MAX_BYTES:,}")
-                if not message.get("more_body", False):
-                    break
+            body = await request.read_body(MAX_BYTES)
     except TimeoutError:
         raise errors.InvalidRequestError(Phrase("The body did not arrive in time.")) from None
     try:
-        return msgspec.json.decode(body, type=KeyExchange)
+        return msgspec.convert(decode_object(body), KeyExchange)
     except msgspec.ValidationError as error:
         raise explained(str(error)) from None
-    except msgspec.DecodeError as error:
-        problem = Phrase("The body is not valid JSON: {reason}", reason=str(error))
+    except UnacceptableJsonError as error:
+        problem = Phrase("The body is not valid JSON: {reason}", reason=error.reason)
         raise errors.InvalidJsonError(problem) from None
 
 

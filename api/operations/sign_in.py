@@ -1,7 +1,7 @@
-"""What Claude Code asks of a gateway that it is signed in to, beside Messages.
+"""Operations that Claude Code needs of a gateway that it is signed in to, beside Messages.
 
 Its contract (`GET /protocol` of its own gateway): the metadata of the sign-in (RFC 8414), the
-dollars for its status line, and a place for its telemetry. The pages and the token endpoint are the
+amounts for its status line, and a place for its telemetry. The pages and the token endpoint are the
 portal's (`portal/authorize`).
 """
 
@@ -18,7 +18,7 @@ from api.dialects.anthropic_messages import MESSAGES
 from api.gateway.http import ApiRequest
 from api.gateway.look_ups import known_key, look_up
 from api.gateway.process import Gateway
-from api.gateway.spend_limits import fullest, limits_of
+from api.gateway.spend_limits import THRESHOLDS, SpendLimit, fullest, limits_of
 from api.operations.base import COMMON_HEADERS, KEY_ERRORS, Operation
 from billing.ledger.gate import AdmissionResult
 from billing.usage.key_spending import spending_of, week_nanos
@@ -76,7 +76,7 @@ def _spending(admission: AdmissionResult, now: datetime) -> dict[str, Any]:
                 "group": limit.period,
                 "percent": round(limit.utilization * 100),
                 "resets_at": limit.resets_at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-                "severity": _severity(limit.threshold, is_reached=limit.is_reached),
+                "severity": _severity(limit),
                 "is_active": limit is shown,
             }
             for limit in limits
@@ -84,10 +84,10 @@ def _spending(admission: AdmissionResult, now: datetime) -> dict[str, Any]:
     }
 
 
-def _severity(threshold: float | None, *, is_reached: bool) -> str:
-    if is_reached or threshold == 0.95:
-        return "critical"
-    return "normal" if threshold is None else "warning"
+def _severity(limit: SpendLimit) -> str:
+    if limit.threshold is None:
+        return "normal"
+    return "critical" if limit.threshold == max(THRESHOLDS) else "warning"
 
 
 def _amount(spent_nanos: int) -> dict[str, Any]:
@@ -101,9 +101,10 @@ def _cents(amount_nanos: int) -> int:
 async def drop_telemetry(gateway: Gateway, request: ApiRequest) -> None:
     """Read and drop a client's telemetry: without an answer it would complain each time.
 
-    Raise AuthenticationError without a key.
+    Raise an error of `api.errors`: an answer to an unknown key would forgive its address's refused
+    requests (`api/gateway/refusals.py`).
     """
-    request.key_digests()
+    await known_key(gateway, request)
     await request.drain_body()
     await request.respond(b"{}")
 
@@ -251,6 +252,5 @@ TELEMETRY = Operation(
     render_error=MESSAGES.render_error,
     answer=DroppedTelemetry,
     answer_example={},
-    errors=(401, 500),
-    headers=COMMON_HEADERS,
+    errors=KEY_ERRORS,
 )

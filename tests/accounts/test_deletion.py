@@ -5,12 +5,24 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.usersessions.models import UserSession
+from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
+from django.utils import timezone
 
 from accounts.api_keys import find_active
 from accounts.deletion import consequences_for, delete_user, user_deleted
 from accounts.errors import SharedTeamError
-from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Role, Team, User
+from accounts.models import (
+    ApiKey,
+    AuditEntry,
+    DeviceSignIn,
+    Invitation,
+    Membership,
+    Role,
+    StaffInvitation,
+    Team,
+    User,
+)
 from accounts.teams import create_team
 from billing.ledger import postings
 from billing.models import CreditAccount, Transfer
@@ -47,6 +59,30 @@ def test_the_books_and_the_keys_rows_stay_and_the_keys_are_refused(
     assert Transfer.objects.filter(customer=alices_account).count() == 1
     assert find_active(alices_key.plaintext) is None
     assert ApiKey.objects.get().created_by == alice
+
+
+def test_the_devices_that_were_signed_in_and_the_invitation_to_staff_are_forgotten(
+    alice: User, bob: User, alices_key: IssuedKey
+) -> None:
+    now = timezone.now()
+    for digest, key in ((b"a", alices_key.key), (b"b", None)):
+        DeviceSignIn.objects.create(
+            device_digest=digest, ip_address="192.0.2.7", key=key, expires_at=now
+        )
+    # To another of her addresses.
+    StaffInvitation.objects.create(
+        email="ally@example.com",
+        role=Group.objects.get(name="Support"),
+        digest=b"a",
+        expires_at=now,
+        accepted_at=now,
+        accepted_by=alice,
+    )
+    delete_user(bob)
+    assert DeviceSignIn.objects.count() == 2
+    delete_user(alice)
+    assert DeviceSignIn.objects.get().key is None
+    assert not StaffInvitation.objects.exists()
 
 
 def test_the_address_is_free_again(alice: User) -> None:

@@ -1,6 +1,5 @@
 """Keys for apps: the page of an app, its code, and the exchange over the API (PKCE)."""
 
-import threading
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -9,7 +8,6 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from oauthlib.oauth2 import WebApplicationClient
@@ -19,6 +17,7 @@ from accounts.models import ApiKey, AppAuthorization, AuditEntry, Membership, Ro
 from accounts.oauth import OAuthError
 from tests.api.served import served
 from tests.cast import everything_in_the_database, signed_in
+from tests.portal.test_device_sign_in import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -151,6 +150,18 @@ def test_a_late_code_and_one_of_a_revoked_key_give_nothing(
             exchange(code, app.verifier)
 
 
+def test_a_body_that_is_no_json_is_refused(settings: Any, transactional_db: None) -> None:
+    deep = b'{"x": ' + b"[" * 8000 + b"]" * 8000 + b"}"
+    bodies = (b"", b'{"code": "\xff", "code_verifier": "x"}', deep, b" " * 20_000)
+
+    async def ask() -> list[int]:
+        async with served(settings) as client:
+            answers = [await client.post("/api/v1/auth/keys", content=each) for each in bodies]
+            return [answer.status_code for answer in answers]
+
+    assert async_to_sync(ask)() == [400, 400, 400, 413]
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -205,7 +216,7 @@ def test_only_s256_is_accepted(browser: Client, changed: dict[str, str]) -> None
     assert browser.get(App().address(**changed)).status_code == 400
 
 
-def test_a_denial_is_told_to_the_app(browser: Client) -> None:
+def test_a_denial_is_reported_to_the_app(browser: Client) -> None:
     app = App()
     for decision in ("deny", ""):
         sent = parse_qs(returned(decide(browser, app.address(), decision)).query)
@@ -245,21 +256,12 @@ def test_of_many_exchanges_at_once_at_most_one_gets_the_key(
 ) -> None:
     app = App()
     code = approved_code(browser, app)
-    start, got = threading.Barrier(4), []
 
-    def run() -> None:
+    def attempt() -> str:
         try:
-            start.wait()
-            got.append(exchange(code, app.verifier)[1])
+            return exchange(code, app.verifier)[1]
         except OAuthError as error:
-            got.append(error.code)
-        finally:
-            connection.close()
+            return error.code
 
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(got).count("invalid_grant") == 3
+    assert at_once(attempt).count("invalid_grant") == 3
     assert ApiKey.objects.get().revoked_at is not None, "one of the four may be a thief"

@@ -196,7 +196,7 @@ def test_a_used_refresh_token_from_elsewhere_ends_the_sign_in(
 ) -> None:
     first = sign_in(browser)
     second = refresh(first["refresh_token"]).json()
-    # Another session on the same machine has the used token: it is told so, and reads the new one.
+    # Another session on the same machine has the used token: it is refused, and reads the new one.
     assert error_of(refresh(first["refresh_token"])) == (401, "invalid_grant")
     assert works(second["access_token"])
     with pytest.raises(OAuthError):

@@ -210,13 +210,14 @@ def test_the_link_opens_a_closed_sign_up_for_its_address(
     assert powers(User.objects.get(email="new@example.com")) == (False, False, [], 0)
 
 
-def test_an_email_that_fails_is_told(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_email_that_fails_is_reported(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_args: object) -> None:
         raise OSError
 
     monkeypatch.setattr("portal.emails.sending.send", fail)
-    assert invite(owner).status_code == 302
-    page = signed_in(owner).get(URL).content.decode()
+    form = {"email": "alice@example.com", "role": Group.objects.get(name="Support").pk}
+    page = signed_in(owner).post(URL, form, follow=True).content.decode()
+    assert "send the email. Withdraw the invitation" in page
     assert "Pending" in page
 
 

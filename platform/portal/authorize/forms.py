@@ -58,7 +58,7 @@ class ApprovalForm(forms.Form):
         self.ends_at: datetime | None = None
 
     def clean(self) -> dict[str, Any]:
-        """Set what was chosen. A limit that is no amount is shown beside its field."""
+        """Set the chosen budgets and end. A limit that isn't an amount is its field's error."""
         cleaned = super().clean() or {}
         try:
             if cleaned.get("limit"):

@@ -1,4 +1,4 @@
-"""What an app asks for in the address of the page that approves its key."""
+"""The request of an app, in the query of the page that approves its key."""
 
 from dataclasses import dataclass
 from urllib.parse import SplitResult

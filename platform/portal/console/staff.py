@@ -35,7 +35,7 @@ _HEADER: Row = ["time_utc", "user", "action", "type", "object_id", "object", "ch
 
 
 class InvitationForm(forms.Form):
-    """Whom to invite, and the role, of those that the inviter may invite to."""
+    """The address to invite and its role, one of those that the inviter may invite to."""
 
     email = forms.EmailField(max_length=254, widget=UnfoldAdminEmailInputWidget)
     role = forms.ModelChoiceField(Group.objects.none(), widget=UnfoldAdminSelectWidget)
@@ -111,7 +111,7 @@ def _join_page(
 
 
 def _invite(request: StaffRequest, form: InvitationForm) -> bool:
-    """Invite whom the form names, and tell. Return whether it was done."""
+    """Invite the form's address, and show a message. Return whether the invitation was created."""
     email, role = form.cleaned_data["email"], form.cleaned_data["role"]
     try:
         made, token = staff_invitations.invite(request.user, email, role)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
+from accounts import keys
 from accounts.models import ApiKey
 from api.gateway.spend_limits import SpendLimit, fullest, headers_of, limits_of
 from api.models import Model, Route, Upstream
@@ -89,12 +90,14 @@ def test_the_status_line_gets_the_fullest_limit_in_dollars(
     assert refused.json()["error"]["type"] == "authentication_error"
 
 
-def test_telemetry_is_accepted(settings: Any, alices_key: IssuedKey) -> None:
+def test_telemetry_is_accepted(settings: Any, customer: Customer, alices_key: IssuedKey) -> None:
     paths = ("/v1/metrics", "/v1/logs", "/v1/traces", "/api/v1/metrics", "/v1/v1/logs")
     headers = bearer(alices_key.plaintext)
     answers = ask(settings, "POST", *paths, headers=headers, content=b"\x0a\x00")
     assert [found.status_code for found in answers] == [200] * 5
-    assert ask(settings, "POST", "/v1/metrics", content=b"x")[0].status_code == 401
+    for refused in ({}, bearer(keys.new_key("sk-tg-"))):
+        (found,) = ask(settings, "POST", "/v1/metrics", headers=refused, content=b"x")
+        assert found.status_code == 401
 
 
 def make_model(port: int) -> None:
@@ -133,6 +136,8 @@ def test_messages_say_how_full_the_limit_is(
                 await client.post("/v1/messages", json=message, headers=once)
                 repeat = await client.post("/v1/messages", json=message, headers=once)
                 plain = await client.post("/v1/chat/completions", json=message, headers=headers)
+                spending = {**headers, "x-session-id": "s", "x-session-budget": "0.00000001"}
+                session = await client.post("/v1/messages", json=message, headers=spending)
                 spent = ApiKey.objects.filter(pk=alices_key.key.pk)
                 await sync_to_async(spent.update)(budget_day_nanos=4 * DOLLAR)
                 refused = await client.post("/v1/messages", json=message, headers=headers)
@@ -140,9 +145,9 @@ def test_messages_say_how_full_the_limit_is(
                 team = customer.team
                 await sync_to_async(set_budget)(team, Scope.TEAM, Period.WEEK, 4 * DOLLAR)
                 by_team = await client.post("/v1/messages", json=message, headers=headers)
-                return [shown, repeat, plain, refused, by_team]
+                return [shown, repeat, plain, session, refused, by_team]
 
-    shown, repeat, plain, refused, by_team = async_to_sync(ask_until_shown)()
+    shown, repeat, plain, session, refused, by_team = async_to_sync(ask_until_shown)()
     found = {
         name.removeprefix(PREFIX): value
         for name, value in shown.headers.items()
@@ -172,6 +177,23 @@ def test_messages_say_how_full_the_limit_is(
     assert f"{PREFIX}overage-status" not in refused.headers
     assert by_team.headers[f"{PREFIX}overage-period"] == "weekly"
     assert 0 < int(by_team.headers["retry-after"]) <= 7 * 86_400
+    assert session.headers[f"{PREFIX}status"] == "rejected"
+    assert "retry-after" not in session.headers, "a session's budget never resets"
+    assert f"{PREFIX}reset" not in session.headers
+
+
+def test_no_limit_is_read_for_an_unknown_key(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    async def look_up(team_id: int, _read: object) -> None:
+        read.append(team_id)
+
+    monkeypatch.setattr("api.gateway.spend_limits.look_up", look_up)
+    headers = bearer(keys.new_key("sk-tg-"))
+    (refused,) = ask(settings, "POST", "/v1/messages", headers=headers, json={"model": "m"})
+    assert (refused.status_code, read) == (401, [])
 
 
 def limit(spent: int, of: int, days: int = 1) -> SpendLimit:

@@ -23,7 +23,7 @@ from portal.authorize.queries import AppRequest, UnacceptableRequestError, app_r
 def authorize_app(request: MemberRequest) -> HttpResponse:
     """Show the app's host and what it asks for; POST sends a code there, or shows it.
 
-    What is wrong with the request is said here: an address that isn't trusted is sent nothing.
+    A malformed request is explained on the page: nothing is sent to an address that isn't trusted.
     """
     try:
         # POST too: the form is sent to the address that it was shown at.
