@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from accounts.models import Membership, SentNotice
-from accounts.webhooks.events import EventType, key_data, publish
+from accounts.webhooks.events import EventType, Occasion, key_data, publish_new
 from billing.models import BudgetRule, BudgetWarning
 from billing.pricing.money import dollars_text
 from portal.emails.due import KEY_ROLES, Notice, wanting
@@ -52,21 +52,23 @@ def budget_warnings(found: Reached) -> Iterator[Notice]:
 
 def publish_budget_warnings(found: Reached) -> int:
     """Publish these thresholds to webhooks, once each. Return how many events that made."""
-    published = 0
-    for warning, rule in found:
-        data = {
-            **(key_data(rule.key) if rule.key else {}),
-            "scope": "api_key" if rule.scope == BudgetRule.Scope.KEY else str(rule.scope),
-            "subject": warning.spend.subject or (rule.member.email if rule.member else ""),
-            "period": PERIODS[rule.period],
-            "percent": warning.percent,
-            "budget_usd": dollars_text(warning.limit_nanos),
-            "spent_usd": dollars_text(warning.spent_nanos),
-        }
-        reference = f"budget warning {warning.pk}"
-        event = publish(rule.team_id, EventType.BUDGET_REACHED, data, reference=reference)
-        published += event is not None
-    return published
+    occasions = [
+        Occasion(
+            rule.team_id,
+            f"budget warning {warning.pk}",
+            {
+                **(key_data(rule.key) if rule.key else {}),
+                "scope": "api_key" if rule.scope == BudgetRule.Scope.KEY else str(rule.scope),
+                "subject": warning.spend.subject or (rule.member.email if rule.member else ""),
+                "period": PERIODS[rule.period],
+                "percent": warning.percent,
+                "budget_usd": dollars_text(warning.limit_nanos),
+                "spent_usd": dollars_text(warning.spent_nanos),
+            },
+        )
+        for warning, rule in found
+    ]
+    return publish_new(EventType.BUDGET_REACHED, occasions)
 
 
 def _facts(warning: BudgetWarning, rule: BudgetRule) -> dict[str, str | int]:
