@@ -88,8 +88,8 @@ def low_balances() -> Iterator[Notice]:
         )
 
 
-def payers_of(teams: set[int], roles: Collection[str] = BILLING_ROLES) -> dict[int, list[User]]:
-    """Return the members who may pay, by their team's id, whatever emails they chose."""
+def members_of(teams: set[int], roles: Collection[str] = BILLING_ROLES) -> dict[int, list[User]]:
+    """Return the members with these roles, by their team's id, whatever emails they chose."""
     found: dict[int, list[User]] = {}
     members = Membership.objects.filter(team__in=teams, role__in=roles, user__is_active=True)
     for member in members.select_related("user"):
@@ -163,7 +163,7 @@ def disabled_webhooks(now: datetime) -> Iterator[Notice]:
         disabled_reason__in=by_service, disabled_at__gt=now - DISABLED_WEBHOOK_AGE
     )
     found = list(rows.select_related("team"))
-    members = payers_of({row.team_id for row in found}, KEY_ROLES)
+    members = members_of({row.team_id for row in found}, KEY_ROLES)
     for row in found:
         for user in members.get(row.team_id, []):
             kind, facts = SentNotice.Kind.WEBHOOK_DISABLED, {"reason": row.disabled_reason}

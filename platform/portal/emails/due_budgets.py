@@ -11,9 +11,8 @@ from portal.emails.due import KEY_ROLES, Notice, wanting
 
 # No notice of a threshold that was reached before, whatever delayed the notice.
 WARNING_AGE = timedelta(days=1)
-# As budgets of keys are told.
+# As for the budgets of keys.
 PERIODS = {"day": "daily", "week": "weekly", "month": "monthly", "total": "total"}
-
 
 Reached = list[tuple[BudgetWarning, BudgetRule]]
 
@@ -21,8 +20,8 @@ Reached = list[tuple[BudgetWarning, BudgetRule]]
 def reached_thresholds(now: datetime) -> Reached:
     """Return the thresholds that budgets reached in the day before `now`, each with its rule.
 
-    A rule that is gone is left out. Of those of a key and of the key that replaced it, the newest
-    is meant. Two queries.
+    A rule that was deleted is left out. A key's rule is continued by the key that replaces it: the
+    newest of them is returned. Two queries.
     """
     rows = BudgetWarning.objects.filter(created_at__gt=now - WARNING_AGE)
     warnings = list(rows.select_related("spend").order_by("pk"))
@@ -35,9 +34,8 @@ def reached_thresholds(now: datetime) -> Reached:
 
 
 def budget_warnings(found: Reached) -> Iterator[Notice]:
-    """Yield who should hear of these thresholds.
-
-    These are the team's owners and admins, and whose keys the budget is for.
+    """Yield who should hear of these thresholds: the team's owners and admins, and the member whose
+    keys the budget is for.
     """
     members: dict[int, list[Membership]] = {}
     for member in wanting("budget_reached").filter(team__in={rule.team_id for _, rule in found}):
