@@ -49,17 +49,17 @@ class KeyNetwork(models.Model):
 
 
 class KeyIncident(models.Model):
-    """Unusual use of a key, of which its team was told. A spike teaches what is usual."""
+    """Unusual use of a key that its team was told of. A spike's spend is usual from then on."""
 
     class Kind(models.TextChoices):
         """What was unusual."""
 
-        SPIKE = "spike", "spend far above its own custom"
+        SPIKE = "spike", "spend far above what is usual"
         NEW_NETWORK = "new_network", "use from a new network"
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="incidents")
     kind = models.CharField(max_length=12, choices=Kind)
-    reference = models.CharField(max_length=80, help_text="The occasion: it is told once.")
+    reference = models.CharField(max_length=80, help_text="The occasion: it is reported once.")
     is_frozen = models.BooleanField("froze the key")
     spent_nanos = models.BigIntegerField(default=0, help_text="Spent in the hour until then.")
     usual_nanos = models.BigIntegerField(default=0, help_text="The most of an hour before.")
