@@ -4,8 +4,8 @@ Celery looks every minute at the hourly roll-ups and the networks that the gatew
 requests pay nothing for it. A spike is reported, or its key frozen, within about two minutes.
 
 **Spike**: a key spent more in a clock hour than SPIKE_FLOOR_DOLLARS, and more than SPIKE_FACTOR
-times its highest hour of the last 14 days. The highest hour, not the mean or median: whoever runs a
-large batch now and then is not bothered by it. Only keys with a history are judged.
+times its highest hour of the last 14 days. The highest hour, not the mean or median: a large
+batch now and then is not reported. Only keys with a history are judged.
 
 **New network**: a network (IPv4 /24, IPv6 /48) that the key was not used from in the last
 NETWORK_DAYS, though it has been used for a week.
@@ -179,7 +179,7 @@ def _judge(row: KeyNetwork) -> bool:
 
 
 def _report(key: ApiKey, action: str, incident: KeyIncident) -> bool:
-    """Store an incident, freeze the key if its guard says so, and tell its team, once."""
+    """Store an incident, freeze the key if its guard says so, and notify its team, once."""
     if action == Action.OFF:
         return False
     incident.is_frozen = action == Action.FREEZE

@@ -1,6 +1,6 @@
 """The types of events for customers' webhooks, and the functions that publish them.
 
-An event is written in the transaction of what it tells: both are committed, or neither. Celery
+An event is written in the transaction of what it reports: both are committed, or neither. Celery
 sends it (`api/webhooks/delivery.py`). Its `data` has no secret and no prompt; amounts are decimal
 numbers of dollars as text, in fields that end in `_usd`.
 """
@@ -16,7 +16,7 @@ from accounts.models import ApiKey, WebhookDelivery, WebhookEndpoint, WebhookEve
 
 
 class EventType(StrEnum):
-    """What endpoints can be told."""
+    """The types of events."""
 
     BALANCE_LOW = "balance.low"
     BUDGET_REACHED = "budget.reached"
@@ -113,7 +113,7 @@ def publish_to(
 
 
 def publish_key_created(key: ApiKey) -> None:
-    """Publish that a key was created, by whomever."""
+    """Publish that a key was created."""
     publish(
         key.team_id,
         EventType.API_KEY_CREATED,
@@ -132,6 +132,6 @@ def publish_key_frozen(key: ApiKey, reason: str) -> None:
 
 
 def key_data(key: ApiKey) -> dict[str, object]:
-    """Return what events tell of a key: not the key itself, but how the team knows it."""
+    """Return an event's fields about a key: its id, name and hint, never its plaintext."""
     hint = f"{key.prefix}…{key.last_four}"
     return {"api_key_id": str(key.pk), "api_key_name": key.name, "api_key_hint": hint}

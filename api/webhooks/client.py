@@ -95,7 +95,7 @@ class WebhookClient:
         self._client.close()
 
     def post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """Post JSON to a URL and return what came of it. Never raise."""
+        """Post JSON to a URL and return the answer, or why there is none. Never raise."""
         began_at = time.monotonic()
 
         def ended(status: int | None = None, excerpt: str = "", problem: str = "") -> Answer:

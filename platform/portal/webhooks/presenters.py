@@ -46,7 +46,7 @@ class EndpointPresenter:
 
     @property
     def why_disabled(self) -> Any:
-        """Why it gets no events."""
+        """The reason for which it gets no events."""
         return _DISABLED.get(self.endpoint.disabled_reason, "")
 
 
