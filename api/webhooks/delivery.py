@@ -176,11 +176,12 @@ def body_of(event: WebhookEvent) -> bytes:
 def forget_old() -> int:
     """Delete the events of more than KEPT ago, with their deliveries. Return how many events.
 
-    The event of a budget that may still be used up stays, or it would be published again.
+    The event of a key's budget that may still be used up stays, or it would be published again.
     """
     old = WebhookEvent.objects.filter(created_at__lt=timezone.now() - KEPT)
     WebhookDelivery.objects.filter(event__in=old).delete()
-    over = old.exclude(type=EventType.BUDGET_REACHED, data__period__in=["monthly", "total"])
+    lasting = {"data__scope": "api_key", "data__period__in": ["monthly", "total"]}
+    over = old.exclude(type=EventType.BUDGET_REACHED, **lasting)
     return over.delete()[0]
 
 

@@ -278,14 +278,15 @@ def test_a_budget_that_stays_used_up_is_not_published_again_after_the_deletion(
 ) -> None:
     endpoint_of(alices_team, receiver.url)
 
-    def publish_budget(period: str) -> WebhookEvent | None:
-        data = {"period": period}
-        return publish(alices_team.pk, EventType.BUDGET_REACHED, data, reference=f"{period} of 5")
+    def publish_budget(period: str, scope: str = "api_key") -> WebhookEvent | None:
+        data, reference = {"scope": scope, "period": period}, f"{scope} {period} of 5"
+        return publish(alices_team.pk, EventType.BUDGET_REACHED, data, reference=reference)
 
     for period in ("daily", "monthly", "total"):
         assert publish_budget(period) is not None
+    publish_budget("total", "member")
     WebhookEvent.objects.update(created_at=timezone.now() - delivery.KEPT)
-    assert delivery.forget_old() == 1
+    assert delivery.forget_old() == 2, "the daily one, and a member's, which names them"
     assert not WebhookDelivery.objects.exists()
     assert publish_budget("monthly") is None
     assert publish_budget("total") is None
