@@ -1,16 +1,16 @@
-"""The guard of API keys: spend far above a key's own custom, and use from a new network.
+"""The guard of API keys: spend far above a key's usual, and use from a new network.
 
-Celery looks every minute, at the hourly roll-ups and the networks that the gateway notes, so
-requests pay nothing for it. A spike is told, or frozen, within about two minutes.
+Celery looks every minute at the hourly roll-ups and the networks that the gateway notes, so
+requests pay nothing for it. A spike is reported, or its key frozen, within about two minutes.
 
 **Spike**: a key spent more in a clock hour than SPIKE_FLOOR_DOLLARS, and more than SPIKE_FACTOR
-times its highest hour of the last 14 days. The highest hour, not the mean or median: whoever runs a
-large batch now and then is not bothered by it. Only keys with a history are judged.
+times its highest hour of the last 14 days. The highest hour, not the mean or median: a large
+batch now and then is not reported. Only keys with a history are judged.
 
 **New network**: a network (IPv4 /24, IPv6 /48) that the key was not used from in the last
 NETWORK_DAYS, though it has been used for a week.
 
-What was told once is usual from then on: its spend counts as one of the highest hours, and the
+What was reported is usual from then on: its spend counts as one of the highest hours, and the
 network is known. So a key that a member unfreezes is not frozen for the same reason again.
 """
 
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
 from accounts import api_keys, audit
@@ -79,7 +79,7 @@ def guard_keys(now: datetime) -> int:
     # The last hour's roll-up is complete only after its end.
     for each in (hour - timedelta(hours=1), hour):
         for spike in spikes_of(each):
-            found += _tell_spike(spike, each)
+            found += _report_spike(spike, each)
     return found + sum(map(_judge, _unjudged_networks()))
 
 
@@ -98,10 +98,10 @@ def spikes_of(hour: datetime) -> list[Spike]:
             },
         )
         rows = [Spike(*row) for row in cursor.fetchall()]
-    told = KeyIncident.objects.filter(
+    reported = KeyIncident.objects.filter(
         key__in={row.key_id for row in rows}, kind=Kind.SPIKE, created_at__gte=hour - HISTORY
     )
-    learned = dict(told.order_by().values_list("key").annotate(Max("spent_nanos")))
+    learned = dict(reported.order_by().values_list("key").annotate(Max("spent_nanos")))
     known = [
         row._replace(usual_nanos=max(row.usual_nanos, learned.get(row.key_id, 0))) for row in rows
     ]
@@ -138,10 +138,10 @@ def forget_networks(now: datetime) -> int:
     return revoked.delete()[0] + old.delete()[0]
 
 
-def _tell_spike(spike: Spike, hour: datetime) -> bool:
+def _report_spike(spike: Spike, hour: datetime) -> bool:
     key = ApiKey.objects.select_related("team").get(pk=spike.key_id)
     reference = f"{hour:%Y-%m-%dT%H} above {spike.usual_nanos}"
-    return _tell(
+    return _report(
         key,
         guard_of(key).on_spike,
         KeyIncident(
@@ -155,12 +155,15 @@ def _tell_spike(spike: Spike, hour: datetime) -> bool:
 
 
 def _unjudged_networks() -> list[KeyNetwork]:
-    found = KeyNetwork.objects.filter(is_judged=False).select_related("key__team")
-    return list(found.order_by("pk")[:BATCH])
+    """Return the networks to judge. Those of keys that aren't guarded are judged at once."""
+    unjudged = KeyNetwork.objects.filter(is_judged=False)
+    guards = KeyGuard.objects.filter(key=OuterRef("key")).exclude(on_new_network=Action.OFF)
+    unjudged.filter(~Exists(guards)).update(is_judged=True)  # OFF is the default
+    return list(unjudged.select_related("key__team").order_by("pk")[:BATCH])
 
 
 def _judge(row: KeyNetwork) -> bool:
-    """Tell of a network that is new for a key with a history. Return whether it was told."""
+    """Report a network that is new for a key with a history. Return whether it was reported."""
     since = row.first_seen_at - NETWORK_HISTORY
     others = KeyNetwork.objects.filter(key=row.key_id, first_seen_at__lte=since)
     with transaction.atomic():
@@ -172,11 +175,11 @@ def _judge(row: KeyNetwork) -> bool:
         incident = KeyIncident(
             key=row.key, kind=Kind.NEW_NETWORK, reference=reference, network=row.network
         )
-        return _tell(row.key, guard_of(row.key).on_new_network, incident)
+        return _report(row.key, guard_of(row.key).on_new_network, incident)
 
 
-def _tell(key: ApiKey, action: str, incident: KeyIncident) -> bool:
-    """Store an incident, freeze the key if its guard says so, and tell its team, once."""
+def _report(key: ApiKey, action: str, incident: KeyIncident) -> bool:
+    """Store an incident, freeze the key if its guard says so, and notify its team, once."""
     if action == Action.OFF:
         return False
     incident.is_frozen = action == Action.FREEZE

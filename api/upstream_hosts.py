@@ -29,7 +29,7 @@ _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890; a metadata service is within
 # A name that resolvers and HTTP clients read alike. Others they don't: `169.254.169\u3002254` is a
 # name here, and an address once the client has made its dots plain (UTS 46).
-_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 # Names that never lead to the public internet: RFC 6761, RFC 6762, ICANN's `internal`.
 _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa")
@@ -144,7 +144,7 @@ def guarded_transport(
 def _public_address(host: str, port: int) -> str:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
         raise httpcore.ConnectError(str(error)) from None
     for *_, place in found:
         address = str(place[0])

@@ -33,8 +33,9 @@ MOST_PAGES = 40
 MOST_BYTES = 8 * 1024 * 1024
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 _MOST_TOKENS = 10**15
-_MOST_NANOS = 10**18
 _NANOS = 10**9
+_MOST_DOLLARS = 10**9
+_MOST_SUM = 10**18  # of tokens, or nano-dollars
 
 Figures = dict[tuple[date, str], "Reported"]
 Query = dict[str, str | int]
@@ -192,7 +193,10 @@ def _fetch(
         def get(path: str, query: Query, shape: type[Any]) -> Any:
             return _answer(client, f"{source.base_url}{path}", query, shape, key)
 
-        return _READERS[source.kind](get, first, until)
+        figures = _READERS[source.kind](get, first, until)
+    if any(abs(each) > _MOST_SUM for sums in figures.values() for each in vars(sums).values()):
+        raise UsageReportError("A sum is too large.")
+    return figures
 
 
 def _answer(client: httpx.Client, url: str, query: Query, shape: type[Answer], key: str) -> Answer:
@@ -337,7 +341,8 @@ def _name(model: str | None) -> str:
 
 
 def _nanos(dollars: Decimal) -> int:
-    if not dollars.is_finite() or abs(dollars) * _NANOS > _MOST_NANOS:
+    # Compared before it is multiplied: 1e999999 is finite, but overflows.
+    if not (dollars.is_finite() and -_MOST_DOLLARS <= dollars <= _MOST_DOLLARS):
         raise UsageReportError("A cost is too large.")
     return int((dollars * _NANOS).to_integral_value())
 

@@ -1,4 +1,4 @@
-"""What billing publishes to customers' webhooks: payments, and balances that fall low."""
+"""Billing's events for customers' webhooks: payments and low balances."""
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef
@@ -41,10 +41,10 @@ def publish_plan_unpaid(row: Subscription) -> None:
 
 
 def publish_low_balances() -> int:
-    """Publish the balances that fell below endpoints' thresholds. Return how many were told.
+    """Publish the balances that fell below endpoints' thresholds. Return the number of events.
 
     It is the posted balance, as for emails: a request's hold is mostly given back. An endpoint is
-    told again only after the balance was above its threshold. A balance that nothing was ever
+    notified again only after the balance was above its threshold. A balance that nothing was ever
     taken from is not low, but new.
     """
     rows = WebhookEndpoint.objects.annotate(posted=F("team__credit_account__posted_nanos"))

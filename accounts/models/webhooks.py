@@ -8,14 +8,14 @@ from django.utils import timezone
 
 
 class WebhookEndpoint(models.Model):
-    """A URL of a customer's that events of their team are sent to.
+    """A customer's URL, to which their team's events are sent.
 
     `api/webhooks/endpoints.py` encrypts the secrets. After a rotation, messages are signed with the
     previous secret, too, until it expires.
     """
 
     class DisabledReason(models.TextChoices):
-        """Why an endpoint gets no events."""
+        """The reason for which an endpoint gets no events."""
 
         MEMBER = "member", "disabled by a member"
         FAILING = "failing", "failed for days"
@@ -57,7 +57,7 @@ class WebhookEndpoint(models.Model):
 
 
 class WebhookEvent(models.Model):
-    """What happened, as endpoints are told. It is written with what it tells, or not at all."""
+    """An event, as endpoints receive it. It is committed with what it reports, or not at all."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # The unique constraint has an index that begins with the team.
@@ -98,7 +98,7 @@ class WebhookDelivery(models.Model):
         CANCELED = "canceled", "canceled: the endpoint was disabled"
 
     class Problem(models.TextChoices):
-        """Why an attempt got no answer."""
+        """The reason for which an attempt got no answer."""
 
         ADDRESS = "address", "the URL leads to no public address"
         UNREACHABLE = "unreachable", "no connection"

@@ -1,20 +1,22 @@
-"""The types of events for customers' webhooks, and the one function that publishes an event.
+"""The types of events for customers' webhooks, and the functions that publish them.
 
-An event is written in the transaction of what it tells: both are committed, or neither. Celery
+An event is written in the transaction of what it reports: both are committed, or neither. Celery
 sends it (`api/webhooks/delivery.py`). Its `data` has no secret and no prompt; amounts are decimal
 numbers of dollars as text, in fields that end in `_usd`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.models import ApiKey, WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 
 class EventType(StrEnum):
-    """What endpoints can be told."""
+    """The types of events."""
 
     BALANCE_LOW = "balance.low"
     BUDGET_REACHED = "budget.reached"
@@ -26,6 +28,14 @@ class EventType(StrEnum):
     API_KEY_FLAGGED = "api_key.flagged"
     API_KEY_FROZEN = "api_key.frozen"
     TEST = "webhook.test"
+
+
+class Occasion(NamedTuple):
+    """A reason for an event of a team, which has one event of a type for each `reference`."""
+
+    team_id: int
+    reference: str
+    data: Mapping[str, object]
 
 
 # The lock only holds off the deletion of an endpoint, which would fail the publisher's commit.
@@ -48,6 +58,31 @@ def publish(
         enabled = WebhookEndpoint.objects.raw(_ENABLED, [team_id])
         wanting = [each for each in enabled if not each.events or event_type in each.events]
         return publish_to(wanting, event_type, data, reference=reference)
+
+
+def publish_new(event_type: EventType, occasions: Sequence[Occasion]) -> int:
+    """Publish the occasions that were not published before. Return how many events that made.
+
+    Those that were, and those of teams without an endpoint for them, cost two queries in all.
+    """
+    teams = {each.team_id for each in occasions}
+    wanting = WebhookEndpoint.objects.filter(
+        Q(events=[]) | Q(events__contains=[event_type]), team__in=teams, disabled_at=None
+    )
+    teams = set(wanting.values_list("team_id", flat=True))
+    relevant = [each for each in occasions if each.team_id in teams]
+    if not relevant:
+        return 0
+    events = WebhookEvent.objects.filter(
+        team__in=teams, type=event_type, reference__in={each.reference for each in relevant}
+    )
+    known = set(events.values_list("team_id", "reference"))
+    made = [
+        publish(each.team_id, event_type, each.data, reference=each.reference)
+        for each in relevant
+        if (each.team_id, each.reference) not in known
+    ]
+    return sum(event is not None for event in made)
 
 
 def publish_to(
@@ -78,7 +113,7 @@ def publish_to(
 
 
 def publish_key_created(key: ApiKey) -> None:
-    """Publish that a key was created, by whomever."""
+    """Publish that a key was created."""
     publish(
         key.team_id,
         EventType.API_KEY_CREATED,
@@ -97,6 +132,6 @@ def publish_key_frozen(key: ApiKey, reason: str) -> None:
 
 
 def key_data(key: ApiKey) -> dict[str, object]:
-    """Return what events tell of a key: not the key itself, but how the team knows it."""
+    """Return an event's fields about a key: its id, name and hint, never its plaintext."""
     hint = f"{key.prefix}…{key.last_four}"
     return {"api_key_id": str(key.pk), "api_key_name": key.name, "api_key_hint": hint}

@@ -9,23 +9,26 @@ from api.gateway.shared_counts import SharedCounts
 
 FORGET_DAYS = 90
 
+# Rows that stay as they are, which most do, are left out first: ON CONFLICT would lock each.
+# The networks (IPv4 /24, IPv6 /48) are for api/key_guard.py. A key whose address was not written
+# has no new one.
 _WRITE = """
-INSERT INTO api_keyaddress AS known (key_id, address, seen_at)
-SELECT k.id, seen.address, now()
-FROM unnest(%s::bigint[], %s::inet[]) AS seen (key_id, address)
-JOIN accounts_apikey k ON k.id = seen.key_id
-ORDER BY k.id
-ON CONFLICT (key_id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at
-WHERE known.address <> excluded.address OR known.seen_at < now() - interval '1 hour'
-"""
-# For api/key_guard.py: IPv4 /24, IPv6 /48.
-_WRITE_NETWORKS = """
+WITH written AS (
+    INSERT INTO api_keyaddress (key_id, address, seen_at)
+    SELECT k.id, seen.address, now()
+    FROM unnest(%s::bigint[], %s::inet[]) AS seen (key_id, address)
+    JOIN accounts_apikey k ON k.id = seen.key_id
+    LEFT JOIN api_keyaddress fresh ON fresh.key_id = k.id AND fresh.address = seen.address
+        AND fresh.seen_at >= now() - interval '1 hour'
+    WHERE fresh.key_id IS NULL
+    ORDER BY k.id
+    ON CONFLICT (key_id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at
+    RETURNING key_id, address)
 INSERT INTO api_keynetwork AS known (key_id, network, first_seen_at, last_seen_at)
-SELECT k.id, host(network(set_masklen(
-    seen.address, CASE family(seen.address) WHEN 4 THEN 24 ELSE 48 END)))::inet, now(), now()
-FROM unnest(%s::bigint[], %s::inet[]) AS seen (key_id, address)
-JOIN accounts_apikey k ON k.id = seen.key_id
-ORDER BY k.id
+SELECT key_id, host(network(set_masklen(
+    address, CASE family(address) WHEN 4 THEN 24 ELSE 48 END)))::inet, now(), now()
+FROM written
+ORDER BY key_id
 ON CONFLICT (key_id, network) DO UPDATE SET last_seen_at = excluded.last_seen_at
 WHERE known.last_seen_at < now() - interval '1 hour'
 """
@@ -52,7 +55,6 @@ class KeyAddresses(SharedCounts):
         try:
             async with await self.connect() as connection:
                 await connection.execute(_WRITE, [list(seen), addresses])
-                await connection.execute(_WRITE_NETWORKS, [list(seen), addresses])
         except BaseException:
             self.seen = seen | self.seen
             raise

@@ -1,4 +1,4 @@
-"""What the management API and the MCP server do for an actor; each returns what JSON shows."""
+"""The actions of the management API and the MCP server, each with the answer that JSON shows."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -34,8 +34,8 @@ class Migration(migrations.Migration):
                     name='KeyIncident',
                     fields=[
                         ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                        ('kind', models.CharField(choices=[('spike', 'spend far above its own custom'), ('new_network', 'use from a new network')], max_length=12)),
-                        ('reference', models.CharField(help_text='The occasion: it is told once.', max_length=80)),
+                        ('kind', models.CharField(choices=[('spike', 'spend far above what is usual'), ('new_network', 'use from a new network')], max_length=12)),
+                        ('reference', models.CharField(help_text='The occasion: it is reported once.', max_length=80)),
                         ('is_frozen', models.BooleanField(verbose_name='froze the key')),
                         ('spent_nanos', models.BigIntegerField(default=0, help_text='Spent in the hour until then.')),
                         ('usual_nanos', models.BigIntegerField(default=0, help_text='The most of an hour before.')),

@@ -1,4 +1,4 @@
-"""What watches over API keys: their settings, where they are used from, what was unusual."""
+"""The guards of API keys: their settings, the networks that keys are used from, and incidents."""
 
 from django.db import models
 from django.utils import timezone
@@ -7,10 +7,10 @@ from accounts.models import ApiKey
 
 
 class KeyGuard(models.Model):
-    """What to do about unusual use of a key. No row: the defaults."""
+    """The reaction to unusual use of a key. No row: the defaults."""
 
     class Action(models.TextChoices):
-        """`warn` tells the team; `freeze` also rejects the key until a member unfreezes it."""
+        """`warn` notifies the team; `freeze` also rejects the key until a member unfreezes it."""
 
         OFF = "off"
         WARN = "warn"
@@ -49,17 +49,17 @@ class KeyNetwork(models.Model):
 
 
 class KeyIncident(models.Model):
-    """Unusual use of a key, of which its team was told. A spike teaches what is usual."""
+    """Unusual use of a key, reported to its team. A spike's spend is usual from then on."""
 
     class Kind(models.TextChoices):
-        """What was unusual."""
+        """The kind of unusual use."""
 
-        SPIKE = "spike", "spend far above its own custom"
+        SPIKE = "spike", "spend far above what is usual"
         NEW_NETWORK = "new_network", "use from a new network"
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="incidents")
     kind = models.CharField(max_length=12, choices=Kind)
-    reference = models.CharField(max_length=80, help_text="The occasion: it is told once.")
+    reference = models.CharField(max_length=80, help_text="The occasion: it is reported once.")
     is_frozen = models.BooleanField("froze the key")
     spent_nanos = models.BigIntegerField(default=0, help_text="Spent in the hour until then.")
     usual_nanos = models.BigIntegerField(default=0, help_text="The most of an hour before.")

@@ -7,7 +7,7 @@ from api.models.catalogue import Upstream, validate_base_url
 
 
 class UsageSource(models.Model):
-    """An API that tells what an upstream bills us, and the key for it.
+    """An API that reports what an upstream bills us, and the key for it.
 
     The key is encrypted for the address and the kind (`api/usage_reports.py`): upstreams give usage
     to keys of administrators, not to those that requests are sent with.
@@ -52,7 +52,7 @@ class UsageSource(models.Model):
 
 
 class ReportedUsage(models.Model):
-    """What an upstream reports for a day (UTC) and a model, by its own name for the model."""
+    """An upstream's figures for a day (UTC) and a model, by its own name for the model."""
 
     source = models.ForeignKey(UsageSource, on_delete=models.CASCADE, related_name="reported")
     day = models.DateField()

@@ -9,7 +9,6 @@ the address that was checked. Redirects are not followed.
 import ssl
 import time
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -92,16 +91,11 @@ class WebhookClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._client.close()
 
     def post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """Post JSON to a URL and return what came of it. Never raise."""
+        """Post JSON to a URL and return the answer, or why there is none. Never raise."""
         began_at = time.monotonic()
 
         def ended(status: int | None = None, excerpt: str = "", problem: str = "") -> Answer:
@@ -171,18 +165,10 @@ class _DeadlineStream(httpcore.NetworkStream):
 class _DeadlineBackend(GuardedBackend):
     """Connects to checked addresses, and gives each connection its deadline."""
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore.NetworkStream:
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
         """Return a connection to one of the host's public addresses."""
         ends_at = time.monotonic() + TOTAL_SECONDS
-        stream = super().connect_tcp(host, port, timeout, local_address, socket_options)
-        return _DeadlineStream(stream, ends_at)
+        return _DeadlineStream(super().connect_tcp(*args, **kwargs), ends_at)
 
 
 def _is_allowed_loopback(host: str) -> bool:

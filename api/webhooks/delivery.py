@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from accounts import encryption
 from accounts.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from accounts.webhooks.events import EventType
 from accounts.webhooks.signing import signature_headers, signing_key
 from api.webhooks import endpoints
 from api.webhooks.client import Answer, WebhookClient
@@ -112,6 +113,10 @@ def messages_of(claimed: list[int]) -> list[Message]:
     found = WebhookDelivery.objects.filter(pk__in=claimed, state=State.WAITING)
     messages = []
     for delivery in found.select_related("event", "endpoint").order_by("pk"):
+        if not delivery.endpoint.is_enabled:  # the event was published while it was being disabled
+            mine = WebhookDelivery.objects.filter(pk=delivery.pk, state=State.WAITING)
+            mine.update(state=State.CANCELED, ended_at=timezone.now())
+            continue
         try:
             messages.append(_message(delivery))
         except (encryption.DecryptionError, ValueError):
@@ -151,7 +156,9 @@ def record(delivery: WebhookDelivery, answer: Answer) -> None:
 
 def retry_delay(attempt: int) -> timedelta:
     """Return the time until the attempt after this one (the first is 1), with jitter."""
-    delay: timedelta = min(FIRST_RETRY * RETRY_FACTOR ** (attempt - 1), SLOWEST_RETRY)
+    # Attempts whose workers were killed count too, and may be so many that the power overflows.
+    factor = RETRY_FACTOR ** min(attempt - 1, MAX_ATTEMPTS)
+    delay: timedelta = min(FIRST_RETRY * factor, SLOWEST_RETRY)
     return delay * random.uniform(1 - JITTER, 1 + JITTER)
 
 
@@ -167,9 +174,15 @@ def body_of(event: WebhookEvent) -> bytes:
 
 
 def forget_old() -> int:
-    """Delete the events of more than KEPT ago, with their deliveries. Return how many events."""
+    """Delete the events of more than KEPT ago, with their deliveries. Return how many events.
+
+    The event of a key's budget that may still be used up stays, or it would be published again.
+    """
     old = WebhookEvent.objects.filter(created_at__lt=timezone.now() - KEPT)
-    return old.delete()[1].get("accounts.WebhookEvent", 0)
+    WebhookDelivery.objects.filter(event__in=old).delete()
+    lasting = {"data__scope": "api_key", "data__period__in": ["monthly", "total"]}
+    over = old.exclude(type=EventType.BUDGET_REACHED, **lasting)
+    return over.delete()[0]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -144,7 +145,7 @@ def replay(delivery: WebhookDelivery) -> None:
     ended = WebhookDelivery.objects.filter(pk=delivery.pk).exclude(state=State.WAITING)
     if not ended.update(
         state=State.WAITING,
-        attempts_before_replay=delivery.attempts,
+        attempts_before_replay=F("attempts"),
         next_attempt_at=timezone.now(),
         ended_at=None,
     ):

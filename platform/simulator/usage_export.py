@@ -1,4 +1,4 @@
-"""What the simulator billed by its own journal: an export, and two providers' usage APIs.
+"""The simulator's bill by its own journal: an export, and two providers' usage APIs.
 
 It bills $1 for a million prompt tokens and $2 for a million others, whatever the model. A call
 counts at its start, in UTC, if any of it was answered.

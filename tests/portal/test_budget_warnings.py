@@ -10,9 +10,11 @@ from accounts.models import NotificationSettings, Team, User, WebhookEvent
 from api.webhooks import endpoints
 from billing.ledger.budgets import set_budget
 from billing.models import BudgetRule, BudgetSpend, BudgetWarning
+from portal.emails import due
 from portal.emails.tasks import send_notices
+from tests.api.webhooks.receiver import endpoint_of
 from tests.cast import issue
-from tests.portal.test_notices import Round, send_round
+from tests.portal.test_notices import Round, send_round, spend, with_budget
 
 __all__ = ["send_round"]  # the fixture
 
@@ -85,3 +87,22 @@ def test_webhooks_get_it_once(alice: User, alices_team: Team) -> None:
         "budget_usd": "10.000000000",
         "spent_usd": "9.500000000",
     }
+
+
+def test_a_keys_budget_is_published_once_and_costs_two_queries_from_then_on(
+    alice: User, alices_team: Team, django_assert_num_queries: Any
+) -> None:
+    key = with_budget(alices_team, alice, budget_total_nanos=DOLLAR)
+    spend(key, DOLLAR)
+    found = due.near_budgets(timezone.now().date())
+    endpoint = endpoint_of(alices_team, "https://example.com/hook", "job.failed")[0]
+    with django_assert_num_queries(1):
+        assert due.publish_reached_budgets(found) == 0
+    endpoint.events = []
+    endpoint.save()
+    assert due.publish_reached_budgets(found) == 1
+    with django_assert_num_queries(2):
+        assert due.publish_reached_budgets(found) == 0
+    (event,) = WebhookEvent.objects.all()
+    assert (event.data["scope"], event.data["percent"]) == ("api_key", 100)
+    assert event.data["spent_usd"] == "1.000000000"

@@ -123,6 +123,12 @@ def changed(**fields: Any) -> Answer:
     return answer
 
 
+def sums(request: httpx.Request) -> httpx.Response:
+    """Answer figures that are possible, but whose sum no column holds."""
+    bucket = {"start_time": at(yesterday()), "results": [{"input_tokens": 10**15}] * 10_000}
+    return httpx.Response(200, json={"data": [bucket]})
+
+
 def unreachable(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError(f"no way with {KEY}")
 
@@ -138,9 +144,14 @@ def unreachable(request: httpx.Request) -> httpx.Response:
         (changed(input_tokens=-1), "-1 is not a count"),
         (changed(amount={"value": 1, "currency": "eur"}), "Costs are in eur"),
         (changed(amount={"value": 1e30}), "A cost is too large"),
+        (changed(amount={"value": "1e999999"}), "A cost is too large"),
+        (sums, "A sum is too large"),
         (unreachable, "ConnectError"),
     ],
-    ids=["key", "redirect", "html", "shape", "pages", "negative", "currency", "large", "network"],
+    ids=[
+        *("key", "redirect", "html", "shape", "pages", "negative", "currency"),
+        *("large", "overflow", "sum", "network"),
+    ],
 )
 def test_what_cannot_be_read_changes_no_figure(
     source: UsageSource, answer: Answer, why: str

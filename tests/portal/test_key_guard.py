@@ -243,6 +243,16 @@ def test_without_a_week_of_history_or_by_default_a_network_is_only_noted(
     assert not KeyNetwork.objects.filter(is_judged=False).exists()
 
 
+def test_networks_of_keys_without_a_guard_are_not_judged_one_by_one(
+    bobs_key: IssuedKey, django_assert_num_queries: Any
+) -> None:
+    for n in range(5):
+        seen(bobs_key.key, f"203.0.{n}.0")
+    with django_assert_num_queries(4):
+        assert guard_keys() == 0
+    assert not KeyNetwork.objects.filter(is_judged=False).exists()
+
+
 def test_networks_long_unused_are_forgotten(alices_key: IssuedKey) -> None:
     seen(alices_key.key, "192.0.2.0")
     old = seen(alices_key.key, "203.0.113.0")

@@ -23,7 +23,7 @@ from accounts.models import (
     User,
     WebhookEndpoint,
 )
-from accounts.webhooks.events import EventType, key_data, publish
+from accounts.webhooks.events import EventType, Occasion, key_data, publish_new
 from accounts.zones import moment_for
 from api.key_guard import network_text
 from api.models import KeyIncident
@@ -50,6 +50,10 @@ class Notice:
     kind: SentNotice.Kind
     reference: str
     facts: dict[str, str | int]
+
+
+# Each key with a reference and facts for each budget that is nearly or wholly spent.
+NearBudgets = dict[ApiKey, list[tuple[str, dict[str, str | int]]]]
 
 
 def low_balances() -> Iterator[Notice]:
@@ -84,8 +88,8 @@ def low_balances() -> Iterator[Notice]:
         )
 
 
-def payers_of(teams: set[int], roles: Collection[str] = BILLING_ROLES) -> dict[int, list[User]]:
-    """Return the members who may pay, by their team's id, whatever emails they chose."""
+def members_of(teams: set[int], roles: Collection[str] = BILLING_ROLES) -> dict[int, list[User]]:
+    """Return the members with these roles, by their team's id, whatever emails they chose."""
     found: dict[int, list[User]] = {}
     members = Membership.objects.filter(team__in=teams, role__in=roles, user__is_active=True)
     for member in members.select_related("user"):
@@ -108,32 +112,45 @@ def rearm_low_balances() -> int:
     return forgotten
 
 
-def reached_budgets(today: date) -> Iterator[Notice]:
-    """Yield who should hear that a key has used 90% or all of a budget of today (a UTC date)."""
-    found = {spend.key: list(_reached(spend, today)) for spend in _near_budgets(today)}
+def near_budgets(today: date) -> NearBudgets:
+    """Return the budgets of today (a UTC date) of which keys have spent 90% or more."""
+    month = today.replace(day=1)
+    spends = KeySpend.objects.filter(
+        _is_near("day_nanos", "budget_day_nanos") & Q(day=today)
+        | _is_near("month_nanos", "budget_month_nanos") & Q(month=month)
+        | _is_near("total_nanos", "budget_total_nanos"),
+        key__revoked_at__isnull=True,
+    ).select_related("key__team")
+    return {spend.key: list(_reached(spend, today)) for spend in spends}
+
+
+def reached_budgets(found: NearBudgets) -> Iterator[Notice]:
+    """Yield who should hear of these budgets."""
     for key, member in _listeners(list(found), wanting("budget_reached")):
         for reference, facts in found[key]:
             kind = SentNotice.Kind.BUDGET_REACHED
             yield Notice(member.user, key.team, kind, reference, {**_names(key), **facts})
 
 
-def publish_reached_budgets(today: date) -> int:
-    """Publish the same to webhooks, once each. Return how many events that made."""
-    endpoints = WebhookEndpoint.objects.filter(team=OuterRef("key__team"), disabled_at=None)
-    published = 0
-    for spend in _near_budgets(today).filter(Exists(endpoints)):
-        for reference, facts in _reached(spend, today):
-            data = {
-                **key_data(spend.key),
+def publish_reached_budgets(found: NearBudgets) -> int:
+    """Publish these budgets to webhooks, once each. Return how many events that made."""
+    occasions = [
+        Occasion(
+            key.team_id,
+            reference,
+            {
+                **key_data(key),
                 "scope": "api_key",
                 "period": facts["period"],
                 "percent": facts["percent"],
                 "budget_usd": dollars_text(int(facts["budget_nanos"])),
                 "spent_usd": dollars_text(int(facts["spent_nanos"])),
-            }
-            event = publish(spend.key.team_id, EventType.BUDGET_REACHED, data, reference=reference)
-            published += event is not None
-    return published
+            },
+        )
+        for key, reached in found.items()
+        for reference, facts in reached
+    ]
+    return publish_new(EventType.BUDGET_REACHED, occasions)
 
 
 def disabled_webhooks(now: datetime) -> Iterator[Notice]:
@@ -146,7 +163,7 @@ def disabled_webhooks(now: datetime) -> Iterator[Notice]:
         disabled_reason__in=by_service, disabled_at__gt=now - DISABLED_WEBHOOK_AGE
     )
     found = list(rows.select_related("team"))
-    members = payers_of({row.team_id for row in found}, KEY_ROLES)
+    members = members_of({row.team_id for row in found}, KEY_ROLES)
     for row in found:
         for user in members.get(row.team_id, []):
             kind, facts = SentNotice.Kind.WEBHOOK_DISABLED, {"reason": row.disabled_reason}
@@ -219,17 +236,6 @@ def _is_near(spent: str, budget: str) -> Q:
     """Return the condition that about 90% of a budget are spent; `_reached` looks closely."""
     near = F(f"key__{budget}") / 100 * WARNING_PERCENT  # in this order: no budget overflows
     return Q(**{f"key__{budget}__gt": 0, f"{spent}__gte": near})
-
-
-def _near_budgets(today: date) -> QuerySet[KeySpend]:
-    """Return the spending of keys that have used about 90% of a budget, or more."""
-    month = today.replace(day=1)
-    return KeySpend.objects.filter(
-        _is_near("day_nanos", "budget_day_nanos") & Q(day=today)
-        | _is_near("month_nanos", "budget_month_nanos") & Q(month=month)
-        | _is_near("total_nanos", "budget_total_nanos"),
-        key__revoked_at__isnull=True,
-    ).select_related("key__team")
 
 
 def _reached(spend: KeySpend, today: date) -> Iterator[tuple[str, dict[str, str | int]]]:

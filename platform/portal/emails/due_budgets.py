@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from accounts.models import Membership, SentNotice
-from accounts.webhooks.events import EventType, key_data, publish
+from accounts.webhooks.events import EventType, Occasion, key_data, publish_new
 from billing.models import BudgetRule, BudgetWarning
 from billing.pricing.money import dollars_text
 from portal.emails.due import KEY_ROLES, Notice, wanting
 
 # No notice of a threshold that was reached before, whatever delayed the notice.
 WARNING_AGE = timedelta(days=1)
-# As budgets of keys are told.
+# As for the budgets of keys.
 PERIODS = {"day": "daily", "week": "weekly", "month": "monthly", "total": "total"}
-
 
 Reached = list[tuple[BudgetWarning, BudgetRule]]
 
@@ -21,8 +20,8 @@ Reached = list[tuple[BudgetWarning, BudgetRule]]
 def reached_thresholds(now: datetime) -> Reached:
     """Return the thresholds that budgets reached in the day before `now`, each with its rule.
 
-    A rule that is gone is left out. Of those of a key and of the key that replaced it, the newest
-    is meant. Two queries.
+    A rule that was deleted is left out. A key's rule is continued by the key that replaces it: the
+    newest of them is returned. Two queries.
     """
     rows = BudgetWarning.objects.filter(created_at__gt=now - WARNING_AGE)
     warnings = list(rows.select_related("spend").order_by("pk"))
@@ -35,9 +34,8 @@ def reached_thresholds(now: datetime) -> Reached:
 
 
 def budget_warnings(found: Reached) -> Iterator[Notice]:
-    """Yield who should hear of these thresholds.
-
-    These are the team's owners and admins, and whose keys the budget is for.
+    """Yield who should hear of these thresholds: the team's owners and admins, and the member whose
+    keys the budget is for.
     """
     members: dict[int, list[Membership]] = {}
     for member in wanting("budget_reached").filter(team__in={rule.team_id for _, rule in found}):
@@ -52,21 +50,23 @@ def budget_warnings(found: Reached) -> Iterator[Notice]:
 
 def publish_budget_warnings(found: Reached) -> int:
     """Publish these thresholds to webhooks, once each. Return how many events that made."""
-    published = 0
-    for warning, rule in found:
-        data = {
-            **(key_data(rule.key) if rule.key else {}),
-            "scope": "api_key" if rule.scope == BudgetRule.Scope.KEY else str(rule.scope),
-            "subject": warning.spend.subject or (rule.member.email if rule.member else ""),
-            "period": PERIODS[rule.period],
-            "percent": warning.percent,
-            "budget_usd": dollars_text(warning.limit_nanos),
-            "spent_usd": dollars_text(warning.spent_nanos),
-        }
-        reference = f"budget warning {warning.pk}"
-        event = publish(rule.team_id, EventType.BUDGET_REACHED, data, reference=reference)
-        published += event is not None
-    return published
+    occasions = [
+        Occasion(
+            rule.team_id,
+            f"budget warning {warning.pk}",
+            {
+                **(key_data(rule.key) if rule.key else {}),
+                "scope": "api_key" if rule.scope == BudgetRule.Scope.KEY else str(rule.scope),
+                "subject": warning.spend.subject or (rule.member.email if rule.member else ""),
+                "period": PERIODS[rule.period],
+                "percent": warning.percent,
+                "budget_usd": dollars_text(warning.limit_nanos),
+                "spent_usd": dollars_text(warning.spent_nanos),
+            },
+        )
+        for warning, rule in found
+    ]
+    return publish_new(EventType.BUDGET_REACHED, occasions)
 
 
 def _facts(warning: BudgetWarning, rule: BudgetRule) -> dict[str, str | int]:

@@ -14,7 +14,7 @@ from billing.models import AutoTopUp, Order, PaymentCustomer, Refund, Subscripti
 from billing.payments import disputes
 from billing.payments.auto_top_up_outcome import DECLINE_RETRY_DELAYS
 from billing.pricing.money import NANOS_PER_CENT
-from portal.emails.due import Notice, payers_of
+from portal.emails.due import Notice, members_of
 
 # Older than this no notice is sent, whatever delayed it.
 AUTO_TOP_UP_MAX_AGE = timedelta(days=1)
@@ -34,7 +34,7 @@ def auto_top_ups(now: datetime) -> Iterator[Notice]:
         customer.payment_method_id: (customer.card_brand.title(), customer.card_last_four)
         for customer in PaymentCustomer.objects.filter(team__in={each.team_id for each in found})
     }
-    members = payers_of({each.team_id for each in found})
+    members = members_of({each.team_id for each in found})
     for order in found:
         brand, last_four = cards.get(order.payment_method_id, ("", ""))
         for user in members.get(order.team_id, []):
@@ -65,7 +65,7 @@ def auto_top_up_problems(now: datetime) -> Iterator[Notice]:
         .exclude(problem=Problem.NONE)
         .select_related("team")
     )
-    members = payers_of({row.team_id for row in rows})
+    members = members_of({row.team_id for row in rows})
     for row in rows:
         for user in members.get(row.team_id, []):
             kind = SentNotice.Kind.AUTO_TOP_UP_PROBLEM
@@ -124,7 +124,7 @@ def ended_plans(now: datetime) -> Iterator[Notice]:
 def _with_payers(rows: QuerySet[Subscription]) -> Iterator[tuple[Subscription, User]]:
     """Yield each subscription with those of its team who may pay."""
     found = list(rows.select_related("team__plan", "price__plan"))
-    payers = payers_of({row.team_id for row in found})
+    payers = members_of({row.team_id for row in found})
     for row in found:
         for user in payers.get(row.team_id, []):
             yield row, user
@@ -152,7 +152,7 @@ def refunds_made(now: datetime) -> Iterator[Notice]:
             "order__team"
         )
     )
-    members = payers_of({refund.order.team_id for refund in refunds}, PAYING_ROLES)
+    members = members_of({refund.order.team_id for refund in refunds}, PAYING_ROLES)
     for refund in refunds:
         facts: dict[str, str | int] = {
             "order_number": refund.order.number,
@@ -172,7 +172,7 @@ def paused_keys(now: datetime) -> Iterator[Notice]:
             suspended_reason__in=disputes.PAUSE_REASONS, suspended_at__gt=now - REFUND_MAX_AGE
         ).order_by("pk")
     )
-    members = payers_of({team.pk for team in teams}, PAYING_ROLES)
+    members = members_of({team.pk for team in teams}, PAYING_ROLES)
     for team in teams:
         reference = f"pause {team.pk} {team.suspended_at:%Y-%m-%d %H:%M:%S.%f}"
         is_disputed = team.suspended_reason == disputes.PAUSED_FOR_DISPUTE

@@ -10,14 +10,14 @@ from django.utils import translation
 from accounts.models import SentNotice, Team, User
 from accounts.zones import moment_for
 from api.catalogue.price_changes import PriceChange, announced_changes, changes_by_team
-from portal.emails.due import Notice, payers_of
+from portal.emails.due import Notice, members_of
 
 
 def price_changes(now: datetime) -> Iterator[Notice]:
     """Yield a notice of each announced price change to the members who may pay."""
     for listed in announced_changes(now):
         changes = changes_by_team(listed, now)
-        members = payers_of(set(changes))
+        members = members_of(set(changes))
         for team in Team.objects.filter(pk__in=members).order_by("pk"):
             change = changes[team.pk]
             # A notice is sent for each of a person's teams, and again if the change itself changes.

@@ -49,7 +49,7 @@ def send_invitation(invitation: Invitation, token: str, role_meaning: str | Prom
 
 
 def send_staff_invitation(invitation: StaffInvitation, token: str) -> None:
-    """Send the email to who shall become staff, as `send_invitation` does. Raise OSError."""
+    """Send the email that invites a person to the staff. Otherwise as `send_invitation`."""
     context = {
         "inviter": invitation.invited_by,
         "role": invitation.role.name,

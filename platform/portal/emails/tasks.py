@@ -27,12 +27,13 @@ def send_notices() -> int:
     """
     due.rearm_low_balances()
     now = timezone.now()
-    due.publish_reached_budgets(now.date())
+    budgets = due.near_budgets(now.date())
+    due.publish_reached_budgets(budgets)
     thresholds = due_budgets.reached_thresholds(now)
     due_budgets.publish_budget_warnings(thresholds)
     found = chain(
         due.low_balances(),
-        due.reached_budgets(now.date()),
+        due.reached_budgets(budgets),
         due_budgets.budget_warnings(thresholds),
         due.new_keys(now),
         due.disabled_webhooks(now),

@@ -180,7 +180,7 @@ _GUARD_CHOICES = [
 
 
 class GuardForm(forms.Form):
-    """What to do about unusual use of a key."""
+    """The reaction to unusual use of a key."""
 
     on_spike = forms.ChoiceField(
         label=_("It spends far more in an hour than ever before"), choices=_GUARD_CHOICES

@@ -14,8 +14,7 @@ from billing.pricing.money import budget_nanos
 from portal.access import without_chat_keys
 from portal.team.queries import AuditFilter
 from portal.ui.fields import OneLineField
-
-LARGEST_ID = 2**63 - 1
+from portal.ui.paging import read_id
 
 # Lazy: an invitation has them in its recipient's language.
 ROLE_MEANINGS: dict[Role, Any] = {
@@ -137,11 +136,6 @@ def read_audit_filter(query: QueryDict) -> AuditFilter:
     return AuditFilter(
         action=query.get("action", "").replace("\0", ""),
         actor=query.get("actor", "").replace("\0", "").strip(),
-        before=_read_id(query.get("before", "")),
-        after=_read_id(query.get("after", "")),
+        before=read_id(query.get("before", "")),
+        after=read_id(query.get("after", "")),
     )
-
-
-def _read_id(text: str) -> int | None:
-    is_number = text.isascii() and text.isdigit() and len(text) <= 19
-    return min(int(text), LARGEST_ID) if is_number else None

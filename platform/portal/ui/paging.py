@@ -14,6 +14,7 @@ from django.db.models import Model, Q, QuerySet
 PAGE_ROWS = 50
 FIRST_BATCH_ROWS = 100
 BATCH_ROWS = 2000
+LARGEST_ID = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Row = TypeVar("Row", bound=Model)
@@ -65,6 +66,12 @@ def read_place(text: str) -> Place | None:
         return Place(_EPOCH + timedelta(microseconds=int(microseconds)), UUID(pk))
     except (ValueError, OverflowError):
         return None
+
+
+def read_id(text: str) -> int | None:
+    """Return the id that a text names; None for one that names none."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= 19
+    return min(int(text), LARGEST_ID) if is_number else None
 
 
 def page_of(

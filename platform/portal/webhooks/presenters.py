@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import WebhookDelivery, WebhookEndpoint
-from api.webhooks.delivery import MAX_ATTEMPTS, body_of
+from api.webhooks.delivery import body_of
 from portal.ui.paging import Pager
 from portal.webhooks.queries import DeliveryPage
 
@@ -46,7 +46,7 @@ class EndpointPresenter:
 
     @property
     def why_disabled(self) -> Any:
-        """Why it gets no events."""
+        """The reason for which it gets no events."""
         return _DISABLED.get(self.endpoint.disabled_reason, "")
 
 
@@ -66,13 +66,8 @@ class DeliveryPresenter:
     @property
     def has_failed(self) -> bool:
         """Whether the last attempt whose outcome is known failed."""
-        return bool(self.delivery.problem or (self.delivery.status and not self.is_success))
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the endpoint took the message."""
         status = self.delivery.status
-        return status is not None and 200 <= status < 300
+        return bool(self.delivery.problem or (status and not 200 <= status < 300))
 
     @property
     def result(self) -> Any:
@@ -88,11 +83,6 @@ class DeliveryPresenter:
     def may_replay(self) -> bool:
         """Whether it can be replayed now."""
         return not self.is_waiting and self.delivery.endpoint.is_enabled
-
-    @property
-    def most_attempts(self) -> int:
-        """The attempts until it is given up."""
-        return self.delivery.attempts_before_replay + MAX_ATTEMPTS
 
     @property
     def body(self) -> str:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 
 from accounts.models import Team, WebhookDelivery, WebhookEndpoint
-
-PAGE_ROWS = 50
-LARGEST_ID = 2**63 - 1
+from portal.ui.paging import PAGE_ROWS
 
 
 @dataclass(frozen=True)
@@ -49,9 +47,3 @@ def delivery_page(
         newer=rows[0].pk if rows and has_newer else None,
         older=rows[-1].pk if rows and has_older else None,
     )
-
-
-def read_id(text: str) -> int | None:
-    """Return the id that a URL names; None for one that is none."""
-    is_number = text.isascii() and text.isdigit() and len(text) <= 19
-    return min(int(text), LARGEST_ID) if is_number else None

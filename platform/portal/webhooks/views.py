@@ -15,10 +15,11 @@ from accounts.models import WebhookDelivery, WebhookEndpoint
 from api.webhooks import endpoints
 from api.webhooks.endpoints import WebhookError
 from portal.access import MemberRequest, member_page_if, require_recent_sign_in
+from portal.ui.paging import read_id
 from portal.ui.rate_limits import is_over_limit
 from portal.webhooks.forms import EndpointForm
 from portal.webhooks.presenters import DeliveryPresenter, EndpointPresenter, deliveries_context
-from portal.webhooks.queries import deliveries_of, delivery_page, endpoints_of, read_id
+from portal.webhooks.queries import deliveries_of, delivery_page, endpoints_of
 
 # Each makes us send a request to a customer's URL.
 SENDS = "60/h"
@@ -103,20 +104,16 @@ def test_webhook(request: MemberRequest, endpoint_id: int) -> HttpResponse:
 @_manager_page
 def disable_webhook(request: MemberRequest, endpoint_id: int) -> HttpResponse:
     """Send an endpoint nothing for now."""
-    endpoint = _endpoint(request, endpoint_id)
-    endpoints.disable(request.actor, endpoint, ip_address=client_ip(request))
-    messages.success(request, _("Endpoint disabled."))
-    return redirect("webhook", endpoint_id)
+    done = _("Endpoint disabled.")
+    return _switch(request, endpoint_id, endpoints.disable, done)
 
 
 @require_POST
 @_manager_page
 def enable_webhook(request: MemberRequest, endpoint_id: int) -> HttpResponse:
     """Send an endpoint events again."""
-    endpoint = _endpoint(request, endpoint_id)
-    endpoints.enable(request.actor, endpoint, ip_address=client_ip(request))
-    messages.success(request, _("Endpoint enabled. Replay the events it missed."))
-    return redirect("webhook", endpoint_id)
+    done = _("Endpoint enabled. Replay the events it missed.")
+    return _switch(request, endpoint_id, endpoints.enable, done)
 
 
 @require_POST
@@ -144,6 +141,15 @@ def replay_delivery(request: MemberRequest, delivery_id: int) -> HttpResponse:
     delivery = _delivery(request, delivery_id)
     done = _("The event is on its way again.")
     return _send(request, delivery.endpoint, lambda: endpoints.replay(delivery), done)
+
+
+def _switch(
+    request: MemberRequest, endpoint_id: int, switch: Callable[..., None], done: str
+) -> HttpResponse:
+    """Disable or enable an endpoint, and lead back to its page."""
+    switch(request.actor, _endpoint(request, endpoint_id), ip_address=client_ip(request))
+    messages.success(request, done)
+    return redirect("webhook", endpoint_id)
 
 
 def _send(

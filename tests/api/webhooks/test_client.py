@@ -47,6 +47,7 @@ REFUSED = [
     "https://",
     "",
     "https://example.com/" + "a" * 500,
+    "https://" + "a" * 64 + ".example.com/",
 ]
 
 
@@ -113,6 +114,16 @@ def test_the_connection_goes_to_the_address_that_was_checked(
     with WebhookClient() as sender:
         answer = sender.post("https://rebound.example/", b"{}", {})
     assert (answer.problem, connected) == ("unreachable", ["8.8.8.8"])
+
+
+@pytest.mark.parametrize("host", ["example.com..", "a" * 64 + ".example.com"], ids=["dots", "long"])
+def test_a_name_that_cannot_be_looked_up_is_not_reached(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Python raises UnicodeError for it, which must not end the round for everyone's deliveries."""
+    monkeypatch.setattr(client, "problem_with", lambda _url: "")
+    with WebhookClient() as sender:
+        assert sender.post(f"https://{host}/", b"{}", {}).problem == "unreachable"
 
 
 def test_a_redirect_is_an_answer(receiver: Receiver) -> None:

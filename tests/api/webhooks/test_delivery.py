@@ -17,7 +17,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from accounts import encryption
 from accounts.access import Actor
 from accounts.models import AuditEntry, Role, Team, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from accounts.webhooks.events import EventType, publish
+from accounts.webhooks.events import EventType, publish, publish_to
 from api.reencryption import reencrypt
 from api.webhooks import delivery, endpoints
 from api.webhooks.client import Answer
@@ -145,6 +145,20 @@ def test_retries_last_for_more_than_a_day() -> None:
     assert timedelta(hours=24) * 0.9 < sum(delays, timedelta()) < timedelta(hours=36)
 
 
+def test_killed_workers_attempts_do_not_overflow_the_delay() -> None:
+    assert delivery.retry_delay(1000) <= delivery.SLOWEST_RETRY * 1.2
+
+
+def test_an_event_that_was_published_while_its_endpoint_was_disabled_is_canceled(
+    receiver: Receiver, alices_team: Team
+) -> None:
+    endpoint, _ = endpoint_of(alices_team, receiver.url)
+    endpoints.disable(Actor(team=alices_team), endpoint, ip_address=None)
+    publish_to([endpoint], TEST, {})  # as the publisher's transaction had read it before
+    assert run_round() == 0
+    assert (only().state, receiver.got) == ("canceled", [])
+
+
 def test_an_event_is_given_up_and_can_be_replayed(receiver: Receiver, alices_team: Team) -> None:
     endpoint_of(alices_team, receiver.url)
     publish(alices_team.pk, TEST, {})
@@ -257,6 +271,25 @@ def test_old_events_are_forgotten(alices_team: Team, receiver: Receiver) -> None
     WebhookEvent.objects.filter(pk=old.pk).update(created_at=timezone.now() - delivery.KEPT)
     assert delivery.forget_old() == 1
     assert only().event == new
+
+
+def test_a_budget_that_stays_used_up_is_not_published_again_after_the_deletion(
+    alices_team: Team, receiver: Receiver
+) -> None:
+    endpoint_of(alices_team, receiver.url)
+
+    def publish_budget(period: str, scope: str = "api_key") -> WebhookEvent | None:
+        data, reference = {"scope": scope, "period": period}, f"{scope} {period} of 5"
+        return publish(alices_team.pk, EventType.BUDGET_REACHED, data, reference=reference)
+
+    for period in ("daily", "monthly", "total"):
+        assert publish_budget(period) is not None
+    publish_budget("total", "member")
+    WebhookEvent.objects.update(created_at=timezone.now() - delivery.KEPT)
+    assert delivery.forget_old() == 2, "the daily one, and a member's, which names them"
+    assert not WebhookDelivery.objects.exists()
+    assert publish_budget("monthly") is None
+    assert publish_budget("total") is None
 
 
 @pytest.mark.django_db(transaction=True)
