@@ -160,7 +160,8 @@ def _has_compose() -> bool:
 
 
 @pytest.mark.skipif(
-    not _has_compose(), reason="docker compose is not installed: apt-get install docker-compose-v2"
+    not _has_compose(),
+    reason="docker compose is not installed: apt-get install docker-cli docker-compose (Debian 13)",
 )
 def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
     shutil.copy(ROOT / "docker-compose.yml", tmp_path)
