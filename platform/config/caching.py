@@ -11,8 +11,8 @@ from django.urls import reverse
 class PrivatePages:
     """Middleware that forbids storing pages that depend on the signed-in user.
 
-    It also names the rules of what to load ahead, which work for pages that may not be stored, too:
-    the browser keeps those for the page that asked for them, and for no other.
+    It also points to the rules of what to load ahead. They apply to pages that may not be stored,
+    too: the browser keeps a prefetched page for the document that requested it alone.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

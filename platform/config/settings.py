@@ -189,7 +189,7 @@ SIGN_UPS_PER_DAY = env.integer("SIGN_UPS_PER_DAY", 10)
 SIGN_UP_RATE = env.text("SIGN_UP_RATE", "20/h")
 SIGN_IN_RATE = env.text("SIGN_IN_RATE", "30/5m")
 PASSWORD_RESET_RATE = env.text("PASSWORD_RESET_RATE", "20/h")
-# Programs that sign in by a code: how many begin, and try codes, an IP address (or member) has.
+# Sign-ins of devices that an IP address can begin, and codes that an address or member can try.
 DEVICE_CODE_RATE = env.text("DEVICE_CODE_RATE", "30/h")
 ACCESS_TOKEN_SECONDS = env.integer("ACCESS_TOKEN_SECONDS", 28_800)
 RATELIMIT_IP_META_KEY = "accounts.client_ip.client_ip"

@@ -164,13 +164,15 @@ class Run:
     def _tryout(self) -> dict[str, str]:
         """Return the settings for trying it out.
 
-        Trial credit, staff who sign in with a password alone, the simulator as an upstream, emails
-        at /dev/mail (unless EMAIL_HOST is set), and payments with the stand-in for Stripe.
+        Trial credit, staff who sign in with a password alone, the simulator as an upstream,
+        webhooks to this machine, emails at /dev/mail (unless EMAIL_HOST is set), and payments with
+        the stand-in for Stripe.
         """
         settings = {
             "TRIAL_CREDIT_DOLLARS": "1",
             "STAFF_SECOND_FACTOR": "0",
             "UPSTREAM_HOSTS": f"*,{HOST}",
+            "WEBHOOKS_ALLOW_LOOPBACK": "1",
         }
         if not os.environ.get("EMAIL_HOST"):
             settings |= {"MAIL_DIR": str(self.options.folder / "mail"), "DEVELOPMENT": "1"}

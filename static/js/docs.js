@@ -27,8 +27,14 @@ const copyPage = document.querySelector("[data-copy-page]");
 copyPage?.addEventListener("click", async (event) => {
   if (event.ctrlKey || event.metaKey || event.shiftKey || !navigator.clipboard) return;
   event.preventDefault();
-  const answer = await fetch(copyPage.href);
-  await navigator.clipboard.writeText(await answer.text());
+  try {
+    const answer = await fetch(copyPage.href);
+    if (!answer.ok) throw new Error(answer.statusText);
+    await navigator.clipboard.writeText(await answer.text());
+  } catch {
+    location.assign(copyPage.href); // as without a clipboard
+    return;
+  }
   copyPage.classList.add("is-done");
   setTimeout(() => copyPage.classList.remove("is-done"), 1600);
 });

@@ -1,4 +1,4 @@
-"""Clicks of staff's daily acts, counted and compared with the table in the runbook."""
+"""Clicks of staff's daily tasks, counted and compared with the table in the runbook."""
 
 import re
 from typing import Any
@@ -10,10 +10,10 @@ from tests.support.forks import ROOT
 
 MOST = 9  # "in under ten clicks"
 _RUNBOOK = (ROOT / "platform/docs/operations.md").read_text()
-# The acts of the runbook's table, with the number of clicks from the overview or the page before.
+# The tasks of the runbook's table, with the number of clicks from the overview or the page before.
 DOCUMENTED = {
-    act: int(count)
-    for act, count in re.findall(
+    task: int(count)
+    for task, count in re.findall(
         r"^\| ([^|]+) \| (\d+) \| [^|]+ \|$",
         _RUNBOOK.partition("### How many clicks")[2].partition("\n### ")[0],
         re.MULTILINE,
@@ -51,11 +51,11 @@ class Clicks:
             self.click(menu)
         self.press("link", name)
 
-    def done(self, act: str, *, is_wide: bool = True) -> None:
-        """End an act: it takes the clicks that the runbook says; menus of a phone add some."""
-        assert self.count <= MOST, act
+    def done(self, task: str, *, is_wide: bool = True) -> None:
+        """End a task: it takes the clicks that the runbook says; menus of a phone add some."""
+        assert self.count <= MOST, task
         if is_wide:
-            assert self.count == DOCUMENTED[act], act
+            assert self.count == DOCUMENTED[task], task
         self.count = 0
 
     def look(self) -> None:

@@ -185,7 +185,7 @@ def test_finance_compares_what_an_upstreams_api_reports(
     expect(page.get_by_role("region", name="Drift by day")).to_contain_text("$0.06")
 
 
-def test_the_runbook_lists_the_acts_that_are_counted_here() -> None:
+def test_the_runbook_lists_the_tasks_that_are_counted_here() -> None:
     assert set(DOCUMENTED) == {
         "add an upstream and test it",
         "import its models",

@@ -98,7 +98,7 @@ def test_it_announces_what_works_and_stops_in_order(folder: Path, launch: Launch
     services = json.loads((folder / "services.json").read_text())
     assert set(services) == {
         "DATABASE_URL", "REDIS_URL", "SIMULATOR_URL", "BASE_URL", "SECRET_KEY", "API_KEY_PEPPERS",
-        "ENCRYPTION_KEYS", "STAFF_SECOND_FACTOR", "UPSTREAM_HOSTS",
+        "ENCRYPTION_KEYS", "STAFF_SECOND_FACTOR", "UPSTREAM_HOSTS", "WEBHOOKS_ALLOW_LOOPBACK",
         "MAIL_DIR", "DEVELOPMENT", "TRIAL_CREDIT_DOLLARS",
         "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE",
     }  # fmt: skip

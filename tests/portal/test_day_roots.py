@@ -34,6 +34,7 @@ def test_the_page_lists_roots_and_offers_each_as_a_file(
     newest = browser.get("/statement/days").content.decode()
     assert (roots[0].root.hex() in newest, roots[31].root.hex() in newest) == (True, False)
     assert f"/statement/days?before={roots[30].day}" in newest
+    assert f">{roots[0].day}</th>" in newest
     older = browser.get(f"/statement/days?before={roots[30].day}").content.decode()
     assert (roots[0].root.hex() in older, roots[31].root.hex() in older) == (False, True)
 

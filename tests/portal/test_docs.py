@@ -16,7 +16,7 @@ from portal.docs.pages import pages
 from portal.docs.reader import ANY_MODEL
 from portal.docs.sections import sections
 from portal.templatetags.docs import with_code
-from tests.cast import IssuedKey, signed_in
+from tests.cast import IssuedKey, issue, signed_in
 from tests.portal.parsed_page import visible_text
 
 pytestmark = pytest.mark.django_db
@@ -174,6 +174,14 @@ def test_examples_name_the_readers_key_and_never_its_secret(
         assert alices_key.plaintext not in page
         # The page's source has random tokens, which may have any three letters.
         assert "Bob" not in visible_text(page)
+    assert "sk-tg-YOUR_KEY_Alice_s_key" in read(signed_in(alice), "")
+
+
+def test_examples_name_no_key_that_was_approved_for_a_program(
+    catalogue: Any, alice: Any, alices_key: IssuedKey
+) -> None:
+    catalogue("default")
+    issue(alices_key.key.team, alice, "Her agent", source="Claude Code")
     assert "sk-tg-YOUR_KEY_Alice_s_key" in read(signed_in(alice), "")
 
 

@@ -1,6 +1,6 @@
-"""Coding agents and editors, and how each is set up with the reader's address, key and model.
+"""Coding agents and editors, and how to set up each with the reader's address, key and model.
 
-`tests/clients` drives those of the terminal with the same settings, and
+`tests/clients` drives those that run in a terminal with the same settings, and
 `tests/portal/test_agent_pages.py` compares the two.
 """
 

@@ -51,11 +51,14 @@ class Reader:
 
     @cached_property
     def key_in_use(self) -> ApiKey | None:
-        """The newest key that the reader made and that still opens the API."""
+        """The newest key whose secret the reader was shown and that still opens the API.
+
+        A key that was approved for a program is known to that program alone.
+        """
         if self.actor is None:
             return None
         own = without_chat_keys(active(self.actor.visible_keys()))
-        keys = own.filter(scope=ApiKey.Scope.INFERENCE)
+        keys = own.filter(scope=ApiKey.Scope.INFERENCE, source="")
         return keys.filter(created_by=self.actor.user).order_by("-created_at").first()
 
     @property

@@ -27,7 +27,7 @@ from portal.access import (
     require_recent_sign_in,
 )
 from portal.docs import queries, reference
-from portal.docs.agents import AgentText, setup_of
+from portal.docs.agents import Agent, AgentText, setup_of
 from portal.docs.markdown import to_markdown
 from portal.docs.operation import OperationText
 from portal.docs.pages import FIRST, Page, find_page, groups, neighbours, pages
@@ -167,25 +167,23 @@ def _show(
         "may_run": reader.actor is not None and may_chat(reader.actor),
     }
     if page.agent is not None:
-        context |= _agent_context(request, page, reader, key) | {"problem": problem}
+        context |= _agent_context(request, page.agent, reader, key) | {"problem": problem}
     return render(request, "docs/page.html", context, status=status)
 
 
 def _agent_context(
-    request: HttpRequest, page: Page, reader: Reader, key: ApiKey | None
+    request: HttpRequest, agent: Agent, reader: Reader, key: ApiKey | None
 ) -> dict[str, Any]:
     """Return what an agent's page shows of its key: the form for it, or its first call."""
-    if page.agent is None:
-        raise ValueError(f"The page {page.slug} is no agent's.")
     asked = request.GET.get("key", "")
     if key is None and reader.actor is not None and asked.isascii() and asked.isdigit():
         key = reader.actor.visible_keys().filter(pk=asked[:18]).first()
     return {
-        "agent": AgentText(page.agent, reader),
-        "agent_slug": page.agent.slug,
+        "agent": AgentText(agent, reader),
+        "agent_slug": agent.slug,
         "agent_key": key,
         "call": queries.first_call_of(key) if key is not None else None,
-        "key_name": queries.key_name(page.agent, request),
+        "key_name": queries.key_name(agent, request),
         "budget_nanos": queries.BUDGET_DAY_NANOS,
         "expiry_days": queries.EXPIRY_DAYS,
         "may_create": reader.actor is not None and reader.actor.may_create_keys(),

@@ -26,7 +26,7 @@ from portal.ui.worked_cost import WorkedCost, example_model, worked_cost
 
 FEATURED = {"chat": 6, "image": 2, "video": 2}
 SECURITY_TXT_DAYS = 180
-# The ways between pages, and the rows of lists; nothing that changes anything when it is read.
+# Navigation and the rows of lists: links whose pages change nothing when they are loaded.
 _PREFETCHED = [
     *(".top nav a.wide", ".rail-links a", ".docs-nav a", ".docs-turn a", ".onward a"),
     *(".catalogue-table th a", ".requests th a", "a[rel=prev]", "a[rel=next]"),
@@ -112,9 +112,9 @@ def robots_txt(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def prefetch_rules(request: HttpRequest) -> HttpResponse:
-    """Name the links whose pages browsers load while the pointer rests on them.
+    """Name the links whose pages browsers prefetch on hover (WICG, Speculation Rules).
 
-    The docs and the lists. Browsers that save data don't (WICG, Speculation Rules).
+    Browsers that save data ignore them.
     """
     links = {"selector_matches": ", ".join(_PREFETCHED)}
     rules = {"prefetch": [{"source": "document", "where": links, "eagerness": "moderate"}]}

@@ -36,6 +36,7 @@ def make_once(
     Raise MadeBeforeError where the token was used, and SessionInterrupted where the session has
     ended meanwhile.
     """
+    token = token[:_LONGEST_TOKEN]
     with transaction.atomic():
         # The lock makes a second request of the same form wait, and see what the first has done.
         row = Session.objects.select_for_update().filter(pk=request.session.session_key).first()
@@ -45,7 +46,7 @@ def make_once(
         if token in made:
             raise MadeBeforeError(made[token])
         key, plaintext = make()
-        kept = [*made.items(), (token[:_LONGEST_TOKEN], key.pk)][-_KEPT:]
+        kept = [*made.items(), (token, key.pk)][-_KEPT:]
         request.session[_SESSION_KEY] = dict(kept)
         request.session.save()
         request.session.modified = False  # it is saved; a second time would be after the lock

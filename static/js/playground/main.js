@@ -42,9 +42,10 @@ async function start() {
   for (const server of servers) byId("server").append(new Option(new URL(server.url, location.origin).href.replace(/\/$/, ""), server.url));
   const named = location.hash.slice(1);
   // /playground?model=NAME begins with that model, at the first endpoint that takes it.
-  const fitting = operations.find((each) => each.modelKind && formOf(each).offers(wantedModel));
-  if (operations.some((each) => each.id === named)) byId("operation").value = named;
-  else if (wantedModel && fitting) byId("operation").value = fitting.id;
+  const isNamed = operations.some((each) => each.id === named);
+  const fitting = !isNamed && wantedModel && operations.find((each) => each.modelKind && formOf(each).offers(wantedModel));
+  if (isNamed) byId("operation").value = named;
+  else if (fitting) byId("operation").value = fitting.id;
   byId("send").disabled = false;
   choose();
 }
