@@ -198,6 +198,9 @@
     draw(document.querySelector(`[data-chart="${button.dataset.of}"]`));
   });
 
+  // Labels were measured in another font if one that they use is loaded after them.
+  document.fonts.addEventListener("loadingdone", () => document.querySelectorAll("[data-chart]").forEach(draw));
+
   // Draws each place once it has a size, and again when that changes.
   const sizes = new ResizeObserver((entries) => {
     for (const { target } of entries) {

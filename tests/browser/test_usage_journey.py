@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from openai import OpenAI
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import sign_in
 from tests.browser.watch import accessibility_faults
@@ -187,6 +187,32 @@ def test_everything_is_found_by_keyboard_alone(customer_page: Page, site: Stack)
     expect(results.first).to_be_focused()
     page.keyboard.press("Escape")
     expect(field).to_be_hidden()
+
+
+def test_a_charts_labels_have_room_in_a_font_that_comes_late(
+    customer_page: Page, site: Stack
+) -> None:
+    page = customer_page
+    call(site)
+    held: list[Route] = []
+    is_drawn = False
+
+    def hold(route: Route) -> None:
+        if is_drawn:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/fonts/inter*.woff2", hold)
+    page.goto("/usage", wait_until="commit")
+    labels = page.locator("[data-chart] .chart-label")
+    expect(labels).not_to_have_count(0)
+    labels.first.evaluate("label => (label.ownerSVGElement.dataset.isEarly = true)")
+    is_drawn = True
+    for route in held:
+        route.continue_()
+    expect(page.locator("[data-chart] svg[data-is-early]")).to_have_count(0)
+    assert labels.evaluate_all("all => Math.min(...all.map(each => each.getBBox().x))") >= 0
 
 
 def test_columns_are_hidden_and_stay_hidden(customer_page: Page, site: Stack) -> None:
