@@ -97,7 +97,12 @@ _AFTER = (
         _("Repeat a request without paying twice."),
     ),
     Page("max-cost", _("Maximum cost"), RUNNING, _("Limit what a single request can cost.")),
-    Page("webhooks", _("Webhooks"), RUNNING, _("Be told of balances, budgets, payments and jobs.")),
+    Page(
+        "webhooks",
+        _("Webhooks"),
+        RUNNING,
+        _("Get notified about balances, budgets, payments and jobs."),
+    ),
     Page("rate-limits", _("Rate limits"), RUNNING, _("Requests and tokens per minute, per key.")),
     Page("pricing", _("Pricing"), RUNNING, _("How requests are charged, with an example.")),
     Page("sdks", _("SDKs"), CLIENTS, _("The same request in Python, Node, fetch, Go and curl.")),
